@@ -1,0 +1,137 @@
+"""What a kind of source must provide, and how one is found.
+
+A kind is an entry point in the group ``sessiongate.sources``: its name is the
+scheme of the source's URL, its value a callable that takes a `SourceConfig` and
+returns a `Source`. The built-in kinds are found in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import Protocol
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from sessiongate.v1.session_pb2 import Session
+
+ENTRY_POINT_GROUP = "sessiongate.sources"
+
+
+class SourceConfigError(ValueError):
+    """A source's configuration is wrong; the text names the key and what is allowed."""
+
+
+class SourceError(Exception):
+    """An observation failed; the text names the cause for an operator, without secrets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One session as a source states it.
+
+    ``key`` holds only values that the source states exactly and repeats; with
+    the source's name and incarnation it is the session's identity. ``session``
+    has no ``id``, ``source``, ``update_time`` or ``revision``: the core gives
+    those. Where ``start_inferred``, the session's ``connect_time`` is a guess
+    (from an age, from first sight) and the core keeps the first one it was given.
+    """
+
+    key: str
+    session: Session
+    start_inferred: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """All the sessions of a source at one moment, in the order that ids are given in.
+
+    ``incarnation`` is when the observed server started, in seconds since the
+    epoch, where it states that: a move of more than two seconds means that it
+    restarted, and that every key is a new session. The same object returned
+    twice says that nothing changed.
+    """
+
+    sessions: Sequence[Observed]
+    incarnation: float | None = None
+
+
+class Source(Protocol):
+    """A place that sessions are read from. Only one call runs at a time."""
+
+    async def observe(self) -> Observation:
+        """Read all the sessions. Raises `SourceError` where that fails."""
+
+    async def close(self) -> None:
+        """Let go of connections and files."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceConfig:
+    """A source's URL, taken apart: ``kind:location?option=value&…``.
+
+    ``name`` is unique in a core, and stable: ids are kept under it. Without a
+    ``name`` option it is the URL's location without user and password, or the
+    kind where there is no location.
+    """
+
+    kind: str
+    location: str
+    name: str
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, url: str, extra: Mapping[str, str] | None = None) -> SourceConfig:
+        """Take a URL apart; ``extra`` are options given beside it, and win.
+
+        Raises `SourceConfigError`. Its text never repeats the URL's user part.
+        """
+        kind, colon, rest = url.partition(":")
+        if not colon or not kind:
+            raise SourceConfigError(f"source {url!r}: a source is KIND:LOCATION, such as 'host:'")
+        location, _, query = rest.partition("?")
+        try:
+            pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+        except ValueError:
+            raise SourceConfigError(
+                f"source {kind}: options are NAME=VALUE, joined by '&'"
+            ) from None
+        options: dict[str, str] = {}
+        for key, value in pairs:
+            if key in options:
+                raise SourceConfigError(f"source {kind}: option {key!r} is given twice")
+            options[key] = value
+        options.update(extra or {})
+        name = options.pop("name", "") or _default_name(kind, location)
+        return cls(kind=kind, location=location, name=name, options=options)
+
+    def take(self, *allowed: str) -> Mapping[str, str]:
+        """The options, all of them among ``allowed``, or `SourceConfigError` naming the others."""
+        for key in self.options:
+            if key not in allowed:
+                known = ", ".join(("name", *allowed))
+                raise SourceConfigError(
+                    f"source {self.name}: unknown option {key!r}; {self.kind} allows: {known}"
+                )
+        return self.options
+
+
+def _default_name(kind: str, location: str) -> str:
+    if location.startswith("//"):
+        return urlsplit(location).netloc.rpartition("@")[2] or kind
+    return unquote(location).rstrip("/").rpartition("/")[2] or kind
+
+
+OpenSource = Callable[[SourceConfig], Source]
+
+
+def open_source(config: SourceConfig) -> Source:
+    """The source that a configuration asks for. Raises `SourceConfigError`."""
+    kinds = {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
+    if config.kind not in kinds:
+        known = ", ".join(sorted(kinds))
+        raise SourceConfigError(
+            f"source {config.name}: unknown kind {config.kind!r}; known: {known}"
+        )
+    factory: OpenSource = kinds[config.kind].load()
+    return factory(config)
