@@ -33,13 +33,13 @@ class Observed:
     ``key`` holds only values that the source states exactly and repeats; with
     the source's name and incarnation it is the session's identity. ``session``
     has no ``id``, ``source``, ``update_time`` or ``revision``: the core gives
-    those. Where ``start_inferred``, the session's ``connect_time`` is a guess
-    (from an age, from first sight) and the core keeps the first one it was given.
+    those. The core keeps the first ``connect_time`` that a key came
+    with (its own clock's where it came with none), so that a start that is only
+    inferred does not wander; one that the source states exactly belongs in the key.
     """
 
     key: str
     session: Session
-    start_inferred: bool = False
 
 
 @dataclass(frozen=True, slots=True)

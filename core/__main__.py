@@ -1,0 +1,56 @@
+"""The core program: ``python -P -m core``, started by the command line.
+
+Reads its configuration, one line of JSON, from standard input. Prints
+``listening on ADDRESS`` on standard output once it listens; logs to standard
+error. Ends with 0 after SIGTERM, SIGINT or the end of standard input where that
+was asked for, and with 2 where starting it again would not help.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+
+from core.config import ConfigError, CoreConfig
+from core.ledger import LedgerError
+from core.server import Core, ListenError
+
+EXIT_HOPELESS = 2
+
+
+def main() -> int:
+    """Run a core until it is told to stop; the exit code."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s core %(levelname)s %(message)s", stream=sys.stderr
+    )
+    try:
+        asyncio.run(_run(CoreConfig.from_json(sys.stdin.readline())))
+    except (ConfigError, LedgerError, ListenError) as error:
+        print(f"sessiongate core: {error}", file=sys.stderr)
+        return EXIT_HOPELESS
+    return 0
+
+
+async def _run(config: CoreConfig) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if config.exit_on_eof:
+        loop.add_reader(sys.stdin, _stop_at_end, stop)
+    async with Core(config) as core:
+        print(f"listening on {core.address}", flush=True)
+        await stop.wait()
+
+
+def _stop_at_end(stop: asyncio.Event) -> None:
+    """Standard input became readable: more of it is of no use, its end means stop."""
+    if not sys.stdin.readline():
+        asyncio.get_running_loop().remove_reader(sys.stdin)
+        stop.set()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

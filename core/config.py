@@ -1,0 +1,83 @@
+"""The core's configuration: one line of JSON on its standard input.
+
+The command line writes it; the keys are the command's flags.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from core.sources.base import SourceConfig, SourceConfigError
+
+DEFAULT_GRPC = "127.0.0.1:50051"
+DEFAULT_STALE_AFTER = 30.0
+LEDGER_RETENTION = 30 * 24 * 3600.0
+GRACE = 5.0
+
+
+class ConfigError(ValueError):
+    """The configuration is wrong; the text names the key, the value and what is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class CoreConfig:
+    """What a core needs to know. Times are in seconds."""
+
+    sources: tuple[SourceConfig, ...]
+    grpc: str = DEFAULT_GRPC  # host:port, port 0 for a free one, or unix:PATH
+    ledger: str = "sqlite://"  # a SQLAlchemy URL; this one is in memory
+    stale_after: float = DEFAULT_STALE_AFTER  # how long an unreachable source's sessions stay
+    ledger_retention: float = LEDGER_RETENTION  # how long closed sessions are kept
+    grace: float = GRACE  # how long calls may go on after SIGTERM
+    exit_on_eof: bool = False  # drain and exit when standard input ends
+
+    @classmethod
+    def from_json(cls, text: str) -> CoreConfig:
+        """Read a configuration. Raises `ConfigError`."""
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise ConfigError(f"the configuration is not JSON: {error}") from None
+        if not isinstance(values, dict):
+            raise ConfigError("the configuration is not a JSON object")
+        sources = values.pop("source", ["host:"])
+        unknown = sorted(
+            values.keys() - cls.__dataclass_fields__.keys() | values.keys() & {"sources"}
+        )
+        if unknown:
+            raise ConfigError(f"unknown key {unknown[0]!r}")
+        for key in ("stale_after", "ledger_retention", "grace"):
+            value = values.get(key, 0)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+                raise ConfigError(f"{key}: {value!r} is not a number of seconds, 0 or more")
+        try:
+            return cls(sources=_sources(sources), **values)
+        except SourceConfigError as error:
+            raise ConfigError(str(error)) from None
+
+
+def _sources(values: object) -> tuple[SourceConfig, ...]:
+    if not isinstance(values, list) or not values:
+        raise ConfigError("source: must be a list of one URL or more")
+    configs = tuple(_source(value) for value in values)
+    names = [config.name for config in configs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"source: two are named {name!r}; add name=… to one")
+    return configs
+
+
+def _source(value: Any) -> SourceConfig:
+    if isinstance(value, str):
+        return SourceConfig.parse(value)
+    if not isinstance(value, Mapping) or not isinstance(value.get("url"), str):
+        raise ConfigError('source: each is a URL, or a table with "url" and options')
+    extra = {key: _option(option) for key, option in value.items() if key != "url"}
+    return SourceConfig.parse(value["url"], extra)
+
+
+def _option(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,100 @@
+"""What may go wrong in the core, and the one table from there to gRPC.
+
+An error is answered as ``google.rpc.Status`` with one ``ErrorInfo`` (reason,
+domain ``sessiongate``, metadata), and a ``BadRequest`` where fields of the
+request are to blame (AIP-193). Clients branch on the reason, never on the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import grpc
+from google.protobuf.any_pb2 import Any
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from google.rpc.status_pb2 import Status
+
+DOMAIN = "sessiongate"
+STATUS_TRAILER = "grpc-status-details-bin"
+
+
+class CoreError(Exception):
+    """An error that the caller is told of. Each kind stands in `ANSWERS`."""
+
+    def __init__(self, text: str, **metadata: str) -> None:
+        super().__init__(text)
+        self.metadata = metadata
+
+
+class SessionNotFoundError(CoreError):
+    """No session has this id."""
+
+
+class SourceUnreachableError(CoreError):
+    """The source that last had this session cannot be read: it may live or not."""
+
+
+class NotReadyError(CoreError):
+    """Some source has neither answered nor failed since the core started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One field of a request that is wrong: its path, and what is wrong and allowed."""
+
+    field: str
+    description: str
+
+
+class InvalidRequestError(CoreError):
+    """One or more fields of the request are wrong; all of them are named."""
+
+    def __init__(self, *violations: Violation) -> None:
+        super().__init__("; ".join(f"{v.field}: {v.description}" for v in violations))
+        self.violations = violations
+
+
+class InternalError(CoreError):
+    """Something that should not happen did. The cause is in the log only."""
+
+    def __init__(self) -> None:
+        super().__init__("the core failed to answer; its log has the cause")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a kind of error looks on the wire."""
+
+    code: grpc.StatusCode
+    reason: str
+
+
+ANSWERS: Mapping[type[CoreError], Answer] = {
+    SessionNotFoundError: Answer(grpc.StatusCode.NOT_FOUND, "SESSION_NOT_FOUND"),
+    SourceUnreachableError: Answer(grpc.StatusCode.UNAVAILABLE, "SOURCE_UNREACHABLE"),
+    NotReadyError: Answer(grpc.StatusCode.UNAVAILABLE, "NOT_READY"),
+    InvalidRequestError: Answer(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
+    InternalError: Answer(grpc.StatusCode.INTERNAL, "INTERNAL"),
+}
+
+
+def status_of(error: CoreError) -> Status:
+    """The error as ``google.rpc.Status``, with its details."""
+    answer = ANSWERS[type(error)]
+    code: int = answer.code.value[0]
+    status = Status(code=code, message=str(error))
+    details = [ErrorInfo(reason=answer.reason, domain=DOMAIN, metadata=error.metadata)]
+    status.details.extend(_packed(detail) for detail in details)
+    if isinstance(error, InvalidRequestError):
+        bad = BadRequest()
+        for violation in error.violations:
+            bad.field_violations.add(field=violation.field, description=violation.description)
+        status.details.append(_packed(bad))
+    return status
+
+
+def _packed(message: ErrorInfo | BadRequest) -> Any:
+    packed = Any()
+    packed.Pack(message)
+    return packed

@@ -1,0 +1,296 @@
+"""Session ids that outlive a restart (SQLAlchemy Core; SQLite).
+
+The ledger maps a session's identity (source, key) to its id and to its start,
+as long as the session is open. It stores the id counter itself, so that an id
+is never given twice, and a ceiling above every revision ever used. Each call
+that writes is one transaction, committed before it returns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import socket
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.pool import StaticPool
+
+# Revisions reserved at a time; one write then serves as many changes.
+_REVISIONS_AHEAD = 1_000_000
+_SCHEMA = 1
+
+_metadata = sa.MetaData()
+_counters = sa.Table(
+    "counters",
+    _metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("value", sa.BigInteger, nullable=False),
+)
+_sources = sa.Table(
+    "sources",
+    _metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("incarnation", sa.Double, nullable=False),  # seconds since the epoch
+)
+_sessions = sa.Table(
+    "sessions",
+    _metadata,
+    sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("source", sa.String, nullable=False),
+    sa.Column("key", sa.String, nullable=False),
+    sa.Column("connect_time", sa.BigInteger, nullable=False),  # ns since the epoch
+    sa.Column("closed_time", sa.BigInteger),  # ns since the epoch; null while open
+    sa.Index("sessions_by_state", "closed_time", "source"),
+)
+
+T = TypeVar("T")
+
+
+class LedgerError(Exception):
+    """The ledger cannot be opened or written; the text says which and why."""
+
+
+class LedgerHeldError(LedgerError):
+    """Another core holds the ledger; the text names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the ledger keeps of an open session."""
+
+    id: int
+    connect_time: int  # ns since the epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A session seen for the first time."""
+
+    key: str
+    connect_time: int  # ns since the epoch
+
+
+class Ledger:
+    """An open, locked ledger. Made by `Ledger.open`; calls are queued on one thread."""
+
+    def __init__(
+        self,
+        engine: sa.Engine,
+        thread: ThreadPoolExecutor,
+        lock: IO[str] | None,
+        now: Callable[[], int],
+    ) -> None:
+        self._engine = engine
+        self._thread = thread
+        self._lock = lock
+        self._now = now
+        self._ceiling = 0
+
+    @classmethod
+    async def open(cls, url: str, *, retention: float, now: Callable[[], int]) -> Ledger:
+        """Open and lock the ledger at a SQLAlchemy URL, making it where there is none.
+
+        ``retention`` is how long closed sessions are kept, in seconds; ``now``
+        gives ns since the epoch. Raises `LedgerError`.
+        """
+        try:
+            parsed = sa.make_url(url)
+        except sa.exc.ArgumentError:
+            raise LedgerError(
+                "the ledger's URL is not one: use sqlite:///PATH or sqlite://"
+            ) from None
+        if parsed.get_backend_name() != "sqlite":
+            raise LedgerError(
+                f"the ledger cannot be kept in {parsed.get_backend_name()}:"
+                " use sqlite:///PATH, or sqlite:// for one in memory"
+            )
+        path = Path(parsed.database) if parsed.database not in (None, "", ":memory:") else None
+        lock = _take_lock(path) if path else None
+        try:
+            engine = _engine(parsed, in_memory=path is None)
+            thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
+            ledger = cls(engine, thread, lock, now)
+            await ledger._run(lambda: ledger._prepare(retention))
+        except BaseException:
+            if lock is not None:
+                lock.close()
+            raise
+        return ledger
+
+    async def close(self) -> None:
+        """Finish what is queued and let the ledger go."""
+        await self._run(self._engine.dispose)
+        self._thread.shutdown()
+        if self._lock is not None:
+            self._lock.close()
+
+    async def ceiling(self) -> int:
+        """A number above every revision that was ever used."""
+        return await self._run(lambda: self._counter("revision"))
+
+    async def reserve(self, revision: int) -> None:
+        """Make sure that no later start uses a revision up to this one."""
+        if revision > self._ceiling:
+            await self._run(lambda: self._reserve(revision))
+
+    async def held(self, source: str) -> dict[str, Held]:
+        """The open sessions of a source, by key."""
+        wanted = sa.select(_sessions.c.key, _sessions.c.id, _sessions.c.connect_time).where(
+            _sessions.c.closed_time.is_(None), _sessions.c.source == source
+        )
+
+        def read() -> dict[str, Held]:
+            with self._engine.connect() as connection:
+                return {key: Held(ident, time) for key, ident, time in connection.execute(wanted)}
+
+        return await self._run(read)
+
+    async def incarnation(self, source: str) -> float | None:
+        """When the source's server had started, the last time it was written down."""
+        wanted = sa.select(_sources.c.incarnation).where(_sources.c.name == source)
+
+        def read() -> float | None:
+            with self._engine.connect() as connection:
+                return connection.execute(wanted).scalar()
+
+        return await self._run(read)
+
+    async def record(
+        self,
+        source: str,
+        *,
+        opened: Sequence[Opening],
+        closed: Sequence[int],
+        incarnation: float | None,
+        revision: int,
+    ) -> list[int]:
+        """Write one observation down: the ids of ``opened``, in order.
+
+        ``incarnation`` is written where it is not None; ``revision`` is the
+        highest that the observation's changes will take. Raises `LedgerError`,
+        and then nothing is written.
+        """
+        return await self._run(lambda: self._record(source, opened, closed, incarnation, revision))
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except sa.exc.DBAPIError as error:
+            where = self._engine.url.database or "in memory"
+            raise LedgerError(f"the ledger ({where}) failed: {error.orig}") from error
+
+    def _prepare(self, retention: float) -> None:
+        _metadata.create_all(self._engine)
+        with self._engine.begin() as connection:
+            found = connection.execute(
+                sa.select(_counters.c.value).where(_counters.c.name == "schema")
+            ).scalar()
+            if found is None:
+                first = [
+                    {"name": "schema", "value": _SCHEMA},
+                    {"name": "id", "value": 1},
+                    {"name": "revision", "value": 0},
+                ]
+                connection.execute(sa.insert(_counters), first)
+            elif found != _SCHEMA:
+                raise LedgerError(
+                    f"the ledger is of version {found}, this program knows {_SCHEMA} only"
+                )
+            horizon = self._now() - int(retention * 1e9)
+            connection.execute(sa.delete(_sessions).where(_sessions.c.closed_time < horizon))
+
+    def _counter(self, name: str) -> int:
+        with self._engine.connect() as connection:
+            wanted = sa.select(_counters.c.value).where(_counters.c.name == name)
+            value: int = connection.execute(wanted).scalar_one()
+        return value
+
+    def _reserve(self, revision: int) -> None:
+        ceiling = revision + _REVISIONS_AHEAD
+        with self._engine.begin() as connection:
+            _set_counter(connection, "revision", ceiling)
+        self._ceiling = ceiling
+
+    def _record(
+        self,
+        source: str,
+        opened: Sequence[Opening],
+        closed: Sequence[int],
+        incarnation: float | None,
+        revision: int,
+    ) -> list[int]:
+        ids: list[int] = []
+        ceiling = self._ceiling
+        with self._engine.begin() as connection:
+            if revision > ceiling:
+                ceiling = revision + _REVISIONS_AHEAD
+                _set_counter(connection, "revision", ceiling)
+            if incarnation is not None:
+                connection.execute(sa.delete(_sources).where(_sources.c.name == source))
+                connection.execute(sa.insert(_sources).values(name=source, incarnation=incarnation))
+            if closed:
+                done = (
+                    sa.update(_sessions)
+                    .where(_sessions.c.id == sa.bindparam("closed_id"))
+                    .values(closed_time=self._now())
+                )
+                connection.execute(done, [{"closed_id": ident} for ident in closed])
+            if opened:
+                wanted = sa.select(_counters.c.value).where(_counters.c.name == "id")
+                first = connection.execute(wanted).scalar_one()
+                ids = list(range(first, first + len(opened)))
+                rows = [
+                    {"id": i, "source": source, "key": o.key, "connect_time": o.connect_time}
+                    for i, o in zip(ids, opened, strict=True)
+                ]
+                connection.execute(sa.insert(_sessions), rows)
+                _set_counter(connection, "id", first + len(opened))
+        self._ceiling = ceiling
+        return ids
+
+
+def _set_counter(connection: sa.Connection, name: str, value: int) -> None:
+    connection.execute(sa.update(_counters).where(_counters.c.name == name).values(value=value))
+
+
+def _engine(url: sa.URL, *, in_memory: bool) -> sa.Engine:
+    if in_memory:
+        return sa.create_engine(
+            url, poolclass=StaticPool, connect_args={"check_same_thread": False}
+        )
+    engine = sa.create_engine(url)
+
+    @sa.event.listens_for(engine, "connect")
+    def _durable(connection: Any, _record: object) -> None:
+        # WAL with a sync a commit: an id that was given survives a power cut.
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+
+    return engine
+
+
+def _take_lock(path: Path) -> IO[str]:
+    """Lock the ledger for this process; the lock's file names the holder."""
+    name = path.with_name(path.name + ".lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = open(name, "a+", encoding="utf-8")  # noqa: SIM115 - held open for life
+    except OSError as error:
+        raise LedgerError(f"the ledger {path} cannot be locked: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.seek(0)
+        holder = lock.read().strip() or "another core"
+        lock.close()
+        raise LedgerHeldError(f"the ledger {path} is held by {holder}") from None
+    lock.truncate(0)
+    lock.write(f"the core with process id {os.getpid()} on {socket.gethostname()}")
+    lock.flush()
+    return lock

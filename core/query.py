@@ -1,0 +1,228 @@
+"""What a ListSessions request asks for: filter, order, page token, mask.
+
+`Query.parse` turns a request into a `Query` or names every field that is wrong.
+A query knows which sessions match and where a page starts; it holds none.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import TypeAlias, cast
+
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from core.errors import InvalidRequestError, Violation
+from sessiongate.v1.session_pb2 import Session, SessionState
+from sessiongate.v1.session_service_pb2 import ListSessionsRequest, SessionFilter
+
+DEFAULT_PAGE_SIZE = 1000
+MAX_PAGE_SIZE = 10_000
+
+# Where a session stands in an order: (connect_time in ns, or 0 in id order; id).
+# Unique and fixed for a session's whole life, so that pages can go by it.
+Key: TypeAlias = tuple[int, int]
+Predicate: TypeAlias = Callable[[Session], bool]
+
+_Network: TypeAlias = IPv4Network | IPv6Network
+
+_ORDERS = ("id", "connect_time")
+_DESCRIPTOR = cast(Descriptor, Session.DESCRIPTOR)
+_TOKEN = struct.Struct(">8sqQ")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A valid ListSessions request."""
+
+    filter: SessionFilter | None
+    order: str  # "id" or "connect_time"
+    descending: bool
+    page_size: int  # 1 to MAX_PAGE_SIZE
+    skip: int
+    after: Key | None  # the page starts behind this key
+    mask: FieldMask | None
+    fingerprint: bytes  # of everything that a page token is bound to
+
+    @classmethod
+    def parse(cls, request: ListSessionsRequest) -> Query:
+        """The query that a request states. Raises `InvalidRequestError`."""
+        violations: list[Violation] = []
+        order, descending = _parse_order(request.order_by, violations)
+        if request.page_size < 0:
+            violations.append(Violation("page_size", "must not be negative; 0 is the default"))
+        if request.skip < 0:
+            violations.append(Violation("skip", "must not be negative"))
+        wanted = request.filter if request.HasField("filter") else None
+        if wanted is not None:
+            _check_filter(wanted, violations)
+        mask = _parse_mask(request, violations)
+        fingerprint = _fingerprint(request)
+        after = _parse_token(request.page_token, fingerprint, violations)
+        if violations:
+            raise InvalidRequestError(*violations)
+        return cls(
+            filter=wanted if wanted is not None and wanted.ByteSize() else None,
+            order=order,
+            descending=descending,
+            page_size=min(request.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE),
+            skip=request.skip,
+            after=after,
+            mask=mask,
+            fingerprint=fingerprint,
+        )
+
+    def token(self, last: Key) -> str:
+        """The page token for what follows ``last``."""
+        packed = _TOKEN.pack(self.fingerprint, *last)
+        return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
+
+    def masked(self, session: Session) -> Session:
+        """The session with only the fields that the mask names."""
+        if self.mask is None:
+            return session
+        cut = Session()
+        self.mask.MergeMessage(session, cut)
+        return cut
+
+
+def matcher(wanted: SessionFilter) -> Predicate:
+    """Whether a session matches a valid filter."""
+    services, users = frozenset(wanted.services), frozenset(wanted.users)
+    states, sources = frozenset(wanted.states), frozenset(wanted.sources)
+    networks = tuple(_network(text) for text in wanted.remotes)
+    after = wanted.connected_after.ToNanoseconds() if wanted.HasField("connected_after") else None
+    before = (
+        wanted.connected_before.ToNanoseconds() if wanted.HasField("connected_before") else None
+    )
+
+    def matches(session: Session) -> bool:
+        if services and session.service not in services:
+            return False
+        if users and not (session.HasField("user") and session.user in users):
+            return False
+        if states and session.state not in states:
+            return False
+        if sources and session.source not in sources:
+            return False
+        if networks and not _within(session.remote, networks):
+            return False
+        if after is None and before is None:
+            return True
+        connected = session.connect_time.ToNanoseconds()
+        return (after is None or connected >= after) and (before is None or connected < before)
+
+    return matches
+
+
+def _within(remote: str, networks: tuple[_Network, ...]) -> bool:
+    address = _address(remote)
+    return address is not None and any(
+        address.version == network.version and address in network for network in networks
+    )
+
+
+@lru_cache(maxsize=65536)
+def _address(remote: str) -> IPv4Address | IPv6Address | None:
+    """The address, an IPv4 one in IPv6 clothes as IPv4; None for a Unix socket's path."""
+    try:
+        address = ip_address(remote)
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
+
+
+def _network(text: str) -> _Network:
+    if "/" not in text:
+        address = _address(text)
+        if address is None:
+            raise ValueError(text)
+        return ip_network(address)
+    return ip_network(text)
+
+
+def _check_filter(wanted: SessionFilter, violations: list[Violation]) -> None:
+    for index, text in enumerate(wanted.remotes):
+        try:
+            _network(text)
+        except ValueError:
+            violations.append(
+                Violation(
+                    f"filter.remotes[{index}]",
+                    f"{text!r} is neither an address nor a network such as 10.0.0.0/8",
+                )
+            )
+    for index, state in enumerate(wanted.states):
+        if state not in SessionState.values():
+            violations.append(
+                Violation(f"filter.states[{index}]", f"{state} is not a SessionState")
+            )
+    for field in ("connected_after", "connected_before"):
+        if wanted.HasField(field):
+            time: Timestamp = getattr(wanted, field)
+            try:
+                time.ToDatetime()
+            except (ValueError, OverflowError):
+                violations.append(Violation(f"filter.{field}", "is not a valid Timestamp"))
+
+
+def _parse_order(text: str, violations: list[Violation]) -> tuple[str, bool]:
+    words = text.split()
+    if not words:
+        return "id", False
+    descending = words[1:] == ["desc"]
+    if words[0] not in _ORDERS or not (descending or len(words) == 1):
+        violations.append(
+            Violation(
+                "order_by", f"{text!r} is not one of: id, id desc, connect_time, connect_time desc"
+            )
+        )
+        return "id", False
+    return words[0], descending
+
+
+def _parse_mask(request: ListSessionsRequest, violations: list[Violation]) -> FieldMask | None:
+    if not request.HasField("read_mask"):
+        return None
+    paths = list(request.read_mask.paths)
+    if paths == ["*"] or not paths:
+        return None
+    for path in paths:
+        if not FieldMask(paths=[path]).IsValidForDescriptor(_DESCRIPTOR):
+            violations.append(Violation("read_mask", f"{path!r} is not a field of Session"))
+    return request.read_mask
+
+
+def _fingerprint(request: ListSessionsRequest) -> bytes:
+    bound = ListSessionsRequest()
+    bound.CopyFrom(request)
+    for field in ("page_size", "page_token", "skip"):
+        bound.ClearField(field)
+    return hashlib.sha256(bound.SerializeToString(deterministic=True)).digest()[:8]
+
+
+def _parse_token(token: str, fingerprint: bytes, violations: list[Violation]) -> Key | None:
+    if not token:
+        return None
+    try:
+        raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+        found, time, ident = _TOKEN.unpack(raw)
+    except (binascii.Error, struct.error, ValueError):
+        violations.append(Violation("page_token", "is not a next_page_token of ListSessions"))
+        return None
+    if found != fingerprint:
+        violations.append(
+            Violation("page_token", "belongs to a request with another filter, order or mask")
+        )
+        return None
+    return time, ident

@@ -1,0 +1,128 @@
+"""A running core: ledger, table, collector and gRPC server, put together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from types import TracebackType
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
+from grpc_health.v1.health import aio as health
+from grpc_reflection.v1alpha import reflection
+
+from core.collector import Collector
+from core.config import ConfigError, CoreConfig
+from core.ledger import Ledger
+from core.service import SessionService
+from core.sources.base import SourceConfigError, open_source
+from core.table import SessionTable
+from sessiongate.v1.session_service_pb2 import DESCRIPTOR
+from sessiongate.v1.session_service_pb2_grpc import add_SessionServiceServicer_to_server
+
+log = logging.getLogger(__name__)
+
+SESSION_SERVICE = DESCRIPTOR.services_by_name["SessionService"].full_name
+
+
+class ListenError(Exception):
+    """The gRPC address cannot be listened on."""
+
+
+class Core:
+    """A core from `start` to `stop`; also an async context manager of both.
+
+    Health answers NOT_SERVING until every source has answered or failed once.
+    """
+
+    def __init__(self, config: CoreConfig) -> None:
+        self._config = config
+        self.address = config.grpc  # the real port once started
+
+    async def start(self) -> None:
+        """Start. Raises `ConfigError`, `LedgerError` or `ListenError`; then nothing runs."""
+        config = self._config
+        try:
+            sources = {source.name: open_source(source) for source in config.sources}
+        except SourceConfigError as error:
+            raise ConfigError(str(error)) from None
+        self._ledger = await Ledger.open(
+            config.ledger, retention=config.ledger_retention, now=time.time_ns
+        )
+        try:
+            revision = max(time.time_ns() // 1000, await self._ledger.ceiling())
+            await self._ledger.reserve(revision)
+            self.table = SessionTable(sources, revision, _now)
+            self._collector = Collector(
+                self.table,
+                self._ledger,
+                sources,
+                stale_after=config.stale_after,
+                now=time.time_ns,
+            )
+            self._server = self._listen()
+            await self._collector.start()
+            await self._server.start()
+        except BaseException:
+            await self._ledger.close()
+            raise
+        self._readiness = asyncio.create_task(self._announce())
+
+    def _listen(self) -> grpc.aio.Server:
+        server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        add_SessionServiceServicer_to_server(SessionService(self.table), server)
+        self._health = health.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        names = (SESSION_SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
+        try:
+            port = server.add_insecure_port(self._config.grpc)
+        except RuntimeError:
+            port = 0
+        if not port:
+            raise ListenError(f"cannot listen on {self._config.grpc}: is it in use?")
+        if not self._config.grpc.startswith("unix:"):
+            host = self._config.grpc.rpartition(":")[0]
+            self.address = f"{host}:{port}"
+        return server
+
+    async def _announce(self) -> None:
+        """Tell health when the core becomes ready."""
+        await self._set_serving(False)
+        await self.table.ready.wait()
+        await self._set_serving(True)
+        log.info("ready: %d sessions", len(self.table))
+
+    async def _set_serving(self, serving: bool) -> None:
+        states = health_pb2.HealthCheckResponse
+        for service in ("", SESSION_SERVICE):
+            await self._health.set(service, states.SERVING if serving else states.NOT_SERVING)
+
+    async def stop(self) -> None:
+        """Stop taking calls, give those under way their grace, and let everything go."""
+        self._readiness.cancel()
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(self._config.grace)
+        await self._collector.close()
+        await self._ledger.close()
+
+    async def __aenter__(self) -> Core:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+
+def _now() -> Timestamp:
+    now = Timestamp()
+    now.FromNanoseconds(time.time_ns())
+    return now

@@ -1,0 +1,200 @@
+"""SessionTable: the live sessions, in memory, in order, with revisions.
+
+The table knows no source, no ledger and no gRPC. One event loop uses it; every
+method is done before another starts, so that a reader sees whole observations.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left, bisect_right
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from core.query import Key, Query, matcher
+from sessiongate.v1.session_pb2 import Session
+
+# A response stays under this, whatever the page size asked for, so that a client
+# with gRPC's default limit of 4 MiB receives it.
+MAX_PAGE_BYTES = 3 * 1024 * 1024
+# Filtered lists remembered for the revision they were made at.
+_MEMO_SIZE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """What is known of a source just now."""
+
+    name: str
+    tried: bool = False  # it has answered or failed since the core started
+    reachable: bool = False  # its last observation succeeded
+    error: str = ""  # why the last observation failed
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of sessions, in the query's order."""
+
+    sessions: Sequence[Session]
+    next_page_token: str  # empty after the last page
+    total_size: int  # sessions that match, on all pages
+
+
+@dataclass(slots=True)
+class _Order:
+    """The keys of all sessions in one order.
+
+    Invariant: ``keys`` is sorted, and holds exactly ``key_of`` each session.
+    """
+
+    key_of: Callable[[Session], Key]
+    keys: list[Key] = field(default_factory=list)
+
+    def add(self, keys: list[Key]) -> None:
+        if keys:
+            self.keys += sorted(keys)
+            self.keys.sort()  # two sorted runs: linear, and nothing where new follows old
+
+    def remove(self, keys: set[Key]) -> None:
+        if len(keys) == 1:
+            (key,) = keys
+            del self.keys[bisect_left(self.keys, key)]
+        elif keys:
+            self.keys = [key for key in self.keys if key not in keys]
+
+
+class SessionTable:
+    """The live sessions, the states of their sources, and the revision of both.
+
+    ``revision`` only grows; every changed session and source state takes one.
+    ``update_time`` is when it last did.
+    """
+
+    def __init__(self, sources: Iterable[str], revision: int, now: Callable[[], Timestamp]) -> None:
+        self.revision = revision
+        self.update_time = now()
+        self._now = now
+        self._sessions: dict[int, Session] = {}
+        self._orders: Mapping[str, _Order] = {
+            "id": _Order(lambda session: (0, session.id)),
+            "connect_time": _Order(
+                lambda session: (session.connect_time.ToNanoseconds(), session.id)
+            ),
+        }
+        self._sources = {name: SourceState(name) for name in sources}
+        # (filter, order) → the keys that match, at the revision; oldest first.
+        self._memo: OrderedDict[tuple[bytes, str], list[Key]] = OrderedDict()
+        # Ids that the ledger holds open while their source cannot be read: whether
+        # these sessions live is not known.
+        self.unseen: dict[int, str] = {}
+        # Set once every source has answered or failed; until then the table tells lies.
+        self.ready = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    @property
+    def unreachable(self) -> list[str]:
+        """Names of the sources that cannot be read just now, sorted."""
+        return sorted(state.name for state in self._sources.values() if not state.reachable)
+
+    def source(self, name: str) -> SourceState:
+        """The state of a configured source."""
+        return self._sources[name]
+
+    def get(self, ident: int) -> Session | None:
+        """The session with this id, if it lives."""
+        return self._sessions.get(ident)
+
+    def apply(self, upserts: Iterable[Session], removals: Iterable[int]) -> None:
+        """Make changes visible, all at once.
+
+        Each session of ``upserts`` is the table's from now on; it gets its
+        ``update_time`` and ``revision`` here. Its ``connect_time`` never changes
+        under one id. An id of ``removals`` that the table has not is passed over.
+        """
+        now = self._now()
+        added: list[Session] = []
+        for session in upserts:
+            self.revision += 1
+            session.revision = self.revision
+            session.update_time.CopyFrom(now)
+            if session.id not in self._sessions:
+                added.append(session)
+            self._sessions[session.id] = session
+            self.update_time = now
+        removed: list[Session] = []
+        for ident in removals:
+            gone = self._sessions.pop(ident, None)
+            if gone is not None:
+                self.revision += 1
+                self.update_time = now
+                removed.append(gone)
+        for order in self._orders.values():
+            order.remove({order.key_of(session) for session in removed})
+            order.add([order.key_of(session) for session in added])
+        self._memo.clear()
+
+    def set_source(self, name: str, *, reachable: bool, error: str = "") -> bool:
+        """Note how a source's last observation went; whether that is a change."""
+        old = self._sources[name]
+        new = replace(old, tried=True, reachable=reachable, error=error)
+        if new == old:
+            return False
+        self._sources[name] = new
+        if all(state.tried for state in self._sources.values()):
+            self.ready.set()
+        self.revision += 1
+        self.update_time = self._now()
+        return True
+
+    def page(self, query: Query) -> Page:
+        """The page that a query asks for."""
+        keys = self._matching(query)
+        ascending = not query.descending
+        if query.after is None:
+            start = 0 if ascending else len(keys) - 1
+        elif ascending:
+            start = bisect_right(keys, query.after)
+        else:
+            start = bisect_left(keys, query.after) - 1
+        step = 1 if ascending else -1
+        stop = len(keys) if ascending else -1
+        sessions: list[Session] = []
+        size = 0
+        last: Key | None = None
+        for index in range(start + step * query.skip, stop, step):
+            if len(sessions) == query.page_size:
+                break
+            session = query.masked(self._sessions[keys[index][1]])
+            size += session.ByteSize() + _FIELD_OVERHEAD
+            if size > MAX_PAGE_BYTES and sessions:
+                break
+            sessions.append(session)
+            last = keys[index]
+        else:
+            last = None  # the range ran out: nothing follows
+        token = query.token(last) if last is not None else ""
+        return Page(sessions, token, len(keys))
+
+    def _matching(self, query: Query) -> list[Key]:
+        """The keys of the sessions that match the query's filter, ascending."""
+        order = self._orders[query.order]
+        if query.filter is None:
+            return order.keys
+        memo_key = (query.filter.SerializeToString(deterministic=True), query.order)
+        known = self._memo.get(memo_key)
+        if known is None:
+            matches = matcher(query.filter)
+            known = [key for key in order.keys if matches(self._sessions[key[1]])]
+            self._memo[memo_key] = known
+            if len(self._memo) > _MEMO_SIZE:
+                self._memo.popitem(last=False)
+        return known
+
+
+# Tag and length of one session within a response.
+_FIELD_OVERHEAD = 6
