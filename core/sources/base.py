@@ -27,6 +27,21 @@ class SourceError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Wire:
+    """One TCP connection between a client and a server, as one of its ends states it.
+
+    A proxy's session and a server's session are linked where both state the same
+    wire. Addresses are as the end sees them, IPv4 in IPv6 clothes as IPv4.
+    ``server_id`` is what the server calls the connection: its backend's process
+    id, its connection id.
+    """
+
+    client: tuple[str, int]
+    server: tuple[str, int] | None = None
+    server_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """One session as a source states it.
 
@@ -36,10 +51,14 @@ class Observed:
     those. The core keeps the first ``connect_time`` that a key came
     with (its own clock's where it came with none), so that a start that is only
     inferred does not wander; one that the source states exactly belongs in the key.
+    ``accepted`` is the connection that the session came in by, ``opened`` those
+    that its service opened for it, where the source states them.
     """
 
     key: str
     session: Session
+    accepted: Wire | None = None
+    opened: tuple[Wire, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,247 @@
+"""The collector over a scripted source, a real table and a real ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from core import collector as collecting
+from core.collector import Collector
+from core.ledger import Ledger
+from core.sources.base import Observation
+from core.table import SessionTable
+from tests.core.sources import ScriptedSource, seen
+
+
+class Scene:
+    """A collector at work on one scripted source."""
+
+    def __init__(self, source: ScriptedSource, table: SessionTable, ledger: Ledger) -> None:
+        self.source = source
+        self.table = table
+        self.ledger = ledger
+
+    @property
+    def ids(self) -> list[int]:
+        return [ident for ident in range(1, 100) if self.table.get(ident) is not None]
+
+
+def run(
+    test: Callable[[Scene], Awaitable[None]], url: str = "sqlite://", stale_after: float = 30.0
+) -> None:
+    async def main() -> None:
+        async with scene(url, stale_after) as stage:
+            await test(stage)
+
+    asyncio.run(main())
+
+
+@asynccontextmanager
+async def scene(url: str, stale_after: float) -> AsyncIterator[Scene]:
+    source = ScriptedSource()
+    ledger = await Ledger.open(url, retention=60, now=time.time_ns)
+    table = SessionTable(["fake"], await ledger.ceiling(), Timestamp)
+    collector = Collector(
+        table, ledger, {"fake": source}, stale_after=stale_after, now=time.time_ns
+    )
+    await collector.start()
+    try:
+        yield Scene(source, table, ledger)
+    finally:
+        await collector.close()
+        await ledger.close()
+    assert source.closed
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collecting, "INTERVAL", 0.001)
+    monkeypatch.setattr(collecting, "MAX_BACK_OFF", 0.002)
+
+
+def test_ids_follow_the_order_of_first_sight_and_are_never_given_twice() -> None:
+    async def test(scene: Scene) -> None:
+        scene.source.show(["b", "a"])
+        await scene.source.step()
+        assert scene.ids == [1, 2]
+        scene.source.show(["a", "c"])
+        await scene.source.step()
+        assert scene.ids == [2, 3]
+        scene.source.show(["b", "a"])
+        await scene.source.step()
+        assert scene.ids == [2, 4], "a key that had ended is a new session"
+
+    run(test)
+
+
+def test_an_unchanged_session_keeps_its_revision_and_a_changed_one_takes_a_new_one() -> None:
+    async def test(scene: Scene) -> None:
+        scene.source.show(["a", "b"], connected=1_500_000_000)
+        await scene.source.step()
+        before = [scene.table.get(ident).revision for ident in (1, 2)]  # type: ignore[union-attr] # both live
+        top = scene.table.revision
+        scene.source.fields["b"] = {"user": "app"}
+        await scene.source.step()
+        first, second = scene.table.get(1), scene.table.get(2)
+        assert first is not None
+        assert second is not None
+        assert first.revision == before[0]
+        assert second.revision == scene.table.revision == top + 1
+        assert second.user == "app"
+        assert second.connect_time.seconds == 1_500_000_000
+
+    run(test)
+
+
+def test_a_start_that_is_not_stated_is_the_first_sight_and_stays() -> None:
+    async def test(scene: Scene) -> None:
+        scene.source.show(["a"])
+        await scene.source.step()
+        session = scene.table.get(1)
+        assert session is not None
+        start = session.connect_time.ToNanoseconds()
+        assert abs(start - time.time_ns()) < 60e9
+        scene.source.show(["a"], connected=77)
+        await scene.source.step()
+        again = scene.table.get(1)
+        assert again is not None
+        assert again.connect_time.ToNanoseconds() == start
+
+    run(test)
+
+
+@pytest.mark.parametrize(("moved", "restarted"), [(1.9, False), (-1.9, False), (2.1, True)])
+def test_a_moved_incarnation_beyond_the_tolerance_makes_every_key_new(
+    moved: float, restarted: bool
+) -> None:
+    async def test(scene: Scene) -> None:
+        scene.source.show(["a"])
+        scene.source.incarnation = 1000.0
+        await scene.source.step()
+        scene.source.incarnation += moved
+        await scene.source.step()
+        assert scene.ids == ([2] if restarted else [1])
+
+    run(test)
+
+
+def test_a_slow_drift_of_the_incarnation_is_no_restart(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+
+    async def drift(scene: Scene) -> None:
+        scene.source.show(["a"])
+        for step in range(20):
+            scene.source.incarnation = 1000.0 + step
+            await scene.source.step()
+        assert scene.ids == [1]
+
+    async def after(scene: Scene) -> None:
+        scene.source.show(["a"])
+        scene.source.incarnation = 1020.0
+        await scene.source.step()
+        assert scene.ids == [1]
+
+    run(drift, url)
+    run(after, url)
+
+
+def test_a_failing_source_keeps_its_sessions_and_is_named() -> None:
+    async def test(scene: Scene) -> None:
+        scene.source.show(["a"])
+        await scene.source.step()
+        assert scene.table.unreachable == []
+        scene.source.failing = "no route"
+        await scene.source.step()
+        assert scene.table.unreachable == ["fake"]
+        assert scene.table.source("fake").error == "no route"
+        assert scene.ids == [1]
+        top = scene.table.revision
+        await scene.source.step()
+        assert scene.table.revision == top, "failing in the same way again changes nothing"
+        scene.source.failing = ""
+        await scene.source.step()
+        assert scene.table.unreachable == []
+        assert scene.table.revision == top + 1
+        assert scene.ids == [1]
+
+    run(test)
+
+
+def test_stale_sessions_go_and_come_back_with_their_ids() -> None:
+    async def test(scene: Scene) -> None:
+        again = Observation([seen("a", connected=5)])
+        scene.source.again = again
+        await scene.source.step()
+        shown = scene.table.get(1)
+        assert shown is not None
+        first = shown.revision
+        scene.source.failing = "gone"
+        while scene.ids:
+            await scene.source.step()
+        assert scene.table.unseen == {1: "fake"}
+        scene.source.failing = ""
+        await scene.source.step()
+        assert scene.ids == [1]
+        assert scene.table.unseen == {}
+        back = scene.table.get(1)
+        assert back is not None
+        assert back.revision > first
+        assert shown.revision == first, "what the table once showed is never written to"
+
+    run(test, stale_after=0.05)
+
+
+def test_a_hanging_source_times_out_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collecting, "TIMEOUT", 0.01)
+
+    async def test(scene: Scene) -> None:
+        scene.source.hanging = True
+        await scene.source.step()
+        assert scene.table.ready.is_set()
+        assert scene.table.source("fake").error == "did not answer within 0.01 s"
+
+    run(test)
+
+
+def test_a_ledger_that_cannot_write_makes_the_source_unreachable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test(scene: Scene) -> None:
+        with scene.ledger._engine.begin() as connection:
+            connection.exec_driver_sql("PRAGMA query_only=1")
+        scene.source.show(["a"])
+        await scene.source.step()
+        assert "readonly" in scene.table.source("fake").error
+        assert scene.ids == [], "nothing is shown that was not written down"
+        with scene.ledger._engine.begin() as connection:
+            connection.exec_driver_sql("PRAGMA query_only=0")
+        await scene.source.step()
+        assert scene.ids == [1]
+
+    run(test)
+
+
+def test_what_was_open_before_a_restart_is_unseen_until_its_source_answers(
+    tmp_path: Path,
+) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+
+    async def first(scene: Scene) -> None:
+        scene.source.show(["a", "b"])
+        await scene.source.step()
+
+    async def second(scene: Scene) -> None:
+        assert scene.table.unseen == {1: "fake", 2: "fake"}
+        scene.source.show(["c", "b"])
+        await scene.source.step()
+        assert scene.ids == [2, 3]
+        assert scene.table.unseen == {}
+
+    run(first, url)
+    run(second, url)

@@ -1,0 +1,171 @@
+"""The ledger by properties, and what it does when it cannot do its work."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from core.ledger import Held, Ledger, LedgerError, LedgerHeldError, Opening
+
+
+def url_of(folder: Path) -> str:
+    return f"sqlite:///{folder}/ledger.db"
+
+
+async def opened(url: str, now: int = 0) -> Ledger:
+    return await Ledger.open(url, retention=60, now=lambda: now or time.time_ns())
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """A ledger through openings, endings and restarts, beside a plain model of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.runner = asyncio.Runner()
+        self.ledger = self.runner.run(opened(url_of(Path(self.folder.name))))
+        self.live: dict[str, dict[str, Held]] = {"a": {}, "b": {}}
+        self.given: set[int] = set()
+        self.revision = 0
+
+    def teardown(self) -> None:
+        self.runner.run(self.ledger.close())
+        self.runner.close()
+        self.folder.cleanup()
+
+    @rule(source=st.sampled_from("ab"), keys=st.sets(st.text(max_size=3), max_size=4))
+    def observe(self, source: str, keys: set[str]) -> None:
+        held = self.live[source]
+        new = sorted(keys - held.keys())
+        gone = sorted(held.keys() - keys)
+        self.revision += len(new) + len(gone)
+        ids = self.runner.run(
+            self.ledger.record(
+                source,
+                opened=[Opening(key, len(key)) for key in new],
+                closed=[held.pop(key).id for key in gone],
+                incarnation=None,
+                revision=self.revision,
+            )
+        )
+        assert not self.given & set(ids), "an id is never given twice"
+        assert ids == sorted(ids)
+        assert all(ident > max(self.given, default=0) for ident in ids)
+        self.given |= set(ids)
+        held.update({key: Held(i, len(key)) for key, i in zip(new, ids, strict=True)})
+
+    @rule()
+    def restart(self) -> None:
+        self.runner.run(self.ledger.close())
+        self.ledger = self.runner.run(opened(url_of(Path(self.folder.name))))
+        ceiling = self.runner.run(self.ledger.ceiling())
+        assert ceiling >= self.revision, "the ceiling is above every revision used"
+        self.revision = ceiling
+
+    @invariant()
+    def holds_what_is_open(self) -> None:
+        for source, held in self.live.items():
+            assert self.runner.run(self.ledger.held(source)) == held
+
+
+LedgerMachine.TestCase.settings = settings(max_examples=15, stateful_step_count=12, deadline=None)
+TestLedger = LedgerMachine.TestCase
+
+
+def test_a_second_core_is_told_who_holds_the_ledger(tmp_path: Path) -> None:
+    async def main() -> None:
+        first = await opened(url_of(tmp_path))
+        with pytest.raises(
+            LedgerHeldError, match=f"held by the core with process id {os.getpid()}"
+        ):
+            await opened(url_of(tmp_path))
+        await first.close()
+        await (await opened(url_of(tmp_path))).close()
+
+    asyncio.run(main())
+
+
+def test_a_killed_core_leaves_no_lock(tmp_path: Path) -> None:
+    hold = (
+        "import asyncio, sys\nfrom core.ledger import Ledger\n"
+        "async def main():\n"
+        "    await Ledger.open(sys.argv[1], retention=60, now=lambda: 1)\n"
+        "    print('held', flush=True)\n"
+        "    await asyncio.Event().wait()\n"
+        "asyncio.run(main())\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, url_of(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(LedgerHeldError, match=str(process.pid)):
+            asyncio.run(opened(url_of(tmp_path)))
+        process.kill()
+    asyncio.run(_open_and_close(url_of(tmp_path)))
+
+
+async def _open_and_close(url: str) -> None:
+    await (await opened(url)).close()
+
+
+def test_closed_sessions_are_forgotten_after_the_retention(tmp_path: Path) -> None:
+    async def main() -> None:
+        ledger = await opened(url_of(tmp_path), now=1)
+        ids = await ledger.record(
+            "a", opened=[Opening("k", 1), Opening("l", 1)], closed=[], incarnation=5.0, revision=1
+        )
+        await ledger.record("a", opened=[], closed=ids[:1], incarnation=None, revision=2)
+        await ledger.close()
+        late = 61 * 10**9 + 2
+        ledger = await opened(url_of(tmp_path), now=late)
+        assert await ledger.held("a") == {"l": Held(ids[1], 1)}
+        assert await ledger.incarnation("a") == 5.0
+        with ledger._engine.connect() as connection:
+            rows = connection.exec_driver_sql("select id from sessions").scalars().all()
+        assert rows == [ids[1]]
+        await ledger.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        ("nonsense", "the ledger's URL is not one"),
+        ("mysql://u:secret@h/d", "cannot be kept in mysql"),
+        ("sqlite:////proc/nowhere/ledger.db", "cannot be locked"),
+    ],
+)
+def test_a_ledger_that_cannot_be_is_named(url: str, text: str) -> None:
+    with pytest.raises(LedgerError, match=text) as caught:
+        asyncio.run(opened(url))
+    assert "secret" not in str(caught.value)
+
+
+def test_a_file_that_is_no_ledger_is_named(tmp_path: Path) -> None:
+    (tmp_path / "ledger.db").write_text("not a database, but long enough to be read as one" * 99)
+    with pytest.raises(LedgerError, match=r"ledger\.db\) failed: file is not a database"):
+        asyncio.run(opened(url_of(tmp_path)))
+
+
+def test_a_ledger_of_another_version_is_refused(tmp_path: Path) -> None:
+    async def main() -> None:
+        ledger = await opened(url_of(tmp_path))
+        with ledger._engine.begin() as connection:
+            connection.exec_driver_sql("update counters set value=99 where name='schema'")
+        await ledger.close()
+        with pytest.raises(LedgerError, match="version 99"):
+            await opened(url_of(tmp_path))
+
+    asyncio.run(main())

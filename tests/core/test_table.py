@@ -1,0 +1,209 @@
+"""The table by properties: pages under churn, revisions, filters against a plain scan."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.timestamp_pb2 import Timestamp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.errors import InvalidRequestError
+from core.query import MAX_PAGE_SIZE, Query, matcher
+from core.table import MAX_PAGE_BYTES, SessionTable
+from sessiongate.v1.session_pb2 import Session, SessionState
+from sessiongate.v1.session_service_pb2 import ListSessionsRequest, SessionFilter
+
+ORDERS = ["", "id", "id desc", "connect_time", "connect_time desc"]
+
+
+def make(ident: int, time: int = 0, **fields: str) -> Session:
+    session = Session(id=ident, connect_time=Timestamp(seconds=time), **fields)  # type: ignore[arg-type] # str fields only
+    session.source = fields.get("source", "fake")
+    return session
+
+
+def table_of(*sessions: Session) -> SessionTable:
+    table = SessionTable(["fake"], 1000, Timestamp)
+    table.apply(sessions, [])
+    return table
+
+
+def ids_of(table: SessionTable, request: ListSessionsRequest) -> list[int]:
+    """All ids that match, walked page by page."""
+    found: list[int] = []
+    while True:
+        page = table.page(Query.parse(request))
+        found += [session.id for session in page.sessions]
+        if not page.next_page_token:
+            return found
+        request.page_token = page.next_page_token
+
+
+changes = st.lists(
+    st.tuples(st.sets(st.integers(1, 60), max_size=8), st.sets(st.integers(1, 60), max_size=8)),
+    max_size=12,
+)
+
+
+@given(changes=changes, order=st.sampled_from(ORDERS), size=st.integers(1, 7))
+def test_pages_under_churn_list_what_stays_exactly_once(
+    changes: list[tuple[set[int], set[int]]], order: str, size: int
+) -> None:
+    rng = random.Random(7)
+    times = {ident: rng.randrange(5) for ident in range(1, 61)}
+    stays = set(range(1, 61, 3))
+    table = table_of(*(make(ident, times[ident]) for ident in sorted(stays)))
+    request = ListSessionsRequest(order_by=order, page_size=size)
+    found: list[int] = []
+    script = iter(changes)
+    while True:
+        page = table.page(Query.parse(request))
+        found += [session.id for session in page.sessions]
+        if not page.next_page_token:
+            break
+        request.page_token = page.next_page_token
+        added, removed = next(script, (set(), set()))
+        before = table.revision
+        table.apply([make(i, times[i]) for i in sorted(added)], removed - stays)
+        assert table.revision >= before + len(added)
+    assert len(found) == len(set(found)), "no session twice"
+    assert stays <= set(found), "none missed that stayed"
+    time_first = order.startswith("connect_time")
+    keys = [(times[i] if time_first else 0, i) for i in found]
+    assert keys == sorted(keys, reverse=order.endswith("desc"))
+
+
+@given(changes=changes)
+def test_the_orders_hold_exactly_the_sessions(changes: list[tuple[set[int], set[int]]]) -> None:
+    table = table_of()
+    live: set[int] = set()
+    top = table.revision
+    for added, removed in changes:
+        table.apply([make(i, i % 5) for i in sorted(added)], removed)
+        live = (live - removed) | added
+        for order in ORDERS:
+            assert set(ids_of(table, ListSessionsRequest(order_by=order))) == live
+        revisions = [s.revision for i in live if (s := table.get(i)) is not None]
+        assert len(set(revisions)) == len(revisions)
+        assert max(revisions, default=0) <= table.revision
+        assert table.revision >= top
+        top = table.revision
+    assert len(table) == len(live)
+
+
+REMOTES = ["10.0.0.1", "10.1.0.1", "192.168.1.9", "::1", "2001:db8::5", "::ffff:10.0.0.9", "/run/s"]
+NETWORKS = {
+    "10.0.0.0/8": {"10.0.0.1", "10.1.0.1", "::ffff:10.0.0.9"},
+    "10.0.0.1": {"10.0.0.1"},
+    "::/0": {"::1", "2001:db8::5"},
+    "::ffff:10.0.0.9": {"::ffff:10.0.0.9"},
+}
+
+
+@settings(max_examples=60)
+@given(
+    networks=st.sets(st.sampled_from(sorted(NETWORKS))),
+    services=st.sets(st.sampled_from(["a", "b", "c"])),
+    users=st.sets(st.sampled_from(["x", "y"])),
+    after=st.none() | st.integers(0, 10),
+    before=st.none() | st.integers(0, 10),
+)
+def test_a_filter_matches_what_a_plain_reading_of_it_matches(
+    networks: set[str],
+    services: set[str],
+    users: set[str],
+    after: int | None,
+    before: int | None,
+) -> None:
+    rng = random.Random(3)
+    sessions = []
+    for ident in range(1, 80):
+        session = make(ident, rng.randrange(11), service=rng.choice("abc"))
+        session.remote = rng.choice(REMOTES)
+        if rng.random() < 0.7:
+            session.user = rng.choice("xy")
+        sessions.append(session)
+    wanted = SessionFilter(services=services, users=users, remotes=networks)
+    if after is not None:
+        wanted.connected_after.FromSeconds(after)
+    if before is not None:
+        wanted.connected_before.FromSeconds(before)
+    expected = [
+        session.id
+        for session in sessions
+        if (not services or session.service in services)
+        and (not users or (session.HasField("user") and session.user in users))
+        and (not networks or any(session.remote in NETWORKS[network] for network in networks))
+        and (after is None or session.connect_time.seconds >= after)
+        and (before is None or session.connect_time.seconds < before)
+    ]
+    table = table_of(*sessions)
+    request = ListSessionsRequest(filter=wanted, page_size=7)
+    assert table.page(Query.parse(request)).total_size == len(expected)
+    assert ids_of(table, request) == expected
+
+
+def test_a_filtered_list_follows_the_table() -> None:
+    table = table_of(make(1, service="a"), make(2, service="b"))
+    request = ListSessionsRequest(filter=SessionFilter(services=["a"]))
+    assert ids_of(table, request) == [1]
+    table.apply([make(2, service="a")], [1])
+    assert ids_of(table, ListSessionsRequest(filter=SessionFilter(services=["a"]))) == [2]
+
+
+def test_a_state_filter_knows_the_unspecified_state() -> None:
+    match = matcher(SessionFilter(states=[SessionState.SESSION_STATE_UNSPECIFIED]))
+    assert match(make(1))
+    assert not match(Session(state=SessionState.SESSION_STATE_STARTED))
+
+
+@pytest.mark.parametrize("skip", [0, 1, 5, 6, 7, 100])
+@pytest.mark.parametrize("order", ["id", "id desc"])
+def test_skip_passes_over_sessions(skip: int, order: str) -> None:
+    table = table_of(*(make(ident) for ident in range(1, 7)))
+    request = ListSessionsRequest(skip=skip, page_size=2, order_by=order)
+    expected = sorted(range(1, 7), reverse=order.endswith("desc"))[skip:]
+    page = table.page(Query.parse(request))
+    assert [session.id for session in page.sessions] == expected[:2]
+    assert bool(page.next_page_token) == (len(expected) > 2)
+    assert page.total_size == 6
+
+
+def test_a_page_stays_under_3_mib_whatever_the_size_asked_for() -> None:
+    fat = "x" * 40_000
+    table = table_of(*(make(ident, application=fat) for ident in range(1, 201)))
+    request = ListSessionsRequest(page_size=MAX_PAGE_SIZE)
+    page = table.page(Query.parse(request))
+    assert 0 < len(page.sessions) < 200
+    assert sum(session.ByteSize() for session in page.sessions) < MAX_PAGE_BYTES
+    assert ids_of(table, request) == list(range(1, 201))
+
+
+def test_one_session_over_the_limit_is_a_page_of_its_own() -> None:
+    fat = "x" * (MAX_PAGE_BYTES + 1)
+    table = table_of(make(1), make(2, application=fat), make(3))
+    assert ids_of(table, ListSessionsRequest()) == [1, 2, 3]
+
+
+def test_a_mask_leaves_only_what_it_names() -> None:
+    table = table_of(make(1, 5, service="a", user="x"))
+    request = ListSessionsRequest(read_mask=FieldMask(paths=["id", "connect_time.seconds"]))
+    (session,) = table.page(Query.parse(request)).sessions
+    assert session == Session(id=1, connect_time=Timestamp(seconds=5))
+    for everything in ([], ["*"]):
+        request = ListSessionsRequest(read_mask=FieldMask(paths=everything))
+        (session,) = table.page(Query.parse(request)).sessions
+        assert session.user == "x"
+
+
+@given(token=st.text(max_size=60) | st.binary(max_size=40).map(lambda b: b.hex()))
+def test_any_other_token_is_refused_by_name(token: str) -> None:
+    request = ListSessionsRequest(page_token=token)
+    if not token:
+        return
+    with pytest.raises(InvalidRequestError) as caught:
+        Query.parse(request)
+    assert [v.field for v in caught.value.violations] == ["page_token"]
