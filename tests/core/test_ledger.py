@@ -99,7 +99,7 @@ def test_a_killed_core_leaves_no_lock(tmp_path: Path) -> None:
     hold = (
         "import asyncio, sys\nfrom core.ledger import Ledger\n"
         "async def main():\n"
-        "    await Ledger.open(sys.argv[1], retention=60, now=lambda: 1)\n"
+        "    ledger = await Ledger.open(sys.argv[1], retention=60, now=lambda: 1)\n"
         "    print('held', flush=True)\n"
         "    await asyncio.Event().wait()\n"
         "asyncio.run(main())\n"
@@ -108,10 +108,12 @@ def test_a_killed_core_leaves_no_lock(tmp_path: Path) -> None:
         [sys.executable, "-c", hold, url_of(tmp_path)], stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "held\n"
-        with pytest.raises(LedgerHeldError, match=str(process.pid)):
-            asyncio.run(opened(url_of(tmp_path)))
-        process.kill()
+        try:
+            assert process.stdout.readline() == "held\n"
+            with pytest.raises(LedgerHeldError, match=str(process.pid)):
+                asyncio.run(opened(url_of(tmp_path)))
+        finally:
+            process.kill()
     asyncio.run(_open_and_close(url_of(tmp_path)))
 
 
