@@ -1,0 +1,125 @@
+"""``document:PATH``: sessions read from a JSON:API document in the documented form.
+
+The file is read again when it changes. PATH may be percent-encoded, and is
+relative to the working directory. Option ``statements=true`` reads the
+statements that the document holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import stat
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from urllib.parse import unquote_to_bytes
+
+from core.sources.base import Observation, SourceConfig, SourceConfigError, SourceError
+from core.sources.documented import read_sessions
+
+MAX_BYTES = 64 * 1024 * 1024
+
+# A file written to twice within a tick of its file system's clock shows one
+# time for both: until this long after a change it is read again regardless.
+_SETTLED_NS = 2_000_000_000
+
+_BOOLEANS = {"true": True, "false": False}
+
+
+class DocumentSource:
+    """A document's sessions, observed when the file was last modified.
+
+    A file that is as it was is not read again: its observation is the same
+    object, or its error the same text.
+    """
+
+    def __init__(
+        self, path: str, *, statements: bool, now: Callable[[], int] = time.time_ns
+    ) -> None:
+        """``path`` is absolute: the working directory may change. ``now`` is in ns since 1970."""
+        self._path = path
+        self._name = os.fsencode(path).decode(errors="backslashreplace")  # for errors
+        self._statements = statements
+        self._now = now
+        # Its own thread: a file system that hangs holds up no other source.
+        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="document")
+        # The file as it was when the answer below was read from it; None: read it again.
+        self._stamp: tuple[int, ...] | None = None
+        self._answer: Observation | str = ""
+
+    async def observe(self) -> Observation:
+        """The sessions of the file as it is. Raises `SourceError` with file and place."""
+        answer = await asyncio.get_running_loop().run_in_executor(self._reader, self._look)
+        if isinstance(answer, str):
+            raise SourceError(answer)
+        return answer
+
+    async def close(self) -> None:
+        """Let go of the thread. Nothing else is kept open."""
+        self._reader.shutdown(wait=False, cancel_futures=True)
+
+    def _look(self) -> Observation | str:
+        """Read the file where it has changed; an error's text where that fails."""
+        try:
+            found = os.stat(self._path)
+            stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+            if stamp == self._stamp:
+                return self._answer
+            # Taken before the file is read, so that a change meanwhile shows next time.
+            settled = abs(self._now() - found.st_mtime_ns) > _SETTLED_NS
+            self._stamp = stamp if settled else None
+            self._answer = self._read(found)
+        except OSError as error:
+            self._stamp = None
+            self._answer = f"{self._name}: {error.strerror or error}"
+        except SourceError as error:
+            self._answer = f"{self._name}: {error}"
+        return self._answer
+
+    def _read(self, found: os.stat_result) -> Observation:
+        if not stat.S_ISREG(found.st_mode):  # a pipe would never end
+            raise SourceError("not a regular file")
+        with open(self._path, "rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise SourceError(f"larger than {MAX_BYTES // 1024**2} MiB")
+        modified = datetime.fromtimestamp(found.st_mtime, UTC)
+        sessions = read_sessions(_parse(content), modified, statements=self._statements)
+        for item in sessions:
+            item.session.ClearField("native_id")  # replayed as it is: nothing is added
+        return Observation(sessions)
+
+
+def _parse(content: bytes) -> object:
+    """The JSON value that bytes hold, or `SourceError` with line and column."""
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise SourceError(f"not UTF-8: line {line}, byte {error.start}") from None
+    try:
+        value: object = json.loads(text)
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise SourceError(f"not JSON: {place}: {error.msg}") from None
+    except RecursionError:
+        raise SourceError("nested too deeply") from None
+    except ValueError:  # Python bounds the digits of a number that it converts
+        raise SourceError("a number has too many digits") from None
+    return value
+
+
+def open_source(config: SourceConfig) -> DocumentSource:
+    """The document that a configuration names. Raises `SourceConfigError`."""
+    statements = config.take("statements").get("statements", "false")
+    if statements not in _BOOLEANS:
+        raise SourceConfigError(
+            f"source {config.name}: statements is {statements!r}; allowed: true, false"
+        )
+    path = os.fsdecode(unquote_to_bytes(config.location))
+    if not path or "\0" in path:
+        raise SourceConfigError(f"source {config.name}: a document is document:PATH")
+    return DocumentSource(os.path.abspath(path), statements=_BOOLEANS[statements])

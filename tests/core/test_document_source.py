@@ -1,0 +1,238 @@
+"""``document:PATH`` over real files: what it shows, when it reads, what it says of a bad one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.sources.base import (
+    Observation,
+    Source,
+    SourceConfig,
+    SourceConfigError,
+    SourceError,
+    open_source,
+)
+from core.sources.document import MAX_BYTES, DocumentSource
+
+DATA = Path(__file__).parent.parent / "data"
+SESSIONS = (DATA / "sessions.json").read_bytes()
+LONG_AGO = 1_495_015_595_000_000_000  # ns: long enough that a file is not being written to
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Source]:
+    source = open_source(SourceConfig.parse(url))
+    try:
+        yield source
+    finally:
+        asyncio.run(source.close())
+
+
+def observe(source: Source) -> Observation:
+    return asyncio.run(source.observe())
+
+
+def refusal(source: Source) -> str:
+    with pytest.raises(SourceError) as raised:
+        observe(source)
+    return str(raised.value)
+
+
+def write(path: Path, content: bytes, modified: int = LONG_AGO) -> None:
+    """Write in place: the same file, with a time of modification that tells nothing."""
+    path.write_bytes(content)
+    os.utime(path, ns=(modified, modified))
+
+
+def services(observation: Observation) -> list[str]:
+    return [item.session.service for item in observation.sessions]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "sessions.json"
+
+
+def test_the_reference_texts_sessions_come_as_they_are() -> None:
+    with opened(f"document:{quote(str(DATA / 'sessions.json'))}") as source:
+        observation = observe(source)
+    assert services(observation) == ["RW-Split-Router", "Read-Connection-Router", "CLI"]
+    assert observation.incarnation is None
+    for item in observation.sessions:
+        assert not item.session.HasField("native_id")
+        assert not item.session.id
+
+
+def test_the_path_is_relative_and_percent_encoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "what? 100%.json", SESSIONS)
+    with opened("document:what%3F%20100%25.json") as source:
+        monkeypatch.chdir("/")
+        assert len(observe(source).sessions) == 3
+
+
+def test_idle_counts_back_from_when_the_file_was_modified(path: Path) -> None:
+    write(path, (DATA / "maxscale-24.02/session_one.json").read_bytes())
+    with opened(f"document:{path}") as source:
+        (item,) = observe(source).sessions
+    assert item.session.last_active_time.ToNanoseconds() == LONG_AGO - 95_500_000_000
+
+
+@pytest.mark.parametrize(
+    ("option", "count"), [("", 0), ("?statements=false", 0), ("?statements=true", 1)]
+)
+def test_statements_are_read_only_where_configured(path: Path, option: str, count: int) -> None:
+    query = b'"queries": [{"statement": "SELECT 1", "received": "2017-05-17T10:06:36.000"}]'
+    session = (DATA / "session_1.json").read_bytes()
+    write(path, session.replace(b'"state":', query + b', "state":'))
+    with opened(f"document:{path}{option}") as source:
+        (item,) = observe(source).sessions
+    assert len(item.session.queries) == count
+
+
+def test_a_file_that_has_not_changed_is_not_read_again(path: Path) -> None:
+    write(path, SESSIONS)
+    with opened(f"document:{path}") as source:
+        first = observe(source)
+        write(path, b" " * len(SESSIONS))  # as far as its status tells, the same
+        assert observe(source) is first
+        path.write_bytes(b"{")
+        os.utime(path, ns=(LONG_AGO, LONG_AGO))
+        refused = refusal(source)
+        write(path, b"[")
+        assert refusal(source) == refused
+
+
+def test_a_file_written_to_just_now_is_read_again(path: Path) -> None:
+    write(path, SESSIONS)
+    source = DocumentSource(str(path), statements=False, now=lambda: LONG_AGO + 1)
+    assert services(observe(source))[-1] == "CLI"
+    write(path, SESSIONS.replace(b"CLI", b"ILC"))
+    assert services(observe(source))[-1] == "ILC"
+    asyncio.run(source.close())
+
+
+def test_a_document_changes_breaks_and_heals(path: Path) -> None:
+    with opened(f"document:{path}") as source:
+        assert refusal(source) == f"{path}: No such file or directory"
+        write(path, SESSIONS)
+        assert len(observe(source).sessions) == 3
+        write(path, (DATA / "session_1.json").read_bytes())
+        assert len(observe(source).sessions) == 1
+        write(path, SESSIONS[:-1])
+        assert refusal(source).startswith(f"{path}: not JSON: line 79, column 1: ")
+        write(path, SESSIONS)
+        assert len(observe(source).sessions) == 3
+        path.unlink()
+        assert refusal(source) == f"{path}: No such file or directory"
+        path.symlink_to(path)
+        assert refusal(source) == f"{path}: Too many levels of symbolic links"
+        path.unlink()
+        write(path, SESSIONS)
+        assert len(observe(source).sessions) == 3
+
+
+def test_a_file_put_in_its_place_is_read(path: Path, tmp_path: Path) -> None:
+    write(path, SESSIONS)
+    with opened(f"document:{path}") as source:
+        observe(source)
+        write(tmp_path / "new", SESSIONS.replace(b"CLI", b"ILC"))
+        (tmp_path / "new").rename(path)
+        assert services(observe(source))[-1] == "ILC"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not JSON: line 1, column 1: Expecting value"),
+        (b'{\n  "data": [\n  }', "not JSON: line 3, column 3: Expecting value"),
+        (b"{} {}", "not JSON: line 1, column 4: Extra data"),
+        (b'{"data": [],\n "links": "\xff"}', "not UTF-8: line 2, byte 24"),
+        ('{"data": []}'.encode("utf-16"), "not UTF-8: line 1, byte 0"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"data": ' + b"9" * 5000 + b"}", "a number has too many digits"),
+        (b'{"data": [NaN]}', "/data/0: expected an object, found a number"),
+        (b"[]", "the document: expected an object, found an array"),
+        (b'{"data": [{}]}', "/data/0/relationships: missing"),
+        (SESSIONS.replace(b'"id": "3"', b'"id": "1"'), '/data/2/id: "1" is also the id of /data/0'),
+    ],
+)
+def test_an_error_names_the_file_and_the_place(path: Path, content: bytes, message: str) -> None:
+    write(path, content)
+    with opened(f"document:{path}") as source:
+        assert refusal(source).startswith(f"{path}: {message}")
+
+
+def test_a_file_that_is_too_large_is_not_read(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
+    with opened(f"document:{path}") as source:
+        assert refusal(source) == f"{path}: larger than 64 MiB"
+
+
+def test_only_a_file_is_read(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, tmp_path):
+        with opened(f"document:{path}") as source:
+            assert refusal(source) == f"{path}: not a regular file"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_file_that_may_not_be_read_is_named(path: Path) -> None:
+    write(path, SESSIONS)
+    path.chmod(0)
+    with opened(f"document:{path}") as source:
+        assert refusal(source) == f"{path}: Permission denied"
+        path.chmod(stat.S_IRUSR)
+        assert len(observe(source).sessions) == 3
+
+
+def test_a_name_in_any_bytes_can_be_told(tmp_path: Path) -> None:
+    with opened(f"document:{tmp_path}/%FF") as source:
+        assert refusal(source) == f"{tmp_path}/\\xff: No such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("document:", "source document: a document is document:PATH"),
+        ("document:a%00b", "source a\0b: a document is document:PATH"),
+        ("document:a?statements=yes", "source a: statements is 'yes'; allowed: true, false"),
+        (
+            "document:a?state=true",
+            "source a: unknown option 'state'; document allows: name, statements",
+        ),
+    ],
+)
+def test_a_wrong_configuration_is_refused(url: str, message: str) -> None:
+    with pytest.raises(SourceConfigError) as raised:
+        open_source(SourceConfig.parse(url))
+    assert str(raised.value) == message
+
+
+@settings(deadline=None)
+@given(cut=st.integers(0, len(SESSIONS)), inserted=st.binary(max_size=4))
+def test_any_content_is_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, cut: int, inserted: bytes
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.json"
+    write(path, SESSIONS[:cut] + inserted + SESSIONS[cut:])
+    with opened(f"document:{path}") as source:
+        try:
+            count = len(observe(source).sessions)
+        except SourceError:
+            count = 3
+    assert count == 3
