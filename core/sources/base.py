@@ -31,12 +31,13 @@ class Wire:
     """One TCP connection between a client and a server, as one of its ends states it.
 
     A proxy's session and a server's session are linked where both state the same
-    wire. Addresses are as the end sees them, IPv4 in IPv6 clothes as IPv4.
-    ``server_id`` is what the server calls the connection: its backend's process
-    id, its connection id.
+    wire (`core.links`). ``client`` and ``server`` are address and port, IPv4 in
+    IPv6 clothes as IPv4; ``server`` may be where the source itself reaches the
+    server. ``server_id`` is what the server calls the connection: its backend's
+    process id, its connection id. What is not known for certain is None.
     """
 
-    client: tuple[str, int]
+    client: tuple[str, int] | None = None
     server: tuple[str, int] | None = None
     server_id: int | None = None
 

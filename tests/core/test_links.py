@@ -1,0 +1,103 @@
+"""Links: what is one connection is linked, and nothing else."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.links import Links, Wires
+from core.sources.base import Wire
+
+PROXY, SERVER = ("10.0.0.5", 40000), ("10.0.0.7", 5432)
+
+
+def opened(*wires: Wire) -> Wires:
+    return Wires(None, wires)
+
+
+def accepted(wire: Wire) -> Wires:
+    return Wires(wire, ())
+
+
+@pytest.mark.parametrize(
+    ("by_proxy", "by_server", "linked"),
+    [
+        (Wire(PROXY, SERVER, 77), Wire(PROXY, SERVER, 77), True),
+        (Wire(PROXY, SERVER, 77), Wire(PROXY, None, 77), True),
+        (Wire(PROXY, SERVER), Wire(PROXY, SERVER, 77), True),
+        (Wire(None, SERVER, 77), Wire(PROXY, SERVER, 77), True),
+        # The server is reached by another address than the proxy's, but says the same id.
+        (Wire(PROXY, SERVER, 77), Wire(PROXY, ("127.0.0.1", 5432), 77), True),
+        # A port used again: the server says that it is another connection.
+        (Wire(PROXY, SERVER, 77), Wire(PROXY, SERVER, 78), False),
+        # The same client end, to another server, or to one not known.
+        (Wire(PROXY, SERVER), Wire(PROXY, ("10.0.0.8", 5432)), False),
+        (Wire(PROXY, SERVER), Wire(PROXY, None), False),
+        (Wire(PROXY, None), Wire(PROXY, None), False),
+        # Behind address translation the ends differ.
+        (Wire(PROXY, SERVER, 77), Wire(("192.0.2.1", 40000), SERVER, 77), False),
+        (Wire(None, SERVER, 77), Wire(PROXY, None, 77), False),
+        (Wire(None, SERVER, None), Wire(None, SERVER, None), False),
+    ],
+)
+def test_wires_are_one_connection(by_proxy: Wire, by_server: Wire, linked: bool) -> None:
+    links = Links()
+    assert links.observe("proxy", {1: opened(by_proxy)}) == set()
+    assert links.observe("server", {2: accepted(by_server)}) == ({1, 2} if linked else set())
+    assert links.upstream(1) == ([2] if linked else [])
+    assert links.downstream(2) == ([1] if linked else [])
+
+
+def test_a_wire_that_two_sessions_answer_to_is_linked_to_none() -> None:
+    links = Links()
+    wire = Wire(PROXY, SERVER)
+    links.observe("proxy", {1: opened(wire)})
+    links.observe("one", {2: accepted(wire)})
+    assert links.observe("other", {3: accepted(wire)}) == {1, 2}
+    assert links.upstream(1) == []
+    assert links.observe("one", {}) == {1, 3}
+    assert links.upstream(1) == [3]
+
+
+def test_a_chain_is_linked_tier_by_tier() -> None:
+    near, far = Wire(("10.0.0.1", 1), ("10.0.0.2", 2)), Wire(("10.0.0.2", 3), ("10.0.0.3", 4))
+    links = Links()
+    links.observe("haproxy", {1: opened(near)})
+    links.observe("pgbouncer", {2: Wires(near, (far,))})
+    links.observe("postgresql", {3: accepted(far)})
+    assert (links.upstream(1), links.upstream(2), links.upstream(3)) == ([2], [3], [])
+    assert (links.downstream(1), links.downstream(2), links.downstream(3)) == ([], [1], [2])
+
+
+ends = st.sampled_from([None, PROXY, ("10.0.0.6", 40001)])
+wires = st.builds(Wire, ends, st.sampled_from([None, SERVER]), st.sampled_from([None, 77, 78]))
+states = st.builds(Wires, st.none() | wires, st.lists(wires, max_size=2).map(tuple))
+
+
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from("abc"), st.dictionaries(st.integers(0, 3), states)), max_size=12
+    )
+)
+def test_links_depend_on_what_is_stated_now_and_changes_are_told(
+    steps: list[tuple[str, dict[int, Wires]]],
+) -> None:
+    links = Links()
+    now: dict[str, dict[int, Wires]] = {}
+    seen: dict[int, tuple[list[int], list[int]]] = {}
+    everyone = [base + n for base in (10, 20, 30) for n in range(4)]
+    for source, stated in steps:
+        now[source] = {ident + 10 * (1 + "abc".index(source)): w for ident, w in stated.items()}
+        changed = links.observe(source, now[source])
+        fresh = Links()
+        for name, wires_of in sorted(now.items()):
+            fresh.observe(name, wires_of)
+        for ident in everyone:
+            found = (links.upstream(ident), links.downstream(ident))
+            assert found == (fresh.upstream(ident), fresh.downstream(ident))
+            if found != seen.get(ident, ([], [])):
+                assert ident in changed
+            seen[ident] = found
+            for upstream in found[0]:
+                assert ident in links.downstream(upstream)
