@@ -14,8 +14,11 @@ from dataclasses import dataclass, field, replace
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from core.log import Change, ChangeLog, Pair
 from core.query import Key, Query, matcher
+from core.wire import piece
 from sessiongate.v1.session_pb2 import Session
+from sessiongate.v1.session_service_pb2 import SourceStatus
 
 # A response stays under this, whatever the page size asked for, so that a client
 # with gRPC's default limit of 4 MiB receives it.
@@ -36,9 +39,9 @@ class SourceState:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of sessions, in the query's order."""
+    """A page of sessions, in the query's order, as the pieces of `core.wire`."""
 
-    sessions: Sequence[Session]
+    pieces: Sequence[bytes]
     next_page_token: str  # empty after the last page
     total_size: int  # sessions that match, on all pages
 
@@ -70,14 +73,16 @@ class SessionTable:
     """The live sessions, the states of their sources, and the revision of both.
 
     ``revision`` only grows; every changed session and source state takes one.
-    ``update_time`` is when it last did.
+    ``update_time`` is when it last did. ``log`` tells what changed.
     """
 
     def __init__(self, sources: Iterable[str], revision: int, now: Callable[[], Timestamp]) -> None:
-        self.revision = revision
+        self.log = ChangeLog(revision)
         self.update_time = now()
         self._now = now
         self._sessions: dict[int, Session] = {}
+        # Each session encoded, once a change, for whatever is answered.
+        self._pieces: dict[int, bytes] = {}
         self._orders: Mapping[str, _Order] = {
             "id": _Order(lambda session: (0, session.id)),
             "connect_time": _Order(
@@ -97,6 +102,11 @@ class SessionTable:
         return len(self._sessions)
 
     @property
+    def revision(self) -> int:
+        """Revision of the last change."""
+        return self.log.revision
+
+    @property
     def unreachable(self) -> list[str]:
         """Names of the sources that cannot be read just now, sorted."""
         return sorted(state.name for state in self._sources.values() if not state.reachable)
@@ -105,38 +115,56 @@ class SessionTable:
         """The state of a configured source."""
         return self._sources[name]
 
+    def sources(self) -> Sequence[SourceState]:
+        """The states of all configured sources."""
+        return tuple(self._sources.values())
+
     def get(self, ident: int) -> Session | None:
         """The session with this id, if it lives."""
         return self._sessions.get(ident)
 
+    def piece(self, ident: int) -> bytes | None:
+        """The session with this id, if it lives, as a piece of `core.wire`."""
+        return self._pieces.get(ident)
+
     def apply(self, upserts: Iterable[Session], removals: Iterable[int]) -> None:
-        """Make changes visible, all at once.
+        """Make changes visible, all at once, removals first.
 
         Each session of ``upserts`` is the table's from now on; it gets its
         ``update_time`` and ``revision`` here. Its ``connect_time`` never changes
         under one id. An id of ``removals`` that the table has not is passed over.
         """
         now = self._now()
-        added: list[Session] = []
-        for session in upserts:
-            self.revision += 1
-            session.revision = self.revision
-            session.update_time.CopyFrom(now)
-            if session.id not in self._sessions:
-                added.append(session)
-            self._sessions[session.id] = session
-            self.update_time = now
+        changes: list[Change] = []
+        pairs: list[Pair] = []
         removed: list[Session] = []
         for ident in removals:
             gone = self._sessions.pop(ident, None)
             if gone is not None:
-                self.revision += 1
-                self.update_time = now
+                changes.append(Change(ident, self._pieces.pop(ident), None))
+                pairs.append((gone, None))
                 removed.append(gone)
+        added: list[Session] = []
+        for session in upserts:
+            ident = session.id
+            session.revision = self.revision + len(changes) + 1
+            session.update_time.CopyFrom(now)
+            encoded = piece(session)
+            old = self._sessions.get(ident)
+            if old is None:
+                added.append(session)
+            changes.append(Change(ident, self._pieces.get(ident), encoded))
+            pairs.append((old, session))
+            self._sessions[ident] = session
+            self._pieces[ident] = encoded
+        if not changes:
+            return
         for order in self._orders.values():
             order.remove({order.key_of(session) for session in removed})
             order.add([order.key_of(session) for session in added])
         self._memo.clear()
+        self.update_time = now
+        self.log.append(now, changes, pairs)
 
     def set_source(self, name: str, *, reachable: bool, error: str = "") -> bool:
         """Note how a source's last observation went; whether that is a change."""
@@ -147,8 +175,9 @@ class SessionTable:
         self._sources[name] = new
         if all(state.tried for state in self._sources.values()):
             self.ready.set()
-        self.revision += 1
         self.update_time = self._now()
+        status = SourceStatus(name=name, reachable=reachable, error=error)
+        self.log.append(self.update_time, source=status)
         return True
 
     def page(self, query: Query) -> Page:
@@ -163,22 +192,27 @@ class SessionTable:
             start = bisect_left(keys, query.after) - 1
         step = 1 if ascending else -1
         stop = len(keys) if ascending else -1
-        sessions: list[Session] = []
+        pieces: list[bytes] = []
         size = 0
         last: Key | None = None
         for index in range(start + step * query.skip, stop, step):
-            if len(sessions) == query.page_size:
+            if len(pieces) == query.page_size:
                 break
-            session = query.masked(self._sessions[keys[index][1]])
-            size += session.ByteSize() + _FIELD_OVERHEAD
-            if size > MAX_PAGE_BYTES and sessions:
+            encoded = self._encoded(keys[index][1], query)
+            size += len(encoded)
+            if size > MAX_PAGE_BYTES and pieces:
                 break
-            sessions.append(session)
+            pieces.append(encoded)
             last = keys[index]
         else:
             last = None  # the range ran out: nothing follows
         token = query.token(last) if last is not None else ""
-        return Page(sessions, token, len(keys))
+        return Page(pieces, token, len(keys))
+
+    def _encoded(self, ident: int, query: Query) -> bytes:
+        if query.mask is None:
+            return self._pieces[ident]
+        return piece(query.masked(self._sessions[ident]))
 
     def _matching(self, query: Query) -> list[Key]:
         """The keys of the sessions that match the query's filter, ascending."""
@@ -194,7 +228,3 @@ class SessionTable:
             if len(self._memo) > _MEMO_SIZE:
                 self._memo.popitem(last=False)
         return known
-
-
-# Tag and length of one session within a response.
-_FIELD_OVERHEAD = 6
