@@ -11,19 +11,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 
 from core.ledger import Held, Ledger, LedgerError, Opening
-from core.sources.base import Observation, Observed, Source, SourceError
+from core.links import Links, Wires
+from core.sources.base import Observation, Observed, Source, SourceConfig, SourceError
 from core.table import SessionTable
 from sessiongate.v1.session_pb2 import Session
 
 log = logging.getLogger(__name__)
 
-INTERVAL = 1.0  # seconds between the end of an observation and the next
-DUTY = 4  # an observation takes at most one part in this many of the time
-TIMEOUT = 10.0  # seconds that one observation may take
+DUTY = 4  # between two observations lies at least this many times the first's duration
 MAX_BACK_OFF = 30.0  # seconds between two attempts at a source that fails
 # A server's stated start may move by this many seconds without a restart.
 INCARNATION_TOLERANCE = 2.0
@@ -37,17 +37,13 @@ class Collector:
         self,
         table: SessionTable,
         ledger: Ledger,
-        sources: Mapping[str, Source],
+        sources: Iterable[tuple[SourceConfig, Source]],
         *,
         stale_after: float,
         now: Callable[[], int],
     ) -> None:
-        self._table = table
-        self._writing = asyncio.Lock()
-        self._runners = [
-            _Runner(name, source, table, ledger, self._writing, stale_after, now)
-            for name, source in sources.items()
-        ]
+        shared = _Shared(table, ledger, Links(), asyncio.Lock(), stale_after, now)
+        self._runners = [_Runner(config, source, shared) for config, source in sources]
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -66,26 +62,31 @@ class Collector:
                 stack.push_async_callback(runner.source.close)
 
 
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What the sources' tasks have in common."""
+
+    table: SessionTable
+    ledger: Ledger
+    links: Links
+    writing: asyncio.Lock  # held from the ledger's transaction until its changes show
+    stale_after: float
+    now: Callable[[], int]
+
+
 class _Runner:
     """One source's task, and what is known of its sessions."""
 
-    def __init__(
-        self,
-        name: str,
-        source: Source,
-        table: SessionTable,
-        ledger: Ledger,
-        writing: asyncio.Lock,
-        stale_after: float,
-        now: Callable[[], int],
-    ) -> None:
-        self.name = name
+    def __init__(self, config: SourceConfig, source: Source, shared: _Shared) -> None:
+        self.name = config.name
         self.source = source
-        self._table = table
-        self._ledger = ledger
-        self._writing = writing
-        self._stale_after = stale_after
-        self._now = now
+        self._config = config
+        self._table = shared.table
+        self._ledger = shared.ledger
+        self._links = shared.links
+        self._writing = shared.writing
+        self._stale_after = shared.stale_after
+        self._now = shared.now
         # The sessions that the ledger holds open, by key. In the table too, but
         # for those that went stale or were not seen since the core started.
         self._held: dict[str, Held] = {}
@@ -94,6 +95,7 @@ class _Runner:
         self._incarnation: float | None = None
         self._written: float | None = None
         self._last: Observation | None = None
+        self._truncated = False
         self._succeeded = 0.0  # on the loop's clock
         self._expiry: asyncio.TimerHandle | None = None
 
@@ -108,17 +110,17 @@ class _Runner:
         while True:
             began = clock()
             try:
-                async with asyncio.timeout(TIMEOUT):
+                async with asyncio.timeout(self._config.timeout):
                     observation = await self.source.observe()
                 await self._accept(observation)
             except Exception as error:
                 self._failed(error)
                 failures += 1
-                pause = min(MAX_BACK_OFF, INTERVAL * 2 ** min(failures, 10))
+                pause = min(MAX_BACK_OFF, self._config.interval * 2 ** min(failures, 10))
                 await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter
             else:
                 failures = 0
-                await asyncio.sleep(max(INTERVAL, (clock() - began) * DUTY))
+                await asyncio.sleep(max(self._config.interval, (clock() - began) * DUTY))
 
     async def _accept(self, observation: Observation) -> None:
         if self._expiry is not None:
@@ -132,47 +134,87 @@ class _Runner:
 
     async def _take(self, observation: Observation) -> None:
         """Write down what is new and what has ended, then show it."""
-        incarnation = observation.incarnation
-        held = self._held
-        if self._restarted(incarnation):
-            held = {}
-        observed = {item.key: item for item in observation.sessions}
-        opened = [item for key, item in observed.items() if key not in held]
+        observed = self._limited({item.key: item for item in observation.sessions})
+        closed = await self._write_down(observed, observation.incarnation)
+        linked = self._links.observe(self.name, self._wires(observed))
+        changed = [
+            session
+            for key, held in self._held.items()
+            if (session := self._changed(held, observed[key])) is not None
+        ]
+        changed += self._relinked(linked.difference(held.id for held in self._held.values()))
+        await self._ledger.reserve(self._table.revision + len(changed) + len(closed))
+        for ident in (*(held.id for held in self._held.values()), *closed):
+            self._table.unseen.pop(ident, None)
+        self._table.apply(changed, closed)
+        self._table.set_source(self.name, reachable=True)
+
+    def _limited(self, observed: dict[str, Observed]) -> dict[str, Observed]:
+        """At most ``max_sessions`` of what was observed, those known before first."""
+        limit = self._config.max_sessions
+        truncated = len(observed) > limit
+        if truncated and not self._truncated:
+            log.warning(
+                "source %s is truncated: %d sessions, max_sessions=%d",
+                *(self.name, len(observed), limit),
+            )
+        self._truncated = truncated
+        if not truncated:
+            return observed
+        keys = sorted(observed, key=lambda key: key not in self._held)  # stable: order stays
+        kept = set(keys[:limit])
+        return {key: item for key, item in observed.items() if key in kept}
+
+    async def _write_down(
+        self, observed: Mapping[str, Observed], incarnation: float | None
+    ) -> list[int]:
+        """Let the ledger hold what was observed, and no more; the ids that ended."""
+        held = {} if self._restarted(incarnation) else self._held
         kept = {key: held[key] for key in observed if key in held}
         keeping = {known.id for known in kept.values()}
         closed = [known.id for known in self._held.values() if known.id not in keeping]
-        changed = [
-            session
-            for key, known in kept.items()
-            if (session := self._changed(known, observed[key])) is not None
+        openings = [
+            Opening(key, self._start(item)) for key, item in observed.items() if key not in held
         ]
-        openings = [Opening(item.key, self._start(item)) for item in opened]
         drifted = self._drifted(incarnation)
         if openings or closed or drifted:
-            changes = len(openings) + len(closed) + len(changed)
             ids = await self._ledger.record(
                 self.name,
                 opened=openings,
                 closed=closed,
                 incarnation=incarnation if drifted else None,
-                revision=self._table.revision + changes,
             )
-        else:
-            await self._ledger.reserve(self._table.revision + len(changed))
-            ids = []
-        for ident, opening, item in zip(ids, openings, opened, strict=True):
-            kept[opening.key] = Held(ident, opening.connect_time)
-            changed.append(self._complete(kept[opening.key], item))
+            for ident, opening in zip(ids, openings, strict=True):
+                kept[opening.key] = Held(ident, opening.connect_time)
         self._held = kept
         if incarnation is not None:
             self._incarnation = incarnation
         if drifted:
             self._written = incarnation
-        for ident in (*(known.id for known in kept.values()), *closed):
-            self._table.unseen.pop(ident, None)
-        changed.sort(key=lambda session: session.id)
-        self._table.apply(changed, closed)
-        self._table.set_source(self.name, reachable=True)
+        return closed
+
+    def _wires(self, observed: Mapping[str, Observed]) -> dict[int, Wires]:
+        return {
+            held.id: Wires(item.accepted, item.opened)
+            for key, held in self._held.items()
+            if (item := observed[key]).accepted is not None or item.opened
+        }
+
+    def _relinked(self, idents: Iterable[int]) -> list[Session]:
+        """Other sources' live sessions, with the links that they have now."""
+        sessions = []
+        for known in filter(None, map(self._table.get, idents)):
+            session = Session()
+            session.CopyFrom(known)
+            self._link(session)
+            sessions.append(session)
+        return sessions
+
+    def _link(self, session: Session) -> None:
+        session.ClearField("upstream_ids")
+        session.ClearField("downstream_ids")
+        session.upstream_ids.extend(self._links.upstream(session.id))
+        session.downstream_ids.extend(self._links.downstream(session.id))
 
     def _restarted(self, incarnation: float | None) -> bool:
         return (
@@ -210,11 +252,12 @@ class _Runner:
         session.id = held.id
         session.source = self.name
         session.connect_time.FromNanoseconds(held.connect_time)
+        self._link(session)
         return session
 
     def _failed(self, error: Exception) -> None:
         if isinstance(error, TimeoutError):
-            text = f"did not answer within {TIMEOUT:g} s"
+            text = f"did not answer within {self._config.timeout:g} s"
         elif isinstance(error, SourceError | LedgerError):
             text = str(error)
         else:
@@ -228,6 +271,6 @@ class _Runner:
 
     def _expire(self) -> None:
         """Let go of sessions last seen too long ago; whether they live is not known."""
-        ids = [item.id for item in self._held.values()]
+        ids = [held.id for held in self._held.values()]
         self._table.unseen.update(dict.fromkeys(ids, self.name))
-        self._table.apply([], ids)
+        self._table.apply(self._relinked(self._links.observe(self.name, {})), ids)

@@ -168,15 +168,13 @@ class Ledger:
         opened: Sequence[Opening],
         closed: Sequence[int],
         incarnation: float | None,
-        revision: int,
     ) -> list[int]:
         """Write one observation down: the ids of ``opened``, in order.
 
-        ``incarnation`` is written where it is not None; ``revision`` is the
-        highest that the observation's changes will take. Raises `LedgerError`,
+        ``incarnation`` is written where it is not None. Raises `LedgerError`,
         and then nothing is written.
         """
-        return await self._run(lambda: self._record(source, opened, closed, incarnation, revision))
+        return await self._run(lambda: self._record(source, opened, closed, incarnation))
 
     async def _run(self, work: Callable[[], T]) -> T:
         try:
@@ -223,14 +221,9 @@ class Ledger:
         opened: Sequence[Opening],
         closed: Sequence[int],
         incarnation: float | None,
-        revision: int,
     ) -> list[int]:
         ids: list[int] = []
-        ceiling = self._ceiling
         with self._engine.begin() as connection:
-            if revision > ceiling:
-                ceiling = revision + _REVISIONS_AHEAD
-                _set_counter(connection, "revision", ceiling)
             if incarnation is not None:
                 connection.execute(sa.delete(_sources).where(_sources.c.name == source))
                 connection.execute(sa.insert(_sources).values(name=source, incarnation=incarnation))
@@ -251,7 +244,6 @@ class Ledger:
                 ]
                 connection.execute(sa.insert(_sessions), rows)
                 _set_counter(connection, "id", first + len(opened))
-        self._ceiling = ceiling
         return ids
 
 

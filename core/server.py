@@ -46,7 +46,7 @@ class Core:
         """Start. Raises `ConfigError`, `LedgerError` or `ListenError`; then nothing runs."""
         config = self._config
         try:
-            sources = {source.name: open_source(source) for source in config.sources}
+            sources = [(source, open_source(source)) for source in config.sources]
         except SourceConfigError as error:
             raise ConfigError(str(error)) from None
         self._ledger = await Ledger.open(
@@ -55,7 +55,7 @@ class Core:
         try:
             revision = max(time.time_ns() // 1000, await self._ledger.ceiling())
             await self._ledger.reserve(revision)
-            self.table = SessionTable(sources, revision, _now)
+            self.table = SessionTable((source.name for source in config.sources), revision, _now)
             self._collector = Collector(
                 self.table,
                 self._ledger,

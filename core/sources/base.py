@@ -16,6 +16,10 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from sessiongate.v1.session_pb2 import Session
 
 ENTRY_POINT_GROUP = "sessiongate.sources"
+DEFAULT_INTERVAL = 1.0
+DEFAULT_TIMEOUT = 10.0
+DEFAULT_MAX_SESSIONS = 200_000
+COMMON_OPTIONS = ("name", "interval", "timeout", "max_sessions")
 
 
 class SourceConfigError(ValueError):
@@ -92,12 +96,18 @@ class SourceConfig:
 
     ``name`` is unique in a core, and stable: ids are kept under it. Without a
     ``name`` option it is the URL's location without user and password, or the
-    kind where there is no location.
+    kind where there is no location. ``interval`` (seconds from the end of one
+    observation to the next), ``timeout`` (seconds that one may take) and
+    ``max_sessions`` (what is read beyond them is left out) are options of every
+    kind; ``options`` holds the kind's own.
     """
 
     kind: str
     location: str
     name: str
+    interval: float = DEFAULT_INTERVAL
+    timeout: float = DEFAULT_TIMEOUT
+    max_sessions: int = DEFAULT_MAX_SESSIONS
     options: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -123,17 +133,39 @@ class SourceConfig:
             options[key] = value
         options.update(extra or {})
         name = options.pop("name", "") or _default_name(kind, location)
-        return cls(kind=kind, location=location, name=name, options=options)
+        return cls(
+            kind=kind,
+            location=location,
+            name=name,
+            interval=_positive(options, name, "interval", DEFAULT_INTERVAL),
+            timeout=_positive(options, name, "timeout", DEFAULT_TIMEOUT),
+            max_sessions=int(_positive(options, name, "max_sessions", DEFAULT_MAX_SESSIONS)),
+            options=options,
+        )
 
     def take(self, *allowed: str) -> Mapping[str, str]:
         """The options, all of them among ``allowed``, or `SourceConfigError` naming the others."""
         for key in self.options:
             if key not in allowed:
-                known = ", ".join(("name", *allowed))
+                known = ", ".join((*COMMON_OPTIONS, *allowed))
                 raise SourceConfigError(
                     f"source {self.name}: unknown option {key!r}; {self.kind} allows: {known}"
                 )
         return self.options
+
+
+def _positive(options: dict[str, str], name: str, key: str, default: float) -> float:
+    """Take a number above 0 off the options."""
+    text = options.pop(key, None)
+    if text is None:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 0 < value < float("inf"):
+        raise SourceConfigError(f"source {name}: {key}={text!r} is not a number above 0")
+    return value
 
 
 def _default_name(kind: str, location: str) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,16 +13,20 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from core import collector as collecting
 from core.collector import Collector
 from core.ledger import Ledger
-from core.sources.base import Observation
+from core.sources.base import Observation, Observed, SourceConfig, Wire
 from core.table import SessionTable
+from sessiongate.v1.session_pb2 import Session
 from tests.core.sources import ScriptedSource, seen
 
 
 class Scene:
-    """A collector at work on one scripted source."""
+    """A collector at work on scripted sources."""
 
-    def __init__(self, source: ScriptedSource, table: SessionTable, ledger: Ledger) -> None:
-        self.source = source
+    def __init__(
+        self, sources: dict[str, ScriptedSource], table: SessionTable, ledger: Ledger
+    ) -> None:
+        self.sources = sources
+        self.source = next(iter(sources.values()))
         self.table = table
         self.ledger = ledger
 
@@ -31,37 +34,44 @@ class Scene:
     def ids(self) -> list[int]:
         return [ident for ident in range(1, 100) if self.table.get(ident) is not None]
 
+    def session(self, ident: int) -> Session:
+        session = self.table.get(ident)
+        assert session is not None
+        return session
+
 
 def run(
-    test: Callable[[Scene], Awaitable[None]], url: str = "sqlite://", stale_after: float = 30.0
+    test: Callable[[Scene], Awaitable[None]],
+    url: str = "sqlite://",
+    *,
+    stale_after: float = 30.0,
+    sources: Sequence[str] = ("fake:",),
 ) -> None:
     async def main() -> None:
-        async with scene(url, stale_after) as stage:
-            await test(stage)
+        configs = [SourceConfig.parse(source, {"interval": "0.001"}) for source in sources]
+        scripted = {config.name: ScriptedSource() for config in configs}
+        ledger = await Ledger.open(url, retention=60, now=time.time_ns)
+        table = SessionTable(scripted, await ledger.ceiling(), Timestamp)
+        collector = Collector(
+            table,
+            ledger,
+            [(config, scripted[config.name]) for config in configs],
+            stale_after=stale_after,
+            now=time.time_ns,
+        )
+        await collector.start()
+        try:
+            await test(Scene(scripted, table, ledger))
+        finally:
+            await collector.close()
+            await ledger.close()
+        assert all(source.closed for source in scripted.values())
 
     asyncio.run(main())
 
 
-@asynccontextmanager
-async def scene(url: str, stale_after: float) -> AsyncIterator[Scene]:
-    source = ScriptedSource()
-    ledger = await Ledger.open(url, retention=60, now=time.time_ns)
-    table = SessionTable(["fake"], await ledger.ceiling(), Timestamp)
-    collector = Collector(
-        table, ledger, {"fake": source}, stale_after=stale_after, now=time.time_ns
-    )
-    await collector.start()
-    try:
-        yield Scene(source, table, ledger)
-    finally:
-        await collector.close()
-        await ledger.close()
-    assert source.closed
-
-
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collecting, "INTERVAL", 0.001)
     monkeypatch.setattr(collecting, "MAX_BACK_OFF", 0.002)
 
 
@@ -84,13 +94,11 @@ def test_an_unchanged_session_keeps_its_revision_and_a_changed_one_takes_a_new_o
     async def test(scene: Scene) -> None:
         scene.source.show(["a", "b"], connected=1_500_000_000)
         await scene.source.step()
-        before = [scene.table.get(ident).revision for ident in (1, 2)]  # type: ignore[union-attr] # both live
+        before = [scene.session(ident).revision for ident in (1, 2)]
         top = scene.table.revision
         scene.source.fields["b"] = {"user": "app"}
         await scene.source.step()
-        first, second = scene.table.get(1), scene.table.get(2)
-        assert first is not None
-        assert second is not None
+        first, second = scene.session(1), scene.session(2)
         assert first.revision == before[0]
         assert second.revision == scene.table.revision == top + 1
         assert second.user == "app"
@@ -103,14 +111,12 @@ def test_a_start_that_is_not_stated_is_the_first_sight_and_stays() -> None:
     async def test(scene: Scene) -> None:
         scene.source.show(["a"])
         await scene.source.step()
-        session = scene.table.get(1)
-        assert session is not None
+        session = scene.session(1)
         start = session.connect_time.ToNanoseconds()
         assert abs(start - time.time_ns()) < 60e9
         scene.source.show(["a"], connected=77)
         await scene.source.step()
-        again = scene.table.get(1)
-        assert again is not None
+        again = scene.session(1)
         assert again.connect_time.ToNanoseconds() == start
 
     run(test)
@@ -178,8 +184,7 @@ def test_stale_sessions_go_and_come_back_with_their_ids() -> None:
         again = Observation([seen("a", connected=5)])
         scene.source.again = again
         await scene.source.step()
-        shown = scene.table.get(1)
-        assert shown is not None
+        shown = scene.session(1)
         first = shown.revision
         scene.source.failing = "gone"
         while scene.ids:
@@ -189,24 +194,21 @@ def test_stale_sessions_go_and_come_back_with_their_ids() -> None:
         await scene.source.step()
         assert scene.ids == [1]
         assert scene.table.unseen == {}
-        back = scene.table.get(1)
-        assert back is not None
+        back = scene.session(1)
         assert back.revision > first
         assert shown.revision == first, "what the table once showed is never written to"
 
     run(test, stale_after=0.05)
 
 
-def test_a_hanging_source_times_out_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collecting, "TIMEOUT", 0.01)
-
+def test_a_hanging_source_times_out_and_is_named() -> None:
     async def test(scene: Scene) -> None:
         scene.source.hanging = True
         await scene.source.step()
         assert scene.table.ready.is_set()
         assert scene.table.source("fake").error == "did not answer within 0.01 s"
 
-    run(test)
+    run(test, sources=["fake:?timeout=0.01"])
 
 
 def test_a_ledger_that_cannot_write_makes_the_source_unreachable(
@@ -245,3 +247,53 @@ def test_what_was_open_before_a_restart_is_unseen_until_its_source_answers(
 
     run(first, url)
     run(second, url)
+
+
+def test_what_is_beyond_max_sessions_is_left_out_and_what_was_known_stays() -> None:
+    async def test(scene: Scene) -> None:
+        scene.source.show(["b", "c"])
+        await scene.source.step()
+        scene.source.show(["a", "b", "c", "d"])
+        await scene.source.step()
+        assert scene.ids == [1, 2, 3]
+        await scene.source.step()
+        assert scene.ids == [1, 2, 3]
+
+    run(test, sources=["fake:?max_sessions=3"])
+
+
+def test_both_ends_of_a_connection_are_linked_while_both_are_seen() -> None:
+    wire = Wire(("10.0.0.5", 40000), ("10.0.0.7", 5432), 77)
+
+    async def test(scene: Scene) -> None:
+        proxy, server = scene.sources.values()
+        proxy.again = Observation([Observed("p", seen("p").session, opened=(wire,))])
+        await proxy.step()
+        server.again = Observation([Observed("s", seen("s").session, accepted=wire)])
+        await server.step()
+        assert list(scene.session(1).upstream_ids) == [2]
+        assert list(scene.session(2).downstream_ids) == [1]
+        top = scene.table.revision
+        await proxy.step()
+        await server.step()
+        assert scene.table.revision == top, "a link that stays is no change"
+        server.again = Observation([])
+        await server.step()
+        assert list(scene.session(1).upstream_ids) == []
+
+    run(test, sources=["fake:proxy", "fake:server"])
+
+
+def test_a_source_that_hangs_does_not_slow_another() -> None:
+    async def test(scene: Scene) -> None:
+        slow, quick = scene.sources.values()
+        slow.hanging = True
+        quick.show(["a"])
+        stuck = asyncio.create_task(slow.step())
+        for _ in range(20):
+            await quick.step()
+        assert not stuck.done()
+        assert scene.ids == [1]
+        stuck.cancel()
+
+    run(test, sources=["fake:slow", "fake:quick"])
