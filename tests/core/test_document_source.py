@@ -208,19 +208,15 @@ def test_a_name_in_any_bytes_can_be_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("document:", "source document: a document is document:PATH"),
-        ("document:a%00b", "source a\0b: a document is document:PATH"),
-        ("document:a?statements=yes", "source a: statements is 'yes'; allowed: true, false"),
-        (
-            "document:a?state=true",
-            "source a: unknown option 'state'; document allows: name, statements",
-        ),
+        ("document:", r"source document: a document is document:PATH"),
+        ("document:a%00b", r"source a\0b: a document is document:PATH"),
+        ("document:a?statements=yes", r"source a: statements is 'yes'; allowed: true, false"),
+        ("document:a?state=true", r"source a: unknown option 'state'; .* statements"),
     ],
 )
 def test_a_wrong_configuration_is_refused(url: str, message: str) -> None:
-    with pytest.raises(SourceConfigError) as raised:
+    with pytest.raises(SourceConfigError, match=f"^{message}$"):
         open_source(SourceConfig.parse(url))
-    assert str(raised.value) == message
 
 
 @settings(deadline=None)

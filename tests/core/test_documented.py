@@ -262,7 +262,7 @@ WRONG_DOCUMENTS: list[tuple[object, str]] = [
     (None, "the document: expected an object, found null"),
     ([], "the document: expected an object, found an array"),
     ({}, "/data: missing"),
-    ({"errors": []}, "/data: missing"),
+    (json.loads((DATA / "maxscale-24.02/session_malformed.json").read_bytes()), "/data: missing"),
     ({"data": 1}, "/data: expected an array or an object, found a number"),
     ({"data": [None]}, "/data/0: expected an object, found null"),
     ({"data": [FULL, {}]}, "/data/1/relationships: missing"),

@@ -1,0 +1,180 @@
+"""``host:``: the TCP connections of this machine, as far as its user may see them.
+
+A listening socket is a service and a "Listener Session"; a connection that came
+in through it is a session on that service. A connection whose listener is gone
+cannot be told from an outgoing one, and is not shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Container, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from socket import getservbyport
+
+import psutil
+
+from core.sources.base import (
+    Observation,
+    Observed,
+    SourceConfig,
+    SourceConfigError,
+    SourceError,
+)
+from core.sources.processes import Process, Processes
+from core.sources.sockets import Connection, End, Listener, Sockets, read_sockets
+from sessiongate.v1 import session_pb2
+from sessiongate.v1.session_pb2 import Session, SessionState
+
+# The states of TCP in which a connection is a session. In CLOSE_WAIT the client
+# has closed and the service has not; in FIN_WAIT it is the other way round. In
+# the others there is no connection yet, or no longer.
+_STATES: Mapping[str, SessionState] = {
+    psutil.CONN_ESTABLISHED: session_pb2.SESSION_STATE_STARTED,
+    psutil.CONN_CLOSE_WAIT: session_pb2.SESSION_STATE_STOPPING,
+    psutil.CONN_FIN_WAIT1: session_pb2.SESSION_STATE_STOPPING,
+    psutil.CONN_FIN_WAIT2: session_pb2.SESSION_STATE_STOPPING,
+}
+
+# A socket that listens on "::" may accept IPv4 too; such a connection is a
+# socket of version 6, with mapped addresses.
+_WILDCARDS = {4: "0.0.0.0", 6: "::"}  # noqa: S104 - compared with, never bound
+
+# Seconds; less than what counts as another boot (`Observation.incarnation`).
+_CLOCK_STEP = 1.0
+
+
+class HostSource:
+    """The listening sockets of this machine and the connections that they accepted.
+
+    The incarnation is the machine's boot. A connection's start is when it was
+    first seen; a listener's, its process's start where that is visible. No
+    wires are stated: a server's own source accounts for the same connections,
+    and two accounts of one wire link to nothing (`core.links`).
+    """
+
+    def __init__(self) -> None:
+        # Its own thread: a look that takes long holds up no other source.
+        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="host")
+        self._processes = Processes()
+        self._boot_time: float | None = None
+
+    async def observe(self) -> Observation:
+        """The sockets as they are. Raises `SourceError` where they cannot be read at all."""
+        return await asyncio.get_running_loop().run_in_executor(self._reader, self._look)
+
+    async def close(self) -> None:
+        """Let go of the thread. Nothing else is kept open."""
+        self._reader.shutdown(wait=False, cancel_futures=True)
+
+    def _look(self) -> Observation:
+        try:
+            boot_time = psutil.boot_time()
+            sockets = read_sockets()
+        except (psutil.Error, OSError, RuntimeError) as error:
+            raise SourceError(f"the sockets of this machine cannot be read: {error}") from error
+        sessions = read_sessions(sockets, self._processes.look_up(sockets.pids), time.time())
+        return Observation(sessions, self._incarnation(boot_time))
+
+    def _incarnation(self, boot_time: float) -> float:
+        """The boot time. No boot happens while this runs: a move is the clock being set.
+
+        It is followed, in steps too short to look like another boot.
+        """
+        if self._boot_time is None:
+            self._boot_time = boot_time
+        move = boot_time - self._boot_time
+        self._boot_time += min(max(move, -_CLOCK_STEP), _CLOCK_STEP)
+        return self._boot_time
+
+
+def read_sessions(sockets: Sockets, processes: Mapping[int, Process], now: float) -> list[Observed]:
+    """The sessions among ``sockets``: the listeners, then what they accepted, in order of port.
+
+    Sockets that listen on one address and port are one listener; all that
+    listen on one port are one service, named for the oldest process that is
+    visible. ``processes`` are the visible ones by pid, ``now`` is in seconds
+    since the epoch.
+    """
+
+    def start(listener: Listener) -> float:
+        return processes[listener.pid].start_time if listener.pid in processes else now
+
+    def seniority(listener: Listener) -> tuple[bool, float, int]:
+        return listener.pid not in processes, start(listener), listener.pid
+
+    services: dict[int, str] = {}
+    listeners: dict[str, Listener] = {}
+    for listener in sorted(sockets.listeners, key=seniority):
+        port = listener.local.port
+        services.setdefault(port, _service_name(port, processes.get(listener.pid)))
+        listeners.setdefault(listener.key, listener)
+    doors = {(listener.version, listener.local) for listener in listeners.values()}
+    accepted = {item.key: item for item in sockets.connections if _is_accepted(item, doors)}
+    # The programs at this end of each connection, by the other end's name for it.
+    clients = {
+        f"{item.remote}<-{item.local}": processes[item.pid].name
+        for item in sockets.connections
+        if item.pid in processes
+    }
+    return [
+        _listener_session(listener, services[listener.local.port], start(listener))
+        for listener in sorted(listeners.values(), key=_by_port)
+    ] + [
+        _session(connection, services[connection.local.port], now, clients.get(connection.name))
+        for connection in sorted(accepted.values(), key=_by_port)
+    ]
+
+
+def _by_port(socket: Listener | Connection) -> tuple[int, str]:
+    return socket.local.port, socket.key
+
+
+def _service_name(port: int, process: Process | None) -> str:
+    """``process:port``, or the port's registered name, or its number."""
+    if process:
+        return f"{process.name}:{port}"
+    try:
+        return getservbyport(port, "tcp")
+    except OSError:
+        return str(port)
+
+
+def _is_accepted(connection: Connection, doors: Container[tuple[int, End]]) -> bool:
+    """Whether a connection is a session that came in by one of ``doors``, the ends that listen."""
+    version, local = connection.version, connection.local
+    wildcard = End(_WILDCARDS[version], local.port)
+    return connection.status in _STATES and (
+        (version, local) in doors or (version, wildcard) in doors
+    )
+
+
+def _listener_session(listener: Listener, service: str, start: float) -> Observed:
+    session = Session(
+        service=service, state=session_pb2.SESSION_STATE_LISTENER, native_id=listener.name
+    )
+    session.connect_time.FromNanoseconds(int(start * 1e9))
+    return Observed(listener.key, session)
+
+
+def _session(connection: Connection, service: str, now: float, client: str | None) -> Observed:
+    """One session; ``client`` is the name of the client's program, where it is known."""
+    session = Session(
+        service=service,
+        state=_STATES[connection.status],
+        native_id=connection.name,
+        remote=connection.remote.address,
+        port=connection.remote.port,
+        application=client,
+    )
+    session.connect_time.FromNanoseconds(int(now * 1e9))
+    return Observed(connection.key, session)
+
+
+def open_source(config: SourceConfig) -> HostSource:
+    """This machine. Raises `SourceConfigError` for a location or an option: there are none."""
+    config.take()
+    if config.location:
+        raise SourceConfigError(f"source {config.name}: host takes no location: 'host:'")
+    return HostSource()

@@ -1,0 +1,112 @@
+"""The TCP sockets of this machine, as far as they are visible."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from ipaddress import IPv6Address
+from socket import AF_INET6, AddressFamily
+
+import psutil
+
+_Ends = tuple[()] | tuple[str, int]  # psutil's address and port; empty where there are none
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """An address and a port, as the machine states it."""
+
+    ip: str
+    port: int
+
+    @property
+    def address(self) -> str:
+        """The address as people know it: IPv4 mapped into IPv6 is IPv4."""
+        mapped = IPv6Address(self.ip).ipv4_mapped if ":" in self.ip else None
+        return str(mapped or self.ip)
+
+    def __str__(self) -> str:
+        address = self.address
+        return f"[{address}]:{self.port}" if ":" in address else f"{address}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A socket that listens."""
+
+    version: int  # of IP: 4 or 6; one of 6 may accept IPv4 too
+    local: End
+    pid: int = 0  # of a process that has it; 0: none is visible
+
+    @property
+    def name(self) -> str:
+        """The end that it listens on, such as ``127.0.0.1:80``."""
+        return str(self.local)
+
+    @property
+    def key(self) -> str:
+        """The name, unique: IPv4 and IPv6 may each have a socket of one name."""
+        return f"tcp{self.version} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One side of a connection: of one that is being made or unmade, too."""
+
+    version: int  # of IP: 4 or 6; IPv4 through a listener of 6 is 6, its addresses mapped
+    status: str  # one of psutil.CONN_*
+    local: End
+    remote: End
+    pid: int = 0  # of a process that has it; 0: none is visible, or none has it any longer
+
+    @property
+    def name(self) -> str:
+        """Its two ends, such as ``127.0.0.1:80<-127.0.0.1:4711``."""
+        return f"{self.local}<-{self.remote}"
+
+    @property
+    def key(self) -> str:
+        """The name, unique, as a listener's."""
+        return f"tcp{self.version} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """Sockets at one moment. One that processes share may be there once for each."""
+
+    listeners: list[Listener] = field(default_factory=list)
+    connections: list[Connection] = field(default_factory=list)
+
+    @property
+    def pids(self) -> set[int]:
+        """The processes that have them."""
+        listening = {listener.pid for listener in self.listeners}
+        return (listening | {connection.pid for connection in self.connections}) - {0}
+
+
+def read_sockets() -> Sockets:
+    """Every socket that is visible. Raises what psutil does: its `Error`, OSError, RuntimeError."""
+    sockets = Sockets()
+    for pid, family, status, local, remote in _read():
+        version = 6 if family == AF_INET6 else 4
+        if status == psutil.CONN_LISTEN and local:
+            sockets.listeners.append(Listener(version, End(*local), pid))
+        elif local and remote:
+            connection = Connection(version, status, End(*local), End(*remote), pid)
+            sockets.connections.append(connection)
+    return sockets
+
+
+def _read() -> Iterator[tuple[int, AddressFamily, str, _Ends, _Ends]]:
+    try:
+        connections = psutil.net_connections("tcp")
+    except psutil.AccessDenied:
+        # macOS shows an ordinary user nothing but its own processes, one by one.
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                for own in process.net_connections("tcp"):
+                    yield process.pid, own.family, own.status, own.laddr, own.raddr
+    else:
+        for item in connections:
+            yield item.pid or 0, item.family, item.status, item.laddr, item.raddr

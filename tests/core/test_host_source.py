@@ -1,0 +1,372 @@
+"""``host:`` over real sockets, and its rules over made-up ones."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import psutil
+import pytest
+
+from core.sources.base import (
+    Observed,
+    Source,
+    SourceConfig,
+    SourceConfigError,
+    SourceError,
+    open_source,
+)
+from core.sources.host import read_sessions
+from core.sources.processes import Process
+from core.sources.sockets import Connection, End, Listener, Sockets
+from sessiongate.states import words_of
+
+ME = psutil.Process().name()
+NOW = 1_495_015_595.0
+
+
+def has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+
+
+@pytest.fixture
+def source() -> Iterator[Source]:
+    source = open_source(SourceConfig.parse("host:"))
+    yield source
+    asyncio.run(source.close())
+
+
+def on_port(source: Source, port: int) -> list[Observed]:
+    """What is seen on one port: the tests' sockets are not the machine's only ones."""
+    ends = f":{port}"
+    observation = asyncio.run(source.observe())
+    return [
+        item
+        for item in observation.sessions
+        if item.session.native_id.partition("<-")[0].endswith(ends)
+    ]
+
+
+def states(items: list[Observed]) -> list[str]:
+    return [words_of(item.session.state) for item in items]
+
+
+@contextmanager
+def connected(
+    address: str, listener: socket.socket
+) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """A client's socket and the server's, each closed at the end."""
+    with ExitStack() as stack:
+        client = stack.enter_context(socket.create_connection((address, listener.getsockname()[1])))
+        server, _ = listener.accept()
+        yield client, stack.enter_context(server)
+
+
+def test_a_connection_is_seen_from_its_beginning_to_its_end(source: Source) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        (listening,) = on_port(source, port)
+        assert listening.session.service == f"{ME}:{port}"
+        assert listening.session.native_id == f"127.0.0.1:{port}"
+        assert words_of(listening.session.state) == "Listener Session"
+        started = listening.session.connect_time.ToNanoseconds() / 1e9
+        assert started == pytest.approx(psutil.Process().create_time(), abs=1e-6)
+        assert not listening.session.HasField("remote")
+
+        with connected("127.0.0.1", listener) as (client, server):
+            before = time.time()
+            again, session = on_port(source, port)
+            assert again.key == listening.key
+            assert again.session == listening.session
+            client_port = client.getsockname()[1]
+            assert session.session.service == f"{ME}:{port}"
+            assert session.session.native_id == f"127.0.0.1:{port}<-127.0.0.1:{client_port}"
+            assert words_of(session.session.state) == "Session started"
+            assert (session.session.remote, session.session.port) == ("127.0.0.1", client_port)
+            assert session.session.application == ME
+            first_seen = session.session.connect_time.ToNanoseconds() / 1e9
+            assert before - 1e-6 <= first_seen <= time.time()
+
+            client.close()
+            assert server.recv(1) == b""
+            _, stopping = on_port(source, port)
+            assert stopping.key == session.key
+            assert words_of(stopping.session.state) == "Stopping session"
+        assert states(on_port(source, port)) == ["Listener Session"]
+    assert on_port(source, port) == []
+
+
+def test_a_connection_that_the_service_closed_is_stopping(source: Source) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        with connected("127.0.0.1", listener) as (client, server):
+            server.close()
+            assert client.recv(1) == b""
+            items = on_port(source, listener.getsockname()[1])
+        assert states(items) == ["Listener Session", "Stopping session"]
+
+
+@needs_ipv6
+def test_ipv6_is_seen(source: Source) -> None:
+    with (
+        socket.create_server(("::1", 0), family=socket.AF_INET6) as listener,
+        connected("::1", listener) as (client, _),
+    ):
+        port, client_port = listener.getsockname()[1], client.getsockname()[1]
+        listening, session = on_port(source, port)
+    assert listening.session.native_id == f"[::1]:{port}"
+    assert session.session.native_id == f"[::1]:{port}<-[::1]:{client_port}"
+    assert (session.session.remote, session.session.port) == ("::1", client_port)
+    assert session.accepted is None
+    assert session.session.application == ME
+
+
+@needs_ipv6
+def test_ipv4_through_a_dual_stack_listener_is_ipv4(source: Source) -> None:
+    with (
+        socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as listener,
+        connected("127.0.0.1", listener) as (client, _),
+        connected("::1", listener),
+    ):
+        port, client_port = listener.getsockname()[1], client.getsockname()[1]
+        listening, mapped, other = on_port(source, port)
+    assert listening.session.native_id == f"[::]:{port}"
+    assert mapped.session.remote == "127.0.0.1"
+    assert mapped.session.native_id == f"127.0.0.1:{port}<-127.0.0.1:{client_port}"
+    assert mapped.session.application == ME
+    assert other.session.remote == "::1"
+
+
+def test_a_wildcard_accepts_on_every_address(source: Source) -> None:
+    with (
+        socket.create_server(("0.0.0.0", 0)) as listener,
+        connected("127.0.0.2", listener),
+    ):
+        items = on_port(source, listener.getsockname()[1])
+    assert states(items) == ["Listener Session", "Session started"]
+
+
+@pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="no SO_REUSEPORT here")
+def test_sockets_that_share_a_port_are_one_listener(source: Source) -> None:
+    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as first:
+        port = first.getsockname()[1]
+        with socket.create_server(("127.0.0.1", port), reuse_port=True):
+            assert states(on_port(source, port)) == ["Listener Session"]
+
+
+def test_processes_that_share_a_socket_are_one_listener(source: Source) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        command = [sys.executable, "-c", "input()"]
+        fds = [listener.fileno()]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=fds) as worker:
+            items = on_port(source, listener.getsockname()[1])
+            worker.communicate(b"\n")
+    assert states(items) == ["Listener Session"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names a process by /proc")
+def test_a_process_may_call_itself_anything(source: Source) -> None:
+    code = (
+        "import socket; open('/proc/self/comm', 'wb').write(b'\\xff\\x1bdb');"
+        "s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); input()"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        port = int(other.stdout.readline())
+        (item,) = on_port(source, port)
+        other.communicate(b"\n")
+    assert item.session.service == f"??db:{port}"
+
+
+def test_a_user_who_may_not_see_all_sees_its_own(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(kind: str) -> None:
+        raise psutil.AccessDenied
+
+    monkeypatch.setattr(psutil, "net_connections", denied)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        connected("127.0.0.1", listener),
+    ):
+        items = on_port(source, listener.getsockname()[1])
+    assert states(items) == ["Listener Session", "Session started"]
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("line 7"), PermissionError("/proc"), psutil.Error("x")]
+)
+@pytest.mark.parametrize("function", ["net_connections", "boot_time"])
+def test_a_machine_that_cannot_be_read_is_an_error(
+    source: Source, monkeypatch: pytest.MonkeyPatch, function: str, error: Exception
+) -> None:
+    def broken(*_: str) -> None:
+        raise error
+
+    monkeypatch.setattr(psutil, function, broken)
+    with pytest.raises(SourceError, match=r"^the sockets of this machine cannot be read: "):
+        asyncio.run(source.observe())
+
+
+def test_the_incarnation_is_the_boot(source: Source) -> None:
+    assert asyncio.run(source.observe()).incarnation == psutil.boot_time()
+
+
+@pytest.mark.parametrize("move", [-3600.0, 3600.0, 0.5])
+def test_a_clock_that_is_set_is_not_another_boot(
+    source: Source, monkeypatch: pytest.MonkeyPatch, move: float
+) -> None:
+    monkeypatch.setattr(psutil, "boot_time", lambda: NOW)
+    seen = [asyncio.run(source.observe()).incarnation]
+    monkeypatch.setattr(psutil, "boot_time", lambda: NOW + move)
+    seen += [asyncio.run(source.observe()).incarnation for _ in range(3)]
+    step = max(-1.0, min(1.0, move))
+    last = NOW + (move if abs(move) < 1 else 3 * step)
+    assert seen[:2] == [NOW, NOW + step]
+    assert seen[-1] == last
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("host:localhost", "source localhost: host takes no location: 'host:'"),
+        ("host:?port=22", "source host: unknown option 'port'; "),
+    ],
+)
+def test_a_wrong_configuration_is_refused(url: str, message: str) -> None:
+    with pytest.raises(SourceConfigError, match=f"^{re.escape(message)}"):
+        open_source(SourceConfig.parse(url))
+
+
+# The rules, over sockets that are made up.
+
+
+def names(sockets: Sockets, processes: dict[int, Process] | None = None) -> list[tuple[str, str]]:
+    items = read_sessions(sockets, processes or {}, NOW)
+    assert len({item.key for item in items}) == len(items)
+    return [(item.session.service, item.session.native_id) for item in items]
+
+
+def listening(address: str, port: int, pid: int = 0) -> Listener:
+    return Listener(6 if ":" in address else 4, End(address, port), pid)
+
+
+def connection(local: str, port: int, status: str = psutil.CONN_ESTABLISHED) -> Connection:
+    remote = End("::1" if ":" in local else "10.0.0.9", 4711)
+    return Connection(6 if ":" in local else 4, status, End(local, port), remote)
+
+
+@pytest.mark.parametrize(
+    ("listener", "local", "accepted"),
+    [
+        ("10.0.0.1", "10.0.0.1", True),
+        ("10.0.0.1", "10.0.0.2", False),
+        ("0.0.0.0", "10.0.0.1", True),
+        ("0.0.0.0", "fd00::1", False),
+        ("0.0.0.0", "::ffff:10.0.0.1", False),
+        ("::", "fd00::1", True),
+        ("::", "::ffff:10.0.0.1", True),
+        ("::", "10.0.0.1", False),
+        ("::ffff:10.0.0.1", "::ffff:10.0.0.1", True),
+        ("::1", "fd00::1", False),
+    ],
+)
+def test_a_connection_belongs_to_the_listener_it_came_in_by(
+    listener: str, local: str, accepted: bool
+) -> None:
+    same = Sockets([listening(listener, 80)], [connection(local, 80)])
+    other = Sockets([listening(listener, 80)], [connection(local, 81)])
+    assert len(names(same)) == (2 if accepted else 1)
+    assert len(names(other)) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (psutil.CONN_ESTABLISHED, "Session started"),
+        (psutil.CONN_CLOSE_WAIT, "Stopping session"),
+        (psutil.CONN_FIN_WAIT1, "Stopping session"),
+        (psutil.CONN_FIN_WAIT2, "Stopping session"),
+        (psutil.CONN_SYN_SENT, None),
+        (psutil.CONN_SYN_RECV, None),
+        (psutil.CONN_TIME_WAIT, None),
+        (psutil.CONN_LAST_ACK, None),
+        (psutil.CONN_CLOSING, None),
+        (psutil.CONN_CLOSE, None),
+        (psutil.CONN_NONE, None),
+    ],
+)
+def test_a_connection_is_a_session_while_an_end_holds_it(status: str, words: str | None) -> None:
+    sockets = Sockets([listening("0.0.0.0", 80)], [connection("10.0.0.1", 80, status)])
+    assert states(read_sessions(sockets, {}, NOW))[1:] == ([words] if words else [])
+
+
+def test_a_service_whose_process_is_hidden_has_its_ports_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def registered(port: int, protocol: str) -> str:
+        if (port, protocol) == (5432, "tcp"):
+            return "postgresql"
+        raise OSError("port/proto not found")
+
+    monkeypatch.setattr("core.sources.host.getservbyport", registered)
+    sockets = Sockets([listening("::", 61000), listening("::", 5432)])
+    assert names(sockets) == [("postgresql", "[::]:5432"), ("61000", "[::]:61000")]
+    starts = [item.session.connect_time.seconds for item in read_sessions(sockets, {}, NOW)]
+    assert starts == [int(NOW)] * 2
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_port_is_one_service_named_for_its_oldest_process(order: int) -> None:
+    processes = {
+        7: Process("worker", 200.0),
+        8: Process("master", 100.0),
+        9: Process("copy", 100.0),
+    }
+    listeners = [
+        listening("127.0.0.1", 80, pid=7),
+        listening("127.0.0.1", 80, pid=8),
+        listening("127.0.0.1", 80, pid=9),
+        listening("127.0.0.1", 80),
+        listening("::1", 80, pid=7),
+    ][::order]
+    sockets = Sockets(listeners, [connection("::1", 80)])
+    assert names(sockets, processes) == [
+        ("master:80", "127.0.0.1:80"),
+        ("master:80", "[::1]:80"),
+        ("master:80", "[::1]:80<-[::1]:4711"),
+    ]
+    starts = [item.session.connect_time.seconds for item in read_sessions(sockets, processes, NOW)]
+    assert starts == [100, 200, int(NOW)]
+
+
+def test_the_application_is_the_clients_program() -> None:
+    server, client = End("127.0.0.1", 80), End("127.0.0.1", 4711)
+    ends = [(server, client, 7), (client, server, 8)]
+    sockets = Sockets(
+        [listening("127.0.0.1", 80, pid=7)],
+        [Connection(4, psutil.CONN_ESTABLISHED, *both) for both in ends],
+    )
+    processes = {7: Process("postgres", 100.0), 8: Process("psql", 200.0)}
+    _, item = read_sessions(sockets, processes, NOW)
+    assert (item.session.service, item.session.application) == ("postgres:80", "psql")
+
+
+def test_a_client_elsewhere_has_no_application() -> None:
+    sockets = Sockets([listening("0.0.0.0", 80)], [connection("10.0.0.1", 80)])
+    session = read_sessions(sockets, {}, NOW)[1].session
+    assert (session.remote, session.port) == ("10.0.0.9", 4711)
+    assert not session.HasField("application")
