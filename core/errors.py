@@ -39,6 +39,14 @@ class NotReadyError(CoreError):
     """Some source has neither answered nor failed since the core started."""
 
 
+class RevisionNotHeldError(CoreError):
+    """The log of changes does not begin early enough, or has not come so far."""
+
+
+class ShuttingDownError(CoreError):
+    """The core is about to end; another one may follow."""
+
+
 @dataclass(frozen=True, slots=True)
 class Violation:
     """One field of a request that is wrong: its path, and what is wrong and allowed."""
@@ -74,6 +82,8 @@ ANSWERS: Mapping[type[CoreError], Answer] = {
     SessionNotFoundError: Answer(grpc.StatusCode.NOT_FOUND, "SESSION_NOT_FOUND"),
     SourceUnreachableError: Answer(grpc.StatusCode.UNAVAILABLE, "SOURCE_UNREACHABLE"),
     NotReadyError: Answer(grpc.StatusCode.UNAVAILABLE, "NOT_READY"),
+    RevisionNotHeldError: Answer(grpc.StatusCode.OUT_OF_RANGE, "REVISION_NOT_HELD"),
+    ShuttingDownError: Answer(grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN"),
     InvalidRequestError: Answer(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
     InternalError: Answer(grpc.StatusCode.INTERNAL, "INTERNAL"),
 }

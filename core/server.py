@@ -18,14 +18,17 @@ from core.collector import Collector
 from core.config import ConfigError, CoreConfig
 from core.ledger import Ledger
 from core.service import SessionService
+from core.source_service import SourceService
 from core.sources.base import SourceConfigError, open_source
 from core.table import SessionTable
+from sessiongate.v1 import source_service_pb2
 from sessiongate.v1.session_service_pb2 import DESCRIPTOR
-from sessiongate.v1.session_service_pb2_grpc import add_SessionServiceServicer_to_server
+from sessiongate.v1.source_service_pb2_grpc import add_SourceServiceServicer_to_server
 
 log = logging.getLogger(__name__)
 
 SESSION_SERVICE = DESCRIPTOR.services_by_name["SessionService"].full_name
+SOURCE_SERVICE = source_service_pb2.DESCRIPTOR.services_by_name["SourceService"].full_name
 
 
 class ListenError(Exception):
@@ -73,10 +76,11 @@ class Core:
 
     def _listen(self) -> grpc.aio.Server:
         server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-        add_SessionServiceServicer_to_server(SessionService(self.table), server)
+        SessionService(self.table).add_to(server)
         self._health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        names = (SESSION_SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME)
+        add_SourceServiceServicer_to_server(SourceService(self._collector), server)
+        names = (SESSION_SERVICE, SOURCE_SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
         try:
             port = server.add_insecure_port(self._config.grpc)
@@ -98,13 +102,14 @@ class Core:
 
     async def _set_serving(self, serving: bool) -> None:
         states = health_pb2.HealthCheckResponse
-        for service in ("", SESSION_SERVICE):
+        for service in ("", SESSION_SERVICE, SOURCE_SERVICE):
             await self._health.set(service, states.SERVING if serving else states.NOT_SERVING)
 
     async def stop(self) -> None:
         """Stop taking calls, give those under way their grace, and let everything go."""
         self._readiness.cancel()
         await self._health.enter_graceful_shutdown()
+        self.table.log.close()
         await self._server.stop(self._config.grace)
         await self._collector.close()
         await self._ledger.close()

@@ -1,13 +1,20 @@
-"""The gRPC servicer: decode, one call, encode."""
+"""The gRPC servicer: decode, one call, encode.
+
+Responses leave the servicer encoded, put together from the table's pieces: a
+session that did not change is not encoded again.
+"""
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from functools import wraps
 from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import grpc
+from google.protobuf.message_factory import GetMessageClass
 
 from core.errors import (
     ANSWERS,
@@ -23,13 +30,15 @@ from core.errors import (
 )
 from core.query import Query
 from core.table import SessionTable
+from core.watch import Watcher
 from sessiongate.v1.session_service_pb2 import (
+    DESCRIPTOR,
     GetSessionRequest,
     GetSessionResponse,
     ListSessionsRequest,
     ListSessionsResponse,
+    WatchSessionsRequest,
 )
-from sessiongate.v1.session_service_pb2_grpc import SessionServiceServicer
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +58,8 @@ def answering(
             return await method(self, request, context)
         except CoreError as error:
             await _abort(context, error)
+        except grpc.aio.BaseError:
+            raise  # the call itself has ended: nobody is left to be answered
         except Exception:
             log.exception("%s failed", method.__name__)
             await _abort(context, InternalError())
@@ -64,38 +75,63 @@ async def _abort(context: Context, error: CoreError) -> NoReturn:
     raise AssertionError("abort returned")
 
 
-class SessionService(SessionServiceServicer):
+class SessionService:
     """sessiongate.v1.SessionService over a `SessionTable`."""
 
     def __init__(self, table: SessionTable) -> None:
         self._table = table
 
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Serve every method of the contract."""
+        service = DESCRIPTOR.services_by_name["SessionService"]
+        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        for method in service.methods:
+            kind = (
+                grpc.unary_stream_rpc_method_handler
+                if method.server_streaming
+                else grpc.unary_unary_rpc_method_handler
+            )
+            # Without a serializer responses are bytes.
+            handlers[method.name] = kind(
+                getattr(self, method.name),
+                request_deserializer=GetMessageClass(method.input_type).FromString,
+            )
+        server.add_registered_method_handlers(service.full_name, handlers)
+
     @answering
-    async def ListSessions(
-        self, request: ListSessionsRequest, context: Context
-    ) -> ListSessionsResponse:
+    async def ListSessions(self, request: ListSessionsRequest, context: Context) -> bytes:
         table = self._table
         _require_ready(table)
         page = table.page(Query.parse(request))
-        return ListSessionsResponse(
-            sessions=page.sessions,
+        rest = ListSessionsResponse(
             next_page_token=page.next_page_token,
             total_size=page.total_size,
             revision=table.revision,
             update_time=table.update_time,
             unreachable=table.unreachable,
         )
+        return b"".join((*page.pieces, rest.SerializeToString()))
 
     @answering
-    async def GetSession(self, request: GetSessionRequest, context: Context) -> GetSessionResponse:
+    async def GetSession(self, request: GetSessionRequest, context: Context) -> bytes:
         table = self._table
         if not request.id:
             raise InvalidRequestError(Violation("id", "must be 1 or more"))
         _require_ready(table)
-        session = table.get(request.id)
-        if session is None:
+        piece = table.piece(request.id)
+        if piece is None:
             raise _missing(table, request.id)
-        return GetSessionResponse(session=session, unreachable=table.unreachable)
+        return piece + GetSessionResponse(unreachable=table.unreachable).SerializeToString()
+
+    @answering
+    async def WatchSessions(self, request: WatchSessionsRequest, context: Context) -> None:
+        table = self._table
+        wanted = Query.parse(ListSessionsRequest(filter=request.filter)).filter
+        _require_ready(table)
+        watcher = Watcher(table, wanted, request.resume_revision, time.monotonic)
+        async with aclosing(watcher.messages()) as messages:
+            async for message in messages:
+                await context.write(message)  # returns when the reader has room for more
 
 
 def _require_ready(table: SessionTable) -> None:

@@ -20,9 +20,10 @@ from core.wire import piece
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import SourceStatus
 
-# A response stays under this, whatever the page size asked for, so that a client
-# with gRPC's default limit of 4 MiB receives it.
-MAX_PAGE_BYTES = 3 * 1024 * 1024
+# The sessions of one message stay under this, whatever the page size asked for, so
+# that a client with gRPC's default limit of 4 MiB receives it. The promised limit is
+# 3 MiB; what is missing here is for the rest of the message.
+MAX_PAGE_BYTES = 3 * 1024 * 1024 - 64 * 1024
 # Filtered lists remembered for the revision they were made at.
 _MEMO_SIZE = 16
 
@@ -35,6 +36,11 @@ class SourceState:
     tried: bool = False  # it has answered or failed since the core started
     reachable: bool = False  # its last observation succeeded
     error: str = ""  # why the last observation failed
+
+    @property
+    def status(self) -> SourceStatus:
+        """As the contract has it."""
+        return SourceStatus(name=self.name, reachable=self.reachable, error=self.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +133,12 @@ class SessionTable:
         """The session with this id, if it lives, as a piece of `core.wire`."""
         return self._pieces.get(ident)
 
+    def following(self, ident: int, count: int) -> Sequence[tuple[Session, bytes]]:
+        """The ``count`` sessions with the next higher ids, in order, each with its piece."""
+        keys = self._orders["id"].keys
+        start = bisect_right(keys, (0, ident))
+        return [(self._sessions[i], self._pieces[i]) for _, i in keys[start : start + count]]
+
     def apply(self, upserts: Iterable[Session], removals: Iterable[int]) -> None:
         """Make changes visible, all at once, removals first.
 
@@ -176,8 +188,7 @@ class SessionTable:
         if all(state.tried for state in self._sources.values()):
             self.ready.set()
         self.update_time = self._now()
-        status = SourceStatus(name=name, reachable=reachable, error=error)
-        self.log.append(self.update_time, source=status)
+        self.log.append(self.update_time, source=new.status)
         return True
 
     def page(self, query: Query) -> Page:

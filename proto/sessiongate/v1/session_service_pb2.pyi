@@ -1,5 +1,6 @@
 import datetime
 
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from sessiongate.v1 import session_pb2 as _session_pb2
@@ -74,3 +75,73 @@ class GetSessionResponse(_message.Message):
     session: _session_pb2.Session
     unreachable: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, session: _Optional[_Union[_session_pb2.Session, _Mapping]] = ..., unreachable: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class WatchSessionsRequest(_message.Message):
+    __slots__ = ("filter", "resume_revision")
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    RESUME_REVISION_FIELD_NUMBER: _ClassVar[int]
+    filter: SessionFilter
+    resume_revision: int
+    def __init__(self, filter: _Optional[_Union[SessionFilter, _Mapping]] = ..., resume_revision: _Optional[int] = ...) -> None: ...
+
+class WatchSessionsResponse(_message.Message):
+    __slots__ = ("snapshot", "sync", "changes", "progress", "revision", "update_time", "as_of")
+    SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    SYNC_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    AS_OF_FIELD_NUMBER: _ClassVar[int]
+    snapshot: WatchSnapshot
+    sync: WatchSync
+    changes: WatchChanges
+    progress: WatchProgress
+    revision: int
+    update_time: _timestamp_pb2.Timestamp
+    as_of: _duration_pb2.Duration
+    def __init__(self, snapshot: _Optional[_Union[WatchSnapshot, _Mapping]] = ..., sync: _Optional[_Union[WatchSync, _Mapping]] = ..., changes: _Optional[_Union[WatchChanges, _Mapping]] = ..., progress: _Optional[_Union[WatchProgress, _Mapping]] = ..., revision: _Optional[int] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., as_of: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class WatchSnapshot(_message.Message):
+    __slots__ = ("sessions",)
+    SESSIONS_FIELD_NUMBER: _ClassVar[int]
+    sessions: _containers.RepeatedCompositeFieldContainer[_session_pb2.Session]
+    def __init__(self, sessions: _Optional[_Iterable[_Union[_session_pb2.Session, _Mapping]]] = ...) -> None: ...
+
+class WatchSync(_message.Message):
+    __slots__ = ("sources",)
+    SOURCES_FIELD_NUMBER: _ClassVar[int]
+    sources: _containers.RepeatedCompositeFieldContainer[SourceStatus]
+    def __init__(self, sources: _Optional[_Iterable[_Union[SourceStatus, _Mapping]]] = ...) -> None: ...
+
+class WatchChanges(_message.Message):
+    __slots__ = ("upserts", "removals", "sources")
+    UPSERTS_FIELD_NUMBER: _ClassVar[int]
+    REMOVALS_FIELD_NUMBER: _ClassVar[int]
+    SOURCES_FIELD_NUMBER: _ClassVar[int]
+    upserts: _containers.RepeatedCompositeFieldContainer[_session_pb2.Session]
+    removals: _containers.RepeatedCompositeFieldContainer[SessionRemoval]
+    sources: _containers.RepeatedCompositeFieldContainer[SourceStatus]
+    def __init__(self, upserts: _Optional[_Iterable[_Union[_session_pb2.Session, _Mapping]]] = ..., removals: _Optional[_Iterable[_Union[SessionRemoval, _Mapping]]] = ..., sources: _Optional[_Iterable[_Union[SourceStatus, _Mapping]]] = ...) -> None: ...
+
+class WatchProgress(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class SessionRemoval(_message.Message):
+    __slots__ = ("id", "revision")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    revision: int
+    def __init__(self, id: _Optional[int] = ..., revision: _Optional[int] = ...) -> None: ...
+
+class SourceStatus(_message.Message):
+    __slots__ = ("name", "reachable", "error")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    REACHABLE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    reachable: bool
+    error: str
+    def __init__(self, name: _Optional[str] = ..., reachable: _Optional[bool] = ..., error: _Optional[str] = ...) -> None: ...

@@ -48,6 +48,11 @@ class SessionServiceStub:
                 request_serializer=sessiongate_dot_v1_dot_session__service__pb2.GetSessionRequest.SerializeToString,
                 response_deserializer=sessiongate_dot_v1_dot_session__service__pb2.GetSessionResponse.FromString,
                 _registered_method=True)
+        self.WatchSessions = channel.unary_stream(
+                '/sessiongate.v1.SessionService/WatchSessions',
+                request_serializer=sessiongate_dot_v1_dot_session__service__pb2.WatchSessionsRequest.SerializeToString,
+                response_deserializer=sessiongate_dot_v1_dot_session__service__pb2.WatchSessionsResponse.FromString,
+                _registered_method=True)
 
 
 class SessionServiceServicer:
@@ -74,6 +79,30 @@ class SessionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchSessions(self, request, context):
+        """Follows the sessions that match a filter, so that the caller can keep a copy
+        of them, and knows how old that copy is.
+
+        From a snapshot (resume_revision 0) the stream begins with snapshot
+        messages, in id order; changes to sessions already told may come between
+        them. One sync message follows: everything told up to it, taken together, is
+        what the table held at the sync's revision. From there on, and from the
+        start where the stream resumes, there are only changes and progress.
+
+        A message that carries as_of brings the copy to a state that the table was
+        in; one without it, after the sync, is followed at once by more. At least
+        once a second a message carries as_of, as long as the caller keeps up.
+
+        A stream never ends well. Ends with OUT_OF_RANGE, reason REVISION_NOT_HELD,
+        where the core's log of changes no longer holds resume_revision or has not
+        reached it, or where the caller read so slowly that the log went on without
+        it: start over, with resume_revision 0. Ends with UNAVAILABLE, reason
+        SHUTTING_DOWN, when the core stops: call again, and resume.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SessionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -86,6 +115,11 @@ def add_SessionServiceServicer_to_server(servicer, server):
                     servicer.GetSession,
                     request_deserializer=sessiongate_dot_v1_dot_session__service__pb2.GetSessionRequest.FromString,
                     response_serializer=sessiongate_dot_v1_dot_session__service__pb2.GetSessionResponse.SerializeToString,
+            ),
+            'WatchSessions': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchSessions,
+                    request_deserializer=sessiongate_dot_v1_dot_session__service__pb2.WatchSessionsRequest.FromString,
+                    response_serializer=sessiongate_dot_v1_dot_session__service__pb2.WatchSessionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -146,6 +180,33 @@ class SessionService:
             '/sessiongate.v1.SessionService/GetSession',
             sessiongate_dot_v1_dot_session__service__pb2.GetSessionRequest.SerializeToString,
             sessiongate_dot_v1_dot_session__service__pb2.GetSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sessiongate.v1.SessionService/WatchSessions',
+            sessiongate_dot_v1_dot_session__service__pb2.WatchSessionsRequest.SerializeToString,
+            sessiongate_dot_v1_dot_session__service__pb2.WatchSessionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

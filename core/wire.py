@@ -1,0 +1,33 @@
+"""Messages put together from encoded parts, so that a session is encoded once a change.
+
+In protobuf's encoding, parts of a message that stand one behind the other are the
+whole message. Every message of the contract that carries sessions carries them in
+its field 1: an encoded session, with that field's tag, is a part of any of them.
+"""
+
+from __future__ import annotations
+
+from sessiongate.v1.session_pb2 import Session
+
+_LENGTH_DELIMITED = 2
+
+
+def piece(session: Session) -> bytes:
+    """The session as field 1 of a message."""
+    return field(1, session.SerializeToString())
+
+
+def field(number: int, payload: bytes) -> bytes:
+    """An encoded message as field ``number`` (up to 15) of another."""
+    return bytes((number << 3 | _LENGTH_DELIMITED,)) + _varint(len(payload)) + payload
+
+
+def _varint(value: int) -> bytes:
+    if value < 0x80:
+        return bytes((value,))
+    octets = bytearray()
+    while value >= 0x80:
+        octets.append(value & 0x7F | 0x80)
+        value >>= 7
+    octets.append(value)
+    return bytes(octets)
