@@ -19,6 +19,7 @@ from core.ledger import Held, Ledger, LedgerError, Opening
 from core.links import Links, Wires
 from core.sources.base import Observation, Observed, Source, SourceConfig, SourceError
 from core.table import SessionTable
+from sessiongate.v1 import source_service_pb2
 from sessiongate.v1.session_pb2 import Session
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,10 @@ class Collector:
         for runner in self._runners:
             await runner.restore()
         self._tasks = [asyncio.create_task(runner.run()) for runner in self._runners]
+
+    def reports(self) -> list[source_service_pb2.Source]:
+        """How reading each source goes, in the order of the configuration."""
+        return [runner.report() for runner in self._runners]
 
     async def close(self) -> None:
         """Stop observing and close the sources."""
@@ -98,6 +103,8 @@ class _Runner:
         self._truncated = False
         self._succeeded = 0.0  # on the loop's clock
         self._expiry: asyncio.TimerHandle | None = None
+        # What is told of the source, but for what the table knows.
+        self._report = source_service_pb2.Source(name=config.name, kind=config.kind)
 
     async def restore(self) -> None:
         self._held = await self._ledger.held(self.name)
@@ -112,6 +119,7 @@ class _Runner:
             try:
                 async with asyncio.timeout(self._config.timeout):
                     observation = await self.source.observe()
+                took = clock() - began
                 await self._accept(observation)
             except Exception as error:
                 self._failed(error)
@@ -120,7 +128,26 @@ class _Runner:
                 await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter
             else:
                 failures = 0
+                self._report.last_success_time.FromNanoseconds(self._now())
+                self._report.observation_duration.FromNanoseconds(int(took * 1e9))
                 await asyncio.sleep(max(self._config.interval, (clock() - began) * DUTY))
+
+    def report(self) -> source_service_pb2.Source:
+        state = self._table.source(self.name)
+        states = source_service_pb2.SourceState
+        report = source_service_pb2.Source()
+        report.CopyFrom(self._report)
+        report.truncated = self._truncated
+        report.session_count = sum(
+            self._table.get(held.id) is not None for held in self._held.values()
+        )
+        if state.reachable:
+            report.state = states.SOURCE_STATE_REACHABLE
+        elif state.tried:
+            report.state = states.SOURCE_STATE_UNREACHABLE
+        else:
+            report.state = states.SOURCE_STATE_PENDING
+        return report
 
     async def _accept(self, observation: Observation) -> None:
         if self._expiry is not None:
@@ -263,6 +290,8 @@ class _Runner:
         else:
             text = f"failed unexpectedly: {type(error).__name__}"
             log.error("source %s", self.name, exc_info=error)
+        self._report.last_error = text
+        self._report.last_error_time.FromNanoseconds(self._now())
         if self._table.set_source(self.name, reachable=False, error=text):
             log.warning("source %s is unreachable: %s", self.name, text)
         if self._expiry is None:

@@ -16,6 +16,7 @@ from core.ledger import Ledger
 from core.sources.base import Observation, Observed, SourceConfig, Wire
 from core.table import SessionTable
 from sessiongate.v1.session_pb2 import Session
+from sessiongate.v1.source_service_pb2 import SourceState
 from tests.core.sources import ScriptedSource, seen
 
 
@@ -23,8 +24,13 @@ class Scene:
     """A collector at work on scripted sources."""
 
     def __init__(
-        self, sources: dict[str, ScriptedSource], table: SessionTable, ledger: Ledger
+        self,
+        sources: dict[str, ScriptedSource],
+        table: SessionTable,
+        ledger: Ledger,
+        collector: Collector,
     ) -> None:
+        self.collector = collector
         self.sources = sources
         self.source = next(iter(sources.values()))
         self.table = table
@@ -61,7 +67,7 @@ def run(
         )
         await collector.start()
         try:
-            await test(Scene(scripted, table, ledger))
+            await test(Scene(scripted, table, ledger, collector))
         finally:
             await collector.close()
             await ledger.close()
@@ -255,6 +261,7 @@ def test_what_is_beyond_max_sessions_is_left_out_and_what_was_known_stays() -> N
         await scene.source.step()
         scene.source.show(["a", "b", "c", "d"])
         await scene.source.step()
+        assert scene.collector.reports()[0].truncated
         assert scene.ids == [1, 2, 3]
         await scene.source.step()
         assert scene.ids == [1, 2, 3]
@@ -297,3 +304,32 @@ def test_a_source_that_hangs_does_not_slow_another() -> None:
         stuck.cancel()
 
     run(test, sources=["fake:slow", "fake:quick"])
+
+
+def test_a_report_says_how_reading_the_source_goes() -> None:
+    async def test(scene: Scene) -> None:
+        (report,) = scene.collector.reports()
+        assert (report.name, report.kind) == ("fake", "fake")
+        assert report.state == SourceState.SOURCE_STATE_PENDING
+        assert not report.HasField("last_success_time")
+        scene.source.show(["a", "b"])
+        await scene.source.step()
+        (report,) = scene.collector.reports()
+        assert report.state == SourceState.SOURCE_STATE_REACHABLE
+        assert report.session_count == 2
+        assert abs(report.last_success_time.ToNanoseconds() - time.time_ns()) < 60e9
+        assert report.observation_duration.ToNanoseconds() > 0
+        assert (report.last_error, report.truncated) == ("", False)
+        scene.source.failing = "no route"
+        await scene.source.step()
+        (report,) = scene.collector.reports()
+        assert report.state == SourceState.SOURCE_STATE_UNREACHABLE
+        assert (report.session_count, report.last_error) == (2, "no route")
+        assert report.HasField("last_error_time")
+        scene.source.failing = ""
+        await scene.source.step()
+        (report,) = scene.collector.reports()
+        assert report.state == SourceState.SOURCE_STATE_REACHABLE
+        assert report.last_error == "no route"
+
+    run(test)
