@@ -1,0 +1,223 @@
+"""The command's options, each declared once, and the file that may hold them.
+
+An option with a variable is a setting. The file holds settings under the flags'
+names, with underscores for hyphens, and becomes click's ``default_map``: flag,
+variable and file are read and refused by the same code, in the same words.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from gateway.values import (
+    Source,
+    address,
+    default_ledger,
+    grpc_address,
+    has_password,
+    seconds,
+    session_id,
+    switch,
+    text,
+)
+
+
+class Command(TyperCommand):
+    """A command whose errors say where a bad value was: flag, variable or file."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            if error.param is not None and error.param_hint is None:
+                error.param_hint = place(ctx, error.param.name)
+            raise
+
+
+def given_as_flag(context: typer.Context, name: str) -> bool:
+    """Whether an option's value comes from the command line itself."""
+    return _origin(context, name) == "COMMANDLINE"
+
+
+def place(context: typer.Context, name: str) -> str:
+    """Where a parameter's value comes from, for an error: a flag, a variable or a file's key."""
+    parameter = next(known for known in context.command.params if known.name == name)
+    match _origin(context, name):
+        case "ENVIRONMENT":
+            return str(parameter.envvar)
+        case "DEFAULT_MAP":
+            return f"{name!r} in {context.params['config']}"
+        case _ if parameter.param_type_name == "argument":
+            return str(parameter.metavar)
+        case _:
+            return parameter.opts[0]
+
+
+def settings(root: object) -> Mapping[str, bool]:
+    """The names of all the commands' settings, and whether each can be given many times."""
+    return {
+        option.name: option.multiple
+        for command in cast(TyperGroup, root).commands.values()
+        for option in command.params
+        if option.envvar and option.name != "config"
+    }
+
+
+def _origin(context: typer.Context, name: str) -> str | None:
+    source = context.get_parameter_source(name)
+    return source.name if source else None
+
+
+def _read_file(context: typer.Context, path: Path | None) -> Path | None:
+    if path is None:
+        return None
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(f"{path} cannot be read as TOML: {error}") from None
+    known = settings(context.find_root().command)
+    for name in values:
+        if name not in known:
+            allowed = ", ".join(sorted(known))
+            raise typer.BadParameter(f"{path}: unknown key {name!r}; allowed are {allowed}")
+    context.default_map = {
+        name: [value] if known[name] and not isinstance(value, list) else value
+        for name, value in values.items()
+    }
+    return path
+
+
+def _refuse_password(
+    context: typer.Context, option: typer.CallbackParam, value: str | list[Source]
+) -> str | list[Source]:
+    urls = [value] if isinstance(value, str) else [source.url for source in value]
+    if given_as_flag(context, option.name) and any(map(has_password, urls)):
+        advice = f"put the URL in the --config file or in {option.envvar}"
+        if option.name == "source":
+            advice += ", or the password in a file and its path in password_file=PATH"
+        raise typer.BadParameter(
+            f"every user of this machine can read a password on the command line: {advice}"
+        )
+    return value
+
+
+def _setting(flag: str, help: str, metavar: str | None = None, **details: Any) -> Any:
+    variable = "SESSIONGATE_" + flag.removeprefix("--").replace("-", "_").upper()
+    return typer.Option(flag, envvar=variable, help=help, metavar=metavar, **details)
+
+
+Config = Annotated[
+    Path | None,
+    _setting(
+        "--config",
+        "Read settings from this TOML file.",
+        "FILE",
+        is_eager=True,
+        callback=_read_file,
+    ),
+]
+Http = Annotated[
+    str,
+    _setting(
+        "--http",
+        "Listen here for REST; port 0 takes a free one.",
+        "ADDRESS",
+        parser=address,
+    ),
+]
+Grpc = Annotated[
+    str,
+    _setting(
+        "--grpc",
+        "Let the core listen here for gRPC; port 0 takes a free one.",
+        "ADDRESS",
+        parser=grpc_address,
+    ),
+]
+_CORE = _setting(
+    "--core",
+    "Ask the core that listens here; serve then starts none.",
+    "ADDRESS",
+    parser=grpc_address,
+)
+Core = Annotated[str, _CORE]
+OtherCore = Annotated[str | None, _CORE]
+Sources = Annotated[
+    list[Source],
+    _setting(
+        "--source",
+        "Read sessions from here; repeatable.",
+        "URL",
+        parser=Source.read,
+        callback=_refuse_password,
+        default_factory=lambda: ["host:"],
+        show_default="host:",
+    ),
+]
+Ledger = Annotated[
+    str,
+    _setting(
+        "--ledger",
+        "Keep session ids in this database; sqlite:// is in memory.",
+        "URL",
+        parser=text,
+        callback=_refuse_password,
+        default_factory=default_ledger,
+        show_default="a file in the user's state folder",
+    ),
+]
+StaleAfter = Annotated[
+    float,
+    _setting(
+        "--stale-after",
+        "Show an unreachable source's last known sessions this long.",
+        "SECONDS",
+        parser=seconds,
+    ),
+]
+CoreTimeout = Annotated[
+    float,
+    _setting(
+        "--core-timeout",
+        "Wait this long for an answer of the core.",
+        "SECONDS",
+        parser=seconds,
+    ),
+]
+PublicUrl = Annotated[
+    str | None,
+    _setting(
+        "--public-url",
+        "Build links from this URL instead of the request's host.",
+        "URL",
+        parser=text,
+    ),
+]
+AllowedHosts = Annotated[
+    list[str] | None,
+    _setting(
+        "--allowed-host",
+        "Answer requests for this host too; repeatable.",
+        "HOST",
+        parser=text,
+    ),
+]
+Insecure = Annotated[
+    bool,
+    _setting(
+        "--insecure",
+        "Listen on other addresses than loopback, without TLS and passwords.",
+        parser=switch,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the JSON:API document.")]
+SessionId = Annotated[
+    int,
+    typer.Argument(metavar="ID", help="The session's id.", parser=session_id, show_default=False),
+]

@@ -1,0 +1,142 @@
+"""What an option's value may be, wherever it comes from.
+
+Each reader takes what the command line, a variable or the configuration file
+gave, and raises `typer.BadParameter` that names the value and what is allowed.
+No error repeats a URL: it may hold a password.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+import typer
+
+from runtime.address import Address
+
+_LONGEST = 86400.0  # seconds, of any setting
+_SECRETS = ("password", "passwd", "pwd", "secret", "token")  # how such options' names end
+_SWITCH = {
+    **dict.fromkeys(("true", "yes", "on", "1"), True),
+    **dict.fromkeys(("false", "no", "off", "0"), False),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A source as it was asked for: its URL, and options given beside it."""
+
+    url: str
+    options: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, value: object) -> Source:
+        """Read a URL, or a table of the file: ``url`` and options."""
+        if isinstance(value, str):
+            return cls(value)
+        if not isinstance(value, Mapping) or not isinstance(value.get("url"), str):
+            raise typer.BadParameter('each is a URL, or a table with "url" and options')
+        options = {key: option for key, option in value.items() if key != "url"}
+        for key, option in options.items():
+            if not isinstance(option, str | int | float | bool):
+                raise typer.BadParameter(
+                    f"option {key!r} of a source must be a string, a number, true or false"
+                )
+        return cls(value["url"], options)
+
+    @property
+    def setting(self) -> object:
+        """The form that the core's configuration has it in."""
+        return {"url": self.url, **self.options} if self.options else self.url
+
+    def __str__(self) -> str:
+        """For showing: without user, password and options, but for a name."""
+        location, _, query = self.url.partition("?")
+        kind, slashes, rest = location.partition("://")
+        if slashes:
+            authority, slash, path = rest.partition("/")
+            location = kind + slashes + authority.rpartition("@")[2] + slash + path
+        name = self.options.get("name") or dict(parse_qsl(query)).get("name")
+        return f"{name} ({location})" if name else location
+
+
+def address(value: object) -> str:
+    """HOST:PORT."""
+    try:
+        return str(Address.parse(str(value)))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def grpc_address(value: object) -> str:
+    """HOST:PORT or unix:PATH."""
+    if isinstance(value, str) and value.startswith("unix:"):
+        if value == "unix:":
+            raise typer.BadParameter("'unix:' lacks the socket's path, as in unix:/run/core.sock")
+        return value
+    return address(value)
+
+
+def is_private(listener: str) -> bool:
+    """Whether only this machine can reach an address that is listened on."""
+    return listener.startswith("unix:") or Address.parse(listener).is_loopback
+
+
+def seconds(value: object) -> float:
+    """A length of time."""
+    number = math.nan
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        with suppress(ValueError):
+            number = float(value)
+    if not 0 < number <= _LONGEST:
+        raise typer.BadParameter(
+            f"{value!r} is not a number of seconds, above 0 and up to {_LONGEST:.0f}"
+        )
+    return number
+
+
+def switch(value: object) -> bool:
+    """Whether something is on."""
+    try:
+        return _SWITCH[str(value).lower()]
+    except KeyError:
+        raise typer.BadParameter(f"{value!r} is none of {', '.join(_SWITCH)}") from None
+
+
+def text(value: object) -> str:
+    """Text that is not empty."""
+    if not isinstance(value, str) or not value:
+        raise typer.BadParameter(f"{value!r} is not a string of one character or more")
+    return value
+
+
+def session_id(value: object) -> int:
+    """A session's id: 1 to 2^64-1."""
+    found = re.fullmatch(r"[0-9]{1,20}", str(value), re.ASCII)
+    if found is None or not 0 < int(found[0]) < 2**64:
+        raise typer.BadParameter(f"{value!r} is not an id: a number from 1 to 18446744073709551615")
+    return int(found[0])
+
+
+def has_password(url: str) -> bool:
+    """Whether a URL holds a password: beside its user, or in an option."""
+    location, _, query = url.partition("?")
+    user = location.partition("://")[2].partition("/")[0].rpartition("@")[0]
+    names = [name.lower() for name, _ in parse_qsl(query, keep_blank_values=True)]
+    return ":" in user or any(name.endswith(_SECRETS) for name in names)
+
+
+def default_ledger() -> str:
+    """The URL of the ledger where none is given: a file that outlives a restart."""
+    if folders := os.environ.get("STATE_DIRECTORY"):  # from systemd, which may list several
+        folder = Path(folders.partition(":")[0])
+    else:
+        state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+        folder = Path(state).expanduser() / "sessiongate"
+    return f"sqlite:///{folder.absolute() / 'ledger.db'}"
