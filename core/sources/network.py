@@ -1,0 +1,169 @@
+"""Where a source is reached over a network, and with what credentials.
+
+The location of such a source is ``//USER:PASSWORD@HOST:PORT/PATH``, all but
+HOST optional, each part percent-encoded where it holds one of ``:/?#@[]%``. HOST
+is a name, an IPv4 address, an IPv6 address in brackets, or the absolute path of
+a Unix socket (``%2Frun%2F…``).
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import unquote
+
+from core.sources.base import SourceConfig, SourceConfigError, SourceError
+from runtime.address import Address
+
+CREDENTIAL_OPTIONS = ("password", "password_file")
+TLS_OPTIONS = ("tls", "tls_ca")
+
+_HOST = r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[^:\[\]]+))"
+_HOST_AND_PORT = re.compile(_HOST + r"(?::(?P<port>[0-9]{1,5}))?")
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
+_BOOLEANS = {"true": True, "false": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """TLS whose certificate is always verified: its chain and its name."""
+
+    ca: Path | None  # certificates to trust; None: those that the system trusts
+
+    def context(self) -> ssl.SSLContext:
+        """What Python's clients take. Raises `SourceError` where ``ca`` cannot be read."""
+        try:
+            return ssl.create_default_context(cafile=self.ca)
+        except (OSError, ssl.SSLError) as error:
+            raise SourceError(f"tls_ca={self.ca}: {error.strerror or error}") from None
+
+    def ca_file(self) -> str:
+        """What libpq takes for ``sslrootcert``: it may have been built with other paths."""
+        return str(self.ca or ssl.get_default_verify_paths().cafile or "system")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One server, as a source's configuration names it. Shown, it has no password."""
+
+    host: str  # a name or an IP address, IPv6 without brackets, or a Unix socket's path
+    port: int
+    user: str | None
+    path: str  # what follows the host, without its first slash
+    tls: Tls | None  # None: in the clear
+    _password: str | None = field(repr=False)
+    _password_file: Path | None
+
+    @classmethod
+    def of(cls, config: SourceConfig, *, port: int, tls: bool | None = None) -> Endpoint:
+        """The endpoint that a configuration names; ``port`` where it names none.
+
+        ``tls`` is for kinds whose scheme decides; None: the option does, and
+        without it all but this machine is spoken to in TLS. Raises
+        `SourceConfigError`, whose text repeats nothing of the location.
+        """
+        try:
+            user, password, host, stated_port, path = _take_apart(config.location)
+        except ValueError as error:
+            raise SourceConfigError(
+                f"source {config.name}: {error}; a location is //USER:PASSWORD@HOST:PORT/PATH,"
+                " and what is special in a part is percent-encoded"
+            ) from None
+        given = [password, *map(config.options.get, CREDENTIAL_OPTIONS)]
+        if len(given) - given.count(None) > 1:
+            raise SourceConfigError(
+                f"source {config.name}: more than one password; allowed: one of the URL's,"
+                " password, password_file"
+            )
+        password_file = config.options.get("password_file")
+        return cls(
+            host=host,
+            port=stated_port or port,
+            user=user,
+            path=path,
+            tls=_tls(config, host, tls),
+            _password=config.options.get("password", password),
+            _password_file=Path(password_file) if password_file is not None else None,
+        )
+
+    @property
+    def is_unix(self) -> bool:
+        """Whether ``host`` is the path of a Unix socket."""
+        return self.host.startswith("/")
+
+    def password(self) -> str | None:
+        """The password as it now is: a file is read each time, so that it can be replaced.
+
+        The line that ends the file is no part of it. Raises `SourceError`,
+        which names the file.
+        """
+        if self._password_file is None:
+            return self._password
+        try:
+            return self._password_file.read_text(encoding="utf-8").removesuffix("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            cause = error.strerror if isinstance(error, OSError) else "not UTF-8"
+            raise SourceError(f"password_file={self._password_file}: {cause}") from None
+
+    def __str__(self) -> str:
+        return self.host if self.is_unix else str(Address(self.host, self.port))
+
+
+def flag(config: SourceConfig, key: str) -> bool:
+    """An option that is true or false; false without it. Raises `SourceConfigError`."""
+    text = config.options.get(key, "false")
+    if text not in _BOOLEANS:
+        raise SourceConfigError(f"source {config.name}: {key}={text!r}; allowed: true, false")
+    return _BOOLEANS[text]
+
+
+def _take_apart(location: str) -> tuple[str | None, str | None, str, int | None, str]:
+    """User, password, host, port, path. Raises `ValueError` that repeats none of them."""
+    if not location.startswith("//"):
+        raise ValueError("the location does not start with //")
+    authority, _, path = location[2:].partition("/")
+    login, _, place = authority.rpartition("@")
+    user, colon, password = login.partition(":")
+    found = _HOST_AND_PORT.fullmatch(place)
+    if found is None:
+        raise ValueError("what should be HOST:PORT is not")
+    host = unquote(found["v6"] or found["host"])
+    if found["v6"]:
+        if not _is_ipv6(host):
+            raise ValueError("what stands in brackets is not an IPv6 address")
+    elif not host.startswith("/") and not _NAME.fullmatch(host):
+        raise ValueError("the host is neither a name, nor an address, nor an absolute path")
+    port = int(found["port"]) if found["port"] else None
+    if port is not None and not 0 < port < 65536:
+        raise ValueError("the port is not from 1 to 65535")
+    return (
+        unquote(user) or None,
+        unquote(password) if colon else None,
+        host,
+        port,
+        unquote(path),
+    )
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        return ip_address(text).version == 6
+    except ValueError:
+        return False
+
+
+def _tls(config: SourceConfig, host: str, decided: bool | None) -> Tls | None:
+    local = host.startswith("/") or Address(host, 0).is_loopback
+    choice = config.options.get("tls", "off" if local else "verify")
+    if choice not in ("verify", "off"):
+        raise SourceConfigError(f"source {config.name}: tls={choice!r}; allowed: verify, off")
+    wanted = choice == "verify" if decided is None else decided
+    ca = config.options.get("tls_ca")
+    if wanted and host.startswith("/"):
+        raise SourceConfigError(f"source {config.name}: tls=verify: a Unix socket has no TLS")
+    if ca is not None and not wanted:
+        raise SourceConfigError(f"source {config.name}: tls_ca is of use with TLS only")
+    return Tls(Path(ca) if ca is not None else None) if wanted else None
