@@ -1,0 +1,264 @@
+"""Real servers for tests: installed where that may be, started privately, ended by process id.
+
+A kind of server builds on `Server`: it writes its configuration into a
+`private_folder`, takes a `free_port`, and names the line that says it is ready.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+import pytest
+import trustme
+
+# No wait for a server is longer than this; what takes longer hangs. Seconds.
+PATIENCE = 60.0
+# Where Debian puts servers that are not on everyone's path.
+_FOLDERS = ("/usr/sbin", "/usr/lib/postgresql/*/bin")
+_KEPT_LINES = 200
+# Who runs the servers where the tests are run by root: some refuse to be root.
+_UNPRIVILEGED = "nobody"
+_POLICY = Path("/usr/sbin/policy-rc.d")
+
+
+def require(binary: str, package: str) -> str:
+    """The path of a program, from Debian's ``package`` where it is missing.
+
+    Where it cannot be installed (not root, no apt-get) the test is skipped,
+    or fails where CI runs it: there nothing is skipped.
+    """
+    if found := _find(binary):
+        return found
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        _install(package)
+        found = _find(binary)
+        assert found, f"Debian's package {package} has no {binary}"
+        return found
+    reason = f"{binary} is missing: it is in Debian's package {package}"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def _find(binary: str) -> str | None:
+    places = [str(folder) for pattern in _FOLDERS for folder in Path("/").glob(pattern[1:])]
+    return shutil.which(binary, path=os.pathsep.join([os.environ["PATH"], *sorted(places)]))
+
+
+def _install(package: str) -> None:
+    """Install a package whose services are not to be started."""
+    apt = ("apt-get", "-q", "-y", "-o", f"DPkg::Lock::Timeout={PATIENCE:.0f}")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    with _no_services():
+        for command in (("update",), ("install", "--no-install-recommends", package)):
+            done = subprocess.run(
+                [*apt, *command],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=False,
+            )
+            if done.returncode:
+                pytest.fail(f"apt-get {' '.join(command)}:\n{done.stdout}", pytrace=False)
+
+
+@contextmanager
+def _no_services() -> Iterator[None]:
+    """Tell the packages' scripts to start nothing, unless the machine has a policy of its own."""
+    try:
+        with _POLICY.open("x") as file:
+            file.write("#!/bin/sh\nexit 101\n")
+    except FileExistsError:
+        yield
+        return
+    _POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        _POLICY.unlink()
+
+
+def account() -> str | None:
+    """The user that servers run as; None: this one."""
+    return _UNPRIVILEGED if os.geteuid() == 0 else None
+
+
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """A folder of the servers' user alone, its path short enough for Unix sockets in it."""
+    folder = Path(tempfile.mkdtemp(prefix="sg-"))
+    try:
+        give(folder)
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def give(path: Path) -> Path:
+    """Let the servers' user own a file or folder, and nobody else read it."""
+    path.chmod(0o700 if path.is_dir() else 0o600)
+    if user := account():
+        shutil.chown(path, user)
+    return path
+
+
+def write(path: Path, text: str | bytes) -> Path:
+    """A file of the servers' user with this content."""
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return give(path)
+
+
+def free_port() -> int:
+    """A TCP port that is free just now, for IPv4 and IPv6."""
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """A certificate for this machine's names, its key, and the authority that signed it."""
+
+    ca: Path
+    cert: Path
+    key: Path
+
+
+def certificates(folder: Path, *names: str) -> Certificates:
+    """Make an authority, and a certificate for ``names`` (without any: this machine's names)."""
+    authority = trustme.CA()
+    leaf = authority.issue_cert(*(names or ("localhost", "127.0.0.1", "::1")))
+    ca = write(folder / "ca.pem", authority.cert_pem.bytes())
+    ca.chmod(0o644)
+    folder.chmod(0o755)  # the tests read the authority's, as every client may
+    return Certificates(
+        ca=ca,
+        cert=write(folder / "cert.pem", b"".join(pem.bytes() for pem in leaf.cert_chain_pems)),
+        key=write(folder / "key.pem", leaf.private_key_pem.bytes()),
+    )
+
+
+class Server:
+    """A server that runs as `account` from its readiness on; on leaving, it has ended.
+
+    ``ready`` is a regular expression for the line of its output that says it is
+    ready. ``stop`` is the signal that ends it soon and in order.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        *,
+        ready: str,
+        stop: signal.Signals = signal.SIGTERM,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._stop = stop
+        self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._ready = threading.Event()  # or ended: whichever comes first
+        self._said_so = False
+        user = account()
+        self.process = subprocess.Popen(
+            [str(part) for part in command],
+            env={**os.environ, **(environment or {})},
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            user=user,
+            group=None if user is None else _group(user),
+            extra_groups=None if user is None else [],
+        )
+        self._reader = threading.Thread(target=self._read, args=(re.compile(ready),))
+        self._reader.start()
+        self._ready.wait(PATIENCE)
+        if not self._said_so:
+            self.kill()
+            pytest.fail(f"{command[0]} did not get ready:\n{self.output}", pytrace=False)
+
+    def _read(self, ready: re.Pattern[str]) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout as output:
+            for line in output:
+                self._lines.append(line)
+                if not self._said_so and ready.search(line):
+                    self._said_so = True
+                    self._ready.set()
+        self._ready.set()
+
+    @property
+    def output(self) -> str:
+        """The last lines that it printed."""
+        return "".join(tuple(self._lines))
+
+    def processes(self) -> list[psutil.Process]:
+        """The server's process and all that it started."""
+        main = psutil.Process(self.process.pid)
+        return [main, *main.children(recursive=True)]
+
+    def suspend(self) -> None:
+        """Stop every process (SIGSTOP): connections stay, and nothing answers."""
+        for process in self.processes():
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
+
+    def resume(self) -> None:
+        """Let every process go on."""
+        for process in self.processes():
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
+
+    def kill(self) -> None:
+        """End every process at once (SIGKILL)."""
+        if self.process.poll() is None:
+            left = self.processes()
+            for process in left:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            self.process.wait(PATIENCE)
+            psutil.wait_procs(left, timeout=PATIENCE)
+        self._reader.join(PATIENCE)
+
+    def close(self) -> None:
+        """End it in order, whatever was done to it."""
+        if self.process.poll() is None:
+            self.resume()
+            self.process.send_signal(self._stop)
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(PATIENCE)
+        self.kill()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _group(user: str) -> int:
+    return pwd.getpwnam(user).pw_gid
