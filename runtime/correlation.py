@@ -1,0 +1,100 @@
+"""What ties together all that one request causes: its id, and the trace that it is part of.
+
+The names are the same as HTTP headers and as gRPC metadata keys: a gateway takes
+them from its caller and gives them to the core. A trace is carried through as it
+came (W3C Trace Context): no span is recorded here, so none is claimed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+REQUEST_ID = "x-request-id"
+TRACEPARENT = "traceparent"
+TRACESTATE = "tracestate"
+
+_TOKEN = re.compile(r"[A-Za-z0-9._:=+/-]{1,128}")
+_TRACEPARENT = re.compile(
+    r"(?P<version>[0-9a-f]{2})-(?P<trace>[0-9a-f]{32})-(?P<parent>[0-9a-f]{16})"
+    r"-(?P<flags>[0-9a-f]{2})(?P<rest>-.*)?"
+)
+_TRACESTATE = re.compile(r"[ -~]{1,512}")
+_NAMES = frozenset(name.encode() for name in (REQUEST_ID, TRACEPARENT, TRACESTATE))
+
+
+@dataclass(frozen=True, slots=True)
+class Correlation:
+    """A request's id and its trace; every part is safe to log and to send on."""
+
+    request_id: str
+    traceparent: str | None = None
+    tracestate: str | None = None
+
+    @property
+    def trace_id(self) -> str | None:
+        """The trace's id alone: 32 hexadecimal digits."""
+        return self.traceparent.split("-")[1] if self.traceparent else None
+
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What to send along with a gRPC call."""
+        pairs = [(REQUEST_ID, self.request_id)]
+        if self.traceparent:
+            pairs.append((TRACEPARENT, self.traceparent))
+        if self.tracestate:
+            pairs.append((TRACESTATE, self.tracestate))
+        return tuple(pairs)
+
+
+# That of the request which is being answered here, if any.
+current: ContextVar[Correlation | None] = ContextVar("correlation", default=None)
+
+
+def from_headers(headers: Iterable[tuple[bytes, bytes]]) -> Correlation:
+    """The correlation that a caller states, in lower-case headers; a new one where it does not.
+
+    What is not well formed, or given twice, counts as not given.
+    """
+    given: dict[bytes, bytes] = {}
+    for name, value in headers:
+        if name in _NAMES:
+            given[name] = b"" if name in given else value
+    if not given:
+        return Correlation(new_request_id())
+    return from_pairs((name.decode(), value.decode("latin-1")) for name, value in given.items())
+
+
+def from_pairs(pairs: Iterable[tuple[str, str | bytes]]) -> Correlation:
+    """As `from_headers`, of a gRPC call's metadata."""
+    given = {name: value for name, value in pairs if isinstance(value, str)}
+    request_id = given.get(REQUEST_ID, "")
+    traceparent = parse_traceparent(given.get(TRACEPARENT, ""))
+    tracestate = given.get(TRACESTATE, "") if traceparent else ""
+    return Correlation(
+        request_id if _TOKEN.fullmatch(request_id) else new_request_id(),
+        traceparent,
+        tracestate if _TRACESTATE.fullmatch(tracestate) else None,
+    )
+
+
+def new_request_id() -> str:
+    """An id that no other request has: 24 hexadecimal digits."""
+    return os.urandom(12).hex()
+
+
+def parse_traceparent(text: str) -> str | None:
+    """A ``traceparent`` in the form of version 00; None where it is not valid.
+
+    Of a later version the fields that 00 has are kept, as the standard asks for.
+    """
+    found = _TRACEPARENT.fullmatch(text)
+    if found is None or found["version"] == "ff":
+        return None
+    if found["version"] == "00" and found["rest"]:
+        return None
+    if not int(found["trace"], 16) or not int(found["parent"], 16):
+        return None
+    return f"00-{found['trace']}-{found['parent']}-{found['flags']}"

@@ -1,0 +1,28 @@
+"""Sockets to listen on."""
+
+from __future__ import annotations
+
+import socket
+
+from runtime.address import Address
+
+_BACKLOG = 1024
+
+
+class ListenError(Exception):
+    """An address cannot be listened on; the text names it and the cause."""
+
+
+def listen(where: str) -> socket.socket:
+    """A socket that listens on ``HOST:PORT`` alone, not blocking. Raises `ListenError`."""
+    address = Address.parse(where)
+    try:
+        found = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        family, _, _, _, place = found[0]
+        listener = socket.create_server(place[:2], family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise ListenError(f"cannot listen on {where}: {error.strerror}") from None
+    listener.setblocking(False)
+    return listener

@@ -1,0 +1,117 @@
+"""Logs on standard error: a JSON object a line, or lines for people.
+
+Every line tells which request it belongs to, where it belongs to one. What callers
+send cannot end a line, forge one or command a terminal: it is escaped.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Literal, TextIO, get_args
+
+from runtime.correlation import current
+
+Form = Literal["auto", "json", "text"]
+Level = Literal["debug", "info", "warning", "error"]
+FORMS: tuple[Form, ...] = get_args(Form)
+LEVELS: tuple[Level, ...] = get_args(Level)
+
+
+def set_up_logs(program: str, form: Form = "auto", level: Level = "info") -> None:
+    """Send all logging to standard error; to be called once, as ``program`` starts.
+
+    ``auto`` is text where standard error is a terminal, JSON elsewhere.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter(program, form, sys.stderr))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.captureWarnings(True)
+
+
+def formatter(program: str, form: Form, stream: TextIO) -> logging.Formatter:
+    """What makes records into lines for ``stream``."""
+    if form == "auto":
+        form = "text" if stream.isatty() else "json"
+    return _Text(program) if form == "text" else _Json(program)
+
+
+def fields(**values: object) -> Mapping[str, Mapping[str, object]]:
+    """For logging's ``extra``: more members of a record's line, all of them JSON values."""
+    return {"fields": values}
+
+
+class _Json(logging.Formatter):
+    """A line is one JSON object in ASCII."""
+
+    def __init__(self, program: str) -> None:
+        super().__init__()
+        self._program = program
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "program": self._program,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_members(record),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+class _Text(logging.Formatter):
+    """A line is words, then NAME=VALUE; an exception follows on indented lines."""
+
+    def __init__(self, program: str) -> None:
+        super().__init__()
+        self._program = program
+
+    def format(self, record: logging.LogRecord) -> str:
+        words = [_time(record), f"{record.levelname:<7}", self._program]
+        words.append(escaped(record.getMessage()))
+        words += [f"{name}={_value(value)}" for name, value in _members(record).items()]
+        lines = [" ".join(words)]
+        if record.exc_info:
+            trace = self.formatException(record.exc_info)
+            lines += ["    " + escaped(line) for line in trace.splitlines()]
+        return "\n".join(lines)
+
+
+def escaped(text: str) -> str:
+    """Text on one line, with nothing in it that a terminal would obey."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def _members(record: logging.LogRecord) -> dict[str, object]:
+    """What the record tells beside its message: its request, and its own fields."""
+    members: dict[str, object] = {}
+    correlation = current.get()
+    if correlation is not None:
+        members["request_id"] = correlation.request_id
+        if correlation.trace_id:
+            members["trace_id"] = correlation.trace_id
+    members.update(getattr(record, "fields", {}))
+    return members
+
+
+def _time(record: logging.LogRecord) -> str:
+    moment = datetime.fromtimestamp(record.created, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{int(record.msecs):03}Z"
+
+
+def _value(value: object) -> str:
+    """A value as one word, in quotes where it has blanks or quotes of its own."""
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    if text and '"' not in text and " " not in text:
+        return escaped(text)
+    return json.dumps(escaped(text), ensure_ascii=False)

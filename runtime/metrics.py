@@ -1,0 +1,88 @@
+"""Prometheus metrics of one process, and of many that are one program.
+
+A metric is made by the process that counts. Where a parent answers for many worker
+processes, each of them first calls `share`: what it counts from then on lies in
+files, which the parent adds up (`Workers`), also those of workers that have gone.
+Gauges are to be of a ``live…`` mode, so that a worker's go with it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+from prometheus_client import CollectorRegistry, values
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
+
+# Seconds: from what a replica answers in to what a core may take.
+LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+def share(folder: Path) -> None:
+    """Keep this process's metrics in files of ``folder``; to be called before any is made."""
+    # The library chooses by a variable when it is imported, which is too early here.
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+    values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
+
+
+class Workers(Collector):
+    """The metrics of all the processes that share a folder, added up."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files = MultiProcessCollector(None, str(folder))  # type: ignore[no-untyped-call]
+
+    def collect(self) -> Iterable[Metric]:
+        for pid in {path.stem.rpartition("_")[2] for path in self._folder.glob("gauge_live*.db")}:
+            if not psutil.pid_exists(int(pid)):
+                mark_process_dead(pid, str(self._folder))  # type: ignore[no-untyped-call]
+        metrics: Iterable[Metric] = self._files.collect()  # type: ignore[no-untyped-call]
+        return sorted(metrics, key=lambda metric: metric.name)
+
+
+class Processes(Collector):
+    """What processes take of the machine, under the names that Prometheus has for that.
+
+    ``pids`` gives each process's name, the label ``process``, and its id.
+    """
+
+    def __init__(self, pids: Callable[[], Mapping[str, int]]) -> None:
+        self._pids = pids
+
+    def collect(self) -> Iterable[Metric]:
+        label = ("process",)
+        cpu = CounterMetricFamily(
+            "process_cpu_seconds", "User and system CPU time spent, in seconds.", labels=label
+        )
+        memory = GaugeMetricFamily(
+            "process_resident_memory_bytes", "Resident memory size in bytes.", labels=label
+        )
+        files = GaugeMetricFamily(
+            "process_open_fds", "Number of open file descriptors.", labels=label
+        )
+        start = GaugeMetricFamily(
+            "process_start_time_seconds", "Start of the process, since the epoch.", labels=label
+        )
+        for name, pid in self._pids().items():
+            with suppress(psutil.Error):  # it has gone
+                process = psutil.Process(pid)
+                with process.oneshot():
+                    times = process.cpu_times()
+                    cpu.add_metric([name], times.user + times.system)
+                    memory.add_metric([name], process.memory_info().rss)
+                    start.add_metric([name], process.create_time())
+                files.add_metric([name], process.num_fds())
+        return [cpu, memory, files, start]
+
+
+def registry(*collectors: Collector) -> CollectorRegistry:
+    """A registry of these collectors."""
+    made = CollectorRegistry(auto_describe=False)
+    for collector in collectors:
+        made.register(collector)
+    return made

@@ -1,0 +1,117 @@
+"""What lines look like, and that nobody else can write one."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.correlation import Correlation, current
+from runtime.logs import Form, fields, formatter
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+NASTY = 'x\r\n{"level": "info"}\x1b[2J\u2028\x00'
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def line(form: Form, message: str, *arguments: object, **members: object) -> str:
+    record = logging.makeLogRecord(
+        {
+            **{"name": "core.table", "levelno": 30, "levelname": "WARNING"},
+            **{"created": 1_500_000_000.25, "msecs": 250.0, "msg": message, "args": arguments},
+            **fields(**members),
+        }
+    )
+    return formatter("core", form, io.StringIO()).format(record)
+
+
+def test_a_json_line_has_what_is_known() -> None:
+    assert json.loads(line("json", "%d gone", 3, source="a")) == {
+        "time": "2017-07-14T02:40:00.250Z",
+        "level": "warning",
+        "program": "core",
+        "logger": "core.table",
+        "message": "3 gone",
+        "source": "a",
+    }
+
+
+def test_a_text_line_is_for_people() -> None:
+    assert line("text", "%d gone", 3, source="a b", status=200, path="/x") == (
+        '2017-07-14T02:40:00.250Z WARNING core 3 gone source="a b" status=200 path=/x'
+    )
+
+
+def test_auto_is_text_on_a_terminal_only() -> None:
+    record = logging.makeLogRecord({"msg": "here"})
+    assert formatter("core", "auto", Terminal()).format(record).endswith("core here")
+    assert json.loads(formatter("core", "auto", io.StringIO()).format(record))["message"] == "here"
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_a_line_names_the_request_that_it_belongs_to(form: Form) -> None:
+    token = current.set(Correlation("abc", f"00-{TRACE}-b7ad6b7169203331-01"))
+    try:
+        made = line(form, "here")
+    finally:
+        current.reset(token)
+    if form == "json":
+        members = json.loads(made)
+        assert (members["request_id"], members["trace_id"]) == ("abc", TRACE)
+    else:
+        assert made.endswith(f"here request_id=abc trace_id={TRACE}")
+    assert "abc" not in line(form, "here")
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+@given(text=st.text() | st.just(NASTY))
+def test_what_callers_send_stays_on_its_line(form: Form, text: str) -> None:
+    made = line(form, "asked for %s", text, path=text)
+    assert made.isprintable()
+    assert len(made.splitlines()) == 1
+    if form == "json":
+        assert json.loads(made)["path"] == text
+
+
+def failure() -> Any:
+    try:
+        raise ValueError(NASTY)
+    except ValueError:
+        return sys.exc_info()
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_an_exception_s_own_text_forges_no_line(form: Form) -> None:
+    record = logging.makeLogRecord({"msg": "failed", "exc_info": failure()})
+    first, *rest = formatter("core", form, io.StringIO()).format(record).split("\n")
+    assert "failed" in first
+    assert all(each.startswith("    ") and each.isprintable() for each in rest)
+    assert "ValueError: x" in (json.loads(first)["exception"] if form == "json" else "".join(rest))
+
+
+def test_set_up_is_for_everything_in_the_program() -> None:
+    program = """
+import logging, warnings
+from runtime.logs import set_up_logs
+set_up_logs("core", level="warning")
+logging.getLogger("a").info("not this")
+logging.getLogger("b").warning("but this")
+warnings.warn("and this")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [line["logger"] for line in lines] == ["b", "py.warnings"]
+    assert done.stdout == ""

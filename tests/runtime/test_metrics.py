@@ -1,0 +1,182 @@
+"""Metrics of one process and of many, and the listener that shows them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client import Counter
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import CollectorRegistry
+
+from runtime.exporter import Exporter, exporting
+from runtime.listener import ListenError, listen
+from runtime.metrics import Processes, Workers, registry
+
+WORKER = """
+import sys
+from pathlib import Path
+from runtime.metrics import share
+share(Path(sys.argv[1]))
+from prometheus_client import Counter, Gauge, Histogram
+Counter("done_total", "Done.", ["kind"]).labels("a").inc(int(sys.argv[2]))
+Histogram("took_seconds", "Took.", buckets=(1, 2)).observe(float(sys.argv[2]))
+Gauge("newest", "Newest.", multiprocess_mode="livemax").set(int(sys.argv[2]))
+print("counted", flush=True)
+sys.stdin.read()
+"""
+
+
+def worker(folder: Path, amount: int) -> subprocess.Popen[str]:
+    """A process that counts, and stays until its standard input ends."""
+    command = [sys.executable, "-c", WORKER, str(folder), str(amount)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def samples(shown: CollectorRegistry) -> dict[str, float]:
+    """Every sample, by its name and its labels' values."""
+    return {
+        "/".join((sample.name, *sample.labels.values())): sample.value
+        for metric in shown.collect()
+        for sample in metric.samples
+    }
+
+
+def test_workers_are_added_up_and_gauges_go_with_them(tmp_path: Path) -> None:
+    shown = registry(Workers(tmp_path))
+    assert samples(shown) == {}
+    with ExitStack() as stack:
+        workers = [stack.enter_context(worker(tmp_path, amount)) for amount in (1, 2)]
+        for each in workers:
+            assert each.stdout
+            assert each.stdout.readline() == "counted\n"
+        everything = {
+            "done_total/a": 3,
+            "newest": 2,
+            "took_seconds_bucket/1.0": 1,
+            "took_seconds_bucket/2.0": 2,
+            "took_seconds_bucket/+Inf": 2,
+            "took_seconds_count": 2,
+            "took_seconds_sum": 3,
+        }
+        assert samples(shown) == everything
+        workers[1].communicate()
+        assert samples(shown) == {**everything, "newest": 1}
+
+
+def test_a_process_shows_what_it_takes() -> None:
+    shown = samples(registry(Processes(lambda: {"me": os.getpid(), "nobody": 2**22 + 1})))
+    assert shown["process_resident_memory_bytes/me"] > 1_000_000
+    assert shown["process_open_fds/me"] > 2
+    assert shown["process_cpu_seconds_total/me"] > 0
+    assert shown["process_start_time_seconds/me"] > 1_500_000_000
+    assert len(shown) == 4
+
+
+@pytest.fixture
+def exporter() -> Iterator[str]:
+    """The address of an exporter that shows one counter."""
+    shown = CollectorRegistry()
+    Counter("done_total", "Done.", registry=shown).inc(7)
+    listener = listen("127.0.0.1:0")
+    with exporting(Exporter(listener, shown, ["metrics.example"])):
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+def connect(address: str) -> socket.socket:
+    host, _, port = address.rpartition(":")
+    return socket.create_connection((host, int(port)), timeout=20)
+
+
+def test_metrics_are_shown_to_a_prometheus_server(exporter: str) -> None:
+    answer = httpx.get(f"http://{exporter}/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    [metric] = [m for m in text_string_to_metric_families(answer.text) if m.name == "done"]
+    assert metric.samples[0].value == 7
+    modern = httpx.get(
+        f"http://{exporter}/metrics", headers={"Accept": "application/openmetrics-text"}
+    )
+    assert modern.headers["content-type"].startswith("application/openmetrics-text")
+    assert modern.text.endswith("# EOF\n")
+    head = httpx.head(f"http://{exporter}/metrics")
+    assert (head.content, head.headers["content-length"]) == (b"", str(len(answer.content)))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "host", "status"),
+    [
+        ("GET", "/", None, 404),
+        ("POST", "/metrics", None, 405),
+        ("GET", "/metrics", "rebound.example", 421),
+        ("GET", "/metrics", "Metrics.Example:9180", 200),
+        ("GET", "/metrics", "localhost", 200),
+        ("GET", "/metrics?x=1", "[::1]:9180", 200),
+    ],
+)
+def test_nothing_else_is_answered(
+    exporter: str, method: str, path: str, host: str | None, status: int
+) -> None:
+    headers = {"Host": host} if host else {}
+    answer = httpx.request(method, f"http://{exporter}{path}", headers=headers)
+    assert answer.status_code == status
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "server" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET /metrics\r\n\r\n", b"400"),
+        (b"\x16\x03\x01\r\n\r\n", b"400"),
+        (b"GET /metrics HTTP/1.1\r\nX: " + b"x" * 20_000 + b"\r\n\r\n", b"431"),
+        (b"GET /metrics HTTP/1.1\r\n\r\n", b"421"),
+    ],
+)
+def test_what_is_malformed_is_refused(exporter: str, request_: bytes, status: bytes) -> None:
+    with connect(exporter) as client:
+        client.sendall(request_)
+        assert client.recv(100).split(b" ")[1] == status
+
+
+def test_one_that_sends_nothing_hinders_nobody(exporter: str) -> None:
+    with connect(exporter) as silent:
+        silent.sendall(b"GET /met")
+        assert httpx.get(f"http://{exporter}/metrics").status_code == 200
+
+
+def test_there_is_a_bound_on_connections(exporter: str) -> None:
+    with ExitStack() as stack:
+        crowd = [stack.enter_context(connect(exporter)) for _ in range(40)]
+        # Connections are taken in order: with the last refused, all are there.
+        assert crowd[-1].recv(100).split(b" ")[1] == b"503"
+
+
+def test_an_exporter_may_share_its_program_s_loop() -> None:
+    async def ask() -> int:
+        listener = listen("127.0.0.1:0")
+        exporter = Exporter(listener, CollectorRegistry())
+        await exporter.start()
+        async with httpx.AsyncClient() as client:
+            answer = await client.get(f"http://127.0.0.1:{listener.getsockname()[1]}/metrics")
+        await exporter.stop()
+        return answer.status_code
+
+    assert asyncio.run(ask()) == 200
+
+
+def test_an_address_in_use_is_named() -> None:
+    with closing(listen("127.0.0.1:0")) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(
+            ListenError, match=f"cannot listen on {address}: Address already in use"
+        ):
+            listen(address)
