@@ -1,0 +1,116 @@
+"""Sessions for people at a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sessiongate.states import words_of
+from sessiongate.v1.session_pb2 import Session
+
+# Wider than any table: what is not read by a person must not be cut to a width.
+_UNLIMITED = 100_000
+
+
+def print_sessions(sessions: Iterable[Session], now: float) -> None:
+    """A line for each session; ``now`` is in seconds since the epoch."""
+    table = _table()
+    table.add_column("ID", justify="right")
+    for name in ("State", "User", "Client", "Service", "Connected"):
+        table.add_column(name)
+    table.add_column("Idle", justify="right")
+    table.add_column("Source")
+    for session in sessions:
+        table.add_row(*map(_text, _cells(session, now)))
+    _print(table)
+
+
+def print_session(session: Session, attributes: Mapping[str, Any]) -> None:
+    """A line for each thing known of a session; ``attributes`` as in its resource object."""
+    table = _table()
+    table.show_header = False
+    known = {"id": session.id, "service": session.service}
+    if session.filters:
+        known["filters"] = list(session.filters)
+    known |= attributes
+    for name, value in _flat(known):
+        table.add_row(_text(name), _text(value))
+    _print(table)
+
+
+def print_unreachable(sources: Iterable[str]) -> None:
+    """Say on standard error which sources could not be read, if any."""
+    if names := ", ".join(sources):
+        print(
+            f"unreachable: {_plain(names)} (its sessions may be missing or out of date)",
+            file=sys.stderr,
+        )
+
+
+def _cells(session: Session, now: float) -> Sequence[str]:
+    connected = session.connect_time.ToDatetime(UTC)
+    client = session.remote
+    if session.HasField("port"):
+        client = f"[{client}]:{session.port}" if ":" in client else f"{client}:{session.port}"
+    idle = ""
+    if session.HasField("last_active_time"):
+        idle = _duration(now - session.last_active_time.ToNanoseconds() / 1e9)
+    return (
+        str(session.id),
+        words_of(session.state),
+        session.user,
+        client,
+        session.service,
+        f"{connected:%Y-%m-%d %H:%M:%SZ}",
+        idle,
+        session.source,
+    )
+
+
+def _duration(seconds: float) -> str:
+    """The two largest units that count: 12s, 3m04s, 2h05m, 4d03h."""
+    whole = max(0, int(seconds))
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02}s"
+    if whole < 86400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02}m"
+    return f"{whole // 86400}d{whole % 86400 // 3600:02}h"
+
+
+def _flat(value: object, name: str = "") -> Iterable[tuple[str, str]]:
+    """The leaves of a JSON value, each with its path."""
+    prefix = name and name + "."
+    if isinstance(value, Mapping):
+        for key, member in value.items():
+            yield from _flat(member, prefix + key)
+    elif isinstance(value, list):
+        for index, member in enumerate(value):
+            yield from _flat(member, f"{prefix}{index}")
+    else:
+        yield name, str(value)
+
+
+def _text(value: str) -> Text:
+    return Text(_plain(value))
+
+
+def _plain(value: str) -> str:
+    """Text that came from clients, without what would command a terminal."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in value)
+
+
+def _table() -> Table:
+    return Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+
+
+def _print(table: Table) -> None:
+    console = Console(width=None if sys.stdout.isatty() else _UNLIMITED, highlight=False)
+    console.print(table, no_wrap=True)

@@ -1,0 +1,181 @@
+"""The real program, as its users start it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+import psutil
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
+
+BIN = Path(sys.executable).parent
+COMMAND = BIN / "sessiongate"
+DATA = Path(__file__).parent / "data"
+# No wait of a test is longer than this; what takes longer hangs. Seconds.
+PATIENCE = 60.0
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """This process's environment without what would change the program."""
+    mine = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("SESSIONGATE_") and not name.lower().endswith("_proxy")
+    }
+    return {**mine, **variables}
+
+
+def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end."""
+    return subprocess.run(
+        [COMMAND, *map(str, arguments)],
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+class Program:
+    """A running command. On leaving, it and all that it started are ended."""
+
+    def __init__(self, *arguments: object, **variables: str) -> None:
+        self.process = subprocess.Popen(
+            [COMMAND, *map(str, arguments)],
+            env=environment(**variables),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,  # a process group of its own, as in a terminal
+        )
+        self._lines: list[str] = []
+        self._read = 0  # lines that `expect` has passed
+        self._changed = threading.Condition()
+        self._ended = False
+        self._reader = threading.Thread(target=self._collect)
+        self._reader.start()
+
+    def _collect(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            with self._changed:
+                self._lines.append(line.rstrip("\n"))
+                self._changed.notify_all()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    @property
+    def output(self) -> str:
+        """What it has printed so far."""
+        return "\n".join(self._lines)
+
+    def expect(self, pattern: str) -> re.Match[str]:
+        """The next line that matches; fails where the program ends without one."""
+
+        def found() -> re.Match[str] | None:
+            while self._read < len(self._lines):
+                self._read += 1
+                if match := re.search(pattern, self._lines[self._read - 1]):
+                    return match
+            assert not self._ended, f"ended without {pattern!r}:\n{self.output}"
+            return None
+
+        with self._changed:
+            match = self._changed.wait_for(found, PATIENCE)
+        assert match, f"nothing matches {pattern!r}:\n{self.output}"
+        return match
+
+    def wait(self) -> int:
+        """Its exit code, once it and everything that writes where it writes has ended."""
+        code = self.process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        assert self._ended, "something that it started goes on"
+        return code
+
+    def interrupt(self) -> None:
+        """Ctrl-C: the whole process group gets it."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def children(self) -> list[psutil.Process]:
+        """All that it started and that still runs."""
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def core(self) -> psutil.Process:
+        """The core that it started."""
+        (core,) = (child for child in self.children() if child.cmdline()[-2:] == ["-m", "core"])
+        return core
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        left = []
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            left = self.children()
+            self.process.terminate()
+            try:
+                self.process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        for process in psutil.wait_procs(left, timeout=5)[1]:
+            process.kill()
+        self._reader.join(PATIENCE)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+class Serving(Program):
+    """A running ``sessiongate serve`` on free ports, ready to answer."""
+
+    def __init__(self, *arguments: object, **variables: str) -> None:
+        super().__init__(
+            "serve", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", *arguments, **variables
+        )
+        try:
+            self.http = self.expect(r"REST +http://(\S+)/v1/sessions$")[1]
+            self.grpc = self.expect(r"gRPC +(\S+)$")[1]
+            self.expect(r"Try +curl")
+            await_ready(self.grpc)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+
+
+def await_ready(address: str) -> None:
+    """Wait until the core at ``address`` says that it serves."""
+    with channel(address) as opened:
+        stub: Any = HealthStub(opened)  # its stub file lacks the calls
+        states = stub.Watch(HealthCheckRequest(), wait_for_ready=True, timeout=PATIENCE)
+        for state in states:
+            if state.status == HealthCheckResponse.SERVING:
+                states.cancel()
+                return
+    raise AssertionError(f"the core at {address} ended before it served")
+
+
+@contextmanager
+def channel(address: str) -> Iterator[grpc.Channel]:
+    """A channel that finds a server that comes back soon after it did."""
+    options = [("grpc.max_reconnect_backoff_ms", 200), ("grpc.enable_http_proxy", 0)]
+    with grpc.insecure_channel(address, options) as opened:
+        yield opened
