@@ -1,0 +1,263 @@
+"""The whole path, as its users have it: the real command, real sockets, real signals."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from sessiongate.v1.session_service_pb2 import GetSessionRequest, ListSessionsRequest
+from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
+from tests.program import BIN, DATA, PATIENCE, Program, Serving, await_ready, channel, run
+
+DOCUMENT = f"document:{DATA / 'sessions.json'}"
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Serving]:
+    """The reference text's sessions, on a fresh ledger."""
+    with Serving("--source", DOCUMENT, "--ledger", "sqlite://") as program:
+        yield program
+
+
+def get(program: Serving, path: str) -> httpx.Response:
+    """A request to the program, by the name that the reference text has for it."""
+    return httpx.get(
+        f"http://{program.http}{path}",
+        headers={"Host": "localhost:8989"},
+        timeout=PATIENCE,
+        trust_env=False,
+    )
+
+
+def sessions(program: Serving) -> dict[str, str]:
+    """The documents' services by the sessions' ids."""
+    answer = get(program, "/v1/sessions")
+    assert answer.status_code == 200, answer.text
+    return {
+        item["id"]: item["relationships"]["services"]["data"][0]["id"]
+        for item in answer.json()["data"]
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "golden"), [("/v1/sessions", "sessions.json"), ("/v1/sessions/1", "session_1.json")]
+)
+def test_the_reference_text_is_answered_byte_for_byte(
+    served: Serving, path: str, golden: str
+) -> None:
+    answer = get(served, f"{path}?pretty=true")
+    assert answer.status_code == 200
+    assert answer.content == (DATA / golden).read_bytes().rstrip(b"\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "golden"), [(("list",), "sessions.json"), (("show", "1"), "session_1.json")]
+)
+def test_the_command_prints_the_same_documents(
+    served: Serving, arguments: tuple[str, ...], golden: str
+) -> None:
+    printed = run(*arguments, "--json", "--core", served.grpc)
+    assert printed.stdout == (DATA / golden).read_text().rstrip("\n") + "\n"
+    assert (printed.stderr, printed.returncode) == ("", 0)
+
+
+def test_reflection_is_enough_for_buf_curl(served: Serving) -> None:
+    def curl(*arguments: str) -> str:
+        command = (str(BIN / "buf"), "curl", "--http2-prior-knowledge", "--protocol", "grpc")
+        done = subprocess.run(
+            [*command, *arguments], capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    service = "sessiongate.v1.SessionService"
+    base = f"http://{served.grpc}"
+    methods = set(curl("--list-methods", base).split())
+    assert {f"{service}/ListSessions", f"{service}/GetSession"} <= methods
+    listed = json.loads(curl("--data", "{}", f"{base}/{service}/ListSessions"))
+    assert [session["id"] for session in listed["sessions"]] == ["1", "2", "3"]
+    got = json.loads(curl("--data", '{"id": 2}', f"{base}/{service}/GetSession"))
+    assert got["session"]["service"] == "Read-Connection-Router"
+
+
+def test_a_gateway_alone_answers_for_a_core_elsewhere(tmp_path: Path) -> None:
+    ledger = f"sqlite:///{tmp_path}/ledger.db"
+    core_alone = ("core", "--grpc", "127.0.0.1:0", "--source", DOCUMENT, "--ledger", ledger)
+    with Program(*core_alone) as core:
+        address = core.expect(r"listening on (\S+)")[1]
+        await_ready(address)
+        with Program("serve", "--http", "127.0.0.1:0", "--core", address) as gateway:
+            http = gateway.expect(r"REST +(\S+)/v1/sessions$")[1]
+            answer = httpx.get(f"{http}/v1/sessions/3", timeout=PATIENCE, trust_env=False)
+            assert answer.json()["data"]["id"] == "3"
+            gateway.interrupt()
+            assert gateway.wait() == 0
+        core.interrupt()
+        assert core.wait() == 0
+
+
+def test_this_machines_connections_are_shown() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()) as client,
+        listener.accept()[0],
+        Serving("--ledger", "sqlite://") as program,
+    ):
+        port = listener.getsockname()[1]
+        with channel(program.grpc) as opened:
+            found = SessionServiceStub(opened).ListSessions(ListSessionsRequest()).sessions
+        (mine,) = (each for each in found if each.port == client.getsockname()[1])
+        attributes = get(program, f"/v1/sessions/{mine.id}").json()["data"]["attributes"]
+        assert attributes["remote"] == "127.0.0.1"
+        assert attributes["state"] == "Session started"
+        (door,) = (each for each in found if each.native_id == f"127.0.0.1:{port}")
+        assert door.service == mine.service
+
+
+def test_a_killed_core_is_replaced_and_its_sessions_keep_their_ids(tmp_path: Path) -> None:
+    ledger = f"sqlite:///{tmp_path}/ledger.db"
+    with Serving("--source", DOCUMENT, "--ledger", ledger) as program:
+        before = sessions(program)
+        stop_core(program)
+        down = get(program, "/v1/sessions")
+        assert down.status_code == 503
+        assert down.headers["Content-Type"] == "application/vnd.api+json"
+        assert int(down.headers["Retry-After"]) >= 1
+        (error,) = down.json()["errors"]
+        assert error["status"] == "503"
+        program.process.send_signal(signal.SIGCONT)
+        program.expect(r"the core was killed by SIGKILL; starting it again in [0-9.]+ s")
+        program.expect(rf"the core listens on {program.grpc} again")
+        await_answer(program)
+        assert sessions(program) == before
+
+
+def test_a_core_that_cannot_start_again_just_now_is_tried_until_it_can() -> None:
+    with Serving("--source", DOCUMENT, "--ledger", "sqlite://") as program:
+        stop_core(program)
+        host, port = program.grpc.split(":")
+        with socket.create_server((host, int(port))):
+            program.process.send_signal(signal.SIGCONT)
+            program.expect(r"the core was killed by SIGKILL")
+            program.expect(r"the core ended with exit code 2; starting it again")
+        program.expect(r"the core listens on .* again")
+        await_answer(program)
+        assert get(program, "/v1/sessions/1").status_code == 200
+
+
+def await_answer(program: Serving) -> None:
+    """Ask until the gateway has found the core again: it looks for it once a second."""
+    deadline = time.monotonic() + PATIENCE
+    while get(program, "/v1/sessions/1").status_code == 503:
+        assert time.monotonic() < deadline, program.output
+
+
+def stop_core(program: Serving) -> None:
+    """Kill the core; until the program is continued, it starts no other."""
+    core = program.core()
+    program.process.send_signal(signal.SIGSTOP)
+    core.kill()
+    # Its parent stands still and cannot reap it. It is gone when its port is.
+    host, port = program.grpc.split(":")
+    while True:
+        with suppress(OSError), socket.create_server((host, int(port))):
+            return
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_stops_cleanly(number: signal.Signals) -> None:
+    with Serving("--source", DOCUMENT, "--ledger", "sqlite://") as program:
+        assert get(program, "/").status_code == 200
+        children = program.children()
+        if number is signal.SIGINT:
+            program.interrupt()
+        else:
+            program.process.send_signal(number)
+        assert program.wait() == 0
+        assert psutil.wait_procs(children, timeout=PATIENCE)[1] == []
+        assert "Traceback" not in program.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_stops_cleanly_while_it_starts(number: signal.Signals, tmp_path: Path) -> None:
+    ledger = f"sqlite:///{tmp_path}/ledger.db"
+    with Program("serve", "--grpc", "127.0.0.1:0", "--ledger", ledger) as program:
+        while not program.children():
+            pass
+        (core,) = program.children()
+        program.process.send_signal(number)
+        assert program.wait() == 0
+        assert psutil.wait_procs([core], timeout=PATIENCE)[1] == []
+
+
+def test_nothing_outlives_a_killed_program() -> None:
+    with Serving("--source", DOCUMENT, "--ledger", "sqlite://") as program:
+        children = program.children()
+        assert program.core() in children
+        program.process.kill()
+        assert psutil.wait_procs(children, timeout=PATIENCE)[1] == []
+
+
+def test_a_second_core_on_a_ledger_ends_and_names_the_first(tmp_path: Path) -> None:
+    ledger = f"sqlite:///{tmp_path}/ledger.db"
+    with Serving("--source", DOCUMENT, "--ledger", ledger) as program:
+        for command in ("core", "serve"):
+            second = run(command, "--grpc", "127.0.0.1:0", "--source", DOCUMENT, "--ledger", ledger)
+            assert second.returncode == 2
+            assert f"process id {program.core().pid} " in second.stderr
+            assert "Traceback" not in second.stderr
+
+
+def test_ids_outlive_a_restart(tmp_path: Path) -> None:
+    document = json.loads((DATA / "sessions.json").read_text())
+    path = tmp_path / "some.json"
+    arguments = ("--source", f"document:{path}", "--ledger", f"sqlite:///{tmp_path}/ledger.db")
+
+    path.write_text(json.dumps({**document, "data": document["data"][1:]}))
+    with Serving(*arguments) as program:
+        assert sessions(program) == {"1": "Read-Connection-Router", "2": "CLI"}
+        with channel(program.grpc) as opened:
+            stub = SessionServiceStub(opened)
+            revision = stub.GetSession(GetSessionRequest(id=1)).session.revision
+    path.write_text(json.dumps(document))
+    with Serving(*arguments) as program:
+        assert sessions(program) == {
+            "1": "Read-Connection-Router",
+            "2": "CLI",
+            "3": "RW-Split-Router",
+        }
+        with channel(program.grpc) as opened:
+            stub = SessionServiceStub(opened)
+            assert stub.GetSession(GetSessionRequest(id=1)).session.revision > revision
+
+
+def test_an_address_in_use_ends_the_program() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        free = "127.0.0.1:0"
+        for http, grpc in ((address, free), (free, address)):
+            ended = run("serve", "--http", http, "--grpc", grpc, "--ledger", "sqlite://")
+            assert ended.returncode == 2
+            assert f"cannot listen on {address}" in ended.stderr
+            assert "Traceback" not in ended.stderr
+
+
+def test_a_source_that_the_core_refuses_ends_the_program() -> None:
+    ended = run("serve", "--source", "telepathy:", "--ledger", "sqlite://")
+    assert ended.returncode == 2
+    assert "unknown kind 'telepathy'" in ended.stderr
+    assert "document" in ended.stderr
+
+
+def test_the_core_is_told_of_its_sources_by_pipe(served: Serving) -> None:
+    assert served.core().cmdline()[1:] == ["-P", "-m", "core"]
