@@ -1,0 +1,144 @@
+"""What the documentation shows is what the program does."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+from typer.core import TyperGroup, TyperOption
+
+from gateway.cli import app
+from tests.program import BIN, PATIENCE, Program, Serving, environment
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = sorted(ROOT.glob("*.md"))
+
+
+def blocks(language: str) -> list[str]:
+    """The README's code blocks in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+def examples() -> list[tuple[str, str]]:
+    """The commands of its console blocks, each with the output that follows it."""
+    return [
+        (command, output)
+        for block in blocks("console")
+        for command, output in re.findall(r"^\$ (.*)\n((?:[^$].*\n)*)", block, re.MULTILINE)
+    ]
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Serving]:
+    """The program as the README starts it, but on free ports."""
+    (command,) = (block for block in blocks("sh") if block.startswith("sessiongate serve "))
+    with Serving(*shlex.split(command)[2:]) as program:
+        yield program
+
+
+def run(arguments: list[str], served: Serving) -> str:
+    """What a program prints; it and its output believe to be on the default ports."""
+    ports = {"8989": served.http.rpartition(":")[2], "50051": served.grpc.rpartition(":")[2]}
+
+    def moved(text: str, ports: dict[str, str]) -> str:
+        return re.sub(r"(?<=:)\d+\b", lambda found: ports.get(found[0], found[0]), text)
+
+    done = subprocess.run(
+        [moved(argument, ports) for argument in arguments],
+        cwd=ROOT,
+        env=environment(PATH=f"{BIN}:/usr/bin:/bin", SESSIONGATE_CORE=served.grpc),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return moved(done.stdout, {port: default for default, port in ports.items()})
+
+
+@pytest.mark.parametrize(("command", "output"), examples())
+def test_each_command_prints_what_stands_below_it(
+    command: str, output: str, served: Serving
+) -> None:
+    printed = run(shlex.split(command), served)
+    assert printed
+    if output:
+        assert [line.rstrip() for line in printed.splitlines()] == output.splitlines()
+
+
+def test_the_client_in_python_works_as_it_stands(served: Serving) -> None:
+    (program,) = blocks("python")
+    assert run([sys.executable, "-c", program], served) == "3 CLI 2017-05-17 10:06:35\n"
+
+
+def test_the_configuration_file_is_taken_as_it_stands(tmp_path: Path) -> None:
+    (text,) = blocks("toml")
+    for shown, here in (
+        (":8989", ":0"),
+        (":50051", ":0"),
+        ("/var/lib/sessiongate/recorded.json", str(ROOT / "tests/data/sessions.json")),
+        ("/var/lib/sessiongate", str(tmp_path)),
+    ):
+        assert shown in text
+        text = text.replace(shown, here)
+    file = tmp_path / "sessiongate.toml"
+    file.write_text(text, encoding="utf-8")
+    with Program("serve", "--config", file) as program:
+        assert program.expect(r"Sources +(.*)")[1].startswith("host:, recorded (document:")
+        program.expect("Try")
+        program.interrupt()
+        assert program.wait() == 0
+    assert (tmp_path / "ledger.db").exists()
+
+
+def settings() -> list[str]:
+    """The lines of the table of settings, as the commands themselves have them."""
+    group = typer.main.get_command(app)
+    assert isinstance(group, TyperGroup)
+    options: dict[str, TyperOption] = {}
+    commands: dict[str, list[str]] = {}
+    for name, command in group.commands.items():
+        for option in command.params:
+            if isinstance(option, TyperOption) and option.envvar:
+                options.setdefault(option.opts[0], option)
+                commands.setdefault(option.opts[0], []).append(f"`{name}`")
+    return [
+        f"| `{' '.join(filter(None, (flag, option.metavar)))}` | `{option.envvar}` "
+        f"| {default(option)} | {', '.join(commands[flag])} | {option.help} |"
+        for flag, option in options.items()
+    ]
+
+
+def default(option: TyperOption) -> str:
+    if callable(option.default):
+        return str(option.show_default)
+    return "" if option.default in (None, False) else f"`{option.default}`"
+
+
+def test_the_table_of_settings_is_the_commands_own() -> None:
+    table = README.partition("| Flag | Variable |")[2].partition("\n\n")[0]
+    assert table.splitlines()[2:] == settings()
+
+
+def test_the_make_targets_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    for document in DOCUMENTS:
+        named = re.findall(r"\bmake ([a-z-]+)\b(?=`|  )", document.read_text(encoding="utf-8"))
+        assert set(named) <= targets, document.name
+
+
+def test_links_and_paths_lead_somewhere() -> None:
+    for document in DOCUMENTS:
+        text = document.read_text(encoding="utf-8")
+        links = re.findall(r"\]\((?!https?:)([^)#]+)", text)
+        paths = re.findall(r"`((?:core|gateway|proto|runtime|tests|bench)/[\w./-]*)`", text)
+        missing = [path for path in (*links, *paths) if not (ROOT / path).exists()]
+        assert missing == [], document.name
