@@ -48,7 +48,9 @@ class Query:
     descending: bool
     page_size: int  # 1 to MAX_PAGE_SIZE
     skip: int
-    after: Key | None  # the page starts behind this key
+    after: Key | None  # the page starts behind this key, in the query's direction
+    above: Key | None  # only keys above this one
+    below: Key | None  # only keys below this one
     mask: FieldMask | None
     fingerprint: bytes  # of everything that a page token is bound to
 
@@ -64,6 +66,9 @@ class Query:
         wanted = request.filter if request.HasField("filter") else None
         if wanted is not None:
             _check_filter(wanted, violations)
+        for field in ("after_id", "before_id"):
+            if getattr(request, field) and order != "id":
+                violations.append(Violation(field, f"does not go with order_by {order!r}"))
         mask = _parse_mask(request, violations)
         fingerprint = _fingerprint(request)
         after = _parse_token(request.page_token, fingerprint, violations)
@@ -76,6 +81,8 @@ class Query:
             page_size=min(request.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE),
             skip=request.skip,
             after=after,
+            above=(0, request.after_id) if request.after_id else None,
+            below=(0, request.before_id) if request.before_id else None,
             mask=mask,
             fingerprint=fingerprint,
         )

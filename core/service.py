@@ -15,6 +15,7 @@ from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import grpc
 from google.protobuf.message_factory import GetMessageClass
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from core.errors import (
     ANSWERS,
@@ -118,10 +119,14 @@ class SessionService:
         if not request.id:
             raise InvalidRequestError(Violation("id", "must be 1 or more"))
         _require_ready(table)
-        piece = table.piece(request.id)
-        if piece is None:
+        session, piece = table.get(request.id), table.piece(request.id)
+        if session is None or piece is None:
             raise _missing(table, request.id)
-        return piece + GetSessionResponse(unreachable=table.unreachable).SerializeToString()
+        rest = GetSessionResponse(
+            unreachable=table.unreachable,
+            update_time=max(session.update_time, table.sources_time, key=_moment),
+        )
+        return piece + rest.SerializeToString()
 
     @answering
     async def WatchSessions(self, request: WatchSessionsRequest, context: Context) -> None:
@@ -132,6 +137,10 @@ class SessionService:
         async with aclosing(watcher.messages()) as messages:
             async for message in messages:
                 await context.write(message)  # returns when the reader has room for more
+
+
+def _moment(time: Timestamp) -> tuple[int, int]:
+    return time.seconds, time.nanos
 
 
 def _require_ready(table: SessionTable) -> None:

@@ -79,12 +79,13 @@ class SessionTable:
     """The live sessions, the states of their sources, and the revision of both.
 
     ``revision`` only grows; every changed session and source state takes one.
-    ``update_time`` is when it last did. ``log`` tells what changed.
+    ``update_time`` is when it last did, ``sources_time`` when a source's state last
+    did. ``log`` tells what changed.
     """
 
     def __init__(self, sources: Iterable[str], revision: int, now: Callable[[], Timestamp]) -> None:
         self.log = ChangeLog(revision)
-        self.update_time = now()
+        self.update_time = self.sources_time = now()
         self._now = now
         self._sessions: dict[int, Session] = {}
         # Each session encoded, once a change, for whatever is answered.
@@ -187,26 +188,24 @@ class SessionTable:
         self._sources[name] = new
         if all(state.tried for state in self._sources.values()):
             self.ready.set()
-        self.update_time = self._now()
+        self.update_time = self.sources_time = self._now()
         self.log.append(self.update_time, source=new.status)
         return True
 
     def page(self, query: Query) -> Page:
         """The page that a query asks for."""
         keys = self._matching(query)
-        ascending = not query.descending
-        if query.after is None:
-            start = 0 if ascending else len(keys) - 1
-        elif ascending:
-            start = bisect_right(keys, query.after)
-        else:
-            start = bisect_left(keys, query.after) - 1
-        step = 1 if ascending else -1
-        stop = len(keys) if ascending else -1
+        low = bisect_right(keys, query.above) if query.above else 0
+        high = bisect_left(keys, query.below) if query.below else len(keys)
+        if query.after is not None and query.descending:
+            high = min(high, bisect_left(keys, query.after))
+        elif query.after is not None:
+            low = max(low, bisect_right(keys, query.after))
+        indexes = range(high - 1, low - 1, -1) if query.descending else range(low, high)
         pieces: list[bytes] = []
         size = 0
         last: Key | None = None
-        for index in range(start + step * query.skip, stop, step):
+        for index in indexes[query.skip :]:
             if len(pieces) == query.page_size:
                 break
             encoded = self._encoded(keys[index][1], query)

@@ -215,3 +215,28 @@ def test_any_other_token_is_refused_by_name(token: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         Query.parse(request)
     assert [v.field for v in caught.value.violations] == ["page_token"]
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@given(
+    idents=st.sets(st.integers(1, 30)),
+    after=st.integers(0, 31),
+    before=st.integers(0, 31),
+    size=st.integers(1, 5),
+)
+def test_ids_bound_a_list_without_counting_for_its_total(
+    idents: set[int], after: int, before: int, size: int, descending: bool
+) -> None:
+    table = table_of(*(make(ident) for ident in sorted(idents)))
+    request = ListSessionsRequest(
+        after_id=after, before_id=before, page_size=size, order_by="id desc" if descending else "id"
+    )
+    assert table.page(Query.parse(request)).total_size == len(idents)
+    expected = [i for i in sorted(idents) if i > after and (not before or i < before)]
+    assert ids_of(table, request) == sorted(expected, reverse=descending)
+
+
+def test_ids_bound_a_list_in_id_order_only() -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        Query.parse(ListSessionsRequest(after_id=1, before_id=2, order_by="connect_time"))
+    assert [v.field for v in caught.value.violations] == ["after_id", "before_id"]
