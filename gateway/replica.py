@@ -1,0 +1,168 @@
+"""A live copy of the core's sessions, and the proof that it is current.
+
+In informer terms: a `Replica` lists and watches (one call of WatchSessions does
+both) into a `Store`. The store is only ever in states that the table was in:
+messages are applied together, up to one that carries ``as_of``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+from bisect import bisect_left, bisect_right
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from gateway.client import CoreError
+from gateway.rendering import Rendered
+from sessiongate.v1.session_pb2 import Session
+from sessiongate.v1.session_service_pb2 import (
+    SourceStatus,
+    WatchSessionsRequest,
+    WatchSessionsResponse,
+)
+
+log = logging.getLogger(__name__)
+
+Watch = Callable[[WatchSessionsRequest], AsyncIterator[WatchSessionsResponse]]
+Clock = Callable[[], float]
+
+# Seconds before a stream that ended is asked for again, doubled up to the second.
+_FIRST_BACK_OFF, _LAST_BACK_OFF = 0.05, 1.0
+
+
+class Store:
+    """Sessions by id, in order, as of one revision of the core's table."""
+
+    def __init__(self) -> None:
+        self.revision = 0
+        self.update_time = Timestamp()
+        self._sessions: dict[int, Rendered] = {}
+        self._ids: list[int] = []  # sorted; exactly the keys of _sessions
+        self._sources: dict[str, SourceStatus] = {}
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def get(self, ident: int) -> Rendered | None:
+        """The session with this id, if it lives."""
+        return self._sessions.get(ident)
+
+    def after(self, ident: int, count: int) -> Sequence[Rendered]:
+        """The ``count`` sessions with the next higher ids, in order."""
+        start = bisect_right(self._ids, ident)
+        return [self._sessions[ident] for ident in self._ids[start : start + count]]
+
+    def before(self, ident: int, count: int) -> Sequence[Rendered]:
+        """The ``count`` sessions with the next lower ids, in descending order."""
+        stop = bisect_left(self._ids, ident)
+        return [self._sessions[ident] for ident in self._ids[max(0, stop - count) : stop][::-1]]
+
+    def at(self, index: int, count: int) -> Sequence[Rendered]:
+        """The ``count`` sessions from a place in id order."""
+        return [self._sessions[ident] for ident in self._ids[index : index + count]]
+
+    @property
+    def unreachable(self) -> Sequence[str]:
+        """Names of the sources that could not be read, sorted."""
+        return sorted(name for name, status in self._sources.items() if not status.reachable)
+
+    def apply(self, messages: Iterable[WatchSessionsResponse]) -> None:
+        """Take messages of one stream over, in order."""
+        added: list[int] = []
+        removed: set[int] = set()
+        for message in messages:
+            for removal in message.changes.removals:
+                if self._sessions.pop(removal.id, None) is not None:
+                    removed.add(removal.id)
+            for upserts in (message.snapshot.sessions, message.changes.upserts):
+                for session in upserts:
+                    if session.id not in self._sessions:
+                        added.append(session.id)
+                    self._sessions[session.id] = Rendered(_own(session))
+            for sources in (message.sync.sources, message.changes.sources):
+                self._sources.update({status.name: status for status in sources})
+            if message.revision:
+                self.revision = message.revision
+                self.update_time = message.update_time
+        if removed:
+            self._ids = [ident for ident in self._ids if ident in self._sessions]
+        if added:
+            # Sorted runs, and an id added twice when it went and came in between.
+            known = set(self._ids) if removed else None
+            fresh = {ident for ident in added if ident in self._sessions}
+            self._ids += sorted(fresh - known if known is not None else fresh)
+            self._ids.sort()
+
+
+def _own(session: Session) -> Session:
+    """A copy that does not keep the message alive that the session came in."""
+    own = Session()
+    own.CopyFrom(session)
+    return own
+
+
+class Replica:
+    """Keeps a store in step with a core by `run`, until that is cancelled.
+
+    ``store`` is what to answer from while `current`; it is replaced as a whole
+    when the core has to be asked for everything again.
+    """
+
+    def __init__(self, watch: Watch, *, staleness: float, clock: Clock) -> None:
+        self.store = Store()
+        self._watch = watch
+        self._staleness = staleness
+        self._clock = clock
+        # When the stream began, at the latest, and when on the core's clock since
+        # then the store was current. None while no stream has brought it up to date.
+        self._began = 0.0
+        self._as_of: float | None = None
+
+    @property
+    def age(self) -> float | None:
+        """How old the store is at most, in seconds; None where nothing proves it."""
+        return None if self._as_of is None else self._clock() - self._began - self._as_of
+
+    @property
+    def current(self) -> bool:
+        """Whether the store is provably no older than the staleness bound."""
+        age = self.age
+        return age is not None and age <= self._staleness
+
+    async def run(self) -> None:
+        """Follow the core, through its failures, without end."""
+        back_off = _FIRST_BACK_OFF
+        while True:
+            try:
+                await self._follow()
+            except CoreError as error:
+                log.info("the core's stream of sessions ended: %s", error)
+                if error.code is grpc.StatusCode.OUT_OF_RANGE:
+                    self.store = Store()
+            back_off = _FIRST_BACK_OFF if self._as_of is not None else back_off * 2
+            self._as_of = None
+            await asyncio.sleep(min(back_off, _LAST_BACK_OFF) * random.uniform(0.5, 1))  # noqa: S311
+
+    async def _follow(self) -> None:
+        """Follow one stream to its end, from where the last one came."""
+        store = self.store if self.store.revision else Store()
+        pending: list[WatchSessionsResponse] = []
+        began = math.inf
+        request = WatchSessionsRequest(resume_revision=store.revision)
+        async for message in self._watch(request):
+            pending.append(message)
+            if message.HasField("as_of"):
+                as_of = message.as_of.ToNanoseconds() / 1e9
+                began = min(began, self._clock() - as_of)
+                store.apply(pending)
+                self.store, self._began, self._as_of = store, began, as_of
+            elif store is self.store:
+                continue  # the table was not in the state that this would bring
+            else:
+                store.apply(pending)
+            pending.clear()

@@ -1,0 +1,272 @@
+"""The replica: always the table at some revision, never back, used only while provably new."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+from collections.abc import AsyncIterator, Callable
+
+import grpc
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.client import CoreError
+from gateway.rendering import Rendered, write_all
+from gateway.replica import Replica, Store
+from gateway.resources import session_resource
+from sessiongate.v1.session_pb2 import Session, SessionState
+from sessiongate.v1.session_service_pb2 import (
+    SessionRemoval,
+    SourceStatus,
+    WatchChanges,
+    WatchProgress,
+    WatchSessionsRequest,
+    WatchSessionsResponse,
+    WatchSnapshot,
+    WatchSync,
+)
+
+
+def session(ident: int, user: str = "app") -> Session:
+    return Session(id=ident, service="s", user=user, state=SessionState.SESSION_STATE_STARTED)
+
+
+def snapshot(*idents: int) -> WatchSessionsResponse:
+    return WatchSessionsResponse(snapshot=WatchSnapshot(sessions=map(session, idents)))
+
+
+def marked(response: WatchSessionsResponse, revision: int, as_of: float) -> WatchSessionsResponse:
+    response.revision = revision
+    response.as_of.FromNanoseconds(int(as_of * 1e9))
+    response.update_time.FromSeconds(revision)
+    return response
+
+
+def sync(revision: int, as_of: float, *unreachable: str) -> WatchSessionsResponse:
+    sources = [SourceStatus(name=name, reachable=False) for name in unreachable]
+    return marked(WatchSessionsResponse(sync=WatchSync(sources=sources)), revision, as_of)
+
+
+def progress(revision: int, as_of: float) -> WatchSessionsResponse:
+    return marked(WatchSessionsResponse(progress=WatchProgress()), revision, as_of)
+
+
+def changes(upserts: list[int], removals: list[int]) -> WatchSessionsResponse:
+    return WatchSessionsResponse(
+        changes=WatchChanges(
+            upserts=map(session, upserts), removals=[SessionRemoval(id=i) for i in removals]
+        )
+    )
+
+
+class ScriptedCore:
+    """Streams what it is told to, to one replica; what was asked for is in ``asked``."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+        self._events: asyncio.Queue[WatchSessionsResponse | CoreError] = asyncio.Queue()
+        self._waiting = asyncio.Event()
+
+    async def watch(self, request: WatchSessionsRequest) -> AsyncIterator[WatchSessionsResponse]:
+        self.asked.append(request.resume_revision)
+        while True:
+            if self._events.empty():
+                self._waiting.set()
+            event = await self._events.get()
+            if isinstance(event, CoreError):
+                raise event
+            yield event
+
+    async def send(self, *events: WatchSessionsResponse | CoreError) -> None:
+        """Send, and wait until all is taken."""
+        self._waiting.clear()
+        for event in events:
+            self._events.put_nowait(event)
+        await self._waiting.wait()
+
+
+class Stage:
+    """A replica that follows a scripted core, by a clock that only the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.core = ScriptedCore()
+        self.replica = Replica(self.core.watch, staleness=2.0, clock=lambda: self.now)
+
+    @property
+    def ids(self) -> list[int]:
+        return [entry.session.id for entry in self.replica.store.at(0, 1000)]
+
+
+def run(test: Callable[[Stage], object]) -> None:
+    async def main() -> None:
+        stage = Stage()
+        following = asyncio.create_task(stage.replica.run())
+        await test(stage)  # type: ignore[misc] # an async function
+        following.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await following
+
+    asyncio.run(main())
+
+
+def ended(code: grpc.StatusCode) -> CoreError:
+    return CoreError(code, None, "the end")
+
+
+def test_it_is_current_from_the_sync_for_as_long_as_marks_come() -> None:
+    async def test(stage: Stage) -> None:
+        await stage.core.send(snapshot(1, 2), snapshot(5))
+        assert not stage.replica.current
+        await stage.core.send(sync(10, 0.5, "b", "a"))
+        assert stage.replica.current
+        assert stage.ids == [1, 2, 5]
+        assert stage.replica.store.revision == 10
+        assert stage.replica.store.unreachable == ["a", "b"]
+        stage.now += 2.0
+        assert stage.replica.current
+        stage.now += 0.1
+        assert not stage.replica.current
+        await stage.core.send(progress(10, 2.6))
+        assert stage.replica.current
+
+    run(test)
+
+
+def test_marks_that_lay_in_a_buffer_do_not_look_fresh() -> None:
+    async def test(stage: Stage) -> None:
+        await stage.core.send(sync(10, 0.0))
+        stage.now += 30
+        await stage.core.send(progress(10, 1.0), progress(10, 2.0), progress(10, 3.0))
+        assert stage.replica.age == pytest.approx(27.0)
+        assert not stage.replica.current
+        await stage.core.send(progress(10, 30.0))
+        assert stage.replica.current
+
+    run(test)
+
+
+def test_a_slow_first_message_is_made_good_by_a_quicker_one() -> None:
+    async def test(stage: Stage) -> None:
+        stage.now += 5
+        await stage.core.send(sync(10, 0.0))
+        assert stage.replica.age == pytest.approx(0.0)
+        stage.now += 1
+        await stage.core.send(progress(10, 4.0))
+        assert stage.replica.age == pytest.approx(0.0)
+        stage.now += 1
+        await stage.core.send(progress(10, 4.5))
+        assert stage.replica.age == pytest.approx(0.5)
+
+    run(test)
+
+
+def test_changes_show_only_once_the_table_was_in_that_state() -> None:
+    async def test(stage: Stage) -> None:
+        await stage.core.send(snapshot(1, 2), sync(10, 0.0))
+        await stage.core.send(changes([3], [1]))
+        assert stage.ids == [1, 2]
+        await stage.core.send(marked(changes([4], [2, 99]), 15, 0.1))
+        assert stage.ids == [3, 4]
+        assert stage.replica.store.revision == 15
+        assert stage.replica.store.update_time.seconds == 15
+
+    run(test)
+
+
+def test_a_cut_stream_is_resumed_and_what_was_incomplete_is_dropped() -> None:
+    async def test(stage: Stage) -> None:
+        await stage.core.send(snapshot(1), sync(10, 0.0), changes([7], []))
+        await stage.core.send(ended(grpc.StatusCode.UNAVAILABLE))
+        assert stage.core.asked == [0, 10]
+        assert not stage.replica.current, "an old stream proves nothing"
+        await stage.core.send(marked(changes([8], []), 12, 0.0))
+        assert stage.ids == [1, 8]
+        assert stage.replica.current
+
+    run(test)
+
+
+def test_out_of_range_starts_over_and_keeps_nothing() -> None:
+    async def test(stage: Stage) -> None:
+        await stage.core.send(snapshot(1), sync(10, 0.0))
+        await stage.core.send(ended(grpc.StatusCode.OUT_OF_RANGE))
+        assert stage.core.asked == [0, 0]
+        await stage.core.send(snapshot(2))
+        await stage.core.send(ended(grpc.StatusCode.UNAVAILABLE))
+        assert stage.core.asked == [0, 0, 0]
+        await stage.core.send(snapshot(3), sync(4, 0.0))
+        assert stage.ids == [3]
+        assert stage.replica.store.revision == 4
+
+    run(test)
+
+
+@settings(max_examples=60)
+@given(
+    steps=st.lists(
+        st.tuples(st.sets(st.integers(1, 30), max_size=6), st.sets(st.integers(1, 30), max_size=6)),
+        max_size=15,
+    ),
+    together=st.integers(1, 4),
+)
+def test_a_store_holds_exactly_what_it_was_told(
+    steps: list[tuple[set[int], set[int]]], together: int
+) -> None:
+    store = Store()
+    live: set[int] = set()
+    batch: list[WatchSessionsResponse] = []
+    for number, (upserts, removals) in enumerate(steps, start=1):
+        live = (live - removals) | upserts
+        batch.append(changes(list(upserts), list(removals)))
+        if number % together and number != len(steps):
+            continue
+        store.apply(batch)
+        batch.clear()
+        ordered = sorted(live)
+        assert [entry.session.id for entry in store.at(0, 100)] == ordered
+        assert len(store) == len(live)
+        middle = 15
+        assert [e.session.id for e in store.after(middle, 3)] == [i for i in ordered if i > middle][
+            :3
+        ]
+        assert [e.session.id for e in store.before(middle, 3)] == [
+            i for i in reversed(ordered) if i < middle
+        ][:3]
+        assert all((store.get(i) is not None) == (i in live) for i in range(31))
+
+
+texts = st.text(max_size=8) | st.sampled_from(['"idle":0.0', "\x01", "\x02", '\\"', "\u2028"])
+
+
+@given(
+    user=texts,
+    attributes=st.dictionaries(texts | st.just("idle"), texts, max_size=3),
+    active=st.none() | st.integers(0, 10**6),
+    base=st.sampled_from(["http://localhost:8989", "https://[::1]/x"]),
+)
+def test_a_rendered_session_is_its_resource_for_every_host_and_second(
+    user: str, attributes: dict[str, str], active: int | None, base: str
+) -> None:
+    one = session(7, user)
+    one.connection_attributes.update(attributes)
+    if active is not None:
+        one.last_active_time.FromMilliseconds(active)
+    rendered = Rendered(one)
+    for now in (random.Random(1).random() * 2000, 5000.0):
+        expected = session_resource(one, base, now)
+        assert json.loads(rendered.write(base.encode(), now)) == expected
+        assert json.loads(b"[" + write_all([rendered] * 2, base.encode(), now) + b"]") == [
+            expected,
+            expected,
+        ]
+    assert rendered.ages == (active is not None)
+
+
+def test_a_store_is_empty_before_it_is_told() -> None:
+    store = Store()
+    assert (len(store), store.revision, store.update_time) == (0, 0, Timestamp())
