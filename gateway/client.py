@@ -1,0 +1,128 @@
+"""The client of the core: the only place that opens a channel to it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.status_pb2 import Status
+
+from sessiongate.v1.session_service_pb2 import (
+    DESCRIPTOR,
+    GetSessionRequest,
+    GetSessionResponse,
+    ListSessionsRequest,
+    ListSessionsResponse,
+)
+from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
+
+ERROR_DOMAIN = "sessiongate"
+STATUS_TRAILER = "grpc-status-details-bin"
+
+# The contract keeps a page under 3 MiB, so that this, gRPC's own default, is room enough.
+MAX_MESSAGE_BYTES = 4 << 20
+
+_SERVICE = DESCRIPTOR.services_by_name["SessionService"].full_name
+
+# Reads only: asking again is safe. All attempts share the call's one deadline.
+_RETRIES = {
+    "name": [
+        {"service": _SERVICE, "method": "ListSessions"},
+        {"service": _SERVICE, "method": "GetSession"},
+    ],
+    "retryPolicy": {
+        "maxAttempts": 3,
+        "initialBackoff": "0.05s",
+        "maxBackoff": "0.2s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE"],
+    },
+}
+
+_OPTIONS = [
+    ("grpc.service_config", json.dumps({"methodConfig": [_RETRIES]})),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    # A core that is back is found within a second, however long it was away.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    # The core is a neighbour: never ask it through what http_proxy names.
+    ("grpc.enable_http_proxy", 0),
+]
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+
+class CoreError(Exception):
+    """A call to the core failed.
+
+    ``reason`` is the core's own word for why, and its message then the core's
+    text for callers; None where the core did not say: it was not reached, or it
+    is not a core.
+    """
+
+    def __init__(self, code: grpc.StatusCode, reason: str | None, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+        self.reason = reason
+
+
+class CoreClient:
+    """A channel to one core, ``HOST:PORT`` or ``unix:PATH``; to be made inside a running loop.
+
+    Every call ends within ``timeout`` seconds, with an answer or with `CoreError`.
+    """
+
+    def __init__(self, address: str, timeout: float) -> None:
+        self._channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
+        self._stub = SessionServiceStub(self._channel)
+        self._timeout = timeout
+
+    async def list_sessions(self, request: ListSessionsRequest) -> ListSessionsResponse:
+        """One page of sessions."""
+        return await self._call(self._stub.ListSessions, request)
+
+    async def get_session(self, request: GetSessionRequest) -> GetSessionResponse:
+        """One session."""
+        return await self._call(self._stub.GetSession, request)
+
+    async def close(self) -> None:
+        """End the calls under way, and the channel."""
+        await self._channel.close()
+
+    async def _call(self, method: Callable[..., Awaitable[Response]], request: Request) -> Response:
+        try:
+            return await method(request, timeout=self._timeout)
+        except grpc.aio.AioRpcError as error:
+            raise _core_error(error) from None
+        except asyncio.CancelledError:
+            # So does grpc tell of a call that the core, not this program, cancelled.
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise CoreError(grpc.StatusCode.CANCELLED, None, "cancelled by the core") from None
+
+
+def _core_error(error: grpc.aio.AioRpcError) -> CoreError:
+    return CoreError(error.code(), _reason(error.trailing_metadata()), error.details() or "")
+
+
+def _reason(metadata: Any) -> str | None:
+    """The reason that the core gave among a call's trailing metadata."""
+    for key, value in metadata or ():
+        if key != STATUS_TRAILER:
+            continue
+        info = ErrorInfo()
+        try:
+            for detail in Status.FromString(value).details:
+                if detail.Unpack(info) and info.domain == ERROR_DOMAIN:
+                    return info.reason
+        except DecodeError:
+            return None
+    return None

@@ -1,0 +1,86 @@
+"""The gateway's configuration: frozen, with named defaults, every value checked."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from runtime.address import Address
+
+DEFAULT_HTTP = "127.0.0.1:8989"
+DEFAULT_CORE = "127.0.0.1:50051"
+DEFAULT_CORE_TIMEOUT = 5.0
+
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,255}")
+_URL = re.compile(r"[!#-;=?-~]+")  # printable ASCII without quotes, angle brackets and spaces
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayConfig:
+    """What a gateway needs to know.
+
+    Raises `ValueError`, whose text names the key, the value and what is allowed.
+    """
+
+    http: str = DEFAULT_HTTP  # HOST:PORT; port 0 takes a free one
+    core: str = DEFAULT_CORE  # HOST:PORT or unix:PATH
+    public_url: str | None = None  # what links start with, where not with the request's host
+    allowed_hosts: tuple[str, ...] = ()  # answered for, beside those that are always known
+    core_timeout: float = DEFAULT_CORE_TIMEOUT  # seconds that one answer of the core may take
+
+    def __post_init__(self) -> None:
+        _check_address("http", self.http)
+        _check_core(self.core)
+        if self.public_url is not None:
+            _check_public_url(self.public_url)
+        for host in self.allowed_hosts:
+            _check_host(host)
+        if not 0 < self.core_timeout < math.inf:
+            raise ValueError(
+                f"core_timeout: {self.core_timeout!r} is not a number of seconds above 0"
+            )
+
+
+def _check_address(key: str, value: str) -> Address:
+    try:
+        return Address.parse(value)
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from None
+
+
+def _check_core(value: str) -> None:
+    if value == "unix:":
+        raise ValueError(f"core: {value!r} lacks the socket's path, as in unix:/run/core.sock")
+    if not value.startswith("unix:") and _check_address("core", value).port == 0:
+        raise ValueError(f"core: {value!r} has port 0; allowed are 1 to 65535")
+
+
+def _check_public_url(value: str) -> None:
+    allowed = "allowed is http(s)://HOST[:PORT][/PATH], such as https://sessions.example"
+    if "@" in value:  # it may be a password: not repeated
+        raise ValueError(f"public_url: has a user part; {allowed}")
+    try:
+        parts = urlsplit(value)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # of the port or of an IPv6 address
+        valid = False
+    if not valid or not _URL.fullmatch(value) or "?" in value or "#" in value:
+        raise ValueError(f"public_url: {value!r} is not a URL to put before /v1; {allowed}")
+
+
+def _check_host(value: str) -> None:
+    if not _NAME.fullmatch(value) and not _is_ipv6(value):
+        raise ValueError(
+            f"allowed_hosts: {value!r} is not a host name or an IP address, without a port,"
+            " such as sessions.example or ::1"
+        )
+
+
+def _is_ipv6(value: str) -> bool:
+    try:
+        return ip_address(value).version == 6
+    except ValueError:
+        return False

@@ -1,0 +1,88 @@
+"""Which hosts are answered for, and the URL that links start with.
+
+A web page can give a loopback service a name of its own (DNS rebinding); it
+cannot make a browser send another Host than that name.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway.config import GatewayConfig
+from gateway.jsonapi.errors import Error, errors_response
+from runtime.address import Address
+
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]{2,45})\]|([A-Za-z0-9._-]{1,255}))(?::[0-9]{1,5})?")
+
+
+class KnownHosts:
+    """Middleware that answers for known hosts only.
+
+    Those are localhost, the loopback addresses, the listener's own, that of
+    ``public_url``, and ``allowed_hosts``; on any port. Others get 421. For the
+    rest of the request ``scope["state"]["base_url"]`` is what URLs start with,
+    without a slash.
+    """
+
+    def __init__(self, app: ASGIApp, config: GatewayConfig) -> None:
+        self._app = app
+        self._listener = Address.parse(config.http)
+        own = _address(self._listener.host)
+        self._everywhere = own is not None and own.is_unspecified
+        self._public_url = config.public_url.rstrip("/") if config.public_url else None
+        hosts = ["localhost", self._listener.host, *config.allowed_hosts]
+        if self._public_url:
+            hosts.append(urlsplit(self._public_url).hostname or "")
+        self._known = {host.lower() for host in hosts}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        host = self._host(scope)
+        name = _name(host)
+        if name is None:
+            error = Error(400, "INVALID_HOST", "exactly one valid Host is needed", header="Host")
+            await errors_response([error])(scope, receive, send)
+        elif not self._knows(name):
+            detail = f"{name!r} is not a host that is answered for; allowed_hosts adds one"
+            error = Error(421, "UNKNOWN_HOST", detail, header="Host")
+            await errors_response([error])(scope, receive, send)
+        else:
+            base = self._public_url or f"{scope['scheme']}://{host}"
+            scope.setdefault("state", {})["base_url"] = base
+            await self._app(scope, receive, send)
+
+    def _host(self, scope: Scope) -> str:
+        """The request's one Host; without one, in HTTP/1.0, the listener."""
+        # A server may show a Host that is missing as one that is empty.
+        values = [value for key, value in scope["headers"] if key == b"host" and value]
+        if not values and scope["http_version"] in ("1", "1.0"):
+            return str(self._listener)
+        return values[0].decode("latin-1") if len(values) == 1 else ""
+
+    def _knows(self, name: str) -> bool:
+        if name in self._known:
+            return True
+        address = _address(name)
+        if address is None:
+            return False
+        # A listener on every address has each of this machine's for its own.
+        return address.is_loopback or self._everywhere
+
+
+def _name(host: str) -> str | None:
+    """The name or address in a Host, in lower case and without brackets and port."""
+    found = _HOST.fullmatch(host)
+    return (found[1] or found[2]).lower() if found else None
+
+
+def _address(name: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(name)
+    except ValueError:
+        return None

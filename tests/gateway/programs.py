@@ -1,0 +1,112 @@
+"""Real programs for tests: a core, a gateway, and a gateway without a server."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+
+import grpc
+import httpx
+import psutil
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
+
+from gateway.app import create_app
+from gateway.config import GatewayConfig
+from gateway.server import serve
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT / "tests" / "data"
+LONG = 20.0  # seconds after which a test that waits for something gives up
+
+
+@contextmanager
+def running_core(*sources: str) -> Iterator[str]:
+    """A core process that is ready, over sources and a ledger in memory; its address."""
+    settings = {"source": list(sources), "grpc": "127.0.0.1:0", "exit_on_eof": True}
+    command = [sys.executable, "-P", "-m", "core"]
+    with subprocess.Popen(
+        command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(json.dumps(settings) + "\n")
+        process.stdin.flush()
+        address = process.stdout.readline().rpartition(" ")[2].strip()
+        try:
+            _await_ready(address)
+            yield address
+        finally:
+            process.stdin.close()
+            assert process.wait(LONG) == 0
+
+
+def _await_ready(address: str) -> None:
+    with grpc.insecure_channel(address) as channel:
+        stub = HealthStub(channel)
+        answers = stub.Watch(HealthCheckRequest(), timeout=LONG)  # type: ignore[attr-defined] # its types lack it
+        for health in answers:
+            if health.status == HealthCheckResponse.SERVING:
+                return
+
+
+class Gateway:
+    """A gateway process, and the address that it listens on."""
+
+    def __init__(self, process: SpawnProcess, address: str) -> None:
+        self.process = process
+        self.address = address
+        self.url = f"http://{address}"
+        self.port = int(address.rpartition(":")[2])
+        self.exit_code = 0  # what it is to end with
+
+
+@contextmanager
+def running_gateway(core: str, **settings: object) -> Iterator[Gateway]:
+    """A gateway, on a free port where none is given; it is to end with its ``exit_code``."""
+    config = GatewayConfig(core=core, **{"http": "127.0.0.1:0", **settings})  # type: ignore[arg-type]
+    here, there = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(config, there))
+    process.start()
+    there.close()
+    try:
+        assert here.poll(LONG)
+        gateway = Gateway(process, here.recv())
+        yield gateway
+        process.terminate()
+        process.join(LONG)
+        assert process.exitcode == gateway.exit_code
+    finally:
+        process.kill()
+        process.join()
+        process.close()
+        here.close()
+
+
+def worker_of(gateway: Gateway) -> psutil.Process:
+    """The process that answers: the one child that the gateway makes itself."""
+    assert gateway.process.pid
+    children = psutil.Process(gateway.process.pid).children()
+    [worker] = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    return worker
+
+
+def _serve(config: GatewayConfig, pipe: Connection) -> None:
+    serve(config, pipe.send)
+
+
+@asynccontextmanager
+async def in_process(core: str, **settings: object) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a gateway's application, without a server between."""
+    app = create_app(GatewayConfig(core=core, **settings))  # type: ignore[arg-type]
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8989") as http:
+            yield http

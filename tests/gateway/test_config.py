@@ -1,0 +1,78 @@
+"""Every value of the configuration that is wrong is named, with what is allowed."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from gateway.config import GatewayConfig
+
+
+def test_the_defaults_are_the_documented_ones() -> None:
+    assert dataclasses.asdict(GatewayConfig()) == {
+        "http": "127.0.0.1:8989",
+        "core": "127.0.0.1:50051",
+        "public_url": None,
+        "allowed_hosts": (),
+        "core_timeout": 5.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("http", "[::1]:0"),
+        ("core", "db-1.internal:50051"),
+        ("core", "unix:/run/core.sock"),
+        ("public_url", "https://sessions.example"),
+        ("public_url", "http://[2001:db8::1]:8080/some/path/"),
+        ("allowed_hosts", ("sessions.example", "192.0.2.1", "::1")),
+        ("core_timeout", 1),
+    ],
+)
+def test_a_good_value_is_taken(key: str, value: object) -> None:
+    assert getattr(GatewayConfig(**{key: value}), key) == value  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "allowed"),
+    [
+        ("http", "8989", "HOST:PORT"),
+        ("http", ":8989", "HOST:PORT"),
+        ("http", "127.0.0.1:65536", "65535"),
+        ("http", "unix:/run/gateway.sock", "HOST:PORT"),
+        ("core", "core", "HOST:PORT"),
+        ("core", "unix:", "unix:/run/core.sock"),
+        ("core", "127.0.0.1:0", "1 to 65535"),
+        ("public_url", "sessions.example", "http(s)://HOST"),
+        ("public_url", "ftp://sessions.example", "http(s)://HOST"),
+        ("public_url", "https:///v1", "http(s)://HOST"),
+        ("public_url", "https://sessions.example:0", "http(s)://HOST"),
+        ("public_url", "https://sessions.example:x", "http(s)://HOST"),
+        ("public_url", "https://[::1", "http(s)://HOST"),
+        ("public_url", "https://sessions.example?a=b", "http(s)://HOST"),
+        ("public_url", "https://sessions.example#a", "http(s)://HOST"),
+        ("public_url", 'https://sessions.example/"', "http(s)://HOST"),
+        ("allowed_hosts", "https://sessions.example", "without a port"),
+        ("allowed_hosts", "sessions.example:80", "without a port"),
+        ("allowed_hosts", "*", "without a port"),
+        ("allowed_hosts", "", "without a port"),
+        ("core_timeout", 0, "seconds above 0"),
+        ("core_timeout", -1.5, "seconds above 0"),
+        ("core_timeout", float("nan"), "seconds above 0"),
+        ("core_timeout", float("inf"), "seconds above 0"),
+    ],
+)
+def test_a_bad_value_is_named(key: str, value: object, allowed: str) -> None:
+    given = (value,) if key == "allowed_hosts" else value
+    with pytest.raises(ValueError, match=f"^{key}: ") as caught:
+        GatewayConfig(**{key: given})  # type: ignore[arg-type]
+    assert repr(value) in str(caught.value)
+    assert allowed in str(caught.value)
+
+
+def test_a_password_is_not_repeated() -> None:
+    with pytest.raises(ValueError, match=r"^public_url: has a user part; allowed is ") as caught:
+        GatewayConfig(public_url="https://app:hunter2@sessions.example")
+    assert "hunter2" not in str(caught.value)
