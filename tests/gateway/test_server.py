@@ -1,0 +1,88 @@
+"""The gateway's processes: how they start, stop, die and come back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+
+import httpx
+import pytest
+
+from gateway.config import GatewayConfig
+from gateway.server import ListenError, listen, serve
+from tests.gateway.programs import LONG, Gateway, running_gateway, worker_of
+
+
+def test_port_0_is_a_free_one_that_is_told(gateway: Gateway, http: httpx.Client) -> None:
+    assert gateway.port > 0
+    assert http.get("/").status_code == 200
+
+
+def test_a_port_that_is_taken_is_refused(gateway: Gateway) -> None:
+    def on_listening(address: str) -> None:
+        raise AssertionError(address)
+
+    config = GatewayConfig(http=gateway.address)
+    with pytest.raises(ListenError, match=f"cannot listen on {gateway.address}: Address already"):
+        serve(config, on_listening)
+
+
+def test_a_port_just_used_is_free_again(core: str) -> None:
+    with running_gateway(core) as first, httpx.Client() as client:
+        assert client.get(first.url).status_code == 200
+        address = first.address
+    with running_gateway(core, http=address) as second:
+        assert httpx.get(second.url).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["localhost", "[::1]", "127.0.0.2"])
+def test_a_host_is_a_name_or_an_address(host: str) -> None:
+    with listen(f"{host}:0") as listener:
+        place = listener.getsockname()[:2]
+        socket.create_connection(place, timeout=LONG).close()
+
+
+def test_a_host_that_is_not_here_is_refused() -> None:
+    with pytest.raises(ListenError, match=r"cannot listen on 192\.0\.2\.1:0: Cannot assign"):
+        listen("192.0.2.1:0")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_all_processes_with_0(core: str, number: signal.Signals) -> None:
+    with running_gateway(core) as gateway:
+        assert httpx.get(gateway.url).status_code == 200
+        worker = worker_of(gateway)
+        assert gateway.process.pid
+        os.kill(gateway.process.pid, number)
+        gateway.process.join(LONG)
+        assert gateway.process.exitcode == 0
+        assert not worker.is_running()
+
+
+def test_ctrl_c_of_a_terminal_reaches_the_gateway_only(core: str) -> None:
+    with running_gateway(core) as gateway:
+        assert httpx.get(gateway.url).status_code == 200
+        worker = worker_of(gateway)
+        assert gateway.process.pid
+        assert os.getpgid(worker.pid) != os.getpgid(gateway.process.pid)
+
+
+def test_a_worker_that_dies_is_replaced_and_nobody_is_turned_away(core: str) -> None:
+    with running_gateway(core) as gateway:
+        assert httpx.get(gateway.url).status_code == 200
+        dead = worker_of(gateway)
+        dead.kill()
+        dead.wait(LONG)
+        assert httpx.get(gateway.url, timeout=LONG).status_code == 200
+        assert worker_of(gateway) != dead
+
+
+def test_a_worker_does_not_outlive_the_gateway(core: str) -> None:
+    with running_gateway(core) as gateway:
+        assert httpx.get(gateway.url).status_code == 200
+        worker = worker_of(gateway)
+        gateway.process.kill()
+        gateway.exit_code = -signal.SIGKILL
+        worker.wait(LONG)
+        assert not worker.is_running()
