@@ -1,0 +1,295 @@
+"""The command's settings: where they come from, which are refused, and in which words."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import core.config
+import gateway.cli
+from gateway.supervisor import Settings
+from gateway.values import Source, has_password
+from tests.program import run
+
+SECRET = "hunter2"
+
+
+@pytest.fixture(autouse=True)
+def _without_settings_of_ones_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in os.environ:
+        if name.startswith("SESSIONGATE_"):
+            monkeypatch.delenv(name)
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
+    """The settings that this process would have become a core with."""
+    settings: list[Settings] = []
+    monkeypatch.setattr(gateway.cli, "become_core", settings.append)
+    return settings
+
+
+def invoke(*arguments: str) -> tuple[int, str]:
+    """Run a command in this process, which does where it starts nothing: exit code and output."""
+    result = CliRunner().invoke(gateway.cli.app, arguments, prog_name="sessiongate")
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result.exit_code, result.output
+
+
+def refusal(*arguments: str) -> str:
+    """What a command that must be refused says."""
+    code, output = invoke(*arguments)
+    assert code == 2, output
+    return output.rpartition("Error: ")[2].strip()
+
+
+# Settings: flag, variable, file, default.
+
+
+def test_without_settings_the_core_reads_this_machine(
+    started: list[Settings], tmp_path: Path
+) -> None:
+    assert invoke("core") == (0, "")
+    assert started == [
+        {
+            "grpc": "127.0.0.1:50051",
+            "source": ["host:"],
+            "ledger": f"sqlite:///{tmp_path}/sessiongate/ledger.db",
+            "stale_after": core.config.DEFAULT_STALE_AFTER,
+        }
+    ]
+
+
+def test_a_flag_wins_over_a_variable_over_the_file_over_the_default(
+    started: list[Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text('grpc = "127.0.0.1:1"\nledger = "sqlite:///file"\nstale_after = 1\n')
+    monkeypatch.setenv("SESSIONGATE_CONFIG", str(file))
+    monkeypatch.setenv("SESSIONGATE_GRPC", "127.0.0.1:2")
+    monkeypatch.setenv("SESSIONGATE_LEDGER", "sqlite:///variable")
+    assert invoke("core", "--grpc", "127.0.0.1:3") == (0, "")
+    assert started == [
+        {
+            "grpc": "127.0.0.1:3",
+            "source": ["host:"],
+            "ledger": "sqlite:///variable",
+            "stale_after": 1.0,
+        }
+    ]
+
+
+def test_sources_come_from_repeated_flags_words_of_a_variable_or_a_list_in_the_file(
+    started: list[Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "settings.toml"
+    table = {"url": "document:b.json", "name": "b", "port": 5, "on": True}
+    file.write_text(
+        'source = ["host:", {url = "document:b.json", name = "b", port = 5, on = true}]\n'
+    )
+    invoke("core", "--source", "host:", "--source", "document:a.json?name=a")
+    invoke("core", "--config", str(file))
+    monkeypatch.setenv("SESSIONGATE_SOURCE", f"postgresql://u:{SECRET}@db document:b.json")
+    invoke("core", "--config", str(file))
+    assert [settings["source"] for settings in started] == [
+        ["host:", "document:a.json?name=a"],
+        ["host:", table],
+        [f"postgresql://u:{SECRET}@db", "document:b.json"],
+    ]
+
+
+def test_one_source_needs_no_list_in_the_file(started: list[Settings], tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text('source = "host:"\n')
+    invoke("core", "--config", str(file))
+    assert started[0]["source"] == ["host:"]
+
+
+def test_systemd_says_where_state_is_kept(
+    started: list[Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/sessiongate:/var/lib/other")
+    invoke("core")
+    assert started[0]["ledger"] == "sqlite:////var/lib/sessiongate/ledger.db"
+
+
+# What is refused, and in which words.
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "allowed"),
+    [
+        ("--http", "localhost", "is not HOST:PORT, such as"),
+        ("--http", "127.0.0.1:65536", "a port from 0 to 65535"),
+        ("--http", "::1:8989", "[::1]:8989"),
+        ("--http", "[127.0.0.1]:1", "is not HOST:PORT"),
+        ("--http", "unix:/run/http.sock", "is not HOST:PORT"),
+        ("--grpc", "*:1", "is not HOST:PORT"),
+        ("--grpc", "unix:", "lacks the socket's path"),
+        ("--core", "nowhere", "is not HOST:PORT"),
+        ("--core-timeout", "0", "seconds, above 0 and up to 86400"),
+        ("--core-timeout", "soon", "seconds, above 0"),
+        ("--stale-after", "inf", "seconds, above 0"),
+        ("--ledger", "", "one character or more"),
+        ("--public-url", "sessions.example", "http(s)://HOST"),
+        ("--allowed-host", "a:1", "without a port"),
+    ],
+)
+def test_a_bad_value_is_named_with_what_is_allowed(flag: str, value: str, allowed: str) -> None:
+    said = refusal("serve", flag, value)
+    assert repr(value) in said
+    assert allowed in said
+    assert flag.removeprefix("--") in said.replace("_", "-")
+
+
+def test_a_bad_value_of_a_variable_is_the_variables_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SESSIONGATE_STALE_AFTER", "-1")
+    assert refusal("core") == (
+        "Invalid value for SESSIONGATE_STALE_AFTER:"
+        " '-1' is not a number of seconds, above 0 and up to 86400"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('http = "8989"', "'8989' is not HOST:PORT"),
+        ("http = 8989", "'8989' is not HOST:PORT"),
+        ("core_timeout = true", "True is not a number of seconds"),
+        ("core_timeout = [1]", "[1] is not a number of seconds"),
+        ('insecure = "maybe"', "'maybe' is none of true, yes, on, 1, false, no, off, 0"),
+        ("ledger = 5", "5 is not a string"),
+        ("allowed_host = [5]", "5 is not a string"),
+        ("source = [5]", 'each is a URL, or a table with "url" and options'),
+        ('source = [{name = "a"}]', 'each is a URL, or a table with "url" and options'),
+        ('source = [{url = "host:", name = []}]', "'name' of a source must be a string, a number"),
+    ],
+)
+def test_a_bad_value_in_the_file_is_named_with_key_and_file(
+    line: str, said: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text(line)
+    key = line.partition(" ")[0]
+    assert refusal("serve", "--config", str(file)).startswith(
+        f"Invalid value for {key!r} in {file}: "
+    )
+    assert said in refusal("serve", "--config", str(file))
+
+
+def test_an_unknown_key_in_the_file_is_named_with_those_that_are_allowed(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text("core-timeout = 5")
+    said = refusal("list", "--config", str(file))
+    assert f"{file}: unknown key 'core-timeout'; allowed are allowed_host, core, core_tim" in said
+    assert " config" not in said
+
+
+@pytest.mark.parametrize("content", [b"http = ", b"\xff"])
+def test_a_file_that_is_not_toml_is_named(content: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_bytes(content)
+    assert f"{file} cannot be read as TOML: " in refusal("serve", "--config", str(file))
+    file.unlink()
+    assert f"{file} cannot be read as TOML: " in refusal("serve", "--config", str(file))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (("--source", f"postgresql://u:{SECRET}@db"), ("SESSIONGATE_SOURCE", "password_file=")),
+        (("--source", f"maxscale://h?password={SECRET}"), ("SESSIONGATE_SOURCE", "--config")),
+        (("--ledger", f"postgresql://u:{SECRET}@db/l"), ("SESSIONGATE_LEDGER", "--config")),
+    ],
+)
+def test_a_password_on_the_command_line_is_refused(
+    arguments: tuple[str, ...], advice: tuple[str, ...], started: list[Settings]
+) -> None:
+    said = refusal("core", *arguments)
+    assert SECRET not in said
+    assert all(part in said for part in advice)
+    assert started == []
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("postgresql://u:p@h/d", True),
+        ("postgresql://u@h/d?password=p", True),
+        ("maxscale://h?Token=p", True),
+        ("postgresql://u@h/d?password_file=/run/p", False),
+        ("postgresql://u@h:5432/d@x:y", False),
+        ("document:/a:b@c.json", False),
+        ("host:", False),
+    ],
+)
+def test_what_counts_as_a_password(url: str, expected: bool) -> None:
+    assert has_password(url) is expected
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("host:", "host:"),
+        ("document:/a/b.json?name=b", "b (document:/a/b.json)"),
+        (f"postgresql://u:{SECRET}@h:1/d?x={SECRET}", "postgresql://h:1/d"),
+        (f"postgresql://u:{SECRET}%2F@h", "postgresql://h"),
+    ],
+)
+def test_a_source_is_shown_without_its_secrets(url: str, shown: str) -> None:
+    assert str(Source.read(url)) == shown
+    table = {"url": url, "password": SECRET, "name": "mine"}
+    assert str(Source.read(table)) == f"mine ({shown.rpartition(' (')[2].rstrip(')')})"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "flag"),
+    [
+        (("serve", "--http", "0.0.0.0:8989"), "--http"),
+        (("serve", "--http", "[::]:8989"), "--http"),
+        (("serve", "--grpc", "db.example:1"), "--grpc"),
+        (("core", "--grpc", "192.0.2.1:1"), "--grpc"),
+    ],
+)
+def test_other_machines_are_let_in_only_where_that_is_asked_for(
+    arguments: tuple[str, ...], flag: str, started: list[Settings]
+) -> None:
+    said = refusal(*arguments)
+    assert said.startswith(f"Invalid value for {flag}: other machines can reach {arguments[2]}")
+    assert "TLS" in said
+    assert "--insecure" in said
+    assert started == []
+
+
+def test_insecure_lets_other_machines_in(started: list[Settings]) -> None:
+    assert invoke("core", "--grpc", "0.0.0.0:1", "--insecure") == (0, "")
+    assert started[0]["grpc"] == "0.0.0.0:1"
+
+
+@pytest.mark.parametrize("address", ["127.9.9.9:1", "[::1]:1", "LocalHost:1", "unix:/run/c.sock"])
+def test_loopback_needs_nothing(address: str, started: list[Settings]) -> None:
+    assert invoke("core", "--grpc", address) == (0, "")
+    assert started[0]["grpc"] == address
+
+
+def test_flags_for_a_core_of_ones_own_do_not_go_with_anothers() -> None:
+    said = refusal("serve", "--core", "127.0.0.1:1", "--source", "host:")
+    assert said.startswith("Invalid value for --source: ")
+
+
+def test_settings_that_no_pipe_holds_are_refused() -> None:
+    ended = run("core", "--source", "document:/" + 100_000 * "x")
+    assert (ended.stdout, ended.returncode) == ("", 2)
+    assert ended.stderr == "sessiongate: the core cannot be started: the settings are too long\n"
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "abc", "1.0", str(2**64), "１"])
+def test_an_id_is_a_positive_number_of_64_bits(value: str) -> None:
+    assert refusal("show", "--", value) == (
+        f"Invalid value for ID: {value!r} is not an id: a number from 1 to 18446744073709551615"
+    )
