@@ -3,8 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 PROTOS := $(wildcard proto/sessiongate/v1/*.proto)
 RELEASED := proto/released.binpb
+LOCK := $(BIN)/uv pip compile pyproject.toml --extra server --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
 
-.PHONY: help install run test check proto bench release-proto
+.PHONY: help install run test check proto bench release-proto lock audit
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -35,6 +37,21 @@ check: install ## Lint, types, and that the contract is what it says and breaks 
 	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && \
 	$(BIN)/python -m grpc_tools.protoc -I proto --python_out=$$tmp --pyi_out=$$tmp --grpc_python_out=$$tmp $(PROTOS) && \
 	for file in $$(cd $$tmp && find . -type f); do diff -u proto/$$file $$tmp/$$file || { echo "run: make proto"; exit 1; }; done
+	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && cp requirements.txt $$tmp && \
+	if $(LOCK) -o $$tmp/requirements.txt 2>$$tmp/errors; then \
+	diff -u requirements.txt $$tmp/requirements.txt || { echo "run: make lock"; exit 1; }; \
+	else echo "skipped: requirements.txt against pyproject.toml: $$(head -n 1 $$tmp/errors)"; fi
+	@$(MAKE) --no-print-directory audit
+
+lock: install ## Pin and hash what is deployed, in requirements.txt
+	$(LOCK) --upgrade -o requirements.txt
+
+audit: install ## Look for known vulnerabilities in what is deployed
+	@report=$$(mktemp) && trap 'rm -f "$$report"' EXIT && \
+	if $(BIN)/pip-audit --requirement requirements.txt --require-hashes --disable-pip \
+	--progress-spinner off --output "$$report" 2>/dev/null; then cat "$$report"; \
+	elif [ -s "$$report" ]; then cat "$$report"; exit 1; \
+	else echo "skipped: pip-audit: no index that knows of vulnerabilities answers here"; fi
 
 proto: install ## Generate the Python modules of the contract again
 	$(BIN)/python -m grpc_tools.protoc -I proto --python_out=proto --pyi_out=proto --grpc_python_out=proto $(PROTOS)

@@ -1,0 +1,144 @@
+"""What is shipped: built, and installed where there was nothing, as an operator does it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tarfile
+import tomllib
+import venv
+from pathlib import Path
+from zipfile import ZipFile
+
+import httpx
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.program import BIN, DATA, PATIENCE, Serving, environment
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCK = (ROOT / "requirements.txt").read_text()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+# Downloads may take longer than anything that the program does.
+LONG = 10 * PATIENCE
+
+
+def pinned() -> dict[str, Requirement]:
+    """What requirements.txt pins, by name."""
+    pins = [Requirement(line.rstrip(" \\")) for line in LOCK.splitlines() if re.match(r"\w", line)]
+    return {canonicalize_name(pin.name): pin for pin in pins}
+
+
+def test_everything_needed_is_pinned_and_hashed() -> None:
+    assert len(re.findall(r"^\w.*\\\n +--hash=sha256:[0-9a-f]{64}", LOCK, re.M)) == len(pinned())
+    for pin in pinned().values():
+        assert [each.operator for each in pin.specifier] == ["=="], pin
+
+
+def test_the_pins_are_what_the_project_asks_for() -> None:
+    needed = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["server"]]
+    for requirement in map(Requirement, needed):
+        pin = pinned()[canonicalize_name(requirement.name)]
+        [version] = [each.version for each in pin.specifier]
+        assert requirement.specifier.contains(version), f"run make lock: {requirement}"
+
+
+def test_the_pins_name_no_index() -> None:
+    assert "://" not in LOCK
+    assert "--index" not in LOCK
+
+
+def installed(folder: Path, *requirements: object) -> Path:
+    """An environment of its own with these requirements; its folder of commands."""
+    venv.create(folder, with_pip=True)
+    pip(folder / "bin", *requirements)
+    return folder / "bin"
+
+
+def pip(commands: Path, *arguments: object) -> None:
+    command = [str(commands / "python"), "-m", "pip", "install", "--quiet", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LONG, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def run(command: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [command, *arguments],
+        cwd="/",
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the sdist, and the wheel that is built from it."""
+    folder = tmp_path_factory.mktemp("built")
+    done = subprocess.run(
+        [BIN / "uv", "build", "--quiet", "--python", sys.executable, "--out-dir", folder, ROOT],
+        capture_output=True,
+        text=True,
+        timeout=LONG,
+        check=False,
+    )
+    if done.returncode and "error sending request" in done.stderr:
+        pytest.skip("no package index answers here, to get the build's needs from")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(built: Path) -> Path:
+    [found] = built.glob("*.whl")
+    return found
+
+
+def test_the_sdist_has_what_a_maintainer_needs(built: Path) -> None:
+    [sdist] = built.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    wanted = {"README.md", "LICENSE", "Makefile", "requirements.txt", "tests/test_packaging.py"}
+    assert wanted <= names
+    assert "deploy/sessiongate.service" in names
+
+
+def test_the_wheel_has_the_programs_and_nothing_else(wheel: Path) -> None:
+    with ZipFile(wheel) as archive:
+        rooms = {name.partition("/")[0] for name in archive.namelist()}
+    assert {room for room in rooms if not room.endswith(".dist-info")} == {
+        "core",
+        "gateway",
+        "runtime",
+        "sessiongate",
+    }
+
+
+def test_the_pinned_environment_runs_it(
+    wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = installed(tmp_path / "env", "--require-hashes", "-r", ROOT / "requirements.txt")
+    pip(commands, "--no-deps", "--no-index", wheel)
+    assert run(commands / "python", "-m", "pip", "check").returncode == 0
+    printed = run(commands / "sessiongate", "--version")
+    assert printed.stdout == f"sessiongate {PROJECT['version']}\n", printed.stderr
+    monkeypatch.setattr("tests.program.COMMAND", commands / "sessiongate")
+    monkeypatch.chdir("/")
+    with Serving("--source", f"document:{DATA / 'sessions.json'}", "--ledger", "sqlite://") as it:
+        answer = httpx.get(f"http://{it.http}/v1/sessions/1", timeout=PATIENCE, trust_env=False)
+        assert answer.json()["data"]["id"] == "1"
+
+
+def test_a_client_s_environment_is_light(wheel: Path, tmp_path: Path) -> None:
+    commands = installed(tmp_path / "env", wheel)
+    program = "from sessiongate.v1 import session_service_pb2_grpc as s; print(s.__name__)"
+    imported = run(commands / "python", "-W", "error", "-c", program)
+    assert imported.stdout == "sessiongate.v1.session_service_pb2_grpc\n", imported.stderr
+    refused = run(commands / "sessiongate", "serve")
+    assert refused.returncode == 1
+    assert "pip install 'sessiongate[server]'" in refused.stderr
+    assert "Traceback" not in refused.stderr
