@@ -1,0 +1,54 @@
+"""The files in deploy/, by the programs that read them."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+from configparser import RawConfigParser
+from pathlib import Path
+
+import pytest
+
+from tests.program import COMMAND, PATIENCE
+
+DEPLOY = Path(__file__).resolve().parent.parent / "deploy"
+UNIT = DEPLOY / "sessiongate.service"
+# systemd's measure of what a service may do beyond its task, in tenths: 20 is "OK".
+EXPOSURE = 20
+
+
+def analyze(*arguments: object) -> subprocess.CompletedProcess[str]:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed")
+    return subprocess.run(
+        ["systemd-analyze", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+def test_the_unit_is_valid(tmp_path: Path) -> None:
+    here = tmp_path / UNIT.name
+    here.write_text(UNIT.read_text().replace("/opt/sessiongate/bin/sessiongate", str(COMMAND)))
+    done = analyze("verify", "--man=no", here)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_unit_is_a_sandbox() -> None:
+    done = analyze("security", "--offline=true", f"--threshold={EXPOSURE}", UNIT)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_unit_starts_what_there_is() -> None:
+    unit = RawConfigParser(strict=False)  # some keys of a unit add up
+    unit.read_string(UNIT.read_text())
+    program, command, *options = shlex.split(unit["Service"]["ExecStart"])
+    assert Path(program).name == COMMAND.name
+    told = subprocess.run(
+        [COMMAND, command, "--help"], capture_output=True, text=True, timeout=PATIENCE, check=True
+    ).stdout
+    assert options[::2] == ["--config"]
+    assert all(option in told for option in options[::2])
