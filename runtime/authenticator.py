@@ -1,0 +1,106 @@
+"""Who is calling: the one place that decides, for REST and for gRPC."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from runtime.authorization import Password, Token, read_authorization
+from runtime.core_token import is_one_of, read_core_tokens
+from runtime.file_value import FileValue
+from runtime.htpasswd import read_users
+from runtime.identity import (
+    Identity,
+    MissingCredentialsError,
+    Proof,
+    WrongCredentialsError,
+)
+from runtime.passwords import Passwords
+from runtime.tokens import read_token_key
+
+DEFAULT_AUDIENCE = "sessiongate"
+GATEWAY = "gateway"  # what who has the core's token is called
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What callers may show. Each file is read again when it changes."""
+
+    users: Path | None = None  # names and hashes of passwords: runtime.htpasswd
+    token_key: Path | None = None  # what bearer tokens are signed with: runtime.tokens
+    token_audience: str = DEFAULT_AUDIENCE  # whom bearer tokens must be for
+    core_token: Path | None = None  # what gateways show: runtime.core_token
+    certificates: bool = False  # whether a client's certificate, where it is known, is enough
+
+    @property
+    def wanted(self) -> bool:
+        """Whether callers must show anything."""
+        return bool(self.users or self.token_key or self.core_token or self.certificates)
+
+
+class Authenticator:
+    """Tells who is calling, from what it has shown; to be used inside one running loop."""
+
+    def __init__(
+        self, credentials: Credentials, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Read the files. Raises `FileError`."""
+        self._audience = credentials.token_audience
+        self._certificates = credentials.certificates
+        self._passwords = self._token_key = self._core_tokens = None
+        if path := credentials.users:
+            users = FileValue([path], partial(read_users, path), clock=clock)
+            self._passwords = Passwords(lambda: users.value, clock)
+        if path := credentials.token_key:
+            self._token_key = FileValue([path], partial(read_token_key, path), clock=clock)
+        if path := credentials.core_token:
+            self._core_tokens = FileValue([path], partial(read_core_tokens, path), clock=clock)
+        self.challenges = _challenges(credentials)  # values of WWW-Authenticate
+
+    async def authenticate(
+        self, authorization: str | None, certificate: str | None, address: str
+    ) -> Identity:
+        """Who calls. Raises `Refusal`.
+
+        ``authorization`` is the header's value, all of them joined by commas where there
+        are many; it comes before ``certificate``, the name in the client's certificate.
+        ``address`` is the IP address that the call comes from.
+        """
+        if authorization is not None:
+            match read_authorization(authorization):
+                case Password(name, password):
+                    return await self._user(name, password, address)
+                case Token(text):
+                    return self._bearer(text)
+        if certificate is not None and self._certificates:
+            return Identity(certificate, Proof.CERTIFICATE)
+        raise MissingCredentialsError
+
+    def close(self) -> None:
+        """Let threads end."""
+        if self._passwords:
+            self._passwords.close()
+
+    async def _user(self, name: str, password: bytes, address: str) -> Identity:
+        if not self._passwords or not await self._passwords.check(name, password, address):
+            raise WrongCredentialsError
+        return Identity(name, Proof.PASSWORD)
+
+    def _bearer(self, token: str) -> Identity:
+        if self._core_tokens and is_one_of(token, self._core_tokens.value):
+            return Identity(GATEWAY, Proof.GATEWAY)
+        if not self._token_key:
+            raise WrongCredentialsError
+        return Identity(self._token_key.value.subject(token, self._audience), Proof.TOKEN)
+
+
+def _challenges(credentials: Credentials) -> tuple[str, ...]:
+    found = []
+    if credentials.users:
+        found.append('Basic realm="sessiongate", charset="UTF-8"')
+    if credentials.token_key or credentials.core_token:
+        found.append('Bearer realm="sessiongate"')
+    return tuple(found)

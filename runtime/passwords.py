@@ -1,0 +1,100 @@
+"""Checking passwords, such that it costs little and tells nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import secrets
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import bcrypt
+
+from runtime.htpasswd import COST, MAX_PASSWORD, Users
+from runtime.identity import TooManyAttemptsError
+from runtime.throttle import Throttle
+
+REMEMBER = 60.0  # seconds that a right password is remembered
+MAX_WAITING = 64  # checks that run or wait for their turn
+
+# What an unknown user's password is compared with where there is no user at all.
+_NOBODY = bcrypt.hashpw(secrets.token_bytes(32), bcrypt.gensalt(COST))
+
+
+class Passwords:
+    """Checks passwords against users' hashes; to be used inside one running loop.
+
+    bcrypt is slow on purpose: it runs in a thread of its own, where at most
+    `MAX_WAITING` checks wait. Equal ones are made once. A right password is
+    remembered for `REMEMBER` seconds, or until the users change, as a hash under a
+    key that only this process knows; whoever sends it then waits for nobody.
+    """
+
+    def __init__(
+        self, users: Callable[[], Users], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """``users`` gives the same object for as long as nothing changes in it."""
+        self._get_users = users
+        self._clock = clock
+        self._throttle = Throttle(clock)
+        self._key = secrets.token_bytes(32)
+        self._users = users()
+        # For each user the mark of its right password, and until when it counts.
+        self._remembered: dict[str, tuple[bytes, float]] = {}
+        self._running: dict[bytes, asyncio.Task[bool]] = {}  # by their marks
+        self._pool = ThreadPoolExecutor(1, "password")
+
+    async def check(self, name: str, password: bytes, address: str) -> bool:
+        """Whether this is the user's password. Raises `TooManyAttemptsError`."""
+        users = self._get_users()
+        if users is not self._users:
+            self._users = users
+            self._remembered.clear()
+        mark = hmac.digest(self._key, name.encode() + b"\0" + password, "sha256")
+        remembered, until = self._remembered.get(name, (b"", 0.0))
+        if hmac.compare_digest(remembered, mark) and self._clock() < until:
+            return True
+        running = self._running.get(mark)
+        if running is None:
+            if len(self._running) >= MAX_WAITING:
+                raise TooManyAttemptsError(1)
+            self._throttle.take(address)
+            running = asyncio.create_task(self._compare(name, password, address, mark))
+            self._running[mark] = running
+        # Others may wait for it too: it goes on when this caller is gone.
+        return await asyncio.shield(running)
+
+    def close(self) -> None:
+        """Let the thread end."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _compare(self, name: str, password: bytes, address: str, mark: bytes) -> bool:
+        users = self._users
+        try:
+            equal = await asyncio.get_running_loop().run_in_executor(
+                self._pool, _is_of, password, self._hash(name)
+            )
+        finally:
+            del self._running[mark]
+        if not equal or name not in users:
+            return False
+        self._throttle.give_back(address)
+        if users is self._users:
+            self._remembered[name] = mark, self._clock() + REMEMBER
+        return True
+
+    def _hash(self, name: str) -> bytes:
+        """The user's hash; for a name that is no user's always the same other one.
+
+        So a check takes as long as for some user: the costs of hashes differ.
+        """
+        if known := self._users.get(name):
+            return known
+        others = list(self._users.values()) or [_NOBODY]
+        choice = hmac.digest(self._key, name.encode(), "sha256")
+        return others[int.from_bytes(choice) % len(others)]
+
+
+def _is_of(password: bytes, hashed: bytes) -> bool:
+    return len(password) <= MAX_PASSWORD and bcrypt.checkpw(password, hashed)

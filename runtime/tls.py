@@ -1,0 +1,100 @@
+"""TLS: what servers and their clients read from files. TLS 1.2 is the floor."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from runtime.file_value import FileError, FileValue, read_file
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTls:
+    """A server's files, in PEM; each is read again when it changes."""
+
+    cert: Path  # the server's certificate, and those between it and the CA
+    key: Path  # its key, without a password
+    client_ca: Path | None = None  # if given, clients must have a certificate of one of these CAs
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All the files."""
+        return tuple(path for path in (self.cert, self.key, self.client_ca) if path)
+
+    def check(self) -> None:
+        """Raise `FileError` where a file cannot be used, or the key is not the certificate's."""
+        _check_pair(self.cert, self.key)
+        if self.client_ca is not None:
+            _check_certificates(self.client_ca)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientTls:
+    """A client's files, in PEM."""
+
+    ca: Path  # CAs, one of which must vouch for the server
+    cert: Path | None = None  # shown to a server that asks for one; with its key
+    key: Path | None = None
+
+
+def grpc_server_credentials(tls: ServerTls) -> grpc.ServerCredentials:
+    """Credentials that follow the files, from one connection to the next. Raises `FileError`."""
+    configuration = FileValue(tls.files, lambda: _grpc_configuration(tls))
+    used = configuration.value
+
+    def changed() -> grpc.ServerCertificateConfiguration | None:
+        """What new connections use from now on; None where nothing has changed."""
+        nonlocal used
+        before, used = used, configuration.value
+        return None if used is before else used
+
+    required = tls.client_ca is not None
+    # Its types lack None, which its documentation has.
+    return grpc.dynamic_ssl_server_credentials(used, changed, required)  # type: ignore[arg-type]
+
+
+def grpc_channel_credentials(tls: ClientTls) -> grpc.ChannelCredentials:
+    """Credentials of the files as they are now. Raises `FileError`."""
+    _check_certificates(tls.ca)
+    if tls.cert is None or tls.key is None:
+        return grpc.ssl_channel_credentials(read_file(tls.ca))
+    _check_pair(tls.cert, tls.key)
+    return grpc.ssl_channel_credentials(read_file(tls.ca), read_file(tls.key), read_file(tls.cert))
+
+
+def _grpc_configuration(tls: ServerTls) -> grpc.ServerCertificateConfiguration:
+    tls.check()
+    return grpc.ssl_server_certificate_configuration(
+        [(read_file(tls.key), read_file(tls.cert))],
+        None if tls.client_ca is None else read_file(tls.client_ca),
+    )
+
+
+def _check_pair(cert: Path, key: Path) -> None:
+    _check_certificates(cert)
+    if b"PRIVATE KEY-----" not in read_file(key):
+        raise FileError(f"{key} holds no private key in PEM")
+    try:
+        # Without this function a key with a password would be asked about at the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, _no_password)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise FileError(f"{key} is not the key of the certificate in {cert}") from None
+        raise FileError(f"{key} holds no private key that can be used without a password") from None
+    except OSError as error:
+        raise FileError(f"{cert} with {key} cannot be read: {error.strerror}") from None
+
+
+def _check_certificates(path: Path) -> None:
+    text = read_file(path).decode("ascii", "ignore")  # bundles have comments in any language
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=text)
+    except (ssl.SSLError, ValueError):  # the latter of an empty file
+        raise FileError(f"{path} holds no certificates in PEM") from None
+
+
+def _no_password() -> str:
+    return ""

@@ -1,0 +1,234 @@
+"""Who is calling, over real files."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from base64 import b64encode
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+
+from runtime import htpasswd
+from runtime.authenticator import Authenticator, Credentials
+from runtime.file_value import FileError
+from runtime.htpasswd import add_user, remove_user
+from runtime.identity import (
+    ExpiredCredentialsError,
+    Identity,
+    MissingCredentialsError,
+    Proof,
+    Refusal,
+    TooManyAttemptsError,
+    WrongCredentialsError,
+)
+from runtime.throttle import BURST
+
+SECRET = "0123456789abcdef0123456789abcdef"
+CORE_TOKEN, NEXT_CORE_TOKEN = "c" * 32, "d" * 32
+
+
+class House:
+    """All files, and a clock."""
+
+    def __init__(self, folder: Path) -> None:
+        self.now = 100.0
+        self.users = folder / "users"
+        self.token_key = folder / "token.key"
+        self.core_token = folder / "core.token"
+        add_user(self.users, "alice", "swordfish")
+        self.token_key.write_text(SECRET)
+        self.core_token.write_text(f"{CORE_TOKEN}\n{NEXT_CORE_TOKEN}\n")
+
+    @property
+    def everything(self) -> Credentials:
+        return Credentials(
+            self.users, self.token_key, core_token=self.core_token, certificates=True
+        )
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
+    monkeypatch.setattr(htpasswd, "COST", 4)
+    return House(tmp_path)
+
+
+class Asked:
+    """An authenticator, asked from one address."""
+
+    def __init__(self, authenticator: Authenticator) -> None:
+        self.authenticator = authenticator
+
+    async def __call__(
+        self, authorization: str | None, certificate: str | None = None
+    ) -> Identity | type[Refusal]:
+        """Who calls, or how it is refused."""
+        try:
+            return await self.authenticator.authenticate(authorization, certificate, "192.0.2.1")
+        except Refusal as refusal:
+            return type(refusal)
+
+
+def run(house: House, credentials: Credentials, test: Callable[[Asked], Any]) -> None:
+    async def main() -> None:
+        authenticator = Authenticator(credentials, lambda: house.now)
+        try:
+            await test(Asked(authenticator))
+        finally:
+            authenticator.close()
+
+    asyncio.run(main())
+
+
+def basic(name: str, password: str) -> str:
+    return "Basic " + b64encode(f"{name}:{password}".encode()).decode()
+
+
+def bearer(**changes: Any) -> str:
+    claims = {"sub": "bob", "aud": "sessiongate", "exp": time.time() + 600, **changes}
+    return "Bearer " + jwt.encode(claims, SECRET, "HS256")
+
+
+def test_every_proof_names_its_caller(house: House) -> None:
+    async def test(ask: Asked) -> None:
+        assert await ask(basic("alice", "swordfish")) == Identity("alice", Proof.PASSWORD)
+        assert await ask(bearer()) == Identity("bob", Proof.TOKEN)
+        assert await ask(None, "billing") == Identity("billing", Proof.CERTIFICATE)
+        for token in (CORE_TOKEN, NEXT_CORE_TOKEN):
+            assert await ask(f"Bearer {token}") == Identity("gateway", Proof.GATEWAY)
+
+    run(house, house.everything, test)
+
+
+def test_every_wrong_proof_is_refused(house: House) -> None:
+    async def test(ask: Asked) -> None:
+        assert await ask(None) is MissingCredentialsError
+        for wrong in (
+            "",
+            "nonsense",
+            basic("alice", "tuna"),
+            basic("bob", "swordfish"),
+            bearer(aud="another"),
+            f"Bearer {CORE_TOKEN[:-1]}",
+            f"Bearer {CORE_TOKEN}x",
+            f"Bearer {CORE_TOKEN}, {basic('alice', 'swordfish')}",
+        ):
+            assert await ask(wrong) is WrongCredentialsError
+            # What was sent counts, also where there is a certificate.
+            assert await ask(wrong, "billing") is WrongCredentialsError
+        assert await ask(bearer(exp=time.time() - 60)) is ExpiredCredentialsError
+
+    run(house, house.everything, test)
+
+
+@pytest.mark.parametrize("configured", ["users", "token_key", "core_token", "certificates"])
+def test_only_what_is_configured_counts(house: House, configured: str) -> None:
+    only = Credentials(**{configured: getattr(house.everything, configured)})
+    assert only.wanted
+
+    async def test(ask: Asked) -> None:
+        answers = {
+            "users": await ask(basic("alice", "swordfish")),
+            "token_key": await ask(bearer()),
+            "core_token": await ask(f"Bearer {CORE_TOKEN}"),
+            "certificates": await ask(None, "billing"),
+        }
+        assert [name for name, answer in answers.items() if isinstance(answer, Identity)] == [
+            configured
+        ]
+
+    run(house, only, test)
+
+
+def test_nothing_configured_is_nothing_wanted() -> None:
+    assert not Credentials().wanted
+
+
+def test_challenges_say_what_is_taken(house: House) -> None:
+    for credentials, schemes in (
+        (Credentials(users=house.users), ["Basic"]),
+        (Credentials(token_key=house.token_key), ["Bearer"]),
+        (Credentials(core_token=house.core_token), ["Bearer"]),
+        (Credentials(certificates=True), []),
+        (house.everything, ["Basic", "Bearer"]),
+    ):
+        challenges = Authenticator(credentials).challenges
+        assert [challenge.split()[0] for challenge in challenges] == schemes
+        assert all('realm="sessiongate"' in challenge for challenge in challenges)
+
+
+def test_every_file_is_followed(house: House) -> None:
+    async def test(ask: Asked) -> None:
+        assert await ask(basic("alice", "swordfish")) == Identity("alice", Proof.PASSWORD)
+        remove_user(house.users, "alice")
+        add_user(house.users, "carol", "tuna")
+        token = bearer()
+        house.token_key.write_text(SECRET[::-1] + "longer")
+        house.core_token.write_text("e" * 40)
+        house.now += 1
+        assert await ask(basic("alice", "swordfish")) is WrongCredentialsError
+        assert await ask(basic("carol", "tuna")) == Identity("carol", Proof.PASSWORD)
+        assert await ask(token) is WrongCredentialsError
+        assert await ask(f"Bearer {CORE_TOKEN}") is WrongCredentialsError
+        assert await ask("Bearer " + "e" * 40) == Identity("gateway", Proof.GATEWAY)
+
+    run(house, house.everything, test)
+
+
+def test_the_audience_is_a_setting(house: House) -> None:
+    async def test(ask: Asked) -> None:
+        assert await ask(bearer(aud="fleet")) == Identity("bob", Proof.TOKEN)
+        assert await ask(bearer()) is WrongCredentialsError
+
+    run(house, Credentials(token_key=house.token_key, token_audience="fleet"), test)
+
+
+def test_guessing_is_held_up(house: House) -> None:
+    async def test(ask: Asked) -> None:
+        for number in range(BURST):
+            assert await ask(basic("alice", f"guess {number}")) is WrongCredentialsError
+        assert await ask(basic("alice", "guess")) is TooManyAttemptsError
+        assert await ask(bearer()) == Identity("bob", Proof.TOKEN)
+
+    run(house, house.everything, test)
+
+
+@pytest.mark.parametrize("name", ["users", "token_key", "core_token"])
+def test_a_file_that_cannot_be_used_is_named_at_the_start(house: House, name: str) -> None:
+    path: Path = getattr(house, name)
+    path.write_text("swordfish")
+    with pytest.raises(FileError, match=path.name) as refused:
+        Authenticator(house.everything)
+    assert "swordfish" not in str(refused.value)
+
+
+def test_no_secret_shows_in_logs_errors_or_reprs(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    shown: list[str] = []
+
+    async def test(ask: Asked) -> None:
+        for authorization in (
+            basic("alice", "tuna"),
+            basic("alice", "swordfish"),
+            bearer(),
+            bearer(exp=1),
+            f"Bearer {CORE_TOKEN}",
+            "Bearer swordfish",
+        ):
+            try:
+                identity = await ask.authenticator.authenticate(authorization, None, "192.0.2.1")
+                shown.append(repr(identity))
+            except Refusal as refusal:
+                shown.append(f"{refusal} {refusal!r} {refusal.__cause__!r}")
+        shown.append(repr(vars(ask.authenticator)))
+
+    run(house, house.everything, test)
+    text = caplog.text + "".join(shown)
+    secrets = ("swordfish", "tuna", SECRET, CORE_TOKEN)
+    assert not [secret for secret in secrets if secret in text]

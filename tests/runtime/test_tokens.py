@@ -1,0 +1,192 @@
+"""Bearer tokens: what a key is, and which tokens it takes."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.file_value import FileError
+from runtime.identity import ExpiredCredentialsError, WrongCredentialsError
+from runtime.tokens import LEEWAY, TokenKey, read_token_key
+
+SECRET = b"0123456789abcdef0123456789abcdef"
+RSA = rsa.generate_private_key(65537, 2048)
+KEYS: dict[str, Any] = {
+    "RS256": RSA,
+    "PS512": RSA,
+    "ES256": ec.generate_private_key(ec.SECP256R1()),
+    "ES384": ec.generate_private_key(ec.SECP384R1()),
+    "ES512": ec.generate_private_key(ec.SECP521R1()),
+    "EdDSA": ed25519.Ed25519PrivateKey.generate(),
+    "HS256": SECRET,
+}
+
+
+def pem(key: Any) -> bytes:
+    """The public half of a key, or the secret."""
+    if isinstance(key, bytes):
+        return key
+    form = Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
+    encoded: bytes = key.public_key().public_bytes(*form)
+    return encoded
+
+
+def private_pem(key: Any) -> bytes:
+    encoded: bytes = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return encoded
+
+
+def claims(**changes: Any) -> dict[str, Any]:
+    """Those of a good token, changed; None takes one out."""
+    good = {"sub": "alice", "aud": "sessiongate", "exp": time.time() + 600}
+    return {name: value for name, value in {**good, **changes}.items() if value is not None}
+
+
+def signed(algorithm: str = "HS256", key: Any = None, **changes: Any) -> str:
+    return jwt.encode(claims(**changes), key or KEYS[algorithm], algorithm)
+
+
+def subject(token: str, key: bytes | TokenKey = SECRET) -> str:
+    return (key if isinstance(key, TokenKey) else TokenKey(key, ("HS256",))).subject(
+        token, "sessiongate"
+    )
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "token.key"
+
+
+@pytest.mark.parametrize("algorithm", KEYS)
+def test_a_token_of_the_key_names_its_subject(path: Path, algorithm: str) -> None:
+    path.write_bytes(pem(KEYS[algorithm]) + b"\n")
+    assert subject(signed(algorithm), read_token_key(path)) == "alice"
+
+
+@pytest.mark.parametrize("algorithm", KEYS)
+def test_a_key_takes_no_other_keys_tokens(path: Path, algorithm: str) -> None:
+    path.write_bytes(pem(KEYS[algorithm]))
+    key = read_token_key(path)
+    for other, signer in KEYS.items():
+        if signer is not KEYS[algorithm]:
+            with pytest.raises(WrongCredentialsError):
+                subject(signed(other), key)
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
+def test_a_public_key_is_no_secret(path: Path, algorithm: str) -> None:
+    """The oldest of attacks: a token signed by HMAC with what everyone may know."""
+    path.write_bytes(pem(KEYS[algorithm]))
+    key = read_token_key(path)
+    secret = jwt.get_algorithm_by_name("HS256")
+    head = encoded({"alg": "HS256", "typ": "JWT"}) + "." + encoded(claims())
+    signature = secret.sign(head.encode(), path.read_bytes())
+    forged = f"{head}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
+    with pytest.raises(WrongCredentialsError):
+        subject(forged, key)
+
+
+def test_a_token_without_a_signature_is_wrong() -> None:
+    for algorithm in ("none", "None", "HS256"):
+        with pytest.raises(WrongCredentialsError):
+            subject(f"{encoded({'alg': algorithm})}.{encoded(claims())}.")
+
+
+def test_a_secret_takes_one_algorithm() -> None:
+    with pytest.raises(WrongCredentialsError):
+        subject(jwt.encode(claims(), SECRET * 2, "HS512"), SECRET * 2)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"exp": None},
+        {"exp": "tomorrow"},
+        {"aud": None},
+        {"aud": "another"},
+        {"aud": ["another", "third"]},
+        {"aud": {"sessiongate": 1}},
+        {"sub": None},
+        {"sub": ""},
+        {"sub": "a\nb"},
+        {"nbf": time.time() + 300},
+    ],
+    ids=str,
+)
+def test_a_token_that_lacks_something_is_wrong(changes: dict[str, Any]) -> None:
+    token = f"{encoded({'alg': 'HS256'})}.{encoded(claims(**changes))}"
+    signature = jwt.get_algorithm_by_name("HS256").sign(token.encode(), SECRET)
+    with pytest.raises(WrongCredentialsError):
+        subject(f"{token}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}")
+
+
+def test_a_token_for_many_is_for_us_too() -> None:
+    assert subject(signed(aud=["another", "sessiongate"])) == "alice"
+
+
+def test_an_old_token_has_expired_and_a_forged_old_one_is_wrong() -> None:
+    with pytest.raises(ExpiredCredentialsError):
+        subject(signed(exp=time.time() - LEEWAY - 1))
+    with pytest.raises(WrongCredentialsError):
+        subject(signed(key=SECRET[::-1], exp=time.time() - LEEWAY - 1))
+
+
+def test_clocks_may_differ_a_little() -> None:
+    assert subject(signed(exp=time.time() - LEEWAY / 2)) == "alice"
+    assert subject(signed(nbf=time.time() + LEEWAY / 2)) == "alice"
+
+
+@given(st.text(st.characters(min_codepoint=33, max_codepoint=126)) | st.binary().map(repr))
+def test_any_other_text_is_wrong(text: str) -> None:
+    for token in (text, f"{text}.{text}.{text}", f"{encoded({'alg': 'HS256'})}.{text}.{text}"):
+        with pytest.raises(WrongCredentialsError):
+            subject(token)
+
+
+@pytest.mark.parametrize("shape", ["[" * 3000 + "]" * 3000, '{"a":' * 1000 + "1" + "}" * 1000])
+def test_nested_json_is_wrong(shape: str) -> None:
+    inner = base64.urlsafe_b64encode(shape.encode()).rstrip(b"=").decode()
+    for token in (f"{inner}.{inner}.AAAA", f"{encoded({'alg': 'HS256'})}.{inner}.AAAA"):
+        with pytest.raises(WrongCredentialsError):
+            subject(token)
+
+
+@pytest.mark.parametrize(
+    ("content", "trouble"),
+    [
+        (b"", "a secret of 32 bytes or more"),
+        (SECRET[:31] + b"\n", "a secret of 32 bytes or more"),
+        (private_pem(RSA), "holds a private key"),
+        (b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "no public key in PEM"),
+        (pem(rsa.generate_private_key(65537, 1024)), "RSA of 2048 bits or more"),
+        (pem(ec.generate_private_key(ec.SECP256K1())), "of the curves P-256"),
+        (pem(ed448.Ed448PrivateKey.generate()), "or Ed25519"),
+    ],
+)
+def test_a_key_that_cannot_be_used_is_named(path: Path, content: bytes, trouble: str) -> None:
+    path.write_bytes(content)
+    with pytest.raises(FileError, match=rf"token\.key.*{trouble}"):
+        read_token_key(path)
+
+
+def test_a_key_does_not_show() -> None:
+    assert SECRET.decode() not in repr(TokenKey(SECRET, ("HS256",)))
+
+
+def encoded(value: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
