@@ -1,0 +1,47 @@
+"""The other end of a connection, as proxies and servers write it in their answers."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+
+_PORT = re.compile(r"(.*):([0-9]{1,5})", re.DOTALL)
+_MAX_PORT = 65535
+
+
+def split_port(text: str) -> tuple[str, int | None]:
+    """A host and the port behind its last colon; the port is None where there is none.
+
+    IPv6 may stand without brackets, as MariaDB and HAProxy write it.
+    """
+    found = _PORT.fullmatch(text)
+    if found is None or int(found[2]) > _MAX_PORT:
+        return text, None
+    return found[1], int(found[2])
+
+
+def address(host: str) -> str | None:
+    """The IP address that a host is, in its usual form, IPv4 in IPv6 clothes as IPv4.
+
+    None where the host is a name.
+    """
+    try:
+        found = ip_address(host)
+    except ValueError:
+        return None
+    return str((found.version == 6 and found.ipv4_mapped) or found)
+
+
+def peer(text: str) -> tuple[str, int] | None:
+    """The IP address and port of ADDRESS:PORT; None where the text is anything else."""
+    host, port = split_port(text)
+    known = address(host)
+    return None if known is None or port is None else (known, port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is one that means another machine on every machine."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
