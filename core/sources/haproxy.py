@@ -1,0 +1,91 @@
+"""``haproxy:PATH`` or ``haproxy://HOST:PORT``: the streams of an HAProxy, 2.2 to 3.x.
+
+They are read from a stats socket of ``level operator``, with one connection for
+each observation: HAProxy ends it behind the last answer, so that none is taken
+for complete that is not. Options: ``links=true`` reads the addresses of the
+backend connections too, which is costly; ``include_self=true`` shows the clients
+of the stats sockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from urllib.parse import unquote
+
+from core.sources.base import Observation, SourceConfig, SourceConfigError, SourceError
+from core.sources.network import flag
+from core.sources.streams import Streams
+from runtime.address import Address
+
+MAX_BYTES = 256 * 1024 * 1024  # of one answer
+_CHUNK = 1024 * 1024
+
+
+class HAProxySource:
+    """The streams of one HAProxy process, by the address or path of its stats socket."""
+
+    def __init__(
+        self,
+        place: Address | str,
+        *,
+        links: bool = False,
+        include_self: bool = False,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """``place`` is an address, or the path of a Unix socket. ``now`` is in s since 1970."""
+        self._place = place
+        self._links = links
+        self._now = now
+        self._streams = Streams(include_self=include_self)
+
+    async def observe(self) -> Observation:
+        """The streams as they are. Raises `SourceError`, which names the socket."""
+        try:
+            answer = await self._ask("show sess all" if self._links else "show sess")
+            return self._streams.read(answer, self._now(), blocks=self._links)
+        except OSError as error:
+            raise SourceError(f"{self._place}: {error.strerror or error}") from None
+        except SourceError as error:
+            raise SourceError(f"{self._place}: {error}") from None
+
+    async def close(self) -> None:
+        """Nothing is kept open."""
+
+    async def _ask(self, command: str) -> str:
+        """The answer to ``show info`` and to a command: both of the same process."""
+        if isinstance(self._place, Address):
+            connecting = asyncio.open_connection(self._place.host, self._place.port, limit=_CHUNK)
+        else:
+            connecting = asyncio.open_unix_connection(self._place, limit=_CHUNK)
+        reader, writer = await connecting
+        try:
+            writer.write(f"show info;{command}\n".encode())
+            answer = bytearray()
+            while chunk := await reader.read(_CHUNK):
+                answer += chunk
+                if len(answer) > MAX_BYTES:
+                    raise SourceError(f"the answer is larger than {MAX_BYTES // 1024**2} MiB")
+            return answer.decode(errors="replace")
+        finally:
+            writer.transport.abort()
+
+
+def open_source(config: SourceConfig) -> HAProxySource:
+    """The HAProxy that a configuration names. Raises `SourceConfigError`."""
+    config.take("links", "include_self")
+    place: Address | str
+    if config.location.startswith("//"):
+        try:
+            place = Address.parse(config.location[2:])
+        except ValueError:
+            raise SourceConfigError(
+                f"source {config.name}: an HAProxy is haproxy:PATH or haproxy://HOST:PORT"
+            ) from None
+    else:
+        place = os.path.abspath(unquote(config.location))
+    return HAProxySource(
+        place, links=flag(config, "links"), include_self=flag(config, "include_self")
+    )
