@@ -1,0 +1,224 @@
+"""``mariadb://`` and ``mysql://``: the client connections of a MariaDB or MySQL server.
+
+They are read from the process list over one connection that stays open. Options:
+``statements=true`` reads what the clients run, ``include_self=true`` shows that
+connection too; and those of every source in a network (`core.sources.network`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from asyncmy import errors
+from asyncmy.connection import Connection
+
+from core.sources.base import Observation, SourceConfig, SourceConfigError, SourceError
+from core.sources.network import CREDENTIAL_OPTIONS, TLS_OPTIONS, Endpoint, flag
+from core.sources.peer import address
+from core.sources.processlist import Dialect, ProcessList, Row
+
+DEFAULT_PORT = 3306
+
+# Without the PROCESS privilege the server shows one's own threads and says nothing.
+# The status of an engine needs it too, and this engine has none: the cheapest
+# question that is refused without it.
+_NEEDS_PROCESS = "SHOW ENGINE MEMORY STATUS"
+_NOT_ALLOWED = 1227
+_TABLE_NOT_ALLOWED = 1142
+
+_ATTRIBUTES = (
+    "SELECT PROCESSLIST_ID, ATTR_NAME, ATTR_VALUE"
+    " FROM performance_schema.session_connect_attrs WHERE PROCESSLIST_ID IN ({})"
+)
+
+_FOREVER = 31536000  # to the driver; the collector waits for an observation, not for its parts
+_SHOWN = 200  # characters of an error's text
+
+
+class MariaDBSource:
+    """A server's client connections, by its process list."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        service: str,
+        *,
+        statements: bool = False,
+        include_self: bool = False,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """``service`` is what the sessions are on. ``now`` is in seconds since the epoch."""
+        self._endpoint = endpoint
+        self._service = service
+        self._statements = statements
+        self._include_self = include_self
+        self._now = now
+        self._driver: Connection | None = None
+        # Known of the server for as long as the connection lives; it dies with the server.
+        self._query = ""
+        self._has_attributes = False
+        self._processes: ProcessList | None = None
+
+    async def observe(self) -> Observation:
+        """The client connections as they are. Raises `SourceError`, which names the server."""
+        try:
+            if self._driver is not None and (observation := await self._look_again()):
+                return observation
+            return await self._look(await self._connect())
+        except SourceError as error:
+            self._drop()
+            raise SourceError(f"{self._endpoint}: {error}") from None
+        except Exception as error:  # a driver that reads garbage may raise anything
+            self._drop()
+            raise SourceError(f"{self._endpoint}: {_cause(error)}") from None
+        except BaseException:  # cancelled amid an answer: the rest would be taken for the next
+            self._drop()
+            raise
+
+    async def close(self) -> None:
+        """Close the connection."""
+        self._drop()
+
+    async def _look_again(self) -> Observation | None:
+        """Look over the connection that is open; None where the server closed it meanwhile."""
+        assert self._driver is not None  # noqa: S101
+        try:
+            return await self._look(self._driver)
+        except errors.OperationalError:
+            self._drop()
+            return None
+
+    async def _look(self, driver: Connection) -> Observation:
+        processes = self._processes
+        assert processes is not None  # noqa: S101
+        rows = [Row._make(row) for row in await _ask(driver, self._query)]
+        moment = self._now()
+        if self._has_attributes and (strangers := processes.strangers(rows)):
+            processes.introduce(await _attributes(driver, strangers))
+        return processes.read(rows, moment)
+
+    async def _connect(self) -> Connection:
+        endpoint = self._endpoint
+        ssl = endpoint.tls.context() if endpoint.tls else None
+        private = ssl is not None or endpoint.is_unix
+        self._driver = driver = Connection(
+            host=None if endpoint.is_unix else endpoint.host,
+            port=endpoint.port,
+            unix_socket=endpoint.host if endpoint.is_unix else None,
+            user=endpoint.user,
+            password=endpoint.password() or "",
+            ssl=ssl,
+            charset="utf8mb4",
+            autocommit=True,
+            connect_timeout=_FOREVER,
+            auth_plugin_map={} if private else _NOTHING_IN_THE_CLEAR,
+        )
+        await driver.connect()
+        ((version, performance_schema),) = await _ask(
+            driver, "SELECT VERSION(), @@performance_schema"
+        )
+        dialect = Dialect.of(str(version), performance_schema=bool(performance_schema))
+        await self._check_privilege(driver)
+        ((start,),) = await _ask(driver, dialect.start)
+        self._has_attributes = bool(performance_schema) and await _has_attributes(driver)
+        self._query = dialect.query(statements=self._statements, include_self=self._include_self)
+        run = (float(start), await _address(driver))
+        if self._processes is None or self._processes.run != run:
+            self._processes = ProcessList(self._service, *run)
+        return driver
+
+    async def _check_privilege(self, driver: Connection) -> None:
+        try:
+            await _ask(driver, _NEEDS_PROCESS)
+        except errors.MySQLError as error:
+            if error.args[:1] != (_NOT_ALLOWED,):
+                raise
+            raise SourceError(
+                f"user {self._endpoint.user!r} lacks the PROCESS privilege: GRANT PROCESS ON *.*"
+            ) from None
+
+    def _drop(self) -> None:
+        driver, self._driver = self._driver, None
+        if driver is not None:
+            driver.close()
+
+
+async def _ask(driver: Connection, query: str) -> Sequence[Sequence[Any]]:
+    """The rows that a query selects."""
+    cursor = driver.cursor()
+    await cursor.execute(query)
+    rows: Sequence[Sequence[Any]] = await cursor.fetchall()
+    return rows
+
+
+async def _has_attributes(driver: Connection) -> bool:
+    """Whether this user may read connection attributes."""
+    try:
+        await _ask(driver, _ATTRIBUTES.format(0))
+    except errors.MySQLError as error:
+        if error.args[:1] != (_TABLE_NOT_ALLOWED,):
+            raise
+        return False
+    return True
+
+
+async def _attributes(driver: Connection, idents: Iterable[int]) -> dict[int, dict[str, str]]:
+    """The connection attributes of these clients; none of one that has gone, or sent none."""
+    attributes: dict[int, dict[str, str]] = {ident: {} for ident in idents}
+    for ident, name, value in await _ask(
+        driver, _ATTRIBUTES.format(",".join(map(str, attributes)))
+    ):
+        if ident in attributes and value is not None:
+            attributes[ident][name] = value
+    return attributes
+
+
+async def _address(driver: Connection) -> tuple[str, int] | None:
+    """The address that the server was reached at; None through a Unix socket."""
+    _, transport = await driver.connect()  # connected before: returns what it has
+    end = transport.get_extra_info("peername")
+    if not isinstance(end, tuple):
+        return None
+    known = address(end[0].partition("%")[0])
+    return None if known is None else (known, end[1])
+
+
+class _Refused:
+    """A way to log in that shows the password to everyone on the way to the server."""
+
+    def __init__(self, driver: Connection) -> None:
+        """What the driver calls a plugin with."""
+
+    def authenticate(self, packet: object) -> None:
+        raise SourceError("the server asks for the password in the clear: that needs TLS")
+
+
+_NOTHING_IN_THE_CLEAR = {"mysql_clear_password": _Refused, "dialog": _Refused}
+
+
+def _cause(error: Exception) -> str:
+    """What went wrong, for an operator."""
+    if isinstance(error, errors.MySQLError) and len(error.args) == 2:
+        number, text = error.args
+        return f"{' '.join(str(text).split())[:_SHOWN]} ({number})"
+    if isinstance(error, RuntimeError):  # a package that a way to log in needs
+        return str(error)[:_SHOWN]
+    return f"this is no answer of a MariaDB or MySQL server ({type(error).__name__})"
+
+
+def open_source(config: SourceConfig) -> MariaDBSource:
+    """The server that a configuration names. Raises `SourceConfigError`."""
+    config.take("statements", "include_self", *CREDENTIAL_OPTIONS, *TLS_OPTIONS)
+    endpoint = Endpoint.of(config, port=DEFAULT_PORT)
+    if endpoint.user is None:
+        raise SourceConfigError(f"source {config.name}: a user is missing: //USER@HOST")
+    if endpoint.path:
+        raise SourceConfigError(f"source {config.name}: a database is not chosen: all are shown")
+    return MariaDBSource(
+        endpoint,
+        config.name,
+        statements=flag(config, "statements"),
+        include_self=flag(config, "include_self"),
+    )
