@@ -1,0 +1,162 @@
+"""A connection to PostgreSQL, or to PgBouncer's console, which speaks the same protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from psycopg import AsyncConnection, Error, waiting
+from psycopg.abc import Buffer, PQGen
+from psycopg.adapt import Loader
+from psycopg.rows import TupleRow
+
+from core.sources.base import SourceError
+from core.sources.network import Endpoint
+
+APPLICATION = "sessiongate"
+_WAKE = 0.1  # seconds between two looks whether to go on waiting
+# In the clear, servers that want to be shown the password itself are not shown it.
+_NOTHING_IN_THE_CLEAR = "!password"
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a query selects: the names of its columns, and its rows."""
+
+    columns: Sequence[str]
+    rows: Sequence[tuple[Any, ...]]
+
+
+class Client:
+    """Asks one server, over a connection made when it is needed and kept while it is good.
+
+    A question that fails or is cancelled costs the connection, so that no
+    answer is ever taken for another question's.
+    """
+
+    def __init__(self, endpoint: Endpoint, database: str, setup: str = "") -> None:
+        """``setup`` is asked first over every new connection; see `setup_answer`."""
+        self._endpoint = endpoint
+        self._database = database
+        self._setup = setup
+        self._connection: _Connection | None = None
+        self.setup_answer = Answer((), ())  # what `setup` selected over this connection
+
+    async def ask(self, *queries: str) -> list[Answer]:
+        """The answers to queries that select, one behind the other.
+
+        A kept connection that the server has closed is replaced once. Raises
+        `SourceError`, which names the server and has no password in it.
+        """
+        try:
+            if self._connection is not None:
+                with suppress(_ClosedError):
+                    return [await self._ask(query) for query in queries]
+            await self._connect()
+            return [await self._ask(query) for query in queries]
+        except BaseException as error:
+            await self.close()
+            if isinstance(error, Error | _ClosedError):
+                raise SourceError(f"{self._endpoint}: {_cause(error)}") from None
+            raise
+
+    async def close(self) -> None:
+        """Close the connection, if there is one. The next question makes another."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    def local_end(self) -> tuple[str, int] | None:
+        """This end's address and port; None without a connection and through a Unix socket."""
+        if self._connection is None or self._endpoint.is_unix:
+            return None
+        with socket.socket(fileno=self._connection.fileno()) as own:
+            try:
+                address, port = own.getsockname()[:2]
+            finally:
+                own.detach()  # it is libpq's
+        return address, port
+
+    async def _connect(self) -> None:
+        await self.close()
+        endpoint = self._endpoint
+        clear = endpoint.tls is None
+        self._connection = await _Connection.connect(
+            autocommit=True,
+            prepare_threshold=None,
+            host=endpoint.host,
+            port=endpoint.port,
+            user=endpoint.user,
+            password=endpoint.password(),
+            dbname=self._database,
+            application_name=APPLICATION,
+            client_encoding="UTF8",
+            gssencmode="disable",  # it would take the place of TLS, and is not verified
+            sslmode="disable" if endpoint.tls is None else "verify-full",
+            sslrootcert=None if endpoint.tls is None else endpoint.tls.ca_file(),
+            require_auth=_NOTHING_IN_THE_CLEAR if clear and not endpoint.is_unix else None,
+        )
+        for kind in ("text", "name", "varchar"):
+            self._connection.adapters.register_loader(kind, _TextLoader)
+        if self._setup:
+            self.setup_answer = await self._ask(self._setup)
+
+    async def _ask(self, query: str) -> Answer:
+        connection = self._connection
+        assert connection is not None  # noqa: S101 - ask() has made it
+        try:
+            cursor = await connection.execute(query.encode())
+            while cursor.nextset():  # of a setup's statements the last one selects
+                pass
+            rows = await cursor.fetchall()
+        except Error as error:
+            if connection.closed:
+                raise _ClosedError(error) from None
+            raise
+        return Answer([column.name for column in cursor.description or ()], rows)
+
+
+class _ClosedError(Exception):
+    """The connection is no longer there."""
+
+
+class _Connection(AsyncConnection[TupleRow]):
+    """One that does not outlive a question that is cancelled.
+
+    The driver would ask the server to cancel the query and wait for that; a
+    server that hangs would hold up whoever gave it up.
+    """
+
+    async def wait(
+        self,
+        gen: PQGen[_T],
+        interval: float = _WAKE,
+        timeout: float | None = None,  # noqa: ASYNC109 - the driver's own signature
+    ) -> _T:
+        try:
+            return await waiting.wait_async(
+                gen, self.pgconn.socket, interval=interval, timeout=timeout
+            )
+        except asyncio.CancelledError:
+            self.pgconn.finish()
+            raise
+
+
+class _TextLoader(Loader):
+    """Text as UTF-8, as far as it is: names of clients and databases may be any bytes."""
+
+    def load(self, data: Buffer) -> str:
+        return str(data, "utf-8", "replace")
+
+
+def _cause(error: BaseException) -> str:
+    """One line that says what went wrong. What clients ran is not in it."""
+    if isinstance(error, _ClosedError):
+        error = error.args[0]
+    text = (isinstance(error, Error) and error.diag.message_primary) or str(error)
+    return text.strip().partition("\n")[0]

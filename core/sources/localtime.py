@@ -1,0 +1,41 @@
+"""Times that a program writes in its own time zone, named by an abbreviation."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
+
+_LENGTH = len("2026-11-23 19:30:00")
+_OFFSET = re.compile(r"([+-])([0-9]{2}):?([0-9]{2})?")
+_UTC = ("UTC", "GMT", "Z")
+
+
+class LocalTime:
+    """Reads times such as ``2026-11-23 20:30:00 CET``.
+
+    ``zone`` is where the program runs; None: where this one does. An
+    abbreviation means nothing by itself ("IST" is three zones): it is held
+    against the zone's own, which also tells the two hours apart that have one
+    name when summer ends.
+    """
+
+    def __init__(self, zone: ZoneInfo | None = None) -> None:
+        self._zone = zone
+
+    def read(self, text: str) -> datetime:
+        """An aware datetime. Raises `ValueError`, whose text says what does not fit."""
+        naive = datetime.fromisoformat(text[:_LENGTH])
+        name = text[_LENGTH:].strip()
+        if name in _UTC:
+            return naive.replace(tzinfo=UTC)
+        if name.startswith(("+", "-")) and (offset := _OFFSET.fullmatch(name)):
+            distance = timedelta(hours=int(offset[2]), minutes=int(offset[3] or 0))
+            return naive.replace(tzinfo=timezone(-distance if offset[1] == "-" else distance))
+        for fold in (0, 1):
+            aware = naive.replace(tzinfo=self._zone, fold=fold)
+            if self._zone is None:
+                aware = aware.astimezone()
+            if name in ("", aware.tzname()):
+                return aware
+        raise ValueError(f"{name!r} is no time of {self._zone or 'this machine'}")

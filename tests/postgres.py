@@ -1,0 +1,224 @@
+"""A private PostgreSQL and a private PgBouncer, as real as they come."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from tests.servers import (
+    PATIENCE,
+    Certificates,
+    Server,
+    account,
+    certificates,
+    free_port,
+    private_folder,
+    require,
+    write,
+)
+
+SUPERUSER, PASSWORD = "postgres", "open sesame"
+_HBA = """\
+local all all scram-sha-256
+hostnossl all intls all reject
+host all all all scram-sha-256
+"""
+
+
+class Postgres:
+    """A server on IPv4, IPv6 and a Unix socket, with TLS for who asks for it.
+
+    Every role's password is `PASSWORD`. `restart` gives it a new start, and its
+    data stay.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.certificates: Certificates = certificates(folder)
+        self._data = folder / "data"
+        self._binary = Path(require("postgres", "postgresql")).resolve()
+        password = write(folder / "password", PASSWORD)
+        command = [self._binary.parent / "initdb", "-D", self._data, "-U", SUPERUSER]
+        options = ["--auth=scram-sha-256", "-E", "UTF8", "--no-locale", "--no-sync"]
+        user = account()
+        subprocess.run(
+            [*map(str, command), *options, f"--pwfile={password}"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd="/",
+            user=user,
+            extra_groups=None if user is None else [],
+        )
+        write(self._data / "pg_hba.conf", _HBA)
+        self.server = self._start()
+
+    def _start(self) -> Server:
+        settings = {
+            "listen_addresses": "127.0.0.1,::1",
+            "port": self.port,
+            "unix_socket_directories": self.folder,
+            "ssl": "on",
+            "ssl_cert_file": self.certificates.cert,
+            "ssl_key_file": self.certificates.key,
+            "fsync": "off",
+            "max_connections": 60,
+        }
+        return Server(
+            [
+                self._binary,
+                "-D",
+                self._data,
+                *(f"--{name}={value}" for name, value in settings.items()),
+            ],
+            ready="database system is ready to accept connections",
+            stop=signal.SIGINT,
+        )
+
+    def restart(self) -> None:
+        """Kill it, and start it again on the same port."""
+        self.server.kill()
+        self.server = self._start()
+
+    def parameters(self, **changes: Any) -> dict[str, Any]:
+        """What a client connects with; ``changes`` replace some of it."""
+        return {
+            "host": "127.0.0.1",
+            "port": self.port,
+            "user": SUPERUSER,
+            "password": PASSWORD,
+            "dbname": "postgres",
+            "sslmode": "disable",
+            "connect_timeout": round(PATIENCE),
+            **changes,
+        }
+
+    def connect(self, **changes: Any) -> psycopg.Connection:
+        """A client's connection, without a transaction."""
+        return psycopg.connect(autocommit=True, **self.parameters(**changes))
+
+    def execute(self, *statements: str) -> None:
+        """Run statements as the superuser."""
+        with self.connect() as connection:
+            for statement in statements:
+                connection.execute(statement.encode())
+
+
+@contextmanager
+def running_postgres() -> Iterator[Postgres]:
+    """A server that is there until the block ends."""
+    with private_folder() as folder:
+        postgres = Postgres(folder)
+        try:
+            yield postgres
+        finally:
+            postgres.server.close()
+
+
+class PgBouncer:
+    """A PgBouncer in front of a `Postgres`; users and passwords are the server's.
+
+    Database ``shop`` is the server's ``postgres`` over IPv4, ``shop6`` over IPv6,
+    ``shopunix`` through its Unix socket and ``shoptls`` over TLS. One server
+    connection a database and user.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        postgres: Postgres,
+        users: Mapping[str, str],
+        environment: Mapping[str, str],
+        **settings: object,
+    ) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.certificates = certificates(folder)
+        self._environment = environment
+        lines = [f'"{user}" "{password}"' for user, password in users.items()]
+        passwords = write(folder / "users.txt", "\n".join(lines) + "\n")
+        databases = {
+            "shop": "127.0.0.1",
+            "shop6": "::1",
+            "shopunix": postgres.folder,
+            "shoptls": "localhost",
+        }
+        values: dict[str, object] = {
+            "listen_addr": "127.0.0.1,::1",
+            "listen_port": self.port,
+            "unix_socket_dir": folder,
+            "auth_type": "scram-sha-256",
+            "auth_file": passwords,
+            "admin_users": SUPERUSER,
+            "pool_mode": "transaction",
+            "default_pool_size": 1,
+            "client_tls_sslmode": "allow",
+            "client_tls_cert_file": self.certificates.cert,
+            "client_tls_key_file": self.certificates.key,
+            "server_tls_sslmode": "disable",
+            **settings,
+        }
+        self._ini = write(
+            folder / "pgbouncer.ini",
+            "\n".join(
+                [
+                    "[databases]",
+                    *(
+                        f"{name} = host={host} port={postgres.port} dbname=postgres"
+                        for name, host in databases.items()
+                    ),
+                    "[pgbouncer]",
+                    *(f"{name} = {value}" for name, value in values.items()),
+                    "",
+                ]
+            ),
+        )
+        self.server = self._start()
+
+    def _start(self) -> Server:
+        return Server(
+            [require("pgbouncer", "pgbouncer"), self._ini],
+            ready="process up: ",
+            environment=self._environment,
+        )
+
+    def restart(self) -> None:
+        """Kill it, and start it again on the same port."""
+        self.server.kill()
+        self.server = self._start()
+
+    def connect(self, **changes: Any) -> psycopg.Connection:
+        """A client's connection, without a transaction."""
+        parameters = {
+            "host": "127.0.0.1",
+            "port": self.port,
+            "user": SUPERUSER,
+            "password": PASSWORD,
+            "dbname": "shop",
+            "sslmode": "disable",
+            "connect_timeout": round(PATIENCE),
+            **changes,
+        }
+        return psycopg.connect(autocommit=True, prepare_threshold=None, **parameters)
+
+
+@contextmanager
+def running_pgbouncer(
+    postgres: Postgres,
+    users: Mapping[str, str],
+    environment: Mapping[str, str] | None = None,
+    **settings: object,
+) -> Iterator[PgBouncer]:
+    """A PgBouncer that is there until the block ends; ``settings`` are of its ini file."""
+    with private_folder() as folder:
+        pgbouncer = PgBouncer(folder, postgres, users, environment or {}, **settings)
+        try:
+            yield pgbouncer
+        finally:
+            pgbouncer.server.close()
