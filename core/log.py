@@ -22,6 +22,10 @@ from sessiongate.v1.session_service_pb2 import ListSessionsResponse, SourceStatu
 LOG_BYTES = 32 * 1024 * 1024
 # What a change takes besides its encoded sessions.
 _CHANGE_OVERHEAD = 150
+# Steps that are kept ready for watchers, the newest ones: few watchers are further behind.
+_FRESH_STEPS = 4
+# Watchers woken in one round of the loop, so that a call need not wait for all of them.
+_WOKEN_AT_ONCE = 50
 
 
 class Change(NamedTuple):
@@ -60,24 +64,24 @@ class Step:
         self.update_time = update_time
         self.changes = changes
         self.source = source
-        # Bytes that the step takes, once it is not the newest any more.
+        # Bytes that the step takes, once it is not fresh any more.
         self.size = sum(
             _CHANGE_OVERHEAD + len(change.old or b"") + len(change.new or b"") for change in changes
         )
-        # Encoded for watchers, by filter. Like the pairs kept only while the step is
-        # the newest, which is the one that nearly every watcher asks for.
-        self.shared: dict[bytes, Sequence[bytes]] = {}
+        # Encoded for watchers, by filter. None once the step is not fresh any more,
+        # and nor are the pairs.
+        self.shared: dict[bytes, Sequence[bytes]] | None = {}
         self._pairs: Sequence[Pair] | None = pairs
 
     def pairs(self) -> Sequence[Pair]:
-        """The sessions of each change. Those of an older step are decoded again."""
+        """The sessions of each change, decoded again where the step is not fresh."""
         if self._pairs is not None:
             return self._pairs
         return [(_decoded(change.old), _decoded(change.new)) for change in self.changes]
 
     def age(self) -> None:
-        """Let go of what only the newest step keeps."""
-        self.shared = {}
+        """Let go of what only a fresh step keeps."""
+        self.shared = None
         self._pairs = None
 
 
@@ -85,7 +89,7 @@ class ChangeLog:
     """The steps from some revision up to ``revision``, the newest.
 
     Invariant: the steps are without gaps. The oldest go, so that all together
-    stay within ``limit`` bytes.
+    stay within ``limit`` bytes; the newest stays, whatever its size.
     """
 
     def __init__(self, revision: int, limit: int = LOG_BYTES) -> None:
@@ -105,14 +109,14 @@ class ChangeLog:
         source: SourceStatus | None = None,
     ) -> None:
         """Add a step of one change or more, and wake all who wait."""
-        if self._steps:
-            self._steps[-1].age()
+        if len(self._steps) >= _FRESH_STEPS:
+            self._steps[-_FRESH_STEPS].age()
         step = Step(self.revision + 1, update_time, changes, pairs, source)
         self._steps.append(step)
         self.revision = step.last
         self._size += step.size
         gone = 0
-        while self._size > self._limit:
+        while self._size > self._limit and step is not self._steps[gone]:
             self._size -= self._steps[gone].size
             self._oldest = self._steps[gone].last
             gone += 1
@@ -159,9 +163,15 @@ class ChangeLog:
         self._wake()
 
     def _wake(self) -> None:
-        for woken in self._waiting:
-            _resolve(woken)
-        self._waiting.clear()
+        waiting, self._waiting = list(self._waiting), set()
+        _wake_in_turn(waiting)
+
+
+def _wake_in_turn(waiting: Sequence[asyncio.Future[None]]) -> None:
+    for woken in waiting[:_WOKEN_AT_ONCE]:
+        _resolve(woken)
+    if rest := waiting[_WOKEN_AT_ONCE:]:
+        asyncio.get_running_loop().call_soon(_wake_in_turn, rest)
 
 
 def _resolve(woken: asyncio.Future[None]) -> None:

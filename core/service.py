@@ -6,6 +6,7 @@ session that did not change is not encoded again.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -59,8 +60,10 @@ def answering(
             return await method(self, request, context)
         except CoreError as error:
             await _abort(context, error)
-        except grpc.aio.BaseError:
-            raise  # the call itself has ended: nobody is left to be answered
+        except grpc.aio.InternalError:
+            # The call itself has ended, which write may learn before its task is
+            # cancelled. Nobody is left to be answered.
+            raise asyncio.CancelledError from None
         except Exception:
             log.exception("%s failed", method.__name__)
             await _abort(context, InternalError())

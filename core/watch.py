@@ -30,7 +30,7 @@ from sessiongate.v1.session_service_pb2 import (
 PROGRESS_INTERVAL = 0.9
 # Sessions looked at for one message of a snapshot: a few ms of the loop.
 SNAPSHOT_SESSIONS = 2000
-# Filters whose encoding of the newest step is kept for others with the same one.
+# Filters whose encoding of a fresh step is kept for others with the same one.
 _SHARED_FILTERS = 16
 _REMOVAL_BYTES = 24  # at most, with tag and length
 _EVERY_ID = math.inf
@@ -109,22 +109,25 @@ class Watcher:
                 self._told = _EVERY_ID
         messages = [field(WatchSessionsResponse.SNAPSHOT_FIELD_NUMBER, b"".join(pieces))]
         if self._told == _EVERY_ID:
-            sync = WatchSync(sources=[state.status for state in self._table.sources()])
+            sync = WatchSync(
+                sources=[state.status for state in self._table.sources()],
+                sources_update_time=self._table.sources_time,
+            )
             messages.append(self._current(WatchSessionsResponse(sync=sync)))
         return messages
 
     def _changes(self, step: Step) -> Sequence[bytes]:
         """What a step changes of what was told."""
         synced = self._told == _EVERY_ID
-        newest = step.last == self._table.revision
-        shareable = synced and newest and self._revision < step.first
-        messages = step.shared.get(self._filter) if shareable else None
+        # What others have told too: the whole step, to one who is past the sync.
+        shared = step.shared if synced and self._revision < step.first else None
+        messages = shared.get(self._filter) if shared is not None else None
         if messages is None:
             messages = _encode(step, self._effects(step), synced=synced)
-            if shareable and len(step.shared) < _SHARED_FILTERS:
-                step.shared[self._filter] = messages
+            if shared is not None and len(shared) < _SHARED_FILTERS:
+                shared[self._filter] = messages
         self._revision = step.last
-        if messages and synced and newest:
+        if messages and synced and step.last == self._table.revision:
             messages = [*messages[:-1], messages[-1] + self._as_of()]
         return messages
 

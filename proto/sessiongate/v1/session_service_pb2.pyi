@@ -115,10 +115,12 @@ class WatchSnapshot(_message.Message):
     def __init__(self, sessions: _Optional[_Iterable[_Union[_session_pb2.Session, _Mapping]]] = ...) -> None: ...
 
 class WatchSync(_message.Message):
-    __slots__ = ("sources",)
+    __slots__ = ("sources", "sources_update_time")
     SOURCES_FIELD_NUMBER: _ClassVar[int]
+    SOURCES_UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     sources: _containers.RepeatedCompositeFieldContainer[SourceStatus]
-    def __init__(self, sources: _Optional[_Iterable[_Union[SourceStatus, _Mapping]]] = ...) -> None: ...
+    sources_update_time: _timestamp_pb2.Timestamp
+    def __init__(self, sources: _Optional[_Iterable[_Union[SourceStatus, _Mapping]]] = ..., sources_update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class WatchChanges(_message.Message):
     __slots__ = ("upserts", "removals", "sources")
