@@ -10,25 +10,41 @@ import json
 import logging
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, TextIO, get_args
 
 from runtime.correlation import current
+from runtime.settings import one_of, setting, switch
 
 Form = Literal["auto", "json", "text"]
 Level = Literal["debug", "info", "warning", "error"]
-FORMS: tuple[Form, ...] = get_args(Form)
-LEVELS: tuple[Level, ...] = get_args(Level)
 
 
-def set_up_logs(program: str, form: Form = "auto", level: Level = "info") -> None:
-    """Send all logging to standard error; to be called once, as ``program`` starts.
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """What is logged, and how."""
 
-    ``auto`` is text where standard error is a terminal, JSON elsewhere.
-    """
+    log_format: Form = setting(
+        "auto",
+        one_of(*get_args(Form)),
+        "Log as json or as text; auto is text on a terminal and json elsewhere.",
+        "FORM",
+    )
+    log_level: Level = setting(
+        "info",
+        one_of(*get_args(Level)),
+        "Log from here on: debug, info, warning or error.",
+        "LEVEL",
+    )
+    access_log: bool = setting(False, switch, "Log every request, and every call of the core.")
+
+
+def set_up_logs(program: str, settings: LogSettings) -> None:
+    """Send all logging to standard error; to be called once, as ``program`` starts."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(formatter(program, form, sys.stderr))
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    handler.setFormatter(formatter(program, settings.log_format, sys.stderr))
+    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
 
 

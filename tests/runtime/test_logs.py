@@ -103,8 +103,8 @@ def test_an_exception_s_own_text_forges_no_line(form: Form) -> None:
 def test_set_up_is_for_everything_in_the_program() -> None:
     program = """
 import logging, warnings
-from runtime.logs import set_up_logs
-set_up_logs("core", level="warning")
+from runtime.logs import LogSettings, set_up_logs
+set_up_logs("core", LogSettings(log_level="warning"))
 logging.getLogger("a").info("not this")
 logging.getLogger("b").warning("but this")
 warnings.warn("and this")

@@ -1,0 +1,112 @@
+"""Settings that belong together, as the fields of a frozen dataclass.
+
+A field tells all there is to know of a setting: its name, default, what it may be
+and what it does. The command line makes options of the fields; the core reads its own
+from its configuration, in the same words.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
+
+Group = TypeVar("Group")
+T = TypeVar("T")
+
+LONGEST = 86400.0  # seconds, of any setting
+_SWITCH = {
+    **dict.fromkeys(("true", "yes", "on", "1"), True),
+    **dict.fromkeys(("false", "no", "off", "0"), False),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a field tells beside its name and default.
+
+    ``read`` takes text, or what a file has, and raises `ValueError`, whose text
+    names the value and what is allowed.
+    """
+
+    read: Callable[[object], Any]
+    help: str
+    metavar: str | None = None  # None where the setting is a switch
+
+
+def setting(default: T, read: Callable[[object], T], help: str, metavar: str | None = None) -> T:
+    """A field of a group."""
+    made: T = field(default=default, metadata={"setting": Setting(read, help, metavar)})
+    return made
+
+
+def settings_of(group: type[Any]) -> Mapping[str, Setting]:
+    """A group's settings by name."""
+    return {each.name: each.metadata["setting"] for each in fields(group)}
+
+
+def read_group(group: type[Group], values: Mapping[str, object]) -> Group:
+    """A group from those of ``values`` that are its. Raises `ValueError`, which names the key."""
+    read = {}
+    for name, each in settings_of(group).items():
+        if name in values:
+            try:
+                read[name] = each.read(values[name])
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+    return group(**read)
+
+
+def count(value: object) -> int:
+    """A whole number, 1 or more."""
+    number = _whole(value)
+    if number is None or number < 1:
+        raise ValueError(f"{value!r} is not a whole number above 0")
+    return number
+
+
+def size(value: object) -> int:
+    """A whole number, 0 or more."""
+    number = _whole(value)
+    if number is None or number < 0:
+        raise ValueError(f"{value!r} is not a whole number, 0 or more")
+    return number
+
+
+def _whole(value: object) -> int | None:
+    if isinstance(value, str | int) and not isinstance(value, bool):
+        with suppress(ValueError):
+            return int(value)
+    return None
+
+
+def seconds(value: object) -> float:
+    """A length of time."""
+    number = math.nan
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        with suppress(ValueError):
+            number = float(value)
+    if not 0 < number <= LONGEST:
+        raise ValueError(f"{value!r} is not a number of seconds, above 0 and up to {LONGEST:.0f}")
+    return number
+
+
+def switch(value: object) -> bool:
+    """Whether something is on."""
+    try:
+        return _SWITCH[str(value).lower()]
+    except KeyError:
+        raise ValueError(f"{value!r} is none of {', '.join(_SWITCH)}") from None
+
+
+def one_of(*words: str) -> Callable[[object], Any]:
+    """One of some words."""
+
+    def word(value: object) -> str:
+        if value not in words:
+            raise ValueError(f"{value!r} is none of {', '.join(words)}")
+        return str(value)
+
+    return word
