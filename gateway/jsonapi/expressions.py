@@ -1,0 +1,260 @@
+"""Filter expressions: what one value must be like, in MaxScale 24.02's grammar.
+
+    expression = json / comparison / logic
+    comparison = ("eq" / "ne" / "lt" / "le" / "gt" / "ge") "(" json ")"
+    logic      = ("and" / "or" / "not") "(" expression *("," expression) ")"
+
+A JSON value alone stands for eq(); not() of several matches where none of them does.
+Blanks are allowed between words.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, NoReturn, TypeAlias
+
+from gateway.jsonapi.paths import id_number
+
+Predicate: TypeAlias = Callable[[Any], bool]
+
+_ORDERS: Mapping[str, Callable[[Any, Any], bool]] = MappingProxyType(
+    {"lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge}
+)
+COMPARISONS = ("eq", "ne", *_ORDERS)
+LOGIC = ("and", "or", "not")
+
+_ALLOWED = (
+    "allowed are a JSON value (strings in double quotes),"
+    f" {', '.join(f'{name}(JSON)' for name in COMPARISONS)},"
+    f" {', '.join(f'{name}(EXPRESSION,…)' for name in LOGIC)}"
+)
+_BLANKS = re.compile(r"[ \t\r\n]*")
+_OPERATION = re.compile(rf"({'|'.join((*COMPARISONS, *LOGIC))})[ \t\r\n]*\(")
+_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"?|([(\[{])|([)\]}])', re.DOTALL)
+
+
+class ExpressionError(ValueError):
+    """An expression is not one; the text says what is wrong, where, and what is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """``operator`` is one of `COMPARISONS`, ``value`` what JSON gives for the text."""
+
+    operator: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Logic:
+    """``operator`` is one of `LOGIC`; there is at least one operand."""
+
+    operator: str
+    operands: tuple[Expression, ...]
+
+
+Expression: TypeAlias = Comparison | Logic
+
+
+def parse(text: str, start: int, max_depth: int) -> Expression:
+    """The expression in ``text`` from ``start`` to its end. Raises `ExpressionError`.
+
+    ``max_depth`` bounds the nesting of brackets, those of JSON values included.
+    """
+    _check_depth(text, start, max_depth)
+    expression, end = _expression(text, start)
+    end = _skip(text, end)
+    if end < len(text):
+        raise ExpressionError(f"at offset {end}, {_rest(text, end)} follows the expression")
+    return expression
+
+
+def compiled(expression: Expression, *, of_id: bool) -> Predicate:
+    """Whether a value matches, as a function.
+
+    Numbers compare as numbers, integer or real; strings by their code points. Values
+    of different types are unequal, and neither is before the other. With ``of_id``, a
+    whole decimal number in a string compares with a number as a number.
+    """
+    if isinstance(expression, Logic):
+        parts = [compiled(operand, of_id=of_id) for operand in expression.operands]
+        return _logic(expression.operator, parts)
+    value = expression.value
+    if expression.operator == "eq":
+        matches = _equality(value)
+    elif expression.operator == "ne":
+        matches = _logic("not", [_equality(value)])
+    else:
+        matches = _order(_ORDERS[expression.operator], value)
+    return _of_id(matches) if of_id and _is_number(value) else matches
+
+
+def strings(expression: Expression) -> tuple[str, ...] | None:
+    """The strings that the expression is true for, where it only asks for one of them."""
+    if isinstance(expression, Comparison):
+        if expression.operator == "eq" and type(expression.value) is str:
+            return (expression.value,)
+        return None
+    if expression.operator != "or":
+        return None
+    found: list[str] = []
+    for operand in expression.operands:
+        part = strings(operand)
+        if part is None:
+            return None
+        found += part
+    return tuple(dict.fromkeys(found))
+
+
+def _expression(text: str, start: int) -> tuple[Expression, int]:
+    start = _skip(text, start)
+    operation = _OPERATION.match(text, start)
+    if operation is None:
+        value, end = _value(text, start, _ALLOWED)
+        return Comparison("eq", value), end
+    name = operation[1]
+    if name in LOGIC:
+        return _operands(name, text, operation.end())
+    position = _skip(text, operation.end())
+    value, end = _value(text, position, f"{name}() takes one JSON value")
+    if name in _ORDERS and not (type(value) is str or _is_number(value)):
+        raise ExpressionError(f"{name}() takes a number or a string, at offset {position}")
+    return Comparison(name, value), _close(text, end, name)
+
+
+def _operands(name: str, text: str, start: int) -> tuple[Expression, int]:
+    operands = []
+    end = start
+    while True:
+        operand, end = _expression(text, end)
+        operands.append(operand)
+        end = _skip(text, end)
+        if text[end : end + 1] != ",":
+            return Logic(name, tuple(operands)), _close(text, end, name)
+        end += 1
+
+
+def _close(text: str, position: int, name: str) -> int:
+    position = _skip(text, position)
+    if text[position : position + 1] != ")":
+        raise ExpressionError(
+            f"the bracket of {name}( is not closed: at offset {position}, {_rest(text, position)}"
+        )
+    return position + 1
+
+
+def _value(text: str, start: int, allowed: str) -> tuple[Any, int]:
+    try:
+        return _JSON.raw_decode(text, start)
+    except json.JSONDecodeError as error:
+        # The decoder points at what it missed, which may lie far inside a value.
+        where = f"{error.msg} at offset {error.pos}" if error.pos > start else ""
+        problem = where or f"at offset {start}, {_rest(text, start)} is not a JSON value"
+    except ValueError as error:
+        problem = f"at offset {start}, {error}"
+    raise ExpressionError(f"{problem}; {allowed}")
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError("a number is too large")
+    return number
+
+
+_JSON = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+
+
+def _check_depth(text: str, start: int, max_depth: int) -> None:
+    depth = 0
+    for found in _BRACKET.finditer(text, start):
+        if found[1]:
+            depth += 1
+            if depth > max_depth:
+                raise ExpressionError(
+                    f"brackets nest deeper than {max_depth} at offset {found.start()}"
+                )
+        elif found[2]:
+            depth -= 1
+
+
+def _skip(text: str, start: int) -> int:
+    blanks = _BLANKS.match(text, start)
+    return blanks.end() if blanks else start
+
+
+def _rest(text: str, start: int) -> str:
+    rest = text[start : start + 20]
+    return repr(rest) if rest else "the end"
+
+
+def _logic(name: str, parts: list[Predicate]) -> Predicate:
+    if name == "not":
+        any_of = _logic("or", parts)
+        return lambda found: not any_of(found)
+    if len(parts) == 1:
+        return parts[0]
+    decides = name == "or"  # what one operand alone decides
+
+    def matches(found: Any) -> bool:
+        for part in parts:
+            if part(found) is decides:
+                return decides
+        return not decides
+
+    return matches
+
+
+def _equality(value: Any) -> Predicate:
+    if value is None or type(value) is bool:
+        return lambda found: found is value
+    if type(value) is str:
+        return lambda found: bool(found == value)
+    return lambda found: _same(found, value)
+
+
+def _order(order: Callable[[Any, Any], bool], value: Any) -> Predicate:
+    if type(value) is str:
+        return lambda found: type(found) is str and order(found, value)
+    return lambda found: _is_number(found) and order(found, value)
+
+
+def _of_id(matches: Predicate) -> Predicate:
+    def matches_id(found: Any) -> bool:
+        number = id_number(found) if type(found) is str else None
+        return matches(found if number is None else number)
+
+    return matches_id
+
+
+def _is_number(value: object) -> bool:
+    return type(value) is int or type(value) is float
+
+
+def _same(found: Any, value: Any) -> bool:
+    """Equality of JSON values: Python's, but true is not 1."""
+    if type(value) is dict:
+        return (
+            type(found) is dict
+            and found.keys() == value.keys()
+            and all(_same(found[name], member) for name, member in value.items())
+        )
+    if type(value) is list:
+        return (
+            type(found) is list
+            and len(found) == len(value)
+            and all(_same(item, element) for item, element in zip(found, value, strict=True))
+        )
+    if _is_number(value):
+        return _is_number(found) and bool(found == value)
+    return type(found) is type(value) and bool(found == value)
