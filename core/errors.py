@@ -9,11 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, NoReturn
 
 import grpc
-from google.protobuf.any_pb2 import Any
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
+
+from runtime.identity import (
+    ExpiredCredentialsError,
+    MissingCredentialsError,
+    Refusal,
+    TooManyAttemptsError,
+    WrongCredentialsError,
+)
 
 DOMAIN = "sessiongate"
 STATUS_TRAILER = "grpc-status-details-bin"
@@ -78,7 +88,7 @@ class Answer:
     reason: str
 
 
-ANSWERS: Mapping[type[CoreError], Answer] = {
+ANSWERS: Mapping[type[CoreError | Refusal], Answer] = {
     SessionNotFoundError: Answer(grpc.StatusCode.NOT_FOUND, "SESSION_NOT_FOUND"),
     SourceUnreachableError: Answer(grpc.StatusCode.UNAVAILABLE, "SOURCE_UNREACHABLE"),
     NotReadyError: Answer(grpc.StatusCode.UNAVAILABLE, "NOT_READY"),
@@ -86,25 +96,42 @@ ANSWERS: Mapping[type[CoreError], Answer] = {
     ShuttingDownError: Answer(grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN"),
     InvalidRequestError: Answer(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
     InternalError: Answer(grpc.StatusCode.INTERNAL, "INTERNAL"),
+    MissingCredentialsError: Answer(
+        grpc.StatusCode.UNAUTHENTICATED, MissingCredentialsError.reason
+    ),
+    WrongCredentialsError: Answer(grpc.StatusCode.UNAUTHENTICATED, WrongCredentialsError.reason),
+    ExpiredCredentialsError: Answer(
+        grpc.StatusCode.UNAUTHENTICATED, ExpiredCredentialsError.reason
+    ),
+    TooManyAttemptsError: Answer(grpc.StatusCode.RESOURCE_EXHAUSTED, TooManyAttemptsError.reason),
 }
 
 
-def status_of(error: CoreError) -> Status:
+async def abort(
+    context: grpc.aio.ServicerContext[Any, Any], error: CoreError | Refusal
+) -> NoReturn:
+    """End a call with an error."""
+    details = status_of(error).SerializeToString()
+    await context.abort(
+        ANSWERS[type(error)].code, str(error), trailing_metadata=((STATUS_TRAILER, details),)
+    )
+    raise AssertionError("abort returned")
+
+
+def status_of(error: CoreError | Refusal) -> Status:
     """The error as ``google.rpc.Status``, with its details."""
     answer = ANSWERS[type(error)]
     code: int = answer.code.value[0]
     status = Status(code=code, message=str(error))
-    details = [ErrorInfo(reason=answer.reason, domain=DOMAIN, metadata=error.metadata)]
-    status.details.extend(_packed(detail) for detail in details)
+    metadata = error.metadata if isinstance(error, CoreError) else {}
+    details: list[Message] = [ErrorInfo(reason=answer.reason, domain=DOMAIN, metadata=metadata)]
     if isinstance(error, InvalidRequestError):
         bad = BadRequest()
         for violation in error.violations:
             bad.field_violations.add(field=violation.field, description=violation.description)
-        status.details.append(_packed(bad))
+        details.append(bad)
+    if isinstance(error, TooManyAttemptsError):
+        details.append(RetryInfo(retry_delay=Duration(seconds=error.retry_after)))
+    for detail in details:
+        status.details.add().Pack(detail)
     return status
-
-
-def _packed(message: ErrorInfo | BadRequest) -> Any:
-    packed = Any()
-    packed.Pack(message)
-    return packed

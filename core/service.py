@@ -12,15 +12,13 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from functools import wraps
-from typing import Any, NoReturn, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import grpc
 from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from core.errors import (
-    ANSWERS,
-    STATUS_TRAILER,
     CoreError,
     InternalError,
     InvalidRequestError,
@@ -28,7 +26,7 @@ from core.errors import (
     SessionNotFoundError,
     SourceUnreachableError,
     Violation,
-    status_of,
+    abort,
 )
 from core.query import Query
 from core.table import SessionTable
@@ -59,24 +57,16 @@ def answering(
         try:
             return await method(self, request, context)
         except CoreError as error:
-            await _abort(context, error)
+            await abort(context, error)
         except grpc.aio.InternalError:
             # The call itself has ended, which write may learn before its task is
             # cancelled. Nobody is left to be answered.
             raise asyncio.CancelledError from None
         except Exception:
             log.exception("%s failed", method.__name__)
-            await _abort(context, InternalError())
+            await abort(context, InternalError())
 
     return answered
-
-
-async def _abort(context: Context, error: CoreError) -> NoReturn:
-    details = status_of(error).SerializeToString()
-    await context.abort(
-        ANSWERS[type(error)].code, str(error), trailing_metadata=((STATUS_TRAILER, details),)
-    )
-    raise AssertionError("abort returned")
 
 
 class SessionService:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import ClassVar
 from urllib.parse import quote, unquote
+
+# The gRPC metadata that a gateway names its caller in, as `Identity.encode` does.
+CALLER_METADATA = "x-sessiongate-caller"
 
 
 class Proof(StrEnum):
@@ -36,12 +41,20 @@ class Identity:
         return cls(unquote(name, errors="strict"), Proof(proof))
 
 
+# Who makes the request that is being answered here; None where nobody needs to say.
+caller: ContextVar[Identity | None] = ContextVar("caller", default=None)
+
+
 class Refusal(Exception):
     """A caller may not call. The text is for the caller, and repeats nothing of what it sent."""
+
+    reason: ClassVar[str]  # what clients tell refusals apart by
 
 
 class MissingCredentialsError(Refusal):
     """It has shown nothing."""
+
+    reason = "CREDENTIALS_MISSING"
 
     def __init__(self) -> None:
         super().__init__("this needs credentials")
@@ -50,6 +63,8 @@ class MissingCredentialsError(Refusal):
 class WrongCredentialsError(Refusal):
     """What it has shown is not right."""
 
+    reason = "CREDENTIALS_WRONG"
+
     def __init__(self, text: str = "the credentials are wrong") -> None:
         super().__init__(text)
 
@@ -57,12 +72,16 @@ class WrongCredentialsError(Refusal):
 class ExpiredCredentialsError(Refusal):
     """What it has shown was right once."""
 
+    reason = "CREDENTIALS_EXPIRED"
+
     def __init__(self) -> None:
         super().__init__("the token has expired")
 
 
 class TooManyAttemptsError(Refusal):
     """Too many wrong passwords came from there, or too many at once from everywhere."""
+
+    reason = "TOO_MANY_ATTEMPTS"
 
     def __init__(self, retry_after: int) -> None:
         super().__init__("too many attempts; try again later")

@@ -101,6 +101,13 @@ def switch(value: object) -> bool:
         raise ValueError(f"{value!r} is none of {', '.join(_SWITCH)}") from None
 
 
+def text(value: object) -> str:
+    """Text that is not empty."""
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{value!r} is not a string of one character or more")
+    return value
+
+
 def one_of(*words: str) -> Callable[[object], Any]:
     """One of some words."""
 

@@ -21,6 +21,7 @@ from core.errors import ANSWERS, STATUS_TRAILER, CoreError
 from core.query import Query
 from core.server import SESSION_SERVICE, Core
 from core.sources.base import SourceConfig
+from runtime.identity import Refusal
 from sessiongate.v1.session_pb2 import SessionState
 from sessiongate.v1.session_service_pb2 import (
     GetSessionRequest,
@@ -265,7 +266,7 @@ def test_a_core_is_not_ready_until_its_source_answered_or_failed(
 
 
 def test_every_error_has_one_status_and_one_reason() -> None:
-    kinds = set(CoreError.__subclasses__())
+    kinds = {*CoreError.__subclasses__(), *Refusal.__subclasses__()}
     assert kinds == ANSWERS.keys()
     reasons = [answer.reason for answer in ANSWERS.values()]
     assert len(set(reasons)) == len(reasons)

@@ -1,0 +1,69 @@
+"""What keeps strangers out of a listener: TLS and credentials, from their settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.authenticator import DEFAULT_AUDIENCE, Authenticator, Credentials
+from runtime.settings import setting, text
+from runtime.tls import ServerTls
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """The settings of both listeners; by default they have neither TLS nor credentials."""
+
+    tls_cert: str | None = setting(
+        None, text, "Speak TLS, with this certificate and those between it and the CA.", "FILE"
+    )
+    tls_key: str | None = setting(None, text, "The certificate's key, without a password.", "FILE")
+    tls_client_ca: str | None = setting(
+        None, text, "Take only clients that have a certificate of this CA.", "FILE"
+    )
+    users: str | None = setting(
+        None, text, "Ask callers for a name and password that stand here (htpasswd).", "FILE"
+    )
+    token_key: str | None = setting(
+        None, text, "Take bearer tokens signed with this public key, or secret.", "FILE"
+    )
+    token_audience: str = setting(
+        DEFAULT_AUDIENCE, text, "Whom bearer tokens must be for (aud).", "NAME"
+    )
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` where one setting lacks another, which it names."""
+        for name, other in (
+            ("tls_cert", "tls_key"),
+            ("tls_key", "tls_cert"),
+            ("tls_client_ca", "tls_cert"),
+        ):
+            if getattr(self, name) and not getattr(self, other):
+                raise ValueError(f"{name}: needs {other} beside it")
+
+    @property
+    def tls(self) -> ServerTls | None:
+        """The server's files, if any."""
+        if self.tls_cert is None or self.tls_key is None:
+            return None
+        return ServerTls(Path(self.tls_cert), Path(self.tls_key), _path(self.tls_client_ca))
+
+    def credentials(self, core_token_file: str | None = None) -> Credentials:
+        """What callers may show; the core's token only where its file is given."""
+        return Credentials(
+            users=_path(self.users),
+            token_key=_path(self.token_key),
+            token_audience=self.token_audience,
+            core_token=_path(core_token_file),
+            certificates=self.tls_client_ca is not None,
+        )
+
+    def check(self, core_token_file: str | None = None) -> None:
+        """Read every file once. Raises `FileError` for the first that cannot be used."""
+        if self.tls is not None:
+            self.tls.check()
+        Authenticator(self.credentials(core_token_file)).close()
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
