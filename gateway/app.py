@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from typing import cast
 
@@ -14,13 +16,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from gateway.answers import Answers
 from gateway.client import CoreClient, CoreError
 from gateway.config import GatewayConfig
-from gateway.endpoints import list_sessions, show_api, show_session
+from gateway.endpoints import list_sessions, show_api, show_linkage, show_session
 from gateway.errors import RETRY_AFTER, error_of
 from gateway.hosts import KnownHosts
 from gateway.jsonapi.errors import Error, RequestError, errors_response
-from gateway.sessions import DirectView
+from gateway.paths import OneForm
+from gateway.replica import Replica
+from gateway.service_endpoints import (
+    list_services,
+    list_services_of_session,
+    list_sessions_of_service,
+    show_service,
+)
+from gateway.sessions import DirectView, ReplicaView, SessionView
 
 
 def create_app(config: GatewayConfig) -> Starlette:
@@ -33,20 +44,17 @@ def create_app(config: GatewayConfig) -> Starlette:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         client = CoreClient(config.core, config.core_timeout)
-        app.state.view = DirectView(client)
+        app.state.answers = Answers()
         try:
-            yield
+            async with open_view(client, config.replica_staleness) as view:
+                app.state.view = view
+                yield
         finally:
             await client.close()
 
-    app = Starlette(
-        routes=[
-            Route("/", show_api),
-            *_both("/v1", show_api),
-            *_both("/v1/sessions", list_sessions),
-            *_both("/v1/sessions/{id}", show_session),
-        ],
-        middleware=[Middleware(KnownHosts, config)],
+    return Starlette(
+        routes=ROUTES,
+        middleware=[Middleware(KnownHosts, config), Middleware(OneForm)],
         exception_handlers={
             RequestError: _request_error,
             CoreError: _core_error,
@@ -55,12 +63,35 @@ def create_app(config: GatewayConfig) -> Starlette:
         },
         lifespan=lifespan,
     )
-    app.router.redirect_slashes = False  # both forms of every path are routed
-    return app
 
 
-def _both(path: str, endpoint: object) -> list[Route]:
-    return [Route(path, endpoint), Route(path + "/", endpoint)]  # type: ignore[arg-type]
+@asynccontextmanager
+async def open_view(client: CoreClient, staleness: float) -> AsyncIterator[SessionView]:
+    """A view of the core's sessions: a replica, where one may be used up to some age."""
+    direct = DirectView(client)
+    if not staleness:
+        yield direct
+        return
+    replica = Replica(client.watch_sessions, staleness=staleness, clock=time.monotonic)
+    following = asyncio.create_task(replica.run())
+    try:
+        yield ReplicaView(replica, direct)
+    finally:
+        following.cancel()
+        with suppress(asyncio.CancelledError):
+            await following
+
+
+ROUTES = [
+    Route("/sessions/{id}", show_session),
+    Route("/sessions", list_sessions),
+    Route("/sessions/{id}/services", list_services_of_session),
+    Route("/sessions/{id}/relationships/services", show_linkage),
+    Route("/services", list_services),
+    Route("/services/{id}", show_service),
+    Route("/services/{id}/sessions", list_sessions_of_service),
+    Route("/", show_api),
+]
 
 
 async def _request_error(request: Request, error: Exception) -> Response:
@@ -76,7 +107,7 @@ async def _http_error(request: Request, raised: Exception) -> Response:
     """What the router raises: 404 for a path, 405 with ``Allow`` for a method."""
     error = cast(HTTPException, raised)
     details = {
-        404: f"{request.url.path} is not a resource",
+        404: f"{request.scope['raw_path'].decode('latin-1')} is not a resource",
         405: f"{request.method} is not allowed here",
     }
     status = HTTPStatus(error.status_code)

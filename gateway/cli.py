@@ -15,9 +15,16 @@ import grpc as grpc_status
 import typer
 
 from gateway.client import CoreClient, CoreError
-from gateway.config import DEFAULT_CORE, DEFAULT_CORE_TIMEOUT, DEFAULT_HTTP, GatewayConfig
+from gateway.config import (
+    DEFAULT_CORE,
+    DEFAULT_CORE_TIMEOUT,
+    DEFAULT_HTTP,
+    DEFAULT_REPLICA_STALENESS,
+    DEFAULT_WORKERS,
+    GatewayConfig,
+)
 from gateway.errors import error_of
-from gateway.jsonapi.document import dump
+from gateway.jsonapi.document import dump, top_meta
 from gateway.options import (
     AllowedHosts,
     AsJson,
@@ -31,16 +38,19 @@ from gateway.options import (
     Ledger,
     OtherCore,
     PublicUrl,
+    ReplicaStaleness,
+    ReplicaUse,
     SessionId,
     Sources,
     StaleAfter,
+    Workers,
     given_as_flag,
     place,
 )
 from gateway.resources import session_resource, session_url, sessions_url, unreachable_meta
 from gateway.server import ListenError
 from gateway.server import serve as serve_gateway
-from gateway.sessions import DirectView, SessionView
+from gateway.sessions import EVERYTHING, DirectView, SessionView
 from gateway.supervisor import HOPELESS, CoreStartError, Settings, Supervisor, become_core
 from gateway.terminal import print_session, print_sessions, print_unreachable
 from gateway.values import Source, is_private
@@ -91,6 +101,9 @@ def serve(
     core_timeout: CoreTimeout = DEFAULT_CORE_TIMEOUT,
     public_url: PublicUrl = None,
     allowed_host: AllowedHosts = None,
+    replica: ReplicaUse = True,
+    replica_staleness: ReplicaStaleness = DEFAULT_REPLICA_STALENESS,
+    workers: Workers = DEFAULT_WORKERS,
     insecure: Insecure = False,
     config: Config = None,
 ) -> None:
@@ -109,6 +122,8 @@ def serve(
             public_url=public_url,
             allowed_hosts=tuple(allowed_host or ()),
             core_timeout=core_timeout,
+            replica_staleness=replica_staleness if replica else 0.0,
+            workers=workers,
         )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
@@ -160,16 +175,16 @@ def list_sessions(
     """List the sessions that a core knows."""
 
     async def ask(view: SessionView) -> None:
-        pages = [page async for page in view.pages()]
-        sessions = [session for page in pages for session in page.sessions]
-        unreachable = dict.fromkeys(name for page in pages for name in page.unreachable)
+        parts = [rows async for rows in view.scan(EVERYTHING)]
+        sessions = [row.session for rows in parts for row in rows.sessions]
+        unreachable = dict.fromkeys(name for rows in parts for name in rows.version.unreachable)
         now = time.time()
         if json:
             base = public_url or LOCAL_URL
             document = {
                 "links": {"self": sessions_url(base)},
                 "data": [session_resource(session, base, now) for session in sessions],
-                **unreachable_meta(unreachable),
+                **top_meta(unreachable_meta(unreachable)),
             }
             print(dump(document, pretty=True).decode())
         else:
@@ -192,19 +207,19 @@ def show_session(
     """Show all that a core knows of one session."""
 
     async def ask(view: SessionView) -> None:
-        found = await view.get(ident)
+        found, version = await view.get(ident)
         base = public_url or LOCAL_URL
         resource = session_resource(found.session, base, time.time())
         if json:
             document = {
                 "links": {"self": session_url(base, ident)},
                 "data": resource,
-                **unreachable_meta(found.unreachable),
+                **top_meta(unreachable_meta(version.unreachable)),
             }
             print(dump(document, pretty=True).decode())
         else:
             print_session(found.session, resource["attributes"])
-            print_unreachable(found.unreachable)
+            print_unreachable(version.unreachable)
 
     _ask(ask, core, core_timeout)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
 import grpc
@@ -18,6 +18,8 @@ from sessiongate.v1.session_service_pb2 import (
     GetSessionResponse,
     ListSessionsRequest,
     ListSessionsResponse,
+    WatchSessionsRequest,
+    WatchSessionsResponse,
 )
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 
@@ -91,6 +93,20 @@ class CoreClient:
     async def get_session(self, request: GetSessionRequest) -> GetSessionResponse:
         """One session."""
         return await self._call(self._stub.GetSession, request)
+
+    async def watch_sessions(
+        self, request: WatchSessionsRequest
+    ) -> AsyncIterator[WatchSessionsResponse]:
+        """Follow the sessions, without a deadline, until the stream ends with `CoreError`."""
+        call = self._stub.WatchSessions(request, wait_for_ready=False)
+        try:
+            async for response in call:
+                yield response
+        except grpc.aio.AioRpcError as error:
+            raise _core_error(error) from None
+        finally:
+            call.cancel()
+        raise CoreError(grpc.StatusCode.UNAVAILABLE, None, "the core ended the stream")
 
     async def close(self) -> None:
         """End the calls under way, and the channel."""

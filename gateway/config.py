@@ -13,6 +13,8 @@ from runtime.address import Address
 DEFAULT_HTTP = "127.0.0.1:8989"
 DEFAULT_CORE = "127.0.0.1:50051"
 DEFAULT_CORE_TIMEOUT = 5.0
+DEFAULT_REPLICA_STALENESS = 2.0
+DEFAULT_WORKERS = 1
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,255}")
 _URL = re.compile(r"[!#-;=?-~]+")  # printable ASCII without quotes, angle brackets and spaces
@@ -30,6 +32,9 @@ class GatewayConfig:
     public_url: str | None = None  # what links start with, where not with the request's host
     allowed_hosts: tuple[str, ...] = ()  # answered for, beside those that are always known
     core_timeout: float = DEFAULT_CORE_TIMEOUT  # seconds that one answer of the core may take
+    # Seconds that the replica answered from may be old; 0 keeps none.
+    replica_staleness: float = DEFAULT_REPLICA_STALENESS
+    workers: int = DEFAULT_WORKERS  # processes that answer
 
     def __post_init__(self) -> None:
         _check_address("http", self.http)
@@ -41,6 +46,12 @@ class GatewayConfig:
         if not 0 < self.core_timeout < math.inf:
             raise ValueError(
                 f"core_timeout: {self.core_timeout!r} is not a number of seconds above 0"
+            )
+
+        if not 0 <= self.replica_staleness < math.inf:
+            raise ValueError(
+                f"replica_staleness: {self.replica_staleness!r} is not a number of seconds,"
+                " 0 or more"
             )
 
 

@@ -208,6 +208,34 @@ AllowedHosts = Annotated[
         parser=text,
     ),
 ]
+ReplicaUse = Annotated[
+    bool,
+    _setting(
+        "--replica",
+        "Answer from a live copy of the core's sessions while it is provably current: on or off.",
+        "SWITCH",
+        parser=switch,
+    ),
+]
+ReplicaStaleness = Annotated[
+    float,
+    _setting(
+        "--replica-staleness",
+        "Ask the core instead where the copy may be older than this.",
+        "SECONDS",
+        parser=seconds,
+    ),
+]
+Workers = Annotated[
+    int,
+    _setting(
+        "--workers",
+        "Run this many gateway processes on the one address.",
+        "NUMBER",
+        min=1,
+        max=64,
+    ),
+]
 Insecure = Annotated[
     bool,
     _setting(

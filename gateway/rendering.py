@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
+from typing import Any
 
 from gateway.jsonapi.document import dump
 from gateway.resources import session_resource
@@ -34,6 +35,10 @@ class Rendered:
         if self._active is not None:
             piece = piece.replace(_IDLE, b"%.1f" % max(0.0, now - self._active))
         return piece.replace(_BASE, base)
+
+    def resource(self, base: str, now: float) -> dict[str, Any]:
+        """The resource object as a JSON value."""
+        return session_resource(self.session, base, now)
 
     @property
     def ages(self) -> bool:

@@ -15,13 +15,13 @@ from bisect import bisect_left, bisect_right
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 import grpc
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.client import CoreError
 from gateway.rendering import Rendered
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
-    SourceStatus,
     WatchSessionsRequest,
     WatchSessionsResponse,
 )
@@ -40,10 +40,12 @@ class Store:
 
     def __init__(self) -> None:
         self.revision = 0
-        self.update_time = Timestamp()
+        self.changed = 0.0  # when the table last did, in seconds since the epoch
+        self.unreachable: tuple[str, ...] = ()  # names of sources that could not be read, sorted
+        self.sources_changed = 0.0  # when a source's state last did, in seconds since the epoch
         self._sessions: dict[int, Rendered] = {}
         self._ids: list[int] = []  # sorted; exactly the keys of _sessions
-        self._sources: dict[str, SourceStatus] = {}
+        self._sources: dict[str, bool] = {}  # by name, whether it could be read
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -66,29 +68,24 @@ class Store:
         """The ``count`` sessions from a place in id order."""
         return [self._sessions[ident] for ident in self._ids[index : index + count]]
 
-    @property
-    def unreachable(self) -> Sequence[str]:
-        """Names of the sources that could not be read, sorted."""
-        return sorted(name for name, status in self._sources.items() if not status.reachable)
-
     def apply(self, messages: Iterable[WatchSessionsResponse]) -> None:
         """Take messages of one stream over, in order."""
         added: list[int] = []
-        removed: set[int] = set()
+        removed = False
         for message in messages:
             for removal in message.changes.removals:
                 if self._sessions.pop(removal.id, None) is not None:
-                    removed.add(removal.id)
+                    removed = True
             for upserts in (message.snapshot.sessions, message.changes.upserts):
                 for session in upserts:
                     if session.id not in self._sessions:
                         added.append(session.id)
                     self._sessions[session.id] = Rendered(_own(session))
-            for sources in (message.sync.sources, message.changes.sources):
-                self._sources.update({status.name: status for status in sources})
+            if message.sync.sources or message.changes.sources:
+                self._take_sources(message)
             if message.revision:
                 self.revision = message.revision
-                self.update_time = message.update_time
+                self.changed = seconds(message.update_time)
         if removed:
             self._ids = [ident for ident in self._ids if ident in self._sessions]
         if added:
@@ -97,6 +94,17 @@ class Store:
             fresh = {ident for ident in added if ident in self._sessions}
             self._ids += sorted(fresh - known if known is not None else fresh)
             self._ids.sort()
+
+    def _take_sources(self, message: WatchSessionsResponse) -> None:
+        for sources in (message.sync.sources, message.changes.sources):
+            self._sources.update({status.name: status.reachable for status in sources})
+        self.unreachable = tuple(sorted(name for name in self._sources if not self._sources[name]))
+        self.sources_changed = seconds(message.update_time)
+
+
+def seconds(time: Timestamp | Duration) -> float:
+    """Seconds since the epoch, or of a duration."""
+    return time.seconds + time.nanos / 1e9
 
 
 def _own(session: Session) -> Session:
@@ -157,7 +165,7 @@ class Replica:
         async for message in self._watch(request):
             pending.append(message)
             if message.HasField("as_of"):
-                as_of = message.as_of.ToNanoseconds() / 1e9
+                as_of = seconds(message.as_of)
                 began = min(began, self._clock() - as_of)
                 store.apply(pending)
                 self.store, self._began, self._as_of = store, began, as_of

@@ -44,9 +44,9 @@ def session_resource(session: Session, base: str, now: float) -> dict[str, Any]:
 
 
 def unreachable_meta(sources: Iterable[str]) -> dict[str, Any]:
-    """The top-level member for sources that could not be read; none where all could."""
+    """What ``meta`` says of sources that could not be read; nothing where all could."""
     names = list(sources)
-    return {"meta": {"unreachable": names}} if names else {}
+    return {"unreachable": names} if names else {}
 
 
 def _relationships(session: Session, base: str) -> dict[str, Any]:
@@ -59,6 +59,13 @@ def _relationships(session: Session, base: str) -> dict[str, Any]:
     if session.filters:
         filters = [{"id": name, "type": "filters"} for name in session.filters]
         relationships["filters"] = {"data": filters}
+    for name, idents in (
+        ("upstream", session.upstream_ids),
+        ("downstream", session.downstream_ids),
+    ):
+        if idents:
+            data = [{"id": str(ident), "type": "sessions"} for ident in idents]
+            relationships[name] = {"data": data}
     return relationships
 
 

@@ -55,7 +55,7 @@ def serve(config: GatewayConfig, on_listening: Callable[[str], None]) -> None:
         config = replace(config, http=str(address))
         # Workers start fresh: a fork would take this program's threads' locks along.
         multiprocessing.set_start_method("spawn", force=True)
-        server = _Server(listener)
+        server = _Server(listener, config.workers)
         server.on_startup(partial(on_listening, config.http))  # signals are handled from there on
         server.serve(_work, partial(create_app, config), wrap_loader=False)
 
@@ -78,10 +78,11 @@ def listen(http: str) -> socket.socket:
 class _Server(MPServer):
     """Granian with a socket of ours, which it otherwise opens in each worker."""
 
-    def __init__(self, listener: socket.socket) -> None:
+    def __init__(self, listener: socket.socket, workers: int) -> None:
         super().__init__(
             "gateway",
             interface=Interfaces.ASGI,
+            workers=workers,
             websockets=False,
             log_level=LogLevels.warning,
             log_dictconfig=_GRANIAN_LOG,

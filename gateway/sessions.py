@@ -1,29 +1,107 @@
-"""Where the gateway gets sessions from."""
+"""Where the gateway gets sessions from: the core, asked each time, or a replica of it."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.client import CoreClient
+from gateway.rendering import Rendered
+from gateway.replica import Replica, seconds
+from sessiongate.v1.session_pb2 import Session, SessionState
 from sessiongate.v1.session_service_pb2 import (
     GetSessionRequest,
-    GetSessionResponse,
     ListSessionsRequest,
     ListSessionsResponse,
+    SessionFilter,
 )
 
-PAGE_SIZE = 1000
+PAGE_SIZE = 1000  # sessions asked of the core at a time
+PART_SIZE = 2000  # sessions taken from a replica at a time: a few ms of work
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What an answer was taken from. Equal revisions and sources: equal answers."""
+
+    revision: int
+    changed: float  # seconds since the epoch
+    unreachable: tuple[str, ...]  # names of the sources that could not be read
+
+    def and_older(self, other: Version) -> Version:
+        """The version of what is put together from two: no part of it is older."""
+        if self == other:
+            return self
+        return Version(
+            min(self.revision, other.revision),
+            max(self.changed, other.changed),
+            tuple(sorted({*self.unreachable, *other.unreachable})),
+        )
+
+
+# Of what is put together from nothing yet.
+NO_VERSION = Version(2**64, 0.0, ())
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which sessions, as far as the core can tell. An empty set is no wish."""
+
+    services: frozenset[str] = frozenset()
+    users: frozenset[str] = frozenset()
+    states: frozenset[SessionState] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.services or self.users or self.states)
+
+    def matches(self, session: Session) -> bool:
+        """As the core's filter does."""
+        return (
+            (not self.services or session.service in self.services)
+            and (not self.users or (session.HasField("user") and session.user in self.users))
+            and (not self.states or session.state in self.states)
+        )
+
+    def filter(self) -> SessionFilter | None:
+        """As the core's filter."""
+        if not self:
+            return None
+        return SessionFilter(
+            services=sorted(self.services), users=sorted(self.users), states=sorted(self.states)
+        )
+
+
+EVERYTHING = Wanted()
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Some of the sessions that are wanted, in id order, and what they were taken from."""
+
+    sessions: Sequence[Rendered]
+    total: int  # how many are wanted, in all
+    version: Version
+    more: bool = False  # another part of a scan follows
 
 
 class SessionView(Protocol):
-    """What answers for the sessions. Both methods raise `CoreError`."""
+    """What answers for the sessions. Each method raises `CoreError`."""
 
-    async def get(self, ident: int) -> GetSessionResponse:
-        """One session by its id."""
+    async def get(self, ident: int) -> tuple[Rendered, Version]:
+        """One session by its id. Its version is of that answer, not of the whole table."""
 
-    def pages(self) -> AsyncGenerator[ListSessionsResponse]:
-        """All the sessions by id, at least one page, one in memory at a time."""
+    async def rows(
+        self, wanted: Wanted, count: int, *, skip: int = 0, after: int = 0, before: int = 0
+    ) -> Rows:
+        """``count`` rows, behind ``skip`` of them or behind the id ``after``.
+
+        With ``before``, the last ones before that id.
+        """
+
+    def scan(self, wanted: Wanted) -> AsyncGenerator[Rows]:
+        """All the rows, one part or more; one part in memory at a time."""
 
 
 class DirectView:
@@ -32,14 +110,94 @@ class DirectView:
     def __init__(self, client: CoreClient) -> None:
         self._client = client
 
-    async def get(self, ident: int) -> GetSessionResponse:
-        return await self._client.get_session(GetSessionRequest(id=ident))
+    async def get(self, ident: int) -> tuple[Rendered, Version]:
+        found = await self._client.get_session(GetSessionRequest(id=ident))
+        version = Version(found.session.revision, seconds(found.update_time), (*found.unreachable,))
+        return Rendered(found.session), version
 
-    async def pages(self) -> AsyncGenerator[ListSessionsResponse]:
-        request = ListSessionsRequest(page_size=PAGE_SIZE)
+    async def rows(
+        self, wanted: Wanted, count: int, *, skip: int = 0, after: int = 0, before: int = 0
+    ) -> Rows:
+        request = ListSessionsRequest(
+            filter=wanted.filter(), skip=skip, after_id=after, before_id=before
+        )
+        if before:
+            request.order_by = "id desc"
+        found: list[Rendered] = []
+        while True:
+            request.page_size = count - len(found)
+            page = await self._client.list_sessions(request)
+            found += map(Rendered, page.sessions)
+            if len(found) >= count or not page.next_page_token:
+                return Rows(found[::-1] if before else found, page.total_size, _version(page))
+            request.page_token, request.skip = page.next_page_token, 0
+
+    async def scan(self, wanted: Wanted) -> AsyncGenerator[Rows]:
+        request = ListSessionsRequest(page_size=PAGE_SIZE, filter=wanted.filter())
         while True:
             page = await self._client.list_sessions(request)
-            yield page
+            sessions = [*map(Rendered, page.sessions)]
+            yield Rows(sessions, page.total_size, _version(page), bool(page.next_page_token))
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token
+
+
+class ReplicaView:
+    """Answers from a replica while it is provably current, else from the core."""
+
+    def __init__(self, replica: Replica, direct: DirectView) -> None:
+        self._replica = replica
+        self._direct = direct
+
+    async def get(self, ident: int) -> tuple[Rendered, Version]:
+        store = self._replica.store
+        found = store.get(ident) if self._replica.current else None
+        if found is None:
+            # What the replica does not hold the core may still know something of.
+            return await self._direct.get(ident)
+        session = found.session
+        changed = max(seconds(session.update_time), store.sources_changed)
+        return found, Version(session.revision, changed, store.unreachable)
+
+    async def rows(
+        self, wanted: Wanted, count: int, *, skip: int = 0, after: int = 0, before: int = 0
+    ) -> Rows:
+        if not self._replica.current:
+            return await self._direct.rows(wanted, count, skip=skip, after=after, before=before)
+        store = self._replica.store
+        version = Version(store.revision, store.changed, store.unreachable)
+        if wanted:
+            matching = [row for row in store.at(0, len(store)) if wanted.matches(row.session)]
+            total = len(matching)
+            if before:
+                matching = [row for row in matching if row.session.id < before][-count:]
+            else:
+                matching = [row for row in matching if row.session.id > after]
+            return Rows(matching[skip : skip + count], total, version)
+        if before:
+            return Rows(store.before(before, count), len(store), version)
+        sessions = store.after(after, count) if after else store.at(skip, count)
+        return Rows(sessions, len(store), version)
+
+    async def scan(self, wanted: Wanted) -> AsyncGenerator[Rows]:
+        if not self._replica.current:
+            async for part in self._direct.scan(wanted):
+                yield part
+            return
+        store = self._replica.store
+        version = Version(store.revision, store.changed, store.unreachable)
+        # One state of the table: what changes while the answer is sent is not mixed in.
+        sessions = store.at(0, len(store))
+        if wanted:
+            sessions = [row for row in sessions if wanted.matches(row.session)]
+        total = len(sessions)
+        for start in range(0, max(total, 1), PART_SIZE):
+            if start:
+                await asyncio.sleep(0)  # others' turn
+            stop = start + PART_SIZE
+            yield Rows(sessions[start:stop], total, version, stop < total)
+
+
+def _version(page: ListSessionsResponse) -> Version:
+    return Version(page.revision, seconds(page.update_time), (*page.unreachable,))

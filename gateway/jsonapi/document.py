@@ -16,6 +16,11 @@ def dump(document: object, *, pretty: bool) -> bytes:
     return _text(document, pretty).encode()
 
 
+def top_meta(members: Mapping[str, Any]) -> dict[str, Any]:
+    """The top-level member ``meta``, where there is something to say in it."""
+    return {"meta": dict(members)} if members else {}
+
+
 class CollectionWriter:
     """A document whose ``data`` is a list, written piece by piece.
 
@@ -43,6 +48,14 @@ class CollectionWriter:
         before = between if self._empty else "," + between
         self._empty = False
         return (before + ("," + between).join(texts)).encode()
+
+    def written(self, items: bytes) -> bytes:
+        """The next items, written already: compact, with commas between them."""
+        if not items:
+            return b""
+        before = b"" if self._empty else b","
+        self._empty = False
+        return before + items
 
     def closing(self, members: Mapping[str, Any]) -> bytes:
         """All that stands after the last item: the members after ``data``."""

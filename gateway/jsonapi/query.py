@@ -2,18 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
 from urllib.parse import parse_qsl
 
+from gateway.jsonapi import paging
 from gateway.jsonapi.errors import Error, RequestError
+from gateway.jsonapi.fieldsets import Fieldset, fieldset_type
+from gateway.jsonapi.filters import Filter, is_filter
+from gateway.jsonapi.paging import CursorPage, NumberPage, parse_page
+from gateway.jsonapi.parameters import invalid, names
+from gateway.jsonapi.sorting import Sort
 
 # Far more than there are parameters: a bound on the errors of one answer.
 MAX_PARAMETERS = 100
+DEFAULT_PAGE_SIZE = 100  # of a page by cursor that names no size
 
 _SWITCH = {
     **dict.fromkeys(("true", "yes", "on", "1"), True),
     **dict.fromkeys(("false", "no", "off", "0"), False),
 }
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Takes:
+    """Which parameters an endpoint takes, beside ``pretty`` and ``sync``."""
+
+    fields: tuple[str, ...] = ()  # the TYPEs of fields[TYPE]
+    include: tuple[str, ...] = ()  # the relationship paths of include
+    collection: bool = False  # filter, sort and page
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parameters, as they are written."""
+        names = ["pretty", "sync", *(f"fields[{kind}]" for kind in self.fields)]
+        if self.include:
+            names.append("include")
+        if self.collection:
+            names += ["filter", "filter[JSONPATH]", "sort", *paging.PARAMETERS]
+        return tuple(names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,36 +51,124 @@ class Query:
     """What a request asks for."""
 
     pretty: bool = False  # indent the document for people
+    fields: Mapping[str, Fieldset] = field(default_factory=dict)  # by type
+    include: tuple[str, ...] = ()
+    filters: tuple[Filter, ...] = ()  # all of them hold
+    sort: Sort | None = None
+    page: NumberPage | CursorPage | None = None
+    # All parameters as they were given, where one of them changes what the document
+    # is about: links then keep them. Else none.
+    parameters: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def parse(cls, query_string: bytes) -> Query:
-        """Read a query string. Raises `RequestError` with an error for each fault."""
-        try:
-            pairs = parse_qsl(
-                query_string.decode("latin-1"),
-                keep_blank_values=True,
-                max_num_fields=MAX_PARAMETERS,
-            )
-        except ValueError:
-            raise RequestError(_error(f"there are more than {MAX_PARAMETERS} parameters")) from None
-        errors: list[Error] = []
+    def parse(cls, query_string: bytes, takes: Takes, *, by_cursor: bool = False) -> Query:
+        """Read a query string. Raises `RequestError` with an error for each fault.
+
+        ``by_cursor`` is whether the request asks for the cursor pagination profile.
+        """
+        if not query_string:
+            return _PLAIN
+        pairs = _pairs(query_string)
+        reader = _Reader(takes)
         values: dict[str, str] = {}
+        filters = []
         for name, value in pairs:
-            if name in values:
-                errors.append(_error(f"{name!r} is given more than once", name))
-            values[name] = value
-        pretty = values.pop("pretty", "false")
-        if pretty.lower() not in _SWITCH:
-            errors.append(_error(f"{pretty!r} is none of {', '.join(_SWITCH)}", "pretty"))
+            if takes.collection and is_filter(name):
+                filters.append(reader.read(Filter.parse, name, value))
+            elif name in values:
+                reader.errors += invalid(name, f"{name!r} is given more than once").errors
+            else:
+                values[name] = value
+        query = cls(
+            pretty=reader.read(_switch, values.pop("pretty", "false")) or False,
+            fields=reader.fields(values),
+            include=reader.include(values),
+            filters=tuple(found for found in filters if found is not None),
+            sort=reader.sort(values),
+            page=reader.page(values, by_cursor),
+            parameters=tuple(pairs) if _asks(pairs) else (),
+        )
         values.pop("sync", None)  # for MaxScale's clients: a view has nothing to write through
-        errors += [
-            _error(f"{name!r} is not a parameter; allowed are pretty and sync", name)
-            for name in values
-        ]
-        if errors:
-            raise RequestError(*errors)
-        return cls(pretty=_SWITCH[pretty.lower()])
+        for name in values:
+            detail = f"{name!r} is not a parameter here; allowed are {', '.join(takes.names)}"
+            reader.errors += invalid(name, detail).errors
+        if reader.errors:
+            raise RequestError(*reader.errors)
+        return query
 
 
-def _error(detail: str, parameter: str | None = None) -> Error:
-    return Error(400, "INVALID_PARAMETER", detail, parameter=parameter)
+_PLAIN = Query()
+
+
+class _Reader:
+    """Reads parameters and collects what is wrong with them."""
+
+    def __init__(self, takes: Takes) -> None:
+        self.errors: list[Error] = []
+        self._takes = takes
+
+    def read(self, parse: Callable[..., T], *arguments: object, **named: object) -> T | None:
+        try:
+            return parse(*arguments, **named)
+        except RequestError as error:
+            self.errors += error.errors
+            return None
+
+    def fields(self, values: dict[str, str]) -> dict[str, Fieldset]:
+        found = {}
+        for name in list(values):
+            kind = fieldset_type(name)
+            if kind in self._takes.fields:
+                fieldset = self.read(Fieldset.parse, name, values.pop(name))
+                if fieldset is not None:
+                    found[kind] = fieldset
+        return found
+
+    def include(self, values: dict[str, str]) -> tuple[str, ...]:
+        if not self._takes.include or "include" not in values:
+            return ()
+        value = values.pop("include")
+        paths = (
+            self.read(names, "include", value, len(self._takes.include)) if value else []
+        ) or []
+        for path in paths:
+            if path not in self._takes.include:
+                allowed = ", ".join(self._takes.include)
+                detail = f"{path!r} cannot be included; allowed are {allowed}"
+                self.errors += invalid("include", detail).errors
+        return tuple(paths)
+
+    def sort(self, values: dict[str, str]) -> Sort | None:
+        if not self._takes.collection or "sort" not in values:
+            return None
+        return self.read(Sort.parse, values.pop("sort"))
+
+    def page(self, values: dict[str, str], by_cursor: bool) -> NumberPage | CursorPage | None:
+        if not self._takes.collection:
+            return None
+        found = {name: values.pop(name) for name in paging.PARAMETERS if name in values}
+        if not found:
+            return None
+        return self.read(parse_page, found, default_size=DEFAULT_PAGE_SIZE, profile=by_cursor)
+
+
+def _pairs(query_string: bytes) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(
+            query_string.decode("latin-1"), keep_blank_values=True, max_num_fields=MAX_PARAMETERS
+        )
+    except ValueError:
+        detail = f"there are more than {MAX_PARAMETERS} parameters"
+        raise RequestError(Error(400, "INVALID_PARAMETER", detail)) from None
+
+
+def _asks(pairs: list[tuple[str, str]]) -> bool:
+    """Whether a parameter stands there besides those that only say how to answer."""
+    return any(name not in ("pretty", "sync") for name, _ in pairs)
+
+
+def _switch(value: str) -> bool:
+    try:
+        return _SWITCH[value.lower()]
+    except KeyError:
+        raise invalid("pretty", f"{value!r} is none of {', '.join(_SWITCH)}") from None

@@ -16,6 +16,8 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "public_url": None,
         "allowed_hosts": (),
         "core_timeout": 5.0,
+        "replica_staleness": 2.0,
+        "workers": 1,
     }
 
 

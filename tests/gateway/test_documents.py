@@ -51,6 +51,7 @@ def test_the_root_leads_to_the_sessions(http: httpx.Client, path: str) -> None:
         "links": {
             "self": "http://localhost:8989/v1/",
             "sessions": "http://localhost:8989/v1/sessions/",
+            "services": "http://localhost:8989/v1/services/",
         },
         "meta": {"name": "sessiongate"},
     }

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.jsonapi.document import CollectionWriter, dump
 from gateway.jsonapi.errors import Error, RequestError, errors_response
-from gateway.jsonapi.query import MAX_PARAMETERS, Query
+from gateway.jsonapi.query import MAX_PARAMETERS, Query, Takes
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=6) | st.sampled_from(
     ["[", "]", "0", "\n", "]}", '"data": [']
@@ -67,7 +67,7 @@ def test_text_is_utf_8_and_not_escaped() -> None:
     ],
 )
 def test_a_good_query_is_read(query: bytes, pretty: bool) -> None:
-    assert Query.parse(query) == Query(pretty=pretty)
+    assert Query.parse(query, Takes()) == Query(pretty=pretty)
 
 
 @pytest.mark.parametrize(
@@ -77,15 +77,15 @@ def test_a_good_query_is_read(query: bytes, pretty: bool) -> None:
         (b"pretty=2", [("pretty", "'2' is none of true, yes, on, 1, false, no, off, 0")]),
         (b"pretty=1&pretty=1", [("pretty", "'pretty' is given more than once")]),
         (b"sync=1&sync=1", [("sync", "'sync' is given more than once")]),
-        (b"Pretty=1", [("Pretty", "'Pretty' is not a parameter; allowed are pretty and sync")]),
+        (b"Pretty=1", [("Pretty", "'Pretty' is not a parameter here; allowed are pretty, sync")]),
         (
             b"page%5Bsize%5D=1&pretty=x",
             [
                 ("pretty", "'x' is none of true, yes, on, 1, false, no, off, 0"),
-                ("page[size]", "'page[size]' is not a parameter; allowed are pretty and sync"),
+                ("page[size]", "'page[size]' is not a parameter here; allowed are pretty, sync"),
             ],
         ),
-        (b"\xff=1", [("ÿ", "'ÿ' is not a parameter; allowed are pretty and sync")]),
+        (b"\xff=1", [("ÿ", "'ÿ' is not a parameter here; allowed are pretty, sync")]),
         (b"&".join([b"a"] * (MAX_PARAMETERS + 1)), [(None, "there are more than 100 parameters")]),
     ],
 )
@@ -93,7 +93,7 @@ def test_each_fault_of_a_query_is_an_error(
     query: bytes, faults: list[tuple[str | None, str]]
 ) -> None:
     with pytest.raises(RequestError) as caught:
-        Query.parse(query)
+        Query.parse(query, Takes())
     errors = caught.value.errors
     assert [(error.parameter, error.detail) for error in errors] == faults
     assert {(error.status, error.code) for error in errors} == {(400, "INVALID_PARAMETER")}

@@ -187,4 +187,4 @@ def test_states_have_the_documented_words(state: SessionState) -> None:
 
 def test_unreachable_sources_are_named_where_there_are_any() -> None:
     assert unreachable_meta([]) == {}
-    assert unreachable_meta(["b", "a"]) == {"meta": {"unreachable": ["b", "a"]}}
+    assert unreachable_meta(["b", "a"]) == {"unreachable": ["b", "a"]}

@@ -38,7 +38,10 @@ def http(
 ) -> Iterator[httpx.Client]:
     _, gateway = pair
     second = request.param == "HTTP/2"
-    with httpx.Client(base_url=gateway.url, http1=not second, http2=second, timeout=LONG) as client:
+    headers = {"Accept-Encoding": "identity"}
+    with httpx.Client(
+        base_url=gateway.url, http1=not second, http2=second, timeout=LONG, headers=headers
+    ) as client:
         assert client.get("/").http_version == request.param
         yield client
 

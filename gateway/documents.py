@@ -1,0 +1,137 @@
+"""Documents of sessions: written row by row, with what is included and how the pages link."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from gateway.answers import Ask
+from gateway.client import CoreError
+from gateway.jsonapi import collections, paging
+from gateway.jsonapi.collections import with_fields
+from gateway.jsonapi.document import CollectionWriter, top_meta
+from gateway.jsonapi.paging import CursorPage
+from gateway.rendering import Rendered, write_all
+from gateway.resources import unreachable_meta
+from gateway.selection import Selected
+from gateway.services import names_of, service_resource, services_of
+from gateway.sessions import Rows, Wanted
+from sessiongate.v1.session_pb2 import Session
+
+# What may be included with sessions: their services, and the sessions one tier on.
+INCLUDES = (
+    "services",
+    "upstream",
+    "downstream",
+    "upstream.services",
+    "downstream.services",
+    "upstream.upstream",
+    "downstream.downstream",
+)
+
+
+class TransferCutError(Exception):
+    """The rest of a document cannot be had; its beginning is sent."""
+
+
+async def write_sessions(ask: Ask, selected: Selected, url: str) -> AsyncGenerator[bytes]:
+    """The document of a collection, one part or more.
+
+    Raises `TransferCutError` where a part cannot be had.
+    """
+    writer = _Writer(ask)
+    yield writer.opening({"links": collections.links(ask.query, url, selected.place)})
+    yield writer.rows(selected.first)
+    if selected.rest is not None:
+        async with aclosing(selected.rest) as rest:
+            try:
+                async for rows in rest:
+                    yield writer.rows(rows)
+            except CoreError as error:
+                raise TransferCutError(
+                    f"the core failed in the middle of a list: {error}"
+                ) from None
+    members: dict[str, Any] = {}
+    if ask.query.include:
+        members["included"] = await included_with(ask, writer.seen)
+    meta = collections.meta(ask.query, selected.place) | unreachable_meta(writer.unreachable)
+    yield writer.closing(members | top_meta(meta))
+
+
+class _Writer:
+    """Writes rows the quick way where it can: cut from what is rendered."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self._writer = CollectionWriter(pretty=ask.query.pretty)
+        self._cursors = isinstance(ask.query.page, CursorPage)
+        self._quick = not (
+            ask.query.pretty or ask.query.include or self._cursors or "sessions" in ask.query.fields
+        )
+        self.unreachable: dict[str, None] = {}
+        self.seen: list[Session] = []  # where something is to be included with them
+
+    def opening(self, members: dict[str, Any]) -> bytes:
+        return self._writer.opening(members)
+
+    def closing(self, members: dict[str, Any]) -> bytes:
+        return self._writer.closing(members)
+
+    def rows(self, rows: Rows) -> bytes:
+        self.unreachable.update(dict.fromkeys(rows.version.unreachable))
+        moment = self._ask.moment
+        if self._quick:
+            return self._writer.written(write_all(rows.sessions, moment.base.encode(), moment.now))
+        if self._ask.query.include:
+            self.seen += [row.session for row in rows.sessions]
+        return self._writer.items(self._resource(row) for row in rows.sessions)
+
+    def _resource(self, row: Rendered) -> dict[str, Any]:
+        moment = self._ask.moment
+        resource = with_fields(self._ask.query, row.resource(moment.base, moment.now))
+        if self._cursors:
+            resource["meta"] = paging.item_meta(resource["id"])
+        return resource
+
+
+async def included_with(ask: Ask, sessions: Sequence[Session]) -> list[dict[str, Any]]:
+    """The resource objects of all that is to be included with sessions, each once."""
+    primary = {session.id for session in sessions}
+    found: dict[int, Rendered] = {}
+    services: set[str] = set()
+    for path in ask.query.include:
+        tier: Sequence[Session] = sessions
+        for name in path.split("."):
+            if name == "services":
+                services |= names_of(tier)
+                break
+            tier = await _tier(ask, tier, name, found)
+    moment = ask.moment
+    resources = [
+        row.resource(moment.base, moment.now)
+        for ident, row in sorted(found.items())
+        if ident not in primary
+    ]
+    if services:
+        known, _ = await services_of(ask.view, Wanted(services=frozenset(services)))
+        resources += [service_resource(service, moment.base) for service in known.values()]
+    return [with_fields(ask.query, resource) for resource in resources]
+
+
+async def _tier(
+    ask: Ask, sessions: Iterable[Session], name: str, found: dict[int, Rendered]
+) -> list[Session]:
+    """The sessions one tier on from others; those that have just gone are passed over."""
+    tier = []
+    for session in sessions:
+        for ident in session.upstream_ids if name == "upstream" else session.downstream_ids:
+            if ident not in found:
+                try:
+                    found[ident], _ = await ask.view.get(ident)
+                except CoreError as error:
+                    if error.reason != "SESSION_NOT_FOUND":
+                        raise
+                    continue
+            tier.append(found[ident].session)
+    return tier

@@ -1,0 +1,47 @@
+"""Paths as they are routed: in one form, whatever form they were asked for in."""
+
+from __future__ import annotations
+
+from urllib.parse import quote, unquote
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+_PREFIX = "/v1"
+# What may stand in a segment without being encoded (RFC 3986, pchar).
+_PLAIN = "-._~!$&'()*+,;=:@"
+
+
+class OneForm:
+    """Middleware that gives every path the form that routes are written in.
+
+    Without the prefix ``/v1``, which is optional as in MaxScale; without a slash at
+    the end; each segment percent-encoded in the one shortest way, so that a slash in
+    a name stays apart from those between segments. ``raw_path`` stays as it was.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope["path"] = routed(scope["raw_path"].decode("latin-1"))
+        await self._app(scope, receive, send)
+
+
+def routed(path: str) -> str:
+    """The form of a raw path that is routed."""
+    if "%" in path or not path.isascii():
+        segments = [_segment(segment) for segment in path.split("/")]
+        path = "/".join(segments)
+    if path.startswith(_PREFIX) and (len(path) == len(_PREFIX) or path[len(_PREFIX)] == "/"):
+        path = path[len(_PREFIX) :]
+    if path.endswith("/") and not path.endswith("//"):
+        path = path[:-1]
+    return path or "/"
+
+
+def _segment(text: str) -> str:
+    try:
+        return quote(unquote(text, errors="strict"), safe=_PLAIN)
+    except UnicodeDecodeError:
+        return text  # not UTF-8: no name of ours

@@ -1,0 +1,98 @@
+"""The handlers of services, which are told from the sessions on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from urllib.parse import unquote
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.answers import Ask
+from gateway.endpoints import SESSIONS, answer_list, session_id
+from gateway.jsonapi import collections
+from gateway.jsonapi.collections import self_link, with_fields
+from gateway.jsonapi.document import top_meta
+from gateway.jsonapi.errors import Error, RequestError
+from gateway.jsonapi.query import Takes
+from gateway.resources import session_url, unreachable_meta
+from gateway.services import Service, service_resource, service_url, services_of, services_url
+from gateway.sessions import EVERYTHING, Version, Wanted
+
+SERVICE = Takes(fields=("services",))
+SERVICES = Takes(fields=("services",), collection=True)
+
+
+async def list_services(request: Request) -> Response:
+    """``/v1/services/``."""
+    ask = Ask.read(request, SERVICES)
+    services, version = await services_of(ask.view, EVERYTHING)
+    return _collection(ask, services.values(), version, services_url(ask.moment.base))
+
+
+async def show_service(request: Request) -> Response:
+    """``/v1/services/{id}``."""
+    ask = Ask.read(request, SERVICE)
+    name = _name(request)
+    services, version = await services_of(ask.view, _on(name))
+    if name not in services:
+        raise _not_found(name)
+    if response := ask.not_modified(version):
+        return response
+    url = service_url(ask.moment.base, name)
+    document = {
+        "links": {"self": self_link(ask.query, url)},
+        "data": with_fields(ask.query, service_resource(services[name], ask.moment.base)),
+    }
+    return ask.document(document | top_meta(unreachable_meta(version.unreachable)), version)
+
+
+async def list_sessions_of_service(request: Request) -> Response:
+    """``/v1/services/{id}/sessions``."""
+    ask = Ask.read(request, SESSIONS)
+    name = _name(request)
+    if not (await ask.view.rows(_on(name), 1)).total:
+        raise _not_found(name)
+    return await answer_list(
+        request, ask, _on(name), f"{service_url(ask.moment.base, name)}/sessions"
+    )
+
+
+async def list_services_of_session(request: Request) -> Response:
+    """``/v1/sessions/{id}/services``: the one that it is on."""
+    ask = Ask.read(request, SERVICES)
+    found, _ = await ask.view.get(session_id(request))
+    services, version = await services_of(ask.view, _on(found.session.service))
+    url = f"{session_url(ask.moment.base, found.session.id)}/services"
+    return _collection(ask, services.values(), version, url)
+
+
+def _collection(ask: Ask, services: Iterable[Service], version: Version, url: str) -> Response:
+    resources = [service_resource(service, ask.moment.base) for service in services]
+    data, place = collections.cut(resources, ask.query)
+    if response := ask.not_modified(version):
+        return response
+    members = collections.meta(ask.query, place) | unreachable_meta(version.unreachable)
+    document = {
+        "links": collections.links(ask.query, url, place),
+        "data": data,
+        **top_meta(members),
+    }
+    return ask.document(document, version)
+
+
+def _on(name: str) -> Wanted:
+    return Wanted(services=frozenset((name,)))
+
+
+def _name(request: Request) -> str:
+    """The service's name that stands in the path, percent-encoded. Raises `RequestError`."""
+    text: str = request.path_params["id"]
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise _not_found(text) from None
+
+
+def _not_found(name: str) -> RequestError:
+    return RequestError(Error(404, "SERVICE_NOT_FOUND", f"{name} is not a service"))
