@@ -179,6 +179,18 @@ def test_every_other_parameter_is_kept_in_its_place() -> None:
     assert parameters_of(found["prev"]) == [*asked[1:], ("page[before]", "b/=")]
     assert found["next"] is None
 
+    asked = [("page[before]", "x"), ("page[size]", "5")]
+    found = cursor_links(URL, asked, before="a", after="b")
+    assert parameters_of(found["prev"]) == [("page[size]", "5"), ("page[before]", "a")]
+    assert parameters_of(found["next"]) == [("page[size]", "5"), ("page[after]", "b")]
+
+
+def test_behind_the_end_the_last_page_is_the_previous_one() -> None:
+    links = number_links(URL, [], NumberPage(5, 9), 11)
+    assert links["prev"] == links["last"]
+    assert parameters_of(links["last"]) == [("page[size]", "5"), ("page[number]", "2")]
+    assert "next" not in links
+
 
 def test_cursor_links_without_parameters_have_no_query() -> None:
     assert cursor_links(URL, [], before=None, after="c") == {
