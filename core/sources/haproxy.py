@@ -39,7 +39,8 @@ class HAProxySource:
         self._place = place
         self._links = links
         self._now = now
-        self._streams = Streams(include_self=include_self)
+        is_here = isinstance(place, str) or place.is_loopback
+        self._streams = Streams(include_self=include_self, is_here=is_here)
 
     async def observe(self) -> Observation:
         """The streams as they are. Raises `SourceError`, which names the socket."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from core.sources.base import Observation, Observed, SourceError, Wire
-from core.sources.peer import peer
+from core.sources.peer import is_loopback, peer
 from core.sources.place import shown
 from core.sources.steady import again
 from sessiongate.v1 import session_pb2
@@ -57,8 +57,10 @@ class Answer:
 class Streams:
     """Turns answers into observations, and remembers what it made of the last one."""
 
-    def __init__(self, *, include_self: bool) -> None:
+    def __init__(self, *, include_self: bool, is_here: bool = True) -> None:
+        """``is_here`` says that the HAProxy is on this machine: its loopback is ours."""
         self._include_self = include_self
+        self._is_here = is_here
         self._process: tuple[str, float] | None = None
         self._uptime = 0
         # What a stream was read from, to what was made of it: None where that is no session.
@@ -116,11 +118,18 @@ class Streams:
             server = "/".join(filter(None, (_named(fields, "be"), server)))
             session.connections.append(BackendConnection(server=server))
         key = f"{pid} {fields['id']} {frontend} {source}"
-        local, remote = _end(fields, "be.addr"), _end(fields, "srv.addr")
-        opened = (Wire(client=local, server=remote),) if local and remote else ()
-        entry = _end(fields, "fe.addr")
-        accepted = Wire(client=client, server=entry) if client and entry else None
-        return Observed(key, session, accepted, opened)
+        accepted = self._wire(source, fields.get("fe.addr"))
+        opened = self._wire(fields.get("be.addr"), fields.get("srv.addr"))
+        return Observed(key, session, accepted, (opened,) if opened else ())
+
+    def _wire(self, client: str | None, server: str | None) -> Wire | None:
+        """The connection between two ends, where both are known and mean the same everywhere."""
+        ends = peer(client or ""), peer(server or "")
+        if ends[0] is None or ends[1] is None:
+            return None
+        if not self._is_here and (is_loopback(ends[0][0]) or is_loopback(ends[1][0])):
+            return None
+        return Wire(*ends)
 
 
 def _lines(streams: str) -> Iterator[tuple[object, str]]:
@@ -183,12 +192,6 @@ def _state(fields: Mapping[str, str]) -> SessionState:
     if _named(fields, "be"):
         return session_pb2.SESSION_STATE_ROUTER_READY
     return session_pb2.SESSION_STATE_READY
-
-
-def _end(fields: Mapping[str, str], name: str) -> tuple[str, int] | None:
-    """An address and port that both are known; HAProxy writes port 0 where it knows none."""
-    end = peer(fields.get(name, ""))
-    return end if end and end[1] else None
 
 
 def _seconds(age: str) -> int | None:
