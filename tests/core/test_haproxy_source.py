@@ -1,0 +1,269 @@
+"""``haproxy:`` over a real HAProxy, its real clients, and what goes wrong on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from core.sources.base import Observation, Observed, SourceConfig, SourceConfigError, SourceError
+from core.sources.haproxy import HAProxySource, open_source
+from sessiongate.v1 import session_pb2
+from tests.haproxy import HAProxy, haproxy
+from tests.relay import Relay
+from tests.servers import PATIENCE
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: web\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def proxy() -> Iterator[HAProxy]:
+    with haproxy() as running:
+        yield running
+
+
+@pytest.fixture
+def clients() -> Iterator[ExitStack]:
+    """Connections that are closed at the end of the test."""
+    with ExitStack() as stack:
+        yield stack
+
+
+def source(proxy: HAProxy, **options: str) -> HAProxySource:
+    return open_source(SourceConfig.parse(f"haproxy:{proxy.folder}/operator.sock", options))
+
+
+async def seen(source: HAProxySource, wanted: Callable[[list[Observed]], bool]) -> list[Observed]:
+    """What the source observes, once it is what is wanted."""
+    async with asyncio.timeout(PATIENCE):
+        while not wanted(found := list((await source.observe()).sessions)):
+            pass
+    return found
+
+
+async def only(source: HAProxySource, *connections: socket.socket) -> list[Observed]:
+    """The sessions of these TCP clients, in their order, once they and no others are there."""
+    ports = [connection.getsockname()[1] for connection in connections]
+
+    def complete(found: list[Observed]) -> bool:
+        return sorted(item.session.port for item in found) == sorted(ports)
+
+    found = await seen(source, complete)
+    return [next(item for item in found if item.session.port == port) for port in ports]
+
+
+async def refusal(observing: Awaitable[Observation]) -> str:
+    with pytest.raises(SourceError) as caught:
+        await observing
+    return str(caught.value)
+
+
+def test_each_client_is_a_session_on_its_frontend(proxy: HAProxy, clients: ExitStack) -> None:
+    before = int(time.time())
+    four = clients.enter_context(proxy.connect("plain"))
+    six = clients.enter_context(proxy.connect("plain", "::1"))
+    web = clients.enter_context(proxy.connect("web"))
+    web.sendall(REQUEST)
+
+    found = asyncio.run(only(source(proxy), four, six, web))
+
+    for item, connection, service, server in zip(
+        found,
+        (four, six, web),
+        ("plain", "plain", "web"),
+        ("servers/one", "servers/one", "sites/one"),
+        strict=True,
+    ):
+        session = item.session
+        assert (session.remote, session.port) == connection.getsockname()[:2]
+        assert session.service == service
+        assert session.state == session_pb2.SESSION_STATE_STARTED
+        assert [backend.server for backend in session.connections] == [server]
+        assert not session.connections[0].HasField("connection_id")
+        assert session.native_id.startswith("0x")
+        assert session.native_id in item.key
+        # An age is of whole seconds, as is the start that it gives.
+        assert before - 1 <= session.connect_time.seconds <= time.time()
+        assert not session.HasField("user")
+        assert item.accepted is None
+        assert item.opened == ()
+
+
+def test_a_client_of_a_unix_socket_has_no_address(proxy: HAProxy, clients: ExitStack) -> None:
+    clients.enter_context(proxy.connect_unix())
+    (item,) = asyncio.run(seen(source(proxy), lambda found: len(found) == 1))
+    assert not item.session.HasField("remote")
+    assert not item.session.HasField("port")
+    assert item.session.service == "plain"
+
+
+def test_the_state_is_how_far_the_stream_has_come(proxy: HAProxy, clients: ExitStack) -> None:
+    undecided = clients.enter_context(proxy.connect("undecided"))
+    served = clients.enter_context(proxy.connect("narrow"))
+    first = asyncio.run(only(source(proxy), undecided, served))
+    queued = clients.enter_context(proxy.connect("narrow"))
+    found = asyncio.run(only(source(proxy), undecided, served, queued))
+
+    assert [item.session.state for item in found] == [
+        session_pb2.SESSION_STATE_READY,
+        session_pb2.SESSION_STATE_STARTED,
+        session_pb2.SESSION_STATE_ROUTER_READY,
+    ]
+    assert [len(item.session.connections) for item in found] == [0, 1, 0]
+    assert [item.key for item in first] == [item.key for item in found[:2]]
+
+
+def test_a_stream_that_moves_on_is_the_same_session(proxy: HAProxy, clients: ExitStack) -> None:
+    client = clients.enter_context(proxy.connect("undecided"))
+    watched = source(proxy)
+
+    async def move_on() -> tuple[Observed, Observed]:
+        (undecided,) = await only(watched, client)
+        client.sendall(b"now")
+        (served,) = await seen(watched, lambda found: len(found[0].session.connections) == 1)
+        return undecided, served
+
+    undecided, served = asyncio.run(move_on())
+    assert undecided.key == served.key
+    assert undecided.session.state == session_pb2.SESSION_STATE_READY
+    assert served.session.state == session_pb2.SESSION_STATE_STARTED
+
+
+def test_what_did_not_change_is_the_same_observation(proxy: HAProxy, clients: ExitStack) -> None:
+    client = clients.enter_context(proxy.connect("plain"))
+    watched = source(proxy)
+
+    async def twice() -> tuple[Observation, Observation]:
+        await only(watched, client)
+        return await watched.observe(), await watched.observe()
+
+    first, second = asyncio.run(twice())
+    assert first is second
+
+
+def test_the_clients_of_the_stats_sockets_are_left_out(proxy: HAProxy) -> None:
+    assert asyncio.run(only(source(proxy))) == []
+    (own,) = asyncio.run(source(proxy, include_self="true").observe()).sessions
+    assert own.session.service == "GLOBAL"
+
+
+@pytest.mark.parametrize("place", ["unix", "tcp"])
+def test_links_tell_both_ends_of_both_connections(
+    proxy: HAProxy, clients: ExitStack, place: str
+) -> None:
+    location = f"{proxy.folder}/operator.sock"
+    if place == "tcp":
+        location = f"//127.0.0.1:{proxy.ports['stats']}"
+    linked = open_source(SourceConfig.parse(f"haproxy:{location}?links=true"))
+    client = clients.enter_context(proxy.connect("plain", "::1"))
+    backend, address = proxy.listener.accept()
+    clients.enter_context(backend)
+    while address[1] not in asyncio.run(_backend_ports(linked)):  # of earlier tests
+        backend, address = proxy.listener.accept()
+        clients.enter_context(backend)
+
+    (item,) = asyncio.run(only(linked, client))
+
+    assert item.accepted is not None
+    assert item.accepted.client == client.getsockname()[:2]
+    assert item.accepted.server == ("::1", proxy.ports["plain"])
+    (wire,) = item.opened
+    assert wire.client == address
+    assert wire.server == ("127.0.0.1", proxy.ports["server"])
+    assert wire.server_id is None
+    (plain,) = asyncio.run(only(source(proxy), client))
+    assert plain.key == item.key
+
+
+async def _backend_ports(source: HAProxySource) -> list[int]:
+    sessions = await seen(source, lambda found: any(item.opened for item in found))
+    return [wire.client[1] for item in sessions for wire in item.opened if wire.client]
+
+
+def test_a_socket_below_operator_is_named(proxy: HAProxy) -> None:
+    path = f"{proxy.folder}/user.sock"
+    text = asyncio.run(refusal(HAProxySource(path).observe()))
+    assert text == f"{path}: 'show sess' is not allowed on this socket: it needs level operator"
+
+
+def test_a_stopped_process_is_waited_for_and_is_no_restart(
+    proxy: HAProxy, clients: ExitStack
+) -> None:
+    client = clients.enter_context(proxy.connect("plain"))
+    watched = source(proxy)
+
+    async def stop_and_go() -> tuple[Observation, Observation]:
+        await only(watched, client)
+        before = await watched.observe()
+        proxy.server.suspend()
+        try:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(watched.observe(), 0.2)
+        finally:
+            proxy.server.resume()
+        return before, await watched.observe()
+
+    before, after = asyncio.run(stop_and_go())
+    assert before is after
+
+
+def test_a_restart_makes_every_stream_a_new_session(proxy: HAProxy) -> None:
+    watched = source(proxy)
+
+    async def restart() -> tuple[Observation, str, Observation]:
+        with proxy.connect("plain") as client:
+            await only(watched, client)
+            before = await watched.observe()
+            proxy.server.kill()
+            down = await refusal(watched.observe())
+        proxy.restart()
+        with proxy.connect("plain") as client:
+            await only(watched, client)
+            return before, down, await watched.observe()
+
+    before, down, after = asyncio.run(restart())
+    assert down == f"{proxy.folder}/operator.sock: Connection refused"
+    assert {item.key for item in before.sessions}.isdisjoint(item.key for item in after.sessions)
+    assert before.incarnation is not None
+    assert after.incarnation is not None
+    assert before.incarnation < after.incarnation
+
+
+@pytest.mark.parametrize("links", ["false", "true"])
+def test_an_answer_that_is_cut_or_garbled_is_an_error(
+    proxy: HAProxy, clients: ExitStack, links: str
+) -> None:
+    client = clients.enter_context(proxy.connect("plain"))
+
+    async def fail() -> None:
+        async with Relay(proxy.ports["stats"]) as relay:
+            place = f"127.0.0.1:{relay.port}"
+            broken = open_source(SourceConfig.parse(f"haproxy://{place}?links={links}"))
+            await only(broken, client)
+            for relay.cut_after in (1, 100, 1000, 1500):
+                assert (await refusal(broken.observe())).startswith(f"{place}: ")
+            relay.cut_after, relay.garble = None, 0
+            assert (await refusal(broken.observe())).startswith(f"{place}: ")
+            relay.garble = None
+            await only(broken, client)
+
+    asyncio.run(fail())
+
+
+@pytest.mark.parametrize(
+    ("url", "complaint"),
+    [
+        ("haproxy://127.0.0.1", "haproxy://HOST:PORT"),
+        ("haproxy://ann:treasure@127.0.0.1:9999", "haproxy://HOST:PORT"),
+        ("haproxy:/run/haproxy.sock?links=yes", "allowed: true, false"),
+        ("haproxy:/run/haproxy.sock?statements=true", "allows: .*links, include_self"),
+    ],
+)
+def test_a_wrong_configuration_is_named(url: str, complaint: str) -> None:
+    with pytest.raises(SourceConfigError, match=complaint) as caught:
+        open_source(SourceConfig.parse(url, {"name": "here"}))
+    assert "treasure" not in str(caught.value)

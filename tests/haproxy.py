@@ -1,0 +1,103 @@
+"""A private HAProxy in front of a server that takes every connection and says nothing."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.servers import Server, free_port, private_folder, require, write
+
+_CONFIGURATION = """\
+global
+    stats socket {folder}/operator.sock level operator
+    stats socket {folder}/user.sock level user
+    stats socket 127.0.0.1:{stats} level operator
+    maxconn 2000
+    hard-stop-after 1s
+defaults
+    mode tcp
+    timeout connect 60s
+    timeout client 1h
+    timeout server 1h
+    timeout queue 1h
+    option abortonclose
+    timeout client-fin 10ms
+    timeout server-fin 10ms
+frontend plain
+    bind 127.0.0.1:{plain}
+    bind [::1]:{plain}
+    bind unix@{folder}/plain.sock
+    default_backend servers
+frontend undecided
+    bind 127.0.0.1:{undecided}
+    tcp-request inspect-delay 1h
+    tcp-request content accept if {{ req.len gt 0 }}
+    default_backend servers
+frontend web
+    mode http
+    bind 127.0.0.1:{web}
+    default_backend sites
+backend servers
+    server one 127.0.0.1:{server}
+backend sites
+    mode http
+    server one 127.0.0.1:{server}
+listen narrow
+    bind 127.0.0.1:{narrow}
+    server one 127.0.0.1:{server} maxconn 1
+"""
+
+
+class HAProxy:
+    """An HAProxy with frontends on IPv4, IPv6 and a Unix socket, and its server's socket.
+
+    ``ports`` are those of its frontends, by name, of its stats socket (``stats``)
+    and of the server. `restart` gives it a new process.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        names = ("stats", "plain", "undecided", "web", "narrow")
+        self.ports = {name: free_port() for name in names}
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=2000)
+        self.ports["server"] = self.listener.getsockname()[1]
+        text = _CONFIGURATION.format(folder=folder, **self.ports)
+        self._configuration = write(folder / "haproxy.cfg", text)
+        self._binary = require("haproxy", "haproxy")
+        self.server = self._start()
+
+    def _start(self) -> Server:
+        # With a master process: HAProxy says that it is ready in no other way.
+        return Server([self._binary, "-W", "-f", self._configuration], ready="Loading success")
+
+    def restart(self) -> None:
+        """End it at once, and start it again."""
+        self.server.kill()
+        self.server = self._start()
+
+    def connect(self, frontend: str, host: str = "127.0.0.1") -> socket.socket:
+        """A client's connection to a frontend."""
+        return socket.create_connection((host, self.ports[frontend]))
+
+    def connect_unix(self) -> socket.socket:
+        """A client's connection to the frontend ``plain`` through its Unix socket."""
+        client = socket.socket(socket.AF_UNIX)
+        client.connect(str(self.folder / "plain.sock"))
+        return client
+
+    def close(self) -> None:
+        self.server.close()
+        self.listener.close()
+
+
+@contextmanager
+def haproxy() -> Iterator[HAProxy]:
+    """A running HAProxy."""
+    with private_folder() as folder:
+        running = HAProxy(folder)
+        try:
+            yield running
+        finally:
+            running.close()
