@@ -44,6 +44,6 @@ class Copy:
         for session in (*message.snapshot.sessions, *changes.upserts):
             self.sessions[session.id] = session
         for status in (*message.sync.sources, *changes.sources):
-            assert bool(status.error) != status.reachable
+            assert not (status.error and status.reachable)
             self.sources[status.name] = status.reachable
         self.revision = message.revision
