@@ -9,31 +9,33 @@ was asked for, and with 2 where starting it again would not help.
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import sys
 
 from core.config import ConfigError, CoreConfig
 from core.ledger import LedgerError
-from core.server import Core, ListenError
+from core.server import Core
+from runtime.listener import ListenError
+from runtime.logs import set_up_logs
+from runtime.systemd import READY, STOPPING, Notifier
 
 EXIT_HOPELESS = 2
 
 
 def main() -> int:
     """Run a core until it is told to stop; the exit code."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s core %(levelname)s %(message)s", stream=sys.stderr
-    )
+    notify = Notifier()
     try:
-        asyncio.run(_run(CoreConfig.from_json(sys.stdin.readline())))
+        config = CoreConfig.from_json(sys.stdin.readline())
+        set_up_logs("core", config.logs)
+        asyncio.run(_run(config, notify))
     except (ConfigError, LedgerError, ListenError) as error:
         print(f"sessiongate core: {error}", file=sys.stderr)
         return EXIT_HOPELESS
     return 0
 
 
-async def _run(config: CoreConfig) -> None:
+async def _run(config: CoreConfig, notify: Notifier) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -42,7 +44,9 @@ async def _run(config: CoreConfig) -> None:
         loop.add_reader(sys.stdin, _stop_at_end, stop)
     async with Core(config) as core:
         print(f"listening on {core.address}", flush=True)
+        notify(READY)
         await stop.wait()
+        notify(STOPPING)
 
 
 def _stop_at_end(stop: asyncio.Event) -> None:

@@ -31,6 +31,15 @@ INCARNATION_TOLERANCE = 2.0
 _WORTH_WRITING = INCARNATION_TOLERANCE / 2
 
 
+@dataclass(slots=True)
+class Tally:
+    """Observations of a source since the core started."""
+
+    succeeded: int = 0
+    failed: int = 0
+    seconds: float = 0.0  # that those which succeeded took
+
+
 class Collector:
     """Keeps a table in step with its sources, from `start` to `close`."""
 
@@ -56,6 +65,10 @@ class Collector:
     def reports(self) -> list[source_service_pb2.Source]:
         """How reading each source goes, in the order of the configuration."""
         return [runner.report() for runner in self._runners]
+
+    def tallies(self) -> Mapping[str, Tally]:
+        """How often each source was observed, by its name."""
+        return {runner.name: runner.tally for runner in self._runners}
 
     async def close(self) -> None:
         """Stop observing and close the sources."""
@@ -85,6 +98,7 @@ class _Runner:
     def __init__(self, config: SourceConfig, source: Source, shared: _Shared) -> None:
         self.name = config.name
         self.source = source
+        self.tally = Tally()
         self._config = config
         self._table = shared.table
         self._ledger = shared.ledger
@@ -121,6 +135,8 @@ class _Runner:
                     observation = await self.source.observe()
                 took = clock() - began
                 await self._accept(observation)
+                self.tally.succeeded += 1
+                self.tally.seconds += took
             except Exception as error:
                 self._failed(error)
                 failures += 1
@@ -283,6 +299,7 @@ class _Runner:
         return session
 
     def _failed(self, error: Exception) -> None:
+        self.tally.failed += 1
         if isinstance(error, TimeoutError):
             text = f"did not answer within {self._config.timeout:g} s"
         elif isinstance(error, SourceError | LedgerError):

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from core.sources.base import SourceConfig, SourceConfigError
+from runtime.limits import CoreLimits
+from runtime.logs import LogSettings
+from runtime.settings import read_group, settings_of
 
 DEFAULT_GRPC = "127.0.0.1:50051"
 DEFAULT_STALE_AFTER = 30.0
@@ -32,6 +35,9 @@ class CoreConfig:
     stale_after: float = DEFAULT_STALE_AFTER  # how long an unreachable source's sessions stay
     ledger_retention: float = LEDGER_RETENTION  # how long closed sessions are kept
     grace: float = GRACE  # how long calls may go on after SIGTERM
+    core_metrics: str | None = None  # host:port to show metrics at
+    limits: CoreLimits = field(default_factory=CoreLimits)
+    logs: LogSettings = field(default_factory=LogSettings)
     exit_on_eof: bool = False  # drain and exit when standard input ends
 
     @classmethod
@@ -44,9 +50,9 @@ class CoreConfig:
         if not isinstance(values, dict):
             raise ConfigError("the configuration is not a JSON object")
         sources = values.pop("source", ["host:"])
-        unknown = sorted(
-            values.keys() - cls.__dataclass_fields__.keys() | values.keys() & {"sources"}
-        )
+        groups = _groups(values)
+        known = cls.__dataclass_fields__.keys() - {"sources", "limits", "logs"}
+        unknown = sorted(values.keys() - known)
         if unknown:
             raise ConfigError(f"unknown key {unknown[0]!r}")
         for key in ("stale_after", "ledger_retention", "grace"):
@@ -54,9 +60,22 @@ class CoreConfig:
             if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
                 raise ConfigError(f"{key}: {value!r} is not a number of seconds, 0 or more")
         try:
-            return cls(sources=_sources(sources), **values)
+            return cls(sources=_sources(sources), **groups, **values)
         except SourceConfigError as error:
             raise ConfigError(str(error)) from None
+
+
+def _groups(values: dict[str, Any]) -> dict[str, Any]:
+    """Take the settings that come in groups off the values."""
+    groups: dict[str, Any] = {}
+    for key, group in (("limits", CoreLimits), ("logs", LogSettings)):
+        try:
+            groups[key] = read_group(group, values)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        for name in settings_of(group):
+            values.pop(name, None)
+    return groups
 
 
 def _sources(values: object) -> tuple[SourceConfig, ...]:

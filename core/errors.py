@@ -53,6 +53,10 @@ class RevisionNotHeldError(CoreError):
     """The log of changes does not begin early enough, or has not come so far."""
 
 
+class TooManyWatchersError(CoreError):
+    """The caller has as many streams open as one may."""
+
+
 class ShuttingDownError(CoreError):
     """The core is about to end; another one may follow."""
 
@@ -93,6 +97,7 @@ ANSWERS: Mapping[type[CoreError | Refusal], Answer] = {
     SourceUnreachableError: Answer(grpc.StatusCode.UNAVAILABLE, "SOURCE_UNREACHABLE"),
     NotReadyError: Answer(grpc.StatusCode.UNAVAILABLE, "NOT_READY"),
     RevisionNotHeldError: Answer(grpc.StatusCode.OUT_OF_RANGE, "REVISION_NOT_HELD"),
+    TooManyWatchersError: Answer(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_WATCHERS"),
     ShuttingDownError: Answer(grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN"),
     InvalidRequestError: Answer(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
     InternalError: Answer(grpc.StatusCode.INTERNAL, "INTERNAL"),

@@ -17,10 +17,15 @@ from grpc_reflection.v1alpha import reflection
 from core.collector import Collector
 from core.config import ConfigError, CoreConfig
 from core.ledger import Ledger
+from core.metrics import CallMetrics, core_registry
+from core.observation import Observer
 from core.service import SessionService
 from core.source_service import SourceService
 from core.sources.base import SourceConfigError, open_source
 from core.table import SessionTable
+from core.watchers import Watchers
+from runtime.exporter import Exporter
+from runtime.listener import ListenError
 from sessiongate.v1 import source_service_pb2
 from sessiongate.v1.session_service_pb2 import DESCRIPTOR
 from sessiongate.v1.source_service_pb2_grpc import add_SourceServiceServicer_to_server
@@ -29,10 +34,6 @@ log = logging.getLogger(__name__)
 
 SESSION_SERVICE = DESCRIPTOR.services_by_name["SessionService"].full_name
 SOURCE_SERVICE = source_service_pb2.DESCRIPTOR.services_by_name["SourceService"].full_name
-
-
-class ListenError(Exception):
-    """The gRPC address cannot be listened on."""
 
 
 class Core:
@@ -44,6 +45,9 @@ class Core:
     def __init__(self, config: CoreConfig) -> None:
         self._config = config
         self.address = config.grpc  # the real port once started
+        self._calls = CallMetrics()
+        self.watchers = Watchers(config.limits.max_watchers)
+        self.exporter: Exporter | None = None
 
     async def start(self) -> None:
         """Start. Raises `ConfigError`, `LedgerError` or `ListenError`; then nothing runs."""
@@ -67,16 +71,28 @@ class Core:
                 now=time.time_ns,
             )
             self._server = self._listen()
+            self.exporter = self._open_exporter()
             await self._collector.start()
             await self._server.start()
         except BaseException:
+            await self._close_exporter()
             await self._ledger.close()
             raise
+        if self.exporter is not None:
+            await self.exporter.start()
+            log.info("metrics at http://%s/metrics", self.exporter.address)
         self._readiness = asyncio.create_task(self._announce())
 
     def _listen(self) -> grpc.aio.Server:
-        server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-        SessionService(self.table).add_to(server)
+        config = self._config
+        server = grpc.aio.server(
+            interceptors=[Observer(self._calls, access_log=config.logs.access_log)],
+            options=[
+                ("grpc.so_reuseport", 0),
+                ("grpc.max_receive_message_length", config.limits.max_message),
+            ],
+        )
+        SessionService(self.table, self.watchers).add_to(server)
         self._health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         add_SourceServiceServicer_to_server(SourceService(self._collector), server)
@@ -92,6 +108,17 @@ class Core:
             host = self._config.grpc.rpartition(":")[0]
             self.address = f"{host}:{port}"
         return server
+
+    def _open_exporter(self) -> Exporter | None:
+        """What shows metrics, where that is wanted. Raises `ListenError`."""
+        if self._config.core_metrics is None:
+            return None
+        shown = core_registry(self._calls, self.table, self.watchers, self._collector)
+        return Exporter(self._config.core_metrics, shown)
+
+    async def _close_exporter(self) -> None:
+        if self.exporter is not None:
+            await self.exporter.stop()
 
     async def _announce(self) -> None:
         """Tell health when the core becomes ready."""
@@ -109,6 +136,7 @@ class Core:
         """Stop taking calls, give those under way their grace, and let everything go."""
         self._readiness.cancel()
         await self._health.enter_graceful_shutdown()
+        await self._close_exporter()
         self.table.log.close()
         await self._server.stop(self._config.grace)
         await self._collector.close()

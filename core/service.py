@@ -31,6 +31,8 @@ from core.errors import (
 from core.query import Query
 from core.table import SessionTable
 from core.watch import Watcher
+from core.watchers import Watchers
+from runtime.identity import caller
 from sessiongate.v1.session_service_pb2 import (
     DESCRIPTOR,
     GetSessionRequest,
@@ -72,8 +74,9 @@ def answering(
 class SessionService:
     """sessiongate.v1.SessionService over a `SessionTable`."""
 
-    def __init__(self, table: SessionTable) -> None:
+    def __init__(self, table: SessionTable, watchers: Watchers) -> None:
         self._table = table
+        self._watchers = watchers
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Serve every method of the contract."""
@@ -127,13 +130,20 @@ class SessionService:
         wanted = Query.parse(ListSessionsRequest(filter=request.filter)).filter
         _require_ready(table)
         watcher = Watcher(table, wanted, request.resume_revision, time.monotonic)
-        async with aclosing(watcher.messages()) as messages:
-            async for message in messages:
-                await context.write(message)  # returns when the reader has room for more
+        with self._watchers.admitted(_caller(context)):
+            async with aclosing(watcher.messages()) as messages:
+                async for message in messages:
+                    await context.write(message)  # returns when the reader has room for more
 
 
 def _moment(time: Timestamp) -> tuple[int, int]:
     return time.seconds, time.nanos
+
+
+def _caller(context: Context) -> str:
+    """Whose a call is: the identity that was shown, or else the address that it came from."""
+    identity = caller.get()
+    return identity.encode() if identity else str(context.peer().rpartition(":")[0])
 
 
 def _require_ready(table: SessionTable) -> None:

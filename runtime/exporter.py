@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
 import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +13,9 @@ from typing import cast
 
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import CollectorRegistry
+
+from runtime.address import Address
+from runtime.listener import listen, real_address
 
 _LONGEST_HEAD = 16 * 1024  # bytes of a request
 _PATIENCE = 10.0  # seconds that one may take to be sent and to be answered
@@ -28,19 +30,24 @@ _HEADERS = (
 
 
 class Exporter:
-    """Serves a registry on a listening socket, from `start` to `stop`.
+    """Listens on ``where``, HOST:PORT, and serves a registry from `start` to `stop`.
 
-    It answers only requests whose Host is an address, ``localhost`` or among
-    ``hosts``, which are in lower case: a web page can give this listener a name of
-    its own (DNS rebinding), but not an address.
+    ``address`` is ``where`` with the real port. Raises `ListenError`.
+
+    It answers only requests whose Host is an address, ``localhost``, the listener's
+    own or among ``hosts``: a web page can give this listener a name of its own (DNS
+    rebinding), but not an address.
     """
 
     def __init__(
-        self, listener: socket.socket, registry: CollectorRegistry, hosts: Collection[str] = ()
+        self, where: str, registry: CollectorRegistry, hosts: Collection[str] = ()
     ) -> None:
-        self._listener = listener
+        self._listener = listen(where)
+        self.address = real_address(where, self._listener)
         self._registry = registry
-        self._hosts = {"localhost", *hosts}
+        names = ("localhost", Address.parse(where).host, *hosts)
+        self._hosts = {name.lower() for name in names}
+        self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()  # one a connection
 
     async def start(self) -> None:
@@ -49,7 +56,8 @@ class Exporter:
         )
 
     async def stop(self) -> None:
-        self._server.close()
+        """Stop listening, also where `start` was not reached, and cut what is under way."""
+        (self._server or self._listener).close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

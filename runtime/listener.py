@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 
 from runtime.address import Address
 
@@ -26,3 +27,8 @@ def listen(where: str) -> socket.socket:
         raise ListenError(f"cannot listen on {where}: {error.strerror}") from None
     listener.setblocking(False)
     return listener
+
+
+def real_address(where: str, listener: socket.socket) -> str:
+    """``where``, with the port that is really listened on."""
+    return str(replace(Address.parse(where), port=listener.getsockname()[1]))

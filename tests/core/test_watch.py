@@ -22,6 +22,7 @@ from core.server import Core
 from core.service import SessionService
 from core.sources.base import SourceConfig
 from core.table import SessionTable
+from core.watchers import Watchers
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
     GetSessionRequest,
@@ -134,7 +135,7 @@ async def scene(sessions: Iterable[Session], *, ready: bool = True) -> AsyncIter
         table.set_source("fake", reachable=True)
     table.apply(sessions, [])
     server = grpc.aio.server()
-    SessionService(table).add_to(server)
+    SessionService(table, Watchers(100)).add_to(server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:

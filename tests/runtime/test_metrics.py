@@ -86,9 +86,9 @@ def exporter() -> Iterator[str]:
     """The address of an exporter that shows one counter."""
     shown = CollectorRegistry()
     Counter("done_total", "Done.", registry=shown).inc(7)
-    listener = listen("127.0.0.1:0")
-    with exporting(Exporter(listener, shown, ["metrics.example"])):
-        yield f"127.0.0.1:{listener.getsockname()[1]}"
+    exporter = Exporter("127.0.0.1:0", shown, ["metrics.example"])
+    with exporting(exporter):
+        yield exporter.address
 
 
 def connect(address: str) -> socket.socket:
@@ -162,11 +162,10 @@ def test_there_is_a_bound_on_connections(exporter: str) -> None:
 
 def test_an_exporter_may_share_its_program_s_loop() -> None:
     async def ask() -> int:
-        listener = listen("127.0.0.1:0")
-        exporter = Exporter(listener, CollectorRegistry())
+        exporter = Exporter("127.0.0.1:0", CollectorRegistry())
         await exporter.start()
         async with httpx.AsyncClient() as client:
-            answer = await client.get(f"http://127.0.0.1:{listener.getsockname()[1]}/metrics")
+            answer = await client.get(f"http://{exporter.address}/metrics")
         await exporter.stop()
         return answer.status_code
 

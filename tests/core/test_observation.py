@@ -1,0 +1,250 @@
+"""What a core tells of itself: metrics, logs under the caller's id, and its limits."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest
+from grpc_health.v1.health_pb2_grpc import HealthStub
+from prometheus_client.parser import text_string_to_metric_families
+
+from core import server
+from core.config import ConfigError, CoreConfig
+from core.server import Core
+from core.sources.base import SourceConfig
+from runtime.correlation import Correlation, current
+from runtime.limits import CoreLimits
+from runtime.listener import ListenError, listen
+from runtime.logs import LogSettings
+from sessiongate.v1.session_service_pb2 import (
+    GetSessionRequest,
+    ListSessionsRequest,
+    SessionFilter,
+    WatchSessionsRequest,
+)
+from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
+from tests.core.sources import ScriptedSource
+
+SERVICE = "sessiongate.v1.SessionService"
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+class Scene:
+    """A core with one scripted source, and a client of it."""
+
+    def __init__(self, core: Core, source: ScriptedSource, channel: grpc.aio.Channel) -> None:
+        self.core = core
+        self.source = source
+        self.stub = SessionServiceStub(channel)
+        self.health: Any = HealthStub(channel)  # its methods have no types
+
+    async def metrics(self) -> dict[str, float]:
+        """Every sample, by its name and its labels' values."""
+        exporter = self.core.exporter
+        assert exporter is not None
+        async with httpx.AsyncClient(trust_env=False) as client:
+            answer = await client.get(f"http://{exporter.address}/metrics")
+        return {
+            "/".join((sample.name, *sample.labels.values())): sample.value
+            for metric in text_string_to_metric_families(answer.text)
+            for sample in metric.samples
+        }
+
+
+def run(
+    test: Callable[[Scene], Awaitable[None]],
+    monkeypatch: pytest.MonkeyPatch,
+    limits: CoreLimits | None = None,
+) -> None:
+    source = ScriptedSource()
+    monkeypatch.setattr(server, "open_source", lambda config: source)
+    config = CoreConfig(
+        sources=(SourceConfig.parse("fake:?name=one&interval=0.001"),),
+        grpc="127.0.0.1:0",
+        grace=0.5,
+        core_metrics="127.0.0.1:0",
+        limits=limits or CoreLimits(),
+        logs=LogSettings(access_log=True),
+    )
+
+    async def main() -> None:
+        async with (
+            asyncio.timeout(30),
+            Core(config) as core,
+            grpc.aio.insecure_channel(core.address) as channel,
+        ):
+            await test(Scene(core, source, channel))
+
+    asyncio.run(main())
+
+
+def test_sources_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(scene: Scene) -> None:
+        before = await scene.metrics()
+        assert before["sessiongate_source_reachable/one"] == 0
+        assert "sessiongate_source_age_seconds/one" not in before
+        scene.source.show(["a", "b"])
+        await scene.source.step()
+        scene.source.failing = "gone"
+        await scene.source.step()
+        after = await scene.metrics()
+        assert after["sessiongate_sessions/one"] == 2
+        assert after["sessiongate_source_reachable/one"] == 0
+        assert 0 <= after["sessiongate_source_age_seconds/one"] < 30
+        assert after["sessiongate_source_observation_seconds_count/one"] == 1
+        assert after["sessiongate_source_observation_seconds_sum/one"] > 0
+        assert after["sessiongate_source_failures_total/one"] == 1
+        assert after["sessiongate_revision"] == scene.core.table.revision
+        assert after["process_resident_memory_bytes/core"] > 1_000_000
+
+    run(test, monkeypatch)
+
+
+def test_calls_are_counted_by_code_and_streams_as_they_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test(scene: Scene) -> None:
+        with pytest.raises(grpc.aio.AioRpcError):
+            await scene.stub.GetSession(GetSessionRequest(id=1))
+        await scene.source.step()
+        await scene.stub.ListSessions(ListSessionsRequest())
+        await scene.stub.ListSessions(ListSessionsRequest())
+        for request in (GetSessionRequest(id=7), GetSessionRequest()):
+            with pytest.raises(grpc.aio.AioRpcError):
+                await scene.stub.GetSession(request)
+        await scene.health.Check(HealthCheckRequest())
+        name = "sessiongate_grpc_call_duration_seconds_count"
+        assert {
+            key.removeprefix(name): value
+            for key, value in (await scene.metrics()).items()
+            if key.startswith(name)
+        } == {
+            f"/OK/{SERVICE}/ListSessions": 2,
+            f"/UNAVAILABLE/{SERVICE}/GetSession": 1,
+            f"/NOT_FOUND/{SERVICE}/GetSession": 1,
+            f"/INVALID_ARGUMENT/{SERVICE}/GetSession": 1,
+            "/OK/grpc.health.v1.Health/Check": 1,
+        }
+        watch = scene.stub.WatchSessions(WatchSessionsRequest())
+        await watch.read()
+        assert (await scene.metrics())["sessiongate_watchers"] == 1
+        watch.cancel()
+        ended = f"sessiongate_grpc_streams_ended_total/CANCELLED/{SERVICE}/WatchSessions"
+        shown = await scene.metrics()
+        while shown.get(ended) != 1:
+            shown = await scene.metrics()
+        assert shown["sessiongate_watchers"] == 0
+
+    run(test, monkeypatch)
+
+
+def test_a_call_is_logged_under_the_id_that_came_with_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[Correlation | None] = []
+
+    class Note(logging.Filter):
+        def filter(self, record: logging.LogRecord) -> bool:
+            seen.append(current.get())
+            return True
+
+    async def test(scene: Scene) -> None:
+        await scene.source.step()
+        metadata = (("x-request-id", "abc"), ("traceparent", TRACE))
+        await scene.stub.ListSessions(ListSessionsRequest(), metadata=metadata)
+        monkeypatch.setattr(scene.core.table, "get", None)  # a fault of the core's own
+        with pytest.raises(grpc.aio.AioRpcError):
+            await scene.stub.GetSession(GetSessionRequest(id=1), metadata=metadata)
+        monkeypatch.undo()
+
+    caplog.handler.addFilter(Note())
+    with caplog.at_level(logging.INFO, "core.access"):
+        run(test, monkeypatch)
+    told = [
+        (record.name, record.getMessage(), correlation)
+        for record, correlation in zip(caplog.records, seen, strict=True)
+    ]
+    ours = Correlation("abc", TRACE)
+    assert ("core.access", f"{SERVICE}/ListSessions OK", ours) in told
+    assert ("core.service", "GetSession failed", ours) in told
+    assert ("core.access", f"{SERVICE}/GetSession INTERNAL", ours) in told
+
+
+def test_one_caller_may_have_so_many_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(scene: Scene) -> None:
+        await scene.source.step()
+        watches = [scene.stub.WatchSessions(WatchSessionsRequest()) for _ in range(2)]
+        for watch in watches:
+            await watch.read()
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await scene.stub.WatchSessions(WatchSessionsRequest()).read()
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert refused.value.details() == (
+            "2 streams are open already; max_watchers allows no more"
+        )
+        watches[0].cancel()
+        while (await scene.metrics())["sessiongate_watchers"] > 1:
+            pass
+        await scene.stub.WatchSessions(WatchSessionsRequest()).read()
+
+    run(test, monkeypatch, CoreLimits(max_watchers=2))
+
+
+def test_a_request_may_be_so_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(scene: Scene) -> None:
+        await scene.source.step()
+        small, large = (
+            ListSessionsRequest(filter=SessionFilter(services=["x" * size])) for size in (500, 1500)
+        )
+        await scene.stub.ListSessions(small)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await scene.stub.ListSessions(large)
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+    run(test, monkeypatch, CoreLimits(max_message=1000))
+
+
+def test_an_address_for_metrics_in_use_ends_the_core() -> None:
+    with listen("127.0.0.1:0") as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        source = SourceConfig.parse("host:")
+        config = CoreConfig(sources=(source,), grpc="127.0.0.1:0", core_metrics=address)
+        with pytest.raises(ListenError, match=f"cannot listen on {address}"):
+            asyncio.run(Core(config).start())
+
+
+def test_groups_of_settings_are_read_and_refused_by_name() -> None:
+    text = '{"max_watchers": 5, "log_level": "debug"}'
+    config = CoreConfig.from_json(text)
+    assert config.limits == CoreLimits(max_watchers=5)
+    assert config.logs == LogSettings(log_level="debug")
+    for bad, said in (
+        ('{"max_watchers": 0}', "max_watchers: 0 is not a whole number above 0"),
+        ('{"log_form": "json"}', "unknown key 'log_form'"),
+        ('{"limits": {}}', "unknown key 'limits'"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            CoreConfig.from_json(bad)
+
+
+def test_the_program_logs_as_it_is_told_to() -> None:
+    settings = {"grpc": "127.0.0.1:0", "exit_on_eof": True, "core_metrics": "127.0.0.1:0"}
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "core"],
+        input=json.dumps({**settings, "log_format": "json"}) + "\n",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert {line["program"] for line in lines} == {"core"}
+    assert any("metrics at http://127.0.0.1:" in line["message"] for line in lines)
