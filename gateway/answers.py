@@ -7,12 +7,15 @@ import zlib
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeAlias
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from gateway.jsonapi.conditional import (
+    NO_CONDITIONS,
     Conditions,
     ETag,
     format_date,
@@ -21,19 +24,13 @@ from gateway.jsonapi.conditional import (
     weak_etag,
 )
 from gateway.jsonapi.document import MEDIA_TYPE, dump
-from gateway.jsonapi.negotiation import (
-    JSON,
-    Accepted,
-    check_content_type,
-    negotiate,
-    negotiate_encoding,
-)
+from gateway.jsonapi.negotiation import JSON, check_content_type, negotiate, negotiate_encoding
 from gateway.jsonapi.paging import PROFILE
 from gateway.jsonapi.query import Query, Takes
 from gateway.selection import Moment, depends_on_clock
 from gateway.sessions import SessionView, Version
 
-VARY = "Accept, Accept-Encoding"
+OFFERS = (MEDIA_TYPE, JSON)
 # Shorter answers gain nothing from compression.
 _WORTH_COMPRESSING = 500
 _GZIP = 16 + zlib.MAX_WBITS
@@ -41,14 +38,51 @@ _CACHE_BYTES = 32 * 1024 * 1024
 # Longer answers are not remembered: they would leave no room for others.
 _CACHED_AT_MOST = _CACHE_BYTES // 2
 
+Headers: TypeAlias = list[tuple[bytes, bytes]]
 
-@dataclass(frozen=True, slots=True)
+_VARY = (b"vary", b"Accept, Accept-Encoding")
+_NO_STORE = (b"cache-control", b"no-store")
+_REVALIDATE = (b"cache-control", b"private, no-cache")
+
+
+class Wish(NamedTuple):
+    """What a request's query and headers say that it wants; the same for the same text."""
+
+    query: Query
+    media_type: str
+    content_type: bytes  # of the answer: the media type, with the profiles applied
+    gzip: bool
+    timeless: bool  # equal sessions always answer it equally, but for what is idle
+
+
+@lru_cache(maxsize=512)
+def read_wish(
+    takes: Takes,
+    offers: Sequence[str],
+    query_string: bytes,
+    accept: str | None,
+    accept_encoding: str | None,
+    content_type: str | None,
+) -> Wish:
+    """Read what a request wants. Raises `RequestError` with an error for each fault."""
+    accepted = negotiate(accept, offers, (PROFILE,) if takes.collection else ())
+    gzip = negotiate_encoding(accept_encoding) == "gzip"
+    check_content_type(content_type, body=False)
+    query = Query.parse(query_string, takes, by_cursor=PROFILE in accepted.profiles)
+    return Wish(
+        query,
+        accepted.media_type,
+        accepted.content_type().encode(),
+        gzip,
+        timeless=not depends_on_clock(query),
+    )
+
+
+@dataclass(slots=True)
 class Ask:
     """What a request asks for, and all that its answer depends on besides the sessions."""
 
-    query: Query
-    accepted: Accepted
-    gzip: bool
+    wish: Wish
     moment: Moment
     conditions: Conditions
     view: SessionView
@@ -56,82 +90,119 @@ class Ask:
     head: bool
 
     @classmethod
-    def read(
-        cls, request: Request, takes: Takes, offers: Sequence[str] = (MEDIA_TYPE, JSON)
-    ) -> Ask:
+    def read(cls, request: Request, takes: Takes, offers: Sequence[str] = OFFERS) -> Ask:
         """Read a request. Raises `RequestError` with an error for each fault."""
-        headers = request.headers
-        profiles = (PROFILE,) if takes.collection else ()
-        accepted = negotiate(headers.get("accept"), offers, profiles)
-        gzip = negotiate_encoding(headers.get("accept-encoding")) == "gzip"
-        check_content_type(headers.get("content-type"), body=False)
-        query_string: bytes = request.scope["query_string"]
-        base: str = request.state.base_url
-        content_type = accepted.content_type()
-        return cls(
-            query=Query.parse(query_string, takes, by_cursor=PROFILE in accepted.profiles),
-            accepted=accepted,
-            gzip=gzip,
-            moment=Moment(base, time.time()),
-            conditions=Conditions.read(request.scope["headers"]),
-            view=request.app.state.view,
-            fingerprint=b"\0".join(
-                (base.encode(), request.scope["raw_path"], query_string, content_type.encode())
-            ),
-            head=request.method == "HEAD",
+        scope = request.scope
+        accept = accept_encoding = content_type = None
+        for name, value in scope["headers"]:
+            if name == b"accept":
+                accept = _joined(accept, value)
+            elif name == b"accept-encoding":
+                accept_encoding = _joined(accept_encoding, value)
+            elif name == b"content-type":
+                content_type = _joined(content_type, value)
+        wish = read_wish(
+            takes, offers, scope["query_string"], accept, accept_encoding, content_type
         )
+        base: str = scope["state"]["base_url"]
+        return cls(
+            wish,
+            Moment(base, time.time()),
+            Conditions.read(scope["headers"]),
+            scope["app"].state.view,
+            b"\0".join(
+                (base.encode(), scope["raw_path"], scope["query_string"], wish.content_type)
+            ),
+            scope["method"] == "HEAD",
+        )
+
+    @property
+    def query(self) -> Query:
+        """What the query string asks for."""
+        return self.wish.query
 
     @property
     def timeless(self) -> bool:
         """Whether equal sessions always answer this equally, but for what is idle."""
-        return not depends_on_clock(self.query)
+        return self.wish.timeless
 
-    def headers(self, version: Version | None) -> dict[str, str]:
+    def headers(self, version: Version | None) -> Headers:
         """The answer's headers but its length; ``version`` is None for what has none."""
-        headers = {"Content-Type": self.accepted.content_type(), "Vary": VARY}
+        headers = [(b"content-type", self.wish.content_type), _VARY]
         if version is None:
-            headers["Cache-Control"] = "no-store"
-            return headers
-        headers["Cache-Control"] = "private, no-cache"
-        headers["ETag"] = str(self.etag(version))
+            headers.append(_NO_STORE)
+        else:
+            headers.append(_REVALIDATE)
+            headers += self._validators(self.etag(version), version)
+        return headers
+
+    def _validators(self, etag: ETag, version: Version) -> Headers:
+        validators = [(b"etag", str(etag).encode())]
         modified = last_modified_of(version.changed, self.moment.now)
         if modified is not None:
-            headers["Last-Modified"] = format_date(modified)
-        return headers
+            validators.append((b"last-modified", _date(modified)))
+        return validators
 
     def etag(self, version: Version) -> ETag:
         """The tag of the answer from what has this version."""
+        if not version.unreachable:
+            return weak_etag(version.revision, self.fingerprint)
         sources = "\0".join(version.unreachable).encode()
         return weak_etag(version.revision, self.fingerprint + b"\0" + sources)
 
     def not_modified(self, version: Version) -> Response | None:
         """304, where the caller has this answer already. Raises `RequestError` (412)."""
-        modified = last_modified_of(version.changed, self.moment.now)
-        if not unchanged(self.conditions, self.etag(version), modified, self.moment.now):
+        if self.conditions is NO_CONDITIONS:
             return None
-        headers = self.headers(version)
-        del headers["Content-Type"]
-        return Response(status_code=304, headers=headers)
-
-    def whole(self, body: bytes, version: Version | None) -> Response:
-        """A document that is all here."""
-        headers = self.headers(version)
-        if self.gzip and len(body) >= _WORTH_COMPRESSING:
-            body = zlib.compress(body, level=1, wbits=_GZIP)
-            headers["Content-Encoding"] = "gzip"
-        return Response(body, headers=headers)
+        etag = self.etag(version)
+        modified = last_modified_of(version.changed, self.moment.now)
+        if not unchanged(self.conditions, etag, modified, self.moment.now):
+            return None
+        return Answer(304, [_VARY, _REVALIDATE, *self._validators(etag, version)], b"")
 
     def document(self, members: Mapping[str, Any], version: Version | None) -> Response:
         """A document that is not made of many sessions."""
         return self.whole(dump(members, pretty=self.query.pretty), version)
 
+    def whole(self, body: bytes, version: Version | None) -> Response:
+        """A document that is all here."""
+        headers = self.headers(version)
+        if self.wish.gzip and len(body) >= _WORTH_COMPRESSING:
+            body = zlib.compress(body, level=1, wbits=_GZIP)
+            headers.append((b"content-encoding", b"gzip"))
+        headers.append((b"content-length", b"%d" % len(body)))
+        return Answer(200, headers, b"" if self.head else body)
+
     def streamed(self, parts: AsyncGenerator[bytes], version: Version | None) -> Response:
         """A document that comes in parts."""
         headers = self.headers(version)
-        if self.gzip:
-            headers["Content-Encoding"] = "gzip"
-        body = _nothing(parts) if self.head else _gzipped(parts) if self.gzip else parts
-        return StreamingResponse(body, headers=headers)
+        if self.wish.gzip:
+            headers.append((b"content-encoding", b"gzip"))
+        body = _nothing(parts) if self.head else _gzipped(parts) if self.wish.gzip else parts
+        response = StreamingResponse(body)
+        response.raw_headers = headers
+        return response
+
+
+class Answer(Response):
+    """A response whose headers are written already."""
+
+    def __init__(self, status: int, headers: Headers, body: bytes) -> None:
+        # Not the base's: all that it would work out is here.
+        self.status_code = status
+        self.body = body
+        self.raw_headers = headers
+        self.background = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send(
+            {
+                "type": "http.response.start",
+                "status": self.status_code,
+                "headers": self.raw_headers,
+            }
+        )
+        await send({"type": "http.response.body", "body": self.body})
 
 
 class Answers:
@@ -150,12 +221,23 @@ class Answers:
 
     def remember(self, ask: Ask, version: Version, document: bytes) -> None:
         """Remember a document, and forget the ones not asked for longest."""
-        if len(document) > _CACHED_AT_MOST:
+        key = (ask.fingerprint, version, int(ask.moment.now))
+        if len(document) > _CACHED_AT_MOST or key in self._documents:
             return
-        self._documents[ask.fingerprint, version, int(ask.moment.now)] = document
+        self._documents[key] = document
         self._bytes += len(document)
         while self._bytes > _CACHE_BYTES:
             self._bytes -= len(self._documents.popitem(last=False)[1])
+
+
+def _joined(before: str | None, value: bytes) -> str:
+    text = value.decode("latin-1")
+    return text if before is None else f"{before}, {text}"
+
+
+@lru_cache(maxsize=1024)
+def _date(seconds: int) -> bytes:
+    return format_date(seconds).encode()
 
 
 async def _gzipped(parts: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:

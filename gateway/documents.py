@@ -82,7 +82,7 @@ class _Writer:
         self.unreachable.update(dict.fromkeys(rows.version.unreachable))
         moment = self._ask.moment
         if self._quick:
-            return self._writer.written(write_all(rows.sessions, moment.base.encode(), moment.now))
+            return self._writer.written(write_all(rows.sessions, moment.base, moment.now))
         if self._ask.query.include:
             self.seen += [row.session for row in rows.sessions]
         return self._writer.items(self._resource(row) for row in rows.sessions)

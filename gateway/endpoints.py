@@ -14,11 +14,14 @@ from gateway.documents import INCLUDES, included_with, write_sessions
 from gateway.jsonapi.collections import self_link, with_fields
 from gateway.jsonapi.document import top_meta
 from gateway.jsonapi.errors import Error, RequestError
-from gateway.jsonapi.query import Takes
+from gateway.jsonapi.query import Query, Takes
+from gateway.rendering import write_session
 from gateway.resources import api_url, session_url, sessions_url, unreachable_meta
 from gateway.selection import select
 from gateway.services import services_url
 from gateway.sessions import EVERYTHING, Wanted
+
+_PLAIN = Query()
 
 MAX_ID = 2**64 - 1
 
@@ -51,6 +54,8 @@ async def show_session(request: Request) -> Response:
         version = version.and_older((await ask.view.rows(EVERYTHING, 1)).version)
     if response := ask.not_modified(version):
         return response
+    if ask.query == _PLAIN and not version.unreachable:
+        return ask.whole(write_session(found, ask.moment.base, ask.moment.now), version)
     moment, url = ask.moment, session_url(ask.moment.base, found.session.id)
     document: dict[str, Any] = {
         "links": {"self": self_link(ask.query, url)},

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from gateway.jsonapi.document import dump
@@ -30,7 +31,10 @@ class Rendered:
         self._active: float | None = None  # last active, in seconds since the epoch, if known
 
     def write(self, base: bytes, now: float) -> bytes:
-        """The resource object, compact; ``now`` is in seconds since the epoch."""
+        """The resource object, compact.
+
+        ``base`` is as it stands inside a JSON string, ``now`` in seconds since the epoch.
+        """
         piece = self._piece or self._render()
         if self._active is not None:
             piece = piece.replace(_IDLE, b"%.1f" % max(0.0, now - self._active))
@@ -57,6 +61,23 @@ class Rendered:
         return self._piece
 
 
-def write_all(sessions: Iterable[Rendered], base: bytes, now: float) -> bytes:
+def write_session(row: Rendered, base: str, now: float) -> bytes:
+    """The compact document of one session, where there is nothing to say besides."""
+    written = _written(base)
+    return b'{"links":{"self":"%b/v1/sessions/%d"},"data":%b}' % (
+        written,
+        row.session.id,
+        row.write(written, now),
+    )
+
+
+def write_all(rows: Iterable[Rendered], base: str, now: float) -> bytes:
     """The resource objects, compact, with commas between them."""
-    return b",".join([session.write(base, now) for session in sessions])
+    written = _written(base)
+    return b",".join([row.write(written, now) for row in rows])
+
+
+@lru_cache(maxsize=64)
+def _written(base: str) -> bytes:
+    """What every URL starts with, as it stands inside a JSON string."""
+    return dump(base, pretty=False)[1:-1]

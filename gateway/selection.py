@@ -44,7 +44,7 @@ class Selected:
     place: Place = field(default_factory=Place)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Moment:
     """What a resource object depends on besides its session."""
 

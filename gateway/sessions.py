@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from gateway.client import CoreClient
 from gateway.rendering import Rendered
@@ -22,8 +22,7 @@ PAGE_SIZE = 1000  # sessions asked of the core at a time
 PART_SIZE = 2000  # sessions taken from a replica at a time: a few ms of work
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(NamedTuple):
     """What an answer was taken from. Equal revisions and sources: equal answers."""
 
     revision: int

@@ -56,14 +56,19 @@ class Conditions:
 
     @classmethod
     def read(cls, headers: Iterable[tuple[bytes, bytes]]) -> Conditions:
-        """From the headers of an ASGI request; a header that is repeated counts as one list."""
+        """From the headers of an ASGI request; a header that is repeated counts as one list.
+
+        `NO_CONDITIONS` where none of them is there.
+        """
         found: dict[str, str] = {}
         for name, value in headers:
             if name.startswith(b"if-") and name in _FIELDS:
                 field, text = _FIELDS[name], value.decode("latin-1")
                 found[field] = f"{found[field]}, {text}" if field in found else text
-        return cls(**found)
+        return cls(**found) if found else NO_CONDITIONS
 
+
+NO_CONDITIONS = Conditions()
 
 _FIELDS = {
     field.replace("_", "-").encode(): field

@@ -259,7 +259,7 @@ def test_a_rendered_session_is_its_resource_for_every_host_and_second(
     for now in (random.Random(1).random() * 2000, 5000.0):
         expected = session_resource(one, base, now)
         assert json.loads(rendered.write(base.encode(), now)) == expected
-        assert json.loads(b"[" + write_all([rendered] * 2, base.encode(), now) + b"]") == [
+        assert json.loads(b"[" + write_all([rendered] * 2, base, now) + b"]") == [
             expected,
             expected,
         ]
