@@ -1,0 +1,93 @@
+"""The synthetic source: the same seed, the same sessions, whatever the clock does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.sources.base import Observation, SourceConfig, SourceConfigError, open_source
+from core.sources.synthetic import SyntheticSource
+
+
+def observe(times: Iterable[float], seed: int = 7, churn: float = 10) -> list[Observation]:
+    """What is observed at some times, the first of which is the beginning."""
+    clock = iter(times)
+    source = SyntheticSource(20, churn, seed, lambda: next(clock))
+
+    async def observations() -> list[Observation]:
+        return [await source.observe() for _ in times]
+
+    return asyncio.run(observations())
+
+
+def keys(observation: Observation) -> list[str]:
+    return [item.key for item in observation.sessions]
+
+
+@given(st.lists(st.floats(0, 9), max_size=5))
+def test_how_often_it_is_observed_changes_nothing(times: list[float]) -> None:
+    assert observe([0.0, *sorted(times), 9.0])[-1] == observe([0.0, 9.0])[-1]
+
+
+def test_another_seed_makes_other_sessions_and_another_order() -> None:
+    (first, after), (other, other_after) = observe([0, 9]), observe([0, 9], seed=8)
+    assert first != other
+    assert keys(after) != keys(other_after)
+
+
+def test_churn_replaces_so_many_sessions_a_second() -> None:
+    first, second, third = observe([100, 100.5, 102])
+    assert keys(first) == [str(number) for number in range(20)]
+    assert keys(second)[-5:] == [str(number) for number in range(20, 25)], "new ones come last"
+    assert keys(third)[-1] == str(20 + 20 - 1)
+    assert len(second.sessions) == len(third.sessions) == 20
+    kept = {item.key: item for item in first.sessions}
+    assert all(item is kept[item.key] for item in second.sessions if item.key in kept)
+
+
+def test_it_says_that_nothing_changed() -> None:
+    first, early, late = observe([0, 0.05, 0.1])
+    assert early is first
+    assert late is not first
+    still, later = observe([0, 1e6], churn=0)
+    assert later is still
+
+
+def test_its_sessions_have_what_those_of_real_sources_have() -> None:
+    for item in observe([0])[0].sessions:
+        session = item.session
+        for name in ("native_id", "service", "user", "remote", "port", "database", "application"):
+            assert getattr(session, name), name
+        assert session.connect_time.seconds <= session.last_active_time.seconds
+        assert len(session.connections) == 1
+        assert not session.id
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        ("synthetic:?sessions=many", "whole numbers"),
+        ("synthetic:?sessions=-1", "whole numbers"),
+        ("synthetic:?churn=inf", "a number of sessions a second"),
+        ("synthetic:?churn=-1", "a number of sessions a second"),
+        ("synthetic:?seed=x", "whole numbers"),
+        ("synthetic:?speed=9", "unknown option 'speed'"),
+        ("synthetic:here", "no location"),
+    ],
+)
+def test_a_wrong_configuration_is_named(url: str, text: str) -> None:
+    with pytest.raises(SourceConfigError, match=text):
+        open_source(SourceConfig.parse(url))
+
+
+def test_the_kind_is_found_by_its_name() -> None:
+    async def first() -> Observation:
+        config = SourceConfig.parse("synthetic:?sessions=3&churn=0.5&seed=2")
+        assert config.name == "synthetic"
+        return await open_source(config).observe()
+
+    assert len(asyncio.run(first()).sessions) == 3
