@@ -15,6 +15,7 @@ import sys
 from core.config import ConfigError, CoreConfig
 from core.ledger import LedgerError
 from core.server import Core
+from runtime.file_value import FileError
 from runtime.listener import ListenError
 from runtime.logs import set_up_logs
 from runtime.systemd import READY, STOPPING, Notifier
@@ -29,7 +30,7 @@ def main() -> int:
         config = CoreConfig.from_json(sys.stdin.readline())
         set_up_logs("core", config.logs)
         asyncio.run(_run(config, notify))
-    except (ConfigError, LedgerError, ListenError) as error:
+    except (ConfigError, LedgerError, FileError, ListenError) as error:
         print(f"sessiongate core: {error}", file=sys.stderr)
         return EXIT_HOPELESS
     return 0
@@ -40,6 +41,8 @@ async def _run(config: CoreConfig, notify: Notifier) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    # Whoever says so has changed a file. Files are followed: there is nothing to do.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if config.exit_on_eof:
         loop.add_reader(sys.stdin, _stop_at_end, stop)
     async with Core(config) as core:

@@ -16,7 +16,7 @@ from runtime.authenticator import Authenticator
 from runtime.identity import CALLER_METADATA, Identity, Proof, Refusal, caller
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
-Handler: TypeAlias = grpc.RpcMethodHandler[Any, Any]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # generic only to type checkers
 
 # How a handler is made, by whether requests and responses are streams.
 _KINDS = {

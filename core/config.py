@@ -13,12 +13,20 @@ from typing import Any
 from core.sources.base import SourceConfig, SourceConfigError
 from runtime.limits import CoreLimits
 from runtime.logs import LogSettings
+from runtime.protection import Protection
 from runtime.settings import read_group, settings_of
 
 DEFAULT_GRPC = "127.0.0.1:50051"
 DEFAULT_STALE_AFTER = 30.0
 LEDGER_RETENTION = 30 * 24 * 3600.0
 GRACE = 5.0
+
+# Fields of the configuration that are groups: their settings are keys of their own.
+_GROUPS: Mapping[str, type[Any]] = {
+    "limits": CoreLimits,
+    "logs": LogSettings,
+    "protection": Protection,
+}
 
 
 class ConfigError(ValueError):
@@ -38,6 +46,10 @@ class CoreConfig:
     core_metrics: str | None = None  # host:port to show metrics at
     limits: CoreLimits = field(default_factory=CoreLimits)
     logs: LogSettings = field(default_factory=LogSettings)
+    protection: Protection = field(default_factory=Protection)
+    core_token_file: str | None = None  # what gateways show: runtime.core_token
+    reflection: bool = True  # whether the reflection service answers
+    private: str | None = None  # unix:PATH to listen on too, without TLS
     exit_on_eof: bool = False  # drain and exit when standard input ends
 
     @classmethod
@@ -51,7 +63,7 @@ class CoreConfig:
             raise ConfigError("the configuration is not a JSON object")
         sources = values.pop("source", ["host:"])
         groups = _groups(values)
-        known = cls.__dataclass_fields__.keys() - {"sources", "limits", "logs"}
+        known = cls.__dataclass_fields__.keys() - {"sources", *_GROUPS}
         unknown = sorted(values.keys() - known)
         if unknown:
             raise ConfigError(f"unknown key {unknown[0]!r}")
@@ -68,7 +80,7 @@ class CoreConfig:
 def _groups(values: dict[str, Any]) -> dict[str, Any]:
     """Take the settings that come in groups off the values."""
     groups: dict[str, Any] = {}
-    for key, group in (("limits", CoreLimits), ("logs", LogSettings)):
+    for key, group in _GROUPS.items():
         try:
             groups[key] = read_group(group, values)
         except ValueError as error:

@@ -14,6 +14,7 @@ from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
 from grpc_health.v1.health import aio as health
 from grpc_reflection.v1alpha import reflection
 
+from core.authentication import Authentication
 from core.collector import Collector
 from core.config import ConfigError, CoreConfig
 from core.ledger import Ledger
@@ -24,8 +25,10 @@ from core.source_service import SourceService
 from core.sources.base import SourceConfigError, open_source
 from core.table import SessionTable
 from core.watchers import Watchers
+from runtime.authenticator import Authenticator
 from runtime.exporter import Exporter
 from runtime.listener import ListenError
+from runtime.tls import grpc_server_credentials
 from sessiongate.v1 import source_service_pb2
 from sessiongate.v1.session_service_pb2 import DESCRIPTOR
 from sessiongate.v1.source_service_pb2_grpc import add_SourceServiceServicer_to_server
@@ -50,7 +53,10 @@ class Core:
         self.exporter: Exporter | None = None
 
     async def start(self) -> None:
-        """Start. Raises `ConfigError`, `LedgerError` or `ListenError`; then nothing runs."""
+        """Start. Raises `ConfigError`, `LedgerError`, `FileError` or `ListenError`.
+
+        Then nothing runs.
+        """
         config = self._config
         try:
             sources = [(source, open_source(source)) for source in config.sources]
@@ -85,8 +91,15 @@ class Core:
 
     def _listen(self) -> grpc.aio.Server:
         config = self._config
+        credentials = config.protection.credentials(config.core_token_file)
+        self._authenticator = Authenticator(credentials)
+        interceptors: list[grpc.aio.ServerInterceptor] = [
+            Observer(self._calls, access_log=config.logs.access_log)
+        ]
+        if credentials.wanted:
+            interceptors.append(Authentication(self._authenticator))
         server = grpc.aio.server(
-            interceptors=[Observer(self._calls, access_log=config.logs.access_log)],
+            interceptors=interceptors,
             options=[
                 ("grpc.so_reuseport", 0),
                 ("grpc.max_receive_message_length", config.limits.max_message),
@@ -96,18 +109,29 @@ class Core:
         self._health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         add_SourceServiceServicer_to_server(SourceService(self._collector), server)
-        names = (SESSION_SERVICE, SOURCE_SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, server)
+        if config.reflection:
+            names = (SESSION_SERVICE, SOURCE_SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, server)
+        port = self._add_port(server, config.grpc)
+        if not config.grpc.startswith("unix:"):
+            self.address = f"{config.grpc.rpartition(':')[0]}:{port}"
+        if config.private is not None:
+            self._add_port(server, config.private)
+        return server
+
+    def _add_port(self, server: grpc.aio.Server, address: str) -> int:
+        """Listen, with TLS where there is any and the address is not a Unix socket's."""
+        tls = None if address.startswith("unix:") else self._config.protection.tls
         try:
-            port = server.add_insecure_port(self._config.grpc)
+            if tls is None:
+                port = server.add_insecure_port(address)
+            else:
+                port = server.add_secure_port(address, grpc_server_credentials(tls))
         except RuntimeError:
             port = 0
         if not port:
-            raise ListenError(f"cannot listen on {self._config.grpc}: is it in use?")
-        if not self._config.grpc.startswith("unix:"):
-            host = self._config.grpc.rpartition(":")[0]
-            self.address = f"{host}:{port}"
-        return server
+            raise ListenError(f"cannot listen on {address}: is it in use?")
+        return port
 
     def _open_exporter(self) -> Exporter | None:
         """What shows metrics, where that is wanted. Raises `ListenError`."""
@@ -139,6 +163,7 @@ class Core:
         await self._close_exporter()
         self.table.log.close()
         await self._server.stop(self._config.grace)
+        self._authenticator.close()
         await self._collector.close()
         await self._ledger.close()
 

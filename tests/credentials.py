@@ -1,0 +1,64 @@
+"""Credentials for tests, in files: right ones, wrong ones, expired ones."""
+
+from __future__ import annotations
+
+import time
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+
+import bcrypt
+import jwt
+
+USER, PASSWORD = "alice", "swordfish"
+SECRET = "0123456789abcdef0123456789abcdef"
+CORE_TOKEN = "c" * 32
+
+
+class CredentialFiles:
+    """Users, a key for tokens and a core's token, in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.users = folder / "users"
+        self.token_key = folder / "token.key"
+        self.core_token = folder / "core.token"
+        hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4))
+        self.users.write_text(f"{USER}:{hashed.decode()}\n")
+        self.token_key.write_text(SECRET)
+        self.core_token.write_text(CORE_TOKEN + "\n")
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The two for callers, as settings."""
+        return {"users": str(self.users), "token_key": str(self.token_key)}
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The two for callers, as flags."""
+        return ("--users", str(self.users), "--token-key", str(self.token_key))
+
+
+def basic(name: str = USER, password: str = PASSWORD) -> str:
+    """A value of Authorization: a name and a password, the right ones by default."""
+    return "Basic " + b64encode(f"{name}:{password}".encode()).decode()
+
+
+def bearer(**claims: Any) -> str:
+    """A value of Authorization: a token, a right one by default."""
+    known = {"sub": "bob", "aud": "sessiongate", "exp": time.time() + 600, **claims}
+    return "Bearer " + jwt.encode(known, SECRET, "HS256")
+
+
+def cases() -> dict[str, tuple[str | None, str | None]]:
+    """Values of Authorization, each with the reason that it is refused for, if it is."""
+    return {
+        "nothing": (None, "CREDENTIALS_MISSING"),
+        "nonsense": ("Negotiate YQ==", "CREDENTIALS_WRONG"),
+        "a wrong password": (basic(password="tuna"), "CREDENTIALS_WRONG"),
+        "an unknown name": (basic("mallory"), "CREDENTIALS_WRONG"),
+        "a forged token": (bearer()[:-4] + "AAAA", "CREDENTIALS_WRONG"),
+        "an expired token": (bearer(exp=time.time() - 60), "CREDENTIALS_EXPIRED"),
+        "a token for another": (bearer(aud="another"), "CREDENTIALS_WRONG"),
+        "the password": (basic(), None),
+        "a token": (bearer(), None),
+    }
