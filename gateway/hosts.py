@@ -7,6 +7,7 @@ cannot make a browser send another Host than that name.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
@@ -38,24 +39,28 @@ class KnownHosts:
         if self._public_url:
             hosts.append(urlsplit(self._public_url).hostname or "")
         self._known = {host.lower() for host in hosts}
+        self._base_url = lru_cache(maxsize=64)(self._find)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        host = self._host(scope)
+        base = self._base_url(scope["scheme"], self._host(scope))
+        if isinstance(base, Error):
+            await errors_response([base])(scope, receive, send)
+            return
+        scope.setdefault("state", {})["base_url"] = base
+        await self._app(scope, receive, send)
+
+    def _find(self, scheme: str, host: str) -> str | Error:
+        """What URLs start with for a known host; else the error."""
         name = _name(host)
         if name is None:
-            error = Error(400, "INVALID_HOST", "exactly one valid Host is needed", header="Host")
-            await errors_response([error])(scope, receive, send)
-        elif not self._knows(name):
+            return Error(400, "INVALID_HOST", "exactly one valid Host is needed", header="Host")
+        if not self._knows(name):
             detail = f"{name!r} is not a host that is answered for; allowed_hosts adds one"
-            error = Error(421, "UNKNOWN_HOST", detail, header="Host")
-            await errors_response([error])(scope, receive, send)
-        else:
-            base = self._public_url or f"{scope['scheme']}://{host}"
-            scope.setdefault("state", {})["base_url"] = base
-            await self._app(scope, receive, send)
+            return Error(421, "UNKNOWN_HOST", detail, header="Host")
+        return self._public_url or f"{scheme}://{host}"
 
     def _host(self, scope: Scope) -> str:
         """The request's one Host; without one, in HTTP/1.0, the listener."""
