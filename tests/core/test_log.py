@@ -1,0 +1,96 @@
+"""The change log by itself: its bound, what it keeps ready, and whom it wakes."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from core.errors import RevisionNotHeldError, ShuttingDownError
+from core.log import Change, ChangeLog
+from core.wire import piece
+from sessiongate.v1.session_pb2 import Session
+
+FAR = 3600.0  # seconds that no test waits for
+
+
+def append(log: ChangeLog, ident: int = 1, application: str = "") -> Session:
+    session = Session(id=ident, application=application)
+    log.append(Timestamp(), [Change(ident, None, piece(session))], [(None, session)])
+    return session
+
+
+def test_the_oldest_steps_go_and_the_newest_stays_whatever_its_size() -> None:
+    log = ChangeLog(10, limit=2000)
+    for _ in range(5):
+        append(log, application="x" * 500)
+    assert log.revision == 15
+    held = [revision for revision in range(10, 15) if log_holds(log, revision)]
+    assert held == [12, 13, 14]
+    append(log, application="x" * 5000)
+    assert [revision for revision in range(10, 16) if log_holds(log, revision)] == [15]
+    assert log.after(16) is None
+
+
+def log_holds(log: ChangeLog, revision: int) -> bool:
+    try:
+        step = log.after(revision)
+    except RevisionNotHeldError:
+        return False
+    assert step is not None
+    assert step.first == revision + 1
+    return True
+
+
+def test_an_older_step_tells_the_same_sessions() -> None:
+    log = ChangeLog(0)
+    sessions = [append(log, ident, "app") for ident in range(1, 10)]
+    for revision, session in enumerate(sessions):
+        step = log.after(revision)
+        assert step is not None
+        assert step.pairs() == [(None, session)]
+    first, last = log.after(0), log.after(8)
+    assert first is not None
+    assert last is not None
+    assert (first.shared, last.shared) == (None, {}), "only fresh steps are kept encoded"
+
+
+@pytest.mark.parametrize("close", [False, True])
+def test_a_change_or_the_end_wakes_all_who_wait(close: bool) -> None:
+    async def main() -> None:
+        log = ChangeLog(0)
+        waits = [asyncio.create_task(log.wait(0, FAR)) for _ in range(120)]
+        await asyncio.sleep(0)
+        assert len(log._waiting) == len(waits)
+        if close:
+            log.close()
+        else:
+            append(log)
+        async with asyncio.timeout(10):
+            await asyncio.gather(*waits, log.wait(0, FAR))
+        assert not log._waiting
+
+    asyncio.run(main())
+
+
+def test_waiting_ends_after_its_time_and_leaves_nothing() -> None:
+    async def main() -> None:
+        log = ChangeLog(0)
+        await log.wait(0, 0.001)
+        assert log.after(0) is None
+        gone = asyncio.create_task(log.wait(0, FAR))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
+        assert not log._waiting
+
+    asyncio.run(main())
+
+
+def test_a_closed_log_tells_nothing_more() -> None:
+    log = ChangeLog(0)
+    append(log)
+    log.close()
+    with pytest.raises(ShuttingDownError):
+        log.after(0)
