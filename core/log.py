@@ -20,7 +20,9 @@ from sessiongate.v1.session_service_pb2 import ListSessionsResponse, SourceStatu
 
 # What the log may hold, in bytes. 32 MiB are about 100,000 changes.
 LOG_BYTES = 32 * 1024 * 1024
-# What a change takes besides its encoded sessions.
+# What a step takes besides its changes, with a source's state, and a change besides
+# its encoded sessions.
+_STEP_OVERHEAD = 600
 _CHANGE_OVERHEAD = 150
 # Steps that are kept ready for watchers, the newest ones: few watchers are further behind.
 _FRESH_STEPS = 4
@@ -65,7 +67,7 @@ class Step:
         self.changes = changes
         self.source = source
         # Bytes that the step takes, once it is not fresh any more.
-        self.size = sum(
+        self.size = _STEP_OVERHEAD + sum(
             _CHANGE_OVERHEAD + len(change.old or b"") + len(change.new or b"") for change in changes
         )
         # Encoded for watchers, by filter. None once the step is not fresh any more,

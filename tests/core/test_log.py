@@ -11,6 +11,7 @@ from core.errors import RevisionNotHeldError, ShuttingDownError
 from core.log import Change, ChangeLog
 from core.wire import piece
 from sessiongate.v1.session_pb2 import Session
+from sessiongate.v1.session_service_pb2 import SourceStatus
 
 FAR = 3600.0  # seconds that no test waits for
 
@@ -22,7 +23,7 @@ def append(log: ChangeLog, ident: int = 1, application: str = "") -> Session:
 
 
 def test_the_oldest_steps_go_and_the_newest_stays_whatever_its_size() -> None:
-    log = ChangeLog(10, limit=2000)
+    log = ChangeLog(10, limit=4000)
     for _ in range(5):
         append(log, application="x" * 500)
     assert log.revision == 15
@@ -31,6 +32,15 @@ def test_the_oldest_steps_go_and_the_newest_stays_whatever_its_size() -> None:
     append(log, application="x" * 5000)
     assert [revision for revision in range(10, 16) if log_holds(log, revision)] == [15]
     assert log.after(16) is None
+
+
+def test_a_source_that_comes_and_goes_fills_no_memory() -> None:
+    log = ChangeLog(0, limit=10_000)
+    for _ in range(1000):
+        log.append(Timestamp(), source=SourceStatus(name="fake"))
+    assert log.revision == 1000
+    assert len(log._steps) < 100
+    assert log_holds(log, 999)
 
 
 def log_holds(log: ChangeLog, revision: int) -> bool:

@@ -75,7 +75,7 @@ class WatchMachine(RuleBasedStateMachine):
         self.patch.setattr(watching, "PROGRESS_INTERVAL", 0)  # nobody ever waits
         self.runner = asyncio.Runner()
         self.table = SessionTable(["s", "t"], 100, Timestamp)
-        self.table.log = ChangeLog(100, limit=3000)
+        self.table.log = ChangeLog(100, limit=8000)
         self.states: dict[int, Sessions] = {100: {}}  # by revision
         self.sources = {"s": False, "t": False}
         self.time = 0
