@@ -56,7 +56,7 @@ async def show_session(request: Request) -> Response:
         return response
     if ask.query == _PLAIN and not version.unreachable:
         return ask.whole(write_session(found, ask.moment.base, ask.moment.now), version)
-    moment, url = ask.moment, session_url(ask.moment.base, found.session.id)
+    moment, url = ask.moment, session_url(ask.moment.base, found.id)
     document: dict[str, Any] = {
         "links": {"self": self_link(ask.query, url)},
         "data": with_fields(ask.query, found.resource(moment.base, moment.now)),
@@ -97,10 +97,10 @@ async def show_linkage(request: Request) -> Response:
     found, version = await ask.view.get(session_id(request))
     if response := ask.not_modified(version):
         return response
-    url = session_url(ask.moment.base, found.session.id)
+    url = session_url(ask.moment.base, found.id)
     document = {
         "links": {"self": f"{url}/relationships/services", "related": f"{url}/services"},
-        "data": [{"id": found.session.service, "type": "services"}],
+        "data": [{"id": found.service, "type": "services"}],
     }
     return ask.document(document | top_meta(unreachable_meta(version.unreachable)), version)
 

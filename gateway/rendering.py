@@ -10,7 +10,11 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable
 from functools import lru_cache
+from sys import intern
 from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.jsonapi.document import dump
 from gateway.resources import session_resource
@@ -21,14 +25,46 @@ _BASE_TOKEN, _IDLE_TOKEN = secrets.token_hex(16), secrets.token_hex(16)
 
 
 class Rendered:
-    """A session that does not change any more, and its JSON, made when first asked for."""
+    """A session, kept small: a gateway may hold a hundred thousand.
 
-    __slots__ = ("_active", "_piece", "session")
+    What lists are cut and services are told by stands here; the rest is kept encoded.
+    Its JSON is made when it is first asked for.
+    """
+
+    __slots__ = (
+        "_encoded",
+        "_piece",
+        "active",
+        "changed",
+        "connected",
+        "id",
+        "revision",
+        "service",
+        "source",
+        "state",
+        "user",
+    )
 
     def __init__(self, session: Session) -> None:
-        self.session = session
+        self.id = session.id
+        self.revision = session.revision
+        self.changed = seconds(session.update_time)  # since the epoch
+        self.connected = session.connect_time.ToNanoseconds()  # since the epoch
+        self.service = intern(session.service)
+        self.source = intern(session.source)
+        self.state = session.state
+        self.user = intern(session.user) if session.HasField("user") else None
+        # Last active, in seconds since the epoch, if known.
+        self.active: float | None = None
+        if session.HasField("last_active_time"):
+            self.active = seconds(session.last_active_time)
+        self._encoded = session.SerializeToString()
         self._piece: bytes | None = None
-        self._active: float | None = None  # last active, in seconds since the epoch, if known
+
+    @property
+    def session(self) -> Session:
+        """The session, decoded anew."""
+        return Session.FromString(self._encoded)
 
     def write(self, base: bytes, now: float) -> bytes:
         """The resource object, compact.
@@ -36,24 +72,17 @@ class Rendered:
         ``base`` is as it stands inside a JSON string, ``now`` in seconds since the epoch.
         """
         piece = self._piece or self._render()
-        if self._active is not None:
-            piece = piece.replace(_IDLE, b"%.1f" % max(0.0, now - self._active))
+        if self.active is not None:
+            piece = piece.replace(_IDLE, b"%.1f" % max(0.0, now - self.active))
         return piece.replace(_BASE, base)
 
     def resource(self, base: str, now: float) -> dict[str, Any]:
         """The resource object as a JSON value."""
         return session_resource(self.session, base, now)
 
-    @property
-    def ages(self) -> bool:
-        """Whether what `write` gives depends on ``now``."""
-        return self.session.HasField("last_active_time")
-
     def _render(self) -> bytes:
         resource = session_resource(self.session, _BASE_TOKEN, 0.0)
-        if self.ages:
-            active = self.session.last_active_time
-            self._active = active.seconds + active.nanos / 1e9
+        if self.active is not None:
             resource["attributes"]["idle"] = _IDLE_TOKEN
         piece = dump(resource, pretty=False)
         piece = piece.replace(f'"{_IDLE_TOKEN}"'.encode(), _IDLE)
@@ -61,12 +90,17 @@ class Rendered:
         return self._piece
 
 
+def seconds(time: Timestamp | Duration) -> float:
+    """Seconds since the epoch, or of a duration."""
+    return time.seconds + time.nanos / 1e9
+
+
 def write_session(row: Rendered, base: str, now: float) -> bytes:
     """The compact document of one session, where there is nothing to say besides."""
     written = _written(base)
     return b'{"links":{"self":"%b/v1/sessions/%d"},"data":%b}' % (
         written,
-        row.session.id,
+        row.id,
         row.write(written, now),
     )
 

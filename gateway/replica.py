@@ -15,12 +15,9 @@ from bisect import bisect_left, bisect_right
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 import grpc
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.client import CoreError
-from gateway.rendering import Rendered
-from sessiongate.v1.session_pb2 import Session
+from gateway.rendering import Rendered, seconds
 from sessiongate.v1.session_service_pb2 import (
     WatchSessionsRequest,
     WatchSessionsResponse,
@@ -80,7 +77,7 @@ class Store:
                 for session in upserts:
                     if session.id not in self._sessions:
                         added.append(session.id)
-                    self._sessions[session.id] = Rendered(_own(session))
+                    self._sessions[session.id] = Rendered(session)
             if message.sync.sources or message.changes.sources:
                 self._take_sources(message)
             if message.revision:
@@ -100,18 +97,6 @@ class Store:
             self._sources.update({status.name: status.reachable for status in sources})
         self.unreachable = tuple(sorted(name for name in self._sources if not self._sources[name]))
         self.sources_changed = seconds(message.update_time)
-
-
-def seconds(time: Timestamp | Duration) -> float:
-    """Seconds since the epoch, or of a duration."""
-    return time.seconds + time.nanos / 1e9
-
-
-def _own(session: Session) -> Session:
-    """A copy that does not keep the message alive that the session came in."""
-    own = Session()
-    own.CopyFrom(session)
-    return own
 
 
 class Replica:

@@ -198,7 +198,7 @@ async def _by_cursor(
     sessions = rows.sessions
     more = len(sessions) > page.size
     sessions = sessions[-page.size :] if before else sessions[: page.size]
-    ids = [row.session.id for row in sessions]
+    ids = [row.id for row in sessions]
     has_before = more if before else bool(after)
     has_after = bool(before) if before else more
     return Selected(
@@ -227,9 +227,9 @@ async def _filtered_page(
         version = version.and_older(rows.version)
         total += len(rows.sessions)
         if before:
-            kept = [*kept, *(row for row in rows.sessions if row.session.id < before)][-count:]
+            kept = [*kept, *(row for row in rows.sessions if row.id < before)][-count:]
         elif len(kept) < count:
-            kept += [row for row in rows.sessions if row.session.id > after][: count - len(kept)]
+            kept += [row for row in rows.sessions if row.id > after][: count - len(kept)]
     return Rows(kept, total, version)
 
 
@@ -258,13 +258,11 @@ def _getter(path: Path, moment: Moment) -> Callable[[Rendered], object]:
 
 
 def _connected(row: Rendered) -> object:
-    return row.session.connect_time.ToNanoseconds()
+    return row.connected
 
 
 def _idle(row: Rendered) -> object:
-    if not row.session.HasField("last_active_time"):
-        return MISSING
-    return -row.session.last_active_time.ToNanoseconds()
+    return MISSING if row.active is None else -row.active
 
 
 def _field(name: str) -> Callable[[Rendered], object]:
@@ -277,10 +275,10 @@ def _field(name: str) -> Callable[[Rendered], object]:
 
 # What is compared for the fields that most are sorted by: times as times.
 _VALUES: Mapping[str, Callable[[Rendered], object]] = {
-    "/id": lambda row: row.session.id,
+    "/id": lambda row: row.id,
     "/attributes/connected": _connected,
     IDLE: _idle,
-    "/attributes/state": lambda row: words_of(row.session.state),
+    "/attributes/state": lambda row: words_of(row.state),
     **{
         f"/attributes/{name}": _field(name)
         for name in ("user", "remote", "port", "database", "application", "io_activity", "thread")

@@ -62,8 +62,8 @@ async def list_services_of_session(request: Request) -> Response:
     """``/v1/sessions/{id}/services``: the one that it is on."""
     ask = Ask.read(request, SERVICES)
     found, _ = await ask.view.get(session_id(request))
-    services, version = await services_of(ask.view, _on(found.session.service))
-    url = f"{session_url(ask.moment.base, found.session.id)}/services"
+    services, version = await services_of(ask.view, _on(found.service))
+    url = f"{session_url(ask.moment.base, found.id)}/services"
     return _collection(ask, services.values(), version, url)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
+from gateway.rendering import Rendered
 from gateway.sessions import NO_VERSION, Rows, SessionView, Version, Wanted
 from sessiongate.v1.session_pb2 import Session, SessionState
 
@@ -27,14 +28,14 @@ class Service:
     listeners: int = 0
     started: int | None = None  # of the earliest listener, in seconds since the epoch
 
-    def add(self, session: Session) -> None:
+    def add(self, row: Rendered) -> None:
         """Count a session on this service."""
-        self.sources.add(session.source)
-        if session.state not in _LISTENER_STATES:
+        self.sources.add(row.source)
+        if row.state not in _LISTENER_STATES:
             self.connections += 1
             return
         self.listeners += 1
-        connected = session.connect_time.seconds
+        connected = row.connected // 10**9
         self.started = connected if self.started is None else min(self.started, connected)
 
 
@@ -50,12 +51,12 @@ async def services_of(view: SessionView, wanted: Wanted) -> tuple[dict[str, Serv
 
 def _count(rows: Rows, services: dict[str, Service]) -> None:
     for row in rows.sessions:
-        name = row.session.service
+        name = row.service
         if not name:
             continue  # a resource has a name
         if name not in services:
             services[name] = Service(name)
-        services[name].add(row.session)
+        services[name].add(row)
 
 
 def services_url(base: str) -> str:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from gateway.client import CoreClient
-from gateway.rendering import Rendered
-from gateway.replica import Replica, seconds
-from sessiongate.v1.session_pb2 import Session, SessionState
+from gateway.rendering import Rendered, seconds
+from gateway.replica import Replica
+from sessiongate.v1.session_pb2 import SessionState
 from sessiongate.v1.session_service_pb2 import (
     GetSessionRequest,
     ListSessionsRequest,
@@ -55,12 +55,12 @@ class Wanted:
     def __bool__(self) -> bool:
         return bool(self.services or self.users or self.states)
 
-    def matches(self, session: Session) -> bool:
+    def matches(self, row: Rendered) -> bool:
         """As the core's filter does."""
         return (
-            (not self.services or session.service in self.services)
-            and (not self.users or (session.HasField("user") and session.user in self.users))
-            and (not self.states or session.state in self.states)
+            (not self.services or row.service in self.services)
+            and (not self.users or row.user in self.users)
+            and (not self.states or row.state in self.states)
         )
 
     def filter(self) -> SessionFilter | None:
@@ -155,9 +155,8 @@ class ReplicaView:
         if found is None:
             # What the replica does not hold the core may still know something of.
             return await self._direct.get(ident)
-        session = found.session
-        changed = max(seconds(session.update_time), store.sources_changed)
-        return found, Version(session.revision, changed, store.unreachable)
+        changed = max(found.changed, store.sources_changed)
+        return found, Version(found.revision, changed, store.unreachable)
 
     async def rows(
         self, wanted: Wanted, count: int, *, skip: int = 0, after: int = 0, before: int = 0
@@ -167,12 +166,12 @@ class ReplicaView:
         store = self._replica.store
         version = Version(store.revision, store.changed, store.unreachable)
         if wanted:
-            matching = [row for row in store.at(0, len(store)) if wanted.matches(row.session)]
+            matching = [row for row in store.at(0, len(store)) if wanted.matches(row)]
             total = len(matching)
             if before:
-                matching = [row for row in matching if row.session.id < before][-count:]
+                matching = [row for row in matching if row.id < before][-count:]
             else:
-                matching = [row for row in matching if row.session.id > after]
+                matching = [row for row in matching if row.id > after]
             return Rows(matching[skip : skip + count], total, version)
         if before:
             return Rows(store.before(before, count), len(store), version)
@@ -189,7 +188,7 @@ class ReplicaView:
         # One state of the table: what changes while the answer is sent is not mixed in.
         sessions = store.at(0, len(store))
         if wanted:
-            sessions = [row for row in sessions if wanted.matches(row.session)]
+            sessions = [row for row in sessions if wanted.matches(row)]
         total = len(sessions)
         for start in range(0, max(total, 1), PART_SIZE):
             if start:
