@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.answers import Answers
+from gateway.authentication import Authentication
 from gateway.client import CoreClient, CoreError
 from gateway.config import GatewayConfig
 from gateway.endpoints import list_sessions, show_api, show_linkage, show_session
@@ -32,18 +33,28 @@ from gateway.service_endpoints import (
     show_service,
 )
 from gateway.sessions import DirectView, ReplicaView, SessionView
+from runtime.authenticator import Authenticator
 
 
 def create_app(config: GatewayConfig) -> Starlette:
     """A gateway in front of ``config.core``. Its lifespan opens and closes the channel.
 
     Every error that it answers with is a JSON:API document. What it does not
-    expect it raises on, for the server to log, once a fixed text is sent.
+    expect it raises on, for the server to log, once a fixed text is sent. Raises
+    `FileError` where a file that callers' credentials are checked with cannot be used.
     """
+    credentials = config.protection.credentials()
+    authenticator = Authenticator(credentials)
+    middleware = [Middleware(KnownHosts, config), Middleware(OneForm)]
+    if credentials.wanted:
+        certified = not authenticator.challenges
+        middleware.append(Middleware(Authentication, authenticator, certified=certified))
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        client = CoreClient(config.core, config.core_timeout)
+        client = CoreClient(
+            config.core, config.core_timeout, config.core_trust.tls, config.core_token_file
+        )
         app.state.answers = Answers()
         try:
             async with open_view(client, config.replica_staleness) as view:
@@ -51,10 +62,11 @@ def create_app(config: GatewayConfig) -> Starlette:
                 yield
         finally:
             await client.close()
+            authenticator.close()
 
     return Starlette(
         routes=ROUTES,
-        middleware=[Middleware(KnownHosts, config), Middleware(OneForm)],
+        middleware=middleware,
         exception_handlers={
             RequestError: _request_error,
             CoreError: _core_error,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
@@ -12,6 +14,10 @@ from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
+from runtime.core_token import read_core_tokens
+from runtime.file_value import FileValue
+from runtime.identity import CALLER_METADATA, caller
+from runtime.tls import ClientTls, grpc_channel_credentials
 from sessiongate.v1.session_service_pb2 import (
     DESCRIPTOR,
     GetSessionRequest,
@@ -78,11 +84,26 @@ class CoreError(Exception):
 class CoreClient:
     """A channel to one core, ``HOST:PORT`` or ``unix:PATH``; to be made inside a running loop.
 
-    Every call ends within ``timeout`` seconds, with an answer or with `CoreError`.
+    Every call ends within ``timeout`` seconds, with an answer or with `CoreError`. It
+    shows the core's token, where there is one, and names who makes the request.
     """
 
-    def __init__(self, address: str, timeout: float) -> None:
-        self._channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
+    def __init__(
+        self,
+        address: str,
+        timeout: float,
+        tls: ClientTls | None = None,
+        token_file: Path | None = None,
+    ) -> None:
+        """Raises `FileError`."""
+        if tls is None:
+            self._channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
+        else:
+            credentials = grpc_channel_credentials(tls)
+            self._channel = grpc.aio.secure_channel(address, credentials, options=_OPTIONS)
+        self._tokens = None
+        if token_file is not None:
+            self._tokens = FileValue([token_file], partial(read_core_tokens, token_file))
         self._stub = SessionServiceStub(self._channel)
         self._timeout = timeout
 
@@ -98,7 +119,7 @@ class CoreClient:
         self, request: WatchSessionsRequest
     ) -> AsyncIterator[WatchSessionsResponse]:
         """Follow the sessions, without a deadline, until the stream ends with `CoreError`."""
-        call = self._stub.WatchSessions(request, wait_for_ready=False)
+        call = self._stub.WatchSessions(request, wait_for_ready=False, metadata=self._metadata())
         try:
             async for response in call:
                 yield response
@@ -112,9 +133,17 @@ class CoreClient:
         """End the calls under way, and the channel."""
         await self._channel.close()
 
+    def _metadata(self) -> list[tuple[str, str]]:
+        metadata = []
+        if self._tokens is not None:
+            metadata.append(("authorization", f"Bearer {self._tokens.value[0]}"))
+        if identity := caller.get():
+            metadata.append((CALLER_METADATA, identity.encode()))
+        return metadata
+
     async def _call(self, method: Callable[..., Awaitable[Response]], request: Request) -> Response:
         try:
-            return await method(request, timeout=self._timeout)
+            return await method(request, timeout=self._timeout, metadata=self._metadata())
         except grpc.aio.AioRpcError as error:
             raise _core_error(error) from None
         except asyncio.CancelledError:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
+from pathlib import Path
 from urllib.parse import urlsplit
 
+from gateway.trust import CoreTrust
 from runtime.address import Address
+from runtime.core_token import read_core_tokens
+from runtime.protection import Protection
+from runtime.tls import grpc_channel_credentials
 
 DEFAULT_HTTP = "127.0.0.1:8989"
 DEFAULT_CORE = "127.0.0.1:50051"
@@ -35,6 +40,17 @@ class GatewayConfig:
     # Seconds that the replica answered from may be old; 0 keeps none.
     replica_staleness: float = DEFAULT_REPLICA_STALENESS
     workers: int = DEFAULT_WORKERS  # processes that answer
+    protection: Protection = field(default_factory=Protection)  # of the HTTP listener
+    core_trust: CoreTrust = field(default_factory=CoreTrust)
+    core_token_file: Path | None = None  # what the core is shown: runtime.core_token
+
+    def check_files(self) -> None:
+        """Read every file that this names once. Raises `FileError`."""
+        self.protection.check()
+        if self.core_trust.tls is not None:
+            grpc_channel_credentials(self.core_trust.tls)
+        if self.core_token_file is not None:
+            read_core_tokens(self.core_token_file)
 
     def __post_init__(self) -> None:
         _check_address("http", self.http)

@@ -48,7 +48,8 @@ ANSWERS: Mapping[grpc.StatusCode, Answer] = {
 def error_of(failure: CoreError) -> Error:
     """A failed call as a JSON:API error: the core's reason and text, where it gave them."""
     answer = ANSWERS[failure.code]
-    if failure.reason is None:
-        # The text is then gRPC's own, which names addresses.
+    if failure.reason is None or failure.code is grpc.StatusCode.UNAUTHENTICATED:
+        # The text is then gRPC's own, which names addresses, or is about this gateway's
+        # credentials, which the caller would take for its own.
         return Error(answer.status, failure.code.name, answer.detail)
     return Error(answer.status, failure.reason, str(failure))

@@ -16,19 +16,24 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from granian._granian import SocketHolder
-from granian.constants import Interfaces
+from granian.constants import Interfaces, SSLProtocols
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
 from gateway.app import create_app
 from gateway.config import GatewayConfig
 from runtime.address import Address
+from runtime.file_value import EVERY, FileError, FileValue
+from runtime.tls import ServerTls
+
+log = logging.getLogger(__name__)
 
 GRACE = 5  # whole seconds that answers under way may take once the gateway is told to stop
 
@@ -46,16 +51,20 @@ def serve(config: GatewayConfig, on_listening: Callable[[str], None]) -> None:
     """Run a gateway until SIGINT or SIGTERM; to be called in the main thread.
 
     ``on_listening`` is given the address, ``HOST:PORT`` with the real port, once it
-    is listened on. Raises `ListenError` where it cannot be, and `SystemExit`
-    with 1 where the workers keep dying.
+    is listened on. Raises `ListenError` where it cannot be, `FileError` where a file
+    cannot be used, and `SystemExit` with 1 where the workers keep dying.
+
+    On SIGHUP, and when a file of TLS changes, new workers take over: answers under
+    way are finished, up to `GRACE`.
     """
+    config.check_files()
     with listen(config.http) as listener:
         address = Address.parse(config.http)
         address = replace(address, port=listener.getsockname()[1])
         config = replace(config, http=str(address))
         # Workers start fresh: a fork would take this program's threads' locks along.
         multiprocessing.set_start_method("spawn", force=True)
-        server = _Server(listener, config.workers)
+        server = _Server(listener, config)
         server.on_startup(partial(on_listening, config.http))  # signals are handled from there on
         server.serve(_work, partial(create_app, config), wrap_loader=False)
 
@@ -78,18 +87,24 @@ def listen(http: str) -> socket.socket:
 class _Server(MPServer):
     """Granian with a socket of ours, which it otherwise opens in each worker."""
 
-    def __init__(self, listener: socket.socket, workers: int) -> None:
+    def __init__(self, listener: socket.socket, config: GatewayConfig) -> None:
+        tls = config.protection.tls
         super().__init__(
             "gateway",
             interface=Interfaces.ASGI,
-            workers=workers,
+            workers=config.workers,
             websockets=False,
             log_level=LogLevels.warning,
             log_dictconfig=_GRANIAN_LOG,
             respawn_failed_workers=True,
             workers_kill_timeout=GRACE,
+            **_tls_arguments(tls),
         )
         self._listener = listener
+        self._config = config
+        files = [path for each in (tls, config.core_trust.tls) if each for path in each.files]
+        if files:
+            self.on_startup(partial(_start_thread, self._follow, files))
 
     def _init_shared_socket(self) -> None:
         # As the base class does where sockets cannot be opened in each worker.
@@ -98,6 +113,49 @@ class _Server(MPServer):
         self._ssp = None
         self._sso = self._listener
         self._shd = SocketHolder(descriptor, False, _BACKLOG)  # type: ignore[call-arg, assignment]
+
+    def _follow(self, files: Sequence[Path]) -> None:
+        """Reload when what the workers read once can be read anew."""
+
+        def read() -> object:
+            self._config.check_files()
+            return object()
+
+        followed = FileValue(files, read)
+        used = followed.value
+        while True:
+            time.sleep(EVERY)
+            if followed.value is not used:
+                used = followed.value
+                self.signal_handler_reload()  # type: ignore[no-untyped-call]
+
+    def _reload(self, *arguments: Any) -> None:
+        """Let new workers take over, unless they could not start."""
+        try:
+            self._config.check_files()
+        except FileError as error:
+            log.error("%s; nothing is read again", error)
+            self.reload_signal = False
+            self.main_loop_interrupt.clear()
+        else:
+            super()._reload(*arguments)  # type: ignore[no-untyped-call]
+
+
+def _tls_arguments(tls: ServerTls | None) -> dict[str, Any]:
+    """What Granian is told of TLS."""
+    if tls is None:
+        return {}
+    return {
+        "ssl_cert": tls.cert,
+        "ssl_key": tls.key,
+        "ssl_protocol_min": SSLProtocols.tls12,
+        "ssl_ca": tls.client_ca,
+        "ssl_client_verify": tls.client_ca is not None,
+    }
+
+
+def _start_thread(run: Callable[..., None], *arguments: object) -> None:
+    threading.Thread(target=run, args=arguments, daemon=True).start()
 
 
 def _work(*arguments: Any) -> None:

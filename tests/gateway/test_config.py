@@ -7,6 +7,8 @@ import dataclasses
 import pytest
 
 from gateway.config import GatewayConfig
+from gateway.trust import CoreTrust
+from runtime.protection import Protection
 
 
 def test_the_defaults_are_the_documented_ones() -> None:
@@ -18,6 +20,9 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "core_timeout": 5.0,
         "replica_staleness": 2.0,
         "workers": 1,
+        "protection": dataclasses.asdict(Protection()),
+        "core_trust": dataclasses.asdict(CoreTrust()),
+        "core_token_file": None,
     }
 
 
