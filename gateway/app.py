@@ -14,24 +14,17 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from gateway.answers import Answers
 from gateway.authentication import Authentication
 from gateway.client import CoreClient, CoreError
 from gateway.config import GatewayConfig
-from gateway.endpoints import list_sessions, show_api, show_linkage, show_session
 from gateway.errors import RETRY_AFTER, error_of
 from gateway.hosts import KnownHosts
 from gateway.jsonapi.errors import Error, RequestError, errors_response
+from gateway.operations import ALLOW, OPERATIONS
 from gateway.paths import OneForm
 from gateway.replica import Replica
-from gateway.service_endpoints import (
-    list_services,
-    list_services_of_session,
-    list_sessions_of_service,
-    show_service,
-)
 from gateway.sessions import DirectView, ReplicaView, SessionView
 from runtime.authenticator import Authenticator
 
@@ -65,7 +58,7 @@ def create_app(config: GatewayConfig) -> Starlette:
             authenticator.close()
 
     return Starlette(
-        routes=ROUTES,
+        routes=[operation.route() for operation in OPERATIONS],
         middleware=middleware,
         exception_handlers={
             RequestError: _request_error,
@@ -94,18 +87,6 @@ async def open_view(client: CoreClient, staleness: float) -> AsyncIterator[Sessi
             await following
 
 
-ROUTES = [
-    Route("/sessions/{id}", show_session),
-    Route("/sessions", list_sessions),
-    Route("/sessions/{id}/services", list_services_of_session),
-    Route("/sessions/{id}/relationships/services", show_linkage),
-    Route("/services", list_services),
-    Route("/services/{id}", show_service),
-    Route("/services/{id}/sessions", list_sessions_of_service),
-    Route("/", show_api),
-]
-
-
 async def _request_error(request: Request, error: Exception) -> Response:
     return errors_response(cast(RequestError, error).errors)
 
@@ -116,7 +97,7 @@ async def _core_error(request: Request, failure: Exception) -> Response:
 
 
 async def _http_error(request: Request, raised: Exception) -> Response:
-    """What the router raises: 404 for a path, 405 with ``Allow`` for a method."""
+    """What the router raises: 404 for a path, 405 for a method."""
     error = cast(HTTPException, raised)
     details = {
         404: f"{request.scope['raw_path'].decode('latin-1')} is not a resource",
@@ -124,7 +105,8 @@ async def _http_error(request: Request, raised: Exception) -> Response:
     }
     status = HTTPStatus(error.status_code)
     detail = details.get(status, error.detail)
-    return errors_response([Error(status, status.name, detail)], error.headers)
+    headers = ALLOW if status == 405 else error.headers
+    return errors_response([Error(status, status.name, detail)], headers)
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

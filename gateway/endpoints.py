@@ -10,11 +10,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.answers import Answers, Ask
-from gateway.documents import INCLUDES, included_with, write_sessions
+from gateway.documents import included_with, write_sessions
 from gateway.jsonapi.collections import self_link, with_fields
 from gateway.jsonapi.document import top_meta
 from gateway.jsonapi.errors import Error, RequestError
-from gateway.jsonapi.query import Query, Takes
+from gateway.jsonapi.query import Query
 from gateway.rendering import write_session
 from gateway.resources import api_url, session_url, sessions_url, unreachable_meta
 from gateway.selection import select
@@ -27,15 +27,9 @@ MAX_ID = 2**64 - 1
 
 _ID = re.compile(r"0*([1-9][0-9]{0,19})", re.ASCII)
 
-SESSION = Takes(fields=("sessions", "services"), include=INCLUDES)
-SESSIONS = Takes(fields=("sessions", "services"), include=INCLUDES, collection=True)
-LINKAGE = Takes()
-ROOT = Takes()
 
-
-async def show_api(request: Request) -> Response:
+async def show_api(request: Request, ask: Ask) -> Response:
     """``/`` and ``/v1/``: where to go from here; serves as a health check."""
-    ask = Ask.read(request, ROOT)
     base = ask.moment.base
     links = {
         "self": api_url(base),
@@ -45,9 +39,8 @@ async def show_api(request: Request) -> Response:
     return ask.document({"links": links, "meta": {"name": "sessiongate"}}, None)
 
 
-async def show_session(request: Request) -> Response:
+async def show_session(request: Request, ask: Ask) -> Response:
     """``/v1/sessions/{id}``."""
-    ask = Ask.read(request, SESSION)
     found, version = await ask.view.get(session_id(request))
     if ask.query.include:
         # What is included comes from all over the table.
@@ -66,9 +59,8 @@ async def show_session(request: Request) -> Response:
     return ask.document(document | top_meta(unreachable_meta(version.unreachable)), version)
 
 
-async def list_sessions(request: Request) -> Response:
+async def list_sessions(request: Request, ask: Ask) -> Response:
     """``/v1/sessions/``. The first part is here before the status is sent."""
-    ask = Ask.read(request, SESSIONS)
     return await answer_list(request, ask, EVERYTHING, sessions_url(ask.moment.base))
 
 
@@ -91,9 +83,8 @@ async def answer_list(request: Request, ask: Ask, wanted: Wanted, url: str) -> R
     return ask.whole(body, version)
 
 
-async def show_linkage(request: Request) -> Response:
+async def show_linkage(request: Request, ask: Ask) -> Response:
     """``/v1/sessions/{id}/relationships/services``."""
-    ask = Ask.read(request, LINKAGE)
     found, version = await ask.view.get(session_id(request))
     if response := ask.not_modified(version):
         return response

@@ -9,30 +9,24 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.answers import Ask
-from gateway.endpoints import SESSIONS, answer_list, session_id
+from gateway.endpoints import answer_list, session_id
 from gateway.jsonapi import collections
 from gateway.jsonapi.collections import self_link, with_fields
 from gateway.jsonapi.document import top_meta
 from gateway.jsonapi.errors import Error, RequestError
-from gateway.jsonapi.query import Takes
 from gateway.resources import session_url, unreachable_meta
 from gateway.services import Service, service_resource, service_url, services_of, services_url
 from gateway.sessions import EVERYTHING, Version, Wanted
 
-SERVICE = Takes(fields=("services",))
-SERVICES = Takes(fields=("services",), collection=True)
 
-
-async def list_services(request: Request) -> Response:
+async def list_services(request: Request, ask: Ask) -> Response:
     """``/v1/services/``."""
-    ask = Ask.read(request, SERVICES)
     services, version = await services_of(ask.view, EVERYTHING)
     return _collection(ask, services.values(), version, services_url(ask.moment.base))
 
 
-async def show_service(request: Request) -> Response:
+async def show_service(request: Request, ask: Ask) -> Response:
     """``/v1/services/{id}``."""
-    ask = Ask.read(request, SERVICE)
     name = _name(request)
     services, version = await services_of(ask.view, _on(name))
     if name not in services:
@@ -47,9 +41,8 @@ async def show_service(request: Request) -> Response:
     return ask.document(document | top_meta(unreachable_meta(version.unreachable)), version)
 
 
-async def list_sessions_of_service(request: Request) -> Response:
+async def list_sessions_of_service(request: Request, ask: Ask) -> Response:
     """``/v1/services/{id}/sessions``."""
-    ask = Ask.read(request, SESSIONS)
     name = _name(request)
     if not (await ask.view.rows(_on(name), 1)).total:
         raise _not_found(name)
@@ -58,9 +51,8 @@ async def list_sessions_of_service(request: Request) -> Response:
     )
 
 
-async def list_services_of_session(request: Request) -> Response:
+async def list_services_of_session(request: Request, ask: Ask) -> Response:
     """``/v1/sessions/{id}/services``: the one that it is on."""
-    ask = Ask.read(request, SERVICES)
     found, _ = await ask.view.get(session_id(request))
     services, version = await services_of(ask.view, _on(found.service))
     url = f"{session_url(ask.moment.base, found.id)}/services"

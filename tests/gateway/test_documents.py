@@ -111,12 +111,12 @@ def test_an_unknown_path_is_not_found(http: httpx.Client, path: str) -> None:
     ]
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "TRACE"])
 @pytest.mark.parametrize("path", ["/", "/v1/sessions", "/v1/sessions/1"])
 def test_nothing_can_be_changed(http: httpx.Client, method: str, path: str) -> None:
     answer = http.request(method, path, content=b"{}")
     assert answer.status_code == 405
-    assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD"}
+    assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
     assert answer.json()["errors"] == [
         {
             "status": "405",
