@@ -59,5 +59,9 @@ proto: install ## Generate the Python modules of the contract again
 release-proto: install ## Take the contract as it stands for the last released one
 	$(BIN)/buf build --as-file-descriptor-set --exclude-source-info -o $(RELEASED)
 
-bench: install ## Measure (nothing yet)
-	@echo "nothing to measure yet"
+bench: .venv/bench-installed ## Measure side by side, into bench/RESULTS.md; parts of it by ARGS="--quick --only one-session"
+	$(BIN)/python -m bench $(ARGS)
+
+.venv/bench-installed: .venv/installed
+	$(BIN)/python -m pip install --quiet --group bench
+	@touch $@

@@ -1,0 +1,98 @@
+"""``python -m bench``: everything side by side, in one run; ``make bench`` starts it.
+
+Without options it writes ``bench/RESULTS.md``; with any, it prints the report. It ends
+with 1 where something could not be measured, and with 2 where a tool is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from bench import changes, collecting, core_rpc, rounds, surroundings
+from bench.findings import CHURNING, STILL, Findings
+from bench.paths import PATHS
+from bench.programs import BenchError
+from bench.report import render
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+EVERYTHING = (*PATHS, "grpc", "freshness", "recovery", "sources")
+
+ROUNDS = 3
+SECONDS = 2  # of load on each server, path and number of sessions
+CHANGES = 300
+DEATHS = 3
+
+
+def main() -> int:
+    """Measure what is asked for; the exit code."""
+    options = _options()
+    for advice in surroundings.missing():
+        print(advice, file=sys.stderr)
+    if surroundings.missing():
+        return 2
+    facts = list(surroundings.facts())
+    findings = Findings()
+    try:
+        _measure(options, findings)
+    except BenchError as error:
+        print(error, file=sys.stderr)
+        return 1
+    loaded = f"Medians of {options.rounds} rounds, {options.seconds} seconds each."
+    report = render(findings, facts, loaded)
+    if len(sys.argv) == 1:
+        RESULTS.write_text(report)
+        print(f"written: {RESULTS.relative_to(Path.cwd())}")
+    else:
+        print(report)
+    return 1 if findings.figures.faults else 0
+
+
+def _measure(options: argparse.Namespace, findings: Findings) -> None:
+    paths = [path for path in PATHS if path in options.only]
+    plan = rounds.Plan(rounds.STAGES, paths, options.seconds)
+    for number in range(1, options.rounds + 1 if paths else 1):
+        _say(f"round {number} of {options.rounds}")
+        rounds.measure(plan, findings.figures, _say)
+    if "grpc" in options.only:
+        _say("gRPC")
+        findings.calls = core_rpc.measure(2 * options.rounds - 1, options.seconds / 2)
+    for stage in (STILL, CHURNING) if "freshness" in options.only else ():
+        _say(f"from source to REST, {stage.name} sessions")
+        findings.delays[stage] = changes.freshness(stage, options.changes)
+    if "recovery" in options.only:
+        _say("recovery")
+        findings.recoveries = changes.recovery(STILL, DEATHS)
+    if "sources" in options.only:
+        _say("sources")
+        findings.observations = collecting.measure()
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--seconds", type=int, default=SECONDS)
+    parser.add_argument("--changes", type=int, default=CHANGES, help="at the source, to be seen")
+    parser.add_argument("--quick", action="store_true", help="one round, of a second each")
+    parser.add_argument("--only", type=_some, default=EVERYTHING, help=f"of {','.join(EVERYTHING)}")
+    options = parser.parse_args()
+    if options.quick:
+        options.rounds, options.seconds, options.changes = 1, 1, 50
+    return options
+
+
+def _some(text: str) -> list[str]:
+    names = text.split(",")
+    for name in names:
+        if name not in EVERYTHING:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(EVERYTHING)}")
+    return names
+
+
+if __name__ == "__main__":
+    sys.exit(main())

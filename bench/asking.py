@@ -1,0 +1,46 @@
+"""One HTTP request and its whole answer, for what is checked and not for what is measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from typing import Any
+
+# The server's own, and those of one connection: no part of what is asked for.
+_OF_THE_SERVER = ("server", "date", "content-length", "transfer-encoding", "connection")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server answered; header names are in lower case."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        """A header's value, if it is there."""
+        return dict(self.headers).get(name)
+
+    @property
+    def json(self) -> Any:
+        """The body's JSON value."""
+        return json.loads(self.body)
+
+
+def ask(address: str, path: str, headers: Mapping[str, str] | None = None) -> Answer:
+    """Ask a server at ``HOST:PORT``. Raises `OSError` where it does not answer."""
+    connection = HTTPConnection(address, timeout=60)
+    try:
+        connection.request("GET", path, headers=dict(headers or {}))
+        response = connection.getresponse()
+        kept = tuple(
+            (name.lower(), value)
+            for name, value in response.getheaders()
+            if name.lower() not in _OF_THE_SERVER
+        )
+        return Answer(response.status, kept, response.read())
+    finally:
+        connection.close()

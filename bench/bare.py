@@ -1,0 +1,82 @@
+"""``python -m bench.bare FOLDER``: the least that can be sent, by the gateway's own server.
+
+An ASGI application that sends answers from memory (``FOLDER/answers.json``), and
+``/hello`` from a Starlette application, on Granian as `gateway.server` runs it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+import gateway.server
+from bench.asking import Answer
+from gateway.config import GatewayConfig
+
+_FILE = "answers.json"
+
+
+def keep(folder: Path, answers: Mapping[str, Answer]) -> None:
+    """Write answers down, by the path that they are to be had at."""
+    kept = {
+        path: {
+            "status": answer.status,
+            "headers": answer.headers,
+            "body": b64encode(answer.body).decode(),
+        }
+        for path, answer in answers.items()
+    }
+    (folder / _FILE).write_text(json.dumps(kept))
+
+
+def create_app(folder: Path, _: GatewayConfig) -> ASGIApp:
+    """The application that sends what `keep` wrote down."""
+    kept: dict[str, Any] = json.loads((folder / _FILE).read_text())
+    messages = {}
+    for path, answer in kept.items():
+        headers = [(name.encode(), value.encode()) for name, value in answer["headers"]]
+        start = {"type": "http.response.start", "status": answer["status"], "headers": headers}
+        body = {"type": "http.response.body", "body": b64decode(answer["body"])}
+        messages[path] = (start, body)
+    hello = Starlette(routes=[Route("/hello", _hello)])
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] not in messages:
+            await hello(scope, receive, send)
+            return
+        start, body = messages[scope["path"]]
+        await send(start)
+        await send(body)
+
+    return app
+
+
+async def _hello(request: Request) -> PlainTextResponse:
+    return PlainTextResponse("hello, world")
+
+
+def main() -> None:
+    """Serve until told to stop; prints where."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    # Everything is as it is for the gateway, but for the application.
+    gateway.server.create_app = partial(create_app, Path(sys.argv[1]))  # type: ignore[attr-defined]
+    gateway.server.serve(
+        GatewayConfig(http="127.0.0.1:0"),
+        lambda address: print(f"listening on {address}", flush=True),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""How long a change at the source takes to be answered, and a killed core to be replaced.
+
+Both are seen from outside: a document that is a source is replaced by another, and
+one REST connection asks again and again for its session, until it shows the new one.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Thread
+
+from bench.programs import PATIENCE, BenchError, Program
+from bench.stack import USER, Stage, sessiongate, steady_id, wait_for, write_steady
+
+INTERVAL = 0.02  # seconds between two observations of the document
+_PAUSE = 0.001  # seconds between an answer and the next request
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """Seconds until the new core's first right answer in REST."""
+
+    since_listening: float  # since the new core listened
+    since_killed: float  # since the old one was killed, the supervisor's pause included
+
+
+@dataclass(frozen=True, slots=True)
+class _Serving:
+    """A core and a gateway, as ``sessiongate serve`` starts them."""
+
+    program: Program
+    folder: Path
+    http: str
+    core: str
+    steady: int
+
+    def show(self, user: str) -> float:
+        """Replace the document; the time."""
+        write_steady(self.folder, user)
+        return time.perf_counter()
+
+    def seen(self, user: str) -> float:
+        """The time at which the first answer with a user was complete."""
+        wanted = f'"user":"{user}"'.encode()
+        end = time.monotonic() + PATIENCE
+        connection = HTTPConnection(self.http, timeout=PATIENCE)
+        while time.monotonic() < end:
+            try:
+                connection.request("GET", f"/v1/sessions/{self.steady}")
+                response = connection.getresponse()
+                if wanted in response.read() and response.status == 200:
+                    connection.close()
+                    return time.perf_counter()
+            except (OSError, HTTPException):
+                connection.close()
+            time.sleep(_PAUSE)
+        raise BenchError(f"a change was not seen within {PATIENCE:g} seconds")
+
+
+def freshness(stage: Stage, samples: int) -> list[float]:
+    """Seconds from the document's replacement to the first answer that shows it, sorted."""
+    with _serving(stage) as serving:
+        return sorted(_delay(serving, f"changed_{number}") for number in range(samples))
+
+
+def recovery(stage: Stage, samples: int) -> list[Recovery]:
+    """Kill the core again and again; while it is dead, change what it will find."""
+    with _serving(stage) as serving:
+        return [_recover(serving, f"recovered_{number}") for number in range(samples)]
+
+
+def _delay(serving: _Serving, user: str) -> float:
+    time.sleep(random.uniform(1, 2) * INTERVAL)  # at any moment between two observations
+    return -serving.show(user) + serving.seen(user)
+
+
+def _recover(serving: _Serving, user: str) -> Recovery:
+    core = next(
+        process
+        for process in serving.program.processes()
+        if process.cmdline()[-2:] == ["-m", "core"]
+    )
+    killed = time.perf_counter()
+    core.send_signal(signal.SIGKILL)
+    core.wait(PATIENCE)
+    serving.show(user)
+    listening: list[float] = []
+    watcher = Thread(target=lambda: listening.append(_listens(serving.core)))
+    watcher.start()
+    seen = serving.seen(user)
+    watcher.join()
+    return Recovery(seen - listening[0], seen - killed)
+
+
+def _listens(address: str) -> float:
+    """The time at which an address is listened on."""
+    host, _, port = address.rpartition(":")
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        try:
+            socket.create_connection((host, int(port))).close()
+        except OSError:
+            time.sleep(_PAUSE)
+        else:
+            return time.perf_counter()
+    raise BenchError(f"the core did not listen again within {PATIENCE:g} seconds")
+
+
+@contextmanager
+def _serving(stage: Stage) -> Iterator[_Serving]:
+    with TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        sources = stage.sources(folder, INTERVAL)
+        ports = ("--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0")
+        with sessiongate(folder, "serve", *ports, *sources) as program:
+            http = program.expect(r"http://([0-9.:]+)/v1/sessions")
+            core = program.expect(r"gRPC +([0-9.:]+)")
+            wait_for(http, "/v1/sessions?page[size]=1")
+            serving = _Serving(program, folder, http, core, steady_id(core))
+            serving.seen(USER)
+            yield serving

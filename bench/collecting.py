@@ -1,0 +1,74 @@
+"""What an observation costs the core where nothing has changed: reading it, and comparing.
+
+A real collector runs, in this process, over answers that were recorded
+(`bench.recordings`); what is counted is the process's CPU time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from itertools import pairwise
+from statistics import median
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from bench.recordings import ANSWERS, KINDS, Observe
+from core.collector import Collector
+from core.ledger import Ledger
+from core.sources.base import Observation, SourceConfig
+from core.table import SessionTable
+
+SESSIONS = 10_000
+
+
+def measure() -> Mapping[str, float]:
+    """CPU seconds of an observation of unchanged sessions, by the kind of the source."""
+    return {kind: asyncio.run(_measure(KINDS[kind](SESSIONS))) for kind in KINDS}
+
+
+class _Recorded:
+    """A source that notes when, in CPU time, each of its observations begins."""
+
+    def __init__(self, observe: Observe) -> None:
+        self._observe = observe
+        self.began: list[float] = []
+        self.done = asyncio.Event()
+
+    async def observe(self) -> Observation:
+        self.began.append(time.process_time())
+        if len(self.began) > ANSWERS:
+            self.done.set()
+            await asyncio.Event().wait()
+        return self._observe()
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+async def _measure(observe: Observe) -> float:
+    source = _Recorded(observe)
+    config = SourceConfig(kind="recorded", location="", name="recorded", interval=0.001)
+    table = SessionTable([config.name], 1, Timestamp)
+    ledger = await Ledger.open("sqlite://", retention=1, now=time.time_ns)
+    collector = Collector(table, ledger, [(config, source)], stale_after=1, now=time.time_ns)
+    await collector.start()
+    await source.done.wait()
+    await collector.close()
+    await ledger.close()
+    assert len(table) == SESSIONS, len(table)
+    # The first observation finds everything new, and to the second it is new that
+    # all was there before.
+    times = source.began[2:]
+    return median(end - begin for begin, end in pairwise(times))
+
+
+def main() -> None:
+    """Print each kind's figure."""
+    for kind, seconds in measure().items():
+        print(f"{kind:16}{seconds * 1000:8.1f} ms")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""All that a run finds, and how it compares with what was to be reached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bench.changes import INTERVAL, Recovery
+from bench.core_rpc import EMPTY, Figure
+from bench.paths import ALL, FULL_SIZE, NOT_MODIFIED, ONE, PAGE, paths_of
+from bench.rounds import Figures
+from bench.stack import BARE, ENVOY, GATEWAY, Stage
+
+STILL = Stage(FULL_SIZE)
+CHURNING = Stage(FULL_SIZE, churning=True)
+SMALL, LARGE = Stage(1_000), Stage(100_000)
+
+
+@dataclass(slots=True)
+class Findings:
+    """Times are in seconds."""
+
+    figures: Figures = field(default_factory=Figures)
+    calls: Sequence[Figure] = ()  # of the core's gRPC service, the empty one first
+    delays: dict[Stage, list[float]] = field(default_factory=dict)  # from source to REST, sorted
+    recoveries: Sequence[Recovery] = ()
+    observations: Mapping[str, float] = field(default_factory=dict)  # CPU, by kind of source
+
+    def against(self, path: str, server: str, stage: Stage = STILL) -> float | None:
+        """The gateway's rate, to another server's on the same path."""
+        return _ratio(
+            self.figures.rate(path, GATEWAY, stage), self.figures.rate(path, server, stage)
+        )
+
+    def churned(self) -> dict[str, float]:
+        """The gateway's rate with churn to that without, by path."""
+        rate = self.figures.rate
+        ratios = {
+            path: _ratio(rate(path, GATEWAY, CHURNING), rate(path, GATEWAY, STILL))
+            for path in paths_of(CHURNING)
+        }
+        return {path: ratio for path, ratio in ratios.items() if ratio is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Something to be reached; ``measured`` is None where it was not measured."""
+
+    text: str
+    bound: float
+    unit: str
+    measured: Callable[[Findings], float | None]
+    at_most: bool = False
+
+    def holds(self, measured: float) -> bool:
+        return measured <= self.bound if self.at_most else measured >= self.bound
+
+
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """The smallest value that this share of all does not exceed."""
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+def _ratio(one: float | None, other: float | None) -> float | None:
+    return one / other if one is not None and other else None
+
+
+def _call(findings: Findings) -> float | None:
+    rates = {figure.name: figure.rate for figure in findings.calls}
+    return _ratio(rates.get("GetSession"), rates.get(EMPTY))
+
+
+def _sizes(findings: Findings) -> float | None:
+    rate = findings.figures.rate
+    return _ratio(rate(PAGE, GATEWAY, LARGE), rate(PAGE, GATEWAY, SMALL))
+
+
+def _not_modified(findings: Findings) -> float | None:
+    rate = findings.figures.rate
+    return _ratio(rate(NOT_MODIFIED, GATEWAY, STILL), rate(ONE, GATEWAY, STILL))
+
+
+def _delay(findings: Findings) -> float | None:
+    delays = findings.delays.get(STILL)
+    return (percentile(delays, 0.99) - INTERVAL) * 1000 if delays else None
+
+
+def _resident(findings: Findings) -> float | None:
+    resident = findings.figures.memory(LARGE.sessions)
+    return resident / LARGE.sessions / 1024 if resident is not None else None
+
+
+def _slowest(values: Iterator[float]) -> float | None:
+    return max(values, default=None)
+
+
+TARGETS = (
+    Target(
+        "one session, one worker, to Envoy on the same core", 5, "", lambda f: f.against(ONE, ENVOY)
+    ),
+    Target(
+        "one session, one worker, to the bare ASGI server sending the same bytes",
+        0.65,
+        "",
+        lambda f: f.against(ONE, BARE),
+    ),
+    Target("304 by ETag, to one session", 1.0, "", _not_modified),
+    Target("all of 10,000, to Envoy", 12, "", lambda f: f.against(ALL, ENVOY)),
+    Target(
+        "all of 10,000, to the same server sending the same bytes from memory",
+        0.6,
+        "",
+        lambda f: f.against(ALL, BARE),
+    ),
+    Target("page of 100 of 100,000, to page of 100 of 1,000", 0.8, "", _sizes),
+    Target("gRPC GetSession, to an empty unary RPC in the same process", 0.85, "", _call),
+    Target(
+        "same numbers under 5% churn a second, to those without (the least of them)",
+        0.8,
+        "",
+        lambda f: min(f.churned().values(), default=None),
+    ),
+    Target(
+        "change at the source to REST, beyond the source's own interval, p99",
+        50,
+        "ms",
+        _delay,
+        True,
+    ),
+    Target(
+        "resident memory of one gateway worker, per session at 100,000",
+        2.5,
+        "KiB",
+        _resident,
+        True,
+    ),
+    Target(
+        "recovery after the core's return, the slowest",
+        2000,
+        "ms",
+        lambda f: _slowest(each.since_listening * 1000 for each in f.recoveries),
+        True,
+    ),
+    Target(
+        "CPU of an observation of 10,000 unchanged sessions, the costliest kind",
+        100,
+        "ms",
+        lambda f: _slowest(seconds * 1000 for seconds in f.observations.values()),
+        True,
+    ),
+)

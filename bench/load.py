@@ -1,0 +1,109 @@
+"""Load on a server: wrk over HTTP/1.1, h2load over HTTP/2."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import quantiles
+from tempfile import TemporaryDirectory
+
+from bench.checks import Asked
+from bench.programs import BenchError
+
+TOOLS = {"wrk": "wrk", "h2load": "nghttp2-client"}  # and Debian's packages
+CONNECTIONS = 16
+# For answers this large fewer, for longer, so that those cut off at the end weigh little.
+LARGE = 1024 * 1024
+LARGE_CONNECTIONS = 4
+LARGE_SECONDS = 3  # times as long
+
+_SCRIPT = Path(__file__).with_name("load.lua")
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What came of it. A walk over several pages counts as one answer."""
+
+    answers: float
+    seconds: float
+    p50: float  # seconds; of a walk, that of its requests one after another
+    p99: float
+
+    @property
+    def rate(self) -> float:
+        return self.answers / self.seconds
+
+
+def missing_tools() -> list[str]:
+    """Debian's packages of what is not installed."""
+    return [package for tool, package in TOOLS.items() if shutil.which(tool) is None]
+
+
+def wrk(address: str, asked: Asked, seconds: int) -> Load:
+    """Ask over HTTP/1.1. Raises `BenchError` where an answer is not what it was before."""
+    question = asked.question
+    connections = CONNECTIONS
+    if asked.length > LARGE:
+        connections, seconds = LARGE_CONNECTIONS, seconds * LARGE_SECONDS
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "60s"]
+    command += ["--script", str(_SCRIPT), f"http://{address}{question.paths[0]}"]
+    for name, value in question.headers.items():
+        command += ["--header", f"{name}: {value}"]
+    walked = {"BENCH_WALK": " ".join(question.paths)} if len(question.paths) > 1 else {}
+    output = _run(command, **walked)
+    found = json.loads(output.partition("RESULT ")[2])
+    _check(command, found["requests"], found["errors"], output)
+    walk = len(question.paths)
+    # Beside bodies there are headers, and parts of what was on its way at the end;
+    # the numbers in a body may have grown or shrunk.
+    bodies = found["requests"] / walk * asked.length
+    beside = 1024 * found["requests"] + connections * asked.length
+    if not 0.9 * bodies <= found["bytes"] <= 1.1 * bodies + beside:
+        raise BenchError(f"{question.paths[0]}: {found['bytes']} bytes instead of {bodies:.0f}")
+    return Load(
+        found["requests"] / walk,
+        found["microseconds"] / 1e6,
+        found["p50"] / 1e6 * walk,
+        found["p99"] / 1e6 * walk,
+    )
+
+
+def h2load(address: str, asked: Asked, seconds: int) -> Load:
+    """Ask for one path over HTTP/2 without TLS. Raises `BenchError` as `wrk` does."""
+    (path,) = asked.question.paths
+    with TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        command = ["h2load", "-t1", f"-c{CONNECTIONS}", "-m1", f"--duration={seconds}"]
+        output = _run([*command, f"--log-file={log}", f"http://{address}{path}"])
+        # A line a request: when it began, its status, and the microseconds that it took.
+        rows = [line.split() for line in log.read_text().splitlines()]
+    failed = sum(row[1] != str(asked.question.status) for row in rows)
+    _check(command, len(rows), failed, output)
+    times = quantiles([int(row[2]) / 1e6 for row in rows], n=100)
+    return Load(len(rows), float(seconds), times[49], times[98])
+
+
+def version(tool: str) -> str:
+    """What a tool says of its version."""
+    text = subprocess.run([tool, "--version"], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"[0-9]+\.[0-9.]+[0-9]", text)
+    return found[0] if found else "unknown"
+
+
+def _run(command: list[str], **variables: str) -> str:
+    done = subprocess.run(
+        command, env={**os.environ, **variables}, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise BenchError(f"{' '.join(command)}: {done.stderr or done.stdout}")
+    return done.stdout
+
+
+def _check(command: list[str], requests: int, errors: int, output: str) -> None:
+    if not requests or errors:
+        raise BenchError(f"{' '.join(command)}: {errors} of {requests} failed:\n{output}")

@@ -1,0 +1,92 @@
+"""The paths that are measured, and what each server is asked for on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import quote, urlencode
+
+from bench.stack import BARE, ENVOY, ENVOY_PAGE, GATEWAY, GATEWAY_2, HELLO, USER, Stack, Stage
+
+ONE = "one-session"
+NOT_MODIFIED = "not-modified"
+PAGE = "page-of-100"
+FILTERED = "filtered-page"
+ALL = "all"
+HTTP2 = "one-session-http2"
+PATHS = (ONE, NOT_MODIFIED, PAGE, FILTERED, ALL, HTTP2)
+
+PAGE_SIZE = 100
+
+# At other sizes than this only the paths whose cost may depend on the size.
+FULL_SIZE = 10_000
+SIZED = (PAGE, ALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Requests that together are answered with what a path is for; asked in turn."""
+
+    paths: Sequence[str]
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def servers_of(path: str, stage: Stage) -> tuple[str, ...]:
+    """The servers that are compared on a path."""
+    compared = {
+        ONE: (GATEWAY, GATEWAY_2, ENVOY, BARE, HELLO),
+        NOT_MODIFIED: (GATEWAY, GATEWAY_2),
+        PAGE: (GATEWAY, GATEWAY_2, ENVOY, BARE),
+        FILTERED: (GATEWAY, GATEWAY_2, ENVOY),
+        ALL: (GATEWAY, GATEWAY_2, ENVOY, BARE),
+        HTTP2: (GATEWAY, ENVOY, BARE),
+    }[path]
+    if stage.churning:
+        return tuple(name for name in compared if name in (GATEWAY, GATEWAY_2, ENVOY))
+    if stage.sessions != FULL_SIZE:
+        return tuple(name for name in compared if name in (GATEWAY, ENVOY))
+    return compared
+
+
+def paths_of(stage: Stage) -> tuple[str, ...]:
+    """The paths that are measured at a stage."""
+    if stage.sessions != FULL_SIZE:
+        return SIZED
+    return tuple(path for path in PATHS if not (stage.churning and path == HTTP2))
+
+
+def question(path: str, server: str, stack: Stack) -> Question:
+    """What to ask a server for. On NOT_MODIFIED a validator has to be added to the headers."""
+    if server == HELLO:
+        return Question(["/hello"])
+    if server == BARE:
+        return Question([f"/{path}"])
+    if server == ENVOY:
+        return _of_envoy(path, stack)
+    if path == NOT_MODIFIED:
+        return Question([f"/v1/sessions/{stack.steady}"], 304)
+    queries: dict[str, dict[str, object]] = {
+        PAGE: {"page[size]": PAGE_SIZE},
+        FILTERED: {"filter": f'/attributes/user="{USER}"', "page[size]": PAGE_SIZE},
+        ALL: {},
+    }
+    return Question([_path(queries.get(path), stack)])
+
+
+def _of_envoy(path: str, stack: Stack) -> Question:
+    if path == ALL:
+        pages = [{"page_size": ENVOY_PAGE, "page_token": token} for token in stack.tokens]
+        return Question([_path(page, stack) for page in pages])
+    queries: dict[str, dict[str, object]] = {
+        PAGE: {"page_size": PAGE_SIZE},
+        FILTERED: {"filter.users": USER, "page_size": PAGE_SIZE},
+    }
+    return Question([_path(queries.get(path), stack)])
+
+
+def _path(query: Mapping[str, object] | None, stack: Stack) -> str:
+    """The collection with a query, or without one the session that stays."""
+    if query is None:
+        return f"/v1/sessions/{stack.steady}"
+    return f"/v1/sessions?{urlencode(query, quote_via=quote)}" if query else "/v1/sessions"

@@ -1,0 +1,117 @@
+"""Programs that are measured: started, waited for by what they print, and ended."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+# Seconds; what takes longer to start or to end hangs.
+PATIENCE = 60.0
+
+
+class BenchError(Exception):
+    """There is nothing to measure, or it is not what it should be; the text says why."""
+
+
+class Program:
+    """A running program and all that it starts."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        self.name = " ".join(command[:3])
+        self._process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._lines: list[str] = []
+        self._changed = threading.Condition()
+        self._ended = False
+        threading.Thread(target=self._collect, daemon=True).start()
+
+    def _collect(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            with self._changed:
+                self._lines.append(line.rstrip("\n"))
+                self._changed.notify_all()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def expect(self, pattern: str) -> str:
+        """The first group of the first line that matches, once there is one."""
+
+        def found() -> re.Match[str] | None:
+            return next(filter(None, (re.search(pattern, line) for line in self._lines)), None)
+
+        with self._changed:
+            self._changed.wait_for(lambda: found() or self._ended, PATIENCE)
+            match = found()
+        if match is None:
+            raise BenchError(f"{self.name} printed nothing like {pattern!r}:\n{self.output}")
+        return match[1]
+
+    @property
+    def output(self) -> str:
+        """The end of what it has printed."""
+        return "\n".join(self._lines[-20:])
+
+    def processes(self) -> list[psutil.Process]:
+        """It, and all that it started and that still runs."""
+        mine = psutil.Process(self._process.pid)
+        return [mine, *mine.children(recursive=True)]
+
+    def cpu(self) -> float:
+        """CPU seconds that these processes have taken."""
+        return sum(_cpu(process) for process in self.processes())
+
+    def stop(self) -> None:
+        """End it, and what it leaves behind."""
+        if self._process.poll() is not None:
+            return
+        left = self.processes()
+        self._process.terminate()
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        for process in psutil.wait_procs(left, timeout=5)[1]:
+            process.kill()
+
+
+@contextmanager
+def running(command: Sequence[str], **variables: str) -> Iterator[Program]:
+    """A program, until the context is left."""
+    mine = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("SESSIONGATE_") and not name.lower().endswith("_proxy")
+    }
+    program = Program(command, {**mine, **variables})
+    try:
+        yield program
+    finally:
+        program.stop()
+
+
+def _cpu(process: psutil.Process) -> float:
+    try:
+        times = process.cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return times.user + times.system

@@ -1,0 +1,196 @@
+"""What each kind of source reads where nothing has happened since it last read.
+
+An answer is what the program sends, as its driver hands it on: text and JSON as they
+come, rows as Python values. Only what the clock alone changes differs from one answer
+to the next: ages and idle times grow.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from itertools import count
+from typing import TypeVar
+from zoneinfo import ZoneInfo
+
+import psutil
+
+from core.sources import host, pgbouncer, postgresql, processlist
+from core.sources.base import Observation
+from core.sources.libpq import Answer
+from core.sources.localtime import LocalTime
+from core.sources.processes import Process
+from core.sources.processlist import ProcessList
+from core.sources.sessionlist import SessionList
+from core.sources.sockets import Connection, End, Listener, Sockets
+from core.sources.streams import Streams
+
+START = 1_780_000_000  # when everything was recorded, in seconds since the epoch
+
+Observe = Callable[[], Observation]
+"""Reads the next answer, each a second after the one before."""
+
+ANSWERS = 8  # there are no more
+
+T = TypeVar("T")
+
+
+def _each(answer: Callable[[int], T], read: Callable[[T, float], Observation]) -> Observe:
+    """What reads one answer after another, each made beforehand."""
+    answers = [answer(second) for second in range(ANSWERS)]
+    seconds = count()
+
+    def observe() -> Observation:
+        second = next(seconds)
+        return read(answers[second], START + 100.0 + second)
+
+    return observe
+
+
+def _address(n: int) -> str:
+    return f"10.{n // 65536 % 256}.{n // 256 % 256}.{n % 256}"
+
+
+def _port(n: int) -> int:
+    return 32768 + n % 28000
+
+
+def _host(sessions: int) -> Observe:
+    local = End("10.0.0.1", 5432)
+    sockets = Sockets(
+        [Listener(4, local, 100)],
+        [
+            Connection(4, psutil.CONN_ESTABLISHED, local, End(_address(n), _port(n)), 100)
+            for n in range(sessions - 1)
+        ],
+    )
+    processes = {100: Process("postgres", START - 1000.0)}
+    return lambda: Observation(host.read_sessions(sockets, processes, float(START)), START - 5000.0)
+
+
+def _haproxy(sessions: int) -> Observe:
+    streams = Streams(include_self=False)
+
+    def answer(second: int) -> str:
+        info = f"Name: HAProxy\nVersion: 2.6.12\nPid: 100\nUptime_sec: {500 + second}\n\n"
+        tail = "rq[f=848000h,i=0,an=00h,rx=,wx=,ax=] rp[f=80048000h,i=0,an=00h,rx=,wx=,ax=]"
+        ends = "scf=[8,0h,fd=12] scb=[8,200008h,fd=13] exp= rc=0 c_exp="
+        lines = (
+            f"0x{0x55D6A5D00000 + 1024 * n:x}: proto=tcpv4 src={_address(n)}:{_port(n)} fe=orders"
+            f" be=orders srv=db{n % 3} ts=00 epoch=0 age={40 + second}s calls=2 rate=0 cpu=0"
+            f" lat=0 {tail} {ends}\n"
+            for n in range(sessions)
+        )
+        return info + "".join(lines) + "\n"
+
+    return _each(answer, lambda text, moment: streams.read(text, moment))
+
+
+def _mariadb(sessions: int) -> Observe:
+    processes = ProcessList("orders", START - 5000.0, ("10.0.0.1", 3306))
+
+    def answer(second: int) -> list[processlist.Row]:
+        return [
+            processlist.Row(
+                ident=n + 1,
+                user=f"app_{n % 50}",
+                host=f"{_address(n)}:{_port(n)}",
+                database="orders",
+                command="Sleep",
+                info=None,
+                query_id=n + 7,
+                idle=1000 * (second + n % 60),
+            )
+            for n in range(sessions)
+        ]
+
+    return _each(answer, lambda rows, moment: processes.read(rows, moment))
+
+
+def _maxscale(sessions: int) -> Observe:
+    known = SessionList()
+    servers = {"server1": ("10.0.0.2", 3306)}
+
+    def resource(n: int, second: int) -> Mapping[str, object]:
+        connection = {"cipher": "", "connection_id": n, "server": "server1"}
+        sent = {"_client_name": "pymysql", "_pid": str(n), "program_name": "checkout"}
+        attributes = {
+            "client": {"cipher": "", "connection_attributes": sent},
+            "connected": "Mon, 23 Nov 2026 18:31:04 GMT",
+            "connections": [connection],
+            "idle": round(second + n % 600 / 10, 1),
+            "io_activity": 0,
+            "memory": {"total": 66868},
+            "port": _port(n),
+            "remote": _address(n),
+            "state": "Session started",
+            "thread": 0,
+            "user": f"app_{n % 50}",
+        }
+        services = {"data": [{"id": "Read-Connection-Router", "type": "services"}]}
+        return {
+            "attributes": attributes,
+            "id": str(n + 1),
+            "relationships": {"services": services},
+            "type": "sessions",
+        }
+
+    def answer(second: int) -> bytes:
+        data = [resource(n, second) for n in range(sessions)]
+        return json.dumps({"data": data}, indent=4).encode()
+
+    return _each(answer, lambda body, moment: known.read(body, moment, servers, START - 5000.0))
+
+
+def _pgbouncer(sessions: int) -> Observe:
+    clients = pgbouncer.Clients(LocalTime(ZoneInfo("UTC")))
+    columns = ("type", *pgbouncer.Row._fields)
+    moment = datetime.fromtimestamp(START, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+    def line(kind: str, n: int) -> tuple[object, ...]:
+        own, other = (f"0x{0x55D6A5D00000 + 1024 * n + place:x}" for place in (0, 512))
+        if kind == "S":
+            own, other = other, own
+        near = ("10.0.0.1", 6432 if kind == "C" else _port(n))
+        far = (_address(n), _port(n)) if kind == "C" else ("10.0.0.2", 5432)
+        ends = (f"app_{n % 50}", *far, *near)
+        return (kind, "orders", moment, own, other, "active", *ends, moment, n, "", "checkout")
+
+    def answer(_: int) -> tuple[Answer, Answer]:
+        lines = ([line(kind, n) for n in range(sessions)] for kind in "CS")
+        shown, servers = (Answer(columns, rows) for rows in lines)
+        return shown, servers
+
+    return _each(
+        answer,
+        lambda both, _: clients.read(pgbouncer.rows(both[0]), pgbouncer.rows(both[1])),
+    )
+
+
+def _postgresql(sessions: int) -> Observe:
+    reached = postgresql.Reached(START - 5000.0, "10.0.0.1", 5432, 1024)
+    backends = postgresql.Backends("orders", reached)
+    now = START * 1_000_000
+
+    def answer(_: int) -> list[tuple[object, ...]]:
+        return [
+            (
+                *(n + 1, now + n, f"app_{n % 50}", "orders", "checkout", _address(n), _port(n)),
+                *("idle", now + n, False, None, None, None),
+            )
+            for n in range(sessions)
+        ]
+
+    return _each(answer, lambda rows, _: backends.read(rows))
+
+
+KINDS: Mapping[str, Callable[[int], Observe]] = {
+    "host": _host,
+    "maxscale+http": _maxscale,
+    "pgbouncer": _pgbouncer,
+    "postgresql": _postgresql,
+    "mariadb": _mariadb,
+    "haproxy": _haproxy,
+}
+"""For so many sessions, what reads one answer after another; by kind."""

@@ -1,0 +1,165 @@
+"""The report: Markdown, as `make bench` writes it down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from statistics import median
+
+from bench.changes import INTERVAL
+from bench.core_rpc import EMPTY
+from bench.findings import CHURNING, TARGETS, Findings, percentile
+from bench.load import CONNECTIONS, LARGE_CONNECTIONS, LARGE_SECONDS
+from bench.paths import ALL, FILTERED, HTTP2, NOT_MODIFIED, ONE, PAGE, servers_of
+from bench.rounds import Cell
+from bench.stack import GATEWAY
+
+_NAMES = {
+    ONE: "one session",
+    NOT_MODIFIED: "304 of one session",
+    PAGE: "page of 100",
+    FILTERED: "page of 100, filtered by user",
+    ALL: "all",
+    HTTP2: "one session, HTTP/2",
+}
+
+_METHOD = f"""\
+## How it is measured
+
+Each round starts a core, the gateway (`sessiongate serve --core`, with one worker and with
+two) and Envoy in front of it, anew for each number of sessions, and loads one server after
+the other on each path. Figures are the medians of the rounds. Before a path is measured every
+server has to answer it once with the right status and the right sessions; the bare server has
+to send the gateway's very bytes. An error under load, or an answer of another size, discards
+the figure.
+
+Load is wrk's, one thread and {CONNECTIONS} connections ({LARGE_CONNECTIONS}, for {LARGE_SECONDS}
+times as long, where an answer is larger than 1 MiB), and h2load's for HTTP/2. Load and servers
+share the machine's CPUs. Envoy
+answers the whole list in pages, as many as the core gives for `page_size` 10000; its rate
+counts whole lists, its latency is that of the pages one after another. CPU is that of the
+server's processes and, behind it, the core's. All sessions but one are synthetic; the one
+that single requests ask for is a document's, so that churn does not take it away. With churn
+5 % of the sessions are replaced each second.
+
+From source to REST: a document that is a source with an interval of {INTERVAL * 1000:g} ms is
+replaced by another, and one connection asks for its session until it shows the new one.
+Recovery: the core that `sessiongate serve` started is killed (SIGKILL) and the document
+replaced while it is dead; recovered is who answers with the new one. An observation: CPU time
+of a real collector over recorded answers in which only ages grew; taking rows off a database
+driver's connection is not in it.
+"""
+
+
+def render(findings: Findings, facts: Sequence[tuple[str, str]], rounds: str) -> str:
+    """The whole report. ``facts`` are versions and machine; ``rounds`` says how many of what."""
+    parts = [
+        "# What `make bench` measured\n\nWritten by `make bench`; not by hand.\n",
+        _table(("", ""), facts),
+        "## Targets\n",
+        _table(("", "target", "measured", "holds"), _targets(findings)),
+        f"## Answers a second\n\n{rounds}\n",
+        *_loads(findings),
+        *_others(findings),
+        _METHOD,
+    ]
+    return "\n".join(parts)
+
+
+def _targets(findings: Findings) -> Iterator[Sequence[str]]:
+    for target in TARGETS:
+        bound = f"at {'most' if target.at_most else 'least'} {target.bound:g} {target.unit}".strip()
+        measured = target.measured(findings)
+        if measured is None:
+            yield target.text, bound, "not measured", ""
+        else:
+            holds = "yes" if target.holds(measured) else "**no**"
+            yield target.text, bound, f"{measured:.3g} {target.unit}".strip(), holds
+
+
+def _loads(findings: Findings) -> Iterator[str]:
+    figures = findings.figures
+    cells = sorted({*figures.samples, *figures.faults}, key=_place)
+    for stage in dict.fromkeys(cell.stage for cell in cells):
+        churn = "; 5 % replaced each second" if stage.churning else ""
+        yield f"### {stage.sessions:,} sessions{churn}\n"
+        titles = ("path", "server", "answers/s", "gateway to it", "p50 ms", "p99 ms")
+        rows = (_row(findings, cell) for cell in cells if cell.stage == stage)
+        yield _table((*titles, "CPU us", "of the core's", "bytes"), rows)
+
+
+def _place(cell: Cell) -> tuple[int, bool, int, int]:
+    stage = cell.stage
+    servers = servers_of(cell.path, stage)
+    return (
+        *(stage.sessions, stage.churning),
+        *(list(_NAMES).index(cell.path), servers.index(cell.server)),
+    )
+
+
+def _row(findings: Findings, cell: Cell) -> Sequence[str]:
+    figures = findings.figures
+    names = (_NAMES[cell.path], cell.server)
+    rate = figures.rate(cell.path, cell.server, cell.stage)
+    if rate is None:
+        return (*names, f"not measured: {' '.join(figures.faults[cell].split())[:200]}", *[""] * 6)
+    own = figures.rate(cell.path, GATEWAY, cell.stage)
+    ratio = f"{own / rate:.2f}" if own is not None and cell.server != GATEWAY else ""
+    p50 = figures.median(cell, lambda sample: sample.load.p50 * 1e3)
+    p99 = figures.median(cell, lambda sample: sample.load.p99 * 1e3)
+    front = figures.median(cell, lambda sample: sample.front * 1e6)
+    core = figures.median(cell, lambda sample: sample.core * 1e6)
+    numbers = (f"{number:,.2f}" for number in (p50, p99) if number is not None)
+    cpus = (f"{number:,.0f}" for number in (front, core) if number is not None)
+    shown = f"{rate:,.0f}" if rate > 100 else f"{rate:,.1f}"
+    return (*names, shown, ratio, *numbers, *cpus, f"{figures.lengths[cell]:,}")
+
+
+def _others(findings: Findings) -> Iterator[str]:
+    if churned := findings.churned():
+        yield f"## The gateway under churn, to itself without, at {CHURNING.sessions:,}\n"
+        rows = ((_NAMES[path], f"{ratio:.2f}") for path, ratio in churned.items())
+        yield _table(("path", "ratio"), rows)
+    if findings.calls:
+        empty = next(figure.rate for figure in findings.calls if figure.name == EMPTY)
+        yield "## The core's gRPC service, one process\n"
+        calls = (
+            (call.name, f"{call.rate:,.0f}", f"{call.rate / empty:.2f}", f"{call.cpu:,.0f}")
+            for call in findings.calls
+        )
+        yield _table(("call", "a second", "to the empty one", "CPU us"), calls)
+    if findings.figures.resident:
+        yield "## Resident memory of a gateway's worker, after the load\n"
+        yield _table(("sessions", "MiB", "KiB a session"), _memory(findings))
+    if findings.delays:
+        yield "## From a change at the source to REST\n"
+        titles = ("sessions", "changes", "p50 ms", "p99 ms", "longest ms")
+        yield _table(titles, _delays(findings))
+    if findings.recoveries:
+        yield "## From a core's death to right answers\n"
+        rows = (
+            (f"{each.since_listening * 1e3:,.0f}", f"{each.since_killed * 1e3:,.0f}")
+            for each in findings.recoveries
+        )
+        yield _table(("ms since the new core listens", "ms since the old was killed"), rows)
+    if findings.observations:
+        yield "## CPU of an observation of 10,000 unchanged sessions\n"
+        observations = findings.observations.items()
+        yield _table(("source", "ms"), ((kind, f"{cpu * 1e3:.1f}") for kind, cpu in observations))
+
+
+def _memory(findings: Findings) -> Iterator[Sequence[str]]:
+    for sessions, resident in sorted(findings.figures.resident.items()):
+        found = median(resident)
+        each = found / sessions / 1024
+        yield f"{sessions:,}", f"{found / 1024**2:.0f}", f"{each:.2f}"
+
+
+def _delays(findings: Findings) -> Iterator[Sequence[str]]:
+    for stage, delays in findings.delays.items():
+        values = (percentile(delays, 0.5), percentile(delays, 0.99), delays[-1])
+        yield stage.name, str(len(delays)), *(f"{value * 1e3:.1f}" for value in values)
+
+
+def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [titles, ["---"] * len(titles), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

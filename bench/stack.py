@@ -1,0 +1,216 @@
+"""What is measured side by side: a core, and in front of it the gateway and Envoy."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from bench import envoy
+from bench.asking import ask
+from bench.programs import BIN, PATIENCE, BenchError, Program, running
+from sessiongate.v1.session_service_pb2 import ListSessionsRequest, SessionFilter
+from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
+
+GATEWAY = "gateway"
+GATEWAY_2 = "gateway, 2 workers"
+ENVOY = "Envoy"
+BARE = "bare ASGI server"
+HELLO = "Starlette hello"
+
+CHURN = 0.05  # of all sessions, replaced each second
+ENVOY_PAGE = 10_000
+# The one session that stays, whatever the churn.
+STEADY = "steady"
+USER = "app_7"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """How many sessions there are, and whether they are replaced all the time."""
+
+    sessions: int
+    churning: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.sessions:,}" + (" churning" if self.churning else "")
+
+    def sources(self, folder: Path, interval: float = 1) -> list[str]:
+        """The options that give a core these sessions, one of them from a document."""
+        write_steady(folder, USER)
+        churn = self.sessions * CHURN if self.churning else 0
+        document = f"document:{folder / STEADY}.json?name={STEADY}&interval={interval:g}"
+        synthetic = f"synthetic:?sessions={self.sessions - 1}&churn={churn:g}&seed=1"
+        return ["--source", document, "--source", synthetic]
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Something that answers over HTTP, at ``HOST:PORT``."""
+
+    address: str
+    program: Program
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A running core and the servers in front of it, by name; ready to answer."""
+
+    core: Program
+    servers: Mapping[str, Server]
+    steady: int  # the id of the session that stays
+    ids: tuple[int, ...]  # of all sessions, when the stack was started
+    tokens: tuple[str, ...]  # of the pages that Envoy is asked for, the first one's empty
+
+
+@contextmanager
+def standing(stage: Stage, names: Iterable[str], folder: Path) -> Iterator[Stack]:
+    """A core with a stage's sessions, and those of gateway and Envoy that are named."""
+    with ExitStack() as stack:
+        core = stack.enter_context(
+            sessiongate(folder, "core", "--grpc", "127.0.0.1:0", *stage.sources(folder))
+        )
+        address = core.expect(r"listening on (\S+)")
+        ids, tokens = _walk(address)
+        servers = {}
+        for name in names:
+            start = {GATEWAY: _gateway, GATEWAY_2: _gateways, ENVOY: _envoy}.get(name)
+            if start is not None:
+                servers[name] = stack.enter_context(start(folder, address))
+        if len(ids) != stage.sessions:
+            raise BenchError(f"the core has {len(ids)} sessions instead of {stage.sessions}")
+        yield Stack(core, servers, steady_id(address), ids, tokens)
+
+
+@contextmanager
+def bare(folder: Path) -> Iterator[Server]:
+    """The server that sends what is kept in a folder, and the Starlette application."""
+    with running([str(BIN / "python"), "-m", "bench.bare", str(folder)]) as program:
+        yield Server(program.expect(r"listening on (\S+)"), program)
+
+
+@contextmanager
+def sessiongate(folder: Path, *arguments: str) -> Iterator[Program]:
+    """The command, with its defaults, and its state in a folder of its own."""
+    command = [str(BIN / "sessiongate"), *arguments]
+    with running(command, XDG_STATE_HOME=str(folder)) as program:
+        yield program
+
+
+def write_steady(folder: Path, user: str) -> None:
+    """Write the document of the session that stays, whole or not at all."""
+    attributes = {
+        "state": "Session started",
+        "connected": "Wed May 17 10:06:35 2017",
+        "user": user,
+        "remote": "10.1.2.3",
+        "port": 40000,
+        "database": "orders",
+        "idle": 12.5,
+        "connections": [{"server": "server-1", "connection_id": 77, "cipher": ""}],
+        "client": {"cipher": "TLS_AES_256_GCM_SHA384"},
+        "application": "checkout",
+    }
+    services = {"data": [{"id": "orders-rw", "type": "services"}]}
+    resource = {
+        "id": "1",
+        "type": "sessions",
+        "relationships": {"services": services},
+        "attributes": attributes,
+    }
+    path = folder / f"{STEADY}.json"
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps({"data": [resource]}))
+    fresh.replace(path)
+
+
+@contextmanager
+def _gateway(folder: Path, core: str, workers: int = 1) -> Iterator[Server]:
+    options = ("--core", core, "--http", "127.0.0.1:0", "--workers", str(workers))
+    with sessiongate(folder, "serve", *options) as program:
+        address = program.expect(r"http://([0-9.:]+)/v1/sessions")
+        wait_for(address, "/v1/sessions?page[size]=1")
+        yield Server(address, program)
+
+
+def _gateways(folder: Path, core: str) -> AbstractContextManager[Server]:
+    return _gateway(folder, core, 2)
+
+
+@contextmanager
+def _envoy(folder: Path, core: str) -> Iterator[Server]:
+    config = envoy.write_config(folder, core)
+    admin = folder / "envoy.admin"
+    admin.unlink(missing_ok=True)
+    options = ("--disable-hot-restart", "--log-level", "warning", "--admin-address-path")
+    with running(
+        [str(BIN / "envoy"), "--config-path", str(config), *options, str(admin)]
+    ) as program:
+        _until(lambda: admin.exists() and bool(admin.read_text()), "Envoy has not started")
+        listeners = ask(admin.read_text(), "/listeners?format=json").json["listener_statuses"]
+        socket = listeners[0]["local_address"]["socket_address"]
+        address = f"{socket['address']}:{socket['port_value']}"
+        wait_for(address, "/v1/sessions?page_size=1")
+        yield Server(address, program)
+
+
+def wait_for(address: str, path: str) -> None:
+    """Wait until a server answers with 200."""
+
+    def answers() -> bool:
+        try:
+            return ask(address, path).status == 200
+        except OSError:
+            return False
+
+    _until(answers, f"{address}{path} is not answered with 200")
+
+
+def _until(true: Callable[[], bool], otherwise: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while not true():
+        if time.monotonic() > end:
+            raise BenchError(f"{otherwise} after {PATIENCE:g} seconds")
+        time.sleep(0.02)
+
+
+def _walk(core: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """The ids of all sessions, and the tokens of Envoy's pages, once the core is ready."""
+    ids: list[int] = []
+    tokens = [""]
+    with grpc.insecure_channel(core) as channel:
+        stub = SessionServiceStub(channel)
+        _until(lambda: _is_ready(stub), "the core is not ready")
+        while True:
+            page = stub.ListSessions(
+                ListSessionsRequest(page_size=ENVOY_PAGE, page_token=tokens[-1]), timeout=PATIENCE
+            )
+            ids += (session.id for session in page.sessions)
+            if not page.next_page_token:
+                return tuple(ids), tuple(tokens)
+            tokens.append(page.next_page_token)
+
+
+def _is_ready(stub: SessionServiceStub) -> bool:
+    try:
+        stub.ListSessions(ListSessionsRequest(page_size=1), timeout=PATIENCE)
+    except grpc.RpcError as error:
+        if error.code() is not grpc.StatusCode.UNAVAILABLE:
+            raise
+        return False
+    return True
+
+
+def steady_id(core: str) -> int:
+    """The id that a core gave the session that stays."""
+    with grpc.insecure_channel(core) as channel:
+        wanted = ListSessionsRequest(filter=SessionFilter(sources=[STEADY]))
+        found = SessionServiceStub(channel).ListSessions(wanted, timeout=PATIENCE)
+        ident: int = found.sessions[0].id
+        return ident
