@@ -13,7 +13,6 @@ import psycopg
 
 from tests.servers import (
     PATIENCE,
-    Certificates,
     Server,
     account,
     certificates,
@@ -24,11 +23,29 @@ from tests.servers import (
 )
 
 SUPERUSER, PASSWORD = "postgres", "open sesame"
+STATEMENT_SIZE = 32768  # bytes that the server keeps of a statement, but for one
 _HBA = """\
 local all all scram-sha-256
 hostnossl all intls all reject
 host all all all scram-sha-256
 """
+
+
+class Clients:
+    """Clients' connections, to be closed whatever they are at."""
+
+    def __init__(self) -> None:
+        self._connections: list[psycopg.Connection] = []
+
+    def add(self, connection: psycopg.Connection) -> psycopg.Connection:
+        """One more."""
+        self._connections.append(connection)
+        return connection
+
+    def close(self) -> None:
+        """Close them all."""
+        while self._connections:
+            self._connections.pop().close()
 
 
 class Postgres:
@@ -41,7 +58,8 @@ class Postgres:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = free_port()
-        self.certificates: Certificates = certificates(folder)
+        # Not for ::1, so that there is a name that it does not fit.
+        self.certificates = certificates(folder, "localhost", "127.0.0.1")
         self._data = folder / "data"
         self._binary = Path(require("postgres", "postgresql")).resolve()
         password = write(folder / "password", PASSWORD)
@@ -69,6 +87,7 @@ class Postgres:
             "ssl_key_file": self.certificates.key,
             "fsync": "off",
             "max_connections": 60,
+            "track_activity_query_size": STATEMENT_SIZE,
         }
         return Server(
             [

@@ -25,7 +25,8 @@ from typing import Self
 
 import psutil
 import pytest
-import trustme
+
+from tests.certificates import Authority
 
 # No wait for a server is longer than this; what takes longer hangs. Seconds.
 PATIENCE = 60.0
@@ -144,16 +145,10 @@ class Certificates:
 
 def certificates(folder: Path, *names: str) -> Certificates:
     """Make an authority, and a certificate for ``names`` (without any: this machine's names)."""
-    authority = trustme.CA()
-    leaf = authority.issue_cert(*(names or ("localhost", "127.0.0.1", "::1")))
-    ca = write(folder / "ca.pem", authority.cert_pem.bytes())
-    ca.chmod(0o644)
+    authority = Authority(folder)
+    pair = authority.issue("server", *(names or ("localhost", "127.0.0.1", "::1")))
     folder.chmod(0o755)  # the tests read the authority's, as every client may
-    return Certificates(
-        ca=ca,
-        cert=write(folder / "cert.pem", b"".join(pem.bytes() for pem in leaf.cert_chain_pems)),
-        key=write(folder / "key.pem", leaf.private_key_pem.bytes()),
-    )
+    return Certificates(ca=authority.cert, cert=give(pair.cert), key=give(pair.key))
 
 
 class Server:

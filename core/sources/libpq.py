@@ -61,9 +61,10 @@ class Client:
             return [await self._ask(query) for query in queries]
         except BaseException as error:
             await self.close()
-            if isinstance(error, Error | _ClosedError):
-                raise SourceError(f"{self._endpoint}: {_cause(error)}") from None
-            raise
+            if isinstance(error, SourceError) or not isinstance(error, Exception):
+                raise
+            # A driver that reads garbage may raise anything.
+            raise SourceError(f"{self._endpoint}: {_cause(error)}") from None
 
     async def close(self) -> None:
         """Close the connection, if there is one. The next question makes another."""
@@ -154,9 +155,10 @@ class _TextLoader(Loader):
         return str(data, "utf-8", "replace")
 
 
-def _cause(error: BaseException) -> str:
+def _cause(error: Exception) -> str:
     """One line that says what went wrong. What clients ran is not in it."""
     if isinstance(error, _ClosedError):
         error = error.args[0]
-    text = (isinstance(error, Error) and error.diag.message_primary) or str(error)
-    return text.strip().partition("\n")[0]
+    if not isinstance(error, Error):
+        return f"what it says makes no sense ({type(error).__name__})"
+    return (error.diag.message_primary or str(error)).strip().partition("\n")[0]

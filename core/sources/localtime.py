@@ -23,8 +23,11 @@ class LocalTime:
     def __init__(self, zone: ZoneInfo | None = None) -> None:
         self._zone = zone
 
-    def read(self, text: str) -> datetime:
-        """An aware datetime. Raises `ValueError`, whose text says what does not fit."""
+    def read(self, text: str) -> int:
+        """Seconds since the epoch. Raises `ValueError`, whose text says what does not fit."""
+        return int(self._aware(text).timestamp())
+
+    def _aware(self, text: str) -> datetime:
         naive = datetime.fromisoformat(text[:_LENGTH])
         name = text[_LENGTH:].strip()
         if name in _UTC:

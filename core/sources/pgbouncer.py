@@ -147,7 +147,7 @@ class Clients:
         if text is None:
             return None
         try:
-            return Timestamp(seconds=int(self._times.read(text).timestamp()))
+            return Timestamp(seconds=self._times.read(text))
         except ValueError as error:
             raise SourceError(
                 f"{error}: where PgBouncer runs is stated by timezone=AREA/CITY"

@@ -1,0 +1,34 @@
+"""What docs/sources.md says of a kind of source, read for the tests that hold it to that."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+_TEXT = (Path(__file__).parents[2] / "docs" / "sources.md").read_text(encoding="utf-8")
+_ROW = re.compile(r"^\| (?P<name>[^|]+) \| (?P<words>[^|]+) \|$", re.MULTILINE)
+
+
+def section(kind: str) -> str:
+    """The section with this heading."""
+    found = re.search(rf"^## {kind}\n(.*?)(?=^## |\Z)", _TEXT, re.DOTALL | re.MULTILINE)
+    assert found, kind
+    return found[1]
+
+
+def block(kind: str, language: str) -> str:
+    """The one code block in a language of a kind's section."""
+    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", section(kind), re.DOTALL | re.MULTILINE)
+    return str(found)
+
+
+def states(kind: str) -> dict[str, str]:
+    """The table of states: the words for a session's, by what the source calls it."""
+    _, _, table = section(kind).partition(f"| {kind} says | session |\n|---|---|\n")
+    assert table, kind
+    rows = table.partition("\n\n")[0]
+    return {
+        name: found["words"]
+        for found in _ROW.finditer(rows)
+        for name in re.findall(r"^`([^`]+)`", found["name"]) or ["nothing"]
+    }

@@ -1,0 +1,86 @@
+"""Sources of real servers, opened as a core opens them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import pytest
+
+from core.sources.base import Observation, Observed, SourceConfig, SourceError, open_source
+from sessiongate.v1.session_pb2 import Session
+from tests.servers import PATIENCE
+
+_MOMENT = 0.2  # seconds; what does not answer does not answer later either
+_T = TypeVar("_T")
+
+
+class Watched:
+    """The source of a URL, by the name ``here``, with an event loop of its own."""
+
+    def __init__(self, url: str, **options: str) -> None:
+        self.source = open_source(SourceConfig.parse(url, {"name": "here", **options}))
+        self._runner = asyncio.Runner()
+
+    def run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+        """Run something in the source's event loop."""
+        return self._runner.run(coroutine)
+
+    def observe(self) -> Observation:
+        """One observation."""
+        return self.run(self.source.observe())
+
+    def items(self) -> list[Observed]:
+        """What one observation shows."""
+        return list(self.observe().sessions)
+
+    def sessions(self) -> list[Session]:
+        """The sessions that one observation shows."""
+        return [item.session for item in self.items()]
+
+    def until(self, holds: Callable[[list[Session]], bool]) -> list[Session]:
+        """Observe until the sessions are such: servers need a moment to notice things."""
+
+        async def observe() -> list[Session]:
+            async with asyncio.timeout(PATIENCE):
+                while True:
+                    items = (await self.source.observe()).sessions
+                    found = [item.session for item in items]
+                    if holds(found):
+                        return found
+
+        return self.run(observe())
+
+    def failure(self) -> str:
+        """What an observation fails with."""
+        with pytest.raises(SourceError) as caught:
+            self.observe()
+        return str(caught.value)
+
+    def give_up(self) -> None:
+        """Begin an observation of what does not answer, and cancel it."""
+
+        async def observe() -> None:
+            observing = asyncio.ensure_future(self.source.observe())
+            done, _ = await asyncio.wait({observing}, timeout=_MOMENT)
+            assert not done, "it answered"
+            observing.cancel()
+            # Bound by the one who waits, as a core is: cancelling must not wait for the server.
+            done, _ = await asyncio.wait({observing}, timeout=PATIENCE)
+            assert observing.cancelled()
+
+        self.run(observe())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.run(self.source.close())
+        self._runner.close()

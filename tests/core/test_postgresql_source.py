@@ -1,0 +1,405 @@
+"""``postgresql:`` over a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+import pytest
+
+from core.sources.base import SourceConfig, SourceConfigError, SourceError, Wire, open_source
+from core.sources.postgresql import STATES, Backends, Reached
+from sessiongate.states import state_of
+from sessiongate.v1 import session_pb2
+from sessiongate.v1.session_pb2 import Query, Session
+from tests.core.documentation import block, states
+from tests.core.real import Watched
+from tests.postgres import PASSWORD, SUPERUSER, Clients, Postgres, running_postgres
+from tests.relay import Relay
+from tests.servers import certificates, private_folder
+
+STARTED = session_pb2.SESSION_STATE_STARTED
+UNKNOWN = session_pb2.SESSION_STATE_UNSPECIFIED
+SLEEP = "SELECT pg_sleep(3600)"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    with running_postgres() as server:
+        server.execute(f"CREATE ROLE app LOGIN PASSWORD '{PASSWORD}'")
+        yield server
+
+
+@pytest.fixture
+def clients() -> Iterator[Clients]:
+    clients = Clients()
+    yield clients
+    clients.close()
+
+
+def url(server: Postgres, *, user: str = SUPERUSER, host: str = "127.0.0.1", port: int = 0) -> str:
+    return f"postgresql://{user}:{quote(PASSWORD)}@{host}:{port or server.port}"
+
+
+def pid(client: psycopg.Connection) -> int:
+    return client.info.backend_pid
+
+
+def local_port(client: psycopg.Connection) -> int:
+    row = client.execute("SELECT inet_client_port()").fetchone()
+    assert row
+    return int(row[0])
+
+
+def end(server: Postgres, client: psycopg.Connection) -> None:
+    """End a client whose statement goes on."""
+    server.execute(f"SELECT pg_terminate_backend({pid(client)})")
+
+
+@pytest.mark.parametrize(
+    ("host", "sslmode", "encrypted"),
+    [("127.0.0.1", "disable", False), ("::1", "disable", False), ("127.0.0.1", "require", True)],
+)
+def test_a_client_over_tcp(
+    server: Postgres, clients: Clients, host: str, sslmode: str, encrypted: bool
+) -> None:
+    before = time.time()
+    client = server.connect(host=host, sslmode=sslmode, user="app", application_name="till 7")
+    clients.add(client)
+    port = local_port(client)
+    after = time.time()
+    with Watched(url(server)) as watched:
+        observation = watched.observe()
+    (item,) = observation.sessions
+    session = item.session
+    start = session.connect_time.ToMicroseconds()
+    assert item.key == f"{pid(client)} {start}"
+    assert observation.incarnation is not None
+    assert observation.incarnation < before < start / 1e6 < after
+    assert start < session.last_active_time.ToMicroseconds() < after * 1e6
+    assert session.native_id == str(pid(client))
+    assert (session.service, session.state) == ("here", STARTED)
+    assert (session.user, session.database) == ("app", "postgres")
+    assert (session.application, session.remote, session.port) == ("till 7", host, port)
+    assert session.HasField("tls_cipher")
+    assert session.tls_cipher.startswith("TLS_") == encrypted
+    assert not session.connections
+    assert not session.queries, "nobody asked for statements"
+    # This source came by IPv4: which address a client of IPv6 came to is not known.
+    reached = ("127.0.0.1", server.port) if host == "127.0.0.1" else None
+    assert item.accepted == Wire((host, port), reached, pid(client))
+
+
+def test_a_client_over_a_unix_socket(server: Postgres, clients: Clients) -> None:
+    client = clients.add(server.connect(host=str(server.folder)))
+    with Watched(url(server)) as watched:
+        (item,) = watched.items()
+    assert item.session.native_id == str(pid(client))
+    assert item.session.tls_cipher == ""
+    assert item.session.HasField("tls_cipher")
+    for field in ("remote", "port", "application"):
+        assert not item.session.HasField(field)
+    assert item.accepted is None
+
+
+def test_the_source_may_use_the_unix_socket_itself(server: Postgres, clients: Clients) -> None:
+    client = clients.add(server.connect())
+    with Watched(url(server, host=quote(str(server.folder), safe=""))) as watched:
+        (item,) = watched.items()
+    assert item.accepted == Wire(("127.0.0.1", local_port(client)), None, pid(client))
+
+
+def test_what_a_client_does_is_its_state(server: Postgres, clients: Clients) -> None:
+    client = clients.add(server.connect(application_name="it"))
+    with server.connect(application_name="other") as other, Watched(url(server)) as watched:
+
+        def state() -> str:
+            """As the server says it, where the source sees the session that this stands for."""
+            row = other.execute(
+                "SELECT state FROM pg_stat_activity WHERE pid = %s", [pid(client)]
+            ).fetchone()
+            (session,) = (one for one in watched.sessions() if one.application == "it")
+            assert row
+            assert session.state == STATES[row[0]] == STARTED
+            return str(row[0])
+
+        assert state() == "idle"
+        client.execute("BEGIN")
+        assert state() == "idle in transaction"
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            client.execute("SELECT 1/0")
+        assert state() == "idle in transaction (aborted)"
+        client.execute("ROLLBACK")
+        client.execute("SET track_activities = off")
+        assert state() == "disabled"
+        client.execute("SET track_activities = on")
+        client.pgconn.send_query(SLEEP.encode())
+        while state() != "active":
+            pass
+        end(server, client)
+
+
+def test_the_states_are_the_documented_ones() -> None:
+    table = states("PostgreSQL")
+    assert state_of(table.pop("nothing")) == UNKNOWN
+    assert {name: state_of(words) for name, words in table.items()} == STATES
+
+
+def test_nothing_changes_where_nothing_happens(server: Postgres, clients: Clients) -> None:
+    clients.add(server.connect())
+    client = clients.add(server.connect())
+    with Watched(url(server), statements="true") as watched:
+        first = watched.observe()
+        assert watched.observe() is first
+        client.execute("SELECT 1")
+        second = watched.observe()
+    assert second.sessions[0] is first.sessions[0], "the other one's is as it was"
+    assert second.sessions[1].key == first.sessions[1].key
+    assert second.sessions[1].session != first.sessions[1].session
+
+
+def test_sessions_stand_in_the_order_they_began_in(server: Postgres, clients: Clients) -> None:
+    pids = [str(pid(clients.add(server.connect()))) for _ in range(5)]
+    with Watched(url(server)) as watched:
+        assert [session.native_id for session in watched.sessions()] == pids
+        clients.close()
+        watched.until(lambda sessions: not sessions)
+
+
+def test_the_source_shows_itself_only_when_asked_to(server: Postgres) -> None:
+    with Watched(url(server)) as watched:
+        assert watched.sessions() == []
+    with Watched(url(server), include_self="true") as watched:
+        (session,) = watched.sessions()
+    assert (session.user, session.application) == (SUPERUSER, "sessiongate")
+
+
+def test_statements_only_where_asked_for(server: Postgres, clients: Clients) -> None:
+    client = clients.add(server.connect())
+    with Watched(url(server), statements="true") as watched:
+
+        def queries() -> list[Query]:
+            (session,) = watched.sessions()
+            return list(session.queries)
+
+        assert queries() == [], "it has not run any"
+        client.execute("SELECT 'äöü'")
+        (query,) = queries()
+        assert (query.statement, query.truncated) == ("SELECT 'äöü'", False)
+        assert query.complete_time.ToMicroseconds() > query.receive_time.ToMicroseconds()
+        client.execute(f"SELECT '{'é' * 10_000}'".encode())
+        (query,) = queries()
+        assert query.truncated
+        assert 16 * 1024 - 2 < len(query.statement.encode()) <= 16 * 1024
+        client.execute("SET track_activities = off")
+        assert queries() == []
+        client.execute("SET track_activities = on")
+        client.pgconn.send_query(SLEEP.encode())
+
+        def runs(sessions: list[Session]) -> bool:
+            return [query.statement for query in sessions[0].queries] == [SLEEP]
+
+        (session,) = watched.until(runs)
+        assert not session.queries[0].HasField("complete_time")
+    end(server, client)
+
+
+def test_a_statement_that_the_server_cut_is_marked() -> None:
+    reached = Reached(start=1.0, address=None, port=None, statement_size=1024)
+
+    def query(text: str) -> Query:
+        row = (7, 1, "app", "shop", "", None, -1, "idle", 3, False, None, text.encode(), 2)
+        ((item,)) = Backends("here", reached).read([row]).sessions
+        return item.session.queries[0]
+
+    assert query("x" * 1023).truncated
+    assert query("x" * 1020).truncated, "a character of four bytes may have been cut off"
+    assert not query("x" * 1019).truncated
+
+
+def test_names_may_be_any_bytes(server: Postgres, clients: Clients) -> None:
+    server.execute(
+        "CREATE DATABASE ascii TEMPLATE template0 ENCODING SQL_ASCII",
+        f"CREATE ROLE cafe LOGIN PASSWORD '{PASSWORD}'",
+    )
+    clients.add(server.connect(user="cafe"))
+    with server.connect(dbname="ascii") as admin, Watched(url(server)) as watched:
+        admin.execute(b'ALTER ROLE cafe RENAME TO "caf\xe9"')
+        watched.until(lambda sessions: "caf\ufffd" in {session.user for session in sessions})
+
+
+def grant(server: Postgres, role: str, *lines: str) -> str:
+    """The URL of a source that is a role with just these lines."""
+    server.execute(*(line.replace("sessiongate", role) for line in lines))
+    return url(server, user=role)
+
+
+def test_the_documented_grant_is_enough(server: Postgres, clients: Clients) -> None:
+    create, allow = block("PostgreSQL", "sql").splitlines()
+    clients.add(server.connect(user="app", sslmode="require"))
+    clients.add(server.connect(host=str(server.folder)))
+    with (
+        Watched(grant(server, "granted", create, allow), statements="true") as watched,
+        Watched(url(server), statements="true") as superuser,
+    ):
+        granted = watched.sessions()
+        assert [one.state for one in granted] == [STARTED, STARTED]
+        assert granted == [one for one in superuser.sessions() if one.user != "granted"]
+
+
+def test_without_a_grant_others_are_seen_but_not_known(server: Postgres, clients: Clients) -> None:
+    create, _ = block("PostgreSQL", "sql").splitlines()
+    client = server.connect(user="app", application_name="till 7")
+    clients.add(client)
+    with Watched(grant(server, "bare", create), statements="true") as watched:
+        (item,) = watched.items()
+        assert watched.items() == [item], "and no process of the server's own"
+    assert item.key == str(pid(client))
+    assert item.accepted is None
+    assert item.session == Session(
+        service="here",
+        native_id=str(pid(client)),
+        user="app",
+        database="postgres",
+        application="till 7",
+        state=UNKNOWN,
+    )
+
+
+def test_a_wrong_password_is_not_repeated(
+    server: Postgres, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    where = f"postgresql://{SUPERUSER}@127.0.0.1:{server.port}"
+    secret = tmp_path / "secret"
+    secret.write_text("open barley\n")
+    for options in ({"password": "open barley"}, {"password_file": str(secret)}):
+        with Watched(where, **options) as watched:
+            text = watched.failure()
+            assert text.startswith(f"127.0.0.1:{server.port}: ")
+            assert "password authentication failed" in text
+            assert "barley" not in text + repr(watched.source) + caplog.text
+            if "password_file" in options:  # it has been put right meanwhile
+                secret.write_text(PASSWORD)
+                assert watched.sessions() == []
+
+
+def test_the_servers_certificate_is_verified(server: Postgres, clients: Clients) -> None:
+    trusted = {"tls": "verify", "tls_ca": str(server.certificates.ca)}
+    with Watched(url(server, host="localhost"), include_self="true", **trusted) as watched:
+        (session,) = watched.sessions()
+        assert session.tls_cipher
+    with Watched(url(server, host="[::1]"), **trusted) as watched:
+        assert re.search('certificate .* does not match host name "::1"', watched.failure())
+    with Watched(url(server, host="localhost"), tls="verify") as watched:
+        assert "certificate verify failed" in watched.failure()
+    with private_folder() as folder:
+        other = str(certificates(folder).ca)
+        with Watched(url(server, host="localhost"), tls="verify", tls_ca=other) as watched:
+            assert "certificate verify failed" in watched.failure()
+
+
+def test_a_password_is_not_shown_in_the_clear(server: Postgres) -> None:
+    rules = server.folder / "data" / "pg_hba.conf"
+    kept = rules.read_text()
+    with Watched(url(server)) as watched:
+        try:
+            rules.write_text("host all all 127.0.0.1/32 password\n" + kept)
+            server.execute("SELECT pg_reload_conf()")
+            # Which of the rules a connection meets is for the server to notice.
+            while "password" not in (text := watched.failure()):
+                pass
+            assert "cleartext" in text
+        finally:
+            rules.write_text(kept)
+            with server.connect(host=str(server.folder)) as admin:
+                admin.execute("SELECT pg_reload_conf()")
+
+
+def test_a_server_that_hangs_is_given_up_and_seen_again(
+    server: Postgres, clients: Clients, caplog: pytest.LogCaptureFixture
+) -> None:
+    clients.add(server.connect())
+    with Watched(url(server)) as watched, Watched(url(server)) as fresh:
+        before = watched.observe()
+        server.server.suspend()
+        try:
+            watched.give_up()
+            watched.give_up()
+            fresh.give_up()
+        finally:
+            server.server.resume()
+        (item,) = before.sessions
+
+        def alone(sessions: list[Session]) -> bool:
+            return len(sessions) == 1  # the connections that were given up have gone
+
+        assert watched.until(alone) == [item.session]
+        assert watched.observe().incarnation == before.incarnation
+        assert fresh.until(lambda sessions: item.session in sessions)
+    assert not caplog.records, "the driver waits for nothing"
+
+
+def test_a_server_that_restarts_is_another(server: Postgres) -> None:
+    with Watched(url(server)) as watched:
+        with server.connect():
+            before = watched.observe()
+        server.server.kill()
+        assert "Connection refused" in watched.failure()
+        server.restart()
+        with server.connect() as client:
+            after = watched.observe()
+            assert [one.session.native_id for one in after.sessions] == [str(pid(client))]
+        server.restart()
+        assert watched.observe().sessions == (), "the connection that was open is made again"
+    assert before.incarnation is not None
+    assert after.incarnation is not None
+    assert before.incarnation < after.incarnation
+
+
+def test_a_broken_answer_is_none(server: Postgres, clients: Clients) -> None:
+    for _ in range(20):
+        clients.add(server.connect())
+
+    async def main() -> None:
+        async with Relay(server.port) as relay:
+            place = f"127.0.0.1:{relay.port}"
+            source = open_source(SourceConfig.parse(url(server, port=relay.port)))
+            whole = await source.observe()
+            assert len(whole.sessions) == 20
+            await source.close()
+            for relay.cut_after in (1, 50, 200, 600, 1000, 1500):
+                with pytest.raises(SourceError, match=place):
+                    await source.observe()
+            relay.cut_after, relay.garble = None, 0
+            # Garbage may promise more than ever comes.
+            with pytest.raises((SourceError, TimeoutError)):
+                async with asyncio.timeout(1):
+                    await source.observe()
+            relay.garble = None
+            assert await source.observe() is whole
+            await source.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("query", "complaint"),
+    [
+        ("?statement=true", "unknown option 'statement'; postgresql allows: .*statements"),
+        ("?statements=yes", "statements='yes'; allowed: true, false"),
+        ("?include_self=1", "include_self='1'; allowed: true, false"),
+        ("?tls=require", "tls='require'; allowed: verify, off"),
+    ],
+)
+def test_a_wrong_option_is_named(query: str, complaint: str) -> None:
+    config = SourceConfig.parse(f"postgresql://ann:treasure@db1{query}")
+    with pytest.raises(SourceConfigError, match=complaint) as caught:
+        open_source(config)
+    assert "treasure" not in str(caught.value)
