@@ -10,20 +10,28 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
 import socket
-from collections.abc import Callable, Sequence
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.pool import StaticPool
 
+log = logging.getLogger(__name__)
+
 # Revisions reserved at a time; one write then serves as many changes.
 _REVISIONS_AHEAD = 1_000_000
 _SCHEMA = 1
+# SQLite takes a file that is shorter than its header for a new one.
+_HEADER_BYTES = 100
 
 _metadata = sa.MetaData()
 _counters = sa.Table(
@@ -58,6 +66,10 @@ class LedgerError(Exception):
 
 class LedgerHeldError(LedgerError):
     """Another core holds the ledger; the text names it."""
+
+
+class _CorruptError(LedgerError):
+    """The file is not, or no longer, a ledger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +109,9 @@ class Ledger:
         """Open and lock the ledger at a SQLAlchemy URL, making it where there is none.
 
         ``retention`` is how long closed sessions are kept, in seconds; ``now``
-        gives ns since the epoch. Raises `LedgerError`.
+        gives ns since the epoch. A file that is corrupt is set aside, never deleted;
+        which ids it gave is not known then, so the new ledger gives them from the
+        clock in microseconds upwards. Raises `LedgerError`.
         """
         try:
             parsed = sa.make_url(url)
@@ -112,14 +126,12 @@ class Ledger:
             )
         path = Path(parsed.database) if parsed.database not in (None, "", ":memory:") else None
         lock = _take_lock(path) if path else None
+        thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
+        ledger = cls(_engine(parsed, in_memory=path is None), thread, lock, now)
         try:
-            engine = _engine(parsed, in_memory=path is None)
-            thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
-            ledger = cls(engine, thread, lock, now)
-            await ledger._run(lambda: ledger._prepare(retention))
+            await ledger._run(partial(ledger._prepare_or_start_over, retention, path))
         except BaseException:
-            if lock is not None:
-                lock.close()
+            await ledger.close()
             raise
         return ledger
 
@@ -177,13 +189,29 @@ class Ledger:
         return await self._run(lambda: self._record(source, opened, closed, incarnation))
 
     async def _run(self, work: Callable[[], T]) -> T:
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-        except sa.exc.DBAPIError as error:
-            where = self._engine.url.database or "in memory"
-            raise LedgerError(f"the ledger ({where}) failed: {error.orig}") from error
+        def named() -> T:
+            with _named(self._engine):
+                return work()
 
-    def _prepare(self, retention: float) -> None:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, named)
+
+    def _prepare_or_start_over(self, retention: float, path: Path | None) -> None:
+        try:
+            with _named(self._engine):
+                self._prepare(retention, path, first_id=1)
+        except _CorruptError as error:
+            self._set_aside(error)
+            self._prepare(retention, None, first_id=self._now() // 1000)
+
+    def _prepare(self, retention: float, path: Path | None, first_id: int) -> None:
+        """Make the ledger ready, in a file that is there already where ``path`` is given."""
+        if path is not None and path.exists():
+            if path.stat().st_size < _HEADER_BYTES:
+                raise _CorruptError(f"the ledger ({path}) is cut short")
+            with self._engine.connect() as connection:
+                found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+            if found != "ok":
+                raise _CorruptError(f"the ledger ({path}) is corrupt: {found}")
         _metadata.create_all(self._engine)
         with self._engine.begin() as connection:
             found = connection.execute(
@@ -192,7 +220,7 @@ class Ledger:
             if found is None:
                 first = [
                     {"name": "schema", "value": _SCHEMA},
-                    {"name": "id", "value": 1},
+                    {"name": "id", "value": first_id},
                     {"name": "revision", "value": 0},
                 ]
                 connection.execute(sa.insert(_counters), first)
@@ -202,6 +230,17 @@ class Ledger:
                 )
             horizon = self._now() - int(retention * 1e9)
             connection.execute(sa.delete(_sessions).where(_sessions.c.closed_time < horizon))
+
+    def _set_aside(self, error: LedgerError) -> None:
+        """Rename a corrupt file and what belongs to it."""
+        self._engine.dispose()
+        path = Path(self._engine.url.database or "")
+        aside = path.with_name(f"{path.name}.corrupt-{self._now()}")
+        for suffix in ("", "-wal", "-shm"):
+            beside = path.with_name(path.name + suffix)
+            if beside.exists():
+                beside.rename(f"{aside}{suffix}")
+        log.error("%s; it is kept as %s, and a new ledger begun", error, aside)
 
     def _counter(self, name: str) -> int:
         with self._engine.connect() as connection:
@@ -245,6 +284,19 @@ class Ledger:
                 connection.execute(sa.insert(_sessions), rows)
                 _set_counter(connection, "id", first + len(opened))
         return ids
+
+
+@contextmanager
+def _named(engine: sa.Engine) -> Iterator[None]:
+    """Raise what the database raises as `LedgerError` instead, naming the ledger."""
+    try:
+        yield
+    except sa.exc.DBAPIError as error:
+        where = engine.url.database or "in memory"
+        code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+        corrupt = code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+        kind = _CorruptError if corrupt else LedgerError
+        raise kind(f"the ledger ({where}) failed: {error.orig}") from error
 
 
 def _set_counter(connection: sa.Connection, name: str, value: int) -> None:

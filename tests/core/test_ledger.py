@@ -155,10 +155,69 @@ def test_a_ledger_that_cannot_be_is_named(url: str, text: str) -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_a_file_that_is_no_ledger_is_named(tmp_path: Path) -> None:
-    (tmp_path / "ledger.db").write_text("not a database, but long enough to be read as one" * 99)
-    with pytest.raises(LedgerError, match=r"ledger\.db\) failed: file is not a database"):
-        asyncio.run(opened(url_of(tmp_path)))
+GARBAGE = b"not a database, but long enough to be read as one" * 99
+
+
+@pytest.mark.parametrize("damage", ["garbage", "empty", "one byte", "a page in the middle"])
+def test_a_corrupt_ledger_is_set_aside_and_no_id_given_twice(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "ledger.db"
+
+    async def main() -> None:
+        ledger = await opened(url_of(tmp_path))
+        keys = [f"{number:0200}" for number in range(500)]
+        given = await record(ledger, keys)
+        await ledger.close()
+        content = path.read_bytes()
+        page = len(content) // 2 // 4096 * 4096
+        path.write_bytes(
+            {
+                "garbage": GARBAGE,
+                "empty": b"",
+                "one byte": b"S",
+                "a page in the middle": content[:page] + GARBAGE[:4096] + content[page + 4096 :],
+            }[damage]
+        )
+        damaged = path.read_bytes()
+        before = time.time_ns() // 1000
+        ledger = await opened(url_of(tmp_path))
+        assert await ledger.held("a") == {}
+        again = await record(ledger, keys)
+        assert min(again) >= before > max(given)
+        (aside,) = _named(tmp_path, "ledger.db.corrupt-*[0-9]")
+        assert aside.read_bytes() == damaged, "nothing is deleted"
+        await ledger.close()
+        ledger = await opened(url_of(tmp_path))
+        assert {held.id for held in (await ledger.held("a")).values()} == set(again)
+        await ledger.close()
+
+    asyncio.run(main())
+
+
+def _named(folder: Path, pattern: str) -> list[Path]:
+    return list(folder.glob(pattern))
+
+
+async def record(ledger: Ledger, keys: list[str]) -> list[int]:
+    openings = [Opening(key, 1) for key in keys]
+    return await ledger.record("a", opened=openings, closed=[], incarnation=None)
+
+
+def test_a_full_or_read_only_disk_is_named_and_nothing_is_set_aside(tmp_path: Path) -> None:
+    async def main() -> None:
+        ledger = await opened(url_of(tmp_path))
+        with ledger._engine.begin() as connection:
+            pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+            connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+        with pytest.raises(LedgerError, match="database or disk is full"):
+            await record(ledger, [f"{number:0200}" for number in range(1000)])
+        assert await ledger.held("a") == {}, "all of an observation or nothing"
+        with ledger._engine.begin() as connection:
+            connection.exec_driver_sql("PRAGMA max_page_count=1000000")
+        assert await record(ledger, ["k"]) == [1]
+        await ledger.close()
+        assert not _named(tmp_path, "*corrupt*")
+
+    asyncio.run(main())
 
 
 def test_a_ledger_of_another_version_is_refused(tmp_path: Path) -> None:
