@@ -1,0 +1,431 @@
+"""``pgbouncer:`` over a real PgBouncer in front of a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
+
+import psycopg
+import pytest
+
+from core.sources.base import (
+    Observed,
+    SourceConfig,
+    SourceConfigError,
+    SourceError,
+    Wire,
+    open_source,
+)
+from core.sources.libpq import Answer
+from core.sources.localtime import LocalTime
+from core.sources.pgbouncer import STATES, Clients, rows
+from sessiongate.states import state_of
+from sessiongate.v1 import session_pb2
+from sessiongate.v1.session_pb2 import BackendConnection, Session
+from tests import postgres
+from tests.core.documentation import block, states
+from tests.core.real import Watched
+from tests.postgres import PASSWORD, PgBouncer, Postgres, running_pgbouncer, running_postgres
+from tests.relay import Relay
+
+STARTED = session_pb2.SESSION_STATE_STARTED
+USERS = {"postgres": PASSWORD, "app": PASSWORD, "sessiongate": PASSWORD}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    with running_postgres() as server:
+        server.execute(f"CREATE ROLE app LOGIN PASSWORD '{PASSWORD}'")
+        yield server
+
+
+@pytest.fixture(scope="module")
+def pool(server: Postgres) -> Iterator[PgBouncer]:
+    """One whose sources are the documented user, and who runs where these tests do not."""
+    name, _, value = block("PgBouncer", "ini").partition("=")
+    settings = {name.strip(): value.strip(), "server_tls_sslmode": "prefer"}
+    with running_pgbouncer(server, USERS, {"TZ": "Asia/Kolkata"}, **settings) as pool:
+        yield pool
+
+
+@pytest.fixture
+def clients() -> Iterator[postgres.Clients]:
+    clients = postgres.Clients()
+    yield clients
+    clients.close()
+
+
+def url(pool: PgBouncer, *, user: str = "sessiongate", host: str = "127.0.0.1") -> str:
+    return f"pgbouncer://{user}:{quote(PASSWORD)}@{host}:{pool.port}"
+
+
+def watched(pool: PgBouncer, *, host: str = "127.0.0.1", **options: str) -> Watched:
+    return Watched(url(pool, host=host), **{"timezone": "Asia/Kolkata", **options})
+
+
+def backend(client: psycopg.Connection) -> int:
+    """Begin a transaction; the process that serves it."""
+    client.execute("BEGIN")
+    row = client.execute("SELECT pg_backend_pid()").fetchone()
+    assert row
+    return int(row[0])
+
+
+def local_end(client: psycopg.Connection) -> tuple[str, int]:
+    with socket.socket(fileno=os.dup(client.fileno())) as own:
+        address, port = own.getsockname()[:2]
+    return address, port
+
+
+@pytest.mark.parametrize(
+    ("host", "shown", "database", "sslmode", "encrypted"),
+    [
+        ("127.0.0.1", "127.0.0.1:{}", "shop", "disable", False),
+        ("::1", "[::1]:{}", "shop6", "disable", False),
+        ("127.0.0.1", "127.0.0.1:{}", "shop", "require", True),
+    ],
+)
+def test_a_client_over_tcp(
+    server: Postgres,
+    pool: PgBouncer,
+    clients: postgres.Clients,
+    host: str,
+    shown: str,
+    database: str,
+    sslmode: str,
+    encrypted: bool,
+) -> None:
+    before = int(time.time())
+    client = pool.connect(
+        host=host, dbname=database, user="app", sslmode=sslmode, application_name="till 7"
+    )
+    clients.add(client)
+    pid = backend(client)
+    with watched(pool) as source:
+        observation = source.observe()
+    after = time.time()
+    assert observation.incarnation is None
+    (item,) = observation.sessions
+    session = item.session
+    assert (session.service, session.database, session.state) == (database, database, STARTED)
+    assert (session.user, session.application) == ("app", "till 7")
+    assert (session.remote, session.port) == (host, local_end(client)[1])
+    assert before <= session.connect_time.seconds <= session.last_active_time.seconds <= after
+    assert session.native_id.startswith("0x")
+    assert item.key.startswith(f"{session.native_id} ")
+    assert session.HasField("tls_cipher")
+    assert session.tls_cipher.startswith("TLS_") == encrypted
+    (connection,) = session.connections
+    assert (connection.server, connection.connection_id) == (shown.format(server.port), pid)
+    assert connection.tls_cipher.startswith("TLS_"), "it prefers to"
+    assert item.accepted == Wire(local_end(client), (host, pool.port))
+    (wire,) = item.opened
+    assert (wire.server, wire.server_id) == ((host, server.port), pid)
+    # The server says the same of the other end.
+    reached = "[::1]" if host == "::1" else host
+    superuser = f"postgresql://postgres:{quote(PASSWORD)}@{reached}:{server.port}"
+    with Watched(superuser) as far:
+        assert wire in [one.accepted for one in far.items()]
+
+
+def test_a_client_over_a_unix_socket(pool: PgBouncer, clients: postgres.Clients) -> None:
+    client = pool.connect(host=str(pool.folder), dbname="shopunix")
+    clients.add(client)
+    pid = backend(client)
+    with watched(pool) as source:
+        (item,) = source.items()
+    for field in ("remote", "port", "application"):
+        assert not item.session.HasField(field)
+    assert item.session.HasField("tls_cipher")
+    (connection,) = item.session.connections
+    assert (connection.connection_id, connection.tls_cipher) == (pid, "")
+    assert connection.server.startswith("unix:")
+    assert item.accepted is None
+    assert item.opened == ()
+
+
+def test_a_client_has_a_server_for_as_long_as_a_transaction(
+    pool: PgBouncer, clients: postgres.Clients
+) -> None:
+    holder = clients.add(pool.connect(application_name="holder"))
+    waiter = clients.add(pool.connect(application_name="waiter"))
+
+    def connected(sessions: list[Session]) -> dict[str, int]:
+        return {session.application: len(session.connections) for session in sessions}
+
+    with watched(pool) as source:
+        first = source.observe()
+        assert connected(source.sessions()) == {"holder": 0, "waiter": 0}
+        assert source.observe() is first, "nothing happened"
+        backend(holder)
+        waiter.pgconn.send_query(b"BEGIN")
+        source.until(lambda _: console(pool, "waiter") == "waiting")
+        sessions = source.sessions()
+        assert connected(sessions) == {"holder": 1, "waiter": 0}
+        assert {session.state for session in sessions} == {STARTED}
+        holder.execute("COMMIT")
+        source.until(lambda sessions: connected(sessions) == {"holder": 0, "waiter": 1})
+        clients.close()
+        source.until(lambda sessions: not sessions)
+
+
+def console(pool: PgBouncer, application: str) -> str:
+    """What PgBouncer calls the state of a client."""
+    with pool.connect(dbname="pgbouncer") as admin:
+        cursor = admin.execute("SHOW CLIENTS")
+        assert cursor.description
+        names = [column.name for column in cursor.description]
+        (state,) = (
+            row[names.index("state")]
+            for row in cursor
+            if row[names.index("application_name")] == application
+        )
+    return str(state)
+
+
+def test_the_states_are_the_documented_ones() -> None:
+    table = states("PgBouncer")
+    assert state_of(table.pop("nothing")) == session_pb2.SESSION_STATE_UNSPECIFIED
+    assert {name: state_of(words) for name, words in table.items()} == STATES
+
+
+@pytest.mark.parametrize("unix", [False, True])
+def test_the_source_shows_itself_only_when_asked_to(
+    pool: PgBouncer, clients: postgres.Clients, unix: bool
+) -> None:
+    # Another user of the console, and another program of this source's name.
+    clients.add(pool.connect(dbname="pgbouncer", user="sessiongate", application_name="other"))
+    clients.add(pool.connect(user="app", application_name="sessiongate"))
+    host = quote(str(pool.folder), safe="") if unix else "127.0.0.1"
+    with watched(pool, host=host) as source:
+        shown = {(session.service, session.application) for session in source.sessions()}
+    assert shown == {("pgbouncer", "other"), ("shop", "sessiongate")}
+    with watched(pool, host=host, include_self="true") as source:
+        more = {(session.service, session.application) for session in source.sessions()}
+    assert more == shown | {("pgbouncer", "sessiongate")}
+
+
+def test_the_source_knows_itself_behind_address_translation(pool: PgBouncer) -> None:
+    async def main() -> None:
+        async with Relay(pool.port) as relay:
+            place = url(pool).replace(f":{pool.port}", f":{relay.port}")
+            source = open_source(SourceConfig.parse(f"{place}?timezone=Asia/Kolkata"))
+            assert (await source.observe()).sessions == ()
+            await source.close()
+
+    asyncio.run(main())
+
+
+def test_who_is_not_in_stats_users_is_refused(pool: PgBouncer) -> None:
+    with Watched(url(pool, user="app")) as source:
+        assert source.failure().startswith(f"127.0.0.1:{pool.port}: ")
+        assert "not allowed" in source.failure()
+
+
+def test_a_wrong_password_is_not_repeated(
+    pool: PgBouncer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    secret = tmp_path / "secret"
+    secret.write_text("open barley")
+    place = f"pgbouncer://sessiongate@127.0.0.1:{pool.port}"
+    with Watched(place, password_file=str(secret), timezone="Asia/Kolkata") as source:
+        text = source.failure()
+        assert "authentication failed" in text
+        assert "barley" not in text + repr(source.source) + caplog.text
+        secret.write_text(PASSWORD)
+        assert source.sessions() == []
+
+
+def test_the_certificate_is_verified(pool: PgBouncer) -> None:
+    trusted = {"tls": "verify", "tls_ca": str(pool.certificates.ca)}
+    with watched(pool, host="localhost", include_self="true", **trusted) as source:
+        (session,) = source.sessions()
+        assert session.tls_cipher.startswith("TLS_")
+    with watched(pool, host="localhost", tls="verify") as source:
+        assert "certificate verify failed" in source.failure()
+
+
+def test_a_zone_that_does_not_fit_is_named(pool: PgBouncer, clients: postgres.Clients) -> None:
+    clients.add(pool.connect())
+    with watched(pool, timezone="Europe/Berlin") as source:
+        assert source.failure() == (
+            f"127.0.0.1:{pool.port}: 'IST' is no time of Europe/Berlin:"
+            " where PgBouncer runs is stated by timezone=AREA/CITY"
+        )
+
+
+def test_what_hangs_is_given_up_and_seen_again(
+    pool: PgBouncer, clients: postgres.Clients, caplog: pytest.LogCaptureFixture
+) -> None:
+    clients.add(pool.connect(application_name="it"))
+    with watched(pool) as source, watched(pool) as fresh:
+        (session,) = source.sessions()
+        pool.server.suspend()
+        try:
+            source.give_up()
+            source.give_up()
+            fresh.give_up()
+        finally:
+            pool.server.resume()
+        source.until(lambda sessions: sessions == [session])
+        assert session in fresh.sessions()
+    assert not caplog.records
+
+
+def test_after_a_restart_all_sessions_are_others(pool: PgBouncer) -> None:
+    with watched(pool) as source:
+        with pool.connect():
+            (before,) = source.items()
+        pool.server.kill()
+        assert "Connection refused" in source.failure()
+        pool.restart()
+        with pool.connect():
+            (after,) = source.items()
+        pool.restart()
+        assert source.items() == [], "the connection that was open is made again"
+    assert before.key != after.key
+
+
+def test_a_broken_answer_is_none(pool: PgBouncer, clients: postgres.Clients) -> None:
+    for _ in range(20):
+        clients.add(pool.connect())
+
+    async def main() -> None:
+        async with Relay(pool.port) as relay:
+            place = f"127.0.0.1:{relay.port}"
+            source = open_source(
+                SourceConfig.parse(
+                    f"pgbouncer://sessiongate:{quote(PASSWORD)}@{place}?timezone=Asia/Kolkata"
+                )
+            )
+            whole = await source.observe()
+            assert len(whole.sessions) == 20
+            await source.close()
+            for relay.cut_after in (1, 50, 200, 600, 1000, 3000):
+                with pytest.raises(SourceError, match=place):
+                    await source.observe()
+            relay.cut_after, relay.garble = None, 0
+            # Garbage may promise more than ever comes.
+            with pytest.raises((SourceError, TimeoutError)):
+                async with asyncio.timeout(1):
+                    await source.observe()
+            relay.garble = None
+            assert await source.observe() is whole
+            await source.close()
+
+    asyncio.run(main())
+
+
+# The columns that versions have, and a client and its server in those of the first.
+ENDS = ["addr", "port", "local_addr", "local_port", "connect_time", "request_time"]
+LINKS = ["wait", "wait_us", "close_needed", "ptr", "link", "remote_pid", "tls"]
+OLD = ["type", "user", "database", "state", *ENDS, *LINKS]
+NEW = ["type", "user", "database", "replication", "state", *ENDS, *LINKS]
+NEW += ["application_name", "prepared_statements", "id", "thread_id"]
+WHEN = "2026-11-23 20:30:00 CET"
+CLIENT: dict[str, object] = {
+    **{"type": "C", "user": "app", "database": "shop", "state": "active"},
+    **{"addr": "10.0.0.1", "port": 4000, "local_addr": "10.0.0.5", "local_port": 6432},
+    **{"connect_time": WHEN, "request_time": "2026-11-23 20:30:09 CET"},
+    **{"wait": 0, "wait_us": 0, "close_needed": 0, "ptr": "0xc1", "link": "0xf1"},
+    **{"remote_pid": 0, "tls": "TLSv1.3/TLS_AES_256_GCM_SHA384/ECDH=X25519"},
+}
+SERVER: dict[str, object] = {
+    **CLIENT,
+    **{"type": "S", "addr": "10.0.0.7", "port": 5432, "local_port": 5000},
+    **{"ptr": "0xf1", "link": "0xc1", "remote_pid": 77, "tls": ""},
+}
+START = 1_795_462_200
+
+
+def answer(columns: list[str], *lines: dict[str, object]) -> Answer:
+    return Answer(columns, [tuple(line.get(name) for name in columns) for line in lines])
+
+
+def read(clients: Answer, servers: Answer) -> list[Observed]:
+    turning = Clients(LocalTime(ZoneInfo("Europe/Berlin")))
+    return list(turning.read(rows(clients), rows(servers)).sessions)
+
+
+def expected(application: str | None = None) -> Session:
+    session = Session(
+        service="shop",
+        native_id="0xc1",
+        state=STARTED,
+        user="app",
+        database="shop",
+        remote="10.0.0.1",
+        port=4000,
+        tls_cipher="TLS_AES_256_GCM_SHA384",
+        connections=[BackendConnection(server="10.0.0.7:5432", connection_id=77, tls_cipher="")],
+        application=application,
+    )
+    session.connect_time.FromSeconds(START)
+    session.last_active_time.FromSeconds(START + 9)
+    return session
+
+
+def test_the_columns_of_1_12() -> None:
+    (item,) = read(answer(OLD, CLIENT), answer(OLD, SERVER))
+    assert item.session == expected()
+
+
+def test_the_columns_of_1_25() -> None:
+    told = {**CLIENT, "replication": "none", "application_name": "till 7", "id": 3}
+    (item,) = read(answer(NEW, told), answer(NEW, {**SERVER, "application_name": "till 7"}))
+    assert item.session == expected(application="till 7")
+    assert item.accepted == Wire(("10.0.0.1", 4000), ("10.0.0.5", 6432))
+    assert item.opened == (Wire(("10.0.0.5", 5000), ("10.0.0.7", 5432), 77),)
+
+
+@pytest.mark.parametrize("change", [{"link": "0xc2"}, {"link": ""}, {"ptr": "0xf2"}])
+def test_a_server_is_a_clients_where_both_say_so(change: dict[str, object]) -> None:
+    (item,) = read(answer(OLD, CLIENT), answer(OLD, {**SERVER, **change}))
+    assert not item.session.connections
+    assert item.opened == ()
+
+
+@pytest.mark.parametrize("change", [{"connect_time": WHEN.replace("00 C", "01 C")}, {"port": 4001}])
+def test_a_place_in_memory_used_again_is_another_client(change: dict[str, object]) -> None:
+    (one,) = read(answer(OLD, CLIENT), answer(OLD))
+    (other,) = read(answer(OLD, {**CLIENT, **change}), answer(OLD))
+    assert one.session.native_id == other.session.native_id
+    assert one.key != other.key
+
+
+def test_a_cancel_request_has_no_name() -> None:
+    request = {**CLIENT, "state": "active_cancel_req", "user": "(nouser)", "database": "(nodb)"}
+    (item,) = read(answer(NEW, request), answer(NEW))
+    assert item.session.state == session_pb2.SESSION_STATE_DUMMY
+    assert not item.session.HasField("user")
+    assert not item.session.HasField("database")
+
+
+def test_another_programs_answer_is_refused() -> None:
+    with pytest.raises(SourceError, match="no PgBouncer: it tells no connect_time"):
+        rows(Answer(["database", "id"], [("shop", 1)]))
+
+
+@pytest.mark.parametrize(
+    ("rest", "complaint"),
+    [
+        ("/shop", "its console is database 'pgbouncer'"),
+        ("?statements=true", "unknown option 'statements'; pgbouncer allows: .*timezone"),
+        ("?timezone=CET%2B1", r"timezone='CET\+1' is not known here"),
+        ("?timezone=../UTC", "timezone='../UTC' is not known here"),
+        ("?include_self=yes", "include_self='yes'; allowed: true, false"),
+    ],
+)
+def test_a_wrong_option_is_named(rest: str, complaint: str) -> None:
+    config = SourceConfig.parse(f"pgbouncer://ann:treasure@pool1{rest}")
+    with pytest.raises(SourceConfigError, match=complaint) as caught:
+        open_source(config)
+    assert "treasure" not in str(caught.value)
