@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from pathlib import Path
 from types import TracebackType
 
 import grpc
@@ -91,7 +92,8 @@ class Core:
 
     def _listen(self) -> grpc.aio.Server:
         config = self._config
-        credentials = config.protection.credentials(config.core_token_file)
+        token_file = Path(config.core_token_file) if config.core_token_file else None
+        credentials = config.protection.credentials(token_file)
         self._authenticator = Authenticator(credentials)
         interceptors: list[grpc.aio.ServerInterceptor] = [
             Observer(self._calls, access_log=config.logs.access_log)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import ExitStack, suppress
-from dataclasses import replace
+from dataclasses import asdict
 from importlib.metadata import version
-from typing import Annotated, NoReturn, TypeVar
+from pathlib import Path
+from typing import Annotated, TypeVar
 
 import grpc as grpc_status
 import typer
@@ -24,6 +25,7 @@ from gateway.config import (
     GatewayConfig,
 )
 from gateway.errors import error_of
+from gateway.exposure import require_cover, require_shelter
 from gateway.jsonapi.document import dump, top_meta
 from gateway.options import (
     AllowedHosts,
@@ -32,12 +34,14 @@ from gateway.options import (
     Config,
     Core,
     CoreTimeout,
+    CoreTokenFile,
     Grpc,
     Http,
     Insecure,
     Ledger,
     OtherCore,
     PublicUrl,
+    Reflection,
     ReplicaStaleness,
     ReplicaUse,
     SessionId,
@@ -46,15 +50,22 @@ from gateway.options import (
     Workers,
     given_as_flag,
     place,
+    taking,
 )
+from gateway.own_core import own_core
 from gateway.resources import session_resource, session_url, sessions_url, unreachable_meta
 from gateway.server import ListenError
 from gateway.server import serve as serve_gateway
 from gateway.sessions import EVERYTHING, DirectView, SessionView
-from gateway.supervisor import HOPELESS, CoreStartError, Settings, Supervisor, become_core
-from gateway.terminal import print_session, print_sessions, print_unreachable
-from gateway.values import Source, is_private
+from gateway.supervisor import HOPELESS, CoreStartError, become_core
+from gateway.terminal import fail, print_session, print_sessions, print_unreachable, report
+from gateway.trust import CoreTrust
+from gateway.users import app as users_app
+from gateway.values import Source
 from runtime.address import Address
+from runtime.file_value import FileError
+from runtime.protection import Protection
+from runtime.settings import given
 
 DEFAULT_STALE_AFTER = 30.0
 # What the links of `list` and `show` start with, unless --public-url says.
@@ -68,6 +79,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # errors on one line, for whatever reads them
     help="Who is connected to our databases and proxies right now, to what, since when.",
 )
+app.add_typer(users_app, name="users")
 
 
 def _print_version(wanted: bool) -> None:
@@ -89,6 +101,7 @@ def _sessiongate(
 
 
 @app.command(cls=Command)
+@taking(protection=Protection, core_trust=CoreTrust)
 def serve(
     context: typer.Context,
     *,
@@ -104,17 +117,28 @@ def serve(
     replica: ReplicaUse = True,
     replica_staleness: ReplicaStaleness = DEFAULT_REPLICA_STALENESS,
     workers: Workers = DEFAULT_WORKERS,
+    protection: Protection,
+    core_token_file: CoreTokenFile = None,
+    core_trust: CoreTrust,
+    reflection: Reflection = "on",
     insecure: Insecure = False,
     config: Config = None,
 ) -> None:
     """Serve sessions over REST and gRPC: a core and a gateway, or with --core a gateway alone."""
-    settings = _core_settings(grpc, source, ledger, stale_after)
+    settings = _core_settings(grpc, source, ledger, stale_after, reflection)
     if not insecure:
-        _require_loopback(context, "http", http)
+        require_shelter(context, "http", http, protection.tls, protection.credentials())
         if core is None:
-            _require_loopback(context, "grpc", grpc)
-    if core is not None:
-        _refuse_flags(context, settings)
+            guards = protection.credentials(core_token_file)
+            require_shelter(context, "grpc", grpc, protection.tls, guards)
+        else:
+            require_cover(context, core, core_trust.tls, core_token_file)
+    if core is None:
+        _refuse_flags(context, asdict(core_trust), "a core elsewhere, which needs --core")
+    else:
+        _refuse_flags(
+            context, settings, "the core that serve starts, and with --core it starts none"
+        )
     try:
         gateway = GatewayConfig(
             http=http,
@@ -124,26 +148,32 @@ def serve(
             core_timeout=core_timeout,
             replica_staleness=replica_staleness if replica else 0.0,
             workers=workers,
+            protection=protection,
+            core_trust=core_trust,
+            core_token_file=core_token_file,
         )
+        gateway.check_files()
+    except FileError as error:
+        fail(str(error), HOPELESS)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     # Until the gateway runs and takes the signals over, both of them end up here.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt), ExitStack() as stack:
-        shown = "those of the core"
+        grpc_shown, sources_shown = gateway.core, "those of the core"
         try:
             if core is None:
-                supervisor = stack.enter_context(Supervisor(settings, _report))
-                gateway = replace(gateway, core=supervisor.address)
-                shown = ", ".join(map(str, source))
-            serve_gateway(gateway, lambda address: _welcome(address, gateway.core, shown))
+                gateway, grpc_shown = stack.enter_context(own_core(gateway, settings, report))
+                sources_shown = ", ".join(map(str, source))
+            serve_gateway(gateway, lambda http: _welcome(gateway, http, grpc_shown, sources_shown))
         except CoreStartError as error:
-            _fail(str(error), HOPELESS if error.code == HOPELESS else 1)
+            fail(str(error), HOPELESS if error.code == HOPELESS else 1)
         except ListenError as error:
-            _fail(str(error), HOPELESS)
+            fail(str(error), HOPELESS)
 
 
 @app.command("core", cls=Command)
+@taking(protection=Protection)
 def run_core(
     context: typer.Context,
     *,
@@ -151,23 +181,34 @@ def run_core(
     source: Sources,
     ledger: Ledger,
     stale_after: StaleAfter = DEFAULT_STALE_AFTER,
+    protection: Protection,
+    core_token_file: CoreTokenFile = None,
+    reflection: Reflection = "on",
     insecure: Insecure = False,
     config: Config = None,
 ) -> None:
     """Serve sessions over gRPC only: a core alone."""
     if not insecure:
-        _require_loopback(context, "grpc", grpc)
+        guards = protection.credentials(core_token_file)
+        require_shelter(context, "grpc", grpc, protection.tls, guards)
+    settings = _core_settings(grpc, source, ledger, stale_after, reflection)
+    if core_token_file is not None:
+        settings["core_token_file"] = str(core_token_file)
     try:
-        become_core(_core_settings(grpc, source, ledger, stale_after))
+        become_core({**settings, **given(protection)})
     except OSError as error:
-        _fail(f"the core cannot be started: {error}", HOPELESS)
+        fail(f"the core cannot be started: {error}", HOPELESS)
 
 
 @app.command("list", cls=Command)
+@taking(core_trust=CoreTrust)
 def list_sessions(
+    context: typer.Context,
     *,
     core: Core = DEFAULT_CORE,
     core_timeout: CoreTimeout = DEFAULT_CORE_TIMEOUT,
+    core_token_file: CoreTokenFile = None,
+    core_trust: CoreTrust,
     public_url: PublicUrl = None,
     json: AsJson = False,
     config: Config = None,
@@ -191,15 +232,19 @@ def list_sessions(
             print_sessions(sessions, now)
             print_unreachable(unreachable)
 
-    _ask(ask, core, core_timeout)
+    _ask(context, ask, core, core_timeout, core_trust, core_token_file)
 
 
 @app.command("show", cls=Command)
+@taking(core_trust=CoreTrust)
 def show_session(
+    context: typer.Context,
     ident: SessionId,
     *,
     core: Core = DEFAULT_CORE,
     core_timeout: CoreTimeout = DEFAULT_CORE_TIMEOUT,
+    core_token_file: CoreTokenFile = None,
+    core_trust: CoreTrust,
     public_url: PublicUrl = None,
     json: AsJson = False,
     config: Config = None,
@@ -221,57 +266,56 @@ def show_session(
             print_session(found.session, resource["attributes"])
             print_unreachable(version.unreachable)
 
-    _ask(ask, core, core_timeout)
+    _ask(context, ask, core, core_timeout, core_trust, core_token_file)
 
 
-def _core_settings(grpc: str, source: list[Source], ledger: str, stale_after: float) -> Settings:
+def _core_settings(
+    grpc: str, source: list[Source], ledger: str, stale_after: float, reflection: bool
+) -> dict[str, object]:
     return {
         "grpc": grpc,
         "source": [each.setting for each in source],
         "ledger": ledger,
         "stale_after": stale_after,
+        "reflection": reflection,
     }
 
 
-def _require_loopback(context: typer.Context, name: str, address: str) -> None:
-    if not is_private(address):
-        raise typer.BadParameter(
-            f"other machines can reach {address}, and there is no TLS and no password yet to"
-            " keep them out: whoever connects sees who uses your databases. Listen on"
-            " loopback, such as 127.0.0.1:8989, or accept that with --insecure",
-            param_hint=place(context, name),
-        )
-
-
-def _refuse_flags(context: typer.Context, settings: Settings) -> None:
-    """Beside --core, flags for a core of one's own are a mistake."""
-    for name in settings:
+def _refuse_flags(context: typer.Context, names: Iterable[str], purpose: str) -> None:
+    """Refuse flags that would do nothing."""
+    for name in names:
         if given_as_flag(context, name):
-            raise typer.BadParameter(
-                "it is for the core that serve starts, and with --core it starts none",
-                param_hint=place(context, name),
-            )
+            raise typer.BadParameter(f"it is for {purpose}", param_hint=place(context, name))
 
 
-def _welcome(http: str, core: str, sources: str) -> None:
+def _welcome(gateway: GatewayConfig, http: str, grpc: str, sources: str) -> None:
     address = Address.parse(http)
     here = address.host in ("127.0.0.1", "::1", "0.0.0.0", "::")  # noqa: S104 - not bound
-    url = f"http://localhost:{address.port}" if here else f"http://{http}"
+    scheme = "https" if gateway.protection.tls else "http"
+    url = f"{scheme}://localhost:{address.port}" if here else f"{scheme}://{http}"
     print(
         f"Sessiongate {version('sessiongate')}\n"
-        f"  REST     http://{http}/v1/sessions\n"
-        f"  gRPC     {core}\n"
+        f"  REST     {scheme}://{http}/v1/sessions\n"
+        f"  gRPC     {grpc}\n"
         f"  Sources  {sources}\n"
         f"  Try      curl '{url}/v1/sessions?pretty=true'",
         flush=True,
     )
 
 
-def _ask(question: Callable[[SessionView], Awaitable[None]], core: str, timeout: float) -> None:
+def _ask(
+    context: typer.Context,
+    question: Callable[[SessionView], Awaitable[None]],
+    core: str,
+    timeout: float,
+    trust: CoreTrust,
+    token_file: Path | None,
+) -> None:
     """Ask a core; where it fails, say so and end."""
+    require_cover(context, core, trust.tls, token_file)
 
     async def ask() -> None:
-        client = CoreClient(core, timeout)
+        client = CoreClient(core, timeout, trust.tls, token_file)
         try:
             await question(DirectView(client))
         finally:
@@ -279,16 +323,11 @@ def _ask(question: Callable[[SessionView], Awaitable[None]], core: str, timeout:
 
     try:
         asyncio.run(ask())
+    except FileError as error:
+        fail(str(error), HOPELESS)
     except CoreError as error:
+        if error.code is grpc_status.StatusCode.UNAUTHENTICATED:
+            fail(f"the core at {core} lets nobody in without its token: --core-token-file")
         if error.reason is None and error.code is grpc_status.StatusCode.UNAVAILABLE:
-            _fail(f"no core answers at {core}; `sessiongate serve` starts one")
-        _fail(error_of(error).detail)
-
-
-def _report(text: str) -> None:
-    typer.echo(f"sessiongate: {text}", err=True)
-
-
-def _fail(text: str, code: int = 1) -> NoReturn:
-    _report(text)
-    raise typer.Exit(code)
+            fail(f"no core answers at {core}; `sessiongate serve` starts one")
+        fail(error_of(error).detail)

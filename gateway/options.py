@@ -8,9 +8,12 @@ variable and file are read and refused by the same code, in the same words.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, cast, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -26,6 +29,7 @@ from gateway.values import (
     switch,
     text,
 )
+from runtime.settings import Setting, settings_of
 
 
 class Command(TyperCommand):
@@ -67,6 +71,56 @@ def settings(root: object) -> Mapping[str, bool]:
         for option in command.params
         if option.envvar and option.name != "config"
     }
+
+
+def taking(**groups: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the settings of groups as options; it gets each group whole, by its name."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def called(**values: Any) -> None:
+            made = {}
+            for name, group in groups.items():
+                own = {key: values.pop(key) for key in settings_of(group)}
+                try:
+                    made[name] = group(**own)
+                except ValueError as error:
+                    raise typer.BadParameter(str(error)) from None
+            command(**values, **made)
+
+        parameters: list[Parameter] = []
+        for known in signature(command, eval_str=True).parameters.values():
+            group = groups.get(known.name)
+            parameters += _parameters(group) if group else [known]
+        called.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+        called.__annotations__ = {each.name: each.annotation for each in parameters}
+        return called
+
+    return decorate
+
+
+def _parameters(group: type[Any]) -> Iterator[Parameter]:
+    hints = get_type_hints(group)
+    for each in fields(group):
+        told: Setting = each.metadata["setting"]
+        flag = "--" + each.name.replace("_", "-")
+        option = _setting(flag, told.help, told.metavar, parser=_reader(told))
+        yield Parameter(
+            each.name,
+            Parameter.KEYWORD_ONLY,
+            default=each.default,
+            annotation=Annotated[hints[each.name], option],
+        )
+
+
+def _reader(told: Setting) -> Callable[[object], Any]:
+    def read(value: object) -> Any:
+        try:
+            return told.read(value)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+
+    return read
 
 
 def _origin(context: typer.Context, name: str) -> str | None:
@@ -236,11 +290,29 @@ Workers = Annotated[
         max=64,
     ),
 ]
+CoreTokenFile = Annotated[
+    Path | None,
+    _setting(
+        "--core-token-file",
+        "The secret that gateways show their core: a line each, of which a gateway has the first.",
+        "FILE",
+        parser=lambda value: Path(text(value)),
+    ),
+]
+Reflection = Annotated[
+    Any,  # a bool; said so, it would be a flag that takes no value
+    _setting(
+        "--reflection",
+        "Let the core tell its methods (gRPC reflection), to those who may call them: on or off.",
+        "SWITCH",
+        parser=switch,
+    ),
+]
 Insecure = Annotated[
     bool,
     _setting(
         "--insecure",
-        "Listen on other addresses than loopback, without TLS and passwords.",
+        "Listen where other machines reach it, also without TLS and credentials.",
         parser=switch,
     ),
 ]

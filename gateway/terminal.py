@@ -1,12 +1,13 @@
-"""Sessions for people at a terminal."""
+"""What people at a terminal read: sessions, and how a command ends."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC
-from typing import Any
+from typing import Any, NoReturn
 
+import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -16,6 +17,17 @@ from sessiongate.v1.session_pb2 import Session
 
 # Wider than any table: what is not read by a person must not be cut to a width.
 _UNLIMITED = 100_000
+
+
+def report(text: str) -> None:
+    """Say on standard error what happens."""
+    typer.echo(f"sessiongate: {text}", err=True)
+
+
+def fail(text: str, code: int = 1) -> NoReturn:
+    """Say why, and end the command."""
+    report(text)
+    raise typer.Exit(code)
 
 
 def print_sessions(sessions: Iterable[Session], now: float) -> None:

@@ -48,21 +48,21 @@ class Protection:
             return None
         return ServerTls(Path(self.tls_cert), Path(self.tls_key), _path(self.tls_client_ca))
 
-    def credentials(self, core_token_file: str | None = None) -> Credentials:
+    def credentials(self, core_token_file: Path | None = None) -> Credentials:
         """What callers may show; the core's token only where its file is given."""
         return Credentials(
             users=_path(self.users),
             token_key=_path(self.token_key),
             token_audience=self.token_audience,
-            core_token=_path(core_token_file),
+            core_token=core_token_file,
             certificates=self.tls_client_ca is not None,
         )
 
-    def check(self, core_token_file: str | None = None) -> None:
+    def check(self) -> None:
         """Read every file once. Raises `FileError` for the first that cannot be used."""
         if self.tls is not None:
             self.tls.check()
-        Authenticator(self.credentials(core_token_file)).close()
+        Authenticator(self.credentials()).close()
 
 
 def _path(text: str | None) -> Path | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
 Group = TypeVar("Group")
@@ -57,6 +57,11 @@ def read_group(group: type[Group], values: Mapping[str, object]) -> Group:
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from None
     return group(**read)
+
+
+def given(group: Any) -> dict[str, Any]:
+    """A group's settings that are not None, as values to read it from."""
+    return {name: value for name, value in asdict(group).items() if value is not None}
 
 
 def count(value: object) -> int:

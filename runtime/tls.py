@@ -39,6 +39,11 @@ class ClientTls:
     cert: Path | None = None  # shown to a server that asks for one; with its key
     key: Path | None = None
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All the files."""
+        return tuple(path for path in (self.ca, self.cert, self.key) if path)
+
 
 def grpc_server_credentials(tls: ServerTls) -> grpc.ServerCredentials:
     """Credentials that follow the files, from one connection to the next. Raises `FileError`."""

@@ -61,6 +61,8 @@ def test_without_settings_the_core_reads_this_machine(
             "source": ["host:"],
             "ledger": f"sqlite:///{tmp_path}/sessiongate/ledger.db",
             "stale_after": core.config.DEFAULT_STALE_AFTER,
+            "reflection": True,
+            "token_audience": "sessiongate",
         }
     ]
 
@@ -80,6 +82,8 @@ def test_a_flag_wins_over_a_variable_over_the_file_over_the_default(
             "source": ["host:"],
             "ledger": "sqlite:///variable",
             "stale_after": 1.0,
+            "reflection": True,
+            "token_audience": "sessiongate",
         }
     ]
 
@@ -186,7 +190,7 @@ def test_an_unknown_key_in_the_file_is_named_with_those_that_are_allowed(tmp_pat
     file = tmp_path / "settings.toml"
     file.write_text("core-timeout = 5")
     said = refusal("list", "--config", str(file))
-    assert f"{file}: unknown key 'core-timeout'; allowed are allowed_host, core, core_tim" in said
+    assert f"{file}: unknown key 'core-timeout'; allowed are allowed_host, core, core_ca" in said
     assert " config" not in said
 
 
@@ -264,6 +268,91 @@ def test_other_machines_are_let_in_only_where_that_is_asked_for(
     assert "TLS" in said
     assert "--insecure" in said
     assert started == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "lacks"),
+    [
+        ((), "Add TLS (--tls-cert and --tls-key) and credentials (--users, --token-key or --tls"),
+        (("--users", "u"), "Add TLS (--tls-cert and --tls-key), listen"),
+        (("--tls-cert", "c", "--tls-key", "k"), "Add credentials (--users, --token-key or --tls-"),
+    ],
+)
+def test_what_keeps_other_machines_out_is_named_where_it_lacks(
+    flags: tuple[str, ...], lacks: str
+) -> None:
+    for command in (("serve", "--http"), ("serve", "--grpc"), ("core", "--grpc")):
+        assert lacks in refusal(*command, "0.0.0.0:0", *flags)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--users", "u"),
+        ("--token-key", "t"),
+        ("--tls-client-ca", "a"),
+        ("--core-token-file", "t"),
+    ],
+)
+def test_tls_and_credentials_let_other_machines_in(
+    flags: tuple[str, ...], started: list[Settings]
+) -> None:
+    tls = ("--tls-cert", "c", "--tls-key", "k")
+    assert invoke("core", "--grpc", "0.0.0.0:1", *tls, *flags) == (0, "")
+    assert started[0][flags[0].removeprefix("--").replace("-", "_")] == flags[1]
+
+
+def test_the_secret_of_gateways_is_no_credential_of_who_asks_them() -> None:
+    tls = ("--tls-cert", "c", "--tls-key", "k", "--core-token-file", "t")
+    assert "Add credentials (--users" in refusal("serve", "--http", "0.0.0.0:0", *tls)
+
+
+def test_the_secret_of_gateways_is_not_sent_in_the_clear() -> None:
+    for command in (("serve",), ("list",), ("show", "1")):
+        said = refusal(*command, "--core", "192.0.2.1:1", "--core-token-file", "t")
+        assert said == (
+            "Invalid value for --core-token-file: the token would go to 192.0.2.1:1 in the"
+            " clear: add TLS (--core-ca)"
+        )
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--tls-cert", "c"), "tls_cert: needs tls_key beside it"),
+        (("--tls-key", "k"), "tls_key: needs tls_cert beside it"),
+        (("--tls-client-ca", "a"), "tls_client_ca: needs tls_cert beside it"),
+        (("--core", "[::1]:1", "--core-cert", "c"), "core_cert: needs core_key beside it"),
+        (("--core", "[::1]:1", "--core-key", "k"), "core_key: needs core_cert beside it"),
+        (
+            ("--core", "[::1]:1", "--core-cert", "c", "--core-key", "k"),
+            "core_cert: needs core_ca beside it",
+        ),
+        (("--core-ca", "a"), "it is for a core elsewhere, which needs --core"),
+    ],
+)
+def test_a_setting_that_lacks_another_is_refused(flags: tuple[str, ...], said: str) -> None:
+    assert said in refusal("serve", *flags)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--users", "absent"),
+        ("--token-key", "absent"),
+        ("--tls-cert", "absent", "--tls-key", "absent"),
+        ("--core-token-file", "absent"),
+        ("--core", "127.0.0.1:1", "--core-ca", "absent"),
+    ],
+)
+def test_a_file_that_cannot_be_used_ends_the_program(
+    flags: tuple[str, ...], tmp_path: Path
+) -> None:
+    code, output = invoke("serve", *(flag.replace("absent", f"{tmp_path}/no") for flag in flags))
+    assert (code, output) == (
+        2,
+        f"sessiongate: {tmp_path}/no cannot be read: No such file or directory\n",
+    )
 
 
 def test_insecure_lets_other_machines_in(started: list[Settings]) -> None:

@@ -1,0 +1,59 @@
+"""The commands that edit the file of users."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway.options import Command
+from gateway.terminal import fail
+from runtime.file_value import FileError
+from runtime.htpasswd import add_user, remove_user
+
+app = typer.Typer(no_args_is_help=True, help="Edit the file of users that --users names.")
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The user's name.", show_default=False)]
+File = Annotated[
+    Path,
+    typer.Option(
+        "--users",
+        envvar="SESSIONGATE_USERS",
+        help="The file, in htpasswd form; it is made where there is none.",
+        metavar="FILE",
+        show_default=False,
+    ),
+]
+
+
+@app.command(cls=Command)
+def add(name: Name, *, users: File) -> None:
+    """Give a user a password, asked for twice; of a pipe, the first line."""
+    try:
+        is_new = add_user(users, name, _password())
+    except FileError as error:
+        fail(str(error))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    typer.echo(f"{name} is {'added' if is_new else 'changed'}")
+
+
+@app.command(cls=Command)
+def remove(name: Name, *, users: File) -> None:
+    """Let a user in no more."""
+    try:
+        is_gone = remove_user(users, name)
+    except FileError as error:
+        fail(str(error))
+    if not is_gone:
+        fail(f"{name} is not in {users}")
+    typer.echo(f"{name} is removed")
+
+
+def _password() -> str:
+    if sys.stdin.isatty():
+        answer: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+        return answer
+    return sys.stdin.readline().rstrip("\r\n")
