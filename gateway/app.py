@@ -20,12 +20,15 @@ from gateway.authentication import Authentication
 from gateway.client import CoreClient, CoreError
 from gateway.config import GatewayConfig
 from gateway.errors import RETRY_AFTER, error_of
+from gateway.events import Events
 from gateway.hosts import KnownHosts
 from gateway.jsonapi.errors import Error, RequestError, errors_response
-from gateway.operations import ALLOW, OPERATIONS
+from gateway.operation import ALLOW
+from gateway.operations import OPERATIONS
 from gateway.paths import OneForm
 from gateway.replica import Replica
 from gateway.sessions import DirectView, ReplicaView, SessionView
+from gateway.stopping import Stopping, told_by_sigterm
 from runtime.authenticator import Authenticator
 
 
@@ -48,11 +51,15 @@ def create_app(config: GatewayConfig) -> Starlette:
         client = CoreClient(
             config.core, config.core_timeout, config.core_trust.tls, config.core_token_file
         )
+        app.state.operations = OPERATIONS
         app.state.answers = Answers()
+        stopping = Stopping()
+        app.state.events = Events(client.watch_sessions, stopping)
         try:
             async with open_view(client, config.replica_staleness) as view:
                 app.state.view = view
-                yield
+                with told_by_sigterm(stopping):
+                    yield
         finally:
             await client.close()
             authenticator.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -117,7 +117,7 @@ class CoreClient:
 
     async def watch_sessions(
         self, request: WatchSessionsRequest
-    ) -> AsyncIterator[WatchSessionsResponse]:
+    ) -> AsyncGenerator[WatchSessionsResponse]:
         """Follow the sessions, without a deadline, until the stream ends with `CoreError`."""
         call = self._stub.WatchSessions(request, wait_for_ready=False, metadata=self._metadata())
         try:

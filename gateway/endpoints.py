@@ -9,11 +9,13 @@ from urllib.parse import unquote
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.answers import Answers, Ask
+from gateway.answers import OFFERS, Answers, Ask
 from gateway.documents import included_with, write_sessions
+from gateway.events import stream_sessions
 from gateway.jsonapi.collections import self_link, with_fields
 from gateway.jsonapi.document import top_meta
 from gateway.jsonapi.errors import Error, RequestError
+from gateway.jsonapi.eventstream import EVENT_STREAM
 from gateway.jsonapi.query import Query
 from gateway.rendering import write_session
 from gateway.resources import api_url, session_url, sessions_url, unreachable_meta
@@ -22,6 +24,9 @@ from gateway.services import services_url
 from gateway.sessions import EVERYTHING, Wanted
 
 _PLAIN = Query()
+
+# Of collections of sessions: they may be watched.
+STREAMED_OFFERS = (*OFFERS, EVENT_STREAM)
 
 MAX_ID = 2**64 - 1
 
@@ -33,6 +38,7 @@ async def show_api(request: Request, ask: Ask) -> Response:
     base = ask.moment.base
     links = {
         "self": api_url(base),
+        "describedby": f"{api_url(base)}openapi.json",
         "sessions": sessions_url(base),
         "services": services_url(base),
     }
@@ -65,7 +71,9 @@ async def list_sessions(request: Request, ask: Ask) -> Response:
 
 
 async def answer_list(request: Request, ask: Ask, wanted: Wanted, url: str) -> Response:
-    """The document of the sessions that are wanted."""
+    """The document of the sessions that are wanted, or a stream of events about them."""
+    if ask.wish.media_type == EVENT_STREAM:
+        return await stream_sessions(request, ask, wanted)
     selected = await select(ask.view, ask.query, wanted, ask.moment)
     version = selected.first.version if ask.timeless else None
     if version is not None and (response := ask.not_modified(version)):

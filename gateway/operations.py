@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from gateway.answers import OFFERS, Ask
 from gateway.documents import INCLUDES
-from gateway.endpoints import list_sessions, show_api, show_linkage, show_session
+from gateway.endpoints import STREAMED_OFFERS, list_sessions, show_api, show_linkage, show_session
 from gateway.jsonapi.query import Takes
 from gateway.paths import routed
 from gateway.service_endpoints import (
@@ -65,6 +65,7 @@ OPERATIONS = (
         "All sessions, or those that a filter lets through.",
         "Sessions",
         _SESSIONS,
+        offers=STREAMED_OFFERS,
     ),
     Operation("getSession", "/v1/sessions/{id}", show_session, "One session.", "Session", _SESSION),
     Operation(
@@ -105,6 +106,7 @@ OPERATIONS = (
         "The sessions on a service.",
         "Sessions",
         _SESSIONS,
+        offers=STREAMED_OFFERS,
     ),
     Operation(
         "getApi",

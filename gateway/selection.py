@@ -57,7 +57,7 @@ async def select(view: SessionView, query: Query, wanted: Wanted, moment: Moment
 
     Raises `CoreError`, and `RequestError` for a cursor or an order that cannot be.
     """
-    wanted, filters = _pushed_down(query.filters, wanted)
+    wanted, filters = pushed_down(query.filters, wanted)
     if isinstance(query.page, CursorPage):
         return await _by_cursor(view, query, query.page, wanted, filters, moment)
     if query.sort is not None and _sorts(query.sort):
@@ -78,7 +78,7 @@ def depends_on_clock(query: Query) -> bool:
     return any(path.reads(IDLE) for path in paths)
 
 
-def _pushed_down(filters: Iterable[Filter], wanted: Wanted) -> tuple[Wanted, tuple[Filter, ...]]:
+def pushed_down(filters: Iterable[Filter], wanted: Wanted) -> tuple[Wanted, tuple[Filter, ...]]:
     """What the view can select by, and the filters that are left to try on each row."""
     left = []
     for found in filters:

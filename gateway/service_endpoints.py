@@ -14,6 +14,7 @@ from gateway.jsonapi import collections
 from gateway.jsonapi.collections import self_link, with_fields
 from gateway.jsonapi.document import top_meta
 from gateway.jsonapi.errors import Error, RequestError
+from gateway.jsonapi.eventstream import EVENT_STREAM
 from gateway.resources import session_url, unreachable_meta
 from gateway.services import Service, service_resource, service_url, services_of, services_url
 from gateway.sessions import EVERYTHING, Version, Wanted
@@ -42,9 +43,10 @@ async def show_service(request: Request, ask: Ask) -> Response:
 
 
 async def list_sessions_of_service(request: Request, ask: Ask) -> Response:
-    """``/v1/services/{id}/sessions``."""
+    """``/v1/services/{id}/sessions``. Who watches may wait for the service's first session."""
     name = _name(request)
-    if not (await ask.view.rows(_on(name), 1)).total:
+    watched = ask.wish.media_type == EVENT_STREAM
+    if not watched and not (await ask.view.rows(_on(name), 1)).total:
         raise _not_found(name)
     return await answer_list(
         request, ask, _on(name), f"{service_url(ask.moment.base, name)}/sessions"

@@ -1,0 +1,136 @@
+"""Sessions as server-sent events: each reader has one stream of WatchSessions.
+
+Here the core is followed; what its messages mean to a reader is `gateway.readers`'.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from functools import partial
+
+import grpc
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.answers import Ask
+from gateway.client import CoreError
+from gateway.errors import error_of
+from gateway.jsonapi.document import dump
+from gateway.jsonapi.errors import Error, RequestError
+from gateway.jsonapi.eventstream import EventStream, alive, event, last_event_id
+from gateway.jsonapi.filters import Filter, is_filter
+from gateway.jsonapi.parameters import invalid
+from gateway.jsonapi.query import Query
+from gateway.readers import Pieces, Reader, parts_of
+from gateway.selection import IDLE
+from gateway.sessions import Wanted
+from gateway.stopping import Stopping
+from sessiongate.v1.session_service_pb2 import (
+    WatchSessionsRequest,
+    WatchSessionsResponse,
+)
+
+Watch = Callable[[WatchSessionsRequest], AsyncGenerator[WatchSessionsResponse]]
+
+# Seconds. The core promises a message a second.
+SILENCE = 5.0  # after which the core counts as lost
+ALIVE = 15.0  # without an event, after which a comment is sent
+STALLED = 30.0  # that a reader may take to make room for more before it is cut off
+_GRACE = 1.0  # the same, once the program stops
+_FIRST_BACK_OFF, _LAST_BACK_OFF = 0.05, 1.0
+
+_RETRIED = (503, 504)  # what an answer would be where asking again may help
+
+_SHUTTING_DOWN = Error(503, "SHUTTING_DOWN", "the gateway is shutting down; ask again")
+
+
+class Events:
+    """What all readers share: the core to watch, what is rendered, and the end."""
+
+    def __init__(self, watch: Watch, stopping: Stopping) -> None:
+        self.watch = watch
+        self.stopping = stopping
+        self.pieces = Pieces()
+
+
+async def stream_sessions(request: Request, ask: Ask, wanted: Wanted) -> Response:
+    """The sessions that are wanted, as they come and go.
+
+    Raises `RequestError`, and `CoreError` where the core cannot be asked. A reader that
+    resumes waits for the core instead: one that an error answers does not come again.
+    """
+    check_query(ask.query)
+    events: Events = request.app.state.events
+    reader = Reader(ask, wanted, last_event_id(request), events.pieces)
+    parts = _follow(events, reader)
+    first = await anext(parts)
+    patience = partial(events.stopping.timeout, STALLED, grace=_GRACE)
+    return EventStream([first], parts, patience)
+
+
+def check_query(query: Query) -> None:
+    """Raises `RequestError` for each parameter that means nothing to a stream."""
+    errors: list[Error] = []
+    for name, value in query.parameters:
+        if name in ("sort", "include") or name.startswith("page["):
+            detail = f"a stream of events takes no {name}; it has no order and no pages"
+        elif is_filter(name) and Filter.parse(name, value).path.reads(IDLE):
+            detail = "no event tells of what only the clock changes, such as idle"
+        else:
+            continue
+        errors += invalid(name, detail).errors
+    if errors:
+        raise RequestError(*errors)
+
+
+async def _follow(events: Events, reader: Reader) -> AsyncGenerator[bytes]:
+    """What a reader is told, through the core's failures, until the program stops."""
+    stopping, told, back_off = events.stopping, False, _FIRST_BACK_OFF
+    due = time.monotonic() + ALIVE
+    while True:
+        try:
+            async with aclosing(events.watch(reader.start())) as messages:
+                while not stopping.begun:
+                    async with stopping.timeout(SILENCE):
+                        message = await anext(messages)
+                    for part in parts_of(reader.tell(message)):
+                        yield part
+                        told, due = True, time.monotonic() + ALIVE
+                    if told and time.monotonic() >= due:
+                        yield alive(reader.revision or None)
+                        due = time.monotonic() + ALIVE
+                    if reader.synced:
+                        back_off = _FIRST_BACK_OFF
+            failure = None
+        except TimeoutError:
+            text = "the core says nothing"
+            failure = CoreError(grpc.StatusCode.DEADLINE_EXCEEDED, None, text)
+        except CoreError as error:
+            failure = error
+        if failure is None or stopping.begun:
+            yield event("end", _errors(_SHUTTING_DOWN))
+            return
+        if failure.code is grpc.StatusCode.OUT_OF_RANGE:
+            reader.revision = 0
+        else:
+            hopeless = error_of(failure).status not in _RETRIED
+            if not told and (hopeless or not reader.revision):
+                raise failure
+            if hopeless:
+                yield event("end", _errors(error_of(failure)))
+                return
+            if reader.lose():
+                yield event("lost", _errors(error_of(failure)))
+                told, due = True, time.monotonic() + ALIVE
+            elif time.monotonic() >= due:
+                yield alive(reader.revision or None)
+                due = time.monotonic() + ALIVE
+        await stopping.sleep(back_off * random.uniform(0.5, 1))  # noqa: S311
+        back_off = min(back_off * 2, _LAST_BACK_OFF)
+
+
+def _errors(error: Error) -> bytes:
+    return dump({"errors": [error.members()]}, pretty=False)

@@ -1,0 +1,66 @@
+"""The end of the program, told to answers that would never end by themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from types import FrameType
+
+
+class Stopping:
+    """Whether the program is about to stop, and who waits and is to be woken by that."""
+
+    def __init__(self) -> None:
+        self.begun = False
+        # What each of those who wait may still take once it has begun, in seconds.
+        self._waiting: dict[asyncio.Timeout, float] = {}
+
+    def begin(self) -> None:
+        """Wake all who wait; to be called in the event loop."""
+        self.begun = True
+        now = asyncio.get_running_loop().time()
+        for alarm, grace in self._waiting.items():
+            alarm.reschedule(min(alarm.when() or now, now + grace))
+
+    @asynccontextmanager
+    async def timeout(self, seconds: float, *, grace: float = 0.0) -> AsyncIterator[None]:
+        """As `asyncio.timeout`, but only ``grace`` seconds once the program stops."""
+        async with asyncio.timeout(min(seconds, grace) if self.begun else seconds) as alarm:
+            self._waiting[alarm] = grace
+            try:
+                yield
+            finally:
+                del self._waiting[alarm]
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep, until the program stops at the latest."""
+        with suppress(TimeoutError):
+            async with self.timeout(seconds):
+                await asyncio.Event().wait()
+
+
+@contextmanager
+def told_by_sigterm(stopping: Stopping) -> Iterator[None]:
+    """While in it, SIGTERM also begins ``stopping``, before whoever handles it does.
+
+    A server waits for all answers before it ends an application's lifespan. Where
+    nobody handles SIGTERM, or this is not the main thread, nothing changes.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+    if not callable(before) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(stopping.begin)
+        before(number, frame)
+
+    signal.signal(signal.SIGTERM, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
