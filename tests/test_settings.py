@@ -355,6 +355,25 @@ def test_a_file_that_cannot_be_used_ends_the_program(
     )
 
 
+def test_users_that_cannot_be_edited_are_refused(tmp_path: Path) -> None:
+    file = str(tmp_path / "users")
+    said = refusal("users", "add", "a:b", "--users", file)
+    assert said.startswith("Invalid value: a name has no colon")
+    assert not (tmp_path / "users").exists()
+    assert invoke("users", "remove", "alice", "--users", file) == (
+        1,
+        f"sessiongate: {file} cannot be read: No such file or directory\n",
+    )
+    (tmp_path / "users").touch()
+    assert invoke("users", "remove", "alice", "--users", file) == (
+        1,
+        f"sessiongate: alice is not in {file}\n",
+    )
+    said = refusal("users", "add", "alice", "swordfish", "--users", file)
+    assert said.startswith("Got unexpected extra argument")
+    assert refusal("users", "add", "alice") == "Missing option '--users'."
+
+
 def test_insecure_lets_other_machines_in(started: list[Settings]) -> None:
     assert invoke("core", "--grpc", "0.0.0.0:1", "--insecure") == (0, "")
     assert started[0]["grpc"] == "0.0.0.0:1"
