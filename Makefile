@@ -6,7 +6,7 @@ RELEASED := proto/released.binpb
 LOCK := $(BIN)/uv pip compile pyproject.toml --extra server --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
 
-.PHONY: help install run test check proto bench release-proto lock audit
+.PHONY: help install run test faults soak check proto bench release-proto lock audit
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -26,6 +26,11 @@ run: install ## Show this machine's sessions on http://localhost:8989/v1/session
 
 test: install ## Run the tests
 	$(BIN)/python -m pytest
+
+faults: install ## Kill, stop and mistreat it, at length; figures go to docs/reliability.md
+	@rm -f .figures
+	FAULTS=full FAULTS_FIGURES=.figures $(BIN)/python -m pytest tests/faults
+	$(BIN)/python -m tests.faults.report .figures docs/reliability.md
 
 check: install ## Lint, types, and that the contract is what it says and breaks nobody
 	$(BIN)/ruff check .

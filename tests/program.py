@@ -58,6 +58,7 @@ class Program:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            errors="backslashreplace",
             start_new_session=True,  # a process group of its own, as in a terminal
         )
         self._lines: list[str] = []

@@ -1,0 +1,31 @@
+"""Write the figures of a full run into the documentation: between its two marks."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+
+
+def main() -> None:
+    """``python -m tests.faults.report FIGURES DOCUMENT``."""
+    figures, document = Path(sys.argv[1]), Path(sys.argv[2])
+    rows = [json.loads(line) for line in figures.read_text(encoding="utf-8").splitlines()]
+    lines = ["| what | figure |", "|---|---|"]
+    lines += [f"| {name} | {_shown(value)} |" for name, value in rows]
+    text = document.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    document.write_text("\n".join([before + BEGIN, *lines, END + after]), encoding="utf-8")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {count:,}" for name, count in sorted(value.items()))
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+if __name__ == "__main__":
+    main()

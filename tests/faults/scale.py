@@ -1,0 +1,24 @@
+"""How much the fault suite does: a short form for every test run, the full one by ``make faults``.
+
+The figures of a full run are written to docs/reliability.md.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+FULL = os.environ.get("FAULTS") == "full"
+FIGURES = Path(os.environ.get("FAULTS_FIGURES", os.devnull))
+
+
+def times(short: int, full: int) -> int:
+    """How often, or for how many seconds."""
+    return full if FULL else short
+
+
+def figure(name: str, value: object) -> None:
+    """Note a figure of this run: one line of JSON."""
+    with FIGURES.open("a", encoding="utf-8") as file:
+        file.write(json.dumps([name, value]) + "\n")

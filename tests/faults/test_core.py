@@ -1,0 +1,159 @@
+"""The core killed and stopped under load: the truth, an honest refusal, or a visible cut."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from tests.faults.load import Load
+from tests.faults.scale import figure, times
+from tests.program import PATIENCE, Serving
+
+SESSIONS = 3000
+
+
+def document(path: Path) -> None:
+    """A document of many sessions, so that a list is more than one gRPC page."""
+    sessions = [
+        {
+            "id": str(number),
+            "type": "sessions",
+            "relationships": {"services": {"data": [{"id": "app", "type": "services"}]}},
+            "attributes": {
+                "state": "Session started",
+                "connected": "Wed May 17 10:06:35 2017",
+                "user": f"user-{number}",
+            },
+        }
+        for number in range(1, SESSIONS + 1)
+    ]
+    path.write_text(json.dumps({"data": sessions}))
+
+
+def is_one(found: Mapping[str, Any]) -> None:
+    assert found["data"]["id"] == "7"
+    assert found["data"]["attributes"]["user"] == "user-7"
+
+
+def is_all(found: Mapping[str, Any]) -> None:
+    ids = [int(session["id"]) for session in found["data"]]
+    assert ids == list(range(1, SESSIONS + 1))
+
+
+PATHS = {"/v1/sessions/7": is_one, "/v1/sessions": is_all, "/v1/sessions/7?pretty=true": is_one}
+
+
+def test_a_core_killed_again_and_again_costs_no_wrong_answer(tmp_path: Path) -> None:
+    document(tmp_path / "sessions.json")
+    arguments = (
+        *("--source", f"document:{tmp_path}/sessions.json"),
+        *("--ledger", f"sqlite:///{tmp_path}/ledger.db"),
+    )
+    recoveries = []
+    with Serving(*arguments) as serving, Load(serving.http, PATHS) as load:
+        for _ in range(times(3, 20)):
+            load.wait_for("right", 20)
+            serving.core().kill()
+            serving.expect("the core .*again")
+            recoveries.append(recovery(serving))
+    assert load.wrong == []
+    assert load.outcomes["refused"] == 0, "the gateway itself never went away"
+    figure("core killed: times", len(recoveries))
+    figure("core killed: answers", dict(load.outcomes))
+    figure("core killed: slowest recovery, s", round(max(recoveries), 2))
+
+
+def recovery(serving: Serving) -> float:
+    """Seconds from the core listening again to the first right answer."""
+    deadline = time.monotonic() + PATIENCE
+    while not listening(serving):
+        assert time.monotonic() < deadline
+    began = time.monotonic()
+    with httpx.Client(base_url=f"http://{serving.http}", timeout=PATIENCE) as client:
+        while client.get("/v1/sessions/7").status_code != 200:
+            assert time.monotonic() < deadline
+    return time.monotonic() - began
+
+
+def listening(serving: Serving) -> bool:
+    port = int(serving.grpc.rpartition(":")[2])
+    try:
+        connections = serving.core().net_connections("tcp")
+    except (ValueError, psutil.Error):
+        return False
+    return any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in connections)
+
+
+def test_a_stopped_core_makes_nothing_hang_and_no_memory_grow(tmp_path: Path) -> None:
+    document(tmp_path / "sessions.json")
+    with (
+        Serving(
+            "--source",
+            f"document:{tmp_path}/sessions.json",
+            "--ledger",
+            "sqlite://",
+            "--core-timeout",
+            "1",
+        ) as serving,
+        Load(serving.http, PATHS) as load,
+    ):
+        load.wait_for("right", 20)
+        core = serving.core()
+        gateway = [child for child in serving.children() if child.pid != core.pid]
+        before = sum(process.memory_info().rss for process in gateway)
+        core.suspend()
+        try:
+            load.wait_for("504", times(5, 40))
+        finally:
+            core.resume()
+        load.wait_for("right", 20)
+        after = sum(process.memory_info().rss for process in gateway)
+    assert load.wrong == []
+    assert load.outcomes["cut"] == 0
+    assert after < before + 64 * 1024 * 1024
+    figure("core stopped: answers", dict(load.outcomes))
+    figure("core stopped: slowest answer, s (deadline 1 s)", round(load.slowest, 2))
+
+
+def test_a_worker_killed_under_load_is_replaced(tmp_path: Path) -> None:
+    document(tmp_path / "sessions.json")
+    with (
+        Serving(
+            "--source",
+            f"document:{tmp_path}/sessions.json",
+            "--ledger",
+            "sqlite://",
+            "--workers",
+            "2",
+        ) as serving,
+        Load(serving.http, PATHS) as load,
+    ):
+        load.wait_for("right", 20)
+        old = workers(serving)
+        assert len(old) == 2
+        old[0].kill()
+        load.wait_for("right", 50)
+        deadline = time.monotonic() + PATIENCE
+        while len(workers(serving)) < 2 or old[0] in workers(serving):
+            assert time.monotonic() < deadline
+        load.wait_for("right", 50)
+    assert load.wrong == []
+    figure("worker killed: answers", dict(load.outcomes))
+
+
+def workers(serving: Serving) -> list[psutil.Process]:
+    """The gateway's worker processes."""
+    found = []
+    for child in serving.children():
+        try:
+            if "spawn_main" in " ".join(child.cmdline()) and child.status() != "zombie":
+                found.append(child)
+        except psutil.Error:
+            continue
+    return found

@@ -1,0 +1,73 @@
+"""The ledger, killed in the middle of its writing again and again."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from core.ledger import Ledger
+from tests.faults.scale import figure, times
+
+# Opens sessions as fast as it can and says which ids it was given.
+WRITER = """
+import asyncio, itertools, sys, time
+from core.ledger import Ledger, Opening
+
+async def main():
+    ledger = await Ledger.open(sys.argv[1], retention=60, now=time.time_ns)
+    print("open", flush=True)
+    for number in itertools.count():
+        openings = [Opening(f"{sys.argv[2]}-{number}-{i}", 1) for i in range(20)]
+        ids = await ledger.record("a", opened=openings, closed=[], incarnation=None)
+        print(*ids, flush=True)
+
+asyncio.run(main())
+"""
+
+
+def test_a_ledger_killed_while_it_writes_gives_no_id_twice(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    told: list[int] = []
+    rounds = times(5, 50)
+    for number in range(rounds):
+        told += killed_writer(url, number)
+    assert len(told) == len(set(told)), "an id that was told is never told again"
+    assert told == sorted(told)
+
+    async def check() -> None:
+        ledger = await Ledger.open(url, retention=60, now=time.time_ns)
+        held = {known.id for known in (await ledger.held("a")).values()}
+        assert set(told) <= held, "what was acknowledged is there"
+        await ledger.close()
+
+    asyncio.run(check())
+    with sqlite3.connect(tmp_path / "ledger.db") as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    connection.close()
+    figure("ledger killed while writing: times", rounds)
+    figure("ledger killed while writing: ids told", len(told))
+
+
+def killed_writer(url: str, number: int) -> list[int]:
+    """The ids that a writer told before it was killed, somewhere in its work."""
+    told: list[int] = []
+    lines = random.Random(number).randrange(1, 30)
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, url, str(number)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "open\n"
+            for _ in range(lines):
+                told += map(int, process.stdout.readline().split())
+        finally:
+            process.kill()
+        for line in process.stdout:
+            if line.endswith("\n"):  # else it was killed in the middle of telling
+                told += map(int, line.split())
+    return told
