@@ -1,56 +1,26 @@
-"""What may be asked, each thing declared once: from this it is routed, read and documented."""
+"""All that may be asked. What does not stand here is not there."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
-
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
-
-from gateway.answers import OFFERS, Ask
 from gateway.documents import INCLUDES
-from gateway.endpoints import STREAMED_OFFERS, list_sessions, show_api, show_linkage, show_session
+from gateway.endpoints import (
+    STREAMED_OFFERS,
+    list_sessions,
+    show_api,
+    show_linkage,
+    show_session,
+)
+from gateway.jsonapi.negotiation import JSON
 from gateway.jsonapi.query import Takes
-from gateway.paths import routed
+from gateway.openapi.endpoints import HTML, show_description, show_reference
+from gateway.operation import Operation
 from gateway.service_endpoints import (
     list_services,
     list_services_of_session,
     list_sessions_of_service,
     show_service,
 )
-
-Endpoint: TypeAlias = Callable[[Request, Ask], Awaitable[Response]]
-
-# Every resource is for reading.
-METHODS = ("GET", "HEAD", "OPTIONS")
-ALLOW = {"Allow": ", ".join(METHODS)}
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One resource, and how it is read."""
-
-    name: str  # that generated clients call it by
-    path: str  # in the documented form, with {…} where a name or an id stands
-    endpoint: Endpoint
-    summary: str
-    answer: str  # the schema of its document, in gateway/openapi
-    takes: Takes = Takes()  # noqa: RUF009 - frozen
-    offers: Sequence[str] = OFFERS  # the media types that it may be had in
-    live: bool = True  # told from sessions: it has validators, and fails where the core does
-
-    def route(self) -> Route:
-        """The operation as the router has it."""
-        return Route(routed(self.path), self._answer, name=self.name, methods=[*METHODS])
-
-    async def _answer(self, request: Request) -> Response:
-        if request.method == "OPTIONS":
-            return Response(status_code=204, headers=ALLOW)
-        return await self.endpoint(request, Ask.read(request, self.takes, self.offers))
-
+from gateway.source_endpoints import list_sources, show_source
 
 _FIELDS = ("sessions", "services")
 _SESSION = Takes(fields=_FIELDS, include=INCLUDES)
@@ -109,11 +79,47 @@ OPERATIONS = (
         offers=STREAMED_OFFERS,
     ),
     Operation(
+        "listSources",
+        "/v1/sources",
+        list_sources,
+        "All sources that sessions are read from.",
+        "Sources",
+        Takes(fields=("sources",), collection=True),
+        live=False,
+    ),
+    Operation(
+        "getSource",
+        "/v1/sources/{id}",
+        show_source,
+        "One source, by its name.",
+        "Source",
+        Takes(fields=("sources",)),
+        live=False,
+    ),
+    Operation(
         "getApi",
         "/v1/",
         show_api,
         "Where to go from here; also a health check.",
         "Api",
+        live=False,
+    ),
+    Operation(
+        "getDescription",
+        "/v1/openapi.json",
+        show_description,
+        "This description of the API.",
+        "Description",
+        offers=(JSON,),
+        live=False,
+    ),
+    Operation(
+        "getReference",
+        "/docs",
+        show_reference,
+        "This description, as a page for people.",
+        "Page",
+        offers=(HTML,),
         live=False,
     ),
 )

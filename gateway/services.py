@@ -66,7 +66,10 @@ def services_url(base: str) -> str:
 
 def service_url(base: str, name: str) -> str:
     """The URL of one service. Any name stands in it, percent-encoded."""
-    return f"{base}/v1/services/{quote(name, safe='')}"
+    segment = quote(name, safe="")
+    if segment in (".", ".."):  # which clients take for steps up, and remove
+        segment = segment.replace(".", "%2E")
+    return f"{base}/v1/services/{segment}"
 
 
 def service_resource(service: Service, base: str) -> dict[str, Any]:

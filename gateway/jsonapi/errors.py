@@ -11,6 +11,9 @@ from starlette.responses import Response
 
 from gateway.jsonapi.document import MEDIA_TYPE, dump
 
+# Caches keep a 404 unless they are told not to, and a thing may be there a second later.
+_HEADERS = {"Cache-Control": "no-store", "Vary": "Accept, Accept-Encoding"}
+
 
 @dataclass(frozen=True, slots=True)
 class Error:
@@ -49,5 +52,8 @@ def errors_response(errors: Sequence[Error], headers: Mapping[str, str] | None =
     """The answer for errors of one status."""
     document = {"errors": [error.members() for error in errors]}
     return Response(
-        dump(document, pretty=False), errors[0].status, headers=headers, media_type=MEDIA_TYPE
+        dump(document, pretty=False),
+        errors[0].status,
+        headers={**_HEADERS, **(headers or {})},
+        media_type=MEDIA_TYPE,
     )

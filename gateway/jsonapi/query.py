@@ -18,6 +18,7 @@ from gateway.jsonapi.sorting import Sort
 # Far more than there are parameters: a bound on the errors of one answer.
 MAX_PARAMETERS = 100
 DEFAULT_PAGE_SIZE = 100  # of a page by cursor that names no size
+MAX_PAGE_SIZE = 10_000
 
 _SWITCH = {
     **dict.fromkeys(("true", "yes", "on", "1"), True),
@@ -149,7 +150,13 @@ class _Reader:
         found = {name: values.pop(name) for name in paging.PARAMETERS if name in values}
         if not found:
             return None
-        return self.read(parse_page, found, default_size=DEFAULT_PAGE_SIZE, profile=by_cursor)
+        return self.read(
+            parse_page,
+            found,
+            default_size=DEFAULT_PAGE_SIZE,
+            max_size=MAX_PAGE_SIZE,
+            profile=by_cursor,
+        )
 
 
 def _pairs(query_string: bytes) -> list[tuple[str, str]]:

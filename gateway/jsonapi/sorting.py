@@ -65,9 +65,7 @@ class Sort:
                 field = SortField(Path.of_name(name.removeprefix("-")), name.startswith("-"))
             except PathError as error:
                 raise invalid(parameter, str(error)) from None
-            if field.path.pointer in fields:
-                raise invalid(parameter, f"{name!r} sorts by a field that is named before it")
-            fields[field.path.pointer] = field
+            fields.setdefault(field.path.pointer, field)  # once more, it would decide nothing
         return cls(tuple(fields.values()))
 
     def key(self) -> Callable[[Resource], SortKey]:

@@ -1,0 +1,244 @@
+"""The parameters of requests, as OpenAPI has them.
+
+Which of them an operation takes is `Takes`' to say; here is what each may be.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.jsonapi.eventstream import EVENT_STREAM, LAST_EVENT_ID
+from gateway.jsonapi.paging import PROFILE
+from gateway.jsonapi.query import MAX_PAGE_SIZE
+from gateway.openapi.schemas import Schema
+from gateway.operation import Operation
+
+_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+_JSON = r'(?:"[^"\\\u0000-\u001f]*"|-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,6})?|true|false|null)'
+_ORDERED = r'(?:"[^"\\\u0000-\u001f]*"|-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,6})?)'
+_TEST = rf"(?:{_JSON}|(?:eq|ne)\({_JSON}\)|(?:lt|le|gt|ge)\({_ORDERED}\))"
+_EXPRESSION = rf"(?:{_TEST}|(?:and|or|not)\({_TEST}(?:,{_TEST}){{0,3}}\))"
+
+_FIELDS = {
+    "sessions": "state,user,client/cipher",
+    "services": "connections",
+}
+
+
+def parameters(operation: Operation) -> list[Schema]:
+    """What a request may have, in the order that a reader looks for it."""
+    path, takes = operation.path, operation.takes
+    found = []
+    if "{id}" in path:
+        found.append(_service_name() if "/services/{id}" in path else _session_id())
+    if takes.collection:
+        cursor = _ANY if takes.fields == ("services",) else _SESSION_CURSOR
+        found += [_filter(), _filter_by_path(), _sort(), _page(cursor)]
+    if takes.include:
+        found.append(_include(takes.include))
+    found += [_fields(kind) for kind in takes.fields]
+    found += [_pretty(), _sync()]
+    if EVENT_STREAM in operation.offers:
+        found.append(_header(*_LAST_EVENT))
+    return found + [_header(*header) for header in _CONDITIONS] if operation.live else found
+
+
+def _query(name: str, schema: Schema, about: str, example: Any, **more: Any) -> Schema:
+    return {
+        "name": name,
+        "in": "query",
+        "description": about,
+        **more,
+        "schema": schema,
+        "example": example,
+    }
+
+
+def _session_id() -> Schema:
+    return {
+        "name": "id",
+        "in": "path",
+        "required": True,
+        "description": "The session's id.",
+        "schema": {"type": "string", "pattern": "^0*[1-9][0-9]{0,18}$"},
+        "example": "1",
+    }
+
+
+def _service_name() -> Schema:
+    return {
+        "name": "id",
+        "in": "path",
+        "required": True,
+        "description": "The service's name, percent-encoded: any character may be in it.",
+        "schema": {"type": "string", "minLength": 1},
+        "example": "RW-Split-Router",
+    }
+
+
+def _filter() -> Schema:
+    return _query(
+        "filter",
+        {
+            "type": "array",
+            "items": {
+                "type": "string",
+                "pattern": rf"^/?{_NAME}(?:/{_NAME}|/(?:0|[1-9][0-9]?))*={_EXPRESSION}$",
+                "maxLength": 250,
+            },
+            "maxItems": 10,
+        },
+        "Only resources with this at a JSON Pointer: `POINTER=EXPRESSION`. An expression is a"
+        " JSON value, `eq(…)`, `ne`, `lt`, `le`, `gt`, `ge` of one, or `and(…)`, `or`, `not` of"
+        " expressions. Several filters must all hold.",
+        ["id=and(ge(1),le(100))"],
+        style="form",
+        explode=True,
+    )
+
+
+def _filter_by_path() -> Schema:
+    return _query(
+        "filters",
+        {
+            "type": "object",
+            "patternProperties": {
+                rf"^filter\[(?:\$\.)?{_NAME}(?:\.{_NAME}|\[\*\]|\[[0-9]\])*\]$": {
+                    "type": "string",
+                    "pattern": f"^{_EXPRESSION}$",
+                }
+            },
+            "additionalProperties": False,
+            "maxProperties": 10,
+        },
+        "The same by JSONPath (RFC 9535): `filter[JSONPATH]=EXPRESSION`. It holds where any"
+        " value that the path leads to matches. The path is part of the parameter's name, so"
+        " the name that stands here never does.",
+        {"filter[attributes.connections[*].server]": '"db-1"'},
+        style="form",
+        explode=True,
+    )
+
+
+def _sort() -> Schema:
+    return _query(
+        "sort",
+        {
+            "type": "array",
+            "items": {
+                "type": "string",
+                "pattern": rf"^-?{_NAME}(?:\.{_NAME}){{0,3}}$",
+                "maxLength": 60,
+            },
+            "minItems": 1,
+            "maxItems": 8,
+            "uniqueItems": True,
+        },
+        "Order by these, a minus sign for descending; what is missing comes last. Names are"
+        " those of attributes, or paths such as `attributes.client.cipher`.",
+        ["-connected", "user"],
+        style="form",
+        explode=False,
+    )
+
+
+_ANY: Schema = {"type": "string"}
+_SESSION_CURSOR: Schema = {"type": "string", "pattern": "^[1-9][0-9]{0,18}$"}
+_SIZE: Schema = {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE}
+
+
+def _page(cursor: Schema) -> Schema:
+    number = {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
+
+    def form(required: list[str], **properties: Schema) -> Schema:
+        made: Schema = {"properties": properties, "additionalProperties": False}
+        return {"type": "object", **made, "required": required} if required else made
+
+    return _query(
+        "page",
+        {
+            "type": "object",
+            "anyOf": [
+                form(["size"], size=_SIZE, number=number),
+                form(["after"], size=_SIZE, after=cursor),
+                form(["before"], size=_SIZE, before=cursor),
+            ],
+        },
+        "`page[size]` and `page[number]`, from 0: pages by number. `page[size]` and"
+        " `page[after]` or `page[before]` with a cursor: pages that sessions which come and go"
+        " do not move, in the order of ids only. `page[size]` alone is by number, unless"
+        f' `Accept` asks for the profile "{PROFILE}".',
+        {"size": 100, "number": 0},
+        style="deepObject",
+        explode=True,
+    )
+
+
+def _include(paths: tuple[str, ...]) -> Schema:
+    return _query(
+        "include",
+        {"type": "array", "items": {"type": "string", "enum": [*paths]}, "uniqueItems": True},
+        "Answer with these related resources too, each once.",
+        [paths[0]],
+        style="form",
+        explode=False,
+    )
+
+
+def _fields(kind: str) -> Schema:
+    return _query(
+        f"fields[{kind}]",
+        {
+            "type": "array",
+            "items": {
+                "type": "string",
+                "pattern": rf"^{_NAME}(?:/{_NAME})*$",
+                "maxLength": 100,
+            },
+            "maxItems": 20,
+            "uniqueItems": True,
+        },
+        f"Of {kind}, answer with these attributes and relationships only; a JSON Pointer, such"
+        " as `client/cipher`, names a part of one.",
+        _FIELDS[kind].split(","),
+        style="form",
+        explode=False,
+    )
+
+
+def _pretty() -> Schema:
+    switch = ["true", "false", "yes", "no", "on", "off", "1", "0"]
+    about = "Indent the document for people."
+    return _query("pretty", {"type": "string", "enum": switch}, about, "true")
+
+
+def _sync() -> Schema:
+    about = "Accepted for MaxScale's clients; without effect."
+    return _query("sync", {"type": "string"}, about, "true")
+
+
+_LAST_EVENT = (LAST_EVENT_ID, "With `Accept: text/event-stream`: go on after this event.", "7")
+_CONDITIONS = (
+    ("If-None-Match", "Answer 304 where the ETag is one of these.", 'W/"1f-c0ffee"'),
+    ("If-Match", "Answer 412 unless the ETag is one of these; weak ones will do.", "*"),
+    (
+        "If-Modified-Since",
+        "Answer 304 where nothing changed since; If-None-Match goes before it.",
+        "Wed, 17 May 2017 10:06:36 GMT",
+    ),
+    (
+        "If-Unmodified-Since",
+        "Answer 412 where something changed since; If-Match goes before it.",
+        "Wed, 17 May 2017 10:06:36 GMT",
+    ),
+)
+
+
+def _header(name: str, about: str, example: str) -> Schema:
+    return {
+        "name": name,
+        "in": "header",
+        "description": about,
+        "schema": {"type": "string"},
+        "example": example,
+    }

@@ -1,0 +1,245 @@
+"""What documents look like, as JSON Schema: the components that answers refer to.
+
+Objects may get further members one day; what stands here stays.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from sessiongate.states import STATE_WORDS
+
+Schema: TypeAlias = dict[str, Any]
+
+VERSION = "3.1.1"  # of OpenAPI
+
+
+def ref(name: str) -> Schema:
+    """A schema of this file, by its name."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _object(properties: Schema, *required: str, about: str = "") -> Schema:
+    made: Schema = {"type": "object", "properties": properties}
+    if required:
+        made["required"] = [*required]
+    return {"description": about, **made} if about else made
+
+
+def _array(items: Schema, about: str = "", **more: Any) -> Schema:
+    made: Schema = {"type": "array", "items": items, **more}
+    return {"description": about, **made} if about else made
+
+
+def _text(about: str, **more: Any) -> Schema:
+    return {"type": "string", "description": about, **more}
+
+
+def _whole(about: str) -> Schema:
+    return {"type": "integer", "minimum": 0, "description": about}
+
+
+_ASCTIME = r"^[A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2} [0-9]{4}$"
+_URL = {"type": "string", "format": "uri"}
+_OR_NULL = {"type": ["string", "null"], "format": "uri"}
+
+
+def _identifier(kind: str) -> Schema:
+    return _object({"id": {"type": "string"}, "type": {"const": kind}}, "id", "type")
+
+
+def _linkage(kind: str, about: str) -> Schema:
+    return _object({"data": _array(_identifier(kind))}, "data", about=about)
+
+
+def _document(data: Schema, links: Schema, *, included: bool) -> Schema:
+    properties = {"links": links, "data": data}
+    if included:
+        either = {"anyOf": [ref("ServiceResource"), ref("SessionResource")]}
+        properties["included"] = _array(either, "What `include` asks for, each thing once.")
+    return _object({**properties, "meta": ref("Meta")}, "links", "data")
+
+
+_CURSOR = _object(
+    {"page": _object({"cursor": _text("What `page[after]` and `page[before]` take.")}, "cursor")},
+    about="On pages by cursor only.",
+)
+
+SCHEMAS: Schema = {
+    "SessionAttributes": _object(
+        {
+            "state": _text("What it is doing.", enum=[*STATE_WORDS.values()]),
+            "connected": _text(
+                "When it began: C's asctime, in UTC. A filter compares it as a text;"
+                " `sort` as a time.",
+                pattern=_ASCTIME,
+            ),
+            "user": _text("Who it was authenticated as."),
+            "remote": _text("The client's address."),
+            "port": _whole("The client's port."),
+            "database": _text("The database that it is in."),
+            "idle": {
+                "type": "number",
+                "minimum": 0,
+                "description": "Seconds since the client last did something, to a tenth.",
+            },
+            "connections": _array(
+                _object(
+                    {
+                        "server": _text("The server's name or address."),
+                        "connection_id": _whole("The server's own number for the connection."),
+                        "cipher": _text("The TLS cipher between proxy and server."),
+                    },
+                    "server",
+                ),
+                "The connections to servers behind it.",
+            ),
+            "client": _object(
+                {
+                    "cipher": _text("The TLS cipher between client and proxy."),
+                    "connection_attributes": {
+                        "type": "object",
+                        "additionalProperties": {"type": "string"},
+                        "description": "What the client's driver says of itself.",
+                    },
+                }
+            ),
+            "queries": _array(
+                _object(
+                    {
+                        "statement": {"type": "string"},
+                        "received": {"type": "string", "format": "date-time"},
+                        "completed": {"type": "string", "format": "date-time"},
+                        "truncated": {"const": True},
+                    },
+                    "statement",
+                    "received",
+                ),
+                "Statements, where the source's configuration asks for them.",
+            ),
+            "memory": _object({"total": _whole("Bytes that it takes at its source.")}, "total"),
+            "io_activity": _whole("Reads and writes of the last 30 seconds, as MaxScale counts."),
+            "thread": _whole("The source's thread that serves it."),
+            "application": _text("What the client says that it is."),
+            "source": _text("The source that it was read from; together with `native_id`."),
+            "native_id": _text("What the source itself calls the session."),
+        },
+        about="Each stands there where it is known; `fields[sessions]` leaves out others.",
+    ),
+    "SessionResource": _object(
+        {
+            "id": _text("A whole number from 1, never given twice.", pattern="^[1-9][0-9]{0,19}$"),
+            "type": {"const": "sessions"},
+            "relationships": _object(
+                {
+                    "services": _object(
+                        {"links": ref("Links"), "data": _array(_identifier("services"))}, "data"
+                    ),
+                    "filters": _linkage("filters", "The filters that it passes."),
+                    "upstream": _linkage("sessions", "The same connection, one tier before."),
+                    "downstream": _linkage("sessions", "The same connection, one tier on."),
+                }
+            ),
+            "attributes": ref("SessionAttributes"),
+            "links": ref("Links"),
+            "meta": _CURSOR,
+        },
+        "id",
+        "type",
+        "links",
+    ),
+    "ServiceResource": _object(
+        {
+            "id": _text("The service's name.", minLength=1),
+            "type": {"const": "services"},
+            "relationships": _object({"sessions": _object({"links": ref("Links")}, "links")}),
+            "attributes": _object(
+                {
+                    "sources": _array({"type": "string"}, "The sources that know it."),
+                    "connections": _whole("Its sessions that are not listeners."),
+                    "listeners": _whole("Its sessions that are."),
+                    "started": _text("When its earliest listener began.", pattern=_ASCTIME),
+                }
+            ),
+            "links": ref("Links"),
+            "meta": _CURSOR,
+        },
+        "id",
+        "type",
+        "links",
+    ),
+    "Links": _object({"self": _URL, "related": _URL}),
+    "PageLinks": _object(
+        {
+            "self": _URL,
+            "first": _URL,
+            "prev": _OR_NULL,
+            "next": _OR_NULL,
+            "last": _URL,
+        },
+        "self",
+        about="All but `self` only where a page is asked for. By cursor, null says that"
+        " there is no such page; by number, the link is left out.",
+    ),
+    "Meta": _object(
+        {
+            "total": _whole("Resources on all pages by number."),
+            "page": _object({"total": _whole("Resources on all pages by cursor.")}, "total"),
+            "unreachable": _array(
+                {"type": "string"},
+                "Sources that could not be read: their sessions may be missing or out of date.",
+                minItems=1,
+            ),
+        },
+    ),
+    "Sessions": _document(_array(ref("SessionResource")), ref("PageLinks"), included=True),
+    "Session": _document(ref("SessionResource"), ref("Links"), included=True),
+    "Services": _document(_array(ref("ServiceResource")), ref("PageLinks"), included=False),
+    "Service": _document(ref("ServiceResource"), ref("Links"), included=False),
+    "Linkage": _document(_array(_identifier("services")), ref("Links"), included=False),
+    "Api": _object(
+        {
+            "links": _object(
+                {"self": _URL, "describedby": _URL, "sessions": _URL, "services": _URL},
+                "self",
+                "describedby",
+                "sessions",
+                "services",
+            ),
+            "meta": _object({"name": {"const": "sessiongate"}}, "name"),
+        },
+        "links",
+        "meta",
+    ),
+    "Description": _object({"openapi": {"const": VERSION}}, "openapi", about="This document."),
+    "Page": _text("An HTML page."),
+    "Errors": _object(
+        {
+            "errors": _array(
+                _object(
+                    {
+                        "status": _text("The HTTP status.", pattern="^[45][0-9]{2}$"),
+                        "code": _text("What to branch on.", pattern="^[A-Z][A-Z0-9_]*$"),
+                        "title": _text("The status in words."),
+                        "detail": _text("What is wrong and what is allowed, for people."),
+                        "source": _object(
+                            {
+                                "parameter": _text("The query parameter to blame."),
+                                "header": _text("The request's header to blame."),
+                            }
+                        ),
+                        "links": _object({"type": _URL}),
+                        "meta": {"type": "object"},
+                    },
+                    "status",
+                    "code",
+                    "title",
+                    "detail",
+                ),
+                minItems=1,
+            )
+        },
+        "errors",
+        about="The shape of every error; all errors of one answer have its status.",
+    ),
+}

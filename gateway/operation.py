@@ -1,0 +1,44 @@
+"""One thing that may be asked, declared once: from this it is routed, read and documented."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway.answers import OFFERS, Ask
+from gateway.jsonapi.query import Takes
+from gateway.paths import routed
+
+Endpoint: TypeAlias = Callable[[Request, Ask], Awaitable[Response]]
+
+# Every resource is for reading.
+METHODS = ("GET", "HEAD", "OPTIONS")
+ALLOW = {"Allow": ", ".join(METHODS)}
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One resource, and how it is read."""
+
+    name: str  # that generated clients call it by
+    path: str  # in the documented form, with {…} where a name or an id stands
+    endpoint: Endpoint
+    summary: str
+    answer: str  # the schema of its document, in gateway/openapi
+    takes: Takes = Takes()  # noqa: RUF009 - frozen
+    offers: Sequence[str] = OFFERS  # the media types that it may be had in
+    live: bool = True  # told from sessions: it has validators, and fails where the core does
+
+    def route(self) -> Route:
+        """The operation as the router has it."""
+        return Route(routed(self.path), self._answer, name=self.name, methods=[*METHODS])
+
+    async def _answer(self, request: Request) -> Response:
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers=ALLOW)
+        return await self.endpoint(request, Ask.read(request, self.takes, self.offers))
