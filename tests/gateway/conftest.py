@@ -1,14 +1,33 @@
-"""Programs that many tests can share, since these only ask."""
+"""Programs that many tests can share, since these only ask.
+
+What a caller may rely on is tested over both views: each test that asks for `http` or
+`fleet` runs with a gateway that answers from a replica, and with one that asks the core.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 import httpx
 import pytest
 
-from tests.gateway.programs import DATA, LONG, Gateway, running_core, running_gateway
+from tests.gateway.fleet import write_fleet
+from tests.gateway.programs import (
+    DATA,
+    VIEWS,
+    Gateway,
+    client_of,
+    running_core,
+    viewing_gateway,
+)
 from tests.gateway.scripted import ScriptedCore, listening
+
+
+@pytest.fixture(scope="session", params=VIEWS)
+def view(request: pytest.FixtureRequest) -> str:
+    """Where the gateways have their sessions from."""
+    return cast(str, request.param)
 
 
 @pytest.fixture(scope="session")
@@ -19,17 +38,38 @@ def core() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def gateway(core: str) -> Iterator[Gateway]:
+def gateway(core: str, view: str) -> Iterator[Gateway]:
     """A gateway in front of `core`."""
-    with running_gateway(core) as running:
+    with viewing_gateway(core, view) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def http(gateway: Gateway) -> Iterator[httpx.Client]:
-    """A client of `gateway`, which calls it by the name that the reference text does."""
-    headers = {"Host": "localhost:8989"}
-    with httpx.Client(base_url=gateway.url, headers=headers, timeout=LONG) as client:
+    """A client of `gateway`."""
+    with client_of(gateway) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def fleet_core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A core that shows sessions with everything in them."""
+    path = write_fleet(tmp_path_factory.mktemp("fleet") / "fleet.json")
+    with running_core(f"document:{path}") as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def fleet_gateway(fleet_core: str, view: str) -> Iterator[Gateway]:
+    """A gateway in front of `fleet_core`."""
+    with viewing_gateway(fleet_core, view) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def fleet(fleet_gateway: Gateway) -> Iterator[httpx.Client]:
+    """A client of `fleet_gateway`."""
+    with client_of(fleet_gateway) as client:
         yield client
 
 

@@ -6,7 +6,7 @@ import json
 import multiprocessing
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -21,6 +21,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from gateway.app import create_app
 from gateway.config import GatewayConfig
 from gateway.server import serve
+from tests.gateway.jsonapi_rules import check_answer, check_answer_async
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "tests" / "data"
@@ -55,6 +56,16 @@ def _await_ready(address: str) -> None:
         for health in answers:
             if health.status == HealthCheckResponse.SERVING:
                 return
+
+
+def client_of(gateway: Gateway) -> httpx.Client:
+    """A client that calls a gateway as the reference text does, and checks what it gets."""
+    return httpx.Client(
+        base_url=gateway.url,
+        headers={"Host": "localhost:8989"},
+        timeout=LONG,
+        event_hooks={"response": [check_answer]},
+    )
 
 
 class Gateway:
@@ -98,6 +109,40 @@ def worker_of(gateway: Gateway) -> psutil.Process:
     return worker
 
 
+# Ways to have sessions that must not differ to callers. The copy never counts as old:
+# no answer is the core's because a mark came late.
+VIEWS: Mapping[str, Mapping[str, object]] = {
+    "replica": {"replica_staleness": 3600.0},
+    "direct": {"replica_staleness": 0.0},
+}
+
+
+@contextmanager
+def viewing_gateway(core: str, view: str) -> Iterator[Gateway]:
+    """A gateway that answers as `VIEWS` says; with a replica, for certain from that."""
+    with running_gateway(core, core_timeout=1.0, **VIEWS[view]) as gateway:
+        if view == "replica":
+            while not _answers_alone(core, gateway):
+                pass
+        yield gateway
+
+
+def _answers_alone(core: str, gateway: Gateway) -> bool:
+    """Whether a gateway answers while its core stands still."""
+    [process] = [
+        child
+        for child in psutil.Process().children()
+        if child.cmdline()[-2:] == ["-m", "core"]
+        and any(core.endswith(f":{found.laddr.port}") for found in child.net_connections())
+    ]
+    httpx.get(f"{gateway.url}/v1/sessions", timeout=LONG).raise_for_status()
+    process.suspend()
+    try:
+        return httpx.get(f"{gateway.url}/v1/sessions", timeout=LONG).status_code == 200
+    finally:
+        process.resume()
+
+
 def _serve(config: GatewayConfig, pipe: Connection) -> None:
     serve(config, pipe.send)
 
@@ -108,5 +153,9 @@ async def in_process(core: str, **settings: object) -> AsyncIterator[httpx.Async
     app = create_app(GatewayConfig(core=core, **settings))  # type: ignore[arg-type]
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8989") as http:
+        async with httpx.AsyncClient(
+            transport=transport,
+            base_url="http://localhost:8989",
+            event_hooks={"response": [check_answer_async]},
+        ) as http:
             yield http

@@ -50,6 +50,7 @@ def test_the_root_leads_to_the_sessions(http: httpx.Client, path: str) -> None:
     assert answer.json() == {
         "links": {
             "self": "http://localhost:8989/v1/",
+            "describedby": "http://localhost:8989/v1/openapi.json",
             "sessions": "http://localhost:8989/v1/sessions/",
             "services": "http://localhost:8989/v1/services/",
         },
