@@ -1,0 +1,145 @@
+"""Who asked, and under which name, where a proxy asks for others.
+
+Only proxies that are trusted are believed: anyone can send these headers. A proxy
+adds what it sees at the end of a list, so that a list is read from there, as far as
+it was written by those that are trusted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+_FOR, _PROTO, _HOST = b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"
+_FORWARDED = b"forwarded"  # RFC 7239
+_NODE = re.compile(
+    r"\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|([0-9.]+)(?::[0-9]{1,5})?|([0-9A-Fa-f:.]+)"
+)
+_PAIR = re.compile(
+    r"\s*(?P<name>[A-Za-z]+)=(?:\"(?P<quoted>(?:[^\"\\]|\\.)*)\"|(?P<plain>[^\s\",;]+))\s*(?P<end>[;,]|$)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """What one proxy says of who asked it; None where it does not say."""
+
+    client: IPv4Address | IPv6Address | None = None
+    scheme: str | None = None
+    host: str | None = None
+
+
+class Forwarded:
+    """Middleware that puts client, scheme and Host in place, as trusted proxies tell them.
+
+    ``X-Forwarded-For``, ``-Proto`` and ``-Host``, or ``Forwarded``. Where both came,
+    one of them may be the caller's own, and neither is believed.
+    """
+
+    def __init__(self, app: ASGIApp, trusted: Sequence[IPv4Network | IPv6Network]) -> None:
+        self._app = app
+        self._trusted = trusted
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and self._trusts(_address(scope)):
+            hop = self._origin(scope["headers"])
+            if hop.client is not None:
+                scope["client"] = (str(hop.client), 0)
+            if hop.scheme is not None:
+                scope["scheme"] = hop.scheme
+            if hop.host is not None:
+                others = [pair for pair in scope["headers"] if pair[0] != b"host"]
+                scope["headers"] = [*others, (b"host", hop.host.encode("latin-1"))]
+        await self._app(scope, receive, send)
+
+    def _trusts(self, address: IPv4Address | IPv6Address | None) -> bool:
+        return address is not None and any(address in network for network in self._trusted)
+
+    def _origin(self, headers: Sequence[tuple[bytes, bytes]]) -> Hop:
+        """What the farthest of the trusted proxies says."""
+        old, new = _old_hops(headers), _new_hops(headers)
+        if old and new:
+            return Hop()
+        origin = Hop()
+        for hop in reversed(old or new):
+            origin = hop
+            if not self._trusts(hop.client):
+                break
+        return origin
+
+
+def _old_hops(headers: Sequence[tuple[bytes, bytes]]) -> list[Hop]:
+    clients = _values(headers, _FOR)
+    schemes, hosts = _values(headers, _PROTO), _values(headers, _HOST)
+    count = max(len(clients), 1) if clients or schemes or hosts else 0
+    # Many proxies add to the first list only: then there is one scheme, and one host.
+    schemes = schemes * count if len(schemes) == 1 else schemes
+    hosts = hosts * count if len(hosts) == 1 else hosts
+    return [
+        Hop(
+            _node(clients[index]) if clients else None,
+            _scheme(schemes[index]) if len(schemes) == count else None,
+            hosts[index] if len(hosts) == count else None,
+        )
+        for index in range(count)
+    ]
+
+
+def _new_hops(headers: Sequence[tuple[bytes, bytes]]) -> list[Hop]:
+    hops = []
+    for value in (value.decode("latin-1") for name, value in headers if name == _FORWARDED):
+        for pairs in _elements(value):
+            client, scheme = pairs.get("for"), pairs.get("proto")
+            hops.append(
+                Hop(
+                    _node(client) if client else None,
+                    _scheme(scheme) if scheme else None,
+                    pairs.get("host"),
+                )
+            )
+    return hops
+
+
+def _elements(value: str) -> Iterator[dict[str, str]]:
+    """The elements of one ``Forwarded``; what is not well formed ends them, empty."""
+    pairs: dict[str, str] = {}
+    start = 0
+    while start < len(value):
+        found = _PAIR.match(value, start)
+        if found is None:
+            yield {}
+            return
+        quoted = found["quoted"]
+        text = found["plain"] if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
+        pairs[found["name"].lower()] = text
+        start = found.end()
+        if found["end"] != ";":
+            yield pairs
+            pairs = {}
+
+
+def _values(headers: Sequence[tuple[bytes, bytes]], wanted: bytes) -> list[str]:
+    """The members of a header that is a list, of all its lines."""
+    lines = [value.decode("latin-1") for name, value in headers if name == wanted]
+    return [member.strip() for member in ",".join(lines).split(",")] if lines else []
+
+
+def _node(text: str) -> IPv4Address | IPv6Address | None:
+    """An address, with or without a port; None for a name that only hides one."""
+    found = _NODE.fullmatch(text)
+    try:
+        return ip_address(found[1] or found[2] or found[3]) if found else None
+    except ValueError:
+        return None
+
+
+def _scheme(text: str) -> str | None:
+    return text.lower() if text.lower() in ("http", "https") else None
+
+
+def _address(scope: Scope) -> IPv4Address | IPv6Address | None:
+    return _node(scope["client"][0]) if scope.get("client") else None

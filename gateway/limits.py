@@ -1,0 +1,29 @@
+"""What a gateway does at most."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runtime.settings import count, seconds, setting, size
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Beyond one of these, a request is refused, and others are answered as before."""
+
+    max_url: int = setting(8192, count, "Longest path and query of a request.", "BYTES")
+    max_headers: int = setting(16384, count, "Largest header of a request.", "BYTES")
+    max_body: int = setting(0, size, "Largest body of a GET or HEAD; it is not read.", "BYTES")
+    max_requests: int = setting(
+        64, count, "Requests that a worker works on at once; event streams do not count.", "N"
+    )
+    max_streams: int = setting(2000, count, "Event streams of a worker at once.", "N")
+    max_connections: int = setting(
+        8192, count, "Connections of a worker at once; others wait for one to end.", "N"
+    )
+    header_timeout: float = setting(
+        10.0, seconds, "Wait this long for a request's header to arrive.", "SECONDS"
+    )
+    request_timeout: float = setting(
+        60.0, seconds, "Give a request up after this long, but for event streams.", "SECONDS"
+    )
