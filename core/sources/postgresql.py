@@ -40,10 +40,12 @@ STATES: Mapping[str, SessionState] = {
 _RUNNING = ("active", "fastpath function call")
 
 # What holds for as long as a connection does. Read only, and never for long: the
-# server ends what this end no longer waits for.
+# server ends what this end no longer waits for. It takes the backends for a
+# handful, and would look through all its databases for each.
 _SETUP = """
 SET default_transaction_read_only = on;
 SET statement_timeout = {timeout};
+SET enable_nestloop = off;
 SELECT extract(epoch FROM pg_postmaster_start_time())::float8, host(inet_server_addr()),
  inet_server_port(), pg_size_bytes(current_setting('track_activity_query_size'))
 """
