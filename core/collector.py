@@ -114,6 +114,8 @@ class _Runner:
         self._incarnation: float | None = None
         self._written: float | None = None
         self._last: Observation | None = None
+        # What the table shows, by key: an object that is stated again is unchanged.
+        self._shown: Mapping[str, Observed] = {}
         self._truncated = False
         self._succeeded = 0.0  # on the loop's clock
         self._expiry: asyncio.TimerHandle | None = None
@@ -180,10 +182,13 @@ class _Runner:
         observed = self._limited({item.key: item for item in observation.sessions})
         closed = await self._write_down(observed, observation.incarnation)
         linked = self._links.observe(self.name, self._wires(observed))
+        shown = self._shown
+        self._shown = {}  # until all of this is shown
         changed = [
             session
             for key, held in self._held.items()
-            if (session := self._changed(held, observed[key])) is not None
+            if (observed[key] is not shown.get(key) or held.id in linked)
+            and (session := self._changed(held, observed[key])) is not None
         ]
         changed += self._relinked(linked.difference(held.id for held in self._held.values()))
         await self._ledger.reserve(self._table.revision + len(changed) + len(closed))
@@ -191,6 +196,7 @@ class _Runner:
             self._table.unseen.pop(ident, None)
         self._table.apply(changed, closed)
         self._table.set_source(self.name, reachable=True)
+        self._shown = observed
 
     def _limited(self, observed: dict[str, Observed]) -> dict[str, Observed]:
         """At most ``max_sessions`` of what was observed, those known before first."""
@@ -317,6 +323,7 @@ class _Runner:
 
     def _expire(self) -> None:
         """Let go of sessions last seen too long ago; whether they live is not known."""
+        self._shown = {}
         ids = [held.id for held in self._held.values()]
         self._table.unseen.update(dict.fromkeys(ids, self.name))
         self._table.apply(self._relinked(self._links.observe(self.name, {})), ids)

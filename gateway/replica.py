@@ -96,7 +96,9 @@ class Store:
         for sources in (message.sync.sources, message.changes.sources):
             self._sources.update({status.name: status.reachable for status in sources})
         self.unreachable = tuple(sorted(name for name in self._sources if not self._sources[name]))
-        self.sources_changed = seconds(message.update_time)
+        synced = message.HasField("sync")
+        changed = message.sync.sources_update_time if synced else message.update_time
+        self.sources_changed = seconds(changed)
 
 
 class Replica:

@@ -57,7 +57,8 @@ class Observed:
     with (its own clock's where it came with none), so that a start that is only
     inferred does not wander; one that the source states exactly belongs in the key.
     ``accepted`` is the connection that the session came in by, ``opened`` those
-    that its service opened for it, where the source states them.
+    that its service opened for it, where the source states them. The same object
+    in the next observation says that nothing about the session changed.
     """
 
     key: str

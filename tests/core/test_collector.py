@@ -333,3 +333,25 @@ def test_a_report_says_how_reading_the_source_goes() -> None:
         assert report.last_error == "no route"
 
     run(test)
+
+
+def test_an_object_stated_again_is_unchanged_but_for_its_links() -> None:
+    wire = Wire(("10.0.0.5", 40000), ("10.0.0.7", 5432), 77)
+    kept = Observed("kept", seen("kept").session, accepted=wire)
+
+    async def test(scene: Scene) -> None:
+        server, proxy = scene.sources.values()
+        server.again = Observation([kept, seen("other")])
+        await server.step()
+        first = scene.session(1)
+        server.again = Observation([kept])
+        await server.step()
+        assert scene.session(1) is first
+        proxy.again = Observation([Observed("p", seen("p").session, opened=(wire,))])
+        await proxy.step()
+        assert list(scene.session(1).downstream_ids) == [3]
+        server.again = Observation([kept, seen("another")])
+        await server.step()
+        assert list(scene.session(1).downstream_ids) == [3], "what others told stays"
+
+    run(test, sources=["fake:server", "fake:proxy"])
