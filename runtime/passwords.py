@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import bcrypt
 
@@ -22,12 +23,21 @@ MAX_WAITING = 64  # checks that run or wait for their turn
 _NOBODY = bcrypt.hashpw(secrets.token_bytes(32), bcrypt.gensalt(COST))
 
 
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    """A user's right password: its mark, the hash it is right by, and until when that counts."""
+
+    mark: bytes
+    hashed: bytes
+    until: float
+
+
 class Passwords:
     """Checks passwords against users' hashes; to be used inside one running loop.
 
     bcrypt is slow on purpose: it runs in a thread of its own, where at most
     `MAX_WAITING` checks wait. Equal ones are made once. A right password is
-    remembered for `REMEMBER` seconds, or until the users change, as a hash under a
+    remembered for `REMEMBER` seconds, or until its user changes, as a hash under a
     key that only this process knows; whoever sends it then waits for nobody.
     """
 
@@ -40,8 +50,8 @@ class Passwords:
         self._throttle = Throttle(clock)
         self._key = secrets.token_bytes(32)
         self._users = users()
-        # For each user the mark of its right password, and until when it counts.
-        self._remembered: dict[str, tuple[bytes, float]] = {}
+        # By the names of users, each as it is in `_users`.
+        self._remembered: dict[str, _Remembered] = {}
         self._running: dict[bytes, asyncio.Task[bool]] = {}  # by their marks
         self._pool = ThreadPoolExecutor(1, "password")
 
@@ -50,10 +60,14 @@ class Passwords:
         users = self._get_users()
         if users is not self._users:
             self._users = users
-            self._remembered.clear()
+            self._remembered = {
+                name: known
+                for name, known in self._remembered.items()
+                if users.get(name) == known.hashed
+            }
         mark = hmac.digest(self._key, name.encode() + b"\0" + password, "sha256")
-        remembered, until = self._remembered.get(name, (b"", 0.0))
-        if hmac.compare_digest(remembered, mark) and self._clock() < until:
+        known = self._remembered.get(name)
+        if known and hmac.compare_digest(known.mark, mark) and self._clock() < known.until:
             return True
         running = self._running.get(mark)
         if running is None:
@@ -70,18 +84,18 @@ class Passwords:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def _compare(self, name: str, password: bytes, address: str, mark: bytes) -> bool:
-        users = self._users
+        is_known, hashed = name in self._users, self._hash(name)
         try:
             equal = await asyncio.get_running_loop().run_in_executor(
-                self._pool, _is_of, password, self._hash(name)
+                self._pool, _is_of, password, hashed
             )
         finally:
             del self._running[mark]
-        if not equal or name not in users:
+        if not equal or not is_known:
             return False
         self._throttle.give_back(address)
-        if users is self._users:
-            self._remembered[name] = mark, self._clock() + REMEMBER
+        if self._users.get(name) == hashed:
+            self._remembered[name] = _Remembered(mark, hashed, self._clock() + REMEMBER)
         return True
 
     def _hash(self, name: str) -> bytes:

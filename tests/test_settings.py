@@ -371,7 +371,7 @@ def test_users_that_cannot_be_edited_are_refused(tmp_path: Path) -> None:
     )
     said = refusal("users", "add", "alice", "swordfish", "--users", file)
     assert said.startswith("Got unexpected extra argument")
-    assert refusal("users", "add", "alice") == "Missing option '--users'."
+    assert refusal("users", "add", "alice").startswith("Missing option")
 
 
 def test_insecure_lets_other_machines_in(started: list[Settings]) -> None:

@@ -105,7 +105,19 @@ def test_a_wrong_password_is_not_remembered_as_right(run: Run) -> None:
     run(test)
 
 
-def test_what_is_remembered_goes_when_the_users_change(run: Run) -> None:
+def test_what_is_remembered_stays_when_others_change(run: Run) -> None:
+    async def test(house: House) -> None:
+        assert await house.check("alice", "swordfish")
+        assert await house.check("bob", "tuna")
+        house.users = {"alice": house.users["alice"], "carol": hashed("new")}
+        assert await house.check("alice", "swordfish")
+        assert len(house.compared) == 2
+        assert set(house.passwords._remembered) == {"alice"}
+
+    run(test)
+
+
+def test_what_is_remembered_goes_when_its_user_changes(run: Run) -> None:
     async def test(house: House) -> None:
         assert await house.check("alice", "swordfish")
         house.users = {"alice": hashed("new"), "bob": house.users["bob"]}
@@ -135,11 +147,11 @@ def test_a_password_that_was_right_before_a_change_is_not_remembered_after(run: 
 def test_nothing_that_is_kept_holds_a_password_or_a_plain_hash_of_it(run: Run) -> None:
     async def test(house: House) -> None:
         assert await house.check("alice", "swordfish")
-        (mark, _) = house.passwords._remembered["alice"]
+        mark = house.passwords._remembered["alice"].mark
         other = Passwords(lambda: house.users, lambda: house.now)
         assert await other.check("alice", b"swordfish", HERE)
         other.close()
-        assert other._remembered["alice"][0] != mark  # of another key
+        assert other._remembered["alice"].mark != mark  # of another key
 
     run(test)
 
