@@ -52,6 +52,7 @@ def create_app(config: GatewayConfig) -> Starlette:
             config.core, config.core_timeout, config.core_trust.tls, config.core_token_file
         )
         app.state.operations = OPERATIONS
+        app.state.core = client
         app.state.answers = Answers()
         stopping = Stopping()
         app.state.events = Events(client.watch_sessions, stopping)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,8 +18,8 @@ from runtime.core_token import read_core_tokens
 from runtime.file_value import FileValue
 from runtime.identity import CALLER_METADATA, caller
 from runtime.tls import ClientTls, grpc_channel_credentials
+from sessiongate.v1 import session_service_pb2, source_service_pb2
 from sessiongate.v1.session_service_pb2 import (
-    DESCRIPTOR,
     GetSessionRequest,
     GetSessionResponse,
     ListSessionsRequest,
@@ -28,6 +28,8 @@ from sessiongate.v1.session_service_pb2 import (
     WatchSessionsResponse,
 )
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
+from sessiongate.v1.source_service_pb2 import ListSourcesRequest, Source
+from sessiongate.v1.source_service_pb2_grpc import SourceServiceStub
 
 ERROR_DOMAIN = "sessiongate"
 STATUS_TRAILER = "grpc-status-details-bin"
@@ -35,13 +37,15 @@ STATUS_TRAILER = "grpc-status-details-bin"
 # The contract keeps a page under 3 MiB, so that this, gRPC's own default, is room enough.
 MAX_MESSAGE_BYTES = 4 << 20
 
-_SERVICE = DESCRIPTOR.services_by_name["SessionService"].full_name
+_SESSIONS = session_service_pb2.DESCRIPTOR.services_by_name["SessionService"].full_name
+_SOURCES = source_service_pb2.DESCRIPTOR.services_by_name["SourceService"].full_name
 
 # Reads only: asking again is safe. All attempts share the call's one deadline.
 _RETRIES = {
     "name": [
-        {"service": _SERVICE, "method": "ListSessions"},
-        {"service": _SERVICE, "method": "GetSession"},
+        {"service": _SESSIONS, "method": "ListSessions"},
+        {"service": _SESSIONS, "method": "GetSession"},
+        {"service": _SOURCES, "method": "ListSources"},
     ],
     "retryPolicy": {
         "maxAttempts": 3,
@@ -105,6 +109,7 @@ class CoreClient:
         if token_file is not None:
             self._tokens = FileValue([token_file], partial(read_core_tokens, token_file))
         self._stub = SessionServiceStub(self._channel)
+        self._sources = SourceServiceStub(self._channel)
         self._timeout = timeout
 
     async def list_sessions(self, request: ListSessionsRequest) -> ListSessionsResponse:
@@ -114,6 +119,11 @@ class CoreClient:
     async def get_session(self, request: GetSessionRequest) -> GetSessionResponse:
         """One session."""
         return await self._call(self._stub.GetSession, request)
+
+    async def list_sources(self) -> Sequence[Source]:
+        """All sources, in the order of the core's configuration."""
+        answer = await self._call(self._sources.ListSources, ListSourcesRequest())
+        return list(answer.sources)
 
     async def watch_sessions(
         self, request: WatchSessionsRequest

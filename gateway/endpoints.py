@@ -22,6 +22,7 @@ from gateway.resources import api_url, session_url, sessions_url, unreachable_me
 from gateway.selection import select
 from gateway.services import services_url
 from gateway.sessions import EVERYTHING, Wanted
+from gateway.sources import sources_url
 
 _PLAIN = Query()
 
@@ -41,6 +42,7 @@ async def show_api(request: Request, ask: Ask) -> Response:
         "describedby": f"{api_url(base)}openapi.json",
         "sessions": sessions_url(base),
         "services": services_url(base),
+        "sources": sources_url(base),
     }
     return ask.document({"links": links, "meta": {"name": "sessiongate"}}, None)
 

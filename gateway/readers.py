@@ -29,6 +29,7 @@ from gateway.rendering import Rendered, write_all
 from gateway.resources import session_resource
 from gateway.selection import pushed_down
 from gateway.sessions import Wanted
+from gateway.sources import SOURCE_STATES
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
     SessionRemoval,
@@ -36,6 +37,7 @@ from sessiongate.v1.session_service_pb2 import (
     WatchSessionsRequest,
     WatchSessionsResponse,
 )
+from sessiongate.v1.source_service_pb2 import SourceState
 
 _PART_BYTES = 64 * 1024
 _KEPT_PIECES = 2048
@@ -194,12 +196,18 @@ def _remove(ident: int, revision: int | None) -> bytes:
     return event("remove", b'{"id":"%d","type":"sessions"}' % ident, revision)
 
 
+def _state(source: SourceStatus) -> SourceState:
+    if source.reachable:
+        return SourceState.SOURCE_STATE_REACHABLE
+    return SourceState.SOURCE_STATE_UNREACHABLE
+
+
 def _sources(sources: Iterable[SourceStatus]) -> bytes:
     resources = [
         {
             "id": source.name,
             "type": "sources",
-            "attributes": {"state": "reachable" if source.reachable else "unreachable"},
+            "attributes": {"state": SOURCE_STATES[_state(source)]},
         }
         for source in sources
     ]

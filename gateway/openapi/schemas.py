@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
+from gateway.sources import SOURCE_STATES
 from sessiongate.states import STATE_WORDS
 
 Schema: TypeAlias = dict[str, Any]
@@ -148,6 +149,36 @@ SCHEMAS: Schema = {
         "type",
         "links",
     ),
+    "SourceResource": _object(
+        {
+            "id": _text("Its name."),
+            "type": {"const": "sources"},
+            "attributes": _object(
+                {
+                    "kind": _text("The scheme of its URL."),
+                    "state": _text("How it was last read.", enum=[*SOURCE_STATES.values()]),
+                    "sessions": _whole("How many sessions of it are listed."),
+                    "truncated": {
+                        "type": "boolean",
+                        "description": "Whether it has more sessions than are taken from it.",
+                    },
+                    "last_success": _text("When it last answered.", format="date-time"),
+                    "observation_time": {
+                        "type": "number",
+                        "minimum": 0,
+                        "description": "Seconds that its last answer took.",
+                    },
+                    "last_error": _text("Why it last failed, since the core started."),
+                    "last_error_time": _text("When that was.", format="date-time"),
+                }
+            ),
+            "links": ref("Links"),
+            "meta": _CURSOR,
+        },
+        "id",
+        "type",
+        "links",
+    ),
     "ServiceResource": _object(
         {
             "id": _text("The service's name.", minLength=1),
@@ -194,6 +225,8 @@ SCHEMAS: Schema = {
     ),
     "Sessions": _document(_array(ref("SessionResource")), ref("PageLinks"), included=True),
     "Session": _document(ref("SessionResource"), ref("Links"), included=True),
+    "Sources": _document(_array(ref("SourceResource")), ref("PageLinks"), included=False),
+    "Source": _document(ref("SourceResource"), ref("Links"), included=False),
     "Services": _document(_array(ref("ServiceResource")), ref("PageLinks"), included=False),
     "Service": _document(ref("ServiceResource"), ref("Links"), included=False),
     "Linkage": _document(_array(_identifier("services")), ref("Links"), included=False),

@@ -29,8 +29,11 @@ LONG = 20.0  # seconds after which a test that waits for something gives up
 
 
 @contextmanager
-def running_core(*sources: str) -> Iterator[str]:
-    """A core process that is ready, over sources and a ledger in memory; its address."""
+def running_core(*sources: str, ready: bool = True) -> Iterator[str]:
+    """A core process, over sources and a ledger in memory; its address.
+
+    It is waited for until it is ``ready``, or not.
+    """
     settings = {"source": list(sources), "grpc": "127.0.0.1:0", "exit_on_eof": True}
     command = [sys.executable, "-P", "-m", "core"]
     with subprocess.Popen(
@@ -42,7 +45,8 @@ def running_core(*sources: str) -> Iterator[str]:
         process.stdin.flush()
         address = process.stdout.readline().rpartition(" ")[2].strip()
         try:
-            _await_ready(address)
+            if ready:
+                _await_ready(address)
             yield address
         finally:
             process.stdin.close()

@@ -53,6 +53,7 @@ def test_the_root_leads_to_the_sessions(http: httpx.Client, path: str) -> None:
             "describedby": "http://localhost:8989/v1/openapi.json",
             "sessions": "http://localhost:8989/v1/sessions/",
             "services": "http://localhost:8989/v1/services/",
+            "sources": "http://localhost:8989/v1/sources/",
         },
         "meta": {"name": "sessiongate"},
     }
