@@ -104,12 +104,12 @@ class SourceConfig:
     """
 
     kind: str
-    location: str
+    location: str = field(repr=False)  # may hold a password
     name: str
     interval: float = DEFAULT_INTERVAL
     timeout: float = DEFAULT_TIMEOUT
     max_sessions: int = DEFAULT_MAX_SESSIONS
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)  # so may these
 
     @classmethod
     def parse(cls, url: str, extra: Mapping[str, str] | None = None) -> SourceConfig:
@@ -121,6 +121,12 @@ class SourceConfig:
         if not colon or not kind:
             raise SourceConfigError(f"source {url!r}: a source is KIND:LOCATION, such as 'host:'")
         location, _, query = rest.partition("?")
+        if location.startswith("//") and "@" in (rest[2:].partition("/")[2] + query):
+            # What follows would name parts of a password as a host or an option.
+            raise SourceConfigError(
+                f"source {kind}: in a user or password percent-encode '/', '?' and '#';"
+                " an '@' behind them too"
+            )
         try:
             pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
         except ValueError:

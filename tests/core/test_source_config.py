@@ -1,0 +1,67 @@
+"""A source's URL, taken apart; and a password in it, which shows nowhere."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.sources.base import SourceConfig, SourceConfigError
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("host:", "host"),
+        ("document:/srv/a%20b/sessions.json", "sessions.json"),
+        ("postgresql://app:secret@db1:5432/postgres", "db1:5432"),
+        ("postgresql://db1", "db1"),
+        ("haproxy:/run/haproxy.sock", "haproxy.sock"),
+        ("host:?name=here", "here"),
+    ],
+)
+def test_a_name_is_short_and_stable(url: str, name: str) -> None:
+    assert SourceConfig.parse(url).name == name
+
+
+def test_common_options_are_taken_off() -> None:
+    config = SourceConfig.parse(
+        "x:y?interval=0.5&timeout=3&max_sessions=10&other=1", {"interval": "2"}
+    )
+    assert (config.interval, config.timeout, config.max_sessions) == (2.0, 3.0, 10)
+    assert dict(config.options) == {"other": "1"}
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        ("nonsense", "a source is KIND:LOCATION"),
+        ("x:y?a=1&a=2", "option 'a' is given twice"),
+        ("x:y?a", "options are NAME=VALUE"),
+        ("x:y?interval=0", "interval='0' is not a number above 0"),
+        ("x:y?timeout=never", "timeout='never' is not a number above 0"),
+        ("x:y?max_sessions=inf", "max_sessions='inf' is not a number above 0"),
+    ],
+)
+def test_what_is_wrong_is_named(url: str, text: str) -> None:
+    with pytest.raises(SourceConfigError, match=text):
+        SourceConfig.parse(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://app:hun/ter2@db1",
+        "postgresql://app:hun?ter2@db1",
+        "postgresql://app:hun?ter2=1@db1",
+    ],
+)
+def test_no_part_of_a_password_is_taken_for_something_else(url: str) -> None:
+    with pytest.raises(SourceConfigError, match="percent-encode") as caught:
+        SourceConfig.parse(url)
+    assert "hun" not in str(caught.value)
+    assert "ter2" not in str(caught.value)
+
+
+def test_a_configuration_shows_no_password() -> None:
+    config = SourceConfig.parse("postgresql://app:hunter2@db1", {"password": "swordfish"})
+    assert "hunter2" not in repr(config)
+    assert "swordfish" not in repr(config)
