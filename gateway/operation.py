@@ -9,6 +9,7 @@ from typing import TypeAlias
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from gateway.answers import OFFERS, Ask
 from gateway.jsonapi.query import Takes
@@ -32,13 +33,25 @@ class Operation:
     answer: str  # the schema of its document, in gateway/openapi
     takes: Takes = Takes()  # noqa: RUF009 - frozen
     offers: Sequence[str] = OFFERS  # the media types that it may be had in
-    live: bool = True  # told from sessions: it has validators, and fails where the core does
+    live: bool = True  # told from sessions alone: it has validators
+    asks: bool = True  # the core: it fails where the core does
+
+    @property
+    def kind(self) -> str | None:
+        """The kind of what the path names by ``{id}``, if it does: such as "sessions"."""
+        place, named, _ = self.path.partition("/{id}")
+        return place.rpartition("/")[2] if named else None
 
     def route(self) -> Route:
         """The operation as the router has it."""
-        return Route(routed(self.path), self._answer, name=self.name, methods=[*METHODS])
+        return Route(routed(self.path), self, name=self.name, methods=[*METHODS])
 
-    async def _answer(self, request: Request) -> Response:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # An ASGI application of its own: around a function Starlette would put layers
+        # that cost as much as the answer.
+        request = Request(scope, receive, send)
         if request.method == "OPTIONS":
-            return Response(status_code=204, headers=ALLOW)
-        return await self.endpoint(request, Ask.read(request, self.takes, self.offers))
+            response = Response(status_code=204, headers=ALLOW)
+        else:
+            response = await self.endpoint(request, Ask.read(request, self.takes, self.offers))
+        await response(scope, receive, send)
