@@ -7,8 +7,10 @@ connection too; and those of every source in a network (`core.sources.network`).
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from asyncmy import errors
@@ -34,6 +36,7 @@ _ATTRIBUTES = (
 )
 
 _FOREVER = 31536000  # to the driver; the collector waits for an observation, not for its parts
+_FAREWELL = 1.0  # seconds
 _SHOWN = 200  # characters of an error's text
 
 
@@ -56,6 +59,7 @@ class MariaDBSource:
         self._include_self = include_self
         self._now = now
         self._driver: Connection | None = None
+        self._transport: asyncio.BaseTransport | None = None  # the driver's
         # Known of the server for as long as the connection lives; it dies with the server.
         self._query = ""
         self._has_attributes = False
@@ -78,7 +82,11 @@ class MariaDBSource:
             raise
 
     async def close(self) -> None:
-        """Close the connection."""
+        """Take leave of the server, which otherwise counts an aborted client."""
+        with suppress(Exception):
+            async with asyncio.timeout(_FAREWELL):
+                if self._driver is not None:
+                    await self._driver.ensure_closed()
         self._drop()
 
     async def _look_again(self) -> Observation | None:
@@ -116,6 +124,7 @@ class MariaDBSource:
             auth_plugin_map={} if private else _NOTHING_IN_THE_CLEAR,
         )
         await driver.connect()
+        _, self._transport = await driver.connect()  # connected before: returns what it has
         ((version, performance_schema),) = await _ask(
             driver, "SELECT VERSION(), @@performance_schema"
         )
@@ -124,7 +133,7 @@ class MariaDBSource:
         ((start,),) = await _ask(driver, dialect.start)
         self._has_attributes = bool(performance_schema) and await _has_attributes(driver)
         self._query = dialect.query(statements=self._statements, include_self=self._include_self)
-        run = (float(start), await _address(driver))
+        run = (float(start), _address(self._transport))
         if self._processes is None or self._processes.run != run:
             self._processes = ProcessList(self._service, *run)
         return driver
@@ -141,6 +150,9 @@ class MariaDBSource:
 
     def _drop(self) -> None:
         driver, self._driver = self._driver, None
+        transport, self._transport = self._transport, None
+        if isinstance(transport, asyncio.WriteTransport):
+            transport.abort()  # a server that hangs answers no farewell, in TLS neither
         if driver is not None:
             driver.close()
 
@@ -175,9 +187,8 @@ async def _attributes(driver: Connection, idents: Iterable[int]) -> dict[int, di
     return attributes
 
 
-async def _address(driver: Connection) -> tuple[str, int] | None:
+def _address(transport: asyncio.BaseTransport) -> tuple[str, int] | None:
     """The address that the server was reached at; None through a Unix socket."""
-    _, transport = await driver.connect()  # connected before: returns what it has
     end = transport.get_extra_info("peername")
     if not isinstance(end, tuple):
         return None

@@ -90,7 +90,7 @@ class Dialect:
 # was when that clock is set.
 _START = (
     "SELECT CAST(UNIX_TIMESTAMP() - VARIABLE_VALUE AS SIGNED)"
-    " FROM {}.GLOBAL_STATUS WHERE VARIABLE_NAME = 'UPTIME'"
+    " FROM {}.global_status WHERE VARIABLE_NAME = 'Uptime'"
 )
 
 
@@ -169,7 +169,7 @@ class ProcessList:
         remote = address(host)
         if port is not None:
             session.remote, session.port = remote or host, port
-        elif host != "localhost":  # which is what the client of a Unix socket is called
+        elif host and host != "localhost":  # which is what the client of a Unix socket is called
             session.remote = remote or host
         if active is not None:
             session.last_active_time.FromMilliseconds(int(active * 1000))
