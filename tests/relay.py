@@ -47,13 +47,18 @@ class Relay:
         there = None
         try:
             incoming, there = await asyncio.open_connection(*self._target)
-            asking = asyncio.ensure_future(self._pass(reader, there))
-            try:
-                await self._answer(incoming, writer)
+            passing = [
+                asyncio.ensure_future(self._pass(reader, there)),
+                asyncio.ensure_future(self._answer(incoming, writer)),
+            ]
+            try:  # until either end hangs up
+                await asyncio.wait(passing, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                asking.cancel()
-        except OSError:
-            pass  # either end hung up
+                for each in passing:
+                    each.cancel()
+                await asyncio.gather(*passing, return_exceptions=True)
+        except (OSError, asyncio.CancelledError):
+            pass  # nobody there, or the relay is closed
         finally:
             writer.close()  # what was written is still on its way
             if there is not None:

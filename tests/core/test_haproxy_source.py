@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
 
-from core.sources.base import Observation, Observed, SourceConfig, SourceConfigError, SourceError
+from core.sources.base import Observation, Observed, SourceConfig, SourceConfigError
 from core.sources.haproxy import HAProxySource, open_source
 from sessiongate.v1 import session_pb2
+from tests.core.observing import hanging, refusal, seen
 from tests.haproxy import HAProxy, haproxy
 from tests.relay import Relay
-from tests.servers import PATIENCE
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: web\r\n\r\n"
 
@@ -37,14 +37,6 @@ def source(proxy: HAProxy, **options: str) -> HAProxySource:
     return open_source(SourceConfig.parse(f"haproxy:{proxy.folder}/operator.sock", options))
 
 
-async def seen(source: HAProxySource, wanted: Callable[[list[Observed]], bool]) -> list[Observed]:
-    """What the source observes, once it is what is wanted."""
-    async with asyncio.timeout(PATIENCE):
-        while not wanted(found := list((await source.observe()).sessions)):
-            pass
-    return found
-
-
 async def only(source: HAProxySource, *connections: socket.socket) -> list[Observed]:
     """The sessions of these TCP clients, in their order, once they and no others are there."""
     ports = [connection.getsockname()[1] for connection in connections]
@@ -54,12 +46,6 @@ async def only(source: HAProxySource, *connections: socket.socket) -> list[Obser
 
     found = await seen(source, complete)
     return [next(item for item in found if item.session.port == port) for port in ports]
-
-
-async def refusal(observing: Awaitable[Observation]) -> str:
-    with pytest.raises(SourceError) as caught:
-        await observing
-    return str(caught.value)
 
 
 def test_each_client_is_a_session_on_its_frontend(proxy: HAProxy, clients: ExitStack) -> None:
@@ -201,8 +187,7 @@ def test_a_stopped_process_is_waited_for_and_is_no_restart(
         before = await watched.observe()
         proxy.server.suspend()
         try:
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(watched.observe(), 0.2)
+            await hanging(watched)
         finally:
             proxy.server.resume()
         return before, await watched.observe()

@@ -1,0 +1,37 @@
+"""Looking at a source in tests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from core.sources.base import Observation, Observed, Source, SourceError
+from tests.servers import PATIENCE
+
+
+async def seen(source: Source, wanted: Callable[[list[Observed]], bool]) -> list[Observed]:
+    """What the source observes, once it is what is wanted."""
+    async with asyncio.timeout(PATIENCE):
+        while not wanted(found := list((await source.observe()).sessions)):
+            pass
+    return found
+
+
+async def refusal(observing: Awaitable[Observation]) -> str:
+    """The text of the error that an observation ends with."""
+    with pytest.raises(SourceError) as caught:
+        await observing
+    return str(caught.value)
+
+
+async def hanging(source: Source) -> None:
+    """Observe until that hangs, and is given up: what was stopped may have one answer left."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                async with asyncio.timeout(0.2):
+                    await source.observe()
+            except TimeoutError:
+                return
