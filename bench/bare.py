@@ -71,7 +71,7 @@ def main() -> None:
     """Serve until told to stop; prints where."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     # Everything is as it is for the gateway, but for the application.
-    gateway.server.create_app = partial(create_app, Path(sys.argv[1]))  # type: ignore[attr-defined]
+    vars(gateway.server)["create_app"] = partial(create_app, Path(sys.argv[1]))
     gateway.server.serve(
         GatewayConfig(http="127.0.0.1:0"),
         lambda address: print(f"listening on {address}", flush=True),

@@ -19,9 +19,10 @@ from tempfile import TemporaryDirectory
 from threading import Thread
 
 from bench.programs import PATIENCE, BenchError, Program
-from bench.stack import USER, Stage, sessiongate, steady_id, wait_for, write_steady
+from bench.stack import Stage, sessiongate, steady_id, wait_for, write_steady
 
 INTERVAL = 0.02  # seconds between two observations of the document
+STARTED = "started"  # the user of the first change, which is not measured
 _PAUSE = 0.001  # seconds between an answer and the next request
 
 
@@ -126,5 +127,7 @@ def _serving(stage: Stage) -> Iterator[_Serving]:
             core = program.expect(r"gRPC +([0-9.:]+)")
             wait_for(http, "/v1/sessions?page[size]=1")
             serving = _Serving(program, folder, http, core, steady_id(core))
-            serving.seen(USER)
+            # While a core starts, its sources wait for each other.
+            serving.show(STARTED)
+            serving.seen(STARTED)
             yield serving
