@@ -26,7 +26,7 @@ from gateway.jsonapi.conditional import (
 from gateway.jsonapi.document import MEDIA_TYPE, dump
 from gateway.jsonapi.negotiation import JSON, check_content_type, negotiate, negotiate_encoding
 from gateway.jsonapi.paging import PROFILE
-from gateway.jsonapi.query import Query, Takes
+from gateway.jsonapi.query import PLAIN, Query, Takes
 from gateway.selection import Moment, depends_on_clock
 from gateway.sessions import SessionView, Version
 
@@ -52,6 +52,7 @@ class Wish(NamedTuple):
     media_type: str
     content_type: bytes  # of the answer: the media type, with the profiles applied
     gzip: bool
+    plain: bool  # nothing is asked for but the document
     timeless: bool  # equal sessions always answer it equally, but for what is idle
 
 
@@ -74,6 +75,7 @@ def read_wish(
         accepted.media_type,
         accepted.content_type().encode(),
         gzip,
+        plain=query == PLAIN,
         timeless=not depends_on_clock(query),
     )
 

@@ -16,15 +16,12 @@ from gateway.jsonapi.collections import self_link, with_fields
 from gateway.jsonapi.document import top_meta
 from gateway.jsonapi.errors import Error, RequestError
 from gateway.jsonapi.eventstream import EVENT_STREAM
-from gateway.jsonapi.query import Query
 from gateway.rendering import write_session
 from gateway.resources import api_url, session_url, sessions_url, unreachable_meta
 from gateway.selection import select
 from gateway.services import services_url
 from gateway.sessions import EVERYTHING, Wanted
 from gateway.sources import sources_url
-
-_PLAIN = Query()
 
 # Of collections of sessions: they may be watched.
 STREAMED_OFFERS = (*OFFERS, EVENT_STREAM)
@@ -55,7 +52,7 @@ async def show_session(request: Request, ask: Ask) -> Response:
         version = version.and_older((await ask.view.rows(EVERYTHING, 1)).version)
     if response := ask.not_modified(version):
         return response
-    if ask.query == _PLAIN and not version.unreachable:
+    if ask.wish.plain and not version.unreachable:
         return ask.whole(write_session(found, ask.moment.base, ask.moment.now), version)
     moment, url = ask.moment, session_url(ask.moment.base, found.id)
     document: dict[str, Any] = {

@@ -28,9 +28,9 @@ _SWITCH = {
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Takes:
-    """Which parameters an endpoint takes, beside ``pretty`` and ``sync``."""
+    """Which parameters an endpoint takes, beside ``pretty`` and ``sync``; each is its own."""
 
     fields: tuple[str, ...] = ()  # the TYPEs of fields[TYPE]
     include: tuple[str, ...] = ()  # the relationship paths of include
@@ -68,7 +68,7 @@ class Query:
         ``by_cursor`` is whether the request asks for the cursor pagination profile.
         """
         if not query_string:
-            return _PLAIN
+            return PLAIN
         pairs = _pairs(query_string)
         reader = _Reader(takes)
         values: dict[str, str] = {}
@@ -98,7 +98,7 @@ class Query:
         return query
 
 
-_PLAIN = Query()
+PLAIN = Query()  # nothing asked for but the document
 
 
 class _Reader:
