@@ -28,6 +28,8 @@ _SESSIONS = Takes(fields=_FIELDS, include=INCLUDES, collection=True)
 _SERVICES = Takes(fields=("services",), collection=True)
 
 OPERATIONS = (
+    # What is asked most stands first: the router goes through them in turn.
+    Operation("getSession", "/v1/sessions/{id}", show_session, "One session.", "Session", _SESSION),
     Operation(
         "listSessions",
         "/v1/sessions",
@@ -37,7 +39,6 @@ OPERATIONS = (
         _SESSIONS,
         offers=STREAMED_OFFERS,
     ),
-    Operation("getSession", "/v1/sessions/{id}", show_session, "One session.", "Session", _SESSION),
     Operation(
         "listServicesOfSession",
         "/v1/sessions/{id}/services",
@@ -103,6 +104,7 @@ OPERATIONS = (
         "Where to go from here; also a health check.",
         "Api",
         live=False,
+        asks=False,
     ),
     Operation(
         "getDescription",
@@ -112,6 +114,7 @@ OPERATIONS = (
         "Description",
         offers=(JSON,),
         live=False,
+        asks=False,
     ),
     Operation(
         "getReference",
@@ -121,5 +124,6 @@ OPERATIONS = (
         "Page",
         offers=(HTML,),
         live=False,
+        asks=False,
     ),
 )

@@ -17,6 +17,7 @@ _ABOUT = (
     " slash at the end are optional. Every error is a JSON:API document."
 )
 _HEAD = "The same answer, without its document."
+_ANY: Schema = {"type": "string", "minLength": 1}  # OPTIONS looks for nothing
 _OPTIONS = "The methods that may be asked."
 
 
@@ -59,7 +60,7 @@ def _operation(operation: Operation, method: str, shared: Schema) -> Schema:
         name, about = f"{name}Head", _HEAD
     elif method == "options":
         name, about = f"{name}Options", _OPTIONS
-        taken = [found for found in taken if found["in"] == "path"]
+        taken = [{**found, "schema": _ANY} for found in taken if found["in"] == "path"]
     return {
         "operationId": name,
         "summary": about,
@@ -77,7 +78,15 @@ def _shared(parameter: Schema, shared: Schema) -> Schema:
     return {"$ref": f"#/components/parameters/{key}"}
 
 
+_TAGS = {
+    "session": "sessions",
+    "service": "services",
+    "linkage": "services",
+    "source": "sources",
+}
+
+
 def _tag(operation: Operation) -> str:
     """The kind of what is answered with."""
     words = operation.answer.removesuffix("s").lower()
-    return {"session": "sessions", "service": "services", "linkage": "services"}.get(words, "api")
+    return _TAGS.get(words, "api")

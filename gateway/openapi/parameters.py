@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway.jsonapi import fieldsets, filters, paths, sorting
 from gateway.jsonapi.eventstream import EVENT_STREAM, LAST_EVENT_ID
-from gateway.jsonapi.paging import PROFILE
+from gateway.jsonapi.paging import MAX_NUMBER, PROFILE
 from gateway.jsonapi.query import MAX_PAGE_SIZE
 from gateway.openapi.schemas import Schema
 from gateway.operation import Operation
@@ -22,17 +23,16 @@ _EXPRESSION = rf"(?:{_TEST}|(?:and|or|not)\({_TEST}(?:,{_TEST}){{0,3}}\))"
 _FIELDS = {
     "sessions": "state,user,client/cipher",
     "services": "connections",
+    "sources": "kind,reachable",
 }
 
 
 def parameters(operation: Operation) -> list[Schema]:
     """What a request may have, in the order that a reader looks for it."""
-    path, takes = operation.path, operation.takes
-    found = []
-    if "{id}" in path:
-        found.append(_service_name() if "/services/{id}" in path else _session_id())
+    takes = operation.takes
+    found = [] if operation.kind is None else [_ident(operation.kind)]
     if takes.collection:
-        cursor = _ANY if takes.fields == ("services",) else _SESSION_CURSOR
+        cursor = _SESSION_CURSOR if "sessions" in takes.fields else _ANY
         found += [_filter(), _filter_by_path(), _sort(), _page(cursor)]
     if takes.include:
         found.append(_include(takes.include))
@@ -54,25 +54,20 @@ def _query(name: str, schema: Schema, about: str, example: Any, **more: Any) -> 
     }
 
 
-def _session_id() -> Schema:
+def _ident(kind: str) -> Schema:
+    about = "Its name, percent-encoded: any character may be in it."
+    schema: Schema = {"type": "string", "minLength": 1}
+    example = "RW-Split-Router" if kind == "services" else "maxscale-1"
+    if kind == "sessions":
+        about, example = "The session's id.", "1"
+        schema = {"type": "string", "pattern": "^0*[1-9][0-9]{0,18}$"}
     return {
         "name": "id",
         "in": "path",
         "required": True,
-        "description": "The session's id.",
-        "schema": {"type": "string", "pattern": "^0*[1-9][0-9]{0,18}$"},
-        "example": "1",
-    }
-
-
-def _service_name() -> Schema:
-    return {
-        "name": "id",
-        "in": "path",
-        "required": True,
-        "description": "The service's name, percent-encoded: any character may be in it.",
-        "schema": {"type": "string", "minLength": 1},
-        "example": "RW-Split-Router",
+        "description": about,
+        "schema": schema,
+        "example": example,
     }
 
 
@@ -84,13 +79,12 @@ def _filter() -> Schema:
             "items": {
                 "type": "string",
                 "pattern": rf"^/?{_NAME}(?:/{_NAME}|/(?:0|[1-9][0-9]?))*={_EXPRESSION}$",
-                "maxLength": 250,
             },
-            "maxItems": 10,
         },
         "Only resources with this at a JSON Pointer: `POINTER=EXPRESSION`. An expression is a"
         " JSON value, `eq(…)`, `ne`, `lt`, `le`, `gt`, `ge` of one, or `and(…)`, `or`, `not` of"
-        " expressions. Several filters must all hold.",
+        " expressions. Several filters must all hold. A filter has at most"
+        f" {filters.MAX_LENGTH} characters, its path {paths.MAX_LENGTH}.",
         ["id=and(ge(1),le(100))"],
         style="form",
         explode=True,
@@ -109,7 +103,6 @@ def _filter_by_path() -> Schema:
                 }
             },
             "additionalProperties": False,
-            "maxProperties": 10,
         },
         "The same by JSONPath (RFC 9535): `filter[JSONPATH]=EXPRESSION`. It holds where any"
         " value that the path leads to matches. The path is part of the parameter's name, so"
@@ -128,10 +121,9 @@ def _sort() -> Schema:
             "items": {
                 "type": "string",
                 "pattern": rf"^-?{_NAME}(?:\.{_NAME}){{0,3}}$",
-                "maxLength": 60,
             },
             "minItems": 1,
-            "maxItems": 8,
+            "maxItems": sorting.MAX_FIELDS,
             "uniqueItems": True,
         },
         "Order by these, a minus sign for descending; what is missing comes last. Names are"
@@ -148,7 +140,7 @@ _SIZE: Schema = {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE}
 
 
 def _page(cursor: Schema) -> Schema:
-    number = {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
+    number = {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}
 
     def form(required: list[str], **properties: Schema) -> Schema:
         made: Schema = {"properties": properties, "additionalProperties": False}
@@ -190,12 +182,8 @@ def _fields(kind: str) -> Schema:
         f"fields[{kind}]",
         {
             "type": "array",
-            "items": {
-                "type": "string",
-                "pattern": rf"^{_NAME}(?:/{_NAME})*$",
-                "maxLength": 100,
-            },
-            "maxItems": 20,
+            "items": {"type": "string", "pattern": rf"^{_NAME}(?:/{_NAME})*$"},
+            "maxItems": fieldsets.MAX_FIELDS,
             "uniqueItems": True,
         },
         f"Of {kind}, answer with these attributes and relationships only; a JSON Pointer, such"

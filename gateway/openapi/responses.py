@@ -37,12 +37,12 @@ _ALWAYS = {
 _CORE = {
     403: "The core does not allow this.",
     409: "The core gave the request up.",
-    412: "If-Match or If-Unmodified-Since does not hold.",
     501: "The core cannot do this.",
     502: "The core does not trust this gateway.",
     504: "The core did not answer in time.",
 }
-_NOT_FOUND = "There is no such {0}. (503 where a source that has never been read may have it.)"
+_CONDITIONAL = {412: "If-Match or If-Unmodified-Since does not hold."}
+_NOT_FOUND = "There is no such {0}."
 
 HEADERS: dict[str, Schema] = {
     "Allow": {
@@ -88,14 +88,13 @@ def responses(operation: Operation, method: str) -> Schema:
         allowed = {"description": "What may be asked.", "headers": _headers("Allow")}
         return {"204": allowed, **_failures(_ALWAYS)}
     found: Schema = {"200": _success(operation, body=method == "get")}
-    if not operation.live:
-        return found | _failures(_ALWAYS)
-    headers = _headers("ETag", "Last-Modified", "Cache-Control", "Vary")
-    found["304"] = {"description": "The caller has this answer already.", "headers": headers}
-    found |= _failures([*_ALWAYS, *_CORE])
-    if "{id}" in operation.path:
-        thing = "service" if "/services/{id}" in operation.path else "session"
-        found["404"] = _error(404, _NOT_FOUND.format(thing))
+    if operation.live:
+        headers = _headers("ETag", "Last-Modified", "Cache-Control", "Vary")
+        found["304"] = {"description": "The caller has this answer already.", "headers": headers}
+        found |= _failures(_CONDITIONAL)
+    found |= _failures([*_ALWAYS, *_CORE] if operation.asks else _ALWAYS)
+    if operation.kind is not None:
+        found["404"] = _error(404, _NOT_FOUND.format(operation.kind.removesuffix("s")))
     return dict(sorted(found.items()))
 
 
@@ -142,7 +141,7 @@ def _headers(*names: str) -> Schema:
 
 def error_components() -> Schema:
     """The errors that answers refer to."""
-    known = {**_ALWAYS, **_CORE}
+    known = {**_ALWAYS, **_CORE, **_CONDITIONAL}
     return {f"Error{status}": _error(status, known[status]) for status in sorted(known)}
 
 
