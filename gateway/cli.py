@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
-import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from importlib.metadata import version
-from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
-import grpc as grpc_status
 import typer
 
-from gateway.client import CoreClient, CoreError
+from gateway.asking import app as asking_app
 from gateway.config import (
     DEFAULT_CORE,
     DEFAULT_CORE_TIMEOUT,
@@ -24,15 +20,11 @@ from gateway.config import (
     DEFAULT_WORKERS,
     GatewayConfig,
 )
-from gateway.errors import error_of
 from gateway.exposure import require_cover, require_shelter
-from gateway.jsonapi.document import dump, top_meta
 from gateway.options import (
     AllowedHosts,
-    AsJson,
     Command,
     Config,
-    Core,
     CoreTimeout,
     CoreTokenFile,
     Grpc,
@@ -44,7 +36,6 @@ from gateway.options import (
     Reflection,
     ReplicaStaleness,
     ReplicaUse,
-    SessionId,
     Sources,
     StaleAfter,
     Workers,
@@ -53,12 +44,10 @@ from gateway.options import (
     taking,
 )
 from gateway.own_core import own_core
-from gateway.resources import session_resource, session_url, sessions_url, unreachable_meta
 from gateway.server import ListenError
 from gateway.server import serve as serve_gateway
-from gateway.sessions import EVERYTHING, DirectView, SessionView
 from gateway.supervisor import HOPELESS, CoreStartError, become_core
-from gateway.terminal import fail, print_session, print_sessions, print_unreachable, report
+from gateway.terminal import fail, report
 from gateway.trust import CoreTrust
 from gateway.users import app as users_app
 from gateway.values import Source
@@ -68,10 +57,6 @@ from runtime.protection import Protection
 from runtime.settings import given
 
 DEFAULT_STALE_AFTER = 30.0
-# What the links of `list` and `show` start with, unless --public-url says.
-LOCAL_URL = "http://localhost:8989"
-
-T = TypeVar("T")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -79,6 +64,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # errors on one line, for whatever reads them
     help="Who is connected to our databases and proxies right now, to what, since when.",
 )
+app.add_typer(asking_app)
 app.add_typer(users_app, name="users")
 
 
@@ -200,75 +186,6 @@ def run_core(
         fail(f"the core cannot be started: {error}", HOPELESS)
 
 
-@app.command("list", cls=Command)
-@taking(core_trust=CoreTrust)
-def list_sessions(
-    context: typer.Context,
-    *,
-    core: Core = DEFAULT_CORE,
-    core_timeout: CoreTimeout = DEFAULT_CORE_TIMEOUT,
-    core_token_file: CoreTokenFile = None,
-    core_trust: CoreTrust,
-    public_url: PublicUrl = None,
-    json: AsJson = False,
-    config: Config = None,
-) -> None:
-    """List the sessions that a core knows."""
-
-    async def ask(view: SessionView) -> None:
-        parts = [rows async for rows in view.scan(EVERYTHING)]
-        sessions = [row.session for rows in parts for row in rows.sessions]
-        unreachable = dict.fromkeys(name for rows in parts for name in rows.version.unreachable)
-        now = time.time()
-        if json:
-            base = public_url or LOCAL_URL
-            document = {
-                "links": {"self": sessions_url(base)},
-                "data": [session_resource(session, base, now) for session in sessions],
-                **top_meta(unreachable_meta(unreachable)),
-            }
-            print(dump(document, pretty=True).decode())
-        else:
-            print_sessions(sessions, now)
-            print_unreachable(unreachable)
-
-    _ask(context, ask, core, core_timeout, core_trust, core_token_file)
-
-
-@app.command("show", cls=Command)
-@taking(core_trust=CoreTrust)
-def show_session(
-    context: typer.Context,
-    ident: SessionId,
-    *,
-    core: Core = DEFAULT_CORE,
-    core_timeout: CoreTimeout = DEFAULT_CORE_TIMEOUT,
-    core_token_file: CoreTokenFile = None,
-    core_trust: CoreTrust,
-    public_url: PublicUrl = None,
-    json: AsJson = False,
-    config: Config = None,
-) -> None:
-    """Show all that a core knows of one session."""
-
-    async def ask(view: SessionView) -> None:
-        found, version = await view.get(ident)
-        base = public_url or LOCAL_URL
-        resource = session_resource(found.session, base, time.time())
-        if json:
-            document = {
-                "links": {"self": session_url(base, ident)},
-                "data": resource,
-                **top_meta(unreachable_meta(version.unreachable)),
-            }
-            print(dump(document, pretty=True).decode())
-        else:
-            print_session(found.session, resource["attributes"])
-            print_unreachable(version.unreachable)
-
-    _ask(context, ask, core, core_timeout, core_trust, core_token_file)
-
-
 def _core_settings(
     grpc: str, source: list[Source], ledger: str, stale_after: float, reflection: bool
 ) -> dict[str, object]:
@@ -301,33 +218,3 @@ def _welcome(gateway: GatewayConfig, http: str, grpc: str, sources: str) -> None
         f"  Try      curl '{url}/v1/sessions?pretty=true'",
         flush=True,
     )
-
-
-def _ask(
-    context: typer.Context,
-    question: Callable[[SessionView], Awaitable[None]],
-    core: str,
-    timeout: float,
-    trust: CoreTrust,
-    token_file: Path | None,
-) -> None:
-    """Ask a core; where it fails, say so and end."""
-    require_cover(context, core, trust.tls, token_file)
-
-    async def ask() -> None:
-        client = CoreClient(core, timeout, trust.tls, token_file)
-        try:
-            await question(DirectView(client))
-        finally:
-            await client.close()
-
-    try:
-        asyncio.run(ask())
-    except FileError as error:
-        fail(str(error), HOPELESS)
-    except CoreError as error:
-        if error.code is grpc_status.StatusCode.UNAUTHENTICATED:
-            fail(f"the core at {core} lets nobody in without its token: --core-token-file")
-        if error.reason is None and error.code is grpc_status.StatusCode.UNAVAILABLE:
-            fail(f"no core answers at {core}; `sessiongate serve` starts one")
-        fail(error_of(error).detail)

@@ -53,3 +53,8 @@ def error_of(failure: CoreError) -> Error:
         # credentials, which the caller would take for its own.
         return Error(answer.status, failure.code.name, answer.detail)
     return Error(answer.status, failure.reason, str(failure))
+
+
+def may_pass(failure: CoreError) -> bool:
+    """Whether to ask again may help: the core is away, starts, or has too much to do."""
+    return ANSWERS[failure.code].status in (503, 504)

@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from gateway.answers import Ask
 from gateway.client import CoreError
-from gateway.errors import error_of
+from gateway.errors import error_of, may_pass
 from gateway.jsonapi.document import dump
 from gateway.jsonapi.errors import Error, RequestError
 from gateway.jsonapi.eventstream import EventStream, alive, event, last_event_id
@@ -41,8 +41,6 @@ ALIVE = 15.0  # without an event, after which a comment is sent
 STALLED = 30.0  # that a reader may take to make room for more before it is cut off
 _GRACE = 1.0  # the same, once the program stops
 _FIRST_BACK_OFF, _LAST_BACK_OFF = 0.05, 1.0
-
-_RETRIED = (503, 504)  # what an answer would be where asking again may help
 
 _SHUTTING_DOWN = Error(503, "SHUTTING_DOWN", "the gateway is shutting down; ask again")
 
@@ -116,7 +114,7 @@ async def _follow(events: Events, reader: Reader) -> AsyncGenerator[bytes]:
         if failure.code is grpc.StatusCode.OUT_OF_RANGE:
             reader.revision = 0
         else:
-            hopeless = error_of(failure).status not in _RETRIED
+            hopeless = not may_pass(failure)
             if not told and (hopeless or not reader.revision):
                 raise failure
             if hopeless:

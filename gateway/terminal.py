@@ -8,12 +8,15 @@ from datetime import UTC
 from typing import Any, NoReturn
 
 import typer
+from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gateway.sources import SOURCE_STATES
 from sessiongate.states import words_of
 from sessiongate.v1.session_pb2 import Session
+from sessiongate.v1.source_service_pb2 import Source
 
 # Wider than any table: what is not read by a person must not be cut to a width.
 _UNLIMITED = 100_000
@@ -32,6 +35,11 @@ def fail(text: str, code: int = 1) -> NoReturn:
 
 def print_sessions(sessions: Iterable[Session], now: float) -> None:
     """A line for each session; ``now`` is in seconds since the epoch."""
+    _print(sessions_table(sessions, now))
+
+
+def sessions_table(sessions: Iterable[Session], now: float) -> Table:
+    """A table with a line for each session; ``now`` is in seconds since the epoch."""
     table = _table()
     table.add_column("ID", justify="right")
     for name in ("State", "User", "Client", "Service", "Connected"):
@@ -40,6 +48,26 @@ def print_sessions(sessions: Iterable[Session], now: float) -> None:
     table.add_column("Source")
     for session in sessions:
         table.add_row(*map(_text, _cells(session, now)))
+    return table
+
+
+def session_line(sign: str, session: Session) -> str:
+    """A line for programs to read: a sign and the cells of the table, with tabs between them."""
+    *before, _, source = _cells(session, 0)  # without how long it is idle
+    return "\t".join(map(plain, (sign, *before, source)))
+
+
+def print_sources(sources: Iterable[Source]) -> None:
+    """A line for each source."""
+    table = _table()
+    for name in ("Name", "Kind", "State"):
+        table.add_column(name)
+    table.add_column("Sessions", justify="right")
+    table.add_column("Last success")
+    table.add_column("Took", justify="right")
+    table.add_column("Last error")
+    for source in sources:
+        table.add_row(*map(_text, _source_cells(source)))
     _print(table)
 
 
@@ -51,6 +79,12 @@ def print_session(session: Session, attributes: Mapping[str, Any]) -> None:
     if session.filters:
         known["filters"] = list(session.filters)
     known |= attributes
+    for name, idents in (
+        ("upstream", session.upstream_ids),
+        ("downstream", session.downstream_ids),
+    ):
+        if idents:
+            known[name] = list(idents)
     for name, value in _flat(known):
         table.add_row(_text(name), _text(value))
     _print(table)
@@ -60,13 +94,12 @@ def print_unreachable(sources: Iterable[str]) -> None:
     """Say on standard error which sources could not be read, if any."""
     if names := ", ".join(sources):
         print(
-            f"unreachable: {_plain(names)} (its sessions may be missing or out of date)",
+            f"unreachable: {plain(names)} (its sessions may be missing or out of date)",
             file=sys.stderr,
         )
 
 
 def _cells(session: Session, now: float) -> Sequence[str]:
-    connected = session.connect_time.ToDatetime(UTC)
     client = session.remote
     if session.HasField("port"):
         client = f"[{client}]:{session.port}" if ":" in client else f"{client}:{session.port}"
@@ -79,10 +112,33 @@ def _cells(session: Session, now: float) -> Sequence[str]:
         session.user,
         client,
         session.service,
-        f"{connected:%Y-%m-%d %H:%M:%SZ}",
+        _time(session.connect_time),
         idle,
         session.source,
     )
+
+
+def _source_cells(source: Source) -> Sequence[str]:
+    success = took = error = ""
+    if source.HasField("last_success_time"):
+        success = _time(source.last_success_time)
+        took = f"{source.observation_duration.ToMicroseconds() / 1000:.1f}ms"
+    if source.HasField("last_error_time"):
+        error = f"{_time(source.last_error_time)} {source.last_error}"
+    sessions = f"{source.session_count}{'+' if source.truncated else ''}"
+    return (
+        source.name,
+        source.kind,
+        SOURCE_STATES[source.state],
+        sessions,
+        success,
+        took,
+        error,
+    )
+
+
+def _time(time: Timestamp) -> str:
+    return f"{time.ToDatetime(UTC):%Y-%m-%d %H:%M:%SZ}"
 
 
 def _duration(seconds: float) -> str:
@@ -111,10 +167,10 @@ def _flat(value: object, name: str = "") -> Iterable[tuple[str, str]]:
 
 
 def _text(value: str) -> Text:
-    return Text(_plain(value))
+    return Text(plain(value))
 
 
-def _plain(value: str) -> str:
+def plain(value: str) -> str:
     """Text that came from clients, without what would command a terminal."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in value)
 

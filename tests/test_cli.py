@@ -127,7 +127,7 @@ def test_shells_can_complete_the_commands() -> None:
     completed = run(
         _SESSIONGATE_COMPLETE="complete_bash", COMP_WORDS="sessiongate s", COMP_CWORD="1"
     )
-    assert completed.stdout.split() == ["serve", "show"]
+    assert completed.stdout.split() == ["serve", "show", "sources"]
 
 
 def test_without_the_servers_needs_the_command_says_how_to_install_them() -> None:

@@ -1,0 +1,196 @@
+"""The commands that ask a core: what people at a terminal would ask REST."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+
+import grpc as grpc_status
+import typer
+
+from gateway.client import CoreClient, CoreError
+from gateway.config import DEFAULT_CORE, DEFAULT_CORE_TIMEOUT
+from gateway.errors import error_of
+from gateway.exposure import require_cover
+from gateway.jsonapi.document import dump, top_meta
+from gateway.options import (
+    AsJson,
+    Command,
+    Config,
+    Core,
+    CoreTimeout,
+    CoreTokenFile,
+    PublicUrl,
+    SessionId,
+    taking,
+)
+from gateway.resources import session_resource, session_url, sessions_url, unreachable_meta
+from gateway.sessions import EVERYTHING, DirectView
+from gateway.sources import source_resources, sources_url
+from gateway.supervisor import HOPELESS
+from gateway.terminal import (
+    fail,
+    print_session,
+    print_sessions,
+    print_sources,
+    print_unreachable,
+)
+from gateway.trust import CoreTrust
+from gateway.watching import follow, open_screen
+from runtime.file_value import FileError
+
+# What links start with, unless --public-url says.
+LOCAL_URL = "http://localhost:8989"
+
+app = typer.Typer()
+
+
+@app.command("list", cls=Command)
+@taking(core_trust=CoreTrust)
+def list_sessions(
+    context: typer.Context,
+    *,
+    core: Core = DEFAULT_CORE,
+    core_timeout: CoreTimeout = DEFAULT_CORE_TIMEOUT,
+    core_token_file: CoreTokenFile = None,
+    core_trust: CoreTrust,
+    public_url: PublicUrl = None,
+    json: AsJson = False,
+    config: Config = None,
+) -> None:
+    """List the sessions that a core knows."""
+
+    async def ask(client: CoreClient) -> None:
+        parts = [rows async for rows in DirectView(client).scan(EVERYTHING)]
+        sessions = [row.session for rows in parts for row in rows.sessions]
+        unreachable = dict.fromkeys(name for rows in parts for name in rows.version.unreachable)
+        now = time.time()
+        if json:
+            base = public_url or LOCAL_URL
+            document = {
+                "links": {"self": sessions_url(base)},
+                "data": [session_resource(session, base, now) for session in sessions],
+                **top_meta(unreachable_meta(unreachable)),
+            }
+            print(dump(document, pretty=True).decode())
+        else:
+            print_sessions(sessions, now)
+            print_unreachable(unreachable)
+
+    _ask(context, ask, core, core_timeout, core_trust, core_token_file)
+
+
+@app.command("show", cls=Command)
+@taking(core_trust=CoreTrust)
+def show_session(
+    context: typer.Context,
+    ident: SessionId,
+    *,
+    core: Core = DEFAULT_CORE,
+    core_timeout: CoreTimeout = DEFAULT_CORE_TIMEOUT,
+    core_token_file: CoreTokenFile = None,
+    core_trust: CoreTrust,
+    public_url: PublicUrl = None,
+    json: AsJson = False,
+    config: Config = None,
+) -> None:
+    """Show all that a core knows of one session."""
+
+    async def ask(client: CoreClient) -> None:
+        found, version = await DirectView(client).get(ident)
+        base = public_url or LOCAL_URL
+        resource = session_resource(found.session, base, time.time())
+        if json:
+            document = {
+                "links": {"self": session_url(base, ident)},
+                "data": resource,
+                **top_meta(unreachable_meta(version.unreachable)),
+            }
+            print(dump(document, pretty=True).decode())
+        else:
+            print_session(found.session, resource["attributes"])
+            print_unreachable(version.unreachable)
+
+    _ask(context, ask, core, core_timeout, core_trust, core_token_file)
+
+
+@app.command("sources", cls=Command)
+@taking(core_trust=CoreTrust)
+def list_sources(
+    context: typer.Context,
+    *,
+    core: Core = DEFAULT_CORE,
+    core_timeout: CoreTimeout = DEFAULT_CORE_TIMEOUT,
+    core_token_file: CoreTokenFile = None,
+    core_trust: CoreTrust,
+    public_url: PublicUrl = None,
+    json: AsJson = False,
+    config: Config = None,
+) -> None:
+    """List the sources that a core reads, and how that goes."""
+
+    async def ask(client: CoreClient) -> None:
+        sources = await client.list_sources()
+        if json:
+            base = public_url or LOCAL_URL
+            links = {"self": sources_url(base)}
+            document = {"links": links, "data": source_resources(sources, base)}
+            print(dump(document, pretty=True).decode())
+        else:
+            print_sources(sources)
+
+    _ask(context, ask, core, core_timeout, core_trust, core_token_file)
+
+
+@app.command("watch", cls=Command)
+@taking(core_trust=CoreTrust)
+def watch_sessions(
+    context: typer.Context,
+    *,
+    core: Core = DEFAULT_CORE,
+    core_timeout: CoreTimeout = DEFAULT_CORE_TIMEOUT,
+    core_token_file: CoreTokenFile = None,
+    core_trust: CoreTrust,
+    config: Config = None,
+) -> None:
+    """Show the sessions as they come and go, until Ctrl-C; in a pipe, a line for each change."""
+
+    async def ask(client: CoreClient) -> None:
+        with open_screen() as screen:
+            await follow(client.watch_sessions, screen)
+
+    with suppress(KeyboardInterrupt):
+        _ask(context, ask, core, core_timeout, core_trust, core_token_file)
+
+
+def _ask(
+    context: typer.Context,
+    question: Callable[[CoreClient], Awaitable[None]],
+    core: str,
+    timeout: float,
+    trust: CoreTrust,
+    token_file: Path | None,
+) -> None:
+    """Ask a core; where it fails, say so and end."""
+    require_cover(context, core, trust.tls, token_file)
+
+    async def ask() -> None:
+        client = CoreClient(core, timeout, trust.tls, token_file)
+        try:
+            await question(client)
+        finally:
+            await client.close()
+
+    try:
+        asyncio.run(ask())
+    except FileError as error:
+        fail(str(error), HOPELESS)
+    except CoreError as error:
+        if error.code is grpc_status.StatusCode.UNAUTHENTICATED:
+            fail(f"the core at {core} lets nobody in without its token: --core-token-file")
+        if error.reason is None and error.code is grpc_status.StatusCode.UNAVAILABLE:
+            fail(f"no core answers at {core}; `sessiongate serve` starts one")
+        fail(error_of(error).detail)

@@ -1,0 +1,139 @@
+"""The commands that say how sources are, and how sessions come and go."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from gateway.terminal import print_session
+from sessiongate.v1.session_pb2 import Session
+from tests.program import COMMAND, DATA, PATIENCE, Program, Serving, environment, run
+
+ALL = json.loads((DATA / "sessions.json").read_text())
+
+
+def show(file: Path, *numbers: int, state: str = "Listener Session") -> None:
+    """Let a document hold some of the reference text's sessions."""
+    sessions = json.loads(json.dumps([ALL["data"][number - 1] for number in numbers]))
+    for session in sessions:
+        session["attributes"]["state"] = state
+    new = file.with_suffix(".new")
+    new.write_text(json.dumps({**ALL, "data": sessions}))
+    new.replace(file)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    file = tmp_path / "sessions.json"
+    show(file, 1, 2)
+    return file
+
+
+@pytest.fixture
+def served(file: Path, tmp_path: Path) -> Iterator[Serving]:
+    sources = (
+        "--source", f"document:{file}?interval=0.1", "--source", "document:/nowhere.json?name=gone"
+    )  # fmt: skip
+    with Serving(*sources, "--ledger", f"sqlite:///{tmp_path / 'ledger.db'}") as program:
+        yield program
+
+
+def test_sources_are_a_table_and_say_why_they_fail(served: Serving) -> None:
+    listed = run("sources", "--core", served.grpc)
+    assert (listed.stderr, listed.returncode) == ("", 0)
+    header, good, bad = listed.stdout.splitlines()
+    assert header.split() == [
+        "Name", "Kind", "State", "Sessions", "Last", "success", "Took", "Last", "error"
+    ]  # fmt: skip
+    assert good.split()[:4] == ["sessions.json", "document", "reachable", "2"]
+    assert good.index("document") == header.index("Kind") == bad.index("document")
+    assert good.split()[-1].endswith("ms")
+    assert bad.split()[:4] == ["gone", "document", "unreachable", "0"]
+    assert "/nowhere.json" in bad[header.index("Last error") :]
+
+
+def test_sources_as_json_are_the_document(served: Serving) -> None:
+    printed = json.loads(run("sources", "--json", "--core", served.grpc).stdout)
+    host = {"Host": "localhost:8989"}
+    document = httpx.get(f"http://{served.http}/v1/sources", headers=host).json()
+    assert printed["links"] == document["links"]
+    assert [each["id"] for each in printed["data"]] == [each["id"] for each in document["data"]]
+    assert printed["data"][0].keys() == document["data"][0].keys()
+
+
+def test_a_pipe_gets_a_line_for_each_change_until_ctrl_c(served: Serving, file: Path) -> None:
+    with Program("watch", "--core", served.grpc) as watch:
+        fields = watch.expect(r"^\+\t1\t")[0], watch.output.splitlines()[0].split("\t")
+        assert fields[1] == [
+            "+", "1", "Listener Session", "", "", "RW-Split-Router", "2017-05-17 10:06:35Z",
+            "sessions.json",
+        ]  # fmt: skip
+        watch.expect(r"^\+\t2\t")
+        show(file, 2, state="Stopping session")
+        watch.expect(r"^-\t1\t")
+        watch.expect(r"^~\t2\tStopping session\t")
+        watch.interrupt()
+        assert watch.wait() == 0
+
+
+def test_a_core_that_dies_is_said_to_be_lost_and_asked_again(served: Serving, file: Path) -> None:
+    with Program("watch", "--core", served.grpc) as watch:
+        watch.expect(r"^\+\t2\t")
+        served.core().kill()
+        watch.expect("; asking again$")
+        show(file, 2)
+        watch.expect("the core answers again")
+        watch.expect(r"^-\t1\t")  # what went meanwhile is told too
+        watch.interrupt()
+        assert watch.wait() == 0
+    assert watch.output.count("\t2\t") == 1 + watch.output.count("~\t2\t")
+
+
+def test_a_terminal_gets_a_live_table(served: Serving, file: Path) -> None:
+    here, there = pty.openpty()
+    with subprocess.Popen(
+        [COMMAND, "watch", "--core", served.grpc],
+        env=environment(TERM="xterm", COLUMNS="140", LINES="20"),
+        stdin=there,
+        stdout=there,
+        stderr=there,
+        start_new_session=True,
+    ) as process:
+        os.close(there)
+        try:
+            read_until(here, "2 sessions", "unreachable: gone", "Read-Connection-Router")
+            show(file, 2, 3)
+            read_until(here, "CLI")
+            process.send_signal(signal.SIGINT)
+            assert process.wait(PATIENCE) == 0
+        finally:
+            process.kill()
+            os.close(here)
+
+
+def read_until(terminal: int, *texts: str) -> None:
+    """Read what a program shows until all of these were in it."""
+    seen = ""
+    while not all(text in seen for text in texts):
+        seen += os.read(terminal, 65536).decode(errors="replace")
+
+
+def test_where_no_core_answers_nothing_is_watched() -> None:
+    for command in ("watch", "sources"):
+        asked = run(command, "--core", "127.0.0.1:1")
+        assert (asked.stdout, asked.returncode) == ("", 1)
+        assert "no core answers" in asked.stderr
+
+
+def test_a_session_names_those_one_tier_on(capsys: pytest.CaptureFixture[str]) -> None:
+    print_session(Session(id=1, service="shop", upstream_ids=[7, 8], downstream_ids=[9]), {})
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[2:] == [["upstream.0", "7"], ["upstream.1", "8"], ["downstream.0", "9"]]
