@@ -1,0 +1,304 @@
+"""Streams of events while the core fails, the reader stalls, and nothing happens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import grpc
+import pytest
+from starlette.types import Message
+
+import gateway.events
+from gateway.app import create_app
+from gateway.client import CoreError
+from gateway.config import GatewayConfig
+from gateway.events import Events
+from gateway.stopping import Stopping
+from sessiongate.v1.session_service_pb2 import (
+    SessionRemoval,
+    WatchChanges,
+    WatchProgress,
+    WatchSessionsRequest,
+    WatchSessionsResponse,
+    WatchSnapshot,
+    WatchSync,
+)
+from tests.gateway.programs import LONG
+from tests.gateway.reading import Event, events_in
+from tests.gateway.scripted import session
+
+GONE = CoreError(grpc.StatusCode.UNAVAILABLE, None, "text at 192.0.2.1")
+
+
+def marked(response: WatchSessionsResponse, revision: int) -> WatchSessionsResponse:
+    response.revision = revision
+    response.as_of.FromSeconds(1)
+    return response
+
+
+def snapshot(*idents: int, revision: int) -> list[WatchSessionsResponse]:
+    sessions = WatchSnapshot(sessions=[session(ident, revision=ident) for ident in idents])
+    return [
+        WatchSessionsResponse(snapshot=sessions),
+        marked(WatchSessionsResponse(sync=WatchSync()), revision),
+    ]
+
+
+def progress(revision: int) -> WatchSessionsResponse:
+    return marked(WatchSessionsResponse(progress=WatchProgress()), revision)
+
+
+class Core:
+    """Answers each call by the next of its streams: messages, and then an error or silence."""
+
+    def __init__(self, *streams: list[WatchSessionsResponse | CoreError]) -> None:
+        self._streams = iter(streams)
+        self.asked: list[int] = []
+
+    async def watch(self, request: WatchSessionsRequest) -> AsyncGenerator[WatchSessionsResponse]:
+        self.asked.append(request.resume_revision)
+        for message in next(self._streams):
+            if isinstance(message, CoreError):
+                raise message
+            yield message
+        await asyncio.Event().wait()
+
+
+class Stream:
+    """One request for events, without a server between."""
+
+    def __init__(self) -> None:
+        self.stopping = Stopping()
+        self.stuck = False  # whether the reader takes nothing
+        self.stalls = asyncio.Event()
+        self.gone = asyncio.Event()
+        self.sent: asyncio.Queue[Message] = asyncio.Queue()
+        self.answering: asyncio.Task[None]
+
+    async def send(self, message: Message) -> None:
+        if self.stuck:
+            self.stalls.set()
+            await asyncio.Event().wait()
+        await self.sent.put(message)
+
+    async def receive(self) -> Message:
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def status(self) -> int:
+        """The status of the answer."""
+        status = (await self.sent.get())["status"]
+        assert isinstance(status, int)
+        return status
+
+    async def text(self, last: str) -> str:
+        """What comes, up to and with a text."""
+        found = ""
+        while last not in found:
+            found += (await self.sent.get())["body"].decode()
+        return found
+
+    async def events(self, last: str) -> list[Event]:
+        """The events that come, up to the first of a name."""
+        return list(events_in((await self.text(f"event: {last}\n")).splitlines()))
+
+    async def whole(self) -> bool:
+        """Wait for the answer's end; whether it says that nothing is missing."""
+        await self.answering
+        ended = False
+        while not self.sent.empty():
+            ended = not self.sent.get_nowait().get("more_body", False)
+        return ended
+
+
+@asynccontextmanager
+async def opened(core: Core, *headers: tuple[bytes, bytes]) -> AsyncIterator[Stream]:
+    app = create_app(GatewayConfig(core="127.0.0.1:1", replica_staleness=0))
+    stream = Stream()
+    async with app.router.lifespan_context(app), asyncio.timeout(LONG):
+        app.state.events = Events(core.watch, stream.stopping)
+        scope: dict[str, Any] = {
+            "type": "http",
+            "http_version": "1.1",
+            "method": "GET",
+            "scheme": "http",
+            "path": "/v1/sessions",
+            "raw_path": b"/v1/sessions",
+            "query_string": b"",
+            "headers": [(b"host", b"localhost"), (b"accept", b"text/event-stream"), *headers],
+            "client": ("127.0.0.1", 4711),
+            "server": ("127.0.0.1", 8989),
+        }
+        stream.answering = asyncio.create_task(app(scope, stream.receive, stream.send))
+        try:
+            yield stream
+        finally:
+            stream.answering.cancel()
+            with suppress(asyncio.CancelledError):
+                await stream.answering
+
+
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(test())
+
+
+def names(events: list[Event]) -> list[str]:
+    return [event.name for event in events]
+
+
+def test_a_core_that_cannot_be_asked_is_an_error_at_first() -> None:
+    async def test() -> None:
+        async with opened(Core([GONE])) as stream:
+            assert await stream.status() == 503
+
+    run(test)
+
+
+def test_who_resumes_waits_for_the_core() -> None:
+    async def test() -> None:
+        core = Core([GONE], [GONE], [progress(9)])
+        async with opened(core, (b"last-event-id", b"7")) as stream:
+            assert await stream.status() == 200
+            events = await stream.events("sync")
+            assert names(events) == ["lost", "sync"], "it is told once"
+            [error] = events[0].data["errors"]
+            assert (error["status"], error["code"]) == ("503", "UNAVAILABLE")
+            assert "192.0.2.1" not in str(error)
+            assert events[1].ident == "9"
+        assert core.asked == [7, 7, 7]
+
+    run(test)
+
+
+def test_a_stream_outlives_the_core() -> None:
+    async def test() -> None:
+        removal = WatchChanges(removals=[SessionRemoval(id=1, revision=21)])
+        changes = marked(WatchSessionsResponse(changes=removal), 21)
+        core = Core([*snapshot(1, 2, revision=20), GONE], [changes])
+        async with opened(core) as stream:
+            assert await stream.status() == 200
+            assert names(await stream.events("lost"))[-2:] == ["sync", "lost"]
+            events = await stream.events("sync")
+            assert [(event.name, event.ident) for event in events] == [
+                ("remove", "21"),
+                ("sync", "21"),
+            ]
+        assert core.asked == [0, 20]
+
+    run(test)
+
+
+def test_a_core_that_has_forgotten_begins_anew() -> None:
+    async def test() -> None:
+        forgotten = CoreError(grpc.StatusCode.OUT_OF_RANGE, "REVISION_NOT_HELD", "no")
+        core = Core([*snapshot(1, revision=20), forgotten], [*snapshot(3, revision=5)])
+        async with opened(core) as stream:
+            assert await stream.status() == 200
+            await stream.events("sync")
+            events = await stream.events("sync")
+            assert names(events) == ["snapshot", "upsert", "sync"]
+        assert core.asked == [0, 0]
+
+    run(test)
+
+
+def test_a_snapshot_that_was_cut_begins_anew() -> None:
+    async def test() -> None:
+        core = Core([snapshot(1, 2, revision=9)[0], GONE], [*snapshot(2, revision=9)])
+        async with opened(core) as stream:
+            assert await stream.status() == 200
+            events = await stream.events("sync")
+            assert names(events) == [
+                "snapshot", "upsert", "upsert", "lost", "snapshot", "upsert", "sync"
+            ]  # fmt: skip
+
+    run(test)
+
+
+def test_what_asking_again_cannot_help_ends_the_stream() -> None:
+    async def test() -> None:
+        refused = CoreError(grpc.StatusCode.UNAUTHENTICATED, "TOKEN", "secret")
+        async with opened(Core([refused])) as stream:
+            assert await stream.status() == 502
+        async with opened(Core([*snapshot(1, revision=2), refused])) as stream:
+            assert await stream.status() == 200
+            end = (await stream.events("end"))[-1]
+            assert [error["status"] for error in end.data["errors"]] == ["502"]
+            assert await stream.whole()
+
+    run(test)
+
+
+def test_a_core_that_hangs_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway.events, "SILENCE", 0.05)
+
+    async def test() -> None:
+        core = Core([*snapshot(1, revision=2)], [progress(2)])
+        async with opened(core) as stream:
+            assert await stream.status() == 200
+            lost = (await stream.events("lost"))[-1]
+            assert [error["code"] for error in lost.data["errors"]] == ["DEADLINE_EXCEEDED"]
+            assert names(await stream.events("sync")) == ["sync"]
+
+    run(test)
+
+
+def test_comments_keep_it_alive_and_move_the_id_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway.events, "ALIVE", 0.0)
+
+    async def test() -> None:
+        core = Core([*snapshot(revision=2), progress(5), GONE], [GONE], [progress(7)])
+        async with opened(core) as stream:
+            assert await stream.status() == 200
+            text = await stream.text("id: 7\n")
+            assert ": alive\nid: 5\n\n" in text
+            assert ": alive\nid: 5\n\n" in text.partition("event: lost\n")[2]
+            events = list(events_in([*text.splitlines(), ""]))
+            assert names(events) == ["snapshot", "sync", "lost", "sync"], "comments are no events"
+
+    run(test)
+
+
+@pytest.mark.parametrize("stops", [False, True])
+def test_a_reader_that_stalls_is_cut_off(monkeypatch: pytest.MonkeyPatch, stops: bool) -> None:
+    monkeypatch.setattr(gateway.events, "STALLED", LONG if stops else 0.05)
+    monkeypatch.setattr(gateway.events, "_GRACE", 0.05)
+
+    async def test() -> None:
+        messages: list[WatchSessionsResponse | CoreError] = [*snapshot(1, revision=2)]
+        async with opened(Core(messages)) as stream:
+            assert await stream.status() == 200
+            stream.stuck = True
+            await stream.stalls.wait()
+            if stops:
+                stream.stopping.begin()
+            assert not await stream.whole()
+
+    run(test)
+
+
+def test_a_reader_that_leaves_ends_the_call() -> None:
+    async def test() -> None:
+        left = asyncio.Event()
+
+        class Followed(Core):
+            async def watch(
+                self, request: WatchSessionsRequest
+            ) -> AsyncGenerator[WatchSessionsResponse]:
+                try:
+                    async for message in super().watch(request):
+                        yield message
+                finally:
+                    left.set()
+
+        async with opened(Followed([*snapshot(1, revision=2)])) as stream:
+            assert await stream.status() == 200
+            await stream.events("sync")
+            stream.gone.set()
+            await left.wait()
+            await stream.answering
+
+    run(test)
