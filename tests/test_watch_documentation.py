@@ -1,0 +1,87 @@
+"""What docs/watch.md shows is what the program does."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.gateway.reading import events_in
+from tests.program import BIN, DATA, PATIENCE, Serving, environment
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "docs" / "watch.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    """The code blocks in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
+
+
+def example(program: str) -> tuple[str, str]:
+    """The command that runs a program, and the output that stands below it."""
+    (block,) = (block for block in blocks("console") if program in block.partition("\n")[0])
+    command, _, output = block.removeprefix("$ ").partition("\n")
+    return command, output
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Serving]:
+    with Serving("--source", f"document:{DATA / 'sessions.json'}", "--ledger", "sqlite://") as it:
+        yield it
+
+
+def run(command: str, served: Serving) -> str:
+    """What a command of the page prints, on the default ports."""
+    port = served.http.rpartition(":")[2]
+    done = subprocess.run(
+        shlex.split(command.replace(":8989", f":{port}")),
+        env=environment(PATH=f"{BIN}:/usr/bin:/bin", SESSIONGATE_CORE=served.grpc),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    return done.stdout.replace(f":{port}/", ":8989/")
+
+
+def without_revisions(text: str) -> str:
+    return re.sub(r"\b[0-9]{15,20}\b", "REVISION", text)
+
+
+def test_the_stream_is_as_it_stands(served: Serving) -> None:
+    command, output = example("curl")
+    assert without_revisions(run(command, served)) == without_revisions(output)
+
+
+def test_each_event_of_the_stream_is_in_the_table(served: Serving) -> None:
+    table = TEXT.partition("| Event | Data | Means |\n|---|---|---|\n")[2].partition("\n\n")[0]
+    names = set(re.findall(r"^\| `([a-z]+)` \|", table, re.MULTILINE))
+    assert names == {"snapshot", "upsert", "remove", "sources", "sync", "lost", "end"}
+    shown = events_in(example("curl")[1].splitlines())
+    assert {event.name for event in shown} <= names
+
+
+def test_the_lines_of_a_pipe_are_as_they_stand(served: Serving) -> None:
+    command, output = example("sessiongate watch")
+    assert run(command, served) == output
+
+
+def test_the_client_in_python_works_as_it_stands(served: Serving) -> None:
+    (program,) = blocks("python")
+    moved = program.replace("127.0.0.1:50051", served.grpc)
+    assert moved != program
+    with subprocess.Popen(
+        [sys.executable, "-c", moved], env=environment(), stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "1 sessions\n"
+            assert process.stdout.readline() == "1 sessions\n", "with the next mark"
+        finally:
+            process.kill()
