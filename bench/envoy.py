@@ -27,13 +27,13 @@ _EXTENSIONS = "type.googleapis.com/envoy.extensions"
 def write_config(folder: Path, core: str) -> Path:
     """Write the configuration of an Envoy on free ports in front of a core at ``HOST:PORT``."""
     descriptors = folder / "contract.binpb"
-    descriptors.write_bytes(_annotated().SerializeToString())
+    descriptors.write_bytes(annotated().SerializeToString())
     path = folder / "envoy.json"
     path.write_text(json.dumps(_config(core, descriptors), indent=2))
     return path
 
 
-def _annotated() -> FileDescriptorSet:
+def annotated() -> FileDescriptorSet:
     """The contract and all that it imports, with ``google.api.http`` on what is asked for."""
     found = FileDescriptorSet()
     seen: set[str] = set()

@@ -1,0 +1,49 @@
+"""What the benchmark claims of itself; that it runs is seen by running it."""
+
+from __future__ import annotations
+
+import pytest
+from google.api.annotations_pb2 import http  # type: ignore[import-untyped]  # has no stubs
+
+from bench.envoy import ROUTES, annotated
+from bench.findings import TARGETS, Findings
+from bench.recordings import ANSWERS, KINDS
+from bench.report import render
+from sessiongate.v1.session_service_pb2 import DESCRIPTOR
+
+SESSIONS = 20
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_what_a_kind_reads_again_and_again_is_unchanged(kind: str) -> None:
+    observe = KINDS[kind](SESSIONS)
+
+    observations = [observe() for _ in range(ANSWERS)]
+
+    for observation in observations:
+        assert [item.key for item in observation.sessions] == [
+            item.key for item in observations[0].sessions
+        ]
+        assert len(observation.sessions) == SESSIONS
+    assert [item.session for item in observations[-1].sessions] == [
+        item.session for item in observations[0].sessions
+    ]
+
+
+def test_envoy_gets_the_contract_with_routes_added_and_nothing_else() -> None:
+    file = annotated().file[-1]
+
+    methods = {method.name: method for method in file.service[0].method}
+    routes = {name: method.options.Extensions[http].get for name, method in methods.items()}
+    assert {name: route for name, route in routes.items() if route} == ROUTES
+    for method in methods.values():
+        method.ClearField("options")
+    original = type(file)()
+    DESCRIPTOR.CopyToProto(original)
+    assert file == original
+
+
+def test_what_was_not_measured_is_reported_as_such() -> None:
+    report = render(Findings(), [], "")
+
+    assert report.count("not measured") == len(TARGETS)
