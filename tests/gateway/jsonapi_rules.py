@@ -43,4 +43,5 @@ def check_document(document: Any) -> None:
 
 
 def _is_document(answer: httpx.Response) -> bool:
-    return answer.headers.get("content-type", "").partition(";")[0] == _MEDIA_TYPE
+    content_type: str = answer.headers.get("content-type", "")
+    return content_type.partition(";")[0] == _MEDIA_TYPE

@@ -1,0 +1,169 @@
+"""Each wrong question, and the error that it gets."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+FILTER, SORT = "filter", "sort"
+SIZE, NUMBER = "page[size]", "page[number]"
+AFTER, BEFORE = "page[after]", "page[before]"
+BAD = "INVALID_PARAMETER"
+
+# The query of a question about the sessions; the codes of its errors, and what each blames.
+QUERIES: list[tuple[str, list[tuple[str, str | None]]]] = [
+    # What is not a parameter.
+    ("x=1", [(BAD, "x")]),
+    ("=1", [(BAD, "")]),
+    ("Pretty=true", [(BAD, "Pretty")]),
+    ("page=1", [(BAD, "page")]),
+    ("page[]=1", [(BAD, "page[]")]),
+    ("page[limit]=1", [(BAD, "page[limit]")]),
+    ("fields=user", [(BAD, "fields")]),
+    ("fields[filters]=x", [(BAD, "fields[filters]")]),
+    ("fields[]=x", [(BAD, "fields[]")]),
+    ("filters[user]=1", [(BAD, "filters[user]")]),
+    ("jsonapi=1", [(BAD, "jsonapi")]),
+    ("&".join(["x=1"] * 101), [(BAD, None)]),
+    # What is given twice.
+    ("pretty=true&pretty=true", [(BAD, "pretty")]),
+    ("sort=id&sort=id", [(BAD, SORT)]),
+    ("include=services&include=services", [(BAD, "include")]),
+    ("page[size]=1&page[size]=2", [(BAD, SIZE)]),
+    ("fields[sessions]=user&fields[sessions]=port", [(BAD, "fields[sessions]")]),
+    ("sync=1&sync=1", [(BAD, "sync")]),
+    # Values.
+    ("pretty=", [(BAD, "pretty")]),
+    ("pretty=2", [(BAD, "pretty")]),
+    ("sort=", [(BAD, SORT)]),
+    ("sort=id,", [(BAD, SORT)]),
+    ("sort=-", [(BAD, SORT)]),
+    ("sort=--id", []),  # a field of that name, which none has
+    ("sort=user,user", [(BAD, SORT)]),
+    ("sort=a.b..c", [(BAD, SORT)]),
+    ("sort=~2/x", [(BAD, SORT)]),
+    ("sort=" + "x" * 300, [(BAD, SORT)]),
+    ("sort=" + ",".join(f"a{n}" for n in range(9)), [(BAD, SORT)]),
+    ("include=filters", [(BAD, "include")]),
+    ("include=services,", [(BAD, "include")]),
+    ("include=services,services", [(BAD, "include")]),
+    ("include=services.sessions", [(BAD, "include")]),
+    ("fields[sessions]=user,", [(BAD, "fields[sessions]")]),
+    ("fields[sessions]=client//cipher", [(BAD, "fields[sessions]")]),
+    ("fields[sessions]=~9", [(BAD, "fields[sessions]")]),
+    ("fields[sessions]=" + ",".join(f"a{n}" for n in range(101)), [(BAD, "fields[sessions]")]),
+    # Pages.
+    ("page[size]=0", [(BAD, SIZE)]),
+    ("page[size]=-1", [(BAD, SIZE)]),
+    ("page[size]=1.0", [(BAD, SIZE)]),
+    ("page[size]=abc", [(BAD, SIZE)]),
+    ("page[size]=", [(BAD, SIZE)]),
+    ("page[size]=%D9%A3", [(BAD, SIZE)]),
+    ("page[size]=10001", [("MAX_PAGE_SIZE_EXCEEDED", SIZE)]),
+    ("page[size]=" + "9" * 400, [(BAD, SIZE)]),
+    ("page[number]=1", [(BAD, NUMBER)]),
+    ("page[size]=1&page[number]=-1", [(BAD, NUMBER)]),
+    ("page[size]=1&page[number]=2147483648", [(BAD, NUMBER)]),
+    ("page[size]=1&page[number]=0&page[after]=1", [(BAD, NUMBER)]),
+    ("page[after]=x", [(BAD, AFTER)]),
+    ("page[after]=", [(BAD, AFTER)]),
+    ("page[before]=0", [(BAD, BEFORE)]),
+    ("page[before]=18446744073709551616", [(BAD, BEFORE)]),
+    ("page[after]=1&page[before]=3", [("RANGE_PAGINATION_NOT_SUPPORTED", BEFORE)]),
+    ("page[after]=1&sort=user", [("UNSUPPORTED_SORT", SORT)]),
+    ("page[after]=1&sort=-id", [("UNSUPPORTED_SORT", SORT)]),
+    # Filters.
+    ("filter=", [(BAD, FILTER)]),
+    ("filter=nonsense", [(BAD, FILTER)]),
+    ("filter=id=", [(BAD, FILTER)]),
+    ("filter=id=abc", [(BAD, FILTER)]),
+    ("filter=id='1'", [(BAD, FILTER)]),
+    ("filter=id=eq(1", [(BAD, FILTER)]),
+    ("filter=id=eq(1)x", [(BAD, FILTER)]),
+    ("filter=id=eq(1,2)", [(BAD, FILTER)]),
+    ("filter=id=EQ(1)", [(BAD, FILTER)]),
+    ("filter=id=and()", [(BAD, FILTER)]),
+    ("filter=id=lt(true)", [(BAD, FILTER)]),
+    ("filter=id=lt([1])", [(BAD, FILTER)]),
+    ("filter=id=NaN", [(BAD, FILTER)]),
+    ("filter=id=1e999", [(BAD, FILTER)]),
+    ("filter=id=" + "[" * 33 + "]" * 33, [(BAD, FILTER)]),
+    ("filter=id=" + '"' + "x" * 4096 + '"', [(BAD, FILTER)]),
+    ("filter=a~b=1", [(BAD, FILTER)]),
+    ("filter[]=1", [(BAD, "filter[]")]),
+    ("filter[$]]=1", [(BAD, "filter[$]]")]),
+    ("filter[$.a[?match(@.b,'x')]]=1", [(BAD, "filter[$.a[?match(@.b,'x')]]")]),
+    ("filter[$..a..b]=1", [(BAD, "filter[$..a..b]")]),
+    ("filter[user]=", [(BAD, "filter[user]")]),
+    # Several at once.
+    (
+        "x=1&sort=&page[size]=0&filter=&pretty=z",
+        [(BAD, FILTER), (BAD, "pretty"), (BAD, SORT), (BAD, SIZE), (BAD, "x")],
+    ),
+]
+
+
+@pytest.mark.parametrize(("query", "errors"), QUERIES, ids=[query[:60] for query, _ in QUERIES])
+def test_a_query(fleet: httpx.Client, query: str, errors: list[tuple[str, str | None]]) -> None:
+    answer = fleet.get(f"/v1/sessions?{query}")
+    assert answer.status_code == (400 if errors else 200)
+    if errors:
+        found = answer.json()["errors"]
+        assert {error["status"] for error in found} == {"400"}
+        assert [
+            (error["code"], error.get("source", {}).get("parameter")) for error in found
+        ] == errors
+
+
+@pytest.mark.parametrize(
+    ("path", "parameter"),
+    [
+        ("/v1/?include=services", "include"),
+        ("/v1/?filter=id=1", "filter"),
+        ("/v1/sessions/1?filter=id=1", "filter"),
+        ("/v1/sessions/1?sort=id", "sort"),
+        ("/v1/sessions/1?page[size]=1", "page[size]"),
+        ("/v1/sessions/1?fields[nodes]=x", "fields[nodes]"),
+        ("/v1/sessions/1/relationships/services?fields[services]=x", "fields[services]"),
+        ("/v1/sessions/1/services?include=sessions", "include"),
+        ("/v1/services?include=sessions", "include"),
+        ("/v1/services/a%2Fb?sort=id", "sort"),
+        ("/v1/services?page[after]=x&sort=connections", "sort"),
+        ("/v1/openapi.json?format=yaml", "format"),
+        ("/docs?page=1", "page"),
+    ],
+)
+def test_a_parameter_that_is_another_resource_s(
+    fleet: httpx.Client, path: str, parameter: str
+) -> None:
+    answer = fleet.get(path)
+    assert answer.status_code == 400
+    [error] = answer.json()["errors"]
+    assert error["source"] == {"parameter": parameter}
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/v1/sessions/61", "SESSION_NOT_FOUND"),
+        ("/v1/sessions/x/services", "SESSION_NOT_FOUND"),
+        ("/v1/sessions/61/relationships/services", "SESSION_NOT_FOUND"),
+        ("/v1/services/none", "SERVICE_NOT_FOUND"),
+        ("/v1/services/A%2Fb", "SERVICE_NOT_FOUND"),
+        ("/v1/services/%FF", "SERVICE_NOT_FOUND"),
+        ("/v1/services/none/sessions", "SERVICE_NOT_FOUND"),
+        ("/v1/sources/none", "SOURCE_NOT_FOUND"),
+        ("/v1/services/a/b", "NOT_FOUND"),
+        ("/v1/sessions/1/relationships/filters", "NOT_FOUND"),
+        ("/v1/sessions/1/relationships", "NOT_FOUND"),
+        ("/v1/v1/sessions", "NOT_FOUND"),
+        ("/v1%2Fsessions", "NOT_FOUND"),
+        ("/v1/Sessions", "NOT_FOUND"),
+    ],
+)
+def test_what_is_not_there(fleet: httpx.Client, path: str, code: str) -> None:
+    for method in ("GET", "HEAD"):
+        answer = fleet.request(method, fleet.base_url.copy_with(raw_path=path.encode()))
+        assert answer.status_code == 404
+    answer = fleet.get(fleet.base_url.copy_with(raw_path=path.encode()))
+    assert [error["code"] for error in answer.json()["errors"]] == [code]

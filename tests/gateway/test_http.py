@@ -1,0 +1,222 @@
+"""What HTTP promises of every answer, over both views and the real server."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.jsonapi.document import MEDIA_TYPE
+from gateway.jsonapi.paging import PROFILE
+from gateway.operations import OPERATIONS
+
+LIVE = [
+    "/v1/sessions",
+    "/v1/sessions/7",
+    "/v1/sessions/7/services",
+    "/v1/sessions/7/relationships/services",
+    "/v1/services",
+    "/v1/services/a%2Fb",
+    "/v1/services/a%2Fb/sessions",
+]
+STILL = ["/v1/", "/v1/openapi.json", "/docs"]
+VARY = "Accept, Accept-Encoding"
+DAY_BEFORE = "Tue, 16 May 2017 10:06:35 GMT"
+FAR_AHEAD = "Fri, 01 Jan 2100 00:00:00 GMT"
+
+
+def headers(answer: httpx.Response) -> dict[str, str]:
+    """An answer's headers, but for those that differ from one request to the next."""
+    passing = ("date", "x-request-id", "transfer-encoding")
+    return {name: value for name, value in answer.headers.items() if name not in passing}
+
+
+def the_error(answer: httpx.Response) -> dict[str, Any]:
+    """The one error of an answer, in the one shape."""
+    assert answer.headers["content-type"] == MEDIA_TYPE
+    assert answer.headers["vary"] == VARY
+    assert answer.headers["cache-control"] == "no-store"
+    [error] = answer.json()["errors"]
+    assert error["status"] == str(answer.status_code)
+    assert error["title"] == HTTPStatus(answer.status_code).phrase
+    assert isinstance(error, dict)
+    return error
+
+
+def test_every_operation_is_listed_here() -> None:
+    shapes = {operation.path for operation in OPERATIONS if operation.live}
+    asked = {path.replace("/7", "/{id}").replace("/a%2Fb", "/{id}") for path in LIVE}
+    assert asked == shapes
+
+
+@pytest.mark.parametrize("path", [*LIVE, *STILL, "/", "/v1/sessions/", "/sessions/7"])
+def test_options_says_what_may_be_asked(fleet: httpx.Client, path: str) -> None:
+    answer = fleet.options(path)
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
+
+
+@pytest.mark.parametrize("path", [*LIVE, *STILL])
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "TRACE", "QUERY"])
+def test_nothing_may_be_changed(fleet: httpx.Client, path: str, method: str) -> None:
+    answer = fleet.request(method, path)
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
+    assert the_error(answer)["code"] == "METHOD_NOT_ALLOWED"
+
+
+@pytest.mark.parametrize("path", [*LIVE, *STILL, "/v1/sessions/999", "/v1/nothing", "/v1/?x=1"])
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+def test_head_is_get_in_every_header(fleet: httpx.Client, path: str, encoding: str) -> None:
+    asked = {"Accept-Encoding": encoding}
+    get, head = fleet.get(path, headers=asked), fleet.head(path, headers=asked)
+    assert head.content == b""
+    assert (head.status_code, headers(head)) == (get.status_code, headers(get))
+    assert ("gzip" in get.headers.get("content-encoding", "")) == (
+        encoding == "gzip" and len(get.content) >= 500 and get.status_code == 200
+    )
+
+
+@pytest.mark.parametrize("path", LIVE)
+def test_what_is_told_from_sessions_can_be_asked_again(fleet: httpx.Client, path: str) -> None:
+    answer = fleet.get(path)
+    assert answer.headers["cache-control"] == "private, no-cache"
+    assert answer.headers["vary"] == VARY
+    etag, modified = answer.headers["etag"], answer.headers["last-modified"]
+    for condition, status in [
+        ({"If-None-Match": etag}, 304),
+        ({"If-None-Match": f'"x", {etag}'}, 304),
+        ({"If-None-Match": "*"}, 304),
+        ({"If-None-Match": '"x"'}, 200),
+        ({"If-Modified-Since": modified}, 304),
+        ({"If-Modified-Since": FAR_AHEAD}, 304),
+        ({"If-Modified-Since": DAY_BEFORE}, 200),
+        ({"If-Modified-Since": "yesterday"}, 200),
+        ({"If-None-Match": '"x"', "If-Modified-Since": FAR_AHEAD}, 200),
+        ({"If-Match": etag}, 200),
+        ({"If-Match": "*"}, 200),
+        ({"If-Match": '"x"'}, 412),
+        ({"If-Match": '"x"', "If-None-Match": etag}, 412),
+        ({"If-Match": etag, "If-None-Match": etag}, 304),
+        ({"If-Unmodified-Since": DAY_BEFORE}, 412),
+        ({"If-Unmodified-Since": FAR_AHEAD}, 200),
+        ({"If-Match": etag, "If-Unmodified-Since": DAY_BEFORE}, 200),
+    ]:
+        for method in ("GET", "HEAD"):
+            again = fleet.request(method, path, headers=condition)
+            assert again.status_code == status, condition
+            if status == 304:
+                assert again.content == b""
+                for name in ("etag", "last-modified", "cache-control", "vary"):
+                    assert again.headers[name] == answer.headers[name]
+            elif status == 412 and method == "GET":
+                error = the_error(again)
+                assert error["code"] == "PRECONDITION_FAILED"
+                assert error["source"]["header"] in condition
+
+
+def test_the_whole_question_is_part_of_the_etag(fleet: httpx.Client) -> None:
+    questions: list[tuple[str, dict[str, str]]] = [
+        ("/v1/sessions", {}),
+        ("/v1/sessions?pretty=true", {}),
+        ("/v1/sessions?sort=-id", {}),
+        ("/v1/sessions?filter=id=1", {}),
+        ("/v1/sessions/7", {}),
+        ("/v1/sessions", {"Accept": "application/json"}),
+        ("/v1/sessions", {"Host": "127.0.0.1"}),
+        ("/v1/sessions?page[size]=9", {}),
+        ("/v1/sessions?page[size]=9", {"Accept": f'{MEDIA_TYPE};profile="{PROFILE}"'}),
+    ]
+    etags = [fleet.get(path, headers=asked).headers["etag"] for path, asked in questions]
+    assert len(set(etags)) == len(questions)
+
+
+@pytest.mark.parametrize("query", ["sort=idle", "filter=/attributes/idle=gt(1)", "sort=user,-idle"])
+def test_what_the_clock_changes_has_no_validator(fleet: httpx.Client, query: str) -> None:
+    answer = fleet.get(f"/v1/sessions?{query}", headers={"If-None-Match": "*"})
+    assert answer.status_code == 200
+    assert answer.headers["cache-control"] == "no-store"
+    assert not {"etag", "last-modified"} & set(answer.headers)
+
+
+@pytest.mark.parametrize("path", [*LIVE, "/v1/"])
+@pytest.mark.parametrize(
+    ("accept", "media_type"),
+    [
+        ("*/*", MEDIA_TYPE),
+        ("application/*", MEDIA_TYPE),
+        ("application/json", "application/json"),
+        (f"application/json;q=0.9, {MEDIA_TYPE};q=0.8", "application/json"),
+        ("text/html, application/xhtml+xml, */*;q=0.8", MEDIA_TYPE),
+        (f'{MEDIA_TYPE};profile="https://unknown.example/"', MEDIA_TYPE),
+        ("not a media type", MEDIA_TYPE),
+    ],
+)
+def test_the_media_type_is_negotiated(
+    fleet: httpx.Client, path: str, accept: str, media_type: str
+) -> None:
+    answer = fleet.get(path, headers={"Accept": accept})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == media_type
+
+
+@pytest.mark.parametrize("path", [*LIVE, "/v1/"])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"Accept": "text/html"},
+        {"Accept": "application/xml;q=0.5"},
+        {"Accept": "*/*;q=0"},
+        {"Accept": f"{MEDIA_TYPE};charset=utf-8"},
+        {"Accept": f'{MEDIA_TYPE};ext="https://jsonapi.org/ext/atomic"'},
+        {"Accept-Encoding": "identity;q=0"},
+        {"Accept-Encoding": "br, *;q=0"},
+    ],
+)
+def test_what_cannot_be_had_is_406(fleet: httpx.Client, path: str, asked: dict[str, str]) -> None:
+    answer = fleet.get(path, headers=asked)
+    assert answer.status_code == 406
+    error = the_error(answer)
+    assert error["code"] == "NOT_ACCEPTABLE"
+    assert error["source"] == {"header": next(iter(asked))}
+
+
+@pytest.mark.parametrize("path", [*LIVE, "/v1/"])
+@pytest.mark.parametrize("parameter", ["charset=utf-8", 'ext="https://jsonapi.org/ext/atomic"'])
+def test_a_content_type_that_json_api_forbids_is_415(
+    fleet: httpx.Client, path: str, parameter: str
+) -> None:
+    answer = fleet.get(path, headers={"Content-Type": f"{MEDIA_TYPE};{parameter}"})
+    assert answer.status_code == 415
+    error = the_error(answer)
+    assert error["code"] == "UNSUPPORTED_MEDIA_TYPE"
+    assert error["source"] == {"header": "Content-Type"}
+
+
+def test_a_profile_that_is_applied_is_named(fleet: httpx.Client) -> None:
+    asked = f'{MEDIA_TYPE};profile="{PROFILE} https://unknown.example/"'
+    answer = fleet.get("/v1/sessions?page[size]=2", headers={"Accept": asked})
+    assert answer.headers["content-type"] == f'{MEDIA_TYPE};profile="{PROFILE}"'
+    assert answer.json()["data"][0]["meta"] == {"page": {"cursor": "1"}}
+
+
+@pytest.mark.parametrize("path", ["/v1/sessions", "/v1/services", "/v1/sessions?pretty=true"])
+def test_gzip_holds_the_same_document(fleet: httpx.Client, path: str) -> None:
+    plain = fleet.get(path, headers={"Accept-Encoding": "identity"})
+    packed = fleet.get(path, headers={"Accept-Encoding": "gzip"})
+    assert packed.headers["content-encoding"] == "gzip"
+    assert int(packed.headers["content-length"]) < int(plain.headers["content-length"]) / 2
+    assert packed.json().keys() == plain.json().keys()
+    for name in ("vary", "etag", "content-type", "cache-control"):
+        assert packed.headers[name] == plain.headers[name]
+
+
+def test_repeated_headers_count_as_one_list(fleet: httpx.Client) -> None:
+    etag = fleet.get("/v1/sessions/7").headers["etag"]
+    tags = [("If-None-Match", '"x"'), ("If-None-Match", etag)]
+    assert fleet.get("/v1/sessions/7", headers=tags).status_code == 304
+    accepts = [("Accept", "text/html"), ("Accept", "application/json;q=0.1")]
+    answer = fleet.get("/v1/sessions/7", headers=accepts)
+    assert answer.headers["content-type"] == "application/json"

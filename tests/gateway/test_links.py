@@ -1,0 +1,161 @@
+"""Whoever follows links gets everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from typing import Any
+
+import httpx
+import jsonapi_client  # type: ignore[import-untyped]
+import pytest
+
+from gateway.jsonapi.paging import PROFILE
+from tests.gateway.fleet import SERVICES, SIZE
+from tests.gateway.programs import Gateway
+
+STARTS = [
+    "/v1/",
+    "/v1/sessions?page[size]=13&sort=-user&filter=id=lt(40)&pretty=true",
+    "/v1/sessions?page[size]=7&page[after]=20&include=services&fields[sessions]=state,services",
+    "/v1/services?page[size]=3&page[before]=a",
+    "/v1/sources?page[size]=1",
+]
+
+
+def links_in(value: Any) -> Iterator[str]:
+    """Every link that stands in a document, wherever."""
+    if isinstance(value, list):
+        for item in value:
+            yield from links_in(item)
+    elif isinstance(value, dict):
+        for name, member in value.items():
+            if name == "links":
+                yield from (link for link in member.values() if link is not None)
+            else:
+                yield from links_in(member)
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_every_link_of_every_document_is_answered(fleet: httpx.Client, start: str) -> None:
+    base = "http://localhost:8989"
+    found, ahead = {base + start}, [base + start]
+    documents = 0
+    while ahead:
+        link = ahead.pop()
+        assert link.startswith(base)
+        answer = fleet.get(fleet.base_url.copy_with(raw_path=link.removeprefix(base).encode()))
+        assert answer.status_code == 200, link
+        documents += 1
+        if answer.headers["content-type"].startswith("application/vnd.api+json"):
+            others = set(links_in(answer.json())) - found
+            found |= others
+            ahead += others
+    if start != STARTS[-1]:
+        assert documents > SIZE + len(SERVICES), "not even each thing was reached"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_of_any_name_is_found_by_its_link(fleet: httpx.Client, name: str) -> None:
+    services = {item["id"]: item for item in fleet.get("/v1/services").json()["data"]}
+    link = services[name]["links"]["self"].removeprefix("http://localhost:8989")
+    answer = fleet.get(link)
+    assert answer.json()["data"] == services[name]
+    on_it = fleet.get(f"{link}/sessions").json()
+    assert on_it["links"]["self"] == f"http://localhost:8989{link}/sessions"
+    names = {
+        service["id"]
+        for item in on_it["data"]
+        for service in item["relationships"]["services"]["data"]
+    }
+    assert names == {name}
+    assert len(on_it["data"]) == sum(
+        answer.json()["data"]["attributes"][kind] for kind in ("connections", "listeners")
+    )
+
+
+def test_services_count_their_sessions(fleet: httpx.Client) -> None:
+    services = fleet.get("/v1/services").json()["data"]
+    assert [item["id"] for item in services] == sorted(SERVICES)
+    sessions = fleet.get("/v1/sessions").json()["data"]
+    for service in services:
+        mine = [
+            item["attributes"]
+            for item in sessions
+            if item["relationships"]["services"]["data"][0]["id"] == service["id"]
+        ]
+        listeners = [item for item in mine if item["state"] == "Listener Session"]
+        attributes = service["attributes"]
+        assert attributes["listeners"] == len(listeners)
+        assert attributes["connections"] == len(mine) - len(listeners)
+        assert attributes["sources"] == ["fleet.json"]
+        assert attributes.get("started") in ([item["connected"] for item in listeners] or [None])
+
+
+def test_a_json_api_client_walks_everywhere(fleet_gateway: Gateway) -> None:
+    """jsonapi-client, which knows the start only, and holds JSON:API 1.0's schema itself."""
+
+    sessions, services = set(), set()
+    client = jsonapi_client.Session(f"{fleet_gateway.url}/v1")
+    asked = jsonapi_client.Modifier("page[size]=17&include=services")
+    for item in client.get("sessions", asked).iterator():
+        sessions.add(item.id)
+        assert item.state
+        services |= {service.id for service in item.services}
+    assert sessions == {str(n) for n in range(1, SIZE + 1)}
+    assert services == set(SERVICES)
+    on_them = set()
+    for service in client.get("services").resources:
+        on_them |= {item.id for item in service.sessions}
+    assert on_them == sessions
+
+
+class Page(HTMLParser):
+    """What an HTML page would load or run, and where its links lead."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+        self.links: list[str] = []
+        self.anchors: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        found = dict(attributes)
+        if tag in ("script", "link", "img", "iframe", "object", "embed", "base", "form"):
+            self.loaded.append(tag)
+        self.loaded += [name for name in found if name in ("src", "srcset", "style")]
+        self.loaded += [name for name in found if name.startswith("on")]
+        if tag == "a":
+            self.links.append(found["href"] or "")
+        if identity := found.get("id"):
+            self.anchors.add(identity)
+
+
+def test_the_reference_loads_nothing_and_its_links_lead_somewhere(fleet: httpx.Client) -> None:
+    answer = fleet.get("/docs", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    assert answer.headers["content-type"].startswith("text/html")
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert "unsafe" not in policy
+    page = Page(answer.text)
+    assert page.loaded == []
+    assert "url(" not in answer.text
+    assert "@import" not in answer.text
+    for link in page.links:
+        if link.startswith("#"):
+            assert link[1:] in page.anchors
+        else:
+            assert fleet.get(link.removeprefix("http://localhost:8989")).status_code == 200
+
+
+def test_the_profile_s_pages_link_to_each_other(fleet: httpx.Client) -> None:
+    accept = {"Accept": f'application/vnd.api+json;profile="{PROFILE}"'}
+    link: str | None = "/v1/sessions?page[size]=25"
+    seen: list[str] = []
+    while link is not None:
+        document = fleet.get(link.removeprefix("http://localhost:8989"), headers=accept).json()
+        seen += [item["id"] for item in document["data"]]
+        assert document["meta"] == {"page": {"total": SIZE}}
+        link = document["links"]["next"]
+    assert seen == [str(n) for n in range(1, SIZE + 1)]
