@@ -20,7 +20,13 @@ from gateway.client import CoreError
 from gateway.errors import error_of, may_pass
 from gateway.jsonapi.document import dump
 from gateway.jsonapi.errors import Error, RequestError
-from gateway.jsonapi.eventstream import EventStream, alive, event, last_event_id
+from gateway.jsonapi.eventstream import (
+    EventStream,
+    alive,
+    event,
+    last_event_id,
+    reconnect_after,
+)
 from gateway.jsonapi.filters import Filter, is_filter
 from gateway.jsonapi.parameters import invalid
 from gateway.jsonapi.query import Query
@@ -40,6 +46,7 @@ SILENCE = 5.0  # after which the core counts as lost
 ALIVE = 15.0  # without an event, after which a comment is sent
 STALLED = 30.0  # that a reader may take to make room for more before it is cut off
 _GRACE = 1.0  # the same, once the program stops
+_RECONNECT = (1.0, 5.0)  # after which a reader that was cut off comes again
 _FIRST_BACK_OFF, _LAST_BACK_OFF = 0.05, 1.0
 
 _SHUTTING_DOWN = Error(503, "SHUTTING_DOWN", "the gateway is shutting down; ask again")
@@ -66,7 +73,9 @@ async def stream_sessions(request: Request, ask: Ask, wanted: Wanted) -> Respons
     parts = _follow(events, reader)
     first = await anext(parts)
     patience = partial(events.stopping.timeout, STALLED, grace=_GRACE)
-    return EventStream([first], parts, patience)
+    # Not all at once, where a gateway has stopped that many were connected to.
+    retry = reconnect_after(random.uniform(*_RECONNECT))  # noqa: S311
+    return EventStream([retry + first], parts, patience)
 
 
 def check_query(query: Query) -> None:

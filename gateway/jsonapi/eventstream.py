@@ -39,6 +39,11 @@ def event(name: str, data: bytes, ident: int | None = None) -> bytes:
     return b"event: %b\nid: %d\ndata: %b\n\n" % (name.encode(), ident, data)
 
 
+def reconnect_after(seconds: float) -> bytes:
+    """Tells the reader how long to wait before it connects again, should it be cut off."""
+    return b"retry: %d\n\n" % (seconds * 1000)
+
+
 def alive(ident: int | None) -> bytes:
     """What keeps a connection open and is no event; still, an ``ident`` counts."""
     return b": alive\n\n" if ident is None else b": alive\nid: %d\n\n" % ident

@@ -282,3 +282,4 @@ def test_a_worker_that_is_killed_cuts_its_streams(core: str) -> None:
         worker_of(gateway).kill()
         with pytest.raises(httpx.RemoteProtocolError):
             stream.rest()
+        assert httpx.get(gateway.url, timeout=LONG).status_code == 200, "another has begun"
