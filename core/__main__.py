@@ -15,6 +15,7 @@ import sys
 from core.config import ConfigError, CoreConfig
 from core.ledger import LedgerError
 from core.server import Core
+from runtime.descriptors import allow_descriptors
 from runtime.file_value import FileError
 from runtime.listener import ListenError
 from runtime.logs import set_up_logs
@@ -29,6 +30,7 @@ def main() -> int:
     try:
         config = CoreConfig.from_json(sys.stdin.readline())
         set_up_logs("core", config.logs)
+        allow_descriptors()
         asyncio.run(_run(config, notify))
     except (ConfigError, LedgerError, FileError, ListenError) as error:
         print(f"sessiongate core: {error}", file=sys.stderr)

@@ -87,7 +87,7 @@ class Core:
             raise
         if self.exporter is not None:
             await self.exporter.start()
-            log.info("metrics at http://%s/metrics", self.exporter.address)
+            log.info("metrics at %s", self.exporter.url)
         self._readiness = asyncio.create_task(self._announce())
 
     def _listen(self) -> grpc.aio.Server:
@@ -140,7 +140,7 @@ class Core:
         if self._config.core_metrics is None:
             return None
         shown = core_registry(self._calls, self.table, self.watchers, self._collector)
-        return Exporter(self._config.core_metrics, shown)
+        return Exporter(self._config.core_metrics, shown, self._config.protection)
 
     async def _close_exporter(self) -> None:
         if self.exporter is not None:

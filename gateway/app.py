@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import cast
 
@@ -14,15 +14,21 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp
 
+from gateway.admission import Admission
 from gateway.answers import Answers
 from gateway.authentication import Authentication
 from gateway.client import CoreClient, CoreError
 from gateway.config import GatewayConfig
 from gateway.errors import RETRY_AFTER, error_of
 from gateway.events import Events
+from gateway.forwarded import Forwarded
+from gateway.health import HEALTH
 from gateway.hosts import KnownHosts
 from gateway.jsonapi.errors import Error, RequestError, errors_response
+from gateway.metrics import GatewayMetrics
+from gateway.observation import Observation
 from gateway.operation import ALLOW
 from gateway.operations import OPERATIONS
 from gateway.paths import OneForm
@@ -35,10 +41,11 @@ from runtime.authenticator import Authenticator
 def create_app(config: GatewayConfig) -> Starlette:
     """A gateway in front of ``config.core``. Its lifespan opens and closes the channel.
 
-    Every error that it answers with is a JSON:API document. What it does not
-    expect it raises on, for the server to log, once a fixed text is sent. Raises
-    `FileError` where a file that callers' credentials are checked with cannot be used.
+    Every error that it answers with is a JSON:API document; to what it does not
+    expect, one with a fixed text. Raises `FileError` where a file that callers'
+    credentials are checked with cannot be used.
     """
+    metrics = None if config.metrics is None else GatewayMetrics()
     credentials = config.protection.credentials()
     authenticator = Authenticator(credentials)
     middleware = [Middleware(KnownHosts, config), Middleware(OneForm)]
@@ -49,7 +56,11 @@ def create_app(config: GatewayConfig) -> Starlette:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         client = CoreClient(
-            config.core, config.core_timeout, config.core_trust.tls, config.core_token_file
+            config.core,
+            config.core_timeout,
+            config.core_trust.tls,
+            config.core_token_file,
+            None if metrics is None else metrics.called,
         )
         app.state.operations = OPERATIONS
         app.state.core = client
@@ -57,7 +68,10 @@ def create_app(config: GatewayConfig) -> Starlette:
         stopping = Stopping()
         app.state.events = Events(client.watch_sessions, stopping)
         try:
-            async with open_view(client, config.replica_staleness) as view:
+            async with (
+                admission.watching(),
+                open_view(client, config.replica_staleness, metrics) as view,
+            ):
                 app.state.view = view
                 with told_by_sigterm(stopping):
                     yield
@@ -65,8 +79,8 @@ def create_app(config: GatewayConfig) -> Starlette:
             await client.close()
             authenticator.close()
 
-    return Starlette(
-        routes=[operation.route() for operation in OPERATIONS],
+    app = Starlette(
+        routes=[*(operation.route() for operation in OPERATIONS), *HEALTH],
         middleware=middleware,
         exception_handlers={
             RequestError: _request_error,
@@ -76,23 +90,34 @@ def create_app(config: GatewayConfig) -> Starlette:
         },
         lifespan=lifespan,
     )
+    # Around all that Starlette makes, which answers exceptions outside its own middleware.
+    admission = Admission(app.build_middleware_stack(), config.limits)
+    stack: ASGIApp = Observation(admission, access_log=config.logs.access_log, metrics=metrics)
+    if config.trusted_proxies:
+        stack = Forwarded(stack, config.trusted_proxies)
+    app.middleware_stack = stack
+    return app
 
 
 @asynccontextmanager
-async def open_view(client: CoreClient, staleness: float) -> AsyncIterator[SessionView]:
+async def open_view(
+    client: CoreClient, staleness: float, metrics: GatewayMetrics | None = None
+) -> AsyncIterator[SessionView]:
     """A view of the core's sessions: a replica, where one may be used up to some age."""
     direct = DirectView(client)
     if not staleness:
         yield direct
         return
     replica = Replica(client.watch_sessions, staleness=staleness, clock=time.monotonic)
-    following = asyncio.create_task(replica.run())
+    tasks = [asyncio.create_task(replica.run())]
+    if metrics is not None:
+        tasks.append(asyncio.create_task(metrics.follow(replica)))
     try:
         yield ReplicaView(replica, direct)
     finally:
-        following.cancel()
-        with suppress(asyncio.CancelledError):
-            await following
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _request_error(request: Request, error: Exception) -> Response:
@@ -118,6 +143,6 @@ async def _http_error(request: Request, raised: Exception) -> Response:
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
-    # Starlette raises the error again: the server logs it.
+    # Starlette raises the error again, for `Observation` to log.
     detail = "the gateway failed to answer; its log has the cause"
     return errors_response([Error(500, "INTERNAL", detail)])

@@ -15,6 +15,7 @@ from gateway.client import CoreClient, CoreError
 from gateway.config import DEFAULT_CORE, DEFAULT_CORE_TIMEOUT
 from gateway.errors import error_of
 from gateway.exposure import require_cover
+from gateway.groups import taking
 from gateway.jsonapi.document import dump, top_meta
 from gateway.options import (
     AsJson,
@@ -25,7 +26,6 @@ from gateway.options import (
     CoreTokenFile,
     PublicUrl,
     SessionId,
-    taking,
 )
 from gateway.resources import session_resource, session_url, sessions_url, unreachable_meta
 from gateway.sessions import EVERYTHING, DirectView
@@ -164,6 +164,22 @@ def watch_sessions(
 
     with suppress(KeyboardInterrupt):
         _ask(context, ask, core, core_timeout, core_trust, core_token_file)
+
+
+@app.command("check", cls=Command)
+@taking(core_trust=CoreTrust)
+def check_core(
+    context: typer.Context,
+    *,
+    core: Core = DEFAULT_CORE,
+    core_timeout: CoreTimeout = DEFAULT_CORE_TIMEOUT,
+    core_token_file: CoreTokenFile = None,
+    core_trust: CoreTrust,
+    config: Config = None,
+) -> None:
+    """Ask a core whether it can answer: ends with 0 where it can, with 1 where not."""
+    _ask(context, CoreClient.check, core, core_timeout, core_trust, core_token_file)
+    print(f"the core at {core} is ready")
 
 
 def _ask(

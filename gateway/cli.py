@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
@@ -21,16 +22,20 @@ from gateway.config import (
     GatewayConfig,
 )
 from gateway.exposure import require_cover, require_shelter
+from gateway.groups import taking
+from gateway.limits import Limits
 from gateway.options import (
     AllowedHosts,
     Command,
     Config,
+    CoreMetrics,
     CoreTimeout,
     CoreTokenFile,
     Grpc,
     Http,
     Insecure,
     Ledger,
+    Metrics,
     OtherCore,
     PublicUrl,
     Reflection,
@@ -38,23 +43,28 @@ from gateway.options import (
     ReplicaUse,
     Sources,
     StaleAfter,
+    TrustedProxies,
     Workers,
     given_as_flag,
     place,
-    taking,
 )
 from gateway.own_core import own_core
-from gateway.server import ListenError
 from gateway.server import serve as serve_gateway
 from gateway.supervisor import HOPELESS, CoreStartError, become_core
-from gateway.terminal import fail, report
+from gateway.terminal import fail
 from gateway.trust import CoreTrust
 from gateway.users import app as users_app
 from gateway.values import Source
 from runtime.address import Address
 from runtime.file_value import FileError
+from runtime.limits import CoreLimits
+from runtime.listener import ListenError
+from runtime.logs import LogSettings, set_up_logs
 from runtime.protection import Protection
 from runtime.settings import given
+from runtime.systemd import READY, STOPPING, Notifier
+
+log = logging.getLogger(__name__)
 
 DEFAULT_STALE_AFTER = 30.0
 
@@ -87,7 +97,13 @@ def _sessiongate(
 
 
 @app.command(cls=Command)
-@taking(protection=Protection, core_trust=CoreTrust)
+@taking(
+    protection=Protection,
+    core_trust=CoreTrust,
+    limits=Limits,
+    core_limits=CoreLimits,
+    logs=LogSettings,
+)
 def serve(
     context: typer.Context,
     *,
@@ -107,13 +123,22 @@ def serve(
     core_token_file: CoreTokenFile = None,
     core_trust: CoreTrust,
     reflection: Reflection = "on",
+    trusted_proxies: TrustedProxies = None,
+    metrics: Metrics = None,
+    core_metrics: CoreMetrics = None,
+    limits: Limits,
+    core_limits: CoreLimits,
+    logs: LogSettings,
     insecure: Insecure = False,
     config: Config = None,
 ) -> None:
     """Serve sessions over REST and gRPC: a core and a gateway, or with --core a gateway alone."""
-    settings = _core_settings(grpc, source, ledger, stale_after, reflection)
+    settings = _core_settings(
+        grpc, source, ledger, stale_after, reflection, core_metrics, core_limits
+    )
     if not insecure:
-        require_shelter(context, "http", http, protection.tls, protection.credentials())
+        for name, address in (("http", http), ("metrics", metrics), ("core_metrics", core_metrics)):
+            require_shelter(context, name, address, protection.tls, protection.credentials())
         if core is None:
             guards = protection.credentials(core_token_file)
             require_shelter(context, "grpc", grpc, protection.tls, guards)
@@ -137,21 +162,34 @@ def serve(
             protection=protection,
             core_trust=core_trust,
             core_token_file=core_token_file,
+            trusted_proxies=tuple(trusted_proxies or ()),
+            metrics=metrics,
+            limits=limits,
+            logs=logs,
         )
         gateway.check_files()
     except FileError as error:
         fail(str(error), HOPELESS)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+    set_up_logs("gateway", logs)
+    notify = Notifier()
     # Until the gateway runs and takes the signals over, both of them end up here.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt), ExitStack() as stack:
         grpc_shown, sources_shown = gateway.core, "those of the core"
         try:
             if core is None:
-                gateway, grpc_shown = stack.enter_context(own_core(gateway, settings, report))
+                settings |= asdict(logs)
+                gateway, grpc_shown = stack.enter_context(own_core(gateway, settings, log.warning))
                 sources_shown = ", ".join(map(str, source))
-            serve_gateway(gateway, lambda http: _welcome(gateway, http, grpc_shown, sources_shown))
+            stack.callback(notify, STOPPING)
+
+            def on_listening(http: str) -> None:
+                _welcome(gateway, http, grpc_shown, sources_shown)
+                notify(READY)
+
+            serve_gateway(gateway, on_listening)
         except CoreStartError as error:
             fail(str(error), HOPELESS if error.code == HOPELESS else 1)
         except ListenError as error:
@@ -159,7 +197,7 @@ def serve(
 
 
 @app.command("core", cls=Command)
-@taking(protection=Protection)
+@taking(protection=Protection, core_limits=CoreLimits, logs=LogSettings)
 def run_core(
     context: typer.Context,
     *,
@@ -170,24 +208,37 @@ def run_core(
     protection: Protection,
     core_token_file: CoreTokenFile = None,
     reflection: Reflection = "on",
+    core_metrics: CoreMetrics = None,
+    core_limits: CoreLimits,
+    logs: LogSettings,
     insecure: Insecure = False,
     config: Config = None,
 ) -> None:
     """Serve sessions over gRPC only: a core alone."""
     if not insecure:
+        own = protection.credentials()
+        require_shelter(context, "core_metrics", core_metrics, protection.tls, own)
         guards = protection.credentials(core_token_file)
         require_shelter(context, "grpc", grpc, protection.tls, guards)
-    settings = _core_settings(grpc, source, ledger, stale_after, reflection)
+    settings = _core_settings(
+        grpc, source, ledger, stale_after, reflection, core_metrics, core_limits
+    )
     if core_token_file is not None:
         settings["core_token_file"] = str(core_token_file)
     try:
-        become_core({**settings, **given(protection)})
+        become_core({**settings, **given(protection), **asdict(logs)})
     except OSError as error:
         fail(f"the core cannot be started: {error}", HOPELESS)
 
 
 def _core_settings(
-    grpc: str, source: list[Source], ledger: str, stale_after: float, reflection: bool
+    grpc: str,
+    source: list[Source],
+    ledger: str,
+    stale_after: float,
+    reflection: bool,
+    metrics: str | None,
+    limits: CoreLimits,
 ) -> dict[str, object]:
     return {
         "grpc": grpc,
@@ -195,6 +246,8 @@ def _core_settings(
         "ledger": ledger,
         "stale_after": stale_after,
         "reflection": reflection,
+        "core_metrics": metrics,
+        **asdict(limits),
     }
 
 
@@ -215,6 +268,7 @@ def _welcome(gateway: GatewayConfig, http: str, grpc: str, sources: str) -> None
         f"  REST     {scheme}://{http}/v1/sessions\n"
         f"  gRPC     {grpc}\n"
         f"  Sources  {sources}\n"
-        f"  Try      curl '{url}/v1/sessions?pretty=true'",
+        f"  Try      curl '{url}/v1/sessions?pretty=true'\n",
+        end="",  # in one piece: others write to the same terminal
         flush=True,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,8 +14,11 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from runtime.core_token import read_core_tokens
+from runtime.correlation import current
 from runtime.file_value import FileValue
 from runtime.identity import CALLER_METADATA, caller
 from runtime.tls import ClientTls, grpc_channel_credentials
@@ -98,8 +102,12 @@ class CoreClient:
         timeout: float,
         tls: ClientTls | None = None,
         token_file: Path | None = None,
+        observe: Callable[[str, str, float], None] | None = None,
     ) -> None:
-        """Raises `FileError`."""
+        """``observe`` is told of each call: its method, status code and seconds.
+
+        Raises `FileError`.
+        """
         if tls is None:
             self._channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
         else:
@@ -110,7 +118,9 @@ class CoreClient:
             self._tokens = FileValue([token_file], partial(read_core_tokens, token_file))
         self._stub = SessionServiceStub(self._channel)
         self._sources = SourceServiceStub(self._channel)
+        self._health: Any = HealthStub(self._channel)  # its methods have no types
         self._timeout = timeout
+        self._observe = observe
 
     async def list_sessions(self, request: ListSessionsRequest) -> ListSessionsResponse:
         """One page of sessions."""
@@ -124,6 +134,15 @@ class CoreClient:
         """All sources, in the order of the core's configuration."""
         answer = await self._call(self._sources.ListSources, ListSourcesRequest())
         return list(answer.sources)
+
+    async def check(self) -> None:
+        """Raise `CoreError` where the core does not say that it can answer now."""
+        request = HealthCheckRequest(service=_SESSIONS)
+        answer = await self._call(self._health.Check, request)
+        if answer.status != HealthCheckResponse.SERVING:
+            raise CoreError(
+                grpc.StatusCode.UNAVAILABLE, "NOT_READY", "the core is not ready to answer yet"
+            )
 
     async def watch_sessions(
         self, request: WatchSessionsRequest
@@ -149,9 +168,28 @@ class CoreClient:
             metadata.append(("authorization", f"Bearer {self._tokens.value[0]}"))
         if identity := caller.get():
             metadata.append((CALLER_METADATA, identity.encode()))
+        if correlation := current.get():
+            metadata += correlation.metadata()
         return metadata
 
     async def _call(self, method: Callable[..., Awaitable[Response]], request: Request) -> Response:
+        if self._observe is None:
+            return await self._answer(method, request)
+        code, began = "CANCELLED", time.perf_counter()
+        try:
+            answer = await self._answer(method, request)
+            code = "OK"
+            return answer
+        except CoreError as error:
+            code = error.code.name
+            raise
+        finally:
+            name = type(request).__name__.removesuffix("Request")
+            self._observe(name, code, time.perf_counter() - began)
+
+    async def _answer(
+        self, method: Callable[..., Awaitable[Response]], request: Request
+    ) -> Response:
         try:
             return await method(request, timeout=self._timeout, metadata=self._metadata())
         except grpc.aio.AioRpcError as error:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
+from gateway.limits import Limits
 from gateway.trust import CoreTrust
 from runtime.address import Address
 from runtime.core_token import read_core_tokens
+from runtime.logs import LogSettings
 from runtime.protection import Protection
 from runtime.tls import grpc_channel_credentials
 
@@ -20,6 +23,8 @@ DEFAULT_CORE = "127.0.0.1:50051"
 DEFAULT_CORE_TIMEOUT = 5.0
 DEFAULT_REPLICA_STALENESS = 2.0
 DEFAULT_WORKERS = 1
+
+Network: TypeAlias = IPv4Network | IPv6Network
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,255}")
 _URL = re.compile(r"[!#-;=?-~]+")  # printable ASCII without quotes, angle brackets and spaces
@@ -43,6 +48,10 @@ class GatewayConfig:
     protection: Protection = field(default_factory=Protection)  # of the HTTP listener
     core_trust: CoreTrust = field(default_factory=CoreTrust)
     core_token_file: Path | None = None  # what the core is shown: runtime.core_token
+    trusted_proxies: tuple[Network, ...] = ()  # whose word on their callers is taken
+    metrics: str | None = None  # HOST:PORT to show metrics at
+    limits: Limits = field(default_factory=Limits)
+    logs: LogSettings = field(default_factory=LogSettings)
 
     def check_files(self) -> None:
         """Read every file that this names once. Raises `FileError`."""
@@ -55,6 +64,8 @@ class GatewayConfig:
     def __post_init__(self) -> None:
         _check_address("http", self.http)
         _check_core(self.core)
+        if self.metrics is not None:
+            _check_address("metrics", self.metrics)
         if self.public_url is not None:
             _check_public_url(self.public_url)
         for host in self.allowed_hosts:

@@ -15,7 +15,7 @@ from runtime.tls import ClientTls, ServerTls
 def require_shelter(
     context: typer.Context,
     name: str,
-    address: str,
+    address: str | None,
     tls: ServerTls | None,
     credentials: Credentials,
 ) -> None:
@@ -23,7 +23,7 @@ def require_shelter(
     missing = [] if tls else ["TLS (--tls-cert and --tls-key)"]
     if not credentials.wanted:
         missing.append("credentials (--users, --token-key or --tls-client-ca)")
-    if missing and not is_private(address):
+    if missing and address is not None and not is_private(address):
         raise typer.BadParameter(
             f"other machines can reach {address}, and whoever connects sees who uses your"
             f" databases. Add {' and '.join(missing)}, listen on loopback, such as"

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 from starlette.types import Scope
 
+from gateway.replica import Replica
 from runtime.metrics import LATENCY_BUCKETS
 
 # What callers choose must not become a label as it is: there would be no end of them.
 _METHODS = frozenset(("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"))
 _OTHER = "other"
+_EVERY = 1.0  # seconds between two looks at the replica
 
 
 class GatewayMetrics:
@@ -62,7 +67,10 @@ class GatewayMetrics:
         """Count a call of the core."""
         self._calls.labels(method, code).observe(seconds)
 
-    def replicated(self, revision: int, as_of: float) -> None:
-        """Tell how far the replica is; ``as_of`` in seconds since the epoch."""
-        self._revision.set(revision)
-        self._as_of.set(as_of)
+    async def follow(self, replica: Replica) -> None:
+        """Tell how far a replica is, until cancelled."""
+        while True:
+            if replica.age is not None:
+                self._revision.set(replica.store.revision)
+                self._as_of.set(time.time() - replica.age)
+            await asyncio.sleep(_EVERY)

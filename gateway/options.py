@@ -8,28 +8,26 @@ variable and file are read and refused by the same code, in the same words.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields
-from functools import wraps
-from inspect import Parameter, Signature, signature
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, cast, get_type_hints
+from typing import Annotated, Any, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from gateway.groups import option
 from gateway.values import (
     Source,
     address,
     default_ledger,
     grpc_address,
     has_password,
+    network,
     seconds,
     session_id,
     switch,
     text,
 )
-from runtime.settings import Setting, settings_of
 
 
 class Command(TyperCommand):
@@ -73,56 +71,6 @@ def settings(root: object) -> Mapping[str, bool]:
     }
 
 
-def taking(**groups: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the settings of groups as options; it gets each group whole, by its name."""
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        @wraps(command)
-        def called(**values: Any) -> None:
-            made = {}
-            for name, group in groups.items():
-                own = {key: values.pop(key) for key in settings_of(group)}
-                try:
-                    made[name] = group(**own)
-                except ValueError as error:
-                    raise typer.BadParameter(str(error)) from None
-            command(**values, **made)
-
-        parameters: list[Parameter] = []
-        for known in signature(command, eval_str=True).parameters.values():
-            group = groups.get(known.name)
-            parameters += _parameters(group) if group else [known]
-        called.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
-        called.__annotations__ = {each.name: each.annotation for each in parameters}
-        return called
-
-    return decorate
-
-
-def _parameters(group: type[Any]) -> Iterator[Parameter]:
-    hints = get_type_hints(group)
-    for each in fields(group):
-        told: Setting = each.metadata["setting"]
-        flag = "--" + each.name.replace("_", "-")
-        option = _setting(flag, told.help, told.metavar, parser=_reader(told))
-        yield Parameter(
-            each.name,
-            Parameter.KEYWORD_ONLY,
-            default=each.default,
-            annotation=Annotated[hints[each.name], option],
-        )
-
-
-def _reader(told: Setting) -> Callable[[object], Any]:
-    def read(value: object) -> Any:
-        try:
-            return told.read(value)
-        except ValueError as error:
-            raise typer.BadParameter(str(error)) from None
-
-    return read
-
-
 def _origin(context: typer.Context, name: str) -> str | None:
     source = context.get_parameter_source(name)
     return source.name if source else None
@@ -161,14 +109,9 @@ def _refuse_password(
     return value
 
 
-def _setting(flag: str, help: str, metavar: str | None = None, **details: Any) -> Any:
-    variable = "SESSIONGATE_" + flag.removeprefix("--").replace("-", "_").upper()
-    return typer.Option(flag, envvar=variable, help=help, metavar=metavar, **details)
-
-
 Config = Annotated[
     Path | None,
-    _setting(
+    option(
         "--config",
         "Read settings from this TOML file.",
         "FILE",
@@ -178,7 +121,7 @@ Config = Annotated[
 ]
 Http = Annotated[
     str,
-    _setting(
+    option(
         "--http",
         "Listen here for REST; port 0 takes a free one.",
         "ADDRESS",
@@ -187,14 +130,14 @@ Http = Annotated[
 ]
 Grpc = Annotated[
     str,
-    _setting(
+    option(
         "--grpc",
         "Let the core listen here for gRPC; port 0 takes a free one.",
         "ADDRESS",
         parser=grpc_address,
     ),
 ]
-_CORE = _setting(
+_CORE = option(
     "--core",
     "Ask the core that listens here; serve then starts none.",
     "ADDRESS",
@@ -204,7 +147,7 @@ Core = Annotated[str, _CORE]
 OtherCore = Annotated[str | None, _CORE]
 Sources = Annotated[
     list[Source],
-    _setting(
+    option(
         "--source",
         "Read sessions from here; repeatable.",
         "URL",
@@ -216,7 +159,7 @@ Sources = Annotated[
 ]
 Ledger = Annotated[
     str,
-    _setting(
+    option(
         "--ledger",
         "Keep session ids in this database; sqlite:// is in memory.",
         "URL",
@@ -228,7 +171,7 @@ Ledger = Annotated[
 ]
 StaleAfter = Annotated[
     float,
-    _setting(
+    option(
         "--stale-after",
         "Show an unreachable source's last known sessions this long.",
         "SECONDS",
@@ -237,7 +180,7 @@ StaleAfter = Annotated[
 ]
 CoreTimeout = Annotated[
     float,
-    _setting(
+    option(
         "--core-timeout",
         "Wait this long for an answer of the core.",
         "SECONDS",
@@ -246,7 +189,7 @@ CoreTimeout = Annotated[
 ]
 PublicUrl = Annotated[
     str | None,
-    _setting(
+    option(
         "--public-url",
         "Build links from this URL instead of the request's host.",
         "URL",
@@ -255,7 +198,7 @@ PublicUrl = Annotated[
 ]
 AllowedHosts = Annotated[
     list[str] | None,
-    _setting(
+    option(
         "--allowed-host",
         "Answer requests for this host too; repeatable.",
         "HOST",
@@ -264,7 +207,7 @@ AllowedHosts = Annotated[
 ]
 ReplicaUse = Annotated[
     bool,
-    _setting(
+    option(
         "--replica",
         "Answer from a live copy of the core's sessions while it is provably current: on or off.",
         "SWITCH",
@@ -273,7 +216,7 @@ ReplicaUse = Annotated[
 ]
 ReplicaStaleness = Annotated[
     float,
-    _setting(
+    option(
         "--replica-staleness",
         "Ask the core instead where the copy may be older than this.",
         "SECONDS",
@@ -282,7 +225,7 @@ ReplicaStaleness = Annotated[
 ]
 Workers = Annotated[
     int,
-    _setting(
+    option(
         "--workers",
         "Run this many gateway processes on the one address.",
         "NUMBER",
@@ -292,7 +235,7 @@ Workers = Annotated[
 ]
 CoreTokenFile = Annotated[
     Path | None,
-    _setting(
+    option(
         "--core-token-file",
         "The secret that gateways show their core: a line each, of which a gateway has the first.",
         "FILE",
@@ -301,16 +244,43 @@ CoreTokenFile = Annotated[
 ]
 Reflection = Annotated[
     Any,  # a bool; said so, it would be a flag that takes no value
-    _setting(
+    option(
         "--reflection",
         "Let the core tell its methods (gRPC reflection), to those who may call them: on or off.",
         "SWITCH",
         parser=switch,
     ),
 ]
+TrustedProxies = Annotated[
+    list[Any] | None,
+    option(
+        "--trusted-proxies",
+        "Believe proxies of this network what they say of their callers; repeatable.",
+        "NETWORK",
+        parser=network,
+    ),
+]
+Metrics = Annotated[
+    str | None,
+    option(
+        "--metrics",
+        "Show the gateway's metrics here, at /metrics, to Prometheus.",
+        "ADDRESS",
+        parser=address,
+    ),
+]
+CoreMetrics = Annotated[
+    str | None,
+    option(
+        "--core-metrics",
+        "Let the core show its metrics here, at /metrics, to Prometheus.",
+        "ADDRESS",
+        parser=address,
+    ),
+]
 Insecure = Annotated[
     bool,
-    _setting(
+    option(
         "--insecure",
         "Listen where other machines reach it, also without TLS and credentials.",
         parser=switch,

@@ -13,38 +13,41 @@ import multiprocessing
 import os
 import signal
 import socket
-import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from granian._granian import SocketHolder
 from granian.constants import Interfaces, SSLProtocols
+from granian.http import HTTP1Settings, HTTP2Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
 from gateway.app import create_app
 from gateway.config import GatewayConfig
-from runtime.address import Address
+from gateway.limits import Limits
+from runtime.descriptors import allow_descriptors
+from runtime.exporter import Exporter, exporting
 from runtime.file_value import EVERY, FileError, FileValue
+from runtime.listener import BACKLOG, listen, real_address
+from runtime.logs import set_up_logs
+from runtime.metrics import Processes, Workers, registry, share
 from runtime.tls import ServerTls
 
 log = logging.getLogger(__name__)
 
 GRACE = 5  # whole seconds that answers under way may take once the gateway is told to stop
 
-_BACKLOG = 1024
+_LEAST_BUFFER = 65536  # bytes of a connection; smaller ones slow answers down
 
 # Granian's own lines go where the program's other lines go.
 _GRANIAN_LOG = {"handlers": {}, "loggers": {"_granian": {"handlers": [], "propagate": True}}}
-
-
-class ListenError(Exception):
-    """The HTTP address cannot be listened on; the text names it and the cause."""
 
 
 def serve(config: GatewayConfig, on_listening: Callable[[str], None]) -> None:
@@ -58,30 +61,33 @@ def serve(config: GatewayConfig, on_listening: Callable[[str], None]) -> None:
     way are finished, up to `GRACE`.
     """
     config.check_files()
-    with listen(config.http) as listener:
-        address = Address.parse(config.http)
-        address = replace(address, port=listener.getsockname()[1])
-        config = replace(config, http=str(address))
+    allow_descriptors()
+    with ExitStack() as stack:
+        listener = stack.enter_context(listen(config.http))
+        config = replace(config, http=real_address(config.http, listener))
         # Workers start fresh: a fork would take this program's threads' locks along.
         multiprocessing.set_start_method("spawn", force=True)
         server = _Server(listener, config)
         server.on_startup(partial(on_listening, config.http))  # signals are handled from there on
-        server.serve(_work, partial(create_app, config), wrap_loader=False)
+        folder = stack.enter_context(_showing_metrics(config, server.processes))
+        server.serve(partial(_work, config, folder), partial(create_app, config), wrap_loader=False)
 
 
-def listen(http: str) -> socket.socket:
-    """A socket that listens on an address alone. Raises `ListenError`."""
-    address = Address.parse(http)
-    try:
-        found = socket.getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        family, _, _, _, place = found[0]
-        listener = socket.create_server(place[:2], family=family, backlog=_BACKLOG)
-    except OSError as error:
-        raise ListenError(f"cannot listen on {http}: {error.strerror}") from None
-    listener.setblocking(False)
-    return listener
+@contextmanager
+def _showing_metrics(
+    config: GatewayConfig, processes: Callable[[], Mapping[str, int]]
+) -> Iterator[Path | None]:
+    """Show the workers' metrics, where that is wanted; the folder that they lie in."""
+    if config.metrics is None:
+        yield None
+        return
+    with TemporaryDirectory(prefix="sessiongate-metrics-") as name:
+        folder = Path(name)
+        shown = registry(Workers(folder), Processes(processes))
+        exporter = Exporter(config.metrics, shown, config.protection, config.allowed_hosts)
+        with exporting(exporter):
+            log.info("metrics at %s", exporter.url)
+            yield folder
 
 
 class _Server(MPServer):
@@ -98,6 +104,9 @@ class _Server(MPServer):
             log_dictconfig=_GRANIAN_LOG,
             respawn_failed_workers=True,
             workers_kill_timeout=GRACE,
+            backlog=BACKLOG,
+            backpressure=config.limits.max_connections,
+            **_http_settings(config.limits),
             **_tls_arguments(tls),
         )
         self._listener = listener
@@ -106,13 +115,18 @@ class _Server(MPServer):
         if files:
             self.on_startup(partial(_start_thread, self._follow, files))
 
+    def processes(self) -> Mapping[str, int]:
+        """The process ids of the gateway and its workers, by what they are called."""
+        workers = {f"worker {each.idx + 1}": each.inner.pid for each in self.wrks}
+        return {"gateway": os.getpid(), **workers}
+
     def _init_shared_socket(self) -> None:
         # As the base class does where sockets cannot be opened in each worker.
         # Its attributes have no types, and the stub lacks what a holder is made of.
         descriptor = self._listener.fileno()
         self._ssp = None
         self._sso = self._listener
-        self._shd = SocketHolder(descriptor, False, _BACKLOG)  # type: ignore[call-arg, assignment]
+        self._shd = SocketHolder(descriptor, False, BACKLOG)  # type: ignore[call-arg, assignment]
 
     def _follow(self, files: Sequence[Path]) -> None:
         """Reload when what the workers read once can be read anew."""
@@ -141,6 +155,22 @@ class _Server(MPServer):
             super()._reload(*arguments)  # type: ignore[no-untyped-call]
 
 
+def _http_settings(limits: Limits) -> dict[str, Any]:
+    """What Granian is told of limits; beyond them it answers, or cuts, by itself.
+
+    It allows twice as much as `Admission`, so that what is a little too large gets an
+    answer that says so.
+    """
+    head = 2 * (limits.max_url + limits.max_headers)
+    return {
+        "http1_settings": HTTP1Settings(
+            header_read_timeout=int(limits.header_timeout * 1000),
+            max_buffer_size=max(head, _LEAST_BUFFER),
+        ),
+        "http2_settings": HTTP2Settings(max_headers_size=head),
+    }
+
+
 def _tls_arguments(tls: ServerTls | None) -> dict[str, Any]:
     """What Granian is told of TLS."""
     if tls is None:
@@ -158,13 +188,11 @@ def _start_thread(run: Callable[..., None], *arguments: object) -> None:
     threading.Thread(target=run, args=arguments, daemon=True).start()
 
 
-def _work(*arguments: Any) -> None:
-    """A worker process, from its start to its end."""
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s gateway %(levelname)s %(message)s",
-        stream=sys.stderr,
-    )
+def _work(config: GatewayConfig, metrics: Path | None, *arguments: Any) -> None:
+    """A worker process, from its start to its end; ``metrics`` is where its metrics lie."""
+    set_up_logs("gateway", config.logs)
+    if metrics is not None:
+        share(metrics)
     # Ctrl-C reaches every process of a terminal's group; a worker that stopped
     # before its parent told it to would look like one that died.
     os.setpgid(0, 0)

@@ -102,6 +102,9 @@ class SessionView(Protocol):
     def scan(self, wanted: Wanted) -> AsyncGenerator[Rows]:
         """All the rows, one part or more; one part in memory at a time."""
 
+    async def check(self) -> None:
+        """Nothing, where it can answer now."""
+
 
 class DirectView:
     """Asks the core, each time."""
@@ -140,6 +143,10 @@ class DirectView:
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token
+
+
+    async def check(self) -> None:
+        await self._client.check()
 
 
 class ReplicaView:
@@ -195,6 +202,11 @@ class ReplicaView:
                 await asyncio.sleep(0)  # others' turn
             stop = start + PART_SIZE
             yield Rows(sessions[start:stop], total, version, stop < total)
+
+
+    async def check(self) -> None:
+        if not self._replica.current:
+            await self._direct.check()
 
 
 def _version(page: ListSessionsResponse) -> Version:

@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from urllib.parse import parse_qsl
 
@@ -81,6 +82,16 @@ def grpc_address(value: object) -> str:
             raise typer.BadParameter("'unix:' lacks the socket's path, as in unix:/run/core.sock")
         return value
     return address(value)
+
+
+def network(value: object) -> IPv4Network | IPv6Network:
+    """A network, or one address."""
+    try:
+        return ip_network(str(value))
+    except ValueError:
+        raise typer.BadParameter(
+            f"{value!r} is not a network, such as 10.0.0.0/8, or an address"
+        ) from None
 
 
 def is_private(listener: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from ipaddress import ip_address
@@ -15,7 +15,11 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import CollectorRegistry
 
 from runtime.address import Address
+from runtime.authenticator import Authenticator
+from runtime.identity import Refusal, TooManyAttemptsError
 from runtime.listener import listen, real_address
+from runtime.protection import Protection
+from runtime.tls import server_context
 
 _LONGEST_HEAD = 16 * 1024  # bytes of a request
 _PATIENCE = 10.0  # seconds that one may take to be sent and to be answered
@@ -32,27 +36,40 @@ _HEADERS = (
 class Exporter:
     """Listens on ``where``, HOST:PORT, and serves a registry from `start` to `stop`.
 
-    ``address`` is ``where`` with the real port. Raises `ListenError`.
-
-    It answers only requests whose Host is an address, ``localhost``, the listener's
-    own or among ``hosts``: a web page can give this listener a name of its own (DNS
-    rebinding), but not an address.
+    TLS and credentials are as ``protection`` says. It answers only requests whose Host
+    is an address, ``localhost``, the listener's own or among ``hosts``: a web page can
+    give this listener a name of its own (DNS rebinding), but not an address. Raises
+    `ListenError`, and `FileError` where a file of the protection cannot be used.
     """
 
     def __init__(
-        self, where: str, registry: CollectorRegistry, hosts: Collection[str] = ()
+        self,
+        where: str,
+        registry: CollectorRegistry,
+        protection: Protection | None = None,
+        hosts: Collection[str] = (),
     ) -> None:
-        self._listener = listen(where)
-        self.address = real_address(where, self._listener)
+        protection = protection or Protection()
+        tls, credentials = protection.tls, protection.credentials()
         self._registry = registry
+        self._tls = server_context(tls) if tls else None
+        self._certificate = "certificate" if credentials.certificates else None
+        self._authenticator = Authenticator(credentials) if credentials.wanted else None
         names = ("localhost", Address.parse(where).host, *hosts)
         self._hosts = {name.lower() for name in names}
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()  # one a connection
+        self._listener = listen(where)
+        scheme = "https" if tls else "http"
+        self.url = f"{scheme}://{real_address(where, self._listener)}/metrics"
 
     async def start(self) -> None:
+        """Begin to answer."""
         self._server = await asyncio.start_server(
-            self._serve, sock=self._listener, limit=_LONGEST_HEAD
+            self._serve,
+            sock=self._listener,
+            limit=_LONGEST_HEAD,
+            ssl=self._tls.value if self._tls else None,
         )
 
     async def stop(self) -> None:
@@ -61,20 +78,25 @@ class Exporter:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._authenticator is not None:
+            self._authenticator.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = cast("asyncio.Task[None]", asyncio.current_task())
         self._tasks.add(task)
+        if self._tls is not None:
+            _ = self._tls.value  # the next connection has what the files say now
+        address = str(writer.get_extra_info("peername")[0])
         try:
             with suppress(TimeoutError, OSError, asyncio.IncompleteReadError):
                 async with asyncio.timeout(_PATIENCE):
-                    writer.write(await self._exchange(reader))
+                    writer.write(await self._exchange(reader, address))
                     await writer.drain()
         finally:
             self._tasks.discard(task)
             writer.close()
 
-    async def _exchange(self, reader: asyncio.StreamReader) -> bytes:
+    async def _exchange(self, reader: asyncio.StreamReader, address: str) -> bytes:
         if len(self._tasks) > _CONNECTIONS:
             return _answer(HTTPStatus.SERVICE_UNAVAILABLE)
         try:
@@ -87,13 +109,32 @@ class Exporter:
         }
         match line.split(" "):
             case [method, target, "HTTP/1.0" | "HTTP/1.1"]:
-                return self._respond(method, target.partition("?")[0], headers)
+                refused = await self._refusal(headers, address)
+                return refused or self._respond(method, target.partition("?")[0], headers)
             case _:
                 return _answer(HTTPStatus.BAD_REQUEST)
 
-    def _respond(self, method: str, path: str, headers: dict[str, str]) -> bytes:
+    async def _refusal(self, headers: Mapping[str, str], address: str) -> bytes | None:
+        """What one who may not ask is answered."""
         if not self._knows(headers.get("host", "")):
             return _answer(HTTPStatus.MISDIRECTED_REQUEST)
+        if self._authenticator is None:
+            return None
+        try:
+            await self._authenticator.authenticate(
+                headers.get("authorization"), self._certificate, address
+            )
+        except TooManyAttemptsError as refusal:
+            wait = f"Retry-After: {refusal.retry_after}\r\n"
+            return _answer(HTTPStatus.TOO_MANY_REQUESTS, wait)
+        except Refusal:
+            challenges = (
+                f"WWW-Authenticate: {each}\r\n" for each in self._authenticator.challenges
+            )
+            return _answer(HTTPStatus.UNAUTHORIZED, "".join(challenges))
+        return None
+
+    def _respond(self, method: str, path: str, headers: Mapping[str, str]) -> bytes:
         if path != "/metrics":
             return _answer(HTTPStatus.NOT_FOUND)
         if method not in ("GET", "HEAD"):

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from runtime.address import Address
 
-_BACKLOG = 1024
+BACKLOG = 1024  # connections that wait to be taken
 
 
 class ListenError(Exception):
@@ -22,7 +22,7 @@ def listen(where: str) -> socket.socket:
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         family, _, _, _, place = found[0]
-        listener = socket.create_server(place[:2], family=family, backlog=_BACKLOG)
+        listener = socket.create_server(place[:2], family=family, backlog=BACKLOG)
     except OSError as error:
         raise ListenError(f"cannot listen on {where}: {error.strerror}") from None
     listener.setblocking(False)

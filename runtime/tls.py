@@ -61,6 +61,25 @@ def grpc_server_credentials(tls: ServerTls) -> grpc.ServerCredentials:
     return grpc.dynamic_ssl_server_credentials(used, changed, required)  # type: ignore[arg-type]
 
 
+def server_context(tls: ServerTls) -> FileValue[ssl.SSLContext]:
+    """One context for a server of asyncio, which each look at the value brings up to date.
+
+    Raises `FileError`.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+
+    def load() -> ssl.SSLContext:
+        tls.check()
+        context.load_cert_chain(tls.cert, tls.key)
+        if tls.client_ca is not None:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(tls.client_ca)
+        return context
+
+    return FileValue(tls.files, load)
+
+
 def grpc_channel_credentials(tls: ClientTls) -> grpc.ChannelCredentials:
     """Credentials of the files as they are now. Raises `FileError`."""
     _check_certificates(tls.ca)

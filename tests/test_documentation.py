@@ -119,7 +119,7 @@ def settings() -> list[str]:
 def default(option: TyperOption) -> str:
     if callable(option.default):
         return str(option.show_default)
-    return "" if option.default in (None, False) else f"`{option.default}`"
+    return "" if option.default is None or option.default is False else f"`{option.default}`"
 
 
 def test_the_table_of_settings_is_the_commands_own() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,13 @@ import core.config
 import gateway.cli
 from gateway.supervisor import Settings
 from gateway.values import Source, has_password
+from runtime.limits import CoreLimits
+from runtime.logs import LogSettings
 from tests.program import run
 
 SECRET = "hunter2"
+# What every core is told.
+MORE = {"core_metrics": None, **asdict(CoreLimits()), **asdict(LogSettings())}
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +68,7 @@ def test_without_settings_the_core_reads_this_machine(
             "stale_after": core.config.DEFAULT_STALE_AFTER,
             "reflection": True,
             "token_audience": "sessiongate",
+            **MORE,
         }
     ]
 
@@ -84,6 +90,7 @@ def test_a_flag_wins_over_a_variable_over_the_file_over_the_default(
             "stale_after": 1.0,
             "reflection": True,
             "token_audience": "sessiongate",
+            **MORE,
         }
     ]
 
@@ -190,7 +197,7 @@ def test_an_unknown_key_in_the_file_is_named_with_those_that_are_allowed(tmp_pat
     file = tmp_path / "settings.toml"
     file.write_text("core-timeout = 5")
     said = refusal("list", "--config", str(file))
-    assert f"{file}: unknown key 'core-timeout'; allowed are allowed_host, core, core_ca" in said
+    assert f"{file}: unknown key 'core-timeout'; allowed are access_log, allowed_host, " in said
     assert " config" not in said
 
 

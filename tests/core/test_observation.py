@@ -52,7 +52,7 @@ class Scene:
         exporter = self.core.exporter
         assert exporter is not None
         async with httpx.AsyncClient(trust_env=False) as client:
-            answer = await client.get(f"http://{exporter.address}/metrics")
+            answer = await client.get(exporter.url)
         return {
             "/".join((sample.name, *sample.labels.values())): sample.value
             for metric in text_string_to_metric_families(answer.text)

@@ -7,7 +7,9 @@ import dataclasses
 import pytest
 
 from gateway.config import GatewayConfig
+from gateway.limits import Limits
 from gateway.trust import CoreTrust
+from runtime.logs import LogSettings
 from runtime.protection import Protection
 
 
@@ -23,6 +25,10 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "protection": dataclasses.asdict(Protection()),
         "core_trust": dataclasses.asdict(CoreTrust()),
         "core_token_file": None,
+        "trusted_proxies": (),
+        "metrics": None,
+        "limits": dataclasses.asdict(Limits()),
+        "logs": dataclasses.asdict(LogSettings()),
     }
 
 

@@ -23,6 +23,10 @@ CONFIG = SchemathesisConfig.from_dict(
             "positive_data_acceptance": {
                 "expected-statuses": ["2xx", "304", "404", "412"],
             },
+            # What is wrong may be too long, too.
+            "negative_data_rejection": {
+                "expected-statuses": ["400", "404", "405", "406", "414", "431"],
+            },
         },
     }
 )

@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from gateway.config import GatewayConfig
-from gateway.server import ListenError, listen, serve
+from gateway.server import serve
+from runtime.listener import ListenError, listen
 from tests.gateway.programs import LONG, Gateway, running_gateway, worker_of
 
 

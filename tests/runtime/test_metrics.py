@@ -86,9 +86,9 @@ def exporter() -> Iterator[str]:
     """The address of an exporter that shows one counter."""
     shown = CollectorRegistry()
     Counter("done_total", "Done.", registry=shown).inc(7)
-    exporter = Exporter("127.0.0.1:0", shown, ["metrics.example"])
+    exporter = Exporter("127.0.0.1:0", shown, hosts=["metrics.example"])
     with exporting(exporter):
-        yield exporter.address
+        yield exporter.url.removeprefix("http://").removesuffix("/metrics")
 
 
 def connect(address: str) -> socket.socket:
@@ -165,7 +165,7 @@ def test_an_exporter_may_share_its_program_s_loop() -> None:
         exporter = Exporter("127.0.0.1:0", CollectorRegistry())
         await exporter.start()
         async with httpx.AsyncClient() as client:
-            answer = await client.get(f"http://{exporter.address}/metrics")
+            answer = await client.get(exporter.url)
         await exporter.stop()
         return answer.status_code
 
