@@ -57,9 +57,9 @@ class Store:
         return [self._sessions[ident] for ident in self._ids[start : start + count]]
 
     def before(self, ident: int, count: int) -> Sequence[Rendered]:
-        """The ``count`` sessions with the next lower ids, in descending order."""
+        """The ``count`` sessions with the next lower ids, in order."""
         stop = bisect_left(self._ids, ident)
-        return [self._sessions[ident] for ident in self._ids[max(0, stop - count) : stop][::-1]]
+        return [self._sessions[ident] for ident in self._ids[max(0, stop - count) : stop]]
 
     def at(self, index: int, count: int) -> Sequence[Rendered]:
         """The ``count`` sessions from a place in id order."""
