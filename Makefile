@@ -24,8 +24,8 @@ install: .venv/installed ## Create .venv with everything that the other targets 
 run: install ## Show this machine's sessions on http://localhost:8989/v1/sessions
 	$(BIN)/sessiongate serve
 
-test: install ## Run the tests
-	$(BIN)/python -m pytest
+test: install ## Run the tests, on two cores
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 faults: install ## Kill, stop and mistreat it, at length; figures go to docs/reliability.md
 	@rm -f .figures

@@ -6,6 +6,7 @@ A kind of server builds on `Server`: it writes its configuration into a
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import re
@@ -38,6 +39,9 @@ _UNPRIVILEGED = "nobody"
 _POLICY = Path("/usr/sbin/policy-rc.d")
 
 
+_LOCK = Path(tempfile.gettempdir()) / "sessiongate-tests-install.lock"
+
+
 def require(binary: str, package: str) -> str:
     """The path of a program, from Debian's ``package`` where it is missing.
 
@@ -63,7 +67,19 @@ def _find(binary: str) -> str | None:
 
 
 def _install(package: str) -> None:
-    """Install a package whose services are not to be started."""
+    """Install a package whose services are not to be started; one test process at a time."""
+    with open(_LOCK, "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _installed(package):
+            _install_alone(package)
+
+
+def _installed(package: str) -> bool:
+    query = ["dpkg-query", "--show", "--showformat=${db:Status-Status}", package]
+    return subprocess.run(query, capture_output=True, check=False).stdout == b"installed"
+
+
+def _install_alone(package: str) -> None:
     apt = ("apt-get", "-q", "-y", "-o", f"DPkg::Lock::Timeout={PATIENCE:.0f}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     with _no_services():
