@@ -154,6 +154,8 @@ class CoreClient:
                 yield response
         except grpc.aio.AioRpcError as error:
             raise _core_error(error) from None
+        except asyncio.CancelledError:
+            raise _cancelled() from None
         finally:
             call.cancel()
         raise CoreError(grpc.StatusCode.UNAVAILABLE, None, "the core ended the stream")
@@ -195,11 +197,15 @@ class CoreClient:
         except grpc.aio.AioRpcError as error:
             raise _core_error(error) from None
         except asyncio.CancelledError:
-            # So does grpc tell of a call that the core, not this program, cancelled.
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            raise CoreError(grpc.StatusCode.CANCELLED, None, "cancelled by the core") from None
+            raise _cancelled() from None
+
+
+def _cancelled() -> BaseException:
+    """What a cancellation means: grpc tells so of calls that the core cancelled, too."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        return asyncio.CancelledError()
+    return CoreError(grpc.StatusCode.CANCELLED, None, "cancelled by the core")
 
 
 def _core_error(error: grpc.aio.AioRpcError) -> CoreError:
