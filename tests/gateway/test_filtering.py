@@ -1,0 +1,155 @@
+"""What a filter lets through, from the URL to the document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from json import dumps
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.gateway.fleet import SERVICES, SIZE
+
+Item = dict[str, Any]
+
+
+def attribute(item: Item, *names: str) -> Any:
+    """An attribute, or a part of one; None where it is missing."""
+    found = item["attributes"]
+    for name in names:
+        found = found.get(name, {}) if isinstance(found, dict) else {}
+    return found or None
+
+
+def service(item: Item) -> str:
+    """The service that a session is on."""
+    name: str = item["relationships"]["services"]["data"][0]["id"]
+    return name
+
+
+def is_on(name: str, item: Item) -> bool:
+    """Whether a session is on the service."""
+    return service(item) == name
+
+
+def servers(item: Item) -> list[str]:
+    """The servers behind a session."""
+    return [found["server"] for found in item["attributes"].get("connections", [])]
+
+
+CASES: list[tuple[list[tuple[str, str]], Callable[[Item], bool]]] = [
+    ([("filter", "id=7")], lambda s: s["id"] == "7"),
+    ([("filter", 'id="7"')], lambda s: s["id"] == "7"),
+    ([("filter", "id=7.0")], lambda s: s["id"] == "7"),
+    ([("filter", 'id="07"')], lambda s: False),
+    ([("filter", "id=and(ge(50),le(55))")], lambda s: 50 <= int(s["id"]) <= 55),
+    ([("filter", "id=ge(9.5)"), ("filter", "id=lt(11.5)")], lambda s: int(s["id"]) in (10, 11)),
+    ([("filter", "/attributes/port=gt(5050)")], lambda s: (attribute(s, "port") or 0) > 5050),
+    ([("filter", "attributes/port=5001.0")], lambda s: attribute(s, "port") == 5001),
+    ([("filter", '/attributes/port="5001"')], lambda s: False),
+    ([("filter[user]", '"user1"')], lambda s: False),  # not a member of the resource object
+    ([("filter[attributes.user]", 'eq("user1")')], lambda s: attribute(s, "user") == "user1"),
+    (
+        [("filter[attributes.user]", 'or(eq("user1"),eq("user2"))')],
+        lambda s: attribute(s, "user") in ("user1", "user2"),
+    ),
+    (
+        [("filter[attributes.user]", 'not(eq("user1"),"user2")')],
+        lambda s: attribute(s, "user") not in (None, "user1", "user2"),
+    ),
+    ([("filter[attributes.user]", "null")], lambda s: False),
+    (
+        [("filter[$.attributes.connections[*].server]", '"db-1"')],
+        lambda s: "db-1" in servers(s),
+    ),
+    (
+        [("filter[attributes.connections[*].server]", 'ne("db-9")')],
+        lambda s: bool(servers(s)),
+    ),
+    (
+        [("filter[attributes.connections[0].connection_id]", "ge(30)")],
+        lambda s: bool(servers(s)) and int(s["id"]) >= 30,
+    ),
+    (
+        [("filter[$['attributes']['client']['cipher']]", '"TLS_AES_256_GCM_SHA384"')],
+        lambda s: bool(servers(s)),
+    ),
+    (
+        [("filter[$..program]", '"p9"')],
+        lambda s: attribute(s, "client", "connection_attributes", "program") == "p9",
+    ),
+    (
+        [("filter[$.attributes.connections[?@.connection_id>50].server]", '"db-0"')],
+        lambda s: "db-0" in servers(s) and int(s["id"]) > 50,
+    ),
+    (
+        [("filter[attributes.state]", '"Listener Session"')],
+        lambda s: attribute(s, "state") == "Listener Session",
+    ),
+    ([("filter[attributes.state]", '"Invalid State"')], lambda s: False),
+    ([("filter[attributes.state]", '"No State"')], lambda s: False),
+    (
+        [("filter[attributes.application]", '"\\"quoted\\" \\u2028"')],
+        lambda s: bool(servers(s)),
+    ),
+    (
+        [
+            ("filter[attributes.user]", '"user1"'),
+            ("filter[attributes.user]", '"user2"'),
+        ],
+        lambda s: False,
+    ),
+    *(
+        (
+            [("filter", f"/relationships/services/data/0/id={dumps(name)}")],
+            partial(is_on, name),
+        )
+        for name in SERVICES
+    ),
+]
+
+
+@pytest.mark.parametrize(("filters", "expected"), CASES, ids=[str(case[0])[:70] for case in CASES])
+def test_a_filter(
+    fleet: httpx.Client, filters: list[tuple[str, str]], expected: Callable[[Item], bool]
+) -> None:
+    everything = fleet.get("/v1/sessions").json()["data"]
+    assert len(everything) == SIZE
+    wanted = [item["id"] for item in everything if expected(item)]
+    document = fleet.get("/v1/sessions", params=httpx.QueryParams(filters)).json()
+    assert [item["id"] for item in document["data"]] == wanted
+    assert [*httpx.URL(document["links"]["self"]).params.multi_items()] == filters
+    page = fleet.get(
+        "/v1/sessions", params=httpx.QueryParams([*filters, ("page[size]", "2")])
+    ).json()
+    assert [item["id"] for item in page["data"]] == wanted[:2]
+    assert page["meta"] == {"total": len(wanted)}
+
+
+def test_services_are_filtered_the_same_way(fleet: httpx.Client) -> None:
+    everything = fleet.get("/v1/services").json()["data"]
+    for query, expected in [
+        ('filter=id=ge("a")', [item for item in everything if item["id"] >= "a"]),
+        (
+            "filter[attributes.listeners]=gt(1)",
+            [item for item in everything if item["attributes"]["listeners"] > 1],
+        ),
+        ('filter[$.attributes.sources[*]]="fleet.json"', everything),
+        (
+            'filter[attributes.started]=ne("")',
+            [i for i in everything if "started" in i["attributes"]],
+        ),
+    ]:
+        assert fleet.get(f"/v1/services?{query}").json()["data"] == expected
+
+
+def test_quotes_need_not_be_encoded_where_a_client_sends_them_as_they_are(
+    fleet: httpx.Client,
+) -> None:
+    encoded = fleet.get("/v1/sessions?filter[attributes.user]=%22user1%22").json()["data"]
+    assert encoded
+    raw = fleet.build_request("GET", fleet.base_url.copy_with(raw_path=b"/v1/sessions"))
+    raw.url = raw.url.copy_with(query=b'filter[attributes.user]="user1"')
+    assert fleet.send(raw).json()["data"] == encoded

@@ -1,0 +1,147 @@
+"""The description: whole, true to what is parsed and answered, and made of nothing else."""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from jsonschema_rs import Draft202012Validator
+
+from gateway.errors import ANSWERS
+from gateway.jsonapi import paging
+from gateway.openapi.description import describe
+from gateway.openapi.examples import DOCUMENTS, ERRORS, SERVICE, SESSION
+from gateway.openapi.page import page
+from gateway.openapi.schemas import SCHEMAS
+from gateway.operation import METHODS, Operation
+from gateway.operations import OPERATIONS
+from sessiongate.v1.session_pb2 import Session
+from tests.gateway.programs import ROOT
+
+DESCRIPTION = describe(OPERATIONS, "https://sessions.example/x")
+
+
+def test_it_is_openapi() -> None:
+    schemathesis.openapi.from_dict(DESCRIPTION).validate()
+    assert DESCRIPTION["servers"] == [{"url": "https://sessions.example/x"}]
+
+
+def resolved(found: dict[str, Any]) -> dict[str, Any]:
+    """What a reference stands for."""
+    if "$ref" in found:
+        target: Any = DESCRIPTION
+        for step in found["$ref"].removeprefix("#/").split("/"):
+            target = target[step]
+        return resolved(target)
+    return found
+
+
+def parameters_of(operation: Operation) -> list[dict[str, Any]]:
+    taken = DESCRIPTION["paths"][operation.path]["get"]["parameters"]
+    return [resolved(found) for found in taken]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda found: found.name)
+def test_it_names_the_parameters_that_are_parsed(operation: Operation) -> None:
+    names = {found["name"] for found in parameters_of(operation) if found["in"] == "query"}
+    parsed = set(operation.takes.names) - set(paging.PARAMETERS) - {"filter[JSONPATH]"}
+    if operation.takes.collection:
+        parsed |= {"page", "filters"}
+    assert names == parsed
+    in_path = [found["name"] for found in parameters_of(operation) if found["in"] == "path"]
+    assert in_path == (["id"] if "{id}" in operation.path else [])
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda found: found.name)
+def test_each_operation_is_described_whole(operation: Operation) -> None:
+    methods = DESCRIPTION["paths"][operation.path]
+    assert [*methods] == [method.lower() for method in METHODS]
+    for parameter in parameters_of(operation):
+        assert parameter["description"].endswith(".") or "`" in parameter["description"]
+        Draft202012Validator(parameter["schema"]).validate(parameter["example"])
+    get = methods["get"]
+    success = get["responses"]["200"]
+    assert [*success["content"]] == [*operation.offers]
+    assert operation.answer in SCHEMAS
+    for method in methods.values():
+        for answer in method["responses"].values():
+            assert resolved(answer)["description"]
+    assert {*methods["head"]["responses"]} == {*get["responses"]}
+    identifiers = [
+        found["operationId"] for path in DESCRIPTION["paths"].values() for found in path.values()
+    ]
+    assert len(identifiers) == len(set(identifiers))
+
+
+def statuses_in_code() -> set[int]:
+    """Every status that the gateway's code makes an error with."""
+    found = {answer.status for answer in ANSWERS.values()}
+    for path in Path(ROOT, "gateway").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id in ("Error", "PageError")
+                and node.args
+                and isinstance(node.args[0], ast.Constant)
+                and isinstance(node.args[0].value, int)
+            ):
+                found.add(node.args[0].value)
+    return found
+
+
+def test_every_status_of_the_code_is_described() -> None:
+    described = {
+        int(status)
+        for path in DESCRIPTION["paths"].values()
+        for method in path.values()
+        for status in method["responses"]
+    }
+    # 404 is also the router's; its 405 is the answer to methods that no operation has.
+    assert {one for one in described if one >= 400} == statuses_in_code() | {404}
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_examples_are_what_their_schemas_say(name: str) -> None:
+    schema = {**DESCRIPTION, "$ref": f"#/components/schemas/{name}"}
+    Draft202012Validator(schema).validate(DOCUMENTS[name])
+
+
+def test_errors_are_what_their_schema_says() -> None:
+    schema = {**DESCRIPTION, "$ref": "#/components/schemas/Errors"}
+    for status, error in ERRORS.items():
+        assert error.status == status
+        Draft202012Validator(schema).validate({"errors": [error.members()]})
+
+
+def test_the_example_has_every_attribute_and_the_schema_describes_each() -> None:
+    """So that no attribute is ever added without its description."""
+    described = SCHEMAS["SessionAttributes"]["properties"]
+    assert [*SESSION["attributes"]] == [*described]
+    relationships = SCHEMAS["SessionResource"]["properties"]["relationships"]["properties"]
+    assert {*SESSION["relationships"]} == {*relationships}
+    services = SCHEMAS["ServiceResource"]["properties"]["attributes"]["properties"]
+    assert [*SERVICE["attributes"]] == [*services]
+    for name in ("client", "memory"):
+        assert {*SESSION["attributes"][name]} == {*described[name]["properties"]}
+    for name in ("connections", "queries"):
+        items = described[name]["items"]["properties"]
+        assert {*SESSION["attributes"][name][0]} | {"truncated"} == {*items} | {"truncated"}
+    # A field that is new in the contract has to be thought of here.
+    assert len(Session.DESCRIPTOR.fields) == 24
+
+
+def test_the_page_has_every_operation_schema_and_parameter() -> None:
+    text = page(DESCRIPTION)
+    for operation in OPERATIONS:
+        assert f'id="{operation.name}"' in text
+        assert operation.summary in text
+    for name in SCHEMAS:
+        assert f'id="schema-{name}"' in text
+    assert "<script" not in text
+    hostile = json.loads(json.dumps(DESCRIPTION).replace("Sessiongate", "<script>x</script>"))
+    assert "<script" not in page(hostile)
