@@ -24,7 +24,6 @@ from gateway.config import GatewayConfig
 from gateway.errors import RETRY_AFTER, error_of
 from gateway.events import Events
 from gateway.forwarded import Forwarded
-from gateway.health import HEALTH
 from gateway.hosts import KnownHosts
 from gateway.jsonapi.errors import Error, RequestError, errors_response
 from gateway.metrics import GatewayMetrics
@@ -46,6 +45,7 @@ def create_app(config: GatewayConfig) -> Starlette:
     credentials are checked with cannot be used.
     """
     metrics = None if config.metrics is None else GatewayMetrics()
+    operations = [operation.within(config.limits.query) for operation in OPERATIONS]
     credentials = config.protection.credentials()
     authenticator = Authenticator(credentials)
     middleware = [Middleware(KnownHosts, config), Middleware(OneForm)]
@@ -62,7 +62,8 @@ def create_app(config: GatewayConfig) -> Starlette:
             config.core_token_file,
             None if metrics is None else metrics.called,
         )
-        app.state.operations = OPERATIONS
+        app.state.operations = operations
+        app.state.limits = config.limits
         app.state.core = client
         app.state.answers = Answers()
         stopping = Stopping()
@@ -80,7 +81,7 @@ def create_app(config: GatewayConfig) -> Starlette:
             authenticator.close()
 
     app = Starlette(
-        routes=[*(operation.route() for operation in OPERATIONS), *HEALTH],
+        routes=[operation.route() for operation in operations],
         middleware=middleware,
         exception_handlers={
             RequestError: _request_error,

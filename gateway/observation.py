@@ -8,6 +8,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.documents import TransferCutError
 from gateway.metrics import GatewayMetrics
 from runtime.correlation import REQUEST_ID, current, from_headers
 from runtime.logs import fields
@@ -54,6 +55,8 @@ class Observation:
         began = time.perf_counter()
         try:
             await self._app(scope, receive, answer)
+        except TransferCutError as error:  # the cause is the core's: no trace leads to it
+            failures.warning("an answer is cut short: %s", error)
         except Exception:
             failures.exception("a request failed")
         finally:

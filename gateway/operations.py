@@ -10,6 +10,7 @@ from gateway.endpoints import (
     show_linkage,
     show_session,
 )
+from gateway.health import show_life, show_readiness
 from gateway.jsonapi.negotiation import JSON
 from gateway.jsonapi.query import Takes
 from gateway.openapi.endpoints import HTML, show_description, show_reference
@@ -125,5 +126,22 @@ OPERATIONS = (
         offers=(HTML,),
         live=False,
         asks=False,
+    ),
+    Operation(
+        "getLife",
+        "/healthz",
+        show_life,
+        "Whether the gateway lives. Open to everyone.",
+        "Health",
+        live=False,
+        asks=False,
+    ),
+    Operation(
+        "getReadiness",
+        "/readyz",
+        show_readiness,
+        "Whether the gateway can answer for sessions now: 503 where not. Open to everyone.",
+        "Health",
+        live=False,
     ),
 )

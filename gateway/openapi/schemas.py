@@ -244,6 +244,9 @@ SCHEMAS: Schema = {
         "links",
         "meta",
     ),
+    "Health": _object(
+        {"meta": _object({"status": {"enum": ["alive", "ready"]}}, "status")}, "meta"
+    ),
     "Description": _object({"openapi": {"const": VERSION}}, "openapi", about="This document."),
     "Page": _text("An HTML page."),
     "Errors": _object(

@@ -21,7 +21,7 @@ LIVE = [
     "/v1/services/a%2Fb",
     "/v1/services/a%2Fb/sessions",
 ]
-STILL = ["/v1/", "/v1/openapi.json", "/docs"]
+STILL = ["/v1/", "/v1/openapi.json", "/docs", "/healthz", "/readyz"]
 VARY = "Accept, Accept-Encoding"
 DAY_BEFORE = "Tue, 16 May 2017 10:06:35 GMT"
 FAR_AHEAD = "Fri, 01 Jan 2100 00:00:00 GMT"

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from gateway.documents import TransferCutError
 from gateway.metrics import GatewayMetrics
 from gateway.observation import Observation
 from runtime.correlation import Correlation, current
@@ -45,6 +46,14 @@ async def fail_within(request: Request) -> Response:
     return StreamingResponse(body())  # type: ignore[arg-type]
 
 
+async def cut(request: Request) -> Response:
+    async def body() -> object:
+        yield "half"
+        raise TransferCutError("the core failed in the middle of a list")
+
+    return StreamingResponse(body())  # type: ignore[arg-type]
+
+
 async def sorry(request: Request, error: Exception) -> Response:
     return PlainTextResponse("sorry", 500)
 
@@ -57,6 +66,7 @@ def observed(metrics: GatewayMetrics | None = None, *, access_log: bool = False)
             Route("/events", events),
             Route("/fail", fail),
             Route("/half", fail_within),
+            Route("/cut", cut),
         ],
         exception_handlers={Exception: sorry},
     )
@@ -179,4 +189,14 @@ def test_a_caller_that_leaves_before_the_answer_counts_as_such() -> None:
             {"route": "other", "method": "GET", "status": "499"},
         )
         == 1
+    )
+
+
+def test_an_answer_that_the_core_cuts_short_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    exchange = ask(observed(), "/cut")
+    assert not any(message.get("more_body") is False for message in exchange.sent[1:])
+    [record] = [found for found in caplog.records if found.name == "gateway.observation"]
+    assert (record.levelname, record.exc_info) == ("WARNING", None)
+    assert record.getMessage() == (
+        "an answer is cut short: the core failed in the middle of a list"
     )
