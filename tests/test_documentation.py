@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 import typer
 from typer.core import TyperGroup, TyperOption
 
+from core.sources.base import SourceConfig, open_source
 from gateway.cli import app
 from tests.program import BIN, PATIENCE, Program, Serving, environment
 
@@ -79,7 +81,7 @@ def test_the_client_in_python_works_as_it_stands(served: Serving) -> None:
 
 
 def test_the_configuration_file_is_taken_as_it_stands(tmp_path: Path) -> None:
-    (text,) = blocks("toml")
+    (text,) = (block for block in blocks("toml") if "http = " in block)
     for shown, here in (
         (":8989", ":0"),
         (":50051", ":0"),
@@ -96,6 +98,19 @@ def test_the_configuration_file_is_taken_as_it_stands(tmp_path: Path) -> None:
         program.interrupt()
         assert program.wait() == 0
     assert (tmp_path / "ledger.db").exists()
+
+
+def test_each_kind_of_source_is_shown_as_it_is_configured() -> None:
+    kinds = set()
+    for block in blocks("toml"):
+        for source in tomllib.loads(block)["source"]:
+            table = {"url": source} if isinstance(source, str) else dict(source)
+            config = SourceConfig.parse(
+                table.pop("url"), {key: str(value).lower() for key, value in table.items()}
+            )
+            open_source(config)
+            kinds.add(config.kind)
+    assert {"postgresql", "pgbouncer", "mariadb", "haproxy", "maxscale+https", "host"} <= kinds
 
 
 def settings() -> list[str]:
