@@ -17,6 +17,7 @@ from core.sources.peer import address, is_loopback
 from core.sources.place import Place
 from core.sources.rest import RestClient
 from core.sources.sessionlist import SessionList, parse
+from core.sources.steady import steadied
 from runtime.address import Address
 
 DEFAULT_PORT = 8989
@@ -41,18 +42,20 @@ class MaxScaleSource:
         self._now = now
         self._client = RestClient(endpoint)
         self._sessions = SessionList(statements=statements)
+        self._started: float | None = None
 
     async def observe(self) -> Observation:
         """The sessions as they are. Raises `SourceError`, which names the MaxScale."""
         try:
             maxscale = await self._get("maxscale", "started_at,uptime")
-            started = None if maxscale is None else _started(maxscale, self._now())
+            started = None if maxscale is None else read_start(maxscale, self._now())
+            self._started = started and steadied(started, self._started)
             servers = await self._get("servers", "parameters/address,parameters/port")
-            known = {} if servers is None else self._servers(servers)
+            known = {} if servers is None else read_servers(servers, is_here=self._is_here)
             sessions = await self._get("sessions", self._fields)
             if sessions is None:
                 raise SourceError("there is no /v1/sessions: this is no MaxScale")
-            return self._sessions.read(sessions, self._now(), known, started)
+            return self._sessions.read(sessions, self._now(), known, self._started)
         except SourceError as error:
             raise SourceError(f"{self._endpoint}: {error}") from None
 
@@ -64,25 +67,30 @@ class MaxScaleSource:
         path = "/".join(filter(None, ("", self._endpoint.path.strip("/"), "v1", resource)))
         return await self._client.get(f"/{path}", **{f"fields[{resource}]": fields})
 
-    def _servers(self, body: bytes) -> dict[str, tuple[str, int]]:
-        """Addresses and ports of the servers that are named by an IP address."""
-        servers = {}
-        for server in Place(parse(body)).member("data").items():
-            parameters = server.member("attributes").optional("parameters")
-            host = parameters and parameters.optional("address")
-            port = parameters and parameters.optional("port")
-            if host and port and (known := address(host.text())) and self._is_known(known):
-                servers[server.member("id").text()] = (known, port.natural(16))
-        return servers
-
-    def _is_known(self, host: str) -> bool:
-        """Whether an address means the same machine there and here."""
+    @property
+    def _is_here(self) -> bool:
         endpoint = self._endpoint
-        is_here = endpoint.is_unix or Address(endpoint.host, endpoint.port).is_loopback
-        return is_here or not is_loopback(host)
+        return endpoint.is_unix or Address(endpoint.host, endpoint.port).is_loopback
 
 
-def _started(body: bytes, now: float) -> float | None:
+def read_servers(body: bytes, *, is_here: bool) -> dict[str, tuple[str, int]]:
+    """Addresses and ports of the servers that are named by an IP address, by name.
+
+    ``is_here`` says that the MaxScale is on this machine: only then is its
+    loopback ours.
+    """
+    servers = {}
+    for server in Place(parse(body)).member("data").items():
+        parameters = server.member("attributes").optional("parameters")
+        host = parameters and parameters.optional("address")
+        port = parameters and parameters.optional("port")
+        known = address(host.text()) if host else None
+        if known is not None and port and (is_here or not is_loopback(known)):
+            servers[server.member("id").text()] = (known, port.natural(16))
+    return servers
+
+
+def read_start(body: bytes, now: float) -> float | None:
     """When a MaxScale started, in seconds since the epoch; None where it does not say."""
     attributes = Place(parse(body)).member("data").member("attributes")
     if started := attributes.optional("started_at"):

@@ -56,7 +56,8 @@ class SessionList:
         if servers != self._servers:
             self._known = {}
         elif texts == self._texts and self._is_steady(idles, moment) and self._last is not None:
-            return again(self._last, self._last.sessions, incarnation)
+            self._last = again(self._last, self._last.sessions, incarnation)
+            return self._last
         resources = _resources(body)
         seen = {}
         for resource in resources:
