@@ -74,6 +74,7 @@ async def answer_list(request: Request, ask: Ask, wanted: Wanted, url: str) -> R
     if ask.wish.media_type == EVENT_STREAM:
         return await stream_sessions(request, ask, wanted)
     selected = await select(ask.view, ask.query, wanted, ask.moment)
+    await _check_size(request, ask, selected)
     version = selected.first.version if ask.timeless else None
     if version is not None and (response := ask.not_modified(version)):
         return response

@@ -27,7 +27,7 @@ from gateway.jsonapi.eventstream import (
     last_event_id,
     reconnect_after,
 )
-from gateway.jsonapi.filters import Filter, is_filter
+from gateway.jsonapi.filters import is_filter
 from gateway.jsonapi.parameters import invalid
 from gateway.jsonapi.query import Query
 from gateway.readers import Pieces, Reader, parts_of
@@ -81,10 +81,11 @@ async def stream_sessions(request: Request, ask: Ask, wanted: Wanted) -> Respons
 def check_query(query: Query) -> None:
     """Raises `RequestError` for each parameter that means nothing to a stream."""
     errors: list[Error] = []
-    for name, value in query.parameters:
+    filters = iter(query.filters)
+    for name, _ in query.parameters:
         if name in ("sort", "include") or name.startswith("page["):
             detail = f"a stream of events takes no {name}; it has no order and no pages"
-        elif is_filter(name) and Filter.parse(name, value).path.reads(IDLE):
+        elif is_filter(name) and next(filters).path.reads(IDLE):
             detail = "no event tells of what only the clock changes, such as idle"
         else:
             continue

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runtime.settings import count, seconds, setting, size
+from gateway.jsonapi.query import QueryLimits
+from runtime.settings import count, seconds, setting, size, up_to
+
+_QUERY = QueryLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +17,16 @@ class Limits:
     max_url: int = setting(8192, count, "Longest path and query of a request.", "BYTES")
     max_headers: int = setting(16384, count, "Largest header of a request.", "BYTES")
     max_body: int = setting(0, size, "Largest body of a GET or HEAD; it is not read.", "BYTES")
+    max_filter: int = setting(
+        _QUERY.filter_length, count, "Longest filter of a query.", "CHARACTERS"
+    )
+    max_filter_depth: int = setting(
+        _QUERY.filter_depth, up_to(200), "Most brackets in each other, in a filter.", "N"
+    )
+    max_page: int = setting(_QUERY.page_size, count, "Resources on a page.", "N")
+    max_answer: int = setting(
+        1_000_000, count, "Sessions to be answered with at once, without pages.", "N"
+    )
     max_requests: int = setting(
         64, count, "Requests that a worker works on at once; event streams do not count.", "N"
     )
@@ -27,3 +40,8 @@ class Limits:
     request_timeout: float = setting(
         60.0, seconds, "Give a request up after this long, but for event streams.", "SECONDS"
     )
+
+    @property
+    def query(self) -> QueryLimits:
+        """What a query may ask for."""
+        return QueryLimits(self.max_page, self.max_filter, self.max_filter_depth)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from starlette.requests import Request
@@ -12,7 +12,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from gateway.answers import OFFERS, Ask
-from gateway.jsonapi.query import Takes
+from gateway.jsonapi.query import QueryLimits, Takes
 from gateway.paths import routed
 
 Endpoint: TypeAlias = Callable[[Request, Ask], Awaitable[Response]]
@@ -41,6 +41,10 @@ class Operation:
         """The kind of what the path names by ``{id}``, if it does: such as "sessions"."""
         place, named, _ = self.path.partition("/{id}")
         return place.rpartition("/")[2] if named else None
+
+    def within(self, limits: QueryLimits) -> Operation:
+        """The same, within other limits."""
+        return replace(self, takes=replace(self.takes, limits=limits))
 
     def route(self) -> Route:
         """The operation as the router has it."""

@@ -72,6 +72,18 @@ def count(value: object) -> int:
     return number
 
 
+def up_to(most: int) -> Callable[[object], int]:
+    """A whole number from 1 to ``most``."""
+
+    def read(value: object) -> int:
+        number = _whole(value)
+        if number is None or not 1 <= number <= most:
+            raise ValueError(f"{value!r} is not a whole number from 1 to {most}")
+        return number
+
+    return read
+
+
 def size(value: object) -> int:
     """A whole number, 0 or more."""
     number = _whole(value)

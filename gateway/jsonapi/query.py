@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import parse_qsl
 
-from gateway.jsonapi import paging
+from gateway.jsonapi import filters, paging
 from gateway.jsonapi.errors import Error, RequestError
 from gateway.jsonapi.fieldsets import Fieldset, fieldset_type
 from gateway.jsonapi.filters import Filter, is_filter
@@ -18,7 +18,6 @@ from gateway.jsonapi.sorting import Sort
 # Far more than there are parameters: a bound on the errors of one answer.
 MAX_PARAMETERS = 100
 DEFAULT_PAGE_SIZE = 100  # of a page by cursor that names no size
-MAX_PAGE_SIZE = 10_000
 
 _SWITCH = {
     **dict.fromkeys(("true", "yes", "on", "1"), True),
@@ -28,6 +27,15 @@ _SWITCH = {
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class QueryLimits:
+    """How much a query may ask for."""
+
+    page_size: int = 10_000  # resources on one page
+    filter_length: int = filters.MAX_LENGTH  # characters
+    filter_depth: int = filters.MAX_DEPTH  # nested brackets
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Takes:
     """Which parameters an endpoint takes, beside ``pretty`` and ``sync``; each is its own."""
@@ -35,6 +43,7 @@ class Takes:
     fields: tuple[str, ...] = ()  # the TYPEs of fields[TYPE]
     include: tuple[str, ...] = ()  # the relationship paths of include
     collection: bool = False  # filter, sort and page
+    limits: QueryLimits = QueryLimits()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -72,10 +81,10 @@ class Query:
         pairs = _pairs(query_string)
         reader = _Reader(takes)
         values: dict[str, str] = {}
-        filters = []
+        found = []
         for name, value in pairs:
             if takes.collection and is_filter(name):
-                filters.append(reader.read(Filter.parse, name, value))
+                found.append(reader.filter(name, value))
             elif name in values:
                 reader.errors += invalid(name, f"{name!r} is given more than once").errors
             else:
@@ -84,7 +93,7 @@ class Query:
             pretty=reader.read(_switch, values.pop("pretty", "false")) or False,
             fields=reader.fields(values),
             include=reader.include(values),
-            filters=tuple(found for found in filters if found is not None),
+            filters=tuple(each for each in found if each is not None),
             sort=reader.sort(values),
             page=reader.page(values, by_cursor),
             parameters=tuple(pairs) if _asks(pairs) else (),
@@ -114,6 +123,16 @@ class _Reader:
         except RequestError as error:
             self.errors += error.errors
             return None
+
+    def filter(self, name: str, value: str) -> Filter | None:
+        limits = self._takes.limits
+        return self.read(
+            Filter.parse,
+            name,
+            value,
+            max_length=limits.filter_length,
+            max_depth=limits.filter_depth,
+        )
 
     def fields(self, values: dict[str, str]) -> dict[str, Fieldset]:
         found = {}
@@ -154,7 +173,7 @@ class _Reader:
             parse_page,
             found,
             default_size=DEFAULT_PAGE_SIZE,
-            max_size=MAX_PAGE_SIZE,
+            max_size=self._takes.limits.page_size,
             profile=by_cursor,
         )
 

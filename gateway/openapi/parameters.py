@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.jsonapi import fieldsets, filters, paths, sorting
+from gateway.jsonapi import fieldsets, paths, sorting
 from gateway.jsonapi.eventstream import EVENT_STREAM, LAST_EVENT_ID
 from gateway.jsonapi.paging import MAX_NUMBER, PROFILE
-from gateway.jsonapi.query import MAX_PAGE_SIZE
+from gateway.jsonapi.query import QueryLimits
 from gateway.openapi.schemas import Schema
 from gateway.operation import Operation
 
@@ -33,7 +33,8 @@ def parameters(operation: Operation) -> list[Schema]:
     found = [] if operation.kind is None else [_ident(operation.kind)]
     if takes.collection:
         cursor = _SESSION_CURSOR if "sessions" in takes.fields else _ANY
-        found += [_filter(), _filter_by_path(), _sort(), _page(cursor)]
+        limits = takes.limits
+        found += [_filter(limits), _filter_by_path(), _sort(), _page(cursor, limits)]
     if takes.include:
         found.append(_include(takes.include))
     found += [_fields(kind) for kind in takes.fields]
@@ -71,7 +72,7 @@ def _ident(kind: str) -> Schema:
     }
 
 
-def _filter() -> Schema:
+def _filter(limits: QueryLimits) -> Schema:
     return _query(
         "filter",
         {
@@ -84,7 +85,8 @@ def _filter() -> Schema:
         "Only resources with this at a JSON Pointer: `POINTER=EXPRESSION`. An expression is a"
         " JSON value, `eq(…)`, `ne`, `lt`, `le`, `gt`, `ge` of one, or `and(…)`, `or`, `not` of"
         " expressions. Several filters must all hold. A filter has at most"
-        f" {filters.MAX_LENGTH} characters, its path {paths.MAX_LENGTH}.",
+        f" {limits.filter_length} characters, its path {paths.MAX_LENGTH}, and"
+        f" {limits.filter_depth} brackets in each other.",
         ["id=and(ge(1),le(100))"],
         style="form",
         explode=True,
@@ -136,10 +138,10 @@ def _sort() -> Schema:
 
 _ANY: Schema = {"type": "string"}
 _SESSION_CURSOR: Schema = {"type": "string", "pattern": "^[1-9][0-9]{0,18}$"}
-_SIZE: Schema = {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE}
 
 
-def _page(cursor: Schema) -> Schema:
+def _page(cursor: Schema, limits: QueryLimits) -> Schema:
+    size = {"type": "integer", "minimum": 1, "maximum": limits.page_size}
     number = {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}
 
     def form(required: list[str], **properties: Schema) -> Schema:
@@ -151,9 +153,9 @@ def _page(cursor: Schema) -> Schema:
         {
             "type": "object",
             "anyOf": [
-                form(["size"], size=_SIZE, number=number),
-                form(["after"], size=_SIZE, after=cursor),
-                form(["before"], size=_SIZE, before=cursor),
+                form(["size"], size=size, number=number),
+                form(["after"], size=size, after=cursor),
+                form(["before"], size=size, before=cursor),
             ],
         },
         "`page[size]` and `page[number]`, from 0: pages by number. `page[size]` and"
