@@ -18,7 +18,7 @@ from gateway.jsonapi.errors import Error, RequestError
 from gateway.jsonapi.eventstream import EVENT_STREAM
 from gateway.rendering import write_session
 from gateway.resources import api_url, session_url, sessions_url, unreachable_meta
-from gateway.selection import select
+from gateway.selection import Selected, select
 from gateway.services import services_url
 from gateway.sessions import EVERYTHING, Wanted
 from gateway.sources import sources_url
@@ -89,6 +89,17 @@ async def answer_list(request: Request, ask: Ask, wanted: Wanted, url: str) -> R
         body = b"".join([part async for part in parts])
         answers.remember(ask, version, body)
     return ask.whole(body, version)
+
+
+async def _check_size(request: Request, ask: Ask, selected: Selected) -> None:
+    """Raises `RequestError` where more is asked for at once than may be."""
+    limit = request.app.state.limits.max_answer
+    if ask.query.page is None and selected.first.total > limit:
+        if selected.rest is not None:
+            await selected.rest.aclose()
+        detail = f"{selected.first.total} sessions are more than the {limit} that max_answer allows"
+        detail += " at once; ask for pages, with page[size]"
+        raise RequestError(Error(400, "ANSWER_TOO_LARGE", detail, parameter="page[size]"))
 
 
 async def show_linkage(request: Request, ask: Ask) -> Response:
