@@ -11,10 +11,9 @@ from datetime import UTC, datetime, timedelta
 
 from core.sources.base import Observed
 from core.sources.place import Place, shown
+from core.sources.statement import statement
 from sessiongate.states import state_of
 from sessiongate.v1.session_pb2 import BackendConnection, Query, Session
-
-MAX_STATEMENT_BYTES = 16 * 1024
 
 # C's asctime, and the date of HTTP, which MaxScale changed to later. Both UTC.
 _DATE_FORMS = ("%a %b %d %H:%M:%S %Y", "%a, %d %b %Y %H:%M:%S GMT")
@@ -151,12 +150,9 @@ def _connection(place: Place) -> BackendConnection:
 
 
 def _query(place: Place) -> Query:
-    statement = place.member("statement").text().encode()
-    kept = statement[:MAX_STATEMENT_BYTES]
-    query = Query(
-        statement=kept.decode(errors="ignore"),  # the cut may fall within a character
-        truncated=len(kept) < len(statement),
-    )
+    query = statement(place.member("statement").text())
+    if (truncated := place.optional("truncated")) and truncated.value is True:
+        query.truncated = True  # by a sessiongate that wrote the document
     query.receive_time.FromDatetime(_iso_date(place.member("received")))
     if completed := place.optional("completed"):
         query.complete_time.FromDatetime(_iso_date(completed))

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.sources.base import SourceError
-from core.sources.documented import MAX_STATEMENT_BYTES, read_sessions
+from core.sources.documented import read_sessions
+from core.sources.statement import MAX_BYTES
 from sessiongate.v1.session_pb2 import BackendConnection, Session, SessionState
 
 DATA = Path(__file__).parent.parent / "data"
@@ -171,9 +172,9 @@ def test_statements_are_left_alone_unless_asked_for() -> None:
 @pytest.mark.parametrize(
     ("statement", "kept"),
     [
-        ("x" * MAX_STATEMENT_BYTES, "x" * MAX_STATEMENT_BYTES),
-        ("x" * (MAX_STATEMENT_BYTES + 1), "x" * MAX_STATEMENT_BYTES),
-        ("x" + "é" * MAX_STATEMENT_BYTES, "x" + "é" * (MAX_STATEMENT_BYTES // 2 - 1)),
+        ("x" * MAX_BYTES, "x" * MAX_BYTES),
+        ("x" * (MAX_BYTES + 1), "x" * MAX_BYTES),
+        ("x" + "é" * MAX_BYTES, "x" + "é" * (MAX_BYTES // 2 - 1)),
     ],
 )
 def test_a_long_statement_is_cut_and_marked(statement: str, kept: str) -> None:
@@ -182,6 +183,12 @@ def test_a_long_statement_is_cut_and_marked(statement: str, kept: str) -> None:
     (query,) = item.session.queries
     assert query.statement == kept
     assert query.truncated == (kept != statement)
+
+
+def test_a_statement_that_was_cut_before_stays_marked() -> None:
+    queries = [{"statement": "x", "received": "2026-11-23T18:32:00Z", "truncated": True}]
+    (item,) = read_sessions({"data": full(queries=queries)}, MOMENT, statements=True)
+    assert item.session.queries[0].truncated
 
 
 def test_null_counts_as_absent() -> None:
