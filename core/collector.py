@@ -148,7 +148,7 @@ class _Runner:
                 failures = 0
                 self._report.last_success_time.FromNanoseconds(self._now())
                 self._report.observation_duration.FromNanoseconds(int(took * 1e9))
-                await asyncio.sleep(max(self._config.interval, (clock() - began) * DUTY))
+                await asyncio.sleep(max(self._config.interval, took * DUTY))
 
     def report(self) -> source_service_pb2.Source:
         state = self._table.source(self.name)

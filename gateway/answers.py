@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import zlib
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
@@ -38,6 +46,8 @@ _CACHE_BYTES = 32 * 1024 * 1024
 # Longer answers are not remembered: they would leave no room for others.
 _CACHED_AT_MOST = _CACHE_BYTES // 2
 
+# What was asked, of what, in which second.
+_Key: TypeAlias = tuple[bytes, Version, int]
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 _VARY = (b"vary", b"Accept, Accept-Encoding")
@@ -211,25 +221,43 @@ class Answers:
     """Documents that may be asked for again, as long as they stay right; bounded in bytes."""
 
     def __init__(self) -> None:
-        self._documents: OrderedDict[tuple[bytes, Version, int], bytes] = OrderedDict()
+        self._documents: OrderedDict[_Key, bytes] = OrderedDict()
         self._bytes = 0
+        self._making: dict[_Key, asyncio.Task[bytes]] = {}
+
+    def room_for(self, size: int) -> bool:
+        """Whether a document of this many bytes is remembered."""
+        return size <= _CACHED_AT_MOST
 
     def get(self, ask: Ask, version: Version) -> bytes | None:
-        """The document that was remembered for this question, this version and this second."""
-        found = self._documents.get((ask.fingerprint, version, int(ask.moment.now)))
+        """The document that is remembered for this question, this version and this second."""
+        key = (ask.fingerprint, version, int(ask.moment.now))
+        found = self._documents.get(key)
         if found is not None:
-            self._documents.move_to_end((ask.fingerprint, version, int(ask.moment.now)))
+            self._documents.move_to_end(key)
         return found
 
-    def remember(self, ask: Ask, version: Version, document: bytes) -> None:
-        """Remember a document, and forget the ones not asked for longest."""
+    async def make(
+        self, ask: Ask, version: Version, write: Callable[[], Coroutine[None, None, bytes]]
+    ) -> bytes:
+        """The document made anew, once, however many ask for it meanwhile."""
         key = (ask.fingerprint, version, int(ask.moment.now))
-        if len(document) > _CACHED_AT_MOST or key in self._documents:
-            return
-        self._documents[key] = document
-        self._bytes += len(document)
-        while self._bytes > _CACHE_BYTES:
-            self._bytes -= len(self._documents.popitem(last=False)[1])
+        making = self._making.get(key)
+        if making is None:
+            making = self._making[key] = asyncio.create_task(self._make(key, write))
+        return await asyncio.shield(making)
+
+    async def _make(self, key: _Key, write: Callable[[], Coroutine[None, None, bytes]]) -> bytes:
+        try:
+            document = await write()
+        finally:
+            del self._making[key]
+        if self.room_for(len(document)):
+            self._documents[key] = document
+            self._bytes += len(document)
+            while self._bytes > _CACHE_BYTES:
+                self._bytes -= len(self._documents.popitem(last=False)[1])
+        return document
 
 
 def _joined(before: str | None, value: bytes) -> str:

@@ -10,12 +10,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.answers import OFFERS, Answers, Ask
-from gateway.documents import included_with, write_sessions
+from gateway.documents import estimated_size, included_with, write_sessions
 from gateway.events import stream_sessions
 from gateway.jsonapi.collections import self_link, with_fields
 from gateway.jsonapi.document import top_meta
 from gateway.jsonapi.errors import Error, RequestError
 from gateway.jsonapi.eventstream import EVENT_STREAM
+from gateway.jsonapi.paging import CursorPage
 from gateway.rendering import write_session
 from gateway.resources import api_url, session_url, sessions_url, unreachable_meta
 from gateway.selection import Selected, select
@@ -73,21 +74,27 @@ async def answer_list(request: Request, ask: Ask, wanted: Wanted, url: str) -> R
     """The document of the sessions that are wanted, or a stream of events about them."""
     if ask.wish.media_type == EVENT_STREAM:
         return await stream_sessions(request, ask, wanted)
+    answers: Answers = request.app.state.answers
+    version = ask.view.version() if ask.timeless else None
+    if version is not None and not isinstance(ask.query.page, CursorPage):  # may be a bad one
+        if response := ask.not_modified(version):
+            return response
+        if (body := answers.get(ask, version)) is not None:
+            return ask.whole(body, version)
     selected = await select(ask.view, ask.query, wanted, ask.moment)
     await _check_size(request, ask, selected)
     version = selected.first.version if ask.timeless else None
     if version is not None and (response := ask.not_modified(version)):
         return response
-    parts = write_sessions(ask, selected, url)
-    if selected.rest is not None:
-        return ask.streamed(parts, version)
-    if version is None:
-        return ask.whole(b"".join([part async for part in parts]), None)
-    answers: Answers = request.app.state.answers
-    body = answers.get(ask, version)
-    if body is None:
-        body = b"".join([part async for part in parts])
-        answers.remember(ask, version, body)
+    if selected.rest is not None and not (
+        selected.first.held and answers.room_for(estimated_size(selected))
+    ):
+        return ask.streamed(write_sessions(ask, selected, url), version)
+
+    async def whole() -> bytes:
+        return b"".join([part async for part in write_sessions(ask, selected, url)])
+
+    body = await whole() if version is None else await answers.make(ask, version, whole)
     return ask.whole(body, version)
 
 

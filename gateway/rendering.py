@@ -71,10 +71,14 @@ class Rendered:
 
         ``base`` is as it stands inside a JSON string, ``now`` in seconds since the epoch.
         """
+        return self._at(now).replace(_BASE, base)
+
+    def _at(self, now: float) -> bytes:
+        """The resource object with the hole for what URLs start with."""
         piece = self._piece or self._render()
-        if self.active is not None:
-            piece = piece.replace(_IDLE, b"%.1f" % max(0.0, now - self.active))
-        return piece.replace(_BASE, base)
+        if self.active is None:
+            return piece
+        return piece.replace(_IDLE, b"%.1f" % max(0.0, now - self.active))
 
     def resource(self, base: str, now: float) -> dict[str, Any]:
         """The resource object as a JSON value."""
@@ -107,8 +111,7 @@ def write_session(row: Rendered, base: str, now: float) -> bytes:
 
 def write_all(rows: Iterable[Rendered], base: str, now: float) -> bytes:
     """The resource objects, compact, with commas between them."""
-    written = _written(base)
-    return b",".join([row.write(written, now) for row in rows])
+    return b",".join([row._at(now) for row in rows]).replace(_BASE, _written(base))
 
 
 @lru_cache(maxsize=64)

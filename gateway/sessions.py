@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from gateway.client import CoreClient
 from gateway.rendering import Rendered, seconds
-from gateway.replica import Replica
+from gateway.replica import Replica, Store
 from sessiongate.v1.session_pb2 import SessionState
 from sessiongate.v1.session_service_pb2 import (
     GetSessionRequest,
@@ -83,10 +83,14 @@ class Rows:
     total: int  # how many are wanted, in all
     version: Version
     more: bool = False  # another part of a scan follows
+    held: bool = False  # all parts are in memory anyway
 
 
 class SessionView(Protocol):
     """What answers for the sessions. Each method raises `CoreError`."""
+
+    def version(self) -> Version | None:
+        """What rows would be taken from now, where that is known without asking."""
 
     async def get(self, ident: int) -> tuple[Rendered, Version]:
         """One session by its id. Its version is of that answer, not of the whole table."""
@@ -111,6 +115,9 @@ class DirectView:
 
     def __init__(self, client: CoreClient) -> None:
         self._client = client
+
+    def version(self) -> Version | None:
+        return None
 
     async def get(self, ident: int) -> tuple[Rendered, Version]:
         found = await self._client.get_session(GetSessionRequest(id=ident))
@@ -144,7 +151,6 @@ class DirectView:
                 return
             request.page_token = page.next_page_token
 
-
     async def check(self) -> None:
         await self._client.check()
 
@@ -155,6 +161,9 @@ class ReplicaView:
     def __init__(self, replica: Replica, direct: DirectView) -> None:
         self._replica = replica
         self._direct = direct
+
+    def version(self) -> Version | None:
+        return _version_of(self._replica.store) if self._replica.current else None
 
     async def get(self, ident: int) -> tuple[Rendered, Version]:
         store = self._replica.store
@@ -171,7 +180,7 @@ class ReplicaView:
         if not self._replica.current:
             return await self._direct.rows(wanted, count, skip=skip, after=after, before=before)
         store = self._replica.store
-        version = Version(store.revision, store.changed, store.unreachable)
+        version = _version_of(store)
         if wanted:
             matching = [row for row in store.at(0, len(store)) if wanted.matches(row)]
             total = len(matching)
@@ -191,7 +200,7 @@ class ReplicaView:
                 yield part
             return
         store = self._replica.store
-        version = Version(store.revision, store.changed, store.unreachable)
+        version = _version_of(store)
         # One state of the table: what changes while the answer is sent is not mixed in.
         sessions = store.at(0, len(store))
         if wanted:
@@ -201,12 +210,15 @@ class ReplicaView:
             if start:
                 await asyncio.sleep(0)  # others' turn
             stop = start + PART_SIZE
-            yield Rows(sessions[start:stop], total, version, stop < total)
-
+            yield Rows(sessions[start:stop], total, version, stop < total, held=True)
 
     async def check(self) -> None:
         if not self._replica.current:
             await self._direct.check()
+
+
+def _version_of(store: Store) -> Version:
+    return Version(store.revision, store.changed, store.unreachable)
 
 
 def _version(page: ListSessionsResponse) -> Version:
