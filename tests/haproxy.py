@@ -54,15 +54,16 @@ class HAProxy:
     """An HAProxy with frontends on IPv4, IPv6 and a Unix socket, and its server's socket.
 
     ``ports`` are those of its frontends, by name, of its stats socket (``stats``)
-    and of the server. `restart` gives it a new process.
+    and of the server: one of its own, unless ``server`` is the port of another.
+    `restart` gives it a new process.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, server: int | None) -> None:
         self.folder = folder
         names = ("stats", "plain", "undecided", "web", "narrow")
         self.ports = {name: free_port() for name in names}
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=2000)
-        self.ports["server"] = self.listener.getsockname()[1]
+        self.ports["server"] = server or self.listener.getsockname()[1]
         text = _CONFIGURATION.format(folder=folder, **self.ports)
         self._configuration = write(folder / "haproxy.cfg", text)
         self._binary = require("haproxy", "haproxy")
@@ -93,10 +94,10 @@ class HAProxy:
 
 
 @contextmanager
-def haproxy() -> Iterator[HAProxy]:
+def haproxy(server: int | None = None) -> Iterator[HAProxy]:
     """A running HAProxy."""
     with private_folder() as folder:
-        running = HAProxy(folder)
+        running = HAProxy(folder, server)
         try:
             yield running
         finally:

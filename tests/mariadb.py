@@ -115,7 +115,8 @@ class MariaDB:
     ) -> AsyncIterator[Connection]:
         """A client's connection, to TCP or, where ``host`` is empty, to the Unix socket."""
         place = {"host": host, "port": self.port} if host else {"unix_socket": str(self.socket)}
-        client = Connection(user=user, password=PASSWORD, autocommit=True, **place, **options)
+        login = {"user": user, "password": PASSWORD, "autocommit": True}
+        client = Connection(**{**login, **place, **options})
         await client.connect()
         try:
             yield client
