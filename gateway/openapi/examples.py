@@ -77,7 +77,7 @@ ERRORS: dict[int, Error] = {
         "page[size] is '0'; allowed are whole numbers from 1",
         parameter="page[size]",
     ),
-    401: Error(401, "UNAUTHENTICATED", "credentials are needed", header="Authorization"),
+    401: Error(401, "CREDENTIALS_MISSING", "this needs credentials", header="Authorization"),
     404: Error(404, "SESSION_NOT_FOUND", "9 is not a session"),
-    503: Error(503, "UNAVAILABLE", "the core cannot be reached"),
+    503: Error(503, "NOT_READY", "not every source has answered or failed yet; try again shortly"),
 }

@@ -1,0 +1,117 @@
+"""What docs/rest.md says of the REST API is what the program does."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.errors import ANSWERS
+from gateway.documents import INCLUDES
+from gateway.jsonapi.query import QueryLimits
+from gateway.operations import OPERATIONS
+from runtime import identity
+from tests.program import DATA, PATIENCE, Serving, environment
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "docs" / "rest.md").read_text(encoding="utf-8")
+
+# Of the core's errors: answered to those who watch, or to the gateway itself.
+NOT_SHOWN = {"REVISION_NOT_HELD"}
+
+
+def examples() -> list[tuple[str, str]]:
+    """The commands, each with what stands below it."""
+    blocks = re.findall(r"^```console\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
+    return [
+        found
+        for block in blocks
+        for found in re.findall(r"^\$ (.*)\n((?:[^$].*\n)*)", block, re.MULTILINE)
+    ]
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Serving]:
+    with Serving("--source", f"document:{DATA / 'sessions.json'}", "--ledger", "sqlite://") as it:
+        yield it
+
+
+def test_each_command_prints_what_stands_below_it(served: Serving, tmp_path: Path) -> None:
+    port = served.http.rpartition(":")[2]
+    assert len(examples()) >= 12
+    for command, output in examples():
+        done = subprocess.run(
+            shlex.split(command.replace(":8989", f":{port}")),
+            cwd=tmp_path,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, ""), command
+        printed = done.stdout.replace(f":{port}/", ":8989/")
+        assert printed.removesuffix("\n") == output.removesuffix("\n"), command
+
+
+def table(heading: str) -> list[list[str]]:
+    """The cells of the table with this heading."""
+    _, _, rest = TEXT.partition(heading + "\n|---|---|")
+    assert rest, heading
+    rows = rest.partition("\n")[2].partition("\n\n")[0]
+    return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows.splitlines()]
+
+
+def named(cell: str) -> list[str]:
+    """What stands between backquotes."""
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def test_each_path_is_in_the_table() -> None:
+    shown = [path for row in table("| Path | |") for path in named(row[0])]
+    assert sorted(shown) == sorted(operation.path for operation in OPERATIONS)
+
+
+def test_each_parameter_is_in_the_table() -> None:
+    rows = table("| Parameter | Where | |")
+    shown = [name for row in rows for name in named(row[0])]
+    assert sorted(shown) == sorted({name for found in OPERATIONS for name in found.takes.names})
+    [include] = [row for row in rows if row[0] == "`include`"]
+    assert named(include[2]) == [*INCLUDES]
+    [size] = [row for row in rows if row[0] == "`page[size]`"]
+    assert f"{QueryLimits().page_size:,}" in size[2]
+
+
+def codes() -> set[str]:
+    """Every code that the programs' own errors have."""
+    found = {answer.reason for answer in ANSWERS.values()} - NOT_SHOWN
+    refusals = vars(identity).values()
+    found |= {one.reason for one in refusals if hasattr(one, "reason")}
+    for path in (ROOT / "gateway").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Call(
+                    func=ast.Name(id="Error" | "PageError"),
+                    args=[_, ast.Constant(value=str(code)), *_],
+                ):
+                    found.add(code)
+    return found
+
+
+def test_each_code_is_in_the_table() -> None:
+    rows = table("| Status | Code | When |")
+    shown = [code for row in rows for code in named(row[1])]
+    assert len(shown) == len(set(shown))
+    # The parameter's and the router's codes are no literals beside their errors.
+    assert set(shown) == codes() | {"INVALID_PARAMETER", "NOT_FOUND", "METHOD_NOT_ALLOWED"}
+
+
+def test_its_links_lead_somewhere() -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", TEXT)
+    assert links
+    assert [link for link in links if not (ROOT / "docs" / link).exists()] == []
