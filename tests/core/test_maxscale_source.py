@@ -5,92 +5,26 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import httpx
 import pytest
-from aiohttp import web
 
 from core.sources import rest
 from core.sources.base import Observation, SourceConfig, SourceConfigError, SourceError, Wire
 from core.sources.maxscale import MaxScaleSource, open_source, read_servers
 from core.sources.network import Endpoint
 from tests.core.observing import hanging, refusal
+from tests.maxscale import SERVERS, MaxScale
 from tests.program import DATA, Serving
 from tests.relay import Relay
-from tests.servers import Certificates, certificates
+from tests.servers import certificates
 
-RECORDED = (DATA / "maxscale-24.02" / "sessions.json").read_bytes()
 PASSWORD = "open sesame"
 MEMORY = ("--ledger", "sqlite://")  # what a program on its own keeps its ids in
-# As the documentation of MaxScale shows them: these two are not recorded.
-STARTED = "Mon, 23 Nov 2026 18:30:00 GMT"
-SERVERS = {
-    "data": [
-        {
-            "id": "server1",
-            "type": "servers",
-            "attributes": {"parameters": {"address": "127.0.0.1", "port": 3306}},
-        }
-    ]
-}
-
-
-class MaxScale:
-    """A web server with a MaxScale's answers; what is asked is kept in ``requests``.
-
-    ``sessions``, ``maxscale`` and ``servers`` are what it answers with, None
-    for 404. ``status`` is of every answer, which waits for ``answers``.
-    """
-
-    def __init__(self) -> None:
-        self.requests: list[web.BaseRequest] = []
-        self.sessions: bytes | None = RECORDED
-        self.maxscale: object = {"data": {"attributes": {"started_at": STARTED, "uptime": 5}}}
-        self.servers: object = SERVERS
-        self.status = 200
-        self.answers = asyncio.Event()
-        self.answers.set()
-        self.port = 0
-
-    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        self.requests.append(request)
-        await self.answers.wait()
-        if self.status != 200:
-            headers = {"Location": f"http://127.0.0.1:{self.port}/elsewhere"}
-            return web.Response(status=self.status, headers=headers, text="no secret here")
-        name = request.path.removeprefix("/v1/")
-        if name == "sessions" and self.sessions is not None:
-            return web.Response(body=self.sessions, content_type="application/json")
-        value = {"maxscale": self.maxscale, "servers": self.servers}.get(name)
-        return web.Response(status=404) if value is None else web.json_response(value)
-
-    @asynccontextmanager
-    async def serving(self, tls: Certificates | None = None, path: str = "") -> AsyncIterator[str]:
-        """Serve on a free port, or on a Unix socket; the source's location is given."""
-        runner = web.ServerRunner(web.Server(self.answer), shutdown_timeout=0)
-        await runner.setup()
-        context = None
-        if tls is not None:
-            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-            context.load_cert_chain(tls.cert, tls.key)
-        site: web.BaseSite = (
-            web.UnixSite(runner, path)
-            if path
-            else web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
-        )
-        await site.start()
-        if not path:
-            self.port = runner.addresses[0][1]
-        try:
-            yield quote(path, safe="") or f"127.0.0.1:{self.port}"
-        finally:
-            await runner.cleanup()
 
 
 @pytest.fixture
