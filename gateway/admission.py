@@ -82,7 +82,8 @@ class Admission:
 
     def _refusal(self, scope: Scope) -> Error | None:
         limits = self._limits
-        length = len(scope["raw_path"]) + len(scope["query_string"])
+        query = scope["query_string"]
+        length = len(scope["raw_path"]) + (len(query) + 1 if query else 0)
         if length > limits.max_url:
             detail = f"the URL is {length} bytes long; max_url allows {limits.max_url}"
             return Error(414, "URL_TOO_LONG", detail)
