@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote_to_bytes
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -29,7 +29,7 @@ class OneForm:
 
 
 def routed(path: str) -> str:
-    """The form of a raw path that is routed."""
+    """The form of a raw path, its bytes as Latin-1, that is routed."""
     if "%" in path or not path.isascii():
         segments = [_segment(segment) for segment in path.split("/")]
         path = "/".join(segments)
@@ -41,7 +41,8 @@ def routed(path: str) -> str:
 
 
 def _segment(text: str) -> str:
+    found = unquote_to_bytes(text.encode("latin-1"))
     try:
-        return quote(unquote(text, errors="strict"), safe=_PLAIN)
+        return quote(found.decode(), safe=_PLAIN)
     except UnicodeDecodeError:
         return text  # not UTF-8: no name of ours

@@ -151,7 +151,12 @@ def _close(text: str, position: int, name: str) -> int:
 
 def _value(text: str, start: int, allowed: str) -> tuple[Any, int]:
     try:
-        return _JSON.raw_decode(text, start)
+        value, end = _JSON.raw_decode(text, start)
+        # Half of a pair is no text: nothing that is stored or sent can hold it.
+        json.dumps(value, ensure_ascii=False).encode()
+        return value, end
+    except UnicodeEncodeError:
+        problem = f"at offset {start}, \\ud800 to \\udfff must come in pairs"
     except json.JSONDecodeError as error:
         # The decoder points at what it missed, which may lie far inside a value.
         where = f"{error.msg} at offset {error.pos}" if error.pos > start else ""

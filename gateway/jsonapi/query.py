@@ -181,11 +181,16 @@ class _Reader:
 def _pairs(query_string: bytes) -> list[tuple[str, str]]:
     try:
         return parse_qsl(
-            query_string.decode("latin-1"), keep_blank_values=True, max_num_fields=MAX_PARAMETERS
+            query_string.decode(),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=MAX_PARAMETERS,
         )
+    except UnicodeDecodeError:
+        detail = "the query is not UTF-8, percent-encoded"
     except ValueError:
         detail = f"there are more than {MAX_PARAMETERS} parameters"
-        raise RequestError(Error(400, "INVALID_PARAMETER", detail)) from None
+    raise RequestError(Error(400, "INVALID_PARAMETER", detail))
 
 
 def _asks(pairs: list[tuple[str, str]]) -> bool:

@@ -25,6 +25,8 @@ QUERIES: list[tuple[str, list[tuple[str, str | None]]]] = [
     ("filters[user]=1", [(BAD, "filters[user]")]),
     ("jsonapi=1", [(BAD, "jsonapi")]),
     ("&".join(["x=1"] * 101), [(BAD, None)]),
+    ("sort=%FF", [(BAD, None)]),
+    ("filter=id=%22%ED%A0%80%22", [(BAD, None)]),
     # What is given twice.
     ("pretty=true&pretty=true", [(BAD, "pretty")]),
     ("sort=id&sort=id", [(BAD, SORT)]),
@@ -90,6 +92,9 @@ QUERIES: list[tuple[str, list[tuple[str, str | None]]]] = [
     ("filter=id=" + "[" * 33 + "]" * 33, [(BAD, FILTER)]),
     ("filter=id=" + '"' + "x" * 4096 + '"', [(BAD, FILTER)]),
     ("filter=a~b=1", [(BAD, FILTER)]),
+    ("filter=id=%22%5Cud800%22", [(BAD, FILTER)]),
+    ("filter=/relationships/services/data/0/id=%22%5Cud800%22", [(BAD, FILTER)]),
+    ("filter=id=[%22%5Cudfff%22]", [(BAD, FILTER)]),
     ("filter[]=1", [(BAD, "filter[]")]),
     ("filter[$]]=1", [(BAD, "filter[$]]")]),
     ("filter[$.a[?match(@.b,'x')]]=1", [(BAD, "filter[$.a[?match(@.b,'x')]]")]),

@@ -85,7 +85,9 @@ def test_a_good_query_is_read(query: bytes, pretty: bool) -> None:
                 ("page[size]", "'page[size]' is not a parameter here; allowed are pretty, sync"),
             ],
         ),
-        (b"\xff=1", [("ÿ", "'ÿ' is not a parameter here; allowed are pretty, sync")]),
+        ("é=1".encode(), [("é", "'é' is not a parameter here; allowed are pretty, sync")]),
+        (b"\xff=1", [(None, "the query is not UTF-8, percent-encoded")]),
+        (b"pretty=%FF", [(None, "the query is not UTF-8, percent-encoded")]),
         (b"&".join([b"a"] * (MAX_PARAMETERS + 1)), [(None, "there are more than 100 parameters")]),
     ],
 )

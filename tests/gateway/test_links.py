@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import socket
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from http.client import HTTPResponse
 from typing import Any
 
 import httpx
@@ -12,7 +15,7 @@ import pytest
 
 from gateway.jsonapi.paging import PROFILE
 from tests.gateway.fleet import SERVICES, SIZE
-from tests.gateway.programs import Gateway
+from tests.gateway.programs import LONG, Gateway
 
 STARTS = [
     "/v1/",
@@ -72,6 +75,20 @@ def test_a_service_of_any_name_is_found_by_its_link(fleet: httpx.Client, name: s
     assert len(on_it["data"]) == sum(
         answer.json()["data"]["attributes"][kind] for kind in ("connections", "listeners")
     )
+
+
+def test_a_name_may_be_sent_as_it_is(fleet_gateway: Gateway) -> None:
+    """Clients ought to encode it; some do not."""
+    path, query = "/v1/services/naïve%20café", "filter[id]=%22naïve+café%22"
+    with socket.create_connection(("127.0.0.1", fleet_gateway.port), LONG) as wire:
+        for target in (path, f"/v1/services?{query}"):
+            wire.sendall(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            answer = HTTPResponse(wire)
+            answer.begin()
+            document = json.loads(answer.read())
+            found = document["data"]
+            item = found if isinstance(found, dict) else found[0]
+            assert item["id"] == "naïve café"
 
 
 def test_services_count_their_sessions(fleet: httpx.Client) -> None:

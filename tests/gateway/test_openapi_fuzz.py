@@ -31,7 +31,7 @@ CONFIG = SchemathesisConfig.from_dict(
     }
 )
 TRIED = settings(
-    max_examples=8,
+    max_examples=4,
     deadline=None,
     suppress_health_check=[*HealthCheck],
     derandomize=True,
@@ -64,4 +64,4 @@ def test_what_answers_lead_to(fleet_gateway: Gateway) -> None:
         def get_call_kwargs(self, case: Any) -> dict[str, Any]:
             return {"base_url": fleet_gateway.url}
 
-    Walk.run(settings=settings(TRIED, max_examples=12, stateful_step_count=6))
+    Walk.run(settings=settings(TRIED, max_examples=6, stateful_step_count=6))
