@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.errors import RETRY_AFTER
 from gateway.jsonapi.errors import Error, errors_response
 from gateway.limits import Limits
+from gateway.metrics import GatewayMetrics
 from gateway.observation import is_event_stream
 
 # Answered whatever there is to do: they tell others how it is going.
@@ -46,9 +47,10 @@ class Admission:
     count as worked on, so that slow readers shut nobody out.
     """
 
-    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+    def __init__(self, app: ASGIApp, limits: Limits, metrics: GatewayMetrics | None = None) -> None:
         self._app = app
         self._limits = limits
+        self._metrics = metrics
         self._running: dict[_Work, None] = {}  # the oldest first
         self._stalled = 0  # how many of them are
         self._streams = 0
@@ -156,6 +158,8 @@ class Admission:
     async def _watch(self) -> None:
         clock = asyncio.get_running_loop().time
         while True:
+            if self._metrics is not None:
+                self._metrics.working(len(self._running), self._streams)
             await asyncio.sleep(_TICK)
             now = clock()
             for work in self._running:

@@ -36,6 +36,18 @@ class GatewayMetrics:
             buckets=LATENCY_BUCKETS,
             registry=self.registry,
         )
+        self._working = Gauge(
+            "sessiongate_http_requests_in_progress",
+            "Requests that are being worked on.",
+            multiprocess_mode="livesum",
+            registry=self.registry,
+        )
+        self._streams = Gauge(
+            "sessiongate_http_event_streams",
+            "Event streams that are open.",
+            multiprocess_mode="livesum",
+            registry=self.registry,
+        )
         self._revision = Gauge(
             "sessiongate_replica_revision",
             "Revision that the workers' replicas have all reached.",
@@ -66,6 +78,11 @@ class GatewayMetrics:
     def called(self, method: str, code: str, seconds: float) -> None:
         """Count a call of the core."""
         self._calls.labels(method, code).observe(seconds)
+
+    def working(self, requests: int, streams: int) -> None:
+        """Tell how much is under way."""
+        self._working.set(requests)
+        self._streams.set(streams)
 
     async def follow(self, replica: Replica) -> None:
         """Tell how far a replica is, until cancelled."""

@@ -1,0 +1,226 @@
+"""What an operator watches, of the real programs: metrics, logs, health, the service manager."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import promql_parser
+import psutil
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+from sessiongate.v1.session_service_pb2 import WatchSessionsRequest
+from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
+from tests.program import DATA, PATIENCE, Program, Serving, channel, run
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENT = f"document:{DATA / 'sessions.json'}"
+MANUAL = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+DASHBOARD = json.loads((ROOT / "deploy" / "grafana-dashboard.json").read_text(encoding="utf-8"))
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+GRAFANA = {"$__rate_interval": "1m", "${datasource}": ""}
+
+
+class Watched(Serving):
+    """Two workers and a core that show their metrics and log every request."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(
+            *("--source", DOCUMENT, "--ledger", "sqlite://", "--workers", "2"),
+            *("--metrics", "127.0.0.1:0", "--core-metrics", "127.0.0.1:0"),
+            *("--access-log", "--log-format", "json", *arguments),
+        )
+        found = {
+            line["program"]: line["message"].removeprefix("metrics at ")
+            for line in self.lines()
+            if line["message"].startswith("metrics at ")
+        }
+        self.shown = found["gateway"], found["core"]
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The log so far."""
+        return [json.loads(line) for line in self.output.splitlines() if line.startswith("{")]
+
+    def get(self, path: str, **headers: str) -> httpx.Response:
+        """A request on a connection of its own: any worker may answer."""
+        return httpx.get(
+            f"http://{self.http}{path}", headers=headers, timeout=PATIENCE, trust_env=False
+        )
+
+    def samples(self) -> list[Sample]:
+        """All that both show."""
+        texts = [httpx.get(url, timeout=PATIENCE, trust_env=False).text for url in self.shown]
+        return [
+            sample
+            for text in texts
+            for metric in text_string_to_metric_families(text)
+            for sample in metric.samples
+        ]
+
+    def requests(self, route: str) -> float:
+        """How many requests a route has answered, by the metrics."""
+        return sum(
+            sample.value
+            for sample in self.samples()
+            if sample.name == "sessiongate_http_request_duration_seconds_count"
+            and sample.labels["route"] == route
+        )
+
+    def workers(self) -> list[psutil.Process]:
+        return [child for child in self.children() if "spawn_main" in " ".join(child.cmdline())]
+
+
+@pytest.fixture(scope="module")
+def watched() -> Iterator[Watched]:
+    with Watched() as program:
+        for path in ("/v1/sessions", "/v1/sessions/1", "/v1/sessions/9", "/nowhere"):
+            program.get(path)
+        with channel(program.grpc) as opened:
+            watch = SessionServiceStub(opened).WatchSessions(WatchSessionsRequest())
+            next(watch)
+            watch.cancel()
+        while not any("streams_ended" in sample.name for sample in program.samples()):
+            pass
+        yield program
+
+
+def queries() -> Iterator[str]:
+    for panel in DASHBOARD["panels"]:
+        for target in panel["targets"]:
+            query = target["expr"]
+            for name, value in GRAFANA.items():
+                query = query.replace(name, value)
+            yield query
+
+
+def selectors(query: str) -> list[Any]:
+    """The series that a query reads."""
+    found: list[Any] = []
+
+    def visit(node: Any) -> None:
+        if isinstance(node, promql_parser.VectorSelector):
+            found.append(node)
+        elif isinstance(node, promql_parser.MatrixSelector):
+            found.append(node.vector_selector)
+
+    promql_parser.walk(promql_parser.parse(query), visit)
+    return found
+
+
+def grouped_by(query: str) -> set[str]:
+    """The labels that a query groups by; those of histograms are there by themselves."""
+    groups = re.findall(r"by \(([a-z_, ]+)\)", query)
+    return {label.strip() for group in groups for label in group.split(",")} - {"le"}
+
+
+@pytest.mark.parametrize("query", [*queries()])
+def test_every_query_of_the_dashboard_finds_its_series(query: str, watched: Watched) -> None:
+    series: dict[str, set[str]] = {}
+    for sample in watched.samples():
+        series.setdefault(sample.name, set()).update(sample.labels)
+    read = selectors(query)
+    assert read
+    for selector in read:
+        assert selector.name in series
+        matched = set(re.findall(r"([a-z_]+)(?:=~|!~|!=|=)\"", str(selector.matchers)))
+        assert matched | grouped_by(query) <= series[selector.name]
+
+
+def documented() -> Mapping[str, tuple[str, str, set[str]]]:
+    """Metrics in the manual: their type, and their labels."""
+    rows = re.findall(r"^\| `((?:sessiongate|process)_\w+)` \| (\w+) \| (.*?) \|", MANUAL, re.M)
+    return {name: (name, kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
+
+
+def test_every_metric_is_documented_with_its_labels(watched: Watched) -> None:
+    shown = {}
+    for url in watched.shown:
+        for metric in text_string_to_metric_families(
+            httpx.get(url, timeout=PATIENCE, trust_env=False).text
+        ):
+            labels = {label for sample in metric.samples for label in sample.labels}
+            shown[metric.name] = metric.name, metric.type, labels - {"le"}
+    assert shown == documented()
+
+
+def test_metrics_are_the_sum_of_all_workers_also_of_one_that_died(watched: Watched) -> None:
+    before = watched.requests("/sources")
+    for _ in range(20):
+        assert watched.get("/v1/sources").status_code == 200
+    assert watched.requests("/sources") == before + 20
+    [one, other] = watched.workers()
+    one.kill()
+    one.wait(PATIENCE)
+    assert watched.requests("/sources") == before + 20
+    for _ in range(20):
+        assert watched.get("/v1/sources").status_code == 200
+    assert watched.requests("/sources") == before + 40
+    assert other.is_running()
+    processes = {sample.labels.get("process") for sample in watched.samples()}
+    assert {"gateway", "worker 1", "worker 2", "core"} <= processes
+
+
+def test_one_id_leads_from_the_request_to_the_core_s_lines(watched: Watched) -> None:
+    traceparent = f"00-{TRACE}-b7ad6b7169203331-01"
+    answer = watched.get("/v1/sources", **{"X-Request-ID": "mine-1", "traceparent": traceparent})
+    assert answer.headers["x-request-id"] == "mine-1"
+    watched.expect(r'"core\.access".*"mine-1"')
+    watched.expect(r'"gateway\.access".*"mine-1"')
+    told = [line for line in watched.lines() if line.get("request_id") == "mine-1"]
+    assert {line["program"]: line["message"] for line in told} == {
+        "core": "sessiongate.v1.SourceService/ListSources OK",
+        "gateway": "GET /v1/sources 200",
+    }
+    assert {line["trace_id"] for line in told} == {TRACE}
+
+
+def test_check_tells_scripts_whether_a_core_serves(watched: Watched) -> None:
+    there = run("check", "--core", watched.grpc)
+    assert (there.returncode, there.stdout) == (0, f"the core at {watched.grpc} is ready\n")
+    gone = run("check", "--core", "127.0.0.1:1")
+    assert (gone.returncode, gone.stdout) == (1, "")
+    assert "no core answers at 127.0.0.1:1" in gone.stderr
+    assert run("check", "--core", "nowhere").returncode == 2
+
+
+@pytest.mark.parametrize("name", ["--metrics", "--core-metrics"])
+def test_metrics_are_not_shown_to_other_machines(name: str) -> None:
+    refused = run("serve", name, "0.0.0.0:0", "--ledger", "sqlite://")
+    assert refused.returncode == 2
+    assert "other machines can reach 0.0.0.0:0" in refused.stderr
+    assert name in refused.stderr
+
+
+def test_links_are_as_the_proxy_s_callers_see_them() -> None:
+    arguments = ("--source", DOCUMENT, "--ledger", "sqlite://", "--allowed-host", "a.example")
+    headers = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "a.example"}
+    with Serving(*arguments, "--trusted-proxies", "127.0.0.0/8") as program:
+        url = f"http://{program.http}/v1/sessions/1"
+        answer = httpx.get(url, headers=headers, timeout=PATIENCE, trust_env=False)
+        assert answer.json()["links"]["self"] == "https://a.example/v1/sessions/1"
+
+
+@pytest.mark.parametrize("command", ["serve", "core"])
+def test_the_service_manager_is_told(command: str, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(PATIENCE)
+        listeners = ["--grpc", "127.0.0.1:0"]
+        listeners += ["--http", "127.0.0.1:0"] if command == "serve" else []
+        with Program(
+            *(command, *listeners, "--ledger", "sqlite://", "--source", DOCUMENT),
+            NOTIFY_SOCKET=str(tmp_path / "notify"),
+        ) as program:
+            assert manager.recv(100) == b"READY=1"
+            for child in program.children():
+                assert "NOTIFY_SOCKET" not in child.environ()
+            program.process.terminate()
+            assert manager.recv(100) == b"STOPPING=1"
+            assert program.wait() == 0
