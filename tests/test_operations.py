@@ -16,6 +16,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from gateway.limits import Limits
+from runtime.limits import CoreLimits
+from runtime.settings import settings_of
 from sessiongate.v1.session_service_pb2 import WatchSessionsRequest
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from tests.program import DATA, PATIENCE, Program, Serving, channel, run
@@ -148,6 +151,14 @@ def test_every_metric_is_documented_with_its_labels(watched: Watched) -> None:
             labels = {label for sample in metric.samples for label in sample.labels}
             shown[metric.name] = metric.name, metric.type, labels - {"le"}
     assert shown == documented()
+
+
+def test_every_limit_is_documented() -> None:
+    table = MANUAL.partition("| Setting | Beyond it |")[2].partition("\n\n")[0]
+    limits = {*settings_of(Limits), *settings_of(CoreLimits), "core_timeout"}
+    assert (
+        set(re.findall(r"`([a-z_]+)`", "".join(re.findall(r"^\|(.*?)\|", table, re.M)))) == limits
+    )
 
 
 def test_metrics_are_the_sum_of_all_workers_also_of_one_that_died(watched: Watched) -> None:

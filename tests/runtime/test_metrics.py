@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -17,9 +19,13 @@ from prometheus_client import Counter
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import CollectorRegistry
 
+from runtime import file_value
 from runtime.exporter import Exporter, exporting
 from runtime.listener import ListenError, listen
 from runtime.metrics import Processes, Workers, registry
+from runtime.protection import Protection
+from tests.certificates import Authority
+from tests.credentials import CredentialFiles, cases
 
 WORKER = """
 import sys
@@ -179,3 +185,49 @@ def test_an_address_in_use_is_named() -> None:
             ListenError, match=f"cannot listen on {address}: Address already in use"
         ):
             listen(address)
+
+
+def test_metrics_are_guarded_as_the_other_listeners_are(tmp_path: Path) -> None:
+    files, authority = CredentialFiles(tmp_path), Authority(tmp_path)
+    pair = authority.issue("server")
+    protection = Protection(tls_cert=str(pair.cert), tls_key=str(pair.key), **files.settings)
+    exporter = Exporter("127.0.0.1:0", CollectorRegistry(), protection)
+    context = ssl.create_default_context(cafile=authority.cert)
+    with exporting(exporter), httpx.Client(verify=context, trust_env=False) as client:
+        assert exporter.url.startswith("https://127.0.0.1:")
+        for value, reason in cases().values():
+            headers = {"Authorization": value} if value else {}
+            answer = client.get(exporter.url, headers=headers)
+            assert answer.status_code == (401 if reason else 200)
+            assert ("www-authenticate" in answer.headers) == (reason is not None)
+        with socket.create_connection((answer.url.host, answer.url.port or 0)) as plain:
+            plain.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert b"200" not in plain.recv(100)
+
+
+def test_a_new_certificate_is_shown_from_the_next_connection_but_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_value, "EVERY", 0.0)
+    authority = Authority(tmp_path)
+    pair = authority.issue("server")
+    protection = Protection(tls_cert=str(pair.cert), tls_key=str(pair.key))
+    exporter = Exporter("127.0.0.1:0", CollectorRegistry(), protection)
+    context = ssl.create_default_context(cafile=authority.cert)
+
+    def serial() -> str:
+        place = httpx.URL(exporter.url)
+        with (
+            socket.create_connection((place.host, place.port or 0), timeout=20) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as connection,
+        ):
+            connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert connection.recv(100).startswith(b"HTTP/1.1 200")
+            shown: Any = connection.getpeercert()
+            return str(shown["serialNumber"])
+
+    with exporting(exporter):
+        first = serial()
+        authority.issue("server", replace=True)
+        serial()  # brings up to date what the next one sees
+        assert serial() != first
