@@ -24,6 +24,7 @@ from core.sources.processes import Process
 from core.sources.processlist import ProcessList
 from core.sources.sessionlist import SessionList
 from core.sources.sockets import Connection, End, Listener, Sockets
+from core.sources.steady import again
 from core.sources.streams import Streams
 
 START = 1_780_000_000  # when everything was recorded, in seconds since the epoch
@@ -66,7 +67,16 @@ def _host(sessions: int) -> Observe:
         ],
     )
     processes = {100: Process("postgres", START - 1000.0)}
-    return lambda: Observation(host.read_sessions(sockets, processes, float(START)), START - 5000.0)
+    known: host.Known = {}
+    last: Observation | None = None
+
+    def observe() -> Observation:
+        nonlocal last
+        sessions = host.read_sessions(sockets, processes, float(START), known)
+        last = again(last, sessions, START - 5000.0)
+        return last
+
+    return observe
 
 
 def _haproxy(sessions: int) -> Observe:

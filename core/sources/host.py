@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from socket import getservbyport
+from typing import TypeAlias
 
 import psutil
 
@@ -24,8 +26,12 @@ from core.sources.base import (
 )
 from core.sources.processes import Process, Processes
 from core.sources.sockets import Connection, End, Listener, Sockets, read_sockets
+from core.sources.steady import again
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import Session, SessionState
+
+# Sessions by all that is told of them.
+Known: TypeAlias = dict[Hashable, Observed]
 
 # The states of TCP in which a connection is a session. In CLOSE_WAIT the client
 # has closed and the service has not; in FIN_WAIT it is the other way round. In
@@ -59,6 +65,8 @@ class HostSource:
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="host")
         self._processes = Processes()
         self._boot_time: float | None = None
+        self._known: Known = {}
+        self._last: Observation | None = None
 
     async def observe(self) -> Observation:
         """The sockets as they are. Raises `SourceError` where they cannot be read at all."""
@@ -74,8 +82,10 @@ class HostSource:
             sockets = read_sockets()
         except (psutil.Error, OSError, RuntimeError) as error:
             raise SourceError(f"the sockets of this machine cannot be read: {error}") from error
-        sessions = read_sessions(sockets, self._processes.look_up(sockets.pids), time.time())
-        return Observation(sessions, self._incarnation(boot_time))
+        processes = self._processes.look_up(sockets.pids)
+        sessions = read_sessions(sockets, processes, time.time(), self._known)
+        self._last = again(self._last, sessions, self._incarnation(boot_time))
+        return self._last
 
     def _incarnation(self, boot_time: float) -> float:
         """The boot time. No boot happens while this runs: a move is the clock being set.
@@ -89,14 +99,24 @@ class HostSource:
         return self._boot_time
 
 
-def read_sessions(sockets: Sockets, processes: Mapping[int, Process], now: float) -> list[Observed]:
+def read_sessions(
+    sockets: Sockets, processes: Mapping[int, Process], now: float, known: Known | None = None
+) -> list[Observed]:
     """The sessions among ``sockets``: the listeners, then what they accepted, in order of port.
 
     Sockets that listen on one address and port are one listener; all that
     listen on one port are one service, named for the oldest process that is
     visible. ``processes`` are the visible ones by pid, ``now`` is in seconds
-    since the epoch.
+    since the epoch. ``known`` is what was read before, and becomes what is read now:
+    what is the same in all that is told of it is the same object.
     """
+    before = dict(known or {})
+    seen: Known = {} if known is None else known
+    seen.clear()
+
+    def told(facts: Hashable, tell: Callable[[], Observed]) -> Observed:
+        seen[facts] = before.get(facts) or tell()
+        return seen[facts]
 
     def start(listener: Listener) -> float:
         return processes[listener.pid].start_time if listener.pid in processes else now
@@ -118,13 +138,16 @@ def read_sessions(sockets: Sockets, processes: Mapping[int, Process], now: float
         for item in sockets.connections
         if item.pid in processes
     }
-    return [
-        _listener_session(listener, services[listener.local.port], start(listener))
-        for listener in sorted(listeners.values(), key=_by_port)
-    ] + [
-        _session(connection, services[connection.local.port], now, clients.get(connection.name))
-        for connection in sorted(accepted.values(), key=_by_port)
-    ]
+    sessions = []
+    for listener in sorted(listeners.values(), key=_by_port):
+        service = services[listener.local.port]
+        tell = partial(_listener_session, listener, service, start(listener))
+        sessions.append(told((listener, service), tell))
+    for connection in sorted(accepted.values(), key=_by_port):
+        service, client = services[connection.local.port], clients.get(connection.name)
+        tell = partial(_session, connection, service, now, client)
+        sessions.append(told((connection, service, client), tell))
+    return sessions
 
 
 def _by_port(socket: Listener | Connection) -> tuple[int, str]:

@@ -22,7 +22,7 @@ from core.sources.base import (
     SourceError,
     open_source,
 )
-from core.sources.host import read_sessions
+from core.sources.host import Known, read_sessions
 from core.sources.processes import Process
 from core.sources.sockets import Connection, End, Listener, Sockets
 from sessiongate.states import words_of
@@ -370,3 +370,19 @@ def test_a_client_elsewhere_has_no_application() -> None:
     session = read_sessions(sockets, {}, NOW)[1].session
     assert (session.remote, session.port) == ("10.0.0.9", 4711)
     assert not session.HasField("application")
+
+
+def test_what_did_not_change_is_the_same_object() -> None:
+    local = End("10.0.0.1", 5432)
+    first = Connection(4, psutil.CONN_ESTABLISHED, local, End("10.0.0.2", 1), 7)
+    second = Connection(4, psutil.CONN_ESTABLISHED, local, End("10.0.0.3", 1), 7)
+    listener = Listener(4, local, 7)
+    processes = {7: Process("postgres", 5.0)}
+    known: Known = {}
+    before = read_sessions(Sockets([listener], [first]), processes, 100.0, known)
+    after = read_sessions(Sockets([listener], [first, second]), processes, 200.0, known)
+    assert after[0] is before[0]
+    assert after[1] is before[1]
+    renamed = {7: Process("renamed", 5.0)}
+    assert read_sessions(Sockets([listener], [first]), renamed, 300.0, known)[1] is not after[1]
+    assert len(known) == 2, "what is gone is forgotten"
