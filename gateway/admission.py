@@ -5,35 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any, cast
+from time import monotonic
+from typing import cast
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway.answering import CLOSED, Answer
 from gateway.errors import RETRY_AFTER
 from gateway.jsonapi.errors import Error, errors_response
 from gateway.limits import Limits
 from gateway.metrics import GatewayMetrics
-from gateway.observation import is_event_stream
 
 # Answered whatever there is to do: they tell others how it is going.
 ALWAYS = ("/healthz", "/readyz")
 
 _TICK = 0.5  # seconds between two looks at what is being worked on
 _STALLED = 1.0  # seconds; a reader that takes nothing for so long keeps no other out
-
-
-class _Work:
-    """One request that is being worked on."""
-
-    __slots__ = ("began", "sending", "stalled", "started", "task", "timed_out")
-
-    def __init__(self, task: asyncio.Task[Any], began: float) -> None:
-        self.task = task
-        self.began = began
-        self.sending: float | None = None  # since when its reader has not taken a piece
-        self.started = False  # the answer's status is sent
-        self.stalled = False
-        self.timed_out = False
+_BODY = (b"content-length", b"transfer-encoding")
 
 
 class _NoRoomError(Exception):
@@ -41,7 +29,7 @@ class _NoRoomError(Exception):
 
 
 class Admission:
-    """Middleware that keeps to `Limits`; `watching` runs beside it.
+    """Middleware that keeps to `Limits`, within `Observation`; `watching` runs beside it.
 
     What is refused is refused at once. A request that waits for its reader does not
     count as worked on, so that slow readers shut nobody out.
@@ -51,7 +39,7 @@ class Admission:
         self._app = app
         self._limits = limits
         self._metrics = metrics
-        self._running: dict[_Work, None] = {}  # the oldest first
+        self._running: dict[Answer, None] = {}  # being worked on, the oldest first
         self._stalled = 0  # how many of them are
         self._streams = 0
 
@@ -61,26 +49,31 @@ class Admission:
             return
         error = self._refusal(scope)
         if error is not None:
-            await _answer(error, scope, receive, send)
+            await _refuse(error, scope, receive, send)
             return
-        task = cast("asyncio.Task[Any]", asyncio.current_task())
-        work = _Work(task, asyncio.get_running_loop().time())
-        self._running[work] = None
+        answer = cast(Answer, send)
+        answer.task = asyncio.current_task()
+        answer.admit_stream = self._admit_stream
+        self._running[answer] = None
         try:
-            await self._app(scope, receive, self._sending(work, send))
+            await self._app(scope, receive, answer)
         except _NoRoomError:
             limit = self._limits.max_streams
             detail = f"{limit} event streams are open already; max_streams allows no more"
-            await _answer(Error(503, "TOO_MANY_STREAMS", detail), scope, receive, send)
+            await _refuse(Error(503, "TOO_MANY_STREAMS", detail), scope, receive, send)
         except asyncio.CancelledError:
-            if not work.timed_out:
+            if not answer.timed_out or answer.task is None:
                 raise
-            task.uncancel()
-            if not work.started:  # what is, is cut
+            answer.task.uncancel()
+            if answer.status == CLOSED:  # what has begun is cut
                 detail = "the answer took too long; request_timeout allows no more"
-                await _answer(Error(503, "REQUEST_TIMEOUT", detail), scope, receive, send)
+                await _refuse(Error(503, "REQUEST_TIMEOUT", detail), scope, receive, send)
         finally:
-            self._end(work)
+            if answer.streaming is None:
+                self._stalled -= answer.stalled
+                del self._running[answer]
+            else:
+                self._streams -= 1
 
     def _refusal(self, scope: Scope) -> Error | None:
         limits = self._limits
@@ -90,59 +83,36 @@ class Admission:
             detail = f"the URL is {length} bytes long; max_url allows {limits.max_url}"
             return Error(414, "URL_TOO_LONG", detail)
         total = 0
+        body = None
         for name, value in scope["headers"]:
             total += len(name) + len(value)
+            if name in _BODY:
+                body = name, value
         if total > limits.max_headers:
             detail = f"the header is {total} bytes long; max_headers allows {limits.max_headers}"
             return Error(431, "HEADER_TOO_LARGE", detail)
-        if scope["method"] in ("GET", "HEAD") and (error := self._body_refusal(scope)):
-            return error
+        if body is not None and scope["method"] in ("GET", "HEAD"):
+            error = self._body_refusal(*body)
+            if error is not None:
+                return error
         if len(self._running) - self._stalled >= limits.max_requests:
             return Error(503, "OVERLOADED", "there is too much to do just now; try again shortly")
         return None
 
-    def _body_refusal(self, scope: Scope) -> Error | None:
+    def _body_refusal(self, name: bytes, value: bytes) -> Error | None:
         allowed = self._limits.max_body
-        for name, value in scope["headers"]:
-            if name == b"transfer-encoding":
-                return Error(411, "LENGTH_REQUIRED", "a body must come with its length")
-            if name == b"content-length" and int(value) > allowed:
-                detail = f"the body is {int(value)} bytes long; max_body allows {allowed}"
-                return Error(413, "BODY_TOO_LARGE", detail)
+        if name == b"transfer-encoding":
+            return Error(411, "LENGTH_REQUIRED", "a body must come with its length")
+        if int(value) > allowed:
+            detail = f"the body is {int(value)} bytes long; max_body allows {allowed}"
+            return Error(413, "BODY_TOO_LARGE", detail)
         return None
 
-    def _sending(self, work: _Work, send: Send) -> Send:
-        async def sending(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                if is_event_stream(message):
-                    self._become_stream(work)
-                work.started = True
-            work.sending = asyncio.get_running_loop().time()
-            try:
-                await send(message)
-            finally:
-                work.sending = None
-                self._set_stalled(work, stalled=False)
-
-        return sending
-
-    def _become_stream(self, work: _Work) -> None:
+    def _admit_stream(self, answer: Answer) -> None:
         if self._streams >= self._limits.max_streams:
             raise _NoRoomError
-        del self._running[work]
+        del self._running[answer]
         self._streams += 1
-
-    def _end(self, work: _Work) -> None:
-        if work in self._running:
-            self._set_stalled(work, stalled=False)
-            del self._running[work]
-        elif work.started:
-            self._streams -= 1
-
-    def _set_stalled(self, work: _Work, *, stalled: bool) -> None:
-        if work.stalled != stalled:
-            work.stalled = stalled
-            self._stalled += 1 if stalled else -1
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
@@ -156,20 +126,20 @@ class Admission:
                 await watch
 
     async def _watch(self) -> None:
-        clock = asyncio.get_running_loop().time
         while True:
             if self._metrics is not None:
                 self._metrics.working(len(self._running), self._streams)
             await asyncio.sleep(_TICK)
-            now = clock()
-            for work in self._running:
-                if now - work.began > self._limits.request_timeout and not work.timed_out:
-                    work.timed_out = True
-                    work.task.cancel()
-                elif work.sending is not None and now - work.sending > _STALLED:
-                    self._set_stalled(work, stalled=True)
+            now = monotonic()
+            for answer in self._running:
+                late = now - answer.began > self._limits.request_timeout
+                if late and not answer.timed_out and answer.task is not None:
+                    answer.timed_out = True
+                    answer.task.cancel()
+                answer.stalled = answer.sending is not None and now - answer.sending > _STALLED
+            self._stalled = sum(answer.stalled for answer in self._running)
 
 
-async def _answer(error: Error, scope: Scope, receive: Receive, send: Send) -> None:
+async def _refuse(error: Error, scope: Scope, receive: Receive, send: Send) -> None:
     headers = RETRY_AFTER if error.status == 503 else None
     await errors_response([error], headers)(scope, receive, send)

@@ -11,7 +11,8 @@ import os
 import re
 from collections.abc import Iterable
 from contextvars import ContextVar
-from dataclasses import dataclass
+from itertools import count
+from typing import NamedTuple
 
 REQUEST_ID = "x-request-id"
 TRACEPARENT = "traceparent"
@@ -23,11 +24,12 @@ _TRACEPARENT = re.compile(
     r"-(?P<flags>[0-9a-f]{2})(?P<rest>-.*)?"
 )
 _TRACESTATE = re.compile(r"[ -~]{1,512}")
+_PROCESS = os.urandom(8).hex()  # differs from process to process
+_NUMBERS = count()
 _NAMES = frozenset(name.encode() for name in (REQUEST_ID, TRACEPARENT, TRACESTATE))
 
 
-@dataclass(frozen=True, slots=True)
-class Correlation:
+class Correlation(NamedTuple):
     """A request's id and its trace; every part is safe to log and to send on."""
 
     request_id: str
@@ -81,8 +83,8 @@ def from_pairs(pairs: Iterable[tuple[str, str | bytes]]) -> Correlation:
 
 
 def new_request_id() -> str:
-    """An id that no other request has: 24 hexadecimal digits."""
-    return os.urandom(12).hex()
+    """An id that no other request has, of this process or another: hexadecimal digits."""
+    return f"{_PROCESS}{next(_NUMBERS):08x}"
 
 
 def parse_traceparent(text: str) -> str | None:

@@ -15,6 +15,7 @@ from starlette.routing import Route
 from gateway import admission
 from gateway.admission import Admission
 from gateway.limits import Limits
+from gateway.observation import Observation
 from tests.gateway.asgi import Exchange, Headers
 
 LIMITS = Limits(max_url=30, max_headers=100, max_body=10, max_requests=2, max_streams=2)
@@ -34,7 +35,8 @@ class House:
             ],
             exception_handlers={Exception: lambda *_: Response(status_code=500)},
         )
-        self.app = Admission(inner, limits)
+        self.admission = Admission(inner, limits)
+        self.app = Observation(self.admission)
 
     async def answer(self, request: Request) -> Response:
         return PlainTextResponse("here")
@@ -58,7 +60,7 @@ class House:
 def run(test: Callable[[House], Awaitable[None]], limits: Limits = LIMITS) -> None:
     async def main() -> None:
         house = House(limits)
-        async with asyncio.timeout(20), house.app.watching():
+        async with asyncio.timeout(20), house.admission.watching():
             await test(house)
 
     asyncio.run(main())
@@ -125,7 +127,6 @@ def test_a_reader_that_stalls_shuts_nobody_out(monkeypatch: pytest.MonkeyPatch) 
         while answer.status != 200:
             await asyncio.sleep(0)
             answer = await Exchange().run(house.app)
-        # They count again as soon as their readers go on.
         taken.set()
         assert [(await each).text for each in stalled] == ["here"] * 2
         working = [house.ask("/slow") for _ in range(2)]
