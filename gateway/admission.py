@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from time import monotonic
 from typing import cast
 
@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.answering import CLOSED, Answer
 from gateway.errors import RETRY_AFTER
+from gateway.idle import close_idle
 from gateway.jsonapi.errors import Error, errors_response
 from gateway.limits import Limits
 from gateway.metrics import GatewayMetrics
@@ -21,6 +22,7 @@ ALWAYS = ("/healthz", "/readyz")
 
 _TICK = 0.5  # seconds between two looks at what is being worked on
 _STALLED = 1.0  # seconds; a reader that takes nothing for so long keeps no other out
+_ALIVE = 60.0  # seconds; no event stream is silent for so long
 _BODY = (b"content-length", b"transfer-encoding")
 
 
@@ -115,15 +117,21 @@ class Admission:
         self._streams += 1
 
     @asynccontextmanager
-    async def watching(self) -> AsyncIterator[None]:
-        """Give up what takes too long, and look for readers that stall."""
-        watch = asyncio.create_task(self._watch())
+    async def watching(self, port: int) -> AsyncIterator[None]:
+        """Give up what takes too long; look for readers that stall, and for idle connections.
+
+        ``port`` is the one that is listened on.
+        """
+        limits = self._limits
+        silent = limits.request_timeout + _ALIVE
+        idle = close_idle(port, first=limits.header_timeout, silent=silent)
+        tasks = [asyncio.create_task(self._watch()), asyncio.create_task(idle)]
         try:
             yield
         finally:
-            watch.cancel()
-            with suppress(asyncio.CancelledError):
-                await watch
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _watch(self) -> None:
         while True:

@@ -34,6 +34,7 @@ from gateway.paths import OneForm
 from gateway.replica import Replica
 from gateway.sessions import DirectView, ReplicaView, SessionView
 from gateway.stopping import Stopping, told_by_sigterm
+from runtime.address import Address
 from runtime.authenticator import Authenticator
 
 
@@ -70,7 +71,7 @@ def create_app(config: GatewayConfig) -> Starlette:
         app.state.events = Events(client.watch_sessions, stopping)
         try:
             async with (
-                admission.watching(),
+                admission.watching(Address.parse(config.http).port),
                 open_view(client, config.replica_staleness, metrics) as view,
             ):
                 app.state.view = view

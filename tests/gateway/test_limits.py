@@ -78,6 +78,10 @@ def test_who_does_not_finish_a_request_is_not_waited_for(narrow: Gateway, before
     assert answer.count(b"HTTP/1.1 200") == (1 if before else 0)
 
 
+def test_who_says_nothing_is_not_waited_for(narrow: Gateway) -> None:
+    assert exchange(narrow, b"") == b""
+
+
 def test_so_many_are_connected_and_others_wait(core: str) -> None:
     limits = Limits(max_connections=3)
     with running_gateway(core, limits=limits) as gateway, ExitStack() as stack:
