@@ -84,7 +84,7 @@ def _showing_metrics(
     with TemporaryDirectory(prefix="sessiongate-metrics-") as name:
         folder = Path(name)
         shown = registry(Workers(folder), Processes(processes))
-        exporter = Exporter(config.metrics, shown, config.protection, config.allowed_hosts)
+        exporter = Exporter(config.metrics, shown, config.protection)
         with exporting(exporter):
             log.info("metrics at %s", exporter.url)
             yield folder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from ipaddress import ip_address
@@ -36,9 +36,9 @@ _HEADERS = (
 class Exporter:
     """Listens on ``where``, HOST:PORT, and serves a registry from `start` to `stop`.
 
-    TLS and credentials are as ``protection`` says. It answers only requests whose Host
-    is an address, ``localhost``, the listener's own or among ``hosts``: a web page can
-    give this listener a name of its own (DNS rebinding), but not an address. Raises
+    TLS and credentials are as ``protection`` says. On loopback it answers only requests
+    whose Host is an address, ``localhost`` or the listener's own: a web page can give
+    this listener a name of its own (DNS rebinding), but not an address. Raises
     `ListenError`, and `FileError` where a file of the protection cannot be used.
     """
 
@@ -47,7 +47,6 @@ class Exporter:
         where: str,
         registry: CollectorRegistry,
         protection: Protection | None = None,
-        hosts: Collection[str] = (),
     ) -> None:
         protection = protection or Protection()
         tls, credentials = protection.tls, protection.credentials()
@@ -55,8 +54,7 @@ class Exporter:
         self._tls = server_context(tls) if tls else None
         self._certificate = "certificate" if credentials.certificates else None
         self._authenticator = Authenticator(credentials) if credentials.wanted else None
-        names = ("localhost", Address.parse(where).host, *hosts)
-        self._hosts = {name.lower() for name in names}
+        self._address = Address.parse(where)
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()  # one a connection
         self._listener = listen(where)
@@ -148,9 +146,11 @@ class Exporter:
         )
 
     def _knows(self, host: str) -> bool:
+        if not self._address.is_loopback:
+            return True
         found = _HOST.fullmatch(host)
         name = found[1].lower() if found else ""
-        return name in self._hosts or _is_address(name)
+        return name in ("localhost", self._address.host.lower()) or _is_address(name)
 
 
 @contextmanager

@@ -92,7 +92,7 @@ def exporter() -> Iterator[str]:
     """The address of an exporter that shows one counter."""
     shown = CollectorRegistry()
     Counter("done_total", "Done.", registry=shown).inc(7)
-    exporter = Exporter("127.0.0.1:0", shown, hosts=["metrics.example"])
+    exporter = Exporter("127.0.0.1:0", shown)
     with exporting(exporter):
         yield exporter.url.removeprefix("http://").removesuffix("/metrics")
 
@@ -123,7 +123,7 @@ def test_metrics_are_shown_to_a_prometheus_server(exporter: str) -> None:
         ("GET", "/", None, 404),
         ("POST", "/metrics", None, 405),
         ("GET", "/metrics", "rebound.example", 421),
-        ("GET", "/metrics", "Metrics.Example:9180", 200),
+        ("GET", "/metrics", "Localhost:9180", 200),
         ("GET", "/metrics", "localhost", 200),
         ("GET", "/metrics?x=1", "[::1]:9180", 200),
     ],
@@ -164,6 +164,13 @@ def test_there_is_a_bound_on_connections(exporter: str) -> None:
         crowd = [stack.enter_context(connect(exporter)) for _ in range(40)]
         # Connections are taken in order: with the last refused, all are there.
         assert crowd[-1].recv(100).split(b" ")[1] == b"503"
+
+
+def test_one_that_others_reach_is_asked_for_by_any_name() -> None:
+    exporter = Exporter("0.0.0.0:0", CollectorRegistry())
+    with exporting(exporter):
+        here = exporter.url.replace("0.0.0.0", "127.0.0.1")
+        assert httpx.get(here, headers={"Host": "metrics.example"}).status_code == 200
 
 
 def test_an_exporter_may_share_its_program_s_loop() -> None:
