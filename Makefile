@@ -6,7 +6,7 @@ RELEASED := proto/released.binpb
 LOCK := $(BIN)/uv pip compile pyproject.toml --extra server --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
 
-.PHONY: help install run test faults soak check proto bench release-proto lock audit
+.PHONY: help install run test faults check proto bench release-proto lock audit
 .DEFAULT_GOAL := help
 
 help: ## List the targets
