@@ -253,8 +253,8 @@ class Answers:
         finally:
             del self._making[key]
         if self.room_for(len(document)):
+            self._bytes += len(document) - len(self._documents.pop(key, b""))
             self._documents[key] = document
-            self._bytes += len(document)
             while self._bytes > _CACHE_BYTES:
                 self._bytes -= len(self._documents.popitem(last=False)[1])
         return document

@@ -47,10 +47,13 @@ async def show_api(request: Request, ask: Ask) -> Response:
 
 async def show_session(request: Request, ask: Ask) -> Response:
     """``/v1/sessions/{id}``."""
-    found, version = await ask.view.get(session_id(request))
-    if ask.query.include:
-        # What is included comes from all over the table.
-        version = version.and_older((await ask.view.rows(EVERYTHING, 1)).version)
+    ident = session_id(request)
+    # What is included comes from all over the table: its revision, taken first, so that
+    # the tag is never newer than the document.
+    table = (await ask.view.rows(EVERYTHING, 1)).version if ask.query.include else None
+    found, version = await ask.view.get(ident)
+    if table is not None:
+        version = version.and_older(table)._replace(revision=table.revision)
     if response := ask.not_modified(version):
         return response
     if ask.wish.plain and not version.unreachable:
@@ -94,14 +97,18 @@ async def answer_list(request: Request, ask: Ask, wanted: Wanted, url: str) -> R
     async def whole() -> bytes:
         return b"".join([part async for part in write_sessions(ask, selected, url)])
 
-    body = await whole() if version is None else await answers.make(ask, version, whole)
+    if version is None:
+        return ask.whole(await whole(), None)
+    body = answers.get(ask, version)
+    if body is None:
+        body = await answers.make(ask, version, whole)
     return ask.whole(body, version)
 
 
 async def _check_size(request: Request, ask: Ask, selected: Selected) -> None:
     """Raises `RequestError` where more is asked for at once than may be."""
     limit = request.app.state.limits.max_answer
-    if ask.query.page is None and selected.first.total > limit:
+    if ask.query.page is None and not ask.query.filters and selected.first.total > limit:
         if selected.rest is not None:
             await selected.rest.aclose()
         detail = f"{selected.first.total} sessions are more than the {limit} that max_answer allows"

@@ -139,6 +139,9 @@ class Replica:
                 log.info("the core's stream of sessions ended: %s", error)
                 if error.code is grpc.StatusCode.OUT_OF_RANGE:
                     self.store = Store()
+            except Exception:
+                log.exception("the copy of the core's sessions is dropped")
+                self.store = Store()  # it may be half of a state
             back_off = _FIRST_BACK_OFF if self._as_of is not None else back_off * 2
             self._as_of = None
             await asyncio.sleep(min(back_off, _LAST_BACK_OFF) * random.uniform(0.5, 1))  # noqa: S311

@@ -67,7 +67,7 @@ class ScriptedCore:
 
     def __init__(self) -> None:
         self.asked: list[int] = []
-        self._events: asyncio.Queue[WatchSessionsResponse | CoreError] = asyncio.Queue()
+        self._events: asyncio.Queue[WatchSessionsResponse | Exception] = asyncio.Queue()
         self._waiting = asyncio.Event()
 
     async def watch(self, request: WatchSessionsRequest) -> AsyncIterator[WatchSessionsResponse]:
@@ -76,11 +76,11 @@ class ScriptedCore:
             if self._events.empty():
                 self._waiting.set()
             event = await self._events.get()
-            if isinstance(event, CoreError):
+            if isinstance(event, Exception):
                 raise event
             yield event
 
-    async def send(self, *events: WatchSessionsResponse | CoreError) -> None:
+    async def send(self, *events: WatchSessionsResponse | Exception) -> None:
         """Send, and wait until all is taken."""
         self._waiting.clear()
         for event in events:
@@ -201,6 +201,17 @@ def test_out_of_range_starts_over_and_keeps_nothing() -> None:
         await stage.core.send(snapshot(3), sync(4, 0.0))
         assert stage.ids == [3]
         assert stage.replica.store.revision == 4
+
+    run(test)
+
+
+def test_it_outlives_what_nobody_expected() -> None:
+    async def test(stage: Stage) -> None:
+        await stage.core.send(snapshot(1), sync(10, 0.0))
+        await stage.core.send(OSError("no descriptors left"))
+        assert stage.core.asked == [0, 0]
+        await stage.core.send(snapshot(3), sync(12, 0.0))
+        assert stage.ids == [3]
 
     run(test)
 

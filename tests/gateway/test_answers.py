@@ -1,0 +1,64 @@
+"""What is remembered of answers, and what an answer's tag depends on."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+from gateway.answers import Answers, Ask
+from gateway.client import CoreClient
+from gateway.replica import Replica
+from gateway.sessions import DirectView, ReplicaView, Version
+from sessiongate.v1.session_pb2 import Session
+from sessiongate.v1.session_service_pb2 import (
+    WatchChanges,
+    WatchSessionsResponse,
+    WatchSnapshot,
+)
+from tests.gateway.programs import in_process
+
+
+def test_the_same_document_made_again_counts_once() -> None:
+    class Asked:
+        fingerprint = b"one"
+
+        class moment:
+            now = 5.0
+
+    async def main() -> None:
+        answers, ask, version = Answers(), cast(Ask, Asked()), Version(1, 0.0, ())
+
+        async def document() -> bytes:
+            return b"x" * 1_000_000
+
+        for _ in range(100):
+            await answers.make(ask, version, document)
+        assert answers.get(ask, version) == await document()
+        assert answers._bytes == 1_000_000
+
+    asyncio.run(main())
+
+
+def test_one_session_with_its_service_changes_with_the_service() -> None:
+    """Its own revision stays; what is included does not."""
+
+    async def main() -> None:
+        replica = Replica(cast(Any, None), staleness=2.0, clock=lambda: 0.0)
+        replica._as_of = 0.0
+        first = WatchSessionsResponse(revision=10)
+        first.snapshot.CopyFrom(WatchSnapshot(sessions=[Session(id=5, service="a", revision=9)]))
+        replica.store.apply([first])
+        direct = DirectView(cast(CoreClient, None))
+        async with in_process("127.0.0.1:1", replica_staleness=0.0) as http:
+            http._transport.app.state.view = ReplicaView(replica, direct)  # type: ignore[attr-defined] # it is an ASGITransport
+            url = "http://localhost/v1/sessions/5?include=services"
+            before = await http.get(url)
+            assert before.json()["included"][0]["attributes"]["connections"] == 1
+            second = WatchSessionsResponse(revision=11)
+            second.changes.CopyFrom(WatchChanges(upserts=[Session(id=6, service="a", revision=11)]))
+            replica.store.apply([second])
+            after = await http.get(url, headers={"If-None-Match": before.headers["etag"]})
+            assert after.status_code == 200
+            assert after.json()["included"][0]["attributes"]["connections"] == 2
+
+    asyncio.run(main())
