@@ -139,7 +139,10 @@ class _Runner:
                 await self._accept(observation)
                 self.tally.succeeded += 1
                 self.tally.seconds += took
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:
+                task = asyncio.current_task()
+                if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
+                    raise  # it is this task that is to end, not something that the source awaits
                 self._failed(error)
                 failures += 1
                 pause = min(MAX_BACK_OFF, self._config.interval * 2 ** min(failures, 10))
@@ -180,6 +183,10 @@ class _Runner:
     async def _take(self, observation: Observation) -> None:
         """Write down what is new and what has ended, then show it."""
         observed = self._limited({item.key: item for item in observation.sessions})
+        # At the most; before anything is written, so that from there to the table nothing
+        # can fail or come in between.
+        changes = len(observed) + len(self._held) + len(self._table)
+        await self._ledger.reserve(self._table.revision + changes)
         closed = await self._write_down(observed, observation.incarnation)
         linked = self._links.observe(self.name, self._wires(observed))
         shown = self._shown
@@ -187,11 +194,15 @@ class _Runner:
         changed = [
             session
             for key, held in self._held.items()
-            if (observed[key] is not shown.get(key) or held.id in linked)
+            if (
+                observed[key] is not shown.get(key)
+                or held.id in linked
+                or self._table.get(held.id) is None  # the key is a new session by now
+            )
             and (session := self._changed(held, observed[key])) is not None
         ]
-        changed += self._relinked(linked.difference(held.id for held in self._held.values()))
-        await self._ledger.reserve(self._table.revision + len(changed) + len(closed))
+        own = (held.id for held in self._held.values())
+        changed += self._relinked(linked.difference(closed, own))
         for ident in (*(held.id for held in self._held.values()), *closed):
             self._table.unseen.pop(ident, None)
         self._table.apply(changed, closed)
@@ -304,12 +315,12 @@ class _Runner:
         self._link(session)
         return session
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         self.tally.failed += 1
         if isinstance(error, TimeoutError):
             text = f"did not answer within {self._config.timeout:g} s"
         elif isinstance(error, SourceError | LedgerError):
-            text = str(error)
+            text = str(error).encode(errors="backslashreplace").decode()
         else:
             text = f"failed unexpectedly: {type(error).__name__}"
             log.error("source %s", self.name, exc_info=error)
@@ -326,4 +337,5 @@ class _Runner:
         self._shown = {}
         ids = [held.id for held in self._held.values()]
         self._table.unseen.update(dict.fromkeys(ids, self.name))
-        self._table.apply(self._relinked(self._links.observe(self.name, {})), ids)
+        linked = self._links.observe(self.name, {}).difference(ids)
+        self._table.apply(self._relinked(linked), ids)

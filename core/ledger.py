@@ -321,7 +321,7 @@ def _engine(url: sa.URL, *, in_memory: bool) -> sa.Engine:
 
 def _take_lock(path: Path) -> IO[str]:
     """Lock the ledger for this process; the lock's file names the holder."""
-    name = path.with_name(path.name + ".lock")
+    name = Path(f"{path.resolve()}.lock")  # one file has one lock, by whatever name
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = open(name, "a+", encoding="utf-8")  # noqa: SIM115 - held open for life

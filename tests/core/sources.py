@@ -31,6 +31,7 @@ class ScriptedSource:
         self.incarnation: float | None = None
         self.failing = ""
         self.hanging = False
+        self.raising: BaseException | None = None
         self.closed = False
         self.again: Observation | None = None  # answer with this very object
         self._go: asyncio.Queue[None] = asyncio.Queue()
@@ -51,6 +52,8 @@ class ScriptedSource:
         await self._go.get()
         if self.hanging:
             await asyncio.Event().wait()
+        if self.raising is not None:
+            raise self.raising
         if self.failing:
             raise SourceError(self.failing)
         if self.again is not None:

@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from core import collector as collecting
 from core.collector import Collector
 from core.ledger import Ledger
-from core.sources.base import Observation, Observed, SourceConfig, Wire
+from core.sources.base import Observation, Observed, SourceConfig, SourceError, Wire
 from core.table import SessionTable
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.source_service_pb2 import SourceState
@@ -287,6 +287,7 @@ def test_both_ends_of_a_connection_are_linked_while_both_are_seen() -> None:
         server.again = Observation([])
         await server.step()
         assert list(scene.session(1).upstream_ids) == []
+        assert scene.ids == [1], "a link keeps no session that has ended"
 
     run(test, sources=["fake:proxy", "fake:server"])
 
@@ -355,3 +356,53 @@ def test_an_object_stated_again_is_unchanged_but_for_its_links() -> None:
         assert list(scene.session(1).downstream_ids) == [3], "what others told stays"
 
     run(test, sources=["fake:server", "fake:proxy"])
+
+
+def test_a_linked_session_that_goes_stale_leaves_and_takes_its_links_along() -> None:
+    wire = Wire(("10.0.0.5", 40000), ("10.0.0.7", 5432), 77)
+
+    async def test(scene: Scene) -> None:
+        proxy, server = scene.sources.values()
+        proxy.again = Observation([Observed("p", seen("p").session, opened=(wire,))])
+        await proxy.step()
+        server.again = Observation([Observed("s", seen("s").session, accepted=wire)])
+        await server.step()
+        server.failing = "gone"
+        while len(scene.ids) > 1:
+            await server.step()
+        assert scene.ids == [1]
+        assert list(scene.session(1).upstream_ids) == []
+        server.failing = ""
+        await server.step()
+        assert list(scene.session(1).upstream_ids) == [2]
+
+    run(test, sources=["fake:proxy", "fake:server"], stale_after=0.05)
+
+
+def test_an_unchanged_object_is_a_new_session_after_a_restart() -> None:
+    async def test(scene: Scene) -> None:
+        kept = seen("kept")
+        scene.source.again = Observation([kept], 100.0)
+        await scene.source.step()
+        scene.source.again = Observation([kept], 200.0)
+        await scene.source.step()
+        assert scene.ids == [2]
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    "fault", [SourceError("bad \ud800"), asyncio.CancelledError(), RuntimeError("?")]
+)
+def test_whatever_a_source_raises_it_is_asked_again(fault: BaseException) -> None:
+    async def test(scene: Scene) -> None:
+        scene.source.show(["a"])
+        await scene.source.step()
+        scene.source.raising = fault
+        await scene.source.step()
+        assert scene.table.unreachable == ["fake"]
+        scene.source.raising = None
+        await scene.source.step()
+        assert scene.table.unreachable == []
+
+    run(test)

@@ -95,6 +95,17 @@ def test_a_second_core_is_told_who_holds_the_ledger(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_a_ledger_by_another_name_is_held_too(tmp_path: Path) -> None:
+    async def main() -> None:
+        first = await opened(url_of(tmp_path))
+        os.symlink(tmp_path / "ledger.db", tmp_path / "other.db")
+        with pytest.raises(LedgerHeldError):
+            await opened(f"sqlite:///{tmp_path}/other.db")
+        await first.close()
+
+    asyncio.run(main())
+
+
 def test_a_killed_core_leaves_no_lock(tmp_path: Path) -> None:
     hold = (
         "import asyncio, sys\nfrom core.ledger import Ledger\n"
