@@ -27,9 +27,13 @@ CLOSED = 499  # stands for the status where the caller left before there was one
 
 
 class Answer:
-    """Sends an answer on, with more headers. One object for all: every layer costs."""
+    """Sends an answer on, with more headers; to HEAD, without what it holds.
+
+    One object for all: every layer costs.
+    """
 
     __slots__ = (
+        "_head",
         "_request_id",
         "_send",
         "admit_stream",
@@ -42,8 +46,9 @@ class Answer:
         "timed_out",
     )
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, request_id: str, *, head: bool) -> None:
         self._send = send
+        self._head = head
         self._request_id = request_id.encode()
         self.status = CLOSED
         self.streaming: float | None = None  # since when it is a stream of events
@@ -66,6 +71,9 @@ class Answer:
                     more = _OWN_POLICY
             self.status = message["status"]
             message["headers"] = [*message["headers"], *more, (_REQUEST_ID, self._request_id)]
+        elif self._head:
+            # An error has one; over HTTP/2 that would break the protocol.
+            message["body"] = b""
         self.sending = monotonic()
         await self._send(message)
         self.sending = None

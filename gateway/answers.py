@@ -183,7 +183,7 @@ class Ask:
             body = zlib.compress(body, level=1, wbits=_GZIP)
             headers.append((b"content-encoding", b"gzip"))
         headers.append((b"content-length", b"%d" % len(body)))
-        return Answer(200, headers, b"" if self.head else body)
+        return Answer(200, headers, body)
 
     def streamed(self, parts: AsyncGenerator[bytes], version: Version | None) -> Response:
         """A document that comes in parts."""

@@ -38,7 +38,7 @@ class Observation:
             return
         correlation = from_headers(scope["headers"])
         token = current.set(correlation)
-        answer = Answer(send, correlation.request_id)
+        answer = Answer(send, correlation.request_id, head=scope["method"] == "HEAD")
         try:
             await self._app(scope, receive, answer)
         except TransferCutError as error:  # the cause is the core's: no trace leads to it

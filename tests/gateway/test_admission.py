@@ -93,7 +93,7 @@ def test_a_request_may_be_so_large(
     async def test(house: House) -> None:
         answer = await Exchange(path, method, query, headers).run(house.app)
         assert answer.status == status
-        if code:
+        if code and method != "HEAD":
             assert [error["code"] for error in json.loads(answer.text)["errors"]] == [code]
 
     run(test)

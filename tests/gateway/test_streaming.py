@@ -137,3 +137,12 @@ def peak_memory(process: psutil.Process) -> int:
     lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
     [kibibytes] = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
     return int(kibibytes) * 1024
+
+
+@pytest.mark.parametrize("path", ["/nope", "/v1/sessions/x", "/v1/sessions?sort=x", "/healthz"])
+def test_head_is_what_get_is_without_the_document(
+    core: ScriptedCore, http: httpx.Client, path: str
+) -> None:
+    get, head = http.get(path), http.head(path)
+    assert (head.status_code, head.content) == (get.status_code, b"")
+    assert head.headers["content-length"] == get.headers["content-length"]
