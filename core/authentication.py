@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, suppress
 from inspect import isasyncgenfunction
-from typing import Any, TypeAlias
+from typing import Any
 from urllib.parse import unquote
 
-import grpc
 from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
 
 from core.errors import abort
+from core.interception import Context, Handler, Interceptor, behaving, behaviour_of
 from runtime.authenticator import Authenticator
 from runtime.identity import CALLER_METADATA, Identity, Proof, Refusal, caller
 
-Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
-Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # generic only to type checkers
 
-# How a handler is made, by whether requests and responses are streams.
-_KINDS = {
-    (False, False): ("unary_unary", grpc.unary_unary_rpc_method_handler),
-    (False, True): ("unary_stream", grpc.unary_stream_rpc_method_handler),
-    (True, False): ("stream_unary", grpc.stream_unary_rpc_method_handler),
-    (True, True): ("stream_stream", grpc.stream_stream_rpc_method_handler),
-}
-
-
-class Authentication(grpc.aio.ServerInterceptor):
+class Authentication(Interceptor):
     """Asks every call but those of health for credentials.
 
     While a method runs, ``runtime.identity.caller`` is who calls: for a gateway that
@@ -35,43 +24,25 @@ class Authentication(grpc.aio.ServerInterceptor):
     """
 
     def __init__(self, authenticator: Authenticator) -> None:
+        super().__init__()
         self._authenticator = authenticator
-        # By method: the handler, and the one that stands before it.
-        self._guards: dict[str, tuple[Handler, Handler]] = {}
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
-        details: grpc.HandlerCallDetails,
-    ) -> Handler | None:
-        handler = await continuation(details)
-        # None is a method that does not exist: all may know that.
-        if handler is None or details.method.startswith(f"/{HEALTH_SERVICE}/"):
+    def before(self, method: str, handler: Handler) -> Handler:
+        if method.startswith(f"{HEALTH_SERVICE}/"):
             return handler
-        known = self._guards.get(details.method)
-        if known is None or known[0] is not handler:
-            known = self._guards[details.method] = handler, self._guarded(handler)
-        return known[1]
-
-    def _guarded(self, handler: Handler) -> Handler:
-        name, make = _KINDS[handler.request_streaming, handler.response_streaming]
-        method = getattr(handler, name)
+        behaviour = behaviour_of(handler)
 
         async def answer(request: Any, context: Context) -> Any:
             await self._admit(context)
-            return await method(request, context)
+            return await behaviour(request, context)
 
         async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
             await self._admit(context)
-            async with aclosing(method(request, context)) as responses:
+            async with aclosing(behaviour(request, context)) as responses:
                 async for response in responses:
                     yield response
 
-        return make(
-            stream if isasyncgenfunction(method) else answer,
-            handler.request_deserializer,
-            handler.response_serializer,
-        )
+        return behaving(handler, stream if isasyncgenfunction(behaviour) else answer)
 
     async def _admit(self, context: Context) -> None:
         """End the call unless it may go on."""

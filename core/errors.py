@@ -77,6 +77,10 @@ class InvalidRequestError(CoreError):
         self.violations = violations
 
 
+class MalformedRequestError(CoreError):
+    """What was sent is not the message that the method takes."""
+
+
 class InternalError(CoreError):
     """Something that should not happen did. The cause is in the log only."""
 
@@ -100,6 +104,7 @@ ANSWERS: Mapping[type[CoreError | Refusal], Answer] = {
     TooManyWatchersError: Answer(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_WATCHERS"),
     ShuttingDownError: Answer(grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN"),
     InvalidRequestError: Answer(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
+    MalformedRequestError: Answer(grpc.StatusCode.INVALID_ARGUMENT, "MALFORMED_REQUEST"),
     InternalError: Answer(grpc.StatusCode.INTERNAL, "INTERNAL"),
     MissingCredentialsError: Answer(
         grpc.StatusCode.UNAUTHENTICATED, MissingCredentialsError.reason

@@ -11,52 +11,30 @@ from typing import Any, TypeAlias
 
 import grpc
 
+from core.interception import Handler, Interceptor, behaving, behaviour_of
 from core.metrics import CallMetrics
 from runtime.correlation import current, from_pairs
 from runtime.logs import fields
 
 log = logging.getLogger("core.access")
 
-Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Behaviour: TypeAlias = Callable[[Any, Any], Awaitable[Any]]
 
 
-class Observer(grpc.aio.ServerInterceptor):
+class Observer(Interceptor):
     """To be the first of a server's interceptors, so that it sees what others refuse too."""
 
     def __init__(self, metrics: CallMetrics, *, access_log: bool) -> None:
+        super().__init__()
         self._metrics = metrics
         self._access_log = access_log
-        # By method: what was seen for it and what is seen instead.
-        self._observed: dict[str, tuple[Handler, Handler]] = {}
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
-        details: grpc.HandlerCallDetails,
-    ) -> Handler | None:
-        handler = await continuation(details)
-        if handler is None:
-            return None
-        known = self._observed.get(details.method)
-        if known is None or known[0] is not handler:
-            known = handler, self._observing(details.method.lstrip("/"), handler)
-            self._observed[details.method] = known
-        return known[1]
-
-    def _observing(self, method: str, handler: Handler) -> Handler:
-        """The handler, observed; one that is a generator is left as it is."""
-        if handler.unary_unary and iscoroutinefunction(handler.unary_unary):
-            kind, inner = grpc.unary_unary_rpc_method_handler, handler.unary_unary
-        elif handler.unary_stream and iscoroutinefunction(handler.unary_stream):
-            kind, inner = grpc.unary_stream_rpc_method_handler, handler.unary_stream
-        else:
-            return handler
-        return kind(
-            self._wrapped(method, inner, streams=handler.response_streaming),
-            request_deserializer=handler.request_deserializer,
-            response_serializer=handler.response_serializer,
-        )
+    def before(self, method: str, handler: Handler) -> Handler:
+        behaviour = behaviour_of(handler)
+        if handler.request_streaming or not iscoroutinefunction(behaviour):
+            return handler  # a generator is left as it is
+        seen = self._wrapped(method, behaviour, streams=handler.response_streaming)
+        return behaving(handler, seen)
 
     def _wrapped(self, method: str, inner: Behaviour, *, streams: bool) -> Behaviour:
         async def observed(request: Any, context: Any) -> Any:

@@ -18,6 +18,7 @@ from grpc_reflection.v1alpha import reflection
 from core.authentication import Authentication
 from core.collector import Collector
 from core.config import ConfigError, CoreConfig
+from core.decoding import Decoding
 from core.ledger import Ledger
 from core.metrics import CallMetrics, core_registry
 from core.observation import Observer
@@ -100,6 +101,7 @@ class Core:
         ]
         if credentials.wanted:
             interceptors.append(Authentication(self._authenticator))
+        interceptors.append(Decoding())
         server = grpc.aio.server(
             interceptors=interceptors,
             options=[

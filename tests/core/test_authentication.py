@@ -17,9 +17,10 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 import sessiongate.v1
-from core.authentication import Authentication, Handler
+from core.authentication import Authentication
 from core.config import CoreConfig
 from core.errors import STATUS_TRAILER
+from core.interception import Handler
 from core.server import Core
 from core.sources.base import SourceConfig
 from runtime.authenticator import Authenticator, Credentials

@@ -1,0 +1,67 @@
+"""Standing before the methods of a gRPC server."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+import grpc
+
+Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # generic only to type checkers
+
+# How a handler is made, by whether requests and responses are streams.
+_KINDS = {
+    (False, False): ("unary_unary", grpc.unary_unary_rpc_method_handler),
+    (False, True): ("unary_stream", grpc.unary_stream_rpc_method_handler),
+    (True, False): ("stream_unary", grpc.stream_unary_rpc_method_handler),
+    (True, True): ("stream_stream", grpc.stream_stream_rpc_method_handler),
+}
+
+
+class Interceptor(grpc.aio.ServerInterceptor, ABC):
+    """Puts a handler of its own before that of each method; it is made once."""
+
+    def __init__(self) -> None:
+        # By method: what was found, and what stands before it.
+        self._known: dict[str, tuple[Handler, Handler]] = {}
+
+    @abstractmethod
+    def before(self, method: str, handler: Handler) -> Handler:
+        """What is to stand before a handler; ``method`` is ``SERVICE/METHOD``."""
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        handler = await continuation(details)
+        if handler is None:
+            return None  # a method that does not exist: all may know that
+        known = self._known.get(details.method)
+        if known is None or known[0] is not handler:
+            known = handler, self.before(details.method.lstrip("/"), handler)
+            self._known[details.method] = known
+        return known[1]
+
+
+def behaviour_of(handler: Handler) -> Any:
+    """What answers a handler's calls, of request and context."""
+    name, _ = _KINDS[handler.request_streaming, handler.response_streaming]
+    return getattr(handler, name)
+
+
+def behaving(handler: Handler, behaviour: Any) -> Handler:
+    """The handler with another behaviour of the same kind."""
+    return _made(handler, behaviour, handler.request_deserializer)
+
+
+def behaving_on_bytes(handler: Handler, behaviour: Any) -> Handler:
+    """The same, with requests as they were sent."""
+    return _made(handler, behaviour, None)
+
+
+def _made(handler: Handler, behaviour: Any, deserializer: Any) -> Handler:
+    _, make = _KINDS[handler.request_streaming, handler.response_streaming]
+    return make(behaviour, deserializer, handler.response_serializer)

@@ -1,0 +1,72 @@
+"""What a core says to requests that are no messages of its methods."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import grpc
+import pytest
+from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.status_pb2 import Status
+
+from core.config import CoreConfig
+from core.errors import STATUS_TRAILER
+from core.server import Core
+from core.sources.base import SourceConfig
+from runtime.protection import Protection
+from tests.core.test_authentication import connect, methods
+from tests.credentials import CredentialFiles, basic
+
+NO_MESSAGE = b"\xff\xff"
+LONG = 20.0
+
+
+async def refused(
+    core: Core, path: str, *, streams: bool, metadata: tuple[tuple[str, str], ...] = ()
+) -> tuple[grpc.StatusCode, str]:
+    """How a call with no message is refused: code and reason."""
+    async with connect(core.address) as channel:
+        kind = channel.unary_stream if streams else channel.unary_unary
+        call = kind(path)(NO_MESSAGE, timeout=LONG, metadata=metadata)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await (call.read() if streams else call)
+    info = ErrorInfo()
+    trailers = dict(caught.value.trailing_metadata())
+    [detail, *_] = Status.FromString(trailers[STATUS_TRAILER]).details
+    assert detail.Unpack(info)
+    return caught.value.code(), info.reason
+
+
+def test_no_message_is_an_error_of_the_caller(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        source = SourceConfig.parse("synthetic:")
+        async with Core(CoreConfig(sources=(source,), grpc="127.0.0.1:0")) as core:
+            for path, method in methods().items():
+                if not method.client_streaming and len(method.input_type.fields):
+                    told = await refused(core, path, streams=method.server_streaming)
+                    expected = (grpc.StatusCode.INVALID_ARGUMENT, "MALFORMED_REQUEST")
+                    assert told == expected, path
+
+    asyncio.run(main())
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def test_who_may_not_call_is_not_read(tmp_path: Path) -> None:
+    files = CredentialFiles(tmp_path)
+
+    async def main() -> None:
+        config = CoreConfig(
+            sources=(SourceConfig.parse("synthetic:"),),
+            grpc="127.0.0.1:0",
+            protection=Protection(users=str(files.users)),
+        )
+        path = "/sessiongate.v1.SessionService/GetSession"
+        async with Core(config) as core:
+            code, _ = await refused(core, path, streams=False)
+            assert code is grpc.StatusCode.UNAUTHENTICATED
+            allowed = (("authorization", basic()),)
+            code, _ = await refused(core, path, streams=False, metadata=allowed)
+            assert code is grpc.StatusCode.INVALID_ARGUMENT
+
+    asyncio.run(main())
