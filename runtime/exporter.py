@@ -64,10 +64,7 @@ class Exporter:
     async def start(self) -> None:
         """Begin to answer."""
         self._server = await asyncio.start_server(
-            self._serve,
-            sock=self._listener,
-            limit=_LONGEST_HEAD,
-            ssl=self._tls.value if self._tls else None,
+            self._serve, sock=self._listener, limit=_LONGEST_HEAD
         )
 
     async def stop(self) -> None:
@@ -82,12 +79,12 @@ class Exporter:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = cast("asyncio.Task[None]", asyncio.current_task())
         self._tasks.add(task)
-        if self._tls is not None:
-            _ = self._tls.value  # the next connection has what the files say now
         address = str(writer.get_extra_info("peername")[0])
         try:
             with suppress(TimeoutError, OSError, asyncio.IncompleteReadError):
                 async with asyncio.timeout(_PATIENCE):
+                    if self._tls is not None:  # here, for what the files say now
+                        await writer.start_tls(self._tls.value)
                     writer.write(await self._exchange(reader, address))
                     await writer.drain()
         finally:

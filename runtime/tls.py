@@ -62,22 +62,20 @@ def grpc_server_credentials(tls: ServerTls) -> grpc.ServerCredentials:
 
 
 def server_context(tls: ServerTls) -> FileValue[ssl.SSLContext]:
-    """One context for a server of asyncio, which each look at the value brings up to date.
+    """What a server of asyncio gives a connection that begins now. Raises `FileError`."""
 
-    Raises `FileError`.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-
-    def load() -> ssl.SSLContext:
+    def read() -> ssl.SSLContext:
         tls.check()
+        # A new one each time: a context forgets no CA that it was given.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(tls.cert, tls.key)
         if tls.client_ca is not None:
             context.verify_mode = ssl.CERT_REQUIRED
             context.load_verify_locations(tls.client_ca)
         return context
 
-    return FileValue(tls.files, load)
+    return FileValue(tls.files, read)
 
 
 def grpc_channel_credentials(tls: ClientTls) -> grpc.ChannelCredentials:
@@ -105,7 +103,7 @@ def _check_pair(cert: Path, key: Path) -> None:
         # Without this function a key with a password would be asked about at the terminal.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, _no_password)
     except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH":
+        if error.reason in ("KEY_VALUES_MISMATCH", "NO_CERTIFICATE_ASSIGNED"):
             raise FileError(f"{key} is not the key of the certificate in {cert}") from None
         raise FileError(f"{key} holds no private key that can be used without a password") from None
     except OSError as error:

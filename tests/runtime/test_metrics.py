@@ -24,7 +24,7 @@ from runtime.exporter import Exporter, exporting
 from runtime.listener import ListenError, listen
 from runtime.metrics import Processes, Workers, registry
 from runtime.protection import Protection
-from tests.certificates import Authority
+from tests.certificates import Authority, Pair
 from tests.credentials import CredentialFiles, cases
 
 WORKER = """
@@ -212,7 +212,7 @@ def test_metrics_are_guarded_as_the_other_listeners_are(tmp_path: Path) -> None:
             assert b"200" not in plain.recv(100)
 
 
-def test_a_new_certificate_is_shown_from_the_next_connection_but_one(
+def test_a_new_certificate_is_shown_from_the_next_connection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(file_value, "EVERY", 0.0)
@@ -236,5 +236,32 @@ def test_a_new_certificate_is_shown_from_the_next_connection_but_one(
     with exporting(exporter):
         first = serial()
         authority.issue("server", replace=True)
-        serial()  # brings up to date what the next one sees
         assert serial() != first
+
+
+def test_a_ca_that_is_taken_out_lets_nobody_in_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_value, "EVERY", 0.0)
+    old, new = Authority(tmp_path), Authority(tmp_path, "new")
+    server, before, after = old.issue("server"), old.issue("before"), new.issue("after")
+    trusted = tmp_path / "clients.pem"
+    trusted.write_bytes(old.cert.read_bytes())
+    protection = Protection(
+        tls_cert=str(server.cert), tls_key=str(server.key), tls_client_ca=str(trusted)
+    )
+    exporter = Exporter("127.0.0.1:0", CollectorRegistry(), protection)
+
+    def is_let_in(pair: Pair) -> bool:
+        context = ssl.create_default_context(cafile=old.cert)
+        context.load_cert_chain(pair.cert, pair.key)
+        try:
+            with httpx.Client(verify=context, trust_env=False) as client:
+                return client.get(exporter.url).is_success
+        except httpx.TransportError:
+            return False
+
+    with exporting(exporter):
+        assert (is_let_in(before), is_let_in(after)) == (True, False)
+        trusted.write_bytes(new.cert.read_bytes())
+        assert (is_let_in(before), is_let_in(after)) == (False, True)

@@ -11,10 +11,11 @@ from typing import Any
 
 import grpc
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
+    NoEncryption,
     PrivateFormat,
 )
 from grpc_health.v1.health import aio as health
@@ -155,6 +156,12 @@ def test_each_file_that_cannot_be_used_is_named(
     other, absent = authority.issue("second"), tmp_path / "absent"
     empty, locked = tmp_path / "empty", tmp_path / "locked.key"
     empty.touch()
+    rsa_key = tmp_path / "rsa.key"
+    rsa_key.write_bytes(
+        rsa.generate_private_key(65537, 2048).private_bytes(
+            Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+        )
+    )
     locked.write_bytes(
         ec.generate_private_key(ec.SECP256R1()).private_bytes(
             Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"swordfish")
@@ -169,6 +176,7 @@ def test_each_file_that_cannot_be_used_is_named(
         (ServerTls(empty, server.key), "empty holds no certificates in PEM"),
         (ServerTls(server.cert, server.cert), r"server\.pem holds no private key in PEM"),
         (ServerTls(server.cert, other.key), r"second\.key is not the key of .* in .*server\.pem"),
+        (ServerTls(server.cert, rsa_key), r"rsa\.key is not the key of .* in .*server\.pem"),
         (ServerTls(server.cert, locked), r"locked\.key holds no .* without a password"),
         (ServerTls(server.cert, server.key, server.key), "holds no certificates in PEM"),
     ):
