@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, suppress
 from inspect import isasyncgenfunction
@@ -13,7 +14,14 @@ from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
 from core.errors import abort
 from core.interception import Context, Handler, Interceptor, behaving, behaviour_of
 from runtime.authenticator import Authenticator
-from runtime.identity import CALLER_METADATA, Identity, Proof, Refusal, caller
+from runtime.identity import (
+    CALLER_METADATA,
+    ExpiredCredentialsError,
+    Identity,
+    Proof,
+    Refusal,
+    caller,
+)
 
 
 class Authentication(Interceptor):
@@ -21,6 +29,7 @@ class Authentication(Interceptor):
 
     While a method runs, ``runtime.identity.caller`` is who calls: for a gateway that
     names its own caller in the metadata, that one. Nobody else is believed there.
+    A stream ends when what its caller has shown does.
     """
 
     def __init__(self, authenticator: Authenticator) -> None:
@@ -33,8 +42,16 @@ class Authentication(Interceptor):
         behaviour = behaviour_of(handler)
 
         async def answer(request: Any, context: Context) -> Any:
-            await self._admit(context)
-            return await behaviour(request, context)
+            identity = await self._admit(context)
+            if not handler.response_streaming:
+                return await behaviour(request, context)
+            try:
+                async with asyncio.timeout(identity.left) as alarm:
+                    await behaviour(request, context)
+            except TimeoutError:
+                if not alarm.expired():
+                    raise
+                await abort(context, ExpiredCredentialsError())
 
         async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
             await self._admit(context)
@@ -44,8 +61,8 @@ class Authentication(Interceptor):
 
         return behaving(handler, stream if isasyncgenfunction(behaviour) else answer)
 
-    async def _admit(self, context: Context) -> None:
-        """End the call unless it may go on."""
+    async def _admit(self, context: Context) -> Identity:
+        """Who calls; the call is ended unless it may go on."""
         metadata = [(key, value) for key, value in context.invocation_metadata() or ()]
         try:
             identity = await self._authenticator.authenticate(
@@ -54,6 +71,7 @@ class Authentication(Interceptor):
         except Refusal as refusal:
             await abort(context, refusal)
         caller.set(_caller(metadata) or identity if identity.proof is Proof.GATEWAY else identity)
+        return identity
 
 
 def _authorization(metadata: Sequence[tuple[str, Any]]) -> str | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway.errors import refused
 from gateway.jsonapi.errors import Error, errors_response
 from runtime.authenticator import Authenticator
 from runtime.identity import Refusal, TooManyAttemptsError, caller
@@ -53,8 +54,7 @@ class Authentication:
             error = Error(429, refusal.reason, str(refusal))
             answer = errors_response([error], {"Retry-After": str(refusal.retry_after)})
         else:
-            error = Error(401, refusal.reason, str(refusal), header="Authorization")
-            answer = errors_response([error])
+            answer = errors_response([refused(refusal)])
             for challenge in self._authenticator.challenges:
                 answer.headers.append("WWW-Authenticate", challenge)
         await answer(scope, receive, send)

@@ -9,6 +9,7 @@ import grpc
 
 from gateway.client import CoreError
 from gateway.jsonapi.errors import Error
+from runtime.identity import Refusal
 
 RETRY_AFTER = {"Retry-After": "1"}  # seconds; with every 503
 
@@ -53,6 +54,11 @@ def error_of(failure: CoreError) -> Error:
         # credentials, which the caller would take for its own.
         return Error(answer.status, failure.code.name, answer.detail)
     return Error(answer.status, failure.reason, str(failure))
+
+
+def refused(refusal: Refusal) -> Error:
+    """What one is told who may not ask: 401."""
+    return Error(401, refusal.reason, str(refusal), header="Authorization")
 
 
 def may_pass(failure: CoreError) -> bool:

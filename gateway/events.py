@@ -5,6 +5,7 @@ Here the core is followed; what its messages mean to a reader is `gateway.reader
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -17,7 +18,7 @@ from starlette.responses import Response
 
 from gateway.answers import Ask
 from gateway.client import CoreError
-from gateway.errors import error_of, may_pass
+from gateway.errors import error_of, may_pass, refused
 from gateway.jsonapi.document import dump
 from gateway.jsonapi.errors import Error, RequestError
 from gateway.jsonapi.eventstream import (
@@ -34,6 +35,7 @@ from gateway.readers import Pieces, Reader, parts_of
 from gateway.selection import IDLE
 from gateway.sessions import Wanted
 from gateway.stopping import Stopping
+from runtime.identity import ExpiredCredentialsError, caller
 from sessiongate.v1.session_service_pb2 import (
     WatchSessionsRequest,
     WatchSessionsResponse,
@@ -50,6 +52,7 @@ _RECONNECT = (1.0, 5.0)  # after which a reader that was cut off comes again
 _FIRST_BACK_OFF, _LAST_BACK_OFF = 0.05, 1.0
 
 _SHUTTING_DOWN = Error(503, "SHUTTING_DOWN", "the gateway is shutting down; ask again")
+_EXPIRED = refused(ExpiredCredentialsError())
 
 
 class Events:
@@ -95,13 +98,23 @@ def check_query(query: Query) -> None:
 
 
 async def _follow(events: Events, reader: Reader) -> AsyncGenerator[bytes]:
-    """What a reader is told, through the core's failures, until the program stops."""
+    """What a reader is told, through the core's failures, until the program stops.
+
+    Or until what the reader has shown of itself is good no more.
+    """
     stopping, told, back_off = events.stopping, False, _FIRST_BACK_OFF
     due = time.monotonic() + ALIVE
+    identity = caller.get()
+    left = None if identity is None else identity.left
+    expiry = math.inf if left is None else time.monotonic() + left
+
+    def over() -> bool:
+        return stopping.begun or time.monotonic() >= expiry
+
     while True:
         try:
             async with aclosing(events.watch(reader.start())) as messages:
-                while not stopping.begun:
+                while not over():
                     async with stopping.timeout(SILENCE):
                         message = await anext(messages)
                     for part in parts_of(reader.tell(message)):
@@ -118,8 +131,8 @@ async def _follow(events: Events, reader: Reader) -> AsyncGenerator[bytes]:
             failure = CoreError(grpc.StatusCode.DEADLINE_EXCEEDED, None, text)
         except CoreError as error:
             failure = error
-        if failure is None or stopping.begun:
-            yield event("end", _errors(_SHUTTING_DOWN))
+        if failure is None or over():
+            yield event("end", _errors(_SHUTTING_DOWN if stopping.begun else _EXPIRED))
             return
         if failure.code is grpc.StatusCode.OUT_OF_RANGE:
             reader.revision = 0

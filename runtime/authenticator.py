@@ -94,7 +94,8 @@ class Authenticator:
             return Identity(GATEWAY, Proof.GATEWAY)
         if not self._token_key:
             raise WrongCredentialsError
-        return Identity(self._token_key.value.subject(token, self._audience), Proof.TOKEN)
+        subject, ends = self._token_key.value.claims(token, self._audience)
+        return Identity(subject, Proof.TOKEN, ends)
 
 
 def _challenges(credentials: Credentials) -> tuple[str, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar
 from urllib.parse import quote, unquote
@@ -27,9 +28,16 @@ class Identity:
 
     name: str  # a user's, a token's subject, a certificate's
     proof: Proof
+    # When what it has shown stops being good, in seconds since the epoch, if ever.
+    ends: float | None = field(default=None, compare=False)
+
+    @property
+    def left(self) -> float | None:
+        """Seconds, 0 or more, until then."""
+        return None if self.ends is None else max(0.0, self.ends - time.time())
 
     def encode(self) -> str:
-        """As ASCII without spaces but for one, for a header or metadata."""
+        """Name and proof as ASCII without spaces but for one, for a header or metadata."""
         return f"{self.proof} {quote(self.name, safe='')}"
 
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -22,12 +23,22 @@ from runtime.identity import ExpiredCredentialsError, WrongCredentialsError
 
 MIN_SECRET = 32  # bytes
 MIN_RSA = 2048  # bits
+MAX_SUBJECT = 255  # characters, as OpenID Connect has it
 LEEWAY = 10  # seconds that clocks may differ
 
 _RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 _CURVES = {SECP256R1: "ES256", SECP384R1: "ES384", SECP521R1: "ES512"}
 
+_FAR = 1 << 40  # seconds since the epoch; a number may be too large for a float
+
 PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
+
+
+class Claims(NamedTuple):
+    """What counts of a token that is good."""
+
+    subject: str  # whose it is
+    ends: float  # when it stops being good, in seconds since the epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +48,12 @@ class TokenKey:
     key: PublicKey | bytes = field(repr=False)
     algorithms: tuple[str, ...]
 
-    def subject(self, token: str, audience: str) -> str:
-        """Whose token this is. Raises `WrongCredentialsError` or `ExpiredCredentialsError`.
+    def claims(self, token: str, audience: str) -> Claims:
+        """Read a token. Raises `WrongCredentialsError` or `ExpiredCredentialsError`.
 
         It must have ``exp``, which is to come, ``aud``, which has ``audience`` in it,
-        and ``sub``, which can be printed; if it has ``nbf``, that must be past.
+        and ``sub``, which can be printed and is not long; if it has ``nbf``, that must
+        be past.
         """
         try:
             claims = jwt.decode(
@@ -57,9 +69,9 @@ class TokenKey:
         except jwt.PyJWTError:
             raise WrongCredentialsError from None
         subject: str = claims["sub"]
-        if not subject or not subject.isprintable():
+        if not 0 < len(subject) <= MAX_SUBJECT or not subject.isprintable():
             raise WrongCredentialsError
-        return subject
+        return Claims(subject, float(min(int(claims["exp"]), _FAR) + LEEWAY))
 
 
 def read_token_key(path: Path) -> TokenKey:

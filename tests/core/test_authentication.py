@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import pkgutil
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from runtime.identity import CALLER_METADATA, Identity, Proof, Refusal, caller
 from runtime.protection import Protection
 from runtime.throttle import BURST
 from runtime.tls import ClientTls, ServerTls, grpc_channel_credentials, grpc_server_credentials
+from runtime.tokens import LEEWAY
 from sessiongate.v1.session_service_pb2 import ListSessionsRequest, ListSessionsResponse
 from tests.certificates import Authority
 from tests.credentials import CORE_TOKEN, CredentialFiles, basic, bearer, cases
@@ -152,6 +154,24 @@ def test_reflection_can_be_off(files: CredentialFiles) -> None:
             assert ended.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
     run(test, Protection(), reflection=False)
+
+
+def test_a_token_that_expires_ends_its_stream(files: CredentialFiles) -> None:
+    async def test(core: Core) -> None:
+        path = "/sessiongate.v1.SessionService/WatchSessions"
+        metadata = authorization(bearer(exp=time.time() - LEEWAY + 2))
+        async with connect(core.address) as channel:
+            stream = channel.unary_stream(path)(b"", metadata=metadata, timeout=LONG)
+
+            async def read() -> None:
+                async for _ in stream:
+                    pass
+
+            refused = await refusal(read())
+            assert refused is not None
+            assert refused[:2] == (grpc.StatusCode.UNAUTHENTICATED, "CREDENTIALS_EXPIRED")
+
+    run(test, Protection(**files.settings))
 
 
 def test_too_many_wrong_passwords_are_told_when_to_come_back(files: CredentialFiles) -> None:

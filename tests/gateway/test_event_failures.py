@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -17,6 +18,7 @@ from gateway.client import CoreError
 from gateway.config import GatewayConfig
 from gateway.events import Events
 from gateway.stopping import Stopping
+from runtime.identity import Identity, Proof, caller
 from sessiongate.v1.session_service_pb2 import (
     SessionRemoval,
     WatchChanges,
@@ -242,6 +244,22 @@ def test_a_core_that_hangs_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
             lost = (await stream.events("lost"))[-1]
             assert [error["code"] for error in lost.data["errors"]] == ["DEADLINE_EXCEEDED"]
             assert names(await stream.events("sync")) == ["sync"]
+
+    run(test)
+
+
+def test_a_token_that_expires_ends_its_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway.events, "SILENCE", 0.05)
+
+    async def test() -> None:
+        marks: list[list[WatchSessionsResponse | CoreError]] = [[progress(2)] for _ in range(1000)]
+        core = Core([*snapshot(1, revision=2)], *marks)
+        caller.set(Identity("bob", Proof.TOKEN, ends=time.time() + 0.2))
+        async with opened(core) as stream:
+            assert await stream.status() == 200
+            end = (await stream.events("end"))[-1]
+            assert [error["code"] for error in end.data["errors"]] == ["CREDENTIALS_EXPIRED"]
+            assert await stream.whole()
 
     run(test)
 

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from runtime.file_value import FileError
 from runtime.identity import ExpiredCredentialsError, WrongCredentialsError
-from runtime.tokens import LEEWAY, TokenKey, read_token_key
+from runtime.tokens import LEEWAY, Claims, TokenKey, read_token_key
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 RSA = rsa.generate_private_key(65537, 2048)
@@ -62,9 +62,12 @@ def signed(algorithm: str = "HS256", key: Any = None, **changes: Any) -> str:
 
 
 def subject(token: str, key: bytes | TokenKey = SECRET) -> str:
-    return (key if isinstance(key, TokenKey) else TokenKey(key, ("HS256",))).subject(
-        token, "sessiongate"
-    )
+    return read(token, key).subject
+
+
+def read(token: str, key: bytes | TokenKey = SECRET) -> Claims:
+    key = key if isinstance(key, TokenKey) else TokenKey(key, ("HS256",))
+    return key.claims(token, "sessiongate")
 
 
 @pytest.fixture
@@ -124,6 +127,7 @@ def test_a_secret_takes_one_algorithm() -> None:
         {"sub": None},
         {"sub": ""},
         {"sub": "a\nb"},
+        {"sub": "a" * 256},
         {"nbf": time.time() + 300},
     ],
     ids=lambda changes: next(iter(changes)),
@@ -133,6 +137,15 @@ def test_a_token_that_lacks_something_is_wrong(changes: dict[str, Any]) -> None:
     signature = jwt.get_algorithm_by_name("HS256").sign(token.encode(), SECRET)
     with pytest.raises(WrongCredentialsError):
         subject(f"{token}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}")
+
+
+@pytest.mark.parametrize("exp", [2e9, 2_000_000_000, "2000000000"])
+def test_a_token_says_when_it_ends(exp: object) -> None:
+    assert read(signed(exp=exp)).ends == 2_000_000_000 + LEEWAY
+
+
+def test_a_token_may_end_too_late_for_a_clock() -> None:
+    assert time.time() + 1e9 < read(signed(exp=10**400)).ends < 1e15
 
 
 def test_a_token_for_many_is_for_us_too() -> None:
