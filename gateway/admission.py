@@ -14,6 +14,7 @@ from gateway.answering import CLOSED, Answer
 from gateway.errors import RETRY_AFTER
 from gateway.idle import close_idle
 from gateway.jsonapi.errors import Error, errors_response
+from gateway.jsonapi.eventstream import EVENT_STREAM
 from gateway.limits import Limits
 from gateway.metrics import GatewayMetrics
 
@@ -24,6 +25,7 @@ _TICK = 0.5  # seconds between two looks at what is being worked on
 _STALLED = 1.0  # seconds; a reader that takes nothing for so long keeps no other out
 _ALIVE = 60.0  # seconds; no event stream is silent for so long
 _BODY = (b"content-length", b"transfer-encoding")
+_EVENTS = EVENT_STREAM.encode()  # who accepts this alone gets a stream of events, or an error
 
 
 class _NoRoomError(Exception):
@@ -34,7 +36,9 @@ class Admission:
     """Middleware that keeps to `Limits`, within `Observation`; `watching` runs beside it.
 
     What is refused is refused at once. A request that waits for its reader does not
-    count as worked on, so that slow readers shut nobody out.
+    count as worked on, so that slow readers shut nobody out. Neither does one for a
+    stream of events, which counts as a stream before that begins: a browser that is
+    refused one never asks again, and many come at once where a gateway was away.
     """
 
     def __init__(self, app: ASGIApp, limits: Limits, metrics: GatewayMetrics | None = None) -> None:
@@ -43,26 +47,26 @@ class Admission:
         self._metrics = metrics
         self._running: dict[Answer, None] = {}  # being worked on, the oldest first
         self._stalled = 0  # how many of them are
+        self._opening = 0  # how many of them are to become streams
         self._streams = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in ALWAYS:
             await self._app(scope, receive, send)
             return
-        error = self._refusal(scope)
+        answer = cast(Answer, send)
+        error = self._refusal(scope, answer)
         if error is not None:
             await _refuse(error, scope, receive, send)
             return
-        answer = cast(Answer, send)
+        self._opening += answer.opening
         answer.task = asyncio.current_task()
         answer.admit_stream = self._admit_stream
         self._running[answer] = None
         try:
             await self._app(scope, receive, answer)
         except _NoRoomError:
-            limit = self._limits.max_streams
-            detail = f"{limit} event streams are open already; max_streams allows no more"
-            await _refuse(Error(503, "TOO_MANY_STREAMS", detail), scope, receive, send)
+            await _refuse(self._too_many_streams(), scope, receive, send)
         except asyncio.CancelledError:
             if not answer.timed_out or answer.task is None:
                 raise
@@ -72,12 +76,13 @@ class Admission:
                 await _refuse(Error(503, "REQUEST_TIMEOUT", detail), scope, receive, send)
         finally:
             if answer.streaming is None:
+                self._opening -= answer.opening
                 self._stalled -= answer.stalled
                 del self._running[answer]
             else:
                 self._streams -= 1
 
-    def _refusal(self, scope: Scope) -> Error | None:
+    def _refusal(self, scope: Scope, answer: Answer) -> Error | None:
         limits = self._limits
         query = scope["query_string"]
         length = len(scope["raw_path"]) + (len(query) + 1 if query else 0)
@@ -88,7 +93,9 @@ class Admission:
         body = None
         for name, value in scope["headers"]:
             total += len(name) + len(value)
-            if name in _BODY:
+            if name == b"accept":
+                answer.opening = value == _EVENTS
+            elif name in _BODY:
                 body = name, value
         if total > limits.max_headers:
             detail = f"the header is {total} bytes long; max_headers allows {limits.max_headers}"
@@ -97,7 +104,9 @@ class Admission:
             error = self._body_refusal(*body)
             if error is not None:
                 return error
-        if len(self._running) - self._stalled >= limits.max_requests:
+        if answer.opening:
+            return None if self._has_room() else self._too_many_streams()
+        if len(self._running) - self._stalled - self._opening >= limits.max_requests:
             return Error(503, "OVERLOADED", "there is too much to do just now; try again shortly")
         return None
 
@@ -110,8 +119,18 @@ class Admission:
             return Error(413, "BODY_TOO_LARGE", detail)
         return None
 
+    def _has_room(self) -> bool:
+        return self._streams + self._opening < self._limits.max_streams
+
+    def _too_many_streams(self) -> Error:
+        limit = self._limits.max_streams
+        detail = f"{limit} event streams are open already; max_streams allows no more"
+        return Error(503, "TOO_MANY_STREAMS", detail)
+
     def _admit_stream(self, answer: Answer) -> None:
-        if self._streams >= self._limits.max_streams:
+        if answer.opening:
+            self._opening -= 1
+        elif not self._has_room():
             raise _NoRoomError
         del self._running[answer]
         self._streams += 1
@@ -144,7 +163,8 @@ class Admission:
                 if late and not answer.timed_out and answer.task is not None:
                     answer.timed_out = True
                     answer.task.cancel()
-                answer.stalled = answer.sending is not None and now - answer.sending > _STALLED
+                waits = answer.sending is not None and now - answer.sending > _STALLED
+                answer.stalled = waits and not answer.opening
             self._stalled = sum(answer.stalled for answer in self._running)
 
 

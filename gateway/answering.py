@@ -38,6 +38,7 @@ class Answer:
         "_send",
         "admit_stream",
         "began",
+        "opening",
         "sending",
         "stalled",
         "status",
@@ -57,6 +58,7 @@ class Answer:
         self.admit_stream: Callable[[Answer], None] | None = None  # asked before one begins
         self.task: asyncio.Task[Any] | None = None
         self.began = monotonic()
+        self.opening = False  # whether it was asked for as a stream, and is not one yet
         self.stalled = False
         self.timed_out = False
 

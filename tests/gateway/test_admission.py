@@ -31,6 +31,7 @@ class House:
                 Route("/", self.answer, methods=["GET", "POST"]),
                 Route("/slow", self.slow),
                 Route("/events", self.events),
+                Route("/slow-events", self.slow_events),
                 Route("/healthz", self.answer),
             ],
             exception_handlers={Exception: lambda *_: Response(status_code=500)},
@@ -51,6 +52,10 @@ class House:
             await self.gate.wait()
 
         return StreamingResponse(body(), media_type="text/event-stream")  # type: ignore[arg-type]
+
+    async def slow_events(self, request: Request) -> Response:
+        await self.gate.wait()
+        return StreamingResponse(iter(["one"]), media_type="text/event-stream")
 
     def ask(self, path: str = "/", stuck: asyncio.Event | None = None) -> asyncio.Task[Exchange]:
         """A request under way."""
@@ -184,5 +189,30 @@ def test_so_many_event_streams_are_open_and_are_no_requests() -> None:
         house.gate.set()
         assert [(await stream).text for stream in streams] == ["one"] * 2
         assert (await Exchange("/events").run(house.app)).status == 200
+
+    run(test)
+
+
+def test_what_is_to_be_a_stream_counts_as_one_before_it_begins() -> None:
+    events = ((b"accept", b"text/event-stream"),)
+
+    async def test(house: House) -> None:
+        def ask(path: str) -> asyncio.Task[Exchange]:
+            return asyncio.create_task(Exchange(path, headers=events).run(house.app))
+
+        working = [house.ask("/slow") for _ in range(2)]
+        opening = [ask("/slow-events") for _ in range(2)]
+        await settle()
+        refused = await ask("/slow-events")
+        assert refused.status == 503
+        assert json.loads(refused.text)["errors"][0]["code"] == "TOO_MANY_STREAMS"
+        refused = await Exchange().run(house.app)
+        assert json.loads(refused.text)["errors"][0]["code"] == "OVERLOADED"
+        house.gate.set()
+        assert [(await each).text for each in working] == ["at last"] * 2
+        assert [(await each).text for each in opening] == ["one"] * 2
+        # What became none makes room too.
+        assert [(await ask("/")).text for _ in range(3)] == ["here"] * 3
+        assert (await ask("/events")).status == 200
 
     run(test)
