@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 # Revisions reserved at a time; one write then serves as many changes.
 _REVISIONS_AHEAD = 1_000_000
+_FORGET_EVERY = 3600 * 10**9  # ns between two looks for sessions that closed long ago
 _SCHEMA = 1
 # SQLite takes a file that is shorter than its header for a new one.
 _HEADER_BYTES = 100
@@ -96,12 +97,15 @@ class Ledger:
         engine: sa.Engine,
         thread: ThreadPoolExecutor,
         lock: IO[str] | None,
+        retention: float,
         now: Callable[[], int],
     ) -> None:
         self._engine = engine
         self._thread = thread
         self._lock = lock
+        self._retention = int(retention * 1e9)  # ns
         self._now = now
+        self._forgot = -_FORGET_EVERY  # when sessions closed long ago were last forgotten
         self._ceiling = 0
 
     @classmethod
@@ -127,9 +131,9 @@ class Ledger:
         path = Path(parsed.database) if parsed.database not in (None, "", ":memory:") else None
         lock = _take_lock(path) if path else None
         thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
-        ledger = cls(_engine(parsed, in_memory=path is None), thread, lock, now)
+        ledger = cls(_engine(parsed, in_memory=path is None), thread, lock, retention, now)
         try:
-            await ledger._run(partial(ledger._prepare_or_start_over, retention, path))
+            await ledger._run(partial(ledger._prepare_or_start_over, path))
         except BaseException:
             await ledger.close()
             raise
@@ -195,15 +199,15 @@ class Ledger:
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, named)
 
-    def _prepare_or_start_over(self, retention: float, path: Path | None) -> None:
+    def _prepare_or_start_over(self, path: Path | None) -> None:
         try:
             with _named(self._engine):
-                self._prepare(retention, path, first_id=1)
+                self._prepare(path, first_id=1)
         except _CorruptError as error:
             self._set_aside(error)
-            self._prepare(retention, None, first_id=self._now() // 1000)
+            self._prepare(None, first_id=self._now() // 1000)
 
-    def _prepare(self, retention: float, path: Path | None, first_id: int) -> None:
+    def _prepare(self, path: Path | None, first_id: int) -> None:
         """Make the ledger ready, in a file that is there already where ``path`` is given."""
         if path is not None and path.exists():
             if path.stat().st_size < _HEADER_BYTES:
@@ -228,8 +232,14 @@ class Ledger:
                 raise LedgerError(
                     f"the ledger is of version {found}, this program knows {_SCHEMA} only"
                 )
-            horizon = self._now() - int(retention * 1e9)
-            connection.execute(sa.delete(_sessions).where(_sessions.c.closed_time < horizon))
+            self._forget(connection)
+
+    def _forget(self, connection: sa.Connection) -> None:
+        """Drop the sessions that closed too long ago, where it is time to look."""
+        if (now := self._now()) - self._forgot >= _FORGET_EVERY:
+            old = _sessions.c.closed_time < now - self._retention
+            connection.execute(sa.delete(_sessions).where(old))
+            self._forgot = now
 
     def _set_aside(self, error: LedgerError) -> None:
         """Rename a corrupt file and what belongs to it."""
@@ -266,12 +276,10 @@ class Ledger:
             if incarnation is not None:
                 connection.execute(sa.delete(_sources).where(_sources.c.name == source))
                 connection.execute(sa.insert(_sources).values(name=source, incarnation=incarnation))
+            self._forget(connection)
             if closed:
-                done = (
-                    sa.update(_sessions)
-                    .where(_sessions.c.id == sa.bindparam("closed_id"))
-                    .values(closed_time=self._now())
-                )
+                done = sa.update(_sessions).values(closed_time=self._now())
+                done = done.where(_sessions.c.id == sa.bindparam("closed_id"))
                 connection.execute(done, [{"closed_id": ident} for ident in closed])
             if opened:
                 wanted = sa.select(_counters.c.value).where(_counters.c.name == "id")

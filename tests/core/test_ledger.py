@@ -152,6 +152,24 @@ def test_closed_sessions_are_forgotten_after_the_retention(tmp_path: Path) -> No
     asyncio.run(main())
 
 
+def test_a_ledger_that_is_never_closed_forgets_too(tmp_path: Path) -> None:
+    hour = 3600 * 10**9
+    clock = [hour]
+
+    async def main() -> None:
+        ledger = await Ledger.open(url_of(tmp_path), retention=60, now=lambda: clock[0])
+        ids = await ledger.record("a", opened=[Opening("k", 1)], closed=[], incarnation=None)
+        await ledger.record("a", opened=[], closed=ids, incarnation=None)
+        clock[0] += hour
+        [last] = await ledger.record("a", opened=[Opening("l", 1)], closed=[], incarnation=None)
+        with ledger._engine.connect() as connection:
+            rows = connection.exec_driver_sql("select id from sessions").scalars().all()
+        assert rows == [last]
+        await ledger.close()
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize(
     ("url", "text"),
     [
