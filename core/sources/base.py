@@ -146,7 +146,7 @@ class SourceConfig:
             name=name,
             interval=_positive(options, name, "interval", DEFAULT_INTERVAL),
             timeout=_positive(options, name, "timeout", DEFAULT_TIMEOUT),
-            max_sessions=int(_positive(options, name, "max_sessions", DEFAULT_MAX_SESSIONS)),
+            max_sessions=_count(options, name, "max_sessions", DEFAULT_MAX_SESSIONS),
             options=options,
         )
 
@@ -173,6 +173,15 @@ def _positive(options: dict[str, str], name: str, key: str, default: float) -> f
     if not 0 < value < float("inf"):
         raise SourceConfigError(f"source {name}: {key}={text!r} is not a number above 0")
     return value
+
+
+def _count(options: dict[str, str], name: str, key: str, default: int) -> int:
+    """Take a whole number above 0 off the options."""
+    text = options.get(key)
+    value = _positive(options, name, key, default)
+    if value != int(value):
+        raise SourceConfigError(f"source {name}: {key}={text!r} is not a whole number")
+    return int(value)
 
 
 def _default_name(kind: str, location: str) -> str:

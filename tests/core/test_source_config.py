@@ -39,6 +39,7 @@ def test_common_options_are_taken_off() -> None:
         ("x:y?interval=0", "interval='0' is not a number above 0"),
         ("x:y?timeout=never", "timeout='never' is not a number above 0"),
         ("x:y?max_sessions=inf", "max_sessions='inf' is not a number above 0"),
+        ("x:y?max_sessions=0.5", "max_sessions='0.5' is not a whole number"),
     ],
 )
 def test_what_is_wrong_is_named(url: str, text: str) -> None:
