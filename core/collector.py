@@ -12,7 +12,6 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from core.ledger import Held, Ledger, LedgerError, Opening
@@ -26,6 +25,7 @@ log = logging.getLogger(__name__)
 
 DUTY = 4  # between two observations lies at least this many times the first's duration
 MAX_BACK_OFF = 30.0  # seconds between two attempts at a source that fails
+CLOSING = 2.0  # seconds that a source may take to let go
 # A server's stated start may move by this many seconds without a restart.
 INCARNATION_TOLERANCE = 2.0
 _WORTH_WRITING = INCARNATION_TOLERANCE / 2
@@ -71,13 +71,12 @@ class Collector:
         return {runner.name: runner.tally for runner in self._runners}
 
     async def close(self) -> None:
-        """Stop observing and close the sources."""
+        """Stop observing and close the sources; one that hangs or fails is left behind."""
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        async with AsyncExitStack() as stack:
-            for runner in self._runners:
-                stack.push_async_callback(runner.source.close)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSING)
+        await asyncio.gather(*(runner.close() for runner in self._runners))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +151,13 @@ class _Runner:
                 self._report.last_success_time.FromNanoseconds(self._now())
                 self._report.observation_duration.FromNanoseconds(int(took * 1e9))
                 await asyncio.sleep(max(self._config.interval, took * DUTY))
+
+    async def close(self) -> None:
+        try:
+            async with asyncio.timeout(CLOSING):
+                await self.source.close()
+        except Exception as error:
+            log.warning("source %s did not close: %s", self.name, type(error).__name__)
 
     def report(self) -> source_service_pb2.Source:
         state = self._table.source(self.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 
@@ -64,32 +65,36 @@ class Core:
             sources = [(source, open_source(source)) for source in config.sources]
         except SourceConfigError as error:
             raise ConfigError(str(error)) from None
-        self._ledger = await Ledger.open(
-            config.ledger, retention=config.ledger_retention, now=time.time_ns
-        )
-        try:
-            revision = max(time.time_ns() // 1000, await self._ledger.ceiling())
-            await self._ledger.reserve(revision)
+        async with AsyncExitStack() as closing:  # in the order that `stop` needs, from the end
+            ledger = await Ledger.open(
+                config.ledger, retention=config.ledger_retention, now=time.time_ns
+            )
+            closing.push_async_callback(ledger.close)
+            revision = max(time.time_ns() // 1000, await ledger.ceiling())
+            await ledger.reserve(revision)
             self.table = SessionTable((source.name for source in config.sources), revision, _now)
             self._collector = Collector(
                 self.table,
-                self._ledger,
+                ledger,
                 sources,
                 stale_after=config.stale_after,
                 now=time.time_ns,
             )
-            self._server = self._listen()
+            closing.push_async_callback(self._collector.close)
+            server = self._listen()
+            closing.callback(self._authenticator.close)
+            closing.push_async_callback(self._drain, server)
             self.exporter = self._open_exporter()
+            if self.exporter is not None:
+                closing.push_async_callback(self.exporter.stop)
             await self._collector.start()
-            await self._server.start()
-        except BaseException:
-            await self._close_exporter()
-            await self._ledger.close()
-            raise
-        if self.exporter is not None:
-            await self.exporter.start()
-            log.info("metrics at %s", self.exporter.url)
-        self._readiness = asyncio.create_task(self._announce())
+            await server.start()
+            if self.exporter is not None:
+                await self.exporter.start()
+                log.info("metrics at %s", self.exporter.url)
+            readiness = asyncio.create_task(self._announce())
+            closing.callback(readiness.cancel)
+            self._closing = closing.pop_all()
 
     def _listen(self) -> grpc.aio.Server:
         config = self._config
@@ -144,10 +149,6 @@ class Core:
         shown = core_registry(self._calls, self.table, self.watchers, self._collector)
         return Exporter(self._config.core_metrics, shown, self._config.protection)
 
-    async def _close_exporter(self) -> None:
-        if self.exporter is not None:
-            await self.exporter.stop()
-
     async def _announce(self) -> None:
         """Tell health when the core becomes ready."""
         await self._set_serving(False)
@@ -160,16 +161,15 @@ class Core:
         for service in ("", SESSION_SERVICE, SOURCE_SERVICE):
             await self._health.set(service, states.SERVING if serving else states.NOT_SERVING)
 
+    async def _drain(self, server: grpc.aio.Server) -> None:
+        """Take no more calls, and give those under way their grace."""
+        await self._health.enter_graceful_shutdown()
+        self.table.log.close()
+        await server.stop(self._config.grace)
+
     async def stop(self) -> None:
         """Stop taking calls, give those under way their grace, and let everything go."""
-        self._readiness.cancel()
-        await self._health.enter_graceful_shutdown()
-        await self._close_exporter()
-        self.table.log.close()
-        await self._server.stop(self._config.grace)
-        self._authenticator.close()
-        await self._collector.close()
-        await self._ledger.close()
+        await self._closing.aclose()
 
     async def __aenter__(self) -> Core:
         await self.start()

@@ -406,3 +406,54 @@ def test_whatever_a_source_raises_it_is_asked_again(fault: BaseException) -> Non
         assert scene.table.unreachable == []
 
     run(test)
+
+
+class ClosingSource(ScriptedSource):
+    """Does not close as it should, and does not heed that it is to stop observing."""
+
+    def __init__(self, fault: BaseException | None) -> None:
+        super().__init__()
+        self._fault = fault
+
+    async def observe(self) -> Observation:
+        try:
+            return await super().observe()
+        except asyncio.CancelledError:
+            await asyncio.Event().wait()
+            raise
+
+    async def close(self) -> None:
+        if self._fault is not None:
+            raise self._fault
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("fault", [OSError("swordfish"), None])
+def test_a_source_that_does_not_close_keeps_nobody_from_ending(
+    fault: BaseException | None,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(collecting, "CLOSING", 0.01)
+
+    async def main() -> None:
+        bad, good = ClosingSource(fault), ScriptedSource()
+        ledger = await Ledger.open("sqlite://", retention=60, now=time.time_ns)
+        sources = [(SourceConfig.parse("fake:bad"), bad), (SourceConfig.parse("fake:good"), good)]
+        collector = Collector(
+            SessionTable(["bad", "good"], 0, Timestamp),
+            ledger,
+            sources,
+            stale_after=30.0,
+            now=time.time_ns,
+        )
+        await collector.start()
+        await asyncio.sleep(0)  # both are observed now
+        async with asyncio.timeout(20):
+            await collector.close()
+        assert good.closed
+        await ledger.close()
+
+    asyncio.run(main())
+    assert "source bad did not close" in caplog.text
+    assert "swordfish" not in caplog.text

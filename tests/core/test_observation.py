@@ -8,6 +8,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -22,6 +23,7 @@ from core.config import ConfigError, CoreConfig
 from core.server import Core
 from core.sources.base import SourceConfig
 from runtime.correlation import Correlation, current
+from runtime.exporter import Exporter
 from runtime.limits import CoreLimits
 from runtime.listener import ListenError, listen
 from runtime.logs import LogSettings
@@ -220,6 +222,31 @@ def test_an_address_for_metrics_in_use_ends_the_core() -> None:
         config = CoreConfig(sources=(source,), grpc="127.0.0.1:0", core_metrics=address)
         with pytest.raises(ListenError, match=f"cannot listen on {address}"):
             asyncio.run(Core(config).start())
+
+
+def test_a_core_that_does_not_start_leaves_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(self: Exporter) -> None:
+        raise OSError("no more threads")
+
+    async def main() -> None:
+        config = CoreConfig(
+            sources=(SourceConfig.parse("host:"),),
+            grpc="127.0.0.1:0",
+            ledger=f"sqlite:///{tmp_path}/ledger.db",
+            core_metrics="127.0.0.1:0",
+            grace=0.0,
+        )
+        with monkeypatch.context() as patched:
+            patched.setattr(Exporter, "start", fail)
+            with pytest.raises(OSError, match="no more threads"):
+                await Core(config).start()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        async with Core(config):  # the ledger is free
+            pass
+
+    asyncio.run(main())
 
 
 def test_groups_of_settings_are_read_and_refused_by_name() -> None:
