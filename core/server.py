@@ -111,6 +111,8 @@ class Core:
             interceptors=interceptors,
             options=[
                 ("grpc.so_reuseport", 0),
+                ("grpc.max_allowed_incoming_connections", config.limits.max_core_connections),
+                ("grpc.max_concurrent_streams", config.limits.max_calls),
                 ("grpc.max_receive_message_length", config.limits.max_message),
             ],
         )

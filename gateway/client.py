@@ -60,8 +60,18 @@ _RETRIES = {
     },
 }
 
+# Every stream of events is a call. Where one connection has as many as the core allows,
+# gRPC opens another (gRFC A105).
+_CONNECTIONS = 1000
+
+_SERVICE_CONFIG = {
+    "methodConfig": [_RETRIES],
+    "connectionScaling": {"maxConnectionsPerSubchannel": _CONNECTIONS},
+}
+
 _OPTIONS = [
-    ("grpc.service_config", json.dumps({"methodConfig": [_RETRIES]})),
+    ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
+    ("grpc.max_connections_per_subchannel_cap", _CONNECTIONS),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     # A core that is back is found within a second, however long it was away.
     ("grpc.initial_reconnect_backoff_ms", 100),

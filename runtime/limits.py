@@ -9,8 +9,16 @@ from runtime.settings import count, setting
 
 @dataclass(frozen=True, slots=True)
 class CoreLimits:
-    """Beyond one of these, a call ends with RESOURCE_EXHAUSTED."""
+    """Beyond one of these, a call waits, fails or ends with RESOURCE_EXHAUSTED."""
 
+    max_core_connections: int = setting(
+        1024, count, "Connections to the core at once; more are closed.", "N"
+    )
+    # What floods a core with calls that it cancels at once (CVE-2023-44487) is held to
+    # this many by gRPC; without it, gRPC sheds others' calls, too.
+    max_calls: int = setting(
+        100, count, "Calls that one connection to the core may have open at once; more wait.", "N"
+    )
     max_watchers: int = setting(
         2000, count, "Streams of sessions that one caller may have from the core at once.", "N"
     )

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
@@ -88,6 +88,18 @@ def test_reflection_is_enough_for_buf_curl(served: Serving) -> None:
     assert [session["id"] for session in listed["sessions"]] == ["1", "2", "3"]
     got = json.loads(curl("--data", '{"id": 2}', f"{base}/{service}/GetSession"))
     assert got["session"]["service"] == "Read-Connection-Router"
+
+
+def test_a_gateway_has_as_many_calls_as_it_needs() -> None:
+    accept = {"accept": "text/event-stream"}
+    arguments = ("--source", DOCUMENT, "--ledger", "sqlite://", "--max-calls", "2")
+    with Serving(*arguments) as program, httpx.Client(timeout=PATIENCE) as http, ExitStack() as all:
+        url = f"http://{program.http}/v1/sessions"
+        for _ in range(7):
+            answer = all.enter_context(http.stream("GET", url, headers=accept))
+            assert answer.status_code == 200
+            assert next(answer.iter_lines())
+        assert http.get(f"{url}/1").status_code == 200
 
 
 def test_a_gateway_alone_answers_for_a_core_elsewhere(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from tests.core.sources import ScriptedSource
 
 SERVICE = "sessiongate.v1.SessionService"
+OWN = [("grpc.use_local_subchannel_pool", 1)]  # a connection that no other channel shares
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
@@ -199,6 +200,39 @@ def test_one_caller_may_have_so_many_streams(monkeypatch: pytest.MonkeyPatch) ->
         await scene.stub.WatchSessions(WatchSessionsRequest()).read()
 
     run(test, monkeypatch, CoreLimits(max_watchers=2))
+
+
+def test_one_connection_may_have_so_many_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(scene: Scene) -> None:
+        await scene.source.step()
+        watches = [scene.stub.WatchSessions(WatchSessionsRequest()) for _ in range(2)]
+        for watch in watches:
+            await watch.read()
+        waiting = asyncio.ensure_future(scene.stub.ListSessions(ListSessionsRequest()))
+        async with grpc.aio.insecure_channel(scene.core.address, OWN) as other:
+            for _ in range(10):
+                await SessionServiceStub(other).ListSessions(ListSessionsRequest())
+        assert not waiting.done()
+        watches[0].cancel()
+        await waiting
+
+    run(test, monkeypatch, CoreLimits(max_calls=2))
+
+
+def test_so_many_connections_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(scene: Scene) -> None:
+        await scene.source.step()
+        watch = scene.stub.WatchSessions(WatchSessionsRequest())
+        await watch.read()
+        async with grpc.aio.insecure_channel(scene.core.address, OWN) as second:
+            await SessionServiceStub(second).ListSessions(ListSessionsRequest())
+            async with grpc.aio.insecure_channel(scene.core.address, OWN) as third:
+                with pytest.raises(grpc.aio.AioRpcError) as refused:
+                    await SessionServiceStub(third).ListSessions(ListSessionsRequest())
+        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert await watch.read()
+
+    run(test, monkeypatch, CoreLimits(max_core_connections=2))
 
 
 def test_a_request_may_be_so_large(monkeypatch: pytest.MonkeyPatch) -> None:
