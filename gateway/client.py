@@ -79,6 +79,10 @@ _OPTIONS = [
     ("grpc.max_reconnect_backoff_ms", 1000),
     # The core is a neighbour: never ask it through what http_proxy names.
     ("grpc.enable_http_proxy", 0),
+    # What lies here unread, for each stream of events whose reader stalls; gRPC would let
+    # it grow with the speed of the way.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", 128 << 10),
 ]
 
 Request = TypeVar("Request")
