@@ -112,7 +112,7 @@ class Admission:
 
     def _body_refusal(self, name: bytes, value: bytes) -> Error | None:
         allowed = self._limits.max_body
-        if name == b"transfer-encoding":
+        if name == b"transfer-encoding" or not value.isdigit():  # HTTP/2 lets an empty one in
             return Error(411, "LENGTH_REQUIRED", "a body must come with its length")
         if int(value) > allowed:
             detail = f"the body is {int(value)} bytes long; max_body allows {allowed}"

@@ -89,6 +89,7 @@ async def settle() -> None:
         ("GET", "/", b"", ((b"content-length", b"11"),), 413, "BODY_TOO_LARGE"),
         ("HEAD", "/", b"", ((b"content-length", b"11"),), 413, "BODY_TOO_LARGE"),
         ("POST", "/", b"", ((b"content-length", b"11"),), 200, None),
+        ("GET", "/", b"", ((b"content-length", b""),), 411, "LENGTH_REQUIRED"),
         ("GET", "/", b"", ((b"transfer-encoding", b"chunked"),), 411, "LENGTH_REQUIRED"),
     ],
 )
