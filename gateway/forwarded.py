@@ -129,12 +129,16 @@ def _values(headers: Sequence[tuple[bytes, bytes]], wanted: bytes) -> list[str]:
 
 
 def _node(text: str) -> IPv4Address | IPv6Address | None:
-    """An address, with or without a port; None for a name that only hides one."""
+    """An address, with or without a port; None for a name that only hides one.
+
+    IPv4 in IPv6 clothes is IPv4.
+    """
     found = _NODE.fullmatch(text)
     try:
-        return ip_address(found[1] or found[2] or found[3]) if found else None
+        address = ip_address(found[1] or found[2] or found[3]) if found else None
     except ValueError:
         return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _scheme(text: str) -> str | None:
