@@ -17,6 +17,8 @@ from runtime.logs import fields
 log = logging.getLogger("gateway.access")
 failures = logging.getLogger(__name__)
 
+_LONGEST_PATH = 1024  # bytes; longer ones are cut in the log
+
 
 class Observation:
     """Middleware, to be the outermost: what others refuse is seen too.
@@ -56,9 +58,9 @@ class Observation:
 
 
 def _log(scope: Scope, status: int, took: float) -> None:
-    """Never the query: it may name who is looked for."""
+    """Never the query: it may name who is looked for. A path is not logged at any length."""
     client: Any = scope.get("client")
-    path = scope["raw_path"].decode("latin-1")
+    path = scope["raw_path"][:_LONGEST_PATH].decode("latin-1")
     more = fields(
         method=scope["method"],
         path=path,

@@ -138,6 +138,13 @@ def test_the_access_log_names_no_query(caplog: pytest.LogCaptureFixture) -> None
     assert told == {"method": "GET", "path": "/things/1", "status": 200, "client": "127.0.0.1"}
 
 
+def test_a_long_path_is_cut_in_the_access_log(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "gateway.access"):
+        ask(observed(access_log=True), path="/" + "x" * 5000)
+    [record] = [record for record in caplog.records if record.name == "gateway.access"]
+    assert record.getMessage() == f"GET /{'x' * 1023} 404"
+
+
 def test_without_an_access_log_there_is_none(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         ask(observed())
