@@ -11,15 +11,15 @@ from types import TracebackType
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
-from grpc_health.v1.health import aio as health
 from grpc_reflection.v1alpha import reflection
 
 from core.authentication import Authentication
 from core.collector import Collector
 from core.config import ConfigError, CoreConfig
 from core.decoding import Decoding
+from core.health import Health
 from core.ledger import Ledger
 from core.metrics import CallMetrics, core_registry
 from core.observation import Observer
@@ -117,7 +117,8 @@ class Core:
             ],
         )
         SessionService(self.table, self.watchers).add_to(server)
-        self._health = health.HealthServicer()
+        streams = Watchers(config.limits.max_watchers)
+        self._health = Health((SESSION_SERVICE, SOURCE_SERVICE), streams)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         add_SourceServiceServicer_to_server(SourceService(self._collector), server)
         if config.reflection:
@@ -153,19 +154,13 @@ class Core:
 
     async def _announce(self) -> None:
         """Tell health when the core becomes ready."""
-        await self._set_serving(False)
         await self.table.ready.wait()
-        await self._set_serving(True)
+        self._health.tell(serving=True)
         log.info("ready: %d sessions", len(self.table))
-
-    async def _set_serving(self, serving: bool) -> None:
-        states = health_pb2.HealthCheckResponse
-        for service in ("", SESSION_SERVICE, SOURCE_SERVICE):
-            await self._health.set(service, states.SERVING if serving else states.NOT_SERVING)
 
     async def _drain(self, server: grpc.aio.Server) -> None:
         """Take no more calls, and give those under way their grace."""
-        await self._health.enter_graceful_shutdown()
+        self._health.tell(serving=False)
         self.table.log.close()
         await server.stop(self._config.grace)
 

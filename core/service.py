@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from functools import wraps
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.message_factory import GetMessageClass
@@ -28,11 +28,11 @@ from core.errors import (
     Violation,
     abort,
 )
+from core.interception import Context
 from core.query import Query
 from core.table import SessionTable
 from core.watch import Watcher
-from core.watchers import Watchers
-from runtime.identity import caller
+from core.watchers import Watchers, caller_of
 from sessiongate.v1.session_service_pb2 import (
     DESCRIPTOR,
     GetSessionRequest,
@@ -46,7 +46,6 @@ log = logging.getLogger(__name__)
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
-Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
 
 def answering(
@@ -130,7 +129,7 @@ class SessionService:
         wanted = Query.parse(ListSessionsRequest(filter=request.filter)).filter
         _require_ready(table)
         watcher = Watcher(table, wanted, request.resume_revision, time.monotonic)
-        with self._watchers.admitted(_caller(context)):
+        with self._watchers.admitted(caller_of(context)):
             async with aclosing(watcher.messages()) as messages:
                 async for message in messages:
                     await context.write(message)  # returns when the reader has room for more
@@ -138,12 +137,6 @@ class SessionService:
 
 def _moment(time: Timestamp) -> tuple[int, int]:
     return time.seconds, time.nanos
-
-
-def _caller(context: Context) -> str:
-    """Whose a call is: the identity that was shown, or else the address that it came from."""
-    identity = caller.get()
-    return identity.encode() if identity else str(context.peer().rpartition(":")[0])
 
 
 def _require_ready(table: SessionTable) -> None:

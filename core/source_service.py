@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from core.collector import Collector
-from core.service import Context, answering
+from core.interception import Context
+from core.service import answering
 from sessiongate.v1.source_service_pb2 import ListSourcesRequest, ListSourcesResponse
 from sessiongate.v1.source_service_pb2_grpc import SourceServiceServicer
 

@@ -7,6 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from core.errors import TooManyWatchersError
+from core.interception import Context
+from runtime.identity import caller
+
+
+def caller_of(context: Context) -> str:
+    """Whose a call is: the identity that was shown, or else the address that it came from."""
+    identity = caller.get()
+    return identity.encode() if identity else str(context.peer().rpartition(":")[0])
 
 
 class Watchers:
