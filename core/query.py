@@ -34,6 +34,7 @@ Predicate: TypeAlias = Callable[[Session], bool]
 
 _Network: TypeAlias = IPv4Network | IPv6Network
 
+_MAPPED = 96  # bits that IPv6 has before an address of IPv4
 _ORDERS = ("id", "connect_time")
 _DESCRIPTOR = cast(Descriptor, Session.DESCRIPTOR)
 _TOKEN = struct.Struct(">8sqQ")
@@ -150,12 +151,13 @@ def _address(remote: str) -> IPv4Address | IPv6Address | None:
 
 
 def _network(text: str) -> _Network:
-    if "/" not in text:
-        address = _address(text)
-        if address is None:
-            raise ValueError(text)
-        return ip_network(address)
-    return ip_network(text)
+    """A network or one address, of IPv4 in IPv6 clothes as of IPv4."""
+    network = ip_network(text)
+    mapped = network.network_address
+    bits = network.prefixlen - _MAPPED
+    if isinstance(mapped, IPv6Address) and mapped.ipv4_mapped is not None and bits >= 0:
+        return IPv4Network((mapped.ipv4_mapped, bits))
+    return network
 
 
 def _check_filter(wanted: SessionFilter, violations: list[Violation]) -> None:
