@@ -16,7 +16,7 @@ import socket
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -96,7 +96,7 @@ class Ledger:
         self,
         engine: sa.Engine,
         thread: ThreadPoolExecutor,
-        lock: IO[str] | None,
+        lock: IO[bytes] | None,
         retention: float,
         now: Callable[[], int],
     ) -> None:
@@ -327,22 +327,22 @@ def _engine(url: sa.URL, *, in_memory: bool) -> sa.Engine:
     return engine
 
 
-def _take_lock(path: Path) -> IO[str]:
+def _take_lock(path: Path) -> IO[bytes]:
     """Lock the ledger for this process; the lock's file names the holder."""
     name = Path(f"{path.resolve()}.lock")  # one file has one lock, by whatever name
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = open(name, "a+", encoding="utf-8")  # noqa: SIM115 - held open for life
-    except OSError as error:
-        raise LedgerError(f"the ledger {path} cannot be locked: {error.strerror}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.seek(0)
-        holder = lock.read().strip() or "another core"
-        lock.close()
-        raise LedgerHeldError(f"the ledger {path} is held by {holder}") from None
-    lock.truncate(0)
-    lock.write(f"the core with process id {os.getpid()} on {socket.gethostname()}")
-    lock.flush()
-    return lock
+    with ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = stack.enter_context(open(name, "a+b", buffering=0))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                holder = lock.read().decode(errors="replace").strip() or "another core"
+                raise LedgerHeldError(f"the ledger {path} is held by {holder}") from None
+            lock.truncate(0)
+            lock.write(f"the core with process id {os.getpid()} on {socket.gethostname()}".encode())
+        except OSError as error:
+            raise LedgerError(f"the ledger {path} cannot be locked: {error.strerror}") from error
+        stack.pop_all()  # held open for life
+        return lock

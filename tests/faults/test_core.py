@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,29 +10,12 @@ from typing import Any
 import httpx
 import psutil
 
+from tests.faults.documents import write_document
 from tests.faults.load import Load
 from tests.faults.scale import figure, times
 from tests.program import PATIENCE, Serving
 
-SESSIONS = 3000
-
-
-def document(path: Path) -> None:
-    """A document of many sessions, so that a list is more than one gRPC page."""
-    sessions = [
-        {
-            "id": str(number),
-            "type": "sessions",
-            "relationships": {"services": {"data": [{"id": "app", "type": "services"}]}},
-            "attributes": {
-                "state": "Session started",
-                "connected": "Wed May 17 10:06:35 2017",
-                "user": f"user-{number}",
-            },
-        }
-        for number in range(1, SESSIONS + 1)
-    ]
-    path.write_text(json.dumps({"data": sessions}))
+SESSIONS = 3000  # so that a list is more than one gRPC page
 
 
 def is_one(found: Mapping[str, Any]) -> None:
@@ -50,7 +32,7 @@ PATHS = {"/v1/sessions/7": is_one, "/v1/sessions": is_all, "/v1/sessions/7?prett
 
 
 def test_a_core_killed_again_and_again_costs_no_wrong_answer(tmp_path: Path) -> None:
-    document(tmp_path / "sessions.json")
+    write_document(tmp_path / "sessions.json", SESSIONS)
     arguments = (
         *("--source", f"document:{tmp_path}/sessions.json"),
         *("--ledger", f"sqlite:///{tmp_path}/ledger.db"),
@@ -91,7 +73,7 @@ def listening(serving: Serving) -> bool:
 
 
 def test_a_stopped_core_makes_nothing_hang_and_no_memory_grow(tmp_path: Path) -> None:
-    document(tmp_path / "sessions.json")
+    write_document(tmp_path / "sessions.json", SESSIONS)
     with (
         Serving(
             "--source",
@@ -122,7 +104,7 @@ def test_a_stopped_core_makes_nothing_hang_and_no_memory_grow(tmp_path: Path) ->
 
 
 def test_a_worker_killed_under_load_is_replaced(tmp_path: Path) -> None:
-    document(tmp_path / "sessions.json")
+    write_document(tmp_path / "sessions.json", SESSIONS)
     with (
         Serving(
             "--source",

@@ -1,0 +1,26 @@
+"""Documents of many sessions, as a source to serve."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+
+def write_document(path: Path, sessions: int) -> None:
+    """So many sessions, with ids from 1 and users of the same number."""
+    data = [
+        {
+            "id": str(number),
+            "type": "sessions",
+            "relationships": {"services": {"data": [{"id": "app", "type": "services"}]}},
+            "attributes": {
+                "state": "Session started",
+                "connected": "Wed May 17 10:06:35 2017",
+                "user": f"user-{number}",
+            },
+        }
+        for number in range(1, sessions + 1)
+    ]
+    written = path.with_suffix(".new")
+    written.write_text(json.dumps({"data": data}))
+    written.replace(path)  # so that no reader finds half of it
