@@ -30,6 +30,7 @@ from core.table import SessionTable
 from core.watchers import Watchers
 from runtime.authenticator import Authenticator
 from runtime.exporter import Exporter
+from runtime.limits import CoreLimits
 from runtime.listener import ListenError
 from runtime.tls import grpc_server_credentials
 from sessiongate.v1 import source_service_pb2
@@ -40,6 +41,10 @@ log = logging.getLogger(__name__)
 
 SESSION_SERVICE = DESCRIPTOR.services_by_name["SessionService"].full_name
 SOURCE_SERVICE = source_service_pb2.DESCRIPTOR.services_by_name["SourceService"].full_name
+
+# Milliseconds.
+HANDSHAKE_MS = 10_000  # in which a connection shows that it is one for gRPC
+ALIVE_MS = 20_000  # of silence, after which a caller is asked whether it lives; and to answer
 
 
 class Core:
@@ -107,15 +112,8 @@ class Core:
         if credentials.wanted:
             interceptors.append(Authentication(self._authenticator))
         interceptors.append(Decoding())
-        server = grpc.aio.server(
-            interceptors=interceptors,
-            options=[
-                ("grpc.so_reuseport", 0),
-                ("grpc.max_allowed_incoming_connections", config.limits.max_core_connections),
-                ("grpc.max_concurrent_streams", config.limits.max_calls),
-                ("grpc.max_receive_message_length", config.limits.max_message),
-            ],
-        )
+        options = [("grpc.so_reuseport", 0), *_limits(config.limits)]
+        server = grpc.aio.server(interceptors=interceptors, options=options)
         SessionService(self.table, self.watchers).add_to(server)
         streams = Watchers(config.limits.max_watchers)
         self._health = Health((SESSION_SERVICE, SOURCE_SERVICE), streams)
@@ -179,6 +177,21 @@ class Core:
         trace: TracebackType | None,
     ) -> None:
         await self.stop()
+
+
+def _limits(limits: CoreLimits) -> list[tuple[str, int]]:
+    """What gRPC is told of limits."""
+    idle = int(limits.idle_timeout * 1000)
+    return [
+        ("grpc.max_allowed_incoming_connections", limits.max_core_connections),
+        ("grpc.max_concurrent_streams", limits.max_calls),
+        ("grpc.max_receive_message_length", limits.max_message),
+        ("grpc.max_connection_idle_ms", idle),
+        ("grpc.server_handshake_timeout_ms", min(idle, HANDSHAKE_MS)),
+        # A caller that went away without a word holds its calls until then.
+        ("grpc.keepalive_time_ms", ALIVE_MS),
+        ("grpc.keepalive_timeout_ms", ALIVE_MS),
+    ]
 
 
 def _now() -> Timestamp:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runtime.settings import count, setting
+from runtime.settings import count, seconds, setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +23,9 @@ class CoreLimits:
         2000, count, "Streams of sessions that one caller may have from the core at once.", "N"
     )
     max_message: int = setting(1 << 20, count, "Largest gRPC request that the core reads.", "BYTES")
+    idle_timeout: float = setting(
+        300.0,
+        seconds,
+        "Close a connection to the core without a call for so long.",
+        "SECONDS",
+    )
