@@ -16,7 +16,11 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 )
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from cryptography.hazmat.primitives.serialization import (
+    load_der_public_key,
+    load_pem_public_key,
+    load_ssh_public_key,
+)
 
 from runtime.file_value import FileError, read_file
 from runtime.identity import ExpiredCredentialsError, WrongCredentialsError
@@ -82,12 +86,25 @@ def read_token_key(path: Path) -> TokenKey:
     content = read_file(path)
     if b"-----BEGIN" in content:
         return _public_key(path, content)
+    if _is_public(content):
+        raise FileError(f"{path} holds a public key, but not in PEM (BEGIN PUBLIC KEY)")
     secret = content.rstrip(b"\r\n")
     if len(secret) < MIN_SECRET:
         raise FileError(
             f"{path} holds neither a public key in PEM nor a secret of {MIN_SECRET} bytes or more"
         )
     return TokenKey(secret, ("HS256",))
+
+
+def _is_public(content: bytes) -> bool:
+    """Whether what is not in PEM is a key all the same: as a secret everyone would know it."""
+    for load in (load_ssh_public_key, load_der_public_key):
+        try:
+            load(content)
+        except (ValueError, UnsupportedAlgorithm):
+            continue
+        return True
+    return content.lstrip().startswith(b"{")  # a JSON Web Key
 
 
 def _public_key(path: Path, content: bytes) -> TokenKey:

@@ -197,6 +197,20 @@ def test_a_key_that_cannot_be_used_is_named(path: Path, content: bytes, trouble:
         read_token_key(path)
 
 
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
+def test_a_public_key_in_another_form_is_no_secret(path: Path, algorithm: str) -> None:
+    key = KEYS[algorithm].public_key()
+    jwk = jwt.get_algorithm_by_name(algorithm).to_jwk(key)
+    for content in (
+        key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH) + b" me@here\n",
+        key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+        jwk.encode() if isinstance(jwk, str) else json.dumps(jwk).encode(),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(FileError, match="holds a public key, but not in PEM"):
+            read_token_key(path)
+
+
 def test_a_key_does_not_show() -> None:
     assert SECRET.decode() not in repr(TokenKey(SECRET, ("HS256",)))
 
