@@ -116,7 +116,7 @@ def serve(
     core_timeout: CoreTimeout = DEFAULT_CORE_TIMEOUT,
     public_url: PublicUrl = None,
     allowed_host: AllowedHosts = None,
-    replica: ReplicaUse = True,
+    replica: ReplicaUse = "on",
     replica_staleness: ReplicaStaleness = DEFAULT_REPLICA_STALENESS,
     workers: Workers = DEFAULT_WORKERS,
     protection: Protection,

@@ -206,7 +206,7 @@ AllowedHosts = Annotated[
     ),
 ]
 ReplicaUse = Annotated[
-    bool,
+    Any,  # a bool; said so, it would be a flag that takes no value
     option(
         "--replica",
         "Answer from a live copy of the core's sessions while it is provably current: on or off.",
@@ -243,7 +243,7 @@ CoreTokenFile = Annotated[
     ),
 ]
 Reflection = Annotated[
-    Any,  # a bool; said so, it would be a flag that takes no value
+    Any,  # a bool, as `ReplicaUse`
     option(
         "--reflection",
         "Let the core tell its methods (gRPC reflection), to those who may call them: on or off.",

@@ -149,6 +149,7 @@ def test_systemd_says_where_state_is_kept(
         ("--ledger", "", "one character or more"),
         ("--public-url", "sessions.example", "http(s)://HOST"),
         ("--allowed-host", "a:1", "without a port"),
+        ("--replica", "2", "is none of true, yes, on"),
     ],
 )
 def test_a_bad_value_is_named_with_what_is_allowed(flag: str, value: str, allowed: str) -> None:
