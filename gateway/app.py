@@ -92,6 +92,7 @@ def create_app(config: GatewayConfig) -> Starlette:
         },
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False  # what `OneForm` leaves is not there
     # Around all that Starlette makes, which answers exceptions outside its own middleware.
     admission = Admission(app.build_middleware_stack(), config.limits, metrics)
     stack: ASGIApp = Observation(admission, access_log=config.logs.access_log, metrics=metrics)

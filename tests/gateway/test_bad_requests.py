@@ -164,6 +164,8 @@ def test_a_parameter_that_is_another_resource_s(
         ("/v1/v1/sessions", "NOT_FOUND"),
         ("/v1%2Fsessions", "NOT_FOUND"),
         ("/v1/Sessions", "NOT_FOUND"),
+        ("/v1/sessions//", "NOT_FOUND"),
+        ("/docs//", "NOT_FOUND"),
     ],
 )
 def test_what_is_not_there(fleet: httpx.Client, path: str, code: str) -> None:
