@@ -6,8 +6,9 @@ who sends nonsense.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from inspect import iscoroutinefunction
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -22,14 +23,29 @@ class Decoding(Interceptor):
     def before(self, method: str, handler: Handler) -> Handler:
         decode: Callable[[bytes], Any] | None = handler.request_deserializer
         behaviour = behaviour_of(handler)
-        if handler.request_streaming or decode is None or not iscoroutinefunction(behaviour):
+        if decode is None:
             return handler
 
-        async def decoded(request: bytes, context: Context) -> Any:
+        async def message(request: bytes, context: Context) -> Any:
             try:
-                message = decode(request)
+                return decode(request)
             except DecodeError:
                 await abort(context, MalformedRequestError(f"this is no request of {method}"))
-            return await behaviour(message, context)
 
-        return behaving_on_bytes(handler, decoded)
+        async def messages(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
+            async for request in requests:
+                yield await message(request, context)
+
+        async def decoded(request: bytes, context: Context) -> Any:
+            return await behaviour(await message(request, context), context)
+
+        async def stream(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
+            async with aclosing(behaviour(messages(requests, context), context)) as responses:
+                async for response in responses:
+                    yield response
+
+        if handler.request_streaming and isasyncgenfunction(behaviour):
+            return behaving_on_bytes(handler, stream)
+        if not handler.request_streaming and iscoroutinefunction(behaviour):
+            return behaving_on_bytes(handler, decoded)
+        return handler
