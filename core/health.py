@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from typing import Any
 
 import grpc
+from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthServicer
 
@@ -43,6 +45,11 @@ class Health(HealthServicer):
         if answer == _UNKNOWN:
             await context.abort(grpc.StatusCode.NOT_FOUND, "there is no such service here")
         return answer
+
+    async def List(self, request: object, context: Context) -> Any:
+        answer: Any = health_pb2.HealthListResponse  # type: ignore[attr-defined] # stubs lack it
+        state = _SERVING if self._serving else _NOT_SERVING
+        return answer(statuses=dict.fromkeys(self._services, state))
 
     @answering
     async def Watch(self, request: HealthCheckRequest, context: Context) -> None:

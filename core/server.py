@@ -19,6 +19,7 @@ from core.authentication import Authentication
 from core.collector import Collector
 from core.config import ConfigError, CoreConfig
 from core.decoding import Decoding
+from core.grpc_server import grpc_server
 from core.health import Health
 from core.ledger import Ledger
 from core.metrics import CallMetrics, core_registry
@@ -113,7 +114,7 @@ class Core:
             interceptors.append(Authentication(self._authenticator))
         interceptors.append(Decoding())
         options = [("grpc.so_reuseport", 0), *_limits(config.limits)]
-        server = grpc.aio.server(interceptors=interceptors, options=options)
+        server = grpc_server(interceptors, options)
         SessionService(self.table, self.watchers).add_to(server)
         streams = Watchers(config.limits.max_watchers)
         self._health = Health((SESSION_SERVICE, SOURCE_SERVICE), streams)

@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from h2.connection import H2Connection
@@ -76,6 +77,8 @@ async def stalled_watch(core: Core) -> asyncio.StreamWriter:
 
 
 def test_each_service_has_a_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    messages: Any = health_pb2  # its stubs lack some
+
     async def test(core: Core, source: ScriptedSource, health: Any) -> None:
         watch = health.Watch(HealthCheckRequest())
         for status in (NOT_SERVING, SERVING):
@@ -83,6 +86,12 @@ def test_each_service_has_a_status(monkeypatch: pytest.MonkeyPatch) -> None:
             for service in ("", SESSION_SERVICE, SOURCE_SERVICE):
                 answer = await health.Check(HealthCheckRequest(service=service))
                 assert answer.status == status
+            listed = await health.List(messages.HealthListRequest())
+            assert {name: found.status for name, found in listed.statuses.items()} == {
+                "": status,
+                SESSION_SERVICE: status,
+                SOURCE_SERVICE: status,
+            }
             await source.step()
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await health.Check(HealthCheckRequest(service="another"))

@@ -26,7 +26,7 @@ def opening(settings: dict[int, int] | None = None) -> bytes:
 
 
 def field(name: str, value: str, *, indexed: bool = False) -> bytes:
-    """A header field, in plain letters; remembered by the other side where ``indexed``."""
+    """A header field, in plain Latin-1; remembered by the other side where ``indexed``."""
     return (b"\x40" if indexed else b"\0") + _text(name) + _text(value)
 
 
@@ -36,14 +36,15 @@ def fields(*pairs: tuple[str, str]) -> bytes:
 
 
 def _text(text: str) -> bytes:
-    length, more = len(text), b""
+    data = text.encode("latin-1")
+    length, more = len(data), b""
     if length < 127:
-        return bytes([length]) + text.encode()
+        return bytes([length]) + data
     length -= 127
     while length >= 128:
         more += bytes([length % 128 + 128])
         length //= 128
-    return bytes([127]) + more + bytes([length]) + text.encode()
+    return bytes([127]) + more + bytes([length]) + data
 
 
 def connect(address: str, timeout: float) -> socket.socket:

@@ -13,6 +13,8 @@ import pytest
 
 from sessiongate.v1.session_service_pb2 import ListSessionsRequest
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
+from tests.faults.frames import PREFACE
+from tests.faults.mangling import REQUEST, mangled
 from tests.faults.scale import figure, times
 from tests.program import DATA, PATIENCE, Serving
 
@@ -37,34 +39,6 @@ def serves_others(serving: Serving) -> None:
             ListSessionsRequest(), timeout=PATIENCE, wait_for_ready=True
         )
     assert len(listed.sessions) == 3
-
-
-REQUEST = b"GET /v1/sessions/1 HTTP/1.1\r\nHost: localhost\r\n\r\n"
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-
-
-def mangled(rng: random.Random) -> bytes:
-    """Something like HTTP/1, HTTP/2 or gRPC, with faults in it."""
-    kind = rng.randrange(5)
-    if kind == 0:
-        return rng.randbytes(rng.randrange(1, 2000))
-    if kind == 1:
-        return PREFACE + rng.randbytes(rng.randrange(1, 500))
-    if kind == 2:  # frames with random types, flags, streams and lengths that may lie
-        frames = PREFACE + b"\0\0\0\4\0\0\0\0\0"
-        for _ in range(rng.randrange(1, 8)):
-            body = rng.randbytes(rng.randrange(0, 60))
-            length = rng.choice([len(body), rng.randrange(2**24)])
-            head = bytes([rng.randrange(12), rng.randrange(256)])
-            stream = rng.choice([0, 1, 3, rng.randrange(2**31)])
-            frames += length.to_bytes(3) + head + stream.to_bytes(4) + body
-        return frames
-    data = bytearray(REQUEST * rng.randrange(1, 4))
-    for _ in range(rng.randrange(1, 6)):
-        data[rng.randrange(len(data))] = rng.randrange(256)
-    if kind == 3:
-        return bytes(data)
-    return bytes(data[: rng.randrange(1, len(data))])
 
 
 @pytest.mark.parametrize("which", ["http", "grpc"])

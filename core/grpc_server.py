@@ -1,0 +1,58 @@
+"""gRPC's server, which no caller can end, and whose log none can fill.
+
+grpc.aio reads the path of every call as UTF-8, and stops serving where one is not. It
+logs a trace for metadata that is none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+from grpc._cython import cygrpc  # type: ignore[attr-defined] # its stubs lack it
+
+
+def grpc_server(
+    interceptors: Sequence[grpc.aio.ServerInterceptor], options: Sequence[tuple[str, Any]]
+) -> grpc.aio.Server:
+    """A server as ``grpc.aio.server`` makes one. It serves registered method handlers only."""
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_no_callers_doing)
+    before = cygrpc.AioServer
+    cygrpc.AioServer = _Server
+    try:
+        return grpc.aio.server(interceptors=interceptors, options=options)
+    finally:
+        cygrpc.AioServer = before
+
+
+class _Server(cygrpc.AioServer):  # type: ignore[misc] # it has no types
+    """A call of a method that there is comes in by that method. The others are answered here.
+
+    So their paths are never read: there is no such method, whatever it is called.
+    """
+
+    async def _request_call(self) -> None:
+        """Where the base waits for the next call of no registered method: it waits for ever."""
+        loop = asyncio.get_running_loop()
+        answering: set[asyncio.Task[None]] = set()
+        while True:
+            call = await super()._request_call()
+            answer = cygrpc._handle_rpc("", _NO_METHODS, (), call, loop, False)
+            task = loop.create_task(cygrpc._schedule_rpc_coro(answer, call, loop, ""))
+            answering.add(task)
+            task.add_done_callback(answering.discard)
+
+
+_NO_METHODS = cygrpc._MethodResolver([], {})
+
+
+# Of grpc's own lines: metadata that is no text, and a call that ended before its answer.
+_CALLERS_DOING = ("Invalid encoding on", "ExecuteBatchError raised in core")
+
+
+def _is_no_callers_doing(record: logging.LogRecord) -> bool:
+    """Whether a record tells of more than what a caller can cause as often as it likes."""
+    return not str(record.msg).startswith(_CALLERS_DOING)
