@@ -14,6 +14,7 @@ from tests.program import COMMAND, PATIENCE
 
 DEPLOY = Path(__file__).resolve().parent.parent / "deploy"
 UNIT = DEPLOY / "sessiongate.service"
+MANUAL = DEPLOY.parent / "docs" / "operations.md"
 # systemd's measure of what a service may do beyond its task, in tenths: 20 is "OK".
 EXPOSURE = 20
 
@@ -52,3 +53,14 @@ def test_the_unit_starts_what_there_is() -> None:
     ).stdout
     assert options[::2] == ["--config"]
     assert all(option in told for option in options[::2])
+
+
+def test_the_unit_s_own_user_reads_what_only_root_may() -> None:
+    """The manual installs the configuration for root alone; the service is somebody else."""
+    unit = RawConfigParser(strict=False)
+    unit.read_string(UNIT.read_text())
+    service = unit["Service"]
+    assert service["DynamicUser"] == "yes"
+    name, _, file = service["LoadCredential"].partition(":")
+    assert f"install -D -m 600 sessiongate.toml {file}\n" in MANUAL.read_text()
+    assert service["ExecStart"].endswith(f"--config ${{CREDENTIALS_DIRECTORY}}/{name}")
