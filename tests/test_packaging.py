@@ -103,6 +103,7 @@ def test_the_sdist_has_what_a_maintainer_needs(built: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     wanted = {"README.md", "LICENSE", "Makefile", "requirements.txt", "tests/test_packaging.py"}
+    wanted |= {"bench/__main__.py", "tests/test_bench.py"}  # the one imports the other
     assert wanted <= names
     assert "deploy/sessiongate.service" in names
 
