@@ -23,7 +23,7 @@ from runtime.tls import server_context
 
 _LONGEST_HEAD = 16 * 1024  # bytes of a request
 _PATIENCE = 10.0  # seconds that one may take to be sent and to be answered
-_CONNECTIONS = 32  # at once; there is one reader, or a few
+_CONNECTIONS = 32  # at once, then the oldest is cut; there is one reader, or a few
 _HOST = re.compile(r"\[?([^\[\]]*?)\]?(?::[0-9]{1,5})?")
 _HEADERS = (
     "Cache-Control: no-store\r\n"
@@ -56,7 +56,7 @@ class Exporter:
         self._authenticator = Authenticator(credentials) if credentials.wanted else None
         self._address = Address.parse(where)
         self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()  # one a connection
+        self._tasks: dict[asyncio.Task[None], None] = {}  # one a connection, the oldest first
         self._listener = listen(where)
         scheme = "https" if tls else "http"
         self.url = f"{scheme}://{real_address(where, self._listener)}/metrics"
@@ -78,22 +78,25 @@ class Exporter:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = cast("asyncio.Task[None]", asyncio.current_task())
-        self._tasks.add(task)
+        if len(self._tasks) >= _CONNECTIONS:  # whoever means it is answered in milliseconds
+            oldest = next(iter(self._tasks))
+            del self._tasks[oldest]
+            oldest.cancel()
+        self._tasks[task] = None
         address = str(writer.get_extra_info("peername")[0])
         try:
-            with suppress(TimeoutError, OSError, asyncio.IncompleteReadError):
+            # Cut is cut: asyncio's streams complain of a task that ends as cancelled.
+            with suppress(TimeoutError, OSError, EOFError, asyncio.CancelledError):
                 async with asyncio.timeout(_PATIENCE):
                     if self._tls is not None:  # here, for what the files say now
                         await writer.start_tls(self._tls.value)
                     writer.write(await self._exchange(reader, address))
                     await writer.drain()
         finally:
-            self._tasks.discard(task)
+            self._tasks.pop(task, None)
             writer.close()
 
     async def _exchange(self, reader: asyncio.StreamReader, address: str) -> bytes:
-        if len(self._tasks) > _CONNECTIONS:
-            return _answer(HTTPStatus.SERVICE_UNAVAILABLE)
         try:
             head = await reader.readuntil(b"\r\n\r\n")
         except asyncio.LimitOverrunError:
