@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from importlib.metadata import version
 
+from gateway.authentication import OPEN
 from gateway.openapi.parameters import parameters
 from gateway.openapi.responses import error_components, header_components, responses
 from gateway.openapi.schemas import SCHEMAS, VERSION, Schema
@@ -61,13 +62,16 @@ def _operation(operation: Operation, method: str, shared: Schema) -> Schema:
     elif method == "options":
         name, about = f"{name}Options", _OPTIONS
         taken = [{**found, "schema": _ANY} for found in taken if found["in"] == "path"]
-    return {
+    found: Schema = {
         "operationId": name,
         "summary": about,
         "tags": [_tag(operation)],
         "parameters": [_shared(found, shared) for found in taken],
         "responses": responses(operation, method),
     }
+    if operation.path in OPEN:
+        found["security"] = []
+    return found
 
 
 def _shared(parameter: Schema, shared: Schema) -> Schema:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from gateway.authentication import OPEN
 from gateway.jsonapi.document import MEDIA_TYPE
 from gateway.jsonapi.eventstream import EVENT_STREAM
 from gateway.openapi.examples import DOCUMENTS, ERRORS
@@ -33,6 +34,7 @@ _ALWAYS = {
     500: "The gateway or the core failed; the log has the cause.",
     503: "There is too much to do just now, or the core cannot be reached.",
 }
+_GUARD = (401, 429)  # of these, what those are answered who may not ask
 # Of requests that the core is asked for.
 _CORE = {
     403: "The core does not allow this.",
@@ -84,15 +86,16 @@ _REQUIRED = {"Allow", "Cache-Control", "Retry-After", "Vary", "WWW-Authenticate"
 
 def responses(operation: Operation, method: str) -> Schema:
     """The answers to a method, by status."""
+    always = [status for status in _ALWAYS if status not in _GUARD or operation.path not in OPEN]
     if method == "options":
         allowed = {"description": "What may be asked.", "headers": _headers("Allow")}
-        return {"204": allowed, **_failures(_ALWAYS)}
+        return {"204": allowed, **_failures(always)}
     found: Schema = {"200": _success(operation, body=method == "get")}
     if operation.live:
         headers = _headers("ETag", "Last-Modified", "Cache-Control", "Vary")
         found["304"] = {"description": "The caller has this answer already.", "headers": headers}
         found |= _failures(_CONDITIONAL)
-    found |= _failures([*_ALWAYS, *_CORE] if operation.asks else _ALWAYS)
+    found |= _failures([*always, *_CORE] if operation.asks else always)
     if operation.kind is not None:
         found["404"] = _error(404, _NOT_FOUND.format(operation.kind.removesuffix("s")))
     return dict(sorted(found.items()))

@@ -11,6 +11,7 @@ import pytest
 import schemathesis
 from jsonschema_rs import Draft202012Validator
 
+from gateway.authentication import OPEN
 from gateway.errors import ANSWERS
 from gateway.jsonapi import paging
 from gateway.openapi.description import describe
@@ -75,6 +76,16 @@ def test_each_operation_is_described_whole(operation: Operation) -> None:
         found["operationId"] for path in DESCRIPTION["paths"].values() for found in path.values()
     ]
     assert len(identifiers) == len(set(identifiers))
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda found: found.name)
+def test_what_is_open_to_everyone_says_so(operation: Operation) -> None:
+    for method in DESCRIPTION["paths"][operation.path].values():
+        is_open = operation.path in OPEN
+        assert method.get("security", DESCRIPTION["security"]) == (
+            [] if is_open else [{}, {"basic": []}, {"bearer": []}]
+        )
+        assert ({"401", "429"} <= {*method["responses"]}) != is_open
 
 
 def statuses_in_code() -> set[int]:
