@@ -14,6 +14,7 @@ import grpc
 from core.interception import Handler, Interceptor, behaving, behaviour_of
 from core.metrics import CallMetrics
 from runtime.correlation import current, from_pairs
+from runtime.identity import caller
 from runtime.logs import fields
 
 log = logging.getLogger("core.access")
@@ -64,7 +65,14 @@ class Observer(Interceptor):
         else:
             self._metrics.answered(method, code, took)
         if self._access_log:
-            more = fields(method=method, code=code, seconds=round(took, 6), peer=context.peer())
+            identity = caller.get()
+            more = fields(
+                method=method,
+                code=code,
+                seconds=round(took, 6),
+                peer=context.peer(),
+                user=identity.name if identity else "",
+            )
             log.info("%s %s", method, code, extra=more)
 
 

@@ -42,6 +42,7 @@ class Authentication:
         except Refusal as refusal:
             await self._refuse(refusal, scope, receive, send)
             return
+        scope["user"] = identity.name  # ASGI's place for it
         before = caller.set(identity)
         try:
             await self._app(scope, receive, send)

@@ -67,5 +67,6 @@ def _log(scope: Scope, status: int, took: float) -> None:
         status=status,
         seconds=round(took, 6),
         client=client[0] if client else "",
+        user=scope.get("user", ""),
     )
     log.info("%s %s %d", scope["method"], path, status, extra=more)

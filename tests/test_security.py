@@ -187,6 +187,23 @@ def test_both_ports_speak_tls_and_ask_who_calls(
             assert secret not in program.output
 
 
+def test_the_access_log_names_who_asked(
+    authority: Authority, server: Pair, files: CredentialFiles
+) -> None:
+    direct = ("--access-log", "--log-format", "json", "--replica", "off")
+    with Guarded(authority, server, *files.flags, *direct) as program:
+        assert program.status("/v1/sessions/1", "--user", f"{USER}:{PASSWORD}") == 200
+        assert program.status("/v1/sessions/1") == 401
+        asked, refused = (json.loads(program.expect('"gateway.access"').string) for _ in "ab")
+        lines = [json.loads(line) for line in program.output.splitlines() if line[0] == "{"]
+    told = [line for line in lines if line.get("request_id") == asked["request_id"]]
+    assert {line["logger"]: line["user"] for line in told} == {
+        "gateway.access": USER,
+        "core.access": USER,
+    }
+    assert refused["user"] == ""
+
+
 def test_clients_show_certificates(
     authority: Authority, server: Pair, files: CredentialFiles, tmp_path: Path
 ) -> None:
