@@ -208,5 +208,21 @@ def _ask(
         if error.code is grpc_status.StatusCode.UNAUTHENTICATED:
             fail(f"the core at {core} lets nobody in without its token: --core-token-file")
         if error.reason is None and error.code is grpc_status.StatusCode.UNAVAILABLE:
-            fail(f"no core answers at {core}; `sessiongate serve` starts one")
+            fail(_unreached(core, str(error)))
         fail(error_of(error).detail)
+
+
+# What gRPC's texts have in them, and what that is to whoever asks.
+_UNREACHED = {
+    "CERTIFICATE_VERIFY_FAILED": "shows a certificate that --core-ca does not vouch for",
+    "handshake failed": "does not speak TLS as it was asked to; --core-ca says that it should",
+    "Socket closed": "hangs up; where it speaks TLS, --core-ca FILE is needed",
+}
+
+
+def _unreached(core: str, text: str) -> str:
+    """Why no core was reached, and what to do."""
+    for sign, fault in _UNREACHED.items():
+        if sign in text:
+            return f"the core at {core} {fault}"
+    return f"no core answers at {core}; `sessiongate serve` starts one"

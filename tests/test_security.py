@@ -365,6 +365,27 @@ def run_until(arguments: tuple[object, ...], text: str) -> subprocess.CompletedP
     return eventually(lambda: run(*arguments), lambda done: text in done.stdout)
 
 
+def test_who_gets_to_no_core_for_tls_is_told_why(
+    authority: Authority, server: Pair, tmp_path: Path
+) -> None:
+    plain = ("core", "--grpc", "127.0.0.1:0", "--source", DOCUMENT, "--ledger", "sqlite://")
+    tls = ("--tls-cert", server.cert, "--tls-key", server.key)
+    stranger = Authority(tmp_path, "other")
+    with Program(*plain) as one, Program(*plain, *tls) as other:
+        insecure, secure = (
+            "localhost:" + core.expect(r"listening on \S+:(\d+)")[1] for core in (one, other)
+        )
+        for address, options, said in (
+            (secure, (), "hangs up; where it speaks TLS, --core-ca FILE is needed"),
+            (secure, ("--core-ca", stranger.cert), "that --core-ca does not vouch for"),
+            (insecure, ("--core-ca", authority.cert), "does not speak TLS as it was asked to"),
+        ):
+            checked = run("check", "--core", address, *options)
+            assert checked.returncode == 1
+            assert f"sessiongate: the core at {address} " in checked.stderr
+            assert said in checked.stderr
+
+
 def test_who_lacks_the_cores_token_is_told_so(files: CredentialFiles) -> None:
     settings = ("--source", DOCUMENT, "--ledger", "sqlite://", "--users", files.users)
     with Program("core", "--grpc", "127.0.0.1:0", *settings) as core:
