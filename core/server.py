@@ -32,7 +32,7 @@ from core.watchers import Watchers
 from runtime.authenticator import Authenticator
 from runtime.exporter import Exporter
 from runtime.limits import CoreLimits
-from runtime.listener import ListenError
+from runtime.listener import ListenError, is_listened_on
 from runtime.tls import grpc_server_credentials
 from sessiongate.v1 import source_service_pb2
 from sessiongate.v1.session_service_pb2 import DESCRIPTOR
@@ -132,9 +132,12 @@ class Core:
 
     def _add_port(self, server: grpc.aio.Server, address: str) -> int:
         """Listen, with TLS where there is any and the address is not a Unix socket's."""
-        tls = None if address.startswith("unix:") else self._config.protection.tls
+        local = address.startswith("unix:")
+        tls = None if local else self._config.protection.tls
         try:
-            if tls is None:
+            if local and is_listened_on(address.removeprefix("unix:")):
+                port = 0  # gRPC would put its own socket in the place of the other
+            elif tls is None:
                 port = server.add_insecure_port(address)
             else:
                 port = server.add_secure_port(address, grpc_server_credentials(tls))

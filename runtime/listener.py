@@ -32,3 +32,13 @@ def listen(where: str) -> socket.socket:
 def real_address(where: str, listener: socket.socket) -> str:
     """``where``, with the port that is really listened on."""
     return str(replace(Address.parse(where), port=listener.getsockname()[1]))
+
+
+def is_listened_on(path: str) -> bool:
+    """Whether a program takes connections at a Unix socket's path."""
+    with socket.socket(socket.AF_UNIX) as caller:
+        try:
+            caller.connect(path)
+        except OSError:
+            return False
+    return True

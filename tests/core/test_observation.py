@@ -283,6 +283,23 @@ def test_a_core_that_does_not_start_leaves_nothing_open(
     asyncio.run(main())
 
 
+def test_a_unix_socket_that_another_core_listens_on_is_left_to_it(tmp_path: Path) -> None:
+    address = f"unix:{tmp_path}/core.sock"
+    config = CoreConfig(sources=(SourceConfig.parse("synthetic:?sessions=3"),), grpc=address)
+
+    async def main() -> None:
+        async with Core(config) as first, grpc.aio.insecure_channel(address) as channel:
+            await first.table.ready.wait()
+            with pytest.raises(ListenError, match=f"cannot listen on {address}"):
+                await Core(config).start()
+            stub = SessionServiceStub(channel)
+            assert len((await stub.ListSessions(ListSessionsRequest())).sessions) == 3
+        async with Core(config):  # whose socket was left behind
+            pass
+
+    asyncio.run(main())
+
+
 def test_groups_of_settings_are_read_and_refused_by_name() -> None:
     text = '{"max_watchers": 5, "log_level": "debug"}'
     config = CoreConfig.from_json(text)
