@@ -4,7 +4,7 @@ BIN := .venv/bin
 PROTOS := $(wildcard proto/sessiongate/v1/*.proto)
 RELEASED := proto/released.binpb
 LOCK := $(BIN)/uv pip compile pyproject.toml --extra server --universal --python-version 3.11 \
-	--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
+	--generate-hashes --no-annotate --no-header --quiet
 
 .PHONY: help install run test faults check proto bench release-proto lock audit
 .DEFAULT_GOAL := help
