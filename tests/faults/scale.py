@@ -1,16 +1,19 @@
 """How much the fault suite does: a short form for every test run, the full one by ``make faults``.
 
-The figures of a full run are written to docs/reliability.md.
+The figures of a full run are written to docs/reliability.md. What is drawn is the same in
+every short run, and new in every full one: its figures name the seed that draws it again.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import random
 from pathlib import Path
 
 FULL = os.environ.get("FAULTS") == "full"
 FIGURES = Path(os.environ.get("FAULTS_FIGURES", os.devnull))
+SEED = int(os.environ.get("FAULTS_SEED") or (random.getrandbits(32) if FULL else 0))
 
 
 def times(short: int, full: int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -14,7 +13,7 @@ import pytest
 from sessiongate.v1.session_service_pb2 import ListSessionsRequest
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from tests.faults.frames import PREFACE
-from tests.faults.mangling import REQUEST, mangled
+from tests.faults.mangling import REQUEST
 from tests.faults.scale import figure, times
 from tests.program import DATA, PATIENCE, Serving
 
@@ -39,21 +38,6 @@ def serves_others(serving: Serving) -> None:
             ListSessionsRequest(), timeout=PATIENCE, wait_for_ready=True
         )
     assert len(listed.sessions) == 3
-
-
-@pytest.mark.parametrize("which", ["http", "grpc"])
-def test_mangled_bytes_hurt_nobody_else(serving: Serving, which: str) -> None:
-    rng = random.Random(which)
-    count = times(150, 3000)
-    for _ in range(count):
-        with suppress(OSError), socket.create_connection(place(getattr(serving, which))) as peer:
-            peer.settimeout(0.05)
-            peer.sendall(mangled(rng))
-            with suppress(TimeoutError):
-                while peer.recv(65536):
-                    pass
-    serves_others(serving)
-    figure(f"mangled connections over {which}", count)
 
 
 def test_half_sent_requests_and_open_connections_hurt_nobody_else(serving: Serving) -> None:

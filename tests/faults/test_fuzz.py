@@ -1,0 +1,231 @@
+"""Tens of thousands of generated requests: no answer that is not documented, and no trace.
+
+What is drawn differs from one full run to the next: FAULTS_SEED draws it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from ipaddress import IPv4Address
+from typing import Any, TypeAlias
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+from requests import Session
+
+from tests.credentials import CredentialFiles
+from tests.faults.authorizations import authorizations
+from tests.faults.calls import any_call, make
+from tests.faults.exchange import Exchange, Reply
+from tests.faults.mangling import mangled
+from tests.faults.processes import processes
+from tests.faults.requests import Request, requests
+from tests.faults.scale import FULL, SEED, figure, times
+from tests.gateway.described import described
+from tests.gateway.fleet import write_fleet
+from tests.program import Serving
+
+Tallies: TypeAlias = defaultdict[str, Counter[str]]
+
+VIEWS = {"replica": "on", "direct": "off"}  # where the gateway has its answers from
+CALLS_AT_ONCE = 50
+PEERS_AT_ONCE = 16
+MOMENT = 0.05  # seconds; a server that has said nothing by then waits for more
+
+DRAWN = settings(
+    deadline=None,
+    database=None,
+    suppress_health_check=[*HealthCheck],
+    phases=[Phase.explicit, Phase.generate, Phase.shrink],
+)
+SCHEMA = described(
+    strict=False,
+    seed=SEED,
+    phases={"coverage": {"enabled": FULL}, "examples": {"enabled": FULL}},
+)
+STATUS = re.compile(rb"HTTP/1\.1 (\d{3})")
+READY = Request("GET", b"/readyz", (("Host", b"localhost"),))
+TROUBLE = ("Traceback", "Exception ignored", '"level": "error"', '"level": "critical"')
+
+
+@contextmanager
+def unharmed(*arguments: object) -> Iterator[Serving]:
+    """A program that must be the same afterwards, and must have had no trouble."""
+    print(f"FAULTS_SEED={SEED}")  # shown where something fails
+    arguments += ("--ledger", "sqlite://", "--access-log", "--trusted-proxies", "127.0.0.0/8")
+    with Serving(*arguments) as running:
+        with Exchange(running.http) as exchange:
+            assert exchange.ask(READY).status == 200
+        before = processes(running)
+        yield running
+        assert processes(running) == before
+    lines = running.output.splitlines()
+    assert [line for line in lines if any(word in line for word in TROUBLE)] == []
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A source with everything in it."""
+    return f"document:{write_fleet(tmp_path_factory.mktemp('fleet') / 'fleet.json')}"
+
+
+@pytest.fixture(scope="module", params=[*VIEWS][: times(1, 2)])
+def serving(request: pytest.FixtureRequest, source: str) -> Iterator[Serving]:
+    shown = ("--metrics", "127.0.0.1:0", "--core-metrics", "127.0.0.1:0")
+    with unharmed("--source", source, "--replica", VIEWS[request.param], *shown) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def guarded(source: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """A program that lets nobody in without credentials."""
+    flags = CredentialFiles(tmp_path_factory.mktemp("credentials")).flags
+    with unharmed("--source", source, *flags) as running:
+        yield running
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tallies() -> Iterator[Tallies]:
+    """How many requests of each kind were answered in which way."""
+    found: Tallies = defaultdict(Counter)
+    yield found
+    figure("fuzz: FAULTS_SEED", str(SEED))
+    figure("fuzz: requests", {kind: answers.total() for kind, answers in found.items()})
+    for kind, answers in found.items():
+        figure(f"fuzz, {kind}: answers", dict(answers))
+
+
+@pytest.fixture(scope="module")
+def http() -> Iterator[Session]:
+    with Session() as session:
+        yield session
+
+
+@pytest.mark.parametrize("serving", ["replica"], indirect=True)
+@SCHEMA.parametrize()  # type: ignore[untyped-decorator] # without types
+@settings(DRAWN, max_examples=times(1, 520))
+def test_requests_by_the_description(
+    case: Any, serving: Serving, http: Session, tallies: Tallies
+) -> None:
+    answer = case.call(base_url=f"http://{serving.http}", session=http)
+    tallies["by the description"][str(answer.status_code)] += 1
+    case.validate_response(answer)
+    # The client has unpacked the body.
+    headers = {name: ", ".join(values) for name, values in answer.headers.items()}
+    headers.pop("content-encoding", None)
+    Reply(case.method, answer.status_code, headers, answer.content).check()
+
+
+def test_requests_in_the_grammar_of_the_api(
+    request: pytest.FixtureRequest, serving: Serving, tallies: Tallies
+) -> None:
+    answers = ask_all(serving, requests(), times(200, 10_000), request.node.name)
+    tallies["in the grammar"] += answers
+
+
+def test_credentials_that_let_nobody_in(guarded: Serving, tallies: Tallies) -> None:
+    def asking(authorization: str, address: int) -> Request:
+        # Each from an address of its own: the throttle is tested elsewhere.
+        told = (("Host", b"localhost"), ("X-Forwarded-For", str(IPv4Address(address)).encode()))
+        value = authorization.encode("utf-8", "surrogatepass")
+        return Request("GET", b"/v1/sessions", (*told, ("Authorization", value)))
+
+    asked = st.builds(asking, authorizations, st.integers(2**24, 2**32 - 1))
+    answers = ask_all(guarded, asked, times(100, 2000), "credentials")
+    assert answers.keys() <= {"400", "401", "429", "431"}
+    tallies["wrong credentials"] += answers
+
+
+def ask_all(
+    serving: Serving, asked: SearchStrategy[Request], count: int, name: str
+) -> Counter[str]:
+    """Ask, and check each answer; how many there were of each status.
+
+    Each ``name`` draws others.
+    """
+    answers: Counter[str] = Counter()
+    with Exchange(serving.http) as exchange:
+
+        @seed(f"{SEED} {name}")
+        @settings(DRAWN, max_examples=count)
+        @given(asked)
+        def ask(request: Request) -> None:
+            reply = exchange.ask(request)
+            answers[str(reply.status)] += 1
+            reply.check()
+
+        ask()
+    return answers
+
+
+@pytest.mark.parametrize("which", ["http", "grpc", "metrics"])
+@pytest.mark.parametrize("serving", ["replica"], indirect=True)
+def test_mangled_bytes(serving: Serving, which: str, tallies: Tallies) -> None:
+    rng = random.Random(f"{SEED} {which}")
+    addresses = {"http": serving.http, "grpc": serving.grpc, "metrics": metrics_of(serving)}
+    said = [mangled(rng) for _ in range(times(300, 10_000))]
+    answers = asyncio.run(say_all(addresses[which], said))
+    assert not [status for status in answers if status.startswith("5")]
+    tallies[f"bytes over {which}"] += answers
+
+
+def metrics_of(serving: Serving) -> str:
+    """Where the gateway shows its metrics."""
+    found = re.search(r'"gateway".*metrics at http://([0-9.:]+)/', serving.output)
+    assert found
+    return found[1]
+
+
+async def say_all(address: str, said: Sequence[bytes]) -> Counter[str]:
+    """Say each on a connection of its own; how the first answers were, in HTTP/1 or not."""
+    host, _, port = address.rpartition(":")
+    answers: Counter[str] = Counter()
+    room = asyncio.Semaphore(PEERS_AT_ONCE)
+
+    async def say(data: bytes) -> None:
+        async with room:
+            reader, writer = await asyncio.open_connection(host, int(port))
+            received = b""
+            with suppress(TimeoutError, OSError):
+                async with asyncio.timeout(MOMENT):
+                    writer.write(data)
+                    while part := await reader.read(65536):
+                        received += part
+            writer.close()
+            status = STATUS.match(received)
+            other = "another protocol" if received else "none"
+            answers[status[1].decode() if status else other] += 1
+
+    await asyncio.gather(*map(say, said))
+    return answers
+
+
+@pytest.mark.parametrize("serving", ["replica"], indirect=True)
+def test_calls_of_the_core(serving: Serving, tallies: Tallies) -> None:
+    tallies["calls"] += call_all(serving, times(100, 6000))
+
+
+def test_calls_of_a_core_that_lets_nobody_in(guarded: Serving, tallies: Tallies) -> None:
+    tallies["calls without credentials"] += call_all(guarded, times(50, 2000))
+
+
+def call_all(serving: Serving, count: int) -> Counter[str]:
+    """Make calls; how many ended in which way. None may with what the core did not expect."""
+    rng = random.Random(SEED)
+    ended: Counter[str] = Counter()
+    for _ in range(0, count, CALLS_AT_ONCE):
+        calls = [any_call(rng) for _ in range(CALLS_AT_ONCE)]
+        make(serving.grpc, calls)
+        for call in calls:
+            # What is INTERNAL is so by gRPC, which finds that it is not spoken to in gRPC.
+            assert call.ended != "UNKNOWN", call
+            assert call.ended != "INTERNAL" or "the core failed" not in call.text, call
+            ended[call.ended] += 1
+    return ended
