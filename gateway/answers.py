@@ -221,7 +221,9 @@ class Answers:
     """Documents that may be asked for again, as long as they stay right; bounded in bytes."""
 
     def __init__(self) -> None:
+        # All of one second: those of an earlier one are never asked for again.
         self._documents: OrderedDict[_Key, bytes] = OrderedDict()
+        self._second = 0
         self._bytes = 0
         self._making: dict[_Key, asyncio.Task[bytes]] = {}
 
@@ -252,6 +254,9 @@ class Answers:
             document = await write()
         finally:
             del self._making[key]
+        if key[-1] != self._second:
+            self._documents.clear()
+            self._second, self._bytes = key[-1], 0
         if self.room_for(len(document)):
             self._bytes += len(document) - len(self._documents.pop(key, b""))
             self._documents[key] = document
@@ -265,7 +270,7 @@ def _joined(before: str | None, value: bytes) -> str:
     return text if before is None else f"{before}, {text}"
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=64)
 def _date(seconds: int) -> bytes:
     return format_date(seconds).encode()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any, cast
 
 from gateway.answers import Answers, Ask
@@ -18,15 +19,14 @@ from sessiongate.v1.session_service_pb2 import (
 from tests.gateway.programs import in_process
 
 
+def asked(now: float) -> Ask:
+    """The part of a question that documents are remembered by; always the same question."""
+    return cast(Ask, SimpleNamespace(fingerprint=b"one", moment=SimpleNamespace(now=now)))
+
+
 def test_the_same_document_made_again_counts_once() -> None:
-    class Asked:
-        fingerprint = b"one"
-
-        class moment:
-            now = 5.0
-
     async def main() -> None:
-        answers, ask, version = Answers(), cast(Ask, Asked()), Version(1, 0.0, ())
+        answers, ask, version = Answers(), asked(5.0), Version(1, 0.0, ())
 
         async def document() -> bytes:
             return b"x" * 1_000_000
@@ -35,6 +35,23 @@ def test_the_same_document_made_again_counts_once() -> None:
             await answers.make(ask, version, document)
         assert answers.get(ask, version) == await document()
         assert answers._bytes == 1_000_000
+
+    asyncio.run(main())
+
+
+def test_what_is_of_an_earlier_second_is_let_go() -> None:
+    async def main() -> None:
+        answers, version = Answers(), Version(1, 0.0, ())
+
+        async def document() -> bytes:
+            return b"x" * 1000
+
+        await answers.make(asked(5.9), version, document)
+        assert answers.get(asked(5.0), version) == await document()
+        await answers.make(asked(6.0), version, document)
+        assert answers.get(asked(6.9), version) == await document()
+        assert answers.get(asked(5.9), version) is None
+        assert answers._bytes == 1000
 
     asyncio.run(main())
 
