@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -102,11 +103,15 @@ def test_the_orders_hold_exactly_the_sessions(changes: list[tuple[set[int], set[
     assert len(table) == len(live)
 
 
-REMOTES = ["10.0.0.1", "10.1.0.1", "192.168.1.9", "::1", "2001:db8::5", "::ffff:10.0.0.9", "/run/s"]
+IPV4 = ["10.0.0.1", "10.1.0.1", "192.168.1.9", "::ffff:10.0.0.9"]
+IPV6 = ["::1", "2001:db8::5", "fe80::1%eth0"]
+REMOTES = [*IPV4, *IPV6, "/run/s", "db.example", "10.0.0.01", "10.0.0.1\0", ""]
 NETWORKS = {
     "10.0.0.0/8": {"10.0.0.1", "10.1.0.1", "::ffff:10.0.0.9"},
     "10.0.0.1": {"10.0.0.1"},
-    "::/0": {"::1", "2001:db8::5"},
+    "0.0.0.0/0": {*IPV4},
+    "::/0": {*IPV6},
+    "fe80::1": {"fe80::1%eth0"},
     "::ffff:10.0.0.9": {"::ffff:10.0.0.9"},
     "::ffff:10.0.0.0/112": {"10.0.0.1", "::ffff:10.0.0.9"},
     "::ffff:0:0/96": {"10.0.0.1", "10.1.0.1", "192.168.1.9", "::ffff:10.0.0.9"},
@@ -154,6 +159,21 @@ def test_a_filter_matches_what_a_plain_reading_of_it_matches(
     request = ListSessionsRequest(filter=wanted, page_size=7)
     assert table.page(Query.parse(request)).total_size == len(expected)
     assert ids_of(table, request) == expected
+
+
+def test_a_filter_remembers_nothing_of_sessions_that_have_gone() -> None:
+    matches = matcher(SessionFilter(remotes=["10.1.0.0/16"]))
+    matching = 0
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(20_000):
+            matching += matches(Session(remote=f"10.{number % 2}.{number // 250}.{number % 250}"))
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert matching == 10_000
+    assert after - before < 100_000
 
 
 def test_a_filtered_list_follows_the_table() -> None:
