@@ -20,8 +20,8 @@ class Throttle:
 
     Whoever makes an attempt takes one from its address's bucket, and gives it back
     where the attempt succeeds. Of IPv6, a network of 64 bits counts as one address:
-    one host may have all of it. The addresses that tried least recently are
-    forgotten first.
+    one host may have all of it. An address whose bucket is full again is forgotten in
+    time; where there are too many, those that tried least recently go first.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -33,6 +33,8 @@ class Throttle:
         """Take an attempt. Raises `TooManyAttemptsError` where none is left."""
         place = _place(address)
         now = self._clock()
+        while self._full and next(iter(self._full.values())) <= now:
+            self._full.popitem(last=False)
         full = max(self._full.get(place, now), now)
         wait = full + REFILL - (now + BURST * REFILL)
         if wait > 0:

@@ -73,6 +73,16 @@ def test_only_so_many_addresses_are_kept(monkeypatch: pytest.MonkeyPatch) -> Non
         limit.take("192.0.2.3")
 
 
+def test_an_address_that_waited_long_enough_is_not_kept() -> None:
+    clock = Clock()
+    limit = Throttle(clock)
+    use_up(limit, "192.0.2.1")
+    limit.take("192.0.2.2")
+    clock.now += BURST * REFILL
+    limit.take("192.0.2.3")
+    assert [*limit._full] == ["192.0.2.3"]
+
+
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.booleans(), st.integers(0, 20)), max_size=80))
 def test_failures_in_any_time_are_bounded_by_its_length(
     attempts: list[tuple[str, bool, int]],
