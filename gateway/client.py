@@ -164,7 +164,7 @@ class CoreClient:
         """Follow the sessions, without a deadline, until the stream ends with `CoreError`."""
         call = self._stub.WatchSessions(request, wait_for_ready=False, metadata=self._metadata())
         try:
-            async for response in call:
+            while (response := await _read(call)) is not grpc.aio.EOF:
                 yield response
         except grpc.aio.AioRpcError as error:
             raise _core_error(error) from None
@@ -212,6 +212,23 @@ class CoreClient:
             raise _core_error(error) from None
         except asyncio.CancelledError:
             raise _cancelled() from None
+
+
+async def _read(call: Any) -> Any:
+    """The next message of a stream, or EOF.
+
+    What grpc has taken for a read it lets go of when that ends, and never where it is
+    cancelled (grpc/grpc#43360): so the call is cancelled, which ends the read.
+    """
+    reading = asyncio.ensure_future(call.read())
+    try:
+        return await asyncio.shield(reading)
+    except asyncio.CancelledError:
+        call.cancel()
+        await asyncio.wait((reading,))
+        if not reading.cancelled():
+            reading.exception()  # is of no more interest
+        raise
 
 
 def _cancelled() -> BaseException:
