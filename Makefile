@@ -6,7 +6,7 @@ RELEASED := proto/released.binpb
 LOCK := $(BIN)/uv pip compile pyproject.toml --extra server --universal --python-version 3.11 \
 	--generate-hashes --no-annotate --no-header --quiet
 
-.PHONY: help install run test faults check proto bench release-proto lock audit
+.PHONY: help install run test faults soak check proto bench release-proto lock audit
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -29,8 +29,13 @@ test: install ## Run the tests, on two cores
 
 faults: install ## Kill, stop and mistreat it, at length; figures go to docs/reliability.md
 	@rm -f .figures
-	FAULTS=full FAULTS_FIGURES=.figures $(BIN)/python -m pytest tests/faults
-	$(BIN)/python -m tests.faults.report .figures docs/reliability.md
+	FAULTS=full FAULTS_FIGURES=.figures $(BIN)/python -m pytest tests/faults --ignore tests/faults/test_soak.py
+	$(BIN)/python -m tests.faults.report .figures docs/reliability.md faults
+
+soak: install ## Let sessions and clients come and go for ten minutes: nothing grows; figures as well
+	@rm -f .figures
+	FAULTS=full FAULTS_FIGURES=.figures $(BIN)/python -m pytest --capture no tests/faults/test_soak.py
+	$(BIN)/python -m tests.faults.report .figures docs/reliability.md soak
 
 check: install ## Lint, types, and that the contract is what it says and breaks nobody
 	$(BIN)/ruff check .

@@ -1,7 +1,8 @@
-"""How much the fault suite does: a short form for every test run, the full one by ``make faults``.
+"""How much the fault suite does: a short form for every test run, or the full one.
 
-The figures of a full run are written to docs/reliability.md. What is drawn is the same in
-every short run, and new in every full one: its figures name the seed that draws it again.
+The full one is run by ``make faults`` and ``make soak``, and its figures are written to
+docs/reliability.md. What is drawn is the same in every short run, and new in every full one:
+its figures name the seed that draws it again.
 """
 
 from __future__ import annotations

@@ -1,0 +1,146 @@
+"""Sessions and clients that come and go for ten minutes: memory and descriptors do not grow."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from threading import Event
+
+import psutil
+
+from tests.credentials import CredentialFiles
+from tests.faults.processes import MIB, Usage, processes, usage
+from tests.faults.scale import FULL, figure, times
+from tests.faults.visitors import Visitor, Visitors
+from tests.program import PATIENCE, Serving
+
+SECONDS = times(4, 600)
+PERIOD = times(1, 30)  # seconds from one line that tells how it goes to the next
+GROWTH = 2.0  # per cent that a process's resident memory may grow by after minute 2
+
+# A session lives for six seconds. So many come and go that the core's log of changes,
+# which is bounded, is as long as it may be within the first two minutes. Of this
+# machine's connections some are enough.
+SOURCES = ("synthetic:?sessions=3000&churn=500", "host:?max_sessions=100")
+
+
+class Document:
+    """A file of sessions, of which others are there after each edit."""
+
+    def __init__(self, path: Path, dice: random.Random) -> None:
+        self.path = path
+        self._dice = dice
+        self.edit()
+
+    def edit(self) -> None:
+        sessions = [
+            {
+                "id": str(number),
+                "type": "sessions",
+                "relationships": {"services": {"data": [{"id": "app", "type": "services"}]}},
+                "attributes": {
+                    "state": "Session started",
+                    "connected": "Wed May 17 10:06:35 2017",
+                    "user": f"user-{self._dice.randrange(1000)}",
+                },
+            }
+            for number in self._dice.sample(range(1, 101), 50)
+        ]
+        new = self.path.with_suffix(".new")
+        new.write_text(json.dumps({"data": sessions}))
+        new.replace(self.path)
+
+
+def visits(visitor: Visitor, document: Document) -> Sequence[tuple[Callable[[], None], float]]:
+    """Who comes, each for itself, and after how many seconds it comes again."""
+    return (
+        *[(visitor.browse, 0.1)] * 3,
+        *[(visitor.ask, 0.02)] * 2,
+        (visitor.fetch, 0.5),
+        (visitor.stray, 0.2),
+        *[(visitor.follow, 0.05)] * 4,
+        *[(visitor.call, 0.05)] * 2,
+        *[(visitor.watch, 0.1)] * 3,
+        (visitor.scrape, 5.0),
+        (document.edit, 2.0),
+    )
+
+
+def test_nothing_grows_while_sessions_and_clients_come_and_go(tmp_path: Path) -> None:
+    dice = random.Random(1)
+    document = Document(tmp_path / "sessions.json", dice)
+    with Serving(
+        *(f"--source={source}" for source in (*SOURCES, f"document:{document.path}")),
+        *("--ledger", f"sqlite:///{tmp_path}/ledger.db", "--workers", "2"),
+        *("--metrics", "127.0.0.1:0", "--core-metrics", "127.0.0.1:0"),
+        *CredentialFiles(tmp_path).flags,
+    ) as serving:
+        metrics = re.findall(r"metrics at (\S+/metrics)", serving.output)
+        assert len(metrics) == 2
+        plan = visits(Visitor(serving.http, serving.grpc, metrics, dice), document)
+        with Visitors(plan) as first:
+            first.wait_for_each()  # what is made when it is first needed is there now
+        running, before = processes(serving), quiet(serving)
+        with Visitors(plan) as crowd:
+            samples = observe(serving, crowd)
+        assert first.wrong + crowd.wrong == []
+        after = quiet(serving, before)
+        assert processes(serving) == running, "a process has died"
+        assert "Traceback" not in serving.output
+    figure("visits", dict(crowd.visits))
+    figure("descriptors before they came", before)
+    figure("descriptors after they left", after)
+    if FULL:
+        judge(samples)
+
+
+def quiet(serving: Serving, most: Mapping[str, int] | None = None) -> Mapping[str, int]:
+    """The descriptors that each process has, once it has no connections, and at the ``most``."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        connected = any(
+            connection.status != psutil.CONN_LISTEN
+            for process in processes(serving).values()
+            for connection in process.net_connections("tcp")
+        )
+        found = {name: each.descriptors for name, each in usage(serving).items()}
+        if not connected and all(found[name] <= (most or found)[name] for name in found):
+            return found
+        assert time.monotonic() < deadline, f"open are {found}; it were {most} before"
+
+
+def observe(serving: Serving, crowd: Visitors) -> Sequence[Mapping[str, Usage]]:
+    """What each process takes, once a second; told to whoever runs this by hand."""
+    samples: list[Mapping[str, Usage]] = []
+    began = time.monotonic()
+    clock = Event()  # never set: a wait for it ends when its time is over
+    while len(samples) < SECONDS:
+        clock.wait(max(0.0, began + len(samples) + 1 - time.monotonic()))
+        samples.append(usage(serving))
+        if len(samples) % PERIOD == 0:
+            taken = "; ".join(
+                f"{name} {each.resident / MIB:.1f} MiB, {each.descriptors} open"
+                for name, each in samples[-1].items()
+            )
+            print(f"{len(samples)} s: {taken}; {crowd.visits.total():,} visits", flush=True)
+    return samples
+
+
+def judge(samples: Sequence[Mapping[str, Usage]]) -> None:
+    """Compare the third minute with the last, each by the median of its samples."""
+    growth = {}
+    for name in samples[0]:
+        resident = [each[name].resident for each in samples]
+        third, last = (median(part) for part in (resident[120:180], resident[-60:]))
+        figure(
+            f"{name}: MiB in the third minute and in the last",
+            f"{third / MIB:.1f}, {last / MIB:.1f}",
+        )
+        growth[name] = round((last / third - 1) * 100, 2)
+    figure("growth from the third minute to the last, %", growth)
+    assert max(growth.values()) < GROWTH, growth
