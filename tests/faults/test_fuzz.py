@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -30,7 +31,7 @@ from tests.faults.requests import Request, requests
 from tests.faults.scale import FULL, SEED, figure, times
 from tests.gateway.described import described
 from tests.gateway.fleet import write_fleet
-from tests.program import Serving
+from tests.program import PATIENCE, Serving
 
 Tallies: TypeAlias = defaultdict[str, Counter[str]]
 
@@ -62,7 +63,9 @@ def unharmed(*arguments: object) -> Iterator[Serving]:
     arguments += ("--ledger", "sqlite://", "--access-log", "--trusted-proxies", "127.0.0.0/8")
     with Serving(*arguments) as running:
         with Exchange(running.http) as exchange:
-            assert exchange.ask(READY).status == 200
+            deadline = time.monotonic() + PATIENCE
+            while exchange.ask(READY).status != 200:
+                assert time.monotonic() < deadline
         before = processes(running)
         yield running
         assert processes(running) == before
