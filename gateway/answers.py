@@ -8,18 +8,18 @@ import zlib
 from collections import OrderedDict
 from collections.abc import (
     AsyncGenerator,
-    AsyncIterator,
     Callable,
     Coroutine,
     Mapping,
     Sequence,
 )
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gateway.jsonapi.conditional import (
@@ -35,6 +35,7 @@ from gateway.jsonapi.document import MEDIA_TYPE, dump
 from gateway.jsonapi.negotiation import JSON, check_content_type, negotiate, negotiate_encoding
 from gateway.jsonapi.paging import PROFILE
 from gateway.jsonapi.query import PLAIN, Query, Takes
+from gateway.jsonapi.transfer import Parts
 from gateway.selection import Moment, depends_on_clock
 from gateway.sessions import SessionView, Version
 
@@ -191,9 +192,7 @@ class Ask:
         if self.wish.gzip:
             headers.append((b"content-encoding", b"gzip"))
         body = _nothing(parts) if self.head else _gzipped(parts) if self.wish.gzip else parts
-        response = StreamingResponse(body)
-        response.raw_headers = headers
-        return response
+        return Parts(headers, body)
 
 
 class Answer(Response):
@@ -275,16 +274,17 @@ def _date(seconds: int) -> bytes:
     return format_date(seconds).encode()
 
 
-async def _gzipped(parts: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
+async def _gzipped(parts: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
     compressor = zlib.compressobj(level=1, wbits=_GZIP)
-    async for part in parts:
-        compressed = compressor.compress(part)
-        if compressed:
-            yield compressed
+    async with aclosing(parts):
+        async for part in parts:
+            compressed = compressor.compress(part)
+            if compressed:
+                yield compressed
     yield compressor.flush()
 
 
-async def _nothing(parts: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
+async def _nothing(parts: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
     await parts.aclose()
     return
     yield

@@ -6,7 +6,6 @@ the end that its transfer coding has; so does one whose reader stalls.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, suppress
 
@@ -15,6 +14,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gateway.jsonapi.errors import Error, RequestError
+from gateway.jsonapi.transfer import send_while_read
 
 EVENT_STREAM = "text/event-stream"
 LAST_EVENT_ID = "Last-Event-ID"
@@ -90,16 +90,7 @@ class EventStream(Response):
             if scope["method"] == "HEAD":
                 await send({"type": "http.response.body"})
                 return
-            sending = asyncio.ensure_future(self._send(send))
-            leaving = asyncio.ensure_future(_left(receive))
-            try:
-                await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for task in (sending, leaving):
-                    task.cancel()
-                # What went wrong in sending is raised; that it was cancelled is no wrong.
-                with suppress(asyncio.CancelledError):
-                    await sending
+            await send_while_read(self._send(send), receive)
 
     async def _send(self, send: Send) -> None:
         with suppress(_StalledError):
@@ -119,9 +110,3 @@ class EventStream(Response):
 
 class _StalledError(Exception):
     """The reader takes nothing any more."""
-
-
-async def _left(receive: Receive) -> None:
-    """Wait until the reader is gone."""
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import psutil
 import pytest
 
 from sessiongate.v1.session_service_pb2 import ListSessionsResponse
-from tests.gateway.programs import LONG, Gateway, running_gateway, worker_of
+from tests.gateway.programs import LONG, ROOT, Gateway, running_gateway, worker_of
 from tests.gateway.scripted import Failure, ScriptedCore, listening, page, session
 
 
@@ -115,6 +117,33 @@ def test_a_client_that_leaves_ends_the_call(core: ScriptedCore, http: httpx.Clie
         assert core.asked.wait(LONG)
         http.close()
         assert core.abandoned.wait(LONG)
+
+
+LOADED = """
+import asyncio, sys
+from gateway.app import create_app
+from gateway.config import GatewayConfig
+from tests.gateway.asgi import Exchange
+
+async def main():
+    app = create_app(GatewayConfig(core=sys.argv[1], replica_staleness=0.0))
+    async with app.router.lifespan_context(app):
+        await Exchange("/v1/sessions/1").run(app)
+        before = {*sys.modules}
+        exchange = await Exchange("/v1/sessions").run(app)
+        print(exchange.complete, len(exchange.sent) > 4, {*sys.modules} - before)
+
+asyncio.run(main())
+"""
+
+
+def test_an_answer_in_parts_loads_nothing_that_others_do_not() -> None:
+    core = ScriptedCore()
+    core.pages = [page(1, 1), page(2, 1), page(3, 1)]
+    with listening(core) as address:
+        command = [sys.executable, "-c", LOADED, address]
+        printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert printed.stdout.split() == ["True", "True", "set()"]
 
 
 def test_memory_is_bounded_by_the_page_however_slow_the_client(
