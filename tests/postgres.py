@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 
 from tests.servers import (
@@ -24,6 +27,7 @@ from tests.servers import (
 
 SUPERUSER, PASSWORD = "postgres", "open sesame"
 STATEMENT_SIZE = 32768  # bytes that the server keeps of a statement, but for one
+_CLIENT = re.compile(r"\[local\]|\(\d+\)")
 _HBA = """\
 local all all scram-sha-256
 hostnossl all intls all reject
@@ -127,6 +131,20 @@ class Postgres:
         with self.connect() as connection:
             for statement in statements:
                 connection.execute(statement.encode())
+
+    def wait_until_left(self) -> None:
+        """Wait until it serves nobody: it needs a moment to notice that a client has left."""
+        deadline = time.monotonic() + PATIENCE
+        while self._serves():
+            assert time.monotonic() < deadline, "a client has not left"
+
+    def _serves(self) -> bool:
+        """Whether there is a process for some client: its title tells where that came from."""
+        for child in psutil.Process(self.server.process.pid).children():
+            with suppress(psutil.NoSuchProcess):
+                if _CLIENT.search(" ".join(child.cmdline())):
+                    return True
+        return False
 
 
 @contextmanager

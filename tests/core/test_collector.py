@@ -51,10 +51,13 @@ def run(
     url: str = "sqlite://",
     *,
     stale_after: float = 30.0,
+    timeout: float = 3600.0,
     sources: Sequence[str] = ("fake:",),
 ) -> None:
+    options = {"interval": "0.001", "timeout": str(timeout)}
+
     async def main() -> None:
-        configs = [SourceConfig.parse(source, {"interval": "0.001"}) for source in sources]
+        configs = [SourceConfig.parse(source, options) for source in sources]
         scripted = {config.name: ScriptedSource() for config in configs}
         ledger = await Ledger.open(url, retention=60, now=time.time_ns)
         table = SessionTable(scripted, await ledger.ceiling(), Timestamp)
@@ -214,7 +217,7 @@ def test_a_hanging_source_times_out_and_is_named() -> None:
         assert scene.table.ready.is_set()
         assert scene.table.source("fake").error == "did not answer within 0.01 s"
 
-    run(test, sources=["fake:?timeout=0.01"])
+    run(test, timeout=0.01)
 
 
 def test_a_ledger_that_cannot_write_makes_the_source_unreachable(

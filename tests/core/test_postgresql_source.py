@@ -30,10 +30,17 @@ SLEEP = "SELECT pg_sleep(3600)"
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Postgres]:
+def running() -> Iterator[Postgres]:
     with running_postgres() as server:
         server.execute(f"CREATE ROLE app LOGIN PASSWORD '{PASSWORD}'")
         yield server
+
+
+@pytest.fixture
+def server(running: Postgres) -> Postgres:
+    """One that nobody is connected to."""
+    running.wait_until_left()
+    return running
 
 
 @pytest.fixture
@@ -175,6 +182,7 @@ def test_sessions_stand_in_the_order_they_began_in(server: Postgres, clients: Cl
 def test_the_source_shows_itself_only_when_asked_to(server: Postgres) -> None:
     with Watched(url(server)) as watched:
         assert watched.sessions() == []
+    server.wait_until_left()
     with Watched(url(server), include_self="true") as watched:
         (session,) = watched.sessions()
     assert (session.user, session.application) == (SUPERUSER, "sessiongate")
@@ -237,15 +245,16 @@ def test_names_may_be_any_bytes(server: Postgres, clients: Clients) -> None:
 def grant(server: Postgres, role: str, *lines: str) -> str:
     """The URL of a source that is a role with just these lines."""
     server.execute(*(line.replace("sessiongate", role) for line in lines))
+    server.wait_until_left()
     return url(server, user=role)
 
 
 def test_the_documented_grant_is_enough(server: Postgres, clients: Clients) -> None:
-    create, allow = block("PostgreSQL", "sql").splitlines()
+    where = grant(server, "granted", *block("PostgreSQL", "sql").splitlines())
     clients.add(server.connect(user="app", sslmode="require"))
     clients.add(server.connect(host=str(server.folder)))
     with (
-        Watched(grant(server, "granted", create, allow), statements="true") as watched,
+        Watched(where, statements="true") as watched,
         Watched(url(server), statements="true") as superuser,
     ):
         granted = watched.sessions()
@@ -255,9 +264,10 @@ def test_the_documented_grant_is_enough(server: Postgres, clients: Clients) -> N
 
 def test_without_a_grant_others_are_seen_but_not_known(server: Postgres, clients: Clients) -> None:
     create, _ = block("PostgreSQL", "sql").splitlines()
+    where = grant(server, "bare", create)
     client = server.connect(user="app", application_name="till 7")
     clients.add(client)
-    with Watched(grant(server, "bare", create), statements="true") as watched:
+    with Watched(where, statements="true") as watched:
         (item,) = watched.items()
         assert watched.items() == [item], "and no process of the server's own"
     assert item.key == str(pid(client))
