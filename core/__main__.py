@@ -19,6 +19,7 @@ from runtime.descriptors import allow_descriptors
 from runtime.file_value import FileError
 from runtime.listener import ListenError
 from runtime.logs import set_up_logs
+from runtime.memory import share_memory
 from runtime.systemd import READY, STOPPING, Notifier
 
 EXIT_HOPELESS = 2
@@ -26,6 +27,7 @@ EXIT_HOPELESS = 2
 
 def main() -> int:
     """Run a core until it is told to stop; the exit code."""
+    share_memory()
     notify = Notifier()
     try:
         config = CoreConfig.from_json(sys.stdin.readline())

@@ -37,6 +37,7 @@ from runtime.exporter import Exporter, exporting
 from runtime.file_value import EVERY, FileError, FileValue
 from runtime.listener import BACKLOG, listen, real_address
 from runtime.logs import set_up_logs
+from runtime.memory import share_memory
 from runtime.metrics import Processes, Workers, registry, share
 from runtime.tls import ServerTls
 
@@ -60,6 +61,7 @@ def serve(config: GatewayConfig, on_listening: Callable[[str], None]) -> None:
     On SIGHUP, and when a file of TLS changes, new workers take over: answers under
     way are finished, up to `GRACE`.
     """
+    share_memory()
     config.check_files()
     allow_descriptors()
     with ExitStack() as stack:
@@ -190,6 +192,7 @@ def _start_thread(run: Callable[..., None], *arguments: object) -> None:
 
 def _work(config: GatewayConfig, metrics: Path | None, *arguments: Any) -> None:
     """A worker process, from its start to its end; ``metrics`` is where its metrics lie."""
+    share_memory()
     set_up_logs("gateway", config.logs)
     if metrics is not None:
         share(metrics)

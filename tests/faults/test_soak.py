@@ -23,10 +23,10 @@ SECONDS = times(4, 600)
 PERIOD = times(1, 30)  # seconds from one line that tells how it goes to the next
 GROWTH = 2.0  # per cent that a process's resident memory may grow by after minute 2
 
-# A session lives for six seconds. So many come and go that the core's log of changes,
-# which is bounded, is as long as it may be within the first two minutes. Of this
-# machine's connections some are enough.
-SOURCES = ("synthetic:?sessions=3000&churn=500", "host:?max_sessions=100")
+# A session lives for three seconds. So many come and go that the core's log of changes,
+# which is bounded, is as long as it may be long before the first two minutes are over. Of
+# this machine's connections some are enough.
+SOURCES = ("synthetic:?sessions=3000&churn=1000", "host:?max_sessions=100")
 
 
 class Document:
