@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from inspect import isasyncgenfunction
 from typing import Any
 from urllib.parse import unquote
@@ -16,12 +16,13 @@ from core.interception import Context, Handler, Interceptor, behaving, behaviour
 from runtime.authenticator import Authenticator
 from runtime.identity import (
     CALLER_METADATA,
-    ExpiredCredentialsError,
     Identity,
     Proof,
     Refusal,
     caller,
 )
+
+CONFIRM = 1.0  # seconds from one look at what a stream's caller has shown to the next
 
 
 class Authentication(Interceptor):
@@ -29,7 +30,7 @@ class Authentication(Interceptor):
 
     While a method runs, ``runtime.identity.caller`` is who calls: for a gateway that
     names its own caller in the metadata, that one. Nobody else is believed there.
-    A stream ends when what its caller has shown does.
+    A stream ends when what its caller has shown is good no more.
     """
 
     def __init__(self, authenticator: Authenticator) -> None:
@@ -46,12 +47,10 @@ class Authentication(Interceptor):
             if not handler.response_streaming:
                 return await behaviour(request, context)
             try:
-                async with asyncio.timeout(identity.left) as alarm:
+                async with _while_good(identity):
                     await behaviour(request, context)
-            except TimeoutError:
-                if not alarm.expired():
-                    raise
-                await abort(context, ExpiredCredentialsError())
+            except Refusal as refusal:
+                await abort(context, refusal)
 
         async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
             await self._admit(context)
@@ -72,6 +71,35 @@ class Authentication(Interceptor):
             await abort(context, refusal)
         caller.set(_caller(metadata) or identity if identity.proof is Proof.GATEWAY else identity)
         return identity
+
+
+@asynccontextmanager
+async def _while_good(identity: Identity) -> AsyncIterator[None]:
+    """Cancel what is done in here, and raise the `Refusal`, once the caller is refused."""
+    refusals: list[Refusal] = []
+    loop = asyncio.get_running_loop()
+    timer: asyncio.TimerHandle
+
+    def look() -> None:
+        nonlocal timer
+        try:
+            identity.confirm()
+        except Refusal as refusal:
+            refusals.append(refusal)
+            alarm.reschedule(loop.time())
+        else:
+            timer = loop.call_later(CONFIRM, look)
+
+    timer = loop.call_later(CONFIRM, look)
+    try:
+        async with asyncio.timeout(None) as alarm:
+            yield
+    except TimeoutError:
+        if not alarm.expired():
+            raise
+        raise refusals[0] from None
+    finally:
+        timer.cancel()
 
 
 def _authorization(metadata: Sequence[tuple[str, Any]]) -> str | None:

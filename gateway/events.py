@@ -5,7 +5,6 @@ Here the core is followed; what its messages mean to a reader is `gateway.reader
 
 from __future__ import annotations
 
-import math
 import random
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -35,7 +34,7 @@ from gateway.readers import Pieces, Reader, parts_of
 from gateway.selection import IDLE
 from gateway.sessions import Wanted
 from gateway.stopping import Stopping
-from runtime.identity import ExpiredCredentialsError, caller
+from runtime.identity import Refusal, caller
 from sessiongate.v1.session_service_pb2 import (
     WatchSessionsRequest,
     WatchSessionsResponse,
@@ -52,7 +51,6 @@ _RECONNECT = (1.0, 5.0)  # after which a reader that was cut off comes again
 _FIRST_BACK_OFF, _LAST_BACK_OFF = 0.05, 1.0
 
 _SHUTTING_DOWN = Error(503, "SHUTTING_DOWN", "the gateway is shutting down; ask again")
-_EXPIRED = refused(ExpiredCredentialsError())
 
 
 class Events:
@@ -105,16 +103,22 @@ async def _follow(events: Events, reader: Reader) -> AsyncGenerator[bytes]:
     stopping, told, back_off = events.stopping, False, _FIRST_BACK_OFF
     due = time.monotonic() + ALIVE
     identity = caller.get()
-    left = None if identity is None else identity.left
-    expiry = math.inf if left is None else time.monotonic() + left
 
-    def over() -> bool:
-        return stopping.begun or time.monotonic() >= expiry
+    def over() -> Error | None:
+        """Why it is to end now, if it is."""
+        if stopping.begun:
+            return _SHUTTING_DOWN
+        try:
+            if identity is not None:
+                identity.confirm()
+        except Refusal as refusal:
+            return refused(refusal)
+        return None
 
     while True:
         try:
             async with aclosing(events.watch(reader.start())) as messages:
-                while not over():
+                while (end := over()) is None:
                     async with stopping.timeout(SILENCE):
                         message = await anext(messages)
                     for part in parts_of(reader.tell(message)):
@@ -125,14 +129,15 @@ async def _follow(events: Events, reader: Reader) -> AsyncGenerator[bytes]:
                         due = time.monotonic() + ALIVE
                     if reader.synced:
                         back_off = _FIRST_BACK_OFF
-            failure = None
+            yield event("end", _errors(end))
+            return
         except TimeoutError:
             text = "the core says nothing"
             failure = CoreError(grpc.StatusCode.DEADLINE_EXCEEDED, None, text)
         except CoreError as error:
             failure = error
-        if failure is None or over():
-            yield event("end", _errors(_SHUTTING_DOWN if stopping.begun else _EXPIRED))
+        if (end := over()) is not None:
+            yield event("end", _errors(end))
             return
         if failure.code is grpc.StatusCode.OUT_OF_RANGE:
             reader.revision = 0

@@ -11,15 +11,16 @@ from pathlib import Path
 from runtime.authorization import Password, Token, read_authorization
 from runtime.core_token import is_one_of, read_core_tokens
 from runtime.file_value import FileValue
-from runtime.htpasswd import read_users
+from runtime.htpasswd import Users, read_users
 from runtime.identity import (
+    ExpiredCredentialsError,
     Identity,
     MissingCredentialsError,
     Proof,
     WrongCredentialsError,
 )
 from runtime.passwords import Passwords
-from runtime.tokens import read_token_key
+from runtime.tokens import TokenKey, read_token_key
 
 DEFAULT_AUDIENCE = "sessiongate"
 GATEWAY = "gateway"  # what who has the core's token is called
@@ -50,9 +51,9 @@ class Authenticator:
         """Read the files. Raises `FileError`."""
         self._audience = credentials.token_audience
         self._certificates = credentials.certificates
-        self._passwords = self._token_key = self._core_tokens = None
+        self._users = self._passwords = self._token_key = self._core_tokens = None
         if path := credentials.users:
-            users = FileValue([path], partial(read_users, path), clock=clock)
+            self._users = users = FileValue([path], partial(read_users, path), clock=clock)
             self._passwords = Passwords(lambda: users.value, clock)
         if path := credentials.token_key:
             self._token_key = FileValue([path], partial(read_token_key, path), clock=clock)
@@ -85,17 +86,33 @@ class Authenticator:
             self._passwords.close()
 
     async def _user(self, name: str, password: bytes, address: str) -> Identity:
-        if not self._passwords or not await self._passwords.check(name, password, address):
+        if not self._passwords or not self._users:
             raise WrongCredentialsError
-        return Identity(name, Proof.PASSWORD)
+        hashed = self._users.value.get(name)
+        if not await self._passwords.check(name, password, address):
+            raise WrongCredentialsError
+        return Identity(name, Proof.PASSWORD, partial(_confirm_user, self._users, name, hashed))
 
     def _bearer(self, token: str) -> Identity:
         if self._core_tokens and is_one_of(token, self._core_tokens.value):
             return Identity(GATEWAY, Proof.GATEWAY)
         if not self._token_key:
             raise WrongCredentialsError
-        subject, ends = self._token_key.value.claims(token, self._audience)
-        return Identity(subject, Proof.TOKEN, ends)
+        key = self._token_key.value
+        subject, ends = key.claims(token, self._audience)
+        return Identity(subject, Proof.TOKEN, partial(_confirm_token, self._token_key, key, ends))
+
+
+def _confirm_user(users: FileValue[Users], name: str, hashed: bytes | None) -> None:
+    if users.value.get(name) != hashed:
+        raise WrongCredentialsError
+
+
+def _confirm_token(keys: FileValue[TokenKey], key: TokenKey, ends: float) -> None:
+    if time.time() >= ends:
+        raise ExpiredCredentialsError
+    if keys.value != key:
+        raise WrongCredentialsError
 
 
 def _challenges(credentials: Credentials) -> tuple[str, ...]:

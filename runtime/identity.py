@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -22,19 +22,19 @@ class Proof(StrEnum):
     GATEWAY = "gateway"  # the secret that gateways share with their core
 
 
+def _confirmed() -> None:
+    """What is good for as long as a connection lives."""
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """A caller that has shown who it is."""
 
     name: str  # a user's, a token's subject, a certificate's
     proof: Proof
-    # When what it has shown stops being good, in seconds since the epoch, if ever.
-    ends: float | None = field(default=None, compare=False)
-
-    @property
-    def left(self) -> float | None:
-        """Seconds, 0 or more, until then."""
-        return None if self.ends is None else max(0.0, self.ends - time.time())
+    # Raises `Refusal` once what it has shown is good no more. To be asked again and again
+    # while an answer goes on.
+    confirm: Callable[[], None] = field(default=_confirmed, compare=False, repr=False)
 
     def encode(self) -> str:
         """Name and proof as ASCII without spaces but for one, for a header or metadata."""

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import grpc
 import httpx
@@ -100,6 +100,20 @@ class Guarded(Program):
             timeout=PATIENCE,
             check=False,
         )
+
+    @contextmanager
+    def following(self, path: str, *arguments: object) -> Iterator[IO[str]]:
+        """What curl writes of a stream of events, by lines."""
+        command = ("curl", "--silent", "--no-buffer", "--cacert", self.authority.cert)
+        accept = ("--header", "Accept: text/event-stream", "--max-time", PATIENCE)
+        with subprocess.Popen(
+            [str(part) for part in (*command, *accept, *arguments, f"{self.http}{path}")],
+            env=environment(),
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdout
+            yield process.stdout
 
     def status(self, path: str, *arguments: object) -> int:
         """The status of curl's answer; 0 where there is none."""
@@ -246,7 +260,10 @@ def test_users_come_and_go_while_it_runs(
         assert users("add", "carol", files.users, "second") == "carol is changed\n"
         eventually(lambda: asked("second"), lambda status: status == 200)
         assert asked("first") in (401, 429)  # it was wrong often
-        assert users("remove", "carol", files.users) == "carol is removed\n"
+        with program.following("/v1/sessions", "--user", "carol:second") as lines:
+            assert any(line == "event: sync\n" for line in lines)
+            assert users("remove", "carol", files.users) == "carol is removed\n"
+            assert '"CREDENTIALS_WRONG"' in "".join(lines), "what it has shown is good no more"
         eventually(lambda: asked("second"), lambda status: status == 401)
         right = ("--user", f"{USER}:{PASSWORD}")
         eventually(lambda: program.status("/v1/sessions", *right), lambda status: status == 200)

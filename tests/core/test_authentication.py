@@ -25,6 +25,7 @@ from core.interception import Handler
 from core.server import Core
 from core.sources.base import SourceConfig
 from runtime.authenticator import Authenticator, Credentials
+from runtime.htpasswd import remove_user
 from runtime.identity import CALLER_METADATA, Identity, Proof, Refusal, caller
 from runtime.protection import Protection
 from runtime.throttle import BURST
@@ -32,7 +33,7 @@ from runtime.tls import ClientTls, ServerTls, grpc_channel_credentials, grpc_ser
 from runtime.tokens import LEEWAY
 from sessiongate.v1.session_service_pb2 import ListSessionsRequest, ListSessionsResponse
 from tests.certificates import Authority
-from tests.credentials import CORE_TOKEN, CredentialFiles, basic, bearer, cases
+from tests.credentials import CORE_TOKEN, USER, CredentialFiles, basic, bearer, cases
 
 DOCUMENT = Path(__file__).parent.parent / "data" / "sessions.json"
 HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
@@ -156,20 +157,46 @@ def test_reflection_can_be_off(files: CredentialFiles) -> None:
     run(test, Protection(), reflection=False)
 
 
-def test_a_token_that_expires_ends_its_stream(files: CredentialFiles) -> None:
+# Credentials that are good when a stream begins, what happens then, and why it ends.
+LATER: dict[str, tuple[Callable[[], str], Callable[[CredentialFiles], object], str]] = {
+    "a token expires": (
+        lambda: bearer(exp=time.time() - LEEWAY + 2),
+        lambda files: None,
+        "CREDENTIALS_EXPIRED",
+    ),
+    "a key is replaced": (
+        bearer,
+        lambda files: files.token_key.write_text("another" * 10),
+        "CREDENTIALS_WRONG",
+    ),
+    "a user is taken out": (
+        basic,
+        lambda files: remove_user(files.users, USER),
+        "CREDENTIALS_WRONG",
+    ),
+}
+
+
+@pytest.mark.parametrize("later", LATER)
+def test_a_stream_ends_when_its_callers_credentials_do(later: str, files: CredentialFiles) -> None:
+    credentials, happens, reason = LATER[later]
+
     async def test(core: Core) -> None:
         path = "/sessiongate.v1.SessionService/WatchSessions"
-        metadata = authorization(bearer(exp=time.time() - LEEWAY + 2))
         async with connect(core.address) as channel:
+            metadata = authorization(credentials())
             stream = channel.unary_stream(path)(b"", metadata=metadata, timeout=LONG)
+            messages = aiter(stream)
+            await anext(messages)
+            happens(files)
 
             async def read() -> None:
-                async for _ in stream:
+                async for _ in messages:
                     pass
 
             refused = await refusal(read())
             assert refused is not None
-            assert refused[:2] == (grpc.StatusCode.UNAUTHENTICATED, "CREDENTIALS_EXPIRED")
+            assert refused[:2] == (grpc.StatusCode.UNAUTHENTICATED, reason)
 
     run(test, Protection(**files.settings))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -18,7 +17,14 @@ from gateway.client import CoreError
 from gateway.config import GatewayConfig
 from gateway.events import Events
 from gateway.stopping import Stopping
-from runtime.identity import Identity, Proof, caller
+from runtime.identity import (
+    ExpiredCredentialsError,
+    Identity,
+    Proof,
+    Refusal,
+    WrongCredentialsError,
+    caller,
+)
 from sessiongate.v1.session_service_pb2 import (
     SessionRemoval,
     WatchChanges,
@@ -248,17 +254,27 @@ def test_a_core_that_hangs_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     run(test)
 
 
-def test_a_token_that_expires_ends_its_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("refusal", [ExpiredCredentialsError(), WrongCredentialsError()])
+def test_a_stream_ends_when_its_callers_credentials_do(
+    refusal: Refusal, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(gateway.events, "SILENCE", 0.05)
+    refusals: list[Refusal] = []
+
+    def confirm() -> None:
+        for each in refusals:
+            raise each
 
     async def test() -> None:
         marks: list[list[WatchSessionsResponse | CoreError]] = [[progress(2)] for _ in range(1000)]
         core = Core([*snapshot(1, revision=2)], *marks)
-        caller.set(Identity("bob", Proof.TOKEN, ends=time.time() + 0.2))
+        caller.set(Identity("bob", Proof.TOKEN, confirm))
         async with opened(core) as stream:
             assert await stream.status() == 200
+            await stream.events("sync")
+            refusals.append(refusal)
             end = (await stream.events("end"))[-1]
-            assert [error["code"] for error in end.data["errors"]] == ["CREDENTIALS_EXPIRED"]
+            assert [error["code"] for error in end.data["errors"]] == [refusal.reason]
             assert await stream.whole()
 
     run(test)

@@ -179,6 +179,32 @@ def test_every_file_is_followed(house: House) -> None:
     run(house, house.everything, test)
 
 
+def test_what_was_shown_is_confirmed_until_its_file_says_otherwise(house: House) -> None:
+    def refused(identity: Identity) -> type[Refusal] | None:
+        try:
+            identity.confirm()
+        except Refusal as refusal:
+            return type(refusal)
+        return None
+
+    async def test(ask: Asked) -> None:
+        shown = [basic("alice", "swordfish"), bearer(), f"Bearer {CORE_TOKEN}"]
+        found = [*[await ask(each) for each in shown], await ask(None, "billing")]
+        alice, bob, gateway, billing = [each for each in found if isinstance(each, Identity)]
+        add_user(house.users, "carol", "tuna")
+        house.token_key.write_text(f"{SECRET}\n")
+        house.now += 1
+        assert not any(map(refused, (alice, bob, gateway, billing)))
+        add_user(house.users, "alice", "tuna")
+        house.now += 1
+        assert refused(alice) is WrongCredentialsError
+        house.token_key.write_text(SECRET[::-1] + "longer")
+        house.now += 1
+        assert refused(bob) is WrongCredentialsError
+
+    run(house, house.everything, test)
+
+
 def test_the_audience_is_a_setting(house: House) -> None:
     async def test(ask: Asked) -> None:
         assert await ask(bearer(aud="fleet")) == Identity("bob", Proof.TOKEN)
