@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
+
+# What writing fails with where nothing more fits.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def main() -> None:
@@ -14,7 +19,19 @@ def main() -> None:
             f"sessiongate: the module {error.name!r} is missing: the base package is for"
             " clients. Install the servers' needs too: pip install 'sessiongate[server]'"
         )
-    app(prog_name="sessiongate")
+    try:
+        try:
+            app(prog_name="sessiongate")
+        finally:
+            print(end="", flush=True)
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, *_FULL):
+            raise
+        # What is left of it is not tried again when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno == errno.EPIPE:
+            sys.exit(1)  # its reader has seen enough
+        sys.exit(f"sessiongate: the output cannot be written: {error.strerror}")
 
 
 if __name__ == "__main__":

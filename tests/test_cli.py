@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.terminal import print_session, print_sessions, print_unreachable
 from sessiongate.v1.session_pb2 import Session
-from tests.program import DATA, Serving, run
+from tests.program import COMMAND, DATA, Serving, environment, run
 
 DOCUMENT = f"document:{DATA / 'sessions.json'}"
 
@@ -128,6 +128,23 @@ def test_shells_can_complete_the_commands() -> None:
         _SESSIONGATE_COMPLETE="complete_bash", COMP_WORDS="sessiongate s", COMP_CWORD="1"
     )
     assert completed.stdout.split() == ["serve", "show", "sources"]
+
+
+@pytest.mark.parametrize("arguments", ["--help", "list", "show 1", "list --json"])
+def test_output_that_cannot_be_written_is_said_in_a_line(served: Serving, arguments: str) -> None:
+    def errors(output: str) -> list[str]:
+        ended = subprocess.run(
+            ["bash", "-c", f"{COMMAND} {arguments} {output}"],
+            env=environment(SESSIONGATE_CORE=served.grpc),
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        return [line for line in ended.stderr.splitlines() if not line.startswith("unreachable")]
+
+    unwritten = "sessiongate: the output cannot be written: No space left on device"
+    assert errors("> /dev/full") == [unwritten]
+    assert errors("| true") == [], "its reader has seen enough"
 
 
 def test_without_the_servers_needs_the_command_says_how_to_install_them() -> None:
