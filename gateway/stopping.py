@@ -23,7 +23,8 @@ class Stopping:
         self.begun = True
         now = asyncio.get_running_loop().time()
         for alarm, grace in self._waiting.items():
-            alarm.reschedule(min(alarm.when() or now, now + grace))
+            if not alarm.expired():
+                alarm.reschedule(min(alarm.when() or now, now + grace))
 
     @asynccontextmanager
     async def timeout(self, seconds: float, *, grace: float = 0.0) -> AsyncIterator[None]:
