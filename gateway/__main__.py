@@ -23,9 +23,11 @@ def main() -> None:
         try:
             app(prog_name="sessiongate")
         finally:
-            print(end="", flush=True)
+            if sys.stdout is not None:  # it is, where the shell has closed it
+                sys.stdout.flush()
     except OSError as error:
-        if error.errno not in (errno.EPIPE, *_FULL):
+        unwritten = sys.stdout is not None and error.filename is None
+        if not unwritten or error.errno not in (errno.EPIPE, *_FULL):
             raise
         # What is left of it is not tried again when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -132,19 +132,32 @@ def test_shells_can_complete_the_commands() -> None:
 
 @pytest.mark.parametrize("arguments", ["--help", "list", "show 1", "list --json"])
 def test_output_that_cannot_be_written_is_said_in_a_line(served: Serving, arguments: str) -> None:
-    def errors(output: str) -> list[str]:
+    def errors(output: str, code: int) -> list[str]:
         ended = subprocess.run(
-            ["bash", "-c", f"{COMMAND} {arguments} {output}"],
+            ["bash", "-c", f"{COMMAND} {arguments} {output}; exit ${{PIPESTATUS[0]}}"],
             env=environment(SESSIONGATE_CORE=served.grpc),
             stderr=subprocess.PIPE,
             text=True,
             check=False,
         )
+        assert ended.returncode == code
         return [line for line in ended.stderr.splitlines() if not line.startswith("unreachable")]
 
     unwritten = "sessiongate: the output cannot be written: No space left on device"
-    assert errors("> /dev/full") == [unwritten]
-    assert errors("| true") == [], "its reader has seen enough"
+    assert errors("> /dev/full", 1) == [unwritten]
+    assert errors("| sleep 0", 1) == [], "its reader has seen enough"
+
+
+def test_a_full_disk_elsewhere_is_not_the_outputs() -> None:
+    program = (
+        "import errno, gateway.cli; from gateway.__main__ import main\n"
+        "def app(**_): raise OSError(errno.ENOSPC, 'full', '/elsewhere')\n"
+        "gateway.cli.app = app; main()"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert ended.stderr.endswith("full: '/elsewhere'\n")
 
 
 def test_without_the_servers_needs_the_command_says_how_to_install_them() -> None:
