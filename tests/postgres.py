@@ -27,6 +27,7 @@ from tests.servers import (
 
 SUPERUSER, PASSWORD = "postgres", "open sesame"
 STATEMENT_SIZE = 32768  # bytes that the server keeps of a statement, but for one
+_PAUSE = 0.01  # seconds from one look at its processes to the next
 _CLIENT = re.compile(r"\[local\]|\(\d+\)")
 _HBA = """\
 local all all scram-sha-256
@@ -137,6 +138,7 @@ class Postgres:
         deadline = time.monotonic() + PATIENCE
         while self._serves():
             assert time.monotonic() < deadline, "a client has not left"
+            time.sleep(_PAUSE)
 
     def _serves(self) -> bool:
         """Whether there is a process for some client: its title tells where that came from."""
