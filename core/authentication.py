@@ -53,9 +53,13 @@ class Authentication(Interceptor):
                 await abort(context, refusal)
 
         async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
-            await self._admit(context)
+            identity = await self._admit(context)
             async with aclosing(behaviour(request, context)) as responses:
                 async for response in responses:
+                    try:
+                        identity.confirm()
+                    except Refusal as refusal:
+                        await abort(context, refusal)
                     yield response
 
         return behaving(handler, stream if isasyncgenfunction(behaviour) else answer)
@@ -82,13 +86,13 @@ async def _while_good(identity: Identity) -> AsyncIterator[None]:
 
     def look() -> None:
         nonlocal timer
+        timer = loop.call_later(CONFIRM, look)
         try:
             identity.confirm()
         except Refusal as refusal:
+            timer.cancel()
             refusals.append(refusal)
             alarm.reschedule(loop.time())
-        else:
-            timer = loop.call_later(CONFIRM, look)
 
     timer = loop.call_later(CONFIRM, look)
     try:

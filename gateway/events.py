@@ -124,11 +124,14 @@ async def _follow(events: Events, reader: Reader) -> AsyncGenerator[bytes]:
                     for part in parts_of(reader.tell(message)):
                         yield part
                         told, due = True, time.monotonic() + ALIVE
-                    if told and time.monotonic() >= due:
-                        yield alive(reader.revision or None)
-                        due = time.monotonic() + ALIVE
-                    if reader.synced:
-                        back_off = _FIRST_BACK_OFF
+                        if over() is not None:
+                            break
+                    else:
+                        if told and time.monotonic() >= due:
+                            yield alive(reader.revision or None)
+                            due = time.monotonic() + ALIVE
+                        if reader.synced:
+                            back_off = _FIRST_BACK_OFF
             yield event("end", _errors(end))
             return
         except TimeoutError:

@@ -88,8 +88,8 @@ class Authenticator:
     async def _user(self, name: str, password: bytes, address: str) -> Identity:
         if not self._passwords or not self._users:
             raise WrongCredentialsError
-        hashed = self._users.value.get(name)
-        if not await self._passwords.check(name, password, address):
+        hashed = await self._passwords.check(name, password, address)
+        if hashed is None:
             raise WrongCredentialsError
         return Identity(name, Proof.PASSWORD, partial(_confirm_user, self._users, name, hashed))
 
@@ -103,7 +103,7 @@ class Authenticator:
         return Identity(subject, Proof.TOKEN, partial(_confirm_token, self._token_key, key, ends))
 
 
-def _confirm_user(users: FileValue[Users], name: str, hashed: bytes | None) -> None:
+def _confirm_user(users: FileValue[Users], name: str, hashed: bytes) -> None:
     if users.value.get(name) != hashed:
         raise WrongCredentialsError
 

@@ -52,11 +52,12 @@ class Passwords:
         self._users = users()
         # By the names of users, each as it is in `_users`.
         self._remembered: dict[str, _Remembered] = {}
-        self._running: dict[bytes, asyncio.Task[bool]] = {}  # by their marks
+        # By their marks, and the hashes that they compare with.
+        self._running: dict[tuple[bytes, bytes], asyncio.Task[bool]] = {}
         self._pool = ThreadPoolExecutor(1, "password")
 
-    async def check(self, name: str, password: bytes, address: str) -> bool:
-        """Whether this is the user's password. Raises `TooManyAttemptsError`."""
+    async def check(self, name: str, password: bytes, address: str) -> bytes | None:
+        """The user's hash, if this is its password. Raises `TooManyAttemptsError`."""
         users = self._get_users()
         if users is not self._users:
             self._users = users
@@ -68,29 +69,32 @@ class Passwords:
         mark = hmac.digest(self._key, name.encode() + b"\0" + password, "sha256")
         known = self._remembered.get(name)
         if known and hmac.compare_digest(known.mark, mark) and self._clock() < known.until:
-            return True
-        running = self._running.get(mark)
+            return known.hashed
+        hashed = self._hash(name)
+        running = self._running.get((mark, hashed))
         if running is None:
             if len(self._running) >= MAX_WAITING:
                 raise TooManyAttemptsError(1)
             self._throttle.take(address)
-            running = asyncio.create_task(self._compare(name, password, address, mark))
-            self._running[mark] = running
+            running = asyncio.create_task(self._compare(name, password, address, mark, hashed))
+            self._running[mark, hashed] = running
         # Others may wait for it too: it goes on when this caller is gone.
-        return await asyncio.shield(running)
+        return hashed if await asyncio.shield(running) else None
 
     def close(self) -> None:
         """Let the thread end."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def _compare(self, name: str, password: bytes, address: str, mark: bytes) -> bool:
-        is_known, hashed = name in self._users, self._hash(name)
+    async def _compare(
+        self, name: str, password: bytes, address: str, mark: bytes, hashed: bytes
+    ) -> bool:
+        is_known = self._users.get(name) == hashed
         try:
             equal = await asyncio.get_running_loop().run_in_executor(
                 self._pool, _is_of, password, hashed
             )
         finally:
-            del self._running[mark]
+            del self._running[mark, hashed]
         if not equal or not is_known:
             return False
         self._throttle.give_back(address)

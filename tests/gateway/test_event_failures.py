@@ -255,8 +255,11 @@ def test_a_core_that_hangs_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("refusal", [ExpiredCredentialsError(), WrongCredentialsError()])
+@pytest.mark.parametrize("goes_on", [[progress(2)], [], [GONE]], ids=["told", "silent", "failed"])
 def test_a_stream_ends_when_its_callers_credentials_do(
-    refusal: Refusal, monkeypatch: pytest.MonkeyPatch
+    refusal: Refusal,
+    goes_on: list[WatchSessionsResponse | CoreError],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(gateway.events, "SILENCE", 0.05)
     refusals: list[Refusal] = []
@@ -266,8 +269,7 @@ def test_a_stream_ends_when_its_callers_credentials_do(
             raise each
 
     async def test() -> None:
-        marks: list[list[WatchSessionsResponse | CoreError]] = [[progress(2)] for _ in range(1000)]
-        core = Core([*snapshot(1, revision=2)], *marks)
+        core = Core([*snapshot(1, revision=2)], *[goes_on] * 1000)
         caller.set(Identity("bob", Proof.TOKEN, confirm))
         async with opened(core) as stream:
             assert await stream.status() == 200
@@ -275,6 +277,25 @@ def test_a_stream_ends_when_its_callers_credentials_do(
             refusals.append(refusal)
             end = (await stream.events("end"))[-1]
             assert [error["code"] for error in end.data["errors"]] == [refusal.reason]
+            assert await stream.whole()
+
+    run(test)
+
+
+def test_credentials_that_end_amid_a_message_end_it_there() -> None:
+    asked = iter([True, True])
+
+    def confirm() -> None:
+        if not next(asked, False):
+            raise WrongCredentialsError
+
+    async def test() -> None:
+        caller.set(Identity("bob", Proof.TOKEN, confirm))
+        async with opened(Core([*snapshot(*range(1, 201), revision=300)])) as stream:
+            assert await stream.status() == 200
+            *told, end = await stream.events("end")
+            assert [error["code"] for error in end.data["errors"]] == ["CREDENTIALS_WRONG"]
+            assert 0 < len(told) < 200
             assert await stream.whole()
 
     run(test)

@@ -196,11 +196,17 @@ def test_what_was_shown_is_confirmed_until_its_file_says_otherwise(house: House)
         house.now += 1
         assert not any(map(refused, (alice, bob, gateway, billing)))
         add_user(house.users, "alice", "tuna")
+        house.token_key.write_text(SECRET[::-1] + "longer")
+        house.core_token.write_text("e" * 40)
         house.now += 1
         assert refused(alice) is WrongCredentialsError
-        house.token_key.write_text(SECRET[::-1] + "longer")
-        house.now += 1
         assert refused(bob) is WrongCredentialsError
+        assert not any(map(refused, (gateway, billing))), "they are looked at when a call begins"
+        carol = await ask(basic("carol", "tuna"))
+        assert isinstance(carol, Identity)
+        remove_user(house.users, "carol")
+        house.now += 1
+        assert refused(carol) is WrongCredentialsError
 
     run(house, house.everything, test)
 

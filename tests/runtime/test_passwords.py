@@ -39,7 +39,7 @@ class House:
 
         monkeypatch.setattr(bcrypt, "checkpw", record)
 
-    async def check(self, name: str, password: str, address: str = HERE) -> bool:
+    async def check(self, name: str, password: str, address: str = HERE) -> bytes | None:
         return await self.passwords.check(name, password.encode(), address)
 
 
@@ -140,6 +140,23 @@ def test_a_password_that_was_right_before_a_change_is_not_remembered_after(run: 
             let_go()
             await asyncio.gather(check, other)
         assert not await house.check("alice", "swordfish")
+
+    run(test)
+
+
+@pytest.mark.parametrize("after", [{}, {"alice": hashed("new")}])
+def test_who_comes_after_a_change_joins_no_check_from_before(run: Run, after: Users) -> None:
+    async def test(house: House) -> None:
+        before = house.users["alice"]
+        with held(house) as let_go:
+            first = asyncio.create_task(house.check("alice", "swordfish"))
+            await asyncio.sleep(0)
+            house.users = {"bob": house.users["bob"], **after}
+            second = asyncio.create_task(house.check("alice", "swordfish"))
+            await asyncio.sleep(0)
+            let_go()
+            assert await first in (before, None)
+            assert await second is None
 
     run(test)
 
