@@ -11,7 +11,7 @@ from pathlib import Path
 from runtime.authorization import Password, Token, read_authorization
 from runtime.core_token import is_one_of, read_core_tokens
 from runtime.file_value import FileValue
-from runtime.htpasswd import Users, read_users
+from runtime.htpasswd import read_users
 from runtime.identity import (
     ExpiredCredentialsError,
     Identity,
@@ -51,9 +51,9 @@ class Authenticator:
         """Read the files. Raises `FileError`."""
         self._audience = credentials.token_audience
         self._certificates = credentials.certificates
-        self._users = self._passwords = self._token_key = self._core_tokens = None
+        self._passwords = self._token_key = self._core_tokens = None
         if path := credentials.users:
-            self._users = users = FileValue([path], partial(read_users, path), clock=clock)
+            users = FileValue([path], partial(read_users, path), clock=clock)
             self._passwords = Passwords(lambda: users.value, clock)
         if path := credentials.token_key:
             self._token_key = FileValue([path], partial(read_token_key, path), clock=clock)
@@ -86,12 +86,12 @@ class Authenticator:
             self._passwords.close()
 
     async def _user(self, name: str, password: bytes, address: str) -> Identity:
-        if not self._passwords or not self._users:
+        if not self._passwords:
             raise WrongCredentialsError
         hashed = await self._passwords.check(name, password, address)
         if hashed is None:
             raise WrongCredentialsError
-        return Identity(name, Proof.PASSWORD, partial(_confirm_user, self._users, name, hashed))
+        return Identity(name, Proof.PASSWORD, partial(self._passwords.confirm, name, hashed))
 
     def _bearer(self, token: str) -> Identity:
         if self._core_tokens and is_one_of(token, self._core_tokens.value):
@@ -101,11 +101,6 @@ class Authenticator:
         key = self._token_key.value
         subject, ends = key.claims(token, self._audience)
         return Identity(subject, Proof.TOKEN, partial(_confirm_token, self._token_key, key, ends))
-
-
-def _confirm_user(users: FileValue[Users], name: str, hashed: bytes) -> None:
-    if users.value.get(name) != hashed:
-        raise WrongCredentialsError
 
 
 def _confirm_token(keys: FileValue[TokenKey], key: TokenKey, ends: float) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import bcrypt
 
 from runtime.htpasswd import COST, MAX_PASSWORD, Users
-from runtime.identity import TooManyAttemptsError
+from runtime.identity import TooManyAttemptsError, WrongCredentialsError
 from runtime.throttle import Throttle
 
 REMEMBER = 60.0  # seconds that a right password is remembered
@@ -80,6 +80,11 @@ class Passwords:
             self._running[mark, hashed] = running
         # Others may wait for it too: it goes on when this caller is gone.
         return hashed if await asyncio.shield(running) else None
+
+    def confirm(self, name: str, hashed: bytes) -> None:
+        """Raises `WrongCredentialsError` where this is the user's hash no more."""
+        if self._get_users().get(name) != hashed:
+            raise WrongCredentialsError
 
     def close(self) -> None:
         """Let the thread end."""
