@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import re
 import time
@@ -14,6 +13,7 @@ from threading import Event
 import psutil
 
 from tests.credentials import CredentialFiles
+from tests.faults.documents import write_users
 from tests.faults.processes import MIB, Usage, processes, usage
 from tests.faults.scale import FULL, figure, times
 from tests.faults.visitors import Visitor, Visitors
@@ -38,22 +38,8 @@ class Document:
         self.edit()
 
     def edit(self) -> None:
-        sessions = [
-            {
-                "id": str(number),
-                "type": "sessions",
-                "relationships": {"services": {"data": [{"id": "app", "type": "services"}]}},
-                "attributes": {
-                    "state": "Session started",
-                    "connected": "Wed May 17 10:06:35 2017",
-                    "user": f"user-{self._dice.randrange(1000)}",
-                },
-            }
-            for number in self._dice.sample(range(1, 101), 50)
-        ]
-        new = self.path.with_suffix(".new")
-        new.write_text(json.dumps({"data": sessions}))
-        new.replace(self.path)
+        idents = self._dice.sample(range(1, 101), 50)
+        write_users(self.path, {ident: self._dice.randrange(1000) for ident in idents})
 
 
 def visits(visitor: Visitor, document: Document) -> Sequence[tuple[Callable[[], None], float]]:
