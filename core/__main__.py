@@ -13,7 +13,7 @@ import signal
 import sys
 
 from core.config import ConfigError, CoreConfig
-from core.ledger import LedgerError
+from core.ledger_lock import LedgerError
 from core.server import Core
 from runtime.descriptors import allow_descriptors
 from runtime.file_value import FileError

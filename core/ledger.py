@@ -9,14 +9,11 @@ that writes is one transaction, committed before it returns.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
-import os
-import socket
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,12 +22,16 @@ from typing import IO, Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.pool import StaticPool
 
+from core.ledger_lock import LedgerError, take_lock
+from core.numbering import Numbering, Numbers
+
 log = logging.getLogger(__name__)
 
 # Revisions reserved at a time; one write then serves as many changes.
 _REVISIONS_AHEAD = 1_000_000
 _FORGET_EVERY = 3600 * 10**9  # ns between two looks for sessions that closed long ago
-_SCHEMA = 1
+_SCHEMA = 2
+_WITHOUT_KEPT_IDS = 1  # which a ledger of version 2 is to be read without: it would repeat them
 # SQLite takes a file that is shorter than its header for a new one.
 _HEADER_BYTES = 100
 
@@ -57,16 +58,16 @@ _sessions = sa.Table(
     sa.Column("closed_time", sa.BigInteger),  # ns since the epoch; null while open
     sa.Index("sessions_by_state", "closed_time", "source"),
 )
+# Stated ids that were given and that the counter has not passed yet (`core.numbering`).
+_kept_ids = sa.Table(
+    "kept_ids",
+    _metadata,
+    sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
+)
+
+_is_id = _counters.c.name == "id"
 
 T = TypeVar("T")
-
-
-class LedgerError(Exception):
-    """The ledger cannot be opened or written; the text says which and why."""
-
-
-class LedgerHeldError(LedgerError):
-    """Another core holds the ledger; the text names it."""
 
 
 class _CorruptError(LedgerError):
@@ -87,6 +88,7 @@ class Opening:
 
     key: str
     connect_time: int  # ns since the epoch
+    stated_id: int | None = None  # what its id is to be, if that was never given
 
 
 class Ledger:
@@ -107,6 +109,7 @@ class Ledger:
         self._now = now
         self._forgot = -_FORGET_EVERY  # when sessions closed long ago were last forgotten
         self._ceiling = 0
+        self._numbering = Numbering(1)  # as it stands in the file, once that is read
 
     @classmethod
     async def open(cls, url: str, *, retention: float, now: Callable[[], int]) -> Ledger:
@@ -129,7 +132,7 @@ class Ledger:
                 " use sqlite:///PATH, or sqlite:// for one in memory"
             )
         path = Path(parsed.database) if parsed.database not in (None, "", ":memory:") else None
-        lock = _take_lock(path) if path else None
+        lock = take_lock(path) if path else None
         thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
         ledger = cls(_engine(parsed, in_memory=path is None), thread, lock, retention, now)
         try:
@@ -187,8 +190,8 @@ class Ledger:
     ) -> list[int]:
         """Write one observation down: the ids of ``opened``, in order.
 
-        ``incarnation`` is written where it is not None. Raises `LedgerError`,
-        and then nothing is written.
+        They are given as `Numbering` plans them. ``incarnation`` is written where it
+        is not None. Raises `LedgerError`, and then nothing is written.
         """
         return await self._run(lambda: self._record(source, opened, closed, incarnation))
 
@@ -228,10 +231,15 @@ class Ledger:
                     {"name": "revision", "value": 0},
                 ]
                 connection.execute(sa.insert(_counters), first)
+            elif found == _WITHOUT_KEPT_IDS:
+                _set_counter(connection, "schema", _SCHEMA)
             elif found != _SCHEMA:
                 raise LedgerError(
                     f"the ledger is of version {found}, this program knows {_SCHEMA} only"
                 )
+            following = connection.execute(sa.select(_counters.c.value).where(_is_id)).scalar_one()
+            kept = connection.execute(sa.select(_kept_ids.c.id)).scalars()
+            self._numbering = Numbering(following, kept)
             self._forget(connection)
 
     def _forget(self, connection: sa.Connection) -> None:
@@ -271,7 +279,7 @@ class Ledger:
         closed: Sequence[int],
         incarnation: float | None,
     ) -> list[int]:
-        ids: list[int] = []
+        numbers = self._numbering.plan([opening.stated_id for opening in opened])
         with self._engine.begin() as connection:
             if incarnation is not None:
                 connection.execute(sa.delete(_sources).where(_sources.c.name == source))
@@ -282,16 +290,14 @@ class Ledger:
                 done = done.where(_sessions.c.id == sa.bindparam("closed_id"))
                 connection.execute(done, [{"closed_id": ident} for ident in closed])
             if opened:
-                wanted = sa.select(_counters.c.value).where(_counters.c.name == "id")
-                first = connection.execute(wanted).scalar_one()
-                ids = list(range(first, first + len(opened)))
                 rows = [
                     {"id": i, "source": source, "key": o.key, "connect_time": o.connect_time}
-                    for i, o in zip(ids, opened, strict=True)
+                    for i, o in zip(numbers.ids, opened, strict=True)
                 ]
                 connection.execute(sa.insert(_sessions), rows)
-                _set_counter(connection, "id", first + len(opened))
-        return ids
+                _write_numbers(connection, numbers)
+        self._numbering.carry_out(numbers)
+        return list(numbers.ids)
 
 
 @contextmanager
@@ -305,6 +311,15 @@ def _named(engine: sa.Engine) -> Iterator[None]:
         corrupt = code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
         kind = _CorruptError if corrupt else LedgerError
         raise kind(f"the ledger ({where}) failed: {error.orig}") from error
+
+
+def _write_numbers(connection: sa.Connection, numbers: Numbers) -> None:
+    if numbers.kept:
+        connection.execute(sa.insert(_kept_ids), [{"id": ident} for ident in numbers.kept])
+    if numbers.passed:
+        passed = sa.delete(_kept_ids).where(_kept_ids.c.id < numbers.following)
+        connection.execute(passed)
+    _set_counter(connection, "id", numbers.following)
 
 
 def _set_counter(connection: sa.Connection, name: str, value: int) -> None:
@@ -325,24 +340,3 @@ def _engine(url: sa.URL, *, in_memory: bool) -> sa.Engine:
         connection.execute("PRAGMA synchronous=FULL")
 
     return engine
-
-
-def _take_lock(path: Path) -> IO[bytes]:
-    """Lock the ledger for this process; the lock's file names the holder."""
-    name = Path(f"{path.resolve()}.lock")  # one file has one lock, by whatever name
-    with ExitStack() as stack:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            lock = stack.enter_context(open(name, "a+b", buffering=0))
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lock.seek(0)
-                holder = lock.read().decode(errors="replace").strip() or "another core"
-                raise LedgerHeldError(f"the ledger {path} is held by {holder}") from None
-            lock.truncate(0)
-            lock.write(f"the core with process id {os.getpid()} on {socket.gethostname()}".encode())
-        except OSError as error:
-            raise LedgerError(f"the ledger {path} cannot be locked: {error.strerror}") from error
-        stack.pop_all()  # held open for life
-        return lock

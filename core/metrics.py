@@ -70,14 +70,21 @@ class _State(MetricCollector):
         sessions = _gauge("sessions", "Sessions that are listed.")
         reachable = _gauge("source_reachable", "Whether the last observation succeeded.")
         age = _gauge("source_age_seconds", "Time since the last observation that succeeded.")
+        unreadable = _gauge(
+            "source_unreadable",
+            "Sessions, and members of sessions, that the last observation could not read.",
+            "what",
+        )
         for report in self._collector.reports():
             sessions.add_metric([report.name], report.session_count)
             reached = report.state == SourceState.SOURCE_STATE_REACHABLE
             reachable.add_metric([report.name], reached)
+            unreadable.add_metric([report.name, "sessions"], report.unreadable_sessions)
+            unreadable.add_metric([report.name, "members"], report.unreadable_members)
             if report.HasField("last_success_time"):
                 last = report.last_success_time.ToNanoseconds() / 1e9
                 age.add_metric([report.name], max(0.0, time.time() - last))
-        return [sessions, reachable, age]
+        return [sessions, reachable, age, unreadable]
 
     def _tallies(self) -> Iterable[Metric]:
         took = SummaryMetricFamily(
@@ -102,5 +109,5 @@ def core_registry(
     return registry(calls.registry, _State(table, watchers, collector), processes)
 
 
-def _gauge(name: str, text: str) -> GaugeMetricFamily:
-    return GaugeMetricFamily(f"sessiongate_{name}", text, labels=["source"])
+def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"sessiongate_{name}", text, labels=["source", *labels])

@@ -105,6 +105,7 @@ class SessionService:
             revision=table.revision,
             update_time=table.update_time,
             unreachable=table.unreachable,
+            partial=table.partial,
         )
         return b"".join((*page.pieces, rest.SerializeToString()))
 
@@ -119,6 +120,7 @@ class SessionService:
             raise _missing(table, request.id)
         rest = GetSessionResponse(
             unreachable=table.unreachable,
+            partial=table.partial,
             update_time=max(session.update_time, table.sources_time, key=_moment),
         )
         return piece + rest.SerializeToString()

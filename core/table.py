@@ -36,11 +36,14 @@ class SourceState:
     tried: bool = False  # it has answered or failed since the core started
     reachable: bool = False  # its last observation succeeded
     error: str = ""  # why the last observation failed
+    partial: str = ""  # why the last observation was not of all sessions
 
     @property
     def status(self) -> SourceStatus:
         """As the contract has it."""
-        return SourceStatus(name=self.name, reachable=self.reachable, error=self.error)
+        return SourceStatus(
+            name=self.name, reachable=self.reachable, error=self.error, partial=self.partial
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,11 @@ class SessionTable:
         """Names of the sources that cannot be read just now, sorted."""
         return sorted(state.name for state in self._sources.values() if not state.reachable)
 
+    @property
+    def partial(self) -> list[str]:
+        """Names of the sources that were read only in part, sorted."""
+        return sorted(state.name for state in self._sources.values() if state.partial)
+
     def source(self, name: str) -> SourceState:
         """The state of a configured source."""
         return self._sources[name]
@@ -179,10 +187,10 @@ class SessionTable:
         self.update_time = now
         self.log.append(now, changes, pairs)
 
-    def set_source(self, name: str, *, reachable: bool, error: str = "") -> bool:
+    def set_source(self, name: str, *, reachable: bool, error: str = "", partial: str = "") -> bool:
         """Note how a source's last observation went; whether that is a change."""
         old = self._sources[name]
-        new = replace(old, tried=True, reachable=reachable, error=error)
+        new = replace(old, tried=True, reachable=reachable, error=error, partial=partial)
         if new == old:
             return False
         self._sources[name] = new

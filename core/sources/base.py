@@ -30,6 +30,30 @@ class SourceError(Exception):
     """An observation failed; the text names the cause for an operator, without secrets."""
 
 
+class SourceConnectError(SourceError):
+    """The source could not even be connected to: it is tried again at longer intervals."""
+
+
+class UnreadableError(Exception):
+    """A part of an answer cannot be read.
+
+    The text names the place and what was expected there, and never repeats the value:
+    that may be anything that a client sent.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A part of an observation that could not be read, and what that leaves open.
+
+    ``text`` is an `UnreadableError`'s. For a member of a session, ``fields`` are those
+    of `Session` that it would have filled.
+    """
+
+    text: str
+    fields: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Wire:
     """One TCP connection between a client and a server, as one of its ends states it.
@@ -59,12 +83,18 @@ class Observed:
     ``accepted`` is the connection that the session came in by, ``opened`` those
     that its service opened for it, where the source states them. The same object
     in the next observation says that nothing about the session changed.
+
+    ``unreadable`` are the members that could not be read: ``session`` lacks them, and
+    the core keeps their last known values. ``stated_id`` is the id that the source
+    asks for, and gets if it is still free; ``native_id`` is shown only if it is not.
     """
 
     key: str
     session: Session
     accepted: Wire | None = None
     opened: tuple[Wire, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
+    stated_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +105,16 @@ class Observation:
     epoch, where it states that: a move of more than two seconds means that it
     restarted, and that every key is a new session. The same object returned
     twice says that nothing changed.
+
+    ``unreadable`` are the sessions whose key could not be read. As long as there are
+    any, the core ends no session of the source. ``partial`` is why these are not all
+    the sessions of the source, for an operator; empty if they are, as far as it says.
     """
 
     sessions: Sequence[Observed]
     incarnation: float | None = None
+    unreadable: tuple[Unreadable, ...] = ()
+    partial: str = ""
 
 
 class Source(Protocol):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from operator import is_
 
-from core.sources.base import Observation, Observed
+from core.sources.base import Observation, Observed, Unreadable
 
 # Seconds. More than one step of a source that counts whole seconds, and the
 # time that an answer is on its way.
@@ -23,14 +23,18 @@ def steadied(time: float, before: float | None) -> float:
 
 
 def again(
-    last: Observation | None, sessions: Sequence[Observed], incarnation: float | None
+    last: Observation | None,
+    sessions: Sequence[Observed],
+    incarnation: float | None,
+    unreadable: tuple[Unreadable, ...] = (),
+    partial: str = "",
 ) -> Observation:
     """The last observation itself where it is of the very same sessions, else a new one."""
     if (
         last is not None
-        and last.incarnation == incarnation
+        and (last.incarnation, last.unreadable, last.partial) == (incarnation, unreadable, partial)
         and len(last.sessions) == len(sessions)
         and all(map(is_, last.sessions, sessions))
     ):
         return last
-    return Observation(sessions, incarnation)
+    return Observation(sessions, incarnation, unreadable, partial)

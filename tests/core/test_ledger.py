@@ -15,7 +15,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from core.ledger import Held, Ledger, LedgerError, LedgerHeldError, Opening
+from core.ledger import Held, Ledger, Opening
+from core.ledger_lock import LedgerError, LedgerHeldError
 
 
 def url_of(folder: Path) -> str:
@@ -36,6 +37,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.ledger = self.runner.run(opened(url_of(Path(self.folder.name))))
         self.live: dict[str, dict[str, Held]] = {"a": {}, "b": {}}
         self.given: set[int] = set()
+        self.following = 1  # the number that the counter has come to, at least
         self.revision = 0
 
     def teardown(self) -> None:
@@ -43,24 +45,37 @@ class LedgerMachine(RuleBasedStateMachine):
         self.runner.close()
         self.folder.cleanup()
 
-    @rule(source=st.sampled_from("ab"), keys=st.sets(st.text(max_size=3), max_size=4))
-    def observe(self, source: str, keys: set[str]) -> None:
+    @rule(
+        source=st.sampled_from("ab"),
+        keys=st.dictionaries(st.text(max_size=3), st.none() | st.integers(1, 30), max_size=6),
+    )
+    def observe(self, source: str, keys: dict[str, int | None]) -> None:
+        """Observe sessions by key, each with the id that it states, if any."""
         held = self.live[source]
-        new = sorted(keys - held.keys())
-        gone = sorted(held.keys() - keys)
+        new = sorted(keys.keys() - held.keys())
+        stated = [keys[key] for key in new]
+        gone = sorted(held.keys() - keys.keys())
         self.revision += len(new) + len(gone)
         ids = self.runner.run(
             self.ledger.record(
                 source,
-                opened=[Opening(key, len(key)) for key in new],
+                opened=[Opening(key, len(key), keys[key]) for key in new],
                 closed=[held.pop(key).id for key in gone],
                 incarnation=None,
             )
         )
         self.runner.run(self.ledger.reserve(self.revision))
         assert not self.given & set(ids), "an id is never given twice"
-        assert ids == sorted(ids)
-        assert all(ident > max(self.given, default=0) for ident in ids)
+        assert len(set(ids)) == len(ids)
+        for index, (ident, wish) in enumerate(zip(ids, stated, strict=True)):
+            if wish is not None and ident != wish:
+                free = wish >= self.following and wish not in self.given
+                assert not free or wish in stated[:index], "a stated id is kept if it can be"
+        for ident, wish in zip(ids, stated, strict=True):
+            if ident != wish:
+                taken = self.given | set(ids)
+                assert taken >= set(range(self.following, ident)), "the counter does not jump"
+                self.following = ident + 1
         self.given |= set(ids)
         held.update({key: Held(i, len(key)) for key, i in zip(new, ids, strict=True)})
 
@@ -245,6 +260,45 @@ def test_a_full_or_read_only_disk_is_named_and_nothing_is_set_aside(tmp_path: Pa
         assert await record(ledger, ["k"]) == [1]
         await ledger.close()
         assert not _named(tmp_path, "*corrupt*")
+
+    asyncio.run(main())
+
+
+def test_stated_ids_are_taken_before_numbers_are_given(tmp_path: Path) -> None:
+    async def main() -> None:
+        ledger = await opened(url_of(tmp_path))
+
+        async def give(*stated: int | None) -> list[int]:
+            openings = [Opening(f"{index}", 0, ident) for index, ident in enumerate(stated)]
+            ids = await ledger.record("a", opened=openings, closed=[], incarnation=None)
+            await ledger.record("a", opened=[], closed=ids, incarnation=None)
+            return ids
+
+        assert await give(None, 57, 2, 57) == [1, 57, 2, 3]
+        assert await give(57, 3, 5, 2**53 - 1) == [4, 6, 5, 2**53 - 1], "all were given but 5"
+        await ledger.close()
+        ledger = await opened(url_of(tmp_path))
+        assert await give(*[None] * 51) == [*range(7, 57), 58]
+        assert await give(57, None) == [59, 60]
+        await ledger.close()
+
+    asyncio.run(main())
+
+
+def test_a_ledger_from_before_stated_ids_goes_on(tmp_path: Path) -> None:
+    async def main() -> None:
+        ledger = await opened(url_of(tmp_path))
+        first = await ledger.record("a", opened=[Opening("k", 0)], closed=[], incarnation=None)
+        with ledger._engine.begin() as connection:
+            connection.exec_driver_sql("drop table kept_ids")
+            connection.exec_driver_sql("update counters set value=1 where name='schema'")
+        await ledger.close()
+        ledger = await opened(url_of(tmp_path))
+        assert await ledger.held("a") == {"k": Held(1, 0)}
+        opened_now = [Opening("l", 0, 1), Opening("m", 0, 9)]
+        ids = await ledger.record("a", opened=opened_now, closed=first, incarnation=None)
+        assert ids == [2, 9]
+        await ledger.close()
 
     asyncio.run(main())
 

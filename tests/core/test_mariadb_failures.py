@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from asyncmy.connection import Connection
 
-from core.collector import INCARNATION_TOLERANCE
+from core.reconciler import INCARNATION_TOLERANCE
 from core.sources.base import SourceConfig
 from core.sources.mariadb import open_source
 from core.sources.processlist import Dialect

@@ -33,7 +33,7 @@ class ListSourcesResponse(_message.Message):
     def __init__(self, sources: _Optional[_Iterable[_Union[Source, _Mapping]]] = ...) -> None: ...
 
 class Source(_message.Message):
-    __slots__ = ("name", "kind", "state", "session_count", "last_success_time", "last_error", "last_error_time", "observation_duration", "truncated")
+    __slots__ = ("name", "kind", "state", "session_count", "last_success_time", "last_error", "last_error_time", "observation_duration", "truncated", "unreadable_sessions", "unreadable_members", "unreadable_example", "partial")
     NAME_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -43,6 +43,10 @@ class Source(_message.Message):
     LAST_ERROR_TIME_FIELD_NUMBER: _ClassVar[int]
     OBSERVATION_DURATION_FIELD_NUMBER: _ClassVar[int]
     TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    UNREADABLE_SESSIONS_FIELD_NUMBER: _ClassVar[int]
+    UNREADABLE_MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    UNREADABLE_EXAMPLE_FIELD_NUMBER: _ClassVar[int]
+    PARTIAL_FIELD_NUMBER: _ClassVar[int]
     name: str
     kind: str
     state: SourceState
@@ -52,4 +56,8 @@ class Source(_message.Message):
     last_error_time: _timestamp_pb2.Timestamp
     observation_duration: _duration_pb2.Duration
     truncated: bool
-    def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., state: _Optional[_Union[SourceState, str]] = ..., session_count: _Optional[int] = ..., last_success_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_error: _Optional[str] = ..., last_error_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., observation_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., truncated: _Optional[bool] = ...) -> None: ...
+    unreadable_sessions: int
+    unreadable_members: int
+    unreadable_example: str
+    partial: str
+    def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., state: _Optional[_Union[SourceState, str]] = ..., session_count: _Optional[int] = ..., last_success_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_error: _Optional[str] = ..., last_error_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., observation_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., truncated: _Optional[bool] = ..., unreadable_sessions: _Optional[int] = ..., unreadable_members: _Optional[int] = ..., unreadable_example: _Optional[str] = ..., partial: _Optional[str] = ...) -> None: ...

@@ -1,0 +1,39 @@
+"""The lock by which one core holds a ledger."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO
+
+
+class LedgerError(Exception):
+    """The ledger cannot be opened or written; the text says which and why."""
+
+
+class LedgerHeldError(LedgerError):
+    """Another core holds the ledger; the text names it."""
+
+
+def take_lock(path: Path) -> IO[bytes]:
+    """Lock the ledger for this process; the lock's file names the holder."""
+    name = Path(f"{path.resolve()}.lock")  # one file has one lock, by whatever name
+    with ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = stack.enter_context(open(name, "a+b", buffering=0))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                holder = lock.read().decode(errors="replace").strip() or "another core"
+                raise LedgerHeldError(f"the ledger {path} is held by {holder}") from None
+            lock.truncate(0)
+            lock.write(f"the core with process id {os.getpid()} on {socket.gethostname()}".encode())
+        except OSError as error:
+            raise LedgerError(f"the ledger {path} cannot be locked: {error.strerror}") from error
+        stack.pop_all()  # held open for life
+        return lock

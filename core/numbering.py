@@ -1,0 +1,56 @@
+"""Which ids come next: in the order of first sight, around those that documents state."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """Ids to give, and what the numbering is once they are given."""
+
+    ids: Sequence[int]
+    following: int
+    kept: Sequence[int]  # of ids, those that were stated
+    passed: Sequence[int]  # kept earlier or now, and behind the counter from now on
+
+
+class Numbering:
+    """A counter, and the ids at or above it that were given because they were stated.
+
+    Invariant: no id at or above ``following`` was given, but for those in ``kept``.
+    """
+
+    def __init__(self, following: int, kept: Iterable[int] = ()) -> None:
+        self._following = following
+        self._kept = set(kept)
+
+    def plan(self, stated: Sequence[int | None]) -> Numbers:
+        """An id for each: the stated one if it was never given, else the next number.
+
+        Stated ids are taken before numbers are given. Nothing is given before `carry_out`.
+        """
+        kept: dict[int, int] = {}  # index in stated, by id
+        for index, ident in enumerate(stated):
+            if ident is not None and ident >= self._following and ident not in self._kept:
+                kept.setdefault(ident, index)
+        ids = [0] * len(stated)
+        for ident, index in kept.items():
+            ids[index] = ident
+        following, passed = self._following, []
+        numbered = deque(index for index, ident in enumerate(ids) if not ident)
+        while numbered or following in self._kept or following in kept:
+            if following in self._kept or following in kept:
+                passed.append(following)
+            else:
+                ids[numbered.popleft()] = following
+            following += 1
+        return Numbers(ids, following, [*kept], passed)
+
+    def carry_out(self, numbers: Numbers) -> None:
+        """Note that planned ids are given, once that is written down."""
+        self._following = numbers.following
+        self._kept.update(numbers.kept)
+        self._kept.difference_update(numbers.passed)

@@ -1,0 +1,329 @@
+"""One source's observations, written to the ledger and then shown in the table.
+
+An observation is first written down, then made visible, under one lock, so that
+revisions become visible in the order they were given. What could not be read of it
+costs no session its place: members keep their last known values, and while a session's
+key cannot be read, all that were known stay until they are stale.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+
+from core.ledger import Held, Ledger, Opening
+from core.links import Links, Wires
+from core.sources.base import Observation, Observed, SourceConfig
+from core.sources.moments import is_storable
+from core.table import SessionTable
+from sessiongate.v1.session_pb2 import Session
+
+# A server's stated start may move by this many seconds without a restart.
+INCARNATION_TOLERANCE = 2.0
+_WORTH_WRITING = INCARNATION_TOLERANCE / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all sources have in common."""
+
+    table: SessionTable
+    ledger: Ledger
+    links: Links
+    writing: asyncio.Lock  # held from the ledger's transaction until its changes show
+    stale_after: float
+    now: Callable[[], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Completeness:
+    """How much of a source the last observation was."""
+
+    sessions: int = 0  # that could not be read
+    members: int = 0  # of other sessions, that could not be read
+    example: str = ""  # of those: the place, and what was expected
+    truncated: bool = False
+    partial: str = ""  # why it was not of all sessions
+
+
+class Reconciler:
+    """What is known of one source's sessions, kept in step with what is observed."""
+
+    def __init__(self, config: SourceConfig, shared: Shared) -> None:
+        self.completeness = Completeness()
+        self._name = config.name
+        self._max_sessions = config.max_sessions
+        self._table = shared.table
+        self._ledger = shared.ledger
+        self._links = shared.links
+        self._writing = shared.writing
+        self._stale_after = shared.stale_after
+        self._now = shared.now
+        # The sessions that the ledger holds open, by key. In the table too, but
+        # for those that went stale or were not seen since the core started.
+        self._held: dict[str, Held] = {}
+        # The server's start as it last stated it, and as the ledger has it: clocks
+        # drift, and a drift followed step by step is never taken for a restart.
+        self._incarnation: float | None = None
+        self._written: float | None = None
+        self._last: Observation | None = None
+        self._succeeded = 0.0  # when that was, on the loop's clock
+        # What the table shows, by key: an object that is stated again is unchanged.
+        self._shown: Mapping[str, Observed] = {}
+        # Shown although the last observation lacks them: when each was last observed, on
+        # the loop's clock.
+        self._missing: Mapping[str, float] = {}
+        # Fields of shown sessions that could not be read whole from the first, by key.
+        self._unknown: dict[str, Set[str]] = {}
+
+    async def restore(self) -> None:
+        """Take over what the ledger holds open. Raises `LedgerError`."""
+        self._held = await self._ledger.held(self._name)
+        self._incarnation = self._written = await self._ledger.incarnation(self._name)
+        self._table.unseen.update({held.id: self._name for held in self._held.values()})
+
+    @property
+    def session_count(self) -> int:
+        """Sessions of the source that are shown."""
+        return sum(self._table.get(held.id) is not None for held in self._held.values())
+
+    @property
+    def stale_at(self) -> float:
+        """When what was last observed goes stale, on the loop's clock."""
+        return self._succeeded + self._stale_after
+
+    async def take(self, observation: Observation) -> None:
+        """Make an observation visible. Raises `LedgerError`, and then nothing has changed."""
+        reachable = self._table.source(self._name).reachable
+        if observation is not self._last or self._missing or not reachable:
+            async with self._writing:
+                await self._reconcile(observation)
+            self._last = observation
+        self._succeeded = asyncio.get_running_loop().time()
+
+    def expire(self) -> None:
+        """Let go of sessions last seen too long ago; whether they live is not known."""
+        self._shown, self._missing = {}, {}
+        ids = [held.id for held in self._held.values()]
+        self._table.unseen.update(dict.fromkeys(ids, self._name))
+        linked = self._links.observe(self._name, {}).difference(ids)
+        self._table.apply(self._relinked(linked), ids)
+
+    async def _reconcile(self, observation: Observation) -> None:
+        distinct = self._distinct(observation.sessions)
+        observed = self._limited(distinct)
+        completeness = self._assess(observation, distinct, observed)
+        # Of a server that has started again nothing that was known before lives.
+        is_complete = not observation.unreadable or self._restarted(observation.incarnation)
+        missing = {} if is_complete else self._not_observed(observed)
+        observed |= {key: self._shown[key] for key in missing}
+        # At the most; before anything is written, so that from there to the table nothing
+        # can fail or come in between.
+        changes = len(observed) + len(self._held) + len(self._table)
+        await self._ledger.reserve(self._table.revision + changes)
+        closed = await self._write_down(observed, observation.incarnation, is_complete)
+        self._show(observed, closed)
+        self._missing = missing
+        self._unknown = {
+            key: unknown
+            for key, unknown in self._unknown.items()
+            if key in observed and observed[key].unreadable
+        }
+        self.completeness = completeness
+        self._table.set_source(self._name, reachable=True, partial=completeness.partial)
+
+    def _show(self, observed: Mapping[str, Observed], closed: Sequence[int]) -> None:
+        """Let the table hold what was observed, and nothing else of this source."""
+        linked = self._links.observe(self._name, self._wires(observed))
+        shown = self._shown
+        self._shown = {}  # until all of this is shown
+        changed = [
+            session
+            for key, item in observed.items()
+            if (
+                item is not shown.get(key)
+                or self._held[key].id in linked
+                or self._table.get(self._held[key].id) is None  # the key is a new session by now
+            )
+            and (session := self._changed(key, item)) is not None
+        ]
+        own = (held.id for held in self._held.values())
+        changed += self._relinked(linked.difference(closed, own))
+        for ident in (*(self._held[key].id for key in observed), *closed):
+            self._table.unseen.pop(ident, None)
+        stale = [held.id for key, held in self._held.items() if key not in observed]
+        self._table.unseen.update(dict.fromkeys(stale, self._name))
+        self._table.apply(changed, (*closed, *stale))
+        self._shown = observed
+
+    def _assess(
+        self,
+        observation: Observation,
+        distinct: Mapping[str, Observed],
+        observed: Mapping[str, Observed],
+    ) -> Completeness:
+        """How much of the source an observation is."""
+        lost = [part.text for part in observation.unreadable]
+        lost += ["two sessions of one identity"] * (len(observation.sessions) - len(distinct))
+        members = [part.text for item in observed.values() for part in item.unreadable]
+        truncated = len(observed) < len(distinct)
+        reasons = [
+            observation.partial,
+            f"only max_sessions={self._max_sessions} are read" if truncated else "",
+            "some sessions could not be read" if lost else "",
+        ]
+        return Completeness(
+            sessions=len(lost),
+            members=len(members),
+            example=printable([*lost, *members][0]) if lost or members else "",
+            truncated=truncated,
+            partial=printable("; ".join(filter(None, reasons))),
+        )
+
+    def _distinct(self, sessions: Sequence[Observed]) -> dict[str, Observed]:
+        """The sessions by key: of two with the same one, that which is known, or the first."""
+        distinct = {item.key: item for item in sessions}
+        if len(distinct) < len(sessions):
+            distinct |= {item.key: item for item in reversed(sessions)}
+            distinct |= {item.key: item for item in sessions if item is self._shown.get(item.key)}
+        return distinct
+
+    def _limited(self, observed: dict[str, Observed]) -> dict[str, Observed]:
+        """At most ``max_sessions`` of what was observed, those known before first."""
+        if len(observed) <= self._max_sessions:
+            return observed
+        keys = sorted(observed, key=lambda key: key not in self._held)  # stable: order stays
+        kept = set(keys[: self._max_sessions])
+        return {key: item for key, item in observed.items() if key in kept}
+
+    def _not_observed(self, observed: Mapping[str, Observed]) -> dict[str, float]:
+        """What is shown, is not in an incomplete observation, and is not stale yet.
+
+        With when each was last observed, on the loop's clock.
+        """
+        seen = {key: self._missing.get(key, self._succeeded) for key in self._shown}
+        oldest = asyncio.get_running_loop().time() - self._stale_after
+        return {key: time for key, time in seen.items() if key not in observed and time > oldest}
+
+    async def _write_down(
+        self, observed: Mapping[str, Observed], incarnation: float | None, is_complete: bool
+    ) -> list[int]:
+        """Let the ledger hold what was observed; the ids that ended.
+
+        It holds no more than that if the observation ``is_complete``.
+        """
+        held = {} if self._restarted(incarnation) else self._held
+        kept = {key: held[key] for key in observed if key in held} if is_complete else {**held}
+        keeping = {known.id for known in kept.values()}
+        closed = [known.id for known in self._held.values() if known.id not in keeping]
+        openings = [
+            Opening(key, self._start(item), item.stated_id)
+            for key, item in observed.items()
+            if key not in held
+        ]
+        drifted = self._drifted(incarnation)
+        if openings or closed or drifted:
+            ids = await self._ledger.record(
+                self._name,
+                opened=openings,
+                closed=closed,
+                incarnation=incarnation if drifted else None,
+            )
+            for ident, opening in zip(ids, openings, strict=True):
+                kept[opening.key] = Held(ident, opening.connect_time)
+        self._held = kept
+        if incarnation is not None:
+            self._incarnation = incarnation
+        if drifted:
+            self._written = incarnation
+        return closed
+
+    def _wires(self, observed: Mapping[str, Observed]) -> dict[int, Wires]:
+        return {
+            self._held[key].id: Wires(item.accepted, item.opened)
+            for key, item in observed.items()
+            if item.accepted is not None or item.opened
+        }
+
+    def _relinked(self, idents: Iterable[int]) -> list[Session]:
+        """Other sources' live sessions, with the links that they have now."""
+        sessions = []
+        for known in filter(None, map(self._table.get, idents)):
+            session = Session()
+            session.CopyFrom(known)
+            self._link(session)
+            sessions.append(session)
+        return sessions
+
+    def _link(self, session: Session) -> None:
+        session.ClearField("upstream_ids")
+        session.ClearField("downstream_ids")
+        session.upstream_ids.extend(self._links.upstream(session.id))
+        session.downstream_ids.extend(self._links.downstream(session.id))
+
+    def _restarted(self, incarnation: float | None) -> bool:
+        return (
+            incarnation is not None
+            and self._incarnation is not None
+            and abs(incarnation - self._incarnation) > INCARNATION_TOLERANCE
+        )
+
+    def _drifted(self, incarnation: float | None) -> bool:
+        """Whether the start that the ledger knows is worth writing again."""
+        if incarnation is None:
+            return False
+        return self._written is None or abs(incarnation - self._written) > _WORTH_WRITING
+
+    def _start(self, item: Observed) -> int:
+        stated = item.session.HasField("connect_time") and is_storable(item.session.connect_time)
+        return item.session.connect_time.ToNanoseconds() if stated else self._now()
+
+    def _changed(self, key: str, item: Observed) -> Session | None:
+        """The session as it now is, or None where it is as the table has it."""
+        known = self._table.get(self._held[key].id)
+        session = self._complete(key, item, known)
+        if known is None:
+            return session
+        session.revision = known.revision
+        session.update_time.CopyFrom(known.update_time)
+        return None if session == known else session
+
+    def _complete(self, key: str, item: Observed, known: Session | None) -> Session:
+        """The observed session, with what the core adds to it."""
+        held = self._held[key]
+        session = item.session
+        if session.id:  # observed before: what the table was given is not written to again
+            session = Session()
+            session.CopyFrom(item.session)
+        elif item.unreadable:
+            self._fill_in(key, item, known)
+        session.id = held.id
+        session.source = self._name
+        session.connect_time.FromNanoseconds(held.connect_time)
+        if item.stated_id == held.id:  # nothing is added to a session that keeps its own id
+            session.ClearField("native_id")
+        self._link(session)
+        return session
+
+    def _fill_in(self, key: str, item: Observed, known: Session | None) -> None:
+        """Give the session the last known values of what could not be read."""
+        fields = {field for part in item.unreadable for field in part.fields}
+        # Where a list was never read whole, what can be read of it now is more than nothing.
+        unknown = self._unknown.get(key, frozenset()) & fields if known else fields
+        self._unknown[key] = unknown
+        if known is None:
+            return
+        last = Session()
+        last.CopyFrom(known)
+        for descriptor, _ in known.ListFields():
+            if descriptor.name not in fields - unknown:
+                last.ClearField(descriptor.name)
+        for field in fields - unknown:
+            item.session.ClearField(field)
+        item.session.MergeFrom(last)
+
+
+def printable(text: str) -> str:
+    """A text of a source as the contract can carry it, whatever bytes it was made of."""
+    return text.encode(errors="backslashreplace").decode()
