@@ -22,7 +22,8 @@ from core.sources.libpq import Answer
 from core.sources.localtime import LocalTime
 from core.sources.processes import Process
 from core.sources.processlist import ProcessList
-from core.sources.sessionlist import SessionList
+from core.sources.serverzone import ServerZone
+from core.sources.sessionlist import Context, SessionList
 from core.sources.sockets import Connection, End, Listener, Sockets
 from core.sources.steady import again
 from core.sources.streams import Streams
@@ -150,7 +151,11 @@ def _maxscale(sessions: int) -> Observe:
         data = [resource(n, second) for n in range(sessions)]
         return json.dumps({"data": data}, indent=4).encode()
 
-    return _each(answer, lambda body, moment: known.read(body, moment, servers, START - 5000.0))
+    zone = ServerZone(ZoneInfo("UTC"))
+    return _each(
+        answer,
+        lambda body, moment: known.read(body, Context(moment, zone, 0.0, servers, START - 5000.0)),
+    )
 
 
 def _pgbouncer(sessions: int) -> Observe:

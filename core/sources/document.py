@@ -1,8 +1,9 @@
 """``document:PATH``: sessions read from a JSON:API document in the documented form.
 
 The file is read again when it changes. PATH may be percent-encoded, and is
-relative to the working directory. Option ``statements=true`` reads the
-statements that the document holds.
+relative to the working directory. Options: ``statements=true`` reads the
+statements that the document holds; ``timezone=AREA/CITY`` is where its local times
+are of, without which they are taken as UTC.
 """
 
 from __future__ import annotations
@@ -10,15 +11,19 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import stat
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from dataclasses import replace
 from urllib.parse import unquote_to_bytes
+from zoneinfo import ZoneInfo
 
 from core.sources.base import Observation, SourceConfig, SourceConfigError, SourceError
-from core.sources.documented import read_sessions
+from core.sources.documented import DocumentTimes, read_sessions
+from core.sources.network import flag, zone
+from core.sources.serverzone import ServerZone
 
 MAX_BYTES = 64 * 1024 * 1024
 
@@ -26,7 +31,9 @@ MAX_BYTES = 64 * 1024 * 1024
 # time for both: until this long after a change it is read again regardless.
 _SETTLED_NS = 2_000_000_000
 
-_BOOLEANS = {"true": True, "false": False}
+# A whole number as every JSON parser reads it, in its one form.
+_ID = re.compile("[1-9][0-9]{0,15}")
+_MAX_ID = 2**53 - 1
 
 
 class DocumentSource:
@@ -37,12 +44,21 @@ class DocumentSource:
     """
 
     def __init__(
-        self, path: str, *, statements: bool, now: Callable[[], int] = time.time_ns
+        self,
+        path: str,
+        *,
+        statements: bool,
+        zone: ZoneInfo | None = None,
+        now: Callable[[], int] = time.time_ns,
     ) -> None:
-        """``path`` is absolute: the working directory may change. ``now`` is in ns since 1970."""
+        """``path`` is absolute: the working directory may change. ``now`` is in ns since 1970.
+
+        ``zone`` is of the document's local times; None: UTC.
+        """
         self._path = path
         self._name = os.fsencode(path).decode(errors="backslashreplace")  # for errors
         self._statements = statements
+        self._zone = ServerZone(zone or ZoneInfo("UTC"))
         self._now = now
         # Its own thread: a file system that hangs holds up no other source.
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="document")
@@ -86,11 +102,15 @@ class DocumentSource:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise SourceError(f"larger than {MAX_BYTES // 1024**2} MiB")
-        modified = datetime.fromtimestamp(found.st_mtime, UTC)
-        sessions = read_sessions(_parse(content), modified, statements=self._statements)
-        for item in sessions:
-            item.session.ClearField("native_id")  # replayed as it is: nothing is added
-        return Observation(sessions)
+        times = DocumentTimes(found.st_mtime, self._zone)
+        sessions, unreadable = read_sessions(_parse(content), times, statements=self._statements)
+        sessions = [replace(item, stated_id=_own_id(item.session.native_id)) for item in sessions]
+        return Observation(sessions, unreadable=tuple(unreadable))
+
+
+def _own_id(text: str) -> int | None:
+    """The id that a session of a document keeps if it is free: one of those that we give."""
+    return int(text) if _ID.fullmatch(text) and int(text) <= _MAX_ID else None
 
 
 def _parse(content: bytes) -> object:
@@ -114,12 +134,10 @@ def _parse(content: bytes) -> object:
 
 def open_source(config: SourceConfig) -> DocumentSource:
     """The document that a configuration names. Raises `SourceConfigError`."""
-    statements = config.take("statements").get("statements", "false")
-    if statements not in _BOOLEANS:
-        raise SourceConfigError(
-            f"source {config.name}: statements is {statements!r}; allowed: true, false"
-        )
+    config.take("statements", "timezone")
     path = os.fsdecode(unquote_to_bytes(config.location))
     if not path or "\0" in path:
         raise SourceConfigError(f"source {config.name}: a document is document:PATH")
-    return DocumentSource(os.path.abspath(path), statements=_BOOLEANS[statements])
+    return DocumentSource(
+        os.path.abspath(path), statements=flag(config, "statements"), zone=zone(config)
+    )

@@ -2,167 +2,341 @@
 
 Understands the sessions resource as MaxScale documented it in 2017 and as
 MaxScale 24.02 answers. Members that are not named here are ignored; an optional
-member that is null counts as absent.
+member that is null counts as absent. A member that cannot be read is left out.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Protocol, TypeVar
 
-from core.sources.base import Observed
-from core.sources.place import Place, shown
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from core.sources.base import Observed, SourceError, Unreadable, UnreadableError
+from core.sources.moments import timestamp
+from core.sources.place import Place, is_unicode
+from core.sources.serverzone import ServerZone, seconds_as_utc
 from core.sources.statement import statement
 from sessiongate.states import state_of
 from sessiongate.v1.session_pb2 import BackendConnection, Query, Session
 
-# C's asctime, and the date of HTTP, which MaxScale changed to later. Both UTC.
-_DATE_FORMS = ("%a %b %d %H:%M:%S %Y", "%a, %d %b %Y %H:%M:%S GMT")
+# C's asctime, in the server's local time, and the date of HTTP, which MaxScale changed to
+# in 23.02. With each, whether it states its zone.
+_DATE_FORMS = {"%a %b %d %H:%M:%S %Y": False, "%a, %d %b %Y %H:%M:%S GMT": True}
 
-_TEXTS = ("user", "remote", "database", "application")
-_NATURALS = {"port": 16, "io_activity": 64, "thread": 32}  # and how many bits they have
+# MaxScale prints the ids of connections to servers as a C int: from 2^31 on they are negative.
+_INT_BITS = 32
+# The port that MaxScale states of a client on a Unix socket.
+_NO_PORT = -1
+
+T = TypeVar("T")
+
+
+class Times(Protocol):
+    """How the times of a session are read. Moments are in seconds since the epoch."""
+
+    @property
+    def moment(self) -> float:
+        """When the document was true: ``idle`` counts back from it."""
+
+    @property
+    def doubt(self) -> str:
+        """Why a local time may not be certain."""
+
+    def start(self, local: datetime) -> float | None:
+        """When a session began, by its server's local time; None if that is not certain."""
+
+    def of_statement(self, text: str, local: datetime, start: float) -> float | None:
+        """The same of a time of a statement of a session that began then at the earliest."""
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentTimes:
+    """The times of a document that was true at a moment."""
+
+    moment: float
+    zone: ServerZone
+
+    @property
+    def doubt(self) -> str:
+        return self.zone.doubt
+
+    def start(self, local: datetime) -> float | None:
+        return self.zone.read(local)
+
+    def of_statement(self, text: str, local: datetime, start: float) -> float | None:
+        return self.zone.read(local, start)
 
 
 def read_sessions(
-    document: object, moment: datetime, *, statements: bool = False
-) -> list[Observed]:
-    """The sessions of a parsed JSON document, in its order.
+    document: object, times: Times, *, statements: bool = False
+) -> tuple[Sequence[Observed], Sequence[Unreadable]]:
+    """The sessions of a parsed JSON document, in its order, and those that cannot be read.
 
-    ``data`` may be a list of sessions or a single one. Each one's id is its
-    ``native_id``; with ``connected``, which the document states exactly, it is
-    the key. ``moment``, an aware datetime, is when the document was true:
-    ``idle`` counts back from it. ``queries`` are read only where ``statements``
-    is set.
-
-    Raises `SourceError`, which names the place as a JSON Pointer and repeats no
-    statement.
+    ``data`` may be a list of sessions or a single one. Raises `SourceError` for what is
+    no such document.
     """
-    data = Place(document).member("data")
-    if not isinstance(data.value, list | dict):
-        raise data.expected("an array or an object")
-    resources = data.items() if isinstance(data.value, list) else [data]
-    places: dict[str, Place] = {}
-    sessions = []
-    for resource in resources:
-        session = _session(resource, moment, statements)
-        ident = session.native_id
-        if ident in places:
-            earlier = places[ident].pointer
-            raise resource.member("id").wrong(f'"{shown(ident)}" is also the id of {earlier}')
-        places[ident] = resource
-        sessions.append(Observed(f"{ident} {session.connect_time.seconds}", session))
-    return sessions
+    sessions: list[Observed] = []
+    unreadable = []
+    for resource in resources_of(document):
+        try:
+            sessions.append(read_session(resource, times, statements=statements))
+        except UnreadableError as error:
+            unreadable.append(Unreadable(str(error)))
+    return sessions, unreadable
+
+
+def resources_of(document: object) -> Iterator[Place]:
+    """The places of a document's resources. Raises `SourceError` for what is no such document."""
+    try:
+        data = Place(document).member("data")
+        if not isinstance(data.value, list | dict):
+            raise data.expected("an array or an object")
+    except UnreadableError as error:
+        raise SourceError(str(error)) from None
+    return data.items() if isinstance(data.value, list) else iter((data,))
+
+
+def read_session(resource: Place, times: Times, *, statements: bool = False) -> Observed:
+    """A session, without the members that cannot be read.
+
+    Its id is its ``native_id``; with ``connected``, which the document states exactly, it
+    is the key. ``queries`` are read only if ``statements`` is set. Raises `UnreadableError`
+    if the key cannot be read.
+    """
+    ident = _identify(resource, "sessions")
+    attributes = resource.member("attributes")
+    reader = _Reader(Session(native_id=ident), times)
+    start = _Start.of(attributes.member("connected"))
+    reader.attempt(start.read, attributes, "connect_time")
+    reader.attempt(_read_service, resource, "service")
+    reader.attempt(_read_filters, resource, "filters")
+    for read, fields in _ATTRIBUTES:
+        reader.attempt(read, attributes, *fields)
+    if statements:
+        reader.attempt(_read_queries, attributes, "queries")
+    return Observed(f"{ident} {start.stated}", reader.session, unreadable=(*reader.unreadable,))
+
+
+class _Reader:
+    """A session that is being read, and what of it cannot be."""
+
+    def __init__(self, session: Session, times: Times) -> None:
+        self.session = session
+        self.times = times
+        self.unreadable: list[Unreadable] = []
+
+    def attempt(self, read: Callable[[_Reader, Place], None], place: Place, *fields: str) -> None:
+        """Read what fills these fields of the session, or note that it cannot be read."""
+        try:
+            read(self, place)
+        except UnreadableError as error:
+            self.unreadable.append(Unreadable(str(error), fields))
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """When a session began, as it is stated."""
+
+    local: datetime
+    has_zone: bool  # which is UTC then
+
+    @classmethod
+    def of(cls, place: Place) -> _Start:
+        text = place.text()
+        for form, has_zone in _DATE_FORMS.items():
+            try:
+                return cls(datetime.strptime(text, form), has_zone)
+            except ValueError:
+                continue
+        raise place.wrong(
+            'expected a date such as "Wed May 17 10:06:35 2017" or "Wed, 17 May 2017 10:06:35 GMT"'
+        )
+
+    @property
+    def stated(self) -> int:
+        """What a key says of it: the same in whichever zone it is read."""
+        return seconds_as_utc(self.local)
+
+    def read(self, reader: _Reader, attributes: Place) -> None:
+        place = attributes.member("connected")
+        moment = self.stated if self.has_zone else reader.times.start(self.local)
+        if moment is None:
+            raise place.wrong(reader.times.doubt)
+        reader.session.connect_time.CopyFrom(_timestamp(place, moment))
+
+
+def _read_service(reader: _Reader, resource: Place) -> None:
+    data = resource.member("relationships").member("services").member("data")
+    names = [_identify(place, "services") for place in data.items()]
+    if len(names) != 1:
+        raise data.wrong(f"expected exactly one service, found {len(names)}")
+    reader.session.service = names[0]
+
+
+def _read_filters(reader: _Reader, resource: Place) -> None:
+    filters = resource.member("relationships").optional("filters")
+    data = filters and filters.optional("data")
+    if data:
+        for name in _readable(data.items(), partial(_identify, kind="filters")):
+            reader.session.filters.append(name)
+
+
+def _read_state(reader: _Reader, attributes: Place) -> None:
+    reader.session.state = state_of(attributes.member("state").text())
+
+
+def _read_text(reader: _Reader, attributes: Place, *, name: str) -> None:
+    if place := attributes.optional(name):
+        setattr(reader.session, name, place.text())
+
+
+def _read_natural(reader: _Reader, attributes: Place, *, name: str, bits: int) -> None:
+    if place := attributes.optional(name):
+        setattr(reader.session, name, place.natural(bits))
+
+
+def _read_port(reader: _Reader, attributes: Place) -> None:
+    place = attributes.optional("port")
+    if place and place.value != _NO_PORT:
+        reader.session.port = place.natural(16)
+
+
+def _read_memory(reader: _Reader, attributes: Place) -> None:
+    if (memory := attributes.optional("memory")) and (total := memory.optional("total")):
+        reader.session.memory_bytes = total.natural(64)
+
+
+def _read_idle(reader: _Reader, attributes: Place) -> None:
+    if idle := attributes.optional("idle"):
+        seconds = idle.number()
+        if seconds < 0:
+            raise idle.wrong("expected a number of at least 0")
+        moment = _timestamp(idle, reader.times.moment - seconds)
+        reader.session.last_active_time.CopyFrom(moment)
+
+
+def _read_cipher(reader: _Reader, attributes: Place) -> None:
+    if (client := attributes.optional("client")) and (cipher := client.optional("cipher")):
+        reader.session.tls_cipher = cipher.text()
+
+
+def _read_connection_attributes(reader: _Reader, attributes: Place) -> None:
+    client = attributes.optional("client")
+    if client and (place := client.optional("connection_attributes")):
+        found = place.object()
+        # Clients choose the names, so no error repeats one.
+        texts = {
+            name: value
+            for name, value in found.items()
+            if isinstance(value, str) and is_unicode(name) and is_unicode(value)
+        }
+        reader.session.connection_attributes.update(texts)
+        if len(texts) < len(found):
+            raise place.wrong("expected Unicode strings only")
+
+
+def _read_connections(reader: _Reader, attributes: Place) -> None:
+    if connections := attributes.optional("connections"):
+        for connection in _readable(connections.items(), _connection):
+            reader.session.connections.append(connection)
+
+
+def _read_queries(reader: _Reader, attributes: Place) -> None:
+    if queries := attributes.optional("queries"):
+        # Commands that carry no statement are listed too.
+        for query in _readable(queries.items(), partial(_query, reader=reader)):
+            if query is not None:
+                reader.session.queries.append(query)
+
+
+# How each attribute is read, and the fields of the session that it fills.
+_ATTRIBUTES: Sequence[tuple[Callable[[_Reader, Place], None], Sequence[str]]] = (
+    (_read_state, ("state",)),
+    *((partial(_read_text, name=n), (n,)) for n in ("user", "remote", "database", "application")),
+    (_read_port, ("port",)),
+    (partial(_read_natural, name="io_activity", bits=64), ("io_activity",)),
+    (partial(_read_natural, name="thread", bits=32), ("thread",)),
+    (_read_memory, ("memory_bytes",)),
+    (_read_idle, ("last_active_time",)),
+    (_read_cipher, ("tls_cipher",)),
+    (_read_connection_attributes, ("connection_attributes",)),
+    (_read_connections, ("connections",)),
+)
 
 
 def _identify(resource: Place, kind: str) -> str:
-    """A resource's id, where it is of that kind."""
+    """A resource's id, if it is of that kind."""
     if resource.member("type").text() != kind:
         raise resource.member("type").wrong(f'expected "{kind}"')
     ident = resource.member("id").text()
     if not ident:
-        raise resource.member("id").wrong("empty")
+        raise resource.member("id").wrong("expected a string that is not empty")
     return ident
 
 
-def _session(resource: Place, moment: datetime, statements: bool) -> Session:
-    relationships = resource.member("relationships")
-    attributes = resource.member("attributes")
-    session = Session(
-        native_id=_identify(resource, "sessions"),
-        service=_service(relationships),
-        filters=_filters(relationships),
-        state=state_of(attributes.member("state").text()),
-    )
-    session.connect_time.FromDatetime(_connected(attributes.member("connected")))
-    for name in _TEXTS:
-        if place := attributes.optional(name):
-            setattr(session, name, place.text())
-    for name, bits in _NATURALS.items():
-        if place := attributes.optional(name):
-            setattr(session, name, place.natural(bits))
-    if (memory := attributes.optional("memory")) and (total := memory.optional("total")):
-        session.memory_bytes = total.natural(64)
-    if idle := attributes.optional("idle"):
-        session.last_active_time.FromDatetime(_last_active(idle, moment))
-    if client := attributes.optional("client"):
-        _read_client(client, session)
-    if connections := attributes.optional("connections"):
-        session.connections.extend(_connection(place) for place in connections.items())
-    if statements and (queries := attributes.optional("queries")):
-        # Commands that carry no statement are listed too.
-        session.queries.extend(
-            _query(place) for place in queries.items() if place.optional("statement")
-        )
-    return session
-
-
-def _service(relationships: Place) -> str:
-    data = relationships.member("services").member("data")
-    names = [_identify(place, "services") for place in data.items()]
-    if len(names) != 1:
-        raise data.wrong(f"expected exactly one service, found {len(names)}")
-    return names[0]
-
-
-def _filters(relationships: Place) -> list[str]:
-    filters = relationships.optional("filters")
-    data = filters and filters.optional("data")
-    return [_identify(place, "filters") for place in data.items()] if data else []
-
-
-def _connected(place: Place) -> datetime:
-    text = place.text()
-    for form in _DATE_FORMS:
+def _readable(places: Iterable[Place], read: Callable[[Place], T]) -> Iterator[T]:
+    """What is read of each place; at the end raises the `UnreadableError` of the first fault."""
+    fault: UnreadableError | None = None
+    for place in places:
         try:
-            return datetime.strptime(text, form).replace(tzinfo=UTC)
-        except ValueError:
-            continue
-    raise place.wrong(
-        f'"{shown(text)}" is not a date such as '
-        '"Wed May 17 10:06:35 2017" or "Wed, 17 May 2017 10:06:35 GMT"'
-    )
-
-
-def _last_active(idle: Place, moment: datetime) -> datetime:
-    seconds = idle.number()
-    try:
-        if seconds >= 0:
-            return moment - timedelta(seconds=seconds)
-    except OverflowError:
-        pass
-    raise idle.wrong(f"{seconds:g} is not a number of seconds since the session was active")
-
-
-def _read_client(client: Place, session: Session) -> None:
-    if cipher := client.optional("cipher"):
-        session.tls_cipher = cipher.text()
-    if attributes := client.optional("connection_attributes"):
-        for name, value in attributes.members():
-            session.connection_attributes[name] = value.text()
+            yield read(place)
+        except UnreadableError as error:
+            fault = fault or error
+    if fault:
+        raise fault
 
 
 def _connection(place: Place) -> BackendConnection:
     connection = BackendConnection(server=place.member("server").text())
     if number := place.optional("connection_id"):
-        connection.connection_id = number.natural(64, or_digits=True)
+        value = number.value
+        if type(value) is int and -(1 << _INT_BITS - 1) <= value < 0:
+            connection.connection_id = value + (1 << _INT_BITS)
+        else:
+            connection.connection_id = number.natural(64, or_digits=True)
     if cipher := place.optional("cipher"):
         connection.tls_cipher = cipher.text()
     return connection
 
 
-def _query(place: Place) -> Query:
-    query = statement(place.member("statement").text())
+def _query(place: Place, reader: _Reader) -> Query | None:
+    text = place.optional("statement")
+    if text is None:
+        return None
+    query = statement(text.text())
     if (truncated := place.optional("truncated")) and truncated.value is True:
         query.truncated = True  # by a sessiongate that wrote the document
-    query.receive_time.FromDatetime(_iso_date(place.member("received")))
-    if completed := place.optional("completed"):
-        query.complete_time.FromDatetime(_iso_date(completed))
+    for name, time in (("received", query.receive_time), ("completed", query.complete_time)):
+        if stated := place.optional(name):
+            if (moment := _iso_date(stated, reader)) is not None:
+                time.CopyFrom(_timestamp(stated, moment))
+            else:
+                # The statement is whole but for that: there is nothing to keep of the last one.
+                reader.unreadable.append(Unreadable(str(stated.wrong(reader.times.doubt))))
     return query
 
 
-def _iso_date(place: Place) -> datetime:
-    """A date of ISO 8601. MaxScale writes its local time and no zone: read as UTC."""
+def _iso_date(place: Place, reader: _Reader) -> float | None:
+    """The moment of a date of ISO 8601; None if it is a local time that is not certain."""
+    text = place.text()
     try:
-        date = datetime.fromisoformat(place.text())
-        return date.astimezone(UTC) if date.tzinfo else date.replace(tzinfo=UTC)
+        date = datetime.fromisoformat(text)
+        if date.tzinfo is not None:
+            return date.timestamp()
     except (ValueError, OverflowError):
         raise place.wrong("expected a date of ISO 8601") from None
+    session = reader.session
+    start = session.connect_time.seconds if session.HasField("connect_time") else -math.inf
+    return reader.times.of_statement(text, date, start)
+
+
+def _timestamp(place: Place, moment: float) -> Timestamp:
+    try:
+        return timestamp(round(moment * 1e6) * 1000)
+    except (ValueError, OverflowError):
+        raise place.wrong("expected a time from the years 1678 to 2261") from None

@@ -2,25 +2,39 @@
 
 Versions 2.2 to 24.02; a sessiongate answers in the same way. Options:
 ``statements=true`` asks for the statements that the sessions ran, ``tls_ca`` is
-for https; and those that give a password (`core.sources.network`).
+for https; ``timezone=AREA/CITY`` is where the MaxScale runs, which writes local
+times; and those that give a password (`core.sources.network`).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from email.utils import mktime_tz, parsedate_tz
+from zoneinfo import ZoneInfo
 
-from core.sources.base import Observation, SourceConfig, SourceConfigError, SourceError
-from core.sources.network import CREDENTIAL_OPTIONS, Endpoint, flag
+from core.sources.base import (
+    Observation,
+    SourceConfig,
+    SourceConfigError,
+    SourceConnectError,
+    SourceError,
+    UnreadableError,
+)
+from core.sources.moments import EARLIEST, LATEST
+from core.sources.network import CREDENTIAL_OPTIONS, Endpoint, flag, zone
 from core.sources.peer import address, is_loopback
 from core.sources.place import Place
 from core.sources.rest import RestClient
-from core.sources.sessionlist import SessionList, parse
+from core.sources.serverzone import ServerZone
+from core.sources.sessionlist import Context, SessionList, parse
 from core.sources.steady import steadied
 from runtime.address import Address
 
 DEFAULT_PORT = 8989
+_UTC = ServerZone(ZoneInfo("UTC"))
 
 # What `read_sessions` reads. Versions that do not know the parameter answer with
 # more, and those that do not know paths in it without the memory.
@@ -34,12 +48,21 @@ class MaxScaleSource:
     """The sessions of one MaxScale."""
 
     def __init__(
-        self, endpoint: Endpoint, *, statements: bool = False, now: Callable[[], float] = time.time
+        self,
+        endpoint: Endpoint,
+        *,
+        zone: ZoneInfo | None = None,
+        statements: bool = False,
+        now: Callable[[], float] = time.time,
     ) -> None:
-        """``now`` is in seconds since the epoch."""
+        """``zone`` is where the MaxScale runs; None: what it says has to prove that.
+
+        ``now`` is in seconds since the epoch.
+        """
         self._endpoint = endpoint
         self._fields = ",".join((*_FIELDS, "queries") if statements else _FIELDS)
         self._now = now
+        self._zone = ServerZone(zone)
         self._client = RestClient(endpoint)
         self._sessions = SessionList(statements=statements)
         self._started: float | None = None
@@ -47,15 +70,21 @@ class MaxScaleSource:
     async def observe(self) -> Observation:
         """The sessions as they are. Raises `SourceError`, which names the MaxScale."""
         try:
-            maxscale = await self._get("maxscale", "started_at,uptime")
-            started = None if maxscale is None else read_start(maxscale, self._now())
-            self._started = started and steadied(started, self._started)
-            servers = await self._get("servers", "parameters/address,parameters/port")
-            known = {} if servers is None else read_servers(servers, is_here=self._is_here)
+            body = await self._get("maxscale", "started_at,uptime")
+            clock = Clock() if body is None else read_clock(body, self._now())
+            if clock.started is not None:
+                self._started = steadied(clock.started, self._started)
+            body = await self._get("servers", "parameters/address,parameters/port")
+            servers = {} if body is None else read_servers(body, is_here=self._is_here)
             sessions = await self._get("sessions", self._fields)
             if sessions is None:
                 raise SourceError("there is no /v1/sessions: this is no MaxScale")
-            return self._sessions.read(sessions, self._now(), known, self._started)
+            # A sessiongate says nothing of its clock, and writes all times in UTC.
+            zone = self._zone if clock.started is not None or self._zone.zone else _UTC
+            context = Context(self._now(), zone, clock.skew, servers, self._started)
+            return self._sessions.read(sessions, context)
+        except SourceConnectError as error:
+            raise SourceConnectError(f"{self._endpoint}: {error}") from None
         except SourceError as error:
             raise SourceError(f"{self._endpoint}: {error}") from None
 
@@ -77,36 +106,62 @@ def read_servers(body: bytes, *, is_here: bool) -> dict[str, tuple[str, int]]:
     """Addresses and ports of the servers that are named by an IP address, by name.
 
     ``is_here`` says that the MaxScale is on this machine: only then is its
-    loopback ours.
+    loopback ours. A server that cannot be read is left out: nothing is linked to it.
+    Raises `SourceError` for what is no list.
     """
+    try:
+        resources = [*Place(parse(body)).member("data").items()]
+    except UnreadableError as error:
+        raise SourceError(f"/v1/servers: {error}") from None
     servers = {}
-    for server in Place(parse(body)).member("data").items():
-        parameters = server.member("attributes").optional("parameters")
-        host = parameters and parameters.optional("address")
-        port = parameters and parameters.optional("port")
-        known = address(host.text()) if host else None
-        if known is not None and port and (is_here or not is_loopback(known)):
-            servers[server.member("id").text()] = (known, port.natural(16))
+    for server in resources:
+        with suppress(UnreadableError):
+            parameters = server.member("attributes").member("parameters")
+            known = address(parameters.member("address").text())
+            if known is not None and (is_here or not is_loopback(known)):
+                port = parameters.member("port").natural(16)
+                servers[server.member("id").text()] = (known, port)
     return servers
 
 
-def read_start(body: bytes, now: float) -> float | None:
-    """When a MaxScale started, in seconds since the epoch; None where it does not say."""
-    attributes = Place(parse(body)).member("data").member("attributes")
-    if started := attributes.optional("started_at"):
-        date = parsedate_tz(started.text())
-        try:
-            return float(mktime_tz(date)) if date else None
-        except (ValueError, OverflowError):
-            raise started.wrong("expected a date") from None
-    uptime = attributes.optional("uptime")
-    return None if uptime is None else now - uptime.number()
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """What a MaxScale says of its clock. Times are in seconds since the epoch."""
+
+    started: float | None = None
+    skew: float = 0.0  # seconds that it is ahead of this machine's, as far as it says
+
+
+def read_clock(body: bytes, now: float) -> Clock:
+    """The clock of the MaxScale that answered this just now.
+
+    What cannot be read of it counts as not stated. Raises `SourceError` for what is no
+    document.
+    """
+    try:
+        attributes = Place(parse(body)).member("data").member("attributes")
+        attributes.object()
+    except UnreadableError as error:
+        raise SourceError(f"/v1/maxscale: {error}") from None
+    started = uptime = None
+    with suppress(UnreadableError, ValueError, OverflowError, TypeError):
+        date = parsedate_tz(attributes.member("started_at").text())
+        started = float(mktime_tz(date)) if date else None
+    with suppress(UnreadableError):
+        uptime = attributes.member("uptime").number()
+    if started is None and uptime is not None:
+        started = now - uptime
+    if started is None or not EARLIEST <= started <= LATEST:
+        return Clock()
+    if uptime is None or not 0 <= uptime <= LATEST:
+        return Clock(started)
+    return Clock(started, started + uptime - now)
 
 
 def open_source(config: SourceConfig) -> MaxScaleSource:
     """The MaxScale that a configuration names. Raises `SourceConfigError`."""
-    config.take("statements", "tls_ca", *CREDENTIAL_OPTIONS)
+    config.take("statements", "timezone", "tls_ca", *CREDENTIAL_OPTIONS)
     endpoint = Endpoint.of(config, port=DEFAULT_PORT, tls=config.kind == "maxscale+https")
     if endpoint.user and ":" in endpoint.user:
         raise SourceConfigError(f"source {config.name}: a user has no colon")
-    return MaxScaleSource(endpoint, statements=flag(config, "statements"))
+    return MaxScaleSource(endpoint, zone=zone(config), statements=flag(config, "statements"))

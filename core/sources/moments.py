@@ -21,5 +21,5 @@ def timestamp(nanoseconds: int) -> Timestamp:
     """
     seconds, rest = divmod(nanoseconds, 10**9)
     if not EARLIEST <= seconds <= LATEST:
-        raise ValueError("not a time from the years 1678 to 2261")
+        raise ValueError("a time from the years 1678 to 2261")
     return Timestamp(seconds=seconds, nanos=rest)

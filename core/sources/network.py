@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import unquote
+from zoneinfo import ZoneInfo
 
 from core.sources.base import SourceConfig, SourceConfigError, SourceError
 from runtime.address import Address
@@ -118,6 +119,20 @@ def flag(config: SourceConfig, key: str) -> bool:
     if text not in _BOOLEANS:
         raise SourceConfigError(f"source {config.name}: {key}={text!r}; allowed: true, false")
     return _BOOLEANS[text]
+
+
+def zone(config: SourceConfig) -> ZoneInfo | None:
+    """The option ``timezone``; None without it. Raises `SourceConfigError`."""
+    name = config.options.get("timezone")
+    if name is None:
+        return None
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # not there, or not the name of one
+        raise SourceConfigError(
+            f"source {config.name}: timezone={name!r} is not known here;"
+            " allowed: AREA/CITY, such as Europe/Berlin, or UTC"
+        ) from None
 
 
 def _take_apart(location: str) -> tuple[str | None, str | None, str, int | None, str]:

@@ -27,7 +27,7 @@ from core.sources.base import (
 )
 from core.sources.libpq import APPLICATION, Answer, Client
 from core.sources.localtime import LocalTime
-from core.sources.network import CREDENTIAL_OPTIONS, TLS_OPTIONS, Endpoint, flag
+from core.sources.network import CREDENTIAL_OPTIONS, TLS_OPTIONS, Endpoint, flag, zone
 from core.sources.peer import address
 from core.sources.steady import again
 from runtime.address import Address
@@ -227,19 +227,6 @@ def _end(host: str | None, port: int | None) -> tuple[str, int] | None:
     return (mapped or host), port
 
 
-def _zone(config: SourceConfig) -> ZoneInfo | None:
-    name = config.options.get("timezone")
-    if name is None:
-        return None
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):  # not there, or not the name of one
-        raise SourceConfigError(
-            f"source {config.name}: timezone={name!r} is not known here;"
-            " allowed: AREA/CITY, such as Europe/Berlin, or UTC"
-        ) from None
-
-
 def open_source(config: SourceConfig) -> PgBouncerSource:
     """The PgBouncer that a configuration names. Raises `SourceConfigError`."""
     config.take("timezone", "include_self", *CREDENTIAL_OPTIONS, *TLS_OPTIONS)
@@ -248,4 +235,4 @@ def open_source(config: SourceConfig) -> PgBouncerSource:
         raise SourceConfigError(
             f"source {config.name}: its console is database {CONSOLE!r}; name none or that one"
         )
-    return PgBouncerSource(endpoint, zone=_zone(config), include_self=flag(config, "include_self"))
+    return PgBouncerSource(endpoint, zone=zone(config), include_self=flag(config, "include_self"))

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Iterator
 
-from core.sources.base import SourceError
+from core.sources.base import UnreadableError
 
 _KINDS = {dict: "an object", list: "an array", str: "a string", bool: "a boolean"}
 _KINDS |= {int: "a number", float: "a number", type(None): "null"}
@@ -18,8 +18,8 @@ _SHOWN = 60  # characters of a document that an error repeats
 class Place:
     """A JSON value and the way to it from the document's root.
 
-    Each reader returns the value as what it must be, or raises `SourceError`
-    that begins with the place as a JSON Pointer (RFC 6901).
+    Each reader returns the value as what it must be, or raises `UnreadableError`
+    that begins with the place as a JSON Pointer (RFC 6901) and repeats no value.
     """
 
     __slots__ = ("_name", "_parent", "value")
@@ -32,17 +32,17 @@ class Place:
 
     @property
     def pointer(self) -> str:
-        """The JSON Pointer to this value; empty for the whole document."""
+        """The JSON Pointer to this value, behind the root's name."""
         if self._parent is None:
-            return ""
+            return str(self._name)
         name = str(self._name).replace("~", "~0").replace("/", "~1")
         return f"{self._parent.pointer}/{shown(name)}"
 
-    def wrong(self, reason: str) -> SourceError:
+    def wrong(self, reason: str) -> UnreadableError:
         """The error that says what is wrong here."""
-        return SourceError(f"{self.pointer or 'the document'}: {reason}")
+        return UnreadableError(f"{self.pointer or 'the document'}: {reason}")
 
-    def expected(self, what: str) -> SourceError:
+    def expected(self, what: str) -> UnreadableError:
         """The error that says what belongs here, and which kind of value was found."""
         return self.wrong(f"expected {what}, found {_KINDS[type(self.value)]}")
 
@@ -60,14 +60,11 @@ class Place:
             raise Place(None, self, name).wrong("missing")
         return place
 
-    def members(self) -> Iterator[tuple[str, Place]]:
-        """Every member of this object, by name, which protobuf can hold too."""
+    def object(self) -> dict[str, object]:
+        """This object, which may have any members."""
         if not isinstance(self.value, dict):
             raise self.expected("an object")
-        for name, value in self.value.items():
-            place = Place(value, self, name)
-            place._check_unicode(name)
-            yield name, place
+        return self.value
 
     def items(self) -> Iterator[Place]:
         """Every item of this array."""
@@ -79,7 +76,8 @@ class Place:
         """This string, which protobuf can hold: no half of a surrogate pair."""
         if not isinstance(self.value, str):
             raise self.expected("a string")
-        self._check_unicode(self.value)
+        if not is_unicode(self.value):
+            raise self.wrong("expected Unicode text, found half of a surrogate pair")
         return self.value
 
     def number(self) -> float:
@@ -105,11 +103,14 @@ class Place:
             raise self.wrong(f"expected a whole number from 0 to {(1 << bits) - 1}")
         return value
 
-    def _check_unicode(self, text: str) -> None:
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise self.wrong("not Unicode text: half of a surrogate pair") from None
+
+def is_unicode(text: str) -> bool:
+    """Whether protobuf can hold a text: JSON can write halves of surrogate pairs."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def shown(text: str) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import ssl
 from http import HTTPStatus
 
 import aiohttp
 from yarl import URL
 
-from core.sources.base import SourceError
+from core.sources.base import SourceConnectError, SourceError
 from core.sources.network import Endpoint
 
 MAX_BYTES = 256 * 1024 * 1024  # of one answer
@@ -30,7 +31,7 @@ class RestClient:
         """The body of a resource; None where there is none (404).
 
         Raises `SourceError`: no answer, or one whose status is not 200, or
-        which is larger than `MAX_BYTES`.
+        which is larger than `MAX_BYTES`; `SourceConnectError` if nothing is there.
         """
         endpoint = self._endpoint
         url = URL.build(
@@ -56,6 +57,10 @@ class RestClient:
                     if len(body) > MAX_BYTES:
                         raise SourceError(f"GET {path}: more than {MAX_BYTES // 1024**2} MiB")
                 return bytes(body)
+        except aiohttp.ClientConnectorError as error:
+            unanswered = isinstance(error.os_error, ssl.SSLError)
+            kind = SourceError if unanswered else SourceConnectError
+            raise kind(f"GET {path}: {_cause(error)}") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise SourceError(f"GET {path}: {_cause(error)}") from None
 

@@ -24,7 +24,11 @@ STATE_WORDS: Mapping[SessionState, str] = MappingProxyType(
     }
 )
 
-_STATES = {words: state for state, words in STATE_WORDS.items()}
+_STATES = {words: state for state, words in STATE_WORDS.items()} | {
+    # What MaxScale says since 2.4 and 2.5; both states had other words before.
+    "Session created": session_pb2.SESSION_STATE_ALLOC,
+    "Session creation failed": session_pb2.SESSION_STATE_STOPPING,
+}
 
 
 def words_of(state: SessionState) -> str:
@@ -33,5 +37,5 @@ def words_of(state: SessionState) -> str:
 
 
 def state_of(words: str) -> SessionState:
-    """The state that words stand for; unspecified for any other text."""
+    """The state that words stand for, in any version; unspecified for any other text."""
     return _STATES.get(words, session_pb2.SESSION_STATE_UNSPECIFIED)

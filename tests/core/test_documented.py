@@ -5,16 +5,20 @@ from __future__ import annotations
 import copy
 import json
 import re
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.sources.base import SourceError
-from core.sources.documented import read_sessions
+from core.sources.base import Observed, SourceError, Unreadable
+from core.sources.documented import DocumentTimes, read_sessions
+from core.sources.serverzone import ServerZone
 from core.sources.statement import MAX_BYTES
 from sessiongate.v1.session_pb2 import BackendConnection, Session, SessionState
 
@@ -67,9 +71,20 @@ FULL: dict[str, Any] = {
 }
 
 
+UTC_TIMES = DocumentTimes(MOMENT.timestamp(), ServerZone(ZoneInfo("UTC")))
+
+
+def observed(document: object) -> Sequence[Observed]:
+    """The sessions of a document, all of which can be read."""
+    sessions, unreadable = read_sessions(document, UTC_TIMES, statements=True)
+    assert not unreadable
+    assert not any(item.unreadable for item in sessions)
+    return sessions
+
+
 def read(name: str) -> list[Session]:
     document = json.loads((DATA / name).read_bytes())
-    return [item.session for item in read_sessions(document, MOMENT)]
+    return [item.session for item in observed(document)]
 
 
 def full(**attributes: object) -> dict[str, Any]:
@@ -129,7 +144,7 @@ def test_what_maxscale_answers_today_is_read() -> None:
 
 
 def test_every_documented_attribute_is_read() -> None:
-    (item,) = read_sessions({"data": FULL}, MOMENT, statements=True)
+    (item,) = observed({"data": FULL})
     session = item.session
     assert session.filters == ["Hint", "Log"]
     assert session.state == SessionState.SESSION_STATE_ROUTER_READY
@@ -154,19 +169,22 @@ def test_every_documented_attribute_is_read() -> None:
 
 def test_both_date_forms_are_one_key() -> None:
     forms = ["Wed May  3 10:06:35 2017", "Wed, 03 May 2017 10:06:35 GMT"]
-    keys = [read_sessions({"data": full(connected=form)}, MOMENT)[0].key for form in forms]
+    keys = [observed({"data": full(connected=form)})[0].key for form in forms]
     assert len(set(keys)) == 1
 
 
 def test_an_id_used_again_is_another_key() -> None:
     dates = ["Wed May  3 10:06:35 2017", "Wed May  3 10:06:36 2017"]
-    keys = [read_sessions({"data": full(connected=date)}, MOMENT)[0].key for date in dates]
+    keys = [observed({"data": full(connected=date)})[0].key for date in dates]
     assert len(set(keys)) == 2
 
 
 def test_statements_are_left_alone_unless_asked_for() -> None:
-    (item,) = read_sessions({"data": full(queries="not even an array")}, MOMENT)
+    document = {"data": full(queries="not even an array")}
+    (item,), unreadable = read_sessions(document, UTC_TIMES)
     assert not item.session.queries
+    assert not item.unreadable
+    assert not unreadable
 
 
 @pytest.mark.parametrize(
@@ -179,7 +197,7 @@ def test_statements_are_left_alone_unless_asked_for() -> None:
 )
 def test_a_long_statement_is_cut_and_marked(statement: str, kept: str) -> None:
     queries = [{"statement": statement, "received": "2026-11-23T18:32:00.000"}]
-    (item,) = read_sessions({"data": full(queries=queries)}, MOMENT, statements=True)
+    (item,) = observed({"data": full(queries=queries)})
     (query,) = item.session.queries
     assert query.statement == kept
     assert query.truncated == (kept != statement)
@@ -187,123 +205,254 @@ def test_a_long_statement_is_cut_and_marked(statement: str, kept: str) -> None:
 
 def test_a_statement_that_was_cut_before_stays_marked() -> None:
     queries = [{"statement": "x", "received": "2026-11-23T18:32:00Z", "truncated": True}]
-    (item,) = read_sessions({"data": full(queries=queries)}, MOMENT, statements=True)
+    (item,) = observed({"data": full(queries=queries)})
     assert item.session.queries[0].truncated
 
 
 def test_null_counts_as_absent() -> None:
     optional = set(FULL["attributes"]) - {"state", "connected"}
-    session = read_sessions({"data": full(**dict.fromkeys(optional))}, MOMENT)[0].session
+    session = observed({"data": full(**dict.fromkeys(optional))})[0].session
     stated = {field.name for field, _ in session.ListFields()}
     assert stated == {"native_id", "service", "filters", "state", "connect_time"}
 
 
 def test_an_unknown_state_is_unspecified() -> None:
-    (item,) = read_sessions({"data": full(state="Session on holiday")}, MOMENT)
+    (item,) = observed({"data": full(state="Session on holiday")})
     assert item.session.state == SessionState.SESSION_STATE_UNSPECIFIED
+
+
+def test_the_state_words_of_every_version_are_known() -> None:
+    words = {"Session created": "ALLOC", "Session creation failed": "STOPPING"}
+    for word, name in words.items():
+        (item,) = observed({"data": full(state=word)})
+        assert item.session.state == SessionState.Value(f"SESSION_STATE_{name}")
+
+
+def test_a_client_on_a_unix_socket_has_no_port() -> None:
+    (item,) = observed({"data": full(remote="localhost", port=-1)})
+    assert (item.session.remote, item.session.HasField("port")) == ("localhost", False)
+
+
+def test_an_id_that_was_printed_as_a_c_int_is_what_it_was() -> None:
+    numbers = {-2147483643: 2147483653, -1: 2**32 - 1, 2**31: 2**31, 2**32: 2**32, 0: 0}
+    connections = [{"server": "s", "connection_id": number} for number in numbers]
+    (item,) = observed({"data": full(connections=connections)})
+    assert [each.connection_id for each in item.session.connections] == [*numbers.values()]
+
+
+@pytest.mark.parametrize("year", ["0001", "1600", "2300", "9999"])
+def test_a_start_that_cannot_be_stored_is_left_out(year: str) -> None:
+    document = {"data": full(connected=f"Wed May  3 10:06:35 {year}")}
+    (item,), _ = read_sessions(document, UTC_TIMES)
+    assert not item.session.HasField("connect_time")
+    (part,) = item.unreadable
+    assert part.text == "/data/attributes/connected: expected a time from the years 1678 to 2261"
+    assert part.fields == ("connect_time",)
+
+
+@pytest.mark.parametrize(
+    ("zone", "connected", "utc"),
+    [
+        ("Europe/Helsinki", "Wed Jan  3 10:06:35 2024", "2024-01-03T08:06:35Z"),
+        ("Europe/Helsinki", "Wed Jul  3 10:06:35 2024", "2024-07-03T07:06:35Z"),
+        ("Europe/Helsinki", "Wed, 03 Jul 2024 10:06:35 GMT", "2024-07-03T10:06:35Z"),
+        ("Asia/Kathmandu", "Wed Jul  3 10:06:35 2024", "2024-07-03T04:21:35Z"),
+        ("Europe/Helsinki", "Sun Oct 27 02:59:59 2024", "2024-10-26T23:59:59Z"),
+        ("Europe/Helsinki", "Sun Oct 27 03:00:00 2024", None),
+        ("Europe/Helsinki", "Sun Oct 27 04:00:00 2024", "2024-10-27T02:00:00Z"),
+    ],
+)
+def test_local_times_are_of_the_zone_that_is_configured(
+    zone: str, connected: str, utc: str | None
+) -> None:
+    times = DocumentTimes(MOMENT.timestamp(), ServerZone(ZoneInfo(zone)))
+    (item,), _ = read_sessions({"data": full(connected=connected)}, times)
+    if utc is None:
+        assert "a local time that Europe/Helsinki had twice" in item.unreadable[0].text
+    else:
+        assert seconds(item.session) == utc
+
+
+def test_a_key_is_of_what_is_stated_in_whichever_zone_it_is_read() -> None:
+    zones = [ServerZone(ZoneInfo(name)) for name in ("UTC", "Europe/Helsinki")]
+    other = {**full(connected="Wed, 03 May 2017 10:06:35 GMT"), "id": "8"}
+    document = {"data": [full(), other]}
+    keys = [
+        [item.key for item in read_sessions(document, DocumentTimes(0.0, zone))[0]]
+        for zone in zones
+    ]
+    assert keys == [["7 1493805995", "8 1493805995"]] * 2
 
 
 NO_SERVICES: dict[str, Any] = {"services": {"data": []}}
 TWO_SERVICES = {"services": {"data": FULL["relationships"]["services"]["data"] * 2}}
-ATTRIBUTE = "/data/0/attributes"
+DATE = '/connected: expected a date such as "Wed May 17 10:06:35 2017"'
 
-WRONG_ATTRIBUTES: list[tuple[dict[str, object], str]] = [
-    ({"state": 1}, "/state: expected a string, found a number"),
-    ({"state": None}, "/state: missing"),
-    ({"connected": None}, "/connected: missing"),
+# What an attribute may be, and what is then said of which fields.
+WRONG_ATTRIBUTES: list[tuple[dict[str, object], str, str]] = [
+    ({"state": 1}, "/state: expected a string, found a number", "state"),
+    ({"state": None}, "/state: missing", "state"),
+    ({"user": ["app"]}, "/user: expected a string, found an array", "user"),
+    ({"user": "\ud800"}, "/user: expected Unicode text", "user"),
+    ({"port": "34300"}, "/port: expected a whole number, found a string", "port"),
+    ({"port": True}, "/port: expected a whole number, found a boolean", "port"),
+    ({"port": -2}, "/port: expected a whole number from 0 to 65535", "port"),
+    ({"port": 65536}, "/port: expected a whole number from 0 to 65535", "port"),
+    ({"thread": -1}, "/thread: expected a whole number from 0 to 4294967295", "thread"),
+    ({"io_activity": 1.5}, "/io_activity: expected a whole number", "io_activity"),
+    ({"memory": 5}, "/memory: expected an object, found a number", "memory_bytes"),
+    ({"memory": {"total": {}}}, "/memory/total: expected a whole number", "memory_bytes"),
+    ({"idle": "95.2"}, "/idle: expected a number, found a string", "last_active_time"),
+    ({"idle": -0.1}, "/idle: expected a number of at least 0", "last_active_time"),
+    ({"idle": 1e12}, "/idle: expected a time from the years", "last_active_time"),
+    ({"idle": 1e300}, "/idle: expected a time from the years", "last_active_time"),
+    ({"idle": 1.7e308}, "/idle: expected a time from the years", "last_active_time"),
+    ({"idle": 10**400}, "/idle: expected a finite number", "last_active_time"),
+    ({"idle": float("nan")}, "/idle: expected a finite number", "last_active_time"),
     (
-        {"connected": "yesterday\n"},
-        '/connected: "yesterday\\n" is not a date such as '
-        '"Wed May 17 10:06:35 2017" or "Wed, 17 May 2017 10:06:35 GMT"',
-    ),
-    ({"connected": "x" * 99}, '/connected: "' + "x" * 60 + '..." is not a date'),
-    ({"connected": "Wed May 32 10:06:35 2017"}, '/connected: "Wed May 32 10:06:35 2017" is not'),
-    ({"user": ["app"]}, "/user: expected a string, found an array"),
-    ({"user": "\ud800"}, "/user: not Unicode text"),
-    ({"port": "34300"}, "/port: expected a whole number, found a string"),
-    ({"port": True}, "/port: expected a whole number, found a boolean"),
-    ({"port": 65536}, "/port: expected a whole number from 0 to 65535"),
-    ({"thread": -1}, "/thread: expected a whole number from 0 to 4294967295"),
-    ({"io_activity": 1.5}, "/io_activity: expected a whole number, found a number"),
-    ({"memory": 5}, "/memory: expected an object, found a number"),
-    ({"memory": {"total": {}}}, "/memory/total: expected a whole number, found an object"),
-    ({"idle": "95.2"}, "/idle: expected a number, found a string"),
-    ({"idle": -0.1}, "/idle: -0.1 is not a number of seconds"),
-    ({"idle": 1e12}, "/idle: 1e+12 is not a number of seconds"),
-    ({"idle": 1e300}, "/idle: 1e+300 is not a number of seconds"),
-    ({"idle": 10**400}, "/idle: expected a finite number"),
-    ({"idle": float("nan")}, "/idle: expected a finite number"),
-    ({"client": []}, "/client: expected an object, found an array"),
-    ({"client": {"cipher": 1}}, "/client/cipher: expected a string, found a number"),
-    (
-        {"client": {"connection_attributes": {"a/b~c": 1}}},
-        "/client/connection_attributes/a~1b~0c: expected a string, found a number",
+        {"client": {**FULL["attributes"]["client"], "cipher": 1}},
+        "/client/cipher: expected a string",
+        "tls_cipher",
     ),
     (
-        {"client": {"connection_attributes": {"\ud800": "x"}}},
-        "/client/connection_attributes/\\ud800: not Unicode text",
+        {"client": {"cipher": "TLS_AES_256_GCM_SHA384", "connection_attributes": {"SECRET": 1}}},
+        "/client/connection_attributes: expected Unicode strings only",
+        "connection_attributes",
     ),
-    ({"connections": {}}, "/connections: expected an array, found an object"),
-    ({"connections": [{}]}, "/connections/0/server: missing"),
+    (
+        {"client": {"cipher": "TLS_AES_256_GCM_SHA384", "connection_attributes": {"\ud800": ""}}},
+        "/client/connection_attributes: expected Unicode strings only",
+        "connection_attributes",
+    ),
+    ({"connections": {}}, "/connections: expected an array, found an object", "connections"),
+    ({"connections": [None]}, "/connections/0: expected an object, found null", "connections"),
+    ({"connections": [{}]}, "/connections/0/server: missing", "connections"),
     (
         {"connections": [{"server": "s", "connection_id": 2**64}]},
         "/connections/0/connection_id: expected a whole number from 0 to 18446744073709551615",
+        "connections",
+    ),
+    (
+        {"connections": [{"server": "s", "connection_id": -(2**31) - 1}]},
+        "/connections/0/connection_id: expected a whole number from 0 to 18446744073709551615",
+        "connections",
     ),
     (
         {"connections": [{"server": "s", "connection_id": "1e3"}]},
         "/connections/0/connection_id: expected a whole number, found a string",
+        "connections",
     ),
-    ({"queries": [{"statement": "SECRET"}]}, "/queries/0/received: missing"),
-    ({"queries": ["SECRET"]}, "/queries/0: expected an object, found a string"),
+    ({"queries": ["SECRET"]}, "/queries/0: expected an object, found a string", "queries"),
     (
         {"queries": [{"statement": "SECRET", "received": "SECRET"}]},
         "/queries/0/received: expected a date of ISO 8601",
+        "queries",
     ),
     (
         {"queries": [{"statement": "SECRET", "received": "0001-01-01T00:00:00+01:00"}]},
-        "/queries/0/received: expected a date of ISO 8601",
-    ),
-]
-
-WRONG_DOCUMENTS: list[tuple[object, str]] = [
-    (None, "the document: expected an object, found null"),
-    ([], "the document: expected an object, found an array"),
-    ({}, "/data: missing"),
-    (json.loads((DATA / "maxscale-24.02/session_malformed.json").read_bytes()), "/data: missing"),
-    ({"data": 1}, "/data: expected an array or an object, found a number"),
-    ({"data": [None]}, "/data/0: expected an object, found null"),
-    ({"data": [FULL, {}]}, "/data/1/relationships: missing"),
-    ({"data": {**FULL, "id": 7}}, "/data/id: expected a string, found a number"),
-    ({"data": {**FULL, "id": ""}}, "/data/id: empty"),
-    ({"data": {**FULL, "type": "servers"}}, '/data/type: expected "sessions"'),
-    ({"data": {**FULL, "attributes": []}}, "/data/attributes: expected an object, found an array"),
-    ({"data": {**FULL, "relationships": {}}}, "/data/relationships/services: missing"),
-    (
-        {"data": {**FULL, "relationships": NO_SERVICES}},
-        "/data/relationships/services/data: expected exactly one service, found 0",
-    ),
-    (
-        {"data": {**FULL, "relationships": TWO_SERVICES}},
-        "/data/relationships/services/data: expected exactly one service, found 2",
-    ),
-    ({"data": [FULL, FULL]}, '/data/1/id: "7" is also the id of /data/0'),
-    (
-        {"data": [FULL, full(connected="Wed May  3 10:06:36 2017")]},
-        '/data/1/id: "7" is also the id of /data/0',
-    ),
-    *(
-        ({"data": [full(**attributes)]}, ATTRIBUTE + message)
-        for attributes, message in WRONG_ATTRIBUTES
+        "/queries/0/received: expected a time from the years 1678 to 2261",
+        "queries",
     ),
 ]
 
 
-@pytest.mark.parametrize(("document", "message"), WRONG_DOCUMENTS)
-def test_an_error_names_the_place(document: object, message: str) -> None:
-    with pytest.raises(SourceError, match=f"^{re.escape(message)}") as raised:
-        read_sessions(document, MOMENT, statements=True)
-    assert "SECRET" not in str(raised.value)
-    assert str(raised.value).isascii()
+@pytest.mark.parametrize(("attributes", "text", "field"), WRONG_ATTRIBUTES)
+def test_a_member_that_cannot_be_read_is_left_out_and_named(
+    attributes: dict[str, object], text: str, field: str
+) -> None:
+    document = {"data": [full(**attributes), {**FULL, "id": "8"}]}
+    (odd, other), unreadable = read_sessions(document, UTC_TIMES, statements=True)
+    assert not unreadable
+    (part,) = odd.unreadable
+    assert part.text.startswith(f"/data/0/attributes{text}")
+    assert part.text.isascii()
+    assert part.fields == (field,)
+    assert "SECRET" not in part.text
+    for session in (odd.session, other.session):
+        session.ClearField(field)
+        session.ClearField("native_id")
+    assert odd.session == other.session, "all else is as it was"
+
+
+def test_of_a_list_what_can_be_read_is() -> None:
+    connections = [None, {"server": "one"}, {"server": 5}, {"server": "two"}]
+    client = {"connection_attributes": {"a": "b", "c": 5}}
+    document = {"data": full(connections=connections, client=client)}
+    (item,), _ = read_sessions(document, UTC_TIMES)
+    assert [each.server for each in item.session.connections] == ["one", "two"]
+    assert dict(item.session.connection_attributes) == {"a": "b"}
+    assert len(item.unreadable) == 2
+
+
+@pytest.mark.parametrize(
+    ("relationships", "text", "field"),
+    [
+        ({}, "/services: missing", "service"),
+        (NO_SERVICES, "/services/data: expected exactly one service, found 0", "service"),
+        (TWO_SERVICES, "/services/data: expected exactly one service, found 2", "service"),
+        (
+            {**FULL["relationships"], "filters": {"data": [5]}},
+            "/filters/data/0: expected an object, found a number",
+            "filters",
+        ),
+    ],
+)
+def test_a_relationship_that_cannot_be_read_is_left_out(
+    relationships: dict[str, Any], text: str, field: str
+) -> None:
+    document = {"data": {**FULL, "relationships": relationships}}
+    (item,), unreadable = read_sessions(document, UTC_TIMES)
+    assert not unreadable
+    assert item.unreadable == (Unreadable(f"/data/relationships{text}", (field,)),)
+
+
+@pytest.mark.parametrize(
+    ("resource", "text"),
+    [
+        (None, ": expected an object, found null"),
+        ({}, "/type: missing"),
+        ({**FULL, "id": 7}, "/id: expected a string, found a number"),
+        ({**FULL, "id": ""}, "/id: expected a string that is not empty"),
+        ({**FULL, "type": "servers"}, '/type: expected "sessions"'),
+        ({**FULL, "attributes": []}, "/attributes: expected an object, found an array"),
+        (full(connected=None), "/attributes/connected: missing"),
+        (full(connected=5), "/attributes/connected: expected a string, found a number"),
+        (full(connected="SECRET\n"), f"/attributes{DATE}"),
+        (full(connected="Wed May 32 10:06:35 2017"), f"/attributes{DATE}"),
+    ],
+)
+def test_a_session_without_a_readable_key_is_named_and_the_others_stay(
+    resource: object, text: str
+) -> None:
+    (item,), (part,) = read_sessions({"data": [resource, FULL]}, UTC_TIMES)
+    assert item.key == observed({"data": FULL})[0].key
+    assert part.text.startswith(f"/data/0{text}")
+    assert "SECRET" not in part.text
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        (None, "the document: expected an object, found null"),
+        ([], "the document: expected an object, found an array"),
+        ({}, "/data: missing"),
+        (
+            json.loads((DATA / "maxscale-24.02/session_malformed.json").read_bytes()),
+            "/data: missing",
+        ),
+        ({"data": 1}, "/data: expected an array or an object, found a number"),
+    ],
+)
+def test_what_is_no_document_of_sessions_is_refused(document: object, message: str) -> None:
+    with pytest.raises(SourceError, match=f"^{re.escape(message)}"):
+        read_sessions(document, UTC_TIMES, statements=True)
+
+
+def test_the_recorded_list_of_odd_clients_is_read() -> None:
+    sessions = {item.native_id: item for item in read("maxscale-24.02/sessions_odd.json")}
+    assert len(sessions) == 5
+    assert sessions["3"].state == SessionState.SESSION_STATE_ALLOC, "it has not logged in"
+    assert (sessions["2"].remote, sessions["2"].HasField("port")) == ("localhost", False)
 
 
 # Any text, halves of surrogate pairs included, which JSON can write.
@@ -333,25 +482,29 @@ def replaced(document: Any, place: tuple[str | int, ...], value: object) -> Any:
     return document
 
 
-def refusal(document: object) -> str:
-    """The error's text, or nothing where the document can be read."""
-    try:
-        read_sessions(document, MOMENT, statements=True)
-    except SourceError as error:
-        return str(error)
-    return ""
-
-
 @settings(deadline=None)
 @given(document=JSON)
 def test_any_json_is_read_or_refused(document: object) -> None:
-    assert refusal(document).isascii()
+    with suppress(SourceError):
+        read_sessions(document, UTC_TIMES, statements=True)
+
+
+RECORDED = [*json.loads((DATA / "maxscale-24.02/sessions_odd.json").read_bytes())["data"], FULL]
 
 
 @settings(deadline=None, max_examples=500)
-@given(place=st.sampled_from(places({"data": [FULL]})), value=JSON)
-def test_any_value_in_any_place_is_read_or_refused(
-    place: tuple[str | int, ...], value: object
+@given(index=st.integers(0, len(RECORDED) - 1), data=st.data(), value=JSON)
+def test_a_value_in_any_place_costs_its_session_at_most(
+    index: int, data: st.DataObject, value: object
 ) -> None:
-    text = refusal(replaced({"data": [FULL]}, place, value))
-    assert text.startswith(("/data", "the document: ")) or not text
+    place = data.draw(st.sampled_from(places(RECORDED[index])))
+    rows = [*RECORDED]
+    rows[index] = replaced(rows[index], place, value)
+    before = list(observed({"data": RECORDED}))
+    sessions, unreadable = read_sessions({"data": rows}, UTC_TIMES, statements=True)
+    assert len(sessions) + len(unreadable) == len(rows)
+    for item in before[:index] + before[index + 1 :]:
+        assert item in sessions
+    for part in (*unreadable, *(part for item in sessions for part in item.unreadable)):
+        assert part.text.startswith(f"/data/{index}")
+        assert part.text.isascii()

@@ -6,13 +6,16 @@ import json
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.sources.base import Observation, SourceError, Wire
-from core.sources.sessionlist import SessionList
+from core.sources.serverzone import ServerZone
+from core.sources.sessionlist import Context, SessionList
+from tests.core.test_documented import places, replaced
 
 DATA = Path(__file__).parent.parent / "data"
 RECORDED = (DATA / "maxscale-24.02" / "sessions.json").read_bytes()
@@ -35,10 +38,20 @@ def later(seconds: float, *changes: dict[str, Any]) -> bytes:
     return answer(*({**times, **change} for change in (changes or ({}, {}))))
 
 
+UTC_ZONE = ServerZone(ZoneInfo("UTC"))
+
+
 def read(
-    reader: SessionList, body: bytes, moment: float = NOW, started: float | None = None
+    reader: SessionList,
+    body: bytes,
+    moment: float = NOW,
+    started: float | None = None,
+    *,
+    servers: dict[str, tuple[str, int]] = SERVERS,
+    zone: ServerZone = UTC_ZONE,
+    skew: float = 0.0,
 ) -> Observation:
-    return reader.read(body, moment, SERVERS, started)
+    return reader.read(body, Context(moment, zone, skew, servers, started))
 
 
 def test_the_recorded_sessions_come_in_the_order_of_their_ids() -> None:
@@ -52,7 +65,7 @@ def test_the_recorded_sessions_come_in_the_order_of_their_ids() -> None:
     assert session.last_active_time.ToMilliseconds() == (NOW - 95.2) * 1000
     assert session.tls_cipher == ""
     assert session.HasField("tls_cipher")
-    assert session.connection_attributes["program_name"] == "hold.py"
+    assert session.connection_attributes["program_name"] == session.application == "hold.py"
     assert (session.memory_bytes, session.thread, session.io_activity) == (66868, 0, 0)
     (backend,) = session.connections
     assert (backend.server, backend.connection_id, backend.tls_cipher) == ("server1", 10, "")
@@ -61,22 +74,22 @@ def test_the_recorded_sessions_come_in_the_order_of_their_ids() -> None:
 
 
 def test_a_server_without_an_address_is_no_wire() -> None:
-    one, _ = SessionList().read(RECORDED, NOW, {}, None).sessions
+    one, _ = read(SessionList(), RECORDED, servers={}).sessions
     assert one.opened == ()
 
 
 def test_wires_follow_the_servers_addresses() -> None:
     reader = SessionList()
     read(reader, RECORDED)
-    moved = reader.read(RECORDED, NOW, {"server1": ("192.0.2.10", 3306)}, None)
+    moved = read(reader, RECORDED, servers={"server1": ("192.0.2.10", 3306)})
     assert moved.sessions[0].opened == (Wire(server=("192.0.2.10", 3306), server_id=9),)
 
 
 def test_the_reference_text_is_read_again_without_a_change() -> None:
     reader = SessionList()
-    first = reader.read(REFERENCE, NOW, {}, None)
+    first = read(reader, REFERENCE)
     assert [item.session.service for item in first.sessions][2] == "CLI"
-    assert reader.read(REFERENCE, NOW + 100, {}, None) is first
+    assert read(reader, REFERENCE, NOW + 100) is first
 
 
 def test_time_alone_changes_nothing() -> None:
@@ -148,13 +161,67 @@ def test_statements_are_read_only_where_they_are_wanted() -> None:
 
 
 @pytest.mark.parametrize("idle", ["-1", "1e999", "true", '"5"', "NaN", "1" + "0" * 400, "[]"])
-def test_an_idle_time_that_is_none_is_named_by_its_place(idle: str) -> None:
+def test_an_idle_time_that_is_none_is_left_out_and_named(idle: str) -> None:
     body = answer({}, {"idle": "IDLE"}).replace(b'"IDLE"', idle.encode())
     reader = SessionList()
-    read(reader, RECORDED)
-    for _ in range(2):
-        with pytest.raises(SourceError, match=r"^/data/1/attributes/idle: "):
-            read(reader, body)
+    first = read(reader, RECORDED)
+    second = read(reader, body)
+    assert second.sessions[1] is first.sessions[1]
+    odd = second.sessions[0]
+    assert not odd.session.HasField("last_active_time")
+    assert odd.unreadable[0].text.startswith("session 1 /attributes/idle: expected ")
+    assert read(reader, body, NOW + 1) is second
+
+
+def test_a_session_that_cannot_be_read_costs_itself() -> None:
+    document = json.loads(RECORDED)
+    document["data"] += [5, {"id": 7, "attributes": {}}, {"id": "8", "attributes": {}}]
+    reader = SessionList()
+    first = read(reader, RECORDED)
+    second = read(reader, json.dumps(document).encode())
+    assert list(second.sessions) == list(first.sessions)
+    assert [part.text for part in second.unreadable] == [
+        "/data/2: expected an object, found a number",
+        "/data/3/id: expected a string, found a number",
+        "session 8 /type: missing",
+    ]
+    assert read(reader, json.dumps(document).encode()) is second
+
+
+def test_attributes_that_cannot_be_read_leave_the_application_as_it_was() -> None:
+    body = answer({"client": {"connection_attributes": 5}})
+    (part,) = read(SessionList(), body).sessions[1].unreadable
+    assert part.fields == ("connection_attributes", "application")
+
+
+def test_one_id_twice_is_two_sessions_or_one() -> None:
+    document = json.loads(RECORDED)
+    later = json.loads(answer({"connected": "Mon, 23 Nov 2026 18:40:00 GMT"}))["data"][0]
+    document["data"] += [document["data"][0], later]
+    reader = SessionList()
+    first = read(reader, json.dumps(document).encode())
+    assert len({item.key for item in first.sessions}) == 3
+    assert read(reader, json.dumps(document).encode(), NOW + 1) is first
+
+
+def test_a_statement_that_runs_is_no_change() -> None:
+    def busy(seconds: float, **change: Any) -> bytes:
+        return later(seconds, {"idle": 0.0, **change}, {})
+
+    reader = SessionList()
+    first = read(reader, later(0))
+    began = read(reader, busy(10), NOW + 10)
+    assert began.sessions[1].session.last_active_time.ToSeconds() == NOW + 10
+    for seconds in range(11, 60):
+        assert read(reader, busy(seconds), NOW + seconds) is began
+        assert read(reader, busy(seconds).replace(b": ", b" : "), NOW + seconds) is began
+    other = read(reader, busy(60, io_activity=7), NOW + 60)
+    assert other.sessions[1].session.last_active_time.ToSeconds() == NOW + 60
+    ended = read(reader, later(63, {"idle": 0.5}, {}), NOW + 63)
+    assert ended.sessions[1].session.last_active_time.ToMilliseconds() == (NOW + 62.5) * 1000
+    soon = read(reader, later(63.5, {"idle": 0.0}, {}), NOW + 63.5)
+    assert soon.sessions[1] is ended.sessions[1]
+    assert first.sessions[0] is soon.sessions[0]
 
 
 @pytest.mark.parametrize(
@@ -167,12 +234,6 @@ def test_an_idle_time_that_is_none_is_named_by_its_place(idle: str) -> None:
         (b"[]", "expected an object"),
         (b"{}", "/data: missing"),
         (b'{"data": 5}', "/data: expected an array"),
-        (b'{"data": [5]}', "/data/0: expected an object"),
-        (b'{"data": [{"id": "1"}]}', "/data/0/relationships: missing"),
-        (b'{"data": [{"id": 1, "attributes": {}}]}', "/data/0/relationships: missing"),
-        (b'{"data": [{"id": "1", "attributes": {}}]}', "/data/0/relationships: missing"),
-        ((DATA / "session_1.json").read_bytes(), "no list of sessions"),
-        (RECORDED.replace(b'"sessions"', b'"users"'), "/data/0/type: expected"),
     ],
 )
 def test_what_is_no_list_of_sessions_is_refused(body: bytes, complaint: str) -> None:
@@ -186,18 +247,35 @@ JSON = st.recursive(
 )
 
 
-@given(JSON, JSON, JSON, st.binary())
-def test_no_answer_is_more_than_a_source_error(
-    ident: Any, attributes: Any, value: Any, raw: bytes
-) -> None:
-    reader = SessionList(statements=True)
-    resource = {"id": ident, "attributes": attributes}
-    bodies = [
-        raw,
-        *(json.dumps(each).encode() for each in (value, {"data": value}, {"data": [resource]})),
-    ]
-    for name in ("idle", "state", "port", "connections", "client", "queries", "memory", "remote"):
-        bodies.append(answer({name: value}))
-    for body in bodies:
+@given(JSON, st.binary())
+def test_no_answer_is_more_than_a_source_error(value: Any, raw: bytes) -> None:
+    for body in (raw, json.dumps(value).encode(), json.dumps({"data": value}).encode()):
         with suppress(SourceError):
-            read(reader, body)
+            read(SessionList(statements=True), body)
+
+
+ODD_CLIENTS = json.loads((DATA / "maxscale-24.02" / "sessions_odd.json").read_bytes())["data"]
+
+
+@settings(deadline=None, max_examples=300)
+@given(index=st.integers(0, len(ODD_CLIENTS) - 1), data=st.data(), value=JSON)
+def test_a_value_in_any_place_costs_its_session_at_most(
+    index: int, data: st.DataObject, value: object
+) -> None:
+    rows = [*ODD_CLIENTS]
+    rows[index] = replaced(rows[index], data.draw(st.sampled_from(places(rows[index]))), value)
+    for reader in (SessionList(statements=True), SessionList()):
+        before = read(reader, json.dumps({"data": ODD_CLIENTS}).encode())
+        body = json.dumps({"data": rows}).encode()
+        for known in (reader, SessionList(statements=True)):
+            after = read(known, body, NOW + 1)
+            keys = {item.key: item.session for item in after.sessions}
+            others = [item for item in before.sessions if item.session.native_id != native(index)]
+            for item in others:
+                assert item.key in keys
+                if known is reader:
+                    assert keys[item.key] is item.session
+
+
+def native(index: int) -> str:
+    return str(ODD_CLIENTS[index]["id"])
