@@ -158,10 +158,10 @@ class Ask:
 
     def etag(self, version: Version) -> ETag:
         """The tag of the answer from what has this version."""
-        if not version.unreachable:
+        if not version.gaps:
             return weak_etag(version.revision, self.fingerprint)
-        sources = "\0".join(version.unreachable).encode()
-        return weak_etag(version.revision, self.fingerprint + b"\0" + sources)
+        gaps = "\0".join((*version.gaps.unreachable, "\0", *version.gaps.partial)).encode()
+        return weak_etag(version.revision, self.fingerprint + b"\0" + gaps)
 
     def not_modified(self, version: Version) -> Response | None:
         """304, where the caller has this answer already. Raises `RequestError` (412)."""

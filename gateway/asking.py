@@ -15,6 +15,7 @@ from gateway.client import CoreClient, CoreError
 from gateway.config import DEFAULT_CORE, DEFAULT_CORE_TIMEOUT
 from gateway.errors import error_of
 from gateway.exposure import require_cover
+from gateway.gaps import Gaps
 from gateway.groups import taking
 from gateway.jsonapi.document import dump, top_meta
 from gateway.options import (
@@ -27,16 +28,16 @@ from gateway.options import (
     PublicUrl,
     SessionId,
 )
-from gateway.resources import session_resource, session_url, sessions_url, unreachable_meta
+from gateway.resources import session_resource, session_url, sessions_url
 from gateway.sessions import EVERYTHING, DirectView
 from gateway.sources import source_resources, sources_url
 from gateway.supervisor import HOPELESS
 from gateway.terminal import (
     fail,
+    print_gaps,
     print_session,
     print_sessions,
     print_sources,
-    print_unreachable,
 )
 from gateway.trust import CoreTrust
 from gateway.watching import follow, open_screen
@@ -66,19 +67,21 @@ def list_sessions(
     async def ask(client: CoreClient) -> None:
         parts = [rows async for rows in DirectView(client).scan(EVERYTHING)]
         sessions = [row.session for rows in parts for row in rows.sessions]
-        unreachable = dict.fromkeys(name for rows in parts for name in rows.version.unreachable)
+        gaps = Gaps()
+        for rows in parts:
+            gaps = gaps.union(rows.version.gaps)
         now = time.time()
         if json:
             base = public_url or LOCAL_URL
             document = {
                 "links": {"self": sessions_url(base)},
                 "data": [session_resource(session, base, now) for session in sessions],
-                **top_meta(unreachable_meta(unreachable)),
+                **top_meta(gaps.meta()),
             }
             print(dump(document, pretty=True).decode())
         else:
             print_sessions(sessions, now)
-            print_unreachable(unreachable)
+            print_gaps(gaps)
 
     _ask(context, ask, core, core_timeout, core_trust, core_token_file)
 
@@ -107,12 +110,12 @@ def show_session(
             document = {
                 "links": {"self": session_url(base, ident)},
                 "data": resource,
-                **top_meta(unreachable_meta(version.unreachable)),
+                **top_meta(version.gaps.meta()),
             }
             print(dump(document, pretty=True).decode())
         else:
             print_session(found.session, resource["attributes"])
-            print_unreachable(version.unreachable)
+            print_gaps(version.gaps)
 
     _ask(context, ask, core, core_timeout, core_trust, core_token_file)
 

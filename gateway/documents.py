@@ -10,12 +10,12 @@ from typing import Any
 
 from gateway.answers import Ask
 from gateway.client import CoreError
+from gateway.gaps import Gaps
 from gateway.jsonapi import collections, paging
 from gateway.jsonapi.collections import with_fields
 from gateway.jsonapi.document import CollectionWriter, top_meta
 from gateway.jsonapi.paging import CursorPage
 from gateway.rendering import Rendered, write_all
-from gateway.resources import unreachable_meta
 from gateway.selection import Selected
 from gateway.services import names_of, service_resource, services_of
 from gateway.sessions import Rows, Wanted
@@ -68,7 +68,7 @@ async def write_sessions(ask: Ask, selected: Selected, url: str) -> AsyncGenerat
     members: dict[str, Any] = {}
     if ask.query.include:
         members["included"] = await included_with(ask, writer.seen)
-    meta = collections.meta(ask.query, selected.place) | unreachable_meta(writer.unreachable)
+    meta = collections.meta(ask.query, selected.place) | writer.gaps.meta()
     yield writer.closing(members | top_meta(meta))
 
 
@@ -90,7 +90,7 @@ class _Writer:
         self.quick = not (
             ask.query.pretty or ask.query.include or self._cursors or "sessions" in ask.query.fields
         )
-        self.unreachable: dict[str, None] = {}
+        self.gaps = Gaps()
         self.seen: list[Session] = []  # where something is to be included with them
 
     def opening(self, members: dict[str, Any]) -> bytes:
@@ -100,7 +100,7 @@ class _Writer:
         return self._writer.closing(members)
 
     def rows(self, rows: Rows) -> bytes:
-        self.unreachable.update(dict.fromkeys(rows.version.unreachable))
+        self.gaps = self.gaps.union(rows.version.gaps)
         moment = self._ask.moment
         if self.quick:
             return self._writer.written(write_all(rows.sessions, moment.base, moment.now))

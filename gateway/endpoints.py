@@ -18,7 +18,7 @@ from gateway.jsonapi.errors import Error, RequestError
 from gateway.jsonapi.eventstream import EVENT_STREAM
 from gateway.jsonapi.paging import CursorPage
 from gateway.rendering import write_session
-from gateway.resources import api_url, session_url, sessions_url, unreachable_meta
+from gateway.resources import api_url, service_names, session_url, sessions_url
 from gateway.selection import Selected, select
 from gateway.services import services_url
 from gateway.sessions import EVERYTHING, Wanted
@@ -56,7 +56,7 @@ async def show_session(request: Request, ask: Ask) -> Response:
         version = version.and_older(table)._replace(revision=table.revision)
     if response := ask.not_modified(version):
         return response
-    if ask.wish.plain and not version.unreachable:
+    if ask.wish.plain and not version.gaps:
         return ask.whole(write_session(found, ask.moment.base, ask.moment.now), version)
     moment, url = ask.moment, session_url(ask.moment.base, found.id)
     document: dict[str, Any] = {
@@ -65,7 +65,7 @@ async def show_session(request: Request, ask: Ask) -> Response:
     }
     if ask.query.include:
         document["included"] = await included_with(ask, [found.session])
-    return ask.document(document | top_meta(unreachable_meta(version.unreachable)), version)
+    return ask.document(document | top_meta(version.gaps.meta()), version)
 
 
 async def list_sessions(request: Request, ask: Ask) -> Response:
@@ -124,9 +124,9 @@ async def show_linkage(request: Request, ask: Ask) -> Response:
     url = session_url(ask.moment.base, found.id)
     document = {
         "links": {"self": f"{url}/relationships/services", "related": f"{url}/services"},
-        "data": [{"id": found.service, "type": "services"}],
+        "data": [{"id": name, "type": "services"} for name in service_names(found.session)],
     }
-    return ask.document(document | top_meta(unreachable_meta(version.unreachable)), version)
+    return ask.document(document | top_meta(version.gaps.meta()), version)
 
 
 def session_id(request: Request) -> int:

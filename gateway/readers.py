@@ -207,7 +207,7 @@ def _sources(sources: Iterable[SourceStatus]) -> bytes:
         {
             "id": source.name,
             "type": "sources",
-            "attributes": {"state": SOURCE_STATES[_state(source)]},
+            "attributes": {"state": SOURCE_STATES[_state(source)], "partial": source.partial},
         }
         for source in sources
     ]

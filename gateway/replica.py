@@ -17,8 +17,10 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 import grpc
 
 from gateway.client import CoreError
+from gateway.gaps import Gaps
 from gateway.rendering import Rendered, seconds
 from sessiongate.v1.session_service_pb2 import (
+    SourceStatus,
     WatchSessionsRequest,
     WatchSessionsResponse,
 )
@@ -38,11 +40,11 @@ class Store:
     def __init__(self) -> None:
         self.revision = 0
         self.changed = 0.0  # when the table last did, in seconds since the epoch
-        self.unreachable: tuple[str, ...] = ()  # names of sources that could not be read, sorted
+        self.gaps = Gaps()
         self.sources_changed = 0.0  # when a source's state last did, in seconds since the epoch
         self._sessions: dict[int, Rendered] = {}
         self._ids: list[int] = []  # sorted; exactly the keys of _sessions
-        self._sources: dict[str, bool] = {}  # by name, whether it could be read
+        self._sources: dict[str, SourceStatus] = {}  # by name
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -94,8 +96,8 @@ class Store:
 
     def _take_sources(self, message: WatchSessionsResponse) -> None:
         for sources in (message.sync.sources, message.changes.sources):
-            self._sources.update({status.name: status.reachable for status in sources})
-        self.unreachable = tuple(sorted(name for name in self._sources if not self._sources[name]))
+            self._sources.update({status.name: status for status in sources})
+        self.gaps = Gaps.of_statuses(self._sources.values())
         synced = message.HasField("sync")
         changed = message.sync.sources_update_time if synced else message.update_time
         self.sources_changed = seconds(changed)

@@ -7,7 +7,6 @@ after ``connected``, each only where it is known.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from datetime import UTC
 from typing import Any
 
@@ -43,17 +42,16 @@ def session_resource(session: Session, base: str, now: float) -> dict[str, Any]:
     }
 
 
-def unreachable_meta(sources: Iterable[str]) -> dict[str, Any]:
-    """What ``meta`` says of sources that could not be read; nothing where all could."""
-    names = list(sources)
-    return {"unreachable": names} if names else {}
+def service_names(session: Session) -> list[str]:
+    """Names of the services that a session is on: one, or none if that could not be read."""
+    return [session.service] if session.service else []
 
 
 def _relationships(session: Session, base: str) -> dict[str, Any]:
     relationships: dict[str, Any] = {
         "services": {
             "links": {"self": f"{base}/v1/services/"},
-            "data": [{"id": session.service, "type": "services"}],
+            "data": [{"id": name, "type": "services"} for name in service_names(session)],
         }
     }
     if session.filters:
@@ -121,10 +119,9 @@ def _client(session: Session) -> dict[str, Any]:
 
 
 def _query(query: Query) -> dict[str, Any]:
-    members: dict[str, Any] = {
-        "statement": query.statement,
-        "received": moment(query.receive_time),
-    }
+    members: dict[str, Any] = {"statement": query.statement}
+    if query.HasField("receive_time"):
+        members["received"] = moment(query.receive_time)
     if query.HasField("complete_time"):
         members["completed"] = moment(query.complete_time)
     if query.truncated:

@@ -15,7 +15,7 @@ from gateway.jsonapi.collections import self_link, with_fields
 from gateway.jsonapi.document import top_meta
 from gateway.jsonapi.errors import Error, RequestError
 from gateway.jsonapi.eventstream import EVENT_STREAM
-from gateway.resources import session_url, unreachable_meta
+from gateway.resources import session_url
 from gateway.services import Service, service_resource, service_url, services_of, services_url
 from gateway.sessions import EVERYTHING, Version, Wanted
 
@@ -39,7 +39,7 @@ async def show_service(request: Request, ask: Ask) -> Response:
         "links": {"self": self_link(ask.query, url)},
         "data": with_fields(ask.query, service_resource(services[name], ask.moment.base)),
     }
-    return ask.document(document | top_meta(unreachable_meta(version.unreachable)), version)
+    return ask.document(document | top_meta(version.gaps.meta()), version)
 
 
 async def list_sessions_of_service(request: Request, ask: Ask) -> Response:
@@ -66,7 +66,7 @@ def _collection(ask: Ask, services: Iterable[Service], version: Version, url: st
     data, place = collections.cut(resources, ask.query)
     if response := ask.not_modified(version):
         return response
-    members = collections.meta(ask.query, place) | unreachable_meta(version.unreachable)
+    members = collections.meta(ask.query, place) | version.gaps.meta()
     document = {
         "links": collections.links(ask.query, url, place),
         "data": data,

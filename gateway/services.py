@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from gateway.rendering import Rendered
+from gateway.resources import service_names
 from gateway.sessions import NO_VERSION, Rows, SessionView, Version, Wanted
 from sessiongate.v1.session_pb2 import Session, SessionState
 
@@ -93,4 +94,4 @@ def service_resource(service: Service, base: str) -> dict[str, Any]:
 
 def names_of(sessions: Iterable[Session]) -> frozenset[str]:
     """The services that sessions are on."""
-    return frozenset(session.service for session in sessions)
+    return frozenset(name for session in sessions for name in service_names(session))

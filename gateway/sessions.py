@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from gateway.client import CoreClient
+from gateway.gaps import Gaps
 from gateway.rendering import Rendered, seconds
 from gateway.replica import Replica, Store
 from sessiongate.v1.session_pb2 import SessionState
@@ -27,7 +28,7 @@ class Version(NamedTuple):
 
     revision: int
     changed: float  # seconds since the epoch
-    unreachable: tuple[str, ...]  # names of the sources that could not be read
+    gaps: Gaps = Gaps()
 
     def and_older(self, other: Version) -> Version:
         """The version of what is put together from two: no part of it is older."""
@@ -36,12 +37,12 @@ class Version(NamedTuple):
         return Version(
             min(self.revision, other.revision),
             max(self.changed, other.changed),
-            tuple(sorted({*self.unreachable, *other.unreachable})),
+            self.gaps.union(other.gaps),
         )
 
 
 # Of what is put together from nothing yet.
-NO_VERSION = Version(2**64, 0.0, ())
+NO_VERSION = Version(2**64, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +122,8 @@ class DirectView:
 
     async def get(self, ident: int) -> tuple[Rendered, Version]:
         found = await self._client.get_session(GetSessionRequest(id=ident))
-        version = Version(found.session.revision, seconds(found.update_time), (*found.unreachable,))
-        return Rendered(found.session), version
+        changed, gaps = seconds(found.update_time), Gaps.of_response(found)
+        return Rendered(found.session), Version(found.session.revision, changed, gaps)
 
     async def rows(
         self, wanted: Wanted, count: int, *, skip: int = 0, after: int = 0, before: int = 0
@@ -172,7 +173,7 @@ class ReplicaView:
             # What the replica does not hold the core may still know something of.
             return await self._direct.get(ident)
         changed = max(found.changed, store.sources_changed)
-        return found, Version(found.revision, changed, store.unreachable)
+        return found, Version(found.revision, changed, store.gaps)
 
     async def rows(
         self, wanted: Wanted, count: int, *, skip: int = 0, after: int = 0, before: int = 0
@@ -218,8 +219,8 @@ class ReplicaView:
 
 
 def _version_of(store: Store) -> Version:
-    return Version(store.revision, store.changed, store.unreachable)
+    return Version(store.revision, store.changed, store.gaps)
 
 
 def _version(page: ListSessionsResponse) -> Version:
-    return Version(page.revision, seconds(page.update_time), (*page.unreachable,))
+    return Version(page.revision, seconds(page.update_time), Gaps.of_response(page))

@@ -34,6 +34,12 @@ def source_resource(source: Source, base: str) -> dict[str, Any]:
         "state": SOURCE_STATES[source.state],
         "sessions": source.session_count,
         "truncated": source.truncated,
+        "partial": source.partial,
+        "unreadable": {
+            "sessions": source.unreadable_sessions,
+            "members": source.unreadable_members,
+            "example": source.unreadable_example,
+        },
     }
     if source.HasField("last_success_time"):
         attributes["last_success"] = moment(source.last_success_time)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC
 from typing import Any, NoReturn
 
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gateway.gaps import Gaps
 from gateway.sources import SOURCE_STATES
 from sessiongate.states import words_of
 from sessiongate.v1.session_pb2 import Session
@@ -57,8 +58,8 @@ def session_line(sign: str, session: Session) -> str:
     return "\t".join(map(plain, (sign, *before, source)))
 
 
-def print_sources(sources: Iterable[Source]) -> None:
-    """A line for each source."""
+def print_sources(sources: Sequence[Source]) -> None:
+    """A line for each source; on standard error, what could not be read of those that could."""
     table = _table()
     for name in ("Name", "Kind", "State"):
         table.add_column(name)
@@ -69,6 +70,9 @@ def print_sources(sources: Iterable[Source]) -> None:
     for source in sources:
         table.add_row(*map(_text, _source_cells(source)))
     _print(table)
+    for source in sources:
+        for note in _source_notes(source):
+            print(plain(f"{source.name}: {note}"), file=sys.stderr)
 
 
 def print_session(session: Session, attributes: Mapping[str, Any]) -> None:
@@ -90,13 +94,20 @@ def print_session(session: Session, attributes: Mapping[str, Any]) -> None:
     _print(table)
 
 
-def print_unreachable(sources: Iterable[str]) -> None:
-    """Say on standard error which sources could not be read, if any."""
-    if names := ", ".join(sources):
-        print(
-            f"unreachable: {plain(names)} (its sessions may be missing or out of date)",
-            file=sys.stderr,
-        )
+def print_gaps(gaps: Gaps) -> None:
+    """Say on standard error which sources could not be read as a whole, if any."""
+    for line in gap_lines(gaps):
+        print(line, file=sys.stderr)
+
+
+def gap_lines(gaps: Gaps) -> Iterator[str]:
+    """A line for the sources that could not be read, one for those read only in part."""
+    if gaps.unreachable:
+        names = plain(", ".join(gaps.unreachable))
+        yield f"unreachable: {names} (its sessions may be missing or out of date)"
+    if gaps.partial:
+        names = plain(", ".join(gaps.partial))
+        yield f"partial: {names} (some of its sessions may be missing; see `sessiongate sources`)"
 
 
 def _cells(session: Session, now: float) -> Sequence[str]:
@@ -135,6 +146,18 @@ def _source_cells(source: Source) -> Sequence[str]:
         took,
         error,
     )
+
+
+def _source_notes(source: Source) -> Iterator[str]:
+    """What was not read of a source, a line each."""
+    if source.partial:
+        yield f"read only in part: {source.partial}"
+    if source.unreadable_sessions or source.unreadable_members:
+        yield (
+            f"could not read {source.unreadable_sessions} sessions and"
+            f" {source.unreadable_members} members of others,"
+            f" such as {source.unreadable_example}"
+        )
 
 
 def _time(time: Timestamp) -> str:

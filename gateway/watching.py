@@ -143,8 +143,9 @@ class LiveTable:
         # The core speaks at least once a second: what is not drawn now is soon.
         if time.monotonic() - self._drawn >= _TABLE_INTERVAL:
             state = f"{len(store)} sessions"
-            if store.unreachable:
-                state += f"; unreachable: {plain(', '.join(store.unreachable))}"
+            for name, sources in store.gaps._asdict().items():
+                if sources:
+                    state += f"; {name}: {plain(', '.join(sources))}"
             self._draw(Text(state, style="bold"))
 
     def lost(self, why: str) -> None:

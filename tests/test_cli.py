@@ -10,7 +10,8 @@ from importlib.metadata import version
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from gateway.terminal import print_session, print_sessions, print_unreachable
+from gateway.gaps import Gaps
+from gateway.terminal import print_gaps, print_session, print_sessions
 from sessiongate.v1.session_pb2 import Session
 from tests.program import COMMAND, DATA, Serving, environment, run
 
@@ -78,12 +79,14 @@ def test_what_clients_call_themselves_commands_no_terminal(
     session = Session(id=1, user="\x1b[31m[bold]x\r\n\u202e", service="[red]a[/red]")
     print_sessions([session], 0)
     print_session(session, {"user": session.user})
-    print_unreachable(["a\x1b[2J"])
+    print_gaps(Gaps(("a\x1b[2J",), ("b\x1b",)))
     out, err = capsys.readouterr()
     assert set(out + err) & set("\x1b\r\u202e") == set()
     assert out.count("\ufffd[31m[bold]x\ufffd\ufffd\ufffd") == 2
     assert out.count("[red]a[/red]") == 2
-    assert err.startswith("unreachable: a\ufffd[2J ")
+    unreachable, partial = err.splitlines()
+    assert unreachable.startswith("unreachable: a\ufffd[2J ")
+    assert partial.startswith("partial: b\ufffd ")
 
 
 def test_a_session_that_is_not_there_is_an_error(served: Serving) -> None:

@@ -237,20 +237,20 @@ def test_ids_outlive_a_restart(tmp_path: Path) -> None:
 
     path.write_text(json.dumps({**document, "data": document["data"][1:]}))
     with Serving(*arguments) as program:
-        assert sessions(program) == {"1": "Read-Connection-Router", "2": "CLI"}
+        assert sessions(program) == {"2": "Read-Connection-Router", "3": "CLI"}
         with channel(program.grpc) as opened:
             stub = SessionServiceStub(opened)
-            revision = stub.GetSession(GetSessionRequest(id=1)).session.revision
+            revision = stub.GetSession(GetSessionRequest(id=2)).session.revision
     path.write_text(json.dumps(document))
     with Serving(*arguments) as program:
         assert sessions(program) == {
-            "1": "Read-Connection-Router",
-            "2": "CLI",
-            "3": "RW-Split-Router",
+            "1": "RW-Split-Router",
+            "2": "Read-Connection-Router",
+            "3": "CLI",
         }
         with channel(program.grpc) as opened:
             stub = SessionServiceStub(opened)
-            assert stub.GetSession(GetSessionRequest(id=1)).session.revision > revision
+            assert stub.GetSession(GetSessionRequest(id=2)).session.revision > revision
 
 
 def test_an_address_in_use_ends_the_program() -> None:

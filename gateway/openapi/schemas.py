@@ -114,7 +114,6 @@ SCHEMAS: Schema = {
                         "truncated": {"const": True},
                     },
                     "statement",
-                    "received",
                 ),
                 "Statements, where the source's configuration asks for them.",
             ),
@@ -162,6 +161,18 @@ SCHEMAS: Schema = {
                         "type": "boolean",
                         "description": "Whether it has more sessions than are taken from it.",
                     },
+                    "partial": _text("Why it was read only in part; empty if it was as a whole."),
+                    "unreadable": _object(
+                        {
+                            "sessions": _whole("Sessions that could not be read."),
+                            "members": _whole("Members of other sessions that could not be read."),
+                            "example": _text("The place of one, and what was expected there."),
+                        },
+                        "sessions",
+                        "members",
+                        "example",
+                        about="What could not be read when it was last read.",
+                    ),
                     "last_success": _text("When it last answered.", format="date-time"),
                     "observation_time": {
                         "type": "number",
@@ -219,6 +230,11 @@ SCHEMAS: Schema = {
             "unreachable": _array(
                 {"type": "string"},
                 "Sources that could not be read: their sessions may be missing or out of date.",
+                minItems=1,
+            ),
+            "partial": _array(
+                {"type": "string"},
+                "Sources that were read only in part: some of their sessions may be missing.",
                 minItems=1,
             ),
         },

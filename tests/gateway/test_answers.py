@@ -26,7 +26,7 @@ def asked(now: float) -> Ask:
 
 def test_the_same_document_made_again_counts_once() -> None:
     async def main() -> None:
-        answers, ask, version = Answers(), asked(5.0), Version(1, 0.0, ())
+        answers, ask, version = Answers(), asked(5.0), Version(1, 0.0)
 
         async def document() -> bytes:
             return b"x" * 1_000_000
@@ -41,7 +41,7 @@ def test_the_same_document_made_again_counts_once() -> None:
 
 def test_what_is_of_an_earlier_second_is_let_go() -> None:
     async def main() -> None:
-        answers, version = Answers(), Version(1, 0.0, ())
+        answers, version = Answers(), Version(1, 0.0)
 
         async def document() -> bytes:
             return b"x" * 1000

@@ -107,7 +107,11 @@ def test_the_reference_text_s_sessions_as_a_snapshot(gateway: Gateway) -> None:
     assert names(events) == ["snapshot", "upsert", "upsert", "upsert", "sources", "sync"]
     assert [event.data for event in events[1:4]] == DOCUMENT["data"]
     assert events[4].data == [
-        {"id": "sessions.json", "type": "sources", "attributes": {"state": "reachable"}}
+        {
+            "id": "sessions.json",
+            "type": "sources",
+            "attributes": {"state": "reachable", "partial": ""},
+        }
     ]
     assert [event.ident for event in events[:4]] == [""] * 4, "a cut snapshot is not resumed"
     assert events[5].data == {"revision": events[5].ident}

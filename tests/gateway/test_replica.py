@@ -125,7 +125,7 @@ def test_it_is_current_from_the_sync_for_as_long_as_marks_come() -> None:
         assert stage.replica.current
         assert stage.ids == [1, 2, 5]
         assert stage.replica.store.revision == 10
-        assert stage.replica.store.unreachable == ("a", "b")
+        assert stage.replica.store.gaps.unreachable == ("a", "b")
         stage.now += 2.0
         assert stage.replica.current
         stage.now += 0.1

@@ -7,9 +7,10 @@ import json
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from gateway.resources import session_resource, unreachable_meta
+from gateway.gaps import Gaps
+from gateway.resources import session_resource
 from sessiongate.states import STATE_WORDS
-from sessiongate.v1.session_pb2 import BackendConnection, Query, SessionState
+from sessiongate.v1.session_pb2 import BackendConnection, Query, Session, SessionState
 from tests.gateway.scripted import session
 
 BASE = "http://localhost:8989"
@@ -186,5 +187,18 @@ def test_states_have_the_documented_words(state: SessionState) -> None:
 
 
 def test_unreachable_sources_are_named_where_there_are_any() -> None:
-    assert unreachable_meta([]) == {}
-    assert unreachable_meta(["b", "a"]) == {"unreachable": ["b", "a"]}
+    assert Gaps().meta() == {}
+    assert Gaps(("a", "b")).meta() == {"unreachable": ["a", "b"]}
+    gaps = Gaps(("a",), ("p",)).union(Gaps(("b",), ("p", "o")))
+    assert gaps.meta() == {"unreachable": ["a", "b"], "partial": ["o", "p"]}
+
+
+def test_a_session_whose_service_could_not_be_read_is_on_none() -> None:
+    relationships = session_resource(Session(id=1), BASE, 0.0)["relationships"]
+    assert relationships["services"]["data"] == []
+
+
+def test_a_statement_whose_time_is_not_known_has_none() -> None:
+    session = Session(id=1, queries=[Query(statement="SELECT 1")])
+    resource = session_resource(session, BASE, 0.0)
+    assert resource["attributes"]["queries"] == [{"statement": "SELECT 1"}]

@@ -45,6 +45,8 @@ def test_all_sources_say_how_they_are(http: httpx.Client) -> None:
         "state": "reachable",
         "sessions": 3,
         "truncated": False,
+        "partial": "",
+        "unreadable": {"sessions": 0, "members": 0, "example": ""},
     }
     attributes = bad["attributes"]
     assert bad["id"] == "gone"
@@ -55,6 +57,8 @@ def test_all_sources_say_how_they_are(http: httpx.Client) -> None:
         "state": "unreachable",
         "sessions": 0,
         "truncated": False,
+        "partial": "",
+        "unreadable": {"sessions": 0, "members": 0, "example": ""},
     }
 
 
@@ -109,5 +113,7 @@ def test_they_answer_while_the_core_is_not_ready(tmp_path: Path) -> None:
                 "state": "pending",
                 "sessions": 0,
                 "truncated": False,
+                "partial": "",
+                "unreadable": {"sessions": 0, "members": 0, "example": ""},
             }
             assert "treasure" not in answer.text
