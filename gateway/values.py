@@ -144,10 +144,17 @@ def has_password(url: str) -> bool:
 
 
 def default_ledger() -> str:
-    """The URL of the ledger where none is given: a file that outlives a restart."""
-    if folders := os.environ.get("STATE_DIRECTORY"):  # from systemd, which may list several
-        folder = Path(folders.partition(":")[0])
+    """The URL of the ledger where none is given: a file that outlives a restart.
+
+    A folder whose path is relative is passed over, as the XDG specification wants
+    it: ids would depend on where the program is started.
+    """
+    kept = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]  # systemd may list several
+    home = os.environ.get("XDG_STATE_HOME", "")
+    if os.path.isabs(kept):
+        folder = Path(kept)
+    elif os.path.isabs(home):
+        folder = Path(home, "sessiongate")
     else:
-        state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-        folder = Path(state).expanduser() / "sessiongate"
+        folder = Path.home() / ".local" / "state" / "sessiongate"
     return f"sqlite:///{folder.absolute() / 'ledger.db'}"

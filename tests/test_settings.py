@@ -129,6 +129,21 @@ def test_systemd_says_where_state_is_kept(
     assert started[0]["ledger"] == "sqlite:////var/lib/sessiongate/ledger.db"
 
 
+@pytest.mark.parametrize("relative", ["", "state", "./state", "~/state", ":/var/lib/other"])
+def test_a_relative_state_folder_is_passed_over(
+    started: list[Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, relative: str
+) -> None:
+    monkeypatch.setenv("HOME", "/home/alice")
+    monkeypatch.setenv("STATE_DIRECTORY", relative)
+    invoke("core")
+    monkeypatch.setenv("XDG_STATE_HOME", relative)
+    invoke("core")
+    assert [settings["ledger"] for settings in started] == [
+        f"sqlite:///{tmp_path}/sessiongate/ledger.db",
+        "sqlite:////home/alice/.local/state/sessiongate/ledger.db",
+    ]
+
+
 # What is refused, and in which words.
 
 
