@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -23,9 +22,9 @@ from tests.servers import (
     require,
     write,
 )
+from tests.snippets import texts
 
 PASSWORD = "open sesame"
-DOCUMENT = Path(__file__).parent.parent / "docs" / "sources.md"
 # app is what clients are, nosy has no privilege, and plain may see everyone over a
 # connection in the clear, which a relay can garble.
 _ACCOUNTS = f"""\
@@ -44,9 +43,7 @@ def documented_lines() -> list[str]:
 
     For clients from anywhere.
     """
-    section = DOCUMENT.read_text(encoding="utf-8").partition("## MariaDB")[2]
-    section = section.partition("\n## ")[0]
-    blocks = re.findall(r"^```sql\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
+    blocks = texts("docs/sources.md", "sql", "MariaDB and MySQL")
     return [block.replace("192.0.2.10", "%") for block in blocks]
 
 

@@ -17,6 +17,7 @@ from typer.core import TyperGroup, TyperOption
 from core.sources.base import SourceConfig, open_source
 from gateway.cli import app
 from tests.program import BIN, PATIENCE, Program, Serving, environment
+from tests.snippets import examples, texts
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -25,16 +26,7 @@ DOCUMENTS = sorted(ROOT.glob("*.md"))
 
 def blocks(language: str) -> list[str]:
     """The README's code blocks in a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
-
-
-def examples() -> list[tuple[str, str]]:
-    """The commands of its console blocks, each with the output that follows it."""
-    return [
-        (command, output)
-        for block in blocks("console")
-        for command, output in re.findall(r"^\$ (.*)\n((?:[^$].*\n)*)", block, re.MULTILINE)
-    ]
+    return texts("README.md", language)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +57,7 @@ def run(arguments: list[str], served: Serving) -> str:
     return moved(done.stdout, {port: default for default, port in ports.items()})
 
 
-@pytest.mark.parametrize(("command", "output"), examples())
+@pytest.mark.parametrize(("command", "output"), examples("README.md"))
 def test_each_command_prints_what_stands_below_it(
     command: str, output: str, served: Serving
 ) -> None:

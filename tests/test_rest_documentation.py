@@ -17,22 +17,13 @@ from gateway.jsonapi.query import QueryLimits
 from gateway.operations import OPERATIONS
 from runtime import identity
 from tests.program import DATA, PATIENCE, Serving, environment
+from tests.snippets import examples
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docs" / "rest.md").read_text(encoding="utf-8")
 
 # Of the core's errors: answered to those who watch, or who speak no gRPC of ours.
 NOT_SHOWN = {"REVISION_NOT_HELD", "MALFORMED_REQUEST"}
-
-
-def examples() -> list[tuple[str, str]]:
-    """The commands, each with what stands below it."""
-    blocks = re.findall(r"^```console\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
-    return [
-        found
-        for block in blocks
-        for found in re.findall(r"^\$ (.*)\n((?:[^$].*\n)*)", block, re.MULTILINE)
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +34,9 @@ def served() -> Iterator[Serving]:
 
 def test_each_command_prints_what_stands_below_it(served: Serving, tmp_path: Path) -> None:
     port = served.http.rpartition(":")[2]
-    assert len(examples()) >= 12
-    for command, output in examples():
+    shown = examples("docs/rest.md")
+    assert len(shown) >= 12
+    for command, output in shown:
         done = subprocess.run(
             shlex.split(command.replace(":8989", f":{port}")),
             cwd=tmp_path,

@@ -15,13 +15,14 @@ import pytest
 from runtime import htpasswd, throttle, tokens
 from runtime.identity import Refusal
 from tests.program import BIN, DATA, PATIENCE, Program, environment
+from tests.snippets import examples, texts
 
 DOCUMENT = (Path(__file__).parent.parent / "docs" / "security.md").read_text(encoding="utf-8")
 SOURCE = ("--source", f"document:{DATA / 'sessions.json'}", "--ledger", "sqlite://")
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", DOCUMENT, re.DOTALL | re.MULTILINE)
+    return texts("docs/security.md", language)
 
 
 class Followed:
@@ -79,10 +80,9 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Followed]:
 
 
 def test_what_is_asked_is_answered_so(followed: Followed) -> None:
-    (block,) = blocks("console")
-    examples = re.findall(r"^\$ (.*)\n((?:[^$].*\n)*)", block, re.MULTILINE)
-    assert len(examples) == 2
-    for command, output in examples:
+    shown = examples("docs/security.md")
+    assert len(shown) == 2
+    for command, output in shown:
         assert followed.run(shlex.split(command)).rstrip("\n") == output.rstrip("\n")
 
 

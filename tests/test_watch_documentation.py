@@ -13,6 +13,7 @@ import pytest
 
 from tests.gateway.reading import events_in
 from tests.program import BIN, DATA, PATIENCE, Serving, environment
+from tests.snippets import texts
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docs" / "watch.md").read_text(encoding="utf-8")
@@ -20,7 +21,7 @@ TEXT = (ROOT / "docs" / "watch.md").read_text(encoding="utf-8")
 
 def blocks(language: str) -> list[str]:
     """The code blocks in a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
+    return texts("docs/watch.md", language)
 
 
 def example(program: str) -> tuple[str, str]:

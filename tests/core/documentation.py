@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from tests.snippets import texts
+
 _TEXT = (Path(__file__).parents[2] / "docs" / "sources.md").read_text(encoding="utf-8")
 _ROW = re.compile(r"^\| (?P<name>[^|]+) \| (?P<words>[^|]+) \|$", re.MULTILINE)
 
@@ -18,8 +20,8 @@ def section(kind: str) -> str:
 
 def block(kind: str, language: str) -> str:
     """The one code block in a language of a kind's section."""
-    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", section(kind), re.DOTALL | re.MULTILINE)
-    return str(found)
+    (found,) = texts("docs/sources.md", language, kind)
+    return found
 
 
 def states(kind: str) -> dict[str, str]:
