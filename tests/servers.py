@@ -171,7 +171,8 @@ class Server:
     """A server that runs as `account` from its readiness on; on leaving, it has ended.
 
     ``ready`` is a regular expression for the line of its output that says it is
-    ready. ``stop`` is the signal that ends it soon and in order.
+    ready. ``stop`` is the signal that ends it soon and in order. ``as_root`` is for
+    one that gives its rights up by itself.
     """
 
     def __init__(
@@ -181,12 +182,13 @@ class Server:
         ready: str,
         stop: signal.Signals = signal.SIGTERM,
         environment: Mapping[str, str] | None = None,
+        as_root: bool = False,
     ) -> None:
         self._stop = stop
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._ready = threading.Event()  # or ended: whichever comes first
         self._said_so = False
-        user = account()
+        user = None if as_root else account()
         self.process = subprocess.Popen(
             [str(part) for part in command],
             env={**os.environ, **(environment or {})},

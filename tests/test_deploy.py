@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.core.documentation import block
 from tests.program import COMMAND, PATIENCE
 
 DEPLOY = Path(__file__).resolve().parent.parent / "deploy"
@@ -36,6 +37,19 @@ def test_the_unit_is_valid(tmp_path: Path) -> None:
     here.write_text(UNIT.read_text().replace("/opt/sessiongate/bin/sessiongate", str(COMMAND)))
     done = analyze("verify", "--man=no", here)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_unit_takes_the_documented_lines_for_haproxy(tmp_path: Path) -> None:
+    """Those of `systemctl edit`. Whether HAProxy's socket lets their group in, is tested there."""
+    here = tmp_path / UNIT.name
+    here.write_text(UNIT.read_text().replace("/opt/sessiongate/bin/sessiongate", str(COMMAND)))
+    lines = tmp_path / f"{UNIT.name}.d" / "override.conf"
+    lines.parent.mkdir()
+    lines.write_text(block("HAProxy", "ini"))
+    done = analyze("verify", "--man=no", here)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    lines.write_text(lines.read_text().replace("Groups=", "Group="))
+    assert "SupplementaryGroup" in analyze("verify", "--man=no", here).stderr, "they are read"
 
 
 def test_the_unit_is_a_sandbox() -> None:

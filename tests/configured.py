@@ -1,0 +1,28 @@
+"""Sources of a configuration file, as the command and its core read it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from unittest.mock import patch
+
+from typer.testing import CliRunner
+
+import gateway.cli
+from core.config import CoreConfig
+from core.sources.base import SourceConfig
+
+
+def sources_in(text: str, folder: Path) -> tuple[SourceConfig, ...]:
+    """The sources that a configuration names, which is written into a file of the folder."""
+    file = folder / "sessiongate.toml"
+    file.write_text(text, encoding="utf-8")
+    told: list[Mapping[str, object]] = []
+    without = {name: None for name in os.environ if name.startswith("SESSIONGATE_")}
+    with patch.object(gateway.cli, "become_core", told.append):  # it would replace this process
+        result = CliRunner().invoke(gateway.cli.app, ["core", "--config", str(file)], env=without)
+    assert result.exit_code == 0, result.output
+    (settings,) = told
+    return CoreConfig.from_json(json.dumps(settings)).sources

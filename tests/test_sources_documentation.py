@@ -1,0 +1,171 @@
+"""docs/sources.md: what it says to paste is pasted into the real programs, and read from there."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import re
+import socket
+import subprocess
+from collections.abc import Iterator
+from configparser import RawConfigParser
+from contextlib import contextmanager
+from dataclasses import dataclass
+from grp import getgrnam
+from pathlib import Path
+from shutil import chown
+
+import pytest
+
+from core.sources.base import Observation, SourceConfig, SourceError, open_source
+from tests.configured import sources_in
+from tests.core.documentation import block
+from tests.servers import Server, free_port, private_folder, require, write
+from tests.snippets import texts
+
+PAGE = "docs/sources.md"
+# Where Debian's package has it told which folder of HAProxy's there is.
+PACKAGED = Path("/usr/lib/tmpfiles.d/haproxy.conf")
+# As Debian's haproxy.cfg has it, and a frontend that keeps its clients.
+AROUND = """\
+global
+    stats socket {folder}/admin.sock mode 660 level admin
+    user haproxy
+    group haproxy
+    hard-stop-after 1s
+defaults
+    mode tcp
+    timeout connect 60s
+    timeout client 1h
+    timeout server 1h
+frontend plain
+    bind 127.0.0.1:{port}
+    tcp-request inspect-delay 1h
+    tcp-request content accept if {{ req.len gt 0 }}
+"""
+
+
+async def observe(config: SourceConfig) -> Observation:
+    """What a source shows."""
+    source = open_source(config)
+    try:
+        return await source.observe()
+    finally:
+        await source.close()
+
+
+def refusal(config: SourceConfig) -> str:
+    """What a source that cannot be read says."""
+    with pytest.raises(SourceError) as caught:
+        asyncio.run(observe(config))
+    return str(caught.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A HAProxy that was started as root, with the documented lines, and one client of it."""
+
+    folder: Path  # in place of /run/haproxy
+    stats: int  # in place of port 9999
+    client: tuple[str, int]
+
+
+@pytest.fixture(scope="module")
+def edge() -> Iterator[Edge]:
+    binary = require("haproxy", "haproxy")
+    as_root()
+    (group,) = texts(PAGE, "sh", "HAProxy")
+    # What it makes stays, as what the package makes does: others may test here just now.
+    subprocess.run(["sh", "-euc", group], check=True)
+    with private_folder() as private:
+        private.chmod(0o755)
+        folder = packaged(private)
+        port, stats = free_port(), free_port()
+        lines = "".join(texts(PAGE, "haproxy", "HAProxy"))
+        for shown, here in (("/run/haproxy/", f"{folder}/"), (":9999 ", f":{stats} ")):
+            assert lines.count(shown) == 1
+            lines = lines.replace(shown, here)
+        file = write(private / "haproxy.cfg", AROUND.format(folder=folder, port=port) + lines)
+        with (
+            Server([binary, "-W", "-f", file], ready="Loading success", as_root=True),
+            socket.create_connection(("127.0.0.1", port)) as client,
+        ):
+            yield Edge(folder, stats, client.getsockname()[:2])
+
+
+def as_root() -> None:
+    """Skip what only root may do, as what is not installed; nothing is skipped in CI."""
+    if os.geteuid() == 0:
+        return
+    reason = "only root may make a group, and give a socket to it"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def packaged(folder: Path) -> Path:
+    """The folder of HAProxy's sockets as Debian's package makes it, but in another one."""
+    (line,) = re.findall(r"^d /run/haproxy .*$", PACKAGED.read_text(), re.MULTILINE)
+    _, path, mode, user, group, *_ = line.split()
+    made = folder / Path(path).name
+    made.mkdir()
+    chown(made, user, group)
+    made.chmod(int(mode, 8))
+    return made
+
+
+@contextmanager
+def being(user: str, *groups: str) -> Iterator[None]:
+    """Have the rights of a user who is in some groups too."""
+    account, mine = pwd.getpwnam(user), os.getgroups()
+    os.setgroups([getgrnam(group).gr_gid for group in groups])
+    os.setegid(account.pw_gid)
+    os.seteuid(account.pw_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(mine)
+
+
+def documented_group() -> str:
+    """The group that the lines for systemd give to sessiongate."""
+    unit = RawConfigParser()
+    unit.read_string(block("HAProxy", "ini"))
+    return unit["Service"]["SupplementaryGroups"]
+
+
+def clients_of(config: SourceConfig) -> list[tuple[str, int]]:
+    found = asyncio.run(observe(config)).sessions
+    return [(item.session.remote, item.session.port) for item in found]
+
+
+def test_who_is_in_the_group_reads_from_haproxy_s_socket(edge: Edge, tmp_path: Path) -> None:
+    text = block("HAProxy", "toml")
+    assert "/run/haproxy/" in text
+    (config,) = sources_in(text.replace("/run/haproxy/", f"{edge.folder}/"), tmp_path)
+    with being("nobody", documented_group()):
+        assert clients_of(config) == [edge.client]
+    with being("nobody"):
+        assert "Permission denied" in refusal(config)
+
+
+def test_who_is_in_the_group_may_not_use_debian_s_socket(edge: Edge) -> None:
+    admin = SourceConfig.parse(f"haproxy:{edge.folder}/admin.sock")
+    with being("nobody", documented_group()):
+        assert "Permission denied" in refusal(admin)
+    with being("nobody", "haproxy"):
+        assert clients_of(admin) == [edge.client], "so that is no group for those who only look"
+
+
+def test_haproxy_s_socket_on_loopback_is_read(edge: Edge) -> None:
+    assert clients_of(SourceConfig.parse(f"haproxy://127.0.0.1:{edge.stats}")) == [edge.client]
+
+
+def test_the_readme_shows_lines_of_this_page() -> None:
+    shown = [text for kind in ("sql", "ini", "haproxy") for text in texts("README.md", kind)]
+    assert len(shown) == 4
+    there = [text for kind in ("sql", "ini", "haproxy") for text in texts(PAGE, kind)]
+    assert [text for text in shown if text not in there] == []
