@@ -6,7 +6,6 @@ import re
 import shlex
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +13,9 @@ import pytest
 import typer
 from typer.core import TyperGroup, TyperOption
 
-from core.sources.base import SourceConfig, open_source
+from core.sources.base import open_source
 from gateway.cli import app
+from tests.configured import sources_in
 from tests.program import BIN, PATIENCE, Program, Serving, environment
 from tests.snippets import examples, texts
 
@@ -92,14 +92,10 @@ def test_the_configuration_file_is_taken_as_it_stands(tmp_path: Path) -> None:
     assert (tmp_path / "ledger.db").exists()
 
 
-def test_each_kind_of_source_is_shown_as_it_is_configured() -> None:
+def test_each_kind_of_source_is_shown_as_it_is_configured(tmp_path: Path) -> None:
     kinds = set()
     for block in blocks("toml"):
-        for source in tomllib.loads(block)["source"]:
-            table = {"url": source} if isinstance(source, str) else dict(source)
-            config = SourceConfig.parse(
-                table.pop("url"), {key: str(value).lower() for key, value in table.items()}
-            )
+        for config in sources_in(block, tmp_path):
             open_source(config)
             kinds.add(config.kind)
     assert {"postgresql", "pgbouncer", "mariadb", "haproxy", "maxscale+https", "host"} <= kinds

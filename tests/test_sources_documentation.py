@@ -6,6 +6,7 @@ import asyncio
 import os
 import pwd
 import re
+import shlex
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -16,12 +17,17 @@ from grp import getgrnam
 from pathlib import Path
 from shutil import chown
 
+import httpx
 import pytest
 
 from core.sources.base import Observation, SourceConfig, SourceError, open_source
 from tests.configured import sources_in
 from tests.core.documentation import block
-from tests.servers import Server, free_port, private_folder, require, write
+from tests.mariadb import mariadb
+from tests.maxscale import MaxScale
+from tests.postgres import PASSWORD, SUPERUSER, running_pgbouncer, running_postgres
+from tests.program import PATIENCE, Serving
+from tests.servers import Server, certificates, free_port, private_folder, require, write
 from tests.snippets import texts
 
 PAGE = "docs/sources.md"
@@ -44,6 +50,28 @@ frontend plain
     tcp-request inspect-delay 1h
     tcp-request content accept if {{ req.len gt 0 }}
 """
+# In MaxScale's reference of the section [maxscale]. No MaxScale is to be had here to load it.
+MAXSCALE_KEYS = {"admin_host", "admin_ssl_key", "admin_ssl_cert"}
+# What "localhost" may be.
+LOOPBACK = ("127.0.0.1/32", "::1/128")
+
+
+def configured(kind: str, folder: Path, place: str, ca: Path) -> SourceConfig:
+    """The source that a section shows, at a place of this machine."""
+    password = folder / "password"
+    password.write_text(PASSWORD, encoding="utf-8")
+    text = block(kind, "toml")
+    # This machine is spoken to in TLS only if one says so, by the scheme or an option.
+    tls = "" if "+https:" in text else 'tls = "verify", '
+    for shown, here in (
+        (r"[a-z0-9]+\.example:\d+", place),
+        (r"/etc/sessiongate/[a-z0-9]+", str(password)),
+        (r'tls_ca = "[^"]+"', f'{tls}tls_ca = "{ca}"'),
+    ):
+        text, times = re.subn(shown, here, text)
+        assert times == 1, shown
+    (config,) = sources_in(text, folder)
+    return config
 
 
 async def observe(config: SourceConfig) -> Observation:
@@ -60,6 +88,81 @@ def refusal(config: SourceConfig) -> str:
     with pytest.raises(SourceError) as caught:
         asyncio.run(observe(config))
     return str(caught.value)
+
+
+def test_the_lines_for_postgresql_let_it_in(tmp_path: Path) -> None:
+    with running_postgres() as server:
+        server.execute(*block("PostgreSQL", "sql").splitlines())
+        place = f"localhost:{server.port}"
+        config = configured("PostgreSQL", tmp_path, place, server.certificates.ca)
+        others = f"host all {SUPERUSER} all scram-sha-256\n"
+        rules = server.folder / "data" / "pg_hba.conf"
+        write(rules, others)
+        server.restart()
+        assert "no pg_hba.conf entry" in refusal(config)
+        line = block("PostgreSQL", "pg_hba")
+        assert "192.0.2.10/32" in line
+        write(rules, others + "".join(line.replace("192.0.2.10/32", ip) for ip in LOOPBACK))
+        server.restart()
+        with server.connect() as client:
+            (item,) = asyncio.run(observe(config)).sessions
+            assert item.session.native_id == str(client.info.backend_pid)
+
+
+def test_the_lines_for_pgbouncer_let_it_in(tmp_path: Path) -> None:
+    users = {SUPERUSER: PASSWORD, "sessiongate": PASSWORD}
+    settings = dict(re.findall(r"^(\w+) = (.*)$", block("PgBouncer", "ini"), re.MULTILINE))
+    (zone,) = re.findall(r'timezone = "([^"]+)"', block("PgBouncer", "toml"))
+    with (
+        running_postgres() as server,
+        running_pgbouncer(server, users, {"TZ": zone}, **settings) as pool,
+        pool.connect(),
+    ):
+        place = f"localhost:{pool.port}"
+        config = configured("PgBouncer", tmp_path, place, pool.certificates.ca)
+        (item,) = asyncio.run(observe(config)).sessions
+    assert (item.session.user, item.session.service) == (SUPERUSER, "shop")
+
+
+def test_the_lines_for_mariadb_let_it_in(tmp_path: Path) -> None:
+    with mariadb() as server:  # whose account for this is the documented one
+        place = f"localhost:{server.port}"
+        config = configured("MariaDB and MySQL", tmp_path, place, server.certificates.ca)
+
+        async def main() -> None:
+            async with server.client():
+                (item,) = (await observe(config)).sessions
+                assert item.session.user == "app"
+
+        asyncio.run(main())
+
+
+def test_the_lines_for_maxscale_are_its_own() -> None:
+    file = RawConfigParser()
+    file.read_string(block("MaxScale", "ini"))
+    assert file.sections() == ["maxscale"]
+    assert set(file["maxscale"]) == MAXSCALE_KEYS
+
+
+def test_the_source_for_maxscale_reads_it(tmp_path: Path) -> None:
+    async def main() -> None:
+        with private_folder() as folder:
+            tls = certificates(folder)
+            async with MaxScale().serving(tls) as place:
+                found = await observe(configured("MaxScale", tmp_path, place, tls.ca))
+                assert len(found.sessions) == 2
+
+    asyncio.run(main())
+
+
+def test_the_synthetic_source_is_served() -> None:
+    (command,) = texts(PAGE, "sh", "Synthetic")
+    program, serve, *arguments = shlex.split(command)
+    assert (program, serve) == ("sessiongate", "serve")
+    with Serving(*arguments, "--ledger", "sqlite://") as served:
+        url = f"http://{served.http}/v1/sessions?page[size]=1"
+        answer = httpx.get(url, timeout=PATIENCE, trust_env=False)
+        assert answer.json()["meta"]["total"] == 10000
 
 
 @dataclass(frozen=True, slots=True)
