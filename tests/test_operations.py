@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from runtime.settings import settings_of
 from sessiongate.v1.session_service_pb2 import WatchSessionsRequest
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from tests.program import DATA, PATIENCE, Program, Serving, channel, run
+from tests.servers import require
+from tests.snippets import texts
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = f"document:{DATA / 'sessions.json'}"
@@ -134,6 +137,20 @@ def test_every_query_of_the_dashboard_finds_its_series(query: str, watched: Watc
         assert selector.name in series
         matched = set(re.findall(r"([a-z_]+)(?:=~|!~|!=|=)\"", str(selector.matchers)))
         assert matched | grouped_by(query) <= series[selector.name]
+
+
+def test_prometheus_takes_the_documented_targets(tmp_path: Path) -> None:
+    (text,) = texts("docs/operations.md", "yaml")
+    file = tmp_path / "prometheus.yml"
+    file.write_text(text, encoding="utf-8")
+    done = subprocess.run(
+        [require("promtool", "prometheus"), "check", "config", file],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def documented() -> Mapping[str, tuple[str, str, set[str]]]:

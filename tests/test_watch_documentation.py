@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +18,17 @@ from tests.program import BIN, DATA, PATIENCE, Serving, environment
 from tests.snippets import texts
 
 ROOT = Path(__file__).parent.parent
+# A browser completes URLs by the page's own; and this page is left after the first mark.
+_PAGE = """\
+const Stream = globalThis.EventSource;
+globalThis.EventSource = class extends Stream {{
+    constructor(url) {{
+        super(new URL(url, "{url}"));
+    }}
+}};
+{script}
+on("sync", () => process.exit());
+"""
 TEXT = (ROOT / "docs" / "watch.md").read_text(encoding="utf-8")
 
 
@@ -59,6 +72,37 @@ def without_numbers(text: str) -> str:
 def test_the_stream_is_as_it_stands(served: Serving) -> None:
     command, output = example("curl")
     assert without_numbers(run(command, served)) == without_numbers(output)
+
+
+def test_the_page_in_a_browser_follows_the_sessions(served: Serving, tmp_path: Path) -> None:
+    (script,) = blocks("js")
+    page = tmp_path / "page.mjs"
+    page.write_text(_PAGE.format(url=f"http://{served.http}/", script=script), encoding="utf-8")
+    done = subprocess.run(
+        [*browser(), page],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "3 sessions\n"), done.stderr
+
+
+def browser() -> list[str]:
+    """The command of a Node.js that has the browsers' EventSource; without one, skip.
+
+    In CI that is a failure: there nothing is skipped. Debian's own may be too old for it.
+    """
+    command = ["node", "--no-warnings", "--experimental-eventsource"]
+    if shutil.which("node"):
+        tried = subprocess.run([*command, "--eval", ""], capture_output=True, check=False)
+        if tried.returncode == 0:
+            return command
+    reason = "Node.js from 20.18 on is missing: it has an EventSource"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def test_each_event_of_the_stream_is_in_the_table(served: Serving) -> None:
