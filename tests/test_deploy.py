@@ -12,6 +12,8 @@ import pytest
 
 from tests.core.documentation import block
 from tests.program import COMMAND, PATIENCE
+from tests.servers import require
+from tests.snippets import texts
 
 DEPLOY = Path(__file__).resolve().parent.parent / "deploy"
 UNIT = DEPLOY / "sessiongate.service"
@@ -37,6 +39,18 @@ def test_the_unit_is_valid(tmp_path: Path) -> None:
     here.write_text(UNIT.read_text().replace("/opt/sessiongate/bin/sessiongate", str(COMMAND)))
     done = analyze("verify", "--man=no", here)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_unit_is_enabled_as_documented(tmp_path: Path) -> None:
+    (steps,) = texts("docs/operations.md", "sh")
+    assert steps.endswith("\nsystemctl daemon-reload && systemctl enable --now sessiongate\n")
+    units = tmp_path / "etc/systemd/system"
+    units.mkdir(parents=True)
+    shutil.copy(UNIT, units)
+    # In a folder, which no running systemd is asked for.
+    enable = [require("systemctl", "systemd"), f"--root={tmp_path}", "enable", "sessiongate"]
+    subprocess.run(enable, check=True, capture_output=True, timeout=PATIENCE)
+    assert (units / "multi-user.target.wants" / UNIT.name).is_symlink()
 
 
 def test_the_unit_takes_the_documented_lines_for_haproxy(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 import subprocess
 import sys
 import tarfile
@@ -17,6 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.program import BIN, DATA, PATIENCE, Serving, environment
+from tests.snippets import texts
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = (ROOT / "requirements.txt").read_text()
@@ -119,11 +121,42 @@ def test_the_wheel_has_the_programs_and_nothing_else(wheel: Path) -> None:
     }
 
 
-def test_the_pinned_environment_runs_it(
+def installed_as_documented(wheel: Path, folder: Path) -> Path:
+    """Do the steps of the manual in this folder's opt and etc; the folder of commands.
+
+    The last, for systemd, is tested with the unit.
+    """
+    (steps,) = texts("docs/operations.md", "sh")
+    steps, _, last = steps.strip().rpartition("\n")
+    assert last.startswith("systemctl ")
+    moved, times = re.subn(r"(?<!\S)/(?=opt/|etc/)", f"{folder}/", steps)
+    assert times == len(re.findall(r"(?<!\S)/", steps)), "no other folder of this machine"
+    here = folder / "here"
+    here.mkdir()
+    for file in (wheel, ROOT / "requirements.txt", ROOT / "deploy"):
+        (here / file.name).symlink_to(file)
+    (here / "sessiongate.toml").write_text('source = "host:"\n', encoding="utf-8")
+    (folder / "etc/systemd/system").mkdir(parents=True)
+    done = subprocess.run(
+        ["bash", "-euc", moved],
+        cwd=here,
+        env=environment(PATH=f"{Path(sys.executable).parent}:/usr/bin:/bin"),
+        capture_output=True,
+        text=True,
+        timeout=LONG,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "opt/sessiongate/bin"
+
+
+def test_the_documented_installation_runs_it(
     wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commands = installed(tmp_path / "env", "--require-hashes", "-r", ROOT / "requirements.txt")
-    pip(commands, "--no-deps", "--no-index", wheel)
+    commands = installed_as_documented(wheel, tmp_path)
+    settings = tmp_path / "etc/sessiongate/sessiongate.toml"
+    assert stat.filemode(settings.stat().st_mode) == "-rw-------"
+    assert (tmp_path / "etc/systemd/system/sessiongate.service").is_file()
     assert run(commands / "python", "-m", "pip", "check").returncode == 0
     printed = run(commands / "sessiongate", "--version")
     assert printed.stdout == f"sessiongate {PROJECT['version']}\n", printed.stderr
