@@ -8,8 +8,6 @@ import subprocess
 from configparser import RawConfigParser
 from pathlib import Path
 
-import pytest
-
 from tests.core.documentation import block
 from tests.program import COMMAND, PATIENCE
 from tests.servers import require
@@ -23,10 +21,8 @@ EXPOSURE = 20
 
 
 def analyze(*arguments: object) -> subprocess.CompletedProcess[str]:
-    if shutil.which("systemd-analyze") is None:
-        pytest.skip("systemd-analyze is not installed")
     return subprocess.run(
-        ["systemd-analyze", *map(str, arguments)],
+        [require("systemd-analyze", "systemd"), *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=PATIENCE,

@@ -111,7 +111,7 @@ def test_the_lines_for_postgresql_let_it_in(tmp_path: Path) -> None:
 
 def test_the_lines_for_pgbouncer_let_it_in(tmp_path: Path) -> None:
     users = {SUPERUSER: PASSWORD, "sessiongate": PASSWORD}
-    settings = dict(re.findall(r"^(\w+) = (.*)$", block("PgBouncer", "ini"), re.MULTILINE))
+    settings = dict(line.split(" = ") for line in block("PgBouncer", "ini").splitlines())
     (zone,) = re.findall(r'timezone = "([^"]+)"', block("PgBouncer", "toml"))
     with (
         running_postgres() as server,

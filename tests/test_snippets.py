@@ -1,0 +1,153 @@
+"""No block of the documentation, and no file of deploy/, is without a test that runs it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from tests import test_deploy as deploy
+from tests import test_documentation as readme
+from tests import test_operations as operations
+from tests import test_packaging as packaging
+from tests import test_rest_documentation as rest
+from tests import test_security_documentation as security
+from tests import test_sources_documentation as sources
+from tests import test_watch_documentation as watch
+from tests.core import test_mariadb_source as mariadb
+from tests.snippets import ROOT, snippets
+
+Test = Callable[..., None]
+
+# The blocks that a test runs, each by its document, the headings that it is under and its language.
+# Text in place of a test says why there is none.
+RUNNERS: dict[Test | str, list[str]] = {
+    "a drawing": [
+        "ARCHITECTURE.md: : ",
+    ],
+    readme.test_the_make_targets_exist: [
+        "README.md: Two commands: sh",
+    ],
+    readme.test_each_command_prints_what_stands_below_it: [
+        "README.md: A request and its answer: sh",
+        "README.md: A request and its answer: console",
+        "README.md: From a microservice: console",
+    ],
+    readme.test_the_client_in_python_works_as_it_stands: [
+        "README.md: From a microservice: python",
+    ],
+    readme.test_each_kind_of_source_is_shown_as_it_is_configured: [
+        "README.md: Sources / MaxScale: toml",
+        "README.md: Sources / PgBouncer: toml",
+        "README.md: Sources / PostgreSQL: toml",
+        "README.md: Sources / MariaDB and MySQL: toml",
+        "README.md: Sources / HAProxy: toml",
+    ],
+    sources.test_the_readme_shows_lines_of_this_page: [
+        "README.md: Sources / PgBouncer: ini",
+        "README.md: Sources / PostgreSQL: sql",
+        "README.md: Sources / MariaDB and MySQL: sql",
+        "README.md: Sources / HAProxy: haproxy",
+    ],
+    readme.test_the_configuration_file_is_taken_as_it_stands: [
+        "README.md: Settings: toml",
+    ],
+    packaging.test_the_documented_installation_runs_it: [
+        "docs/operations.md: Installing it as a service: sh",
+    ],
+    operations.test_prometheus_takes_the_documented_targets: [
+        "docs/operations.md: Metrics: yaml",
+    ],
+    rest.test_each_command_prints_what_stands_below_it: [
+        "docs/rest.md: Resources: console",
+        "docs/rest.md: Parameters: console",
+        "docs/rest.md: Parameters: console",
+        "docs/rest.md: Parameters: console",
+        "docs/rest.md: Parameters: console",
+        "docs/rest.md: Asking again: console",
+        "docs/rest.md: Errors: console",
+    ],
+    security.test_what_is_asked_is_answered_so: [
+        "docs/security.md: In ten minutes: sh",
+        "docs/security.md: In ten minutes: sh",
+        "docs/security.md: In ten minutes: sh",
+        "docs/security.md: In ten minutes: sh",
+        "docs/security.md: In ten minutes: console",
+    ],
+    security.test_the_client_in_python_works_as_it_stands: [
+        "docs/security.md: In ten minutes: python",
+    ],
+    security.test_gateway_and_core_on_different_machines: [
+        "docs/security.md: A gateway and its core on different machines: sh",
+        "docs/security.md: A gateway and its core on different machines: sh",
+        "docs/security.md: A gateway and its core on different machines: sh",
+    ],
+    sources.test_the_lines_for_postgresql_let_it_in: [
+        "docs/sources.md: PostgreSQL / Lines to paste: sql",
+        "docs/sources.md: PostgreSQL / Lines to paste: pg_hba",
+        "docs/sources.md: PostgreSQL / Lines to paste: toml",
+    ],
+    sources.test_the_lines_for_pgbouncer_let_it_in: [
+        "docs/sources.md: PgBouncer / Lines to paste: ini",
+        "docs/sources.md: PgBouncer / Lines to paste: toml",
+    ],
+    sources.test_the_lines_for_mariadb_let_it_in: [
+        "docs/sources.md: MariaDB and MySQL / Lines to paste: sql",
+        "docs/sources.md: MariaDB and MySQL / Lines to paste: toml",
+    ],
+    mariadb.test_attributes_are_read_where_that_is_granted: [
+        "docs/sources.md: MariaDB and MySQL / Lines to paste: sql",
+    ],
+    sources.test_who_is_in_the_group_reads_from_haproxy_s_socket: [
+        "docs/sources.md: HAProxy / Lines to paste: sh",
+        "docs/sources.md: HAProxy / Lines to paste: haproxy",
+        "docs/sources.md: HAProxy / Lines to paste: toml",
+    ],
+    deploy.test_the_unit_takes_the_documented_lines_for_haproxy: [
+        "docs/sources.md: HAProxy / Lines to paste: ini",
+    ],
+    sources.test_haproxy_s_socket_on_loopback_is_read: [
+        "docs/sources.md: HAProxy / Lines to paste: haproxy",
+    ],
+    "maxctrl comes with MaxScale, which neither Debian nor npm has": [
+        "docs/sources.md: MaxScale / Lines to paste: sh",
+    ],
+    sources.test_the_lines_for_maxscale_are_its_own: [
+        "docs/sources.md: MaxScale / Lines to paste: ini",
+    ],
+    sources.test_the_source_for_maxscale_reads_it: [
+        "docs/sources.md: MaxScale / Lines to paste: toml",
+    ],
+    sources.test_the_synthetic_source_is_served: [
+        "docs/sources.md: Synthetic: sh",
+    ],
+    watch.test_the_stream_is_as_it_stands: [
+        "docs/watch.md: Over HTTP: server-sent events: console",
+    ],
+    watch.test_the_page_in_a_browser_follows_the_sessions: [
+        "docs/watch.md: Over HTTP: server-sent events: js",
+    ],
+    watch.test_the_client_in_python_works_as_it_stands: [
+        "docs/watch.md: Over gRPC: WatchSessions: python",
+    ],
+    watch.test_the_lines_of_a_pipe_are_as_they_stand: [
+        "docs/watch.md: At a terminal: console",
+    ],
+}
+# Likewise, of the files in deploy/.
+DEPLOYED: dict[str, list[Test]] = {
+    "grafana-dashboard.json": [operations.test_every_query_of_the_dashboard_finds_its_series],
+    "sessiongate.service": [deploy.test_the_unit_is_valid, deploy.test_the_unit_is_a_sandbox],
+}
+
+
+def test_each_block_is_run_by_a_test() -> None:
+    """Where a block is new: write a test that runs it, and add it to `RUNNERS`."""
+    there = Counter(
+        f"{snippet.document}: {' / '.join(snippet.headings)}: {snippet.language}"
+        for snippet in snippets()
+    )
+    assert there == Counter(block for blocks in RUNNERS.values() for block in blocks)
+
+
+def test_each_file_to_deploy_is_read_by_a_test() -> None:
+    assert sorted(path.name for path in (ROOT / "deploy").iterdir()) == sorted(DEPLOYED)
