@@ -130,6 +130,21 @@ def test_the_table_of_settings_is_the_commands_own() -> None:
     assert table.splitlines()[2:] == settings()
 
 
+def test_make_knows_what_to_do() -> None:
+    (commands,) = texts("README.md", "sh", "Two commands")
+    assert commands.count("make ") == 2
+    dry = commands.replace("make ", "make --dry-run ")
+    done = subprocess.run(
+        ["bash", "-euc", dry],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_make_targets_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))

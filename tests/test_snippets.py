@@ -13,7 +13,6 @@ from tests import test_rest_documentation as rest
 from tests import test_security_documentation as security
 from tests import test_sources_documentation as sources
 from tests import test_watch_documentation as watch
-from tests.core import test_mariadb_source as mariadb
 from tests.snippets import ROOT, snippets
 
 Test = Callable[..., None]
@@ -24,7 +23,7 @@ RUNNERS: dict[Test | str, list[str]] = {
     "a drawing": [
         "ARCHITECTURE.md: : ",
     ],
-    readme.test_the_make_targets_exist: [
+    readme.test_make_knows_what_to_do: [
         "README.md: Two commands: sh",
     ],
     readme.test_each_command_prints_what_stands_below_it: [
@@ -92,10 +91,8 @@ RUNNERS: dict[Test | str, list[str]] = {
     ],
     sources.test_the_lines_for_mariadb_let_it_in: [
         "docs/sources.md: MariaDB and MySQL / Lines to paste: sql",
-        "docs/sources.md: MariaDB and MySQL / Lines to paste: toml",
-    ],
-    mariadb.test_attributes_are_read_where_that_is_granted: [
         "docs/sources.md: MariaDB and MySQL / Lines to paste: sql",
+        "docs/sources.md: MariaDB and MySQL / Lines to paste: toml",
     ],
     sources.test_who_is_in_the_group_reads_from_haproxy_s_socket: [
         "docs/sources.md: HAProxy / Lines to paste: sh",

@@ -23,7 +23,7 @@ import pytest
 from core.sources.base import Observation, SourceConfig, SourceError, open_source
 from tests.configured import sources_in
 from tests.core.documentation import block
-from tests.mariadb import mariadb
+from tests.mariadb import documented_lines, mariadb, run
 from tests.maxscale import MaxScale
 from tests.postgres import PASSWORD, SUPERUSER, running_pgbouncer, running_postgres
 from tests.program import PATIENCE, Serving
@@ -125,11 +125,17 @@ def test_the_lines_for_pgbouncer_let_it_in(tmp_path: Path) -> None:
 
 
 def test_the_lines_for_mariadb_let_it_in(tmp_path: Path) -> None:
-    with mariadb() as server:  # whose account for this is the documented one
+    *statements, rest = "".join(documented_lines()).split(";")
+    assert not rest.strip()
+    with mariadb() as server:
         place = f"localhost:{server.port}"
         config = configured("MariaDB and MySQL", tmp_path, place, server.certificates.ca)
 
         async def main() -> None:
+            # Again, because a server that starts passes over what is wrong.
+            async with server.client("root", host="") as root:
+                for statement in ("DROP USER sessiongate@'%'", *statements):
+                    await run(root, statement)
             async with server.client():
                 (item,) = (await observe(config)).sessions
                 assert item.session.user == "app"
