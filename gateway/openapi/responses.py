@@ -32,7 +32,7 @@ _ALWAYS = {
     429: "Too many wrong credentials came from this address; `Retry-After` says when to try.",
     431: "A header is longer than the gateway takes.",
     500: "The gateway or the core failed; the log has the cause.",
-    503: "There is too much to do just now, or the core cannot be reached.",
+    503: "There is too much to do just now, or the core cannot be reached or is not ready.",
 }
 _GUARD = (401, 429)  # of these, what those are answered who may not ask
 # Of requests that the core is asked for.

@@ -71,25 +71,26 @@ SCHEMAS: Schema = {
         {
             "state": _text("What it is doing.", enum=[*STATE_WORDS.values()]),
             "connected": _text(
-                "When it began: C's asctime, in UTC. A filter compares it as a text;"
-                " `sort` as a time.",
+                "When the client connected, or when the session was first seen if its source"
+                " does not say: C's asctime, in UTC. A filter compares it as a text, `sort` as a"
+                " time.",
                 pattern=_ASCTIME,
             ),
-            "user": _text("Who it was authenticated as."),
-            "remote": _text("The client's address."),
+            "user": _text("The name that the client logged in with."),
+            "remote": _text("The client's address, or the path of its Unix socket."),
             "port": _whole("The client's port."),
-            "database": _text("The database that it is in."),
+            "database": _text("The database or schema that it uses."),
             "idle": {
                 "type": "number",
                 "minimum": 0,
-                "description": "Seconds since the client last did something, to a tenth.",
+                "description": "Seconds since it last sent or received anything, to a tenth.",
             },
             "connections": _array(
                 _object(
                     {
                         "server": _text("The server's name or address."),
                         "connection_id": _whole("The server's own number for the connection."),
-                        "cipher": _text("The TLS cipher between proxy and server."),
+                        "cipher": _text("Its TLS cipher; empty: in the clear."),
                     },
                     "server",
                 ),
@@ -97,7 +98,7 @@ SCHEMAS: Schema = {
             ),
             "client": _object(
                 {
-                    "cipher": _text("The TLS cipher between client and proxy."),
+                    "cipher": _text("The TLS cipher of its connection; empty: in the clear."),
                     "connection_attributes": {
                         "type": "object",
                         "additionalProperties": {"type": "string"},
@@ -108,20 +109,22 @@ SCHEMAS: Schema = {
             "queries": _array(
                 _object(
                     {
-                        "statement": {"type": "string"},
-                        "received": {"type": "string", "format": "date-time"},
-                        "completed": {"type": "string", "format": "date-time"},
+                        "statement": _text("Its text, cut at 16 KiB."),
+                        "received": _text("When it was received.", format="date-time"),
+                        "completed": _text(
+                            "When it was completed; left out while it runs.", format="date-time"
+                        ),
                         "truncated": {"const": True},
                     },
                     "statement",
                 ),
-                "Statements, where the source's configuration asks for them.",
+                "Statements, oldest first, if the source's configuration asks for them.",
             ),
             "memory": _object({"total": _whole("Bytes that it takes at its source.")}, "total"),
             "io_activity": _whole("Reads and writes of the last 30 seconds, as MaxScale counts."),
-            "thread": _whole("The source's thread that serves it."),
+            "thread": _whole("The index of the source's thread that serves it."),
             "application": _text("What the client says that it is."),
-            "source": _text("The source that it was read from; together with `native_id`."),
+            "source": _text("The source that it was read from; there if `native_id` is."),
             "native_id": _text("What the source itself calls the session."),
         },
         about="Each stands there where it is known; `fields[sessions]` leaves out others.",
@@ -135,9 +138,13 @@ SCHEMAS: Schema = {
                     "services": _object(
                         {"links": ref("Links"), "data": _array(_identifier("services"))}, "data"
                     ),
-                    "filters": _linkage("filters", "The filters that it passes."),
-                    "upstream": _linkage("sessions", "The same connection, one tier before."),
-                    "downstream": _linkage("sessions", "The same connection, one tier on."),
+                    "filters": _linkage("filters", "The filters that it passes, in order."),
+                    "upstream": _linkage(
+                        "sessions", "The same connection one tier on, towards the server."
+                    ),
+                    "downstream": _linkage(
+                        "sessions", "The same connection one tier before, towards the client."
+                    ),
                 }
             ),
             "attributes": ref("SessionAttributes"),

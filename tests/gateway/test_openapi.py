@@ -146,6 +146,16 @@ def test_the_example_has_every_attribute_and_the_schema_describes_each() -> None
     assert len(Session.DESCRIPTOR.fields) == 24
 
 
+def test_upstream_is_towards_the_server_and_downstream_towards_the_client() -> None:
+    """As in the contract: `upstream_ids` are what a session's own connections are, one tier on."""
+    relationships = SCHEMAS["SessionResource"]["properties"]["relationships"]["properties"]
+    told = {name: relationships[name]["description"] for name in ("upstream", "downstream")}
+    assert told == {
+        "upstream": "The same connection one tier on, towards the server.",
+        "downstream": "The same connection one tier before, towards the client.",
+    }
+
+
 def test_the_page_has_every_operation_schema_and_parameter() -> None:
     text = page(DESCRIPTION)
     for operation in OPERATIONS:
