@@ -66,6 +66,8 @@ _CURSOR = _object(
     about="On pages by cursor only.",
 )
 
+_API_LINKS = ("self", "describedby", "sessions", "services", "sources")
+
 SCHEMAS: Schema = {
     "SessionAttributes": _object(
         {
@@ -255,13 +257,7 @@ SCHEMAS: Schema = {
     "Linkage": _document(_array(_identifier("services")), ref("Links"), included=False),
     "Api": _object(
         {
-            "links": _object(
-                {"self": _URL, "describedby": _URL, "sessions": _URL, "services": _URL},
-                "self",
-                "describedby",
-                "sessions",
-                "services",
-            ),
+            "links": _object(dict.fromkeys(_API_LINKS, _URL), *_API_LINKS),
             "meta": _object({"name": {"const": "sessiongate"}}, "name"),
         },
         "links",
@@ -270,7 +266,11 @@ SCHEMAS: Schema = {
     "Health": _object(
         {"meta": _object({"status": {"enum": ["alive", "ready"]}}, "status")}, "meta"
     ),
-    "Description": _object({"openapi": {"const": VERSION}}, "openapi", about="This document."),
+    "Description": {
+        **_object({"openapi": {"const": VERSION}}, "openapi"),
+        "additionalProperties": True,
+        "description": "This document; what else is in it is OpenAPI's to say.",
+    },
     "Page": _text("An HTML page."),
     "Errors": _object(
         {
@@ -287,8 +287,18 @@ SCHEMAS: Schema = {
                                 "header": _text("The request's header to blame."),
                             }
                         ),
-                        "links": _object({"type": _URL}),
-                        "meta": {"type": "object"},
+                        "links": _object(
+                            {"type": _URL},
+                            about="Where the cursor pagination profile has a name for the error.",
+                        ),
+                        "meta": _object(
+                            {
+                                "page": _object(
+                                    {"maxSize": _whole("The largest page that there is.")}
+                                )
+                            },
+                            about="With `MAX_PAGE_SIZE_EXCEEDED` only.",
+                        ),
                     },
                     "status",
                     "code",

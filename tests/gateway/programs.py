@@ -21,6 +21,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from gateway.app import create_app
 from gateway.config import GatewayConfig
 from gateway.server import serve
+from tests.gateway.declared import check_declared, check_declared_async
 from tests.gateway.jsonapi_rules import check_answer, check_answer_async
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,7 +69,7 @@ def client_of(gateway: Gateway) -> httpx.Client:
         base_url=gateway.url,
         headers={"Host": "localhost:8989"},
         timeout=LONG,
-        event_hooks={"response": [check_answer]},
+        event_hooks={"response": [check_answer, check_declared]},
     )
 
 
@@ -160,6 +161,6 @@ async def in_process(core: str, **settings: object) -> AsyncIterator[httpx.Async
         async with httpx.AsyncClient(
             transport=transport,
             base_url="http://localhost:8989",
-            event_hooks={"response": [check_answer_async]},
+            event_hooks={"response": [check_answer_async, check_declared_async]},
         ) as http:
             yield http

@@ -9,9 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.gateway.programs import DATA, LONG, running_core, running_gateway
+from tests.gateway.programs import DATA, LONG, client_of, running_core, running_gateway
 
-HOST = {"Host": "localhost:8989"}
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
@@ -22,7 +21,7 @@ def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     with (
         running_core(*sources) as core,
         running_gateway(core) as gateway,
-        httpx.Client(base_url=gateway.url, headers=HOST, timeout=LONG) as client,
+        client_of(gateway) as client,
     ):
         yield client
 
@@ -103,7 +102,7 @@ def test_they_answer_while_the_core_is_not_ready(tmp_path: Path) -> None:
         with (
             running_core(url, ready=False) as core,
             running_gateway(core) as gateway,
-            httpx.Client(base_url=gateway.url, timeout=LONG) as client,
+            client_of(gateway) as client,
         ):
             assert client.get("/v1/sessions").status_code == 503
             answer = client.get("/v1/sources")

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from tests.gateway.programs import LONG, running_core, running_gateway
+from tests.gateway.programs import client_of, running_core, running_gateway
 from tests.postgres import PASSWORD, SUPERUSER, running_pgbouncer, running_postgres
 from tests.program import run
 
@@ -35,7 +35,7 @@ def tiers() -> Iterator[tuple[str, httpx.Client, int]]:
                 f"postgresql://{login}:{postgres.port}?name=server",
             ) as core,
             running_gateway(core) as gateway,
-            httpx.Client(base_url=gateway.url, timeout=LONG) as http,
+            client_of(gateway) as http,
         ):
             yield core, http, row[0]
 

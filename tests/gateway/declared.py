@@ -1,0 +1,72 @@
+"""The description, held against every answer that a test receives: it declares every member.
+
+The description leaves objects open, since they may get members one day. Here they are closed:
+a member that its schema does not name is a fault, unless the schema calls the object a map.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+import httpx
+from jsonschema_rs import Draft202012Validator
+from starlette.routing import Match
+
+from gateway.openapi.schemas import SCHEMAS
+from gateway.operation import Operation
+from gateway.operations import OPERATIONS
+from gateway.paths import routed
+
+_JSON = ("application/vnd.api+json", "application/json")
+_ROUTES = [(operation.route(), operation) for operation in OPERATIONS]
+
+
+def check_declared(answer: httpx.Response) -> None:
+    """For a client's event hooks: fails where the answer is not what its schema says."""
+    if _is_json(answer):
+        _check(answer, json.loads(answer.read()))
+
+
+async def check_declared_async(answer: httpx.Response) -> None:
+    """The same for clients that are asynchronous."""
+    if _is_json(answer):
+        _check(answer, json.loads(await answer.aread()))
+
+
+def _is_json(answer: httpx.Response) -> bool:
+    content_type: str = answer.headers.get("content-type", "")
+    return answer.request.method != "HEAD" and content_type.partition(";")[0] in _JSON
+
+
+def _check(answer: httpx.Response, document: Any) -> None:
+    operation = _asked(answer.request)
+    failed = operation is None or answer.is_error
+    _validator("Errors" if failed or operation is None else operation.answer).validate(document)
+
+
+def _asked(request: httpx.Request) -> Operation | None:
+    """The operation that a request is for; None where the path is none of ours."""
+    path = routed(request.url.raw_path.partition(b"?")[0].decode("latin-1"))
+    scope = {"type": "http", "method": request.method, "path": path}
+    for route, operation in _ROUTES:
+        if route.matches(scope)[0] is not Match.NONE:
+            return operation
+    return None
+
+
+@cache
+def _validator(name: str) -> Draft202012Validator:
+    components = {"components": {"schemas": _closed(SCHEMAS)}}
+    return Draft202012Validator({**components, "$ref": f"#/components/schemas/{name}"})
+
+
+def _closed(schema: Any) -> Any:
+    """A schema whose objects have no members but those that it names."""
+    if isinstance(schema, list):
+        return [_closed(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {name: _closed(part) for name, part in schema.items()}
+    return {"additionalProperties": False, **made} if schema.get("type") == "object" else made
