@@ -31,6 +31,7 @@ class Operation:
     endpoint: Endpoint
     summary: str
     answer: str  # the schema of its document, in gateway/openapi
+    tag: str  # the kind of what it answers with: one of gateway/openapi's TAGS
     takes: Takes = Takes()  # noqa: RUF009 - frozen
     offers: Sequence[str] = OFFERS  # the media types that it may be had in
     live: bool = True  # told from sessions alone: it has validators

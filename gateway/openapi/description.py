@@ -21,6 +21,13 @@ _HEAD = "The same answer, without its document."
 _ANY: Schema = {"type": "string", "minLength": 1}  # OPTIONS looks for nothing
 _OPTIONS = "The methods that may be asked."
 
+TAGS = {
+    "sessions": "Clients' connections, and what is known of each.",
+    "services": "What sessions are on.",
+    "sources": "Where sessions are read from.",
+    "api": "This API itself, and whether it can answer.",
+}
+
 
 def describe(operations: Iterable[Operation], base: str) -> Schema:
     """The whole description; ``base`` is what every URL starts with, without a slash."""
@@ -36,6 +43,7 @@ def describe(operations: Iterable[Operation], base: str) -> Schema:
         },
         "servers": [{"url": base}],
         "security": [{}, {"basic": []}, {"bearer": []}],
+        "tags": [{"name": name, "description": about} for name, about in TAGS.items()],
         "paths": paths,
         "components": {
             "schemas": SCHEMAS,
@@ -65,7 +73,7 @@ def _operation(operation: Operation, method: str, shared: Schema) -> Schema:
     found: Schema = {
         "operationId": name,
         "summary": about,
-        "tags": [_tag(operation)],
+        "tags": [operation.tag],
         "parameters": [_shared(found, shared) for found in taken],
         "responses": responses(operation, method),
     }
@@ -80,17 +88,3 @@ def _shared(parameter: Schema, shared: Schema) -> Schema:
     if shared.setdefault(key, parameter) != parameter:
         return parameter
     return {"$ref": f"#/components/parameters/{key}"}
-
-
-_TAGS = {
-    "session": "sessions",
-    "service": "services",
-    "linkage": "services",
-    "source": "sources",
-}
-
-
-def _tag(operation: Operation) -> str:
-    """The kind of what is answered with."""
-    words = operation.answer.removesuffix("s").lower()
-    return _TAGS.get(words, "api")

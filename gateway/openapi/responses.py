@@ -44,7 +44,11 @@ _CORE = {
     504: "The core did not answer in time.",
 }
 _CONDITIONAL = {412: "If-Match or If-Unmodified-Since does not hold."}
-_NOT_FOUND = "There is no such {0}."
+_NOT_FOUND = {
+    "sessions": "There is no such session.",
+    "services": "There is no such service.",
+    "sources": "There is no such source.",
+}
 
 HEADERS: dict[str, Schema] = {
     "Allow": {
@@ -97,7 +101,7 @@ def responses(operation: Operation, method: str) -> Schema:
         found |= _failures(_CONDITIONAL)
     found |= _failures([*always, *_CORE] if operation.asks else always)
     if operation.kind is not None:
-        found["404"] = _error(404, _NOT_FOUND.format(operation.kind.removesuffix("s")))
+        found["404"] = _error(404, _NOT_FOUND[operation.kind])
     return dict(sorted(found.items()))
 
 

@@ -78,6 +78,27 @@ def test_each_operation_is_described_whole(operation: Operation) -> None:
     assert len(identifiers) == len(set(identifiers))
 
 
+def kind_of(operation: Operation) -> str:
+    """The type of the resources that an operation answers with; "api" where there are none."""
+    data = SCHEMAS[operation.answer].get("properties", {}).get("data")
+    if data is None:
+        return "api"
+    kind: str = resolved(data.get("items", data))["properties"]["type"]["const"]
+    return kind
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda found: found.name)
+def test_each_operation_has_the_tag_of_what_it_answers_with(operation: Operation) -> None:
+    for method in DESCRIPTION["paths"][operation.path].values():
+        assert method["tags"] == [kind_of(operation)]
+
+
+def test_tags_are_declared() -> None:
+    tags = DESCRIPTION["tags"]
+    assert all(tag["description"] for tag in tags)
+    assert [tag["name"] for tag in tags] == ["sessions", "services", "sources", "api"]
+
+
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda found: found.name)
 def test_what_is_open_to_everyone_says_so(operation: Operation) -> None:
     for method in DESCRIPTION["paths"][operation.path].values():
