@@ -7,8 +7,11 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
+from urllib.parse import parse_qsl
 
+import httpx
 import pytest
 
 from core.errors import ANSWERS
@@ -16,6 +19,8 @@ from gateway.documents import INCLUDES
 from gateway.jsonapi.query import QueryLimits
 from gateway.operations import OPERATIONS
 from runtime import identity
+from tests.gateway.declared import operation_at
+from tests.gateway.naming import unknown_names
 from tests.program import DATA, PATIENCE, Serving, environment
 from tests.snippets import examples
 
@@ -49,6 +54,28 @@ def test_each_command_prints_what_stands_below_it(served: Serving, tmp_path: Pat
         assert (done.returncode, done.stderr) == (0, ""), command
         printed = done.stdout.replace(f":{port}/", ":8989/")
         assert printed.removesuffix("\n") == output.removesuffix("\n"), command
+
+
+def query(command: str) -> tuple[str, list[tuple[str, str]]]:
+    """What a command asks for: the kind of what is answered with, and the query."""
+    words = shlex.split(command)
+    [url] = [httpx.URL(word) for word in words if word.startswith("http:")]
+    pairs = parse_qsl(url.query.decode(), keep_blank_values=True)
+    for flag, word in pairwise(words):
+        if flag == "--data-urlencode":
+            name, _, value = word.partition("=")
+            pairs.append((name, value))
+    operation = operation_at(url)
+    assert operation is not None, url
+    return operation.tag, pairs
+
+
+def test_each_example_names_what_there_is() -> None:
+    for command, _ in examples():
+        assert unknown_names(*query(command)) == [], command
+    inline = re.findall(r"`((?:fields|filter|sort|include|page)(?:\[[^`=]*\])?)=([^`]+)`", TEXT)
+    assert ("sort", "-connected,user") in inline
+    assert unknown_names("sessions", inline) == []
 
 
 def table(heading: str) -> list[list[str]]:

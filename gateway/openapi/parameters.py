@@ -5,7 +5,7 @@ Which of them an operation takes is `Takes`' to say; here is what each may be.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from gateway.jsonapi import fieldsets, paths, sorting
 from gateway.jsonapi.eventstream import EVENT_STREAM, LAST_EVENT_ID
@@ -20,10 +20,39 @@ _ORDERED = r'(?:"[^"\\\u0000-\u001f]*"|-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,6})?
 _TEST = rf"(?:{_JSON}|(?:eq|ne)\({_JSON}\)|(?:lt|le|gt|ge)\({_ORDERED}\))"
 _EXPRESSION = rf"(?:{_TEST}|(?:and|or|not)\({_TEST}(?:,{_TEST}){{0,3}}\))"
 
-_FIELDS = {
-    "sessions": "state,user,client/cipher",
-    "services": "connections",
-    "sources": "kind,reachable",
+
+class _Examples(NamedTuple):
+    """What may be asked of resources of one kind, by names that these have."""
+
+    fields: list[str]
+    filter: str
+    filter_by_path: dict[str, str]
+    sort: list[str]
+    path: str
+
+
+_EXAMPLES = {
+    "sessions": _Examples(
+        ["state", "user", "client/cipher"],
+        "id=and(ge(1),le(100))",
+        {"filter[attributes.connections[*].server]": '"db-1"'},
+        ["-connected", "user"],
+        "attributes.client.cipher",
+    ),
+    "services": _Examples(
+        ["connections"],
+        "/attributes/connections=gt(0)",
+        {"filter[attributes.sources[*]]": '"maxscale-1"'},
+        ["-connections", "id"],
+        "attributes.started",
+    ),
+    "sources": _Examples(
+        ["kind", "state"],
+        '/attributes/state="unreachable"',
+        {"filter[attributes.kind]": 'or("mariadb","mysql")'},
+        ["-sessions", "id"],
+        "attributes.last_success",
+    ),
 }
 
 
@@ -32,9 +61,14 @@ def parameters(operation: Operation) -> list[Schema]:
     takes = operation.takes
     found = [] if operation.kind is None else [_ident(operation.kind)]
     if takes.collection:
-        cursor = _SESSION_CURSOR if "sessions" in takes.fields else _ANY
-        limits = takes.limits
-        found += [_filter(limits), _filter_by_path(), _sort(), _page(cursor, limits)]
+        cursor = _SESSION_CURSOR if operation.tag == "sessions" else _ANY
+        limits, examples = takes.limits, _EXAMPLES[operation.tag]
+        found += [
+            _filter(limits, examples),
+            _filter_by_path(examples),
+            _sort(examples),
+            _page(cursor, limits),
+        ]
     if takes.include:
         found.append(_include(takes.include))
     found += [_fields(kind) for kind in takes.fields]
@@ -72,7 +106,7 @@ def _ident(kind: str) -> Schema:
     }
 
 
-def _filter(limits: QueryLimits) -> Schema:
+def _filter(limits: QueryLimits, examples: _Examples) -> Schema:
     return _query(
         "filter",
         {
@@ -87,13 +121,13 @@ def _filter(limits: QueryLimits) -> Schema:
         " expressions. Several filters must all hold. A filter has at most"
         f" {limits.filter_length} characters, its path {paths.MAX_LENGTH}, and"
         f" {limits.filter_depth} brackets in each other.",
-        ["id=and(ge(1),le(100))"],
+        [examples.filter],
         style="form",
         explode=True,
     )
 
 
-def _filter_by_path() -> Schema:
+def _filter_by_path(examples: _Examples) -> Schema:
     return _query(
         "filters",
         {
@@ -109,13 +143,13 @@ def _filter_by_path() -> Schema:
         "The same by JSONPath (RFC 9535): `filter[JSONPATH]=EXPRESSION`. It holds where any"
         " value that the path leads to matches. The path is part of the parameter's name, so"
         " the name that stands here never does.",
-        {"filter[attributes.connections[*].server]": '"db-1"'},
+        examples.filter_by_path,
         style="form",
         explode=True,
     )
 
 
-def _sort() -> Schema:
+def _sort(examples: _Examples) -> Schema:
     return _query(
         "sort",
         {
@@ -129,8 +163,8 @@ def _sort() -> Schema:
             "uniqueItems": True,
         },
         "Order by these, a minus sign for descending; what is missing comes last. Names are"
-        " those of attributes, or paths such as `attributes.client.cipher`.",
-        ["-connected", "user"],
+        f" those of attributes, or paths such as `{examples.path}`.",
+        examples.sort,
         style="form",
         explode=False,
     )
@@ -188,9 +222,9 @@ def _fields(kind: str) -> Schema:
             "maxItems": fieldsets.MAX_FIELDS,
             "uniqueItems": True,
         },
-        f"Of {kind}, answer with these attributes and relationships only; a JSON Pointer, such"
-        " as `client/cipher`, names a part of one.",
-        _FIELDS[kind].split(","),
+        f"Of {kind}, answer with these attributes and relationships only; a JSON Pointer names a"
+        " part of one.",
+        _EXAMPLES[kind].fields,
         style="form",
         explode=False,
     )

@@ -41,15 +41,15 @@ def _is_json(answer: httpx.Response) -> bool:
 
 
 def _check(answer: httpx.Response, document: Any) -> None:
-    operation = _asked(answer.request)
+    operation = operation_at(answer.request.url)
     failed = operation is None or answer.is_error
     _validator("Errors" if failed or operation is None else operation.answer).validate(document)
 
 
-def _asked(request: httpx.Request) -> Operation | None:
-    """The operation that a request is for; None where the path is none of ours."""
-    path = routed(request.url.raw_path.partition(b"?")[0].decode("latin-1"))
-    scope = {"type": "http", "method": request.method, "path": path}
+def operation_at(url: httpx.URL) -> Operation | None:
+    """The operation that a URL is for; None where the path is none of ours."""
+    path = routed(url.raw_path.partition(b"?")[0].decode("latin-1"))
+    scope = {"type": "http", "method": "GET", "path": path}
     for route, operation in _ROUTES:
         if route.matches(scope)[0] is not Match.NONE:
             return operation

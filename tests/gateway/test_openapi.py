@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 import schemathesis
@@ -14,6 +16,7 @@ from jsonschema_rs import Draft202012Validator
 from gateway.authentication import OPEN
 from gateway.errors import ANSWERS
 from gateway.jsonapi import paging
+from gateway.jsonapi.query import Query
 from gateway.openapi.description import describe
 from gateway.openapi.examples import DOCUMENTS, ERRORS, SERVICE, SESSION
 from gateway.openapi.page import page
@@ -21,6 +24,7 @@ from gateway.openapi.schemas import SCHEMAS
 from gateway.operation import METHODS, Operation
 from gateway.operations import OPERATIONS
 from sessiongate.v1.session_pb2 import Session
+from tests.gateway.naming import unknown_names
 from tests.gateway.programs import ROOT
 
 DESCRIPTION = describe(OPERATIONS, "https://sessions.example/x")
@@ -76,6 +80,49 @@ def test_each_operation_is_described_whole(operation: Operation) -> None:
         found["operationId"] for path in DESCRIPTION["paths"].values() for found in path.values()
     ]
     assert len(identifiers) == len(set(identifiers))
+
+
+def query_of(parameter: dict[str, Any]) -> list[tuple[str, str]]:
+    """How a query parameter's example stands in a URL."""
+    name, value = parameter["name"], parameter["example"]
+    if parameter.get("style") == "deepObject":
+        return [(f"{name}[{key}]", str(part)) for key, part in value.items()]
+    if isinstance(value, dict):
+        return [*value.items()]
+    if isinstance(value, list):
+        return (
+            [(name, part) for part in value] if parameter["explode"] else [(name, ",".join(value))]
+        )
+    return [(name, value)]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda found: found.name)
+def test_examples_ask_for_what_there_is(operation: Operation) -> None:
+    for parameter in parameters_of(operation):
+        if parameter["in"] == "query":
+            query = query_of(parameter)
+            Query.parse(urlencode(query).encode(), operation.takes)
+            assert unknown_names(operation.tag, query) == []
+            paths = re.findall(r"`(attributes\.[\w.]+)`", parameter["description"])
+            assert unknown_names(operation.tag, [("sort", path) for path in paths]) == []
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "unknown"),
+    [
+        ("fields[sources]", "kind,reachable", ["fields[sources]: reachable"]),
+        ("fields[sessions]", "client/ciphers", ["fields[sessions]: client/ciphers"]),
+        ("filter", "/attributes/users=1", ["filter: /attributes/users"]),
+        ("filter[attributes.user[*]]", "1", ["filter[attributes.user[*]]: attributes.user[*]"]),
+        ("sort", "-connected,name", ["sort: name"]),
+        ("include", "upstream.services,upstream.service", ["include: upstream.service"]),
+        ("page[first]", "1", ["page[first]: page[first]"]),
+    ],
+)
+def test_a_name_that_is_not_there_is_noticed(
+    parameter: str, value: str, unknown: list[str]
+) -> None:
+    assert unknown_names("sessions", [(parameter, value)]) == unknown
 
 
 def kind_of(operation: Operation) -> str:
