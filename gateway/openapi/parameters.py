@@ -178,18 +178,23 @@ def _page(cursor: Schema, limits: QueryLimits) -> Schema:
     size = {"type": "integer", "minimum": 1, "maximum": limits.page_size}
     number = {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}
 
-    def form(required: list[str], **properties: Schema) -> Schema:
-        made: Schema = {"properties": properties, "additionalProperties": False}
-        return {"type": "object", **made, "required": required} if required else made
+    def form(title: str, required: str, **properties: Schema) -> Schema:
+        return {
+            "title": title,
+            "type": "object",
+            "properties": properties,
+            "additionalProperties": False,
+            "required": [required],
+        }
 
     return _query(
         "page",
         {
             "type": "object",
             "anyOf": [
-                form(["size"], size=size, number=number),
-                form(["after"], size=size, after=cursor),
-                form(["before"], size=size, before=cursor),
+                form("ByNumber", "size", size=size, number=number),
+                form("After", "after", size=size, after=cursor),
+                form("Before", "before", size=size, before=cursor),
             ],
         },
         "`page[size]` and `page[number]`, from 0: pages by number. `page[size]` and"

@@ -53,15 +53,15 @@ _NOT_FOUND = {
 HEADERS: dict[str, Schema] = {
     "Allow": {
         "description": "The methods that there are.",
-        "schema": {"const": "GET, HEAD, OPTIONS"},
+        "schema": {"type": "string", "const": "GET, HEAD, OPTIONS"},
     },
     "Cache-Control": {
         "description": "`private, no-cache` where there is a validator to ask again with.",
-        "schema": {"enum": ["private, no-cache", "no-store"]},
+        "schema": {"type": "string", "enum": ["private, no-cache", "no-store"]},
     },
     "Content-Encoding": {
         "description": "There where the document is compressed.",
-        "schema": {"const": "gzip"},
+        "schema": {"type": "string", "const": "gzip"},
     },
     "ETag": {
         "description": "The answer's validator. It is missing where the clock alone changes the"

@@ -36,6 +36,11 @@ def _text(about: str, **more: Any) -> Schema:
     return {"type": "string", "description": about, **more}
 
 
+def _is(value: str) -> Schema:
+    """The one text that stands there. Generated clients need the type too."""
+    return {"type": "string", "const": value}
+
+
 def _whole(about: str) -> Schema:
     return {"type": "integer", "minimum": 0, "description": about}
 
@@ -45,12 +50,12 @@ _URL = {"type": "string", "format": "uri"}
 _OR_NULL = {"type": ["string", "null"], "format": "uri"}
 
 
-def _identifier(kind: str) -> Schema:
-    return _object({"id": {"type": "string"}, "type": {"const": kind}}, "id", "type")
+def _identifier(kind: str, about: str) -> Schema:
+    return _object({"id": _text(about), "type": _is(kind)}, "id", "type")
 
 
-def _linkage(kind: str, about: str) -> Schema:
-    return _object({"data": _array(_identifier(kind))}, "data", about=about)
+def _linkage(identifier: str, about: str) -> Schema:
+    return _object({"data": _array(ref(identifier))}, "data", about=about)
 
 
 def _document(data: Schema, links: Schema, *, included: bool) -> Schema:
@@ -60,11 +65,6 @@ def _document(data: Schema, links: Schema, *, included: bool) -> Schema:
         properties["included"] = _array(either, "What `include` asks for, each thing once.")
     return _object({**properties, "meta": ref("Meta")}, "links", "data")
 
-
-_CURSOR = _object(
-    {"page": _object({"cursor": _text("What `page[after]` and `page[before]` take.")}, "cursor")},
-    about="On pages by cursor only.",
-)
 
 _API_LINKS = ("self", "describedby", "sessions", "services", "sources")
 
@@ -88,15 +88,7 @@ SCHEMAS: Schema = {
                 "description": "Seconds since it last sent or received anything, to a tenth.",
             },
             "connections": _array(
-                _object(
-                    {
-                        "server": _text("The server's name or address."),
-                        "connection_id": _whole("The server's own number for the connection."),
-                        "cipher": _text("Its TLS cipher; empty: in the clear."),
-                    },
-                    "server",
-                ),
-                "The connections to servers behind it.",
+                ref("BackendConnection"), "The connections to servers behind it."
             ),
             "client": _object(
                 {
@@ -109,17 +101,7 @@ SCHEMAS: Schema = {
                 }
             ),
             "queries": _array(
-                _object(
-                    {
-                        "statement": _text("Its text, cut at 16 KiB."),
-                        "received": _text("When it was received.", format="date-time"),
-                        "completed": _text(
-                            "When it was completed; left out while it runs.", format="date-time"
-                        ),
-                        "truncated": {"const": True},
-                    },
-                    "statement",
-                ),
+                ref("Query"),
                 "Statements, oldest first, if the source's configuration asks for them.",
             ),
             "memory": _object({"total": _whole("Bytes that it takes at its source.")}, "total"),
@@ -131,27 +113,65 @@ SCHEMAS: Schema = {
         },
         about="Each stands there where it is known; `fields[sessions]` leaves out others.",
     ),
+    "BackendConnection": _object(
+        {
+            "server": _text("The server's name or address."),
+            "connection_id": _whole("The server's own number for the connection."),
+            "cipher": _text("Its TLS cipher; empty: in the clear."),
+        },
+        "server",
+        about="A connection to a server, on behalf of a session.",
+    ),
+    "Query": _object(
+        {
+            "statement": _text("Its text, cut at 16 KiB."),
+            "received": _text("When it was received.", format="date-time"),
+            "completed": _text(
+                "When it was completed; left out while it runs.", format="date-time"
+            ),
+            "truncated": {
+                "type": "boolean",
+                "description": "Whether the text was cut; left out if it was not.",
+            },
+        },
+        "statement",
+        about="A statement that a session ran.",
+    ),
+    "SessionIdentifier": _identifier("sessions", "The session's id."),
+    "ServiceIdentifier": _identifier("services", "The service's name."),
+    "FilterIdentifier": _identifier("filters", "The filter's name."),
+    "Cursor": _object(
+        {
+            "page": _object(
+                {"cursor": _text("What `page[after]` and `page[before]` take.")}, "cursor"
+            )
+        },
+        about="On pages by cursor only.",
+    ),
     "SessionResource": _object(
         {
             "id": _text("A whole number from 1, never given twice.", pattern="^[1-9][0-9]{0,19}$"),
-            "type": {"const": "sessions"},
+            "type": _is("sessions"),
             "relationships": _object(
                 {
                     "services": _object(
-                        {"links": ref("Links"), "data": _array(_identifier("services"))}, "data"
+                        {"links": ref("Links"), "data": _array(ref("ServiceIdentifier"))}, "data"
                     ),
-                    "filters": _linkage("filters", "The filters that it passes, in order."),
+                    "filters": _linkage(
+                        "FilterIdentifier", "The filters that it passes, in order."
+                    ),
                     "upstream": _linkage(
-                        "sessions", "The same connection one tier on, towards the server."
+                        "SessionIdentifier", "The same connection one tier on, towards the server."
                     ),
                     "downstream": _linkage(
-                        "sessions", "The same connection one tier before, towards the client."
+                        "SessionIdentifier",
+                        "The same connection one tier before, towards the client.",
                     ),
                 }
             ),
             "attributes": ref("SessionAttributes"),
             "links": ref("Links"),
-            "meta": _CURSOR,
+            "meta": ref("Cursor"),
         },
         "id",
         "type",
@@ -160,7 +180,7 @@ SCHEMAS: Schema = {
     "SourceResource": _object(
         {
             "id": _text("Its name."),
-            "type": {"const": "sources"},
+            "type": _is("sources"),
             "attributes": _object(
                 {
                     "kind": _text("The scheme of its URL."),
@@ -193,7 +213,7 @@ SCHEMAS: Schema = {
                 }
             ),
             "links": ref("Links"),
-            "meta": _CURSOR,
+            "meta": ref("Cursor"),
         },
         "id",
         "type",
@@ -202,7 +222,7 @@ SCHEMAS: Schema = {
     "ServiceResource": _object(
         {
             "id": _text("The service's name.", minLength=1),
-            "type": {"const": "services"},
+            "type": _is("services"),
             "relationships": _object({"sessions": _object({"links": ref("Links")}, "links")}),
             "attributes": _object(
                 {
@@ -213,7 +233,7 @@ SCHEMAS: Schema = {
                 }
             ),
             "links": ref("Links"),
-            "meta": _CURSOR,
+            "meta": ref("Cursor"),
         },
         "id",
         "type",
@@ -254,60 +274,53 @@ SCHEMAS: Schema = {
     "Source": _document(ref("SourceResource"), ref("Links"), included=False),
     "Services": _document(_array(ref("ServiceResource")), ref("PageLinks"), included=False),
     "Service": _document(ref("ServiceResource"), ref("Links"), included=False),
-    "Linkage": _document(_array(_identifier("services")), ref("Links"), included=False),
+    "Linkage": _document(_array(ref("ServiceIdentifier")), ref("Links"), included=False),
     "Api": _object(
         {
             "links": _object(dict.fromkeys(_API_LINKS, _URL), *_API_LINKS),
-            "meta": _object({"name": {"const": "sessiongate"}}, "name"),
+            "meta": _object({"name": _is("sessiongate")}, "name"),
         },
         "links",
         "meta",
     ),
     "Health": _object(
-        {"meta": _object({"status": {"enum": ["alive", "ready"]}}, "status")}, "meta"
+        {"meta": _object({"status": _text("How it is.", enum=["alive", "ready"])}, "status")},
+        "meta",
     ),
     "Description": {
-        **_object({"openapi": {"const": VERSION}}, "openapi"),
+        **_object({"openapi": _is(VERSION)}, "openapi"),
         "additionalProperties": True,
         "description": "This document; what else is in it is OpenAPI's to say.",
     },
     "Page": _text("An HTML page."),
-    "Errors": _object(
+    "Error": _object(
         {
-            "errors": _array(
-                _object(
-                    {
-                        "status": _text("The HTTP status.", pattern="^[45][0-9]{2}$"),
-                        "code": _text("What to branch on.", pattern="^[A-Z][A-Z0-9_]*$"),
-                        "title": _text("The status in words."),
-                        "detail": _text("What is wrong and what is allowed, for people."),
-                        "source": _object(
-                            {
-                                "parameter": _text("The query parameter to blame."),
-                                "header": _text("The request's header to blame."),
-                            }
-                        ),
-                        "links": _object(
-                            {"type": _URL},
-                            about="Where the cursor pagination profile has a name for the error.",
-                        ),
-                        "meta": _object(
-                            {
-                                "page": _object(
-                                    {"maxSize": _whole("The largest page that there is.")}
-                                )
-                            },
-                            about="With `MAX_PAGE_SIZE_EXCEEDED` only.",
-                        ),
-                    },
-                    "status",
-                    "code",
-                    "title",
-                    "detail",
-                ),
-                minItems=1,
-            )
+            "status": _text("The HTTP status.", pattern="^[45][0-9]{2}$"),
+            "code": _text("What to branch on.", pattern="^[A-Z][A-Z0-9_]*$"),
+            "title": _text("The status in words."),
+            "detail": _text("What is wrong and what is allowed, for people."),
+            "source": _object(
+                {
+                    "parameter": _text("The query parameter to blame."),
+                    "header": _text("The request's header to blame."),
+                }
+            ),
+            "links": _object(
+                {"type": _URL},
+                about="If the cursor pagination profile names the error.",
+            ),
+            "meta": _object(
+                {"page": _object({"maxSize": _whole("The largest page that there is.")})},
+                about="With `MAX_PAGE_SIZE_EXCEEDED` only.",
+            ),
         },
+        "status",
+        "code",
+        "title",
+        "detail",
+    ),
+    "Errors": _object(
+        {"errors": _array(ref("Error"), minItems=1)},
         "errors",
         about="The shape of every error; all errors of one answer have its status.",
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -208,10 +209,59 @@ def test_the_example_has_every_attribute_and_the_schema_describes_each() -> None
     for name in ("client", "memory"):
         assert {*SESSION["attributes"][name]} == {*described[name]["properties"]}
     for name in ("connections", "queries"):
-        items = described[name]["items"]["properties"]
+        items = resolved(described[name]["items"])["properties"]
         assert {*SESSION["attributes"][name][0]} | {"truncated"} == {*items} | {"truncated"}
     # A field that is new in the contract has to be thought of here.
     assert len(Session.DESCRIPTOR.fields) == 24
+
+
+def schemas_in(found: Any, place: str = "#") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every object of the description that is or may hold a schema, by its place."""
+    if isinstance(found, dict):
+        yield place, found
+        for name, part in found.items():
+            if name != "example":
+                yield from schemas_in(part, f"{place}/{name}")
+    if isinstance(found, list):
+        for index, part in enumerate(found):
+            yield from schemas_in(part, f"{place}/{index}")
+
+
+def stumbling_blocks(found: Any) -> list[str]:
+    """What is valid, and what makers of clients have no name or no type for."""
+    faults = []
+    for place, schema in schemas_in(found):
+        if not {"const", "enum"}.isdisjoint(schema) and "type" not in schema:
+            faults.append(f"{place}: without a type")
+        if schema.get("const") is True or schema.get("const") is False:
+            faults.append(f"{place}: a constant that is no text")
+        if "$ref" in schema and len(schema) > 1:
+            faults.append(f"{place}: a reference beside something else")
+        parts = [("items", schema["items"])] if schema.get("type") == "array" else []
+        parts += [("anyOf", part) for part in schema.get("anyOf", ())]
+        for name, part in parts:
+            if part.get("type") == "object" and "title" not in part:
+                faults.append(f"{place}/{name}: an object without a name")
+    return faults
+
+
+def test_makers_of_clients_find_a_name_and_a_type_for_everything() -> None:
+    assert stumbling_blocks(DESCRIPTION) == []
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"const": "a"},
+        {"type": "boolean", "const": True},
+        {"$ref": "#/components/schemas/Links", "description": "Links."},
+        {"type": "array", "items": {"type": "object"}},
+        {"anyOf": [{"type": "object", "properties": {}}, {"$ref": "#/components/schemas/Links"}]},
+    ],
+)
+def test_what_makers_of_clients_stumble_over_is_noticed(schema: dict[str, Any]) -> None:
+    found = stumbling_blocks({"components": {"schemas": {"A": {"properties": {"a": schema}}}}})
+    assert len(found) == 1
 
 
 def test_upstream_is_towards_the_server_and_downstream_towards_the_client() -> None:
