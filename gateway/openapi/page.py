@@ -111,8 +111,6 @@ def _example(parameter: Schema) -> str:
     name, value = parameter["name"], parameter["example"]
     if parameter["in"] != "query":
         return str(value)
-    if parameter.get("style") == "deepObject":
-        return "&".join(f"{name}[{key}]={part}" for key, part in value.items())
     if isinstance(value, dict):
         return "&".join(f"{key}={part}" for key, part in value.items())
     text = ",".join(value) if isinstance(value, list) else value

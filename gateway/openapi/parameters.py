@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from gateway.jsonapi import fieldsets, paths, sorting
 from gateway.jsonapi.eventstream import EVENT_STREAM, LAST_EVENT_ID
-from gateway.jsonapi.paging import MAX_NUMBER, PROFILE
+from gateway.jsonapi.paging import AFTER, BEFORE, MAX_NUMBER, NUMBER, PROFILE, SIZE
 from gateway.jsonapi.query import QueryLimits
 from gateway.openapi.schemas import Schema
 from gateway.operation import Operation
@@ -67,7 +67,7 @@ def parameters(operation: Operation) -> list[Schema]:
             _filter(limits, examples),
             _filter_by_path(examples),
             _sort(examples),
-            _page(cursor, limits),
+            *_pages(cursor, limits),
         ]
     if takes.include:
         found.append(_include(takes.include))
@@ -174,37 +174,41 @@ _ANY: Schema = {"type": "string"}
 _SESSION_CURSOR: Schema = {"type": "string", "pattern": "^[1-9][0-9]{0,18}$"}
 
 
-def _page(cursor: Schema, limits: QueryLimits) -> Schema:
+def _pages(cursor: Schema, limits: QueryLimits) -> list[Schema]:
+    # A parameter each: many clients write no object as page[size]=1&page[number]=0.
     size = {"type": "integer", "minimum": 1, "maximum": limits.page_size}
     number = {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}
-
-    def form(title: str, required: str, **properties: Schema) -> Schema:
-        return {
-            "title": title,
-            "type": "object",
-            "properties": properties,
-            "additionalProperties": False,
-            "required": [required],
-        }
-
-    return _query(
-        "page",
-        {
-            "type": "object",
-            "anyOf": [
-                form("ByNumber", "size", size=size, number=number),
-                form("After", "after", size=size, after=cursor),
-                form("Before", "before", size=size, before=cursor),
-            ],
-        },
-        "`page[size]` and `page[number]`, from 0: pages by number. `page[size]` and"
-        " `page[after]` or `page[before]` with a cursor: pages that sessions which come and go"
-        " do not move, in the order of ids only. `page[size]` alone is by number, unless"
-        f' `Accept` asks for the profile "{PROFILE}".',
-        {"size": 100, "number": 0},
-        style="deepObject",
-        explode=True,
-    )
+    return [
+        _query(
+            SIZE,
+            size,
+            "Answer with a page of so many resources. By itself it is the first page by number,"
+            f' or by cursor if `Accept` asks for the profile "{PROFILE}".',
+            100,
+        ),
+        _query(
+            NUMBER,
+            number,
+            "Answer with this page by number, from 0; together with `page[size]`. Resources that"
+            " come and go move the others from page to page.",
+            0,
+        ),
+        _query(
+            AFTER,
+            cursor,
+            "Answer with the page right after this cursor, in the order of ids: what stays is"
+            " listed once, whatever comes and goes. Without `page[before]`, `page[number]` and"
+            " `sort`.",
+            "1",
+        ),
+        _query(
+            BEFORE,
+            cursor,
+            "Answer with the page right before this cursor, in the order of ids. Without"
+            " `page[after]`, `page[number]` and `sort`.",
+            "9",
+        ),
+    ]
 
 
 def _include(paths: tuple[str, ...]) -> Schema:
