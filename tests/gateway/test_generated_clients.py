@@ -1,0 +1,273 @@
+"""Clients that others' programs make of the description, talking to the gateway that served it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import attrs
+import httpx
+import pytest
+
+from gateway.jsonapi.document import dump
+from tests.gateway.fleet import SERVICES, SIZE, write_fleet
+from tests.gateway.programs import LONG, ROOT
+from tests.program import PATIENCE, Serving
+
+PACKAGE = "sessiongate_client"
+NPM_PACKAGES = ("openapi-typescript@7.13.0", "typescript@5.9.3")
+
+Part = Callable[[str], Any]
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where a gateway answers that shows sessions with everything in them."""
+    fleet = write_fleet(tmp_path_factory.mktemp("fleet") / "fleet.json")
+    sources = ("--source", f"document:{fleet}", "--source", "synthetic:?sessions=3")
+    with Serving(*sources, "--ledger", "sqlite://") as served:
+        yield f"http://{served.http}"
+
+
+def plain(url: str, path: str) -> Any:
+    """What plain HTTP has at a path."""
+    return httpx.get(url + path, timeout=LONG).json()
+
+
+def timeless(document: Any) -> Any:
+    """A document without what the clock alone changes."""
+    for item in document["data"] if isinstance(document["data"], list) else [document["data"]]:
+        item["attributes"].pop("idle", None)
+    return document
+
+
+def run(*command: str | Path, cwd: Path, **variables: str) -> None:
+    """Run a program to its end; fails with what it says where it fails."""
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env={**os.environ, **variables},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    if done.returncode:
+        pytest.fail(f"{command}:\n{done.stdout}", pytrace=False)
+
+
+@pytest.fixture(scope="module")
+def part(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Part]:
+    """What imports a module of the Python client.
+
+    Its generator wants an older Typer than the command does, so it is installed apart.
+    """
+    folder = tmp_path_factory.mktemp("python")
+    tools = folder / "venv"
+    venv.create(tools, symlinks=True)
+    pip = (sys.executable, "-m", "pip", "--python", tools / "bin" / "python", "install", "--quiet")
+    run(*pip, "--group", f"{ROOT / 'pyproject.toml'}:clients", cwd=folder)
+    run(
+        *(tools / "bin" / "openapi-python-client", "generate", "--fail-on-warning"),
+        *("--url", f"{url}/v1/openapi.json", "--meta", "none", "--output-path", folder / PACKAGE),
+        cwd=folder,
+        # It formats what it writes by the ruff that it brings.
+        PATH=f"{tools / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        NO_PROXY="127.0.0.1",
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        yield lambda name: import_module(f"{PACKAGE}.{name}")
+
+
+@pytest.fixture(scope="module")
+def client(url: str, part: Part) -> Any:
+    """The client, which takes no status for an answer that is not described."""
+    made = part("client").Client(
+        base_url=url, timeout=httpx.Timeout(LONG), raise_on_unexpected_status=True
+    )
+    with made as entered:
+        yield entered
+
+
+def undeclared(value: Any) -> list[str]:
+    """The members of a client's model that its class does not declare."""
+    if isinstance(value, list):
+        return [name for item in value for name in undeclared(item)]
+    if not attrs.has(type(value)):
+        return []
+    found = [f"{type(value).__name__}.{name}" for name in value.additional_properties]
+    for field in attrs.fields(type(value)):
+        # Of these every driver has its own.
+        if field.name not in ("additional_properties", "connection_attributes"):
+            found += undeclared(getattr(value, field.name))
+    return found
+
+
+def test_a_client_in_python_lists_sessions(url: str, part: Part, client: Any) -> None:
+    found = part("api.sessions.list_sessions").sync(client=client)
+    assert isinstance(found, part("models").Sessions)
+    assert timeless(found.to_dict()) == timeless(plain(url, "/v1/sessions"))
+    assert undeclared(found) == []
+    assert len(found.data) == SIZE + 3
+
+
+def test_a_client_in_python_asks_for_what_there_are_parameters_for(
+    url: str, part: Part, client: Any
+) -> None:
+    models = part("models")
+    found = part("api.sessions.list_sessions").sync(
+        client=client,
+        filter_=['/attributes/user="user1"'],
+        sort=["-id"],
+        pagesize=2,
+        pagenumber=1,
+        include=[models.ListSessionsIncludeItem.SERVICES],
+        fieldssessions=["state,user"],
+    )
+    query = {
+        "filter": '/attributes/user="user1"',
+        "sort": "-id",
+        "page[size]": "2",
+        "page[number]": "1",
+        "include": "services",
+        "fields[sessions]": "state,user",
+    }
+    document = httpx.get(f"{url}/v1/sessions", params=query, timeout=LONG).json()
+    assert [session.id for session in found.data] == [item["id"] for item in document["data"]]
+    assert [session.attributes.user for session in found.data] == ["user1", "user1"]
+    assert found.meta.total == document["meta"]["total"]
+    assert {type(item) for item in found.included} == {models.ServiceResource}
+    assert [item.to_dict() for item in found.included] == document["included"]
+    assert undeclared(found) == []
+
+
+def test_the_documented_program_prints_every_session(
+    url: str, part: Part, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of docs/rest.md; ``part`` has put the client in its place."""
+    text = (ROOT / "docs" / "rest.md").read_text(encoding="utf-8")
+    [program] = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    exec(program.replace("http://localhost:8989", url), {})
+    query = {"sort": "-connected,user", "page[size]": "10"}
+    document = httpx.get(f"{url}/v1/sessions", params=query, timeout=LONG).json()
+    printed = [line.split(" ")[0] for line in capsys.readouterr().out.splitlines()]
+    assert printed == [item["id"] for item in document["data"]]
+
+
+def test_a_client_in_python_gets_one_session(url: str, part: Part, client: Any) -> None:
+    ident = next(
+        item["id"]
+        for item in plain(url, "/v1/sessions")["data"]
+        if "connection_attributes" in item["attributes"].get("client", {})
+    )
+    found = part("api.sessions.get_session").sync(ident, client=client)
+    document = plain(url, f"/v1/sessions/{ident}")
+    assert timeless(found.to_dict()) == timeless(document)
+    attributes, shown = found.data.attributes, document["data"]["attributes"]
+    assert attributes.state == part("models").SessionAttributesState(shown["state"])
+    assert attributes.port == shown["port"]
+    assert attributes.connections[0].server == shown["connections"][0]["server"]
+    named = attributes.client.connection_attributes.to_dict()
+    assert named == shown["client"]["connection_attributes"]
+    [service] = document["data"]["relationships"]["services"]["data"]
+    assert found.data.relationships.services.data[0].id == service["id"]
+
+
+def test_a_client_in_python_lists_services(url: str, part: Part, client: Any) -> None:
+    found = part("api.services.list_services").sync(client=client)
+    assert found.to_dict() == plain(url, "/v1/services")
+    assert undeclared(found) == []
+    assert {*SERVICES} < {service.id for service in found.data}
+
+
+def test_a_client_in_python_lists_sources(url: str, part: Part, client: Any) -> None:
+    found = part("api.sources.list_sources").sync(client=client)
+    for source, shown in zip(found.data, plain(url, "/v1/sources")["data"], strict=True):
+        attributes = source.attributes
+        assert source.id == shown["id"]
+        assert attributes.kind == shown["attributes"]["kind"]
+        assert attributes.state.value == shown["attributes"]["state"]
+        assert attributes.sessions == shown["attributes"]["sessions"]
+        assert isinstance(attributes.last_success, datetime)
+    assert undeclared(found) == []
+
+
+def test_a_client_in_python_reads_errors(url: str, part: Part, client: Any) -> None:
+    found = part("api.sessions.get_session").sync_detailed("999", client=client)
+    assert found.status_code == 404
+    assert isinstance(found.parsed, part("models").Errors)
+    assert found.parsed.to_dict() == plain(url, "/v1/sessions/999")
+    assert found.parsed.errors[0].code == "SESSION_NOT_FOUND"
+    assert undeclared(found.parsed) == []
+
+
+# Real answers, held against the types, and what a program does with them.
+USE = """
+import type { paths } from "./api";
+
+type Answer<Path extends keyof paths> = paths[Path] extends {
+  get: { responses: { 200: { content: { "application/vnd.api+json": infer Document } } } };
+} ? Document : never;
+type Sessions =
+  paths["/v1/sessions"]["get"]["responses"]["200"]["content"]["application/vnd.api+json"];
+type Query = NonNullable<paths["/v1/sessions"]["get"]["parameters"]["query"]>;
+type Errors =
+  paths["/v1/sessions/{id}"]["get"]["responses"]["404"]["content"]["application/vnd.api+json"];
+
+const sessions: Sessions = %(sessions)s;
+export const session: Answer<"/v1/sessions/{id}"> = %(session)s;
+export const services: Answer<"/v1/services"> = %(services)s;
+export const sources: Answer<"/v1/sources"> = %(sources)s;
+export const api: Answer<"/v1/"> = %(api)s;
+export const errors: Errors = %(errors)s;
+export const query: Query = { "page[size]": 10, "page[after]": "3", include: ["services"] };
+
+for (const { id, type, attributes, relationships } of sessions.data) {
+  const kind: "sessions" = type;
+  const user: string | undefined = attributes?.user;
+  const cut: boolean | undefined = attributes?.queries?.[0]?.truncated;
+  const upstream: string[] = relationships?.upstream?.data.map((session) => session.id) ?? [];
+  console.log(id, kind, attributes?.state === "Session started", user, cut, upstream);
+  // @ts-expect-error: there is no such attribute
+  console.log(attributes?.name);
+}
+"""
+
+
+@pytest.mark.skipif(
+    not (shutil.which("npm") and shutil.which("node")),
+    reason="there is no Node.js here, which openapi-typescript and tsc run on",
+)
+def test_types_for_typescript_are_those_of_the_answers(url: str, tmp_path: Path) -> None:
+    paths = {
+        "sessions": "/v1/sessions",
+        "session": "/v1/sessions/3",
+        "services": "/v1/services",
+        "sources": "/v1/sources",
+        "api": "/v1/",
+        "errors": "/v1/sessions/999",
+    }
+    answers = {name: dump(plain(url, path), pretty=True) for name, path in paths.items()}
+    (tmp_path / "use.ts").write_text(USE % {name: text.decode() for name, text in answers.items()})
+    (tmp_path / "openapi.json").write_bytes(
+        httpx.get(f"{url}/v1/openapi.json", timeout=LONG).content
+    )
+    (tmp_path / "package.json").write_text("{}")
+    cache = {"npm_config_cache": str(tmp_path / "cache"), "npm_config_update_notifier": "false"}
+    quiet = ("--no-audit", "--no-fund", "--ignore-scripts", "--loglevel", "error")
+    run("npm", "install", *quiet, *NPM_PACKAGES, cwd=tmp_path, **cache)
+    tools = tmp_path / "node_modules" / ".bin"
+    run(tools / "openapi-typescript", "openapi.json", "--output", "api.d.ts", cwd=tmp_path)
+    run(tools / "tsc", "--strict", "--noEmit", "--target", "es2022", "use.ts", cwd=tmp_path)
