@@ -71,7 +71,7 @@ def query(command: str) -> tuple[str, list[tuple[str, str]]]:
 
 
 def test_each_example_names_what_there_is() -> None:
-    for command, _ in examples():
+    for command, _ in examples("docs/rest.md"):
         assert unknown_names(*query(command)) == [], command
     inline = re.findall(r"`((?:fields|filter|sort|include|page)(?:\[[^`=]*\])?)=([^`]+)`", TEXT)
     assert ("sort", "-connected,user") in inline

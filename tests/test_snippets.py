@@ -13,6 +13,7 @@ from tests import test_rest_documentation as rest
 from tests import test_security_documentation as security
 from tests import test_sources_documentation as sources
 from tests import test_watch_documentation as watch
+from tests.gateway import test_generated_clients as generated
 from tests.snippets import ROOT, snippets
 
 Test = Callable[..., None]
@@ -64,6 +65,12 @@ RUNNERS: dict[Test | str, list[str]] = {
         "docs/rest.md: Parameters: console",
         "docs/rest.md: Asking again: console",
         "docs/rest.md: Errors: console",
+    ],
+    "tests/gateway/test_generated_clients.py runs both, in pinned versions": [
+        "docs/rest.md: Generated clients: sh",
+    ],
+    generated.test_the_documented_program_prints_every_session: [
+        "docs/rest.md: Generated clients: python",
     ],
     security.test_what_is_asked_is_answered_so: [
         "docs/security.md: In ten minutes: sh",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from gateway.jsonapi.document import dump
 from tests.gateway.fleet import SERVICES, SIZE, write_fleet
 from tests.gateway.programs import LONG, ROOT
 from tests.program import PATIENCE, Serving
+from tests.snippets import texts
 
 PACKAGE = "sessiongate_client"
 NPM_PACKAGES = ("openapi-typescript@7.13.0", "typescript@5.9.3")
@@ -157,8 +157,7 @@ def test_the_documented_program_prints_every_session(
     url: str, part: Part, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of docs/rest.md; ``part`` has put the client in its place."""
-    text = (ROOT / "docs" / "rest.md").read_text(encoding="utf-8")
-    [program] = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    [program] = texts("docs/rest.md", "python")
     exec(program.replace("http://localhost:8989", url), {})
     query = {"sort": "-connected,user", "page[size]": "10"}
     document = httpx.get(f"{url}/v1/sessions", params=query, timeout=LONG).json()
