@@ -119,6 +119,7 @@ class Replica:
         # then the store was current. None while no stream has brought it up to date.
         self._began = 0.0
         self._as_of: float | None = None
+        self._lost_at: float | None = None  # when the core was lost, if it is
 
     @property
     def age(self) -> float | None:
@@ -138,15 +139,30 @@ class Replica:
             try:
                 await self._follow()
             except CoreError as error:
-                log.info("the core's stream of sessions ended: %s", error)
                 if error.code is grpc.StatusCode.OUT_OF_RANGE:
+                    log.info("the core is asked for all sessions anew: %s", error)
                     self.store = Store()
+                else:
+                    self._lose(str(error))
             except Exception:
                 log.exception("the copy of the core's sessions is dropped")
                 self.store = Store()  # it may be half of a state
             back_off = _FIRST_BACK_OFF if self._as_of is not None else back_off * 2
             self._as_of = None
             await asyncio.sleep(min(back_off, _LAST_BACK_OFF) * random.uniform(0.5, 1))  # noqa: S311
+
+    def _lose(self, why: str) -> None:
+        """Say once that the core is lost, however often it is asked in vain."""
+        if self._lost_at is None:
+            self._lost_at = self._clock()
+            log.warning("the core's sessions cannot be followed: %s; asking again", why)
+
+    def _find(self) -> None:
+        """Say once that the core is back."""
+        if self._lost_at is not None:
+            seconds_lost = self._clock() - self._lost_at
+            self._lost_at = None
+            log.warning("the core's sessions are followed again, after %.1f s", seconds_lost)
 
     async def _follow(self) -> None:
         """Follow one stream to its end, from where the last one came."""
@@ -161,6 +177,7 @@ class Replica:
                 began = min(began, self._clock() - as_of)
                 store.apply(pending)
                 self.store, self._began, self._as_of = store, began, as_of
+                self._find()
             elif store is self.store:
                 continue  # the table was not in the state that this would bring
             else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import random
 from collections.abc import AsyncIterator, Callable
 
@@ -275,3 +276,21 @@ def test_a_rendered_session_is_its_resource_for_every_host_and_second(
 def test_a_store_is_empty_before_it_is_told() -> None:
     store = Store()
     assert (len(store), store.revision, store.changed) == (0, 0, 0)
+
+
+def test_that_the_core_is_lost_and_is_back_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+    async def test(stage: Stage) -> None:
+        await stage.core.send(snapshot(1), sync(10, 0.5))
+        for _ in range(5):
+            await stage.core.send(ended(grpc.StatusCode.UNAVAILABLE))
+        stage.now += 7.5
+        await stage.core.send(progress(10, 9.0))
+        await stage.core.send(progress(10, 9.5))
+
+    run(test)
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", "the core's sessions cannot be followed: the end; asking again"),
+        ("WARNING", "the core's sessions are followed again, after 7.5 s"),
+    ]
