@@ -1,8 +1,8 @@
 """What each kind of source reads where nothing has happened since it last read.
 
 An answer is what the program sends, as its driver hands it on: text and JSON as they
-come, rows as Python values. Only what the clock alone changes differs from one answer
-to the next: ages and idle times grow.
+come, rows as Python values or as the bytes of their cells. Only what the clock alone
+changes differs from one answer to the next: ages and idle times grow.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import psutil
 
 from core.sources import host, pgbouncer, postgresql, processlist
 from core.sources.base import Observation
+from core.sources.cells import Cell
 from core.sources.libpq import Answer
 from core.sources.localtime import LocalTime
 from core.sources.processes import Process
@@ -163,14 +164,15 @@ def _pgbouncer(sessions: int) -> Observe:
     columns = ("type", *pgbouncer.Row._fields)
     moment = datetime.fromtimestamp(START, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
-    def line(kind: str, n: int) -> tuple[object, ...]:
+    def line(kind: str, n: int) -> tuple[Cell, ...]:
         own, other = (f"0x{0x55D6A5D00000 + 1024 * n + place:x}" for place in (0, 512))
         if kind == "S":
             own, other = other, own
         near = ("10.0.0.1", 6432 if kind == "C" else _port(n))
         far = (_address(n), _port(n)) if kind == "C" else ("10.0.0.2", 5432)
         ends = (f"app_{n % 50}", *far, *near)
-        return (kind, "orders", moment, own, other, "active", *ends, moment, n, "", "checkout")
+        now = (kind, "orders", moment, own, other, "active", *ends, moment, n, "", "checkout")
+        return _cells(*now)
 
     def answer(_: int) -> tuple[Answer, Answer]:
         lines = ([line(kind, n) for n in range(sessions)] for kind in "CS")
@@ -183,16 +185,21 @@ def _pgbouncer(sessions: int) -> Observe:
     )
 
 
+def _cells(*values: str | int | None) -> tuple[Cell, ...]:
+    """A row as the protocol of PostgreSQL carries it."""
+    return tuple(None if value is None else str(value).encode() for value in values)
+
+
 def _postgresql(sessions: int) -> Observe:
     reached = postgresql.Reached(START - 5000.0, "10.0.0.1", 5432, 1024)
     backends = postgresql.Backends("orders", reached)
     now = START * 1_000_000
 
-    def answer(_: int) -> list[tuple[object, ...]]:
+    def answer(_: int) -> list[tuple[Cell, ...]]:
         return [
-            (
+            _cells(
                 *(n + 1, now + n, f"app_{n % 50}", "orders", "checkout", _address(n), _port(n)),
-                *("idle", now + n, False, None, None, None),
+                *("idle", now + n, "f", None, None, None),
             )
             for n in range(sessions)
         ]

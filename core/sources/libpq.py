@@ -7,14 +7,16 @@ import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from psycopg import AsyncConnection, Error, waiting
-from psycopg.abc import Buffer, PQGen
-from psycopg.adapt import Loader
+from psycopg.abc import PQGen
+from psycopg.pq import DiagnosticField
+from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow
 
 from core.sources.base import SourceError
+from core.sources.cells import Cell, text
 from core.sources.network import Endpoint
 
 APPLICATION = "sessiongate"
@@ -29,7 +31,7 @@ class Answer:
     """What a query selects: the names of its columns, and its rows."""
 
     columns: Sequence[str]
-    rows: Sequence[tuple[Any, ...]]
+    rows: Sequence[tuple[Cell, ...]]
 
 
 class Client:
@@ -102,8 +104,6 @@ class Client:
             sslrootcert=None if endpoint.tls is None else endpoint.tls.ca_file(),
             require_auth=_NOTHING_IN_THE_CLEAR if clear and not endpoint.is_unix else None,
         )
-        for kind in ("text", "name", "varchar"):
-            self._connection.adapters.register_loader(kind, _TextLoader)
         if self._setup:
             self.setup_answer = await self._ask(self._setup)
 
@@ -114,12 +114,11 @@ class Client:
             cursor = await connection.execute(query.encode())
             while cursor.nextset():  # of a setup's statements the last one selects
                 pass
-            rows = await cursor.fetchall()
         except Error as error:
             if connection.closed:
                 raise _ClosedError(error) from None
             raise
-        return Answer([column.name for column in cursor.description or ()], rows)
+        return _answer(cursor.pgresult)
 
 
 class _ClosedError(Exception):
@@ -148,11 +147,15 @@ class _Connection(AsyncConnection[TupleRow]):
             raise
 
 
-class _TextLoader(Loader):
-    """Text as UTF-8, as far as it is: names of clients and databases may be any bytes."""
-
-    def load(self, data: Buffer) -> str:
-        return str(data, "utf-8", "replace")
+def _answer(result: PGresult | None) -> Answer:
+    """All cells as they came: the driver would refuse a whole answer for one of them."""
+    if result is None:
+        return Answer((), ())
+    columns, cell = range(result.nfields), result.get_value
+    return Answer(
+        [text(result.fname(column) or b"") for column in columns],
+        [tuple([cell(row, column) for column in columns]) for row in range(result.ntuples)],
+    )
 
 
 def _cause(error: Exception) -> str:
@@ -161,4 +164,9 @@ def _cause(error: Exception) -> str:
         error = error.args[0]
     if not isinstance(error, Error):
         return f"what it says makes no sense ({type(error).__name__})"
-    return (error.diag.message_primary or str(error)).strip().partition("\n")[0]
+    said = None
+    if error.pgresult is not None:
+        said = error.pgresult.error_field(DiagnosticField.MESSAGE_PRIMARY)
+    elif error.pgconn is not None:
+        said = error.pgconn.error_message
+    return (text(said) if said else str(error)).strip().partition("\n")[0]

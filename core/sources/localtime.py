@@ -6,7 +6,11 @@ import re
 from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
-_LENGTH = len("2026-11-23 19:30:00")
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from core.sources.moments import timestamp
+
+_TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2})(?: (\S+))?")
 _OFFSET = re.compile(r"([+-])([0-9]{2}):?([0-9]{2})?")
 _UTC = ("UTC", "GMT", "Z")
 
@@ -23,13 +27,21 @@ class LocalTime:
     def __init__(self, zone: ZoneInfo | None = None) -> None:
         self._zone = zone
 
-    def read(self, text: str) -> int:
-        """Seconds since the epoch. Raises `ValueError`, whose text says what does not fit."""
-        return int(self._aware(text).timestamp())
+    def read(self, text: str) -> Timestamp:
+        """A moment, to the second.
+
+        Raises `ValueError`, whose text says what was expected and not what was there.
+        """
+        try:
+            return timestamp(int(self._aware(text).timestamp()) * 10**9)
+        except (ValueError, OverflowError, OSError):  # the ends of the calendar are all three
+            raise ValueError(f"expected a time of {self._zone or 'this machine'}") from None
 
     def _aware(self, text: str) -> datetime:
-        naive = datetime.fromisoformat(text[:_LENGTH])
-        name = text[_LENGTH:].strip()
+        found = _TIME.fullmatch(text)
+        if found is None:
+            raise ValueError
+        naive, name = datetime.fromisoformat(found[1]), found[2] or ""
         if name in _UTC:
             return naive.replace(tzinfo=UTC)
         if name.startswith(("+", "-")) and (offset := _OFFSET.fullmatch(name)):
@@ -41,4 +53,4 @@ class LocalTime:
                 aware = aware.astimezone()
             if name in ("", aware.tzname()):
                 return aware
-        raise ValueError(f"{name!r} is no time of {self._zone or 'this machine'}")
+        raise ValueError

@@ -23,8 +23,11 @@ from core.sources.base import (
     SourceConfig,
     SourceConfigError,
     SourceError,
+    Unreadable,
+    UnreadableError,
     Wire,
 )
+from core.sources.cells import Cell, Members, ip_address, number, tcp_port, text
 from core.sources.libpq import APPLICATION, Answer, Client
 from core.sources.localtime import LocalTime
 from core.sources.network import CREDENTIAL_OPTIONS, TLS_OPTIONS, Endpoint, flag, zone
@@ -32,7 +35,7 @@ from core.sources.peer import address
 from core.sources.steady import again
 from runtime.address import Address
 from sessiongate.v1 import session_pb2
-from sessiongate.v1.session_pb2 import BackendConnection, Session, SessionState
+from sessiongate.v1.session_pb2 import Session, SessionState
 
 DEFAULT_PORT = 6432
 CONSOLE = "pgbouncer"  # the database that is the admin console
@@ -47,7 +50,7 @@ STATES: Mapping[str, SessionState] = {
     "waiting_cancel_req": session_pb2.SESSION_STATE_DUMMY,
 }
 
-_UNIX = "unix"  # stands for the address of a Unix socket
+_UNIX = b"unix"  # stands for the address of a Unix socket
 # Stand for a name where a cancel request has none.
 _NO_USER = "(nouser)"
 _NO_DATABASE = "(nodb)"
@@ -56,35 +59,20 @@ _NO_DATABASE = "(nodb)"
 class Row(NamedTuple):
     """A line of SHOW CLIENTS or SHOW SERVERS. What this version does not tell is None."""
 
-    database: str
-    connect_time: str
-    ptr: str
-    link: str | None = None  # ptr of the server that a client has, or the other way round
-    state: str | None = None
-    user: str | None = None
-    addr: str | None = None  # "unix" for a Unix socket
-    port: int | None = None
-    local_addr: str | None = None
-    local_port: int | None = None
-    request_time: str | None = None
-    remote_pid: int | None = None  # of a server, or of a client on this machine; or 0
-    tls: str | None = None  # protocol/cipher/…; empty in the clear
-    application_name: str | None = None
-
-    @property
-    def far_end(self) -> tuple[str, int] | None:
-        """The address and port of who is connected; None through a Unix socket."""
-        return _end(self.addr, self.port)
-
-    @property
-    def near_end(self) -> tuple[str, int] | None:
-        """PgBouncer's own address and port; None through a Unix socket."""
-        return _end(self.local_addr, self.local_port)
-
-    @property
-    def cipher(self) -> str | None:
-        """The TLS cipher; empty in the clear."""
-        return self.tls and self.tls.partition("/")[2].partition("/")[0]
+    database: Cell
+    connect_time: Cell
+    ptr: Cell
+    link: Cell = None  # ptr of the server that a client has, or the other way round
+    state: Cell = None
+    user: Cell = None
+    addr: Cell = None  # "unix" for a Unix socket
+    port: Cell = None
+    local_addr: Cell = None
+    local_port: Cell = None
+    request_time: Cell = None
+    remote_pid: Cell = None  # of a server, or of a client on this machine; or 0
+    tls: Cell = None  # protocol/cipher/…; empty in the clear
+    application_name: Cell = None
 
 
 def rows(answer: Answer) -> list[Row]:
@@ -102,55 +90,73 @@ class Clients:
 
     def __init__(self, times: LocalTime) -> None:
         self._times = times
-        self._known: dict[tuple[Row, Row | None], Observed] = {}
+        self._known: dict[tuple[Row, Row | None], Observed | Unreadable] = {}
         self._last: Observation | None = None
 
     def read(self, clients: Iterable[Row], servers: Iterable[Row]) -> Observation:
         """The sessions that the clients are; the last object if unchanged.
 
         The two were not read at one moment: a server and a client are together
-        where both say so. Raises `SourceError` for a time that makes no sense.
+        where both say so.
         """
-        linked = {server.link: server for server in servers if server.link}
+        linked: dict[Cell, Row] = {server.link: server for server in servers if server.link}
         known, self._known = self._known, {}
         for client in clients:
             server = linked.get(client.ptr)
             if server is not None and server.ptr != client.link:
                 server = None
             pair = client, server
-            self._known[pair] = known.get(pair) or self._observed(client, server)
-        self._last = again(self._last, tuple(self._known.values()), None)
+            self._known[pair] = known.get(pair) or self._read(client, server)
+        read = self._known.values()
+        self._last = again(
+            self._last,
+            tuple(item for item in read if isinstance(item, Observed)),
+            None,
+            tuple(item for item in read if isinstance(item, Unreadable)),
+        )
         return self._last
 
-    def _observed(self, client: Row, server: Row | None) -> Observed:
-        far = client.far_end
+    def _read(self, client: Row, server: Row | None) -> Observed | Unreadable:
+        for name in ("ptr", "connect_time"):
+            if not getattr(client, name):
+                return Unreadable(f"SHOW CLIENTS {name}: expected a text")
+        members = Members("SHOW CLIENTS", client)
+        remote = _host(members, "addr", "remote")
+        its_port = None if client.addr in (None, _UNIX) else members.read("port", tcp_port, "port")
+        database = _text(client.database) or _NO_DATABASE
+        user = _text(client.user)
         session = Session(
-            service=client.database,
-            native_id=client.ptr,
-            state=STATES.get(client.state or "", session_pb2.SESSION_STATE_UNSPECIFIED),
-            user=None if client.user == _NO_USER else client.user,
-            database=None if client.database == _NO_DATABASE else client.database,
-            application=client.application_name or None,
-            remote=far[0] if far else None,
-            port=far[1] if far else None,
-            connect_time=self._time(client.connect_time),
-            last_active_time=self._time(client.request_time),
-            tls_cipher=client.cipher,
-            connections=[_connection(server)] if server else [],
+            service=database,
+            native_id=_text(client.ptr),
+            state=STATES.get(_text(client.state) or "", session_pb2.SESSION_STATE_UNSPECIFIED),
+            user=None if user == _NO_USER else user,
+            database=None if database == _NO_DATABASE else database,
+            application=_text(client.application_name) or None,
+            remote=remote,
+            port=its_port,
+            connect_time=members.read("connect_time", self._time, "connect_time"),
+            last_active_time=members.read("request_time", self._time, "last_active_time"),
+            tls_cipher=members.read("tls", _cipher, "tls_cipher"),
         )
-        # A place in memory is soon used again, within the same second too.
-        key = f"{client.ptr} {client.connect_time} {client.addr} {client.port} {client.remote_pid}"
-        accepted = Wire(client=far, server=client.near_end) if far else None
-        return Observed(key, session, accepted=accepted, opened=_opened(server))
+        accepted = None
+        if remote is not None and its_port is not None:
+            accepted = Wire((remote, its_port), _end(members, "local_addr", "local_port"))
+        opened: tuple[Wire, ...] = ()
+        unreadable = members.unreadable
+        if server is not None:
+            far = Members("SHOW SERVERS", server)
+            opened = _connect(session, server, far)
+            unreadable += far.unreadable
+        return Observed(
+            " ".join(map(str, _identity(client))), session, accepted, opened, unreadable
+        )
 
-    def _time(self, text: str | None) -> Timestamp | None:
-        if text is None:
-            return None
+    def _time(self, cell: bytes) -> Timestamp:
         try:
-            return Timestamp(seconds=self._times.read(text))
+            return self._times.read(text(cell))
         except ValueError as error:
-            raise SourceError(
-                f"{error}: where PgBouncer runs is stated by timezone=AREA/CITY"
+            raise UnreadableError(
+                f"{error}; timezone=AREA/CITY states where PgBouncer runs"
             ) from None
 
 
@@ -171,18 +177,18 @@ class PgBouncerSource:
         answers = await self._console.ask("SHOW CLIENTS", "SHOW SERVERS")
         try:
             clients, servers = map(rows, answers)
-            if not self._include_self:
-                own = self._own(clients)
-                clients = [client for client in clients if client.ptr not in own]
-            return self._clients.read(clients, servers)
         except SourceError as error:
             raise SourceError(f"{self._endpoint}: {error}") from None
+        if not self._include_self:
+            own = self._own(clients)
+            clients = [client for client in clients if client.ptr not in own]
+        return self._clients.read(clients, servers)
 
     async def close(self) -> None:
         """Close the connection."""
         await self._console.close()
 
-    def _own(self, clients: Iterable[Row]) -> Collection[str]:
+    def _own(self, clients: Iterable[Row]) -> Collection[Cell]:
         """Which clients are this source, by ``ptr``.
 
         The console's client that is at this end's address, or is this process
@@ -193,38 +199,75 @@ class PgBouncerSource:
         console = [
             client
             for client in clients
-            if client.database == CONSOLE and client.application_name in (APPLICATION, None)
+            if client.database == CONSOLE.encode()
+            and client.application_name in (APPLICATION.encode(), None)
         ]
-        exact = [
-            client.ptr
-            for client in console
-            if (client.far_end == here if here else client.remote_pid == os.getpid())
-        ]
+        exact = [client.ptr for client in console if _is_at(client, here)]
         return exact or ([console[0].ptr] if len(console) == 1 else [])
 
 
-def _opened(server: Row | None) -> tuple[Wire, ...]:
-    if server is None or server.far_end is None:
+def _is_at(client: Row, here: tuple[str, int] | None) -> bool:
+    """Whether a client is at this address, or this process on the other side of a socket."""
+    if here is None:
+        return client.remote_pid == str(os.getpid()).encode()
+    members = Members("SHOW CLIENTS", client)
+    return _end(members, "addr", "port") == here
+
+
+def _connect(session: Session, row: Row, server: Members) -> tuple[Wire, ...]:
+    """Give a session the server that it has; the connection to that, if it goes by TCP."""
+    end = _end(server, "addr", "port", "connections")
+    if end is None and row.addr != _UNIX:
         return ()
-    return (Wire(client=server.near_end, server=server.far_end, server_id=_pid(server)),)
+    pid = server.read("remote_pid", _pid)
+    session.connections.add(
+        server=str(Address(*end)) if end else f"unix:{_text(row.port)}",
+        connection_id=pid,
+        tls_cipher=server.read("tls", _cipher),
+    )
+    return (Wire(_end(server, "local_addr", "local_port"), end, pid),) if end else ()
 
 
-def _connection(server: Row) -> BackendConnection:
-    end = server.far_end
-    name = str(Address(*end)) if end else f"{server.addr}:{server.port}"
-    return BackendConnection(server=name, connection_id=_pid(server), tls_cipher=server.cipher)
+def _host(members: Members, column: str, *fields: str) -> str | None:
+    """The IP address in a column; None for a Unix socket too."""
+    return None if getattr(members.row, column) == _UNIX else members.read(column, _ip, *fields)
 
 
-def _pid(server: Row) -> int | None:
-    """The process id that a server gave this connection."""
-    return server.remote_pid if server.remote_pid and server.remote_pid > 0 else None
+def _end(members: Members, host: str, port: str, *fields: str) -> tuple[str, int] | None:
+    """The address and port in two columns; None for a Unix socket too."""
+    ip = _host(members, host, *fields)
+    its_port = None if ip is None else members.read(port, tcp_port, *fields)
+    return None if ip is None or its_port is None else (ip, its_port)
 
 
-def _end(host: str | None, port: int | None) -> tuple[str, int] | None:
-    if not host or host == _UNIX or not port:
-        return None
-    mapped = host.startswith("::ffff:") and address(host)
-    return (mapped or host), port
+def _identity(client: Row) -> tuple[str | None, ...]:
+    """What a client is known by. A place in memory is soon used again, within a second too."""
+    stated = client.ptr, client.connect_time, client.addr, client.port, client.remote_pid
+    return tuple(map(_text, stated))
+
+
+def _text(cell: Cell) -> str | None:
+    return None if cell is None else text(cell)
+
+
+def _ip(cell: bytes) -> str:
+    """An IP address, IPv4 in IPv6 clothes as IPv4."""
+    host = ip_address(cell)
+    return (host.startswith("::ffff:") and address(host)) or host
+
+
+def _pid(cell: bytes) -> int | None:
+    """The process id that a server gave a connection; None where it gave none."""
+    pid = number(cell, -(2**31), 2**32 - 1)
+    return pid if pid > 0 else None
+
+
+def _cipher(cell: bytes) -> str:
+    """The TLS cipher; empty in the clear."""
+    cipher = text(cell).partition("/")[2].partition("/")[0]
+    if cell and not cipher:
+        raise UnreadableError("expected PROTOCOL/CIPHER")
+    return cipher
 
 
 def open_source(config: SourceConfig) -> PgBouncerSource:

@@ -10,15 +10,34 @@ shows that connection too; and those of every source in a network
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+import math
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
-from core.sources.base import Observation, Observed, SourceConfig, Wire
-from core.sources.libpq import Client
+from core.sources.base import (
+    Observation,
+    Observed,
+    SourceConfig,
+    SourceError,
+    Unreadable,
+    UnreadableError,
+    Wire,
+)
+from core.sources.cells import (
+    Cell,
+    Members,
+    big,
+    ip_address,
+    moment,
+    number,
+    octets,
+    tcp_port,
+    text,
+    truth,
+)
+from core.sources.libpq import Answer, Client
 from core.sources.network import CREDENTIAL_OPTIONS, TLS_OPTIONS, Endpoint, flag
-from core.sources.statement import statement
+from core.sources.statement import MAX_BYTES, statement
 from core.sources.steady import again
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import Query, Session, SessionState
@@ -46,6 +65,7 @@ _SETUP = """
 SET default_transaction_read_only = on;
 SET statement_timeout = {timeout};
 SET enable_nestloop = off;
+SET bytea_output = hex;
 SELECT extract(epoch FROM pg_postmaster_start_time())::float8, host(inet_server_addr()),
  inet_server_port(), pg_size_bytes(current_setting('track_activity_query_size'))
 """
@@ -63,7 +83,8 @@ WHERE (a.backend_type = 'client backend'
 ORDER BY a.backend_start, a.pid
 """
 _STATEMENT = (
-    "substring(textsend(a.query) FROM 1 FOR 16385),"
+    # One byte more than is kept, so that a cut is seen.
+    f"substring(textsend(a.query) FROM 1 FOR {MAX_BYTES + 1}),"
     " (extract(epoch FROM a.query_start) * 1000000)::bigint"
 )
 _NO_STATEMENT = "NULL::bytea, NULL::bigint"
@@ -72,24 +93,25 @@ _OTHERS = " AND a.pid <> pg_backend_pid()"
 # The server cuts statements at a length of bytes, and before a character that the cut
 # would fall in.
 _LONGEST_CHARACTER = 4
+_MAX_PID = 2**31 - 1
 
 
 class Row(NamedTuple):
     """A client backend, as the query selects it; times in microseconds since the epoch."""
 
-    pid: int
-    backend_start: int | None
-    usename: str | None
-    datname: str | None
-    application_name: str | None
-    client_addr: str | None
-    client_port: int | None  # -1: a Unix socket
-    state: str | None
-    state_change: int | None
-    ssl: bool | None
-    cipher: str | None
-    query: bytes | None
-    query_start: int | None
+    pid: Cell
+    backend_start: Cell
+    usename: Cell
+    datname: Cell
+    application_name: Cell
+    client_addr: Cell
+    client_port: Cell  # -1: a Unix socket
+    state: Cell
+    state_change: Cell
+    ssl: Cell
+    cipher: Cell
+    query: Cell
+    query_start: Cell
 
 
 class Reached(NamedTuple):
@@ -100,6 +122,23 @@ class Reached(NamedTuple):
     port: int | None
     statement_size: int  # bytes after which it cuts statements, and one more
 
+    @classmethod
+    def of(cls, answer: Answer) -> Reached:
+        """What the set-up selected. Raises `SourceError` where that makes no sense."""
+        try:
+            ((start, address, its_port, size),) = answer.rows
+            reached = cls(
+                start=float(start or b""),
+                address=None if address is None else ip_address(address),
+                port=None if its_port is None else tcp_port(its_port),
+                statement_size=big(size or b""),
+            )
+        except (ValueError, UnreadableError):
+            raise SourceError("what answers is no PostgreSQL") from None
+        if not math.isfinite(reached.start):
+            raise SourceError("what answers is no PostgreSQL")
+        return reached
+
 
 class Backends:
     """Turns rows into sessions. Of a row that is as it was, the session is the same object."""
@@ -107,59 +146,78 @@ class Backends:
     def __init__(self, service: str, reached: Reached) -> None:
         self.reached = reached
         self._service = service
-        self._known: dict[tuple[Any, ...], Observed] = {}
+        self._known: dict[tuple[Cell, ...], Observed | Unreadable] = {}
         self._last: Observation | None = None
 
-    def read(self, rows: list[tuple[Any, ...]]) -> Observation:
+    def read(self, rows: Iterable[tuple[Cell, ...]]) -> Observation:
         """The sessions that rows, each as `Row` has it, tell of; the last object if unchanged."""
         known = self._known
-        self._known = {row: known.get(row) or self._observed(Row._make(row)) for row in rows}
-        self._last = again(self._last, tuple(self._known.values()), self.reached.start)
+        self._known = {row: known.get(row) or self._read(Row._make(row)) for row in rows}
+        read = self._known.values()
+        self._last = again(
+            self._last,
+            tuple(item for item in read if isinstance(item, Observed)),
+            self.reached.start,
+            tuple(item for item in read if isinstance(item, Unreadable)),
+        )
         return self._last
 
-    def _observed(self, row: Row) -> Observed:
-        start = row.backend_start
+    def _read(self, row: Row) -> Observed | Unreadable:
+        try:
+            return self._observed(row, _key(row))
+        except UnreadableError as error:
+            return Unreadable(str(error))
+
+    def _observed(self, row: Row, key: str) -> Observed:
+        members = Members("pg_stat_activity", row)
+        remote = members.read("client_addr", ip_address, "remote")
+        its_port = None
+        if row.client_addr is not None:
+            its_port = members.read("client_port", tcp_port, "port")
+        is_encrypted = members.read("ssl", truth, "tls_cipher")
         session = Session(
             service=self._service,
-            native_id=str(row.pid),
-            state=STATES.get(row.state or "", session_pb2.SESSION_STATE_UNSPECIFIED),
-            user=row.usename,
-            database=row.datname,
-            application=row.application_name or None,
-            remote=row.client_addr,
-            port=row.client_port if row.client_addr else None,
-            connect_time=_time(start),
-            last_active_time=_time(row.state_change),
-            tls_cipher=None if row.ssl is None else row.cipher or "",
+            native_id=str(_pid(row)),
+            state=STATES.get(_text(row.state) or "", session_pb2.SESSION_STATE_UNSPECIFIED),
+            user=_text(row.usename),
+            database=_text(row.datname),
+            application=_text(row.application_name) or None,
+            remote=remote,
+            port=its_port,
+            connect_time=members.read("backend_start", moment, "connect_time"),
+            last_active_time=members.read("state_change", moment, "last_active_time"),
+            tls_cipher=None if is_encrypted is None else _text(row.cipher) or "",
         )
-        if row.query and row.state in STATES and row.state != "disabled":
-            session.queries.append(self._query(row, row.query))
-        key = str(row.pid) if start is None else f"{row.pid} {start}"
-        return Observed(key, session, accepted=self._wire(row))
+        if query := self._query(row, session, members):
+            session.queries.append(query)
+        wire = None if remote is None or its_port is None else self._wire(row, remote, its_port)
+        return Observed(key, session, accepted=wire, unreadable=members.unreadable)
 
-    def _query(self, row: Row, text: bytes) -> Query:
-        query = statement(text.decode(errors="replace"))
-        query.truncated |= len(text) + _LONGEST_CHARACTER >= self.reached.statement_size
-        if row.query_start is not None:
-            query.receive_time.FromMicroseconds(row.query_start)
-        if row.state not in _RUNNING and row.state_change is not None:
-            query.complete_time.FromMicroseconds(row.state_change)
+    def _query(self, row: Row, session: Session, members: Members) -> Query | None:
+        whole = members.read("query", octets, "queries")
+        state = _text(row.state)
+        if not whole or state not in STATES or state == "disabled":
+            return None
+        query = statement(text(whole))
+        query.truncated |= len(whole) + _LONGEST_CHARACTER >= self.reached.statement_size
+        # Without its start the statement is still the one that runs.
+        if start := members.read("query_start", moment):
+            query.receive_time.CopyFrom(start)
+        if state not in _RUNNING and session.HasField("last_active_time"):
+            query.complete_time.CopyFrom(session.last_active_time)
         return query
 
-    def _wire(self, row: Row) -> Wire | None:
-        """The connection by which the client came; None for a Unix socket or where not known.
+    def _wire(self, row: Row, remote: str, its_port: int) -> Wire:
+        """The connection by which the client came.
 
         The server does not say at which of its addresses. It is the one that
         this source reached it at, unless that one cannot have been.
         """
-        client, port = row.client_addr, row.client_port
-        if client is None or port is None:
-            return None
         here = self.reached
         server = None
-        if here.address and here.port and _kind(here.address) == _kind(client):
+        if here.address and here.port and _kind(here.address) == _kind(remote):
             server = (here.address, here.port)
-        return Wire(client=(client, port), server=server, server_id=row.pid)
+        return Wire(client=(remote, its_port), server=server, server_id=_pid(row))
 
 
 class PostgreSQLSource:
@@ -177,6 +235,7 @@ class PostgreSQLSource:
         """``service`` is what the sessions are on; ``patience``, in seconds, the server's too."""
         timeout = max(1, round(patience * 1000))
         database = endpoint.path or DEFAULT_DATABASE
+        self._endpoint = endpoint
         self._client = Client(endpoint, database, _SETUP.format(timeout=timeout))
         self._service = service
         self._select = _SELECT.format(
@@ -188,21 +247,42 @@ class PostgreSQLSource:
     async def observe(self) -> Observation:
         """The client backends as they are. Raises `SourceError`, which names the server."""
         (answer,) = await self._client.ask(self._select)
-        reached = Reached(*self._client.setup_answer.rows[0])
+        try:
+            if len(answer.columns) != len(Row._fields):
+                raise SourceError("what answers is no PostgreSQL")
+            reached = Reached.of(self._client.setup_answer)
+        except SourceError as error:
+            raise SourceError(f"{self._endpoint}: {error}") from None
         if self._backends is None or self._backends.reached != reached:
             self._backends = Backends(self._service, reached)
-        return self._backends.read(list(answer.rows))
+        return self._backends.read(answer.rows)
 
     async def close(self) -> None:
         """Close the connection."""
         await self._client.close()
 
 
-def _time(microseconds: int | None) -> Timestamp | None:
-    if microseconds is None:
-        return None
-    seconds, rest = divmod(microseconds, 1_000_000)
-    return Timestamp(seconds=seconds, nanos=rest * 1000)
+def _text(cell: Cell) -> str | None:
+    return None if cell is None else text(cell)
+
+
+def _key(row: Row) -> str:
+    """What a session is known by. Raises `UnreadableError`."""
+    pid = _pid(row)
+    if row.backend_start is None:
+        return str(pid)
+    try:
+        return f"{pid} {big(row.backend_start)}"
+    except UnreadableError as error:
+        raise UnreadableError(f"pg_stat_activity backend_start: {error}") from None
+
+
+def _pid(row: Row) -> int:
+    """The backend's process. Raises `UnreadableError`."""
+    try:
+        return number(row.pid or b"", 1, _MAX_PID)
+    except UnreadableError as error:
+        raise UnreadableError(f"pg_stat_activity pid: {error}") from None
 
 
 def _kind(address: str) -> tuple[bool, bool]:

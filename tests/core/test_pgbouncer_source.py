@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -14,6 +15,9 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from psycopg.pq import ConnStatus, PGconn
 
 from core.sources.base import (
     Observed,
@@ -25,7 +29,7 @@ from core.sources.base import (
 )
 from core.sources.libpq import Answer
 from core.sources.localtime import LocalTime
-from core.sources.pgbouncer import STATES, Clients, rows
+from core.sources.pgbouncer import STATES, Clients, Row, rows
 from sessiongate.states import state_of
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import BackendConnection, Session
@@ -68,6 +72,12 @@ def url(pool: PgBouncer, *, user: str = "sessiongate", host: str = "127.0.0.1") 
 
 def watched(pool: PgBouncer, *, host: str = "127.0.0.1", **options: str) -> Watched:
     return Watched(url(pool, host=host), **{"timezone": "Asia/Kolkata", **options})
+
+
+def named(source: Watched, application: str) -> Observed:
+    """The session of a client that calls itself so."""
+    (item,) = (item for item in source.items() if item.session.application == application)
+    return item
 
 
 def backend(client: psycopg.Connection) -> int:
@@ -167,7 +177,9 @@ def test_a_client_has_a_server_for_as_long_as_a_transaction(
         backend(holder)
         waiter.pgconn.send_query(b"BEGIN")
         source.until(lambda _: console(pool, "waiter") == "waiting")
-        sessions = source.sessions()
+        second = source.observe()
+        assert source.observe() is second, "what waits waits on"
+        sessions = [item.session for item in second.sessions]
         assert connected(sessions) == {"holder": 1, "waiter": 0}
         assert {session.state for session in sessions} == {STARTED}
         holder.execute("COMMIT")
@@ -253,13 +265,43 @@ def test_the_certificate_is_verified(pool: PgBouncer) -> None:
         assert "certificate verify failed" in source.failure()
 
 
-def test_a_zone_that_does_not_fit_is_named(pool: PgBouncer, clients: postgres.Clients) -> None:
-    clients.add(pool.connect())
-    with watched(pool, timezone="Europe/Berlin") as source:
-        assert source.failure() == (
-            f"127.0.0.1:{pool.port}: 'IST' is no time of Europe/Berlin:"
-            " where PgBouncer runs is stated by timezone=AREA/CITY"
-        )
+def test_a_zone_that_does_not_fit_costs_the_times_only(
+    pool: PgBouncer, clients: postgres.Clients
+) -> None:
+    client = clients.add(pool.connect(application_name="it"))
+    backend(client)
+    with watched(pool) as source, watched(pool, timezone="Europe/Berlin") as other:
+        right = named(source, "it")
+        item = named(other, "it")
+        assert named(other, "it") is item
+    assert item.key == right.key, "what the time is called is known all the same"
+    assert [part.fields for part in item.unreadable] == [("connect_time",), ("last_active_time",)]
+    assert item.unreadable[0].text == (
+        "SHOW CLIENTS connect_time: expected a time of Europe/Berlin;"
+        " timezone=AREA/CITY states where PgBouncer runs"
+    )
+    right.session.ClearField("connect_time")
+    right.session.ClearField("last_active_time")
+    assert item.session == right.session
+    assert item.accepted == right.accepted
+
+
+def test_the_name_of_an_application_may_be_any_bytes(
+    pool: PgBouncer, clients: postgres.Clients
+) -> None:
+    clients.add(pool.connect(application_name="it"))
+    clients.add(pool.connect(application_name="café"))
+    parameters = f"host=127.0.0.1 port={pool.port} user=app password='{PASSWORD}' dbname=shop "
+    odd = PGconn.connect(parameters.encode() + b"sslmode=disable application_name=caf\xe9")
+    assert odd.status == ConnStatus.OK
+    try:
+        with watched(pool) as source:
+            observation = source.observe()
+            shown = {item.session.application for item in observation.sessions}
+            assert shown == {"it", "café", "caf\ufffd"}
+            assert source.observe() is observation
+    finally:
+        odd.finish()
 
 
 def test_what_hangs_is_given_up_and_seen_again(
@@ -347,7 +389,12 @@ START = 1_795_462_200
 
 
 def answer(columns: list[str], *lines: dict[str, object]) -> Answer:
-    return Answer(columns, [tuple(line.get(name) for name in columns) for line in lines])
+    return Answer(columns, [tuple(cell(line.get(name)) for name in columns) for line in lines])
+
+
+def cell(value: object) -> bytes | None:
+    """A value as PgBouncer writes it."""
+    return None if value is None else str(value).encode()
 
 
 def read(clients: Answer, servers: Answer) -> list[Observed]:
@@ -386,6 +433,107 @@ def test_the_columns_of_1_25() -> None:
     assert item.opened == (Wire(("10.0.0.5", 5000), ("10.0.0.7", 5432), 77),)
 
 
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"addr": "pool"}, "remote"),
+        ({"port": "http"}, "port"),
+        ({"port": -1}, "port"),
+        ({"port": 70_000}, "port"),
+        ({"connect_time": "yesterday"}, "connect_time"),
+        ({"connect_time": "0001-01-01 00:00:00"}, "connect_time"),
+        ({"request_time": "9999-12-31 23:59:59 UTC"}, "last_active_time"),
+        ({"request_time": ""}, "last_active_time"),
+        ({"tls": "TLSv1.3"}, "tls_cipher"),
+    ],
+)
+def test_an_odd_member_costs_itself(change: dict[str, object], field: str) -> None:
+    (item,) = read(answer(OLD, {**CLIENT, **change}), answer(OLD, SERVER))
+    (part,) = item.unreadable
+    assert part.fields == (field,)
+    assert part.text.startswith(f"SHOW CLIENTS {next(iter(change))}: expected ")
+    wanted = expected()
+    wanted.ClearField(field)
+    assert item.session == wanted
+
+
+@pytest.mark.parametrize("change", [{"local_addr": "x"}, {"local_port": -1}])
+def test_an_odd_end_of_its_own_costs_no_field(change: dict[str, object]) -> None:
+    (item,) = read(answer(OLD, {**CLIENT, **change}), answer(OLD, SERVER))
+    assert [part.fields for part in item.unreadable] == [()]
+    assert item.accepted == Wire(("10.0.0.1", 4000), None)
+    assert item.session == expected()
+
+
+def test_an_odd_server_costs_the_connection_to_it() -> None:
+    (item,) = read(answer(OLD, CLIENT), answer(OLD, {**SERVER, "port": None, "addr": "db"}))
+    assert [part.fields for part in item.unreadable] == [("connections",)]
+    assert (list(item.session.connections), item.opened) == ([], ())
+    (item,) = read(answer(OLD, CLIENT), answer(OLD, {**SERVER, "remote_pid": "x", "tls": "?"}))
+    assert [part.fields for part in item.unreadable] == [(), ()]
+    assert list(item.session.connections) == [BackendConnection(server="10.0.0.7:5432")]
+
+
+@pytest.mark.parametrize("change", [{"ptr": None}, {"ptr": ""}, {"connect_time": None}])
+def test_a_client_that_cannot_be_known_is_left_out(change: dict[str, object]) -> None:
+    turning = Clients(LocalTime(ZoneInfo("Europe/Berlin")))
+    other = {**CLIENT, "ptr": "0xc2", "link": ""}
+    lines = rows(answer(OLD, {**CLIENT, **change}, other))
+    observation = turning.read(lines, [])
+    assert [item.session.native_id for item in observation.sessions] == ["0xc2"]
+    (lost,) = observation.unreadable
+    assert lost.text == f"SHOW CLIENTS {next(iter(change))}: expected a text"
+    assert turning.read(lines, []) is observation
+
+
+ODD = (
+    st.none()
+    | st.binary(max_size=40)
+    | st.sampled_from(
+        [
+            *(b"-1", b"0", b"4294967296", b"9" * 5000, b"unix", b"::ffff:1.2.3.4", b"fe80::1%x"),
+            *(b"0001-01-01 00:00:00 UTC", b"9999-12-31 23:59:59", b"2026-11-23 20:30:00 +9999"),
+        ]
+    )
+)
+
+
+@settings(deadline=None)
+@given(
+    of_server=st.booleans(),
+    line=st.integers(0, 2),
+    column=st.sampled_from(Row._fields),
+    value=ODD,
+)
+def test_one_odd_cell_costs_one_session_at_most(
+    of_server: bool, line: int, column: str, value: bytes | None
+) -> None:
+    def lines(row: dict[str, object], kind: str, other: str) -> list[Row]:
+        told = ({**row, "ptr": f"0x{kind}{n}", "link": f"0x{other}{n}"} for n in range(3))
+        return rows(answer(NEW, *told))
+
+    clients, servers = lines(CLIENT, "c", "f"), lines(SERVER, "f", "c")
+    turning = Clients(LocalTime(ZoneInfo("Europe/Berlin")))
+    whole = turning.read(clients, servers)
+    assert not any(item.unreadable for item in whole.sessions)
+    odd = list(servers if of_server else clients)
+    odd[line] = odd[line]._replace(**{column: value})
+    found = turning.read(clients if of_server else odd, odd if of_server else servers)
+    assert len(found.sessions) + len(found.unreadable) == 3
+    untouched = [item for n, item in enumerate(whole.sessions) if n != line]
+    if not of_server or column not in ("ptr", "link"):  # which may take another's server away
+        kept = [item for item in found.sessions if any(item is one for one in untouched)]
+        assert kept == untouched
+    for item in found.sessions:
+        item.session.SerializeToString()
+    texts = [part.text for item in found.sessions for part in item.unreadable]
+    for text in (*texts, *(part.text for part in found.unreadable)):
+        assert text.isprintable()
+        assert re.match(r"SHOW (CLIENTS|SERVERS) \w+: expected ", text)
+    again = turning.read(clients, servers)
+    assert [item.session for item in again.sessions] == [item.session for item in whole.sessions]
+
+
 @pytest.mark.parametrize("change", [{"link": "0xc2"}, {"link": ""}, {"ptr": "0xf2"}])
 def test_a_server_is_a_clients_where_both_say_so(change: dict[str, object]) -> None:
     (item,) = read(answer(OLD, CLIENT), answer(OLD, {**SERVER, **change}))
@@ -411,7 +559,7 @@ def test_a_cancel_request_has_no_name() -> None:
 
 def test_another_programs_answer_is_refused() -> None:
     with pytest.raises(SourceError, match="no PgBouncer: it tells no connect_time"):
-        rows(Answer(["database", "id"], [("shop", 1)]))
+        rows(Answer(["database", "id"], [(b"shop", b"1")]))
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,12 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from core.sources.base import SourceConfig, SourceConfigError, SourceError, Wire, open_source
-from core.sources.postgresql import STATES, Backends, Reached
+from core.sources.libpq import Answer
+from core.sources.postgresql import STATES, Backends, Reached, Row
 from sessiongate.states import state_of
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import Query, Session
@@ -161,14 +164,19 @@ def test_the_states_are_the_documented_ones() -> None:
 def test_nothing_changes_where_nothing_happens(server: Postgres, clients: Clients) -> None:
     clients.add(server.connect())
     client = clients.add(server.connect())
+    runs = clients.add(server.connect())
+    runs.pgconn.send_query(SLEEP.encode())
     with Watched(url(server), statements="true") as watched:
+        watched.until(lambda sessions: bool(sessions[2].queries))
         first = watched.observe()
         assert watched.observe() is first
         client.execute("SELECT 1")
         second = watched.observe()
-    assert second.sessions[0] is first.sessions[0], "the other one's is as it was"
+    assert second.sessions[0] is first.sessions[0], "the other ones' are as they were"
     assert second.sessions[1].key == first.sessions[1].key
     assert second.sessions[1].session != first.sessions[1].session
+    assert second.sessions[2] is first.sessions[2]
+    end(server, runs)
 
 
 def test_sessions_stand_in_the_order_they_began_in(server: Postgres, clients: Clients) -> None:
@@ -218,11 +226,129 @@ def test_statements_only_where_asked_for(server: Postgres, clients: Clients) -> 
     end(server, client)
 
 
+# A row as the server sends it.
+ROW = Row(
+    pid=b"7",
+    backend_start=b"1795462200123456",
+    usename=b"app",
+    datname=b"shop",
+    application_name=b"till 7",
+    client_addr=b"10.0.0.1",
+    client_port=b"4000",
+    state=b"idle",
+    state_change=b"1795462201000001",
+    ssl=b"t",
+    cipher=b"TLS_AES_256_GCM_SHA384",
+    query=b"\\x53454c4543542031",
+    query_start=b"1795462201000000",
+)
+REACHED = Reached(1.0, "10.0.0.5", 5432, statement_size=1024)
+
+
+ODD = (
+    st.none()
+    | st.binary(max_size=40)
+    | st.sampled_from(
+        [
+            *(b"-1", b"0", b"70000", b"4294967296", b"9" * 5000, b"infinity", b"NaN", b"\\xf"),
+            *(b"-62135596800000000", b"253402300799000000", b"10.0.0.0/8", b"[local]"),
+        ]
+    )
+)
+
+
+@settings(deadline=None)
+@given(line=st.integers(0, 3), column=st.sampled_from(Row._fields), value=ODD)
+def test_one_odd_cell_costs_one_session_at_most(
+    line: int, column: str, value: bytes | None
+) -> None:
+    hidden = dict.fromkeys(Row._fields[5:])
+    rows = [
+        ROW,
+        ROW._replace(pid=b"8", client_addr=None, client_port=b"-1", ssl=b"f", cipher=None),
+        ROW._replace(pid=b"9", state=b"active", query_start=b"1795462201000002"),
+        ROW._replace(pid=b"10", backend_start=None, **hidden),
+    ]
+    backends = Backends("here", REACHED)
+    whole = backends.read(rows)
+    assert not any(item.unreadable for item in whole.sessions)
+    odd = [*rows]
+    odd[line] = odd[line]._replace(**{column: value})
+    found = backends.read(odd)
+    assert len(found.sessions) + len(found.unreadable) == 4
+    untouched = [item for n, item in enumerate(whole.sessions) if n != line]
+    kept = [item for item in found.sessions if any(item is one for one in untouched)]
+    assert kept == untouched
+    assert backends.read(odd) is found
+    for item in found.sessions:
+        item.session.SerializeToString()
+    texts = [part.text for item in found.sessions for part in item.unreadable]
+    for text in (*texts, *(part.text for part in found.unreadable)):
+        assert re.match(r"pg_stat_activity \w+: expected (a|an|t|hexadecimal) ", text)
+    again = backends.read(rows)
+    assert [item.session for item in again.sessions] == [item.session for item in whole.sessions]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "field"),
+    [
+        ("backend_start", b"-62135596800000000", "connect_time"),
+        ("client_addr", b"db1", "remote"),
+        ("client_port", b"-1", "port"),
+        ("state_change", b"253402300799000000", "last_active_time"),
+        ("ssl", b"yes", "tls_cipher"),
+        ("query", b"SELECT 1", "queries"),
+    ],
+)
+def test_an_odd_member_costs_itself(column: str, value: bytes, field: str) -> None:
+    (whole,) = Backends("here", REACHED).read([ROW]).sessions
+    (item,) = Backends("here", REACHED).read([ROW._replace(**{column: value})]).sessions
+    assert [part.fields for part in item.unreadable] == [(field,)]
+    whole.session.ClearField(field)
+    for session in (whole.session, item.session):
+        for query in session.queries:
+            query.ClearField("complete_time")
+    assert item.session == whole.session
+
+
+def test_a_statement_without_a_start_is_shown() -> None:
+    (item,) = Backends("here", REACHED).read([ROW._replace(query_start=b"now")]).sessions
+    assert [part.fields for part in item.unreadable] == [()]
+    (query,) = item.session.queries
+    assert (query.statement, query.HasField("receive_time")) == ("SELECT 1", False)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("pid", None), ("pid", b"0"), ("backend_start", b"")]
+)
+def test_a_backend_that_cannot_be_known_is_left_out(column: str, value: bytes | None) -> None:
+    backends = Backends("here", REACHED)
+    observation = backends.read([ROW._replace(**{column: value}), ROW])
+    assert [item.session.native_id for item in observation.sessions] == ["7"]
+    (lost,) = observation.unreadable
+    assert lost.text.startswith(f"pg_stat_activity {column}: expected a whole number")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        (),
+        (b"nan", None, None, b"1024"),
+        (b"1.5", b"here", b"5432", b"1024"),
+        (b"1.5", b"10.0.0.5", b"0", b"1024"),
+        (b"1.5", None, None, None),
+    ],
+)
+def test_what_makes_no_sense_of_the_server_itself_is_no_postgresql(line: tuple[bytes]) -> None:
+    with pytest.raises(SourceError, match="what answers is no PostgreSQL"):
+        Reached.of(Answer(["it"] * len(line), [line]))
+
+
 def test_a_statement_that_the_server_cut_is_marked() -> None:
     reached = Reached(start=1.0, address=None, port=None, statement_size=1024)
 
     def query(text: str) -> Query:
-        row = (7, 1, "app", "shop", "", None, -1, "idle", 3, False, None, text.encode(), 2)
+        row = ROW._replace(query=b"\\x" + text.encode().hex().encode())
         ((item,)) = Backends("here", reached).read([row]).sessions
         return item.session.queries[0]
 
