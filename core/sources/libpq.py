@@ -9,13 +9,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from psycopg import AsyncConnection, Error, waiting
+from psycopg import AsyncConnection, Error, OperationalError, waiting
 from psycopg.abc import PQGen
 from psycopg.pq import DiagnosticField
 from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow
 
-from core.sources.base import SourceError
+from core.sources.base import SourceConnectError, SourceError
 from core.sources.cells import Cell, text
 from core.sources.network import Endpoint
 
@@ -53,7 +53,8 @@ class Client:
         """The answers to queries that select, one behind the other.
 
         A kept connection that the server has closed is replaced once. Raises
-        `SourceError`, which names the server and has no password in it.
+        `SourceError`, which names the server and has no password in it;
+        `SourceConnectError` where there is nothing to connect to.
         """
         try:
             if self._connection is not None:
@@ -87,9 +88,19 @@ class Client:
 
     async def _connect(self) -> None:
         await self.close()
+        try:
+            self._connection = await self._connected()
+        except OperationalError as error:
+            if await self._is_there():
+                raise
+            raise SourceConnectError(f"{self._endpoint}: {_cause(error)}") from None
+        if self._setup:
+            self.setup_answer = await self._ask(self._setup)
+
+    async def _connected(self) -> _Connection:
         endpoint = self._endpoint
         clear = endpoint.tls is None
-        self._connection = await _Connection.connect(
+        return await _Connection.connect(
             autocommit=True,
             prepare_threshold=None,
             host=endpoint.host,
@@ -104,8 +115,22 @@ class Client:
             sslrootcert=None if endpoint.tls is None else endpoint.tls.ca_file(),
             require_auth=_NOTHING_IN_THE_CLEAR if clear and not endpoint.is_unix else None,
         )
-        if self._setup:
-            self.setup_answer = await self._ask(self._setup)
+
+    async def _is_there(self) -> bool:
+        """Whether something can be connected to: the driver's errors tell it in words only."""
+        place = self._endpoint
+        try:
+            if place.is_unix:
+                path = f"{place.host}/.s.PGSQL.{place.port}"
+                _, writer = await asyncio.open_unix_connection(path)
+            else:
+                _, writer = await asyncio.open_connection(place.host, place.port)
+        except OSError:
+            return False
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+        return True
 
     async def _ask(self, query: str) -> Answer:
         connection = self._connection
