@@ -93,6 +93,7 @@ class Postgres:
             "fsync": "off",
             "max_connections": 60,
             "track_activity_query_size": STATEMENT_SIZE,
+            "wal_level": "logical",
         }
         return Server(
             [

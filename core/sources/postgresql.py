@@ -72,14 +72,17 @@ SELECT extract(epoch FROM pg_postmaster_start_time())::float8, host(inet_server_
 
 # Times in microseconds since the epoch, which is what the server keeps. To a role
 # that may not know a backend's kind, NULL, the server's own show by having neither
-# user nor database.
+# user nor database, and what replicates by the views of replication. To others, those
+# are not looked at.
 _SELECT = """
 SELECT a.pid, (extract(epoch FROM a.backend_start) * 1000000)::bigint, a.usename, a.datname,
  a.application_name, host(a.client_addr), a.client_port, a.state,
  (extract(epoch FROM a.state_change) * 1000000)::bigint, s.ssl, s.cipher, {statement}
 FROM pg_stat_activity a LEFT JOIN pg_stat_ssl s ON s.pid = a.pid
 WHERE (a.backend_type = 'client backend'
- OR a.backend_type IS NULL AND a.usesysid IS NOT NULL AND a.datid IS NOT NULL){others}
+ OR a.backend_type IS NULL AND a.usesysid IS NOT NULL AND a.datid IS NOT NULL AND a.pid NOT IN (
+  SELECT pid FROM pg_stat_replication
+  UNION ALL SELECT pid FROM pg_stat_subscription WHERE pid IS NOT NULL)){others}
 ORDER BY a.backend_start, a.pid
 """
 _STATEMENT = (

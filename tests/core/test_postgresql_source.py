@@ -408,6 +408,40 @@ def test_without_a_grant_others_are_seen_but_not_known(server: Postgres, clients
     )
 
 
+def test_without_a_grant_replication_is_no_session(server: Postgres, clients: Clients) -> None:
+    server.execute(
+        f"CREATE ROLE looking LOGIN PASSWORD '{PASSWORD}'",
+        "CREATE DATABASE copy",
+        "SELECT pg_create_logical_replication_slot('copying', 'pgoutput')",
+        "CREATE PUBLICATION copied",
+    )
+    server.wait_until_left()
+    client = clients.add(server.connect(user="app"))
+    clients.add(server.connect(replication="database"))  # and asks for nothing
+    there = f"host=127.0.0.1 port={server.port} user={SUPERUSER} password=''{PASSWORD}''"
+    with server.connect(dbname="copy") as admin, Watched(url(server, user="looking")) as watched:
+        admin.execute(
+            f"CREATE SUBSCRIPTION copying CONNECTION '{there} dbname=postgres'"
+            " PUBLICATION copied WITH (create_slot = false)".encode()
+        )
+        try:
+            while not _replicates(admin):
+                pass
+            shown = {session.native_id for session in watched.sessions()}
+            assert shown == {str(pid(client)), str(pid(admin))}
+        finally:
+            admin.execute("DROP SUBSCRIPTION copying")
+
+
+def _replicates(admin: psycopg.Connection) -> bool:
+    """Whether a worker of the subscription is there, and both who send."""
+    row = admin.execute(
+        "SELECT (SELECT count(pid) FROM pg_stat_subscription),"
+        " (SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming')"
+    ).fetchone()
+    return row == (1, 1)
+
+
 def test_a_wrong_password_is_not_repeated(
     server: Postgres, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
