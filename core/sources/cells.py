@@ -6,9 +6,11 @@ that a client or a version thought of.
 
 from __future__ import annotations
 
+import codecs
 import re
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from socket import AF_INET, AF_INET6
 from typing import NamedTuple, TypeVar
 
@@ -24,9 +26,36 @@ _MAX_PORT = 65535
 _T = TypeVar("_T")
 
 
-def text(cell: bytes) -> str:
-    """A text as UTF-8, as far as it is: names of clients and databases may be any bytes."""
-    return cell.decode(errors="replace")
+# What PostgreSQL calls the encodings that its databases can have, and Python. UTF8 is
+# tried anyway; the others say nothing (SQL_ASCII), or Python does not know them.
+CODECS = {
+    **{f"LATIN{part}": f"latin{part}" for part in range(1, 11)},
+    **{f"ISO_8859_{part}": f"iso8859_{part}" for part in range(5, 9)},
+    **{f"WIN{page}": f"cp{page}" for page in (866, 874, *range(1250, 1259))},
+    **{"KOI8R": "koi8_r", "KOI8U": "koi8_u"},
+    **{"EUC_CN": "gb2312", "EUC_JP": "euc_jp", "EUC_KR": "euc_kr"},
+    **{"EUC_JIS_2004": "euc_jis_2004"},
+}
+
+
+def text(cell: bytes, codec: str | None = None, *, is_cut: bool = False) -> str:
+    """A text as UTF-8, else by ``codec``, else as far as it is UTF-8.
+
+    One that ``is_cut`` may end within a character, which is left out then.
+    """
+    try:
+        return _decoded(cell, "utf-8", "strict", is_cut)
+    except UnicodeDecodeError:
+        with suppress(UnicodeDecodeError):
+            if codec is not None:
+                return _decoded(cell, codec, "strict", is_cut)
+        return _decoded(cell, "utf-8", "replace", is_cut)
+
+
+def _decoded(cell: bytes, codec: str, errors: str, is_cut: bool) -> str:
+    if is_cut:
+        return codecs.getincrementaldecoder(codec)(errors).decode(cell)
+    return cell.decode(codec, errors)
 
 
 def number(cell: bytes, low: int, high: int) -> int:

@@ -109,7 +109,7 @@ class Client:
             password=endpoint.password(),
             dbname=self._database,
             application_name=APPLICATION,
-            client_encoding="UTF8",
+            client_encoding="SQL_ASCII",  # no name is lost in a conversion: see `cells.text`
             gssencmode="disable",  # it would take the place of TLS, and is not verified
             sslmode="disable" if endpoint.tls is None else "verify-full",
             sslrootcert=None if endpoint.tls is None else endpoint.tls.ca_file(),
@@ -192,6 +192,6 @@ def _cause(error: Exception) -> str:
     said = None
     if error.pgresult is not None:
         said = error.pgresult.error_field(DiagnosticField.MESSAGE_PRIMARY)
-    elif error.pgconn is not None:
+    elif error.pgconn is not None:  # in the server's encoding, which the driver does not know
         said = error.pgconn.error_message
     return (text(said) if said else str(error)).strip().partition("\n")[0]

@@ -24,6 +24,7 @@ from core.sources.base import (
     Wire,
 )
 from core.sources.cells import (
+    CODECS,
     Cell,
     Members,
     big,
@@ -67,7 +68,8 @@ SET statement_timeout = {timeout};
 SET enable_nestloop = off;
 SET bytea_output = hex;
 SELECT extract(epoch FROM pg_postmaster_start_time())::float8, host(inet_server_addr()),
- inet_server_port(), pg_size_bytes(current_setting('track_activity_query_size'))
+ inet_server_port(), pg_size_bytes(current_setting('track_activity_query_size')),
+ current_setting('server_encoding')
 """
 
 # Times in microseconds since the epoch, which is what the server keeps. To a role
@@ -124,17 +126,19 @@ class Reached(NamedTuple):
     address: str | None  # the server's end of the connection; None: a Unix socket
     port: int | None
     statement_size: int  # bytes after which it cuts statements, and one more
+    codec: str | None = None  # of the database that it is asked in; None: not known
 
     @classmethod
     def of(cls, answer: Answer) -> Reached:
         """What the set-up selected. Raises `SourceError` where that makes no sense."""
         try:
-            ((start, address, its_port, size),) = answer.rows
+            ((start, address, its_port, size, encoding),) = answer.rows
             reached = cls(
                 start=float(start or b""),
                 address=None if address is None else ip_address(address),
                 port=None if its_port is None else tcp_port(its_port),
                 statement_size=big(size or b""),
+                codec=CODECS.get(text(encoding or b"")),
             )
         except (ValueError, UnreadableError):
             raise SourceError("what answers is no PostgreSQL") from None
@@ -181,28 +185,34 @@ class Backends:
         session = Session(
             service=self._service,
             native_id=str(_pid(row)),
-            state=STATES.get(_text(row.state) or "", session_pb2.SESSION_STATE_UNSPECIFIED),
-            user=_text(row.usename),
-            database=_text(row.datname),
-            application=_text(row.application_name) or None,
+            state=STATES.get(self._text(row.state) or "", session_pb2.SESSION_STATE_UNSPECIFIED),
+            user=self._text(row.usename),
+            database=self._text(row.datname),
+            application=self._text(row.application_name) or None,
             remote=remote,
             port=its_port,
             connect_time=members.read("backend_start", moment, "connect_time"),
             last_active_time=members.read("state_change", moment, "last_active_time"),
-            tls_cipher=None if is_encrypted is None else _text(row.cipher) or "",
+            tls_cipher=None if is_encrypted is None else self._text(row.cipher) or "",
         )
         if query := self._query(row, session, members):
             session.queries.append(query)
         wire = None if remote is None or its_port is None else self._wire(row, remote, its_port)
         return Observed(key, session, accepted=wire, unreadable=members.unreadable)
 
+    def _text(self, cell: Cell) -> str | None:
+        return None if cell is None else text(cell, self.reached.codec)
+
     def _query(self, row: Row, session: Session, members: Members) -> Query | None:
         whole = members.read("query", octets, "queries")
-        state = _text(row.state)
+        state = self._text(row.state)
         if not whole or state not in STATES or state == "disabled":
             return None
-        query = statement(text(whole))
-        query.truncated |= len(whole) + _LONGEST_CHARACTER >= self.reached.statement_size
+        is_cut = len(whole) > MAX_BYTES or (
+            len(whole) + _LONGEST_CHARACTER >= self.reached.statement_size
+        )
+        query = statement(text(whole, self.reached.codec, is_cut=is_cut))
+        query.truncated |= is_cut
         # Without its start the statement is still the one that runs.
         if start := members.read("query_start", moment):
             query.receive_time.CopyFrom(start)
@@ -263,10 +273,6 @@ class PostgreSQLSource:
     async def close(self) -> None:
         """Close the connection."""
         await self._client.close()
-
-
-def _text(cell: Cell) -> str | None:
-    return None if cell is None else text(cell)
 
 
 def _key(row: Row) -> str:

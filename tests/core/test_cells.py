@@ -8,6 +8,7 @@ import pytest
 
 from core.sources.base import Unreadable, UnreadableError
 from core.sources.cells import (
+    CODECS,
     Cell,
     Members,
     big,
@@ -15,8 +16,44 @@ from core.sources.cells import (
     moment,
     octets,
     tcp_port,
+    text,
     truth,
 )
+
+
+@pytest.mark.parametrize(
+    ("cell", "encoding", "expected"),
+    [
+        ("Ýrsa".encode(), None, "Ýrsa"),
+        ("Ýrsa".encode(), "WIN1252", "Ýrsa"),
+        ("Zoë".encode("cp1252"), "WIN1252", "Zoë"),
+        ("Зоя".encode("koi8_r"), "KOI8R", "Зоя"),
+        ("山".encode("euc_jp"), "EUC_JP", "山"),
+        (b"caf\xe9", "SQL_ASCII", "caf\ufffd"),
+        (b"caf\x9d", "WIN1252", "caf\ufffd"),  # which that page has not either
+        (b"", "LATIN1", ""),
+    ],
+)
+def test_a_text_is_utf8_or_of_the_database(
+    cell: bytes, encoding: str | None, expected: str
+) -> None:
+    assert text(cell, CODECS.get(encoding or "")) == expected
+
+
+@pytest.mark.parametrize("codec", [None, "cp1252", "euc_jp"])
+def test_a_cut_within_a_character_does_not_change_how_the_rest_is_read(codec: str | None) -> None:
+    for length in range(8):
+        assert text("€€".encode()[:length], codec, is_cut=True) == "€€"[: length // 3]
+
+
+def test_what_is_cut_may_be_of_the_database() -> None:
+    assert text("éa€".encode("cp1252"), "cp1252", is_cut=True) == "éa€"
+    assert text(b"\xff\xe2", is_cut=True) == "\ufffd"
+
+
+def test_python_knows_every_codec() -> None:
+    for codec in CODECS.values():
+        assert "abc".encode(codec) == b"abc"
 
 
 @pytest.mark.parametrize(

@@ -333,10 +333,10 @@ def test_a_backend_that_cannot_be_known_is_left_out(column: str, value: bytes | 
     "line",
     [
         (),
-        (b"nan", None, None, b"1024"),
-        (b"1.5", b"here", b"5432", b"1024"),
-        (b"1.5", b"10.0.0.5", b"0", b"1024"),
-        (b"1.5", None, None, None),
+        (b"nan", None, None, b"1024", b"UTF8"),
+        (b"1.5", b"here", b"5432", b"1024", b"UTF8"),
+        (b"1.5", b"10.0.0.5", b"0", b"1024", b"UTF8"),
+        (b"1.5", None, None, None, b"UTF8"),
     ],
 )
 def test_what_makes_no_sense_of_the_server_itself_is_no_postgresql(line: tuple[bytes]) -> None:
@@ -366,6 +366,49 @@ def test_names_may_be_any_bytes(server: Postgres, clients: Clients) -> None:
     with server.connect(dbname="ascii") as admin, Watched(url(server)) as watched:
         admin.execute(b'ALTER ROLE cafe RENAME TO "caf\xe9"')
         watched.until(lambda sessions: "caf\ufffd" in {session.user for session in sessions})
+
+
+def test_names_that_the_consoles_database_cannot_express(
+    server: Postgres, clients: Clients
+) -> None:
+    server.execute(
+        "CREATE DATABASE win ENCODING 'WIN1252' TEMPLATE template0 LOCALE 'C'",
+        f"CREATE ROLE \"Ýrsa\" LOGIN PASSWORD '{PASSWORD}'",
+        f"CREATE ROLE zoe LOGIN PASSWORD '{PASSWORD}'",
+        'CREATE DATABASE "日本"',
+    )
+    clients.add(server.connect(user="app"))
+    clients.add(server.connect(user="Ýrsa", dbname="日本", application_name="café"))
+    utf8 = clients.add(server.connect(user="zoe"))
+    windows = clients.add(server.connect(user="zoe", dbname="win"))
+    with server.connect(dbname="win") as admin:
+        admin.execute('ALTER ROLE zoe RENAME TO "Zoë"')
+    utf8.execute("SELECT '日本'")
+    windows.execute("SELECT 'äöü'")
+    console = url(server) + "/win"
+
+    def left(sessions: list[Session]) -> bool:
+        return len(sessions) == 4  # who renamed the role has left
+
+    with Watched(console, statements="true") as watched, Watched(url(server)) as other:
+        sessions = watched.until(left)
+        observation = watched.observe()
+        assert watched.observe() is observation
+        assert not any(item.unreadable for item in observation.sessions)
+        assert [(one.user, one.database) for one in sessions] == [
+            *(("app", "postgres"), ("Ýrsa", "日本"), ("Zoë", "postgres"), ("Zoë", "win")),
+        ]
+        assert sessions[1].application.startswith("caf"), "the server keeps ASCII only"
+        assert [query.statement for one in sessions[2:] for query in one.queries] == [
+            *("SELECT '日本'", "SELECT 'äöü'"),
+        ]
+        # In the database of this one, nothing says what the byte is.
+        names = {session.user for session in other.sessions()}
+        assert names == {"app", "Ýrsa", "Zo\ufffd", SUPERUSER}
+        utf8.execute(f"SELECT '{'é' * 10_000}'".encode())
+        cut = watched.sessions()[2].queries[0]
+        assert cut.truncated
+        assert cut.statement == f"SELECT '{'é' * 8188}"
 
 
 def grant(server: Postgres, role: str, *lines: str) -> str:
