@@ -178,7 +178,8 @@ class PgBouncer:
         **settings: object,
     ) -> None:
         self.folder = folder
-        self.port = free_port()
+        stated = settings.get("listen_port")
+        self.port = stated if isinstance(stated, int) else free_port()
         self.certificates = certificates(folder)
         self._environment = environment
         lines = [f'"{user}" "{password}"' for user, password in users.items()]

@@ -41,12 +41,19 @@ class Client:
     answer is ever taken for another question's.
     """
 
-    def __init__(self, endpoint: Endpoint, database: str, setup: str = "") -> None:
-        """``setup`` is asked first over every new connection; see `setup_answer`."""
+    def __init__(
+        self, endpoint: Endpoint, database: str, setup: str, *, needs_setup: bool = True
+    ) -> None:
+        """``setup`` is asked first over every new connection; see `setup_answer`.
+
+        Where it is not needed, the server may refuse it.
+        """
         self._endpoint = endpoint
         self._database = database
         self._setup = setup
+        self._needs_setup = needs_setup
         self._connection: _Connection | None = None
+        self.connections = 0  # made so far
         self.setup_answer = Answer((), ())  # what `setup` selected over this connection
 
     async def ask(self, *queries: str) -> list[Answer]:
@@ -94,8 +101,13 @@ class Client:
             if await self._is_there():
                 raise
             raise SourceConnectError(f"{self._endpoint}: {_cause(error)}") from None
-        if self._setup:
+        self.connections += 1
+        try:
             self.setup_answer = await self._ask(self._setup)
+        except Error:
+            if self._needs_setup:
+                raise
+            self.setup_answer = Answer((), ())
 
     async def _connected(self) -> _Connection:
         endpoint = self._endpoint

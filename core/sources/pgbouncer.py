@@ -10,7 +10,7 @@ a network (`core.sources.network`).
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -56,6 +56,16 @@ _NO_USER = "(nouser)"
 _NO_DATABASE = "(nodb)"
 
 
+_REUSEPORT = b"so_reuseport", b"1"  # as SHOW CONFIG has it
+_PARTIAL = (
+    "so_reuseport is on: other PgBouncer processes on this port have clients of their own;"
+    " name each process as a source, by its own Unix socket (unix_socket_dir) or port"
+)
+# Connections to a shared port until one reaches the process that was read before. It is
+# taken to have ended if none does: of eight processes, one is missed so once in 5,000 times.
+_ATTEMPTS = 64
+
+
 class Row(NamedTuple):
     """A line of SHOW CLIENTS or SHOW SERVERS. What this version does not tell is None."""
 
@@ -93,7 +103,9 @@ class Clients:
         self._known: dict[tuple[Row, Row | None], Observed | Unreadable] = {}
         self._last: Observation | None = None
 
-    def read(self, clients: Iterable[Row], servers: Iterable[Row]) -> Observation:
+    def read(
+        self, clients: Iterable[Row], servers: Iterable[Row], partial: str = ""
+    ) -> Observation:
         """The sessions that the clients are; the last object if unchanged.
 
         The two were not read at one moment: a server and a client are together
@@ -113,8 +125,17 @@ class Clients:
             tuple(item for item in read if isinstance(item, Observed)),
             None,
             tuple(item for item in read if isinstance(item, Unreadable)),
+            partial,
         )
         return self._last
+
+    def are_others(self, clients: Sequence[Row]) -> bool:
+        """Whether these are clients of another process than those that were read last.
+
+        They are if not one stayed; nobody can tell if there was none.
+        """
+        before = {_identity(client) for client, _ in self._known}
+        return bool(before) and before.isdisjoint(map(_identity, clients))
 
     def _read(self, client: Row, server: Row | None) -> Observed | Unreadable:
         for name in ("ptr", "connect_time"):
@@ -168,12 +189,23 @@ class PgBouncerSource:
     ) -> None:
         """``zone`` is where PgBouncer runs; None: where this runs."""
         self._endpoint = endpoint
-        self._console = Client(endpoint, CONSOLE)
+        self._console = Client(endpoint, CONSOLE, "SHOW CONFIG", needs_setup=False)
+        self._read_over = 0  # which of the console's connections was read over last
+        self._missed = 0  # connections since then, each to another process
         self._include_self = include_self
         self._clients = Clients(LocalTime(zone))
 
     async def observe(self) -> Observation:
         """The clients as they are. Raises `SourceError`, which names PgBouncer."""
+        clients, servers = await self._ask()
+        while self._is_another_process(clients) and self._missed < _ATTEMPTS:
+            self._missed += 1
+            await self._console.close()
+            clients, servers = await self._ask()
+        self._read_over, self._missed = self._console.connections, 0
+        return self._clients.read(clients, servers, _PARTIAL if self._shares_port() else "")
+
+    async def _ask(self) -> tuple[list[Row], list[Row]]:
         answers = await self._console.ask("SHOW CLIENTS", "SHOW SERVERS")
         try:
             clients, servers = map(rows, answers)
@@ -182,7 +214,17 @@ class PgBouncerSource:
         if not self._include_self:
             own = self._own(clients)
             clients = [client for client in clients if client.ptr not in own]
-        return self._clients.read(clients, servers)
+        return clients, servers
+
+    def _is_another_process(self, clients: Sequence[Row]) -> bool:
+        """Whether a new connection to a shared port has reached another process than the last."""
+        is_new = self._read_over != self._console.connections
+        return is_new and self._shares_port() and self._clients.are_others(clients)
+
+    def _shares_port(self) -> bool:
+        """Whether other processes may listen at the place that this one was reached at."""
+        config = self._console.setup_answer.rows
+        return not self._endpoint.is_unix and any(row[:2] == _REUSEPORT for row in config)
 
     async def close(self) -> None:
         """Close the connection."""

@@ -27,9 +27,10 @@ from core.sources.base import (
     Wire,
     open_source,
 )
-from core.sources.libpq import Answer
+from core.sources.libpq import Answer, Client
 from core.sources.localtime import LocalTime
-from core.sources.pgbouncer import STATES, Clients, Row, rows
+from core.sources.network import Endpoint
+from core.sources.pgbouncer import CONSOLE, STATES, Clients, Row, rows
 from sessiongate.states import state_of
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import BackendConnection, Session
@@ -334,6 +335,73 @@ def test_after_a_restart_all_sessions_are_others(pool: PgBouncer) -> None:
         pool.restart()
         assert source.items() == [], "the connection that was open is made again"
     assert before.key != after.key
+
+
+@pytest.fixture
+def processes(server: Postgres) -> Iterator[list[PgBouncer]]:
+    """Two that share a port, each with a Unix socket of its own."""
+    settings: dict[str, object] = {"so_reuseport": 1, "stats_users": "sessiongate"}
+    with (
+        running_pgbouncer(server, USERS, None, **settings) as one,
+        running_pgbouncer(server, USERS, None, listen_port=one.port, **settings) as other,
+    ):
+        yield [one, other]
+
+
+def add_client(process: PgBouncer, clients: postgres.Clients) -> None:
+    """Connect to this very process, as an application of its folder's name."""
+    folder = str(process.folder)
+    clients.add(process.connect(host=folder, application_name=folder))
+
+
+def applications(source: Watched) -> list[str]:
+    return [session.application for session in source.sessions()]
+
+
+def test_of_several_processes_on_a_port_one_is_read_and_the_rest_told_of(
+    processes: list[PgBouncer], clients: postgres.Clients
+) -> None:
+    for process in processes:
+        for _ in range(3):
+            add_client(process, clients)
+    with Watched(url(processes[0])) as source:
+        observation = source.observe()
+        assert observation.partial.startswith("so_reuseport is on: other PgBouncer processes")
+        assert len(set(applications(source))) == 1
+        assert source.observe() is observation
+        for _ in range(10):  # each connection may reach either
+            source.run(source.source.close())
+            assert source.observe() is observation, "nobody's session ended"
+    for process in processes:
+        with Watched(url(process, host=quote(str(process.folder), safe=""))) as source:
+            assert source.observe().partial == ""
+            assert applications(source) == [str(process.folder)] * 3
+
+
+def test_a_process_on_a_shared_port_that_ended_is_replaced_by_another(
+    processes: list[PgBouncer], clients: postgres.Clients
+) -> None:
+    for process in processes:
+        add_client(process, clients)
+    with Watched(url(processes[0])) as source:
+        (before,) = applications(source)
+        (ended,) = (each for each in processes if str(each.folder) == before)
+        ended.server.kill()
+        (after,) = applications(source)
+    assert {before, after} == {str(each.folder) for each in processes}
+
+
+def test_a_console_that_refuses_to_tell_its_settings_is_read(pool: PgBouncer) -> None:
+    endpoint = Endpoint.of(SourceConfig.parse(url(pool)), port=pool.port)
+    client = Client(endpoint, CONSOLE, "SHOW NONSENSE", needs_setup=False)
+
+    async def main() -> list[Answer]:
+        answers = await client.ask("SHOW CLIENTS")
+        await client.close()
+        return answers
+
+    assert asyncio.run(main())[0].rows
+    assert client.setup_answer.rows == ()
 
 
 def test_a_broken_answer_is_none(pool: PgBouncer, clients: postgres.Clients) -> None:
