@@ -204,7 +204,10 @@ class Reconciler:
         """
         seen = {key: self._missing.get(key, self._succeeded) for key in self._shown}
         oldest = asyncio.get_running_loop().time() - self._stale_after
-        return {key: time for key, time in seen.items() if key not in observed and time > oldest}
+        missing = [
+            (key, time) for key, time in seen.items() if key not in observed and time > oldest
+        ]
+        return dict(missing[-self._max_sessions :])
 
     async def _write_down(
         self, observed: Mapping[str, Observed], incarnation: float | None, is_complete: bool
@@ -214,7 +217,11 @@ class Reconciler:
         It holds no more than that if the observation ``is_complete``.
         """
         held = {} if self._restarted(incarnation) else self._held
-        kept = {key: held[key] for key in observed if key in held} if is_complete else {**held}
+        kept = {key: held[key] for key in observed if key in held}
+        if not is_complete:
+            # A row that stays unreadable keeps sessions open for ever, but not any number.
+            spared = [key for key in held if key not in observed][-self._max_sessions :]
+            kept = {key: held[key] for key in spared} | kept
         keeping = {known.id for known in kept.values()}
         closed = [known.id for known in self._held.values() if known.id not in keeping]
         openings = [

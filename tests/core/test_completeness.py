@@ -123,6 +123,17 @@ def test_what_an_incomplete_observation_lacks_goes_when_it_is_stale_and_comes_ba
     run(test, stale_after=0.2)
 
 
+def test_a_key_that_is_never_read_keeps_only_so_many_sessions_open() -> None:
+    async def test(scene: Scene) -> None:
+        for number in range(20):
+            scene.source.again = Observation([seen(str(number))], unreadable=LOST)
+            await scene.source.step()
+            assert len(scene.ids) <= 4, "the one that is there, and three that are missing"
+        assert len(await scene.ledger.held("fake")) <= 7, "and three of which nothing is known"
+
+    run(test, sources=["fake:?max_sessions=3"])
+
+
 def test_an_incomplete_observation_after_a_restart_ends_nothing(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/ledger.db"
 
