@@ -79,7 +79,6 @@ def test_another_machines_loopback_is_no_wire() -> None:
         ("2001:DB8:0:0::7:4711", "2001:db8::7", 4711),
         ("::ffff:192.0.2.7:4711", "192.0.2.7", 4711),
         ("unix:2", "", 0),
-        ("192.0.2.7:99999", "", 0),
         ("sockpair", "", 0),
     ],
 )
@@ -98,10 +97,154 @@ def test_the_start_is_counted_back_by_the_age(age: str, seconds: int) -> None:
     assert item.session.connect_time.seconds == START + 10 - seconds
 
 
-@pytest.mark.parametrize("age", ["?", "", "5", "999999999w", "-5s"])
-def test_an_age_that_is_none_leaves_the_start_to_the_core(age: str) -> None:
-    (item,) = streams().read(one_line(age=age), NOW).sessions
+def test_an_age_that_haproxy_does_not_know_leaves_the_start_to_the_core() -> None:
+    (item,) = streams().read(one_line(age="?"), NOW).sessions
     assert not item.session.HasField("connect_time")
+    assert item.unreadable == ()
+
+
+# What stands in a line, what stands there instead, and the fields that cannot be read then.
+ODD_MEMBERS = [
+    ("age=5s", "", ("connect_time",)),
+    ("age=5s", "age=", ("connect_time",)),
+    ("age=5s", "age=5", ("connect_time",)),
+    ("age=5s", "age=-5s", ("connect_time",)),
+    ("age=5s", "age=999999999w", ("connect_time",)),
+    ("age=5s", "age=5s age=6s", ("connect_time",)),
+    ("src=192.0.2.7:4711", "src=192.0.2.7:99999", ("remote", "port")),
+    ("src=192.0.2.7:4711", "src=192.0.2.7", ("remote", "port")),
+    ("src=192.0.2.7:4711", "src=192.0.2.777:4711", ("remote", "port")),
+    ("be=servers", "", ("state", "connections")),
+    ("be=servers", "be=\0", ("state", "connections")),
+    ("srv=one", "srv=", ("state", "connections")),
+    ("srv=one", "srv=one srv=two", ("state", "connections")),
+]
+
+
+@pytest.mark.parametrize(("usual", "odd", "fields"), ODD_MEMBERS)
+def test_an_odd_member_costs_itself(usual: str, odd: str, fields: tuple[str, ...]) -> None:
+    text = one_line()
+    (whole,) = streams().read(text, NOW).sessions
+    odd_text = text.replace(usual, odd)
+    assert odd_text != text
+    observation = streams().read(odd_text, NOW)
+    (item,) = observation.sessions
+    assert observation.unreadable == ()
+    (part,) = item.unreadable
+    assert part.fields == fields
+    assert part.text.startswith("show sess: 0x55d523544660: ")
+    for descriptor, value in whole.session.ListFields():
+        if descriptor.name in fields:
+            assert getattr(item.session, descriptor.name) != value
+        else:
+            assert getattr(item.session, descriptor.name) == value
+
+
+@pytest.mark.parametrize(
+    ("usual", "odd"),
+    [
+        ("0x55d523544660: ", ""),
+        ("0x55d523544660: ", "55d523544660: "),
+        ("0x55d523544660: ", "0x55d523544660"),
+        ("0x55d523544660: ", "0x55d5235446600000000000000000000: "),
+        ("src=192.0.2.7:4711 ", ""),
+        ("src=192.0.2.7:4711", "src="),
+        ("src=192.0.2.7:4711", "src=192.0.2.7:4711\0"),
+        ("src=192.0.2.7:4711", "src=192.0.2.7:4711 src=192.0.2.8:4711"),
+        ("fe=plain ", ""),
+        ("fe=plain", "fe="),
+        ("fe=plain", "fe=pl\x07ain"),
+        ("fe=plain", "fe=plain fe=web"),
+        (" src=", "\0src="),
+    ],
+)
+def test_a_line_without_a_key_costs_itself(usual: str, odd: str) -> None:
+    other = OLD.format(src="unix:2", age="5s").replace("660:", "670:")
+    text = one_line().rstrip("\n") + f"\n{other}\n"
+    reader = streams()
+    first = reader.read(text, NOW)
+    assert len(first.sessions) == 2
+    odd_text = text.replace(usual, odd, 1)
+    assert odd_text != text
+    observation = reader.read(odd_text, NOW)
+    assert [item is first.sessions[1] for item in observation.sessions] == [True]
+    (part,) = observation.unreadable
+    assert part.fields == ()
+    assert part.text.startswith("show sess: ")
+    assert part.text.isprintable()
+    assert "plain" not in part.text
+    assert "192" not in part.text
+
+
+@pytest.mark.parametrize("odd", ["", "frontend", "  ", "0x: ", "\0", "0x55d523544660"])
+def test_a_block_whose_pointer_is_odd_costs_itself(odd: str) -> None:
+    reader = streams()
+    first = reader.read(BLOCKS, NOW, blocks=True)
+    text = BLOCKS.replace("0x55d523676c70: ", odd, 1)
+    observation = reader.read(text, NOW, blocks=True)
+    lost = [item for item in first.sessions if item not in observation.sessions]
+    assert [item.session.native_id for item in lost] == ["0x55d523676c70"]
+    assert [part.text for part in observation.unreadable] == [
+        "show sess: expected a line that begins with a pointer"
+    ]
+
+
+@pytest.mark.parametrize("odd", ["127.0.0.1:99999", "\0", "?", "127.0.0.1:40367 addr=::1:1"])
+def test_an_address_that_is_odd_costs_its_wire(odd: str) -> None:
+    text = BLOCKS.replace("listener=? (id=1) addr=127.0.0.1:40367", f"(id=1) addr={odd}", 1)
+    assert text != BLOCKS
+    whole, *_ = streams().read(BLOCKS, NOW, blocks=True).sessions
+    item, *others = streams().read(text, NOW, blocks=True).sessions
+    assert item.accepted is None
+    assert item.opened == whole.opened
+    assert item.session == whole.session
+    assert [part.fields for part in item.unreadable] == [()]
+    assert not any(other.unreadable for other in others)
+
+
+def test_the_start_of_a_line_that_was_odd_is_read_once_it_can_be() -> None:
+    reader = streams()
+    (odd,) = reader.read(one_line(age="soon"), NOW).sessions
+    (item,) = reader.read(one_line(age="5s"), NOW).sessions
+    assert odd.unreadable
+    assert item.unreadable == ()
+    assert item.session.connect_time.seconds == START + 5
+
+
+# Members of a line and of a block, with what is around them.
+MEMBER = re.compile(r"(?<==)[^ \n,)]*|^0x[0-9a-f]+(?=:)|\[[^]]*\]|[a-z.]+=[^ \n]*", re.MULTILINE)
+ODD_VALUES = (
+    *("", "-1", "0", "99999999999999999999", "nan", "inf", "<NONE>", "<none>", "GLOBAL", "?"),
+    *("\0", "a\0b", "\n", "\n\n", "a=b", " a=b", "( )", "unix:", "unix:-1", "0x1: ", "  x=\n"),
+    *("192.0.2.7:99999", "::1", ":::1", "1s1s", "9999-12-31", "0001-01-01", "é\u2028\x85"),
+)
+odd_values = st.one_of(
+    st.sampled_from(ODD_VALUES),
+    st.binary().map(lambda sent: sent.decode(errors="replace")),
+    st.integers().map(str),
+    st.floats().map(str),
+)
+
+
+@pytest.mark.parametrize(("text", "blocks"), [(BRIEF, False), (BLOCKS, True)])
+@given(data=st.data(), value=odd_values)
+def test_a_member_replaced_by_anything_costs_its_stream_at_most(
+    text: str, blocks: bool, data: st.DataObject, value: str
+) -> None:
+    beginning = text.index("\n\n") + 2
+    members = list(MEMBER.finditer(text, beginning))
+    member = data.draw(st.sampled_from(members), label="member")
+    pointer = re.findall("^0x[0-9a-f]+", text[: member.end()], re.MULTILINE)[-1]
+    odd_text = text[: member.start()] + value + text[member.end() :]
+    reader = streams()
+    first = reader.read(text, NOW, blocks=blocks)
+    observation = reader.read(odd_text, NOW + 1, blocks=blocks)
+    others = [item for item in first.sessions if item.session.native_id != pointer]
+    assert [item for item in observation.sessions if any(item is it for it in others)] == others
+    parts = [*observation.unreadable]
+    parts += [part for item in observation.sessions for part in item.unreadable]
+    assert all(part.text.isprintable() and len(part.text) < 100 for part in parts)
+    assert reader.read(odd_text, NOW + 2, blocks=blocks) is observation
 
 
 @pytest.mark.parametrize(("text", "blocks"), [(BRIEF, False), (BLOCKS, True)])
@@ -146,6 +289,20 @@ def test_an_uptime_that_stands_still_is_no_restart_and_one_that_falls_is() -> No
     assert later.sessions[0] is not first.sessions[0]
 
 
+@pytest.mark.parametrize("start", ["", "-1", "1e9", "nan", "9" * 10, "9" * 18, "9" * 5000, "\0"])
+def test_a_start_that_is_odd_is_not_known(start: str) -> None:
+    stated = f"Start_time_sec: {START}"
+    text = one_line().replace(stated, f"Start_time_sec: {start}")
+    assert streams().read(text, NOW).incarnation == NOW - 2
+    text = text.replace("Uptime_sec: 2", f"Uptime_sec: {start}")
+    observation = streams().read(text, NOW)
+    assert observation.incarnation is None
+    assert len(observation.sessions) == 1
+    reader = streams()
+    first = reader.read(one_line(), NOW)
+    assert reader.read(text, NOW) is first
+
+
 def test_streams_without_a_client_are_left_out() -> None:
     applet = "0x55d523544661: proto=? ts=00 epoch=0 age=2s calls=2\n"
     assert (
@@ -162,6 +319,19 @@ def test_every_answer_that_is_cut_short_is_refused(text: str, blocks: bool) -> N
             continue
         with pytest.raises(SourceError):
             streams().read(text[:end], NOW, blocks=blocks)
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        (f"{INFO}Unknown command: 'show sess'.\n\n", "no answer to 'show sess': \"Unknown"),
+        ("5.5.5-10.11.6-MariaDB\0", "no answer to 'show info': \"5.5.5"),
+        (INFO.replace("Pid: 16161", "Pid: one") + "\n", "no answer to 'show info'"),
+    ],
+)
+def test_what_is_no_answer_of_the_runtime_api_is_refused(text: str, cause: str) -> None:
+    with pytest.raises(SourceError, match=re.escape(cause)):
+        streams().read(text, NOW)
 
 
 @given(st.text(), st.text(), st.booleans())
