@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.certificates import Authority
 from tests.servers import Server, free_port, private_folder, require, write
 
 _CONFIGURATION = """\
 global
     stats socket {folder}/operator.sock level operator
     stats socket {folder}/user.sock level user
+    stats socket {folder}/user-number.sock level user severity-output number
+    stats socket {folder}/user-string.sock level user severity-output string
     stats socket 127.0.0.1:{stats} level operator
     maxconn 2000
     hard-stop-after 1s
@@ -29,6 +32,9 @@ frontend plain
     bind 127.0.0.1:{plain}
     bind [::1]:{plain}
     bind unix@{folder}/plain.sock
+    default_backend servers
+frontend tls
+    bind 127.0.0.1:{tls} ssl crt {folder}/tls.pem
     default_backend servers
 frontend undecided
     bind 127.0.0.1:{undecided}
@@ -53,6 +59,8 @@ listen narrow
 class HAProxy:
     """An HAProxy with frontends on IPv4, IPv6 and a Unix socket, and its server's socket.
 
+    One speaks TLS (``tls``).
+
     ``ports`` are those of its frontends, by name, of its stats socket (``stats``)
     and of the server: one of its own, unless ``server`` is the port of another.
     `restart` gives it a new process.
@@ -60,18 +68,21 @@ class HAProxy:
 
     def __init__(self, folder: Path, server: int | None) -> None:
         self.folder = folder
-        names = ("stats", "plain", "undecided", "web", "narrow")
+        names = ("stats", "plain", "tls", "undecided", "web", "narrow")
         self.ports = {name: free_port() for name in names}
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=2000)
         self.ports["server"] = server or self.listener.getsockname()[1]
         text = _CONFIGURATION.format(folder=folder, **self.ports)
         self._configuration = write(folder / "haproxy.cfg", text)
+        pair = Authority(folder).issue("tls-server")
+        write(folder / "tls.pem", pair.cert.read_bytes() + pair.key.read_bytes())
         self._binary = require("haproxy", "haproxy")
         self.server = self._start()
 
     def _start(self) -> Server:
         # With a master process: HAProxy says that it is ready in no other way.
-        return Server([self._binary, "-W", "-f", self._configuration], ready="Loading success")
+        master = ("-W", "-S", self.folder / "master.sock")
+        return Server([self._binary, *master, "-f", self._configuration], ready="Loading success")
 
     def restart(self) -> None:
         """End it at once, and start it again."""

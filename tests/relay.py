@@ -47,16 +47,12 @@ class Relay:
         there = None
         try:
             incoming, there = await asyncio.open_connection(*self._target)
-            passing = [
-                asyncio.ensure_future(self._pass(reader, there)),
-                asyncio.ensure_future(self._answer(incoming, writer)),
-            ]
-            try:  # until either end hangs up
-                await asyncio.wait(passing, return_when=asyncio.FIRST_COMPLETED)
+            passing = asyncio.ensure_future(self._pass(reader, there))
+            try:
+                await self._answer(incoming, writer)
             finally:
-                for each in passing:
-                    each.cancel()
-                await asyncio.gather(*passing, return_exceptions=True)
+                passing.cancel()
+                await asyncio.gather(passing, return_exceptions=True)
         except (OSError, asyncio.CancelledError):
             pass  # nobody there, or the relay is closed
         finally:
@@ -67,6 +63,7 @@ class Relay:
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while chunk := await reader.read(65536):
             writer.write(chunk)
+        writer.write_eof()  # a client that asks no more may still read
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         passed = 0

@@ -13,9 +13,15 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from urllib.parse import unquote
 
-from core.sources.base import Observation, SourceConfig, SourceConfigError, SourceError
+from core.sources.base import (
+    Observation,
+    SourceConfig,
+    SourceConfigError,
+    SourceError,
+)
 from core.sources.network import flag
 from core.sources.streams import Streams
 from runtime.address import Address
@@ -44,34 +50,49 @@ class HAProxySource:
 
     async def observe(self) -> Observation:
         """The streams as they are. Raises `SourceError`, which names the socket."""
+        reader, writer = await self._connect()
         try:
-            answer = await self._ask("show sess all" if self._links else "show sess")
+            command = "show sess all" if self._links else "show sess"
+            answer = await _ask(reader, writer, f"show info;{command}\n")
             return self._streams.read(answer, self._now(), blocks=self._links)
         except OSError as error:
-            raise SourceError(f"{self._place}: {error.strerror or error}") from None
+            raise SourceError(f"{self._place}: {_cause(error)}") from None
         except SourceError as error:
             raise SourceError(f"{self._place}: {error}") from None
+        finally:
+            writer.transport.abort()
 
     async def close(self) -> None:
         """Nothing is kept open."""
 
-    async def _ask(self, command: str) -> str:
-        """The answer to ``show info`` and to a command: both of the same process."""
-        if isinstance(self._place, Address):
-            connecting = asyncio.open_connection(self._place.host, self._place.port, limit=_CHUNK)
-        else:
-            connecting = asyncio.open_unix_connection(self._place, limit=_CHUNK)
-        reader, writer = await connecting
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         try:
-            writer.write(f"show info;{command}\n".encode())
-            answer = bytearray()
-            while chunk := await reader.read(_CHUNK):
-                answer += chunk
-                if len(answer) > MAX_BYTES:
-                    raise SourceError(f"the answer is larger than {MAX_BYTES // 1024**2} MiB")
-            return answer.decode(errors="replace")
-        finally:
-            writer.transport.abort()
+            if isinstance(self._place, Address):
+                host, port = self._place.host, self._place.port
+                return await asyncio.open_connection(host, port, limit=_CHUNK)
+            return await asyncio.open_unix_connection(self._place, limit=_CHUNK)
+        except OSError as error:
+            raise SourceError(f"{self._place}: {_cause(error)}") from None
+
+
+async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, commands: str) -> str:
+    """The answer to a line of commands: all of the same process."""
+    writer.write(commands.encode())
+    # HAProxy ends the connection behind the answer by itself; its master, which is asked by
+    # mistake, waits for more unless there will be none.
+    with suppress(OSError):  # the connection is reset already
+        writer.write_eof()
+    answer = bytearray()
+    with suppress(ConnectionError):  # what came before tells more, or that it was cut
+        while chunk := await reader.read(_CHUNK):
+            answer += chunk
+            if len(answer) > MAX_BYTES:
+                raise SourceError(f"the answer is larger than {MAX_BYTES // 1024**2} MiB")
+    return answer.decode(errors="replace")
+
+
+def _cause(error: OSError) -> str:
+    return error.strerror or str(error)
 
 
 def open_source(config: SourceConfig) -> HAProxySource:

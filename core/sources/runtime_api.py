@@ -1,4 +1,4 @@
-"""An answer of HAProxy's runtime API to ``show info;show sess``."""
+"""An answer of HAProxy's runtime API to ``show info;show sess``, or what it is instead."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from core.sources.base import SourceError
 from core.sources.moments import LATEST
 from core.sources.place import shown
 
+_SEVERITY = r"(?:\[\w+\]: *)?"  # before a message, if the socket has severity-output
+_REFUSED = re.compile(_SEVERITY + "Permission denied")
+# The master's process refuses 'show info', and names the commands that it has itself.
+_MASTER = re.compile(rf"{_SEVERITY}Unknown command.*^ *show proc ", re.DOTALL | re.MULTILINE)
+_TLS_RECORD = re.compile("[\x15\x16]\x03")  # an alert or a handshake
 _POINTED = re.compile(r"^0x[0-9a-f]+: ", re.MULTILINE)
 
 
@@ -35,10 +40,10 @@ class Answer:
         fields = dict(line.split(": ", 1) for line in info.split("\n") if ": " in line)
         pid = fields.get("Pid", "")
         if not re.fullmatch("[0-9]{1,10}", pid):
-            raise SourceError(f"this is no answer to 'show info': {_first_line(text)}")
+            raise SourceError(_stranger(text))
         if not gap or not (streams == "\n" or streams.endswith("\n\n")):
             raise SourceError("the answer was cut short")
-        if streams.startswith("Permission denied"):
+        if _REFUSED.match(streams):
             raise SourceError("'show sess' is not allowed on this socket: it needs level operator")
         if streams.strip("\n") and not _POINTED.search(streams):
             raise SourceError(f"this is no answer to 'show sess': {_first_line(streams)}")
@@ -49,6 +54,22 @@ def _seconds(info: Mapping[str, str], name: str) -> int | None:
     """A number of seconds that can be stored; None for anything else."""
     text = info.get(name, "")
     return int(text) if re.fullmatch("[0-9]{1,10}", text) and int(text) <= LATEST else None
+
+
+def _stranger(text: str) -> str:
+    """What an answer is that is none to ``show info``."""
+    if not text:
+        return (
+            "the connection was closed without an answer, as by a port that speaks TLS or is"
+            " no 'stats socket'"
+        )
+    if _TLS_RECORD.match(text):
+        return "this port speaks TLS, HAProxy's runtime API is read in the clear"
+    if text.startswith("HTTP/1."):
+        return "this is HTTP, not HAProxy's runtime API: name a 'stats socket'"
+    if _MASTER.match(text):
+        return "this is HAProxy's master CLI: name a 'stats socket' of its worker instead"
+    return f"this is no answer to 'show info': {_first_line(text)}"
 
 
 def _first_line(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -18,6 +19,7 @@ from core.sources.base import (
     SourceError,
 )
 from core.sources.haproxy import HAProxySource, open_source
+from runtime.address import Address
 from sessiongate.v1 import session_pb2
 from tests.core.observing import hanging, refusal, seen
 from tests.haproxy import HAProxy, haproxy
@@ -176,10 +178,49 @@ async def _backend_ports(source: HAProxySource) -> list[int]:
     return [wire.client[1] for item in sessions for wire in item.opened if wire.client]
 
 
-def test_a_socket_below_operator_is_named(proxy: HAProxy) -> None:
-    path = f"{proxy.folder}/user.sock"
+@pytest.mark.parametrize("name", ["user.sock", "user-number.sock", "user-string.sock"])
+def test_a_socket_below_operator_is_named(proxy: HAProxy, name: str) -> None:
+    path = f"{proxy.folder}/{name}"
     text = asyncio.run(refusal(HAProxySource(path).observe()))
     assert text == f"{path}: 'show sess' is not allowed on this socket: it needs level operator"
+
+
+def test_the_masters_socket_is_named(proxy: HAProxy) -> None:
+    path = f"{proxy.folder}/master.sock"
+    text = asyncio.run(refusal(HAProxySource(path).observe()))
+    assert text == (
+        f"{path}: this is HAProxy's master CLI: name a 'stats socket' of its worker instead"
+    )
+
+
+def test_a_port_that_speaks_http_is_named(proxy: HAProxy) -> None:
+    place = Address("127.0.0.1", proxy.ports["web"])
+    text = asyncio.run(refusal(HAProxySource(place).observe()))
+    assert text == f"{place}: this is HTTP, not HAProxy's runtime API: name a 'stats socket'"
+
+
+def test_a_port_that_speaks_tls_is_named(proxy: HAProxy) -> None:
+    place = Address("127.0.0.1", proxy.ports["tls"])
+    assert "speaks TLS" in asyncio.run(refusal(HAProxySource(place).observe()))
+
+
+def test_a_port_that_speaks_tls_and_resets_the_connection_is_named(proxy: HAProxy) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(proxy.folder / "tls.pem")
+
+    def refuse(listener: socket.socket) -> None:
+        client, _ = listener.accept()
+        with client, pytest.raises(ssl.SSLError):  # and what was not read resets it
+            context.wrap_socket(client, server_side=True)
+
+    async def refused(listener: socket.socket) -> str:
+        refusing = asyncio.to_thread(refuse, listener)
+        observing = HAProxySource(Address(*listener.getsockname())).observe()
+        _, text = await asyncio.gather(refusing, refusal(observing))
+        return text
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        assert "speaks TLS" in asyncio.run(refused(listener))
 
 
 def test_a_stopped_process_is_waited_for_and_is_no_restart(

@@ -324,7 +324,12 @@ def test_every_answer_that_is_cut_short_is_refused(text: str, blocks: bool) -> N
 @pytest.mark.parametrize(
     ("text", "cause"),
     [
+        ("", "speaks TLS"),
+        ("\x15\x03\x03\0\x02\x02\x28", "speaks TLS"),
+        ("HTTP/1.0 400 Bad request\r\n\r\n", "this is HTTP"),
         (f"{INFO}Unknown command: 'show sess'.\n\n", "no answer to 'show sess': \"Unknown"),
+        (f"{INFO}[3]: Permission denied\n\n", "needs level operator"),
+        (f"{INFO}[err]:Permission denied\n\n", "needs level operator"),
         ("5.5.5-10.11.6-MariaDB\0", "no answer to 'show info': \"5.5.5"),
         (INFO.replace("Pid: 16161", "Pid: one") + "\n", "no answer to 'show info'"),
     ],
