@@ -20,6 +20,7 @@ from core.sources.base import (
     Observation,
     SourceConfig,
     SourceConfigError,
+    SourceConnectError,
     SourceError,
 )
 from core.sources.network import flag
@@ -72,7 +73,7 @@ class HAProxySource:
                 return await asyncio.open_connection(host, port, limit=_CHUNK)
             return await asyncio.open_unix_connection(self._place, limit=_CHUNK)
         except OSError as error:
-            raise SourceError(f"{self._place}: {_cause(error)}") from None
+            raise SourceConnectError(f"{self._place}: {_cause(error)}") from None
 
 
 async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, commands: str) -> str:

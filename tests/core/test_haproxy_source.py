@@ -16,6 +16,7 @@ from core.sources.base import (
     Observed,
     SourceConfig,
     SourceConfigError,
+    SourceConnectError,
     SourceError,
 )
 from core.sources.haproxy import HAProxySource, open_source
@@ -24,6 +25,7 @@ from sessiongate.v1 import session_pb2
 from tests.core.observing import hanging, refusal, seen
 from tests.haproxy import HAProxy, haproxy
 from tests.relay import Relay
+from tests.servers import free_port
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: web\r\n\r\n"
 
@@ -221,6 +223,17 @@ def test_a_port_that_speaks_tls_and_resets_the_connection_is_named(proxy: HAProx
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         assert "speaks TLS" in asyncio.run(refused(listener))
+
+
+def test_what_cannot_be_connected_to_is_told_from_what_refuses(proxy: HAProxy) -> None:
+    places: list[Address | str] = [Address("127.0.0.1", free_port())]
+    places.append(f"{proxy.folder}/none.sock")
+    for place in places:
+        with pytest.raises(SourceConnectError, match=str(place)):
+            asyncio.run(HAProxySource(place).observe())
+    with pytest.raises(SourceError) as caught:
+        asyncio.run(HAProxySource(f"{proxy.folder}/user.sock").observe())
+    assert not isinstance(caught.value, SourceConnectError)
 
 
 def test_a_stopped_process_is_waited_for_and_is_no_restart(
