@@ -33,6 +33,9 @@ frontend plain
     bind [::1]:{plain}
     bind unix@{folder}/plain.sock
     default_backend servers
+frontend proxied
+    bind 127.0.0.1:{proxied} accept-proxy
+    default_backend servers
 frontend tls
     bind 127.0.0.1:{tls} ssl crt {folder}/tls.pem
     default_backend servers
@@ -59,7 +62,7 @@ listen narrow
 class HAProxy:
     """An HAProxy with frontends on IPv4, IPv6 and a Unix socket, and its server's socket.
 
-    One speaks TLS (``tls``).
+    One is behind another proxy (``proxied``), one speaks TLS (``tls``).
 
     ``ports`` are those of its frontends, by name, of its stats socket (``stats``)
     and of the server: one of its own, unless ``server`` is the port of another.
@@ -68,7 +71,7 @@ class HAProxy:
 
     def __init__(self, folder: Path, server: int | None) -> None:
         self.folder = folder
-        names = ("stats", "plain", "tls", "undecided", "web", "narrow")
+        names = ("stats", "plain", "proxied", "tls", "undecided", "web", "narrow")
         self.ports = {name: free_port() for name in names}
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=2000)
         self.ports["server"] = server or self.listener.getsockname()[1]

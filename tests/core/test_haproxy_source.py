@@ -236,6 +236,33 @@ def test_what_cannot_be_connected_to_is_told_from_what_refuses(proxy: HAProxy) -
     assert not isinstance(caught.value, SourceConnectError)
 
 
+# What a proxy says before its client's first byte: PROXY protocol 1 and 2.
+PROXIED = (
+    b"PROXY TCP4 203.0.113.9 203.0.113.10 4444 5555\r\n",
+    b"PROXY TCP6 2001:db8::9 2001:db8::10 0 65535\r\n",
+    b"PROXY UNKNOWN\r\n",
+    b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0",
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x09\xcb\0\x71\x0a\x11\x5c\x15\xb3",
+)
+
+
+@pytest.mark.parametrize("links", ["false", "true"])
+def test_behind_the_proxy_protocol_the_client_is_the_proxy(
+    proxy: HAProxy, clients: ExitStack, links: str
+) -> None:
+    """From HAProxy 2.5 on; and whatever the proxy says makes nothing odd."""
+    connections = [clients.enter_context(proxy.connect("proxied")) for _ in PROXIED]
+    for connection, header in zip(connections, PROXIED, strict=True):
+        connection.sendall(header)
+    watched = source(proxy, links=links)
+    found = asyncio.run(only(watched, *connections))
+    for item, connection in zip(found, connections, strict=True):
+        assert (item.session.remote, item.session.port) == connection.getsockname()
+        assert item.session.service == "proxied"
+        assert item.unreadable == ()
+    assert asyncio.run(watched.observe()).unreadable == ()
+
+
 def test_a_stopped_process_is_waited_for_and_is_no_restart(
     proxy: HAProxy, clients: ExitStack
 ) -> None:
