@@ -263,6 +263,28 @@ def test_behind_the_proxy_protocol_the_client_is_the_proxy(
     assert asyncio.run(watched.observe()).unreadable == ()
 
 
+@pytest.mark.parametrize("links", ["false", "true"])
+@pytest.mark.parametrize("place", ["unix", "tcp"])
+def test_an_answer_of_many_buffers_is_whole_whatever_clients_send(
+    proxy: HAProxy, clients: ExitStack, links: str, place: str
+) -> None:
+    odd = (b"\0", b"0x1: src=\n\n", b"\xff" * 100, b"GET /%00 HTTP/1.1\r\nHost: fe=x\n\r\n\r\n")
+    connections = []
+    for number in range(200):
+        frontend = "undecided" if number % 2 else "plain"
+        connections.append(clients.enter_context(proxy.connect(frontend)))
+        connections[-1].sendall(odd[number % len(odd)])
+    location = f"{proxy.folder}/operator.sock"
+    if place == "tcp":
+        location = f"//127.0.0.1:{proxy.ports['stats']}"
+    watched = open_source(SourceConfig.parse(f"haproxy:{location}?links={links}"))
+
+    found = asyncio.run(only(watched, *connections))
+
+    assert not any(item.unreadable for item in found)
+    assert asyncio.run(watched.observe()).unreadable == ()
+
+
 def test_a_stopped_process_is_waited_for_and_is_no_restart(
     proxy: HAProxy, clients: ExitStack
 ) -> None:
