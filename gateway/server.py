@@ -1,13 +1,13 @@
-"""The gateway's server: Granian, listening on a socket that this process holds.
+"""The gateway's server: one listening socket, and the worker processes that serve it.
 
-The socket is opened here, listening, and handed to the worker processes. So a
-port that is taken is refused at once, port 0 is known before anything runs, and
-whoever connects while a worker starts (or starts again) waits instead of being
-turned away.
+The socket is opened here and handed to the workers. So a port that is taken is refused
+at once, port 0 is known before anything runs, and whoever connects while a worker starts
+(or starts again) waits instead of being turned away.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import multiprocessing
 import os
@@ -19,36 +19,27 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-from granian._granian import SocketHolder
-from granian.constants import Interfaces, SSLProtocols
-from granian.http import HTTP1Settings, HTTP2Settings
-from granian.log import LogLevels
-from granian.server.mp import MPServer
+import uvloop
+from starlette.applications import Starlette
 
 from gateway.app import create_app
 from gateway.config import GatewayConfig
-from gateway.limits import Limits
+from gateway.worker import GRACE, Worker
+from gateway.workers import Workers
 from runtime.descriptors import allow_descriptors
 from runtime.exporter import Exporter, exporting
 from runtime.file_value import EVERY, FileError, FileValue
-from runtime.listener import BACKLOG, listen, real_address
+from runtime.listener import listen, real_address
 from runtime.logs import set_up_logs
 from runtime.memory import share_memory
-from runtime.metrics import Processes, Workers, registry, share
-from runtime.tls import ServerTls
+from runtime.metrics import Processes, registry, share
+from runtime.metrics import Workers as WorkerMetrics
 
 log = logging.getLogger(__name__)
-
-GRACE = 5  # whole seconds that answers under way may take once the gateway is told to stop
-
-_LEAST_BUFFER = 65536  # bytes of a connection; smaller ones slow answers down
-
-# Granian's own lines go where the program's other lines go.
-_GRANIAN_LOG = {"handlers": {}, "loggers": {"_granian": {"handlers": [], "propagate": True}}}
 
 
 def serve(config: GatewayConfig, on_listening: Callable[[str], None]) -> None:
@@ -67,130 +58,70 @@ def serve(config: GatewayConfig, on_listening: Callable[[str], None]) -> None:
     with ExitStack() as stack:
         listener = stack.enter_context(listen(config.http))
         config = replace(config, http=real_address(config.http, listener))
-        # Workers start fresh: a fork would take this program's threads' locks along.
-        multiprocessing.set_start_method("spawn", force=True)
-        server = _Server(listener, config)
-        server.on_startup(partial(on_listening, config.http))  # signals are handled from there on
-        folder = stack.enter_context(_showing_metrics(config, server.processes))
-        server.serve(partial(_work, config, folder), partial(create_app, config), wrap_loader=False)
+        if config.metrics is None:
+            folder = None
+        else:
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="sessiongate-metrics-")))
+        work = partial(_work, listener, config, create_app, folder)
+        workers = Workers(work, config.workers, partial(_fault, config))
+        stack.enter_context(_showing_metrics(config, folder, workers.processes))
+        _start_following(config, workers)
+        workers.run(partial(on_listening, config.http))
 
 
 @contextmanager
 def _showing_metrics(
-    config: GatewayConfig, processes: Callable[[], Mapping[str, int]]
-) -> Iterator[Path | None]:
-    """Show the workers' metrics, where that is wanted; the folder that they lie in."""
-    if config.metrics is None:
-        yield None
+    config: GatewayConfig, folder: Path | None, processes: Callable[[], Mapping[str, int]]
+) -> Iterator[None]:
+    """Show the workers' metrics, which lie in ``folder``, if that is wanted."""
+    if config.metrics is None or folder is None:
+        yield
         return
-    with TemporaryDirectory(prefix="sessiongate-metrics-") as name:
-        folder = Path(name)
-        shown = registry(Workers(folder), Processes(processes))
-        exporter = Exporter(config.metrics, shown, config.protection)
-        with exporting(exporter):
-            log.info("metrics at %s", exporter.url)
-            yield folder
+    shown = registry(WorkerMetrics(folder), Processes(processes))
+    exporter = Exporter(config.metrics, shown, config.protection)
+    with exporting(exporter):
+        log.info("metrics at %s", exporter.url)
+        yield
 
 
-class _Server(MPServer):
-    """Granian with a socket of ours, which it otherwise opens in each worker."""
-
-    def __init__(self, listener: socket.socket, config: GatewayConfig) -> None:
-        tls = config.protection.tls
-        super().__init__(
-            "gateway",
-            interface=Interfaces.ASGI,
-            workers=config.workers,
-            websockets=False,
-            log_level=LogLevels.warning,
-            log_dictconfig=_GRANIAN_LOG,
-            respawn_failed_workers=True,
-            workers_kill_timeout=GRACE,
-            backlog=BACKLOG,
-            backpressure=config.limits.max_connections,
-            **_http_settings(config.limits),
-            **_tls_arguments(tls),
-        )
-        self._listener = listener
-        self._config = config
-        files = [path for each in (tls, config.core_trust.tls) if each for path in each.files]
-        if files:
-            self.on_startup(partial(_start_thread, self._follow, files))
-
-    def processes(self) -> Mapping[str, int]:
-        """The process ids of the gateway and its workers, by what they are called."""
-        workers = {f"worker {each.idx + 1}": each.inner.pid for each in self.wrks}
-        return {"gateway": os.getpid(), **workers}
-
-    def _init_shared_socket(self) -> None:
-        # As the base class does where sockets cannot be opened in each worker.
-        # Its attributes have no types, and the stub lacks what a holder is made of.
-        descriptor = self._listener.fileno()
-        self._ssp = None
-        self._sso = self._listener
-        self._shd = SocketHolder(descriptor, False, BACKLOG)  # type: ignore[call-arg, assignment]
-
-    def _follow(self, files: Sequence[Path]) -> None:
-        """Reload when what the workers read once can be read anew."""
-
-        def read() -> object:
-            self._config.check_files()
-            return object()
-
-        followed = FileValue(files, read)
-        used = followed.value
-        while True:
-            time.sleep(EVERY)
-            if followed.value is not used:
-                used = followed.value
-                self.signal_handler_reload()  # type: ignore[no-untyped-call]
-
-    def _reload(self, *arguments: Any) -> None:
-        """Let new workers take over, unless they could not start."""
-        try:
-            self._config.check_files()
-        except FileError as error:
-            log.error("%s; nothing is read again", error)
-            self.reload_signal = False
-            self.main_loop_interrupt.clear()
-        else:
-            super()._reload(*arguments)  # type: ignore[no-untyped-call]
+def _fault(config: GatewayConfig) -> str | None:
+    """Why workers could not start with the files as they are now, if they could not."""
+    try:
+        config.check_files()
+    except FileError as error:
+        return str(error)
+    return None
 
 
-def _http_settings(limits: Limits) -> dict[str, Any]:
-    """What Granian is told of limits; beyond them it answers, or cuts, by itself.
-
-    It allows twice as much as `Admission`, so that what is a little too large gets an
-    answer that says so.
-    """
-    head = 2 * (limits.max_url + limits.max_headers)
-    return {
-        "http1_settings": HTTP1Settings(
-            header_read_timeout=int(limits.header_timeout * 1000),
-            max_buffer_size=max(head, _LEAST_BUFFER),
-        ),
-        "http2_settings": HTTP2Settings(max_headers_size=head),
-    }
+def _start_following(config: GatewayConfig, workers: Workers) -> None:
+    """Renew the workers when what they read once can be read anew."""
+    tls = (config.protection.tls, config.core_trust.tls)
+    files = [path for each in tls if each for path in each.files]
+    if files:
+        threading.Thread(target=_follow, args=(files, config, workers), daemon=True).start()
 
 
-def _tls_arguments(tls: ServerTls | None) -> dict[str, Any]:
-    """What Granian is told of TLS."""
-    if tls is None:
-        return {}
-    return {
-        "ssl_cert": tls.cert,
-        "ssl_key": tls.key,
-        "ssl_protocol_min": SSLProtocols.tls12,
-        "ssl_ca": tls.client_ca,
-        "ssl_client_verify": tls.client_ca is not None,
-    }
+def _follow(files: Sequence[Path], config: GatewayConfig, workers: Workers) -> None:
+    def read() -> object:
+        config.check_files()
+        return object()
+
+    followed = FileValue(files, read)
+    used = followed.value
+    while True:
+        time.sleep(EVERY)
+        if followed.value is not used:
+            used = followed.value
+            workers.renew()
 
 
-def _start_thread(run: Callable[..., None], *arguments: object) -> None:
-    threading.Thread(target=run, args=arguments, daemon=True).start()
-
-
-def _work(config: GatewayConfig, metrics: Path | None, *arguments: Any) -> None:
+def _work(
+    listener: socket.socket,
+    config: GatewayConfig,
+    create: Callable[[GatewayConfig], Starlette],
+    metrics: Path | None,
+    ready: Connection,
+) -> None:
     """A worker process, from its start to its end; ``metrics`` is where its metrics lie."""
     share_memory()
     set_up_logs("gateway", config.logs)
@@ -200,11 +131,29 @@ def _work(config: GatewayConfig, metrics: Path | None, *arguments: Any) -> None:
     # before its parent told it to would look like one that died.
     os.setpgid(0, 0)
     threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()
-    MPServer._spawn_asgi_lifespan_worker(*arguments)
-    # All is answered and closed. Granian's threads may still be there, and
-    # crash in an interpreter that is being taken down: leave it standing.
+    uvloop.run(_serve(listener, config, create(config), ready))
+    # All is answered and closed. gRPC's threads may still be there, and crash in an
+    # interpreter that is being taken down: leave it standing.
     logging.shutdown()
     os._exit(0)
+
+
+async def _serve(
+    listener: socket.socket, config: GatewayConfig, app: Starlette, ready: Connection
+) -> None:
+    """Serve an application until SIGTERM. Its ``state.stopping`` is told of that first."""
+    stopping = asyncio.Event()
+    worker = Worker(app, listener, config.limits, config.protection.tls)
+    async with app.router.lifespan_context(app):
+
+        def stop() -> None:
+            app.state.stopping.begin()
+            stopping.set()
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
+        ready.send(None)
+        ready.close()
+        await worker.serve(stopping)
 
 
 def _follow_parent() -> None:

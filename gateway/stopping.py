@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
-from types import FrameType
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 
 class Stopping:
@@ -41,27 +38,3 @@ class Stopping:
         with suppress(TimeoutError):
             async with self.timeout(seconds):
                 await asyncio.Event().wait()
-
-
-@contextmanager
-def told_by_sigterm(stopping: Stopping) -> Iterator[None]:
-    """While in it, SIGTERM also begins ``stopping``, before whoever handles it does.
-
-    A server waits for all answers before it ends an application's lifespan. Where
-    nobody handles SIGTERM, or this is not the main thread, nothing changes.
-    """
-    before = signal.getsignal(signal.SIGTERM)
-    if not callable(before) or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    loop = asyncio.get_running_loop()
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(stopping.begin)
-        before(number, frame)
-
-    signal.signal(signal.SIGTERM, handle)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -65,7 +65,7 @@ class House:
 def run(test: Callable[[House], Awaitable[None]], limits: Limits = LIMITS) -> None:
     async def main() -> None:
         house = House(limits)
-        async with asyncio.timeout(20), house.admission.watching(0):
+        async with asyncio.timeout(20), house.admission.watching():
             await test(house)
 
     asyncio.run(main())

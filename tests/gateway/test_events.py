@@ -251,19 +251,6 @@ def test_head_is_the_headers_alone(scene: Scene) -> None:
     assert httpx.head(f"{scene.url}/v1/sessions?sort=id", headers=EVENTS).status_code == 400
 
 
-@pytest.mark.parametrize("second", [False, True], ids=["HTTP/1.1", "HTTP/2"])
-def test_events_come_over_either_http(scene: Scene, second: bool) -> None:
-    scene.settle({1: "ann"})
-    with (
-        httpx.Client(base_url=scene.url, http1=not second, http2=second, timeout=LONG) as client,
-        client.stream("GET", "/v1/sessions", headers=EVENTS) as response,
-    ):
-        stream = Reading(response)
-        scene.synced(stream, 1)
-        scene.show({})
-        assert scene.told([stream.next()]) == [("remove", 1)]
-
-
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGHUP])
 def test_a_gateway_that_stops_or_reloads_ends_its_streams(core: str, sign: signal.Signals) -> None:
     with running_gateway(core) as gateway, reading(gateway.url) as stream:

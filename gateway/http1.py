@@ -1,0 +1,260 @@
+"""HTTP/1.1 on one connection: requests in, one at a time, and responses out.
+
+A head has a bound and a deadline, and all that is refused gets an error in JSON:API's
+form. A body is handed on as a whole if it comes with its length and is small enough; any
+other is not read, and ends the connection behind the response.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable
+from time import monotonic
+from typing import cast
+
+from starlette.types import ASGIApp, Scope
+
+from gateway.http1_request import MALFORMED, Request, parse_head
+from gateway.http1_response import Http1Response, error_response
+from gateway.jsonapi.errors import Error
+from gateway.limits import Limits
+
+log = logging.getLogger(__name__)
+
+# Seconds that a connection is still read from, and bytes, once it is not answered any more:
+# closed at once, it would lose the response on its way (RFC 9112, section 9.6).
+_LINGER = 2.0
+_LINGER_BYTES = 1024 * 1024
+# Seconds without an event after which an event stream says that it is alive, and more: a
+# connection that is not used for so long longer than a request may take is idle.
+_IDLE = 60.0
+# Bytes that the kernel has not taken yet, from which on and down to which a response waits.
+_HIGH_WATER, _LOW_WATER = 65536, 16384
+
+_END = b"\r\n\r\n"
+# The end of a head as some write it by hand; the parser says what is wrong with it.
+_BARE_END = re.compile(rb"\n\r?\n")
+_HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n"
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+_HTTP2 = Error(400, "MALFORMED_REQUEST", "HTTP/2 is not spoken here; HTTP/1.1 is")
+
+
+class Http1(asyncio.Protocol):
+    """A connection that the server has accepted: one of ``connections`` while it is open.
+
+    ``on_lost`` is called once it is open no more.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        limits: Limits,
+        connections: set[Http1],
+        on_lost: Callable[[], None],
+    ) -> None:
+        self.was_open = False
+        self._app = app
+        self._limits = limits
+        self._connections = connections
+        self._on_lost = on_lost
+        # Twice what is allowed, so that what is a little too large is told so by `Admission`.
+        self._longest_head = 2 * (limits.max_url + limits.max_headers)
+        self._buffer = b""  # what has come and is not parsed yet
+        self._searched = 0  # bytes of it in which a head does not end
+        self._since = monotonic()  # when it began to wait for a request, or to linger
+        self._begun = False  # whether a part of a request has come since then
+        self._is_fresh = True  # no part of a request has ever come
+        self._lingering = 0  # bytes that it may still send; 0 as long as it is answered
+        self._is_stopping = False
+        self._response: Http1Response | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._request: Request | None = None  # whose body has not come yet
+
+    # Called by asyncio
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
+        transport.set_write_buffer_limits(_HIGH_WATER, _LOW_WATER)
+        self._transport = transport
+        self._room = asyncio.Event()
+        self._room.set()
+        is_tls = transport.get_extra_info("sslcontext") is not None
+        # The ends are None if the client has left already.
+        client, server = map(transport.get_extra_info, ("peername", "sockname"))
+        self._facts = {
+            "scheme": "https" if is_tls else "http",
+            "client": client and client[:2],
+            "server": server and server[:2],
+        }
+        self._connections.add(self)
+        self.was_open = True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connections.discard(self)
+        self._on_lost()
+        self._buffer = b""
+        self._room.set()
+        if self._response is not None:
+            self._response.leave()
+
+    def pause_writing(self) -> None:
+        self._room.clear()
+
+    def resume_writing(self) -> None:
+        self._room.set()
+
+    def data_received(self, data: bytes) -> None:
+        if self._lingering:
+            self._lingering -= len(data)
+            if self._lingering <= 0:
+                self._transport.abort()
+            return
+        self._buffer += data
+        if self._response is None:
+            self._begin_next()
+        elif len(self._buffer) > self._longest_head:
+            self._transport.pause_reading()
+
+    # Called by the server
+
+    def check(self, now: float) -> None:
+        """Give up waiting, if it has lasted too long. ``now`` is monotonic, in seconds."""
+        waited = now - self._since
+        if self._lingering:
+            if waited > _LINGER:
+                self._transport.abort()
+        elif self._response is not None:
+            return  # which `Admission` keeps to its time
+        elif self._begun:
+            if waited > self._limits.header_timeout:
+                allowed = f"header_timeout allows {self._limits.header_timeout:g} s"
+                detail = f"the request did not arrive in time; {allowed}"
+                self._refuse(Error(408, "HEADER_TIMEOUT", detail))
+        elif waited > (
+            self._limits.header_timeout if self._is_fresh else self._limits.request_timeout + _IDLE
+        ):
+            self._transport.abort()
+
+    def stop(self) -> None:
+        """End the connection once what it was asked is answered."""
+        self._is_stopping = True
+        if self._response is not None:
+            self._response.keep_alive = False
+        elif not self._lingering:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """End the connection now, whatever is under way."""
+        self._transport.abort()
+        if self._task is not None:
+            self._task.cancel()
+
+    # Requests
+
+    def _begin_next(self) -> None:
+        """Begin the next request, if all of it has come."""
+        if self._request is None:
+            self._parse_next()
+        request = self._request
+        if request is None or not request.has_come(self._buffer):
+            return
+        self._request = None
+        body, self._buffer = self._buffer[: request.length], self._buffer[request.length :]
+        self._begun = False
+        keep_alive = request.keep_alive and request.is_read and not self._is_stopping
+        self._response = response = Http1Response(
+            self._transport,
+            self._room,
+            is_head=request.scope["method"] == "HEAD",
+            version=request.scope["http_version"],
+            keep_alive=keep_alive,
+            body=body,
+        )
+        self._task = asyncio.get_running_loop().create_task(self._answer(request.scope, response))
+
+    async def _answer(self, scope: Scope, response: Http1Response) -> None:
+        try:
+            await self._app(scope, response.receive, response.send)
+            if not response.is_complete and not response.has_left:
+                raise RuntimeError("the application did not complete its response")
+        except Exception:
+            log.exception("a request failed")
+        finally:
+            self._finish(response)
+
+    def _finish(self, response: Http1Response) -> None:
+        """Go on with the next request behind a response, or end the connection."""
+        self._response = self._task = None
+        self._since = monotonic()
+        response.leave()
+        if self._transport.is_closing():
+            return
+        if not response.is_complete:
+            self._transport.abort()  # so that no part is taken for the whole
+        elif not response.keep_alive:
+            self._linger()
+        else:
+            self._transport.resume_reading()
+            if self._buffer:
+                self._begin_next()
+
+    def _refuse(self, error: Error) -> None:
+        """Answer what cannot be read any further, and end the connection."""
+        self._transport.write(error_response(error))
+        self._since = monotonic()
+        self._linger()
+
+    def _linger(self) -> None:
+        """End the connection once the client has what was sent: it may still be sending."""
+        self._buffer = b""
+        self._lingering = _LINGER_BYTES
+        if self._transport.can_write_eof():
+            self._transport.resume_reading()
+            self._transport.write_eof()
+        else:
+            self._transport.close()
+
+    def _parse_next(self) -> None:
+        """Parse the head of the next request, if it has come."""
+        if self._searched == 0:
+            self._buffer = self._buffer.lstrip(b"\r\n")  # RFC 9112, section 2.2
+        buffer = self._buffer
+        if not buffer:
+            return
+        if not self._begun:
+            self._begun, self._is_fresh, self._since = True, False, monotonic()
+        end = buffer.find(_END, max(0, self._searched - len(_END)))
+        if buffer.startswith(_HTTP2_PREFACE):
+            self._refuse(_HTTP2)
+        elif not 0 <= end <= self._longest_head:
+            self._wait_for_head(buffer, end)
+        else:
+            end += len(_END)
+            self._searched = 0
+            self._buffer = buffer[end:]
+            found = parse_head(buffer[:end], self._facts, self._limits.max_body)
+            if isinstance(found, Error):
+                self._refuse(found)
+            else:
+                self._request = found
+                if found.expects_continue and not found.has_come(self._buffer):
+                    self._transport.write(_CONTINUE)
+
+    def _wait_for_head(self, buffer: bytes, end: int) -> None:
+        """Wait for the rest of a head, unless it is too long or cannot become one."""
+        if end >= 0 or len(buffer) > self._longest_head:
+            if b"\n" in buffer[: self._longest_head]:
+                detail = "the header is larger than max_headers allows"
+                self._refuse(Error(431, "HEADER_TOO_LARGE", detail))
+            else:
+                detail = "the URL is longer than max_url allows"
+                self._refuse(Error(414, "URL_TOO_LONG", detail))
+        elif not b"A" <= buffer[:1] <= b"Z" or _BARE_END.search(
+            buffer, max(0, self._searched - len(_END))
+        ):
+            self._refuse(MALFORMED)
+        else:
+            self._searched = len(buffer)

@@ -1,0 +1,389 @@
+"""HTTP/1.1 on real connections to a real worker: what it takes, and what it says to the rest."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import uvloop
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from starlette.types import Receive, Scope, Send
+
+from gateway.limits import Limits
+from gateway.worker import Worker
+from tests.gateway.programs import LONG
+
+LIMITS = Limits(max_url=200, max_headers=400, max_body=10, header_timeout=LONG)
+HOST = b"Host: localhost\r\n"
+
+
+class Echo:
+    """An application that responds with what it was asked; ``gate`` holds it up."""
+
+    def __init__(self) -> None:
+        self.scopes: list[Scope] = []
+        self.bodies: list[bytes] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.left = asyncio.Event()
+        self._asked = asyncio.Event()
+
+    async def asked(self, count: int) -> None:
+        """Wait until so many requests have come."""
+        while len(self.scopes) < count:
+            self._asked.clear()
+            await self._asked.wait()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scopes.append(scope)
+        self._asked.set()
+        self.bodies.append((await receive())["body"])
+        await self.gate.wait()
+        if scope["path"] == "/fails":
+            raise RuntimeError("as it should")
+        if scope["path"] == "/wait":
+            assert (await receive())["type"] == "http.disconnect"
+            self.left.set()
+            return
+        parts = [scope["raw_path"], b"?", scope["query_string"]]
+        if scope["path"] == "/large":
+            parts = [b"x" * int(scope["query_string"])]
+        headers = [(b"content-type", b"text/plain")]
+        if scope["path"] != "/parts":
+            headers.append((b"content-length", b"%d" % sum(map(len, parts))))
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for part in parts:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+            if scope["path"] == "/cut":
+                raise RuntimeError("as it should")
+        await send({"type": "http.response.body"})
+
+
+class Served:
+    """A worker that serves an `Echo`, and connections to it."""
+
+    def __init__(self, app: Echo, address: tuple[str, int]) -> None:
+        self.app = app
+        self.address = address
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        reader, writer = await asyncio.open_connection(*self.address)
+        try:
+            yield reader, writer
+        finally:
+            writer.transport.abort()
+
+    async def exchange(self, *parts: bytes) -> bytes:
+        """What a connection brings for some bytes, until the server closes it."""
+        async with self.connected() as (reader, writer):
+            for part in parts:
+                writer.write(part)
+                await writer.drain()
+                await asyncio.sleep(0)
+            return await reader.read()
+
+
+def run(test: Callable[[Served], Awaitable[None]], limits: Limits = LIMITS) -> None:
+    async def main() -> None:
+        app = Echo()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.setblocking(False)
+            stopping = asyncio.Event()
+            serving = asyncio.create_task(Worker(app, listener, limits).serve(stopping))
+            async with asyncio.timeout(LONG):
+                await test(Served(app, listener.getsockname()))
+            stopping.set()
+            app.gate.set()
+            await serving
+
+    uvloop.run(main())
+
+
+def get(target: bytes, *headers: bytes, version: bytes = b"1.1", close: bool = True) -> bytes:
+    lines = [b"GET %b HTTP/%b\r\n" % (target, version), HOST, *(line + b"\r\n" for line in headers)]
+    if close:
+        lines.append(b"Connection: close\r\n")
+    return b"".join(lines) + b"\r\n"
+
+
+def parsed(response: bytes) -> tuple[int, dict[str, str], bytes]:
+    """Status, header and body of one response."""
+    head, _, body = response.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    return int(first.split(" ")[1]), headers, body
+
+
+def error_in(response: bytes) -> tuple[int, dict[str, Any]]:
+    """Status and error object of a response that is a document of JSON:API."""
+    status, headers, body = parsed(response)
+    assert headers["content-type"] == "application/vnd.api+json"
+    assert headers["connection"] == "close"
+    assert headers["server"] == "sessiongate"
+    assert int(headers["content-length"]) == len(body)
+    [error] = json.loads(body)["errors"]
+    assert error["status"] == str(status)
+    return status, error
+
+
+@pytest.mark.parametrize(
+    ("raw", "encoded"),
+    [
+        (b'/a"b<c>d', b"/a%22b%3Cc%3Ed"),
+        (b"/a{b|c}d^e`f\\g", b"/a%7Bb%7Cc%7Dd%5Ee%60f%5Cg"),
+        ("/für".encode(), b"/f%C3%BCr"),
+        ('/a?filter=eq("é")&x={1|2}'.encode(), b"/a?filter=eq(%22%C3%A9%22)&x=%7B1%7C2%7D"),
+        (b"/\xff", b"/%FF"),
+        (b"/a?page[size]=1&x='~!*()", b"/a?page[size]=1&x='~!*()"),
+    ],
+)
+def test_characters_that_are_sent_raw_are_as_if_they_were_encoded(
+    raw: bytes, encoded: bytes
+) -> None:
+    async def test(served: Served) -> None:
+        for target in (raw, encoded):
+            async with served.connected() as (reader, writer):
+                writer.write(get(target))
+                await reader.read()
+        one, other = served.app.scopes
+        for scope in (one, other):
+            path, _, query = encoded.partition(b"?")
+            assert (scope["raw_path"], scope["query_string"]) == (path, query)
+        assert one["path"] == other["path"]
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "code"),
+    [
+        (b"GET / HTTP/1.1\nHost: localhost\n\n", 400, "MALFORMED_REQUEST"),
+        (b"GET /a b HTTP/1.1\r\n" + HOST + b"\r\n", 400, "MALFORMED_REQUEST"),
+        (b"GET / HTTP/1.1\r\nHost : localhost\r\n\r\n", 400, "MALFORMED_REQUEST"),
+        (b"GET / HTTP/1.1\r\n" + HOST + b" folded\r\n\r\n", 400, "MALFORMED_REQUEST"),
+        (b"GET / HTTP/1.1\r\n" + HOST + b"X: a\0b\r\n\r\n", 400, "MALFORMED_REQUEST"),
+        (b"GET / HTTP/1.1\r\n" + HOST + b"Content-Length: x\r\n\r\n", 400, "MALFORMED_REQUEST"),
+        (
+            b"GET / HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n",
+            400,
+            "MALFORMED_REQUEST",
+        ),
+        (
+            b"GET / HTTP/1.1\r\n"
+            + HOST
+            + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            400,
+            "MALFORMED_REQUEST",
+        ),
+        (b"GET / HTTP/3.7\r\n" + HOST + b"\r\n", 400, "MALFORMED_REQUEST"),
+        (b"get / HTTP/1.1\r\n" + HOST + b"\r\n", 400, "MALFORMED_REQUEST"),
+        (b"GET /#fragment HTTP/1.1\r\n" + HOST + b"\r\n", 400, "MALFORMED_REQUEST"),
+        (b"CONNECT localhost:80 HTTP/1.1\r\n" + HOST + b"\r\n", 400, "MALFORMED_REQUEST"),
+        (b"GET ftp://localhost/ HTTP/1.1\r\n" + HOST + b"\r\n", 400, "MALFORMED_REQUEST"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, "MALFORMED_REQUEST"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "MALFORMED_REQUEST"),
+        (b"GET /" + b"x" * 2000, 414, "URL_TOO_LONG"),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * 2000, 431, "HEADER_TOO_LARGE"),
+        (b"GET / HTTP/1.1\r\n" + HOST + b"X: y\r\n" * 400 + b"\r\n", 431, "HEADER_TOO_LARGE"),
+    ],
+)
+def test_what_is_refused_is_told_so_in_a_document(request_: bytes, status: int, code: str) -> None:
+    async def test(served: Served) -> None:
+        found, error = error_in(await served.exchange(request_))
+        assert (found, error["code"]) == (status, code)
+        assert not served.app.scopes
+
+    run(test)
+
+
+def test_a_header_that_does_not_arrive_in_time_is_told_so() -> None:
+    async def test(served: Served) -> None:
+        for sent in (b"GE", b"GET / HTTP/1.1\r\nHost: loc", get(b"/a", close=False) + b"GET /b"):
+            response = await served.exchange(sent)
+            if sent.startswith(b"GET /a"):
+                _, _, response = response.partition(b"/a?")
+            status, error = error_in(response)
+            assert (status, error["code"]) == (408, "HEADER_TIMEOUT")
+        assert await served.exchange() == b"", "who says nothing hears nothing"
+
+    run(test, Limits(header_timeout=0.1))
+
+
+def test_a_connection_that_is_idle_is_closed_and_one_that_waits_is_not() -> None:
+    async def test(served: Served) -> None:
+        served.app.gate.clear()
+        async with served.connected() as (slow, writer), served.connected() as (idle, idler):
+            writer.write(get(b"/slow"))
+            idler.write(get(b"/idle", close=False))
+            await served.app.asked(2)
+            await asyncio.sleep(1.0)  # both are looked at meanwhile, and both wait for the app
+            served.app.gate.set()
+            assert (await slow.read()).startswith(b"HTTP/1.1 200")
+            assert (await idle.readuntil(b"?")).endswith(b"/idle?")
+
+    run(test, Limits(header_timeout=0.1))
+
+
+@pytest.mark.parametrize(
+    ("target", "host"),
+    [
+        (b"http://other.example:81/a?b=c", b"other.example:81"),
+        (b"HTTPS://other.example/a?b=c", b"other.example"),
+        (b"http://other.example?b=c", b"other.example"),
+    ],
+)
+def test_an_absolute_target_is_asked_of_its_own_authority(target: bytes, host: bytes) -> None:
+    async def test(served: Served) -> None:
+        await served.exchange(get(target))
+        [scope] = served.app.scopes
+        assert [value for name, value in scope["headers"] if name == b"host"] == [host]
+        assert scope["raw_path"] == (b"/a" if b"/a" in target else b"/")
+        assert scope["query_string"] == b"b=c"
+
+    run(test)
+
+
+def test_a_body_that_is_small_enough_is_handed_on_and_others_are_not_read() -> None:
+    async def test(served: Served) -> None:
+        small = b"POST /a HTTP/1.1\r\n" + HOST + b"Content-Length: 3\r\n\r\n"
+        response = await served.exchange(small, b"ab", b"c" + get(b"/next"))
+        assert response.count(b"HTTP/1.1 200") == 2
+        large = b"POST /b HTTP/1.1\r\n" + HOST + b"Content-Length: 500000\r\n\r\n"
+        status, headers, _ = parsed(await served.exchange(large, b"y" * 500_000))
+        assert (status, headers["connection"]) == (200, "close")
+        chunked = b"POST /c HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
+        response = await served.exchange(chunked + b"3\r\nabc\r\n0\r\n\r\n" + get(b"/hidden"))
+        assert response.count(b"HTTP/1.1") == 1
+        assert served.app.bodies == [b"abc", b"", b"", b""]
+
+    run(test)
+
+
+def test_who_waits_to_be_told_to_go_on_is_told_so_if_the_body_is_wanted() -> None:
+    async def test(served: Served) -> None:
+        async with served.connected() as (reader, writer):
+            expect = b"Expect: 100-continue\r\nConnection: close\r\n\r\n"
+            writer.write(b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 3\r\n" + expect)
+            assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+            writer.write(b"abc")
+            assert (await reader.read()).startswith(b"HTTP/1.1 200")
+        big = b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 99\r\n" + expect
+        assert (await served.exchange(big)).startswith(b"HTTP/1.1 200")
+
+    run(test)
+
+
+def test_requests_behind_one_another_are_answered_in_their_order() -> None:
+    requests = [get(b"/%d" % number, close=number == 29) for number in range(30)]
+
+    async def test(served: Served) -> None:
+        response = await served.exchange(b"\r\n".join(requests))
+        found = [part.split(b"?")[0] for part in response.split(b"\r\n\r\n/")[1:]]
+        assert found == [b"%d" % number for number in range(30)]
+
+    run(test)
+
+
+@settings(deadline=None, max_examples=50)
+@given(cuts=st.lists(st.integers(0, 400), max_size=8))
+def test_wherever_the_bytes_are_cut_they_say_the_same(cuts: list[int]) -> None:
+    body = b"POST /b?x HTTP/1.1\r\n" + HOST + b"Content-Length: 4\r\n\r\n\r\n\r\n"
+    sent = get('/a"ü'.encode(), close=False) + body + get(b"/c", b"X: y")
+    places = sorted({0, *(cut for cut in cuts if cut < len(sent)), len(sent)})
+    parts = [sent[start:end] for start, end in pairwise(places)]
+
+    async def test(served: Served) -> None:
+        response = await served.exchange(*parts)
+        assert response.count(b"HTTP/1.1 200") == 3
+        assert [scope["raw_path"] for scope in served.app.scopes] == [b"/a%22%C3%BC", b"/b", b"/c"]
+        assert served.app.bodies == [b"", b"\r\n\r\n", b""]
+
+    run(test)
+
+
+@settings(deadline=None, max_examples=200)
+@given(sent=st.binary(max_size=60), start=st.sampled_from([b"", b"GET ", b"GET / HTTP/1.1\r\n"]))
+def test_whatever_is_sent_is_answered_or_closed(sent: bytes, start: bytes) -> None:
+    async def test(served: Served) -> None:
+        async with served.connected() as (reader, writer):
+            writer.write(start + sent + b"\r\n\r\n")
+            assert await reader.read(7) in (b"", b"HTTP/1.")
+
+    run(test, Limits(header_timeout=0.05))
+
+
+def test_http_1_0_gets_no_chunks_and_keeps_a_connection_that_it_asks_for() -> None:
+    async def test(served: Served) -> None:
+        status, headers, body = parsed(
+            await served.exchange(get(b"/parts", version=b"1.0", close=False))
+        )
+        assert (status, headers["connection"], body) == (200, "close", b"/parts?")
+        assert "transfer-encoding" not in headers
+        kept = get(b"/a", b"Connection: keep-alive", version=b"1.0", close=False)
+        response = await served.exchange(kept + get(b"/b", version=b"1.0"))
+        assert response.count(b"HTTP/1.1 200") == 2
+        assert b"connection: keep-alive" in response
+
+    run(test)
+
+
+def test_parts_come_as_chunks_and_one_that_fails_is_cut() -> None:
+    async def test(served: Served) -> None:
+        _, headers, body = parsed(await served.exchange(get(b"/parts")))
+        assert headers["transfer-encoding"] == "chunked"
+        assert body == b"6\r\n/parts\r\n1\r\n?\r\n0\r\n\r\n"
+        _, _, body = parsed(await served.exchange(get(b"/cut")))
+        assert body == b"/cut", "it is not as long as the header says"
+        assert await served.exchange(get(b"/fails")) == b""
+
+    run(test)
+
+
+def test_a_large_response_is_sent_as_it_is_taken() -> None:
+    async def test(served: Served) -> None:
+        response = await served.exchange(get(b"/large?5000000"))
+        assert len(parsed(response)[2]) == 5_000_000
+
+    run(test)
+
+
+def test_an_application_hears_that_its_client_has_left() -> None:
+    async def test(served: Served) -> None:
+        async with served.connected() as (_, writer):
+            writer.write(get(b"/wait"))
+            await served.app.asked(1)
+        await served.app.left.wait()
+
+    run(test)
+
+
+def test_head_has_no_body() -> None:
+    async def test(served: Served) -> None:
+        response = await served.exchange(get(b"/a?").replace(b"GET", b"HEAD", 1))
+        status, headers, body = parsed(response)
+        assert (status, headers["content-length"], body) == (200, "3", b"")
+
+    run(test)
+
+
+def test_so_many_connections_are_open_and_others_wait() -> None:
+    async def test(served: Served) -> None:
+        async with served.connected() as (one, first), served.connected() as (two, second):
+            for writer in (first, second):
+                writer.write(get(b"/a", close=False))
+            await one.readuntil(b"/a?")
+            waiting = asyncio.ensure_future(two.readuntil(b"/a?"))
+            done, _ = await asyncio.wait([waiting], timeout=0.2)
+            assert not done
+            first.transport.abort()
+            await waiting
+
+    run(test, Limits(max_connections=1))
