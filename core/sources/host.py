@@ -16,6 +16,7 @@ from socket import getservbyport
 from typing import TypeAlias
 
 import psutil
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from core.sources.base import (
     Observation,
@@ -23,7 +24,9 @@ from core.sources.base import (
     SourceConfig,
     SourceConfigError,
     SourceError,
+    Unreadable,
 )
+from core.sources.moments import timestamp
 from core.sources.processes import Process, Processes
 from core.sources.sockets import Connection, End, Listener, Sockets, read_sockets
 from core.sources.steady import again
@@ -49,6 +52,8 @@ _WILDCARDS = {4: "0.0.0.0", 6: "::"}  # noqa: S104 - compared with, never bound
 
 # Seconds; less than what counts as another boot (`Observation.incarnation`).
 _CLOCK_STEP = 1.0
+
+_NO_START = Unreadable("start: expected a time from 1678 to 2261", ("connect_time",))
 
 
 class HostSource:
@@ -80,18 +85,22 @@ class HostSource:
         try:
             boot_time = psutil.boot_time()
             sockets = read_sockets()
-        except (psutil.Error, OSError, RuntimeError) as error:
+        except (psutil.Error, OSError, RuntimeError, ValueError, LookupError) as error:
             raise SourceError(f"the sockets of this machine cannot be read: {error}") from error
         processes = self._processes.look_up(sockets.pids)
         sessions = read_sessions(sockets, processes, time.time(), self._known)
-        self._last = again(self._last, sessions, self._incarnation(boot_time))
+        incarnation = self._incarnation(boot_time)
+        self._last = again(self._last, sessions, incarnation, tuple(sockets.unreadable))
         return self._last
 
-    def _incarnation(self, boot_time: float) -> float:
+    def _incarnation(self, boot_time: float) -> float | None:
         """The boot time. No boot happens while this runs: a move is the clock being set.
 
-        It is followed, in steps too short to look like another boot.
+        It is followed, in steps too short to look like another boot. None if there
+        was none yet that can be.
         """
+        if _moment(boot_time) is None:
+            return self._boot_time
         if self._boot_time is None:
             self._boot_time = boot_time
         move = boot_time - self._boot_time
@@ -177,8 +186,7 @@ def _listener_session(listener: Listener, service: str, start: float) -> Observe
     session = Session(
         service=service, state=session_pb2.SESSION_STATE_LISTENER, native_id=listener.name
     )
-    session.connect_time.FromNanoseconds(int(start * 1e9))
-    return Observed(listener.key, session)
+    return Observed(listener.key, session, unreadable=_begin(session, start))
 
 
 def _session(connection: Connection, service: str, now: float, client: str | None) -> Observed:
@@ -191,8 +199,24 @@ def _session(connection: Connection, service: str, now: float, client: str | Non
         port=connection.remote.port,
         application=client,
     )
-    session.connect_time.FromNanoseconds(int(now * 1e9))
-    return Observed(connection.key, session)
+    return Observed(connection.key, session, unreadable=_begin(session, now))
+
+
+def _begin(session: Session, start: float) -> tuple[Unreadable, ...]:
+    """Let a session have its start; what of that is unreadable."""
+    moment = _moment(start)
+    if moment is None:
+        return (_NO_START,)
+    session.connect_time.CopyFrom(moment)
+    return ()
+
+
+def _moment(seconds: float) -> Timestamp | None:
+    """Seconds since the epoch, as the contract has them; None if that cannot be stored."""
+    try:
+        return timestamp(int(seconds * 1e9))
+    except (ValueError, OverflowError):  # of what is not finite, too
+        return None
 
 
 def open_source(config: SourceConfig) -> HostSource:

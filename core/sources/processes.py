@@ -36,7 +36,8 @@ class Processes:
                     process = psutil.Process(pid)
                 # The name is read each time: a process may become another program.
                 visible[pid] = Process(_printable(process.name()), process.create_time())
-            except psutil.Error:
+            # One that ends meanwhile may leave files that psutil finds empty.
+            except (psutil.Error, OSError, ValueError, LookupError):
                 continue
             known[pid] = process
         self._known = known

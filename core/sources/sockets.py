@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from ipaddress import IPv6Address
-from socket import AF_INET6, AddressFamily
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address
+from socket import AF_INET, AF_INET6
 
 import psutil
 
-_Ends = tuple[()] | tuple[str, int]  # psutil's address and port; empty where there are none
+from core.sources.base import Unreadable, UnreadableError
+
+_VERSIONS: Mapping[int, int] = {AF_INET: 4, AF_INET6: 6}
+_MAX_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ class Sockets:
 
     listeners: list[Listener] = field(default_factory=list)
     connections: list[Connection] = field(default_factory=list)
+    unreadable: list[Unreadable] = field(default_factory=list)
 
     @property
     def pids(self) -> set[int]:
@@ -88,17 +93,21 @@ class Sockets:
 def read_sockets() -> Sockets:
     """Every socket that is visible. Raises what psutil does: its `Error`, OSError, RuntimeError."""
     sockets = Sockets()
-    for pid, family, status, local, remote in _read():
-        version = 6 if family == AF_INET6 else 4
-        if status == psutil.CONN_LISTEN and local:
-            sockets.listeners.append(Listener(version, End(*local), pid))
-        elif local and remote:
-            connection = Connection(version, status, End(*local), End(*remote), pid)
-            sockets.connections.append(connection)
+    for item in _read():
+        try:
+            socket = _socket(*item)
+        except UnreadableError as error:
+            sockets.unreadable.append(Unreadable(str(error)))
+            continue
+        if isinstance(socket, Listener):
+            sockets.listeners.append(socket)
+        elif socket is not None:
+            sockets.connections.append(socket)
     return sockets
 
 
-def _read() -> Iterator[tuple[int, AddressFamily, str, _Ends, _Ends]]:
+def _read() -> Iterator[tuple[object, object, object, object, object]]:
+    """Process, family, status and both ends of each socket, as psutil has them."""
     try:
         connections = psutil.net_connections("tcp")
     except psutil.AccessDenied:
@@ -109,4 +118,42 @@ def _read() -> Iterator[tuple[int, AddressFamily, str, _Ends, _Ends]]:
                     yield process.pid, own.family, own.status, own.laddr, own.raddr
     else:
         for item in connections:
-            yield item.pid or 0, item.family, item.status, item.laddr, item.raddr
+            yield item.pid, item.family, item.status, item.laddr, item.raddr
+
+
+def _socket(
+    pid: object, family: object, status: object, local: object, remote: object
+) -> Listener | Connection | None:
+    """A socket; None if it is neither bound to a port nor connected.
+
+    Raises `UnreadableError`.
+    """
+    pid = pid if isinstance(pid, int) and pid > 0 else 0
+    if not isinstance(status, str):
+        raise UnreadableError("a TCP socket: expected a status")
+    if not local or not (remote or status == psutil.CONN_LISTEN):
+        return None
+    version = _VERSIONS.get(family) if isinstance(family, int) else None
+    if version is None:
+        raise UnreadableError("a TCP socket: expected IPv4 or IPv6")
+    if status == psutil.CONN_LISTEN:
+        return Listener(version, _end(local, version), pid)
+    return Connection(version, status, _end(local, version), _end(remote, version), pid)
+
+
+def _end(found: object, version: int) -> End:
+    """An end of a socket. Raises `UnreadableError`."""
+    match found:
+        case (str(ip), int(port)) if _version(ip) == version and 0 <= port <= _MAX_PORT:
+            return End(ip, port)
+        case _:
+            raise UnreadableError(f"a TCP socket: expected an IPv{version} address and a port")
+
+
+@lru_cache(maxsize=16384)
+def _version(ip: str) -> int | None:
+    """Of which version of IP an address is; None if it is none."""
+    try:
+        return ip_address(ip).version
+    except ValueError:
+        return None

@@ -10,9 +10,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
 
 import psutil
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from core.sources.base import (
     Observed,
@@ -20,11 +23,12 @@ from core.sources.base import (
     SourceConfig,
     SourceConfigError,
     SourceError,
+    Unreadable,
     open_source,
 )
-from core.sources.host import Known, read_sessions
+from core.sources.host import HostSource, Known, read_sessions
 from core.sources.processes import Process
-from core.sources.sockets import Connection, End, Listener, Sockets
+from core.sources.sockets import Connection, End, Listener, Sockets, read_sockets
 from sessiongate.states import words_of
 
 ME = psutil.Process().name()
@@ -207,7 +211,14 @@ def test_a_user_who_may_not_see_all_sees_its_own(
 
 
 @pytest.mark.parametrize(
-    "error", [RuntimeError("line 7"), PermissionError("/proc"), psutil.Error("x")]
+    "error",
+    [
+        RuntimeError("line 7"),
+        PermissionError("/proc"),
+        psutil.Error("x"),
+        ValueError("btime"),
+        KeyError("0D"),
+    ],
 )
 @pytest.mark.parametrize("function", ["net_connections", "boot_time"])
 def test_a_machine_that_cannot_be_read_is_an_error(
@@ -237,6 +248,17 @@ def test_a_clock_that_is_set_is_not_another_boot(
     last = NOW + (move if abs(move) < 1 else 3 * step)
     assert seen[:2] == [NOW, NOW + step]
     assert seen[-1] == last
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), -1e300, 253402300800.0])
+def test_a_boot_that_cannot_be_is_none(
+    source: Source, monkeypatch: pytest.MonkeyPatch, odd: float
+) -> None:
+    seen = []
+    for boot in (odd, NOW, odd):
+        monkeypatch.setattr(psutil, "boot_time", lambda boot=boot: boot)
+        seen.append(asyncio.run(source.observe()).incarnation)
+    assert seen == [None, NOW, NOW]
 
 
 @pytest.mark.parametrize(
@@ -386,3 +408,116 @@ def test_what_did_not_change_is_the_same_object() -> None:
     renamed = {7: Process("renamed", 5.0)}
     assert read_sessions(Sockets([listener], [first]), renamed, 300.0, known)[1] is not after[1]
     assert len(known) == 2, "what is gone is forgotten"
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), -float("inf"), 253402300800.0, -1e11])
+def test_a_start_that_cannot_be_costs_only_itself(odd: float) -> None:
+    sockets = Sockets([listening("10.0.0.1", 80, pid=7), listening("10.0.0.1", 81, pid=8)])
+    processes = {7: Process("web", odd), 8: Process("shop", 200.0)}
+    web, shop = read_sessions(sockets, processes, NOW)
+    assert web.session.service == "web:80"
+    assert not web.session.HasField("connect_time")
+    assert [part.fields for part in web.unreadable] == [("connect_time",)]
+    assert (shop.session.connect_time.seconds, shop.unreadable) == (200, ())
+
+
+class Socket(NamedTuple):
+    """What psutil says of one, in the order of `psutil._common.sconn` without its descriptor."""
+
+    family: object
+    laddr: object
+    raddr: object
+    status: object
+    pid: object
+
+
+def whole_machine() -> list[Socket]:
+    """Two services on IPv4 and one on IPv6, with a client each, and a client of another machine."""
+    v4, v6 = socket.AF_INET, socket.AF_INET6
+    listen, established = psutil.CONN_LISTEN, psutil.CONN_ESTABLISHED
+    return [
+        Socket(v4, ("10.0.0.1", 80), (), listen, None),
+        Socket(v4, ("10.0.0.1", 80), ("10.0.0.2", 4711), established, None),
+        Socket(v4, ("10.0.0.1", 81), (), listen, None),
+        Socket(v4, ("10.0.0.1", 81), ("10.0.0.2", 4712), established, None),
+        Socket(v6, ("fe80::1%eth0", 82), (), listen, None),
+        Socket(v6, ("fe80::1%eth0", 82), ("fe80::2%eth0", 4713), established, None),
+        Socket(v4, ("10.0.0.1", 4714), ("10.0.0.3", 443), established, None),
+    ]
+
+
+ADDRESSES = st.one_of(
+    st.text(max_size=20),
+    st.sampled_from(["", "fe80::1%eth0", "fe80::1%", "::ffff:10.0.0.1", "10.0.0.1\0", "\udcff"]),
+)
+ODD = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=20),
+    st.binary(max_size=20),
+    st.lists(st.integers(), max_size=3),
+    st.tuples(ADDRESSES | st.none() | st.integers(), st.integers() | st.none() | st.text()),
+    st.sampled_from([socket.AF_UNIX, socket.AF_INET6, psutil.CONN_CLOSE, psutil.CONN_LISTEN]),
+)
+
+
+@given(place=st.integers(0, 6), member=st.sampled_from(Socket._fields), odd=ODD)
+@example(place=1, member="raddr", odd=("10.0.0.2", 65536))
+@example(place=1, member="raddr", odd=("", 4711))
+@example(place=5, member="raddr", odd=("fe80::2%", 4713))
+@example(place=0, member="family", odd=socket.AF_UNIX)
+@example(place=3, member="status", odd=[])
+@example(place=3, member="pid", odd=-1)
+@example(place=2, member="pid", odd=2**80)
+def test_one_odd_socket_costs_itself(place: int, member: str, odd: object) -> None:
+    source = HostSource()
+    sockets = whole_machine()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(psutil, "net_connections", lambda _: sockets)
+        before = asyncio.run(source.observe())
+        assert len(before.sessions) == 6
+        sockets[place] = sockets[place]._replace(**{member: odd})
+        after = asyncio.run(source.observe())
+        again = asyncio.run(source.observe())
+    asyncio.run(source.close())
+    listeners, connections = before.sessions[:3], before.sessions[3:]
+    service = place // 2
+    # Without its listener a connection cannot be told from an outgoing one.
+    lost = [*listeners[service : service + 1], *connections[service : service + 1]]
+    if place % 2:
+        lost = lost[1:]
+    kept = {id(item) for item in before.sessions} - {id(item) for item in lost}
+    assert kept <= {id(item) for item in after.sessions}
+    assert again is after
+    assert len(after.unreadable) <= 1
+    assert all(part.text.startswith("a TCP socket: expected ") for part in after.unreadable)
+
+
+@pytest.mark.parametrize(
+    ("member", "odd", "text"),
+    [
+        ("family", socket.AF_UNIX, "IPv4 or IPv6"),
+        ("laddr", ("10.0.0.1", 65536), "an IPv4 address and a port"),
+        ("raddr", ("", 4711), "an IPv4 address and a port"),
+        ("raddr", ("fe80::1%eth0", 4711), "an IPv4 address and a port"),
+        ("status", None, "a status"),
+    ],
+)
+def test_what_was_expected_of_a_socket_is_told(
+    monkeypatch: pytest.MonkeyPatch, member: str, odd: object, text: str
+) -> None:
+    sockets = whole_machine()
+    sockets[1] = sockets[1]._replace(**{member: odd})
+    monkeypatch.setattr(psutil, "net_connections", lambda _: sockets)
+    found = read_sockets()
+    assert found.unreadable == [Unreadable(f"a TCP socket: expected {text}")]
+    assert (len(found.listeners), len(found.connections)) == (3, 3)
+
+
+def test_an_address_with_a_scope_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "net_connections", lambda _: whole_machine())
+    session = read_sessions(read_sockets(), {}, NOW)[-1].session
+    assert session.native_id == "[fe80::1%eth0]:82<-[fe80::2%eth0]:4713"
+    assert (session.remote, session.port) == ("fe80::2%eth0", 4713)

@@ -38,7 +38,7 @@ class FakeProcess:
     """psutil's Process over a table that a test changes."""
 
     table: dict[int, Process]
-    hidden: set[int]
+    hidden: dict[int, Exception]
     opened: int
 
     def __init__(self, pid: int) -> None:
@@ -56,14 +56,14 @@ class FakeProcess:
 
     def name(self) -> str:
         if self.pid in self.hidden:
-            raise psutil.AccessDenied(self.pid)
+            raise self.hidden[self.pid]
         return self.table[self.pid].name
 
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeProcess]:
     FakeProcess.table = {}
-    FakeProcess.hidden = set()
+    FakeProcess.hidden = {}
     FakeProcess.opened = 0
     monkeypatch.setattr(psutil, "Process", FakeProcess)
     return FakeProcess
@@ -93,10 +93,17 @@ def test_a_process_is_opened_once_while_it_is_asked_for(fake: type[FakeProcess])
     assert fake.opened == 3
 
 
-def test_one_hidden_process_hides_no_other(fake: type[FakeProcess]) -> None:
+@pytest.mark.parametrize(
+    "error", [psutil.AccessDenied(7), ProcessLookupError(), ValueError("start"), IndexError()]
+)
+def test_one_hidden_process_hides_no_other(fake: type[FakeProcess], error: Exception) -> None:
     fake.table = {pid: Process("postgres", 100.0) for pid in (7, 8)}
-    fake.hidden = {7}
+    fake.hidden = {7: error}
     assert Processes().look_up({7, 8, 9}) == {8: Process("postgres", 100.0)}
+
+
+def test_a_pid_that_cannot_be_hides_no_other(child: subprocess.Popen[bytes]) -> None:
+    assert set(Processes().look_up({-1, 2**80, child.pid})) == {child.pid}
 
 
 @pytest.mark.parametrize(
