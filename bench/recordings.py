@@ -22,7 +22,7 @@ from core.sources.cells import Cell
 from core.sources.libpq import Answer
 from core.sources.localtime import LocalTime
 from core.sources.processes import Process
-from core.sources.processlist import ProcessList
+from core.sources.processlist import ProcessList, Threads
 from core.sources.serverzone import ServerZone
 from core.sources.sessionlist import Context, SessionList
 from core.sources.sockets import Connection, End, Listener, Sockets
@@ -105,19 +105,19 @@ def _mariadb(sessions: int) -> Observe:
     def answer(second: int) -> list[processlist.Row]:
         return [
             processlist.Row(
-                ident=n + 1,
-                user=f"app_{n % 50}",
-                host=f"{_address(n)}:{_port(n)}",
-                database="orders",
-                command="Sleep",
+                ident=b"%d" % (n + 1),
+                user=b"app_%d" % (n % 50),
+                host=f"{_address(n)}:{_port(n)}".encode(),
+                database=b"orders",
+                command=b"Sleep",
                 info=None,
-                query_id=n + 7,
-                idle=1000 * (second + n % 60),
+                query_id=b"%d" % (n + 7),
+                idle=b"%d" % (1000 * (second + n % 60)),
             )
             for n in range(sessions)
         ]
 
-    return _each(answer, lambda rows, moment: processes.read(rows, moment))
+    return _each(answer, lambda rows, moment: processes.read(Threads.of(rows), moment))
 
 
 def _maxscale(sessions: int) -> Observe:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
+from asyncmy import errors
 from asyncmy.connection import Connection
 
 from core.sources.base import Observed, SourceConfig
@@ -108,7 +110,7 @@ class MariaDB:
 
     @asynccontextmanager
     async def client(
-        self, user: str = "app", host: str = "127.0.0.1", **options: object
+        self, user: str | bytes = "app", host: str = "127.0.0.1", **options: object
     ) -> AsyncIterator[Connection]:
         """A client's connection, to TCP or, where ``host`` is empty, to the Unix socket."""
         place = {"host": host, "port": self.port} if host else {"unix_socket": str(self.socket)}
@@ -140,6 +142,21 @@ async def run(client: Connection, statement: str) -> list[tuple[object, ...]]:
     cursor = client.cursor()
     await cursor.execute(statement)
     return list(await cursor.fetchall())
+
+
+@asynccontextmanager
+async def running(client: Connection, statement: bytes, other: Connection) -> AsyncIterator[None]:
+    """Let a client's statement run meanwhile, as it stands; ``other`` ends it.
+
+    It is seen by who looks soon, not necessarily at once.
+    """
+    task = asyncio.ensure_future(client.query(statement))
+    try:
+        yield
+    finally:
+        await run(other, f"KILL QUERY {client.thread_id()}")
+        with suppress(errors.OperationalError):
+            await task
 
 
 async def end(client: Connection) -> tuple[str, int]:

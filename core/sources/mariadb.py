@@ -8,18 +8,26 @@ connection too; and those of every source in a network (`core.sources.network`).
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import Any
 
 from asyncmy import errors
 from asyncmy.connection import Connection
+from asyncmy.constants.CR import CR_CONN_HOST_ERROR
 
-from core.sources.base import Observation, SourceConfig, SourceConfigError, SourceError
+from core.sources.base import (
+    Observation,
+    SourceConfig,
+    SourceConfigError,
+    SourceConnectError,
+    SourceError,
+)
+from core.sources.moments import timestamp
 from core.sources.network import CREDENTIAL_OPTIONS, TLS_OPTIONS, Endpoint, flag
 from core.sources.peer import address
-from core.sources.processlist import Dialect, ProcessList, Row
+from core.sources.processlist import Cell, Dialect, ProcessList, Threads, number, text
 
 DEFAULT_PORT = 3306
 
@@ -73,7 +81,7 @@ class MariaDBSource:
             return await self._look(await self._connect())
         except SourceError as error:
             self._drop()
-            raise SourceError(f"{self._endpoint}: {error}") from None
+            raise type(error)(f"{self._endpoint}: {error}") from None
         except Exception as error:  # a driver that reads garbage may raise anything
             self._drop()
             raise SourceError(f"{self._endpoint}: {_cause(error)}") from None
@@ -101,40 +109,49 @@ class MariaDBSource:
     async def _look(self, driver: Connection) -> Observation:
         processes = self._processes
         assert processes is not None  # noqa: S101
-        rows = [Row._make(row) for row in await _ask(driver, self._query)]
+        threads = Threads.of(await _ask(driver, self._query))
         moment = self._now()
-        if self._has_attributes and (strangers := processes.strangers(rows)):
+        if self._has_attributes and (strangers := processes.strangers(threads)):
             processes.introduce(await _attributes(driver, strangers))
-        return processes.read(rows, moment)
+        return processes.read(threads, moment)
 
     async def _connect(self) -> Connection:
         endpoint = self._endpoint
-        ssl = endpoint.tls.context() if endpoint.tls else None
-        private = ssl is not None or endpoint.is_unix
+        context = endpoint.tls.context() if endpoint.tls else None
+        private = context is not None or endpoint.is_unix
         self._driver = driver = Connection(
             host=None if endpoint.is_unix else endpoint.host,
             port=endpoint.port,
             unix_socket=endpoint.host if endpoint.is_unix else None,
             user=endpoint.user,
             password=endpoint.password() or "",
-            ssl=ssl,
+            ssl=context,
             charset="utf8mb4",
+            # Left as they come: the driver would give up an answer for one odd character.
+            use_unicode=False,
+            conv={},
             autocommit=True,
             connect_timeout=_FOREVER,
             auth_plugin_map={} if private else _NOTHING_IN_THE_CLEAR,
         )
-        await driver.connect()
+        try:
+            await driver.connect()
+        except errors.OperationalError as error:
+            if _is_unconnected(error):
+                raise SourceConnectError(_cause(error)) from None
+            raise
         _, self._transport = await driver.connect()  # connected before: returns what it has
         ((version, performance_schema),) = await _ask(
             driver, "SELECT VERSION(), @@performance_schema"
         )
-        dialect = Dialect.of(str(version), performance_schema=bool(performance_schema))
+        has_schema = performance_schema == b"1"
+        dialect = Dialect.of(text(version or b""), performance_schema=has_schema)
         await self._check_privilege(driver)
-        ((start,),) = await _ask(driver, dialect.start)
-        self._has_attributes = bool(performance_schema) and await _has_attributes(driver)
+        start = _start(await _ask(driver, dialect.start))
+        self._has_attributes = has_schema and await _has_attributes(driver)
         self._query = dialect.query(statements=self._statements, include_self=self._include_self)
-        run = (float(start), _address(self._transport))
-        if self._processes is None or self._processes.run != run:
+        run = (start, _address(self._transport))
+        if self._processes is None or self._processes.run != run or start is None:
             self._processes = ProcessList(self._service, *run)
         return driver
 
@@ -157,12 +174,21 @@ class MariaDBSource:
             driver.close()
 
 
-async def _ask(driver: Connection, query: str) -> Sequence[Sequence[Any]]:
+async def _ask(driver: Connection, query: str) -> Sequence[Sequence[Cell]]:
     """The rows that a query selects."""
     cursor = driver.cursor()
     await cursor.execute(query)
-    rows: Sequence[Sequence[Any]] = await cursor.fetchall()
+    rows: Sequence[Sequence[Cell]] = await cursor.fetchall()
     return rows
+
+
+def _start(rows: Sequence[Sequence[Cell]]) -> float | None:
+    """When the server started, in seconds since the epoch; None if it does not say that."""
+    seconds = number(rows[0][0]) if rows else None
+    try:
+        return None if seconds is None else float(timestamp(seconds * 10**9).seconds)
+    except ValueError:
+        return None
 
 
 async def _has_attributes(driver: Connection) -> bool:
@@ -179,11 +205,10 @@ async def _has_attributes(driver: Connection) -> bool:
 async def _attributes(driver: Connection, idents: Iterable[int]) -> dict[int, dict[str, str]]:
     """The connection attributes of these clients; none of one that has gone, or sent none."""
     attributes: dict[int, dict[str, str]] = {ident: {} for ident in idents}
-    for ident, name, value in await _ask(
-        driver, _ATTRIBUTES.format(",".join(map(str, attributes)))
-    ):
-        if ident in attributes and value is not None:
-            attributes[ident][name] = value
+    for cell, name, value in await _ask(driver, _ATTRIBUTES.format(",".join(map(str, attributes)))):
+        ident = number(cell)
+        if ident in attributes and name is not None and value is not None:
+            attributes[ident][text(name)] = text(value)
     return attributes
 
 
@@ -209,11 +234,22 @@ class _Refused:
 _NOTHING_IN_THE_CLEAR = {"mysql_clear_password": _Refused, "dialog": _Refused}
 
 
+def _is_unconnected(error: errors.OperationalError) -> bool:
+    """Whether the server could not be reached at all.
+
+    The driver says so too if a connection breaks while TLS begins.
+    """
+    cause = error.__cause__
+    broken = isinstance(cause, ConnectionError) and not isinstance(cause, ConnectionRefusedError)
+    is_reached = broken or isinstance(cause, ssl.SSLError)
+    return error.args[:1] == (CR_CONN_HOST_ERROR,) and not is_reached
+
+
 def _cause(error: Exception) -> str:
     """What went wrong, for an operator."""
     if isinstance(error, errors.MySQLError) and len(error.args) == 2:
-        number, text = error.args
-        return f"{' '.join(str(text).split())[:_SHOWN]} ({number})"
+        code, told = error.args
+        return f"{' '.join(str(told).split())[:_SHOWN]} ({code})"
     if isinstance(error, RuntimeError):  # a package that a way to log in needs
         return str(error)[:_SHOWN]
     return f"this is no answer of a MariaDB or MySQL server ({type(error).__name__})"

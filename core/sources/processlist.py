@@ -3,44 +3,74 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-from core.sources.base import Observation, Observed, Wire
+from core.sources.base import Observation, Observed, Unreadable, Wire
+from core.sources.moments import LATEST
 from core.sources.peer import address, split_port
 from core.sources.statement import MAX_BYTES, statement
 from core.sources.steady import again, steadied
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import Session, SessionState
 
+# A value as the server sends it: in characters, also a number; None: NULL.
+Cell: TypeAlias = bytes | None
+
 # What the server calls a client that has not logged in yet.
-_NOBODY = "unauthenticated user"
-_SYSTEM_USER = "system user"
+_NOBODY = b"unauthenticated user"
+_SYSTEM_USER = b"system user"
 
 # By COMMAND; all others mean that the client is logged in, and served or waited for.
-_STATES: Mapping[str, SessionState] = {
-    "Connect": session_pb2.SESSION_STATE_ALLOC,
-    "Killed": session_pb2.SESSION_STATE_STOPPING,
-    "Quit": session_pb2.SESSION_STATE_STOPPING,
+_STATES: Mapping[bytes, SessionState] = {
+    b"Connect": session_pb2.SESSION_STATE_ALLOC,
+    b"Killed": session_pb2.SESSION_STATE_STOPPING,
+    b"Quit": session_pb2.SESSION_STATE_STOPPING,
 }
 
 # The rows of the server's own threads: Daemon, Slave_IO, Slave_SQL, Slave_worker.
-_SYSTEM_COMMAND = re.compile(r"Daemon|Slave_\w+")
+_SYSTEM_COMMAND = re.compile(rb"Daemon|Slave_\w+")
+
+_NUMBER = re.compile(rb"-?[0-9]{1,20}")  # 64 bits have no more digits
+
+_NO_ID = Unreadable("ID: expected a number that no other thread has")
+_NO_COMMAND = Unreadable("COMMAND: expected a command", ("state",))
+_NO_IDLE = Unreadable("TIME: expected a whole number", ("last_active_time",))
 
 
 class Row(NamedTuple):
     """What `Dialect.query` selects of one thread, in this order."""
 
-    ident: int
-    user: str
-    host: str | None  # HOST:PORT, or a name alone
-    database: str | None
-    command: str
-    info: str | None  # the statement; None where statements are not read
-    query_id: int | None  # of the last thing that the client asked for; None: not known
-    idle: int | None  # milliseconds since the client asked for it, or got the answer
+    ident: Cell
+    user: Cell
+    host: Cell  # HOST:PORT, or a name alone
+    database: Cell
+    command: Cell
+    info: Cell  # the statement; None if statements are not read
+    query_id: Cell  # of the last thing that the client asked for; None: not known
+    idle: Cell  # milliseconds since the client asked for it, or got the answer
+
+
+@dataclass(frozen=True, slots=True)
+class Threads:
+    """The rows of a process list by id, in the order of the ids, and those without one."""
+
+    rows: Mapping[int, Row]
+    unreadable: tuple[Unreadable, ...] = ()
+
+    @classmethod
+    def of(cls, answer: Iterable[Sequence[Cell]]) -> Threads:
+        """Read the ids of an answer to `Dialect.query`."""
+        rows: dict[int, Row] = {}
+        unreadable = []
+        for row in map(Row._make, answer):
+            ident = number(row.ident)
+            if ident is None or ident < 0 or ident in rows:
+                unreadable.append(_NO_ID)
+            else:
+                rows[ident] = row
+        return cls(dict(sorted(rows.items())), tuple(unreadable))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +82,7 @@ class Dialect:
 
     start: str  # one row with one number: seconds since the epoch
     table: str
+    info: str  # in bytes, as nearly those that the client sent as the server has them
     query_id: str
     idle: str  # in milliseconds
 
@@ -63,6 +94,7 @@ class Dialect:
             return cls(
                 start=_START.format("information_schema"),
                 table="information_schema.PROCESSLIST",
+                info="INFO_BINARY",  # INFO has no character of more than three bytes
                 query_id="QUERY_ID",
                 idle="CAST(TIME_MS AS SIGNED)",
             )
@@ -72,14 +104,15 @@ class Dialect:
         return cls(
             start=_START.format("performance_schema"),
             table=("performance_schema.processlist" if free else "information_schema.PROCESSLIST"),
+            info="CAST(INFO AS BINARY)",
             query_id="NULL",
             idle="TIME * 1000",
         )
 
     def query(self, *, statements: bool, include_self: bool) -> str:
         """The query for the process list, as `Row`s."""
-        # One character more than is kept, so that a cut is seen.
-        info = f"LEFT(INFO, {MAX_BYTES + 1})" if statements else "NULL"
+        # One byte more than is kept, so that a cut is seen.
+        info = f"LEFT({self.info}, {MAX_BYTES + 1})" if statements else "NULL"
         where = "" if include_self else " WHERE ID <> CONNECTION_ID()"
         columns = f"ID, USER, HOST, DB, COMMAND, {info}, {self.query_id}, {self.idle}"
         return f"SELECT {columns} FROM {self.table}{where}"  # noqa: S608 - constants all
@@ -87,9 +120,10 @@ class Dialect:
 
 # Uptime is the server's clock now less its clock when it started, and the clock
 # that a statement sees is read once: the difference is exact, and stays what it
-# was when that clock is set.
+# was when that clock is set. Before its own start a server has been up for 2^64
+# seconds less those to come, which as a signed number is exact too.
 _START = (
-    "SELECT CAST(UNIX_TIMESTAMP() - VARIABLE_VALUE AS SIGNED)"
+    "SELECT CAST(UNIX_TIMESTAMP() AS SIGNED) - CAST(VARIABLE_VALUE AS SIGNED)"
     " FROM {}.global_status WHERE VARIABLE_NAME = 'Uptime'"
 )
 
@@ -100,7 +134,9 @@ class ProcessList:
     It is of one run of the server: a server that started again needs a new one.
     """
 
-    def __init__(self, service: str, start: float, server: tuple[str, int] | None = None) -> None:
+    def __init__(
+        self, service: str, start: float | None, server: tuple[str, int] | None = None
+    ) -> None:
         """``start`` is the server's, in seconds since the epoch, ``server`` its address."""
         self._service = service
         self._start = start
@@ -110,102 +146,126 @@ class ProcessList:
         self._last: Observation | None = None
 
     @property
-    def run(self) -> tuple[float, tuple[str, int] | None]:
+    def run(self) -> tuple[float | None, tuple[str, int] | None]:
         """The server's start and address: of another run, nothing here holds."""
         return self._start, self._server
 
-    def strangers(self, rows: Iterable[Row]) -> list[int]:
-        """Ids of the clients among ``rows`` whose connection attributes are not known yet."""
+    def strangers(self, threads: Threads) -> list[int]:
+        """Ids of the clients among them whose connection attributes are not known yet."""
         return [
-            row.ident
-            for row in rows
-            if row.ident not in self._attributes and _is_client(row) and row.user != _NOBODY
+            ident
+            for ident, row in threads.rows.items()
+            if ident not in self._attributes and _is_client(row) and row.user != _NOBODY
         ]
 
     def introduce(self, attributes: Mapping[int, Mapping[str, str]]) -> None:
         """Take note of connection attributes, by id. They never change."""
         self._attributes.update(attributes)
 
-    def read(self, rows: Iterable[Row], moment: float) -> Observation:
+    def read(self, threads: Threads, moment: float) -> Observation:
         """The sessions of a process list that came at ``moment``, in seconds since the epoch.
 
         Sessions are in the order of their ids, in which the server gave them.
         """
         seen: dict[int, _Known] = {}
-        for row in sorted(rows, key=itemgetter(0)):
-            known = self._known.get(row.ident)
-            stated = row[:-1]
-            if known is None or known.stated != stated:
+        for ident, row in threads.rows.items():
+            known = self._known.get(ident)
+            if known is None or known.stated != row[:-1]:
                 if _is_client(row):
-                    seen[row.ident] = self._made(row, _active(row, moment))
+                    seen[ident] = self._made(ident, row, _active(row, moment))
                 continue
-            # The server counts what clients ask for; where it does not, only the
+            # The server counts what clients ask for; if it does not, only the
             # time since then tells whether they asked again.
-            if row.query_id is None:
-                active = _active(row, moment)
-                if active is not None:
-                    active = steadied(active, known.active)
+            if row.query_id is None or known.active is _NO_IDLE:
+                active = _active(row, moment, known.active)
                 if active != known.active:
-                    known = self._made(row, active)
-            seen[row.ident] = known
+                    known = self._made(ident, row, active)
+            seen[ident] = known
         self._known = seen
         self._attributes = {key: self._attributes[key] for key in seen if key in self._attributes}
         sessions = [known.observed for known in seen.values()]
-        self._last = again(self._last, sessions, self._start)
+        self._last = again(self._last, sessions, self._start, threads.unreadable)
         return self._last
 
-    def _made(self, row: Row, active: float | None) -> _Known:
-        session = Session(
-            native_id=str(row.ident),
-            service=self._service,
-            state=_STATES.get(row.command, session_pb2.SESSION_STATE_STARTED),
-            database=row.database,
-        )
+    def _made(self, ident: int, row: Row, active: _Active) -> _Known:
+        unreadable = []
+        session = Session(native_id=str(ident), service=self._service)
         if row.user == _NOBODY:
             session.state = session_pb2.SESSION_STATE_ALLOC
+        elif row.command is not None:
+            session.state = _STATES.get(row.command, session_pb2.SESSION_STATE_STARTED)
         else:
-            session.user = row.user
-        host, port = split_port(row.host or "")
+            unreadable.append(_NO_COMMAND)
+        if row.user is not None and row.user != _NOBODY:
+            session.user = text(row.user)
+        if row.database is not None:
+            session.database = text(row.database)
+        host, port = split_port(text(row.host or b""))
         remote = address(host)
         if port is not None:
             session.remote, session.port = remote or host, port
         elif host and host != "localhost":  # which is what the client of a Unix socket is called
             session.remote = remote or host
-        if active is not None:
+        if isinstance(active, Unreadable):
+            unreadable.append(active)
+        elif active is not None:
             session.last_active_time.FromMilliseconds(int(active * 1000))
-        attributes = self._attributes.get(row.ident, {})
+        attributes = self._attributes.get(ident, {})
         session.connection_attributes.update(attributes)
         if name := attributes.get("program_name"):
             session.application = name
         if row.info is not None:
-            query = statement(row.info)
-            if active is not None:
+            query = statement(text(row.info))
+            if session.HasField("last_active_time"):
                 query.receive_time.CopyFrom(session.last_active_time)
             session.queries.append(query)
         client = (remote, port) if remote is not None and port is not None else None
-        wire = Wire(client=client, server=self._server, server_id=row.ident)
+        wire = Wire(client=client, server=self._server, server_id=ident)
         accepted = wire if client or self._server else None
-        return _Known(row[:-1], active, Observed(str(row.ident), session, accepted))
+        observed = Observed(str(ident), session, accepted, unreadable=tuple(unreadable))
+        return _Known(row[:-1], active, observed)
+
+
+# When a client last did anything, in seconds since the epoch. None: it is not known.
+_Active: TypeAlias = float | Unreadable | None
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
     """What was made of a row."""
 
-    stated: tuple[object, ...]  # all of the row but its time
-    active: float | None  # when the client last did anything, in seconds since the epoch
+    stated: tuple[Cell, ...]  # all of the row but its time
+    active: _Active
     observed: Observed
+
+
+def text(cell: bytes) -> str:
+    """What the server sent as text: clients can make it of any bytes."""
+    return cell.decode(errors="replace")
+
+
+def number(cell: Cell) -> int | None:
+    """A whole number that the server sent; None if it is none."""
+    return int(cell) if cell is not None and _NUMBER.fullmatch(cell) else None
 
 
 def _is_client(row: Row) -> bool:
     """Whether a thread serves a client, and is none of the server's own."""
-    if _SYSTEM_COMMAND.fullmatch(row.command):
+    if _SYSTEM_COMMAND.fullmatch(row.command or b""):
         return False
-    return row.user != _SYSTEM_USER or split_port(row.host or "")[1] is not None
+    return row.user != _SYSTEM_USER or split_port(text(row.host or b""))[1] is not None
 
 
-def _active(row: Row, moment: float) -> float | None:
-    """When the client last did anything. None where the server's clock was set meanwhile."""
-    return (
-        moment - row.idle / 1000 if row.idle is not None and 0 <= row.idle / 1000 < moment else None
-    )
+def _active(row: Row, moment: float, before: _Active = None) -> _Active:
+    """When the client last did anything, ``before`` if that is as good.
+
+    None if the server does not say, or its clock was set meanwhile.
+    """
+    if row.idle is None:
+        return None
+    idle = number(row.idle)
+    if idle is None:
+        return _NO_IDLE
+    if not 0 <= idle / 1000 < moment <= LATEST:
+        return None
+    return steadied(moment - idle / 1000, before if isinstance(before, float) else None)

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
+from unittest.mock import ANY
+from urllib.parse import quote
 
 import pytest
+from asyncmy import errors
 from asyncmy.connection import Connection
 
 from core.reconciler import INCARNATION_TOLERANCE
-from core.sources.base import SourceConfig
-from core.sources.mariadb import open_source
+from core.sources.base import SourceConfig, SourceConnectError, SourceError
+from core.sources.mariadb import MariaDBSource, open_source
 from core.sources.processlist import Dialect
 from tests.core.observing import hanging, refusal
 from tests.mariadb import PASSWORD, MariaDB, mariadb, only, opened, run
 from tests.relay import Relay
-from tests.servers import certificates
+from tests.servers import certificates, free_port
+
+# What a server says first: that it has TLS too.
+_GREETING = (
+    b"\x0a10.11.0-MariaDB\0" + b"\1\0\0\0" + b"a" * 8 + b"\0" + b"\xff\xf7\x2d\2\0\xff\x81\x15"
+    b"\0\0\0\0\0\0\0\0\0\0" + b"b" * 12 + b"\0mysql_native_password\0"
+)
 
 
 @pytest.fixture(scope="module")
@@ -45,16 +56,20 @@ def test_the_certificate_is_verified(server: MariaDB, tmp_path: Path) -> None:
 def test_the_start_stays_where_the_servers_clock_is_set(server: MariaDB) -> None:
     start = Dialect.of("10.11.19-MariaDB", performance_schema=False).start
 
-    async def ask() -> list[object]:
+    async def ask() -> list[int]:
         starts = []
         async with server.client() as client:
-            for shift in ("DEFAULT", "UNIX_TIMESTAMP() + 86400", "UNIX_TIMESTAMP() - 86400"):
+            for shift in (
+                *("DEFAULT", "UNIX_TIMESTAMP() + 86400", "UNIX_TIMESTAMP() - 86400"),
+                *("1", "2147483647"),  # the years 1970 and 2038
+            ):
                 await run(client, f"SET timestamp = {shift}")  # the clock, as this client sees it
-                starts.append((await run(client, start))[0][0])
+                starts.append(int(str((await run(client, start))[0][0])))
         return starts
 
     first, *others = asyncio.run(ask())
-    assert others == [first, first]
+    assert first > 0
+    assert others == [first] * 4
 
 
 def test_a_connection_that_the_server_ends_is_made_again_at_once(server: MariaDB) -> None:
@@ -124,6 +139,96 @@ def test_after_a_restart_the_same_ids_are_of_another_run(server: MariaDB) -> Non
     asyncio.run(observe())
 
 
+async def failure(source: MariaDBSource) -> tuple[type[SourceError], str]:
+    """What kind of error an observation ends with, and its text."""
+    with pytest.raises(SourceError) as caught:
+        await source.observe()
+    return type(caught.value), str(caught.value)
+
+
+def test_a_server_that_is_not_there_could_not_be_connected_to(tmp_path: Path) -> None:
+    free = free_port()
+
+    async def observe() -> None:
+        for place in (f"127.0.0.1:{free}", f"[::1]:{free}", quote(str(tmp_path / "no"), safe="")):
+            source = open_source(SourceConfig.parse(f"mariadb://ann@{place}"))
+            kind, text = await failure(source)
+            assert kind is SourceConnectError
+            assert "Can't connect" in text
+
+    asyncio.run(observe())
+
+
+def test_a_name_that_is_not_known_could_not_be_connected_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    async def observe() -> None:
+        monkeypatch.setattr(socket, "getaddrinfo", unknown)  # nothing is asked of a network
+        source = open_source(SourceConfig.parse("mariadb://ann@db.example?tls=off"))
+        kind, text = await failure(source)
+        assert kind is SourceConnectError
+        assert "Name or service not known" in text
+
+    asyncio.run(observe())
+
+
+def test_a_server_that_refuses_was_connected_to(server: MariaDB, tmp_path: Path) -> None:
+    stranger = str(certificates(tmp_path).ca)
+
+    async def observe() -> None:
+        async with opened(server, password="treasure") as source:
+            assert await failure(source) == (SourceError, ANY)
+        async with opened(server, tls_ca=stranger) as source:
+            kind, text = await failure(source)
+            assert (kind, "certificate verify failed" in text) == (SourceError, True)
+        async with (
+            server.client("root", host="") as root,
+            opened(server) as watcher,
+            AsyncExitStack() as clients,
+        ):
+            await only(watcher, root)  # others, which have left, would make room
+            await run(root, "SET GLOBAL max_connections = 10")
+            with suppress(errors.OperationalError):
+                for _ in range(10):
+                    await clients.enter_async_context(server.client())
+            async with opened(server) as source:
+                kind, text = await failure(source)
+            await run(root, "SET GLOBAL max_connections = DEFAULT")
+        assert (kind, "Too many connections" in text) == (SourceError, True)
+
+    asyncio.run(observe())
+
+
+@pytest.mark.parametrize("greets", [False, True])
+def test_a_connection_that_breaks_at_once_was_one(greets: bool) -> None:
+    """As that of a server that starts or stops; also before TLS has begun."""
+
+    async def observe() -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if greets:
+                writer.write(len(_GREETING).to_bytes(3, "little") + b"\0" + _GREETING)
+                await reader.readexactly(36)  # the request for TLS
+                on, seconds = 1, 0  # to be ended by a reset
+                linger = struct.pack("ii", on, seconds)
+                writer.get_extra_info("socket").setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, linger
+                )
+            writer.close()
+
+        listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = listener.sockets[0].getsockname()[1]
+        tls = "verify" if greets else "off"
+        source = open_source(SourceConfig.parse(f"mariadb://ann@127.0.0.1:{port}?tls={tls}"))
+        assert (await failure(source))[0] is SourceError
+        listener.close()
+        await listener.wait_closed()
+
+    asyncio.run(observe())
+
+
 def test_an_answer_that_is_cut_or_garbled_is_an_error(server: MariaDB) -> None:
     async def fail() -> None:
         async with (
@@ -150,10 +255,6 @@ def test_an_answer_that_is_cut_or_garbled_is_an_error(server: MariaDB) -> None:
 
 @pytest.mark.parametrize("plugin", [b"mysql_clear_password", b"dialog"])
 def test_a_password_is_not_sent_in_the_clear(plugin: bytes) -> None:
-    greeting = (
-        b"\x0a10.11.0-MariaDB\0" + b"\1\0\0\0" + b"a" * 8 + b"\0" + b"\xff\xf7\x2d\2\0\xff\x81\x15"
-        b"\0\0\0\0\0\0\0\0\0\0" + b"b" * 12 + b"\0mysql_native_password\0"
-    )
     switch = b"\xfe" + plugin + b"\0" + b"\4Password: "
     received = bytearray()
 
@@ -161,7 +262,7 @@ def test_a_password_is_not_sent_in_the_clear(plugin: bytes) -> None:
         ended = asyncio.Event()
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            writer.write(len(greeting).to_bytes(3, "little") + b"\0" + greeting)
+            writer.write(len(_GREETING).to_bytes(3, "little") + b"\0" + _GREETING)
             received.extend(await reader.read(4096))
             writer.write(len(switch).to_bytes(3, "little") + b"\2" + switch)
             with suppress(ConnectionError):

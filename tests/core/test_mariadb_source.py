@@ -5,19 +5,27 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from asyncmy import errors
 
 from core.sources.base import SourceConfig, SourceConfigError
 from core.sources.mariadb import open_source
 from core.sources.statement import MAX_BYTES
 from sessiongate.v1 import session_pb2
 from tests.core.observing import refusal, seen
-from tests.mariadb import PASSWORD, MariaDB, documented_lines, end, mariadb, only, opened, run
+from tests.mariadb import (
+    PASSWORD,
+    MariaDB,
+    documented_lines,
+    end,
+    mariadb,
+    only,
+    opened,
+    run,
+    running,
+)
 from tests.servers import PATIENCE
 
 
@@ -96,18 +104,16 @@ def test_a_statement_is_read_only_when_asked_for(server: MariaDB) -> None:
     statement = f"SELECT SLEEP({PATIENCE}), '{'ä' * MAX_BYTES}'"
 
     async def observe() -> None:
-        async with server.client() as client, server.client() as other:
-            running = asyncio.ensure_future(run(client, statement))
-            try:
-                async with opened(server, statements="true") as source:
-                    item, _ = await seen(source, lambda found: bool(found[0].session.queries))
-                    assert await source.observe() is await source.observe()
-                async with opened(server) as source:
-                    silent = await only(source, client, other)
-            finally:
-                await run(other, f"KILL QUERY {client.thread_id()}")
-                with suppress(errors.OperationalError):
-                    await running
+        async with (
+            server.client() as client,
+            server.client() as other,
+            running(client, statement.encode(), other),
+        ):
+            async with opened(server, statements="true") as source:
+                item, _ = await seen(source, lambda found: bool(found[0].session.queries))
+                assert await source.observe() is await source.observe()
+            async with opened(server) as source:
+                silent = await only(source, client, other)
         (query,) = item.session.queries
         assert query.truncated
         assert statement.startswith(query.statement)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
 
 from core.sources.base import Wire
-from core.sources.processlist import Dialect, ProcessList, Row
+from core.sources.processlist import Cell, Dialect, ProcessList, Row, Threads, number
 from core.sources.statement import MAX_BYTES
 from sessiongate.v1 import session_pb2
 
@@ -24,7 +26,16 @@ def row(ident: int = 7, **changes: object) -> Row:
         "query_id": 42,
         "idle": 1000,
     }
-    return Row._make((ident, *{**given, **changes}.values()))
+    return Row._make(map(cell, (ident, *{**given, **changes}.values())))
+
+
+def cell(value: object) -> Cell:
+    """As the server sends it."""
+    return value if value is None or isinstance(value, bytes) else str(value).encode()
+
+
+def listed(*rows: Row) -> Threads:
+    return Threads.of(rows)
 
 
 def processes() -> ProcessList:
@@ -44,7 +55,7 @@ def processes() -> ProcessList:
     ],
 )
 def test_the_state_is_the_command(command: str, user: str, state: int) -> None:
-    (item,) = processes().read([row(command=command, user=user)], NOW).sessions
+    (item,) = processes().read(listed(row(command=command, user=user)), NOW).sessions
     assert item.session.state == state
     assert item.session.HasField("user") == (user != "unauthenticated user")
 
@@ -63,13 +74,13 @@ def test_the_state_is_the_command(command: str, user: str, state: int) -> None:
 )
 def test_the_servers_own_threads_are_no_sessions(command: str, user: str, host: str | None) -> None:
     lone = row(command=command, user=user, host=host)
-    assert processes().read([lone], NOW).sessions == []
-    assert processes().strangers([lone]) == []
+    assert processes().read(listed(lone), NOW).sessions == []
+    assert processes().strangers(listed(lone)) == []
 
 
 def test_a_client_may_have_any_name() -> None:
     clients = [row(1, user="system user"), row(2, user="event_scheduler")]
-    found = processes().read(clients, NOW).sessions
+    found = processes().read(listed(*clients), NOW).sessions
     assert [item.session.user for item in found] == ["system user", "event_scheduler"]
 
 
@@ -88,7 +99,7 @@ def test_a_client_may_have_any_name() -> None:
     ],
 )
 def test_the_host_is_address_and_port(host: str | None, remote: str, port: int) -> None:
-    (item,) = processes().read([row(host=host)], NOW).sessions
+    (item,) = processes().read(listed(row(host=host)), NOW).sessions
     session = item.session
     assert (session.remote, session.port) == (remote, port)
     assert (session.HasField("remote"), session.HasField("port")) == (bool(remote), bool(port))
@@ -97,50 +108,145 @@ def test_the_host_is_address_and_port(host: str | None, remote: str, port: int) 
 
 
 def test_sessions_are_in_the_order_of_their_ids() -> None:
-    found = processes().read([row(11), row(9), row(10)], NOW).sessions
+    found = processes().read(listed(row(11), row(9), row(10)), NOW).sessions
     assert [item.key for item in found] == ["9", "10", "11"]
 
 
 def test_without_a_new_request_no_clock_changes_anything() -> None:
     reader = processes()
-    first = reader.read([row(idle=1000)], NOW)
+    first = reader.read(listed(row(idle=1000)), NOW)
     active = first.sessions[0].session.last_active_time
     assert active.ToMilliseconds() == (NOW - 1) * 1000
     for idle, moment in ((61_000, NOW + 60), (0, NOW + 120), (-5, NOW - 500), (9**15, NOW)):
-        assert reader.read([row(idle=idle)], moment) is first
-    later = reader.read([row(idle=0, query_id=43)], NOW + 0.25)
+        assert reader.read(listed(row(idle=idle)), moment) is first
+    later = reader.read(listed(row(idle=0, query_id=43)), NOW + 0.25)
     assert later.sessions[0].session.last_active_time.ToMilliseconds() == (NOW + 0.25) * 1000
 
 
 def test_where_requests_are_not_counted_the_time_tells() -> None:
     """As in MySQL, which counts whole seconds."""
     reader = processes()
-    first = reader.read([row(query_id=None, idle=3000)], NOW)
+    first = reader.read(listed(row(query_id=None, idle=3000)), NOW)
     for idle, moment in ((4000, NOW + 1.4), (4000, NOW + 0.1), (9000, NOW + 7.2)):
-        assert reader.read([row(query_id=None, idle=idle)], moment) is first
-    later = reader.read([row(query_id=None, idle=0)], NOW + 8)
+        assert reader.read(listed(row(query_id=None, idle=idle)), moment) is first
+    later = reader.read(listed(row(query_id=None, idle=0)), NOW + 8)
     assert later.sessions[0].session.last_active_time.ToSeconds() == NOW + 8
 
 
 @pytest.mark.parametrize("idle", [None, -1, (1 << 32) * 1000])
 def test_a_time_that_cannot_be_is_left_out(idle: int | None) -> None:
-    (item,) = processes().read([row(idle=idle)], NOW).sessions
+    (item,) = processes().read(listed(row(idle=idle)), NOW).sessions
     assert not item.session.HasField("last_active_time")
 
 
 def test_a_client_that_logs_in_is_asked_about_then() -> None:
     reader = processes()
     nobody, somebody = row(user="unauthenticated user"), row()
-    assert reader.strangers([nobody]) == []
-    reader.read([nobody], NOW)
-    assert reader.strangers([somebody]) == [7]
+    assert reader.strangers(listed(nobody)) == []
+    reader.read(listed(nobody), NOW)
+    assert reader.strangers(listed(somebody)) == [7]
     reader.introduce({7: {"program_name": "billing", "_pid": "12"}})
-    (item,) = reader.read([somebody], NOW).sessions
+    (item,) = reader.read(listed(somebody), NOW).sessions
     assert item.session.application == "billing"
     assert dict(item.session.connection_attributes) == {"program_name": "billing", "_pid": "12"}
-    assert reader.strangers([somebody]) == []
-    reader.read([], NOW)
-    assert reader.strangers([somebody]) == [7]
+    assert reader.strangers(listed(somebody)) == []
+    reader.read(listed(), NOW)
+    assert reader.strangers(listed(somebody)) == [7]
+
+
+# Of a MariaDB 10.11, with statements: a client that waits, one that runs something, one that
+# logs in, one on a Unix socket, and the event scheduler.
+RECORDED = [
+    Row(b"9", b"app", b"127.0.0.1:41782", b"shop", b"Sleep", None, b"65", b"2041"),
+    Row(b"10", b"app", b"::1:41784", None, b"Query", b"SELECT SLEEP(9)", b"67", b"13"),
+    Row(b"11", b"unauthenticated user", b"127.0.0.1:41790", None, b"Connect", None, b"0", b"8"),
+    Row(b"12", b"root", b"localhost", None, b"Sleep", b"", b"71", b"0"),
+    Row(b"5", b"event_scheduler", b"localhost", None, b"Daemon", None, b"0", b"60040"),
+]
+CELLS = st.one_of(
+    st.none(),
+    st.binary(max_size=24),
+    st.integers().map(lambda value: b"%d" % value),
+    st.sampled_from(
+        [b"9" * 20, b"-" + b"9" * 20, b"9" * 5000, b"1e300", b"nan", b"\xd9\xa1", b"1_0", b" 1"]
+    ),
+    st.sampled_from([b"Daemon", b"system user", b"unauthenticated user", b":70000", b"::1%eth0:5"]),
+)
+
+
+@given(
+    place=st.integers(0, 4),
+    column=st.sampled_from(Row._fields),
+    odd=CELLS,
+    is_counted=st.booleans(),
+)
+@example(place=0, column="ident", odd=b"9" * 5000, is_counted=True)
+@example(place=1, column="idle", odd=b"9" * 5000, is_counted=False)
+@example(place=1, column="idle", odd=b"-" + b"9" * 20, is_counted=False)
+@example(place=3, column="command", odd=None, is_counted=True)
+def test_one_odd_row_costs_itself(place: int, column: str, odd: Cell, is_counted: bool) -> None:
+    # In MySQL requests are not counted.
+    rows = RECORDED if is_counted else [each._replace(query_id=None) for each in RECORDED]
+    reader = processes()
+    before = reader.read(Threads.of(rows), NOW)
+    assert [item.key for item in before.sessions] == ["9", "10", "11", "12"]
+    changed = rows[place]._replace(**{column: odd})
+    ident = number(changed.ident)
+    assume(ident not in {number(each.ident) for each in rows if each is not rows[place]})
+    after = reader.read(Threads.of([*rows[:place], changed, *rows[place + 1 :]]), NOW)
+    kept = [item for index, item in enumerate(before.sessions) if index != place]
+    assert {id(item) for item in kept} <= {id(item) for item in after.sessions}
+    assert len(kept) <= len(after.sessions) <= len(kept) + 1
+    assert [part.text.split(":")[0] for part in after.unreadable] == (
+        ["ID"] if ident is None or ident < 0 else []
+    )
+    members = [part.text.split(":")[0] for item in after.sessions for part in item.unreadable]
+    assert members in ([], ["TIME"], ["COMMAND"])
+    again = reader.read(Threads.of([*rows[:place], changed, *rows[place + 1 :]]), NOW)
+    assert again is after
+
+
+def test_an_id_that_two_threads_have_is_one_session() -> None:
+    found = processes().read(listed(row(7), row(7, user="other"), row(8)), NOW)
+    assert [(item.key, item.session.user) for item in found.sessions] == [
+        ("7", "app"),
+        ("8", "app"),
+    ]
+    assert [part.text for part in found.unreadable] == [
+        "ID: expected a number that no other thread has"
+    ]
+
+
+@pytest.mark.parametrize("query_id", [None, 42])
+def test_a_time_that_is_no_number_is_odd_until_it_is_one(query_id: int | None) -> None:
+    reader = processes()
+    odd = reader.read(listed(row(idle="soon", query_id=query_id, info="SELECT 1")), NOW)
+    (item,) = odd.sessions
+    assert [part.fields for part in item.unreadable] == [("last_active_time",)]
+    assert not item.session.HasField("last_active_time")
+    assert not item.session.queries[0].HasField("receive_time")
+    later = listed(row(idle="soon still", query_id=query_id, info="SELECT 1"))
+    assert reader.read(later, NOW + 60) is odd
+    (item,) = reader.read(
+        listed(row(idle=5000, query_id=query_id, info="SELECT 1")), NOW + 90
+    ).sessions
+    assert item.session.last_active_time.ToSeconds() == NOW + 85
+    assert item.unreadable == ()
+
+
+def test_a_thread_without_a_command_keeps_the_state_it_had() -> None:
+    (item,) = processes().read(listed(row(command=None)), NOW).sessions
+    assert [part.fields for part in item.unreadable] == [("state",)]
+    assert (item.session.state, item.session.user) == (session_pb2.SESSION_STATE_UNSPECIFIED, "app")
+
+
+def test_what_the_server_does_not_know_is_absent() -> None:
+    """As MySQL's performance schema may have it, of any thread."""
+    lone = row(user=None, host=None, database=None, info=None, query_id=None, idle=None)
+    (item,) = processes().read(listed(lone), NOW).sessions
+    for field in ("user", "remote", "port", "database", "last_active_time"):
+        assert not item.session.HasField(field)
+    assert item.unreadable == ()
 
 
 @pytest.mark.parametrize(
@@ -150,10 +256,12 @@ def test_a_client_that_logs_in_is_asked_about_then() -> None:
         ("x" * MAX_BYTES, "x" * MAX_BYTES, False),
         ("x" * (MAX_BYTES + 1), "x" * MAX_BYTES, True),
         ("x" + "ä" * MAX_BYTES, "x" + "ä" * (MAX_BYTES // 2 - 1), True),
+        (b"x" * (MAX_BYTES - 3) + b"\xff", "x" * (MAX_BYTES - 3) + "\ufffd", False),
+        (b"x" * MAX_BYTES + b"\xff", "x" * MAX_BYTES, True),
     ],
 )
-def test_a_statement_is_cut_and_marked(text: str, kept: str, truncated: bool) -> None:
-    (item,) = processes().read([row(command="Query", info=text)], NOW).sessions
+def test_a_statement_is_cut_and_marked(text: str | bytes, kept: str, truncated: bool) -> None:
+    (item,) = processes().read(listed(row(command="Query", info=text)), NOW).sessions
     (query,) = item.session.queries
     assert (query.statement, query.truncated) == (kept, truncated)
     assert query.receive_time.ToSeconds() == NOW - 1
@@ -180,4 +288,5 @@ def test_each_server_is_asked_where_it_takes_the_fewest_locks(
     assert f" FROM {table} " in query
     assert f" FROM {status}_schema.global_status " in dialect.start
     assert "INFO" not in query  # statements do not leave the server
-    assert "INFO" in dialect.query(statements=True, include_self=True)
+    info = "INFO_BINARY" if "MariaDB" in version else "CAST(INFO AS BINARY)"
+    assert f"LEFT({info}, 16385)" in dialect.query(statements=True, include_self=True)

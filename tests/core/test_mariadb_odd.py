@@ -1,0 +1,318 @@
+"""``mariadb://`` over a real MariaDB whose clients are out to trip it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from contextlib import AsyncExitStack
+from operator import is_
+
+import pytest
+from asyncmy import errors
+from asyncmy.connection import Connection
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from core.sources import mariadb as source_module
+from core.sources.base import Observation, Observed
+from core.sources.processlist import Cell, Dialect, Row, number
+from core.sources.statement import MAX_BYTES
+from sessiongate.v1 import session_pb2
+from tests.core.observing import seen
+from tests.mariadb import MariaDB, documented_lines, mariadb, only, opened, run, running
+from tests.servers import PATIENCE
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[MariaDB]:
+    with mariadb() as running:
+        yield running
+
+
+_SLEEP = f"SELECT SLEEP({PATIENCE}), ".encode()
+
+
+@pytest.mark.parametrize(
+    ("charset", "sent", "shown"),
+    [
+        ("utf8mb4", "'größe 数 😀'".encode(), "'größe 数 😀'"),
+        ("utf8mb4", b"_binary'\xed\xa0\x80 \xff'", "_binary'\ufffd\ufffd\ufffd \ufffd'"),
+        ("utf8mb4", b"'a\0b'", "'a\0b'"),
+        ("latin1", "'größe'".encode("latin-1"), "'gr\ufffd\ufffde'"),  # ößes bytes are no UTF-8
+    ],
+)
+def test_a_statement_may_hold_any_bytes(
+    server: MariaDB, charset: str, sent: bytes, shown: str
+) -> None:
+    async def observe() -> None:
+        async with (
+            server.client(charset=charset) as client,
+            server.client() as other,
+            opened(server, statements="true") as source,
+        ):
+            _, before = await only(source, client, other)
+            async with running(client, _SLEEP + sent, other):
+                item, after = await seen(source, lambda found: bool(found[0].session.queries))
+                assert await source.observe() is await source.observe()
+        (query,) = item.session.queries
+        assert query.statement == _SLEEP.decode() + shown
+        assert not query.truncated
+        assert (item.unreadable, after is before) == ((), True)
+
+    asyncio.run(observe())
+
+
+@pytest.mark.parametrize("over", [-1, 0, 1, 2, 3, 4, 5])
+def test_a_cut_falls_between_characters(server: MariaDB, over: int) -> None:
+    """A statement that is so many bytes over the limit, and ends with a character of four."""
+    filler = MAX_BYTES - len(_SLEEP) - len("'😀'".encode()) + over
+    statement = _SLEEP + f"'{'x' * filler}😀'".encode()
+
+    async def observe() -> None:
+        async with (
+            server.client() as client,
+            server.client() as other,
+            opened(server, statements="true") as source,
+            running(client, statement, other),
+        ):
+            item, _ = await seen(source, lambda found: bool(found[0].session.queries))
+        (query,) = item.session.queries
+        assert query.truncated == (over > 0)
+        assert query.statement == statement[:MAX_BYTES].decode(errors="ignore")
+
+    asyncio.run(observe())
+
+
+def test_names_may_be_of_any_bytes(server: MariaDB) -> None:
+    names = {
+        "größe".encode(): "größe",
+        b"lone\xed\xa0\x80": "lone\ufffd\ufffd\ufffd",
+        "数据库".encode(): "数据库",
+    }
+
+    async def observe() -> None:
+        async with AsyncExitStack() as stack:
+            root = await stack.enter_async_context(server.client("root", host=""))
+            source = await stack.enter_async_context(opened(server))
+            clients = []
+            for name in names:
+                await root.query(b"CREATE DATABASE `%s`" % name)
+                await root.query(b"CREATE USER '%s'@'%%' IDENTIFIED BY 'open sesame'" % name)
+                await root.query(b"GRANT ALL ON `%s`.* TO '%s'@'%%'" % (name, name))
+                client = await stack.enter_async_context(server.client(name))
+                await client.query(b"USE `%s`" % name)
+                clients.append(client)
+            found = await only(source, root, *clients)
+            for name in names:
+                await root.query(b"DROP USER '%s'@'%%'" % name)
+                await root.query(b"DROP DATABASE `%s`" % name)
+        shown = [(item.session.user, item.session.database) for item in found[1:]]
+        assert shown == [(name, name) for name in names.values()]
+        assert not any(item.unreadable for item in found)
+
+    asyncio.run(observe())
+
+
+class Bytes:
+    """What the driver takes for a text, and sends as these bytes."""
+
+    def __init__(self, sent: bytes) -> None:
+        self._sent = sent
+
+    def encode(self, _: str) -> bytes:
+        return self._sent
+
+
+def test_an_attribute_may_be_of_any_bytes(server: MariaDB) -> None:
+    _, grant = documented_lines()
+    programs = [b"\xff\xfe", b"lone\xed\xa0\x80", b"", "größe".encode(), b"a\0b\x1b[2J"]
+
+    async def observe() -> None:
+        async with AsyncExitStack() as stack:
+            root = await stack.enter_async_context(server.client("root", host=""))
+            await run(root, grant)
+            clients = [
+                await stack.enter_async_context(server.client(program_name=Bytes(program)))
+                for program in programs
+            ]
+            source = await stack.enter_async_context(opened(server))
+            found = await only(source, root, *clients)
+            assert await source.observe() is await source.observe()
+        # The server itself replaces what is no character at all.
+        shown = ["??", "lone\ufffd\ufffd\ufffd", "", "größe", "a\0b\x1b[2J"]
+        assert [item.session.application for item in found[1:]] == shown
+        assert not any(item.unreadable for item in found)
+
+    asyncio.run(observe())
+
+
+def test_an_odd_attribute_costs_only_itself(
+    server: MariaDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, grant = documented_lines()
+    lone = "\ufffd" * 3
+    known = f"({source_module._ATTRIBUTES.format('{0}')}) known"
+    odd = (
+        "SELECT NULL, 'nobody', '1' UNION ALL SELECT 'x', 'text', '1'"
+        " UNION ALL SELECT 18446744073709551615, 'stranger', '1'"
+        f" UNION ALL SELECT PROCESSLIST_ID, NULL, '1' FROM {known}"
+        f" UNION ALL SELECT PROCESSLIST_ID, 'empty', NULL FROM {known}"
+        f" UNION ALL SELECT PROCESSLIST_ID, UNHEX('EDA080'), UNHEX('EDA080') FROM {known}"
+        f" UNION ALL SELECT * FROM {known}"
+    )
+    monkeypatch.setattr(source_module, "_ATTRIBUTES", odd)
+
+    async def observe() -> None:
+        async with server.client("root", host="") as root:
+            await run(root, grant)
+            async with server.client(program_name="billing") as client, opened(server) as source:
+                _, item = await only(source, root, client)
+        assert sorted(item.session.connection_attributes) == [
+            *("_client_name", "_client_version", "_pid", "program_name", lone)
+        ]
+        assert item.session.connection_attributes[lone] == lone
+        assert item.session.application == "billing"
+
+    asyncio.run(observe())
+
+
+@pytest.mark.parametrize("charset", ["utf8mb4", "latin1"])
+def test_clients_whose_login_fails_or_hangs_hide_nobody(server: MariaDB, charset: str) -> None:
+    async def observe() -> None:
+        async with AsyncExitStack() as stack:
+            client = await stack.enter_async_context(server.client())
+            source = await stack.enter_async_context(opened(server))
+            (before,) = await only(source, client)
+            for _ in range(3):  # they say nothing, and stay unauthenticated
+                _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+                stack.callback(writer.close)
+            with pytest.raises(errors.OperationalError, match="Access denied"):
+                async with server.client(b"lone\xed\xa0\x80\xff", charset=charset):
+                    pass
+            known, *others = await seen(source, lambda found: len(found) == 4)
+        assert known is before
+        states = [item.session.state for item in others]
+        assert states == [session_pb2.SESSION_STATE_ALLOC] * 3
+        assert not any(item.session.HasField("user") for item in others)
+
+    asyncio.run(observe())
+
+
+@pytest.mark.parametrize("version", ["10.11.19-MariaDB", "8.0.21"])
+def test_what_only_the_clock_changes_is_no_change(
+    server: MariaDB, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    """Clients that sleep, run, and wait for each other's locks, in and out of transactions.
+
+    Also asked as MySQL is, as far as MariaDB answers that.
+    """
+    dialect = Dialect.of(version, performance_schema=False)
+    monkeypatch.setattr(Dialect, "of", lambda *_, **__: dialect)
+
+    async def age(client: Connection) -> int:
+        """Seconds since one of the clients last asked for anything."""
+        query = "SELECT MIN(TIME) FROM information_schema.PROCESSLIST WHERE USER = 'app'"
+        ((seconds,),) = await run(client, query)
+        return int(str(seconds))
+
+    async def observe() -> None:
+        async with AsyncExitStack() as stack:
+            root = await stack.enter_async_context(server.client("root", host=""))
+            idle, busy, holder, waiter = [
+                await stack.enter_async_context(server.client(database="shop")) for _ in range(4)
+            ]
+            source = await stack.enter_async_context(opened(server, statements="true"))
+            await run(root, "CREATE OR REPLACE TABLE shop.stock (item INT) ENGINE=InnoDB")
+            await run(root, "INSERT INTO shop.stock VALUES (1)")
+            await run(holder, "BEGIN")
+            await run(holder, "UPDATE stock SET item = 2")
+            update = b"UPDATE stock SET item = 3"
+            await stack.enter_async_context(running(waiter, update, root))
+            await stack.enter_async_context(running(busy, _SLEEP + b"1", root))
+
+            def runs(found: list[Observed]) -> bool:
+                return sum(bool(item.session.queries) for item in found) == 2
+
+            await seen(source, lambda found: len(found) == 5 and runs(found))
+            await run(idle, "SELECT 1")
+            clients = {str(client.thread_id()) for client in (idle, busy, holder, waiter)}
+            before = (await source.observe()).sessions
+            known = [item for item in before if item.key in clients]
+            while await age(root) < 2:
+                found = (await source.observe()).sessions
+                now = [item for item in found if item.key in clients]
+                assert all(map(is_, now, known))
+            assert len(now) == 4
+
+    asyncio.run(observe())
+
+
+_CELLS = st.one_of(
+    st.none(),
+    st.binary(max_size=24),
+    st.sampled_from([b"-1", b"18446744073709551615", b"9" * 20, b"1e300", b"nan", b"Daemon"]),
+)
+
+
+@settings(deadline=None, max_examples=40)
+@given(column=st.sampled_from(Row._fields), odd=_CELLS)
+def test_whatever_the_server_sends_of_a_client_hides_no_other(
+    server: MariaDB, column: str, odd: Cell
+) -> None:
+    """Through the driver, from a server that is told what to say."""
+    rows = [
+        Row(ident, b"app", b"192.0.2.7:4711", b"shop", b"Query", b"SELECT 1", b"42", None)
+        for ident in (b"7", b"8", b"9")
+    ]
+
+    async def observe() -> Observation:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Dialect, "query", lambda *_, **__: said(rows))
+            async with opened(server, "plain") as source:
+                return await source.observe()
+
+    before = asyncio.run(observe()).sessions
+    rows[1] = rows[1]._replace(**{column: odd})
+    ident = number(rows[1].ident)
+    assume(ident not in (7, 9))
+    after = asyncio.run(observe())
+    others = [item for item in after.sessions if item.key in ("7", "9")]
+    assert others == [before[0], before[2]]
+    assert len(after.sessions) <= 3
+    assert bool(after.unreadable) == (ident is None or ident < 0)
+
+
+def said(rows: Iterable[Row]) -> str:
+    """A query that selects these rows."""
+    return " UNION ALL ".join(
+        "SELECT " + ", ".join("NULL" if cell is None else f"UNHEX('{cell.hex()}')" for cell in row)
+        for row in rows
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "start"),
+    [
+        ("SELECT 1700000000", 1_700_000_000),
+        ("SELECT -5", -5),
+        ("SELECT NULL", None),
+        ("SELECT 'soon'", None),
+        ("SELECT 1e300", None),
+        ("SELECT 253402300800", None),
+        ("SELECT -99999999999", None),
+        ("SELECT 1 FROM DUAL WHERE FALSE", None),
+    ],
+)
+def test_a_start_that_cannot_be_is_none(
+    server: MariaDB, monkeypatch: pytest.MonkeyPatch, answer: str, start: int | None
+) -> None:
+    monkeypatch.setattr("core.sources.processlist._START", answer)
+
+    async def observe() -> None:
+        async with server.client() as client, opened(server) as source:
+            await only(source, client)
+            observation = await source.observe()
+            assert await source.observe() is observation
+        assert observation.incarnation == start
+
+    asyncio.run(observe())
