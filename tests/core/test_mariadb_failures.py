@@ -204,13 +204,13 @@ def test_a_server_that_refuses_was_connected_to(server: MariaDB, tmp_path: Path)
 
 @pytest.mark.parametrize("greets", [False, True])
 def test_a_connection_that_breaks_at_once_was_one(greets: bool) -> None:
-    """As that of a server that starts or stops; also before TLS has begun."""
+    """As that of a server that starts or stops; also while TLS begins."""
 
     async def observe() -> None:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             if greets:
                 writer.write(len(_GREETING).to_bytes(3, "little") + b"\0" + _GREETING)
-                await reader.readexactly(36)  # the request for TLS
+                await reader.readexactly(36 + 1)  # the request for TLS, and TLS has begun
                 on, seconds = 1, 0  # to be ended by a reset
                 linger = struct.pack("ii", on, seconds)
                 writer.get_extra_info("socket").setsockopt(
