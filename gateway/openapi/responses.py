@@ -24,6 +24,7 @@ _ALWAYS = {
     400: "The query or the Host is wrong; `source` says what of it.",
     401: "Credentials are needed, where the gateway asks for them, or they are wrong.",
     406: "Accept or Accept-Encoding excludes all that there is.",
+    408: "A part of the request came, and the rest not in time.",
     411: "A body comes without its length.",
     413: "A body: no operation takes one.",
     414: "The URL is longer than the gateway takes.",
