@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from bench.asking import Answer, ask
-from bench.paths import ALL, FILTERED, HTTP2, NOT_MODIFIED, ONE, PAGE, PAGE_SIZE, Question, question
+from bench.paths import ALL, FILTERED, NOT_MODIFIED, ONE, PAGE, PAGE_SIZE, Question, question
 from bench.programs import BenchError
 from bench.stack import BARE, ENVOY, GATEWAY, HELLO, Stack, Stage
 
@@ -77,7 +77,7 @@ class Checks:
         return None if right else f"the wrong sessions: {len(found)} of them, first {found[:5]}"
 
     def _is_right(self, path: str, found: Sequence[int]) -> bool:
-        if path in (ONE, HTTP2):
+        if path == ONE:
             return found == [self._stack.steady]
         if not _is_ascending(found):
             return False

@@ -1,4 +1,4 @@
-"""Load on a server: wrk over HTTP/1.1, h2load over HTTP/2."""
+"""Load on a server, by wrk."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import quantiles
-from tempfile import TemporaryDirectory
 
 from bench.checks import Asked
 from bench.programs import BenchError
 
-TOOLS = {"wrk": "wrk", "h2load": "nghttp2-client"}  # and Debian's packages
+TOOLS = {"wrk": "wrk"}  # and Debian's packages
 CONNECTIONS = 16
 # For answers this large fewer, for longer, so that those cut off at the end weigh little.
 LARGE = 1024 * 1024
@@ -71,21 +69,6 @@ def wrk(address: str, asked: Asked, seconds: int) -> Load:
         found["p50"] / 1e6 * walk,
         found["p99"] / 1e6 * walk,
     )
-
-
-def h2load(address: str, asked: Asked, seconds: int) -> Load:
-    """Ask for one path over HTTP/2 without TLS. Raises `BenchError` as `wrk` does."""
-    (path,) = asked.question.paths
-    with TemporaryDirectory() as folder:
-        log = Path(folder) / "log"
-        command = ["h2load", "-t1", f"-c{CONNECTIONS}", "-m1", f"--duration={seconds}"]
-        output = _run([*command, f"--log-file={log}", f"http://{address}{path}"])
-        # A line a request: when it began, its status, and the microseconds that it took.
-        rows = [line.split() for line in log.read_text().splitlines()]
-    failed = sum(row[1] != str(asked.question.status) for row in rows)
-    _check(command, len(rows), failed, output)
-    times = quantiles([int(row[2]) / 1e6 for row in rows], n=100)
-    return Load(len(rows), float(seconds), times[49], times[98])
 
 
 def version(tool: str) -> str:

@@ -13,8 +13,7 @@ NOT_MODIFIED = "not-modified"
 PAGE = "page-of-100"
 FILTERED = "filtered-page"
 ALL = "all"
-HTTP2 = "one-session-http2"
-PATHS = (ONE, NOT_MODIFIED, PAGE, FILTERED, ALL, HTTP2)
+PATHS = (ONE, NOT_MODIFIED, PAGE, FILTERED, ALL)
 
 PAGE_SIZE = 100
 
@@ -40,7 +39,6 @@ def servers_of(path: str, stage: Stage) -> tuple[str, ...]:
         PAGE: (GATEWAY, GATEWAY_2, ENVOY, BARE),
         FILTERED: (GATEWAY, GATEWAY_2, ENVOY),
         ALL: (GATEWAY, GATEWAY_2, ENVOY, BARE),
-        HTTP2: (GATEWAY, ENVOY, BARE),
     }[path]
     if stage.churning:
         return tuple(name for name in compared if name in (GATEWAY, GATEWAY_2, ENVOY))
@@ -53,7 +51,7 @@ def paths_of(stage: Stage) -> tuple[str, ...]:
     """The paths that are measured at a stage."""
     if stage.sessions != FULL_SIZE:
         return SIZED
-    return tuple(path for path in PATHS if not (stage.churning and path == HTTP2))
+    return PATHS
 
 
 def question(path: str, server: str, stack: Stack) -> Question:

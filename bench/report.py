@@ -9,7 +9,7 @@ from bench.changes import INTERVAL
 from bench.core_rpc import EMPTY
 from bench.findings import CHURNING, TARGETS, Findings, percentile
 from bench.load import CONNECTIONS, LARGE_CONNECTIONS, LARGE_SECONDS
-from bench.paths import ALL, FILTERED, HTTP2, NOT_MODIFIED, ONE, PAGE, servers_of
+from bench.paths import ALL, FILTERED, NOT_MODIFIED, ONE, PAGE, servers_of
 from bench.rounds import Cell
 from bench.stack import GATEWAY
 
@@ -19,7 +19,6 @@ _NAMES = {
     PAGE: "page of 100",
     FILTERED: "page of 100, filtered by user",
     ALL: "all",
-    HTTP2: "one session, HTTP/2",
 }
 
 _METHOD = f"""\
@@ -33,9 +32,8 @@ to send the gateway's very bytes. An error under load, or an answer of another s
 the figure.
 
 Load is wrk's, one thread and {CONNECTIONS} connections ({LARGE_CONNECTIONS}, for {LARGE_SECONDS}
-times as long, where an answer is larger than 1 MiB), and h2load's for HTTP/2. Load and servers
-share the machine's CPUs. Envoy
-answers the whole list in pages, as many as the core gives for `page_size` 10000; its rate
+times as long, where an answer is larger than 1 MiB). Load and servers share the machine's CPUs.
+Envoy answers the whole list in pages, as many as the core gives for `page_size` 10000; its rate
 counts whole lists, its latency is that of the pages one after another. CPU is that of the
 server's processes and, behind it, the core's. All sessions but one are synthetic; the one
 that single requests ask for is a document's, so that churn does not take it away. With churn

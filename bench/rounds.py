@@ -17,8 +17,8 @@ from tempfile import TemporaryDirectory
 
 from bench.bare import keep
 from bench.checks import Asked, Checks
-from bench.load import Load, h2load, wrk
-from bench.paths import FULL_SIZE, HTTP2, paths_of, servers_of
+from bench.load import Load, wrk
+from bench.paths import FULL_SIZE, paths_of, servers_of
 from bench.programs import BenchError, Program
 from bench.stack import BARE, GATEWAY, HELLO, Server, Stage, bare, standing
 
@@ -144,7 +144,7 @@ def _measure_stage(
 
 def _load(asked: Asked, cell: Cell, server: Server, core: Program, seconds: int) -> Sample:
     front, behind = server.program.cpu(), core.cpu()
-    load = (h2load if cell.path == HTTP2 else wrk)(server.address, asked, seconds)
+    load = wrk(server.address, asked, seconds)
     front, behind = server.program.cpu() - front, core.cpu() - behind
     return Sample(load, front / load.answers, behind / load.answers)
 
