@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from gateway.jsonapi.members import Members
 from gateway.jsonapi.parameters import invalid, names
 from gateway.jsonapi.paths import PathError, Resource, pointer_tokens
 
@@ -30,8 +31,11 @@ class Fieldset:
     tree: _Tree
 
     @classmethod
-    def parse(cls, parameter: str, value: str) -> Fieldset:
-        """Read the parameter ``fields[TYPE]``; empty is no fields. Raises `RequestError`."""
+    def parse(cls, parameter: str, value: str, members: Members | None = None) -> Fieldset:
+        """Read the parameter ``fields[TYPE]``; empty is no fields. Raises `RequestError`.
+
+        Names are judged by ``members``, the TYPE's.
+        """
         tree: dict[str, Any] = {}
         for name in names(parameter, value, MAX_FIELDS) if value else ():
             try:
@@ -40,6 +44,8 @@ class Fieldset:
                 raise invalid(parameter, str(error)) from None
             if not all(tokens):
                 raise invalid(parameter, f"{name!r} is not a field, such as user or client/cipher")
+            if members is not None:
+                members.check_field(parameter, tokens)
             _add(tree, tokens)
         return cls(tree)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from gateway.jsonapi import expressions
 from gateway.jsonapi.expressions import Expression, ExpressionError, Predicate
+from gateway.jsonapi.members import Members, as_jsonpath, as_pointer
 from gateway.jsonapi.parameters import invalid
 from gateway.jsonapi.paths import MISSING, Path, PathError, Resource
 
@@ -35,12 +36,14 @@ class Filter:
         parameter: str,
         value: str,
         *,
+        members: Members | None = None,
         max_length: int = MAX_LENGTH,
         max_depth: int = MAX_DEPTH,
     ) -> Filter:
         """Read the parameter ``filter`` or ``filter[JSONPATH]``. Raises `RequestError`.
 
-        ``max_length`` bounds the value's characters, ``max_depth`` its nested brackets.
+        The path's names are judged by ``members``. ``max_length`` bounds the value's
+        characters, ``max_depth`` its nested brackets.
         """
         if len(value) > max_length:
             raise invalid(
@@ -51,6 +54,9 @@ class Filter:
             expression = expressions.parse(value, start, max_depth)
         except (PathError, ExpressionError) as error:
             raise invalid(parameter, str(error)) from None
+        if members is not None:
+            write = as_pointer if parameter == "filter" else as_jsonpath
+            members.check(parameter, path.text, path.fixed, write)
         predicate = expressions.compiled(expression, of_id=path.names_id)
         return cls(path, expression, _matcher(path, predicate))
 

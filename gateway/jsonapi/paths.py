@@ -14,8 +14,8 @@ from typing import Any, TypeAlias, cast
 from jsonpath import JSONPath, JSONPathEnvironment
 from jsonpath.exceptions import JSONPathError
 from jsonpath.filter import BaseExpression, FilterQuery
-from jsonpath.segments import JSONPathRecursiveDescentSegment
-from jsonpath.selectors import Filter, NameSelector
+from jsonpath.segments import JSONPathRecursiveDescentSegment, JSONPathSegment
+from jsonpath.selectors import Filter, IndexSelector, NameSelector, WildcardSelector
 
 Resource: TypeAlias = dict[str, Any]
 
@@ -153,6 +153,19 @@ class Path:
             for selector in self.query.segments[-1].selectors
         )
 
+    @property
+    def fixed(self) -> tuple[Step, ...]:
+        """The steps up to the first that a `Step` cannot say: the names that are certain."""
+        if self.query is None:
+            return self.steps
+        steps: list[Step] = []
+        for segment in self.query.segments:
+            step = _step(segment)
+            if step is None:
+                break
+            steps.append(step)
+        return tuple(steps)
+
     def reads(self, pointer: str) -> bool:
         """Whether what the path leads to may hold, or lie in, what ``pointer`` points to."""
         tokens = pointer_tokens(pointer)
@@ -232,6 +245,20 @@ def _plain_steps(text: str) -> tuple[Step, ...] | None:
             steps.append(Step(name=next(name for name in names if name is not None)))
         position = found.end()
     return tuple(steps)
+
+
+def _step(segment: JSONPathSegment) -> Step | None:
+    """A segment of a JSONPath as a step; None for one that says more."""
+    if isinstance(segment, JSONPathRecursiveDescentSegment) or len(segment.selectors) > 1:
+        return None
+    match segment.selectors[0]:
+        case NameSelector() as selector:
+            return Step(name=selector.name)
+        case IndexSelector() as selector:
+            return Step(index=selector.index)
+        case WildcardSelector():
+            return Step()
+    return None
 
 
 class _Environment(JSONPathEnvironment):

@@ -11,9 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
+from gateway.jsonapi.members import Members, as_name
 from gateway.jsonapi.parameters import invalid, names
 from gateway.jsonapi.paths import Path, PathError, Resource, id_number
 
+PARAMETER = "sort"
 MAX_FIELDS = 8
 
 Row = TypeVar("Row")
@@ -57,14 +59,17 @@ class Sort:
     fields: tuple[SortField, ...]
 
     @classmethod
-    def parse(cls, value: str, parameter: str = "sort") -> Sort:
-        """Read the parameter. Raises `RequestError`."""
+    def parse(cls, value: str, members: Members | None = None) -> Sort:
+        """Read the parameter; names are judged by ``members``. Raises `RequestError`."""
         fields: dict[str | None, SortField] = {}
-        for name in names(parameter, value, MAX_FIELDS):
+        for name in names(PARAMETER, value, MAX_FIELDS):
+            text = name.removeprefix("-")
             try:
-                field = SortField(Path.of_name(name.removeprefix("-")), name.startswith("-"))
+                field = SortField(Path.of_name(text), name.startswith("-"))
             except PathError as error:
-                raise invalid(parameter, str(error)) from None
+                raise invalid(PARAMETER, str(error)) from None
+            if members is not None:
+                members.check(PARAMETER, text, field.path.fixed, as_name)
             fields.setdefault(field.path.pointer, field)  # once more, it would decide nothing
         return cls(tuple(fields.values()))
 

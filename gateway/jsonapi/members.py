@@ -1,0 +1,222 @@
+"""What resources have, by name: what a question is judged by, and the nearest right name.
+
+A shape is made like what it describes: a dict of names for an object, a list of one shape
+for an array, None for a scalar; `FREE` for what may have any names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from itertools import pairwise, takewhile
+from types import EllipsisType
+from typing import TypeAlias
+
+from gateway.jsonapi.parameters import invalid
+from gateway.jsonapi.paths import RESOURCE_MEMBERS, Step
+
+FREE = ...
+
+Shape: TypeAlias = "Mapping[str, Shape] | Sequence[Shape] | EllipsisType | None"
+Steps: TypeAlias = tuple[Step, ...]
+
+_FIELDS = ("attributes", "relationships")  # where a resource has what ``fields`` names
+
+_ANY = Step()  # every element of an array
+_FIRST = Step(index=0)
+
+# What is looked for costs time, and whoever asks is a stranger.
+_LONGEST = 40  # characters of a name
+_CORRECTIONS = 2  # of one path, after the first
+_CANDIDATES = 3  # for a name
+
+
+class Members:
+    """What resources of one type have."""
+
+    def __init__(
+        self, declared: Mapping[str, Shape], accepted: Mapping[str, Shape] | None = None
+    ) -> None:
+        """``accepted`` are names that are known too, though no resource here has them."""
+        self._declared = declared
+        self._accepted = accepted or {}
+
+    def check(self, parameter: str, text: str, steps: Steps, write: Callable[[Steps], str]) -> None:
+        """Raises `RequestError` where steps from the resource object name nothing.
+
+        ``text`` is how they stand in the parameter, and ``write`` gives others that form.
+        """
+        found = _fault(self._declared, steps)
+        if found is None or _fault(self._accepted, steps) is None:
+            return
+        parent = steps[found[0] - 1].name if found[0] else None
+        noun = {"attributes": "attribute", "relationships": "relationship"}.get(parent or "")
+        better = _nearest(self._declared, steps)
+        if better is not None:
+            better = _to_a_value(self._declared, better)
+        raise _unknown(
+            parameter, noun or "member", text, write(better) if better else None, found[1]
+        )
+
+    def check_field(self, parameter: str, tokens: Sequence[str]) -> None:
+        """Raises `RequestError` where words inside a resource's fields name nothing.
+
+        What is in an array is not judged: a field does not enter one.
+        """
+        steps = tuple(map(Step, tokens))
+        fields = _fields(self._declared)
+        found = _fault(_without_items(fields), steps)
+        # Names of attributes may be names of relationships too.
+        accepted = (self._accepted.get(part) for part in _FIELDS)
+        if found is None or any(_fault(_without_items(part), steps) is None for part in accepted):
+            return
+        names = [name for token in tokens for name in token.split(".")]
+        if names[0] in _FIELDS:
+            del names[0]
+        better = _nearest(fields, tuple(map(Step, names))) if names else None
+        noun = "member" if found[0] else "attribute or relationship"
+        raise _unknown(
+            parameter, noun, "/".join(tokens), as_field(better) if better else None, found[1]
+        )
+
+    def places(self) -> Iterator[Steps]:
+        """The steps to each declared member of a resource that has none itself."""
+        places = [*_places(self._declared), ()]
+        return (here for here, after in pairwise(places) if after[: len(here)] != here)
+
+    def fields(self) -> Iterator[Steps]:
+        """The steps to each declared field, and to each part of one."""
+        return _places(_without_items(_fields(self._declared)))
+
+
+def as_field(steps: Steps) -> str:
+    """Steps as ``fields`` has them: ``client/cipher``, to the first array."""
+    return "/".join(str(step.name) for step in takewhile(lambda step: step.name, steps))
+
+
+def as_pointer(steps: Steps) -> str:
+    """Steps as a JSON Pointer, to the first where they lead to several."""
+    return "".join(f"/{_word(step)}" for step in steps)
+
+
+def as_name(steps: Steps) -> str:
+    """Steps as ``sort`` names them: ``client.cipher``, to the first where they lead to several."""
+    if steps[0].name == "attributes" and len(steps) > 1 and steps[1].name not in RESOURCE_MEMBERS:
+        steps = steps[1:]
+    return ".".join(map(_word, steps))
+
+
+def as_jsonpath(steps: Steps) -> str:
+    """Steps as a JSONPath without its root."""
+    return "".join(
+        f".{step.name}" if step.name is not None else "[*]" if step == _ANY else f"[{step.index}]"
+        for step in steps
+    ).removeprefix(".")
+
+
+def _word(step: Step) -> str:
+    return str(step.index or 0) if step.name is None else step.name
+
+
+def _unknown(parameter: str, noun: str, text: str, better: str | None, around: Shape) -> Exception:
+    detail = f"{parameter}: there is no {noun} {text!r}"
+    if better is not None:
+        detail += f"; did you mean {better!r}?"
+    else:
+        inside = around[0] if isinstance(around, Sequence) else around
+        detail += f"; there are {', '.join(inside)}" if isinstance(inside, Mapping) else ""
+    return invalid(parameter, detail)
+
+
+def _fault(shape: Shape, steps: Steps) -> tuple[int, Shape] | None:
+    """The first of the steps that leads nowhere, and the shape that it starts from.
+
+    Only fixed names are judged: none behind a step to every member of an object.
+    """
+    for index, step in enumerate(steps):
+        if shape is FREE:
+            return None
+        if isinstance(shape, Mapping):
+            if step == _ANY:
+                return None
+            if step.name is None or step.name not in shape:
+                return index, shape
+            shape = shape[step.name]
+        elif isinstance(shape, Sequence):
+            if step != _ANY and step.index is None:
+                return index, shape
+            [shape] = shape
+        else:
+            return index, shape
+    return None
+
+
+def _nearest(shape: Shape, steps: Steps, corrections: int = _CORRECTIONS) -> Steps | None:
+    """The steps that are most like these and lead somewhere, if any are like them at all."""
+    found = _fault(shape, steps)
+    if found is None:
+        return steps
+    index, around = found
+    before, (step, *after) = steps[:index], steps[index:]
+    if not isinstance(around, Mapping):
+        # A list, whose items are meant; or a scalar, which has nothing in it.
+        inside = isinstance(around, Sequence)
+        if not inside:
+            return before
+        return _nearest(shape, (*before, _ANY, step, *after), corrections)
+    alike = [(*better, *after) for better in _alike(step.name or "", shape, before, around)]
+    for better in alike:
+        if _fault(shape, better) is None:
+            return better
+    return _nearest(shape, alike[0], corrections - 1) if alike and corrections else None
+
+
+def _alike(name: str, shape: Shape, before: Steps, around: Mapping[str, Shape]) -> Iterator[Steps]:
+    """Steps to what is called so elsewhere, then to what is called like that, here or there."""
+    name = name.lower()
+    if len(name) > _LONGEST:
+        return
+    elsewhere: dict[str, Steps] = {}
+    for place in sorted(_places(shape), key=len):
+        if place[-1].name is not None:
+            elsewhere.setdefault(place[-1].name, place)
+    if name in elsewhere:
+        yield elsewhere[name]
+    called = {**elsewhere, **{near: (*before, Step(near)) for near in around}}
+    yield from (called[close] for close in get_close_matches(name, called, _CANDIDATES))
+
+
+def _places(shape: Shape, before: Steps = ()) -> Iterator[Steps]:
+    """The steps to each member, and to the values in arrays."""
+    if isinstance(shape, Mapping):
+        for name, below in shape.items():
+            here = (*before, Step(name))
+            yield here
+            yield from _places(below, here)
+    elif isinstance(shape, Sequence):
+        if shape[0] is None:
+            yield (*before, _ANY)
+        yield from _places(shape[0], (*before, _ANY))
+
+
+def _fields(resource: Mapping[str, Shape]) -> dict[str, Shape]:
+    """The shape that ``fields`` names parts of: what is always answered is no fault there."""
+    fields: dict[str, Shape] = {}
+    for part in _FIELDS:
+        inside = resource.get(part)
+        if isinstance(inside, Mapping):
+            fields |= inside
+    return {**fields, "id": None, "type": None}
+
+
+def _without_items(shape: Shape) -> Shape:
+    if isinstance(shape, Mapping):
+        return {name: _without_items(below) for name, below in shape.items()}
+    return FREE if isinstance(shape, Sequence) else shape
+
+
+def _to_a_value(resource: Shape, steps: Steps) -> Steps:
+    """The steps on to the id of what is related, where they end at a relationship."""
+    ident = (*steps, Step("data"), _FIRST, Step("id"))
+    related = len(steps) == 2 and steps[0].name == "relationships"
+    return ident if related and _fault(resource, ident) is None else steps

@@ -1,0 +1,149 @@
+"""Names that there are not, and what is offered instead."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.jsonapi.errors import RequestError
+from gateway.jsonapi.fieldsets import Fieldset
+from gateway.jsonapi.filters import Filter
+from gateway.jsonapi.members import FREE, Members, as_field, as_jsonpath, as_name, as_pointer
+from gateway.jsonapi.sorting import Sort
+
+SHIPS = Members(
+    {
+        "id": None,
+        "type": None,
+        "attributes": {
+            "name": None,
+            "connected": None,
+            "engine": {"maker": None, "settings": FREE},
+            "berths": [{"number": None, "cabin": {"deck": None}}],
+        },
+        "relationships": {
+            "owners": {"data": [{"id": None, "type": None}]},
+            "crew": {"links": {"related": None}},
+        },
+        "links": {"self": None},
+    },
+    {"attributes": {"log": [None], "engine": {"serial": None}}},
+)
+
+
+def ask(parameter: str, value: str) -> None:
+    """Read a parameter of ships."""
+    if parameter == "sort":
+        Sort.parse(value, SHIPS)
+    elif parameter.startswith("fields"):
+        Fieldset.parse(parameter, value, SHIPS)
+    else:
+        Filter.parse(parameter, value, members=SHIPS)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        ("sort", "-name,id,links.self,engine.maker,engine/settings/any/thing,berths.0.number"),
+        ("sort", "attributes.name,/attributes/connected,relationships.owners.data.0.id"),
+        ("sort", "log,engine.serial"),
+        ("fields[ships]", "name,engine,engine/settings/any/thing,owners,log,engine/serial"),
+        ("fields[ships]", "id,type,berths/0/number,berths/whatever"),
+        ("fields[ships]", ""),
+        ("filter", "id=1"),
+        ("filter", "/attributes/berths/12/cabin/deck=1"),
+        ("filter", "relationships/owners/data/0/id=1"),
+        ("filter", "/attributes/log/0=1"),
+        ("filter[attributes.name]", "1"),
+        ("filter[$.attributes.berths[*].number]", "1"),
+        ("filter[$.attributes.berths[-1].number]", "1"),
+        ("filter[$.attributes.engine.settings.any.thing]", "1"),
+        # Only fixed names are judged, and none behind the first that is not.
+        ("filter[$..nothing]", "1"),
+        ("filter[$.attributes.*.nothing]", "1"),
+        ("filter[$.attributes['nothing','neither']]", "1"),
+        ("filter[$.attributes.berths[?@.nothing].nothing]", "1"),
+        ("filter[$.attributes.berths[1:].nothing]", "1"),
+    ],
+)
+def test_what_there_is_may_be_asked_for(parameter: str, value: str) -> None:
+    ask(parameter, value)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "detail"),
+    [
+        ("sort", "nane", "no attribute 'nane'; did you mean 'name'?"),
+        ("sort", "id,-Name", "no attribute 'Name'; did you mean 'name'?"),
+        ("sort", "attributes.nane", "no attribute 'attributes.nane'; did you mean 'name'?"),
+        ("sort", "maker", "no attribute 'maker'; did you mean 'engine.maker'?"),
+        ("sort", "engin.makr", "no attribute 'engin.makr'; did you mean 'engine.maker'?"),
+        ("sort", "name.first", "no member 'name.first'; did you mean 'name'?"),
+        ("sort", "berths.number", "'berths.number'; did you mean 'berths.0.number'?"),
+        ("sort", "owner", "'owner'; did you mean 'relationships.owners.data.0.id'?"),
+        ("sort", "zzz", "no attribute 'zzz'; there are name, connected, engine, berths"),
+        ("sort", "engine.zzz", "no member 'engine.zzz'; there are maker, settings"),
+        ("sort", "berths.zzz", "no member 'berths.zzz'; there are number, cabin"),
+        ("sort", "n" * 200, "there are name"),
+        ("filter", "/name=1", "no member '/name'; did you mean '/attributes/name'?"),
+        ("filter", "attributes/nane=1", "'attributes/nane'; did you mean '/attributes/name'?"),
+        ("filter", "/attributes/berths/0/nr=1", "'/attributes/berths/0/nr'; there are number"),
+        (
+            "filter",
+            "/attributes/berths/deck=1",
+            "no member '/attributes/berths/deck'; did you mean '/attributes/berths/0/cabin/deck'?",
+        ),
+        ("filter[name]", "1", "no member 'name'; did you mean 'attributes.name'?"),
+        ("filter[nane]", "1", "no member 'nane'; did you mean 'attributes.name'?"),
+        (
+            "filter[attributes.berths.number]",
+            "1",
+            "no member 'attributes.berths.number'; did you mean 'attributes.berths[*].number'?",
+        ),
+        (
+            "filter[berths[2].numbr]",
+            "1",
+            "no member 'berths[2].numbr'; did you mean 'attributes.berths[2].number'?",
+        ),
+        ("filter[owners]", "1", "did you mean 'relationships.owners.data[0].id'?"),
+        ("filter[crew]", "1", "did you mean 'relationships.crew'?"),
+        ("filter[$.attributes[0]]", "1", "no attribute '$.attributes[0]'; there are name"),
+        (
+            "filter[$.attributes.berth[?@.number].number]",
+            "1",
+            "'$.attributes.berth[?@.number].number'; did you mean 'attributes.berths'?",
+        ),
+        (
+            "fields[ships]",
+            "name,nane",
+            "no attribute or relationship 'nane'; did you mean 'name'?",
+        ),
+        ("fields[ships]", "attributes.name", "did you mean 'name'?"),
+        ("fields[ships]", "/attributes/name", "did you mean 'name'?"),
+        ("fields[ships]", "relationships/owners", "did you mean 'owners'?"),
+        ("fields[ships]", "engine.maker", "did you mean 'engine/maker'?"),
+        ("fields[ships]", "engine/makr", "no member 'engine/makr'; did you mean 'engine/maker'?"),
+        ("fields[ships]", "number", "did you mean 'berths'?"),
+        ("fields[ships]", "attributes", "there are name, connected, engine, berths, owners, crew"),
+    ],
+)
+def test_a_misspelt_name_is_refused(parameter: str, value: str, detail: str) -> None:
+    with pytest.raises(RequestError) as raised:
+        ask(parameter, value)
+    [error] = raised.value.errors
+    assert (error.status, error.code) == (400, "INVALID_PARAMETER")
+    assert error.parameter == parameter
+    assert error.detail.startswith(f"{parameter}: there is no ")
+    assert detail in error.detail
+
+
+def test_what_is_declared_can_be_asked_for_as_it_is_written() -> None:
+    places = [*SHIPS.places()]
+    assert as_pointer(places[-1]) == "/links/self"
+    for place in places:
+        ask("sort", as_name(place))
+        ask("filter", f"{as_pointer(place)}=1")
+        ask(f"filter[{as_jsonpath(place)}]", "1")
+    fields = [*map(as_field, SHIPS.fields())]
+    assert fields[:3] == ["name", "connected", "engine"]
+    for field in fields:
+        ask("fields[ships]", field)
