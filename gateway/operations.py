@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gateway.documents import INCLUDES
 from gateway.endpoints import (
     STREAMED_OFFERS,
@@ -13,6 +15,7 @@ from gateway.endpoints import (
 from gateway.health import show_life, show_readiness
 from gateway.jsonapi.negotiation import JSON
 from gateway.jsonapi.query import Takes
+from gateway.members import MEMBERS
 from gateway.openapi.endpoints import HTML, show_description, show_reference
 from gateway.operation import Operation
 from gateway.service_endpoints import (
@@ -23,10 +26,14 @@ from gateway.service_endpoints import (
 )
 from gateway.source_endpoints import list_sources, show_source
 
-_FIELDS = ("sessions", "services")
-_SESSION = Takes(fields=_FIELDS, include=INCLUDES)
-_SESSIONS = Takes(fields=_FIELDS, include=INCLUDES, collection=True)
-_SERVICES = Takes(fields=("services",), collection=True)
+_SESSION = Takes(
+    fields={kind: MEMBERS[kind] for kind in ("sessions", "services")}, include=INCLUDES
+)
+_SESSIONS = replace(_SESSION, collection=MEMBERS["sessions"])
+_SERVICE = Takes(fields={"services": MEMBERS["services"]})
+_SERVICES = replace(_SERVICE, collection=MEMBERS["services"])
+_SOURCE = Takes(fields={"sources": MEMBERS["sources"]})
+_SOURCES = replace(_SOURCE, collection=MEMBERS["sources"])
 
 OPERATIONS = (
     # What is asked most stands first: the router goes through them in turn.
@@ -82,7 +89,7 @@ OPERATIONS = (
         "One service, by its name.",
         "Service",
         "services",
-        Takes(fields=("services",)),
+        _SERVICE,
     ),
     Operation(
         "listSessionsOfService",
@@ -101,7 +108,7 @@ OPERATIONS = (
         "All sources that sessions are read from.",
         "Sources",
         "sources",
-        Takes(fields=("sources",), collection=True),
+        _SOURCES,
         live=False,
     ),
     Operation(
@@ -111,7 +118,7 @@ OPERATIONS = (
         "One source, by its name.",
         "Source",
         "sources",
-        Takes(fields=("sources",)),
+        _SOURCE,
         live=False,
     ),
     Operation(

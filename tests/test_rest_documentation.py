@@ -7,20 +7,21 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator
+from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 import httpx
 import pytest
 
 from core.errors import ANSWERS
 from gateway.documents import INCLUDES
-from gateway.jsonapi.query import QueryLimits
+from gateway.jsonapi.errors import RequestError
+from gateway.jsonapi.query import Query, QueryLimits, Takes
 from gateway.operations import OPERATIONS
 from runtime import identity
 from tests.gateway.declared import operation_at
-from tests.gateway.naming import unknown_names
 from tests.program import DATA, PATIENCE, Serving, environment
 from tests.snippets import examples
 
@@ -56,8 +57,8 @@ def test_each_command_prints_what_stands_below_it(served: Serving, tmp_path: Pat
         assert printed.removesuffix("\n") == output.removesuffix("\n"), command
 
 
-def query(command: str) -> tuple[str, list[tuple[str, str]]]:
-    """What a command asks for: the kind of what is answered with, and the query."""
+def question(command: str) -> tuple[Takes, list[tuple[str, str]]]:
+    """What a command asks with: the parameters that it may have, and those that it has."""
     words = shlex.split(command)
     [url] = [httpx.URL(word) for word in words if word.startswith("http:")]
     pairs = parse_qsl(url.query.decode(), keep_blank_values=True)
@@ -67,15 +68,20 @@ def query(command: str) -> tuple[str, list[tuple[str, str]]]:
             pairs.append((name, value))
     operation = operation_at(url)
     assert operation is not None, url
-    return operation.tag, pairs
+    return operation.takes, pairs
 
 
 def test_each_example_names_what_there_is() -> None:
-    for command, _ in examples("docs/rest.md"):
-        assert unknown_names(*query(command)) == [], command
+    for command, output in examples("docs/rest.md"):
+        takes, pairs = question(command)
+        refused = pytest.raises(RequestError) if '"errors"' in output else nullcontext()
+        with refused:
+            Query.parse(urlencode(pairs).encode(), takes)
     inline = re.findall(r"`((?:fields|filter|sort|include|page)(?:\[[^`=]*\])?)=([^`]+)`", TEXT)
     assert ("sort", "-connected,user") in inline
-    assert unknown_names("sessions", inline) == []
+    [sessions] = [found.takes for found in OPERATIONS if found.path == "/v1/sessions"]
+    for pair in inline:
+        Query.parse(urlencode([pair]).encode(), sessions)
 
 
 def table(heading: str) -> list[list[str]]:

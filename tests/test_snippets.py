@@ -63,6 +63,7 @@ RUNNERS: dict[Test | str, list[str]] = {
         "docs/rest.md: Parameters: console",
         "docs/rest.md: Parameters: console",
         "docs/rest.md: Parameters: console",
+        "docs/rest.md: Parameters: console",
         "docs/rest.md: Asking again: console",
         "docs/rest.md: Errors: console",
     ],

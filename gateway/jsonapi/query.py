@@ -11,6 +11,7 @@ from gateway.jsonapi import filters, paging
 from gateway.jsonapi.errors import Error, RequestError
 from gateway.jsonapi.fieldsets import Fieldset, fieldset_type
 from gateway.jsonapi.filters import Filter, is_filter
+from gateway.jsonapi.members import Members
 from gateway.jsonapi.paging import CursorPage, NumberPage, parse_page
 from gateway.jsonapi.parameters import invalid, names
 from gateway.jsonapi.sorting import Sort
@@ -40,9 +41,9 @@ class QueryLimits:
 class Takes:
     """Which parameters an endpoint takes, beside ``pretty`` and ``sync``; each is its own."""
 
-    fields: tuple[str, ...] = ()  # the TYPEs of fields[TYPE]
+    fields: Mapping[str, Members] = field(default_factory=dict)  # by the TYPEs of fields[TYPE]
     include: tuple[str, ...] = ()  # the relationship paths of include
-    collection: bool = False  # filter, sort and page
+    collection: Members | None = None  # filter and sort, by what its resources have; and page
     limits: QueryLimits = QueryLimits()
 
     @property
@@ -130,6 +131,7 @@ class _Reader:
             Filter.parse,
             name,
             value,
+            members=self._takes.collection,
             max_length=limits.filter_length,
             max_depth=limits.filter_depth,
         )
@@ -138,8 +140,9 @@ class _Reader:
         found = {}
         for name in list(values):
             kind = fieldset_type(name)
-            if kind in self._takes.fields:
-                fieldset = self.read(Fieldset.parse, name, values.pop(name))
+            if kind is not None and kind in self._takes.fields:
+                members = self._takes.fields[kind]
+                fieldset = self.read(Fieldset.parse, name, values.pop(name), members)
                 if fieldset is not None:
                     found[kind] = fieldset
         return found
@@ -161,7 +164,7 @@ class _Reader:
     def sort(self, values: dict[str, str]) -> Sort | None:
         if not self._takes.collection or "sort" not in values:
             return None
-        return self.read(Sort.parse, values.pop("sort"))
+        return self.read(Sort.parse, values.pop("sort"), self._takes.collection)
 
     def page(self, values: dict[str, str], by_cursor: bool) -> NumberPage | CursorPage | None:
         if not self._takes.collection:

@@ -5,16 +5,18 @@ Which of them an operation takes is `Takes`' to say; here is what each may be.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from gateway.jsonapi import fieldsets, paths, sorting
 from gateway.jsonapi.eventstream import EVENT_STREAM, LAST_EVENT_ID
+from gateway.jsonapi.members import Members, as_field, as_jsonpath, as_name, as_pointer
 from gateway.jsonapi.paging import AFTER, BEFORE, MAX_NUMBER, NUMBER, PROFILE, SIZE
 from gateway.jsonapi.query import QueryLimits
 from gateway.openapi.schemas import Schema
 from gateway.operation import Operation
 
-_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _JSON = r'(?:"[^"\\\u0000-\u001f]*"|-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,6})?|true|false|null)'
 _ORDERED = r'(?:"[^"\\\u0000-\u001f]*"|-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,6})?)'
 _TEST = rf"(?:{_JSON}|(?:eq|ne)\({_JSON}\)|(?:lt|le|gt|ge)\({_ORDERED}\))"
@@ -64,14 +66,14 @@ def parameters(operation: Operation) -> list[Schema]:
         cursor = _SESSION_CURSOR if operation.tag == "sessions" else _ANY
         limits, examples = takes.limits, _EXAMPLES[operation.tag]
         found += [
-            _filter(limits, examples),
-            _filter_by_path(examples),
-            _sort(examples),
+            _filter(takes.collection, limits, examples),
+            _filter_by_path(takes.collection, examples),
+            _sort(takes.collection, examples),
             *_pages(cursor, limits),
         ]
     if takes.include:
         found.append(_include(takes.include))
-    found += [_fields(kind) for kind in takes.fields]
+    found += [_fields(kind, members) for kind, members in takes.fields.items()]
     found += [_pretty(), _sync()]
     if EVENT_STREAM in operation.offers:
         found.append(_header(*_LAST_EVENT))
@@ -106,14 +108,20 @@ def _ident(kind: str) -> Schema:
     }
 
 
-def _filter(limits: QueryLimits, examples: _Examples) -> Schema:
+def _any_of(names: Iterable[str]) -> str:
+    """A pattern for these names and no others."""
+    return f"(?:{'|'.join(map(re.escape, names))})"
+
+
+def _filter(members: Members, limits: QueryLimits, examples: _Examples) -> Schema:
+    pointers = (as_pointer(place).removeprefix("/") for place in members.places())
     return _query(
         "filter",
         {
             "type": "array",
             "items": {
                 "type": "string",
-                "pattern": rf"^/?{_NAME}(?:/{_NAME}|/(?:0|[1-9][0-9]?))*={_EXPRESSION}$",
+                "pattern": f"^/?{_any_of(pointers)}={_EXPRESSION}$",
             },
         },
         "Only resources with this at a JSON Pointer: `POINTER=EXPRESSION`. An expression is a"
@@ -127,13 +135,13 @@ def _filter(limits: QueryLimits, examples: _Examples) -> Schema:
     )
 
 
-def _filter_by_path(examples: _Examples) -> Schema:
+def _filter_by_path(members: Members, examples: _Examples) -> Schema:
     return _query(
         "filters",
         {
             "type": "object",
             "patternProperties": {
-                rf"^filter\[(?:\$\.)?{_NAME}(?:\.{_NAME}|\[\*\]|\[[0-9]\])*\]$": {
+                rf"^filter\[(?:\$\.)?{_any_of(map(as_jsonpath, members.places()))}\]$": {
                     "type": "string",
                     "pattern": f"^{_EXPRESSION}$",
                 }
@@ -149,14 +157,14 @@ def _filter_by_path(examples: _Examples) -> Schema:
     )
 
 
-def _sort(examples: _Examples) -> Schema:
+def _sort(members: Members, examples: _Examples) -> Schema:
     return _query(
         "sort",
         {
             "type": "array",
             "items": {
                 "type": "string",
-                "pattern": rf"^-?{_NAME}(?:\.{_NAME}){{0,3}}$",
+                "pattern": f"^-?{_any_of(map(as_name, members.places()))}$",
             },
             "minItems": 1,
             "maxItems": sorting.MAX_FIELDS,
@@ -222,12 +230,12 @@ def _include(paths: tuple[str, ...]) -> Schema:
     )
 
 
-def _fields(kind: str) -> Schema:
+def _fields(kind: str, members: Members) -> Schema:
     return _query(
         f"fields[{kind}]",
         {
             "type": "array",
-            "items": {"type": "string", "pattern": rf"^{_NAME}(?:/{_NAME})*$"},
+            "items": {"type": "string", "pattern": f"^{_any_of(map(as_field, members.fields()))}$"},
             "maxItems": fieldsets.MAX_FIELDS,
             "uniqueItems": True,
         },

@@ -209,7 +209,7 @@ def parameters(takes: Takes) -> SearchStrategy[Pairs]:
     if takes.include:
         fitting.append(_INCLUDE)
     if takes.fields:
-        fitting.append(_fields(takes.fields))
+        fitting.append(_fields([*takes.fields]))
     chosen = st.one_of(fitting)
     return st.lists(
         rarely.flatmap(lambda rare: _STRAY if rare else chosen),

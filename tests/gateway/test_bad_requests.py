@@ -40,7 +40,6 @@ QUERIES: list[tuple[str, list[tuple[str, str | None]]]] = [
     ("sort=", [(BAD, SORT)]),
     ("sort=id,", [(BAD, SORT)]),
     ("sort=-", [(BAD, SORT)]),
-    ("sort=--id", []),  # a field of that name, which none has
     ("sort=user,user", [(BAD, SORT)]),
     ("sort=a.b..c", [(BAD, SORT)]),
     ("sort=~2/x", [(BAD, SORT)]),
@@ -100,6 +99,17 @@ QUERIES: list[tuple[str, list[tuple[str, str | None]]]] = [
     ("filter[$.a[?match(@.b,'x')]]=1", [(BAD, "filter[$.a[?match(@.b,'x')]]")]),
     ("filter[$..a..b]=1", [(BAD, "filter[$..a..b]")]),
     ("filter[user]=", [(BAD, "filter[user]")]),
+    # Names.
+    ("sort=--id", [(BAD, SORT)]),
+    ("sort=user,usr", [(BAD, SORT)]),
+    ("fields[sessions]=attributes.user", [(BAD, "fields[sessions]")]),
+    ("fields[services]=conections", [(BAD, "fields[services]")]),  # and none are included
+    ("filter[user]=%22a%22", [(BAD, "filter[user]")]),
+    ("filter=/attributes/usr=1", [(BAD, FILTER)]),
+    (
+        "filter[attributes.usr]=1&filter=/usr=1&filter=id=1",
+        [(BAD, "filter[attributes.usr]"), (BAD, FILTER)],
+    ),
     # Several at once.
     (
         "x=1&sort=&page[size]=0&filter=&pretty=z",
@@ -120,6 +130,12 @@ def test_a_query(fleet: httpx.Client, query: str, errors: list[tuple[str, str | 
         ] == errors
 
 
+def test_a_misspelt_name_is_answered_with_the_nearest(fleet: httpx.Client) -> None:
+    answer = fleet.get("/v1/sessions?sort=-usr")
+    [error] = answer.json()["errors"]
+    assert error["detail"] == "sort: there is no attribute 'usr'; did you mean 'user'?"
+
+
 @pytest.mark.parametrize(
     ("path", "parameter"),
     [
@@ -129,6 +145,9 @@ def test_a_query(fleet: httpx.Client, query: str, errors: list[tuple[str, str | 
         ("/v1/sessions/1?sort=id", "sort"),
         ("/v1/sessions/1?page[size]=1", "page[size]"),
         ("/v1/sessions/1?fields[nodes]=x", "fields[nodes]"),
+        ("/v1/sessions/1?fields[sessions]=listeners", "fields[sessions]"),
+        ("/v1/sessions/1/services?filter[attributes.user]=1", "filter[attributes.user]"),
+        ("/v1/sources?sort=user", "sort"),
         ("/v1/sessions/1/relationships/services?fields[services]=x", "fields[services]"),
         ("/v1/sessions/1/services?include=sessions", "include"),
         ("/v1/services?include=sessions", "include"),

@@ -49,7 +49,6 @@ CASES: list[tuple[list[tuple[str, str]], Callable[[Item], bool]]] = [
     ([("filter", "/attributes/port=gt(5050)")], lambda s: (attribute(s, "port") or 0) > 5050),
     ([("filter", "attributes/port=5001.0")], lambda s: attribute(s, "port") == 5001),
     ([("filter", '/attributes/port="5001"')], lambda s: False),
-    ([("filter[user]", '"user1"')], lambda s: False),  # not a member of the resource object
     ([("filter[attributes.user]", 'eq("user1")')], lambda s: attribute(s, "user") == "user1"),
     (
         [("filter[attributes.user]", 'or(eq("user1"),eq("user2"))')],

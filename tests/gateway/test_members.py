@@ -1,0 +1,60 @@
+"""What MaxScale has is known by name, whether a session of ours has it or not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from gateway.jsonapi.errors import RequestError
+from gateway.jsonapi.fieldsets import Fieldset
+from gateway.jsonapi.filters import Filter
+from gateway.jsonapi.sorting import Sort
+from gateway.members import MEMBERS
+from tests.gateway.programs import DATA
+
+RECORDED = {
+    "sessions": ("sessions.json", "sessions_odd.json"),
+    "services": ("services.json",),
+}
+
+
+def pointers(found: Any, before: str = "") -> Iterator[str]:
+    """The JSON Pointers to all that a JSON value holds."""
+    if isinstance(found, dict | list):
+        for name, part in found.items() if isinstance(found, dict) else enumerate(found):
+            here = f"{before}/{name}"
+            yield here
+            yield from pointers(part, here)
+
+
+@pytest.mark.parametrize("kind", RECORDED)
+def test_what_a_maxscale_answers_may_be_asked_for(kind: str) -> None:
+    resources = [
+        resource
+        for name in RECORDED[kind]
+        for resource in json.loads((DATA / "maxscale-24.02" / name).read_text())["data"]
+    ]
+    asked = {pointer for resource in resources for pointer in pointers(resource)}
+    assert len(asked) > 50
+    for pointer in sorted(asked):
+        Filter.parse("filter", f"{pointer}=1", members=MEMBERS[kind])
+        Sort.parse(pointer, MEMBERS[kind])
+        _, part, *rest = pointer.split("/")
+        if part in ("attributes", "relationships") and rest:
+            Fieldset.parse(f"fields[{kind}]", "/".join(rest), MEMBERS[kind])
+
+
+@pytest.mark.parametrize("name", ["seqno", "default_database", "log", "parameters.log_info"])
+def test_what_a_maxscale_documents_may_be_asked_for(name: str) -> None:
+    Sort.parse(name, MEMBERS["sessions"])
+
+
+def test_names_are_those_of_the_kind() -> None:
+    Sort.parse("client.connection_attributes._client_name", MEMBERS["sessions"])
+    with pytest.raises(RequestError, match="'user'; there are sources"):
+        Sort.parse("user", MEMBERS["services"])
+    with pytest.raises(RequestError, match="'kinds'; did you mean 'kind'"):
+        Sort.parse("kinds", MEMBERS["sources"])
