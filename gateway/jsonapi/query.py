@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -24,6 +25,8 @@ _SWITCH = {
     **dict.fromkeys(("true", "yes", "on", "1"), True),
     **dict.fromkeys(("false", "no", "off", "0"), False),
 }
+
+_BARE_SWITCH = re.compile(r"(?<![^&])pretty(?![^&])")
 
 T = TypeVar("T")
 
@@ -184,7 +187,7 @@ class _Reader:
 def _pairs(query_string: bytes) -> list[tuple[str, str]]:
     try:
         return parse_qsl(
-            query_string.decode(),
+            _BARE_SWITCH.sub(r"\g<0>=true", query_string.decode()),
             keep_blank_values=True,
             errors="strict",
             max_num_fields=MAX_PARAMETERS,
@@ -205,4 +208,5 @@ def _switch(value: str) -> bool:
     try:
         return _SWITCH[value.lower()]
     except KeyError:
-        raise invalid("pretty", f"{value!r} is none of {', '.join(_SWITCH)}") from None
+        detail = f"{value!r} is none of {', '.join(_SWITCH)}; by itself, it is true"
+        raise invalid("pretty", detail) from None

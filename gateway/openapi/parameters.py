@@ -249,7 +249,7 @@ def _fields(kind: str, members: Members) -> Schema:
 
 def _pretty() -> Schema:
     switch = ["true", "false", "yes", "no", "on", "off", "1", "0"]
-    about = "Indent the document for people."
+    about = "Indent the document for people. Without a value, it is true."
     return _query("pretty", {"type": "string", "enum": switch}, about, "true")
 
 

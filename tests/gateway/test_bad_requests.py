@@ -37,6 +37,7 @@ QUERIES: list[tuple[str, list[tuple[str, str | None]]]] = [
     # Values.
     ("pretty=", [(BAD, "pretty")]),
     ("pretty=2", [(BAD, "pretty")]),
+    ("pretty", []),
     ("sort=", [(BAD, SORT)]),
     ("sort=id,", [(BAD, SORT)]),
     ("sort=-", [(BAD, SORT)]),

@@ -52,6 +52,10 @@ def test_text_is_utf_8_and_not_escaped() -> None:
     ("query", "pretty"),
     [
         (b"", False),
+        (b"pretty", True),
+        (b"sync=pretty", False),
+        (b"sync=1&pretty", True),
+        (b"pretty&sync=1", True),
         (b"pretty=true", True),
         (b"pretty=YES", True),
         (b"pretty=on", True),
@@ -70,18 +74,23 @@ def test_a_good_query_is_read(query: bytes, pretty: bool) -> None:
     assert Query.parse(query, Takes()) == Query(pretty=pretty)
 
 
+NO_SWITCH = "is none of true, yes, on, 1, false, no, off, 0; by itself, it is true"
+
+
 @pytest.mark.parametrize(
     ("query", "faults"),
     [
-        (b"pretty", [("pretty", "'' is none of true, yes, on, 1, false, no, off, 0")]),
-        (b"pretty=2", [("pretty", "'2' is none of true, yes, on, 1, false, no, off, 0")]),
+        (b"pretty=", [("pretty", f"'' {NO_SWITCH}")]),
+        (b"pretty=2", [("pretty", f"'2' {NO_SWITCH}")]),
+        (b"pretty&pretty", [("pretty", "'pretty' is given more than once")]),
+        (b"prettyy", [("prettyy", "'prettyy' is not a parameter here; allowed are pretty, sync")]),
         (b"pretty=1&pretty=1", [("pretty", "'pretty' is given more than once")]),
         (b"sync=1&sync=1", [("sync", "'sync' is given more than once")]),
         (b"Pretty=1", [("Pretty", "'Pretty' is not a parameter here; allowed are pretty, sync")]),
         (
             b"page%5Bsize%5D=1&pretty=x",
             [
-                ("pretty", "'x' is none of true, yes, on, 1, false, no, off, 0"),
+                ("pretty", f"'x' {NO_SWITCH}"),
                 ("page[size]", "'page[size]' is not a parameter here; allowed are pretty, sync"),
             ],
         ),
