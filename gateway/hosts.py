@@ -17,14 +17,15 @@ from gateway.config import GatewayConfig
 from gateway.jsonapi.errors import Error, errors_response
 from runtime.address import Address
 
-_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]{2,45})\]|([A-Za-z0-9._-]{1,255}))(?::[0-9]{1,5})?")
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]{2,45})\]|([A-Za-z0-9._-]{1,255}))(?::[0-9]{0,5})?")
 
 
 class KnownHosts:
     """Middleware that answers for known hosts only.
 
     Those are localhost, the loopback addresses, the listener's own, that of
-    ``public_url``, and ``allowed_hosts``; on any port. Others get 421. For the
+    ``public_url``, and ``allowed_hosts``; on any port, and with a dot at the end, as
+    names that are whole have it. Others get 421. For the
     rest of the request ``scope["state"]["base_url"]`` is what URLs start with,
     without a slash.
     """
@@ -38,7 +39,7 @@ class KnownHosts:
         hosts = ["localhost", self._listener.host, *config.allowed_hosts]
         if self._public_url:
             hosts.append(urlsplit(self._public_url).hostname or "")
-        self._known = {host.lower() for host in hosts}
+        self._known = {_plain(host) for host in hosts} - {""}
         self._base_url = lru_cache(maxsize=64)(self._find)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,7 +61,8 @@ class KnownHosts:
         if not self._knows(name):
             detail = f"{name!r} is not a host that is answered for; allowed_hosts adds one"
             return Error(421, "UNKNOWN_HOST", detail, header="Host")
-        return self._public_url or f"{scheme}://{host}"
+        # An empty port is the scheme's own.
+        return self._public_url or f"{scheme}://{host.removesuffix(':')}"
 
     def _host(self, scope: Scope) -> str:
         """The request's one Host; without one, in HTTP/1.0, the listener."""
@@ -81,9 +83,14 @@ class KnownHosts:
 
 
 def _name(host: str) -> str | None:
-    """The name or address in a Host, in lower case and without brackets and port."""
+    """The name or address in a Host, without brackets and port."""
     found = _HOST.fullmatch(host)
-    return (found[1] or found[2]).lower() if found else None
+    return _plain(found[1] or found[2]) if found else None
+
+
+def _plain(name: str) -> str:
+    """A name or address in the one form that it is known by."""
+    return name.lower().removesuffix(".")
 
 
 def _address(name: str) -> IPv4Address | IPv6Address | None:

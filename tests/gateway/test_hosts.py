@@ -58,6 +58,11 @@ def ask(
     [
         "localhost",
         "LocalHost:1",
+        "localhost.",
+        "Localhost.:8989",
+        "127.0.0.1.:1",
+        "db.internal.",
+        "sessions.example.:443",
         "127.0.0.1:8989",
         "127.8.9.10",
         "[::1]:8989",
@@ -75,6 +80,18 @@ def test_a_known_host_is_answered_for(host: str) -> None:
     assert ask(GatewayConfig(allowed_hosts=(name(host),)), host) == (200, f"http://{host}")
 
 
+def test_an_allowed_host_may_have_a_dot_at_its_end() -> None:
+    config = GatewayConfig(allowed_hosts=("db.internal.",))
+    for host in ("db.internal", "db.internal."):
+        assert ask(config, host) == (200, f"http://{host}")
+
+
+@pytest.mark.parametrize("host", ["localhost:", "localhost.:", "127.0.0.1:", "[::1]:"])
+def test_an_empty_port_is_the_default_one(host: str) -> None:
+    assert ask(GatewayConfig(), host) == (200, f"http://{host[:-1]}")
+    assert ask(GatewayConfig(), host, scheme="https") == (200, f"https://{host[:-1]}")
+
+
 def name(host: str) -> str:
     return host.rpartition("]")[0][1:] if host.startswith("[") else host.partition(":")[0]
 
@@ -84,6 +101,9 @@ def name(host: str) -> str:
     [
         "evil.example",
         "localhost.evil.example",
+        "localhost..",
+        ".",
+        "evil.example.",
         "evil.example:8989",
         "192.0.2.8:8989",
         "127.0.0.1.evil.example",
@@ -106,6 +126,9 @@ def test_another_host_is_not(host: str) -> None:
         "user@localhost",
         "localhost:port",
         "localhost:123456",
+        "localhost::",
+        ":",
+        ":80",
         "local host",
         'localhost"',
         "[::1",
@@ -147,6 +170,7 @@ def test_links_have_the_scheme_of_the_request() -> None:
     ("request_head", "status"),
     [
         ("GET /v1/ HTTP/1.1\r\nHost: localhost\r\n", b"200"),
+        ("GET /v1/ HTTP/1.1\r\nHost: localhost.:\r\n", b"200"),
         ("GET /v1/ HTTP/1.1\r\nHost: evil.example\r\n", b"421"),
         ("GET /nothing HTTP/1.1\r\nHost: evil.example\r\n", b"421"),
         ("POST /v1/ HTTP/1.1\r\nHost: evil.example\r\n", b"421"),
