@@ -2,7 +2,8 @@
 
 RFC 9110, and JSON:API 1.1's rules for its own media type. A member of a list that
 does not parse is passed over, like an empty one; a list without any that does counts
-as absent.
+as absent. A weight may be any number: many clients send ``q=.2``, which RFC 9110 does
+not know, and more than 1 is 1.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _MEMBER = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL)
 _PART = re.compile(r'(?:[^";]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _RANGE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_WEIGHT = re.compile(r"0(?:\.[0-9]*)?|1(?:\.0*)?", re.ASCII)
+_WEIGHT = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+", re.ASCII)
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 
 
@@ -181,7 +182,7 @@ def _members(header: str) -> Iterator[_Member]:
         parameters = {key.strip().lower(): _unquoted(value.strip()) for key, _, value in pairs}
         weight = parameters.pop("q", "1")
         if name and all(map(_TOKEN.fullmatch, parameters)) and _WEIGHT.fullmatch(weight):
-            yield _Member(name, parameters, float(weight))
+            yield _Member(name, parameters, min(float(weight), 1.0))
 
 
 def _unquoted(value: str) -> str:

@@ -42,6 +42,14 @@ PROFILE = "https://jsonapi.org/profiles/ethanresnick/cursor-pagination/"
         (f"{API};q=0, */*;q=0.1", JSON),
         (f"{API};q=0.0, application/*", JSON),
         ("text/html, application/xhtml+xml, */*;q=0.8", API),
+        # Weights that are a little off; the first is Java's own, before 19.
+        ("text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2", API),
+        (f"{API};q=.8, {JSON};q=.9", JSON),
+        (f"{API}; q=.9, {JSON}; q=0.8", API),
+        (f"{API};q=0.1, {JSON};q=00.5", JSON),
+        (f"{API};q=.5, {JSON};q=1.5, text/html", JSON),
+        (f"{API};q=0.9, {JSON};q=1.001, text/html", JSON),
+        (f"{API};q=.0, {JSON}", JSON),
         # Named precisely, at the same weight.
         (f"{JSON}, text/plain, */*", JSON),
         (f"*/*, {JSON}", JSON),
@@ -63,7 +71,8 @@ PROFILE = "https://jsonapi.org/profiles/ethanresnick/cursor-pagination/"
         ("nonsense", API),
         (f"nonsense, {JSON}", JSON),
         (f"{JSON};q=high", API),
-        (f"{JSON};q=2, text/html, {API}", API),
+        (f"{JSON};q=., text/html, {API}", API),
+        (f"{JSON};q=1e3, text/html, {API};q=0.1", API),
         (f"{JSON};q=-1, */*", API),
         (f"{API};;q=0.5;", API),
         ('"', API),
@@ -165,6 +174,9 @@ def test_a_content_type_names_the_profiles_that_are_applied() -> None:
         ("compress;q=0.5, gzip;q=1.0", "gzip"),
         ("gzip;q=1.0, identity; q=0.5, *;q=0", "gzip"),
         ("gzip;q=x", "identity"),
+        ("gzip;q=.5, identity;q=.4", "gzip"),
+        ("gzip;q=.3, identity;q=.4", "identity"),
+        ("gzip; q=.0, *; q=.5", "identity"),
     ],
 )
 def test_which_encoding_is_chosen(header: str | None, expected: str) -> None:
@@ -244,7 +256,7 @@ def test_any_header_is_answered_or_a_request_error(header: str) -> None:
             assert {fault.status for fault in error.errors} == allowed  # noqa: PT017
 
 
-weights = st.sampled_from([None, "0", "0.3", "0.300", "1"])
+weights = st.sampled_from([None, "0", "0.3", "0.300", ".5", "1"])
 
 
 @settings(deadline=None)
