@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from gateway.host_names import RDNS, Naming
 from gateway.jsonapi.conditional import (
     NO_CONDITIONS,
     Conditions,
@@ -87,7 +88,8 @@ def read_wish(
         accepted.content_type().encode(),
         gzip,
         plain=query == PLAIN,
-        timeless=not depends_on_clock(query),
+        # Names are DNS's, which tells nobody when they change.
+        timeless=not depends_on_clock(query) and RDNS not in query.switches,
     )
 
 
@@ -101,6 +103,7 @@ class Ask:
     view: SessionView
     fingerprint: bytes  # equal for requests that equal sessions answer equally
     head: bool
+    naming: Naming | None = None  # of clients' addresses, if that is asked for
 
     @classmethod
     def read(cls, request: Request, takes: Takes, offers: Sequence[str] = OFFERS) -> Ask:
@@ -127,6 +130,7 @@ class Ask:
                 (base.encode(), scope["raw_path"], scope["query_string"], wish.content_type)
             ),
             scope["method"] == "HEAD",
+            Naming(scope["app"].state.host_names) if RDNS in wish.query.switches else None,
         )
 
     @property

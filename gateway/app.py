@@ -24,6 +24,7 @@ from gateway.config import GatewayConfig
 from gateway.errors import RETRY_AFTER, error_of
 from gateway.events import Events
 from gateway.forwarded import Forwarded
+from gateway.host_names import HostNames, LookUp, by_dns
 from gateway.hosts import KnownHosts
 from gateway.jsonapi.errors import Error, RequestError, errors_response
 from gateway.metrics import GatewayMetrics
@@ -37,8 +38,10 @@ from gateway.stopping import Stopping
 from runtime.authenticator import Authenticator
 
 
-def create_app(config: GatewayConfig) -> Starlette:
+def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
     """A gateway in front of ``config.core``. Its lifespan opens and closes the channel.
+
+    ``look_up`` is what knows names of addresses; it is asked in threads.
 
     Every error that it answers with is a JSON:API document; to what it does not
     expect, one with a fixed text. Raises `FileError` where a file that callers'
@@ -67,6 +70,7 @@ def create_app(config: GatewayConfig) -> Starlette:
         app.state.limits = config.limits
         app.state.core = client
         app.state.answers = Answers()
+        app.state.host_names = names = HostNames(look_up)
         app.state.events = Events(client.watch_sessions, stopping)
         try:
             async with (
@@ -78,6 +82,7 @@ def create_app(config: GatewayConfig) -> Starlette:
         finally:
             await client.close()
             authenticator.close()
+            names.close()
 
     app = Starlette(
         routes=[operation.route() for operation in operations],

@@ -55,12 +55,12 @@ async def write_sessions(ask: Ask, selected: Selected, url: str) -> AsyncGenerat
     for start in range(0, max(len(first), 1), size):
         if start:
             await asyncio.sleep(0)  # others' turn
-        yield writer.rows(replace(selected.first, sessions=first[start : start + size]))
+        yield await writer.rows(replace(selected.first, sessions=first[start : start + size]))
     if selected.rest is not None:
         async with aclosing(selected.rest) as rest:
             try:
                 async for rows in rest:
-                    yield writer.rows(rows)
+                    yield await writer.rows(rows)
             except CoreError as error:
                 raise TransferCutError(
                     f"the core failed in the middle of a list: {error}"
@@ -87,8 +87,13 @@ class _Writer:
         self._ask = ask
         self._writer = CollectionWriter(pretty=ask.query.pretty)
         self._cursors = isinstance(ask.query.page, CursorPage)
+        query = ask.query
         self.quick = not (
-            ask.query.pretty or ask.query.include or self._cursors or "sessions" in ask.query.fields
+            query.pretty
+            or query.switches
+            or query.include
+            or self._cursors
+            or "sessions" in query.fields
         )
         self.gaps = Gaps()
         self.seen: list[Session] = []  # where something is to be included with them
@@ -99,21 +104,32 @@ class _Writer:
     def closing(self, members: dict[str, Any]) -> bytes:
         return self._writer.closing(members)
 
-    def rows(self, rows: Rows) -> bytes:
+    async def rows(self, rows: Rows) -> bytes:
         self.gaps = self.gaps.union(rows.version.gaps)
         moment = self._ask.moment
         if self.quick:
             return self._writer.written(write_all(rows.sessions, moment.base, moment.now))
         if self._ask.query.include:
             self.seen += [row.session for row in rows.sessions]
-        return self._writer.items(self._resource(row) for row in rows.sessions)
-
-    def _resource(self, row: Rendered) -> dict[str, Any]:
-        moment = self._ask.moment
-        resource = with_fields(self._ask.query, row.resource(moment.base, moment.now))
+        resources = await shown(self._ask, rows.sessions)
         if self._cursors:
-            resource["meta"] = paging.item_meta(resource["id"])
-        return resource
+            for resource in resources:
+                resource["meta"] = paging.item_meta(resource["id"])
+        return self._writer.items(resources)
+
+
+async def shown(ask: Ask, rows: Iterable[Rendered]) -> list[dict[str, Any]]:
+    """The resource objects of sessions, as the query wants to see them."""
+    moment = ask.moment
+    resources = [with_fields(ask.query, row.resource(moment.base, moment.now)) for row in rows]
+    if ask.naming is not None:
+        remotes = [
+            found["attributes"] for found in resources if "remote" in found.get("attributes", ())
+        ]
+        names = await ask.naming.of(attributes["remote"] for attributes in remotes)
+        for attributes in remotes:
+            attributes["remote"] = names.get(attributes["remote"], attributes["remote"])
+    return resources
 
 
 async def included_with(ask: Ask, sessions: Sequence[Session]) -> list[dict[str, Any]]:
@@ -128,16 +144,16 @@ async def included_with(ask: Ask, sessions: Sequence[Session]) -> list[dict[str,
                 services |= names_of(tier)
                 break
             tier = await _tier(ask, tier, name, found)
-    moment = ask.moment
-    resources = [
-        row.resource(moment.base, moment.now)
-        for ident, row in sorted(found.items())
-        if ident not in primary
-    ]
+    resources = await shown(
+        ask, [row for ident, row in sorted(found.items()) if ident not in primary]
+    )
     if services:
         known, _ = await services_of(ask.view, Wanted(services=frozenset(services)))
-        resources += [service_resource(service, moment.base) for service in known.values()]
-    return [with_fields(ask.query, resource) for resource in resources]
+        resources += [
+            with_fields(ask.query, service_resource(service, ask.moment.base))
+            for service in known.values()
+        ]
+    return resources
 
 
 async def _tier(

@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.answers import OFFERS, Answers, Ask
-from gateway.documents import estimated_size, included_with, write_sessions
+from gateway.documents import estimated_size, included_with, shown, write_sessions
 from gateway.events import stream_sessions
-from gateway.jsonapi.collections import self_link, with_fields
+from gateway.jsonapi.collections import self_link
 from gateway.jsonapi.document import top_meta
 from gateway.jsonapi.errors import Error, RequestError
 from gateway.jsonapi.eventstream import EVENT_STREAM
@@ -54,18 +54,20 @@ async def show_session(request: Request, ask: Ask) -> Response:
     found, version = await ask.view.get(ident)
     if table is not None:
         version = version.and_older(table)._replace(revision=table.revision)
-    if response := ask.not_modified(version):
+    if ask.timeless and (response := ask.not_modified(version)):
         return response
     if ask.wish.plain and not version.gaps:
         return ask.whole(write_session(found, ask.moment.base, ask.moment.now), version)
-    moment, url = ask.moment, session_url(ask.moment.base, found.id)
+    url = session_url(ask.moment.base, found.id)
+    [resource] = await shown(ask, [found])
     document: dict[str, Any] = {
         "links": {"self": self_link(ask.query, url)},
-        "data": with_fields(ask.query, found.resource(moment.base, moment.now)),
+        "data": resource,
     }
     if ask.query.include:
         document["included"] = await included_with(ask, [found.session])
-    return ask.document(document | top_meta(version.gaps.meta()), version)
+    document |= top_meta(version.gaps.meta())
+    return ask.document(document, version if ask.timeless else None)
 
 
 async def list_sessions(request: Request, ask: Ask) -> Response:

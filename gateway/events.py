@@ -86,6 +86,8 @@ def check_query(query: Query) -> None:
     for name, _ in query.parameters:
         if name in ("sort", "include") or name.startswith("page["):
             detail = f"a stream of events takes no {name}; it has no order and no pages"
+        elif name in query.switches:
+            detail = f"a stream of events takes no {name}; it has no names that come later"
         elif is_filter(name) and next(filters).path.reads(IDLE):
             detail = "no event tells of what only the clock changes, such as idle"
         else:

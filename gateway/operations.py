@@ -13,6 +13,7 @@ from gateway.endpoints import (
     show_session,
 )
 from gateway.health import show_life, show_readiness
+from gateway.host_names import RDNS
 from gateway.jsonapi.negotiation import JSON
 from gateway.jsonapi.query import Takes
 from gateway.members import MEMBERS
@@ -27,7 +28,9 @@ from gateway.service_endpoints import (
 from gateway.source_endpoints import list_sources, show_source
 
 _SESSION = Takes(
-    fields={kind: MEMBERS[kind] for kind in ("sessions", "services")}, include=INCLUDES
+    switches=(RDNS,),
+    fields={kind: MEMBERS[kind] for kind in ("sessions", "services")},
+    include=INCLUDES,
 )
 _SESSIONS = replace(_SESSION, collection=MEMBERS["sessions"])
 _SERVICE = Takes(fields={"services": MEMBERS["services"]})

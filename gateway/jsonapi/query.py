@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import parse_qsl
@@ -26,8 +25,6 @@ _SWITCH = {
     **dict.fromkeys(("false", "no", "off", "0"), False),
 }
 
-_BARE_SWITCH = re.compile(r"(?<![^&])pretty(?![^&])")
-
 T = TypeVar("T")
 
 
@@ -44,6 +41,7 @@ class QueryLimits:
 class Takes:
     """Which parameters an endpoint takes, beside ``pretty`` and ``sync``; each is its own."""
 
+    switches: tuple[str, ...] = ()  # more that are on or off
     fields: Mapping[str, Members] = field(default_factory=dict)  # by the TYPEs of fields[TYPE]
     include: tuple[str, ...] = ()  # the relationship paths of include
     collection: Members | None = None  # filter and sort, by what its resources have; and page
@@ -52,7 +50,7 @@ class Takes:
     @property
     def names(self) -> tuple[str, ...]:
         """The parameters, as they are written."""
-        names = ["pretty", "sync", *(f"fields[{kind}]" for kind in self.fields)]
+        names = ["pretty", "sync", *self.switches, *(f"fields[{kind}]" for kind in self.fields)]
         if self.include:
             names.append("include")
         if self.collection:
@@ -65,6 +63,7 @@ class Query:
     """What a request asks for."""
 
     pretty: bool = False  # indent the document for people
+    switches: frozenset[str] = frozenset()  # which of `Takes.switches` are on
     fields: Mapping[str, Fieldset] = field(default_factory=dict)  # by type
     include: tuple[str, ...] = ()
     filters: tuple[Filter, ...] = ()  # all of them hold
@@ -82,7 +81,8 @@ class Query:
         """
         if not query_string:
             return PLAIN
-        pairs = _pairs(query_string)
+        switches = ("pretty", *takes.switches)
+        pairs = _pairs(query_string, switches)
         reader = _Reader(takes)
         values: dict[str, str] = {}
         found = []
@@ -93,8 +93,14 @@ class Query:
                 reader.errors += invalid(name, f"{name!r} is given more than once").errors
             else:
                 values[name] = value
+        on = {
+            name
+            for name in switches
+            if name in values and reader.read(_switch, name, values.pop(name))
+        }
         query = cls(
-            pretty=reader.read(_switch, values.pop("pretty", "false")) or False,
+            pretty="pretty" in on,
+            switches=frozenset(on - {"pretty"}),
             fields=reader.fields(values),
             include=reader.include(values),
             filters=tuple(each for each in found if each is not None),
@@ -184,10 +190,10 @@ class _Reader:
         )
 
 
-def _pairs(query_string: bytes) -> list[tuple[str, str]]:
+def _pairs(query_string: bytes, switches: Collection[str]) -> list[tuple[str, str]]:
     try:
         return parse_qsl(
-            _BARE_SWITCH.sub(r"\g<0>=true", query_string.decode()),
+            "&".join(_spelt_out(part, switches) for part in query_string.decode().split("&")),
             keep_blank_values=True,
             errors="strict",
             max_num_fields=MAX_PARAMETERS,
@@ -199,14 +205,19 @@ def _pairs(query_string: bytes) -> list[tuple[str, str]]:
     raise RequestError(Error(400, "INVALID_PARAMETER", detail))
 
 
+def _spelt_out(part: str, switches: Collection[str]) -> str:
+    """A part of the query; a switch by itself is on."""
+    return f"{part}=true" if part in switches else part
+
+
 def _asks(pairs: list[tuple[str, str]]) -> bool:
     """Whether a parameter stands there besides those that only say how to answer."""
     return any(name not in ("pretty", "sync") for name, _ in pairs)
 
 
-def _switch(value: str) -> bool:
+def _switch(name: str, value: str) -> bool:
     try:
         return _SWITCH[value.lower()]
     except KeyError:
         detail = f"{value!r} is none of {', '.join(_SWITCH)}; by itself, it is true"
-        raise invalid("pretty", detail) from None
+        raise invalid(name, detail) from None

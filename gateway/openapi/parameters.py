@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from gateway.host_names import MAX_LOOKUPS, RDNS, WAIT
 from gateway.jsonapi import fieldsets, paths, sorting
 from gateway.jsonapi.eventstream import EVENT_STREAM, LAST_EVENT_ID
 from gateway.jsonapi.members import Members, as_field, as_jsonpath, as_name, as_pointer
@@ -75,6 +76,8 @@ def parameters(operation: Operation) -> list[Schema]:
         found.append(_include(takes.include))
     found += [_fields(kind, members) for kind, members in takes.fields.items()]
     found += [_pretty(), _sync()]
+    if RDNS in takes.switches:
+        found.append(_rdns())
     if EVENT_STREAM in operation.offers:
         found.append(_header(*_LAST_EVENT))
     return found + [_header(*header) for header in _CONDITIONS] if operation.live else found
@@ -247,10 +250,25 @@ def _fields(kind: str, members: Members) -> Schema:
     )
 
 
+_SWITCH = {
+    "type": "string",
+    "enum": ["true", "false", "yes", "no", "on", "off", "1", "0"],
+}
+
+
 def _pretty() -> Schema:
-    switch = ["true", "false", "yes", "no", "on", "off", "1", "0"]
     about = "Indent the document for people. Without a value, it is true."
-    return _query("pretty", {"type": "string", "enum": switch}, about, "true")
+    return _query("pretty", _SWITCH, about, "true")
+
+
+def _rdns() -> Schema:
+    about = (
+        "Show the names of clients' addresses in `remote`, if DNS has them. Filters and `sort` go"
+        f" by the addresses. At most {MAX_LOOKUPS} names are looked up and waited for, for"
+        f" {WAIT * 1000:.0f} ms; what has none by then is shown as it is. Such an answer has no"
+        " validators."
+    )
+    return _query(RDNS, _SWITCH, about, "true")
 
 
 def _sync() -> Schema:

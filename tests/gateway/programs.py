@@ -20,6 +20,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from gateway.app import create_app
 from gateway.config import GatewayConfig
+from gateway.host_names import LookUp, by_dns
 from gateway.server import serve
 from tests.gateway.declared import check_declared, check_declared_async
 from tests.gateway.jsonapi_rules import check_answer, check_answer_async
@@ -153,9 +154,11 @@ def _serve(config: GatewayConfig, pipe: Connection) -> None:
 
 
 @asynccontextmanager
-async def in_process(core: str, **settings: object) -> AsyncIterator[httpx.AsyncClient]:
+async def in_process(
+    core: str, look_up: LookUp = by_dns, /, **settings: object
+) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a gateway's application, without a server between."""
-    app = create_app(GatewayConfig(core=core, **settings))  # type: ignore[arg-type]
+    app = create_app(GatewayConfig(core=core, **settings), look_up)  # type: ignore[arg-type]
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(
