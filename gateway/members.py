@@ -1,4 +1,4 @@
-"""What sessions, services and sources have by name: the description says it.
+"""What resources have by name: the description says it.
 
 And what MaxScale says of its own, so that its clients may ask for it.
 """
@@ -11,7 +11,7 @@ from gateway.jsonapi.members import FREE, Members, Shape
 from gateway.openapi.schemas import SCHEMAS, Schema
 
 # What MaxScale 2.2 to 24.02 has in these resources by its documentation (REST-API/
-# Resources-Session.md and Resources-Service.md) and by its own answers. Asking for it is
+# Resources-Session.md and its neighbours) and by its own answers. Asking for it is
 # no mistake, though there is nothing to answer with where this gateway has no such member.
 _LINKAGE: Shape = {"data": [{"id": None, "type": None}], "links": {"self": None, "related": None}}
 _BUFFERS: Mapping[str, Shape] = dict.fromkeys(("misc", "readq", "total", "writeq"))
@@ -49,7 +49,6 @@ _MAXSCALE: Mapping[str, Mapping[str, Shape]] = {
                     "active_operations",
                     "avg_sescmd_history_length",
                     "avg_session_lifetime",
-                    "connections",
                     "failed_auths",
                     "max_connections",
                     "max_sescmd_history_length",
@@ -63,6 +62,14 @@ _MAXSCALE: Mapping[str, Mapping[str, Shape]] = {
         "relationships": dict.fromkeys(
             ("filters", "listeners", "monitors", "servers", "services"), _LINKAGE
         ),
+    },
+    "maxscale": {
+        "attributes": {
+            **dict.fromkeys(("activated_at", "commit", "config_sync", "process_datadir")),
+            **dict.fromkeys(("started_at", "uptime", "version")),
+            "parameters": FREE,
+            "system": FREE,
+        },
     },
 }
 
@@ -86,4 +93,5 @@ MEMBERS = {
     "sessions": Members(_object(SCHEMAS["SessionResource"]), _MAXSCALE["sessions"]),
     "services": Members(_object(SCHEMAS["ServiceResource"]), _MAXSCALE["services"]),
     "sources": Members(_object(SCHEMAS["SourceResource"])),
+    "maxscale": Members(_object(SCHEMAS["MaxScaleResource"]), _MAXSCALE["maxscale"]),
 }

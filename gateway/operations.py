@@ -16,6 +16,7 @@ from gateway.health import show_life, show_readiness
 from gateway.host_names import RDNS
 from gateway.jsonapi.negotiation import JSON
 from gateway.jsonapi.query import Takes
+from gateway.maxscale import show_maxscale
 from gateway.members import MEMBERS
 from gateway.openapi.endpoints import HTML, show_description, show_reference
 from gateway.operation import Operation
@@ -123,6 +124,15 @@ OPERATIONS = (
         "sources",
         _SOURCE,
         live=False,
+    ),
+    Operation(
+        "getMaxScale",
+        "/v1/maxscale",
+        show_maxscale,
+        "What MaxScale's clients ask of it before they list queries.",
+        "MaxScale",
+        "maxscale",
+        Takes(fields={"maxscale": MEMBERS["maxscale"]}),
     ),
     Operation(
         "getApi",

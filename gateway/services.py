@@ -80,6 +80,7 @@ def service_resource(service: Service, base: str) -> dict[str, Any]:
         "sources": sorted(service.sources),
         "connections": service.connections,
         "listeners": service.listeners,
+        "statistics": {"connections": service.connections},  # where maxctrl looks for them
     }
     if service.started is not None:
         attributes["started"] = time.asctime(time.gmtime(service.started))

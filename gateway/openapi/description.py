@@ -25,6 +25,7 @@ TAGS = {
     "sessions": "Clients' connections, and what is known of each.",
     "services": "What sessions are on.",
     "sources": "Where sessions are read from.",
+    "maxscale": "What MaxScale says of itself, for its clients.",
     "api": "This API itself, and whether it can answer.",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.jsonapi.errors import Error
+from gateway.maxscale import maxscale_resource, maxscale_url
 from gateway.resources import session_resource, session_url, sessions_url
 from gateway.services import Service, service_resource, service_url, services_url
 from sessiongate.v1.session_pb2 import (
@@ -61,6 +62,7 @@ DOCUMENTS: dict[str, Any] = {
     "Sessions": {"links": {"self": sessions_url(BASE)}, "data": [SESSION]},
     "Service": {"links": {"self": service_url(BASE, "RW-Split-Router")}, "data": SERVICE},
     "Services": {"links": {"self": services_url(BASE)}, "data": [SERVICE]},
+    "MaxScale": {"links": {"self": maxscale_url(BASE)}, "data": maxscale_resource(0, BASE)},
     "Linkage": {
         "links": {
             "self": f"{_SESSION_URL}/relationships/services",

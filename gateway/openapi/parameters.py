@@ -57,6 +57,10 @@ _EXAMPLES = {
         "attributes.last_success",
     ),
 }
+_FIELDS_EXAMPLES = {
+    **{kind: examples.fields for kind, examples in _EXAMPLES.items()},
+    "maxscale": ["parameters"],
+}
 
 
 def parameters(operation: Operation) -> list[Schema]:
@@ -244,7 +248,7 @@ def _fields(kind: str, members: Members) -> Schema:
         },
         f"Of {kind}, answer with these attributes and relationships only; a JSON Pointer names a"
         " part of one.",
-        _EXAMPLES[kind].fields,
+        _FIELDS_EXAMPLES[kind],
         style="form",
         explode=False,
     )

@@ -66,6 +66,7 @@ def _document(data: Schema, links: Schema, *, included: bool) -> Schema:
     return _object({**properties, "meta": ref("Meta")}, "links", "data")
 
 
+_RETAINED = _whole("Above 0 while every session has `queries`.")
 _API_LINKS = ("self", "describedby", "sessions", "services", "sources")
 
 SCHEMAS: Schema = {
@@ -229,6 +230,10 @@ SCHEMAS: Schema = {
                     "sources": _array({"type": "string"}, "The sources that know it."),
                     "connections": _whole("Its sessions that are not listeners."),
                     "listeners": _whole("Its sessions that are."),
+                    "statistics": _object(
+                        {"connections": _whole("The same as `connections`, for maxctrl.")},
+                        "connections",
+                    ),
                     "started": _text("When its earliest listener began.", pattern=_ASCTIME),
                 }
             ),
@@ -237,6 +242,18 @@ SCHEMAS: Schema = {
         },
         "id",
         "type",
+        "links",
+    ),
+    "MaxScaleResource": _object(
+        {
+            "id": _is("maxscale"),
+            "type": _is("maxscale"),
+            "attributes": _object({"parameters": _object({"retain_last_statements": _RETAINED})}),
+            "links": ref("Links"),
+        },
+        "id",
+        "type",
+        "attributes",
         "links",
     ),
     "Links": _object({"self": _URL, "related": _URL}),
@@ -274,6 +291,7 @@ SCHEMAS: Schema = {
     "Source": _document(ref("SourceResource"), ref("Links"), included=False),
     "Services": _document(_array(ref("ServiceResource")), ref("PageLinks"), included=False),
     "Service": _document(ref("ServiceResource"), ref("Links"), included=False),
+    "MaxScale": _document(ref("MaxScaleResource"), ref("Links"), included=False),
     "Linkage": _document(_array(ref("ServiceIdentifier")), ref("Links"), included=False),
     "Api": _object(
         {

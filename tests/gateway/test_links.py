@@ -105,6 +105,7 @@ def test_services_count_their_sessions(fleet: httpx.Client) -> None:
         attributes = service["attributes"]
         assert attributes["listeners"] == len(listeners)
         assert attributes["connections"] == len(mine) - len(listeners)
+        assert attributes["statistics"] == {"connections": attributes["connections"]}
         assert attributes["sources"] == ["fleet.json"]
         assert attributes.get("started") in ([item["connected"] for item in listeners] or [None])
 

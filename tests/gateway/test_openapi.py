@@ -121,7 +121,7 @@ def test_each_operation_has_the_tag_of_what_it_answers_with(operation: Operation
 def test_tags_are_declared() -> None:
     tags = DESCRIPTION["tags"]
     assert all(tag["description"] for tag in tags)
-    assert [tag["name"] for tag in tags] == ["sessions", "services", "sources", "api"]
+    assert [tag["name"] for tag in tags] == ["sessions", "services", "sources", "maxscale", "api"]
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda found: found.name)
@@ -183,6 +183,7 @@ def test_the_example_has_every_attribute_and_the_schema_describes_each() -> None
     assert {*SESSION["relationships"]} == {*relationships}
     services = SCHEMAS["ServiceResource"]["properties"]["attributes"]["properties"]
     assert [*SERVICE["attributes"]] == [*services]
+    assert {*SERVICE["attributes"]["statistics"]} == {*services["statistics"]["properties"]}
     for name in ("client", "memory"):
         assert {*SESSION["attributes"][name]} == {*described[name]["properties"]}
     for name in ("connections", "queries"):

@@ -1,0 +1,53 @@
+"""What MaxScale says of itself, as far as its clients need it here.
+
+maxctrl lists queries only if ``retain_last_statements`` says that they are kept, and then
+reads those of every session.
+"""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.answers import Ask
+from gateway.jsonapi.collections import self_link, with_fields
+from gateway.jsonapi.document import top_meta
+from gateway.sessions import EVERYTHING, NO_VERSION
+
+
+async def show_maxscale(request: Request, ask: Ask) -> Response:
+    """``/v1/maxscale``."""
+    retained, version = 1, NO_VERSION
+    async with aclosing(ask.view.scan(EVERYTHING)) as parts:
+        async for rows in parts:
+            version = version.and_older(rows.version)
+            if not all(row.session.queries for row in rows.sessions):
+                retained = 0
+                break
+    if response := ask.not_modified(version):
+        return response
+    resource = maxscale_resource(retained, ask.moment.base)
+    document = {
+        "links": {"self": self_link(ask.query, maxscale_url(ask.moment.base))},
+        # Its clients take the attributes to be there, whatever they ask for of them.
+        "data": {"attributes": {}, **with_fields(ask.query, resource)},
+    }
+    return ask.document(document | top_meta(version.gaps.meta()), version)
+
+
+def maxscale_url(base: str) -> str:
+    """The URL of the resource."""
+    return f"{base}/v1/maxscale/"
+
+
+def maxscale_resource(retained: int, base: str) -> dict[str, Any]:
+    """The resource object; ``retained`` is of how many statements each session tells at least."""
+    return {
+        "id": "maxscale",
+        "type": "maxscale",
+        "attributes": {"parameters": {"retain_last_statements": retained}},
+        "links": {"self": maxscale_url(base)},
+    }
