@@ -13,7 +13,6 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
-from grpc_reflection.v1alpha import reflection
 
 from core.authentication import Authentication
 from core.collector import Collector
@@ -24,6 +23,7 @@ from core.health import Health
 from core.ledger import Ledger
 from core.metrics import CallMetrics, core_registry
 from core.observation import Observer
+from core.reflection import add_reflection
 from core.service import SessionService
 from core.source_service import SourceService
 from core.sources.base import SourceConfigError, open_source
@@ -121,8 +121,7 @@ class Core:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         add_SourceServiceServicer_to_server(SourceService(self._collector), server)
         if config.reflection:
-            names = (SESSION_SERVICE, SOURCE_SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(names, server)
+            add_reflection((SESSION_SERVICE, SOURCE_SERVICE, HEALTH_SERVICE), server)
         port = self._add_port(server, config.grpc)
         if not config.grpc.startswith("unix:"):
             self.address = f"{config.grpc.rpartition(':')[0]}:{port}"

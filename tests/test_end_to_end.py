@@ -71,9 +71,11 @@ def test_the_command_prints_the_same_documents(
     assert (printed.stderr, printed.returncode) == ("", 0)
 
 
-def test_reflection_is_enough_for_buf_curl(served: Serving) -> None:
+@pytest.mark.parametrize("version", ["grpc-v1", "grpc-v1alpha"])
+def test_reflection_is_enough_for_buf_curl(version: str, served: Serving) -> None:
     def curl(*arguments: str) -> str:
-        command = (str(BIN / "buf"), "curl", "--http2-prior-knowledge", "--protocol", "grpc")
+        command = [str(BIN / "buf"), "curl", "--http2-prior-knowledge", "--protocol", "grpc"]
+        command += ["--reflect-protocol", version]
         done = subprocess.run(
             [*command, *arguments], capture_output=True, text=True, timeout=PATIENCE, check=False
         )
@@ -82,7 +84,10 @@ def test_reflection_is_enough_for_buf_curl(served: Serving) -> None:
 
     service = "sessiongate.v1.SessionService"
     base = f"http://{served.grpc}"
+    services = {*curl("--list-services", base).split()}
+    assert {"grpc.reflection.v1.ServerReflection", "grpc.health.v1.Health"} <= services
     methods = set(curl("--list-methods", base).split())
+    assert "grpc.reflection.v1.ServerReflection/ServerReflectionInfo" in methods
     assert {f"{service}/ListSessions", f"{service}/GetSession"} <= methods
     listed = json.loads(curl("--data", "{}", f"{base}/{service}/ListSessions"))
     assert [session["id"] for session in listed["sessions"]] == ["1", "2", "3"]

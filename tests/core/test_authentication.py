@@ -22,6 +22,7 @@ from core.authentication import Authentication
 from core.config import CoreConfig
 from core.errors import STATUS_TRAILER
 from core.interception import Handler
+from core.reflection import V1
 from core.server import Core
 from core.sources.base import SourceConfig
 from runtime.authenticator import Authenticator, Credentials
@@ -37,7 +38,6 @@ from tests.credentials import CORE_TOKEN, USER, CredentialFiles, basic, bearer, 
 
 DOCUMENT = Path(__file__).parent.parent / "data" / "sessions.json"
 HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-REFLECTION = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"].full_name
 REASONS = {kind.reason for kind in Refusal.__subclasses__()}
 LONG = 20.0
 
@@ -46,7 +46,7 @@ Metadata = tuple[tuple[str, str], ...]
 
 def methods() -> dict[str, Any]:
     """Every method that a core serves, by its path: a new one is here without being told."""
-    files = [health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR]
+    files: list[Any] = [health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR, V1]
     for module in pkgutil.iter_modules(sessiongate.v1.__path__):
         if module.name.endswith("_pb2"):
             files.append(importlib.import_module(f"sessiongate.v1.{module.name}").DESCRIPTOR)
@@ -146,9 +146,9 @@ def test_without_credentials_configured_nobody_is_asked(path: str) -> None:
     run(test, Protection())
 
 
-def test_reflection_can_be_off(files: CredentialFiles) -> None:
+@pytest.mark.parametrize("path", [path for path in methods() if "ServerReflection" in path])
+def test_reflection_can_be_off(path: str) -> None:
     async def test(core: Core) -> None:
-        path = next(path for path in methods() if REFLECTION in path)
         async with connect(core.address) as channel:
             with pytest.raises(grpc.aio.AioRpcError) as ended:
                 await call(channel, methods()[path], ())
