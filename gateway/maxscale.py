@@ -29,11 +29,12 @@ async def show_maxscale(request: Request, ask: Ask) -> Response:
                 break
     if response := ask.not_modified(version):
         return response
-    resource = maxscale_resource(retained, ask.moment.base)
+    data = with_fields(ask.query, maxscale_resource(retained, ask.moment.base))
+    # Its clients take the attributes to be there, whatever they ask for of them.
+    data.setdefault("attributes", {})
     document = {
         "links": {"self": self_link(ask.query, maxscale_url(ask.moment.base))},
-        # Its clients take the attributes to be there, whatever they ask for of them.
-        "data": {"attributes": {}, **with_fields(ask.query, resource)},
+        "data": data,
     }
     return ask.document(document | top_meta(version.gaps.meta()), version)
 
@@ -44,7 +45,7 @@ def maxscale_url(base: str) -> str:
 
 
 def maxscale_resource(retained: int, base: str) -> dict[str, Any]:
-    """The resource object; ``retained`` is of how many statements each session tells at least."""
+    """The resource object; ``retained`` is how many statements each session tells at least."""
     return {
         "id": "maxscale",
         "type": "maxscale",
