@@ -11,6 +11,7 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 
 from gateway.documents import INCLUDES
 from gateway.jsonapi.expressions import COMPARISONS, LOGIC
+from gateway.jsonapi.members import Members, as_field, as_jsonpath, as_name, as_pointer
 from gateway.jsonapi.query import Takes
 from tests.gateway.fleet import SERVICES, STATES
 
@@ -201,15 +202,32 @@ _STRAY = st.one_of(
 )
 
 
+def _known(members: Members) -> list[SearchStrategy[Pairs]]:
+    """Filters and orders by what resources have: of names drawn freely most are refused."""
+    places = [*members.places()]
+    pointers, paths, names = (
+        st.sampled_from([*map(write, places)]) for write in (as_pointer, as_jsonpath, as_name)
+    )
+    return [
+        _one("filter", st.builds("{}={}".format, pointers, _expressions)),
+        _one(paths.map("filter[{}]".format), _expressions),
+        _one("sort", st.lists(names, min_size=1, max_size=3, unique=True).map(",".join)),
+    ]
+
+
 def parameters(takes: Takes) -> SearchStrategy[Pairs]:
     """Parameters that an operation takes, and now and then one that it does not."""
     fitting = [_ANYWHERE]
     if takes.collection:
-        fitting += [_FILTER, _FILTER, _FILTER_BY_PATH, _FILTER_BY_PATH, _SORT, _PAGE]
+        fitting += [_FILTER, _FILTER_BY_PATH, _SORT, _PAGE, _PAGE, *_known(takes.collection)]
     if takes.include:
         fitting.append(_INCLUDE)
     if takes.fields:
         fitting.append(_fields([*takes.fields]))
+        fitting += [
+            _one(f"fields[{kind}]", st.sampled_from([*map(as_field, members.fields())]))
+            for kind, members in takes.fields.items()
+        ]
     chosen = st.one_of(fitting)
     return st.lists(
         rarely.flatmap(lambda rare: _STRAY if rare else chosen),
