@@ -155,8 +155,9 @@ SCHEMAS: Schema = {
             "type": _is("sessions"),
             "relationships": _object(
                 {
+                    # `fields` may leave either out.
                     "services": _object(
-                        {"links": ref("Links"), "data": _array(ref("ServiceIdentifier"))}, "data"
+                        {"links": ref("Links"), "data": _array(ref("ServiceIdentifier"))}
                     ),
                     "filters": _linkage(
                         "FilterIdentifier", "The filters that it passes, in order."

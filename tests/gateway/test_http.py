@@ -20,6 +20,7 @@ LIVE = [
     "/v1/services",
     "/v1/services/a%2Fb",
     "/v1/services/a%2Fb/sessions",
+    "/v1/maxscale",
 ]
 STILL = ["/v1/", "/v1/openapi.json", "/docs", "/healthz", "/readyz"]
 VARY = "Accept, Accept-Encoding"
