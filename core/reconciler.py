@@ -328,7 +328,11 @@ class Reconciler:
                 last.ClearField(descriptor.name)
         for field in fields - unknown:
             item.session.ClearField(field)
+        del last.known_empty[:]
         item.session.MergeFrom(last)
+        item.session.known_empty.extend(
+            name for name in known.known_empty if name in fields - unknown
+        )
 
 
 def printable(text: str) -> str:

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from gateway.answers import Ask
 from gateway.jsonapi.collections import self_link, with_fields
 from gateway.jsonapi.document import top_meta
+from gateway.rendering import Rendered
 from gateway.sessions import EVERYTHING, NO_VERSION
 
 
@@ -24,7 +25,7 @@ async def show_maxscale(request: Request, ask: Ask) -> Response:
     async with aclosing(ask.view.scan(EVERYTHING)) as parts:
         async for rows in parts:
             version = version.and_older(rows.version)
-            if not all(row.session.queries for row in rows.sessions):
+            if not all(map(_has_queries, rows.sessions)):
                 retained = 0
                 break
     if response := ask.not_modified(version):
@@ -37,6 +38,11 @@ async def show_maxscale(request: Request, ask: Ask) -> Response:
         "data": data,
     }
     return ask.document(document | top_meta(version.gaps.meta()), version)
+
+
+def _has_queries(row: Rendered) -> bool:
+    session = row.session
+    return bool(session.queries) or "queries" in session.known_empty
 
 
 def maxscale_url(base: str) -> str:

@@ -77,11 +77,11 @@ def _attributes(session: Session, now: float) -> dict[str, Any]:
         active = session.last_active_time
         idle = now - active.seconds - active.nanos / 1e9
         attributes["idle"] = max(0.0, round(idle, 1))
-    if session.connections:
+    if session.connections or "connections" in session.known_empty:
         attributes["connections"] = [_connection(backend) for backend in session.connections]
     if client := _client(session):
         attributes["client"] = client
-    if session.queries:
+    if session.queries or "queries" in session.known_empty:
         attributes["queries"] = [_query(query) for query in session.queries]
     if session.HasField("memory_bytes"):
         attributes["memory"] = {"total": session.memory_bytes}

@@ -97,6 +97,13 @@ class Observed:
     stated_id: int | None = None
 
 
+def know_empty(session: Session, unreadable: Sequence[Unreadable], *lists: str) -> None:
+    """Note which of these lists a source states, could read, and found empty."""
+    for name in lists:
+        if not getattr(session, name) and not any(name in part.fields for part in unreadable):
+            session.known_empty.append(name)
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
     """All the sessions of a source at one moment, in the order that ids are given in.

@@ -152,7 +152,7 @@ class MariaDBSource:
         self._query = dialect.query(statements=self._statements, include_self=self._include_self)
         run = (start, _address(self._transport))
         if self._processes is None or self._processes.run != run or start is None:
-            self._processes = ProcessList(self._service, *run)
+            self._processes = ProcessList(self._service, *run, statements=self._statements)
         return driver
 
     async def _check_privilege(self, driver: Connection) -> None:

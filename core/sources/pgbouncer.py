@@ -26,6 +26,7 @@ from core.sources.base import (
     Unreadable,
     UnreadableError,
     Wire,
+    know_empty,
 )
 from core.sources.cells import Cell, Members, ip_address, number, tcp_port, text
 from core.sources.libpq import APPLICATION, Answer, Client
@@ -168,6 +169,7 @@ class Clients:
             far = Members("SHOW SERVERS", server)
             opened = _connect(session, server, far)
             unreadable += far.unreadable
+        know_empty(session, unreadable, "connections")
         return Observed(
             " ".join(map(str, _identity(client))), session, accepted, opened, unreadable
         )

@@ -22,6 +22,7 @@ from core.sources.base import (
     Unreadable,
     UnreadableError,
     Wire,
+    know_empty,
 )
 from core.sources.cells import (
     CODECS,
@@ -197,6 +198,8 @@ class Backends:
         )
         if query := self._query(row, session, members):
             session.queries.append(query)
+        elif row.query == b"" and session.state:  # a role without the grant sees neither
+            know_empty(session, members.unreadable, "queries")
         wire = None if remote is None or its_port is None else self._wire(row, remote, its_port)
         return Observed(key, session, accepted=wire, unreadable=members.unreadable)
 

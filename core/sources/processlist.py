@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from core.sources.base import Observation, Observed, Unreadable, Wire
+from core.sources.base import Observation, Observed, Unreadable, Wire, know_empty
 from core.sources.moments import LATEST
 from core.sources.peer import address, split_port
 from core.sources.statement import MAX_BYTES, statement
@@ -135,10 +135,19 @@ class ProcessList:
     """
 
     def __init__(
-        self, service: str, start: float | None, server: tuple[str, int] | None = None
+        self,
+        service: str,
+        start: float | None,
+        server: tuple[str, int] | None = None,
+        *,
+        statements: bool = False,
     ) -> None:
-        """``start`` is the server's, in seconds since the epoch, ``server`` its address."""
+        """``start`` is the server's, in seconds since the epoch, ``server`` its address.
+
+        ``statements`` says that the list tells what the clients run.
+        """
         self._service = service
+        self._statements = statements
         self._start = start
         self._server = server
         self._attributes: dict[int, Mapping[str, str]] = {}
@@ -219,6 +228,8 @@ class ProcessList:
             if session.HasField("last_active_time"):
                 query.receive_time.CopyFrom(session.last_active_time)
             session.queries.append(query)
+        elif self._statements:
+            know_empty(session, (), "queries")
         client = (remote, port) if remote is not None and port is not None else None
         wire = Wire(client=client, server=self._server, server_id=ident)
         accepted = wire if client or self._server else None

@@ -15,7 +15,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from core.sources.base import Observation, Observed, SourceError, Unreadable, UnreadableError, Wire
+from core.sources.base import (
+    Observation,
+    Observed,
+    SourceError,
+    Unreadable,
+    UnreadableError,
+    Wire,
+    know_empty,
+)
 from core.sources.documented import read_session, resources_of
 from core.sources.peer import address
 from core.sources.place import Place, shown
@@ -55,6 +63,7 @@ class SessionList:
 
     def __init__(self, *, statements: bool = False) -> None:
         self._statements = statements
+        self._lists = ("connections", "queries") if statements else ("connections",)
         self._known: dict[Hashable, _Known] = {}
         # Of the last answer: what stood between its times, when those of its sessions were
         # active that state it, and what was made of it.
@@ -124,6 +133,8 @@ class SessionList:
         times = _RowTimes(context, self._looked, known, whole, alive)
         place = Place(whole, None, f"session {shown(resource['id'])} ")
         item = read_session(place, times, statements=self._statements)
+        stated = [name for name in self._lists if isinstance(attributes.get(name), list)]
+        know_empty(item.session, item.unreadable, *stated)
         observed = _wired(_named(item), context.servers)
         return _Known(resource, active, times.started, times.resolved, observed)
 

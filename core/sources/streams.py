@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from core.sources.base import Observation, Observed, Unreadable, UnreadableError, Wire
+from core.sources.base import Observation, Observed, Unreadable, UnreadableError, Wire, know_empty
 from core.sources.peer import is_loopback
 from core.sources.runtime_api import Answer
 from core.sources.steady import again
@@ -93,6 +93,7 @@ class Streams:
             accepted = self._wire(stream, "src", "fe.addr")
         with _costing(odd):
             opened = self._wire(stream, "be.addr", "srv.addr")
+        know_empty(session, odd, "connections")
         return Observed(key, session, accepted, (opened,) if opened else (), tuple(odd))
 
     def _wire(self, stream: Stream, client: str, server: str) -> Wire | None:

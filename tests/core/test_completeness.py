@@ -71,10 +71,13 @@ def test_a_list_that_never_was_read_whole_is_shown_as_far_as_it_can_be() -> None
             (backends(True, "two"), ["one", "two"]),
             (backends(True, "three"), ["one", "two"]),
             (backends(False), []),
+            (Observation([Observed("a", Session(known_empty=["connections"]))]), []),
+            (backends(True, "four"), []),
         ):
             scene.source.again = observation
             await scene.source.step()
             assert [each.server for each in scene.session(1).connections] == servers
+        assert scene.session(1).known_empty == ["connections"]
 
     run(test)
 

@@ -188,6 +188,23 @@ def test_a_session_that_cannot_be_read_costs_itself() -> None:
     assert read(reader, json.dumps(document).encode()) is second
 
 
+@pytest.mark.parametrize(
+    ("change", "statements", "known"),
+    [
+        ({"connections": [], "queries": []}, True, ["connections", "queries"]),
+        ({"connections": [], "queries": []}, False, ["connections"]),
+        ({"connections": None, "queries": None}, True, []),
+        ({"connections": [5], "queries": 5}, True, []),
+        ({}, False, []),
+    ],
+)
+def test_a_list_that_is_stated_and_empty_is_known_to_be(
+    change: dict[str, object], statements: bool, known: list[str]
+) -> None:
+    session = read(SessionList(statements=statements), answer(change)).sessions[1].session
+    assert session.known_empty == known
+
+
 def test_attributes_that_cannot_be_read_leave_the_application_as_it_was() -> None:
     body = answer({"client": {"connection_attributes": 5}})
     (part,) = read(SessionList(), body).sessions[1].unreadable

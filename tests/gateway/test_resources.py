@@ -198,6 +198,14 @@ def test_a_session_whose_service_could_not_be_read_is_on_none() -> None:
     assert relationships["services"]["data"] == []
 
 
+def test_an_empty_list_is_shown_if_it_is_known_to_be_empty() -> None:
+    attributes = session_resource(Session(id=1), BASE, 0.0)["attributes"]
+    assert not {"connections", "queries"} & attributes.keys()
+    known = Session(id=1, known_empty=["connections", "queries"])
+    attributes = session_resource(known, BASE, 0.0)["attributes"]
+    assert (attributes["connections"], attributes["queries"]) == ([], [])
+
+
 def test_a_statement_whose_time_is_not_known_has_none() -> None:
     session = Session(id=1, queries=[Query(statement="SELECT 1")])
     resource = session_resource(session, BASE, 0.0)
