@@ -25,6 +25,7 @@ DUTY = 4  # between two observations lies at least this many times the first's d
 # Seconds between two attempts at a source that fails, and at one that cannot be connected to.
 MAX_BACK_OFF = 5.0
 MAX_CONNECT_BACK_OFF = 30.0
+WHOLE_AGAIN = 5.0  # seconds that a source is read as a whole before that is said
 CLOSING = 2.0  # seconds that a source may take to let go
 
 
@@ -89,7 +90,8 @@ class _Runner:
         self._sessions = Reconciler(config, shared)
         self._expiry: asyncio.TimerHandle | None = None
         self._is_failing = False
-        self._told = _told(Completeness())
+        self._told = _WHOLE  # what was logged of the last observation's completeness
+        self._whole_since: float | None = None  # on the loop's clock
         # What is told of the source, but for what the table and the reconciler know.
         self._report = source_service_pb2.Source(name=config.name, kind=config.kind)
 
@@ -161,12 +163,19 @@ class _Runner:
 
     def _log_completeness(self, found: Completeness) -> None:
         """One line if what could not be read has changed in kind, not in number."""
-        if (told := _told(found)) == self._told:
+        told, now = _told(found), asyncio.get_running_loop().time()
+        if told != _WHOLE:
+            self._whole_since = None
+        if told == self._told:
+            return
+        if told == _WHOLE:
+            # An odd client that comes and goes shall not write a line each time.
+            self._whole_since = self._whole_since or now
+            if now - self._whole_since >= WHOLE_AGAIN:
+                self._told = told
+                log.warning("source %s is read as a whole again", self.name)
             return
         self._told = told
-        if told == _told(Completeness()):
-            log.warning("source %s is read as a whole again", self.name)
-            return
         log.warning(
             "source %s is not read as a whole: %s; unreadable: sessions %d, members %d%s",
             *(self.name, found.partial or "some members could not be read"),
@@ -203,3 +212,6 @@ def back_off(error: BaseException, interval: float, failures: int) -> float:
 def _told(found: Completeness) -> tuple[object, ...]:
     """What of an observation's completeness is worth a line when it changes."""
     return found.partial, found.sessions > 0, found.members > 0
+
+
+_WHOLE = _told(Completeness())

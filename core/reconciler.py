@@ -71,8 +71,8 @@ class Reconciler:
         self._succeeded = 0.0  # when that was, on the loop's clock
         # What the table shows, by key: an object that is stated again is unchanged.
         self._shown: Mapping[str, Observed] = {}
-        # Shown although the last observation lacks them: when each was last observed, on
-        # the loop's clock.
+        # Held open although the last observation lacks them: when each was last observed,
+        # on the loop's clock.
         self._missing: Mapping[str, float] = {}
         # Fields of shown sessions that could not be read whole from the first, by key.
         self._unknown: dict[str, Set[str]] = {}
@@ -117,12 +117,12 @@ class Reconciler:
         # Of a server that has started again nothing that was known before lives.
         is_complete = not observation.unreadable or self._restarted(observation.incarnation)
         missing = {} if is_complete else self._not_observed(observed)
-        observed |= {key: self._shown[key] for key in missing}
+        observed |= {key: self._shown[key] for key in missing if key in self._shown}
         # At the most; before anything is written, so that from there to the table nothing
         # can fail or come in between.
         changes = len(observed) + len(self._held) + len(self._table)
         await self._ledger.reserve(self._table.revision + changes)
-        closed = await self._write_down(observed, observation.incarnation, is_complete)
+        closed = await self._write_down(observed, observation.incarnation, missing)
         self._show(observed, closed)
         self._missing = missing
         self._unknown = {
@@ -198,30 +198,29 @@ class Reconciler:
         return {key: item for key, item in observed.items() if key in kept}
 
     def _not_observed(self, observed: Mapping[str, Observed]) -> dict[str, float]:
-        """What is shown, is not in an incomplete observation, and is not stale yet.
+        """What is held open, is not in an incomplete observation, and is not stale yet.
 
-        With when each was last observed, on the loop's clock.
+        With when each was last observed, on the loop's clock, or could have been first.
         """
-        seen = {key: self._missing.get(key, self._succeeded) for key in self._shown}
-        oldest = asyncio.get_running_loop().time() - self._stale_after
-        missing = [
-            (key, time) for key, time in seen.items() if key not in observed and time > oldest
-        ]
+        now = asyncio.get_running_loop().time()
+        since = self._succeeded or now
+        seen = {key: self._missing.get(key, since) for key in self._held if key not in observed}
+        missing = [(key, time) for key, time in seen.items() if time > now - self._stale_after]
+        # Many short sessions are not kept in any number while one row stays unreadable.
         return dict(missing[-self._max_sessions :])
 
     async def _write_down(
-        self, observed: Mapping[str, Observed], incarnation: float | None, is_complete: bool
+        self,
+        observed: Mapping[str, Observed],
+        incarnation: float | None,
+        missing: Mapping[str, float],
     ) -> list[int]:
-        """Let the ledger hold what was observed; the ids that ended.
+        """Let the ledger hold what was observed or is ``missing``, and no more.
 
-        It holds no more than that if the observation ``is_complete``.
+        The ids that ended.
         """
         held = {} if self._restarted(incarnation) else self._held
-        kept = {key: held[key] for key in observed if key in held}
-        if not is_complete:
-            # A row that stays unreadable keeps sessions open for ever, but not any number.
-            spared = [key for key in held if key not in observed][-self._max_sessions :]
-            kept = {key: held[key] for key in spared} | kept
+        kept = {key: held[key] for key in (*missing, *observed) if key in held}
         keeping = {known.id for known in kept.values()}
         closed = [known.id for known in self._held.values() if known.id not in keeping]
         openings = [

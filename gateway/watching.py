@@ -16,9 +16,10 @@ from rich.text import Text
 
 from gateway.client import CoreError
 from gateway.errors import error_of, may_pass
+from gateway.gaps import Gaps
 from gateway.rendering import Rendered
 from gateway.replica import Store, Watch
-from gateway.terminal import plain, report, session_line, sessions_table
+from gateway.terminal import gap_lines, plain, report, session_line, sessions_table
 from sessiongate.v1.session_service_pb2 import WatchSessionsRequest, WatchSessionsResponse
 
 _PAUSE = 0.5  # seconds before a core that failed is asked again
@@ -112,11 +113,18 @@ class Lines:
 
     def __init__(self) -> None:
         self._lost = False
+        self._gaps = Gaps()
 
     def show(self, store: Store, changes: Sequence[Change]) -> None:
         if self._lost:
             self._lost = False
             report("the core answers again")
+        if store.gaps != self._gaps:
+            self._gaps = store.gaps
+            for line in (
+                gap_lines(store.gaps) if store.gaps else ["all sources are read as a whole"]
+            ):
+                report(line)
         for old, new in changes:
             if new is not None:
                 print(session_line("~" if old is not None else "+", new.session))

@@ -9,7 +9,6 @@ are of, without which they are taken as UTC.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import re
 import stat
@@ -22,6 +21,7 @@ from zoneinfo import ZoneInfo
 
 from core.sources.base import Observation, SourceConfig, SourceConfigError, SourceError
 from core.sources.documented import DocumentTimes, read_sessions
+from core.sources.lenient_json import JsonError, loads
 from core.sources.network import flag, zone
 from core.sources.serverzone import ServerZone
 
@@ -116,20 +116,9 @@ def _own_id(text: str) -> int | None:
 def _parse(content: bytes) -> object:
     """The JSON value that bytes hold, or `SourceError` with line and column."""
     try:
-        text = content.decode()
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise SourceError(f"not UTF-8: line {line}, byte {error.start}") from None
-    try:
-        value: object = json.loads(text)
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise SourceError(f"not JSON: {place}: {error.msg}") from None
-    except RecursionError:
-        raise SourceError("nested too deeply") from None
-    except ValueError:  # Python bounds the digits of a number that it converts
-        raise SourceError("a number has too many digits") from None
-    return value
+        return loads(content)
+    except JsonError as error:
+        raise SourceError(f"not JSON: {error}") from None
 
 
 def open_source(config: SourceConfig) -> DocumentSource:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Protocol, TypeVar
@@ -117,6 +117,7 @@ def read_session(resource: Place, times: Times, *, statements: bool = False) -> 
     reader.attempt(_read_filters, resource, "filters")
     for read, fields in _ATTRIBUTES:
         reader.attempt(read, attributes, *fields)
+    reader.name_application()
     if statements:
         reader.attempt(_read_queries, attributes, "queries")
     return Observed(f"{ident} {start.stated}", reader.session, unreadable=(*reader.unreadable,))
@@ -136,6 +137,20 @@ class _Reader:
             read(self, place)
         except UnreadableError as error:
             self.unreadable.append(Unreadable(str(error), fields))
+
+    def name_application(self) -> None:
+        """Name the client's program as it did when it connected, if no other name is stated."""
+        session = self.session
+        if session.HasField("application"):
+            return
+        if name := session.connection_attributes.get("program_name"):
+            session.application = name
+        self.unreadable = [
+            replace(part, fields=(*part.fields, "application"))
+            if "connection_attributes" in part.fields
+            else part
+            for part in self.unreadable
+        ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from core.sources.base import (
 )
 from core.sources.network import flag
 from core.sources.streams import Streams
+from core.sources.tls_probe import refuse_tls
 from runtime.address import Address
 
 MAX_BYTES = 256 * 1024 * 1024  # of one answer
@@ -55,6 +56,8 @@ class HAProxySource:
         try:
             command = "show sess all" if self._links else "show sess"
             answer = await _ask(reader, writer, f"show info;{command}\n")
+            if not answer and isinstance(self._place, Address):
+                await refuse_tls(self._place.host, self._place.port)
             return self._streams.read(answer, self._now(), blocks=self._links)
         except OSError as error:
             raise SourceError(f"{self._place}: {_cause(error)}") from None

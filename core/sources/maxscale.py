@@ -41,6 +41,7 @@ _UTC = ServerZone(ZoneInfo("UTC"))
 _FIELDS = (
     *("state", "connected", "user", "remote", "port", "database", "idle", "connections"),
     *("client", "memory/total", "io_activity", "thread", "application", "services", "filters"),
+    "seconds_alive",
 )
 
 
@@ -79,8 +80,9 @@ class MaxScaleSource:
             sessions = await self._get("sessions", self._fields)
             if sessions is None:
                 raise SourceError("there is no /v1/sessions: this is no MaxScale")
-            # A sessiongate says nothing of its clock, and writes all times in UTC.
-            zone = self._zone if clock.started is not None or self._zone.zone else _UTC
+            zone = self._zone
+            if clock.started is None and zone.zone is None and await self._is_sessiongate():
+                zone = _UTC  # a sessiongate says nothing of its clock, and writes UTC
             context = Context(self._now(), zone, clock.skew, servers, self._started)
             return self._sessions.read(sessions, context)
         except SourceConnectError as error:
@@ -92,9 +94,17 @@ class MaxScaleSource:
         """Close the connection."""
         await self._client.close()
 
+    async def _is_sessiongate(self) -> bool:
+        """Whether it says so of itself: a MaxScale's root is empty."""
+        body = await self._get("", "")
+        with suppress(SourceError, UnreadableError):
+            return Place(parse(body or b"")).member("meta").member("name").value == "sessiongate"
+        return False
+
     async def _get(self, resource: str, fields: str) -> bytes | None:
-        path = "/".join(filter(None, ("", self._endpoint.path.strip("/"), "v1", resource)))
-        return await self._client.get(f"/{path}", **{f"fields[{resource}]": fields})
+        path = "/".join(filter(None, (self._endpoint.path.strip("/"), "v1", resource)))
+        query = {f"fields[{resource}]": fields} if fields else {}
+        return await self._client.get(f"/{path}", **query)
 
     @property
     def _is_here(self) -> bool:

@@ -11,6 +11,7 @@ from yarl import URL
 
 from core.sources.base import SourceConnectError, SourceError
 from core.sources.network import Endpoint
+from core.sources.tls_probe import refuse_tls
 
 MAX_BYTES = 256 * 1024 * 1024  # of one answer
 _CHUNK = 1024 * 1024
@@ -62,6 +63,8 @@ class RestClient:
             kind = SourceError if unanswered else SourceConnectError
             raise kind(f"GET {path}: {_cause(error)}") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
+            if not isinstance(error, ValueError) and not (endpoint.tls or endpoint.is_unix):
+                await refuse_tls(endpoint.host, endpoint.port)
             raise SourceError(f"GET {path}: {_cause(error)}") from None
 
     async def close(self) -> None:

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 _STEP = 900
 _OFFSETS = range(-12 * 3600, 14 * 3600 + 1, _STEP)
 _SLACK = 60.0
+_LARGEST_MOVE = 2 * 3600.0  # by which clocks are put back or forward, in Antarctica
 # Longer than this nothing is taken to hold that is not proven anew: summer time may have
 # come and gone.
 _LONGEST_GAP = 30 * 86400.0
@@ -54,7 +55,11 @@ class ServerZone:
             offset for offset in _OFFSETS if earliest - _SLACK <= stated - offset <= latest + _SLACK
         ]
         if len(offsets) > 1:
-            offsets = [offset for offset in offsets if self._is_proven(offset, stated - offset)]
+            offsets = [
+                offset
+                for offset in offsets
+                if self._is_proven(offset, stated - offset, earliest, latest)
+            ]
         if len(offsets) != 1:
             return None
         self._prove(offsets[0], stated - offsets[0])
@@ -70,9 +75,16 @@ class ServerZone:
         found = possible if len(moments) > 1 else moments
         return found.pop() if len(found) == 1 else None
 
-    def _is_proven(self, offset: int, moment: float) -> bool:
+    def _is_proven(self, offset: int, moment: float, earliest: float, latest: float) -> bool:
+        """Whether the offset held then, and no other can have stood for the same local time.
+
+        Where clocks are put back a local time comes twice: at a moment for which an offset
+        is proven, and at another that is possible and for which none is.
+        """
+        nearest = max(moment - _LARGEST_MOVE, earliest - _SLACK)
+        furthest = min(moment + _LARGEST_MOVE, latest + _SLACK)
         return any(
-            offset == proven and first - _SLACK <= moment <= last + _SLACK
+            offset == proven and first - _SLACK <= nearest and furthest <= last + _SLACK
             for proven, first, last in self._proven
         )
 

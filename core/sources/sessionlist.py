@@ -7,7 +7,6 @@ in any other only the sessions that changed.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Hashable, Mapping
@@ -25,6 +24,7 @@ from core.sources.base import (
     know_empty,
 )
 from core.sources.documented import read_session, resources_of
+from core.sources.lenient_json import JsonError, loads
 from core.sources.peer import address
 from core.sources.place import Place, shown
 from core.sources.serverzone import ServerZone
@@ -135,7 +135,7 @@ class SessionList:
         item = read_session(place, times, statements=self._statements)
         stated = [name for name in self._lists if isinstance(attributes.get(name), list)]
         know_empty(item.session, item.unreadable, *stated)
-        observed = _wired(_named(item), context.servers)
+        observed = _wired(item, context.servers)
         return _Known(resource, active, times.started, times.resolved, observed)
 
 
@@ -201,7 +201,7 @@ class _RowTimes:
     def of_statement(self, text: str, local: datetime, start: float) -> float | None:
         moment = self._known.resolved.get(text) if self._known is not None else None
         if moment is None:
-            is_new = self._known is not None and not self._was_stated(text)
+            is_new = self._known is None or not self._was_stated(text)
             earliest = max(start, self._looked) if is_new else start
             moment = self._zone.read(local, earliest, self._now)
         if moment is not None:
@@ -250,28 +250,9 @@ def _resource(place: Place) -> dict[str, Any]:
 def parse(body: bytes) -> object:
     """The JSON value of a body, or `SourceError`."""
     try:
-        value: object = json.loads(body)
-    except (ValueError, RecursionError):
+        return loads(body)
+    except JsonError:
         raise SourceError("this is not JSON") from None
-    return value
-
-
-def _named(item: Observed) -> Observed:
-    """The session with the name that the client's program gave when it connected."""
-    session = item.session
-    if not session.HasField("application"):
-        if name := session.connection_attributes.get("program_name"):
-            session.application = name
-        return replace(
-            item,
-            unreadable=tuple(
-                replace(part, fields=(*part.fields, "application"))
-                if "connection_attributes" in part.fields
-                else part
-                for part in item.unreadable
-            ),
-        )
-    return item
 
 
 def _wired(item: Observed, servers: Servers) -> Observed:

@@ -103,25 +103,24 @@ def test_while_a_key_cannot_be_read_no_session_of_the_source_ends() -> None:
     run(test)
 
 
-def test_what_an_incomplete_observation_lacks_goes_when_it_is_stale_and_comes_back() -> None:
+def test_what_an_incomplete_observation_lacks_ends_when_it_is_stale() -> None:
     async def test(scene: Scene) -> None:
         scene.source.again = Observation([seen("a"), seen("b")])
         await scene.source.step()
         scene.source.again = Observation([seen("b")], unreadable=LOST)
         while scene.ids != [2]:
             await scene.source.step()
-        assert scene.table.unseen == {1: "fake"}, "whether it lives is not known"
+        assert scene.table.unseen == {}, "it has ended, as far as anyone can tell"
+        assert [*await scene.ledger.held("fake")] == ["b"]
         scene.source.again = Observation([seen("a"), seen("b")], unreadable=LOST)
         await scene.source.step()
-        assert scene.ids == [1, 2]
-        assert scene.table.unseen == {}
+        assert scene.ids == [2, 3]
         scene.source.again = Observation([seen("b")], unreadable=LOST)
         await scene.source.step()
-        assert scene.ids == [1, 2], "it is not stale yet: it was just seen"
+        assert scene.ids == [2, 3], "it is not stale yet: it was just seen"
         scene.source.again = Observation([])
         await scene.source.step()
         assert scene.ids == []
-        assert scene.table.unseen == {}
 
     run(test, stale_after=0.2)
 
@@ -132,7 +131,7 @@ def test_a_key_that_is_never_read_keeps_only_so_many_sessions_open() -> None:
             scene.source.again = Observation([seen(str(number))], unreadable=LOST)
             await scene.source.step()
             assert len(scene.ids) <= 4, "the one that is there, and three that are missing"
-        assert len(await scene.ledger.held("fake")) <= 7, "and three of which nothing is known"
+        assert len(await scene.ledger.held("fake")) <= 4
 
     run(test, sources=["fake:?max_sessions=3"])
 
@@ -222,9 +221,10 @@ def test_a_start_that_cannot_be_stored_is_the_first_sight(seconds: int) -> None:
 
 
 def test_a_line_is_logged_for_a_change_and_none_for_the_rest(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.INFO)
+    monkeypatch.setattr(collecting, "WHOLE_AGAIN", 0.0)
 
     async def test(scene: Scene) -> None:
         async def step(observation: Observation) -> list[str]:
@@ -251,6 +251,19 @@ def test_a_line_is_logged_for_a_change_and_none_for_the_rest(
         assert {record.levelname for record in caplog.records} == {"WARNING"}
 
     run(test)
+
+
+def test_an_odd_client_that_comes_and_goes_writes_one_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def test(scene: Scene) -> None:
+        for _ in range(10):
+            for sessions in ([lacking("a", "user")], [seen("b")]):
+                scene.source.again = Observation(sessions)
+                await scene.source.step()
+
+    run(test)
+    assert len(caplog.records) == 1
 
 
 def test_a_source_that_answers_is_asked_again_sooner() -> None:

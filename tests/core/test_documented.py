@@ -135,6 +135,7 @@ def test_what_maxscale_answers_today_is_read() -> None:
         memory_bytes=66868,
         io_activity=0,
         thread=0,
+        application="hold.py",
     )
     expected.connect_time.FromJsonString("2026-11-23T18:31:04Z")
     expected.last_active_time.FromDatetime(MOMENT - timedelta(seconds=95.2))

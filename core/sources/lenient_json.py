@@ -1,0 +1,53 @@
+"""JSON of which one value may be anything: what a parser refuses costs that value only."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import suppress
+
+_DEEPEST = 64  # levels of arrays and objects; what is nested more deeply is no value of ours
+_LONGEST = 400  # digits of a whole number
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+
+
+class JsonError(ValueError):
+    """A text is no JSON; the text of the error says where."""
+
+
+def loads(body: bytes) -> object:
+    """The value of a body.
+
+    Bytes that are not UTF-8 are U+FFFD, control characters may stand in strings, and what
+    is nested too deeply or has too many digits is a value that nothing can be: NaN. Raises
+    `JsonError`.
+    """
+    with suppress(ValueError, RecursionError):
+        value: object = json.loads(body.decode())
+        return value
+    text = body.decode("utf-8-sig", errors="replace")
+    try:
+        value = json.loads(_flattened(text), strict=False, parse_int=_whole)
+    except json.JSONDecodeError as error:
+        raise JsonError(f"line {error.lineno}, column {error.colno}: {error.msg}") from None
+    return value
+
+
+def _whole(digits: str) -> int | float:
+    return int(digits) if len(digits) <= _LONGEST else float("nan")
+
+
+def _flattened(text: str) -> str:
+    """The text with NaN in place of what is nested too deeply."""
+    kept, depth, start = [], 0, 0
+    for token in _TOKEN.finditer(text):
+        if token[0] in ("[", "{"):
+            if depth == _DEEPEST:
+                kept.append(text[start : token.start()])
+            depth += 1
+        elif token[0] in ("]", "}"):
+            depth -= 1
+            if depth == _DEEPEST:
+                kept.append("NaN")
+                start = token.end()
+    return "".join((*kept, text[start:])) if depth <= _DEEPEST else text[:start]
