@@ -8,59 +8,19 @@ was asked for, and with 2 where starting it again would not help.
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import sys
-
-from core.config import ConfigError, CoreConfig
-from core.ledger_lock import LedgerError
-from core.server import Core
-from runtime.descriptors import allow_descriptors
-from runtime.file_value import FileError
-from runtime.listener import ListenError
-from runtime.logs import set_up_logs
-from runtime.memory import share_memory
-from runtime.systemd import READY, STOPPING, Notifier
-
-EXIT_HOPELESS = 2
 
 
 def main() -> int:
     """Run a core until it is told to stop; the exit code."""
-    share_memory()
-    notify = Notifier()
-    try:
-        config = CoreConfig.from_json(sys.stdin.readline())
-        set_up_logs("core", config.logs)
-        allow_descriptors()
-        asyncio.run(_run(config, notify))
-    except (ConfigError, LedgerError, FileError, ListenError) as error:
-        print(f"sessiongate core: {error}", file=sys.stderr)
-        return EXIT_HOPELESS
-    return 0
+    # Until the core handles it, Ctrl-C ends this process without a word, also amid imports.
+    # Whoever started it may have held it back so far.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+    from core.running import run
 
-
-async def _run(config: CoreConfig, notify: Notifier) -> None:
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    # Whoever says so has changed a file. Files are followed: there is nothing to do.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    if config.exit_on_eof:
-        loop.add_reader(sys.stdin, _stop_at_end, stop)
-    async with Core(config) as core:
-        print(f"listening on {core.address}", flush=True)
-        notify(READY)
-        await stop.wait()
-        notify(STOPPING)
-
-
-def _stop_at_end(stop: asyncio.Event) -> None:
-    """Standard input became readable: more of it is of no use, its end means stop."""
-    if not sys.stdin.readline():
-        asyncio.get_running_loop().remove_reader(sys.stdin)
-        stop.set()
+    return run()
 
 
 if __name__ == "__main__":

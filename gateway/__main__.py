@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
+
+# Ctrl-C ends this process without a word, until a command has something to let go of and
+# handles it. It may come amid imports, also of a worker, which imports this module first.
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 # What writing fails with where nothing more fits.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)

@@ -28,6 +28,7 @@ from gateway.options import (
     AllowedHosts,
     Command,
     Config,
+    CoreGrpc,
     CoreMetrics,
     CoreTimeout,
     CoreTokenFile,
@@ -48,10 +49,8 @@ from gateway.options import (
     given_as_flag,
     place,
 )
-from gateway.own_core import own_core
-from gateway.server import serve as serve_gateway
+from gateway.reporting import fail
 from gateway.supervisor import HOPELESS, CoreStartError, become_core
-from gateway.terminal import fail
 from gateway.trust import CoreTrust
 from gateway.users import app as users_app
 from gateway.values import Source
@@ -108,7 +107,7 @@ def serve(
     context: typer.Context,
     *,
     http: Http = DEFAULT_HTTP,
-    grpc: Grpc = DEFAULT_CORE,
+    grpc: CoreGrpc = DEFAULT_CORE,
     source: Sources,
     ledger: Ledger,
     stale_after: StaleAfter = DEFAULT_STALE_AFTER,
@@ -173,10 +172,14 @@ def serve(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     set_up_logs("gateway", logs)
+    from gateway.own_core import own_core
+    from gateway.server import serve as serve_gateway
+
     notify = Notifier()
-    # Until the gateway runs and takes the signals over, both of them end up here.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt), ExitStack() as stack:
+        # Until the gateway runs and takes the signals over, both of them end up here.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
         grpc_shown, sources_shown = gateway.core, "those of the core"
         try:
             if core is None:

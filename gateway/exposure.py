@@ -8,7 +8,7 @@ import typer
 
 from gateway.options import place
 from gateway.values import is_private
-from runtime.authenticator import Credentials
+from runtime.credentials import Credentials
 from runtime.tls import ClientTls, ServerTls
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from gateway.jsonapi.query import QueryLimits
 from runtime.settings import count, seconds, setting, size, up_to
 
-_QUERY = QueryLimits()
+if TYPE_CHECKING:  # else imported where it is used: settings need no parser of queries
+    from gateway.jsonapi.query import QueryLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +18,11 @@ class Limits:
     max_url: int = setting(8192, count, "Longest path and query of a request.", "BYTES")
     max_headers: int = setting(16384, count, "Largest header of a request.", "BYTES")
     max_body: int = setting(0, size, "Largest body of a GET or HEAD; it is not read.", "BYTES")
-    max_filter: int = setting(
-        _QUERY.filter_length, count, "Longest filter of a query.", "CHARACTERS"
-    )
+    max_filter: int = setting(4096, count, "Longest filter of a query.", "CHARACTERS")
     max_filter_depth: int = setting(
-        _QUERY.filter_depth, up_to(200), "Most brackets in each other, in a filter.", "N"
+        32, up_to(200), "Most brackets in each other, in a filter.", "N"
     )
-    max_page: int = setting(_QUERY.page_size, count, "Resources on a page.", "N")
+    max_page: int = setting(10_000, count, "Resources on a page.", "N")
     max_answer: int = setting(
         1_000_000, count, "Sessions to be answered with at once, without pages.", "N"
     )
@@ -44,4 +43,6 @@ class Limits:
     @property
     def query(self) -> QueryLimits:
         """What a query may ask for."""
+        from gateway.jsonapi.query import QueryLimits
+
         return QueryLimits(self.max_page, self.max_filter, self.max_filter_depth)

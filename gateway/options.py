@@ -23,6 +23,7 @@ from gateway.values import (
     grpc_address,
     has_password,
     network,
+    path,
     seconds,
     session_id,
     switch,
@@ -76,23 +77,23 @@ def _origin(context: typer.Context, name: str) -> str | None:
     return source.name if source else None
 
 
-def _read_file(context: typer.Context, path: Path | None) -> Path | None:
-    if path is None:
+def _read_file(context: typer.Context, file: Path | None) -> Path | None:
+    if file is None:
         return None
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise typer.BadParameter(f"{path} cannot be read as TOML: {error}") from None
+        raise typer.BadParameter(f"{file} cannot be read as TOML: {error}") from None
     known = settings(context.find_root().command)
     for name in values:
         if name not in known:
             allowed = ", ".join(sorted(known))
-            raise typer.BadParameter(f"{path}: unknown key {name!r}; allowed are {allowed}")
+            raise typer.BadParameter(f"{file}: unknown key {name!r}; allowed are {allowed}")
     context.default_map = {
         name: [value] if known[name] and not isinstance(value, list) else value
         for name, value in values.items()
     }
-    return path
+    return file
 
 
 def _refuse_password(
@@ -128,7 +129,7 @@ Http = Annotated[
         parser=address,
     ),
 ]
-Grpc = Annotated[
+CoreGrpc = Annotated[
     str,
     option(
         "--grpc",
@@ -137,14 +138,33 @@ Grpc = Annotated[
         parser=grpc_address,
     ),
 ]
-_CORE = option(
-    "--core",
-    "Ask the core that listens here; serve then starts none.",
-    "ADDRESS",
-    parser=grpc_address,
-)
-Core = Annotated[str, _CORE]
-OtherCore = Annotated[str | None, _CORE]
+Grpc = Annotated[
+    str,
+    option(
+        "--grpc",
+        "Listen here for gRPC; port 0 takes a free one.",
+        "ADDRESS",
+        parser=grpc_address,
+    ),
+]
+Core = Annotated[
+    str,
+    option(
+        "--core",
+        "Ask the core that listens here.",
+        "ADDRESS",
+        parser=grpc_address,
+    ),
+]
+OtherCore = Annotated[
+    str | None,
+    option(
+        "--core",
+        "Ask the core that listens here, and start none.",
+        "ADDRESS",
+        parser=grpc_address,
+    ),
+]
 Sources = Annotated[
     list[Source],
     option(
@@ -196,6 +216,15 @@ PublicUrl = Annotated[
         parser=text,
     ),
 ]
+LinkUrl = Annotated[
+    str | None,
+    option(
+        "--public-url",
+        "With --json: begin links with this URL, not with http://localhost:8989.",
+        "URL",
+        parser=text,
+    ),
+]
 AllowedHosts = Annotated[
     list[str] | None,
     option(
@@ -239,7 +268,16 @@ CoreTokenFile = Annotated[
         "--core-token-file",
         "The secret that gateways show their core: a line each, of which a gateway has the first.",
         "FILE",
-        parser=lambda value: Path(text(value)),
+        parser=path,
+    ),
+]
+CoreToken = Annotated[
+    Path | None,
+    option(
+        "--core-token-file",
+        "Show the core the token on this file's first line.",
+        "FILE",
+        parser=path,
     ),
 ]
 Reflection = Annotated[

@@ -52,6 +52,8 @@ def become_core(settings: Settings) -> NoReturn:
         raise OSError("the settings are too long")
     os.close(writing)
     os.dup2(reading, 0)
+    # Python would print a trace for Ctrl-C while it starts. The core takes it up once it can.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     os.execv(COMMAND[0], COMMAND)  # noqa: S606 - no shell is wanted
 
 

@@ -1,13 +1,12 @@
-"""What people at a terminal read: sessions, and how a command ends."""
+"""What people at a terminal read of sessions and sources."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC
-from typing import Any, NoReturn
+from typing import Any
 
-import typer
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
 from rich.table import Table
@@ -21,17 +20,6 @@ from sessiongate.v1.source_service_pb2 import Source
 
 # Wider than any table: what is not read by a person must not be cut to a width.
 _UNLIMITED = 100_000
-
-
-def report(text: str) -> None:
-    """Say on standard error what happens."""
-    typer.echo(f"sessiongate: {text}", err=True)
-
-
-def fail(text: str, code: int = 1) -> NoReturn:
-    """Say why, and end the command."""
-    report(text)
-    raise typer.Exit(code)
 
 
 def print_sessions(sessions: Iterable[Session], now: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,7 @@ from typing import Annotated
 import typer
 
 from gateway.options import Command
-from gateway.terminal import fail
+from gateway.reporting import fail
 from runtime.file_value import FileError
 from runtime.htpasswd import add_user, remove_user
 
@@ -54,6 +55,8 @@ def remove(name: Name, *, users: File) -> None:
 
 def _password() -> str:
     if sys.stdin.isatty():
+        # What is typed is not shown: Ctrl-C must end that too.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         answer: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
         return answer
     return sys.stdin.readline().rstrip("\r\n")

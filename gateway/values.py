@@ -127,6 +127,11 @@ def text(value: object) -> str:
     return value
 
 
+def path(value: object) -> Path:
+    """The path of a file."""
+    return Path(text(value))
+
+
 def session_id(value: object) -> int:
     """A session's id: 1 to 2^64-1."""
     found = re.fullmatch(r"[0-9]{1,20}", str(value), re.ASCII)

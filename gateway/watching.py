@@ -19,7 +19,8 @@ from gateway.errors import error_of, may_pass
 from gateway.gaps import Gaps
 from gateway.rendering import Rendered
 from gateway.replica import Store, Watch
-from gateway.terminal import gap_lines, plain, report, session_line, sessions_table
+from gateway.reporting import report
+from gateway.terminal import gap_lines, plain, session_line, sessions_table
 from sessiongate.v1.session_service_pb2 import WatchSessionsRequest, WatchSessionsResponse
 
 _PAUSE = 0.5  # seconds before a core that failed is asked again

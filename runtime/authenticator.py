@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from runtime.authorization import Password, Token, read_authorization
 from runtime.core_token import is_one_of, read_core_tokens
+from runtime.credentials import Credentials
 from runtime.file_value import FileValue
 from runtime.htpasswd import read_users
 from runtime.identity import (
@@ -22,24 +21,7 @@ from runtime.identity import (
 from runtime.passwords import Passwords
 from runtime.tokens import TokenKey, read_token_key
 
-DEFAULT_AUDIENCE = "sessiongate"
 GATEWAY = "gateway"  # what who has the core's token is called
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """What callers may show. Each file is read again when it changes."""
-
-    users: Path | None = None  # names and hashes of passwords: runtime.htpasswd
-    token_key: Path | None = None  # what bearer tokens are signed with: runtime.tokens
-    token_audience: str = DEFAULT_AUDIENCE  # whom bearer tokens must be for
-    core_token: Path | None = None  # what gateways show: runtime.core_token
-    certificates: bool = False  # whether a client's certificate, where it is known, is enough
-
-    @property
-    def wanted(self) -> bool:
-        """Whether callers must show anything."""
-        return bool(self.users or self.token_key or self.core_token or self.certificates)
 
 
 class Authenticator:

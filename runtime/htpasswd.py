@@ -13,8 +13,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import bcrypt
-
 from runtime.file_value import FileError, read_file
 
 COST = 10  # of new hashes: 2^10 rounds
@@ -51,6 +49,8 @@ def add_user(path: Path, name: str, password: str) -> bool:
     """
     if trouble := name_trouble(name) or password_trouble(password):
         raise ValueError(trouble)
+    import bcrypt  # not for those who only read
+
     # Apache knows the hash as 2y, which for such short passwords is the same as 2b.
     hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt(COST)).replace(b"$2b$", b"$2y$")
     entry = f"{name}:{hashed.decode()}"

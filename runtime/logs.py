@@ -37,7 +37,7 @@ class LogSettings:
         "Log from here on: debug, info, warning or error.",
         "LEVEL",
     )
-    access_log: bool = setting(False, switch, "Log every request, and every call of the core.")
+    access_log: bool = setting(False, switch, "Log every request that is answered.")
 
 
 def set_up_logs(program: str, settings: LogSettings) -> None:

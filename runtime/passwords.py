@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 
 import bcrypt
 
@@ -19,8 +20,11 @@ from runtime.throttle import Throttle
 REMEMBER = 60.0  # seconds that a right password is remembered
 MAX_WAITING = 64  # checks that run or wait for their turn
 
-# What an unknown user's password is compared with where there is no user at all.
-_NOBODY = bcrypt.hashpw(secrets.token_bytes(32), bcrypt.gensalt(COST))
+
+@cache
+def nobody() -> bytes:
+    """What an unknown user's password is compared with where there is no user at all."""
+    return bcrypt.hashpw(secrets.token_bytes(32), bcrypt.gensalt(COST))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,7 @@ class Passwords:
         self._throttle = Throttle(clock)
         self._key = secrets.token_bytes(32)
         self._users = users()
+        self._nobody = nobody()  # now: it takes as long as a check
         # By the names of users, each as it is in `_users`.
         self._remembered: dict[str, _Remembered] = {}
         # By their marks, and the hashes that they compare with.
@@ -114,7 +119,7 @@ class Passwords:
         """
         if known := self._users.get(name):
             return known
-        others = list(self._users.values()) or [_NOBODY]
+        others = list(self._users.values()) or [self._nobody]
         choice = hmac.digest(self._key, name.encode(), "sha256")
         return others[int.from_bytes(choice) % len(others)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.authenticator import DEFAULT_AUDIENCE, Authenticator, Credentials
+from runtime.credentials import DEFAULT_AUDIENCE, Credentials
 from runtime.settings import setting, text
 from runtime.tls import ServerTls
 
@@ -62,6 +62,8 @@ class Protection:
         """Read every file once. Raises `FileError` for the first that cannot be used."""
         if self.tls is not None:
             self.tls.check()
+        from runtime.authenticator import Authenticator  # costly: only where it is needed
+
         Authenticator(self.credentials()).close()
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-
-import grpc
+from typing import TYPE_CHECKING
 
 from runtime.file_value import FileError, FileValue, read_file
+
+if TYPE_CHECKING:  # else imported where it is used: settings name files, and need no gRPC
+    import grpc
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class ClientTls:
 
 def grpc_server_credentials(tls: ServerTls) -> grpc.ServerCredentials:
     """Credentials that follow the files, from one connection to the next. Raises `FileError`."""
+    import grpc
+
     configuration = FileValue(tls.files, lambda: _grpc_configuration(tls))
     used = configuration.value
 
@@ -80,6 +84,8 @@ def server_context(tls: ServerTls) -> FileValue[ssl.SSLContext]:
 
 def grpc_channel_credentials(tls: ClientTls) -> grpc.ChannelCredentials:
     """Credentials of the files as they are now. Raises `FileError`."""
+    import grpc
+
     _check_certificates(tls.ca)
     if tls.cert is None or tls.key is None:
         return grpc.ssl_channel_credentials(read_file(tls.ca))
@@ -88,6 +94,8 @@ def grpc_channel_credentials(tls: ClientTls) -> grpc.ChannelCredentials:
 
 
 def _grpc_configuration(tls: ServerTls) -> grpc.ServerCertificateConfiguration:
+    import grpc
+
     tls.check()
     return grpc.ssl_server_certificate_configuration(
         [(read_file(tls.key), read_file(tls.cert))],

@@ -25,7 +25,8 @@ from core.interception import Handler
 from core.reflection import V1
 from core.server import Core
 from core.sources.base import SourceConfig
-from runtime.authenticator import Authenticator, Credentials
+from runtime.authenticator import Authenticator
+from runtime.credentials import Credentials
 from runtime.htpasswd import remove_user
 from runtime.identity import CALLER_METADATA, Identity, Proof, Refusal, caller
 from runtime.protection import Protection

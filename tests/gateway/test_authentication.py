@@ -18,7 +18,8 @@ from gateway.authentication import OPEN, Authentication
 from gateway.config import GatewayConfig
 from gateway.paths import routed
 from runtime import throttle
-from runtime.authenticator import Authenticator, Credentials
+from runtime.authenticator import Authenticator
+from runtime.credentials import Credentials
 from runtime.identity import CALLER_METADATA, Identity, Proof, caller
 from runtime.protection import Protection
 from runtime.throttle import BURST

@@ -14,7 +14,8 @@ import jwt
 import pytest
 
 from runtime import htpasswd
-from runtime.authenticator import Authenticator, Credentials
+from runtime.authenticator import Authenticator
+from runtime.credentials import Credentials
 from runtime.file_value import FileError
 from runtime.htpasswd import add_user, remove_user
 from runtime.identity import (

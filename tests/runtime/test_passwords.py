@@ -264,7 +264,7 @@ def test_without_users_there_is_still_something_to_compare(run: Run) -> None:
     async def test(house: House) -> None:
         house.users = {}
         assert not await house.check("alice", "swordfish")
-        assert house.compared == [passwords._NOBODY]
+        assert house.compared == [passwords.nobody()]
 
     run(test)
 

@@ -1,0 +1,94 @@
+"""How the programs start: quickly, and without a trace where Ctrl-C comes amid it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.program import PATIENCE, environment, run
+
+# What costs time to import, and is of no use before a command begins its work.
+HEAVY = {"aiohttp", "bcrypt", "cryptography", "google.protobuf", "granian", "grpc", "jsonpath"}
+HEAVY |= {"jwt", "psutil", "rich", "sqlalchemy", "starlette", "uvloop"}
+
+WHICH = """
+import json, sys
+from gateway.__main__ import main
+sys.argv[1:] = {arguments!r}
+try:
+    main()
+except SystemExit as ended:
+    print("\\n" + json.dumps([ended.code, sorted(sys.modules)]))
+"""
+
+# Ctrl-C as a module begins to be imported.
+INTERRUPTED = """
+import os, signal, sys
+class Finder:
+    def find_spec(name, path, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder)
+"""
+COMMAND = "from gateway.__main__ import main; sys.argv[1:] = {arguments!r}; main()"
+CORE = "import runpy; runpy.run_module('core', run_name='__main__')"
+
+
+def python(program: str) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end."""
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--version"], ["--help"], ["serve", "--help"], ["list", "--core", "nowhere"]]
+)
+def test_what_costs_time_is_imported_only_where_it_is_used(arguments: list[str]) -> None:
+    ended = python(WHICH.format(arguments=arguments))
+    code, modules = json.loads(ended.stdout.splitlines()[-1])
+    assert code == (2 if "nowhere" in arguments else 0)
+    assert "typer" in modules
+    assert not HEAVY & {*modules}
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        ("typer", ["--version"]),
+        ("gateway.cli", ["list"]),
+        ("gateway.questions", ["list"]),
+        ("grpc", ["watch"]),
+        ("grpc", ["check"]),
+        ("gateway.server", ["serve", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"]),
+    ],
+)
+def test_ctrl_c_amid_the_start_ends_a_command_without_a_word(
+    module: str, arguments: list[str]
+) -> None:
+    ended = python(INTERRUPTED.format(module=module) + COMMAND.format(arguments=arguments))
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, "", "")
+
+
+@pytest.mark.parametrize("module", ["core.running", "sqlalchemy", "grpc"])
+def test_ctrl_c_amid_the_start_ends_a_core_without_a_word(module: str) -> None:
+    ended = python(INTERRUPTED.format(module=module) + CORE)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, "", "")
+
+
+def test_who_ignores_ctrl_c_is_not_ended_by_it() -> None:
+    ignoring = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+    program = INTERRUPTED.format(module="typer") + COMMAND.format(arguments=["--version"])
+    ended = python(ignoring + program)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout == run("--version").stdout
