@@ -22,7 +22,7 @@ def require_shelter(
     """Refuse an address to listen on, unless only this machine reaches it or nobody gets in."""
     missing = [] if tls else ["TLS (--tls-cert and --tls-key)"]
     if not credentials.wanted:
-        missing.append("credentials (--users, --token-key or --tls-client-ca)")
+        missing.append("credentials (--users, --token-key, --token-secret or --tls-client-ca)")
     if missing and address is not None and not is_private(address):
         raise typer.BadParameter(
             f"other machines can reach {address}, and whoever connects sees who uses your"

@@ -19,7 +19,7 @@ from runtime.identity import (
     WrongCredentialsError,
 )
 from runtime.passwords import Passwords
-from runtime.tokens import TokenKey, read_token_key
+from runtime.tokens import TokenKey, read_token_key, read_token_secret
 
 GATEWAY = "gateway"  # what who has the core's token is called
 
@@ -37,8 +37,12 @@ class Authenticator:
         if path := credentials.users:
             users = FileValue([path], partial(read_users, path), clock=clock)
             self._passwords = Passwords(lambda: users.value, clock)
-        if path := credentials.token_key:
-            self._token_key = FileValue([path], partial(read_token_key, path), clock=clock)
+        for path, read in (
+            (credentials.token_key, read_token_key),
+            (credentials.token_secret, read_token_secret),
+        ):
+            if path:
+                self._token_key = FileValue([path], partial(read, path), clock=clock)
         if path := credentials.core_token:
             self._core_tokens = FileValue([path], partial(read_core_tokens, path), clock=clock)
         self.challenges = _challenges(credentials)  # values of WWW-Authenticate
@@ -96,6 +100,6 @@ def _challenges(credentials: Credentials) -> tuple[str, ...]:
     found = []
     if credentials.users:
         found.append('Basic realm="sessiongate", charset="UTF-8"')
-    if credentials.token_key or credentials.core_token:
+    if credentials.has_tokens or credentials.core_token:
         found.append('Bearer realm="sessiongate"')
     return tuple(found)

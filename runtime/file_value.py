@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -29,7 +30,38 @@ def read_file(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise FileError(f"{path} cannot be read: {error.strerror}") from None
+        raise unreadable(path, error) from None
+
+
+def unreadable(path: Path, error: OSError) -> FileError:
+    """The error that says why a file cannot be read."""
+    match error:
+        case FileNotFoundError() | NotADirectoryError():
+            where = "" if path.is_absolute() else f" in {Path.cwd()}"
+            return FileError(f"{path}: no such file{where}")
+        case IsADirectoryError():
+            return FileError(f"{path} is a folder, not a file")
+        case PermissionError():
+            user = f"user {os.geteuid()}"
+            return FileError(f"{path} cannot be read by {user}: permission denied")
+    return FileError(f"{path} cannot be read: {error.strerror}")
+
+
+def refuse_what_others_read(path: Path) -> None:
+    """Raise `FileError` where every user of the machine can read or write a file.
+
+    Its group may: that is how systemd hands over what only root can read, and how the
+    user of a service reads what is renewed while it runs.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        raise unreadable(path, error) from None
+    if mode & (stat.S_IROTH | stat.S_IWOTH):
+        raise FileError(
+            f"{path} holds a secret, and every user of this machine can get at it (mode"
+            f" {mode & 0o777:04o}): chmod o-rwx {path}; make another if somebody may have seen it"
+        )
 
 
 class FileValue(Generic[T]):

@@ -25,7 +25,10 @@ class Protection:
         None, text, "Ask callers for a name and password that stand here (htpasswd).", "FILE"
     )
     token_key: str | None = setting(
-        None, text, "Take bearer tokens signed with this public key, or secret.", "FILE"
+        None, text, "Take bearer tokens that this public key (PEM) is the key of.", "FILE"
+    )
+    token_secret: str | None = setting(
+        None, text, "Take bearer tokens signed with the secret in this file, instead.", "FILE"
     )
     token_audience: str = setting(
         DEFAULT_AUDIENCE, text, "Whom bearer tokens must be for (aud).", "NAME"
@@ -40,6 +43,8 @@ class Protection:
         ):
             if getattr(self, name) and not getattr(self, other):
                 raise ValueError(f"{name}: needs {other} beside it")
+        if self.token_key and self.token_secret:
+            raise ValueError("token_secret: token_key is given too; tokens are checked with one")
 
     @property
     def tls(self) -> ServerTls | None:
@@ -53,6 +58,7 @@ class Protection:
         return Credentials(
             users=_path(self.users),
             token_key=_path(self.token_key),
+            token_secret=_path(self.token_secret),
             token_audience=self.token_audience,
             core_token=core_token_file,
             certificates=self.tls_client_ca is not None,

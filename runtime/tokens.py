@@ -1,7 +1,8 @@
-"""Bearer tokens: JSON Web Tokens, signed by one key that pins the algorithm."""
+"""Bearer tokens: JSON Web Tokens, signed by one key or secret that pins the algorithm."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_public_key,
 )
 
-from runtime.file_value import FileError, read_file
+from runtime.file_value import FileError, read_file, refuse_what_others_read
 from runtime.identity import ExpiredCredentialsError, WrongCredentialsError
 
 MIN_SECRET = 32  # bytes
@@ -32,6 +33,10 @@ LEEWAY = 10  # seconds that clocks may differ
 
 _RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 _CURVES = {SECP256R1: "ES256", SECP384R1: "ES384", SECP521R1: "ES512"}
+
+# A line of htpasswd: the hash of a password, in any of its forms.
+_HTPASSWD = re.compile(rb"^[^:\s]+:(\$(2[abxy]|apr1|[156])\$|\{SHA\})", re.MULTILINE)
+_HOW_TO_MAKE = "`openssl rand -hex 32` makes one"
 
 _FAR = 1 << 40  # seconds since the epoch; a number may be too large for a float
 
@@ -79,20 +84,54 @@ class TokenKey:
 
 
 def read_token_key(path: Path) -> TokenKey:
-    """A public key in PEM, or a secret: all that the file holds but a newline at its end.
-
-    Raises `FileError`.
-    """
+    """The public key in PEM that a file holds. Raises `FileError`, which says what to do."""
     content = read_file(path)
-    if b"-----BEGIN" in content:
-        return _public_key(path, content)
+    if b"PRIVATE KEY-----" in content:
+        raise FileError(
+            f"{path} holds a private key: to check tokens, give its public half alone, which"
+            f" `openssl pkey -in {path} -pubout` prints"
+        )
+    if b"BEGIN CERTIFICATE-----" in content:
+        raise FileError(
+            f"{path} holds a certificate: give its public key, which"
+            f" `openssl x509 -in {path} -noout -pubkey` prints"
+        )
     if _is_public(content):
         raise FileError(f"{path} holds a public key, but not in PEM (BEGIN PUBLIC KEY)")
+    try:
+        key = load_pem_public_key(content)
+    except (ValueError, UnsupportedAlgorithm):
+        raise FileError(
+            f"{path} holds no public key in PEM (BEGIN PUBLIC KEY); a secret that is shared"
+            " with who makes the tokens is named by token_secret"
+        ) from None
+    return _token_key(path, key)
+
+
+def read_token_secret(path: Path) -> TokenKey:
+    """The secret that is all of a file but a newline at its end. Raises `FileError`.
+
+    What is plainly something else is refused: others may know it.
+    """
+    content = read_file(path)
     secret = content.rstrip(b"\r\n")
+    if b"-----BEGIN" in content or _is_public(content):
+        raise FileError(
+            f"{path} holds a key or a certificate, no secret: a public key is named by token_key;"
+            f" {_HOW_TO_MAKE}"
+        )
+    if _HTPASSWD.search(content):
+        raise FileError(
+            f"{path} holds users and their passwords' hashes, no secret: they are named by users;"
+            f" {_HOW_TO_MAKE}"
+        )
     if len(secret) < MIN_SECRET:
         raise FileError(
-            f"{path} holds neither a public key in PEM nor a secret of {MIN_SECRET} bytes or more"
+            f"{path} holds {len(secret)} bytes: a secret has {MIN_SECRET} or more; {_HOW_TO_MAKE}"
         )
+    if _is_text(secret) and b"\n" in secret:
+        raise FileError(f"{path} holds lines of text: a secret is one line; {_HOW_TO_MAKE}")
+    refuse_what_others_read(path)
     return TokenKey(secret, ("HS256",))
 
 
@@ -107,13 +146,15 @@ def _is_public(content: bytes) -> bool:
     return content.lstrip().startswith(b"{")  # a JSON Web Key
 
 
-def _public_key(path: Path, content: bytes) -> TokenKey:
-    if b"PRIVATE KEY-----" in content:
-        raise FileError(f"{path} holds a private key: to check tokens, the public one is enough")
+def _is_text(content: bytes) -> bool:
     try:
-        key = load_pem_public_key(content)
-    except (ValueError, UnsupportedAlgorithm):
-        raise FileError(f"{path} holds no public key in PEM (BEGIN PUBLIC KEY)") from None
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _token_key(path: Path, key: object) -> TokenKey:
     match key:
         case RSAPublicKey() if key.key_size >= MIN_RSA:
             return TokenKey(key, _RSA)

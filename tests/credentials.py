@@ -16,26 +16,27 @@ CORE_TOKEN = "c" * 32
 
 
 class CredentialFiles:
-    """Users, a key for tokens and a core's token, in one folder."""
+    """Users, a secret for tokens and a core's token, in one folder."""
 
     def __init__(self, folder: Path) -> None:
         self.users = folder / "users"
-        self.token_key = folder / "token.key"
+        self.token_secret = folder / "token.secret"
         self.core_token = folder / "core.token"
         hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4))
         self.users.write_text(f"{USER}:{hashed.decode()}\n")
-        self.token_key.write_text(SECRET)
+        self.token_secret.write_text(SECRET)
+        self.token_secret.chmod(0o600)
         self.core_token.write_text(CORE_TOKEN + "\n")
 
     @property
     def settings(self) -> dict[str, str]:
         """The two for callers, as settings."""
-        return {"users": str(self.users), "token_key": str(self.token_key)}
+        return {"users": str(self.users), "token_secret": str(self.token_secret)}
 
     @property
     def flags(self) -> tuple[str, ...]:
         """The two for callers, as flags."""
-        return ("--users", str(self.users), "--token-key", str(self.token_key))
+        return ("--users", str(self.users), "--token-secret", str(self.token_secret))
 
 
 def basic(name: str = USER, password: str = PASSWORD) -> str:

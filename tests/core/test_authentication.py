@@ -167,7 +167,7 @@ LATER: dict[str, tuple[Callable[[], str], Callable[[CredentialFiles], object], s
     ),
     "a key is replaced": (
         bearer,
-        lambda files: files.token_key.write_text("another" * 10),
+        lambda files: files.token_secret.write_text("another" * 10),
         "CREDENTIALS_WRONG",
     ),
     "a user is taken out": (
@@ -366,7 +366,9 @@ def test_only_a_gateway_is_believed_who_calls_it(files: CredentialFiles) -> None
             for other in (basic(), bearer()):
                 assert await told(("authorization", other), named) != carol
 
-    echoing(Credentials(files.users, files.token_key, core_token=files.core_token), test)
+    echoing(
+        Credentials(files.users, token_secret=files.token_secret, core_token=files.core_token), test
+    )
 
 
 def test_a_certificate_names_its_caller(tmp_path: Path, files: CredentialFiles) -> None:

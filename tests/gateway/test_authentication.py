@@ -139,7 +139,7 @@ async def asked(credentials: Credentials, *, certified: bool = False) -> AsyncIt
 
 def test_the_application_is_told_who_asks(files: CredentialFiles) -> None:
     async def main() -> None:
-        async for http in asked(Credentials(files.users, files.token_key)):
+        async for http in asked(Credentials(files.users, token_secret=files.token_secret)):
             for value, identity in (
                 (basic(), Identity("alice", Proof.PASSWORD)),
                 (bearer(sub="carol ö"), Identity("carol ö", Proof.TOKEN)),

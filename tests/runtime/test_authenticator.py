@@ -39,16 +39,20 @@ class House:
     def __init__(self, folder: Path) -> None:
         self.now = 100.0
         self.users = folder / "users"
-        self.token_key = folder / "token.key"
+        self.token_secret = folder / "token.secret"
         self.core_token = folder / "core.token"
         add_user(self.users, "alice", "swordfish")
-        self.token_key.write_text(SECRET)
+        self.token_secret.write_text(SECRET)
+        self.token_secret.chmod(0o600)
         self.core_token.write_text(f"{CORE_TOKEN}\n{NEXT_CORE_TOKEN}\n")
 
     @property
     def everything(self) -> Credentials:
         return Credentials(
-            self.users, self.token_key, core_token=self.core_token, certificates=True
+            self.users,
+            token_secret=self.token_secret,
+            core_token=self.core_token,
+            certificates=True,
         )
 
 
@@ -126,7 +130,7 @@ def test_every_wrong_proof_is_refused(house: House) -> None:
     run(house, house.everything, test)
 
 
-@pytest.mark.parametrize("configured", ["users", "token_key", "core_token", "certificates"])
+@pytest.mark.parametrize("configured", ["users", "token_secret", "core_token", "certificates"])
 def test_only_what_is_configured_counts(house: House, configured: str) -> None:
     only = Credentials(**{configured: getattr(house.everything, configured)})
     assert only.wanted
@@ -134,7 +138,7 @@ def test_only_what_is_configured_counts(house: House, configured: str) -> None:
     async def test(ask: Asked) -> None:
         answers = {
             "users": await ask(basic("alice", "swordfish")),
-            "token_key": await ask(bearer()),
+            "token_secret": await ask(bearer()),
             "core_token": await ask(f"Bearer {CORE_TOKEN}"),
             "certificates": await ask(None, "billing"),
         }
@@ -152,7 +156,7 @@ def test_nothing_configured_is_nothing_wanted() -> None:
 def test_challenges_say_what_is_taken(house: House) -> None:
     for credentials, schemes in (
         (Credentials(users=house.users), ["Basic"]),
-        (Credentials(token_key=house.token_key), ["Bearer"]),
+        (Credentials(token_secret=house.token_secret), ["Bearer"]),
         (Credentials(core_token=house.core_token), ["Bearer"]),
         (Credentials(certificates=True), []),
         (house.everything, ["Basic", "Bearer"]),
@@ -168,7 +172,7 @@ def test_every_file_is_followed(house: House) -> None:
         remove_user(house.users, "alice")
         add_user(house.users, "carol", "tuna")
         token = bearer()
-        house.token_key.write_text(SECRET[::-1] + "longer")
+        house.token_secret.write_text(SECRET[::-1] + "longer")
         house.core_token.write_text("e" * 40)
         house.now += 1
         assert await ask(basic("alice", "swordfish")) is WrongCredentialsError
@@ -193,11 +197,11 @@ def test_what_was_shown_is_confirmed_until_its_file_says_otherwise(house: House)
         found = [*[await ask(each) for each in shown], await ask(None, "billing")]
         alice, bob, gateway, billing = [each for each in found if isinstance(each, Identity)]
         add_user(house.users, "carol", "tuna")
-        house.token_key.write_text(f"{SECRET}\n")
+        house.token_secret.write_text(f"{SECRET}\n")
         house.now += 1
         assert not any(map(refused, (alice, bob, gateway, billing)))
         add_user(house.users, "alice", "tuna")
-        house.token_key.write_text(SECRET[::-1] + "longer")
+        house.token_secret.write_text(SECRET[::-1] + "longer")
         house.core_token.write_text("e" * 40)
         house.now += 1
         assert refused(alice) is WrongCredentialsError
@@ -217,7 +221,7 @@ def test_the_audience_is_a_setting(house: House) -> None:
         assert await ask(bearer(aud="fleet")) == Identity("bob", Proof.TOKEN)
         assert await ask(bearer()) is WrongCredentialsError
 
-    run(house, Credentials(token_key=house.token_key, token_audience="fleet"), test)
+    run(house, Credentials(token_secret=house.token_secret, token_audience="fleet"), test)
 
 
 def test_guessing_is_held_up(house: House) -> None:
@@ -230,7 +234,7 @@ def test_guessing_is_held_up(house: House) -> None:
     run(house, house.everything, test)
 
 
-@pytest.mark.parametrize("name", ["users", "token_key", "core_token"])
+@pytest.mark.parametrize("name", ["users", "token_secret", "core_token"])
 def test_a_file_that_cannot_be_used_is_named_at_the_start(house: House, name: str) -> None:
     path: Path = getattr(house, name)
     path.write_text("swordfish")

@@ -168,10 +168,10 @@ def test_each_file_that_cannot_be_used_is_named(
         )
     )
     for tls, trouble in (
-        (ServerTls(absent, server.key), "absent cannot be read: No such file"),
-        (ServerTls(server.cert, absent), "absent cannot be read: No such file"),
-        (ServerTls(server.cert, server.key, absent), "absent cannot be read: No such file"),
-        (ServerTls(tmp_path, server.key), "cannot be read: Is a directory"),
+        (ServerTls(absent, server.key), "absent: no such file"),
+        (ServerTls(server.cert, absent), "absent: no such file"),
+        (ServerTls(server.cert, server.key, absent), "absent: no such file"),
+        (ServerTls(tmp_path, server.key), "is a folder, not a file"),
         (ServerTls(server.key, server.key), r"server\.key holds no certificates in PEM"),
         (ServerTls(empty, server.key), "empty holds no certificates in PEM"),
         (ServerTls(server.cert, server.cert), r"server\.pem holds no private key in PEM"),
@@ -183,7 +183,7 @@ def test_each_file_that_cannot_be_used_is_named(
         with pytest.raises(FileError, match=trouble):
             grpc_server_credentials(tls)
     for client, trouble in (
-        (ClientTls(absent), "absent cannot be read: No such file"),
+        (ClientTls(absent), "absent: no such file"),
         (ClientTls(server.key), "holds no certificates in PEM"),
         (ClientTls(authority.cert, server.cert, other.key), "is not the key of"),
     ):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
+import trustme
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -22,7 +24,7 @@ from hypothesis import strategies as st
 
 from runtime.file_value import FileError
 from runtime.identity import ExpiredCredentialsError, WrongCredentialsError
-from runtime.tokens import LEEWAY, Claims, TokenKey, read_token_key
+from runtime.tokens import LEEWAY, Claims, TokenKey, read_token_key, read_token_secret
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 RSA = rsa.generate_private_key(65537, 2048)
@@ -46,9 +48,19 @@ def pem(key: Any) -> bytes:
     return encoded
 
 
+def key_in(path: Path) -> TokenKey:
+    """What a file holds: a public key, or the secret."""
+    if path.read_bytes().startswith(SECRET):
+        return read_token_secret(path)
+    return read_token_key(path)
+
+
 def private_pem(key: Any) -> bytes:
     encoded: bytes = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     return encoded
+
+
+CERTIFICATE: bytes = trustme.CA().cert_pem.bytes()
 
 
 def claims(**changes: Any) -> dict[str, Any]:
@@ -72,19 +84,21 @@ def read(token: str, key: bytes | TokenKey = SECRET) -> Claims:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / "token.key"
+    path = tmp_path / "token.key"
+    path.touch(0o600)
+    return path
 
 
 @pytest.mark.parametrize("algorithm", KEYS)
 def test_a_token_of_the_key_names_its_subject(path: Path, algorithm: str) -> None:
     path.write_bytes(pem(KEYS[algorithm]) + b"\n")
-    assert subject(signed(algorithm), read_token_key(path)) == "alice"
+    assert subject(signed(algorithm), key_in(path)) == "alice"
 
 
 @pytest.mark.parametrize("algorithm", KEYS)
 def test_a_key_takes_no_other_keys_tokens(path: Path, algorithm: str) -> None:
     path.write_bytes(pem(KEYS[algorithm]))
-    key = read_token_key(path)
+    key = key_in(path)
     for other, signer in KEYS.items():
         if signer is not KEYS[algorithm]:
             with pytest.raises(WrongCredentialsError):
@@ -182,9 +196,11 @@ def test_nested_json_is_wrong(shape: str) -> None:
 @pytest.mark.parametrize(
     ("content", "trouble"),
     [
-        (b"", "a secret of 32 bytes or more"),
-        (SECRET[:31] + b"\n", "a secret of 32 bytes or more"),
-        (private_pem(RSA), "holds a private key"),
+        (b"", "holds no public key in PEM"),
+        (SECRET, "a secret that is shared with who makes the tokens is named by token_secret"),
+        (private_pem(RSA), "its public half alone, which `openssl pkey -in .* -pubout` prints"),
+        (pem(RSA) + private_pem(RSA), "holds a private key"),
+        (CERTIFICATE, "its public key, which `openssl x509 -in .* -noout -pubkey` prints"),
         (b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "no public key in PEM"),
         (pem(rsa.generate_private_key(65537, 1024)), "RSA of 2048 bits or more"),
         (pem(ec.generate_private_key(ec.SECP256K1())), "of the curves P-256"),
@@ -209,6 +225,48 @@ def test_a_public_key_in_another_form_is_no_secret(path: Path, algorithm: str) -
         path.write_bytes(content)
         with pytest.raises(FileError, match="holds a public key, but not in PEM"):
             read_token_key(path)
+        with pytest.raises(FileError, match="holds a key or a certificate, no secret"):
+            read_token_secret(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "trouble"),
+    [
+        (b"", "holds 0 bytes: a secret has 32 or more; `openssl rand -hex 32` makes one"),
+        (SECRET[:31] + b"\n", "holds 31 bytes: a secret has 32 or more"),
+        (pem(RSA), "a public key is named by token_key"),
+        (private_pem(RSA), "holds a key or a certificate, no secret"),
+        (CERTIFICATE, "holds a key or a certificate, no secret"),
+        (b"alice:$2y$10$" + 53 * b"a" + b"\n", "they are named by users"),
+        (b"# ours\nalice:$apr1$" + 53 * b"a" + b"\n", "they are named by users"),
+        (b"alice:{SHA}" + 53 * b"a" + b"\n", "they are named by users"),
+        (b'http = "127.0.0.1:8989"\ngrpc = "127.0.0.1:50051"\n', "a secret is one line"),
+    ],
+)
+def test_a_secret_that_is_none_is_named(path: Path, content: bytes, trouble: str) -> None:
+    path.write_bytes(content)
+    with pytest.raises(FileError, match=rf"token\.key.*{re.escape(trouble)}"):
+        read_token_secret(path)
+
+
+def test_a_secret_may_be_any_bytes(path: Path) -> None:
+    path.write_bytes(b"\xff\n" * 17 + b"\r\n")
+    assert read_token_secret(path).key == b"\xff\n" * 16 + b"\xff"
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o644, 0o602, 0o666])
+def test_a_secret_that_every_user_can_get_at_is_refused(path: Path, mode: int) -> None:
+    path.write_bytes(SECRET)
+    path.chmod(mode)
+    with pytest.raises(FileError, match=rf"\(mode {mode:04o}\): chmod o-rwx {path}"):
+        read_token_secret(path)
+
+
+@pytest.mark.parametrize("mode", [0o400, 0o600, 0o440, 0o640])
+def test_a_secrets_group_may_read_it(path: Path, mode: int) -> None:
+    path.write_bytes(SECRET)
+    path.chmod(mode)
+    assert subject(signed(), read_token_secret(path)) == "alice"
 
 
 def test_a_key_does_not_show() -> None:
