@@ -71,7 +71,14 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # errors on one line, for whatever reads them
-    help="Who is connected to our databases and proxies right now, to what, since when.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Who is connected to our databases and proxies right now, to what, since when.
+
+    \b
+    Example:
+      sessiongate serve           serve this machine's sessions
+      sessiongate list            list them, from another terminal
+      sessiongate serve --help    what a command does, and its settings""",
 )
 app.add_typer(asking_app)
 app.add_typer(users_app, name="users")
@@ -131,7 +138,17 @@ def serve(
     insecure: Insecure = False,
     config: Config = None,
 ) -> None:
-    """Serve sessions over REST and gRPC: a core and a gateway, or with --core a gateway alone."""
+    """Serve sessions over REST and gRPC.
+
+    Starts a core, which reads the sources, and a gateway, which answers HTTP; with --core a
+    gateway alone. Runs until Ctrl-C. Each setting can be a flag, a variable, or a key of the file
+    that --config names: a flag wins over a variable, a variable over the file.
+
+    \b
+    Example:
+      sessiongate serve --source haproxy:/run/haproxy/sessiongate.sock
+      curl 'http://localhost:8989/v1/sessions?pretty=true'
+    """
     settings = _core_settings(
         grpc, source, ledger, stale_after, reflection, core_metrics, core_limits
     )
@@ -217,7 +234,16 @@ def run_core(
     insecure: Insecure = False,
     config: Config = None,
 ) -> None:
-    """Serve sessions over gRPC only: a core alone."""
+    """Serve sessions over gRPC alone.
+
+    Starts a core, which reads the sources; gateways elsewhere find it with --core. Runs until
+    Ctrl-C. Each setting can be a flag, a variable, or a key of the file that --config names: a
+    flag wins over a variable, a variable over the file.
+
+    \b
+    Example:
+      sessiongate core --grpc unix:/run/sessiongate/core.sock --source host:
+    """
     if not insecure:
         own = protection.credentials()
         require_shelter(context, "core_metrics", core_metrics, protection.tls, own)

@@ -12,6 +12,15 @@ import typer
 
 from runtime.settings import Setting, settings_of
 
+# Under which title the help shows a group's settings.
+_TITLES = {
+    "protection": "TLS and credentials",
+    "core_trust": "TLS with a core elsewhere",
+    "limits": "Limits of the gateway",
+    "core_limits": "Limits of the core",
+    "logs": "Logs",
+}
+
 
 def option(flag: str, help: str, metavar: str | None = None, **details: Any) -> Any:
     """An option that is a setting: it has a variable, and a key in the file."""
@@ -37,7 +46,7 @@ def taking(**groups: type[Any]) -> Callable[[Callable[..., None]], Callable[...,
         parameters: list[Parameter] = []
         for known in signature(command, eval_str=True).parameters.values():
             group = groups.get(known.name)
-            parameters += _parameters(group) if group else [known]
+            parameters += _parameters(group, _TITLES[known.name]) if group else [known]
         called.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
         called.__annotations__ = {each.name: each.annotation for each in parameters}
         return called
@@ -45,12 +54,12 @@ def taking(**groups: type[Any]) -> Callable[[Callable[..., None]], Callable[...,
     return decorate
 
 
-def _parameters(group: type[Any]) -> Iterator[Parameter]:
+def _parameters(group: type[Any], title: str) -> Iterator[Parameter]:
     hints = get_type_hints(group)
     for each in fields(group):
         told: Setting = each.metadata["setting"]
         flag = "--" + each.name.replace("_", "-")
-        found = option(flag, told.help, told.metavar, parser=_reader(told))
+        found = option(flag, told.help, told.metavar, parser=_reader(told), rich_help_panel=title)
         yield Parameter(
             each.name,
             Parameter.KEYWORD_ONLY,

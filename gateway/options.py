@@ -32,7 +32,10 @@ from gateway.values import (
 
 
 class Command(TyperCommand):
-    """A command whose errors say where a bad value was: flag, variable or file."""
+    """A command whose errors say where a bad value was: flag, variable or file.
+
+    Its help shows options that belong together under a title of their own.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         try:
@@ -41,6 +44,18 @@ class Command(TyperCommand):
             if error.param is not None and error.param_hint is None:
                 error.param_hint = place(ctx, error.param.name)
             raise
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            if record := parameter.get_help_record(ctx):
+                title = getattr(parameter, "rich_help_panel", None)
+                if parameter.param_type_name == "argument":
+                    title = "Arguments"
+                sections.setdefault(title or "Options", []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
 
 
 def given_as_flag(context: typer.Context, name: str) -> bool:

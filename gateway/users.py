@@ -14,7 +14,16 @@ from gateway.reporting import fail
 from runtime.file_value import FileError
 from runtime.htpasswd import add_user, remove_user
 
-app = typer.Typer(no_args_is_help=True, help="Edit the file of users that --users names.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="""Edit the file of users that may ask.
+
+    `sessiongate serve --users FILE` lets them in. Each is a name and a password's bcrypt hash.
+
+    \b
+    Example:
+      sessiongate users add alice --users /etc/sessiongate/users""",
+)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The user's name.", show_default=False)]
 File = Annotated[
@@ -31,7 +40,14 @@ File = Annotated[
 
 @app.command(cls=Command)
 def add(name: Name, *, users: File) -> None:
-    """Give a user a password, asked for twice; of a pipe, the first line."""
+    """Add a user, or give one another password.
+
+    The password is asked for, twice; if standard input is a pipe, it is the first line.
+
+    \b
+    Example:
+      sessiongate users add alice --users /etc/sessiongate/users
+    """
     try:
         is_new = add_user(users, name, _password())
     except FileError as error:
@@ -43,7 +59,12 @@ def add(name: Name, *, users: File) -> None:
 
 @app.command(cls=Command)
 def remove(name: Name, *, users: File) -> None:
-    """Let a user in no more."""
+    """Remove a user, who is let in no more.
+
+    \b
+    Example:
+      sessiongate users remove alice --users /etc/sessiongate/users
+    """
     try:
         is_gone = remove_user(users, name)
     except FileError as error:
