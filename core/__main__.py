@@ -4,6 +4,9 @@ Reads its configuration, one line of JSON, from standard input. Prints
 ``listening on ADDRESS`` on standard output once it listens; logs to standard
 error. Ends with 0 after SIGTERM, SIGINT or the end of standard input where that
 was asked for, and with 2 where starting it again would not help.
+
+``python -P -m core check`` reads the same, prints what is wrong with it, a line each,
+and ends with 0 or 2; it starts nothing.
 """
 
 from __future__ import annotations
@@ -13,11 +16,15 @@ import sys
 
 
 def main() -> int:
-    """Run a core until it is told to stop; the exit code."""
+    """Run a core until it is told to stop, or check its configuration; the exit code."""
     # Until the core handles it, Ctrl-C ends this process without a word, also amid imports.
     # Whoever started it may have held it back so far.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+    if sys.argv[1:] == ["check"]:
+        from core.checking import check
+
+        return check()
     from core.running import run
 
     return run()

@@ -93,7 +93,7 @@ def _groups(values: dict[str, Any]) -> dict[str, Any]:
 def _sources(values: object) -> tuple[SourceConfig, ...]:
     if not isinstance(values, list) or not values:
         raise ConfigError("source: must be a list of one URL or more")
-    configs = tuple(_source(value) for value in values)
+    configs = tuple(read_source(value) for value in values)
     names = [config.name for config in configs]
     for name in names:
         if names.count(name) > 1:
@@ -101,7 +101,8 @@ def _sources(values: object) -> tuple[SourceConfig, ...]:
     return configs
 
 
-def _source(value: Any) -> SourceConfig:
+def read_source(value: Any) -> SourceConfig:
+    """A source as the configuration has it. Raises `ConfigError` or `SourceConfigError`."""
     if isinstance(value, str):
         return SourceConfig.parse(value)
     if not isinstance(value, Mapping) or not isinstance(value.get("url"), str):

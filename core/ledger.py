@@ -91,6 +91,20 @@ class Opening:
     stated_id: int | None = None  # what its id is to be, if that was never given
 
 
+def ledger_path(url: str) -> Path | None:
+    """The file at a ledger's SQLAlchemy URL; None for one in memory. Raises `LedgerError`."""
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError:
+        raise LedgerError("the ledger's URL is not one: use sqlite:///PATH or sqlite://") from None
+    if parsed.get_backend_name() != "sqlite":
+        raise LedgerError(
+            f"the ledger cannot be kept in {parsed.get_backend_name()}:"
+            " use sqlite:///PATH, or sqlite:// for one in memory"
+        )
+    return Path(parsed.database) if parsed.database not in (None, "", ":memory:") else None
+
+
 class Ledger:
     """An open, locked ledger. Made by `Ledger.open`; calls are queued on one thread."""
 
@@ -120,18 +134,8 @@ class Ledger:
         which ids it gave is not known then, so the new ledger gives them from the
         clock in microseconds upwards. Raises `LedgerError`.
         """
-        try:
-            parsed = sa.make_url(url)
-        except sa.exc.ArgumentError:
-            raise LedgerError(
-                "the ledger's URL is not one: use sqlite:///PATH or sqlite://"
-            ) from None
-        if parsed.get_backend_name() != "sqlite":
-            raise LedgerError(
-                f"the ledger cannot be kept in {parsed.get_backend_name()}:"
-                " use sqlite:///PATH, or sqlite:// for one in memory"
-            )
-        path = Path(parsed.database) if parsed.database not in (None, "", ":memory:") else None
+        path = ledger_path(url)
+        parsed = sa.make_url(url)
         lock = take_lock(path) if path else None
         thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
         ledger = cls(_engine(parsed, in_memory=path is None), thread, lock, retention, now)

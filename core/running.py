@@ -29,7 +29,10 @@ def run() -> int:
         allow_descriptors()
         asyncio.run(_run(config, notify))
     except (ConfigError, LedgerError, FileError, ListenError) as error:
-        print(f"sessiongate core: {error}", file=sys.stderr)
+        flag = ""
+        if isinstance(error, ListenError):
+            flag = "--grpc: " if error.where == config.grpc else "--core-metrics: "
+        print(f"sessiongate core: {flag}{error}", file=sys.stderr)
         return EXIT_HOPELESS
     return 0
 

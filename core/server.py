@@ -32,7 +32,7 @@ from core.watchers import Watchers
 from runtime.authenticator import Authenticator
 from runtime.exporter import Exporter
 from runtime.limits import CoreLimits
-from runtime.listener import ListenError, is_listened_on
+from runtime.listener import ListenError, is_listened_on, listen
 from runtime.tls import grpc_server_credentials
 from sessiongate.v1 import source_service_pb2
 from sessiongate.v1.session_service_pb2 import DESCRIPTOR
@@ -143,7 +143,11 @@ class Core:
         except RuntimeError:
             port = 0
         if not port:
-            raise ListenError(f"cannot listen on {address}: is it in use?")
+            if not local:
+                listen(address).close()  # raises, and says why
+            raise ListenError(
+                address, "another program listens there" if local else "it cannot be opened"
+            )
         return port
 
     def _open_exporter(self) -> Exporter | None:

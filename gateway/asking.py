@@ -7,12 +7,12 @@ from contextlib import suppress
 
 import typer
 
+from gateway.command import Command
 from gateway.config import DEFAULT_CORE, DEFAULT_CORE_TIMEOUT
 from gateway.exposure import require_cover
 from gateway.groups import taking
 from gateway.options import (
     AsJson,
-    Command,
     Config,
     Core,
     CoreTimeout,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from importlib.metadata import version
@@ -13,47 +12,30 @@ from typing import Annotated
 import typer
 
 from gateway.asking import app as asking_app
+from gateway.command import Command, GatheringCommand
 from gateway.config import (
     DEFAULT_CORE,
-    DEFAULT_CORE_TIMEOUT,
-    DEFAULT_HTTP,
-    DEFAULT_REPLICA_STALENESS,
-    DEFAULT_WORKERS,
     GatewayConfig,
 )
-from gateway.exposure import require_cover, require_shelter
-from gateway.groups import taking
-from gateway.limits import Limits
+from gateway.exposure import require_shelter
+from gateway.groups import taking, with_options_of
 from gateway.options import (
-    AllowedHosts,
-    Command,
     Config,
-    CoreGrpc,
     CoreMetrics,
-    CoreTimeout,
     CoreTokenFile,
     Grpc,
-    Http,
     Insecure,
     Ledger,
-    Metrics,
-    OtherCore,
-    PublicUrl,
     Reflection,
-    ReplicaStaleness,
-    ReplicaUse,
     Sources,
     StaleAfter,
-    TrustedProxies,
-    Workers,
-    given_as_flag,
-    place,
 )
-from gateway.reporting import fail
-from gateway.supervisor import HOPELESS, CoreStartError, become_core
-from gateway.trust import CoreTrust
+from gateway.origin import gather, place, refuse
+from gateway.plan import DEFAULT_STALE_AFTER, Plan, core_settings, plan_of
+from gateway.reporting import fail, report
+from gateway.settings_file import warn_of_variables
+from gateway.supervisor import HOPELESS, CoreStartError, become_core, check_core_settings
 from gateway.users import app as users_app
-from gateway.values import Source
 from runtime.address import Address
 from runtime.file_value import FileError
 from runtime.limits import CoreLimits
@@ -64,8 +46,6 @@ from runtime.settings import given
 from runtime.systemd import READY, STOPPING, Notifier
 
 log = logging.getLogger(__name__)
-
-DEFAULT_STALE_AFTER = 30.0
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -92,6 +72,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _sessiongate(
+    context: typer.Context,
     _version: Annotated[
         bool,
         typer.Option(
@@ -99,45 +80,12 @@ def _sessiongate(
         ),
     ] = False,
 ) -> None:
-    pass
+    warn_of_variables(context.command)
 
 
 @app.command(cls=Command)
-@taking(
-    protection=Protection,
-    core_trust=CoreTrust,
-    limits=Limits,
-    core_limits=CoreLimits,
-    logs=LogSettings,
-)
-def serve(
-    context: typer.Context,
-    *,
-    http: Http = DEFAULT_HTTP,
-    grpc: CoreGrpc = DEFAULT_CORE,
-    source: Sources,
-    ledger: Ledger,
-    stale_after: StaleAfter = DEFAULT_STALE_AFTER,
-    core: OtherCore = None,
-    core_timeout: CoreTimeout = DEFAULT_CORE_TIMEOUT,
-    public_url: PublicUrl = None,
-    allowed_host: AllowedHosts = None,
-    replica: ReplicaUse = "on",
-    replica_staleness: ReplicaStaleness = DEFAULT_REPLICA_STALENESS,
-    workers: Workers = DEFAULT_WORKERS,
-    protection: Protection,
-    core_token_file: CoreTokenFile = None,
-    core_trust: CoreTrust,
-    reflection: Reflection = "on",
-    trusted_proxies: TrustedProxies = None,
-    metrics: Metrics = None,
-    core_metrics: CoreMetrics = None,
-    limits: Limits,
-    core_limits: CoreLimits,
-    logs: LogSettings,
-    insecure: Insecure = False,
-    config: Config = None,
-) -> None:
+@with_options_of(plan_of)
+def serve(context: typer.Context, plan: Plan) -> None:
     """Serve sessions over REST and gRPC.
 
     Starts a core, which reads the sources, and a gateway, which answers HTTP; with --core a
@@ -149,46 +97,8 @@ def serve(
       sessiongate serve --source haproxy:/run/haproxy/sessiongate.sock
       curl 'http://localhost:8989/v1/sessions?pretty=true'
     """
-    settings = _core_settings(
-        grpc, source, ledger, stale_after, reflection, core_metrics, core_limits
-    )
-    if not insecure:
-        for name, address in (("http", http), ("metrics", metrics), ("core_metrics", core_metrics)):
-            require_shelter(context, name, address, protection.tls, protection.credentials())
-        if core is None:
-            guards = protection.credentials(core_token_file)
-            require_shelter(context, "grpc", grpc, protection.tls, guards)
-        else:
-            require_cover(context, core, core_trust.tls, core_token_file)
-    if core is None:
-        _refuse_flags(context, asdict(core_trust), "a core elsewhere, which needs --core")
-    else:
-        _refuse_flags(
-            context, settings, "the core that serve starts, and with --core it starts none"
-        )
-    try:
-        gateway = GatewayConfig(
-            http=http,
-            core=core or DEFAULT_CORE,  # of its own: the real one once that listens
-            public_url=public_url,
-            allowed_hosts=tuple(allowed_host or ()),
-            core_timeout=core_timeout,
-            replica_staleness=replica_staleness if replica else 0.0,
-            workers=workers,
-            protection=protection,
-            core_trust=core_trust,
-            core_token_file=core_token_file,
-            trusted_proxies=tuple(trusted_proxies or ()),
-            metrics=metrics,
-            limits=limits,
-            logs=logs,
-        )
-        gateway.check_files()
-    except FileError as error:
-        fail(str(error), HOPELESS)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    set_up_logs("gateway", logs)
+    gateway = plan.gateway
+    set_up_logs("gateway", gateway.logs)
     from gateway.own_core import own_core
     from gateway.server import serve as serve_gateway
 
@@ -199,10 +109,9 @@ def serve(
             signal.signal(number, signal.default_int_handler)
         grpc_shown, sources_shown = gateway.core, "those of the core"
         try:
-            if core is None:
-                settings |= asdict(logs)
-                gateway, grpc_shown = stack.enter_context(own_core(gateway, settings, log.warning))
-                sources_shown = ", ".join(map(str, source))
+            if plan.core is not None:
+                gateway, grpc_shown = stack.enter_context(own_core(gateway, plan.core, log.warning))
+                sources_shown = ", ".join(map(str, plan.sources))
             stack.callback(notify, STOPPING)
 
             def on_listening(http: str) -> None:
@@ -211,9 +120,37 @@ def serve(
 
             serve_gateway(gateway, on_listening)
         except CoreStartError as error:
-            fail(str(error), HOPELESS if error.code == HOPELESS else 1)
+            if error.code == HOPELESS:
+                raise typer.Exit(HOPELESS) from None  # it has said why
+            fail(str(error), 1)
         except ListenError as error:
+            name = "http" if error.where == gateway.http else "metrics"
+            fail(f"{place(context, name)}: {error}", HOPELESS)
+        except FileError as error:
             fail(str(error), HOPELESS)
+
+
+@app.command("check-config", cls=GatheringCommand)
+@with_options_of(plan_of)
+def check_config(context: typer.Context, plan: Plan) -> None:
+    """Check the settings of `serve` or `core`, and start nothing.
+
+    Takes the same flags, variables and file. All that is wrong is told, a line each: settings, the
+    sources and their options, and files that are named. Ends with 0 if all is right, with 2 if not.
+    No server is asked, and whether addresses are free is not looked at.
+
+    \b
+    Example:
+      sessiongate check-config --config /etc/sessiongate/sessiongate.toml
+    """
+    faults = [_line(fault) for fault in gather(context)]
+    if plan.core is not None:
+        faults += check_core_settings(plan.core)
+    for line in dict.fromkeys(faults):
+        report(line)
+    if faults:
+        raise typer.Exit(HOPELESS)
+    print(f"the configuration is right; sessiongate serve starts\n{_told(plan)}", end="")
 
 
 @app.command("core", cls=Command)
@@ -249,7 +186,10 @@ def run_core(
         require_shelter(context, "core_metrics", core_metrics, protection.tls, own)
         guards = protection.credentials(core_token_file)
         require_shelter(context, "grpc", grpc, protection.tls, guards)
-    settings = _core_settings(
+    files = GatewayConfig(protection=protection, core_token_file=core_token_file)
+    for name, text in files.troubles().items():
+        refuse(context, text, name)
+    settings = core_settings(
         grpc, source, ledger, stale_after, reflection, core_metrics, core_limits
     )
     if core_token_file is not None:
@@ -260,31 +200,24 @@ def run_core(
         fail(f"the core cannot be started: {error}", HOPELESS)
 
 
-def _core_settings(
-    grpc: str,
-    source: list[Source],
-    ledger: str,
-    stale_after: float,
-    reflection: bool,
-    metrics: str | None,
-    limits: CoreLimits,
-) -> dict[str, object]:
-    return {
-        "grpc": grpc,
-        "source": [each.setting for each in source],
-        "ledger": ledger,
-        "stale_after": stale_after,
-        "reflection": reflection,
-        "core_metrics": metrics,
-        **asdict(limits),
-    }
+def _line(fault: typer.BadParameter) -> str:
+    """A fault in one line: where the value comes from, and what is wrong."""
+    return fault.format_message().removeprefix("Invalid value for ").removeprefix("Invalid value: ")
 
 
-def _refuse_flags(context: typer.Context, names: Iterable[str], purpose: str) -> None:
-    """Refuse flags that would do nothing."""
-    for name in names:
-        if given_as_flag(context, name):
-            raise typer.BadParameter(f"it is for {purpose}", param_hint=place(context, name))
+def _told(plan: Plan) -> str:
+    """What is started, in lines as those of the welcome."""
+    gateway = plan.gateway
+    scheme = "https" if gateway.protection.tls else "http"
+    lines = [f"REST     {scheme}://{gateway.http}/v1/sessions"]
+    if plan.core is None:
+        lines += [f"gRPC     of the core at {gateway.core}"]
+    else:
+        lines += [
+            f"gRPC     {plan.core['grpc']}",
+            f"Sources  {', '.join(map(str, plan.sources))}",
+        ]
+    return "".join(f"  {line}\n" for line in lines)
 
 
 def _welcome(gateway: GatewayConfig, http: str, grpc: str, sources: str) -> None:

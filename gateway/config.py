@@ -14,9 +14,9 @@ from gateway.limits import Limits
 from gateway.trust import CoreTrust
 from runtime.address import Address
 from runtime.core_token import read_core_tokens
+from runtime.file_value import FileError, trouble
 from runtime.logs import LogSettings
 from runtime.protection import Protection
-from runtime.tls import grpc_channel_credentials
 
 DEFAULT_HTTP = "127.0.0.1:8989"
 DEFAULT_CORE = "127.0.0.1:50051"
@@ -54,12 +54,18 @@ class GatewayConfig:
     logs: LogSettings = field(default_factory=LogSettings)
 
     def check_files(self) -> None:
-        """Read every file that this names once. Raises `FileError`."""
-        self.protection.check()
+        """Read every file that this names once. Raises `FileError`, which names the setting."""
+        for name, text in self.troubles().items():
+            raise FileError(f"{name}: {text}")
+
+    def troubles(self) -> dict[str, str]:
+        """Why files cannot be used, by the settings that name them."""
+        found = self.protection.troubles()
         if self.core_trust.tls is not None:
-            grpc_channel_credentials(self.core_trust.tls)
+            found |= self.core_trust.tls.troubles()
         if self.core_token_file is not None:
-            read_core_tokens(self.core_token_file)
+            found["core_token_file"] = trouble(read_core_tokens, self.core_token_file)
+        return {name: text for name, text in found.items() if text}
 
     def __post_init__(self) -> None:
         _check_address("http", self.http)
@@ -112,7 +118,7 @@ def _check_public_url(value: str) -> None:
 def _check_host(value: str) -> None:
     if not _NAME.fullmatch(value) and not _is_ipv6(value):
         raise ValueError(
-            f"allowed_hosts: {value!r} is not a host name or an IP address, without a port,"
+            f"allowed_host: {value!r} is not a host name or an IP address, without a port,"
             " such as sessions.example or ::1"
         )
 

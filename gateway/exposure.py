@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from gateway.options import place
+from gateway.origin import refuse
 from gateway.values import is_private
 from runtime.credentials import Credentials
 from runtime.tls import ClientTls, ServerTls
@@ -24,11 +24,12 @@ def require_shelter(
     if not credentials.wanted:
         missing.append("credentials (--users, --token-key, --token-secret or --tls-client-ca)")
     if missing and address is not None and not is_private(address):
-        raise typer.BadParameter(
+        refuse(
+            context,
             f"other machines can reach {address}, and whoever connects sees who uses your"
             f" databases. Add {' and '.join(missing)}, listen on loopback, such as"
             " 127.0.0.1:8989, or accept that with --insecure",
-            param_hint=place(context, name),
+            name,
         )
 
 
@@ -37,7 +38,8 @@ def require_cover(
 ) -> None:
     """Refuse to send the core's token where others could read it on its way."""
     if token_file is not None and tls is None and not is_private(core):
-        raise typer.BadParameter(
+        refuse(
+            context,
             f"the token would go to {core} in the clear: add TLS (--core-ca)",
-            param_hint=place(context, "core_token_file"),
+            "core_token_file",
         )

@@ -6,11 +6,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields
 from functools import wraps
 from inspect import Parameter, Signature, signature
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
+from gateway.origin import refuse_by
 from runtime.settings import Setting, settings_of
+
+T = TypeVar("T")
+
+VARIABLE = "SESSIONGATE_"  # what the names of variables begin with
 
 # Under which title the help shows a group's settings.
 _TITLES = {
@@ -24,24 +29,21 @@ _TITLES = {
 
 def option(flag: str, help: str, metavar: str | None = None, **details: Any) -> Any:
     """An option that is a setting: it has a variable, and a key in the file."""
-    variable = "SESSIONGATE_" + flag.removeprefix("--").replace("-", "_").upper()
+    variable = VARIABLE + flag.removeprefix("--").replace("-", "_").upper()
     return typer.Option(flag, envvar=variable, help=help, metavar=metavar, **details)
 
 
-def taking(**groups: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def taking(**groups: type[Any]) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """Give a command the settings of groups as options; it gets each group whole, by its name."""
 
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+    def decorate(command: Callable[..., T]) -> Callable[..., T]:
         @wraps(command)
-        def called(**values: Any) -> None:
-            made = {}
-            for name, group in groups.items():
-                own = {key: values.pop(key) for key in settings_of(group)}
-                try:
-                    made[name] = group(**own)
-                except ValueError as error:
-                    raise typer.BadParameter(str(error)) from None
-            command(**values, **made)
+        def called(context: typer.Context, **values: Any) -> T:
+            made = {
+                name: _made(context, group, {key: values.pop(key) for key in settings_of(group)})
+                for name, group in groups.items()
+            }
+            return command(context, **values, **made)
 
         parameters: list[Parameter] = []
         for known in signature(command, eval_str=True).parameters.values():
@@ -54,12 +56,42 @@ def taking(**groups: type[Any]) -> Callable[[Callable[..., None]], Callable[...,
     return decorate
 
 
+def _made(context: typer.Context, group: type[Any], values: dict[str, Any]) -> Any:
+    """A group with these values, but for those that are refused."""
+    try:
+        return group(**values)
+    except ValueError as error:
+        refuse_by(context, error)
+        refused = str(error).partition(": ")[0]
+        return _made(context, group, {key: values[key] for key in values if key != refused})
+
+
+def with_options_of(
+    reader: Callable[..., T],
+) -> Callable[[Callable[[typer.Context, T], None]], Callable[..., None]]:
+    """Give a command the options of a function; it gets what that makes of them."""
+
+    def decorate(command: Callable[[typer.Context, T], None]) -> Callable[..., None]:
+        @wraps(command)
+        def called(context: typer.Context, **values: Any) -> None:
+            command(context, reader(context, **values))
+
+        parameters = list(signature(reader).parameters.values())
+        called.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+        called.__annotations__ = {each.name: each.annotation for each in parameters}
+        return called
+
+    return decorate
+
+
 def _parameters(group: type[Any], title: str) -> Iterator[Parameter]:
     hints = get_type_hints(group)
     for each in fields(group):
         told: Setting = each.metadata["setting"]
         flag = "--" + each.name.replace("_", "-")
-        found = option(flag, told.help, told.metavar, parser=_reader(told), rich_help_panel=title)
+        found = option(
+            flag, told.help, told.metavar, parser=reading(told.read), rich_help_panel=title
+        )
         yield Parameter(
             each.name,
             Parameter.KEYWORD_ONLY,
@@ -68,10 +100,12 @@ def _parameters(group: type[Any], title: str) -> Iterator[Parameter]:
         )
 
 
-def _reader(told: Setting) -> Callable[[object], Any]:
+def reading(reader: Callable[[object], Any]) -> Callable[[object], Any]:
+    """A parser of an option, of what raises `ValueError`."""
+
     def read(value: object) -> Any:
         try:
-            return told.read(value)
+            return reader(value)
         except ValueError as error:
             raise typer.BadParameter(str(error)) from None
 

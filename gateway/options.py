@@ -1,21 +1,20 @@
-"""The command's options, each declared once, and the file that may hold them.
+"""The command's options, each declared once.
 
-An option with a variable is a setting. The file holds settings under the flags'
-names, with underscores for hyphens, and becomes click's ``default_map``: flag,
-variable and file are read and refused by the same code, in the same words.
+An option with a variable is a setting. The file (`gateway.settings_file`) holds settings
+under the flags' names, with underscores for hyphens, and becomes click's ``default_map``:
+flag, variable and file are read and refused by the same code, in the same words.
 """
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
-from gateway.groups import option
+from gateway.groups import option, reading
+from gateway.origin import given_as_flag
+from gateway.settings_file import read_settings
 from gateway.values import (
     Source,
     address,
@@ -29,86 +28,7 @@ from gateway.values import (
     switch,
     text,
 )
-
-
-class Command(TyperCommand):
-    """A command whose errors say where a bad value was: flag, variable or file.
-
-    Its help shows options that belong together under a title of their own.
-    """
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        try:
-            return super().parse_args(ctx, args)
-        except typer.BadParameter as error:
-            if error.param is not None and error.param_hint is None:
-                error.param_hint = place(ctx, error.param.name)
-            raise
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            if record := parameter.get_help_record(ctx):
-                title = getattr(parameter, "rich_help_panel", None)
-                if parameter.param_type_name == "argument":
-                    title = "Arguments"
-                sections.setdefault(title or "Options", []).append(record)
-        for title, records in sections.items():
-            with formatter.section(title):
-                formatter.write_dl(records)
-
-
-def given_as_flag(context: typer.Context, name: str) -> bool:
-    """Whether an option's value comes from the command line itself."""
-    return _origin(context, name) == "COMMANDLINE"
-
-
-def place(context: typer.Context, name: str) -> str:
-    """Where a parameter's value comes from, for an error: a flag, a variable or a file's key."""
-    parameter = next(known for known in context.command.params if known.name == name)
-    match _origin(context, name):
-        case "ENVIRONMENT":
-            return str(parameter.envvar)
-        case "DEFAULT_MAP":
-            return f"{name!r} in {context.params['config']}"
-        case _ if parameter.param_type_name == "argument":
-            return str(parameter.metavar)
-        case _:
-            return parameter.opts[0]
-
-
-def settings(root: object) -> Mapping[str, bool]:
-    """The names of all the commands' settings, and whether each can be given many times."""
-    return {
-        option.name: option.multiple
-        for command in cast(TyperGroup, root).commands.values()
-        for option in command.params
-        if option.envvar and option.name != "config"
-    }
-
-
-def _origin(context: typer.Context, name: str) -> str | None:
-    source = context.get_parameter_source(name)
-    return source.name if source else None
-
-
-def _read_file(context: typer.Context, file: Path | None) -> Path | None:
-    if file is None:
-        return None
-    try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise typer.BadParameter(f"{file} cannot be read as TOML: {error}") from None
-    known = settings(context.find_root().command)
-    for name in values:
-        if name not in known:
-            allowed = ", ".join(sorted(known))
-            raise typer.BadParameter(f"{file}: unknown key {name!r}; allowed are {allowed}")
-    context.default_map = {
-        name: [value] if known[name] and not isinstance(value, list) else value
-        for name, value in values.items()
-    }
-    return file
+from runtime.settings import up_to
 
 
 def _refuse_password(
@@ -132,7 +52,7 @@ Config = Annotated[
         "Read settings from this TOML file.",
         "FILE",
         is_eager=True,
-        callback=_read_file,
+        callback=read_settings,
     ),
 ]
 Http = Annotated[
@@ -273,8 +193,7 @@ Workers = Annotated[
         "--workers",
         "Run this many gateway processes on the one address.",
         "NUMBER",
-        min=1,
-        max=64,
+        parser=reading(up_to(64)),
     ),
 ]
 CoreTokenFile = Annotated[

@@ -57,6 +57,17 @@ def become_core(settings: Settings) -> NoReturn:
     os.execv(COMMAND[0], COMMAND)  # noqa: S606 - no shell is wanted
 
 
+def check_core_settings(settings: Settings) -> list[str]:
+    """What a core finds wrong with its settings, a line each; it looks and ends."""
+    checked = subprocess.run(  # noqa: S603 - a fixed command
+        (*COMMAND, "check"), input=_line(settings), capture_output=True, check=False
+    )
+    lines = checked.stdout.decode(errors="replace").splitlines()
+    if checked.returncode not in (0, HOPELESS) or (checked.returncode == HOPELESS and not lines):
+        lines.append(checked.stderr.decode(errors="replace").strip() or "the core cannot check")
+    return lines
+
+
 class Supervisor:
     """Runs a core from `__enter__` to `__exit__`, and starts it again when it dies.
 

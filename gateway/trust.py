@@ -29,7 +29,7 @@ class CoreTrust:
             ("core_cert", "core_ca"),
         ):
             if getattr(self, name) and not getattr(self, other):
-                raise ValueError(f"{name}: needs {other} beside it")
+                raise ValueError(f"{name}: needs --{other.replace('_', '-')} beside it")
 
     @property
     def tls(self) -> ClientTls | None:

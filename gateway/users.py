@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.options import Command
+from gateway.command import Command
 from gateway.reporting import fail
 from runtime.file_value import FileError
 from runtime.htpasswd import add_user, remove_user

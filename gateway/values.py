@@ -72,7 +72,19 @@ def address(value: object) -> str:
     try:
         return str(Address.parse(str(value)))
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise typer.BadParameter(f"{error}{_nearest_address(str(value))}") from None
+
+
+def _nearest_address(text: str) -> str:
+    """What was meant by an address without a host or with a scheme, if that can be told."""
+    place = text.partition("://")[2] or text
+    place = place.partition("/")[0].removeprefix("*")
+    if place.isdecimal() or place.startswith(":"):
+        place = ("0.0.0.0:" if text.startswith("*") else "127.0.0.1:") + place.lstrip(":")
+    try:
+        return f"; did you mean {str(Address.parse(place))!r}?"
+    except ValueError:
+        return ""
 
 
 def grpc_address(value: object) -> str:

@@ -64,6 +64,15 @@ def refuse_what_others_read(path: Path) -> None:
         )
 
 
+def trouble(read: Callable[..., object], *paths: Path) -> str:
+    """Why files cannot be read by a function that raises `FileError`; empty if they can."""
+    try:
+        read(*paths)
+    except FileError as error:
+        return str(error)
+    return ""
+
+
 class FileValue(Generic[T]):
     """What ``read`` makes of some files, made again when one of them changes.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from dataclasses import replace
 
@@ -12,6 +13,10 @@ BACKLOG = 1024  # connections that wait to be taken
 
 class ListenError(Exception):
     """An address cannot be listened on; the text names it and the cause."""
+
+    def __init__(self, where: str, cause: str) -> None:
+        super().__init__(f"cannot listen on {where}: {cause}")
+        self.where = where
 
 
 def listen(where: str) -> socket.socket:
@@ -24,9 +29,23 @@ def listen(where: str) -> socket.socket:
         family, _, _, _, place = found[0]
         listener = socket.create_server(place[:2], family=family, backlog=BACKLOG)
     except OSError as error:
-        raise ListenError(f"cannot listen on {where}: {error.strerror}") from None
+        raise ListenError(where, _cause(error)) from None
     listener.setblocking(False)
     return listener
+
+
+def _cause(error: OSError) -> str:
+    """Why an address cannot be listened on, and what to do."""
+    if isinstance(error, socket.gaierror):
+        return "no address is known for this name"
+    match error.errno:
+        case errno.EADDRINUSE:
+            return "another program listens there; stop it, or take another port"
+        case errno.EADDRNOTAVAIL:
+            return "this machine has no such address; 0.0.0.0 stands for all that it has"
+        case errno.EACCES:
+            return "permission denied; ports below 1024 are for root"
+    return str(error.strerror)
 
 
 def real_address(where: str, listener: socket.socket) -> str:

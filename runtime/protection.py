@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.credentials import DEFAULT_AUDIENCE, Credentials
+from runtime.file_value import trouble
 from runtime.settings import setting, text
 from runtime.tls import ServerTls
 
@@ -42,9 +43,9 @@ class Protection:
             ("tls_client_ca", "tls_cert"),
         ):
             if getattr(self, name) and not getattr(self, other):
-                raise ValueError(f"{name}: needs {other} beside it")
+                raise ValueError(f"{name}: needs --{other.replace('_', '-')} beside it")
         if self.token_key and self.token_secret:
-            raise ValueError("token_secret: token_key is given too; tokens are checked with one")
+            raise ValueError("token_secret: --token-key is given too; keep one of the two")
 
     @property
     def tls(self) -> ServerTls | None:
@@ -64,13 +65,20 @@ class Protection:
             certificates=self.tls_client_ca is not None,
         )
 
-    def check(self) -> None:
-        """Read every file once. Raises `FileError` for the first that cannot be used."""
-        if self.tls is not None:
-            self.tls.check()
-        from runtime.authenticator import Authenticator  # costly: only where it is needed
+    def troubles(self) -> dict[str, str]:
+        """Why files cannot be used, by the settings that name them."""
+        from runtime.htpasswd import read_users  # costly, as the next: only where it is needed
+        from runtime.tokens import read_token_key, read_token_secret
 
-        Authenticator(self.credentials()).close()
+        found = {} if self.tls is None else self.tls.troubles()
+        for name, read in (
+            ("users", read_users),
+            ("token_key", read_token_key),
+            ("token_secret", read_token_secret),
+        ):
+            if path := getattr(self, name):
+                found[name] = trouble(read, Path(path))
+        return {name: text for name, text in found.items() if text}
 
 
 def _path(text: str | None) -> Path | None:

@@ -13,6 +13,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
+from runtime.suggestion import did_you_mean
+
 Group = TypeVar("Group")
 T = TypeVar("T")
 
@@ -130,7 +132,8 @@ def one_of(*words: str) -> Callable[[object], Any]:
 
     def word(value: object) -> str:
         if value not in words:
-            raise ValueError(f"{value!r} is none of {', '.join(words)}")
+            hint = did_you_mean(str(value), words)
+            raise ValueError(f"{value!r} is none of {', '.join(words)}{hint}")
         return str(value)
 
     return word

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.file_value import FileError, FileValue, read_file
+from runtime.file_value import FileError, FileValue, read_file, trouble
 
 if TYPE_CHECKING:  # else imported where it is used: settings name files, and need no gRPC
     import grpc
@@ -28,9 +28,17 @@ class ServerTls:
 
     def check(self) -> None:
         """Raise `FileError` where a file cannot be used, or the key is not the certificate's."""
+        _check_certificates(self.cert)
         _check_pair(self.cert, self.key)
         if self.client_ca is not None:
             _check_certificates(self.client_ca)
+
+    def troubles(self) -> dict[str, str]:
+        """Why files cannot be used, by the settings that name them; empty for those that can."""
+        found = _pair_troubles(self.cert, self.key, "tls_cert", "tls_key")
+        if self.client_ca is not None:
+            found["tls_client_ca"] = trouble(_check_certificates, self.client_ca)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,13 @@ class ClientTls:
     def files(self) -> tuple[Path, ...]:
         """All the files."""
         return tuple(path for path in (self.ca, self.cert, self.key) if path)
+
+    def troubles(self) -> dict[str, str]:
+        """Why files cannot be used, by the settings that name them; empty for those that can."""
+        found = {"core_ca": trouble(_check_certificates, self.ca)}
+        if self.cert is not None and self.key is not None:
+            found |= _pair_troubles(self.cert, self.key, "core_cert", "core_key")
+        return found
 
 
 def grpc_server_credentials(tls: ServerTls) -> grpc.ServerCredentials:
@@ -89,6 +104,7 @@ def grpc_channel_credentials(tls: ClientTls) -> grpc.ChannelCredentials:
     _check_certificates(tls.ca)
     if tls.cert is None or tls.key is None:
         return grpc.ssl_channel_credentials(read_file(tls.ca))
+    _check_certificates(tls.cert)
     _check_pair(tls.cert, tls.key)
     return grpc.ssl_channel_credentials(read_file(tls.ca), read_file(tls.key), read_file(tls.cert))
 
@@ -103,8 +119,12 @@ def _grpc_configuration(tls: ServerTls) -> grpc.ServerCertificateConfiguration:
     )
 
 
+def _pair_troubles(cert: Path, key: Path, cert_name: str, key_name: str) -> dict[str, str]:
+    wrong = trouble(_check_certificates, cert)
+    return {cert_name: wrong, key_name: "" if wrong else trouble(_check_pair, cert, key)}
+
+
 def _check_pair(cert: Path, key: Path) -> None:
-    _check_certificates(cert)
     if b"PRIVATE KEY-----" not in read_file(key):
         raise FileError(f"{key} holds no private key in PEM")
     try:

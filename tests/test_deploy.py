@@ -38,7 +38,7 @@ def test_the_unit_is_valid(tmp_path: Path) -> None:
 
 
 def test_the_unit_is_enabled_as_documented(tmp_path: Path) -> None:
-    (steps,) = texts("docs/operations.md", "sh")
+    (steps,) = texts("docs/operations.md", "sh", "Installing it as a service")
     assert steps.endswith("\nsystemctl daemon-reload && systemctl enable --now sessiongate\n")
     units = tmp_path / "etc/systemd/system"
     units.mkdir(parents=True)

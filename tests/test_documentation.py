@@ -108,6 +108,8 @@ def settings() -> list[str]:
     options: dict[str, TyperOption] = {}
     commands: dict[str, list[str]] = {}
     for name, command in group.commands.items():
+        if name == "check-config":  # takes what serve takes
+            continue
         for option in command.params:
             if isinstance(option, TyperOption) and option.envvar:
                 options.setdefault(option.opts[0], option)

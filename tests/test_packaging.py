@@ -126,7 +126,7 @@ def installed_as_documented(wheel: Path, folder: Path) -> Path:
 
     The last, for systemd, is tested with the unit.
     """
-    (steps,) = texts("docs/operations.md", "sh")
+    (steps,) = texts("docs/operations.md", "sh", "Installing it as a service")
     steps, _, last = steps.strip().rpartition("\n")
     assert last.startswith("systemctl ")
     moved, times = re.subn(r"(?<!\S)/(?=opt/|etc/)", f"{folder}/", steps)

@@ -7,6 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from typer.testing import CliRunner
 
 import core.config
@@ -15,9 +17,12 @@ from gateway.supervisor import Settings
 from gateway.values import Source, has_password
 from runtime.limits import CoreLimits
 from runtime.logs import LogSettings
+from tests.certificates import Authority
+from tests.credentials import CredentialFiles
 from tests.program import run
 
 SECRET = "hunter2"
+ED25519 = Ed25519PrivateKey.generate().public_key()
 # What every core is told.
 MORE = {"core_metrics": None, **asdict(CoreLimits()), **asdict(LogSettings())}
 
@@ -213,17 +218,28 @@ def test_an_unknown_key_in_the_file_is_named_with_those_that_are_allowed(tmp_pat
     file = tmp_path / "settings.toml"
     file.write_text("core-timeout = 5")
     said = refusal("list", "--config", str(file))
-    assert f"{file}: unknown key 'core-timeout'; allowed are access_log, allowed_host, " in said
+    assert said == (
+        f"Invalid value for --config: {file}: unknown key 'core-timeout'; did you mean"
+        " 'core_timeout'?"
+    )
+    file.write_text("pazzword = 5")
+    said = refusal("list", "--config", str(file))
+    assert f"{file}: unknown key 'pazzword'; allowed are access_log, allowed_host, " in said
     assert " config" not in said
+    file.write_text("[limits]\nmax_url = 5")
+    assert f"{file}: [limits] is no setting: all stand at the top" in refusal(
+        "list", "--config", str(file)
+    )
 
 
 @pytest.mark.parametrize("content", [b"http = ", b"\xff"])
 def test_a_file_that_is_not_toml_is_named(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "settings.toml"
     file.write_bytes(content)
-    assert f"{file} cannot be read as TOML: " in refusal("serve", "--config", str(file))
+    assert f"{file} is not TOML: " in refusal("serve", "--config", str(file))
     file.unlink()
-    assert f"{file} cannot be read as TOML: " in refusal("serve", "--config", str(file))
+    said = refusal("serve", "--config", str(file))
+    assert said == f"Invalid value for --config: {file}: no such file"
 
 
 @pytest.mark.parametrize(
@@ -309,21 +325,26 @@ def test_what_keeps_other_machines_out_is_named_where_it_lacks(
 
 
 @pytest.mark.parametrize(
-    "flags",
-    [
-        ("--users", "u"),
-        ("--token-key", "t"),
-        ("--token-secret", "t"),
-        ("--tls-client-ca", "a"),
-        ("--core-token-file", "t"),
-    ],
+    "name", ["users", "token_key", "token_secret", "tls_client_ca", "core_token"]
 )
 def test_tls_and_credentials_let_other_machines_in(
-    flags: tuple[str, ...], started: list[Settings]
+    name: str, started: list[Settings], tmp_path: Path
 ) -> None:
-    tls = ("--tls-cert", "c", "--tls-key", "k")
-    assert invoke("core", "--grpc", "0.0.0.0:1", *tls, *flags) == (0, "")
-    assert started[0][flags[0].removeprefix("--").replace("-", "_")] == flags[1]
+    authority, files = Authority(tmp_path), CredentialFiles(tmp_path)
+    server = authority.issue("server")
+    key = tmp_path / "token.pem"
+    key.write_bytes(ED25519.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    setting, file = {
+        "users": ("users", files.users),
+        "token_key": ("token_key", key),
+        "token_secret": ("token_secret", files.token_secret),
+        "tls_client_ca": ("tls_client_ca", authority.cert),
+        "core_token": ("core_token_file", files.core_token),
+    }[name]
+    flag = f"--{setting.replace('_', '-')}"
+    tls = ("--tls-cert", str(server.cert), "--tls-key", str(server.key))
+    assert invoke("core", "--grpc", "0.0.0.0:1", *tls, flag, str(file)) == (0, "")
+    assert started[0][setting] == str(file)
 
 
 def test_the_secret_of_gateways_is_no_credential_of_who_asks_them() -> None:
@@ -343,14 +364,14 @@ def test_the_secret_of_gateways_is_not_sent_in_the_clear() -> None:
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (("--tls-cert", "c"), "tls_cert: needs tls_key beside it"),
-        (("--tls-key", "k"), "tls_key: needs tls_cert beside it"),
-        (("--tls-client-ca", "a"), "tls_client_ca: needs tls_cert beside it"),
-        (("--core", "[::1]:1", "--core-cert", "c"), "core_cert: needs core_key beside it"),
-        (("--core", "[::1]:1", "--core-key", "k"), "core_key: needs core_cert beside it"),
+        (("--tls-cert", "c"), "--tls-cert: needs --tls-key beside it"),
+        (("--tls-key", "k"), "--tls-key: needs --tls-cert beside it"),
+        (("--tls-client-ca", "a"), "--tls-client-ca: needs --tls-cert beside it"),
+        (("--core", "[::1]:1", "--core-cert", "c"), "--core-cert: needs --core-key beside it"),
+        (("--core", "[::1]:1", "--core-key", "k"), "--core-key: needs --core-cert beside it"),
         (
             ("--core", "[::1]:1", "--core-cert", "c", "--core-key", "k"),
-            "core_cert: needs core_ca beside it",
+            "--core-cert: needs --core-ca beside it",
         ),
         (("--core-ca", "a"), "it is for a core elsewhere, which needs --core"),
     ],
@@ -365,7 +386,7 @@ def test_a_setting_that_lacks_another_is_refused(flags: tuple[str, ...], said: s
         ("--users", "absent"),
         ("--token-key", "absent"),
         ("--token-secret", "absent"),
-        ("--tls-cert", "absent", "--tls-key", "absent"),
+        ("--tls-key", "absent", "--tls-cert", "absent"),
         ("--core-token-file", "absent"),
         ("--core", "127.0.0.1:1", "--core-ca", "absent"),
     ],
@@ -373,11 +394,10 @@ def test_a_setting_that_lacks_another_is_refused(flags: tuple[str, ...], said: s
 def test_a_file_that_cannot_be_used_ends_the_program(
     flags: tuple[str, ...], tmp_path: Path
 ) -> None:
-    code, output = invoke("serve", *(flag.replace("absent", f"{tmp_path}/no") for flag in flags))
-    assert (code, output) == (
-        2,
-        f"sessiongate: {tmp_path}/no: no such file\n",
-    )
+    given = [flag.replace("absent", f"{tmp_path}/no") for flag in flags]
+    for command in ("serve", "core") if "--core" not in flags else ("serve",):
+        said = refusal(command, *given)
+        assert said == f"Invalid value for {given[-2]}: {tmp_path}/no: no such file"
 
 
 def test_users_that_cannot_be_edited_are_refused(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+from tests import test_check_config as check_config
 from tests import test_deploy as deploy
 from tests import test_documentation as readme
 from tests import test_operations as operations
@@ -53,6 +54,9 @@ RUNNERS: dict[Test | str, list[str]] = {
     ],
     packaging.test_the_documented_installation_runs_it: [
         "docs/operations.md: Installing it as a service: sh",
+    ],
+    check_config.test_the_documented_command_checks: [
+        "docs/operations.md: Before it starts: sh",
     ],
     operations.test_prometheus_takes_the_documented_targets: [
         "docs/operations.md: Metrics: yaml",

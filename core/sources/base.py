@@ -13,12 +13,15 @@ from importlib.metadata import entry_points
 from typing import Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from runtime.suggestion import did_you_mean
 from sessiongate.v1.session_pb2 import Session
 
 ENTRY_POINT_GROUP = "sessiongate.sources"
 DEFAULT_INTERVAL = 1.0
 DEFAULT_TIMEOUT = 10.0
 DEFAULT_MAX_SESSIONS = 200_000
+# Other names of kinds, as others write their URLs.
+_ALIASES = {"postgres": "postgresql"}
 COMMON_OPTIONS = ("name", "interval", "timeout", "max_sessions")
 
 
@@ -163,6 +166,7 @@ class SourceConfig:
         kind, colon, rest = url.partition(":")
         if not colon or not kind:
             raise SourceConfigError(f"source {url!r}: a source is KIND:LOCATION, such as 'host:'")
+        kind = _ALIASES.get(kind, kind)
         location, _, query = rest.partition("?")
         if location.startswith("//") and "@" in (rest[2:].partition("/")[2] + query):
             # What follows would name parts of a password as a host or an option.
@@ -195,11 +199,12 @@ class SourceConfig:
 
     def take(self, *allowed: str) -> Mapping[str, str]:
         """The options, all of them among ``allowed``, or `SourceConfigError` naming the others."""
+        known = (*COMMON_OPTIONS, *allowed)
         for key in self.options:
             if key not in allowed:
-                known = ", ".join((*COMMON_OPTIONS, *allowed))
                 raise SourceConfigError(
-                    f"source {self.name}: unknown option {key!r}; {self.kind} allows: {known}"
+                    f"source {self.name}: unknown option {key!r}{did_you_mean(key, known)};"
+                    f" {self.kind} allows: {', '.join(known)}"
                 )
         return self.options
 
@@ -240,9 +245,9 @@ def open_source(config: SourceConfig) -> Source:
     """The source that a configuration asks for. Raises `SourceConfigError`."""
     kinds = {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
     if config.kind not in kinds:
-        known = ", ".join(sorted(kinds))
         raise SourceConfigError(
-            f"source {config.name}: unknown kind {config.kind!r}; known: {known}"
+            f"source {config.name}: unknown kind {config.kind!r}{did_you_mean(config.kind, kinds)};"
+            f" known: {', '.join(sorted(kinds))}"
         )
     factory: OpenSource = kinds[config.kind].load()
     return factory(config)

@@ -194,7 +194,7 @@ def test_an_address_in_use_is_named() -> None:
     with closing(listen("127.0.0.1:0")) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(
-            ListenError, match=f"cannot listen on {address}: Address already in use"
+            ListenError, match=f"cannot listen on {address}: another program listens there"
         ):
             listen(address)
 

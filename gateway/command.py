@@ -1,0 +1,65 @@
+"""How a command reads its arguments, and shows its help."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+
+from gateway.origin import gather, place
+
+
+class Command(TyperCommand):
+    """A command whose errors say where a bad value was: flag, variable or file.
+
+    Its help shows options that belong together under a title of their own.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            _put_place(ctx, error)
+            raise
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            if record := parameter.get_help_record(ctx):
+                title = getattr(parameter, "rich_help_panel", None)
+                if parameter.param_type_name == "argument":
+                    title = "Arguments"
+                sections.setdefault(title or "Options", []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+class GatheringCommand(Command):
+    """A command that refuses no setting's value: what is wrong with them is noted."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        found = gather(ctx)
+        while True:
+            try:
+                return super().parse_args(ctx, list(args))
+            except typer.BadParameter as error:
+                if error.param is None:
+                    raise
+                found.append(error)
+                _use_default(error.param)
+
+
+def _use_default(parameter: Any) -> None:
+    """Let a parameter of this run take its default, whatever is given."""
+    default = parameter.default
+    value = default() if callable(default) else default
+    usual = parameter.process_value
+    parameter.process_value = lambda context, _: usual(context, value)
+
+
+def _put_place(context: typer.Context, error: typer.BadParameter) -> None:
+    """Let an error name where the value comes from."""
+    if error.param is not None and error.param_hint is None:
+        error.param_hint = place(context, error.param.name)

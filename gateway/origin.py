@@ -1,0 +1,69 @@
+"""Where a command's settings come from, and how one is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+# In a context's `meta`: what is wrong so far, where a command wants to know all of it; and
+# the file of settings.
+_FAULTS = "sessiongate.faults"
+_FILE = "sessiongate.file"
+
+
+def given_as_flag(context: typer.Context, name: str) -> bool:
+    """Whether an option's value comes from the command line itself."""
+    return _origin(context, name) == "COMMANDLINE"
+
+
+def place(context: typer.Context, name: str) -> str:
+    """Where a parameter's value comes from, for an error: a flag, a variable or a file's key."""
+    parameter = next(known for known in context.command.params if known.name == name)
+    match _origin(context, name):
+        case "ENVIRONMENT":
+            return str(parameter.envvar)
+        case "DEFAULT_MAP":
+            return f"{name!r} in {context.meta[_FILE]}"
+        case _ if parameter.param_type_name == "argument":
+            return str(parameter.metavar)
+        case _:
+            return parameter.opts[0]
+
+
+def note_file(context: typer.Context, file: object) -> None:
+    """Remember which file holds settings."""
+    context.meta[_FILE] = file
+
+
+def gather(context: typer.Context) -> list[typer.BadParameter]:
+    """From now on, refuse nothing but note it in this list."""
+    found: list[typer.BadParameter] = context.meta.setdefault(_FAULTS, [])
+    return found
+
+
+def refuse(context: typer.Context, text: str, name: str | None = None) -> None:
+    """Say what is wrong with the setting of this name, which ends the command, or note it."""
+    hint = place(context, name) if name else None
+    _refuse(context, typer.BadParameter(text, param_hint=hint))
+
+
+def refuse_by(context: typer.Context, error: ValueError) -> None:
+    """Refuse a setting for an error whose text begins with its name, as ``name: text``."""
+    name, _, text = str(error).partition(": ")
+    if any(parameter.name == name for parameter in context.command.params):
+        refuse(context, text, name)
+    else:
+        refuse(context, str(error))
+
+
+def _refuse(context: typer.Context, fault: typer.BadParameter) -> None:
+    gathered = context.meta.get(_FAULTS)
+    if gathered is None:
+        raise fault
+    gathered.append(fault)
+
+
+def _origin(context: Any, name: str) -> str | None:
+    source = context.get_parameter_source(name)
+    return source.name if source else None

@@ -1,0 +1,125 @@
+"""`sessiongate check-config`: all that is wrong with a configuration, before anything starts."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from gateway.config import DEFAULT_HTTP
+from runtime.listener import ListenError, listen
+from tests.certificates import Authority
+from tests.program import BIN, DATA, environment, run
+from tests.snippets import texts
+
+DOCUMENT = DATA / "sessions.json"
+WRONG = """
+http = "8989"
+wrokers = 3
+workers = 0
+log_level = "warn"
+public_url = "sessions.example"
+users = "{folder}/users"
+tls_cert = "{folder}/server.pem"
+tls_key = "{folder}/ca.pem"
+token_secret = "{folder}/secret"
+stale_after = "soon"
+ledger = "mysql://x/y"
+source = [
+    "postgre://u@h",
+    "pgbouncer://u@h?pasword_file=/x",
+    "document:{folder}/none.json",
+    {{ url = "postgresql://u@h", password_file = "{folder}/password" }},
+    "host:",
+    "host:",
+]
+"""
+
+
+def test_all_that_is_wrong_is_told_a_line_each(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    authority.issue("server")
+    file = tmp_path / "wrong.toml"
+    file.write_text(WRONG.format(folder=tmp_path))
+    checked = run("check-config", "--config", file, SESSIONGATE_CORE_TIMEOUT="x")
+    assert (checked.returncode, checked.stdout) == (2, "")
+    lines = checked.stderr.splitlines()
+    for place, said in (
+        ("--config", "unknown key 'wrokers'; did you mean 'workers'?"),
+        (f"'http' in {file}", "did you mean '127.0.0.1:8989'?"),
+        (f"'workers' in {file}", "0 is not a whole number from 1 to 64"),
+        (f"'log_level' in {file}", "did you mean 'warning'?"),
+        (f"'stale_after' in {file}", "'soon' is not a number of seconds"),
+        (f"'public_url' in {file}", "'sessions.example' is not a URL"),
+        (f"'users' in {file}", f"{tmp_path}/users: no such file"),
+        (f"'tls_key' in {file}", "ca.pem holds no private key in PEM"),
+        (f"'token_secret' in {file}", "no such file"),
+        ("SESSIONGATE_CORE_TIMEOUT", "'x' is not a number of seconds"),
+        ("source h", "unknown kind 'postgre'; did you mean 'postgresql'?"),
+        ("source h", "unknown option 'pasword_file'; did you mean 'password_file'?"),
+        ("source none.json", f"document: {tmp_path}/none.json: no such file"),
+        ("source h", f"password_file: {tmp_path}/password: no such file"),
+        ("source", "3 are named 'h'; add name=… to all but one"),
+        ("source", "2 are named 'host'; add name=… to all but one"),
+        ("ledger", "cannot be kept in mysql: use sqlite:///PATH"),
+    ):
+        about = [line for line in lines if line.startswith(f"sessiongate: {place}: ")]
+        (line,) = (line for line in about if said in line)
+        lines.remove(line)
+    assert lines == []
+
+
+def test_what_is_right_is_told_and_nothing_is_started(tmp_path: Path) -> None:
+    ledger = tmp_path / "folder" / "ledger.db"
+    file = tmp_path / "right.toml"
+    file.write_text(
+        f'source = ["host:", "document:{DOCUMENT}?name=a"]\nledger = "sqlite:///{ledger}"'
+    )
+    checked = run("check-config", "--config", file)
+    assert (checked.returncode, checked.stderr) == (0, "")
+    assert checked.stdout.splitlines() == [
+        "the configuration is right; sessiongate serve starts",
+        "  REST     http://127.0.0.1:8989/v1/sessions",
+        "  gRPC     127.0.0.1:50051",
+        f"  Sources  host:, a (document:{DOCUMENT})",
+    ]
+    assert not ledger.parent.exists()
+
+
+def test_it_checks_beside_a_program_that_runs(tmp_path: Path) -> None:
+    try:
+        listener = listen(DEFAULT_HTTP)
+    except ListenError:
+        listener = None  # taken by another program, which does as well
+    assert run("check-config", "--ledger", "sqlite://").returncode == 0
+    if listener:
+        listener.close()
+
+
+def test_a_gateway_alone_is_checked_without_sources() -> None:
+    checked = run("check-config", "--core", "127.0.0.1:1")
+    assert (checked.returncode, checked.stderr) == (0, "")
+    assert checked.stdout.splitlines()[-1] == "  gRPC     of the core at 127.0.0.1:1"
+
+
+def test_a_ledger_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path, said in (
+        (tmp_path, "is a folder, not a file"),
+        (tmp_path / "file/ledger.db", f"cannot be made: {tmp_path}/file is a file, not a folder"),
+    ):
+        checked = run("check-config", "--ledger", f"sqlite:///{path}")
+        assert (checked.returncode, checked.stderr) == (2, f"sessiongate: ledger: {path} {said}\n")
+
+
+def test_the_documented_command_checks(tmp_path: Path) -> None:
+    (command,) = texts("docs/operations.md", "sh", "Before it starts")
+    file = tmp_path / "sessiongate.toml"
+    for text, code in (('ledger = "sqlite://"', 0), ("ledger = 5", 2)):
+        file.write_text(text)
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=tmp_path,
+            env=environment(PATH=f"{BIN}:/usr/bin:/bin"),
+            check=False,
+        )
+        assert done.returncode == code
