@@ -6,13 +6,17 @@ import json
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
+import httpx
 import pytest
 
-from tests.program import PATIENCE, environment, run
+from tests.program import DATA, PATIENCE, Serving, environment, run
+
+DOCUMENT = f"document:{DATA / 'sessions.json'}"
 
 # What costs time to import, and is of no use before a command begins its work.
-HEAVY = {"aiohttp", "bcrypt", "cryptography", "google.protobuf", "granian", "grpc", "jsonpath"}
+HEAVY = {"aiohttp", "bcrypt", "cryptography", "google.protobuf", "grpc", "httptools", "jsonpath"}
 HEAVY |= {"jwt", "psutil", "rich", "sqlalchemy", "starlette", "uvloop"}
 
 WHICH = """
@@ -84,6 +88,24 @@ def test_ctrl_c_amid_the_start_ends_a_command_without_a_word(
 def test_ctrl_c_amid_the_start_ends_a_core_without_a_word(module: str) -> None:
     ended = python(INTERRUPTED.format(module=module) + CORE)
     assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, "", "")
+
+
+def test_ctrl_c_amid_the_start_of_a_worker_is_not_the_workers(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "if '--multiprocessing-fork' in sys.orig_argv:\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    with Serving(
+        "--ledger", "sqlite://", "--source", DOCUMENT, PYTHONPATH=str(tmp_path)
+    ) as program:
+        answer = httpx.get(
+            f"http://{program.http}/v1/sessions/1", timeout=PATIENCE, trust_env=False
+        )
+        assert answer.status_code == 200
+        program.interrupt()
+        assert program.wait() == 0
+        assert "KeyboardInterrupt" not in program.output
 
 
 def test_who_ignores_ctrl_c_is_not_ended_by_it() -> None:
