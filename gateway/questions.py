@@ -121,6 +121,9 @@ _UNREACHED = {
     "CERTIFICATE_VERIFY_FAILED": "shows a certificate that --core-ca does not vouch for",
     "handshake failed": "does not speak TLS as it was asked to; --core-ca says that it should",
     "Socket closed": "hangs up; where it speaks TLS, --core-ca FILE is needed",
+    "Failed parsing HTTP/2": "does not speak gRPC: --core is the address of --grpc, not of --http",
+    "Domain name not found": "is not found: no address is known for this name",
+    "address lookup failed": "is not found: no address is known for this name",
 }
 
 

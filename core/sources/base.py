@@ -203,8 +203,8 @@ class SourceConfig:
         for key in self.options:
             if key not in allowed:
                 raise SourceConfigError(
-                    f"source {self.name}: unknown option {key!r}{did_you_mean(key, known)};"
-                    f" {self.kind} allows: {', '.join(known)}"
+                    f"source {self.name}: unknown option {key!r}; {self.kind} allows:"
+                    f" {', '.join(known)}{did_you_mean(key, known)}"
                 )
         return self.options
 
@@ -246,8 +246,8 @@ def open_source(config: SourceConfig) -> Source:
     kinds = {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
     if config.kind not in kinds:
         raise SourceConfigError(
-            f"source {config.name}: unknown kind {config.kind!r}{did_you_mean(config.kind, kinds)};"
-            f" known: {', '.join(sorted(kinds))}"
+            f"source {config.name}: unknown kind {config.kind!r}; known:"
+            f" {', '.join(sorted(kinds))}{did_you_mean(config.kind, kinds)}"
         )
     factory: OpenSource = kinds[config.kind].load()
     return factory(config)

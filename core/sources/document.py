@@ -90,7 +90,9 @@ class DocumentSource:
             self._answer = self._read(found)
         except OSError as error:
             self._stamp = None
-            self._answer = f"{self._name}: {error.strerror or error}"
+            is_absent = isinstance(error, FileNotFoundError)
+            cause = "no such file" if is_absent else error.strerror or error
+            self._answer = f"{self._name}: {cause}"
         except SourceError as error:
             self._answer = f"{self._name}: {error}"
         return self._answer

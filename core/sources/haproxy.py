@@ -23,6 +23,7 @@ from core.sources.base import (
     SourceConnectError,
     SourceError,
 )
+from core.sources.causes import meaning
 from core.sources.network import flag
 from core.sources.streams import Streams
 from core.sources.tls_probe import refuse_tls
@@ -96,7 +97,7 @@ async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, comma
 
 
 def _cause(error: OSError) -> str:
-    return error.strerror or str(error)
+    return meaning(error.strerror or str(error))
 
 
 def open_source(config: SourceConfig) -> HAProxySource:

@@ -16,6 +16,7 @@ from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow
 
 from core.sources.base import SourceConnectError, SourceError
+from core.sources.causes import meaning
 from core.sources.cells import Cell, text
 from core.sources.network import Endpoint
 
@@ -206,4 +207,4 @@ def _cause(error: Exception) -> str:
         said = error.pgresult.error_field(DiagnosticField.MESSAGE_PRIMARY)
     elif error.pgconn is not None:  # in the server's encoding, which the driver does not know
         said = error.pgconn.error_message
-    return (text(said) if said else str(error)).strip().partition("\n")[0]
+    return meaning((text(said) if said else str(error)).strip().partition("\n")[0])

@@ -24,6 +24,7 @@ from core.sources.base import (
     SourceConnectError,
     SourceError,
 )
+from core.sources.causes import meaning
 from core.sources.moments import timestamp
 from core.sources.network import CREDENTIAL_OPTIONS, TLS_OPTIONS, Endpoint, flag
 from core.sources.peer import address
@@ -44,6 +45,7 @@ _ATTRIBUTES = (
 )
 
 _FOREVER = 31536000  # to the driver; the collector waits for an observation, not for its parts
+_OWN = 2000  # where the numbers of errors begin that are the driver's, not the server's
 _FAREWELL = 1.0  # seconds
 _SHOWN = 200  # characters of an error's text
 
@@ -249,6 +251,8 @@ def _cause(error: Exception) -> str:
     """What went wrong, for an operator."""
     if isinstance(error, errors.MySQLError) and len(error.args) == 2:
         code, told = error.args
+        if isinstance(code, int) and code >= _OWN:
+            return meaning(" ".join(str(told).split())[:_SHOWN])
         return f"{' '.join(str(told).split())[:_SHOWN]} ({code})"
     if isinstance(error, RuntimeError):  # a package that a way to log in needs
         return str(error)[:_SHOWN]

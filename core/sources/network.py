@@ -38,6 +38,8 @@ class Tls:
         """What Python's clients take. Raises `SourceError` where ``ca`` cannot be read."""
         try:
             return ssl.create_default_context(cafile=self.ca)
+        except FileNotFoundError:
+            raise SourceError(f"tls_ca={self.ca}: no such file") from None
         except (OSError, ssl.SSLError) as error:
             raise SourceError(f"tls_ca={self.ca}: {error.strerror or error}") from None
 
@@ -105,6 +107,8 @@ class Endpoint:
             return self._password
         try:
             return self._password_file.read_text(encoding="utf-8").removesuffix("\n")
+        except FileNotFoundError:
+            raise SourceError(f"password_file={self._password_file}: no such file") from None
         except (OSError, UnicodeDecodeError) as error:
             cause = error.strerror if isinstance(error, OSError) else "not UTF-8"
             raise SourceError(f"password_file={self._password_file}: {cause}") from None

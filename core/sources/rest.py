@@ -10,6 +10,7 @@ import aiohttp
 from yarl import URL
 
 from core.sources.base import SourceConnectError, SourceError
+from core.sources.causes import meaning
 from core.sources.network import Endpoint
 from core.sources.tls_probe import refuse_tls
 
@@ -61,7 +62,7 @@ class RestClient:
         except aiohttp.ClientConnectorError as error:
             unanswered = isinstance(error.os_error, ssl.SSLError)
             kind = SourceError if unanswered else SourceConnectError
-            raise kind(f"GET {path}: {_cause(error)}") from None
+            raise kind(_cause(error)) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             if not isinstance(error, ValueError) and not (endpoint.tls or endpoint.is_unix):
                 await refuse_tls(endpoint.host, endpoint.port)
@@ -104,4 +105,5 @@ def _status(number: int) -> str:
 
 def _cause(error: Exception) -> str:
     """What went wrong, on one line; the URL that it may name holds no credentials."""
-    return " ".join(str(error).split())[:_SHOWN] or type(error).__name__
+    text = " ".join(str(error).split())[:_SHOWN] or type(error).__name__
+    return meaning(text, clear="maxscale+http://")

@@ -178,7 +178,7 @@ def test_a_file_written_to_just_now_is_read_again(path: Path) -> None:
 
 def test_a_document_changes_breaks_and_heals(path: Path) -> None:
     with opened(f"document:{path}") as source:
-        assert refusal(source) == f"{path}: No such file or directory"
+        assert refusal(source) == f"{path}: no such file"
         write(path, SESSIONS)
         assert len(observe(source).sessions) == 3
         write(path, (DATA / "session_1.json").read_bytes())
@@ -188,7 +188,7 @@ def test_a_document_changes_breaks_and_heals(path: Path) -> None:
         write(path, SESSIONS)
         assert len(observe(source).sessions) == 3
         path.unlink()
-        assert refusal(source) == f"{path}: No such file or directory"
+        assert refusal(source) == f"{path}: no such file"
         path.symlink_to(path)
         assert refusal(source) == f"{path}: Too many levels of symbolic links"
         path.unlink()
@@ -266,7 +266,7 @@ def _nobody() -> Iterator[None]:
 
 def test_a_name_in_any_bytes_can_be_told(tmp_path: Path) -> None:
     with opened(f"document:{tmp_path}/%FF") as source:
-        assert refusal(source) == f"{tmp_path}/\\xff: No such file or directory"
+        assert refusal(source) == f"{tmp_path}/\\xff: no such file"
 
 
 @pytest.mark.parametrize(

@@ -320,7 +320,7 @@ def test_a_restart_makes_every_stream_a_new_session(proxy: HAProxy) -> None:
             return before, down, await watched.observe()
 
     before, down, after = asyncio.run(restart())
-    assert down == f"{proxy.folder}/operator.sock: Connection refused"
+    assert down == f"{proxy.folder}/operator.sock: Connection refused: nothing listens there"
     assert {item.key for item in before.sessions}.isdisjoint(item.key for item in after.sessions)
     assert before.incarnation is not None
     assert after.incarnation is not None

@@ -35,8 +35,8 @@ def failure(url: str) -> SourceError:
 def test_a_place_where_nothing_listens_cannot_be_connected_to(kind: str, tmp_path: Path) -> None:
     for place, said in (
         (f"127.0.0.1:{free_port()}", "Connection refused"),
-        (quote(str(tmp_path), safe=""), "No such file or directory"),
-        ("nowhere.invalid", "failed to resolve host"),
+        (quote(str(tmp_path), safe=""), "no such socket"),
+        ("nowhere.invalid", "no address is known for this name"),
     ):
         error = failure(f"{kind}://ann:treasure@{place}")
         assert isinstance(error, SourceConnectError), error
@@ -55,7 +55,7 @@ def test_a_server_that_refuses_is_connected_to(server: Postgres) -> None:
             ),
             (f"postgresql://app:x@localhost:{server.port}?tls=verify", "certificate verify failed"),
             (f"pgbouncer://app:{quote(PASSWORD)}@127.0.0.1:{pool.port}", "not allowed"),
-            (f"pgbouncer://app:x@{quote(str(pool.folder), safe='')}:{pool.port}", "failed"),
+            (f"pgbouncer://app:x@{quote(str(pool.folder), safe='')}:{pool.port}", "not allowed"),
         ):
             error = failure(url)
             assert said in str(error)

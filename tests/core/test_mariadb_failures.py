@@ -48,7 +48,7 @@ def test_the_certificate_is_verified(server: MariaDB, tmp_path: Path) -> None:
         async with opened(server, host="127.0.0.2") as source:  # not in the certificate
             assert "certificate verify failed" in await refusal(source.observe())
         async with opened(server, tls_ca=str(tmp_path / "none.pem")) as source:
-            assert "none.pem: No such file" in await refusal(source.observe())
+            assert "none.pem: no such file" in await refusal(source.observe())
 
     asyncio.run(observe())
 
@@ -122,7 +122,7 @@ def test_after_a_restart_the_same_ids_are_of_another_run(server: MariaDB) -> Non
                     pass
                 server.server.kill()
             assert "127.0.0.1" in await refusal(source.observe())
-            assert "Connect call failed" in await refusal(source.observe())
+            assert "Connection refused" in await refusal(source.observe())
             server.restart()
             used = {item.key for item in before.sessions}
             again: list[Connection] = []
@@ -154,7 +154,7 @@ def test_a_server_that_is_not_there_could_not_be_connected_to(tmp_path: Path) ->
             source = open_source(SourceConfig.parse(f"mariadb://ann@{place}"))
             kind, text = await failure(source)
             assert kind is SourceConnectError
-            assert "Can't connect" in text
+            assert text.endswith(("Connection refused: nothing listens there", "no such socket"))
 
     asyncio.run(observe())
 
@@ -170,7 +170,7 @@ def test_a_name_that_is_not_known_could_not_be_connected_to(
         source = open_source(SourceConfig.parse("mariadb://ann@db.example?tls=off"))
         kind, text = await failure(source)
         assert kind is SourceConnectError
-        assert "Name or service not known" in text
+        assert text == "db.example:3306: no address is known for this name"
 
     asyncio.run(observe())
 

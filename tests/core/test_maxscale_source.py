@@ -483,7 +483,7 @@ def test_one_that_is_gone_is_named_and_found_again(maxscale: MaxScale) -> None:
             async with opened(place) as source:
                 assert len((await source.observe()).sessions) == 2
         async with opened(location) as source:
-            assert "Connect call failed" in await refusal(source.observe())
+            assert "Connection refused" in await refusal(source.observe())
 
     asyncio.run(observe())
 

@@ -82,7 +82,7 @@ def test_no_password_is_not_an_empty_one() -> None:
 def test_the_password_file_is_read_each_time(tmp_path: Path) -> None:
     path = tmp_path / "password"
     found = endpoint("kind://ann@db1", password_file=str(path))
-    with pytest.raises(SourceError, match=re.escape(f"{path}: No such file")):
+    with pytest.raises(SourceError, match=re.escape(f"{path}: no such file")):
         found.password()
     path.write_text(f"{SECRET}\n")
     assert found.password() == SECRET
@@ -148,7 +148,7 @@ def test_a_scheme_may_decide_on_tls() -> None:
 
 
 def test_a_file_that_holds_no_certificate_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=re.escape(f"tls_ca={tmp_path}/ca.pem: No such file")):
+    with pytest.raises(SourceError, match=re.escape(f"tls_ca={tmp_path}/ca.pem: no such file")):
         Tls(tmp_path / "ca.pem").context()
 
 

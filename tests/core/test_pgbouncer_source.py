@@ -239,7 +239,18 @@ def test_the_source_knows_itself_behind_address_translation(pool: PgBouncer) -> 
 def test_who_is_not_in_stats_users_is_refused(pool: PgBouncer) -> None:
     with Watched(url(pool, user="app")) as source:
         assert source.failure().startswith(f"127.0.0.1:{pool.port}: ")
-        assert "not allowed" in source.failure()
+        assert "not allowed: add the user to stats_users in pgbouncer.ini" in source.failure()
+
+
+def test_a_pool_that_asks_for_the_password_itself_is_told_what_to_change(server: Postgres) -> None:
+    settings = {"stats_users": "sessiongate", "auth_type": "plain"}
+    with (
+        running_pgbouncer(server, USERS, {}, **settings) as pool,
+        Watched(url(pool)) as source,
+    ):
+        said = source.failure()
+    assert said.startswith(f"127.0.0.1:{pool.port}: the server asks for the password in the clear")
+    assert "let it ask for scram-sha-256 (PgBouncer: auth_type in pgbouncer.ini;" in said
 
 
 def test_a_wrong_password_is_not_repeated(
