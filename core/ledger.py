@@ -96,7 +96,11 @@ def ledger_path(url: str) -> Path | None:
     try:
         parsed = sa.make_url(url)
     except sa.exc.ArgumentError:
-        raise LedgerError("the ledger's URL is not one: use sqlite:///PATH or sqlite://") from None
+        path = url.removeprefix("sqlite:")
+        meant = f"; did you mean 'sqlite:///{path}'?" if "@" not in url and "/" in path else ""
+        raise LedgerError(
+            f"the ledger's URL is not one: use sqlite:///PATH or sqlite://{meant}"
+        ) from None
     if parsed.get_backend_name() != "sqlite":
         raise LedgerError(
             f"the ledger cannot be kept in {parsed.get_backend_name()}:"

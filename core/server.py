@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -145,9 +146,7 @@ class Core:
         if not port:
             if not local:
                 listen(address).close()  # raises, and says why
-            raise ListenError(
-                address, "another program listens there" if local else "it cannot be opened"
-            )
+            raise ListenError(address, _why_not(Path(address.removeprefix("unix:"))))
         return port
 
     def _open_exporter(self) -> Exporter | None:
@@ -184,6 +183,17 @@ class Core:
         trace: TracebackType | None,
     ) -> None:
         await self.stop()
+
+
+def _why_not(path: Path) -> str:
+    """Why a Unix socket cannot be listened on."""
+    if is_listened_on(str(path)):
+        return "another program listens there; stop it, or take another path"
+    if not path.parent.is_dir():
+        return f"there is no folder {path.parent}"
+    if not os.access(path.parent, os.W_OK):
+        return f"user {os.geteuid()} may not write in {path.parent}"
+    return "it cannot be opened; a path has at most 107 bytes"
 
 
 def _limits(limits: CoreLimits) -> list[tuple[str, int]]:

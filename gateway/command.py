@@ -8,6 +8,13 @@ import typer
 from typer.core import TyperCommand
 
 from gateway.origin import gather, place
+from runtime.suggestion import did_you_mean
+
+# What other programs call some settings.
+_OTHERWISE = {
+    **dict.fromkeys(("--address", "--bind", "--host", "--listen", "--port"), "--http"),
+    **dict.fromkeys(("--debug", "--verbose"), "--log-level"),
+}
 
 
 class Command(TyperCommand):
@@ -21,6 +28,9 @@ class Command(TyperCommand):
             return super().parse_args(ctx, args)
         except typer.BadParameter as error:
             _put_place(ctx, error)
+            raise
+        except typer.TyperException as error:
+            _explain(ctx, error)
             raise
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
@@ -57,6 +67,22 @@ def _use_default(parameter: Any) -> None:
     value = default() if callable(default) else default
     usual = parameter.process_value
     parameter.process_value = lambda context, _: usual(context, value)
+
+
+def _explain(context: Any, error: Any) -> None:
+    """Let an error of flags themselves say what the next try is to be."""
+    options = {flag: each for each in context.command.params for flag in each.opts}
+    flag = str(getattr(error, "option_name", ""))
+    if hasattr(error, "possibilities"):
+        error.possibilities = None
+        meant = _OTHERWISE.get(flag)
+        error.message += f"; did you mean {meant!r}?" if meant in options else ""
+        if meant not in options:
+            error.message += did_you_mean(flag, (each for each in options if each[:2] == "--"))
+    elif flag in options and "requires an argument" in error.message:
+        error.message = f"{flag} needs a value: {flag} {options[flag].metavar}"
+    elif "--source" in options and "unexpected extra argument" in error.message:
+        error.message += "; settings are flags, such as --source URL"
 
 
 def _put_place(context: typer.Context, error: typer.BadParameter) -> None:

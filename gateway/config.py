@@ -119,8 +119,17 @@ def _check_host(value: str) -> None:
     if not _NAME.fullmatch(value) and not _is_ipv6(value):
         raise ValueError(
             f"allowed_host: {value!r} is not a host name or an IP address, without a port,"
-            " such as sessions.example or ::1"
+            f" such as sessions.example or ::1{_meant(value)}"
         )
+
+
+def _meant(url: str) -> str:
+    """The host that a URL or an address with a port is of, if that is what was given."""
+    try:
+        host = urlsplit(url if "://" in url else f"//{url}").hostname
+    except ValueError:
+        return ""
+    return f"; did you mean {host!r}?" if host and _NAME.fullmatch(host) else ""
 
 
 def _is_ipv6(value: str) -> bool:

@@ -12,7 +12,7 @@ import typer
 from gateway.command import Command
 from gateway.reporting import fail
 from runtime.file_value import FileError
-from runtime.htpasswd import add_user, remove_user
+from runtime.htpasswd import add_user, name_trouble, remove_user
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -48,6 +48,8 @@ def add(name: Name, *, users: File) -> None:
     Example:
       sessiongate users add alice --users /etc/sessiongate/users
     """
+    if trouble := name_trouble(name):
+        raise typer.BadParameter(f"{name!r}: {trouble}", param_hint="NAME")
     try:
         is_new = add_user(users, name, _password())
     except FileError as error:

@@ -7,7 +7,6 @@ No error repeats a URL: it may hold a password.
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Mapping
@@ -19,14 +18,11 @@ from urllib.parse import parse_qsl
 
 import typer
 
+from gateway.groups import reading
+from runtime import settings
 from runtime.address import Address
 
-_LONGEST = 86400.0  # seconds, of any setting
 _SECRETS = ("password", "passwd", "pwd", "secret", "token")  # how such options' names end
-_SWITCH = {
-    **dict.fromkeys(("true", "yes", "on", "1"), True),
-    **dict.fromkeys(("false", "no", "off", "0"), False),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +97,11 @@ def network(value: object) -> IPv4Network | IPv6Network:
     try:
         return ip_network(str(value))
     except ValueError:
+        meant = ""
+        with suppress(ValueError):  # an address in a network
+            meant = f"; did you mean '{ip_network(str(value), strict=False)}'?"
         raise typer.BadParameter(
-            f"{value!r} is not a network, such as 10.0.0.0/8, or an address"
+            f"{value!r} is not a network, such as 10.0.0.0/8, or an address{meant}"
         ) from None
 
 
@@ -111,32 +110,9 @@ def is_private(listener: str) -> bool:
     return listener.startswith("unix:") or Address.parse(listener).is_loopback
 
 
-def seconds(value: object) -> float:
-    """A length of time."""
-    number = math.nan
-    if isinstance(value, str | int | float) and not isinstance(value, bool):
-        with suppress(ValueError):
-            number = float(value)
-    if not 0 < number <= _LONGEST:
-        raise typer.BadParameter(
-            f"{value!r} is not a number of seconds, above 0 and up to {_LONGEST:.0f}"
-        )
-    return number
-
-
-def switch(value: object) -> bool:
-    """Whether something is on."""
-    try:
-        return _SWITCH[str(value).lower()]
-    except KeyError:
-        raise typer.BadParameter(f"{value!r} is none of {', '.join(_SWITCH)}") from None
-
-
-def text(value: object) -> str:
-    """Text that is not empty."""
-    if not isinstance(value, str) or not value:
-        raise typer.BadParameter(f"{value!r} is not a string of one character or more")
-    return value
+seconds = reading(settings.seconds)
+switch = reading(settings.switch)
+text = reading(settings.text)
 
 
 def path(value: object) -> Path:

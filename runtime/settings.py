@@ -8,6 +8,7 @@ from its configuration, in the same words.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
@@ -19,6 +20,9 @@ Group = TypeVar("Group")
 T = TypeVar("T")
 
 LONGEST = 86400.0  # seconds, of any setting
+# Lengths of time as others write them, and their seconds.
+_LENGTH = re.compile(r"([0-9]{1,6}(?:\.[0-9]+)?) ?(ms|s|m|min|h)")
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600}
 _SWITCH = {
     **dict.fromkeys(("true", "yes", "on", "1"), True),
     **dict.fromkeys(("false", "no", "off", "0"), False),
@@ -108,7 +112,12 @@ def seconds(value: object) -> float:
         with suppress(ValueError):
             number = float(value)
     if not 0 < number <= LONGEST:
-        raise ValueError(f"{value!r} is not a number of seconds, above 0 and up to {LONGEST:.0f}")
+        meant = ""
+        if found := _LENGTH.fullmatch(str(value)):
+            meant = f"; did you mean {float(found[1]) * _UNITS[found[2]]:g}?"
+        raise ValueError(
+            f"{value!r} is not a number of seconds, above 0 and up to {LONGEST:.0f}{meant}"
+        )
     return number
 
 

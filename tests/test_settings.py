@@ -403,7 +403,7 @@ def test_a_file_that_cannot_be_used_ends_the_program(
 def test_users_that_cannot_be_edited_are_refused(tmp_path: Path) -> None:
     file = str(tmp_path / "users")
     said = refusal("users", "add", "a:b", "--users", file)
-    assert said.startswith("Invalid value: a name has no colon")
+    assert said.startswith("Invalid value for NAME: 'a:b': a name has no colon")
     assert not (tmp_path / "users").exists()
     assert invoke("users", "remove", "alice", "--users", file) == (
         1,

@@ -165,7 +165,11 @@ class SourceConfig:
         """
         kind, colon, rest = url.partition(":")
         if not colon or not kind:
-            raise SourceConfigError(f"source {url!r}: a source is KIND:LOCATION, such as 'host:'")
+            meant = f"; did you mean 'document:{url}'?" if "/" in url or "." in url[:2] else ""
+            raise SourceConfigError(
+                f"source {url!r}: a source is KIND:LOCATION, such as host:, document:PATH or"
+                f" postgresql://USER@HOST{meant}"
+            )
         kind = _ALIASES.get(kind, kind)
         location, _, query = rest.partition("?")
         if location.startswith("//") and "@" in (rest[2:].partition("/")[2] + query):
@@ -219,7 +223,7 @@ def _positive(options: dict[str, str], name: str, key: str, default: float) -> f
     except ValueError:
         value = 0
     if not 0 < value < float("inf"):
-        raise SourceConfigError(f"source {name}: {key}={text!r} is not a number above 0")
+        raise SourceConfigError(f"source {name}: {key}={text!r} is not a number above 0, such as 5")
     return value
 
 

@@ -66,3 +66,9 @@ def test_a_configuration_shows_no_password() -> None:
     config = SourceConfig.parse("postgresql://app:hunter2@db1", {"password": "swordfish"})
     assert "hunter2" not in repr(config)
     assert "swordfish" not in repr(config)
+
+
+def test_postgres_is_another_name_of_postgresql() -> None:
+    config = SourceConfig.parse("postgres://ann@db1:5432?statements=true")
+    assert (config.kind, config.name) == ("postgresql", "db1:5432")
+    assert config == SourceConfig.parse("postgresql://ann@db1:5432?statements=true")

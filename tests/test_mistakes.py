@@ -1,0 +1,150 @@
+"""Typical mistakes in flags, files and URLs: each is answered so that the next try is right.
+
+An answer says which setting is wrong, what is allowed, and what was probably meant.
+"""
+
+from __future__ import annotations
+
+import shlex
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.certificates import Authority
+from tests.credentials import CredentialFiles
+from tests.program import DATA, run
+
+QUIET = "--ledger sqlite:// --log-level warning"
+FREE = f"--http 127.0.0.1:0 --grpc 127.0.0.1:0 {QUIET}"
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A command line, and what its answer has in it. ``{folder}`` is a folder of the test's."""
+
+    line: str
+    said: str
+    toml: str = ""  # what {folder}/s.toml holds
+    variables: dict[str, str] = field(default_factory=dict)
+    code: int = 2
+
+
+def in_file(toml: str, said: str) -> Mistake:
+    """A mistake in the file of settings."""
+    return Mistake("serve --config {folder}/s.toml", said, toml)
+
+
+def source(url: str, said: str) -> Mistake:
+    """A mistake in a source's URL."""
+    return Mistake(f"serve {FREE} --source '{url}'", said)
+
+
+MISTAKES = [
+    # Commands and flags.
+    Mistake("srve", "Did you mean 'serve'?"),
+    Mistake("serve --wrokers 2", "did you mean '--workers'?"),
+    Mistake("serve --port 8989", "did you mean '--http'?"),
+    Mistake("list --jsno", "did you mean '--json'?"),
+    Mistake("serve host:", "settings are flags, such as --source URL"),
+    Mistake("serve --http", "--http needs a value: --http ADDRESS"),
+    Mistake("show abc", "Invalid value for ID: 'abc' is not an id: a number from 1 to"),
+    Mistake("show", "Missing argument ID"),
+    # Values.
+    Mistake("serve --http 8989", "did you mean '127.0.0.1:8989'?"),
+    Mistake("serve --http :8989", "did you mean '127.0.0.1:8989'?"),
+    Mistake("serve --http http://localhost:8989/", "did you mean 'localhost:8989'?"),
+    Mistake("list --core 127.0.0.1:99999", "with a port from 0 to 65535"),
+    Mistake("serve --stale-after 2m", "is not a number of seconds, above 0 and up to 86400; did "
+            "you mean 120?"),
+    Mistake("serve --workers two", "--workers: 'two' is not a whole number from 1 to 64"),
+    Mistake("serve --log-level warn", "did you mean 'warning'?"),
+    Mistake("serve --log-format JSON", "did you mean 'json'?"),
+    Mistake("serve --public-url sessions.example", "such as https://sessions.example"),
+    Mistake("serve --allowed-host https://sessions.example/", "did you mean 'sessions.example'?"),
+    Mistake("serve --trusted-proxies 10.1.2.3/8", "did you mean '10.0.0.0/8'?"),
+    Mistake("serve --ledger /srv/ledger.db", "did you mean 'sqlite:////srv/ledger.db'?"),
+    Mistake("serve --ledger postgresql://h/l", "in postgresql: use sqlite:///PATH, or sqlite://"),
+    # What reaches further than it should.
+    Mistake("serve --http 0.0.0.0:8989", "Add TLS (--tls-cert and --tls-key) and credentials"),
+    Mistake("serve --source mariadb://u:p@h", "or the password in a file and its path in"
+            " password_file=PATH"),
+    Mistake("serve --core 127.0.0.1:1 --source host:", "--source: it is for the core that serve"),
+    Mistake("list --core 192.0.2.1:1 --core-token-file t", "in the clear: add TLS (--core-ca)"),
+    # Addresses that cannot be had, and cores that do not answer.
+    Mistake(f"serve --grpc 127.0.0.1:0 {QUIET} --http {{taken}}",
+            "--http: cannot listen on {taken}: another program listens there; stop it"),
+    Mistake(f"core {QUIET} --grpc {{taken}}",
+            "--grpc: cannot listen on {taken}: another program listens there; stop it"),
+    Mistake(f"core {QUIET} --grpc unix:{{folder}}/none/core", "there is no folder {folder}/none"),
+    Mistake(f"serve {QUIET} --grpc 127.0.0.1:0 --http 203.0.113.9:80 --insecure",
+            "this machine has no such address; 0.0.0.0 stands for all"),
+    Mistake("list --core {free}", "no core answers at {free}; `sessiongate serve` starts one",
+            code=1),
+    Mistake("list --core nowhere.invalid:1", "no address is known for this name", code=1),
+    # Files.
+    Mistake("serve --config {folder}/none.toml", "--config: {folder}/none.toml: no such file"),
+    Mistake("serve --users {folder}/none", "--users: {folder}/none: no such file"),
+    Mistake("serve --tls-cert {folder}/server.pem", "--tls-cert: needs --tls-key beside it"),
+    Mistake("serve --tls-cert {folder}/server.pem --tls-key {folder}/other.key",
+            "--tls-key: {folder}/other.key is not the key of the certificate in"),
+    Mistake("serve --token-secret {folder}/users", "they are named by users; `openssl rand"),
+    Mistake("serve --token-secret {folder}/open.secret", "chmod o-rwx {folder}/open.secret"),
+    Mistake("serve --token-secret {folder}/server.pem", "holds a key or a certificate, no secret"),
+    Mistake("serve --token-key {folder}/server.key", "`openssl pkey -in {folder}/server.key -pubo"),
+    Mistake("serve --token-key {folder}/token.secret", "is named by token_secret"),
+    Mistake("serve --users {folder}/token.secret", "after the name and a colon there must be a"),
+    # The file of settings, and variables.
+    in_file("wrokers = 2", "unknown key 'wrokers'; did you mean 'workers'?"),
+    in_file("stale-after = 2", "unknown key 'stale-after'; did you mean 'stale_after'?"),
+    in_file("[limits]\nmax_url = 5", "all stand at the top of the file, under no heading"),
+    in_file("http = 127.0.0.1:8989", "a line is NAME = VALUE, and text stands in quotes"),
+    in_file("workers = 0", "'workers' in {folder}/s.toml: 0 is not a whole number from 1 to 64"),
+    Mistake("serve", "SESSIONGATE_WORKERS: 'x' is not a whole number from 1 to 64",
+            variables={"SESSIONGATE_WORKERS": "x"}),
+    Mistake("list --core {free}", "SESSIONGATE_WORKRES is no setting; did you mean"
+            " SESSIONGATE_WORKERS?", variables={"SESSIONGATE_WORKRES": "2"}, code=1),
+    # Sources.
+    source("postgre://u@h", "did you mean 'postgresql'?"),
+    source("maxscale://h", "did you mean 'maxscale+http' or 'maxscale+https'?"),
+    source(f"{DATA}/sessions.json", f"did you mean 'document:{DATA}/sessions.json'?"),
+    source("pgbouncer://u@h?pasword_file=/x", "did you mean 'password_file'?"),
+    source("mariadb://h", "a user is missing: //USER@HOST"),
+    source("mariadb://u@h:port", "a location is //USER:PASSWORD@HOST:PORT/PATH"),
+    source("host:?interval=5s", "interval='5s' is not a number above 0, such as 5"),
+    source("postgresql://u@h?tls=on", "tls='on'; allowed: verify, off"),
+    source("pgbouncer://u@h?timezone=Berlin", "such as Europe/Berlin"),
+    Mistake(f"serve {FREE} --source host: --source host:", "two are named 'host'; add name="),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("mistakes")
+    authority = Authority(folder)
+    authority.issue("server")
+    authority.issue("other")
+    CredentialFiles(folder)
+    secret = folder / "open.secret"
+    secret.write_text("s" * 40)
+    secret.chmod(0o644)
+    return folder
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda each: each.line[:60])
+def test_the_answer_to_a_mistake_says_what_to_do(mistake: Mistake, folder: Path) -> None:
+    (folder / "s.toml").write_text(mistake.toml)
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.socket() as free:
+        free.bind(("127.0.0.1", 0))  # and listen not
+        names = {
+            "folder": str(folder),
+            "taken": f"127.0.0.1:{taken.getsockname()[1]}",
+            "free": f"127.0.0.1:{free.getsockname()[1]}",
+        }
+        ended = run(*shlex.split(mistake.line.format(**names)), **mistake.variables)
+    assert mistake.said.format(**names) in ended.stderr
+    assert ended.returncode == mistake.code
+    assert "Traceback" not in ended.stderr
+    errors = [line for line in ended.stderr.splitlines() if line.startswith(("Error", "sessio"))]
+    assert len(errors) <= 1 + bool(mistake.variables), "one plain line"
