@@ -26,10 +26,10 @@ class Protection:
         None, text, "Ask callers for a name and password that stand here (htpasswd).", "FILE"
     )
     token_key: str | None = setting(
-        None, text, "Take bearer tokens that this public key (PEM) is the key of.", "FILE"
+        None, text, "Take bearer tokens, checked with this public key (PEM).", "FILE"
     )
     token_secret: str | None = setting(
-        None, text, "Take bearer tokens signed with the secret in this file, instead.", "FILE"
+        None, text, "Take bearer tokens, checked with the secret in this file.", "FILE"
     )
     token_audience: str = setting(
         DEFAULT_AUDIENCE, text, "Whom bearer tokens must be for (aud).", "NAME"
