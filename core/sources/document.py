@@ -20,10 +20,11 @@ from urllib.parse import unquote_to_bytes
 from zoneinfo import ZoneInfo
 
 from core.sources.base import Observation, SourceConfig, SourceConfigError, SourceError
-from core.sources.documented import DocumentTimes, read_sessions
+from core.sources.documented import read_sessions
 from core.sources.lenient_json import JsonError, loads
 from core.sources.network import flag, zone
 from core.sources.serverzone import ServerZone
+from core.sources.session_times import DocumentTimes
 
 MAX_BYTES = 64 * 1024 * 1024
 

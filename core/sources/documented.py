@@ -12,14 +12,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from core.sources.base import Observed, SourceError, Unreadable, UnreadableError
 from core.sources.moments import timestamp
 from core.sources.place import Place, is_unicode
-from core.sources.serverzone import ServerZone, seconds_as_utc
+from core.sources.serverzone import seconds_as_utc
+from core.sources.session_times import Times
 from core.sources.statement import statement
 from sessiongate.states import state_of
 from sessiongate.v1.session_pb2 import BackendConnection, Query, Session
@@ -34,42 +35,6 @@ _INT_BITS = 32
 _NO_PORT = -1
 
 T = TypeVar("T")
-
-
-class Times(Protocol):
-    """How the times of a session are read. Moments are in seconds since the epoch."""
-
-    @property
-    def moment(self) -> float:
-        """When the document was true: ``idle`` counts back from it."""
-
-    @property
-    def doubt(self) -> str:
-        """Why a local time may not be certain."""
-
-    def start(self, local: datetime) -> float | None:
-        """When a session began, by its server's local time; None if that is not certain."""
-
-    def of_statement(self, text: str, local: datetime, start: float) -> float | None:
-        """The same of a time of a statement of a session that began then at the earliest."""
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentTimes:
-    """The times of a document that was true at a moment."""
-
-    moment: float
-    zone: ServerZone
-
-    @property
-    def doubt(self) -> str:
-        return self.zone.doubt
-
-    def start(self, local: datetime) -> float | None:
-        return self.zone.read(local)
-
-    def of_statement(self, text: str, local: datetime, start: float) -> float | None:
-        return self.zone.read(local, start)
 
 
 def read_sessions(

@@ -17,8 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.sources.base import Observed, SourceError, Unreadable
-from core.sources.documented import DocumentTimes, read_sessions
+from core.sources.documented import read_sessions
 from core.sources.serverzone import ServerZone
+from core.sources.session_times import DocumentTimes
 from core.sources.statement import MAX_BYTES
 from sessiongate.v1.session_pb2 import BackendConnection, Session, SessionState
 
