@@ -69,6 +69,7 @@ class Http1(asyncio.Protocol):
         self._is_fresh = True  # no part of a request has ever come
         self._lingering = 0  # bytes that it may still send; 0 as long as it is answered
         self._is_stopping = False
+        self._has_ended = False  # the client sends no more
         self._response: Http1Response | None = None
         self._task: asyncio.Task[None] | None = None
         self._request: Request | None = None  # whose body has not come yet
@@ -117,6 +118,16 @@ class Http1(asyncio.Protocol):
             self._begin_next()
         elif len(self._buffer) > self._longest_head:
             self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        """Answer what was asked, also to who has said that nothing follows.
+
+        Who has read a part of a response without a stated end, such as of events, has left.
+        """
+        if self._lingering or self._response is None or self._response.is_chunked:
+            return False  # which closes the connection
+        self._has_ended = True
+        return True
 
     # Called by the server
 
@@ -200,6 +211,8 @@ class Http1(asyncio.Protocol):
             self._transport.resume_reading()
             if self._buffer:
                 self._begin_next()
+            if self._has_ended and self._response is None:
+                self._transport.close()
 
     def _refuse(self, error: Error) -> None:
         """Answer what cannot be read any further, and end the connection."""

@@ -31,13 +31,13 @@ class Http1Response:
 
     __slots__ = (
         "_body",
-        "_chunked",
         "_left",
         "_room",
         "_start",
         "_transport",
         "_unsent",
         "has_left",
+        "is_chunked",
         "is_complete",
         "is_head",
         "is_started",
@@ -60,6 +60,7 @@ class Http1Response:
         self.version = version
         self.keep_alive = keep_alive
         self.is_started = False
+        self.is_chunked = False  # it has begun, and its end is not stated
         self.is_complete = False
         self.has_left = False  # the client, before the response was complete
         self._transport = transport
@@ -67,7 +68,6 @@ class Http1Response:
         self._body: bytes | None = body
         self._left: asyncio.Future[None] | None = None
         self._start: Message | None = None
-        self._chunked = False
         self._unsent: int | None = None  # bytes of the stated length, if one is stated
 
     async def receive(self) -> Message:
@@ -103,7 +103,7 @@ class Http1Response:
             self.is_started, self._start = True, None
         if self.is_head:
             body = b""
-        elif self._chunked:
+        elif self.is_chunked:
             head += b"%x\r\n" % len(body) if body else b""
             body += (b"\r\n" if body else b"") + (b"" if more else b"0\r\n\r\n")
         elif self._unsent is not None:
@@ -144,7 +144,7 @@ class Http1Response:
                 stated = length
                 lines.append(b"content-length: %d\r\n" % length)
             elif self.version == "1.1":
-                self._chunked = True
+                self.is_chunked = True
                 lines.append(b"transfer-encoding: chunked\r\n")
             else:
                 self.keep_alive = False

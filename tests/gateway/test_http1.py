@@ -49,6 +49,8 @@ class Echo:
         if scope["path"] == "/fails":
             raise RuntimeError("as it should")
         if scope["path"] == "/wait":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"x", "more_body": True})
             assert (await receive())["type"] == "http.disconnect"
             self.left.set()
             return
@@ -347,6 +349,22 @@ def test_parts_come_as_chunks_and_one_that_fails_is_cut() -> None:
     run(test)
 
 
+def test_who_says_that_nothing_follows_is_answered_all_the_same() -> None:
+    async def test(served: Served) -> None:
+        for requests in (1, 3):
+            served.app.gate.clear()
+            served.app.scopes.clear()
+            async with served.connected() as (reader, writer):
+                writer.write(get(b"/a", close=False) * requests)
+                writer.write_eof()
+                await served.app.asked(1)
+                await asyncio.sleep(0.05)  # the end has come by then, or comes later
+                served.app.gate.set()
+                assert (await reader.read()).count(b"HTTP/1.1 200") == requests
+
+    run(test)
+
+
 def test_a_large_response_is_sent_as_it_is_taken() -> None:
     async def test(served: Served) -> None:
         response = await served.exchange(get(b"/large?5000000"))
@@ -357,9 +375,9 @@ def test_a_large_response_is_sent_as_it_is_taken() -> None:
 
 def test_an_application_hears_that_its_client_has_left() -> None:
     async def test(served: Served) -> None:
-        async with served.connected() as (_, writer):
+        async with served.connected() as (reader, writer):
             writer.write(get(b"/wait"))
-            await served.app.asked(1)
+            await reader.readuntil(b"x")
         await served.app.left.wait()
 
     run(test)
