@@ -26,10 +26,14 @@ log = logging.getLogger(__name__)
 # Seconds that a connection is still read from, and bytes, once it is not answered any more:
 # closed at once, it would lose the response on its way (RFC 9112, section 9.6).
 _LINGER = 2.0
+# Seconds that a client may take to read the rest of what it was sent.
+_STALLED = 30.0
 _LINGER_BYTES = 1024 * 1024
 # Seconds without an event after which an event stream says that it is alive, and more: a
 # connection that is not used for so long longer than a request may take is idle.
 _IDLE = 60.0
+# Seconds that an idle connection may still bring a request once the worker is to stop.
+_PARTING = 0.25
 # Bytes that the kernel has not taken yet, from which on and down to which a response waits.
 _HIGH_WATER, _LOW_WATER = 65536, 16384
 
@@ -66,7 +70,8 @@ class Http1(asyncio.Protocol):
         self._searched = 0  # bytes of it in which a head does not end
         self._since = monotonic()  # when it began to wait for a request, or to linger
         self._begun = False  # whether a part of a request has come since then
-        self._is_fresh = True  # no part of a request has ever come
+        self._deadline: asyncio.TimerHandle | None = None  # of what has to come
+        self._is_timed = False  # it is that of the request that has begun
         self._lingering = 0  # bytes that it may still send; 0 as long as it is answered
         self._is_stopping = False
         self._has_ended = False  # the client sends no more
@@ -92,10 +97,12 @@ class Http1(asyncio.Protocol):
         }
         self._connections.add(self)
         self.was_open = True
+        self._set_deadline()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.discard(self)
         self._on_lost()
+        self._cancel_deadline()
         self._buffer = b""
         self._room.set()
         if self._response is not None:
@@ -132,22 +139,37 @@ class Http1(asyncio.Protocol):
     # Called by the server
 
     def check(self, now: float) -> None:
-        """Give up waiting, if it has lasted too long. ``now`` is monotonic, in seconds."""
-        waited = now - self._since
+        """End it if it is idle or lingers for too long. ``now`` is monotonic, in seconds.
+
+        A response that is under way `Admission` keeps to its time.
+        """
         if self._lingering:
-            if waited > _LINGER:
-                self._transport.abort()
-        elif self._response is not None:
-            return  # which `Admission` keeps to its time
-        elif self._begun:
-            if waited > self._limits.header_timeout:
-                allowed = f"header_timeout allows {self._limits.header_timeout:g} s"
-                detail = f"the request did not arrive in time; {allowed}"
-                self._refuse(Error(408, "HEADER_TIMEOUT", detail))
-        elif waited > (
-            self._limits.header_timeout if self._is_fresh else self._limits.request_timeout + _IDLE
-        ):
+            longest = _STALLED if self._transport.get_write_buffer_size() else _LINGER
+        else:
+            longest = self._limits.request_timeout + _IDLE
+        if self._response is None and now - self._since > longest:
             self._transport.abort()
+
+    def _set_deadline(self) -> None:
+        self._cancel_deadline()
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.call_later(self._limits.header_timeout, self._give_up)
+
+    def _cancel_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _give_up(self) -> None:
+        """Wait no longer for a request, or for its rest."""
+        if not self._begun:
+            self._transport.abort()
+            return
+        allowed = f"header_timeout allows {self._limits.header_timeout:g} s"
+        detail = f"the request did not arrive in time; {allowed}"
+        # Nothing is left unread, so that nothing is lost by closing; others wait for room.
+        self._transport.write(error_response(Error(408, "HEADER_TIMEOUT", detail)))
+        self._end()
 
     def stop(self) -> None:
         """End the connection once what it was asked is answered."""
@@ -155,6 +177,11 @@ class Http1(asyncio.Protocol):
         if self._response is not None:
             self._response.keep_alive = False
         elif not self._lingering:
+            # Its next request may be on its way, and would be lost with it.
+            asyncio.get_running_loop().call_later(_PARTING, self._part)
+
+    def _part(self) -> None:
+        if self._response is None and not self._lingering:
             self._transport.close()
 
     def abort(self) -> None:
@@ -171,8 +198,13 @@ class Http1(asyncio.Protocol):
             self._parse_next()
         request = self._request
         if request is None or not request.has_come(self._buffer):
+            # Most requests come whole, and need no timer.
+            if self._begun and not self._is_timed and not self._lingering:
+                self._is_timed = True
+                self._set_deadline()
             return
         self._request = None
+        self._cancel_deadline()
         body, self._buffer = self._buffer[: request.length], self._buffer[request.length :]
         self._begun = False
         keep_alive = request.keep_alive and request.is_read and not self._is_stopping
@@ -220,8 +252,16 @@ class Http1(asyncio.Protocol):
         self._since = monotonic()
         self._linger()
 
+    def _end(self) -> None:
+        """End the connection once the kernel has what was sent."""
+        self._cancel_deadline()
+        self._buffer = b""
+        self._lingering, self._since = _LINGER_BYTES, monotonic()
+        self._transport.close()
+
     def _linger(self) -> None:
         """End the connection once the client has what was sent: it may still be sending."""
+        self._cancel_deadline()
         self._buffer = b""
         self._lingering = _LINGER_BYTES
         if self._transport.can_write_eof():
@@ -238,7 +278,7 @@ class Http1(asyncio.Protocol):
         if not buffer:
             return
         if not self._begun:
-            self._begun, self._is_fresh, self._since = True, False, monotonic()
+            self._begun, self._is_timed = True, False
         end = buffer.find(_END, max(0, self._searched - len(_END)))
         if buffer.startswith(_HTTP2_PREFACE):
             self._refuse(_HTTP2)
