@@ -19,6 +19,8 @@ from gateway.jsonapi.errors import Error
 _RAW = re.compile(rb'["<>\\^`{|}\x80-\xff]')
 _ABSOLUTE = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE)
 
+_VERSIONS = (b" HTTP/1.1", b" HTTP/1.0")
+
 MALFORMED = Error(400, "MALFORMED_REQUEST", "this is not a request of HTTP/1.1")
 _NO_PATH = Error(400, "MALFORMED_REQUEST", "the target of a request is a path")
 _FRAGMENT = Error(400, "MALFORMED_REQUEST", "the target of a request has no fragment")
@@ -46,6 +48,8 @@ def parse_head(head: bytes, connection: Mapping[str, Any], max_body: int) -> Req
     than ``max_body`` bytes is not to be read.
     """
     line = head.index(b"\r\n")
+    if not head[:line].endswith(_VERSIONS):  # the parser takes some that are not spoken
+        return MALFORMED
     if _RAW.search(head, 0, line):
         head = _RAW.sub(_percent_encoded, head[:line]) + head[line:]
     parsed = _Head()
@@ -61,7 +65,10 @@ def parse_head(head: bytes, connection: Mapping[str, Any], max_body: int) -> Req
         absolute = _ABSOLUTE.fullmatch(url)
         if absolute is None:
             return _NO_PATH
-        headers = [(b"host", absolute[1]), *(pair for pair in headers if pair[0] != b"host")]
+        hosts = [value for name, value in headers if name == b"host"]
+        if len(hosts) == 1 or (not hosts and parsed.version == "1.0"):  # else it is bad anyway
+            others = (pair for pair in headers if pair[0] != b"host")
+            headers = [(b"host", absolute[1]), *others]
         url = absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2]
     if b"#" in url:
         return _FRAGMENT

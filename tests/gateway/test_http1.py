@@ -186,6 +186,8 @@ def test_characters_that_are_sent_raw_are_as_if_they_were_encoded(
             "MALFORMED_REQUEST",
         ),
         (b"GET / HTTP/3.7\r\n" + HOST + b"\r\n", 400, "MALFORMED_REQUEST"),
+        (b"GET / HTTP/2.0\r\n" + HOST + b"\r\n", 400, "MALFORMED_REQUEST"),
+        (b"DESCRIBE / RTSP/1.0\r\n" + HOST + b"\r\n", 400, "MALFORMED_REQUEST"),
         (b"get / HTTP/1.1\r\n" + HOST + b"\r\n", 400, "MALFORMED_REQUEST"),
         (b"GET /#fragment HTTP/1.1\r\n" + HOST + b"\r\n", 400, "MALFORMED_REQUEST"),
         (b"CONNECT localhost:80 HTTP/1.1\r\n" + HOST + b"\r\n", 400, "MALFORMED_REQUEST"),
@@ -249,6 +251,19 @@ def test_an_absolute_target_is_asked_of_its_own_authority(target: bytes, host: b
         assert [value for name, value in scope["headers"] if name == b"host"] == [host]
         assert scope["raw_path"] == (b"/a" if b"/a" in target else b"/")
         assert scope["query_string"] == b"b=c"
+
+    run(test)
+
+
+@pytest.mark.parametrize("hosts", [b"", b"Host: a\r\nHost: b\r\n"])
+def test_an_absolute_target_does_not_make_up_for_a_host_that_is_wrong(hosts: bytes) -> None:
+    async def test(served: Served) -> None:
+        await served.exchange(
+            b"GET http://localhost/ HTTP/1.1\r\n" + hosts + b"Connection: close\r\n\r\n"
+        )
+        [scope] = served.app.scopes
+        found = [value for name, value in scope["headers"] if name == b"host"]
+        assert found == ([b"a", b"b"] if hosts else [])  # which the application refuses
 
     run(test)
 
