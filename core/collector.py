@@ -141,6 +141,7 @@ class _Runner:
             unreadable_members=completeness.members,
             unreadable_example=completeness.example,
             partial=state.partial,
+            services=state.services,
         )
         report.MergeFrom(self._report)
         if state.reachable:

@@ -70,6 +70,8 @@ class Step:
         self.size = _STEP_OVERHEAD + sum(
             _CHANGE_OVERHEAD + len(change.old or b"") + len(change.new or b"") for change in changes
         )
+        if source is not None:
+            self.size += source.ByteSize()
         # Encoded for watchers, by filter. None once the step is not fresh any more,
         # and nor are the pairs.
         self.shared: dict[bytes, Sequence[bytes]] | None = {}

@@ -131,7 +131,12 @@ class Reconciler:
             if key in observed and observed[key].unreadable
         }
         self.completeness = completeness
-        self._table.set_source(self._name, reachable=True, partial=completeness.partial)
+        self._table.set_source(
+            self._name,
+            reachable=True,
+            partial=completeness.partial,
+            services=observation.services,
+        )
 
     def _show(self, observed: Mapping[str, Observed], closed: Sequence[int]) -> None:
         """Let the table hold what was observed, and nothing else of this source."""

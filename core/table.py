@@ -10,7 +10,7 @@ import asyncio
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -18,7 +18,7 @@ from core.log import Change, ChangeLog, Pair
 from core.query import Key, Query, matcher
 from core.wire import piece
 from sessiongate.v1.session_pb2 import Session
-from sessiongate.v1.session_service_pb2 import SourceStatus
+from sessiongate.v1.session_service_pb2 import ServiceStatus, SourceStatus
 
 # The sessions of one message stay under this, whatever the page size asked for, so
 # that a client with gRPC's default limit of 4 MiB receives it. The promised limit is
@@ -37,12 +37,17 @@ class SourceState:
     reachable: bool = False  # its last observation succeeded
     error: str = ""  # why the last observation failed
     partial: str = ""  # why the last observation was not of all sessions
+    services: tuple[ServiceStatus, ...] = ()  # what it last said of them, by name
 
     @property
     def status(self) -> SourceStatus:
         """As the contract has it."""
         return SourceStatus(
-            name=self.name, reachable=self.reachable, error=self.error, partial=self.partial
+            name=self.name,
+            reachable=self.reachable,
+            error=self.error,
+            partial=self.partial,
+            services=self.services,
         )
 
 
@@ -187,10 +192,28 @@ class SessionTable:
         self.update_time = now
         self.log.append(now, changes, pairs)
 
-    def set_source(self, name: str, *, reachable: bool, error: str = "", partial: str = "") -> bool:
-        """Note how a source's last observation went; whether that is a change."""
+    def set_source(
+        self,
+        name: str,
+        *,
+        reachable: bool,
+        error: str = "",
+        partial: str = "",
+        services: tuple[ServiceStatus, ...] = (),
+    ) -> bool:
+        """Note how a source's last observation went; whether that is a change.
+
+        Of one that cannot be reached, the ``services`` that it last told of stay.
+        """
         old = self._sources[name]
-        new = replace(old, tried=True, reachable=reachable, error=error, partial=partial)
+        new = SourceState(
+            name,
+            tried=True,
+            reachable=reachable,
+            error=error,
+            partial=partial,
+            services=services if reachable else old.services,
+        )
         if new == old:
             return False
         self._sources[name] = new

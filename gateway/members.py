@@ -39,7 +39,7 @@ _MAXSCALE: Mapping[str, Mapping[str, Shape]] = {
     },
     "services": {
         "attributes": {
-            **dict.fromkeys(("router", "state", "total_connections", "users_last_update")),
+            **dict.fromkeys(("total_connections", "users_last_update")),
             "listeners": [FREE],
             "parameters": FREE,
             "router_diagnostics": FREE,

@@ -67,6 +67,10 @@ class Store:
         """The ``count`` sessions from a place in id order."""
         return [self._sessions[ident] for ident in self._ids[index : index + count]]
 
+    def sources(self) -> Sequence[SourceStatus]:
+        """How all sources are."""
+        return tuple(self._sources.values())
+
     def apply(self, messages: Iterable[WatchSessionsResponse]) -> None:
         """Take messages of one stream over, in order."""
         added: list[int] = []

@@ -1,9 +1,9 @@
-"""Services, as the sessions on them tell of them."""
+"""Services, as the sessions on them and their sources tell of them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -12,6 +12,7 @@ from gateway.rendering import Rendered
 from gateway.resources import service_names
 from gateway.sessions import NO_VERSION, Rows, SessionView, Version, Wanted
 from sessiongate.v1.session_pb2 import Session, SessionState
+from sessiongate.v1.session_service_pb2 import ServiceStatus
 
 _LISTENER_STATES = (
     SessionState.SESSION_STATE_LISTENER,
@@ -28,6 +29,8 @@ class Service:
     connections: int = 0  # sessions that are not listeners
     listeners: int = 0
     started: int | None = None  # of the earliest listener, in seconds since the epoch
+    router: str | None = None  # in the source's own word
+    state: str | None = None  # in the source's own word
 
     def add(self, row: Rendered) -> None:
         """Count a session on this service."""
@@ -39,6 +42,14 @@ class Service:
         connected = row.connected // 10**9
         self.started = connected if self.started is None else min(self.started, connected)
 
+    def describe(self, told: Mapping[tuple[str, str], ServiceStatus]) -> None:
+        """Take over what the first of its sources, by name, that says something says."""
+        for source in sorted(self.sources):
+            if status := told.get((source, self.name)):
+                self.router = status.router if status.HasField("router") else None
+                self.state = status.state if status.HasField("state") else None
+                return
+
 
 async def services_of(view: SessionView, wanted: Wanted) -> tuple[dict[str, Service], Version]:
     """The services of the sessions that are wanted, by name, sorted."""
@@ -47,6 +58,12 @@ async def services_of(view: SessionView, wanted: Wanted) -> tuple[dict[str, Serv
     async for rows in view.scan(wanted):
         _count(rows, services)
         version = version.and_older(rows.version)
+    if services:
+        if (now := view.version()) is not None:
+            version = version.and_older(now)  # of the copy that is asked next
+        told = await view.services()
+        for service in services.values():
+            service.describe(told)
     return dict(sorted(services.items())), version
 
 
@@ -84,6 +101,10 @@ def service_resource(service: Service, base: str) -> dict[str, Any]:
     }
     if service.started is not None:
         attributes["started"] = time.asctime(time.gmtime(service.started))
+    if service.router is not None:
+        attributes["router"] = service.router
+    if service.state is not None:
+        attributes["state"] = service.state
     return {
         "id": service.name,
         "type": "services",

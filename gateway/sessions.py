@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -16,8 +16,11 @@ from sessiongate.v1.session_service_pb2 import (
     GetSessionRequest,
     ListSessionsRequest,
     ListSessionsResponse,
+    ServiceStatus,
     SessionFilter,
+    SourceStatus,
 )
+from sessiongate.v1.source_service_pb2 import Source
 
 PAGE_SIZE = 1000  # sessions asked of the core at a time
 PART_SIZE = 2000  # sessions taken from a replica at a time: a few ms of work
@@ -107,6 +110,12 @@ class SessionView(Protocol):
     def scan(self, wanted: Wanted) -> AsyncGenerator[Rows]:
         """All the rows, one part or more; one part in memory at a time."""
 
+    async def services(self) -> Mapping[tuple[str, str], ServiceStatus]:
+        """What sources say of services, by the names of both.
+
+        To be asked after rows, so that it is no older than their version.
+        """
+
     async def check(self) -> None:
         """Nothing, where it can answer now."""
 
@@ -151,6 +160,9 @@ class DirectView:
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token
+
+    async def services(self) -> Mapping[tuple[str, str], ServiceStatus]:
+        return _services(await self._client.list_sources())
 
     async def check(self) -> None:
         await self._client.check()
@@ -213,9 +225,22 @@ class ReplicaView:
             stop = start + PART_SIZE
             yield Rows(sessions[start:stop], total, version, stop < total, held=True)
 
+    async def services(self) -> Mapping[tuple[str, str], ServiceStatus]:
+        if not self._replica.current:
+            return await self._direct.services()
+        return _services(self._replica.store.sources())
+
     async def check(self) -> None:
         if not self._replica.current:
             await self._direct.check()
+
+
+def _services(
+    sources: Iterable[Source | SourceStatus],
+) -> Mapping[tuple[str, str], ServiceStatus]:
+    return {
+        (source.name, service.name): service for source in sources for service in source.services
+    }
 
 
 def _version_of(store: Store) -> Version:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ from tests.program import DATA
 from tests.servers import Certificates
 
 RECORDED = (DATA / "maxscale-24.02" / "sessions.json").read_bytes()
+SERVICES = json.loads((DATA / "maxscale-24.02" / "services.json").read_bytes())
 # As the documentation of MaxScale shows them: these two are not recorded.
 STARTED = "Mon, 23 Nov 2026 18:30:00 GMT"
 SERVERS = {
@@ -30,8 +32,8 @@ SERVERS = {
 class MaxScale:
     """A web server with a MaxScale's answers; what is asked is kept in ``requests``.
 
-    ``sessions``, ``maxscale`` and ``servers`` are what it answers with, None
-    for 404. ``status`` is of every answer, which waits for ``answers``.
+    ``sessions``, ``maxscale``, ``servers`` and ``services`` are what it answers with,
+    None for 404. ``status`` is of every answer, which waits for ``answers``.
     """
 
     def __init__(self) -> None:
@@ -39,6 +41,7 @@ class MaxScale:
         self.sessions: bytes | None = RECORDED
         self.maxscale: object = {"data": {"attributes": {"started_at": STARTED, "uptime": 5}}}
         self.servers: object = SERVERS
+        self.services: object = SERVICES
         self.status = 200
         self.answers = asyncio.Event()
         self.answers.set()
@@ -53,7 +56,12 @@ class MaxScale:
         name = request.path.removeprefix("/v1/")
         if name == "sessions" and self.sessions is not None:
             return web.Response(body=self.sessions, content_type="application/json")
-        value = {"maxscale": self.maxscale, "servers": self.servers}.get(name)
+        resources = {
+            "maxscale": self.maxscale,
+            "servers": self.servers,
+            "services": self.services,
+        }
+        value = resources.get(name)
         return web.Response(status=404) if value is None else web.json_response(value)
 
     @asynccontextmanager

@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from runtime.suggestion import did_you_mean
 from sessiongate.v1.session_pb2 import Session
+from sessiongate.v1.session_service_pb2 import ServiceStatus
 
 ENTRY_POINT_GROUP = "sessiongate.sources"
 DEFAULT_INTERVAL = 1.0
@@ -119,12 +120,14 @@ class Observation:
     ``unreadable`` are the sessions whose key could not be read. As long as there are
     any, the core ends no session of the source. ``partial`` is why these are not all
     the sessions of the source, for an operator; empty if they are, as far as it says.
+    ``services`` are those that the source says something of, by name.
     """
 
     sessions: Sequence[Observed]
     incarnation: float | None = None
     unreadable: tuple[Unreadable, ...] = ()
     partial: str = ""
+    services: tuple[ServiceStatus, ...] = ()
 
 
 class Source(Protocol):

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import mktime_tz, parsedate_tz
+from itertools import accumulate
 from zoneinfo import ZoneInfo
 
 from core.sources.base import (
@@ -32,9 +33,12 @@ from core.sources.serverzone import ServerZone
 from core.sources.sessionlist import Context, SessionList, parse
 from core.sources.steady import steadied
 from runtime.address import Address
+from sessiongate.v1.session_service_pb2 import ServiceStatus
 
 DEFAULT_PORT = 8989
 _UTC = ServerZone(ZoneInfo("UTC"))
+# What is kept of services: a source's state is told in one message, with those of others.
+MAX_SERVICES_BYTES = 64 * 1024
 
 # What `read_sessions` reads. Versions that do not know the parameter answer with
 # more, and those that do not know paths in it without the memory.
@@ -77,13 +81,15 @@ class MaxScaleSource:
                 self._started = steadied(clock.started, self._started)
             body = await self._get("servers", "parameters/address,parameters/port")
             servers = {} if body is None else read_servers(body, is_here=self._is_here)
+            body = await self._get("services", "router,state")
+            services = () if body is None else read_services(body)
             sessions = await self._get("sessions", self._fields)
             if sessions is None:
                 raise SourceError("there is no /v1/sessions: this is no MaxScale")
             zone = self._zone
             if clock.started is None and zone.zone is None and await self._is_sessiongate():
                 zone = _UTC  # a sessiongate says nothing of its clock, and writes UTC
-            context = Context(self._now(), zone, clock.skew, servers, self._started)
+            context = Context(self._now(), zone, clock.skew, servers, self._started, services)
             return self._sessions.read(sessions, context)
         except SourceConnectError as error:
             raise SourceConnectError(f"{self._endpoint}: {error}") from None
@@ -132,6 +138,34 @@ def read_servers(body: bytes, *, is_here: bool) -> dict[str, tuple[str, int]]:
                 port = parameters.member("port").natural(16)
                 servers[server.member("id").text()] = (known, port)
     return servers
+
+
+def read_services(body: bytes) -> tuple[ServiceStatus, ...]:
+    """What is said of services, by name, as far as `MAX_SERVICES_BYTES` hold it.
+
+    A service or a member that cannot be read is left out. Raises `SourceError` for what is
+    no list.
+    """
+    try:
+        resources = [*Place(parse(body)).member("data").items()]
+    except UnreadableError as error:
+        raise SourceError(f"/v1/services: {error}") from None
+    services: dict[str, ServiceStatus] = {}
+    for resource in resources:
+        with suppress(UnreadableError):
+            status = ServiceStatus(name=resource.member("id").text())
+            attributes = resource.member("attributes")
+            with suppress(UnreadableError):
+                status.router = attributes.member("router").text()
+            with suppress(UnreadableError):
+                status.state = attributes.member("state").text()
+            if status.HasField("router") or status.HasField("state"):
+                services.setdefault(status.name, status)
+    ordered = [services[name] for name in sorted(services)]
+    sizes = accumulate(status.ByteSize() for status in ordered)
+    return tuple(
+        status for status, size in zip(ordered, sizes, strict=True) if size <= MAX_SERVICES_BYTES
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from core.sources.peer import address
 from core.sources.place import Place, shown
 from core.sources.serverzone import ServerZone
 from core.sources.steady import TOLERANCE, again, steadied
+from sessiongate.v1.session_service_pb2 import ServiceStatus
 
 # The members that only the clock changes; ``idle`` is kept. These characters are
 # nothing but a member's name in JSON: within a string the quotes are escaped.
@@ -51,6 +52,7 @@ class Context:
     skew: float = 0.0  # seconds that the server's clock is ahead of this one
     servers: Servers = field(default_factory=dict)  # those that backend connections may lead to
     incarnation: float | None = None  # when the server started
+    services: tuple[ServiceStatus, ...] = ()  # what the server says of them
 
     @property
     def server_moment(self) -> float:
@@ -87,7 +89,13 @@ class SessionList:
         is_known = self._knowledge == before
         last = self._last
         if is_known and last and texts == self._texts and self._is_steady(idles, context.moment):
-            self._last = again(last, last.sessions, context.incarnation, last.unreadable)
+            self._last = again(
+                last,
+                last.sessions,
+                context.incarnation,
+                last.unreadable,
+                services=context.services,
+            )
         else:
             self._last = self._read(body, context, is_known=is_known)
             self._texts = texts
@@ -115,7 +123,13 @@ class SessionList:
         self._known = seen
         self._actives = [known.active for known in seen.values() if known.active is not None]
         sessions = [known.observed for known in sorted(seen.values(), key=_ascending)]
-        return again(self._last, sessions, context.incarnation, tuple(unreadable))
+        return again(
+            self._last,
+            sessions,
+            context.incarnation,
+            tuple(unreadable),
+            services=context.services,
+        )
 
     def _look(
         self, known: _Known | None, resource: dict[str, Any], context: Context, is_known: bool

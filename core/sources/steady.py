@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from operator import is_
 
 from core.sources.base import Observation, Observed, Unreadable
+from sessiongate.v1.session_service_pb2 import ServiceStatus
 
 # Seconds. More than one step of a source that counts whole seconds, and the
 # time that an answer is on its way.
@@ -28,13 +29,15 @@ def again(
     incarnation: float | None,
     unreadable: tuple[Unreadable, ...] = (),
     partial: str = "",
+    services: tuple[ServiceStatus, ...] = (),
 ) -> Observation:
     """The last observation itself where it is of the very same sessions, else a new one."""
     if (
         last is not None
         and (last.incarnation, last.unreadable, last.partial) == (incarnation, unreadable, partial)
+        and last.services == services
         and len(last.sessions) == len(sessions)
         and all(map(is_, last.sessions, sessions))
     ):
         return last
-    return Observation(sessions, incarnation, unreadable, partial)
+    return Observation(sessions, incarnation, unreadable, partial, services)

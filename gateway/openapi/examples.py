@@ -53,7 +53,16 @@ def _session() -> Session:
 
 SESSION = session_resource(_session(), BASE, _NOW)
 SERVICE = service_resource(
-    Service("RW-Split-Router", {"maxscale-1"}, connections=1, listeners=1, started=1495015595), BASE
+    Service(
+        "RW-Split-Router",
+        {"maxscale-1"},
+        connections=1,
+        listeners=1,
+        started=1495015595,
+        router="readwritesplit",
+        state="Started",
+    ),
+    BASE,
 )
 _SESSION_URL = session_url(BASE, 4)
 

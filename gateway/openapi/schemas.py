@@ -233,6 +233,8 @@ SCHEMAS: Schema = {
                         "connections",
                     ),
                     "started": _text("When its earliest listener began.", pattern=_ASCTIME),
+                    "router": _text("What routes its sessions, as its source calls that."),
+                    "state": _text("How it is, as its source calls that."),
                 }
             ),
             "links": ref("Links"),

@@ -11,6 +11,7 @@ import pytest
 from core import collector as collecting
 from core.sources.base import Observation, Observed, SourceConnectError, SourceError, Unreadable
 from sessiongate.v1.session_pb2 import BackendConnection, Session
+from sessiongate.v1.session_service_pb2 import ServiceStatus
 from tests.core.sources import seen
 from tests.core.test_collector import Scene, run
 
@@ -205,6 +206,34 @@ def test_all_reasons_for_a_partial_observation_are_told_and_a_change_has_a_revis
         assert scene.table.partial == []
 
     run(test, sources=["fake:?max_sessions=1"])
+
+
+def test_what_a_source_says_of_services_has_a_revision_and_stays_while_it_is_unreachable() -> None:
+    async def test(scene: Scene) -> None:
+        sessions = [seen("a")]
+        scene.source.again = Observation(sessions)
+        await scene.source.step()
+        for state in ("Started", "Stopped"):
+            services = (ServiceStatus(name="app", router="cli", state=state),)
+            scene.source.again = Observation(sessions, services=services)
+            top = scene.table.revision
+            for _ in range(2):
+                await scene.source.step()
+                assert scene.table.revision == top + 1
+                assert [*scene.table.source("fake").status.services] == [*services]
+        scene.source.failing = "gone"
+        await scene.source.step()
+        assert scene.table.unreachable == ["fake"]
+        assert [*scene.table.source("fake").status.services] == [*services]
+        (report,) = scene.collector.reports()
+        assert [*report.services] == [*services]
+        scene.source.failing = ""
+        scene.source.again = Observation(sessions)
+        await scene.source.step()
+        (report,) = scene.collector.reports()
+        assert not report.services
+
+    run(test)
 
 
 @pytest.mark.parametrize("seconds", [-62_135_596_800, 253_402_300_799, -(2**62), 2**62])

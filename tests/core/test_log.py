@@ -11,7 +11,7 @@ from core.errors import RevisionNotHeldError, ShuttingDownError
 from core.log import Change, ChangeLog
 from core.wire import piece
 from sessiongate.v1.session_pb2 import Session
-from sessiongate.v1.session_service_pb2 import SourceStatus
+from sessiongate.v1.session_service_pb2 import ServiceStatus, SourceStatus
 
 FAR = 3600.0  # seconds that no test waits for
 
@@ -32,6 +32,14 @@ def test_the_oldest_steps_go_and_the_newest_stays_whatever_its_size() -> None:
     append(log, application="x" * 5000)
     assert [revision for revision in range(10, 16) if log_holds(log, revision)] == [15]
     assert log.after(16) is None
+
+
+def test_what_a_source_says_of_services_counts_as_memory() -> None:
+    log = ChangeLog(0, limit=8000)
+    told = SourceStatus(name="fake", services=[ServiceStatus(name="x" * 3000)])
+    for _ in range(10):
+        log.append(Timestamp(), source=told)
+    assert [revision for revision in range(10) if log_holds(log, revision)] == [8, 9]
 
 
 def test_a_source_that_comes_and_goes_fills_no_memory() -> None:

@@ -26,11 +26,20 @@ from core.sources.base import (
     SourceError,
     Wire,
 )
-from core.sources.maxscale import Clock, MaxScaleSource, open_source, read_clock, read_servers
+from core.sources.maxscale import (
+    MAX_SERVICES_BYTES,
+    Clock,
+    MaxScaleSource,
+    open_source,
+    read_clock,
+    read_servers,
+    read_services,
+)
 from core.sources.network import Endpoint
+from sessiongate.v1.session_service_pb2 import ServiceStatus
 from tests.core.observing import hanging, refusal
 from tests.core.test_documented import JSON, places, replaced
-from tests.maxscale import SERVERS, STARTED, MaxScale
+from tests.maxscale import SERVERS, SERVICES, STARTED, MaxScale
 from tests.program import DATA, Serving
 from tests.relay import Relay
 from tests.servers import certificates
@@ -94,11 +103,12 @@ def test_the_recorded_sessions_are_read_with_start_and_wires(maxscale: MaxScale)
 def test_only_what_is_used_is_asked_for(maxscale: MaxScale, statements: str, asked: bool) -> None:
     observed(maxscale, statements=statements)
     queries = {request.path: request.query for request in maxscale.requests}
-    assert list(queries) == ["/v1/maxscale", "/v1/servers", "/v1/sessions"]
+    assert list(queries) == ["/v1/maxscale", "/v1/servers", "/v1/services", "/v1/sessions"]
     fields = queries["/v1/sessions"]["fields[sessions]"].split(",")
     assert {"state", "connected", "services", "memory/total"} <= set(fields)
     assert ("queries" in fields) == asked
     assert queries["/v1/maxscale"]["fields[maxscale]"] == "started_at,uptime"
+    assert queries["/v1/services"]["fields[services]"] == "router,state"
     login = base64.b64encode(f"ann:{PASSWORD}".encode()).decode()
     assert {request.headers["Authorization"] for request in maxscale.requests} == {f"Basic {login}"}
 
@@ -170,6 +180,77 @@ def test_a_server_that_cannot_be_read_costs_itself() -> None:
     odd = [5, {"id": "a"}, {"id": "b", "attributes": {"parameters": {"address": "::1"}}}]
     body = json.dumps({"data": [*odd, *SERVERS["data"]]}).encode()
     assert read_servers(body, is_here=True) == {"server1": ("127.0.0.1", 3306)}
+
+
+RECORDED_SERVICES = (
+    ServiceStatus(name="RW-Split-Router", router="readwritesplit", state="Started"),
+    ServiceStatus(name="Read-Connection-Router", router="readconnroute", state="Started"),
+)
+
+
+def services_of(*resources: object) -> tuple[ServiceStatus, ...]:
+    return read_services(json.dumps({"data": resources}).encode())
+
+
+def test_what_is_said_of_services_is_read(maxscale: MaxScale) -> None:
+    assert observed(maxscale).services == RECORDED_SERVICES
+
+
+def test_a_service_whose_state_changes_makes_another_observation(maxscale: MaxScale) -> None:
+    async def observe() -> None:
+        async with maxscale.serving() as location, opened(location) as source:
+            first = await source.observe()
+            place = ("data", 0, "attributes", "state")
+            maxscale.services = replaced(SERVICES, place, "Stopped")
+            second = await source.observe()
+            assert [status.state for status in second.services] == ["Started", "Stopped"]
+            assert second.sessions is first.sessions
+            assert await source.observe() is second
+
+    asyncio.run(observe())
+
+
+@pytest.mark.parametrize(
+    ("attributes", "services"),
+    [
+        ({"router": 5, "state": "Started"}, (ServiceStatus(name="a", state="Started"),)),
+        ({"router": "cli", "state": "\ud800"}, (ServiceStatus(name="a", router="cli"),)),
+        ({"router": "cli", "state": None}, (ServiceStatus(name="a", router="cli"),)),
+        ({"router": None, "state": []}, ()),
+        ({}, ()),
+        ([], ()),
+    ],
+)
+def test_a_service_shows_what_can_be_read_of_it(
+    attributes: object, services: tuple[ServiceStatus, ...]
+) -> None:
+    odd = {"id": "a", "attributes": attributes}
+    assert services_of(odd, *SERVICES["data"]) == (*RECORDED_SERVICES, *services)
+
+
+@settings(deadline=None)
+@given(data=st.data(), value=JSON)
+def test_a_value_in_any_place_costs_its_service_at_most(data: st.DataObject, value: object) -> None:
+    plain = {"id": "plain", "attributes": {"router": "cli", "state": "Started"}}
+    odd = replaced(plain, data.draw(st.sampled_from(places(plain))), value)
+    services = services_of(*SERVICES["data"], odd)
+    assert [each for each in services if each in RECORDED_SERVICES] == [*RECORDED_SERVICES]
+    assert len(services) <= 3
+
+
+def test_of_services_without_end_the_first_are_kept() -> None:
+    resources = [
+        {"id": f"{number:05}", "attributes": {"state": "x" * 1000}} for number in range(100)
+    ]
+    services = services_of(*reversed(resources))
+    assert [status.name for status in services] == [f"{n:05}" for n in range(len(services))]
+    size = sum(status.ByteSize() for status in services)
+    assert MAX_SERVICES_BYTES - 2000 < size <= MAX_SERVICES_BYTES
+
+
+def test_what_is_no_list_of_services_is_named(maxscale: MaxScale) -> None:
+    maxscale.services = {"data": {}}
+    assert refused(maxscale) == "/v1/services: /data: expected an array, found an object"
 
 
 def test_a_start_that_is_not_stated_for_once_is_no_restart(maxscale: MaxScale) -> None:
@@ -376,8 +457,9 @@ def old_answer(
 
 
 def test_what_a_sessiongate_lacks_may_be_missing(maxscale: MaxScale) -> None:
-    maxscale.maxscale = maxscale.servers = None
+    maxscale.maxscale = maxscale.servers = maxscale.services = None
     observation = observed(maxscale)
+    assert observation.services == ()
     assert observation.incarnation is None
     assert [item.opened for item in observation.sessions] == [(), ()]
 

@@ -12,7 +12,10 @@ from typing import Any
 import httpx
 import pytest
 
+from core.sources.maxscale import read_services
+from tests.core.test_documented import replaced
 from tests.gateway.programs import DATA, VIEWS, client_of, in_process, running_core, viewing_gateway
+from tests.maxscale import SERVICES, MaxScale
 
 RECORDED = (DATA / "maxctrl-24.02.md").read_text(encoding="utf-8")
 HEADERS = {
@@ -190,6 +193,57 @@ def test_each_recorded_command_has_a_check() -> None:
 @pytest.mark.parametrize("command", CHECKS)
 def test_a_command_of_maxctrl(command: str, cores: tuple[str, str], view: str) -> None:
     CHECKS[command](asked(cores[0], view, command))
+
+
+def test_services_show_the_router_and_state_that_their_maxscale_states(view: str) -> None:
+    """As `maxctrl list services` shows them, whatever other sources have the services too."""
+    maxscale = MaxScale()
+
+    def check(location: str) -> None:
+        sessions = DATA / "maxscale-24.02" / "sessions.json"
+        with (
+            running_core(
+                f"document:{sessions}?name=a",
+                f"document:{DATA / 'sessions.json'}?name=b",
+                f"maxscale+http://{location}?name=c&interval=0.1",
+            ) as core,
+            viewing_gateway(core, view) as gateway,
+            client_of(gateway) as http,
+        ):
+            answer = http.get("/v1/services", headers=HEADERS).raise_for_status()
+            columns = {
+                item["id"]: [item["attributes"].get(name) for name in ("router", "state")]
+                for item in answer.json()["data"]
+            }
+            assert columns == {
+                "CLI": [None, None],
+                "RW-Split-Router": ["readwritesplit", "Started"],
+                "Read-Connection-Router": ["readconnroute", "Started"],
+            }
+            included = http.get("/v1/sessions", params={"include": "services"}).json()["included"]
+            assert sorted(included, key=lambda item: item["id"]) == sorted(
+                answer.json()["data"], key=lambda item: item["id"]
+            )
+            # As a source asks for them, which reads this gateway as its MaxScale.
+            asked_for = {"fields[services]": "router,state"}
+            told = read_services(http.get("/v1/services", params=asked_for).content)
+            assert {each.name: [each.router, each.state] for each in told} == {
+                name: column for name, column in columns.items() if name != "CLI"
+            }
+            maxscale.services = replaced(SERVICES, ("data", 0, "attributes", "state"), "Stopped")
+            url = "/v1/services/Read-Connection-Router"
+            etag = answer.headers["etag"]
+            while (one := http.get(url)).json()["data"]["attributes"]["state"] != "Stopped":
+                pass
+            assert one.headers["etag"] != etag
+            again = http.get("/v1/services", headers={"If-None-Match": etag})
+            assert again.status_code == 200
+
+    async def main() -> None:
+        async with maxscale.serving() as location:
+            await asyncio.to_thread(check, location)
+
+    asyncio.run(main())
 
 
 def test_no_queries_are_promised_unless_every_session_has_them(

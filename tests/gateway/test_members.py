@@ -54,7 +54,7 @@ def test_what_a_maxscale_documents_may_be_asked_for(name: str) -> None:
 
 def test_names_are_those_of_the_kind() -> None:
     Sort.parse("client.connection_attributes._client_name", MEMBERS["sessions"])
-    with pytest.raises(RequestError, match="'user'; there are sources"):
-        Sort.parse("user", MEMBERS["services"])
+    with pytest.raises(RequestError, match="'memory'; there are sources"):
+        Sort.parse("memory", MEMBERS["services"])
     with pytest.raises(RequestError, match="'kinds'; did you mean 'kind'"):
         Sort.parse("kinds", MEMBERS["sources"])
