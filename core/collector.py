@@ -11,12 +11,14 @@ import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from core.completeness import Completeness, printable
 from core.ledger import Ledger
 from core.ledger_lock import LedgerError
 from core.links import Links
-from core.reconciler import Completeness, Reconciler, Shared, printable
+from core.reconciler import Reconciler, Shared, Underway
 from core.sources.base import Observation, Source, SourceConfig, SourceConnectError, SourceError
 from core.table import SessionTable
+from runtime.elapsed import elapsed
 from sessiongate.v1 import source_service_pb2
 
 log = logging.getLogger(__name__)
@@ -27,6 +29,8 @@ MAX_BACK_OFF = 5.0
 MAX_CONNECT_BACK_OFF = 30.0
 WHOLE_AGAIN = 5.0  # seconds that a source is read as a whole before that is said
 CLOSING = 2.0  # seconds that a source may take to let go
+# Seconds that a source may be later than its interval and timeout allow: the loop may be.
+LATENESS = 2.0
 
 
 @dataclass(slots=True)
@@ -50,7 +54,8 @@ class Collector:
         stale_after: float,
         now: Callable[[], int],
     ) -> None:
-        shared = Shared(table, ledger, Links(), asyncio.Lock(), stale_after, now)
+        shared = Shared(table, ledger, Links(), Underway(), stale_after, now)
+        self._table = table
         self._runners = [_Runner(config, source, shared) for config, source in sources]
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -62,6 +67,7 @@ class Collector:
 
     def reports(self) -> list[source_service_pb2.Source]:
         """How reading each source goes, in the order of the configuration."""
+        self._table.deadlines.enforce()
         return [runner.report() for runner in self._runners]
 
     def tallies(self) -> Mapping[str, Tally]:
@@ -70,6 +76,7 @@ class Collector:
 
     async def close(self) -> None:
         """Stop observing and close the sources; one that hangs or fails is left behind."""
+        self._table.deadlines.close()
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -88,8 +95,8 @@ class _Runner:
         self._table = shared.table
         self._now = shared.now
         self._sessions = Reconciler(config, shared)
-        self._expiry: asyncio.TimerHandle | None = None
         self._is_failing = False
+        self._is_writing = False  # what was observed waits for the ledger
         self._told = _WHOLE  # what was logged of the last observation's completeness
         self._whole_since: float | None = None  # on the loop's clock
         # What is told of the source, but for what the table and the reconciler know.
@@ -101,13 +108,17 @@ class _Runner:
     async def run(self) -> None:
         clock = asyncio.get_running_loop().time
         failures = 0
+        first = elapsed() + self._config.timeout + LATENESS
+        self._table.deadlines.set(self._overdue, first)
         while True:
-            began = clock()
+            asked, began = elapsed(), clock()
             try:
                 async with asyncio.timeout(self._config.timeout):
                     observation = await self.source.observe()
                 took = clock() - began
-                await self._accept(observation)
+                pause = max(self._config.interval, min(took, self._config.timeout) * DUTY)
+                following = elapsed() + pause + self._config.timeout + LATENESS
+                await self._accept(observation, asked, following)
                 self.tally.succeeded += 1
                 self.tally.seconds += took
             except (Exception, asyncio.CancelledError) as error:
@@ -120,9 +131,8 @@ class _Runner:
                 await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter
             else:
                 failures = 0
-                self._report.last_success_time.FromNanoseconds(self._now())
                 self._report.observation_duration.FromNanoseconds(int(took * 1e9))
-                await asyncio.sleep(max(self._config.interval, took * DUTY))
+                await asyncio.sleep(pause)
 
     async def close(self) -> None:
         try:
@@ -152,11 +162,26 @@ class _Runner:
             report.state = states.SOURCE_STATE_PENDING
         return report
 
-    async def _accept(self, observation: Observation) -> None:
-        if self._expiry is not None:
-            self._expiry.cancel()
-            self._expiry = None
-        await self._sessions.take(observation)
+    async def _accept(self, observation: Observation, asked: float, following: float) -> None:
+        """Show what was observed when it was asked for; the ``following`` is due by a moment."""
+        observed = self._now()
+        self._is_writing = True
+        try:
+            await self._sessions.take(observation, asked)
+        finally:
+            self._is_writing = False
+        self._report.last_success_time.FromNanoseconds(observed)
+        if elapsed() >= following:  # it waited for the ledger until it was too old
+            self._overdue()
+            return
+        self._table.deadlines.set(self._overdue, following)
+        self._table.deadlines.cancel(self._sessions.expire)
+        self._table.set_source(
+            self.name,
+            reachable=True,
+            partial=self._sessions.completeness.partial,
+            services=observation.services,
+        )
         if self._is_failing:
             self._is_failing = False
             log.warning("source %s is reachable again", self.name)
@@ -193,14 +218,28 @@ class _Runner:
         else:
             text = f"failed unexpectedly: {type(error).__name__}"
             log.error("source %s", self.name, exc_info=error)
+        self._lose(text)
+
+    def _overdue(self) -> None:
+        """Say that what was last confirmed is too old to be taken for what is now."""
+        state = self._table.source(self.name)
+        if state.tried and not state.reachable:
+            self._lose(state.error)
+        elif self._is_writing:
+            self._lose("what was read is not written yet: the ledger's disk hangs or is slow")
+        else:
+            self._lose("was not read in time: the core was stopped or held up")
+
+    def _lose(self, text: str) -> None:
+        """Show the source as unreachable from now on, and its sessions until they are stale."""
         self._report.last_error = text
         self._report.last_error_time.FromNanoseconds(self._now())
+        deadlines = self._table.deadlines
+        deadlines.cancel(self._overdue)
+        deadlines.set(self._sessions.expire, self._sessions.stale_at)
         if self._table.set_source(self.name, reachable=False, error=text):
             self._is_failing = True
             log.warning("source %s is unreachable: %s", self.name, text)
-        if self._expiry is None:
-            loop = asyncio.get_running_loop()
-            self._expiry = loop.call_at(self._sessions.stale_at, self._sessions.expire)
 
 
 def back_off(error: BaseException, interval: float, failures: int) -> float:

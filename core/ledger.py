@@ -23,49 +23,21 @@ import sqlalchemy as sa
 from sqlalchemy.pool import StaticPool
 
 from core.ledger_lock import LedgerError, take_lock
+from core.ledger_schema import counters, kept_ids, metadata, sessions, sources
 from core.numbering import Numbering, Numbers
 
 log = logging.getLogger(__name__)
 
 # Revisions reserved at a time; one write then serves as many changes.
 _REVISIONS_AHEAD = 1_000_000
+CLOSING = 5.0  # seconds that the last writes may take
 _FORGET_EVERY = 3600 * 10**9  # ns between two looks for sessions that closed long ago
 _SCHEMA = 2
 _WITHOUT_KEPT_IDS = 1  # which a ledger of version 2 is to be read without: it would repeat them
 # SQLite takes a file that is shorter than its header for a new one.
 _HEADER_BYTES = 100
 
-_metadata = sa.MetaData()
-_counters = sa.Table(
-    "counters",
-    _metadata,
-    sa.Column("name", sa.String, primary_key=True),
-    sa.Column("value", sa.BigInteger, nullable=False),
-)
-_sources = sa.Table(
-    "sources",
-    _metadata,
-    sa.Column("name", sa.String, primary_key=True),
-    sa.Column("incarnation", sa.Double, nullable=False),  # seconds since the epoch
-)
-_sessions = sa.Table(
-    "sessions",
-    _metadata,
-    sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("source", sa.String, nullable=False),
-    sa.Column("key", sa.String, nullable=False),
-    sa.Column("connect_time", sa.BigInteger, nullable=False),  # ns since the epoch
-    sa.Column("closed_time", sa.BigInteger),  # ns since the epoch; null while open
-    sa.Index("sessions_by_state", "closed_time", "source"),
-)
-# Stated ids that were given and that the counter has not passed yet (`core.numbering`).
-_kept_ids = sa.Table(
-    "kept_ids",
-    _metadata,
-    sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
-)
-
-_is_id = _counters.c.name == "id"
+_is_id = counters.c.name == "id"
 
 T = TypeVar("T")
 
@@ -151,8 +123,14 @@ class Ledger:
         return ledger
 
     async def close(self) -> None:
-        """Finish what is queued and let the ledger go."""
-        await self._run(self._engine.dispose)
+        """Finish what is queued and let the ledger go; a disk that hangs is not waited for."""
+        try:
+            async with asyncio.timeout(CLOSING):
+                await self._run(self._engine.dispose)
+        except TimeoutError:
+            log.error("the ledger's disk hangs: the core ends without what it was to write")
+            self._thread.shutdown(wait=False, cancel_futures=True)
+            return  # what hangs may yet be written: the lock goes with the process
         self._thread.shutdown()
         if self._lock is not None:
             self._lock.close()
@@ -168,8 +146,8 @@ class Ledger:
 
     async def held(self, source: str) -> dict[str, Held]:
         """The open sessions of a source, by key."""
-        wanted = sa.select(_sessions.c.key, _sessions.c.id, _sessions.c.connect_time).where(
-            _sessions.c.closed_time.is_(None), _sessions.c.source == source
+        wanted = sa.select(sessions.c.key, sessions.c.id, sessions.c.connect_time).where(
+            sessions.c.closed_time.is_(None), sessions.c.source == source
         )
 
         def read() -> dict[str, Held]:
@@ -180,7 +158,7 @@ class Ledger:
 
     async def incarnation(self, source: str) -> float | None:
         """When the source's server had started, the last time it was written down."""
-        wanted = sa.select(_sources.c.incarnation).where(_sources.c.name == source)
+        wanted = sa.select(sources.c.incarnation).where(sources.c.name == source)
 
         def read() -> float | None:
             with self._engine.connect() as connection:
@@ -227,10 +205,10 @@ class Ledger:
                 found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
             if found != "ok":
                 raise _CorruptError(f"the ledger ({path}) is corrupt: {found}")
-        _metadata.create_all(self._engine)
+        metadata.create_all(self._engine)
         with self._engine.begin() as connection:
             found = connection.execute(
-                sa.select(_counters.c.value).where(_counters.c.name == "schema")
+                sa.select(counters.c.value).where(counters.c.name == "schema")
             ).scalar()
             if found is None:
                 first = [
@@ -238,23 +216,23 @@ class Ledger:
                     {"name": "id", "value": first_id},
                     {"name": "revision", "value": 0},
                 ]
-                connection.execute(sa.insert(_counters), first)
+                connection.execute(sa.insert(counters), first)
             elif found == _WITHOUT_KEPT_IDS:
                 _set_counter(connection, "schema", _SCHEMA)
             elif found != _SCHEMA:
                 raise LedgerError(
                     f"the ledger is of version {found}, this program knows {_SCHEMA} only"
                 )
-            following = connection.execute(sa.select(_counters.c.value).where(_is_id)).scalar_one()
-            kept = connection.execute(sa.select(_kept_ids.c.id)).scalars()
+            following = connection.execute(sa.select(counters.c.value).where(_is_id)).scalar_one()
+            kept = connection.execute(sa.select(kept_ids.c.id)).scalars()
             self._numbering = Numbering(following, kept)
             self._forget(connection)
 
     def _forget(self, connection: sa.Connection) -> None:
         """Drop the sessions that closed too long ago, where it is time to look."""
         if (now := self._now()) - self._forgot >= _FORGET_EVERY:
-            old = _sessions.c.closed_time < now - self._retention
-            connection.execute(sa.delete(_sessions).where(old))
+            old = sessions.c.closed_time < now - self._retention
+            connection.execute(sa.delete(sessions).where(old))
             self._forgot = now
 
     def _set_aside(self, error: LedgerError) -> None:
@@ -270,7 +248,7 @@ class Ledger:
 
     def _counter(self, name: str) -> int:
         with self._engine.connect() as connection:
-            wanted = sa.select(_counters.c.value).where(_counters.c.name == name)
+            wanted = sa.select(counters.c.value).where(counters.c.name == name)
             value: int = connection.execute(wanted).scalar_one()
         return value
 
@@ -290,19 +268,19 @@ class Ledger:
         numbers = self._numbering.plan([opening.stated_id for opening in opened])
         with self._engine.begin() as connection:
             if incarnation is not None:
-                connection.execute(sa.delete(_sources).where(_sources.c.name == source))
-                connection.execute(sa.insert(_sources).values(name=source, incarnation=incarnation))
+                connection.execute(sa.delete(sources).where(sources.c.name == source))
+                connection.execute(sa.insert(sources).values(name=source, incarnation=incarnation))
             self._forget(connection)
             if closed:
-                done = sa.update(_sessions).values(closed_time=self._now())
-                done = done.where(_sessions.c.id == sa.bindparam("closed_id"))
+                done = sa.update(sessions).values(closed_time=self._now())
+                done = done.where(sessions.c.id == sa.bindparam("closed_id"))
                 connection.execute(done, [{"closed_id": ident} for ident in closed])
             if opened:
                 rows = [
                     {"id": i, "source": source, "key": o.key, "connect_time": o.connect_time}
                     for i, o in zip(numbers.ids, opened, strict=True)
                 ]
-                connection.execute(sa.insert(_sessions), rows)
+                connection.execute(sa.insert(sessions), rows)
                 _write_numbers(connection, numbers)
         self._numbering.carry_out(numbers)
         return list(numbers.ids)
@@ -323,15 +301,15 @@ def _named(engine: sa.Engine) -> Iterator[None]:
 
 def _write_numbers(connection: sa.Connection, numbers: Numbers) -> None:
     if numbers.kept:
-        connection.execute(sa.insert(_kept_ids), [{"id": ident} for ident in numbers.kept])
+        connection.execute(sa.insert(kept_ids), [{"id": ident} for ident in numbers.kept])
     if numbers.passed:
-        passed = sa.delete(_kept_ids).where(_kept_ids.c.id < numbers.following)
+        passed = sa.delete(kept_ids).where(kept_ids.c.id < numbers.following)
         connection.execute(passed)
     _set_counter(connection, "id", numbers.following)
 
 
 def _set_counter(connection: sa.Connection, name: str, value: int) -> None:
-    connection.execute(sa.update(_counters).where(_counters.c.name == name).values(value=value))
+    connection.execute(sa.update(counters).where(counters.c.name == name).values(value=value))
 
 
 def _engine(url: sa.URL, *, in_memory: bool) -> sa.Engine:

@@ -1,22 +1,24 @@
 """One source's observations, written to the ledger and then shown in the table.
 
-An observation is first written down, then made visible, under one lock, so that
-revisions become visible in the order they were given. What could not be read of it
-costs no session its place: members keep their last known values, and while a session's
-key cannot be read, all that were known stay until they are stale.
+An observation is first written down, then made visible, at once when the ledger has
+answered: it answers in the order in which it gives ids. A source that has nothing to
+write waits for nobody's disk. What could not be read of an observation costs no session
+its place: members keep their last known values, and while a session's key cannot be
+read, all that were known stay until they are stale.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
+from core.completeness import Completeness, printable
 from core.ledger import Held, Ledger, Opening
 from core.links import Links, Wires
 from core.sources.base import Observation, Observed, SourceConfig
 from core.sources.moments import is_storable
 from core.table import SessionTable
+from runtime.elapsed import elapsed
 from sessiongate.v1.session_pb2 import Session
 
 # A server's stated start may move by this many seconds without a restart.
@@ -31,20 +33,16 @@ class Shared:
     table: SessionTable
     ledger: Ledger
     links: Links
-    writing: asyncio.Lock  # held from the ledger's transaction until its changes show
+    underway: Underway
     stale_after: float
     now: Callable[[], int]
 
 
-@dataclass(frozen=True, slots=True)
-class Completeness:
-    """How much of a source the last observation was."""
+@dataclass(slots=True)
+class Underway:
+    """What observations that are being written down will change in the table, at the most."""
 
-    sessions: int = 0  # that could not be read
-    members: int = 0  # of other sessions, that could not be read
-    example: str = ""  # of those: the place, and what was expected
-    truncated: bool = False
-    partial: str = ""  # why it was not of all sessions
+    changes: int = 0
 
 
 class Reconciler:
@@ -57,7 +55,7 @@ class Reconciler:
         self._table = shared.table
         self._ledger = shared.ledger
         self._links = shared.links
-        self._writing = shared.writing
+        self._underway = shared.underway
         self._stale_after = shared.stale_after
         self._now = shared.now
         # The sessions that the ledger holds open, by key. In the table too, but
@@ -68,11 +66,11 @@ class Reconciler:
         self._incarnation: float | None = None
         self._written: float | None = None
         self._last: Observation | None = None
-        self._succeeded = 0.0  # when that was, on the loop's clock
+        self._observed_at = 0.0  # when that was, on the clock `elapsed`
         # What the table shows, by key: an object that is stated again is unchanged.
         self._shown: Mapping[str, Observed] = {}
         # Held open although the last observation lacks them: when each was last observed,
-        # on the loop's clock.
+        # on the clock `elapsed`.
         self._missing: Mapping[str, float] = {}
         # Fields of shown sessions that could not be read whole from the first, by key.
         self._unknown: dict[str, Set[str]] = {}
@@ -90,21 +88,22 @@ class Reconciler:
 
     @property
     def stale_at(self) -> float:
-        """When what was last observed goes stale, on the loop's clock."""
-        return self._succeeded + self._stale_after
+        """When what was last observed goes stale, on the clock `elapsed`."""
+        return self._observed_at + self._stale_after
 
-    async def take(self, observation: Observation) -> None:
-        """Make an observation visible. Raises `LedgerError`, and then nothing has changed."""
-        reachable = self._table.source(self._name).reachable
-        if observation is not self._last or self._missing or not reachable:
-            async with self._writing:
-                await self._reconcile(observation)
+    async def take(self, observation: Observation, observed_at: float) -> None:
+        """Make an observation visible that was made at a moment on the clock `elapsed`.
+
+        Raises `LedgerError`, and then nothing has changed.
+        """
+        if observation is not self._last or self._missing:
+            await self._reconcile(observation)
             self._last = observation
-        self._succeeded = asyncio.get_running_loop().time()
+        self._observed_at = observed_at
 
     def expire(self) -> None:
         """Let go of sessions last seen too long ago; whether they live is not known."""
-        self._shown, self._missing = {}, {}
+        self._last, self._shown, self._missing = None, {}, {}
         ids = [held.id for held in self._held.values()]
         self._table.unseen.update(dict.fromkeys(ids, self._name))
         linked = self._links.observe(self._name, {}).difference(ids)
@@ -119,11 +118,15 @@ class Reconciler:
         missing = {} if is_complete else self._not_observed(observed)
         observed |= {key: self._shown[key] for key in missing if key in self._shown}
         # At the most; before anything is written, so that from there to the table nothing
-        # can fail or come in between.
+        # can fail, whatever others show meanwhile.
         changes = len(observed) + len(self._held) + len(self._table)
-        await self._ledger.reserve(self._table.revision + changes)
-        closed = await self._write_down(observed, observation.incarnation, missing)
-        self._show(observed, closed)
+        self._underway.changes += changes
+        try:
+            await self._ledger.reserve(self._table.revision + self._underway.changes)
+            closed = await self._write_down(observed, observation.incarnation, missing)
+            self._show(observed, closed)
+        finally:
+            self._underway.changes -= changes
         self._missing = missing
         self._unknown = {
             key: unknown
@@ -131,12 +134,6 @@ class Reconciler:
             if key in observed and observed[key].unreadable
         }
         self.completeness = completeness
-        self._table.set_source(
-            self._name,
-            reachable=True,
-            partial=completeness.partial,
-            services=observation.services,
-        )
 
     def _show(self, observed: Mapping[str, Observed], closed: Sequence[int]) -> None:
         """Let the table hold what was observed, and nothing else of this source."""
@@ -205,10 +202,10 @@ class Reconciler:
     def _not_observed(self, observed: Mapping[str, Observed]) -> dict[str, float]:
         """What is held open, is not in an incomplete observation, and is not stale yet.
 
-        With when each was last observed, on the loop's clock, or could have been first.
+        With when each was last observed, on the clock `elapsed`, or could have been first.
         """
-        now = asyncio.get_running_loop().time()
-        since = self._succeeded or now
+        now = elapsed()
+        since = self._observed_at or now
         seen = {key: self._missing.get(key, since) for key in self._held if key not in observed}
         missing = [(key, time) for key, time in seen.items() if time > now - self._stale_after]
         # Many short sessions are not kept in any number while one row stays unreadable.
@@ -337,8 +334,3 @@ class Reconciler:
         item.session.known_empty.extend(
             name for name in known.known_empty if name in fields - unknown
         )
-
-
-def printable(text: str) -> str:
-    """A text of a source as the contract can carry it, whatever bytes it was made of."""
-    return text.encode(errors="backslashreplace").decode()

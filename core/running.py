@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import signal
 import sys
+import threading
 
 from core.config import ConfigError, CoreConfig
 from core.ledger_lock import LedgerError
@@ -16,6 +19,8 @@ from runtime.logs import set_up_logs
 from runtime.memory import share_memory
 from runtime.systemd import READY, STOPPING, Notifier
 
+EXIT_UNFINISHED = 1
+JOINING = 1.0  # seconds that a thread may take to end
 EXIT_HOPELESS = 2
 
 
@@ -28,6 +33,7 @@ def run() -> int:
         set_up_logs("core", config.logs)
         allow_descriptors()
         asyncio.run(_run(config, notify))
+        _abandon_hanging_threads()
     except (ConfigError, LedgerError, FileError, ListenError) as error:
         flag = ""
         if isinstance(error, ListenError):
@@ -35,6 +41,18 @@ def run() -> int:
         print(f"sessiongate core: {flag}{error}", file=sys.stderr)
         return EXIT_HOPELESS
     return 0
+
+
+def _abandon_hanging_threads() -> None:
+    """End the process here if a thread still waits for a disk: Python would wait for it."""
+    for thread in threading.enumerate():
+        if thread.daemon or thread is threading.main_thread():
+            continue
+        thread.join(JOINING)
+        if thread.is_alive():
+            logging.shutdown()
+            sys.stdout.flush()
+            os._exit(EXIT_UNFINISHED)
 
 
 async def _run(config: CoreConfig, notify: Notifier) -> None:

@@ -97,7 +97,7 @@ class SessionService:
     @answering
     async def ListSessions(self, request: ListSessionsRequest, context: Context) -> bytes:
         table = self._table
-        _require_ready(table)
+        _settle(table)
         page = table.page(Query.parse(request))
         rest = ListSessionsResponse(
             next_page_token=page.next_page_token,
@@ -114,7 +114,7 @@ class SessionService:
         table = self._table
         if not request.id:
             raise InvalidRequestError(Violation("id", "must be 1 or more"))
-        _require_ready(table)
+        _settle(table)
         session, piece = table.get(request.id), table.piece(request.id)
         if session is None or piece is None:
             raise _missing(table, request.id)
@@ -129,7 +129,7 @@ class SessionService:
     async def WatchSessions(self, request: WatchSessionsRequest, context: Context) -> None:
         table = self._table
         wanted = Query.parse(ListSessionsRequest(filter=request.filter)).filter
-        _require_ready(table)
+        _settle(table)
         watcher = Watcher(table, wanted, request.resume_revision, time.monotonic)
         with self._watchers.admitted(caller_of(context)):
             async with aclosing(watcher.messages()) as messages:
@@ -141,7 +141,9 @@ def _moment(time: Timestamp) -> tuple[int, int]:
     return time.seconds, time.nanos
 
 
-def _require_ready(table: SessionTable) -> None:
+def _settle(table: SessionTable) -> None:
+    """Make the table say what holds now. Raises `NotReadyError`."""
+    table.deadlines.enforce()
     if not table.ready.is_set():
         raise NotReadyError("not every source has answered or failed yet; try again shortly")
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from core.deadlines import Deadlines
 from core.log import Change, ChangeLog, Pair
 from core.query import Key, Query, matcher
 from core.wire import piece
@@ -110,6 +111,8 @@ class SessionTable:
         # Ids that the ledger holds open while their source cannot be read: whether
         # these sessions live is not known.
         self.unseen: dict[int, str] = {}
+        # What must have been done to the table by when; readers enforce it first.
+        self.deadlines = Deadlines()
         # Set once every source has answered or failed; until then the table tells lies.
         self.ready = asyncio.Event()
 

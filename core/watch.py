@@ -84,6 +84,7 @@ class Watcher:
 
     def _next(self) -> Sequence[bytes]:
         """What there is to tell now, if anything."""
+        self._table.deadlines.enforce()
         step = self._table.log.after(self._revision)
         if step is not None:
             return self._changes(step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -234,6 +235,110 @@ def test_a_ledger_that_cannot_write_makes_the_source_unreachable(
             connection.exec_driver_sql("PRAGMA query_only=0")
         await scene.source.step()
         assert scene.ids == [1]
+
+    run(test)
+
+
+class Clock:
+    """The clock `elapsed`, which can be put forward."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ahead = 0.0
+        real = time.clock_gettime
+        monkeypatch.setattr(time, "clock_gettime", lambda clock: real(clock) + self.ahead)
+
+
+def hang(ledger: Ledger) -> threading.Event:
+    """Let the ledger hang, as on a disk that does, until the event is set."""
+    hangs, released = threading.Event(), threading.Event()
+
+    def work() -> None:
+        hangs.set()
+        released.wait()
+
+    ledger._thread.submit(work)
+    hangs.wait()
+    return released
+
+
+async def queued(ledger: Ledger) -> None:
+    """Return once something waits for the ledger."""
+    while not ledger._thread._work_queue.qsize():  # noqa: ASYNC110 - it has no event for that
+        await asyncio.sleep(0)
+
+
+def test_a_ledger_that_hangs_is_named_and_only_who_writes_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock(monkeypatch)
+
+    async def test(scene: Scene) -> None:
+        other = scene.sources["other"]
+        other.show(["still"])
+        await scene.source.step()
+        await other.step()
+        disk = hang(scene.ledger)
+        scene.source.show(["new"])
+        stepping = asyncio.create_task(scene.source.step())
+        await queued(scene.ledger)
+        clock.ahead += 3000
+        other.fields["still"] = {"user": "changed"}
+        await other.step()
+        assert scene.session(1).user == "changed"
+        clock.ahead += 1000
+        scene.table.deadlines.enforce()
+        assert scene.table.unreachable == ["fake"], "the other has nothing to write"
+        assert "the ledger's disk hangs" in scene.table.source("fake").error
+        assert scene.ids == [1], "what is not written is not shown"
+        disk.set()
+        await stepping
+        assert scene.table.unreachable == ["fake"], "what was read is too old by now"
+        await scene.source.step()
+        assert scene.table.unreachable == []
+        assert scene.ids == [1, 2]
+
+    run(test, stale_after=7200, sources=("fake:", "fake:?name=other"))
+
+
+def test_who_was_held_up_says_so_before_anything_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+
+    async def test(scene: Scene) -> None:
+        scene.source.show(["a"])
+        await scene.source.step()
+        clock.ahead += 3590
+        (report,) = scene.collector.reports()
+        assert report.state == SourceState.SOURCE_STATE_REACHABLE
+        clock.ahead += 20
+        (report,) = scene.collector.reports()
+        assert report.state == SourceState.SOURCE_STATE_UNREACHABLE
+        assert report.last_error == "was not read in time: the core was stopped or held up"
+        assert scene.ids == [], "it was last seen longer ago than stale_after"
+        assert scene.table.unseen == {1: "fake"}
+        await scene.source.step()
+        assert scene.ids == [1]
+        assert scene.table.unreachable == []
+
+    run(test)
+
+
+def test_a_core_whose_disk_hangs_from_the_start_becomes_ready_and_names_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock(monkeypatch)
+
+    async def test(scene: Scene) -> None:
+        disk = hang(scene.ledger)
+        scene.source.show(["a"])
+        stepping = asyncio.create_task(scene.source.step())
+        await queued(scene.ledger)
+        assert not scene.table.ready.is_set()
+        clock.ahead += 4000
+        scene.table.deadlines.enforce()
+        assert scene.table.ready.is_set()
+        assert scene.table.unreachable == ["fake"]
+        disk.set()
+        await stepping
 
     run(test)
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from sessiongate.v1.session_service_pb2 import ListSessionsRequest
+from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from tests.faults.documents import write_document
-from tests.program import PATIENCE, Program, Serving
+from tests.program import PATIENCE, Program, Serving, channel
+from tests.servers import require
 
 BEFORE, MORE = 10, 3000  # sessions
 
@@ -69,6 +73,102 @@ def test_a_disk_that_fills_up_is_named_and_no_id_given_twice(disk: Path, tmp_pat
     assert {path.name for path in disk.iterdir()} <= {"ledger.db", "ledger.db.lock"}
 
 
+def test_a_disk_that_hangs_is_named_and_only_who_writes_waits_for_it(tmp_path: Path) -> None:
+    app, other = tmp_path / "app.json", tmp_path / "other.json"
+    write_document(app, BEFORE)
+    write_document(other, BEFORE)
+    options = "interval=0.1&timeout=1"
+    arguments = (
+        *("--source", f"document:{app}?name=app&{options}"),
+        *("--source", f"document:{other}?name=other&{options}"),
+        *("--ledger", f"sqlite:///{tmp_path}/ledger.db", "--stale-after", "1"),
+    )
+    with Serving(*arguments) as serving:
+        await_sessions(serving, 2 * BEFORE)
+        with hanging_disk(serving.core().pid):
+            write_document(app, BEFORE + 1)
+            assert "the ledger's disk hangs" in await_failure(serving)
+            # They were last confirmed too long ago: whether they live is not known.
+            left = await_answer(serving, lambda found: len(found["data"]) == BEFORE)
+            assert left["meta"]["unreachable"] == ["app"], "the other has nothing to write"
+            ready = httpx.get(f"http://{serving.http}/readyz", timeout=PATIENCE)
+            assert ready.status_code == 200
+        await_sessions(serving, 2 * BEFORE + 1)
+        assert "Traceback" not in serving.output
+
+
+def test_a_core_whose_disk_hangs_ends_all_the_same(tmp_path: Path) -> None:
+    document = tmp_path / "sessions.json"
+    write_document(document, BEFORE)
+    arguments = (
+        *("--source", f"document:{document}?name=app&interval=0.1&timeout=1"),
+        *("--ledger", f"sqlite:///{tmp_path}/ledger.db"),
+    )
+    with Serving(*arguments) as serving:
+        first = ids(await_sessions(serving, BEFORE))
+        with hanging_disk(serving.core().pid):
+            write_document(document, BEFORE + 1)
+            await_failure(serving)
+            serving.interrupt()
+            serving.wait()
+        assert "the ledger's disk hangs: the core ends" in serving.output
+    with Serving(*arguments) as serving:
+        after = ids(await_sessions(serving, BEFORE + 1))
+        assert after.items() >= first.items()
+        assert len(set(after.values())) == BEFORE + 1
+
+
+def test_the_first_answer_of_a_core_that_was_stopped_is_honest(tmp_path: Path) -> None:
+    document = tmp_path / "sessions.json"
+    write_document(document, BEFORE)
+    source = f"document:{document}?name=app&interval=0.1&timeout=0.1"
+    with Serving("--source", source) as serving, channel(serving.grpc) as core:
+        await_sessions(serving, BEFORE)
+        list_sessions = SessionServiceStub(core).ListSessions
+        process = serving.core()
+        for stopped in (0.0, 3.0):  # what its interval, timeout and lateness allow is 2.2 s
+            process.suspend()
+            write_document(document, 0)  # all have ended: unless it says that it does not know
+            answering = [list_sessions.future(ListSessionsRequest()) for _ in range(20)]
+            time.sleep(stopped)
+            process.resume()
+            for answer in answering:
+                found = answer.result(timeout=PATIENCE)
+                if stopped:
+                    assert found.unreachable == ["app"] or not found.sessions
+            write_document(document, BEFORE)
+            await_sessions(serving, BEFORE)
+
+
+@contextmanager
+def hanging_disk(pid: int) -> Iterator[None]:
+    """Let each sync of a process to its disk take 15 seconds, until the end."""
+    strace = require("strace", "strace")
+    inject = "inject=fsync,fdatasync:delay_enter=15000000"
+    arguments = [strace, "-f", "-qq", "-o", "/dev/null", "-e", inject, "-p", str(pid)]
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as tracing:
+        try:
+            tracers = [f"TracerPid:\t{tracing.pid}" in status(task) for task in tasks(pid)]
+            while not tracers or not all(tracers):
+                assert tracing.poll() is None, tracing.stderr and tracing.stderr.read()
+                time.sleep(0.01)
+                tracers = [f"TracerPid:\t{tracing.pid}" in status(task) for task in tasks(pid)]
+            yield
+        finally:
+            tracing.terminate()
+
+
+def tasks(pid: int) -> list[Path]:
+    return list(Path(f"/proc/{pid}/task").iterdir())
+
+
+def status(task: Path) -> str:
+    try:
+        return (task / "status").read_text(encoding="ascii")
+    except OSError:
+        return ""  # it has ended
+
+
 @pytest.mark.parametrize("fault", ["full", "read-only"])
 def test_it_does_not_start_without_a_ledger_and_says_why(
     fault: str, disk: Path, tmp_path: Path
@@ -114,7 +214,7 @@ def await_sessions(serving: Serving, count: int) -> dict[str, Any]:
 def await_failure(serving: Serving) -> str:
     """Why the source cannot be read, once that is so."""
     found = await_answer(serving, lambda found: "unreachable" in found.get("meta", {}))
-    assert found["meta"]["unreachable"] == ["app"]
+    assert found["meta"]["unreachable"] == ["app"], serving.output
     source = httpx.get(f"http://{serving.http}/v1/sources/app", timeout=PATIENCE).json()
     return str(source["data"]["attributes"]["last_error"])
 
