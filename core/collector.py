@@ -11,14 +11,16 @@ import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from core.completeness import Completeness, printable
+from core.completeness import Completeness
 from core.ledger import Ledger
 from core.ledger_lock import LedgerError
 from core.links import Links
 from core.reconciler import Reconciler, Shared, Underway
 from core.sources.base import Observation, Source, SourceConfig, SourceConnectError, SourceError
 from core.table import SessionTable
+from core.truncation import printable
 from runtime.elapsed import elapsed
+from runtime.limits import MAX_SESSION
 from sessiongate.v1 import source_service_pb2
 
 log = logging.getLogger(__name__)
@@ -53,8 +55,9 @@ class Collector:
         *,
         stale_after: float,
         now: Callable[[], int],
+        max_session: int = MAX_SESSION,
     ) -> None:
-        shared = Shared(table, ledger, Links(), Underway(), stale_after, now)
+        shared = Shared(table, ledger, Links(), Underway(), stale_after, max_session, now)
         self._table = table
         self._runners = [_Runner(config, source, shared) for config, source in sources]
         self._tasks: list[asyncio.Task[None]] = []

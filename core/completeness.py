@@ -14,8 +14,3 @@ class Completeness:
     example: str = ""  # of those: the place, and what was expected
     truncated: bool = False
     partial: str = ""  # why it was not of all sessions
-
-
-def printable(text: str) -> str:
-    """A text of a source as the contract can carry it, whatever bytes it was made of."""
-    return text.encode(errors="backslashreplace").decode()

@@ -22,6 +22,7 @@ from typing import IO, Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.pool import StaticPool
 
+from core.keys import shorten_all
 from core.ledger_lock import LedgerError, take_lock
 from core.ledger_schema import counters, kept_ids, metadata, sessions, sources
 from core.numbering import Numbering, Numbers
@@ -227,6 +228,7 @@ class Ledger:
             kept = connection.execute(sa.select(kept_ids.c.id)).scalars()
             self._numbering = Numbering(following, kept)
             self._forget(connection)
+            shorten_all(connection, sessions)
 
     def _forget(self, connection: sa.Connection) -> None:
         """Drop the sessions that closed too long ago, where it is time to look."""

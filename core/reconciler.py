@@ -12,18 +12,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from core.completeness import Completeness, printable
+from core.completeness import Completeness
+from core.keys import short
 from core.ledger import Held, Ledger, Opening
 from core.links import Links, Wires
 from core.sources.base import Observation, Observed, SourceConfig
 from core.sources.moments import is_storable
 from core.table import SessionTable
+from core.truncation import bounded, link, printable
 from runtime.elapsed import elapsed
 from sessiongate.v1.session_pb2 import Session
 
 # A server's stated start may move by this many seconds without a restart.
 INCARNATION_TOLERANCE = 2.0
 _WORTH_WRITING = INCARNATION_TOLERANCE / 2
+_NAMING = ("known_empty", "truncated")  # fields that say something of others
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,7 @@ class Shared:
     links: Links
     underway: Underway
     stale_after: float
+    max_session: int  # bytes
     now: Callable[[], int]
 
 
@@ -57,6 +61,7 @@ class Reconciler:
         self._links = shared.links
         self._underway = shared.underway
         self._stale_after = shared.stale_after
+        self._max_session = shared.max_session
         self._now = shared.now
         # The sessions that the ledger holds open, by key. In the table too, but
         # for those that went stale or were not seen since the core started.
@@ -185,10 +190,11 @@ class Reconciler:
 
     def _distinct(self, sessions: Sequence[Observed]) -> dict[str, Observed]:
         """The sessions by key: of two with the same one, that which is known, or the first."""
-        distinct = {item.key: item for item in sessions}
-        if len(distinct) < len(sessions):
-            distinct |= {item.key: item for item in reversed(sessions)}
-            distinct |= {item.key: item for item in sessions if item is self._shown.get(item.key)}
+        pairs = [(short(item.key), item) for item in sessions]
+        distinct = dict(pairs)
+        if len(distinct) < len(pairs):
+            distinct |= dict(reversed(pairs))
+            distinct |= {key: item for key, item in pairs if item is self._shown.get(key)}
         return distinct
 
     def _limited(self, observed: dict[str, Observed]) -> dict[str, Observed]:
@@ -265,10 +271,8 @@ class Reconciler:
         return sessions
 
     def _link(self, session: Session) -> None:
-        session.ClearField("upstream_ids")
-        session.ClearField("downstream_ids")
-        session.upstream_ids.extend(self._links.upstream(session.id))
-        session.downstream_ids.extend(self._links.downstream(session.id))
+        upstream, downstream = self._links.upstream(session.id), self._links.downstream(session.id)
+        link(session, upstream, downstream, self._max_session)
 
     def _restarted(self, incarnation: float | None) -> bool:
         return (
@@ -311,6 +315,7 @@ class Reconciler:
         session.connect_time.FromNanoseconds(held.connect_time)
         if item.stated_id == held.id:  # nothing is added to a session that keeps its own id
             session.ClearField("native_id")
+        session = bounded(session, self._max_session)
         self._link(session)
         return session
 
@@ -325,12 +330,11 @@ class Reconciler:
         last = Session()
         last.CopyFrom(known)
         for descriptor, _ in known.ListFields():
-            if descriptor.name not in fields - unknown:
+            if descriptor.name not in fields - unknown or descriptor.name in _NAMING:
                 last.ClearField(descriptor.name)
         for field in fields - unknown:
             item.session.ClearField(field)
-        del last.known_empty[:]
         item.session.MergeFrom(last)
-        item.session.known_empty.extend(
-            name for name in known.known_empty if name in fields - unknown
-        )
+        for names in _NAMING:
+            kept = (name for name in getattr(known, names) if name in fields - unknown)
+            getattr(item.session, names).extend(kept)

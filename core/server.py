@@ -86,6 +86,7 @@ class Core:
                 sources,
                 stale_after=config.stale_after,
                 now=time.time_ns,
+                max_session=config.limits.max_session,
             )
             closing.push_async_callback(self._collector.close)
             server = self._listen()

@@ -42,7 +42,7 @@ async def show_maxscale(request: Request, ask: Ask) -> Response:
 
 def _has_queries(row: Rendered) -> bool:
     session = row.session
-    return bool(session.queries) or "queries" in session.known_empty
+    return bool(session.queries) or "queries" in (*session.known_empty, *session.truncated)
 
 
 def maxscale_url(base: str) -> str:

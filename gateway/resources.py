@@ -77,11 +77,12 @@ def _attributes(session: Session, now: float) -> dict[str, Any]:
         active = session.last_active_time
         idle = now - active.seconds - active.nanos / 1e9
         attributes["idle"] = max(0.0, round(idle, 1))
-    if session.connections or "connections" in session.known_empty:
+    stated = (*session.known_empty, *session.truncated)  # if only as an empty list
+    if session.connections or "connections" in stated:
         attributes["connections"] = [_connection(backend) for backend in session.connections]
     if client := _client(session):
         attributes["client"] = client
-    if session.queries or "queries" in session.known_empty:
+    if session.queries or "queries" in stated:
         attributes["queries"] = [_query(query) for query in session.queries]
     if session.HasField("memory_bytes"):
         attributes["memory"] = {"total": session.memory_bytes}
@@ -89,6 +90,8 @@ def _attributes(session: Session, now: float) -> dict[str, Any]:
     if session.HasField("native_id"):
         attributes["source"] = session.source
         attributes["native_id"] = session.native_id
+    if session.truncated:
+        attributes["truncated"] = [*session.truncated]
     return attributes
 
 

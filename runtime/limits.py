@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runtime.settings import count, seconds, setting
+from runtime.settings import between, count, seconds, setting
+
+MAX_SESSION = 65_536
 
 
 @dataclass(frozen=True, slots=True)
 class CoreLimits:
-    """Beyond one of these, a call waits, fails or ends with RESOURCE_EXHAUSTED."""
+    """Beyond one of these, a call waits or ends with RESOURCE_EXHAUSTED, or a session is cut."""
 
     max_core_connections: int = setting(
         1024, count, "Connections to the core at once; more are closed.", "N"
@@ -23,6 +25,12 @@ class CoreLimits:
         2000, count, "Streams of sessions that one caller may have from the core at once.", "N"
     )
     max_message: int = setting(1 << 20, count, "Largest gRPC request that the core reads.", "BYTES")
+    max_session: int = setting(
+        MAX_SESSION,
+        between(8192, 1 << 20),
+        "Largest session, encoded; what does not fit is cut.",
+        "BYTES",
+    )
     idle_timeout: float = setting(
         300.0,
         seconds,

@@ -80,11 +80,16 @@ def count(value: object) -> int:
 
 def up_to(most: int) -> Callable[[object], int]:
     """A whole number from 1 to ``most``."""
+    return between(1, most)
+
+
+def between(least: int, most: int) -> Callable[[object], int]:
+    """A whole number from ``least`` to ``most``."""
 
     def read(value: object) -> int:
         number = _whole(value)
-        if number is None or not 1 <= number <= most:
-            raise ValueError(f"{value!r} is not a whole number from 1 to {most}")
+        if number is None or not least <= number <= most:
+            raise ValueError(f"{value!r} is not a whole number from {least} to {most}")
         return number
 
     return read

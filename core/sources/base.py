@@ -21,6 +21,7 @@ ENTRY_POINT_GROUP = "sessiongate.sources"
 DEFAULT_INTERVAL = 1.0
 DEFAULT_TIMEOUT = 10.0
 DEFAULT_MAX_SESSIONS = 200_000
+MAX_NAME_BYTES = 255
 # Other names of kinds, as others write their URLs.
 _ALIASES = {"postgres": "postgresql"}
 COMMON_OPTIONS = ("name", "interval", "timeout", "max_sessions")
@@ -194,6 +195,10 @@ class SourceConfig:
             options[key] = value
         options.update(extra or {})
         name = options.pop("name", "") or _default_name(kind, location)
+        if len(name.encode(errors="surrogatepass")) > MAX_NAME_BYTES:
+            raise SourceConfigError(
+                f"source {name[:20]}…: a name has {MAX_NAME_BYTES} bytes at most; add name=…"
+            )
         return cls(
             kind=kind,
             location=location,

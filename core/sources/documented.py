@@ -234,6 +234,14 @@ def _read_queries(reader: _Reader, attributes: Place) -> None:
                 reader.session.queries.append(query)
 
 
+def _read_truncated(reader: _Reader, attributes: Place) -> None:
+    # By a sessiongate that wrote the document.
+    if truncated := attributes.optional("truncated"):
+        names = {place.text() for place in truncated.items()}
+        fields = (field.name for field in Session.DESCRIPTOR.fields)
+        reader.session.truncated.extend(name for name in fields if name in names)
+
+
 # How each attribute is read, and the fields of the session that it fills.
 _ATTRIBUTES: Sequence[tuple[Callable[[_Reader, Place], None], Sequence[str]]] = (
     (_read_state, ("state",)),
@@ -246,6 +254,7 @@ _ATTRIBUTES: Sequence[tuple[Callable[[_Reader, Place], None], Sequence[str]]] = 
     (_read_cipher, ("tls_cipher",)),
     (_read_connection_attributes, ("connection_attributes",)),
     (_read_connections, ("connections",)),
+    (_read_truncated, ()),
 )
 
 

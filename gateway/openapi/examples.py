@@ -43,6 +43,7 @@ def _session() -> Session:
         memory_bytes=132544,
         io_activity=12,
         thread=1,
+        truncated=["queries"],
     )
     session.connect_time.FromJsonString("2017-05-17T10:06:35Z")
     session.last_active_time.FromJsonString("2017-05-17T10:06:40Z")

@@ -111,6 +111,7 @@ SCHEMAS: Schema = {
             "application": _text("What the client says that it is."),
             "source": _text("The source that it was read from; there if `native_id` is."),
             "native_id": _text("What the source itself calls the session."),
+            "truncated": _array({"type": "string"}, "Names of what was cut; see `--max-session`."),
         },
         about="Each stands there where it is known; `fields[sessions]` leaves out others.",
     ),

@@ -211,6 +211,16 @@ def test_a_statement_that_was_cut_before_stays_marked() -> None:
     assert item.session.queries[0].truncated
 
 
+def test_what_another_sessiongate_cut_stays_named() -> None:
+    names = ["queries", "no field", "application"]
+    (item,) = observed({"data": full(truncated=names)})
+    assert item.session.truncated == ["application", "queries"]
+    for odd in ("application", [5], {"application": True}):
+        (item,), _ = read_sessions({"data": full(truncated=odd)}, UTC_TIMES)
+        assert [part.fields for part in item.unreadable] == [()]
+        assert not item.session.truncated
+
+
 def test_null_counts_as_absent() -> None:
     optional = set(FULL["attributes"]) - {"state", "connected"}
     session = observed({"data": full(**dict.fromkeys(optional))})[0].session

@@ -15,6 +15,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from core.keys import KEY_BYTES, short
 from core.ledger import Held, Ledger, Opening
 from core.ledger_lock import LedgerError, LedgerHeldError
 
@@ -298,6 +299,20 @@ def test_a_ledger_from_before_stated_ids_goes_on(tmp_path: Path) -> None:
         opened_now = [Opening("l", 0, 1), Opening("m", 0, 9)]
         ids = await ledger.record("a", opened=opened_now, closed=first, incarnation=None)
         assert ids == [2, 9]
+        await ledger.close()
+
+    asyncio.run(main())
+
+
+def test_long_keys_that_an_older_core_wrote_are_hashed_and_keep_their_ids(tmp_path: Path) -> None:
+    long = "ü" * 2_500_000
+
+    async def main() -> None:
+        ledger = await opened(url_of(tmp_path))
+        await record(ledger, ["k" * KEY_BYTES, long])
+        await ledger.close()
+        ledger = await opened(url_of(tmp_path))
+        assert await ledger.held("a") == {"k" * KEY_BYTES: Held(1, 1), short(long): Held(2, 1)}
         await ledger.close()
 
     asyncio.run(main())

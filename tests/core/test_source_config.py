@@ -62,6 +62,12 @@ def test_no_part_of_a_password_is_taken_for_something_else(url: str) -> None:
     assert "ter2" not in str(caught.value)
 
 
+def test_a_name_is_short() -> None:
+    assert SourceConfig.parse("x:y", {"name": "n" * 255}).name == "n" * 255
+    with pytest.raises(SourceConfigError, match="255 bytes at most; add name="):
+        SourceConfig.parse(f"x:{'y' * 256}")
+
+
 def test_a_configuration_shows_no_password() -> None:
     config = SourceConfig.parse("postgresql://app:hunter2@db1", {"password": "swordfish"})
     assert "hunter2" not in repr(config)

@@ -206,6 +206,15 @@ def test_an_empty_list_is_shown_if_it_is_known_to_be_empty() -> None:
     assert (attributes["connections"], attributes["queries"]) == ([], [])
 
 
+def test_what_was_cut_is_named_and_a_list_of_which_nothing_is_left_is_empty() -> None:
+    cut = Session(id=1, application="a", truncated=["application", "queries"])
+    attributes = session_resource(cut, BASE, 0.0)["attributes"]
+    assert attributes["truncated"] == ["application", "queries"]
+    assert attributes["queries"] == []
+    assert "connections" not in attributes
+    assert "truncated" not in session_resource(Session(id=1), BASE, 0.0)["attributes"]
+
+
 def test_a_statement_whose_time_is_not_known_has_none() -> None:
     session = Session(id=1, queries=[Query(statement="SELECT 1")])
     resource = session_resource(session, BASE, 0.0)
