@@ -59,6 +59,7 @@ MISTAKES = [
     Mistake("serve --stale-after 2m", "is not a number of seconds, above 0 and up to 86400; did "
             "you mean 120?"),
     Mistake("serve --workers two", "--workers: 'two' is not a whole number from 1 to 64"),
+    Mistake("serve --max-session 64k", "'64k' is not a whole number from 8192 to 1048576"),
     Mistake("serve --log-level warn", "did you mean 'warning'?"),
     Mistake("serve --log-format JSON", "did you mean 'json'?"),
     Mistake("serve --public-url sessions.example", "such as https://sessions.example"),

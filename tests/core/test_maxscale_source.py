@@ -105,7 +105,7 @@ def test_only_what_is_used_is_asked_for(maxscale: MaxScale, statements: str, ask
     queries = {request.path: request.query for request in maxscale.requests}
     assert list(queries) == ["/v1/maxscale", "/v1/servers", "/v1/services", "/v1/sessions"]
     fields = queries["/v1/sessions"]["fields[sessions]"].split(",")
-    assert {"state", "connected", "services", "memory/total"} <= set(fields)
+    assert {"state", "connected", "services", "memory/total", "truncated"} <= set(fields)
     assert ("queries" in fields) == asked
     assert queries["/v1/maxscale"]["fields[maxscale]"] == "started_at,uptime"
     assert queries["/v1/services"]["fields[services]"] == "router,state"
