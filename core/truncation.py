@@ -5,9 +5,16 @@ The same input is always cut in the same way, so that what is unchanged stays un
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from heapq import nsmallest
+from operator import itemgetter
+from typing import TypeVar
 
-from sessiongate.v1.session_pb2 import Session
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from sessiongate.v1.session_pb2 import BackendConnection, Query, Session
+
+T = TypeVar("T")
 
 TEXT_BYTES = 4096  # of each text of a session that is too large without its lists
 _STATUS_BYTES = 1024  # of a text that says how a source is
@@ -17,16 +24,14 @@ _LINKS = ("upstream_ids", "downstream_ids")
 _ID_BYTES = 10  # of a link, at most
 # Of a revision, an update_time, the lists of links around their ids, and their names if cut.
 _ADDED_BYTES = 80
-# Of an element of a list beside its content, at least, and of a map's.
-_AROUND, _AROUND_PAIR = 3, 7
+_LEAST_BYTES = 7  # of a connection attribute
 # What sources fill with text. Not `source`, which the configuration bounds.
 _TEXTS = ("native_id", "service", "user", "remote", "database", "tls_cipher", "application")
-_LISTS = ("connections", "queries")
 _FIELDS: Sequence[str] = tuple(field.name for field in Session.DESCRIPTOR.fields)
 
 
 def bounded(session: Session, limit: int) -> Session:
-    """The session if it leaves room for links within ``limit`` bytes, else a cut copy.
+    """The session if it leaves room for links within ``limit`` bytes, else a cut copy without any.
 
     Cut are, in this order and as far as needed: the oldest statements, the largest
     connection attributes, the last backend connections, texts at `TEXT_BYTES`, the last
@@ -36,20 +41,18 @@ def bounded(session: Session, limit: int) -> Session:
     most = limit - limit // _SHARE
     if session.ByteSize() <= most:
         return session
-    cut = Session()
-    cut.CopyFrom(session)
-    cut.DiscardUnknownFields()
-    names = set(session.truncated)
-    for shorten in _STEPS:
-        _name(cut, names)
-        excess = cut.ByteSize() - most
-        if excess <= 0:
-            break
-        names.update(shorten(cut, excess))
+    # Put together in the opposite order, so that it takes no longer for what is left out.
+    cut = _without_lists(session)
+    _name(cut, (*_TEXTS, *_ADDING, "filters", *session.truncated))  # room for all of them
+    shortened = _shorten(cut, most)
+    names = shortened.union(session.truncated)
+    whole = not shortened
+    for name, add in _ADDING.items():
+        whole = add(session, cut, most - cut.ByteSize() if whole else 0)
+        if not whole and getattr(session, name):
+            names.add(name)
     _name(cut, names)
-    small = Session()  # cut itself keeps the memory of what was cut from it
-    small.CopyFrom(cut)
-    return small
+    return cut
 
 
 def link(session: Session, upstream: Sequence[int], downstream: Sequence[int], limit: int) -> None:
@@ -90,84 +93,83 @@ def _cut(text: str, most: int) -> str:
     return text if len(encoded) <= most else encoded[:most].decode(errors="ignore")
 
 
-# Steps: each takes at least the excess off a session, or all that it may, and names the
-# fields that lost something.
+def _without_lists(session: Session) -> Session:
+    """A copy without what takes long to copy, links, and what is not of the contract."""
+    copy = Session()
+    copy.known_empty.extend(name for name in _ADDING if name in session.known_empty)
+    copy.filters.extend(session.filters)
+    for field, value in session.ListFields():
+        if isinstance(value, Timestamp):
+            getattr(copy, field.name).CopyFrom(value)
+        elif isinstance(value, str | int):
+            setattr(copy, field.name, value)
+    return copy
 
 
-def _shorten_queries(session: Session, excess: int) -> Iterable[str]:
-    sizes = (query.ByteSize() + _AROUND for query in session.queries)
-    if count := _count(sizes, excess + len("queries") + _AROUND):
-        del session.queries[:count]
-        yield "queries"
-
-
-def _shorten_attributes(session: Session, excess: int) -> Iterable[str]:
-    sizes = {
-        name: len(name.encode()) + len(value.encode()) + _AROUND_PAIR
-        for name, value in session.connection_attributes.items()
-    }
-    names = sorted(sizes, key=lambda name: (-sizes[name], name))
-    excess += len("connection_attributes") + _AROUND
-    if count := _count((sizes[name] for name in names), excess):
-        for name in names[:count]:
-            del session.connection_attributes[name]
-        yield "connection_attributes"
-
-
-def _shorten_connections(session: Session, excess: int) -> Iterable[str]:
-    sizes = (connection.ByteSize() + _AROUND for connection in reversed(session.connections))
-    if count := _count(sizes, excess + len("connections") + _AROUND):
-        del session.connections[-count:]
-        yield "connections"
-
-
-def _shorten_texts(session: Session, _: int, most: int = TEXT_BYTES) -> Iterable[str]:
-    for name in _TEXTS:
-        text = getattr(session, name)
-        if (shorter := _cut(text, most)) != text:
-            setattr(session, name, shorter)
-            yield name
-    filters = [_cut(name, most) for name in session.filters]
-    if filters != session.filters:
-        session.filters[:] = filters
-        yield "filters"
-
-
-def _shorten_filters(session: Session, excess: int) -> Iterable[str]:
-    # It names two fields at most, unless a source says nonsense.
-    session.known_empty[:] = [name for name in _LISTS if name in session.known_empty]
-    sizes = (len(name.encode()) + _AROUND - 1 for name in reversed(session.filters))
-    if count := _count(sizes, excess + len("filters") + _AROUND):
-        del session.filters[-count:]
-        yield "filters"
-
-
-def _halving(session: Session, excess: int) -> Iterable[str]:
-    enough = session.ByteSize() - excess
+def _shorten(cut: Session, most: int) -> set[str]:
+    """Cut texts and filters until all of it fits; the names of the fields that lost something."""
     names: set[str] = set()
-    most = TEXT_BYTES
-    while most and session.ByteSize() + sum(len(name) + _AROUND for name in names) > enough:
-        most //= 2
-        names.update(_shorten_texts(session, 0, most))
+    text_bytes = TEXT_BYTES
+    while cut.ByteSize() > most and text_bytes:
+        for name in _TEXTS:
+            text = getattr(cut, name)
+            if (shorter := _cut(text, text_bytes)) != text:
+                setattr(cut, name, shorter)
+                names.add(name)
+        filters = [*cut.filters]
+        del cut.filters[:]
+        room = most - cut.ByteSize()
+        shorter_filters = (_cut(name, text_bytes) for name in filters)
+        cut.filters.extend(_fitting(shorter_filters, lambda name: len(name.encode()), room))
+        if cut.filters != filters:
+            names.add("filters")
+        text_bytes //= 2
     return names
 
 
-def _count(sizes: Iterable[int], excess: int) -> int:
-    """How many of the first elements make up the excess; all of them, where all do not."""
-    count = 0
-    for size in sizes:
-        if excess <= 0:
-            break
-        excess -= size
-        count += 1
-    return count
+def _add_connections(session: Session, cut: Session, room: int) -> bool:
+    """Add backend connections, the first ones, as far as there is room; whether these are all."""
+    cut.connections.extend(_fitting(session.connections, BackendConnection.ByteSize, room))
+    return len(cut.connections) == len(session.connections)
 
 
-_STEPS: Sequence[Callable[[Session, int], Iterable[str]]] = (
-    _shorten_queries,
-    _shorten_attributes,
-    _shorten_connections,
-    _shorten_texts,
-    _shorten_filters,
-    _halving,
-)
+def _add_attributes(session: Session, cut: Session, room: int) -> bool:
+    """Add connection attributes, the smallest ones, as far as there is room."""
+    attributes = session.connection_attributes
+    sizes = (
+        (_framed(len(name.encode())) + _framed(len(value.encode())) - 2, name)
+        for name, value in attributes.items()
+    )
+    smallest = nsmallest(room // _LEAST_BYTES, sizes)  # more cannot fit
+    for _, name in _fitting(smallest, itemgetter(0), room):
+        cut.connection_attributes[name] = attributes[name]
+    return len(cut.connection_attributes) == len(attributes)
+
+
+def _add_queries(session: Session, cut: Session, room: int) -> bool:
+    """Add statements, the newest ones, as far as there is room."""
+    kept = [*_fitting(reversed(session.queries), Query.ByteSize, room)]
+    cut.queries.extend(reversed(kept))
+    return len(kept) == len(session.queries)
+
+
+def _fitting(elements: Iterable[T], size: Callable[[T], int], room: int) -> Iterator[T]:
+    """The first elements, as many as fit."""
+    for element in elements:
+        room -= _framed(size(element))
+        if room < 0:
+            return
+        yield element
+
+
+def _framed(size: int) -> int:
+    """Bytes of an element of so many bytes, with its length and a tag of two bytes."""
+    return 2 + max(1, (size.bit_length() + 6) // 7) + size
+
+
+# What is put into a cut session, the first first: what is cut first comes last.
+_ADDING: Mapping[str, Callable[[Session, Session, int], bool]] = {
+    "connections": _add_connections,
+    "connection_attributes": _add_attributes,
+    "queries": _add_queries,
+}

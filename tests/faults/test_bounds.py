@@ -27,7 +27,7 @@ from tests.program import DATA, PATIENCE, Serving, channel
 REFERENCE: dict[str, Any] = json.loads((DATA / "sessions.json").read_text())["data"][0]
 MIB = 1 << 20
 LARGE = 5 * MIB
-LISTS = times(1, 5) * MIB  # what the others are large by
+LISTS = times(1, 2) * MIB  # what the others are large by: a document has 64 MiB at most
 TEXT = 'ü\\"\x01'  # six bytes; written in JSON, thirteen
 
 
