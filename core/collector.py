@@ -18,7 +18,7 @@ from core.links import Links
 from core.reconciler import Reconciler, Shared, Underway
 from core.sources.base import Observation, Source, SourceConfig, SourceConnectError, SourceError
 from core.table import SessionTable
-from core.truncation import printable
+from core.truncation import fitting_services, printable
 from runtime.elapsed import elapsed
 from runtime.limits import MAX_SESSION
 from sessiongate.v1 import source_service_pb2
@@ -183,7 +183,7 @@ class _Runner:
             self.name,
             reachable=True,
             partial=self._sessions.completeness.partial,
-            services=observation.services,
+            services=fitting_services(observation.services, len(self._table.sources())),
         )
         if self._is_failing:
             self._is_failing = False

@@ -13,6 +13,7 @@ from typing import TypeVar
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from sessiongate.v1.session_pb2 import BackendConnection, Query, Session
+from sessiongate.v1.session_service_pb2 import ServiceStatus
 
 T = TypeVar("T")
 
@@ -24,6 +25,8 @@ _LINKS = ("upstream_ids", "downstream_ids")
 _ID_BYTES = 10  # of a link, at most
 # Of a revision, an update_time, the lists of links around their ids, and their names if cut.
 _ADDED_BYTES = 80
+# Of what all sources say of their services: one message tells it of all.
+_SERVICES_BYTES = 2 * 1024 * 1024
 _LEAST_BYTES = 7  # of a connection attribute
 # What sources fill with text. Not `source`, which the configuration bounds.
 _TEXTS = ("native_id", "service", "user", "remote", "database", "tls_cipher", "application")
@@ -74,6 +77,11 @@ def link(session: Session, upstream: Sequence[int], downstream: Sequence[int], l
     }
     if lacking:
         _name(session, lacking.union(session.truncated))
+
+
+def fitting_services(services: Iterable[ServiceStatus], sources: int) -> tuple[ServiceStatus, ...]:
+    """The first services, as many as one of so many sources may tell of."""
+    return tuple(_fitting(services, ServiceStatus.ByteSize, _SERVICES_BYTES // sources))
 
 
 def printable(text: str) -> str:

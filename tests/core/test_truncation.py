@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from core.keys import KEY_BYTES, short
 from core.sources.base import Observation, Observed, Unreadable, Wire
-from core.truncation import TEXT_BYTES, bounded, link, printable
+from core.truncation import TEXT_BYTES, bounded, fitting_services, link, printable
 from runtime.limits import MAX_SESSION
 from sessiongate.v1.session_pb2 import BackendConnection, Query, Session
+from sessiongate.v1.session_service_pb2 import ServiceStatus, SourceStatus
 from tests.core.sources import seen
 from tests.core.test_collector import Scene, run
 
@@ -210,6 +211,22 @@ def test_long_keys_are_told_apart_and_not_kept() -> None:
     run(test)
     assert short("k" * KEY_BYTES) == "k" * KEY_BYTES
     assert short("ü" * KEY_BYTES) != short("ü" * KEY_BYTES + "x")
+
+
+def test_what_all_sources_say_of_their_services_fits_one_message() -> None:
+    services = tuple(ServiceStatus(name=f"{n:0500}", state="Started") for n in range(20_000))
+    for sources in (1, 10, 1000):
+        told = fitting_services(services, sources)
+        size = SourceStatus(services=told).ByteSize()
+        assert size * sources < 2 << 20 < (size * 1.01 + 600) * sources
+        assert all(one is other for one, other in zip(told, services, strict=False))
+
+    async def test(scene: Scene) -> None:
+        scene.source.again = Observation([], services=services)
+        await scene.source.step()
+        assert len(scene.table.source("fake").services) == len(fitting_services(services, 1))
+
+    run(test)
 
 
 def test_what_is_said_of_a_source_is_short() -> None:
