@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from functools import wraps
@@ -33,6 +32,7 @@ from core.query import Query
 from core.table import SessionTable
 from core.watch import Watcher
 from core.watchers import Watchers, caller_of
+from runtime.elapsed import elapsed
 from sessiongate.v1.session_service_pb2 import (
     DESCRIPTOR,
     GetSessionRequest,
@@ -130,7 +130,7 @@ class SessionService:
         table = self._table
         wanted = Query.parse(ListSessionsRequest(filter=request.filter)).filter
         _settle(table)
-        watcher = Watcher(table, wanted, request.resume_revision, time.monotonic)
+        watcher = Watcher(table, wanted, request.resume_revision, elapsed)
         with self._watchers.admitted(caller_of(context)):
             async with aclosing(watcher.messages()) as messages:
                 async for message in messages:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -36,6 +35,7 @@ from gateway.replica import Replica
 from gateway.sessions import DirectView, ReplicaView, SessionView
 from gateway.stopping import Stopping
 from runtime.authenticator import Authenticator
+from runtime.elapsed import elapsed
 
 
 def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
@@ -115,7 +115,7 @@ async def open_view(
     if not staleness:
         yield direct
         return
-    replica = Replica(client.watch_sessions, staleness=staleness, clock=time.monotonic)
+    replica = Replica(client.watch_sessions, staleness=staleness, clock=elapsed)
     tasks = [asyncio.create_task(replica.run())]
     if metrics is not None:
         tasks.append(asyncio.create_task(metrics.follow(replica)))

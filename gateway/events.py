@@ -30,10 +30,12 @@ from gateway.jsonapi.eventstream import (
 from gateway.jsonapi.filters import is_filter
 from gateway.jsonapi.parameters import invalid
 from gateway.jsonapi.query import Query
+from gateway.marks import Marks
 from gateway.readers import Pieces, Reader, parts_of
 from gateway.selection import IDLE
 from gateway.sessions import Wanted
 from gateway.stopping import Stopping
+from runtime.elapsed import elapsed
 from runtime.identity import Refusal, caller
 from sessiongate.v1.session_service_pb2 import (
     WatchSessionsRequest,
@@ -43,7 +45,7 @@ from sessiongate.v1.session_service_pb2 import (
 Watch = Callable[[WatchSessionsRequest], AsyncGenerator[WatchSessionsResponse]]
 
 # Seconds. The core promises a message a second.
-SILENCE = 5.0  # after which the core counts as lost
+SILENCE = 5.0  # after which the core counts as lost, and what is older as out of date
 ALIVE = 15.0  # without an event, after which a comment is sent
 STALLED = 30.0  # that a reader may take to make room for more before it is cut off
 _GRACE = 1.0  # the same, once the program stops
@@ -119,16 +121,21 @@ async def _follow(events: Events, reader: Reader) -> AsyncGenerator[bytes]:
 
     while True:
         try:
-            async with aclosing(events.watch(reader.start())) as messages:
+            request, marks = reader.start(), Marks(elapsed)
+            async with aclosing(events.watch(request)) as messages:
                 while (end := over()) is None:
                     async with stopping.timeout(SILENCE):
                         message = await anext(messages)
-                    for part in parts_of(reader.tell(message)):
+                    marks.note(message)
+                    late = marks.age is not None and marks.age > SILENCE
+                    for part in parts_of(reader.tell(message, late=late)):
                         yield part
                         told, due = True, time.monotonic() + ALIVE
                         if over() is not None:
                             break
                     else:
+                        if late:
+                            raise TimeoutError
                         if told and time.monotonic() >= due:
                             yield alive(reader.revision or None)
                             due = time.monotonic() + ALIVE
@@ -137,7 +144,7 @@ async def _follow(events: Events, reader: Reader) -> AsyncGenerator[bytes]:
             yield event("end", _errors(end))
             return
         except TimeoutError:
-            text = "the core says nothing"
+            text = "the core says nothing, or so late that it may be false by now"
             failure = CoreError(grpc.StatusCode.DEADLINE_EXCEEDED, None, text)
         except CoreError as error:
             failure = error

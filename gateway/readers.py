@@ -66,8 +66,8 @@ class Reader:
         news, self._lost = not self._lost, True
         return news
 
-    def tell(self, message: WatchSessionsResponse) -> Iterator[bytes]:
-        """A message of the core, as events."""
+    def tell(self, message: WatchSessionsResponse, *, late: bool = False) -> Iterator[bytes]:
+        """A message of the core, as events; without ``sync`` where it comes ``late``."""
         if self._fresh and not self.revision:
             # An empty id: a reader that is cut off now has nothing to resume from.
             yield b"event: snapshot\nid:\ndata: {}\n\n"
@@ -80,7 +80,7 @@ class Reader:
                 yield event("sources", _sources(sources), message.revision or None)
         if message.revision:
             self.revision = message.revision
-        if not self.synced and message.HasField("as_of"):
+        if not self.synced and not late and message.HasField("as_of"):
             self.synced, self._lost = True, False
             data = dump({"revision": str(self.revision)}, pretty=False)
             yield event("sync", data, self.revision)

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import random
 from bisect import bisect_left, bisect_right
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import aclosing
 
 import grpc
 
 from gateway.client import CoreError
 from gateway.gaps import Gaps
+from gateway.marks import Clock, Marks
 from gateway.rendering import Rendered, seconds
 from sessiongate.v1.session_service_pb2 import (
     SourceStatus,
@@ -27,11 +28,13 @@ from sessiongate.v1.session_service_pb2 import (
 
 log = logging.getLogger(__name__)
 
-Watch = Callable[[WatchSessionsRequest], AsyncIterator[WatchSessionsResponse]]
-Clock = Callable[[], float]
+Watch = Callable[[WatchSessionsRequest], AsyncGenerator[WatchSessionsResponse]]
 
 # Seconds before a stream that ended is asked for again, doubled up to the second.
 _FIRST_BACK_OFF, _LAST_BACK_OFF = 0.05, 1.0
+# Seconds that a stream which makes the copy look old lasts before it is renewed, doubled up
+# to the second where the next one does, too: the way is slow, not its beginning.
+_FIRST_RENEWAL, _LAST_RENEWAL = 0.25, 15.0
 
 
 class Store:
@@ -119,16 +122,15 @@ class Replica:
         self._watch = watch
         self._staleness = staleness
         self._clock = clock
-        # When the stream began, at the latest, and when on the core's clock since
-        # then the store was current. None while no stream has brought it up to date.
-        self._began = 0.0
-        self._as_of: float | None = None
+        # Of the stream that last brought the store up to date; None while none has.
+        self._marks: Marks | None = None
+        self._renewal = _FIRST_RENEWAL
         self._lost_at: float | None = None  # when the core was lost, if it is
 
     @property
     def age(self) -> float | None:
         """How old the store is at most, in seconds; None where nothing proves it."""
-        return None if self._as_of is None else self._clock() - self._began - self._as_of
+        return None if self._marks is None else self._marks.age
 
     @property
     def current(self) -> bool:
@@ -142,6 +144,7 @@ class Replica:
         while True:
             try:
                 await self._follow()
+                continue  # what is proven by now stays so, and grows old meanwhile
             except CoreError as error:
                 if error.code is grpc.StatusCode.OUT_OF_RANGE:
                     log.info("the core is asked for all sessions anew: %s", error)
@@ -151,8 +154,8 @@ class Replica:
             except Exception:
                 log.exception("the copy of the core's sessions is dropped")
                 self.store = Store()  # it may be half of a state
-            back_off = _FIRST_BACK_OFF if self._as_of is not None else back_off * 2
-            self._as_of = None
+            back_off = _FIRST_BACK_OFF if self._marks is not None else back_off * 2
+            self._marks = None
             await asyncio.sleep(min(back_off, _LAST_BACK_OFF) * random.uniform(0.5, 1))  # noqa: S311
 
     def _lose(self, why: str) -> None:
@@ -169,21 +172,30 @@ class Replica:
             log.warning("the core's sessions are followed again, after %.1f s", seconds_lost)
 
     async def _follow(self) -> None:
-        """Follow one stream to its end, from where the last one came."""
+        """Follow one stream from where the last one came, until another could prove more."""
         store = self.store if self.store.revision else Store()
         pending: list[WatchSessionsResponse] = []
-        began = math.inf
+        marks = Marks(self._clock)
         request = WatchSessionsRequest(resume_revision=store.revision)
-        async for message in self._watch(request):
-            pending.append(message)
-            if message.HasField("as_of"):
-                as_of = seconds(message.as_of)
-                began = min(began, self._clock() - as_of)
-                store.apply(pending)
-                self.store, self._began, self._as_of = store, began, as_of
-                self._find()
-            elif store is self.store:
-                continue  # the table was not in the state that this would bring
-            else:
-                store.apply(pending)
-            pending.clear()
+        async with aclosing(self._watch(request)) as messages:
+            async for message in messages:
+                pending.append(message)
+                if marks.note(message):
+                    store.apply(pending)
+                    self.store, self._marks = store, marks
+                    self._find()
+                    if self._is_worn(marks):
+                        return
+                elif store is self.store:
+                    continue  # the table was not in the state that this would bring
+                else:
+                    store.apply(pending)
+                pending.clear()
+
+    def _is_worn(self, marks: Marks) -> bool:
+        half = self._staleness / 2
+        if not marks.is_worn(half, self._renewal):
+            return False
+        looks_old = marks.age is not None and marks.age > half
+        self._renewal = min(self._renewal * 2, _LAST_RENEWAL) if looks_old else _FIRST_RENEWAL
+        return True

@@ -6,7 +6,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from typing import NamedTuple, Protocol
 
 import grpc
@@ -16,11 +16,14 @@ from rich.text import Text
 
 from gateway.client import CoreError
 from gateway.errors import error_of, may_pass
+from gateway.events import SILENCE
 from gateway.gaps import Gaps
+from gateway.marks import Marks
 from gateway.rendering import Rendered
 from gateway.replica import Store, Watch
 from gateway.reporting import report
 from gateway.terminal import gap_lines, plain, session_line, sessions_table
+from runtime.elapsed import elapsed
 from sessiongate.v1.session_service_pb2 import WatchSessionsRequest, WatchSessionsResponse
 
 _PAUSE = 0.5  # seconds before a core that failed is asked again
@@ -53,18 +56,27 @@ async def follow(watch: Watch, screen: Screen) -> None:
     store, resume, shown = Store(), 0, False
     while True:
         pending: list[WatchSessionsResponse] = []
+        request, marks = WatchSessionsRequest(resume_revision=resume), Marks(elapsed)
         try:
-            async for message in watch(WatchSessionsRequest(resume_revision=resume)):
-                pending.append(message)
-                if not message.HasField("as_of"):
-                    continue
-                before, store = store, store if resume else Store()
-                old = {ident: before.get(ident) for ident in _told_of(pending, before, resume)}
-                store.apply(pending)
-                pending.clear()
-                pairs = [Change(row, store.get(ident)) for ident, row in sorted(old.items())]
-                screen.show(store, [pair for pair in pairs if _differs(pair)])
-                resume, shown = store.revision, True
+            async with aclosing(watch(request)) as messages:
+                while True:
+                    async with asyncio.timeout(SILENCE):
+                        message = await anext(messages)
+                    pending.append(message)
+                    if not marks.note(message):
+                        continue
+                    if marks.age is not None and marks.age > SILENCE:
+                        raise TimeoutError
+                    before, store = store, store if resume else Store()
+                    old = {ident: before.get(ident) for ident in _told_of(pending, before, resume)}
+                    store.apply(pending)
+                    pending.clear()
+                    pairs = [Change(row, store.get(ident)) for ident, row in sorted(old.items())]
+                    screen.show(store, [pair for pair in pairs if _differs(pair)])
+                    resume, shown = store.revision, True
+        except TimeoutError:
+            if shown:
+                screen.lost("the core says nothing, or too late")
         except CoreError as error:
             if error.code is grpc.StatusCode.OUT_OF_RANGE:
                 resume = 0

@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from types import TracebackType
 from typing import Self
+
+Delay = Callable[[int], float]
+
+
+def at_once(_passed: int) -> float:
+    """No delay."""
+    return 0.0
 
 
 class Relay:
     """Passes on what it gets, on a free port of ``127.0.0.1``, within one event loop.
 
     ``cut_after`` hangs up behind so many bytes of a connection's answers;
-    ``garble`` replaces, from that byte on, one in eight of their bytes.
+    ``garble`` replaces, from that byte on, one in eight of their bytes. ``delay`` is how
+    many seconds late an answer's bytes behind so many are passed on, and ``hold`` a
+    request's; never before what came before them.
     """
 
     def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self._target = host, port
         self.cut_after: int | None = None
         self.garble: int | None = None
+        self.delay: Delay = at_once
+        self.hold: Delay = at_once
         self.port = 0
         self._random = random.Random(1)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -49,7 +63,8 @@ class Relay:
             incoming, there = await asyncio.open_connection(*self._target)
             passing = asyncio.ensure_future(self._pass(reader, there))
             try:
-                await self._answer(incoming, writer)
+                async with aclosing(_late(incoming, lambda: self.delay)) as chunks:
+                    await self._answer(chunks, writer)
             finally:
                 passing.cancel()
                 await asyncio.gather(passing, return_exceptions=True)
@@ -61,13 +76,14 @@ class Relay:
                 there.transport.abort()
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while chunk := await reader.read(65536):
-            writer.write(chunk)
+        async with aclosing(_late(reader, lambda: self.hold)) as chunks:
+            async for chunk in chunks:
+                writer.write(chunk)
         writer.write_eof()  # a client that asks no more may still read
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _answer(self, chunks: AsyncGenerator[bytes], writer: asyncio.StreamWriter) -> None:
         passed = 0
-        while chunk := await reader.read(65536):
+        async for chunk in chunks:
             if self.garble is not None:
                 chunk = self._garbled(chunk, self.garble - passed)
             if self.cut_after is not None and passed + len(chunk) >= self.cut_after:
@@ -85,3 +101,31 @@ class Relay:
             else byte
             for place, byte in enumerate(chunk)
         )
+
+
+async def _late(reader: asyncio.StreamReader, delay: Callable[[], Delay]) -> AsyncGenerator[bytes]:
+    """What is read, chunk by chunk, each when it is due."""
+    # Without a delay, no more is read than is passed on.
+    due: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(1 if delay() is at_once else 0)
+
+    async def read() -> None:
+        passed, chunk = 0, b"-"
+        while chunk:
+            try:
+                chunk = await reader.read(65536)
+            except OSError:
+                chunk = b""
+            await due.put((time.monotonic() + delay()(passed), chunk))
+            passed += len(chunk)
+
+    reading = asyncio.ensure_future(read())
+    try:
+        while True:
+            moment, chunk = await due.get()
+            await asyncio.sleep(moment - time.monotonic())
+            if not chunk:
+                return
+            yield chunk
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)

@@ -128,12 +128,12 @@ def viewing_gateway(core: str, view: str) -> Iterator[Gateway]:
     """A gateway that answers as `VIEWS` says; with a replica, for certain from that."""
     with running_gateway(core, core_timeout=1.0, **VIEWS[view]) as gateway:
         if view == "replica":
-            while not _answers_alone(core, gateway):
+            while not answers_alone(core, gateway):
                 pass
         yield gateway
 
 
-def _answers_alone(core: str, gateway: Gateway) -> bool:
+def answers_alone(core: str, gateway: Gateway) -> bool:
     """Whether a gateway answers while its core stands still."""
     [process] = [
         child

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from gateway.answers import Answers, Ask
 from gateway.client import CoreClient
+from gateway.marks import Marks
 from gateway.replica import Replica
 from gateway.sessions import DirectView, ReplicaView, Version
 from sessiongate.v1.session_pb2 import Session
@@ -61,8 +62,10 @@ def test_one_session_with_its_service_changes_with_the_service() -> None:
 
     async def main() -> None:
         replica = Replica(cast(Any, None), staleness=2.0, clock=lambda: 0.0)
-        replica._as_of = 0.0
         first = WatchSessionsResponse(revision=10)
+        first.as_of.FromSeconds(0)
+        replica._marks = Marks(lambda: 0.0)
+        replica._marks.note(first)
         first.snapshot.CopyFrom(WatchSnapshot(sessions=[Session(id=5, service="a", revision=9)]))
         replica.store.apply([first])
         direct = DirectView(cast(CoreClient, None))

@@ -7,7 +7,7 @@ import contextlib
 import json
 import logging
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 
 import grpc
 import pytest
@@ -69,24 +69,29 @@ class ScriptedCore:
     def __init__(self) -> None:
         self.asked: list[int] = []
         self._events: asyncio.Queue[WatchSessionsResponse | Exception] = asyncio.Queue()
-        self._waiting = asyncio.Event()
+        self.waiting = asyncio.Event()
 
-    async def watch(self, request: WatchSessionsRequest) -> AsyncIterator[WatchSessionsResponse]:
+    async def watch(self, request: WatchSessionsRequest) -> AsyncGenerator[WatchSessionsResponse]:
         self.asked.append(request.resume_revision)
         while True:
             if self._events.empty():
-                self._waiting.set()
+                self.waiting.set()
             event = await self._events.get()
             if isinstance(event, Exception):
                 raise event
-            yield event
+            try:
+                yield event
+            except GeneratorExit:  # what the stream still held is lost with it
+                while not self._events.empty():
+                    self._events.get_nowait()
+                raise
 
     async def send(self, *events: WatchSessionsResponse | Exception) -> None:
         """Send, and wait until all is taken."""
-        self._waiting.clear()
+        self.waiting.clear()
         for event in events:
             self._events.put_nowait(event)
-        await self._waiting.wait()
+        await self.waiting.wait()
 
 
 class Stage:
@@ -106,6 +111,7 @@ def run(test: Callable[[Stage], object]) -> None:
     async def main() -> None:
         stage = Stage()
         following = asyncio.create_task(stage.replica.run())
+        await stage.core.waiting.wait()
         await test(stage)  # type: ignore[misc] # an async function
         following.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -142,25 +148,109 @@ def test_marks_that_lay_in_a_buffer_do_not_look_fresh() -> None:
         await stage.core.send(sync(10, 0.0))
         stage.now += 30
         await stage.core.send(progress(10, 1.0), progress(10, 2.0), progress(10, 3.0))
-        assert stage.replica.age == pytest.approx(27.0)
+        assert stage.replica.age == pytest.approx(29.0)
         assert not stage.replica.current
-        await stage.core.send(progress(10, 30.0))
+        assert stage.core.asked == [0, 10], "a new stream comes past what lies in the buffer"
+        await stage.core.send(progress(10, 0.0))
         assert stage.replica.current
 
     run(test)
 
 
-def test_a_slow_first_message_is_made_good_by_a_quicker_one() -> None:
+def test_a_first_mark_that_was_delayed_proves_nothing_newer() -> None:
     async def test(stage: Stage) -> None:
         stage.now += 5
         await stage.core.send(sync(10, 0.0))
+        assert stage.replica.age == pytest.approx(5.0)
+        assert not stage.replica.current
+
+    run(test)
+
+
+def test_a_core_that_was_slow_to_begin_does_not_make_the_copy_look_old_for_ever() -> None:
+    async def test(stage: Stage) -> None:
+        stage.now += 1.8
+        await stage.core.send(snapshot(1), sync(10, 0.3))
+        assert stage.replica.age == pytest.approx(1.5)
+        assert stage.core.asked == [0, 10]
+        stage.now += 0.2
+        assert stage.replica.current, "what the last stream proved stays so"
+        stage.now += 0.1
+        await stage.core.send(progress(10, 0.1))
+        assert stage.replica.age == pytest.approx(0.2)
+        stage.now += 0.9
+        await stage.core.send(progress(10, 1.0))
+        assert stage.replica.age == pytest.approx(0.2)
+        assert stage.core.asked == [0, 10]
+
+    run(test)
+
+
+def test_a_slow_way_is_not_asked_again_and_again() -> None:
+    async def test(stage: Stage) -> None:
+        await stage.core.send(sync(10, 0.0))
+        began = stage.now
+        for _ in range(60):  # each mark comes 1.5 s late
+            stage.now += 0.9
+            streams = len(stage.core.asked)
+            await stage.core.send(progress(10, max(0.0, stage.now - began - 1.5)))
+            if len(stage.core.asked) > streams:
+                began = stage.now
+        assert 5 <= len(stage.core.asked) <= 10
+
+    run(test)
+
+
+def test_a_stream_is_renewed_before_clocks_drift_apart() -> None:
+    async def test(stage: Stage) -> None:
+        await stage.core.send(sync(10, 0.0))
+        for second in range(1, 61):
+            stage.now += 1
+            await stage.core.send(progress(10, float(second)))
+            assert stage.replica.current
+        assert stage.core.asked == [0, 10]
+
+    run(test)
+
+
+def test_a_clock_that_stood_still_here_is_noticed_by_the_next_prompt_mark() -> None:
+    async def test(stage: Stage) -> None:
+        await stage.core.send(sync(10, 0.0))
+        await stage.core.send(progress(10, 9.0))  # while none went by here
         assert stage.replica.age == pytest.approx(0.0)
-        stage.now += 1
-        await stage.core.send(progress(10, 4.0))
-        assert stage.replica.age == pytest.approx(0.0)
-        stage.now += 1
-        await stage.core.send(progress(10, 4.5))
-        assert stage.replica.age == pytest.approx(0.5)
+        stage.now += 1.5
+        await stage.core.send(progress(10, 9.5))
+        assert stage.replica.age == pytest.approx(1.0)
+
+    run(test)
+
+
+@settings(max_examples=100)
+@given(
+    begins=st.lists(st.floats(0, 12), min_size=1, max_size=30),
+    delays=st.lists(st.floats(0, 12), min_size=1, max_size=60),
+)
+def test_however_messages_are_delayed_the_copy_is_never_older_than_its_age(
+    begins: list[float], delays: list[float]
+) -> None:
+    """Streams begin late, and marks come late, each as long as it likes, in order."""
+
+    async def test(stage: Stage) -> None:
+        streams, began, marked_at = 0, 0.0, 0.0
+        made = 0.0  # when the mark that was applied last was, on the test's own clock
+        for number, delay in enumerate(delays):
+            if len(stage.core.asked) != streams:  # a stream was asked for just now
+                streams = len(stage.core.asked)
+                began = stage.now + begins[streams % len(begins)]
+                marked_at = began
+            stage.now = max(stage.now, marked_at + delay)  # what was sent first comes first
+            mark = progress if number else sync
+            await stage.core.send(mark(10, marked_at - began))
+            made = max(made, marked_at)
+            marked_at += 0.9
+            assert stage.replica.age is not None
+            # as_of is cut to nanoseconds
+            assert stage.replica.age >= stage.now - made - 1e-6
 
     run(test)
 
