@@ -106,6 +106,7 @@ class SessionService:
             update_time=table.update_time,
             unreachable=table.unreachable,
             partial=table.partial,
+            read_time=table.moment(),
         )
         return b"".join((*page.pieces, rest.SerializeToString()))
 
@@ -122,6 +123,7 @@ class SessionService:
             unreachable=table.unreachable,
             partial=table.partial,
             update_time=max(session.update_time, table.sources_time, key=_moment),
+            read_time=table.moment(),
         )
         return piece + rest.SerializeToString()
 

@@ -94,8 +94,9 @@ class SessionTable:
 
     def __init__(self, sources: Iterable[str], revision: int, now: Callable[[], Timestamp]) -> None:
         self.log = ChangeLog(revision)
-        self.update_time = self.sources_time = now()
         self._now = now
+        self._latest = Timestamp()  # what `moment` was at the most
+        self.update_time = self.sources_time = self.moment()
         self._sessions: dict[int, Session] = {}
         # Each session encoded, once a change, for whatever is answered.
         self._pieces: dict[int, bytes] = {}
@@ -123,6 +124,16 @@ class SessionTable:
     def revision(self) -> int:
         """Revision of the last change."""
         return self.log.revision
+
+    def moment(self) -> Timestamp:
+        """Now. It never goes back, and stays where the machine's clock is set back.
+
+        So a change never bears a second that was over when something was answered.
+        """
+        now = self._now()
+        if (now.seconds, now.nanos) > (self._latest.seconds, self._latest.nanos):
+            self._latest = now
+        return self._latest
 
     @property
     def unreachable(self) -> list[str]:
@@ -163,7 +174,7 @@ class SessionTable:
         ``update_time`` and ``revision`` here. Its ``connect_time`` never changes
         under one id. An id of ``removals`` that the table has not is passed over.
         """
-        now = self._now()
+        now = self.moment()
         changes: list[Change] = []
         pairs: list[Pair] = []
         removed: list[Session] = []
@@ -222,7 +233,7 @@ class SessionTable:
         self._sources[name] = new
         if all(state.tried for state in self._sources.values()):
             self.ready.set()
-        self.update_time = self.sources_time = self._now()
+        self.update_time = self.sources_time = self.moment()
         self.log.append(self.update_time, source=new.status)
         return True
 

@@ -159,7 +159,7 @@ class Watcher:
     def _as_of(self) -> bytes:
         now = self._clock()
         self._due = now + PROGRESS_INTERVAL
-        message = WatchSessionsResponse()
+        message = WatchSessionsResponse(read_time=self._table.moment())
         message.as_of.FromNanoseconds(int((now - self._began) * 1e9))
         return message.SerializeToString()
 

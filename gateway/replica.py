@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from bisect import bisect_left, bisect_right
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
@@ -43,6 +44,7 @@ class Store:
     def __init__(self) -> None:
         self.revision = 0
         self.changed = 0.0  # when the table last did, in seconds since the epoch
+        self.read = math.inf  # when that was, on the same clock, if the core says so
         self.gaps = Gaps()
         self.sources_changed = 0.0  # when a source's state last did, in seconds since the epoch
         self._sessions: dict[int, Rendered] = {}
@@ -92,6 +94,8 @@ class Store:
             if message.revision:
                 self.revision = message.revision
                 self.changed = seconds(message.update_time)
+            if message.HasField("read_time"):
+                self.read = seconds(message.read_time)
         if removed:
             self._ids = [ident for ident in self._ids if ident in self._sessions]
         if added:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -14,6 +15,7 @@ from gateway.replica import Replica, Store
 from sessiongate.v1.session_pb2 import SessionState
 from sessiongate.v1.session_service_pb2 import (
     GetSessionRequest,
+    GetSessionResponse,
     ListSessionsRequest,
     ListSessionsResponse,
     ServiceStatus,
@@ -30,7 +32,7 @@ class Version(NamedTuple):
     """What an answer was taken from. Equal revisions and sources: equal answers."""
 
     revision: int
-    changed: float  # seconds since the epoch
+    changed: float  # seconds since the epoch; infinite while another change may bear that second
     gaps: Gaps = Gaps()
 
     def and_older(self, other: Version) -> Version:
@@ -131,7 +133,7 @@ class DirectView:
 
     async def get(self, ident: int) -> tuple[Rendered, Version]:
         found = await self._client.get_session(GetSessionRequest(id=ident))
-        changed, gaps = seconds(found.update_time), Gaps.of_response(found)
+        changed, gaps = _settled(seconds(found.update_time), _read(found)), Gaps.of_response(found)
         return Rendered(found.session), Version(found.session.revision, changed, gaps)
 
     async def rows(
@@ -184,7 +186,7 @@ class ReplicaView:
         if found is None:
             # What the replica does not hold the core may still know something of.
             return await self._direct.get(ident)
-        changed = max(found.changed, store.sources_changed)
+        changed = _settled(max(found.changed, store.sources_changed), store.read)
         return found, Version(found.revision, changed, store.gaps)
 
     async def rows(
@@ -244,8 +246,18 @@ def _services(
 
 
 def _version_of(store: Store) -> Version:
-    return Version(store.revision, store.changed, store.gaps)
+    return Version(store.revision, _settled(store.changed, store.read), store.gaps)
 
 
 def _version(page: ListSessionsResponse) -> Version:
-    return Version(page.revision, seconds(page.update_time), Gaps.of_response(page))
+    changed = _settled(seconds(page.update_time), _read(page))
+    return Version(page.revision, changed, Gaps.of_response(page))
+
+
+def _settled(changed: float, read: float) -> float:
+    """When something changed, once that second is over on the core's clock, which read it."""
+    return changed if math.isinf(read) or changed < int(read) else math.inf
+
+
+def _read(answer: ListSessionsResponse | GetSessionResponse) -> float:
+    return seconds(answer.read_time) if answer.HasField("read_time") else math.inf

@@ -121,7 +121,7 @@ def last_modified_of(changed: float, now: float) -> int | None:
     Dates are whole seconds: until the second of a change has passed, another change
     could bear the same date.
     """
-    return int(changed) if int(changed) < int(now) else None
+    return int(changed) if changed < int(now) else None
 
 
 def format_date(seconds: int) -> str:

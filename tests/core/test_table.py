@@ -262,3 +262,24 @@ def test_ids_bound_a_list_in_id_order_only() -> None:
     with pytest.raises(InvalidRequestError) as caught:
         Query.parse(ListSessionsRequest(after_id=1, before_id=2, order_by="connect_time"))
     assert [v.field for v in caught.value.violations] == ["after_id", "before_id"]
+
+
+def test_no_change_bears_a_time_before_one_that_was_told() -> None:
+    """A clock that is set back stands, and then goes on."""
+    clock = [100, 101, 102, 103]
+    table = SessionTable(["fake"], 1000, lambda: Timestamp(seconds=clock.pop(0)))
+    assert table.moment().seconds == 101
+    clock[:] = [50, 51, 102]
+    table.apply([make(1)], [])
+    assert (table.update_time.seconds, sessions_of(page_of(table))[0].update_time.seconds) == (
+        101,
+        101,
+    )
+    table.set_source("fake", reachable=True)
+    assert (table.update_time.seconds, table.sources_time.seconds) == (101, 101)
+    table.apply([make(2)], [])
+    assert table.update_time.seconds == 102
+
+
+def page_of(table: SessionTable) -> Page:
+    return table.page(Query.parse(ListSessionsRequest()))

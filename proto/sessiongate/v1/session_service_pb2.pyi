@@ -33,7 +33,7 @@ class ListSessionsRequest(_message.Message):
     def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., filter: _Optional[_Union[SessionFilter, _Mapping]] = ..., skip: _Optional[int] = ..., order_by: _Optional[str] = ..., read_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., after_id: _Optional[int] = ..., before_id: _Optional[int] = ...) -> None: ...
 
 class ListSessionsResponse(_message.Message):
-    __slots__ = ("sessions", "next_page_token", "total_size", "revision", "update_time", "unreachable", "partial")
+    __slots__ = ("sessions", "next_page_token", "total_size", "revision", "update_time", "unreachable", "partial", "read_time")
     SESSIONS_FIELD_NUMBER: _ClassVar[int]
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     TOTAL_SIZE_FIELD_NUMBER: _ClassVar[int]
@@ -41,6 +41,7 @@ class ListSessionsResponse(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     UNREACHABLE_FIELD_NUMBER: _ClassVar[int]
     PARTIAL_FIELD_NUMBER: _ClassVar[int]
+    READ_TIME_FIELD_NUMBER: _ClassVar[int]
     sessions: _containers.RepeatedCompositeFieldContainer[_session_pb2.Session]
     next_page_token: str
     total_size: int
@@ -48,7 +49,8 @@ class ListSessionsResponse(_message.Message):
     update_time: _timestamp_pb2.Timestamp
     unreachable: _containers.RepeatedScalarFieldContainer[str]
     partial: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, sessions: _Optional[_Iterable[_Union[_session_pb2.Session, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., total_size: _Optional[int] = ..., revision: _Optional[int] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., unreachable: _Optional[_Iterable[str]] = ..., partial: _Optional[_Iterable[str]] = ...) -> None: ...
+    read_time: _timestamp_pb2.Timestamp
+    def __init__(self, sessions: _Optional[_Iterable[_Union[_session_pb2.Session, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., total_size: _Optional[int] = ..., revision: _Optional[int] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., unreachable: _Optional[_Iterable[str]] = ..., partial: _Optional[_Iterable[str]] = ..., read_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class SessionFilter(_message.Message):
     __slots__ = ("services", "users", "remotes", "states", "sources", "connected_after", "connected_before")
@@ -75,16 +77,18 @@ class GetSessionRequest(_message.Message):
     def __init__(self, id: _Optional[int] = ...) -> None: ...
 
 class GetSessionResponse(_message.Message):
-    __slots__ = ("session", "unreachable", "update_time", "partial")
+    __slots__ = ("session", "unreachable", "update_time", "partial", "read_time")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     UNREACHABLE_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     PARTIAL_FIELD_NUMBER: _ClassVar[int]
+    READ_TIME_FIELD_NUMBER: _ClassVar[int]
     session: _session_pb2.Session
     unreachable: _containers.RepeatedScalarFieldContainer[str]
     update_time: _timestamp_pb2.Timestamp
     partial: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, session: _Optional[_Union[_session_pb2.Session, _Mapping]] = ..., unreachable: _Optional[_Iterable[str]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., partial: _Optional[_Iterable[str]] = ...) -> None: ...
+    read_time: _timestamp_pb2.Timestamp
+    def __init__(self, session: _Optional[_Union[_session_pb2.Session, _Mapping]] = ..., unreachable: _Optional[_Iterable[str]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., partial: _Optional[_Iterable[str]] = ..., read_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class WatchSessionsRequest(_message.Message):
     __slots__ = ("filter", "resume_revision")
@@ -95,7 +99,7 @@ class WatchSessionsRequest(_message.Message):
     def __init__(self, filter: _Optional[_Union[SessionFilter, _Mapping]] = ..., resume_revision: _Optional[int] = ...) -> None: ...
 
 class WatchSessionsResponse(_message.Message):
-    __slots__ = ("snapshot", "sync", "changes", "progress", "revision", "update_time", "as_of")
+    __slots__ = ("snapshot", "sync", "changes", "progress", "revision", "update_time", "as_of", "read_time")
     SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
     SYNC_FIELD_NUMBER: _ClassVar[int]
     CHANGES_FIELD_NUMBER: _ClassVar[int]
@@ -103,6 +107,7 @@ class WatchSessionsResponse(_message.Message):
     REVISION_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     AS_OF_FIELD_NUMBER: _ClassVar[int]
+    READ_TIME_FIELD_NUMBER: _ClassVar[int]
     snapshot: WatchSnapshot
     sync: WatchSync
     changes: WatchChanges
@@ -110,7 +115,8 @@ class WatchSessionsResponse(_message.Message):
     revision: int
     update_time: _timestamp_pb2.Timestamp
     as_of: _duration_pb2.Duration
-    def __init__(self, snapshot: _Optional[_Union[WatchSnapshot, _Mapping]] = ..., sync: _Optional[_Union[WatchSync, _Mapping]] = ..., changes: _Optional[_Union[WatchChanges, _Mapping]] = ..., progress: _Optional[_Union[WatchProgress, _Mapping]] = ..., revision: _Optional[int] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., as_of: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    read_time: _timestamp_pb2.Timestamp
+    def __init__(self, snapshot: _Optional[_Union[WatchSnapshot, _Mapping]] = ..., sync: _Optional[_Union[WatchSync, _Mapping]] = ..., changes: _Optional[_Union[WatchChanges, _Mapping]] = ..., progress: _Optional[_Union[WatchProgress, _Mapping]] = ..., revision: _Optional[int] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., as_of: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., read_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class WatchSnapshot(_message.Message):
     __slots__ = ("sessions",)
