@@ -6,7 +6,8 @@ error. Ends with 0 after SIGTERM, SIGINT or the end of standard input where that
 was asked for, and with 2 where starting it again would not help.
 
 ``python -P -m core check`` reads the same, prints what is wrong with it, a line each,
-and ends with 0 or 2; it starts nothing.
+and ends with 0 or 2; it starts nothing. ``python -P -m core ledger backup`` and ``ledger
+restored`` read the ledger's URL in the same way; a fault is one line on standard output.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ def main() -> int:
         from core.checking import check
 
         return check()
+    if sys.argv[1:2] == ["ledger"]:
+        from core.ledger_tools import run as keep
+
+        return keep(sys.argv[2])
     from core.running import run
 
     return run()

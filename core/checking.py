@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from core.config import ConfigError, CoreConfig, read_source
-from core.ledger import ledger_path
+from core.ledger_file import ledger_path
 from core.ledger_lock import LedgerError
 from core.running import EXIT_HOPELESS
 from core.sources.base import SourceConfig, SourceConfigError, open_source

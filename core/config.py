@@ -50,6 +50,7 @@ class CoreConfig:
     core_token_file: str | None = None  # what gateways show: runtime.core_token
     reflection: bool = True  # whether the reflection service answers
     private: str | None = None  # unix:PATH to listen on too, without TLS
+    again: bool = False  # it takes the place of a core that ended
     exit_on_eof: bool = False  # drain and exit when standard input ends
 
     @classmethod

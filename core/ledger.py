@@ -10,20 +10,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.pool import StaticPool
 
 from core.keys import shorten_all
-from core.ledger_lock import LedgerError, take_lock
+from core.ledger_file import CorruptError, LedgerFile, ledger_path
+from core.ledger_lock import LedgerError
 from core.ledger_schema import counters, kept_ids, metadata, sessions, sources
 from core.numbering import Numbering, Numbers
 
@@ -35,16 +36,12 @@ CLOSING = 5.0  # seconds that the last writes may take
 _FORGET_EVERY = 3600 * 10**9  # ns between two looks for sessions that closed long ago
 _SCHEMA = 2
 _WITHOUT_KEPT_IDS = 1  # which a ledger of version 2 is to be read without: it would repeat them
-# SQLite takes a file that is shorter than its header for a new one.
-_HEADER_BYTES = 100
+_GENERATION_BITS = 62  # SQLite's integers have 63 and a sign
+_WAL_BYTES = 16 * 1024 * 1024  # that the write-ahead log is cut to once it is written back
 
 _is_id = counters.c.name == "id"
 
 T = TypeVar("T")
-
-
-class _CorruptError(LedgerError):
-    """The file is not, or no longer, a ledger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,24 +61,6 @@ class Opening:
     stated_id: int | None = None  # what its id is to be, if that was never given
 
 
-def ledger_path(url: str) -> Path | None:
-    """The file at a ledger's SQLAlchemy URL; None for one in memory. Raises `LedgerError`."""
-    try:
-        parsed = sa.make_url(url)
-    except sa.exc.ArgumentError:
-        path = url.removeprefix("sqlite:")
-        meant = f"; did you mean 'sqlite:///{path}'?" if "@" not in url and "/" in path else ""
-        raise LedgerError(
-            f"the ledger's URL is not one: use sqlite:///PATH or sqlite://{meant}"
-        ) from None
-    if parsed.get_backend_name() != "sqlite":
-        raise LedgerError(
-            f"the ledger cannot be kept in {parsed.get_backend_name()}:"
-            " use sqlite:///PATH, or sqlite:// for one in memory"
-        )
-    return Path(parsed.database) if parsed.database not in (None, "", ":memory:") else None
-
-
 class Ledger:
     """An open, locked ledger. Made by `Ledger.open`; calls are queued on one thread."""
 
@@ -89,13 +68,13 @@ class Ledger:
         self,
         engine: sa.Engine,
         thread: ThreadPoolExecutor,
-        lock: IO[bytes] | None,
+        file: LedgerFile | None,
         retention: float,
         now: Callable[[], int],
     ) -> None:
         self._engine = engine
         self._thread = thread
-        self._lock = lock
+        self._file = file  # None: in memory
         self._retention = int(retention * 1e9)  # ns
         self._now = now
         self._forgot = -_FORGET_EVERY  # when sessions closed long ago were last forgotten
@@ -103,21 +82,24 @@ class Ledger:
         self._numbering = Numbering(1)  # as it stands in the file, once that is read
 
     @classmethod
-    async def open(cls, url: str, *, retention: float, now: Callable[[], int]) -> Ledger:
+    async def open(
+        cls, url: str, *, retention: float, now: Callable[[], int], again: bool = False
+    ) -> Ledger:
         """Open and lock the ledger at a SQLAlchemy URL, making it where there is none.
 
         ``retention`` is how long closed sessions are kept, in seconds; ``now``
-        gives ns since the epoch. A file that is corrupt is set aside, never deleted;
-        which ids it gave is not known then, so the new ledger gives them from the
-        clock in microseconds upwards. Raises `LedgerError`.
+        gives ns since the epoch. A file that is corrupt is set aside, never deleted.
+        If a file may not know all the ids that were given (`core.ledger_file`), or one
+        in memory is opened ``again``, they go on from the clock in microseconds. Raises
+        `LedgerError`.
         """
         path = ledger_path(url)
-        parsed = sa.make_url(url)
-        lock = take_lock(path) if path else None
+        file = LedgerFile(path, now) if path else None
         thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
-        ledger = cls(_engine(parsed, in_memory=path is None), thread, lock, retention, now)
+        engine = _engine(sa.make_url(url), in_memory=file is None)
+        ledger = cls(engine, thread, file, retention, now)
         try:
-            await ledger._run(partial(ledger._prepare_or_start_over, path))
+            await ledger._run(partial(ledger._prepare_or_start_over, again=again))
         except BaseException:
             await ledger.close()
             raise
@@ -127,14 +109,17 @@ class Ledger:
         """Finish what is queued and let the ledger go; a disk that hangs is not waited for."""
         try:
             async with asyncio.timeout(CLOSING):
-                await self._run(self._engine.dispose)
+                await self._run(self._finish)
         except TimeoutError:
             log.error("the ledger's disk hangs: the core ends without what it was to write")
             self._thread.shutdown(wait=False, cancel_futures=True)
             return  # what hangs may yet be written: the lock goes with the process
         self._thread.shutdown()
-        if self._lock is not None:
-            self._lock.close()
+
+    async def is_in_place(self) -> bool:
+        """Whether the ledger's file is still the one that was opened."""
+        file = self._file
+        return file is None or await self._run(lambda: file.is_in_place)
 
     async def ceiling(self) -> int:
         """A number above every revision that was ever used."""
@@ -189,23 +174,34 @@ class Ledger:
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, named)
 
-    def _prepare_or_start_over(self, path: Path | None) -> None:
+    def _finish(self) -> None:
+        """Let the file go, with nothing left in its write-ahead log."""
+        self._engine.dispose()
+        if self._file is not None:
+            self._file.close(self._numbering.following)
+
+    def _prepare_or_start_over(self, *, again: bool) -> None:
+        if self._file is None:
+            self._prepare(first_id=self._now() // 1000 if again else 1)
+            return
         try:
             with _named(self._engine):
-                self._prepare(path, first_id=1)
-        except _CorruptError as error:
-            self._set_aside(error)
-            self._prepare(None, first_id=self._now() // 1000)
+                self._file.require()
+                self._check()
+                self._prepare(first_id=1)
+        except CorruptError as error:
+            self._engine.dispose()
+            self._file.set_aside(error)
+            self._prepare(first_id=1)
 
-    def _prepare(self, path: Path | None, first_id: int) -> None:
-        """Make the ledger ready, in a file that is there already where ``path`` is given."""
-        if path is not None and path.exists():
-            if path.stat().st_size < _HEADER_BYTES:
-                raise _CorruptError(f"the ledger ({path}) is cut short")
-            with self._engine.connect() as connection:
-                found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
-            if found != "ok":
-                raise _CorruptError(f"the ledger ({path}) is corrupt: {found}")
+    def _check(self) -> None:
+        with self._engine.connect() as connection:
+            found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+        if found != "ok":
+            raise CorruptError(f"the ledger ({self._engine.url.database}) is corrupt: {found}")
+
+    def _prepare(self, first_id: int) -> None:
+        """Make the tables ready, and go on with the ids."""
         metadata.create_all(self._engine)
         with self._engine.begin() as connection:
             found = connection.execute(
@@ -224,11 +220,28 @@ class Ledger:
                 raise LedgerError(
                     f"the ledger is of version {found}, this program knows {_SCHEMA} only"
                 )
-            following = connection.execute(sa.select(counters.c.value).where(_is_id)).scalar_one()
-            kept = connection.execute(sa.select(kept_ids.c.id)).scalars()
-            self._numbering = Numbering(following, kept)
+            self._number(connection)
             self._forget(connection)
             shorten_all(connection, sessions)
+        if self._file is not None:  # a copy of the file alone is to hold all this
+            with self._engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _number(self, connection: sa.Connection) -> None:
+        """Find where the ids go on."""
+        found = connection.execute(sa.select(counters.c.name, counters.c.value))
+        values = {name: value for name, value in found}  # noqa: C416 - rows are no pairs to mypy
+        kept = connection.execute(sa.select(kept_ids.c.id)).scalars().all()
+        following = values["id"]
+        if self._file is not None:
+            generation = values.get("generation")
+            if generation is None:
+                generation = secrets.randbits(_GENERATION_BITS)
+                connection.execute(sa.insert(counters).values(name="generation", value=generation))
+            following = self._file.following(generation, following, kept)
+        kept = [ident for ident in kept if ident >= following]
+        _write_numbers(connection, Numbers((), following, (), (following,)))
+        self._numbering = Numbering(following, kept)
 
     def _forget(self, connection: sa.Connection) -> None:
         """Drop the sessions that closed too long ago, where it is time to look."""
@@ -236,17 +249,6 @@ class Ledger:
             old = sessions.c.closed_time < now - self._retention
             connection.execute(sa.delete(sessions).where(old))
             self._forgot = now
-
-    def _set_aside(self, error: LedgerError) -> None:
-        """Rename a corrupt file and what belongs to it."""
-        self._engine.dispose()
-        path = Path(self._engine.url.database or "")
-        aside = path.with_name(f"{path.name}.corrupt-{self._now()}")
-        for suffix in ("", "-wal", "-shm"):
-            beside = path.with_name(path.name + suffix)
-            if beside.exists():
-                beside.rename(f"{aside}{suffix}")
-        log.error("%s; it is kept as %s, and a new ledger begun", error, aside)
 
     def _counter(self, name: str) -> int:
         with self._engine.connect() as connection:
@@ -268,6 +270,8 @@ class Ledger:
         incarnation: float | None,
     ) -> list[int]:
         numbers = self._numbering.plan([opening.stated_id for opening in opened])
+        if self._file is not None and opened:
+            self._file.cover(numbers.following, numbers.kept)
         with self._engine.begin() as connection:
             if incarnation is not None:
                 connection.execute(sa.delete(sources).where(sources.c.name == source))
@@ -297,7 +301,7 @@ def _named(engine: sa.Engine) -> Iterator[None]:
         where = engine.url.database or "in memory"
         code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
         corrupt = code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-        kind = _CorruptError if corrupt else LedgerError
+        kind = CorruptError if corrupt else LedgerError
         raise kind(f"the ledger ({where}) failed: {error.orig}") from error
 
 
@@ -326,5 +330,6 @@ def _engine(url: sa.URL, *, in_memory: bool) -> sa.Engine:
         # WAL with a sync a commit: an id that was given survives a power cut.
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
+        connection.execute(f"PRAGMA journal_size_limit={_WAL_BYTES}")
 
     return engine

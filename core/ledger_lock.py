@@ -18,13 +18,21 @@ class LedgerHeldError(LedgerError):
     """Another core holds the ledger; the text names it."""
 
 
+def _lock_file(path: Path) -> int:
+    """Open the lock's file, for this user alone whatever the umask; no symbolic link."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    file = os.open(path, flags, 0o600)
+    os.fchmod(file, 0o600)
+    return file
+
+
 def take_lock(path: Path) -> IO[bytes]:
     """Lock the ledger for this process; the lock's file names the holder."""
     name = Path(f"{path.resolve()}.lock")  # one file has one lock, by whatever name
     with ExitStack() as stack:
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            lock = stack.enter_context(open(name, "a+b", buffering=0))
+            lock = stack.enter_context(open(_lock_file(name), "r+b", buffering=0))
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

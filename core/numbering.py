@@ -27,6 +27,11 @@ class Numbering:
         self._following = following
         self._kept = set(kept)
 
+    @property
+    def following(self) -> int:
+        """The next number."""
+        return self._following
+
     def plan(self, stated: Sequence[int | None]) -> Numbers:
         """An id for each: the stated one if it was never given, else the next number.
 

@@ -32,7 +32,7 @@ def run() -> int:
         config = CoreConfig.from_json(sys.stdin.readline())
         set_up_logs("core", config.logs)
         allow_descriptors()
-        asyncio.run(_run(config, notify))
+        code = asyncio.run(_run(config, notify))
         _abandon_hanging_threads()
     except (ConfigError, LedgerError, FileError, ListenError) as error:
         flag = ""
@@ -40,7 +40,7 @@ def run() -> int:
             flag = "--grpc: " if error.where == config.grpc else "--core-metrics: "
         print(f"sessiongate core: {flag}{error}", file=sys.stderr)
         return EXIT_HOPELESS
-    return 0
+    return code
 
 
 def _abandon_hanging_threads() -> None:
@@ -55,7 +55,8 @@ def _abandon_hanging_threads() -> None:
             os._exit(EXIT_UNFINISHED)
 
 
-async def _run(config: CoreConfig, notify: Notifier) -> None:
+async def _run(config: CoreConfig, notify: Notifier) -> int:
+    """Run until a signal, or until the core cannot go on; the exit code."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -67,8 +68,12 @@ async def _run(config: CoreConfig, notify: Notifier) -> None:
     async with Core(config) as core:
         print(f"listening on {core.address}", flush=True)
         notify(READY)
-        await stop.wait()
+        waits = [asyncio.create_task(event.wait()) for event in (stop, core.ledger_lost)]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
         notify(STOPPING)
+    return EXIT_UNFINISHED if core.ledger_lost.is_set() else 0
 
 
 def _stop_at_end(stop: asyncio.Event) -> None:

@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 SESSION_SERVICE = DESCRIPTOR.services_by_name["SessionService"].full_name
 SOURCE_SERVICE = source_service_pb2.DESCRIPTOR.services_by_name["SourceService"].full_name
 
+LEDGER_INTERVAL = 0.5  # seconds between two looks for the ledger's file
 # Milliseconds.
 HANDSHAKE_MS = 10_000  # in which a connection shows that it is one for gRPC
 ALIVE_MS = 20_000  # of silence, after which a caller is asked whether it lives; and to answer
@@ -61,6 +62,7 @@ class Core:
         self._calls = CallMetrics()
         self.watchers = Watchers(config.limits.max_watchers)
         self.exporter: Exporter | None = None
+        self.ledger_lost = asyncio.Event()  # its file was taken away: ids are not kept any more
 
     async def start(self) -> None:
         """Start. Raises `ConfigError`, `LedgerError`, `FileError` or `ListenError`.
@@ -74,7 +76,10 @@ class Core:
             raise ConfigError(str(error)) from None
         async with AsyncExitStack() as closing:  # in the order that `stop` needs, from the end
             ledger = await Ledger.open(
-                config.ledger, retention=config.ledger_retention, now=time.time_ns
+                config.ledger,
+                retention=config.ledger_retention,
+                now=time.time_ns,
+                again=config.again,
             )
             closing.push_async_callback(ledger.close)
             revision = max(time.time_ns() // 1000, await ledger.ceiling())
@@ -102,6 +107,8 @@ class Core:
                 log.info("metrics at %s", self.exporter.url)
             readiness = asyncio.create_task(self._announce())
             closing.callback(readiness.cancel)
+            watch = asyncio.create_task(self._watch(ledger))
+            closing.callback(watch.cancel)
             self._closing = closing.pop_all()
 
     def _listen(self) -> grpc.aio.Server:
@@ -162,6 +169,14 @@ class Core:
         await self.table.ready.wait()
         self._health.tell(serving=True)
         log.info("ready: %d sessions", len(self.table))
+
+    async def _watch(self, ledger: Ledger) -> None:
+        """Notice when the ledger's file is no longer the one that is written to."""
+        while not self.ledger_lost.is_set():
+            await asyncio.sleep(LEDGER_INTERVAL)
+            if not await ledger.is_in_place():
+                log.error("the ledger's file is gone or was replaced: the core ends")
+                self.ledger_lost.set()
 
     async def _drain(self, server: grpc.aio.Server) -> None:
         """Take no more calls, and give those under way their grace."""

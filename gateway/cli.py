@@ -19,6 +19,7 @@ from gateway.config import (
 )
 from gateway.exposure import require_shelter
 from gateway.groups import taking, with_options_of
+from gateway.ledger import app as ledger_app
 from gateway.options import (
     Config,
     CoreMetrics,
@@ -62,6 +63,7 @@ app = typer.Typer(
 )
 app.add_typer(asking_app)
 app.add_typer(users_app, name="users")
+app.add_typer(ledger_app, name="ledger")
 
 
 def _print_version(wanted: bool) -> None:

@@ -68,6 +68,17 @@ def check_core_settings(settings: Settings) -> list[str]:
     return lines
 
 
+def keep_ledger(action: str, settings: Settings) -> str:
+    """Have a core's program back a ledger up, or take it for restored; what went wrong, if so."""
+    done = subprocess.run(  # noqa: S603 - a fixed command
+        (*COMMAND, "ledger", action), input=_line(settings), capture_output=True, check=False
+    )
+    if not done.returncode:
+        return ""
+    said = (done.stdout or done.stderr).decode(errors="replace").strip()
+    return said or f"the core's program {_ending(done.returncode)}"
+
+
 class Supervisor:
     """Runs a core from `__enter__` to `__exit__`, and starts it again when it dies.
 
@@ -96,7 +107,7 @@ class Supervisor:
             self._end()
             raise
         self.address = address
-        self._settings["grpc"] = address
+        self._settings |= {"grpc": address, "again": True}  # for those that follow
         self._thread.start()
         return self
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from tests import test_check_config as check_config
 from tests import test_deploy as deploy
 from tests import test_documentation as readme
+from tests import test_ledger as ledger
 from tests import test_operations as operations
 from tests import test_packaging as packaging
 from tests import test_rest_documentation as rest
@@ -54,6 +55,10 @@ RUNNERS: dict[Test | str, list[str]] = {
     ],
     packaging.test_the_documented_installation_runs_it: [
         "docs/operations.md: Installing it as a service: sh",
+    ],
+    ledger.test_a_ledger_that_is_put_back_keeps_ids_and_gives_none_twice: [
+        "docs/operations.md: The ledger's file: sh",
+        "docs/operations.md: The ledger's file: sh",
     ],
     check_config.test_the_documented_command_checks: [
         "docs/operations.md: Before it starts: sh",

@@ -1,0 +1,62 @@
+"""The commands that keep the ledger's file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway.command import Command
+from gateway.options import Config, Ledger
+from gateway.reporting import fail
+from gateway.supervisor import keep_ledger
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="""Copy the ledger, or say that it was restored.
+
+    The ledger is the file that session ids are kept in.
+
+    \b
+    Example:
+      sessiongate ledger backup /var/backups/sessiongate.db""",
+)
+
+File = Annotated[
+    Path, typer.Argument(metavar="FILE", help="The copy; it must not exist.", show_default=False)
+]
+
+
+@app.command(cls=Command)
+def backup(file: File, *, ledger: Ledger, config: Config = None) -> None:
+    """Copy the ledger into a new file, also while a core runs.
+
+    A plain copy of the file lacks what its write-ahead log holds.
+
+    \b
+    Example:
+      sessiongate ledger backup /var/backups/sessiongate.db
+    """
+    _keep("backup", ledger, file=str(file.absolute()))
+    typer.echo(f"{file} is a copy of the ledger")
+
+
+@app.command(cls=Command)
+def restored(*, ledger: Ledger, config: Config = None) -> None:
+    """Say that the ledger's folder was restored from a backup.
+
+    The next start then gives ids from the clock upwards, so that none is given twice. Not needed
+    if the ledger's file alone was put back: a core notices that. Stop the core first.
+
+    \b
+    Example:
+      sessiongate ledger restored --ledger sqlite:////var/lib/ledger.db
+    """
+    _keep("restored", ledger)
+    typer.echo("at the next start ids go on from the clock")
+
+
+def _keep(action: str, ledger: str, **settings: str) -> None:
+    if fault := keep_ledger(action, {"ledger": ledger, **settings}):
+        fail(fault)

@@ -1,0 +1,258 @@
+"""No id is given twice, whatever becomes of the ledger's file."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+
+from core.ledger import Held, Ledger, Opening
+from core.ledger_file import mark_path, read_mark
+from core.ledger_lock import LedgerError
+from core.ledger_tools import back_up, forget_mark
+
+
+def url_of(folder: Path) -> str:
+    return f"sqlite:///{folder}/ledger.db"
+
+
+async def opened(folder: Path) -> Ledger:
+    return await Ledger.open(url_of(folder), retention=60, now=time.time_ns)
+
+
+async def give(ledger: Ledger, *stated: int | None) -> list[int]:
+    """Ids of new sessions."""
+    openings = [Opening(f"{time.monotonic_ns()}-{i}", 1, each) for i, each in enumerate(stated)]
+    return await ledger.record("a", opened=openings, closed=[], incarnation=None)
+
+
+class Restored(RuleBasedStateMachine):
+    """A ledger whose file is put back to what it once was, killed, copied and lost."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.root = tempfile.TemporaryDirectory()
+        self.runner = asyncio.Runner()
+        self.folders = 0
+        self.folder = self._new_folder()
+        self.ledger = self.runner.run(opened(self.folder))
+        self.given: set[int] = set()
+        self.copies: list[Path] = []
+
+    def _new_folder(self) -> Path:
+        self.folders += 1
+        folder = Path(self.root.name) / str(self.folders)
+        folder.mkdir()
+        return folder
+
+    def teardown(self) -> None:
+        self.runner.run(self.ledger.close())
+        self.runner.close()
+        self.root.cleanup()
+
+    @rule(stated=st.lists(st.none() | st.integers(1, 40), max_size=4))
+    def observe(self, stated: list[int | None]) -> None:
+        ids = self.runner.run(give(self.ledger, *stated))
+        assert not self.given & set(ids), "an id is given twice"
+        assert len(set(ids)) == len(ids)
+        self.given |= set(ids)
+
+    @rule()
+    def restart(self) -> None:
+        self.runner.run(self.ledger.close())
+        self.ledger = self.runner.run(opened(self.folder))
+
+    @rule()
+    def be_killed(self) -> None:
+        """Find in another folder what a kill would leave in this."""
+        folder = self._new_folder()
+        for file in self.folder.iterdir():
+            if not file.name.endswith((".lock", "-shm")):
+                shutil.copy(file, folder)
+        self._move_to(folder)
+
+    @rule()
+    def copy_the_file_alone(self) -> None:
+        self.copies.append(self._new_folder() / "ledger.db")
+        shutil.copy(self.folder / "ledger.db", self.copies[-1])
+
+    @rule()
+    def back_up(self) -> None:
+        self.copies.append(self._new_folder() / "ledger.db")
+        back_up(url_of(self.folder), self.copies[-1])
+
+    @precondition(lambda self: self.copies)
+    @rule(data=st.data(), with_mark=st.booleans())
+    def put_a_copy_back(self, data: st.DataObject, with_mark: bool) -> None:
+        copy = data.draw(st.sampled_from(self.copies))
+        self.runner.run(self.ledger.close())
+        folder = self._new_folder()
+        shutil.copy(copy, folder)
+        if with_mark:
+            shutil.copy(mark_path(self.folder / "ledger.db"), folder)
+        self.folder = folder
+        self.ledger = self.runner.run(opened(folder))
+
+    @rule()
+    def lose_the_file(self) -> None:
+        self.runner.run(self.ledger.close())
+        (self.folder / "ledger.db").unlink()
+        self.ledger = self.runner.run(opened(self.folder))
+
+    def _move_to(self, folder: Path) -> None:
+        self.runner.run(self.ledger.close())
+        self.folder = folder
+        self.ledger = self.runner.run(opened(folder))
+
+
+Restored.TestCase.settings = settings(max_examples=20, stateful_step_count=15, deadline=None)
+TestRestored = Restored.TestCase
+
+
+def _lose_mark(folder: Path) -> None:
+    mark_path(folder / "ledger.db").unlink()
+
+
+def _break_mark(folder: Path) -> None:
+    mark_path(folder / "ledger.db").write_text('{"generation": "x"}')
+
+
+def _take_the_mark_of_another(folder: Path) -> None:
+    other = folder / "other"
+    other.mkdir()
+
+    async def make() -> None:
+        await (await opened(other)).close()
+
+    asyncio.run(make())
+    shutil.copy(mark_path(other / "ledger.db"), folder)
+
+
+def _become_0_1(folder: Path) -> None:
+    """A ledger as 0.1 left it: it knows neither marks nor stated ids."""
+    _lose_mark(folder)
+    connection = sqlite3.connect(folder / "ledger.db")
+    connection.executescript(
+        "delete from counters where name='generation';"
+        "update counters set value=1 where name='schema'; drop table kept_ids;"
+    )
+    connection.close()
+
+
+def _say_that_it_was_restored(folder: Path) -> None:
+    forget_mark(url_of(folder))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _lose_mark,
+        _break_mark,
+        _take_the_mark_of_another,
+        _become_0_1,
+        _say_that_it_was_restored,
+    ],
+)
+def test_in_doubt_sessions_keep_their_ids_and_others_go_on_from_the_clock(
+    change: Callable[[Path], None], tmp_path: Path
+) -> None:
+    async def first() -> list[int]:
+        ledger = await opened(tmp_path)
+        ids = await ledger.record("a", opened=[Opening("k", 1)], closed=[], incarnation=None)
+        await ledger.close()
+        return ids
+
+    async def then() -> None:
+        before = time.time_ns() // 1000
+        ledger = await opened(tmp_path)
+        assert await ledger.held("a") == {"k": Held(1, 1)}
+        (following,) = await give(ledger, None)
+        assert following >= before
+        await ledger.close()
+        ledger = await opened(tmp_path)
+        assert await give(ledger, None) == [following + 1], "the doubt is over"
+        await ledger.close()
+
+    assert asyncio.run(first()) == [1]
+    change(tmp_path)
+    asyncio.run(then())
+
+
+def test_one_in_memory_goes_on_from_the_clock_when_its_core_is_started_again() -> None:
+    async def main() -> None:
+        for again, least in ((False, 1), (True, time.time_ns() // 1000)):
+            ledger = await Ledger.open("sqlite://", retention=60, now=time.time_ns, again=again)
+            (ident,) = await give(ledger, None)
+            assert ident == least or again
+            assert ident >= least
+            await ledger.close()
+
+    asyncio.run(main())
+
+
+def test_the_mark_is_exact_after_a_stop_and_ahead_while_a_core_runs(tmp_path: Path) -> None:
+    async def main() -> None:
+        ledger = await opened(tmp_path)
+        await give(ledger, None, 9, None)
+        mark = read_mark(tmp_path / "ledger.db")
+        assert mark is not None
+        assert mark.following > 100
+        assert mark.stated == 9
+        await ledger.close()
+        mark = read_mark(tmp_path / "ledger.db")
+        assert mark is not None
+        assert (mark.following, mark.stated) == (3, 9)
+
+    asyncio.run(main())
+
+
+def test_all_its_files_are_this_users_alone_whatever_the_umask(tmp_path: Path) -> None:
+    async def main() -> None:
+        (tmp_path / "ledger.db.lock").touch(mode=0o666)
+        ledger = await opened(tmp_path)
+        await give(ledger, None)
+        suffixes = ("", "-shm", "-wal", ".lock", ".mark")
+        assert modes() == {f"ledger.db{suffix}": "0o600" for suffix in suffixes}
+        await ledger.close()
+
+    def modes() -> dict[str, str]:
+        return {file.name: oct(file.stat().st_mode & 0o777) for file in tmp_path.iterdir()}
+
+    old = os.umask(0)
+    try:
+        asyncio.run(main())
+    finally:
+        os.umask(old)
+
+
+def test_a_lock_that_is_a_symbolic_link_is_refused(tmp_path: Path) -> None:
+    target = tmp_path / "precious"
+    target.write_text("precious")
+    (tmp_path / "ledger.db.lock").symlink_to(target)
+    with pytest.raises(LedgerError, match="cannot be locked"):
+        asyncio.run(opened(tmp_path))
+    assert target.read_text() == "precious"
+
+
+def test_a_file_that_is_gone_or_another_is_noticed(tmp_path: Path) -> None:
+    async def main() -> None:
+        ledger = await opened(tmp_path)
+        assert await ledger.is_in_place()
+        path = tmp_path / "ledger.db"
+        path.rename(tmp_path / "elsewhere.db")
+        assert not await ledger.is_in_place()
+        path.touch()
+        assert not await ledger.is_in_place()
+        await ledger.close()
+
+    asyncio.run(main())

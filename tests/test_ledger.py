@@ -1,0 +1,84 @@
+"""The ledger's file, by the commands of the documentation and the real programs."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.faults.documents import write_document
+from tests.program import PATIENCE, Serving, run
+from tests.snippets import texts
+
+BACKUP, RESTORED = texts("docs/operations.md", "sh", "The ledger's file")
+
+
+def typed(block: str, ledger: str, copy: Path) -> Any:
+    """Run a command of the documentation on a ledger of the test."""
+    words = block.split()
+    places = {"/var/backups/sessiongate.db": str(copy), words[-1]: ledger}
+    return run(*(places.get(word, word) for word in words[1:]))
+
+
+def ids(serving: Serving) -> set[int]:
+    answer = httpx.get(f"http://{serving.http}/v1/sessions", timeout=PATIENCE)
+    assert answer.status_code == 200
+    return {int(each["id"]) for each in answer.json()["data"]}
+
+
+def test_a_ledger_that_is_put_back_keeps_ids_and_gives_none_twice(tmp_path: Path) -> None:
+    document, path, copy = (tmp_path / name for name in ("app.json", "ledger.db", "copy.db"))
+    ledger = f"sqlite:///{path}"
+    arguments = ("--source", f"document:{document}", "--ledger", ledger)
+    write_document(document, 2)
+    with Serving(*arguments) as serving:
+        first = ids(serving)
+        asked = typed(BACKUP, ledger, copy)
+        assert (asked.returncode, asked.stdout) == (0, f"{copy} is a copy of the ledger\n")
+        again = typed(BACKUP, ledger, copy)
+        assert (again.returncode, "File exists" in again.stderr) == (1, True)
+        held = typed(RESTORED, ledger, copy)
+        assert held.returncode == 1
+        assert "is held by the core with process id" in held.stderr
+    write_document(document, 5)
+    with Serving(*arguments) as serving:
+        given = ids(serving)
+        assert given > first
+    shutil.copy(copy, path)
+    told = typed(RESTORED, ledger, copy)
+    assert (told.returncode, told.stdout) == (0, "at the next start ids go on from the clock\n")
+    write_document(document, 0)
+    with Serving(*arguments) as serving:
+        assert ids(serving) == set()
+        assert "may be older than the ids that were given" in serving.output
+
+
+def test_a_file_that_is_taken_away_is_noticed_and_no_id_given_twice(tmp_path: Path) -> None:
+    document, path = tmp_path / "app.json", tmp_path / "ledger.db"
+    write_document(document, 3)
+    with Serving("--source", f"document:{document}", "--ledger", f"sqlite:///{path}") as serving:
+        before = ids(serving)
+        path.rename(tmp_path / "elsewhere.db")
+        serving.expect("the ledger's file is gone or was replaced: the core ends")
+        serving.expect("the core listens on .* again")
+        after = set[int]()
+        while not after:
+            answer = httpx.get(f"http://{serving.http}/v1/sessions", timeout=PATIENCE)
+            if answer.status_code == 200:
+                after = {int(each["id"]) for each in answer.json()["data"]}
+        assert len(after) == 3
+        assert not after & before, "what these ids were is not known any more"
+
+
+def test_a_backup_of_what_is_no_ledger_is_refused(tmp_path: Path) -> None:
+    copy = tmp_path / "copy.db"
+    for url, text in (
+        (f"sqlite:///{tmp_path}/none.db", "no such file"),
+        ("sqlite://", "has no file"),
+    ):
+        asked = run("ledger", "backup", copy, "--ledger", url)
+        assert (asked.returncode, asked.stdout) == (1, "")
+        assert text in asked.stderr
+    assert not copy.exists()
