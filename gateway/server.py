@@ -30,6 +30,7 @@ from gateway.app import create_app
 from gateway.config import GatewayConfig
 from gateway.worker import GRACE, Worker
 from gateway.workers import Workers
+from runtime.apart import HangsError, within
 from runtime.descriptors import allow_descriptors
 from runtime.exporter import Exporter, exporting
 from runtime.file_value import EVERY, FileError, FileValue
@@ -40,6 +41,8 @@ from runtime.metrics import Processes, registry, share
 from runtime.metrics import Workers as WorkerMetrics
 
 log = logging.getLogger(__name__)
+
+_PATIENCE = 5.0  # seconds that files may take which workers are renewed for
 
 
 def serve(config: GatewayConfig, on_listening: Callable[[str], None]) -> None:
@@ -87,9 +90,11 @@ def _showing_metrics(
 def _fault(config: GatewayConfig) -> str | None:
     """Why workers could not start with the files as they are now, if they could not."""
     try:
-        config.check_files()
+        within(_PATIENCE, _fault, config.check_files)
     except FileError as error:
         return str(error)
+    except HangsError:
+        return "no answer of a file system"
     return None
 
 

@@ -14,8 +14,10 @@ from typer.core import TyperGroup
 from gateway.groups import VARIABLE
 from gateway.origin import note_file, refuse
 from gateway.reporting import report
-from runtime.file_value import FileError, read_file
+from runtime.file_value import FileError, read_handed_over
 from runtime.suggestion import did_you_mean, nearest
+
+_CONTENT = "sessiongate.content"  # in a context's `meta`: what files of settings hold
 
 
 def settings(root: object) -> Mapping[str, bool]:
@@ -42,7 +44,10 @@ def read_settings(context: typer.Context, file: Path | None) -> Path | None:
     if file is None:
         return None
     try:
-        values = tomllib.loads(read_file(file).decode())
+        # Kept: who gathers faults reads the settings again and again, and a pipe can be read once.
+        content = context.meta.setdefault(_CONTENT, {}).get(file) or read_handed_over(file)
+        context.meta[_CONTENT][file] = content
+        values = tomllib.loads(content.decode())
     except FileError as error:
         raise typer.BadParameter(str(error)) from None
     except UnicodeDecodeError:

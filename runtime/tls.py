@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,10 +91,10 @@ def server_context(tls: ServerTls) -> FileValue[ssl.SSLContext]:
         # A new one each time: a context forgets no CA that it was given.
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(tls.cert, tls.key)
+        _load_pair(context, tls.cert, tls.key)
         if tls.client_ca is not None:
             context.verify_mode = ssl.CERT_REQUIRED
-            context.load_verify_locations(tls.client_ca)
+            context.load_verify_locations(cadata=_certificates(tls.client_ca))
         return context
 
     return FileValue(tls.files, read)
@@ -121,15 +124,22 @@ def _grpc_configuration(tls: ServerTls) -> grpc.ServerCertificateConfiguration:
 
 def _pair_troubles(cert: Path, key: Path, cert_name: str, key_name: str) -> dict[str, str]:
     wrong = trouble(_check_certificates, cert)
-    return {cert_name: wrong, key_name: "" if wrong else trouble(_check_pair, cert, key)}
+    return {
+        cert_name: wrong,
+        key_name: trouble(_private_key, key) if wrong else trouble(_check_pair, cert, key),
+    }
 
 
 def _check_pair(cert: Path, key: Path) -> None:
-    if b"PRIVATE KEY-----" not in read_file(key):
-        raise FileError(f"{key} holds no private key in PEM")
+    _load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), cert, key)
+
+
+def _load_pair(context: ssl.SSLContext, cert: Path, key: Path) -> None:
+    contents = _private_key(key), read_file(cert)
     try:
-        # Without this function a key with a password would be asked about at the terminal.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, _no_password)
+        with _in_memory(contents[0]) as key_copy, _in_memory(contents[1]) as cert_copy:
+            # Without a function a key with a password would be asked about at the terminal.
+            context.load_cert_chain(cert_copy, key_copy, _no_password)
     except ssl.SSLError as error:
         if error.reason in ("KEY_VALUES_MISMATCH", "NO_CERTIFICATE_ASSIGNED"):
             raise FileError(f"{key} is not the key of the certificate in {cert}") from None
@@ -138,10 +148,35 @@ def _check_pair(cert: Path, key: Path) -> None:
         raise FileError(f"{cert} with {key} cannot be read: {error.strerror}") from None
 
 
-def _check_certificates(path: Path) -> None:
-    text = read_file(path).decode("ascii", "ignore")  # bundles have comments in any language
+@contextmanager
+def _in_memory(content: bytes) -> Iterator[str]:
+    """The path of a file in memory: OpenSSL reads files only, and waits for those that hang."""
+    descriptor = os.memfd_create("pem")
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=text)
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(content)
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
+
+
+def _private_key(path: Path) -> bytes:
+    content = read_file(path)
+    if b"PRIVATE KEY-----" not in content:
+        raise FileError(f"{path} holds no private key in PEM")
+    return content
+
+
+def _certificates(path: Path) -> str:
+    return read_file(path).decode("ascii", "ignore")  # bundles have comments in any language
+
+
+def _check_certificates(path: Path) -> None:
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_verify_locations(cadata=_certificates(path))
+    except FileError:
+        raise
     except (ssl.SSLError, ValueError):  # the latter of an empty file
         raise FileError(f"{path} holds no certificates in PEM") from None
 

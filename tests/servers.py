@@ -32,7 +32,7 @@ from tests.certificates import Authority
 # No wait for a server is longer than this; what takes longer hangs. Seconds.
 PATIENCE = 60.0
 # Where Debian puts servers that are not on everyone's path.
-_FOLDERS = ("/usr/sbin", "/usr/lib/postgresql/*/bin")
+_FOLDERS = ("/usr/sbin", "/usr/lib/openssh", "/usr/lib/postgresql/*/bin")
 _KEPT_LINES = 200
 # Who runs the servers where the tests are run by root: some refuse to be root.
 _UNPRIVILEGED = "nobody"

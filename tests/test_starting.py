@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.certificates import Authority
+from tests.program import COMMAND as COMMAND_PATH
 from tests.program import DATA, PATIENCE, Serving, environment, run
 
 DOCUMENT = f"document:{DATA / 'sessions.json'}"
@@ -114,3 +117,40 @@ def test_who_ignores_ctrl_c_is_not_ended_by_it() -> None:
     ended = python(ignoring + program)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout == run("--version").stdout
+
+
+def test_settings_are_read_from_a_pipe_that_is_handed_over() -> None:
+    for place in ("/dev/stdin", "/dev/fd/0", "<(cat)"):
+        for settings, code, said in (
+            ('ledger = "sqlite://"\nhttp = "127.0.0.1:7"', 0, "http://127.0.0.1:7/v1/sessions"),
+            ("workers = 0\nstale_after = 0", 2, "'stale_after' in /dev/"),
+        ):
+            line = f"exec {COMMAND_PATH} check-config --config {place}"
+            ended = subprocess.run(
+                ["bash", "-c", line],
+                env=environment(),
+                input=settings,
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+                check=False,
+            )
+            assert (ended.returncode, said in ended.stdout + ended.stderr) == (code, True), ended
+
+
+FILES = ("--config", "--users", "--token-secret", "--token-key", "--core-token-file")
+
+
+@pytest.mark.parametrize("flag", [*FILES, "--tls-client-ca"])
+@pytest.mark.parametrize("command", ["serve", "core", "check-config"])
+def test_what_is_no_file_ends_the_start_with_one_plain_line(
+    tmp_path: Path, command: str, flag: str
+) -> None:
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    Authority(tmp_path).issue("server")
+    others = [f"--tls-cert={tmp_path}/server.pem", f"--tls-key={tmp_path}/server.key"]
+    ended = run(command, "--ledger", "sqlite://", flag, path, *others)
+    assert ended.returncode == 2
+    (line,) = (line for line in ended.stderr.splitlines() if line[:2] in ("Er", "se"))
+    assert line.endswith(f"{flag}: {path} is a FIFO, not a regular file")

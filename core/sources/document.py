@@ -8,14 +8,13 @@ are of, without which they are taken as UTC.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
-import stat
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from hashlib import blake2b
+from pathlib import Path
 from urllib.parse import unquote_to_bytes
 from zoneinfo import ZoneInfo
 
@@ -25,6 +24,8 @@ from core.sources.lenient_json import JsonError, loads
 from core.sources.network import flag, zone
 from core.sources.serverzone import ServerZone
 from core.sources.session_times import DocumentTimes
+from runtime.apart import HangsError, apart
+from runtime.file_value import FileError, Stamp, read_file, unreadable
 
 MAX_BYTES = 64 * 1024 * 1024
 
@@ -61,52 +62,55 @@ class DocumentSource:
         self._statements = statements
         self._zone = ServerZone(zone or ZoneInfo("UTC"))
         self._now = now
-        # Its own thread: a file system that hangs holds up no other source.
-        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="document")
         # The file as it was when the answer below was read from it; None: read it again.
-        self._stamp: tuple[int, ...] | None = None
+        self._stamp: Stamp | None = None
+        # The same, and a digest of what it held: what is read again may be the same.
+        self._read: tuple[Stamp, bytes] | None = None
         self._answer: Observation | str = ""
 
     async def observe(self) -> Observation:
         """The sessions of the file as it is. Raises `SourceError` with file and place."""
-        answer = await asyncio.get_running_loop().run_in_executor(self._reader, self._look)
+        try:
+            answer = await apart(self, self._look)
+        except HangsError:  # since an observation before, which was given up
+            raise SourceError(f"{self._name}: no answer of the file system") from None
         if isinstance(answer, str):
             raise SourceError(answer)
         return answer
 
     async def close(self) -> None:
-        """Let go of the thread. Nothing else is kept open."""
-        self._reader.shutdown(wait=False, cancel_futures=True)
+        """Nothing is kept open."""
 
     def _look(self) -> Observation | str:
         """Read the file where it has changed; an error's text where that fails."""
         try:
             found = os.stat(self._path)
-            stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+            stamp = Stamp.of(found)
             if stamp == self._stamp:
                 return self._answer
-            # Taken before the file is read, so that a change meanwhile shows next time.
-            settled = abs(self._now() - found.st_mtime_ns) > _SETTLED_NS
-            self._stamp = stamp if settled else None
-            self._answer = self._read(found)
-        except OSError as error:
             self._stamp = None
-            is_absent = isinstance(error, FileNotFoundError)
-            cause = "no such file" if is_absent else error.strerror or error
-            self._answer = f"{self._name}: {cause}"
-        except SourceError as error:
-            self._answer = f"{self._name}: {error}"
+            # Its stamp is of before it is read, so that a change meanwhile shows next time.
+            content = read_file(Path(self._path), MAX_BYTES)
+            read = stamp, blake2b(content).digest()
+            if read != self._read:
+                self._answer = self._said_by(content, found)
+                self._read = read
+            if abs(self._now() - stamp.changed) > _SETTLED_NS:
+                self._stamp = stamp
+        except (OSError, FileError) as error:
+            if isinstance(error, OSError):
+                error = unreadable(Path(self._path), error)
+            self._read = None
+            self._answer = str(error).replace(self._path, self._name)
         return self._answer
 
-    def _read(self, found: os.stat_result) -> Observation:
-        if not stat.S_ISREG(found.st_mode):  # a pipe would never end
-            raise SourceError("not a regular file")
-        with open(self._path, "rb") as file:
-            content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise SourceError(f"larger than {MAX_BYTES // 1024**2} MiB")
+    def _said_by(self, content: bytes, found: os.stat_result) -> Observation | str:
         times = DocumentTimes(found.st_mtime, self._zone)
-        sessions, unreadable = read_sessions(_parse(content), times, statements=self._statements)
+        try:
+            document = _parse(content)
+            sessions, unreadable = read_sessions(document, times, statements=self._statements)
+        except SourceError as error:
+            return f"{self._name}: {error}"
         sessions = [replace(item, stated_id=_own_id(item.session.native_id)) for item in sessions]
         return Observation(sessions, unreadable=tuple(unreadable))
 

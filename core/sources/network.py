@@ -18,9 +18,14 @@ from zoneinfo import ZoneInfo
 
 from core.sources.base import SourceConfig, SourceConfigError, SourceError
 from runtime.address import Address
+from runtime.apart import HangsError, within
+from runtime.file_value import MOST, FileError, read_file
 
 CREDENTIAL_OPTIONS = ("password", "password_file")
 TLS_OPTIONS = ("tls", "tls_ca")
+
+_PASSWORD = 64 * 1024  # bytes that a password's file may have
+_PATIENCE = 0.25  # seconds that the loop waits for a file system, once
 
 _HOST = r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[^:\[\]]+))"
 _HOST_AND_PORT = re.compile(_HOST + r"(?::(?P<port>[0-9]{1,5}))?")
@@ -36,15 +41,21 @@ class Tls:
 
     def context(self) -> ssl.SSLContext:
         """What Python's clients take. Raises `SourceError` where ``ca`` cannot be read."""
+        if self.ca is None:
+            return ssl.create_default_context()
+        content = _read("tls_ca", self.ca)
         try:
-            return ssl.create_default_context(cafile=self.ca)
-        except FileNotFoundError:
-            raise SourceError(f"tls_ca={self.ca}: no such file") from None
-        except (OSError, ssl.SSLError) as error:
-            raise SourceError(f"tls_ca={self.ca}: {error.strerror or error}") from None
+            return ssl.create_default_context(cadata=content.decode("ascii", "ignore"))
+        except (ssl.SSLError, ValueError):  # the latter of an empty file
+            raise SourceError(f"tls_ca: {self.ca} holds no certificates in PEM") from None
 
     def ca_file(self) -> str:
-        """What libpq takes for ``sslrootcert``: it may have been built with other paths."""
+        """What libpq takes for ``sslrootcert``: it may have been built with other paths.
+
+        Raises `SourceError` where it cannot be read: libpq would wait for what hangs.
+        """
+        if self.ca is not None:
+            _read("tls_ca", self.ca)
         return str(self.ca or ssl.get_default_verify_paths().cafile or "system")
 
 
@@ -106,15 +117,24 @@ class Endpoint:
         if self._password_file is None:
             return self._password
         try:
-            return self._password_file.read_text(encoding="utf-8").removesuffix("\n")
-        except FileNotFoundError:
-            raise SourceError(f"password_file={self._password_file}: no such file") from None
-        except (OSError, UnicodeDecodeError) as error:
-            cause = error.strerror if isinstance(error, OSError) else "not UTF-8"
-            raise SourceError(f"password_file={self._password_file}: {cause}") from None
+            return (
+                _read("password_file", self._password_file, _PASSWORD).decode().removesuffix("\n")
+            )
+        except UnicodeDecodeError:
+            raise SourceError(f"password_file: {self._password_file} is not UTF-8") from None
 
     def __str__(self) -> str:
         return self.host if self.is_unix else str(Address(self.host, self.port))
+
+
+def _read(option: str, path: Path, most: int = MOST) -> bytes:
+    """What the file of an option holds now. Raises `SourceError`, which names both."""
+    try:
+        return within(_PATIENCE, path, lambda: read_file(path, most))
+    except FileError as error:
+        raise SourceError(f"{option}: {error}") from None
+    except HangsError:
+        raise SourceError(f"{option}: {path}: no answer of the file system") from None
 
 
 def flag(config: SourceConfig, key: str) -> bool:

@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import stat
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,6 +55,33 @@ def write(path: Path, content: bytes, modified: int = LONG_AGO) -> None:
     """Write in place: the same file, with a time of modification that tells nothing."""
     path.write_bytes(content)
     os.utime(path, ns=(modified, modified))
+
+
+def in_a_while() -> int:
+    """A moment when all that was written until now is settled."""
+    return time.time_ns() + 10_000_000_000
+
+
+@contextmanager
+def unread(path: Path) -> Iterator[None]:
+    """Fail if the file is opened meanwhile. Every opening of this process is told of."""
+    opened: list[object] = []
+    _watching.append(opened)
+    yield
+    _watching.remove(opened)
+    assert str(path) not in map(str, opened)
+
+
+_watching: list[list[object]] = []
+
+
+def _note(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "open":
+        for opened in _watching:
+            opened.append(arguments[0])
+
+
+sys.addaudithook(_note)
 
 
 def services(observation: Observation) -> list[str]:
@@ -156,24 +185,31 @@ def test_statements_are_read_only_where_configured(path: Path, option: str, coun
 
 def test_a_file_that_has_not_changed_is_not_read_again(path: Path) -> None:
     write(path, SESSIONS)
-    with opened(f"document:{path}") as source:
-        first = observe(source)
-        write(path, b" " * len(SESSIONS))  # as far as its status tells, the same
+    source = DocumentSource(str(path), statements=False, now=in_a_while)
+    first = observe(source)
+    with unread(path):
         assert observe(source) is first
-        path.write_bytes(b"{")
-        os.utime(path, ns=(LONG_AGO, LONG_AGO))
-        refused = refusal(source)
-        write(path, b"[")
+    write(path, b"{")
+    refused = refusal(source)
+    with unread(path):
         assert refusal(source) == refused
+
+
+def test_a_file_edited_in_place_is_read_though_its_size_and_time_are_kept(path: Path) -> None:
+    write(path, SESSIONS)
+    source = DocumentSource(str(path), statements=False, now=in_a_while)
+    assert services(observe(source))[-1] == "CLI"
+    write(path, SESSIONS.replace(b"CLI", b"ILC"))
+    assert services(observe(source))[-1] == "ILC"
 
 
 def test_a_file_written_to_just_now_is_read_again(path: Path) -> None:
     write(path, SESSIONS)
-    source = DocumentSource(str(path), statements=False, now=lambda: LONG_AGO + 1)
-    assert services(observe(source))[-1] == "CLI"
-    write(path, SESSIONS.replace(b"CLI", b"ILC"))
-    assert services(observe(source))[-1] == "ILC"
-    asyncio.run(source.close())
+    with opened(f"document:{path}") as source:
+        first = observe(source)
+        assert observe(source) is first, "what it holds is the same"
+        write(path, SESSIONS.replace(b"CLI", b"ILC"))
+        assert services(observe(source))[-1] == "ILC"
 
 
 def test_a_document_changes_breaks_and_heals(path: Path) -> None:
@@ -190,7 +226,7 @@ def test_a_document_changes_breaks_and_heals(path: Path) -> None:
         path.unlink()
         assert refusal(source) == f"{path}: no such file"
         path.symlink_to(path)
-        assert refusal(source) == f"{path}: Too many levels of symbolic links"
+        assert refusal(source) == f"{path} cannot be read: Too many levels of symbolic links"
         path.unlink()
         write(path, SESSIONS)
         assert len(observe(source).sessions) == 3
@@ -231,15 +267,15 @@ def test_a_file_that_is_too_large_is_not_read(path: Path) -> None:
     with path.open("wb") as file:
         file.truncate(MAX_BYTES + 1)
     with opened(f"document:{path}") as source:
-        assert refusal(source) == f"{path}: larger than 64 MiB"
+        assert refusal(source) == f"{path} is larger than 64 MiB"
 
 
 def test_only_a_file_is_read(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    for path in (pipe, tmp_path):
+    for path, kind in ((pipe, "a FIFO, not a regular file"), (tmp_path, "a folder, not a file")):
         with opened(f"document:{path}") as source:
-            assert refusal(source) == f"{path}: not a regular file"
+            assert refusal(source) == f"{path} is {kind}"
 
 
 def test_a_file_that_may_not_be_read_is_named(path: Path) -> None:
@@ -247,7 +283,7 @@ def test_a_file_that_may_not_be_read_is_named(path: Path) -> None:
     path.chmod(0)
     with opened(f"document:{path}") as source:
         with _nobody():
-            assert refusal(source) == f"{path}: Permission denied"
+            assert refusal(source) == f"{path} cannot be read by user 65534: permission denied"
         path.chmod(stat.S_IRUSR)
         assert len(observe(source).sessions) == 3
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -89,7 +90,14 @@ def test_the_password_file_is_read_each_time(tmp_path: Path) -> None:
     path.write_text("other ")
     assert found.password() == "other "
     path.write_bytes(b"\xff")
-    with pytest.raises(SourceError, match=re.escape(f"{path}: not UTF-8")):
+    with pytest.raises(SourceError, match=re.escape(f"password_file: {path} is not UTF-8")):
+        found.password()
+    path.write_bytes(b"x" * (64 * 1024 + 1))
+    with pytest.raises(SourceError, match=re.escape(f"{path} is larger than 64 KiB")):
+        found.password()
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(SourceError, match=re.escape(f"password_file: {path} is a FIFO, not a reg")):
         found.password()
 
 
@@ -148,8 +156,18 @@ def test_a_scheme_may_decide_on_tls() -> None:
 
 
 def test_a_file_that_holds_no_certificate_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=re.escape(f"tls_ca={tmp_path}/ca.pem: no such file")):
-        Tls(tmp_path / "ca.pem").context()
+    path = tmp_path / "ca.pem"
+    tls = Tls(path)
+    for said in ("ca.pem: no such file", "ca.pem is a FIFO, not a regular file"):
+        if "FIFO" in said:
+            os.mkfifo(path)
+        for read in (tls.context, tls.ca_file):
+            with pytest.raises(SourceError, match=re.escape(f"tls_ca: {tmp_path}/{said}")):
+                read()
+    path.unlink()
+    path.write_text("none")
+    with pytest.raises(SourceError, match=re.escape(f"{path} holds no certificates in PEM")):
+        tls.context()
 
 
 def test_a_flag_is_true_or_false() -> None:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from runtime.file_value import FileError, FileValue, read_file
+from runtime.apart import HangsError, within
+from runtime.file_value import MOST, FileError, FileValue, read_file, read_handed_over
+from tests.program import PATIENCE
 from tests.runtime.clock import Clock
 
 
@@ -103,3 +109,161 @@ def test_a_file_that_goes_and_comes_back_as_it_was_is_read(
     clock.now += 1
     assert value.value == 1
     assert caplog.text == ""
+
+
+def test_a_file_edited_in_place_is_seen_though_its_size_and_time_are_kept(
+    tmp_path: Path, clock: Clock
+) -> None:
+    path = tmp_path / "number"
+    path.write_text("1")
+    kept = path.stat()
+    value = FileValue([path], lambda: number(path), clock=clock)
+    path.write_text("2")
+    os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+    clock.now += 1
+    assert value.value == 2
+
+
+def test_only_a_regular_file_is_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        for path, said in (
+            (tmp_path / "pipe", "is a FIFO, not a regular file"),
+            (tmp_path / "socket", "is a socket, not a regular file"),
+            (Path("/dev/zero"), "is a device, not a regular file"),
+            (tmp_path, "is a folder, not a file"),
+        ):
+            for read in (read_file, read_handed_over):
+                with pytest.raises(FileError, match=f"^{path} {said}$"):
+                    read(path)
+
+
+def test_a_file_that_is_too_large_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "large"
+    with path.open("wb") as file:
+        file.truncate(MOST + 1)
+    with pytest.raises(FileError, match="large is larger than 16 MiB"):
+        read_file(path)
+
+
+def test_a_path_that_can_be_none_is_refused() -> None:
+    with pytest.raises(FileError, match=r"^'a\\x00b' cannot be the path of a file$"):
+        read_file(Path("a\0b"))
+
+
+def test_a_pipe_that_was_handed_over_is_read_to_its_end() -> None:
+    reading, writing = os.pipe()
+    try:
+        with os.fdopen(writing, "wb") as file:
+            file.write(b"text")
+        assert read_handed_over(Path(f"/dev/fd/{reading}")) == b"text"
+    finally:
+        os.close(reading)
+
+
+def test_a_fifo_in_its_place_leaves_the_value(
+    tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "number"
+    path.write_text("1")
+    value = FileValue([path], lambda: number(path), clock=clock)
+    path.unlink()
+    os.mkfifo(path)
+    for _ in range(3):
+        clock.now += 1
+        assert value.value == 1
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path} is a FIFO, not a regular file; what it said before goes on"
+    ]
+    path.unlink()
+    path.write_text("2")
+    clock.now += 1
+    assert value.value == 2
+
+
+def test_a_file_system_that_hangs_leaves_the_value_and_one_thread(
+    tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "number"
+    path.write_text("1")
+    answers, ended = threading.Event(), threading.Event()
+    answers.set()
+
+    def read() -> int:
+        answers.wait()
+        try:
+            return number(path)
+        finally:
+            ended.set()
+
+    value = FileValue([path], read, clock=clock)
+    answers.clear()
+    ended.clear()
+    path.write_text("20")
+    threads = threading.active_count()
+    for _ in range(9):
+        clock.now += 1
+        assert value.value == 1
+    assert threading.active_count() == threads + 1
+    hangs = f"{path}: no answer of the file system; what was read goes on"
+    assert [record.getMessage() for record in caplog.records] == [hangs]
+    answers.set()
+    ended.wait()
+    while value.value == 1:
+        clock.now += 1
+    assert value.value == 20
+
+
+def test_what_a_reader_does_not_expect_leaves_the_value(
+    tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "number"
+    path.write_text("1")
+    value = FileValue([path], lambda: int(read_file(path)), clock=clock)
+    path.write_text("one")
+    for _ in range(3):
+        clock.now += 1
+        assert value.value == 1
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path} cannot be read; what was read before goes on"
+    ]
+
+
+def test_what_hangs_is_waited_for_once() -> None:
+    answers = threading.Event()
+    with pytest.raises(HangsError):
+        within(0.01, "a place", answers.wait)
+    with pytest.raises(HangsError):
+        within(60, "a place", answers.wait)
+    assert within(60, "another place", lambda: 5) == 5
+    answers.set()
+    while True:
+        try:
+            assert within(60, "a place", lambda: 6) == 6
+            break
+        except HangsError:
+            continue
+
+
+def test_what_is_raised_apart_is_raised_here() -> None:
+    def fail() -> None:
+        raise TimeoutError("of its own")
+
+    with pytest.raises(TimeoutError, match="of its own"):
+        within(60, "a place", fail)
+
+
+def test_what_hangs_holds_up_no_exit() -> None:
+    program = """
+import threading
+from runtime.apart import HangsError, within
+try:
+    within(0.01, "a place", threading.Event().wait)
+except HangsError:
+    print("hangs")
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, timeout=PATIENCE, check=True
+    )
+    assert ended.stdout == b"hangs\n"

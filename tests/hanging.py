@@ -1,0 +1,71 @@
+"""A file system that can be made to hang: sshfs, with its server on this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.program import PATIENCE
+from tests.servers import require
+
+# Nothing is answered from what is known.
+_OPTIONS = "passive,dir_cache=no,attr_timeout=0,entry_timeout=0,direct_io"
+
+
+class HangingFolder:
+    """A mounted folder, which answers until it is told to hang."""
+
+    def __init__(self, path: Path, server: subprocess.Popen[bytes]) -> None:
+        self.path = path
+        self._server = server
+
+    def hang(self) -> None:
+        """Let nothing in the folder answer."""
+        self._server.send_signal(signal.SIGSTOP)
+
+    def answer(self) -> None:
+        """Let all that waits be answered."""
+        self._server.send_signal(signal.SIGCONT)
+
+
+@contextmanager
+def hanging_folder(folder: Path) -> Iterator[HangingFolder]:
+    """Mount a folder within ``folder``."""
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        pytest.skip("file systems cannot be mounted here: there is no /dev/fuse")
+    server_path = require("sftp-server", "openssh-sftp-server")
+    sshfs = require("sshfs", "sshfs")
+    kept, path = folder / "kept", folder / "mounted"
+    kept.mkdir()
+    path.mkdir()
+    ours, theirs = socket.socketpair()
+    with (
+        subprocess.Popen([server_path], stdin=ours.fileno(), stdout=ours.fileno()) as server,
+        subprocess.Popen(
+            [sshfs, f":{kept}", str(path), "-f", "-o", _OPTIONS],
+            stdin=theirs.fileno(),
+            stdout=theirs.fileno(),
+        ) as client,
+    ):
+        ours.close()
+        theirs.close()
+        try:
+            ends = time.monotonic() + PATIENCE
+            while not path.is_mount():
+                assert client.poll() is None, "it is not mounted"
+                assert time.monotonic() < ends, "it is not mounted"
+                time.sleep(0.05)
+            yield HangingFolder(path, server)
+        finally:
+            server.send_signal(signal.SIGCONT)
+            client.terminate()
+            client.wait(PATIENCE)
+            server.terminate()

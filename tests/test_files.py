@@ -1,0 +1,100 @@
+"""Files that a running program follows: what hangs in their place costs nothing else."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from runtime.htpasswd import add_user
+from tests.credentials import CredentialFiles, basic
+from tests.hanging import hanging_folder
+from tests.program import DATA, PATIENCE, Serving
+
+DOCUMENT = DATA / "sessions.json"
+QUIET = ("--ledger", "sqlite://")
+
+
+def status(program: Serving, path: str, login: str = "") -> int:
+    headers = {"Authorization": login} if login else {}
+    url = f"http://{program.http}{path}"
+    return httpx.get(url, headers=headers, timeout=PATIENCE, trust_env=False).status_code
+
+
+def eventually(look: Callable[[], bool]) -> None:
+    ends = time.monotonic() + PATIENCE
+    while not look():
+        assert time.monotonic() < ends
+        time.sleep(0.1)
+
+
+def test_a_fifo_in_place_of_the_users_changes_nothing_until_it_is_a_file(tmp_path: Path) -> None:
+    files = CredentialFiles(tmp_path)
+    source = f"document:{DOCUMENT}"
+    with Serving("--users", files.users, "--source", source, *QUIET) as program:
+        assert status(program, "/v1/sessions", basic()) == 200
+        os.mkfifo(tmp_path / "fifo")
+        (tmp_path / "fifo").rename(files.users)
+        said = f"{files.users} is a FIFO, not a regular file; what it said before goes on"
+
+        def is_said() -> bool:
+            assert status(program, "/v1/sessions", basic()) == 200
+            return said in program.output
+
+        eventually(is_said)
+        assert status(program, "/healthz") == 200
+        assert status(program, "/v1/sessions", basic()) == 200
+        add_user(tmp_path / "new", "bob", "herring")
+        (tmp_path / "new").rename(files.users)
+        eventually(lambda: status(program, "/v1/sessions", basic("bob", "herring")) == 200)
+        assert status(program, "/v1/sessions", basic()) == 401
+        program.process.terminate()
+        assert program.wait() == 0
+        assert program.output.count(said) <= 2, "once a program"
+
+
+def test_a_file_system_that_hangs_costs_what_is_on_it_and_nothing_else(tmp_path: Path) -> None:
+    with hanging_folder(tmp_path) as folder:
+        files = CredentialFiles(folder.path)
+        document = folder.path / "sessions.json"
+        shutil.copy(DOCUMENT, document)
+        with Serving(
+            *("--users", files.users),
+            *("--source", f"document:{document}?name=there&interval=0.1&timeout=1"),
+            *("--source", f"document:{DOCUMENT}?name=here&interval=0.1&timeout=1"),
+            *QUIET,
+        ) as program:
+            assert status(program, "/v1/sessions", basic()) == 200
+            folder.hang()
+            program.expect("source there is unreachable: did not answer within 1 s")
+
+            def is_said() -> bool:
+                assert status(program, "/v1/sessions", basic()) == 200
+                return f"{files.users}: no answer of the file system" in program.output
+
+            eventually(is_said)
+            assert status(program, "/healthz") == status(program, "/readyz") == 200
+            assert "source here is unreachable" not in program.output
+            threads = program.core().num_threads()
+            for _ in range(20):
+                assert status(program, "/v1/sessions", basic()) == 200
+            assert program.core().num_threads() <= threads + 2
+            folder.answer()
+            program.expect("source there is reachable again")
+            add_user(files.users, "bob", "herring")
+            eventually(lambda: status(program, "/v1/sessions", basic("bob", "herring")) == 200)
+
+
+@pytest.mark.parametrize("setting", ["password_file", "tls_ca"])
+def test_a_fifo_in_place_of_a_sources_file_costs_that_source(tmp_path: Path, setting: str) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    location = f"postgresql://ann@127.0.0.1:1/d?name=there&tls=verify&{setting}={tmp_path}/fifo"
+    with Serving("--source", location, "--source", f"document:{DOCUMENT}", *QUIET) as program:
+        said = f"{setting}: {tmp_path}/fifo is a FIFO, not a regular file"
+        assert f"source there is unreachable: {said}" in program.output
+        assert status(program, "/v1/sessions") == 200
