@@ -7,7 +7,8 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -15,9 +16,14 @@ from urllib.parse import unquote
 from core.config import ConfigError, CoreConfig, read_source
 from core.ledger_file import ledger_path
 from core.ledger_lock import LedgerError
+from core.origin import named
 from core.running import EXIT_HOPELESS
 from core.sources.base import SourceConfig, SourceConfigError, open_source
-from runtime.file_value import read_file, trouble
+from core.sources.document import MAX_BYTES
+from runtime.file_value import MOST, read_file, trouble
+
+_ELSEWHERE = "//user@host.invalid"  # a location that is right
+_MOST_OPTIONS = 20  # of a URL, that are looked at one by one
 
 
 def check() -> int:
@@ -29,35 +35,97 @@ def check() -> int:
 
 
 def faults(values: dict[str, Any]) -> Iterator[str]:
-    """What is wrong with a configuration, a line each."""
-    sources = values.pop("source")
+    """What is wrong with a configuration, a line each, which names where it came from."""
+    origins = values.pop("origins", {})
+    for text in _of_sources(values.pop("source")):
+        yield named(text, "source", origins)
+    try:
+        for text in _ledger(CoreConfig.from_json(json.dumps(values)).ledger):
+            yield named(text, "ledger", origins)
+    except ConfigError as error:
+        yield named(str(error), error.setting, origins)
+
+
+def _of_sources(sources: Sequence[object]) -> Iterator[str]:
     names = Counter[str]()
     for value in sources:
-        try:
-            config = read_source(value)
+        found, config = _of_source(value)
+        yield from found
+        if config is not None:
             names[config.name] += 1
-            asyncio.run(open_source(config).close())
-        except (ConfigError, SourceConfigError) as error:
-            yield str(error)
-        else:
             yield from _files(config)
     for name, times in names.items():
         if times > 1:
-            yield f"source: {times} are named {name!r}; add name=… to all but one"
+            yield f"{times} are named {name!r}; add name=… to all but one"
+
+
+def _of_source(value: object) -> tuple[list[str], SourceConfig | None]:
+    """What is wrong with a source, and how it is read without that; None if it cannot be.
+
+    A kind tells one thing at a time. So what is to blame is left out, until nothing is
+    wrong or nothing is to blame: an option, or the location.
+    """
+    found: list[str] = []
+    config = _config(value)
+    while wrong := _trouble(value):
+        found.append(wrong)
+        for other in _otherwise(value, config):
+            if _trouble(other) not in found:
+                value = other
+                break
+        else:
+            break
+    return found, config or _config(value)
+
+
+def _trouble(value: object) -> str:
+    """Why a source cannot be opened; empty if it can."""
     try:
-        yield from _ledger(CoreConfig.from_json(json.dumps(values)).ledger)
-    except ConfigError as error:
-        yield str(error)
+        asyncio.run(open_source(read_source(value)).close())
+    except (ConfigError, SourceConfigError) as error:
+        return str(error)
+    return ""
+
+
+def _config(value: object) -> SourceConfig | None:
+    try:
+        return read_source(value)
+    except (ConfigError, SourceConfigError):
+        return None
+
+
+def _otherwise(value: object, config: SourceConfig | None) -> Iterator[object]:
+    """A source, each time without another of its options, the last first; then elsewhere.
+
+    All have its name, which is in every text.
+    """
+    url = value["url"] if isinstance(value, Mapping) else value
+    beside = dict(value) if isinstance(value, Mapping) else {}
+    if not isinstance(url, str):
+        return
+    for key in reversed([*beside]):
+        if key not in ("url", "name"):
+            yield {other: beside[other] for other in beside if other != key}
+    location, _, query = url.partition("?")
+    pairs = query.split("&") if query else []
+    for index in reversed(range(min(len(pairs), _MOST_OPTIONS))):
+        if not pairs[index].startswith("name="):
+            rest = "&".join(pairs[:index] + pairs[index + 1 :])
+            yield {**beside, "url": f"{location}?{rest}" if rest else location}
+    if config is not None:
+        kind = location.partition(":")[0]
+        yield {**beside, "url": f"{kind}:{_ELSEWHERE}?{query}".rstrip("?"), "name": config.name}
 
 
 def _files(config: SourceConfig) -> Iterator[str]:
     """What is wrong with the files that a source names."""
     options = config.options
-    named = {key: options[key] for key in ("password_file", "tls_ca") if key in options}
+    paths = {key: options[key] for key in ("password_file", "tls_ca") if key in options}
     if config.kind == "document":
-        named["document"] = unquote(config.location)
-    for key, path in named.items():
-        if wrong := trouble(read_file, Path(path)):
+        paths["document"] = unquote(config.location)
+    for key, path in paths.items():
+        most = MAX_BYTES if key == "document" else MOST
+        if wrong := trouble(partial(read_file, most=most), Path(path)):
             yield f"source {config.name}: {key}: {wrong}"
 
 
@@ -66,16 +134,16 @@ def _ledger(url: str) -> Iterator[str]:
     try:
         path = ledger_path(url)
     except LedgerError as error:
-        yield f"ledger: {error}"
+        yield str(error)
         return
     if path is None:
         return
     if path.is_dir():
-        yield f"ledger: {path} is a folder, not a file"
+        yield f"{path} is a folder, not a file"
     elif path.exists():
         if not os.access(path, os.R_OK | os.W_OK):
-            yield f"ledger: {path} cannot be read and written by user {os.geteuid()}"
+            yield f"{path} cannot be read and written by user {os.geteuid()}"
     elif not (folder := next(each for each in path.absolute().parents if each.exists())).is_dir():
-        yield f"ledger: {path} cannot be made: {folder} is a file, not a folder"
+        yield f"{path} cannot be made: {folder} is a file, not a folder"
     elif not os.access(folder, os.W_OK | os.X_OK):
-        yield f"ledger: {path} cannot be made: user {os.geteuid()} may not write in {folder}"
+        yield f"{path} cannot be made: user {os.geteuid()} may not write in {folder}"

@@ -32,6 +32,11 @@ _GROUPS: Mapping[str, type[Any]] = {
 class ConfigError(ValueError):
     """The configuration is wrong; the text names the key, the value and what is allowed."""
 
+    def __init__(self, text: str, setting: str = "") -> None:
+        """``setting`` is the one that the value came by."""
+        super().__init__(text)
+        self.setting = setting
+
 
 @dataclass(frozen=True, slots=True)
 class CoreConfig:
@@ -51,6 +56,8 @@ class CoreConfig:
     reflection: bool = True  # whether the reflection service answers
     private: str | None = None  # unix:PATH to listen on too, without TLS
     again: bool = False  # it takes the place of a core that ended
+    # Where settings come from, for errors: flags, variables, or keys of a file.
+    origins: Mapping[str, str] = field(default_factory=dict)
     exit_on_eof: bool = False  # drain and exit when standard input ends
 
     @classmethod
@@ -75,7 +82,7 @@ class CoreConfig:
         try:
             return cls(sources=_sources(sources), **groups, **values)
         except SourceConfigError as error:
-            raise ConfigError(str(error)) from None
+            raise ConfigError(str(error), "source") from None
 
 
 def _groups(values: dict[str, Any]) -> dict[str, Any]:
@@ -93,12 +100,13 @@ def _groups(values: dict[str, Any]) -> dict[str, Any]:
 
 def _sources(values: object) -> tuple[SourceConfig, ...]:
     if not isinstance(values, list) or not values:
-        raise ConfigError("source: must be a list of one URL or more")
+        raise ConfigError("source: must be a list of one URL or more", "source")
     configs = tuple(read_source(value) for value in values)
     names = [config.name for config in configs]
     for name in names:
         if names.count(name) > 1:
-            raise ConfigError(f"source: two are named {name!r}; add name=… to one")
+            text = f"source: two are named {name!r}; add name=… to one"
+            raise ConfigError(text, "source")
     return configs
 
 
@@ -107,7 +115,7 @@ def read_source(value: Any) -> SourceConfig:
     if isinstance(value, str):
         return SourceConfig.parse(value)
     if not isinstance(value, Mapping) or not isinstance(value.get("url"), str):
-        raise ConfigError('source: each is a URL, or a table with "url" and options')
+        raise ConfigError('source: each is a URL, or a table with "url" and options', "source")
     extra = {key: _option(option) for key, option in value.items() if key != "url"}
     return SourceConfig.parse(value["url"], extra)
 

@@ -11,6 +11,7 @@ import threading
 
 from core.config import ConfigError, CoreConfig
 from core.ledger_lock import LedgerError
+from core.origin import named, origins_of
 from core.server import Core
 from runtime.descriptors import allow_descriptors
 from runtime.file_value import FileError
@@ -28,17 +29,20 @@ def run() -> int:
     """Run a core until it is told to stop; the exit code."""
     share_memory()
     notify = Notifier()
+    line = sys.stdin.readline()
+    grpc = ""
     try:
-        config = CoreConfig.from_json(sys.stdin.readline())
+        config = CoreConfig.from_json(line)
+        grpc = config.grpc
         set_up_logs("core", config.logs)
         allow_descriptors()
         code = asyncio.run(_run(config, notify))
         _abandon_hanging_threads()
     except (ConfigError, LedgerError, FileError, ListenError) as error:
-        flag = ""
-        if isinstance(error, ListenError):
-            flag = "--grpc: " if error.where == config.grpc else "--core-metrics: "
-        print(f"sessiongate core: {flag}{error}", file=sys.stderr)
+        print(
+            f"sessiongate core: {named(str(error), _setting(error, grpc), origins_of(line))}",
+            file=sys.stderr,
+        )
         return EXIT_HOPELESS
     return code
 
@@ -53,6 +57,18 @@ def _abandon_hanging_threads() -> None:
             logging.shutdown()
             sys.stdout.flush()
             os._exit(EXIT_UNFINISHED)
+
+
+def _setting(error: Exception, grpc: str) -> str:
+    """The setting that an error is about; empty if it does not tell."""
+    match error:
+        case ConfigError():
+            return error.setting
+        case LedgerError():
+            return "ledger"
+        case ListenError():
+            return "grpc" if error.where == grpc else "core_metrics"
+    return ""
 
 
 async def _run(config: CoreConfig, notify: Notifier) -> int:

@@ -73,7 +73,7 @@ class Core:
         try:
             sources = [(source, open_source(source)) for source in config.sources]
         except SourceConfigError as error:
-            raise ConfigError(str(error)) from None
+            raise ConfigError(str(error), "source") from None
         async with AsyncExitStack() as closing:  # in the order that `stop` needs, from the end
             ledger = await Ledger.open(
                 config.ledger,

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from gateway.asking import app as asking_app
+from gateway.collisions import refuse_collisions
 from gateway.command import Command, GatheringCommand
 from gateway.config import (
     DEFAULT_CORE,
@@ -32,7 +33,7 @@ from gateway.options import (
     StaleAfter,
 )
 from gateway.origin import gather, place, refuse
-from gateway.plan import DEFAULT_STALE_AFTER, Plan, core_settings, plan_of
+from gateway.plan import DEFAULT_STALE_AFTER, Plan, core_origins, core_settings, plan_of
 from gateway.reporting import fail, report
 from gateway.settings_file import warn_of_variables
 from gateway.supervisor import HOPELESS, CoreStartError, become_core, check_core_settings
@@ -139,7 +140,8 @@ def check_config(context: typer.Context, plan: Plan) -> None:
 
     Takes the same flags, variables and file. All that is wrong is told, a line each: settings, the
     sources and their options, and files that are named. Ends with 0 if all is right, with 2 if not.
-    No server is asked, and whether addresses are free is not looked at.
+    No server is asked, and whether other programs have the addresses or the ledger is not looked
+    at.
 
     \b
     Example:
@@ -152,7 +154,7 @@ def check_config(context: typer.Context, plan: Plan) -> None:
         report(line)
     if faults:
         raise typer.Exit(HOPELESS)
-    print(f"the configuration is right; sessiongate serve starts\n{_told(plan)}", end="")
+    print(f"nothing is wrong with these settings and the files they name\n{_told(plan)}", end="")
 
 
 @app.command("core", cls=Command)
@@ -191,9 +193,11 @@ def run_core(
     files = GatewayConfig(protection=protection, core_token_file=core_token_file)
     for name, text in files.troubles().items():
         refuse(context, text, name)
+    refuse_collisions(context, {"grpc": grpc, "core_metrics": core_metrics})
     settings = core_settings(
         grpc, source, ledger, stale_after, reflection, core_metrics, core_limits
     )
+    settings["origins"] = core_origins(context)
     if core_token_file is not None:
         settings["core_token_file"] = str(core_token_file)
     try:

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields
 from functools import wraps
 from inspect import Parameter, Signature, signature
+from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
-from gateway.origin import refuse_by
+from gateway.origin import refuse, refuse_by
+from runtime.file_value import read_file, trouble
 from runtime.settings import Setting, settings_of
 
 T = TypeVar("T")
@@ -63,6 +65,9 @@ def _made(context: typer.Context, group: type[Any], values: dict[str, Any]) -> A
     except ValueError as error:
         refuse_by(context, error)
         refused = str(error).partition(": ")[0]
+        is_file = settings_of(group)[refused].metavar == "FILE"  # that may be wrong too
+        if is_file and (text := trouble(read_file, Path(values[refused]))):
+            refuse(context, text, refused)
         return _made(context, group, {key: values[key] for key in values if key != refused})
 
 

@@ -31,6 +31,11 @@ def place(context: typer.Context, name: str) -> str:
             return parameter.opts[0]
 
 
+def origins(context: typer.Context, *names: str) -> dict[str, str]:
+    """Where the values of some parameters come from, for who has them without this context."""
+    return {name: place(context, name) for name in names}
+
+
 def note_file(context: typer.Context, file: object) -> None:
     """Remember which file holds settings."""
     context.meta[_FILE] = file

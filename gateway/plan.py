@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from gateway.collisions import refuse_collisions
 from gateway.config import (
     DEFAULT_CORE,
     DEFAULT_CORE_TIMEOUT,
@@ -40,7 +41,7 @@ from gateway.options import (
     TrustedProxies,
     Workers,
 )
-from gateway.origin import given_as_flag, refuse, refuse_by
+from gateway.origin import given_as_flag, origins, refuse, refuse_by
 from gateway.trust import CoreTrust
 from gateway.values import Source
 from runtime.limits import CoreLimits
@@ -132,8 +133,15 @@ def plan_of(
             refuse_by(context, error)
     for name, text in gateway.troubles().items():
         refuse(context, text, name)
-    own = None if core else {**settings, **asdict(logs)}
+    own_listeners = {"grpc": grpc, "core_metrics": core_metrics} if core is None else {}
+    refuse_collisions(context, {"http": http, "metrics": metrics, **own_listeners})
+    own = None if core else {**settings, **asdict(logs), "origins": core_origins(context)}
     return Plan(gateway, own, source)
+
+
+def core_origins(context: typer.Context) -> dict[str, str]:
+    """Where the settings come from that only the core can judge."""
+    return origins(context, "source", "ledger", "grpc", "core_metrics")
 
 
 def core_settings(

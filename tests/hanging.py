@@ -47,21 +47,19 @@ def hanging_folder(folder: Path) -> Iterator[HangingFolder]:
     kept.mkdir()
     path.mkdir()
     ours, theirs = socket.socketpair()
+    near, far = ours.fileno(), theirs.fileno()
+    command = [sshfs, f":{kept}", str(path), "-f", "-o", _OPTIONS]
     with (
-        subprocess.Popen([server_path], stdin=ours.fileno(), stdout=ours.fileno()) as server,
-        subprocess.Popen(
-            [sshfs, f":{kept}", str(path), "-f", "-o", _OPTIONS],
-            stdin=theirs.fileno(),
-            stdout=theirs.fileno(),
-        ) as client,
+        subprocess.Popen([server_path], stdin=near, stdout=near) as server,
+        subprocess.Popen(command, stdin=far, stdout=far) as client,
     ):
         ours.close()
         theirs.close()
         try:
-            ends = time.monotonic() + PATIENCE
+            until = time.monotonic() + PATIENCE
             while not path.is_mount():
                 assert client.poll() is None, "it is not mounted"
-                assert time.monotonic() < ends, "it is not mounted"
+                assert time.monotonic() < until, "it is not mounted"
                 time.sleep(0.05)
             yield HangingFolder(path, server)
         finally:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from gateway.config import DEFAULT_HTTP
 from runtime.listener import ListenError, listen
 from tests.certificates import Authority
@@ -26,11 +28,12 @@ stale_after = "soon"
 ledger = "mysql://x/y"
 source = [
     "postgre://u@h",
-    "pgbouncer://u@h?pasword_file=/x",
+    "pgbouncer://u@h?pasword_file=/x&timezone=Berlin&interval=5s",
     "document:{folder}/none.json",
-    {{ url = "postgresql://u@h", password_file = "{folder}/password" }},
+    {{ url = "postgresql://u@h", password_file = "{folder}/password", tls = "on" }},
     "host:",
     "host:",
+    "mariadb://m?tls=on&interval=x&passwd=y",
 ]
 """
 
@@ -54,13 +57,20 @@ def test_all_that_is_wrong_is_told_a_line_each(tmp_path: Path) -> None:
         (f"'tls_key' in {file}", "ca.pem holds no private key in PEM"),
         (f"'token_secret' in {file}", "no such file"),
         ("SESSIONGATE_CORE_TIMEOUT", "'x' is not a number of seconds"),
-        ("source h", "did you mean 'postgresql'?"),
-        ("source h", "did you mean 'password_file'?"),
-        ("source none.json", f"document: {tmp_path}/none.json: no such file"),
-        ("source h", f"password_file: {tmp_path}/password: no such file"),
-        ("source", "3 are named 'h'; add name=… to all but one"),
-        ("source", "2 are named 'host'; add name=… to all but one"),
-        ("ledger", "cannot be kept in mysql: use sqlite:///PATH"),
+        (f"'source' in {file}: source h", "did you mean 'postgresql'?"),
+        (f"'source' in {file}: source h", "did you mean 'password_file'?"),
+        (f"'source' in {file}: source h", "timezone='Berlin' is not known here"),
+        (f"'source' in {file}: source h", "interval='5s' is not a number above 0"),
+        (f"'source' in {file}: source h", "tls='on'; allowed: verify, off"),
+        (f"'source' in {file}: source none.json", f"document: {tmp_path}/none.json: no such file"),
+        (f"'source' in {file}: source h", f"password_file: {tmp_path}/password: no such file"),
+        (f"'source' in {file}: source m", "a user is missing"),
+        (f"'source' in {file}: source m", "tls='on'; allowed: verify, off"),
+        (f"'source' in {file}: source m", "interval='x' is not a number above 0"),
+        (f"'source' in {file}: source m", "unknown option 'passwd'"),
+        (f"'source' in {file}", "3 are named 'h'; add name=… to all but one"),
+        (f"'source' in {file}", "2 are named 'host'; add name=… to all but one"),
+        (f"'ledger' in {file}", "cannot be kept in mysql: use sqlite:///PATH"),
     ):
         about = [line for line in lines if line.startswith(f"sessiongate: {place}: ")]
         (line,) = (line for line in about if said in line)
@@ -77,7 +87,7 @@ def test_what_is_right_is_told_and_nothing_is_started(tmp_path: Path) -> None:
     checked = run("check-config", "--config", file)
     assert (checked.returncode, checked.stderr) == (0, "")
     assert checked.stdout.splitlines() == [
-        "the configuration is right; sessiongate serve starts",
+        "nothing is wrong with these settings and the files they name",
         "  REST     http://127.0.0.1:8989/v1/sessions",
         "  gRPC     127.0.0.1:50051",
         f"  Sources  host:, a (document:{DOCUMENT})",
@@ -108,7 +118,10 @@ def test_a_ledger_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         (tmp_path / "file/ledger.db", f"cannot be made: {tmp_path}/file is a file, not a folder"),
     ):
         checked = run("check-config", "--ledger", f"sqlite:///{path}")
-        assert (checked.returncode, checked.stderr) == (2, f"sessiongate: ledger: {path} {said}\n")
+        assert (checked.returncode, checked.stderr) == (
+            2,
+            f"sessiongate: --ledger: {path} {said}\n",
+        )
 
 
 def test_the_documented_command_checks(tmp_path: Path) -> None:
@@ -123,3 +136,56 @@ def test_the_documented_command_checks(tmp_path: Path) -> None:
             check=False,
         )
         assert done.returncode == code
+
+
+def test_files_that_lack_another_are_read_all_the_same(tmp_path: Path) -> None:
+    checked = run("check-config", "--tls-cert", tmp_path / "nope.pem", "--ledger", "sqlite://")
+    assert checked.returncode == 2
+    assert checked.stderr.splitlines() == [
+        "sessiongate: --tls-cert: needs --tls-key beside it",
+        f"sessiongate: --tls-cert: {tmp_path}/nope.pem: no such file",
+    ]
+    pair = ("--tls-cert", tmp_path / "nope.pem", "--tls-key", tmp_path / "nope.key")
+    checked = run("check-config", *pair, "--ledger", "sqlite://")
+    assert checked.stderr.splitlines() == [
+        f"sessiongate: --tls-cert: {tmp_path}/nope.pem: no such file",
+        f"sessiongate: --tls-key: {tmp_path}/nope.key: no such file",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("listeners", "said"),
+    [
+        ("--grpc 127.0.0.1:8989", "--grpc: 127.0.0.1:8989 is taken by --http; take another port"),
+        ("--metrics 127.0.0.1:8989", "--metrics: 127.0.0.1:8989 is taken by --http; take another"),
+        ("--core-metrics 127.0.0.1:50051", "--core-metrics: 127.0.0.1:50051 is taken by --grpc"),
+        ("--metrics 127.0.0.1:1 --core-metrics 127.0.0.1:1", "is taken by --metrics"),
+        ("--http 0.0.0.0:50051 --insecure", "--grpc: 127.0.0.1:50051 is taken by --http"),
+        ("--http [::]:50051 --insecure", "--grpc: 127.0.0.1:50051 is taken by --http"),
+        ("--http 127.0.0.1:0 --metrics 127.0.0.1:0 --grpc 127.0.0.1:0", ""),
+        ("--http 127.0.0.2:50051", ""),
+        ("--http [::]:9 --metrics 0.0.0.0:9 --insecure", ""),
+        ("--http 127.0.0.1:1 --grpc unix:/run/core.sock", ""),
+    ],
+)
+def test_listeners_that_collide_are_told(listeners: str, said: str) -> None:
+    checked = run("check-config", "--ledger", "sqlite://", *listeners.split())
+    assert checked.returncode == (2 if said else 0)
+    assert said in checked.stderr
+
+
+def test_each_fault_names_where_it_came_from(tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text('source = ["hst:"]\nledger = "mysql://h/l"')
+    unknown = "source hst: unknown kind 'hst'"
+    for command in ("serve", "core", "check-config"):
+        quiet = ("--log-level", "error", "--ledger", "sqlite://")
+        ended = run(command, *quiet, SESSIONGATE_SOURCE="hst:")
+        assert f": SESSIONGATE_SOURCE: {unknown}" in ended.stderr
+        ended = run(command, *quiet, "--source", "hst:")
+        assert f": --source: {unknown}" in ended.stderr
+        ended = run(command, *quiet, "--config", file)
+        assert f": 'source' in {file}: {unknown}" in ended.stderr
+        ended = run(command, "--config", file, SESSIONGATE_SOURCE="host:")
+        assert f": 'ledger' in {file}: the ledger cannot be kept in mysql" in ended.stderr
+        assert ended.returncode == 2

@@ -27,6 +27,14 @@ ED25519 = Ed25519PrivateKey.generate().public_key()
 MORE = {"core_metrics": None, **asdict(CoreLimits()), **asdict(LogSettings())}
 
 
+ORIGINS = {
+    "source": "--source",
+    "ledger": "--ledger",
+    "grpc": "--grpc",
+    "core_metrics": "--core-metrics",
+}
+
+
 @pytest.fixture(autouse=True)
 def _without_settings_of_ones_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in os.environ:
@@ -73,6 +81,7 @@ def test_without_settings_the_core_reads_this_machine(
             "stale_after": core.config.DEFAULT_STALE_AFTER,
             "reflection": True,
             "token_audience": "sessiongate",
+            "origins": ORIGINS,
             **MORE,
         }
     ]
@@ -95,6 +104,7 @@ def test_a_flag_wins_over_a_variable_over_the_file_over_the_default(
             "stale_after": 1.0,
             "reflection": True,
             "token_audience": "sessiongate",
+            "origins": {**ORIGINS, "ledger": "SESSIONGATE_LEDGER"},
             **MORE,
         }
     ]
