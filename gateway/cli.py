@@ -102,6 +102,7 @@ def serve(context: typer.Context, plan: Plan) -> None:
     """
     gateway = plan.gateway
     set_up_logs("gateway", gateway.logs)
+    _warn_of_exposures(context, gateway)
     from gateway.own_core import own_core
     from gateway.server import serve as serve_gateway
 
@@ -154,6 +155,8 @@ def check_config(context: typer.Context, plan: Plan) -> None:
         report(line)
     if faults:
         raise typer.Exit(HOPELESS)
+    for name, text in plan.gateway.exposures().items():
+        report(f"warning: {place(context, name)}: {text}")
     print(f"nothing is wrong with these settings and the files they name\n{_told(plan)}", end="")
 
 
@@ -200,10 +203,19 @@ def run_core(
     settings["origins"] = core_origins(context)
     if core_token_file is not None:
         settings["core_token_file"] = str(core_token_file)
+    if files.exposures():
+        set_up_logs("core", logs)  # as the core will have them
+        _warn_of_exposures(context, files)
     try:
         become_core({**settings, **given(protection), **asdict(logs)})
     except OSError as error:
         fail(f"the core cannot be started: {error}", HOPELESS)
+
+
+def _warn_of_exposures(context: typer.Context, config: GatewayConfig) -> None:
+    """Log which files of secrets every user of the machine can read."""
+    for name, text in config.exposures().items():
+        log.warning("%s: %s", place(context, name), text)
 
 
 def _line(fault: typer.BadParameter) -> str:

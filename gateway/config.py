@@ -14,7 +14,7 @@ from gateway.limits import Limits
 from gateway.trust import CoreTrust
 from runtime.address import Address
 from runtime.core_token import read_core_tokens
-from runtime.file_value import FileError, trouble
+from runtime.file_value import FileError, exposure, trouble
 from runtime.logs import LogSettings
 from runtime.protection import Protection
 
@@ -65,6 +65,20 @@ class GatewayConfig:
             found |= self.core_trust.tls.troubles()
         if self.core_token_file is not None:
             found["core_token_file"] = trouble(read_core_tokens, self.core_token_file)
+        return {name: text for name, text in found.items() if text}
+
+    def exposures(self) -> dict[str, str]:
+        """Which secrets' files every user of the machine can read, by the settings that name them.
+
+        A secret that tokens are signed with is not among them: it is refused.
+        """
+        paths = {
+            "tls_key": self.protection.tls_key,
+            "users": self.protection.users,
+            "core_key": self.core_trust.core_key,
+            "core_token_file": self.core_token_file,
+        }
+        found = {name: exposure(Path(path)) for name, path in paths.items() if path}
         return {name: text for name, text in found.items() if text}
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import typer
@@ -10,6 +11,7 @@ import typer
 # the file of settings.
 _FAULTS = "sessiongate.faults"
 _FILE = "sessiongate.file"
+_FLAG = re.compile("--[a-z][a-z-]*[a-z]")
 
 
 def given_as_flag(context: typer.Context, name: str) -> bool:
@@ -50,6 +52,8 @@ def gather(context: typer.Context) -> list[typer.BadParameter]:
 def refuse(context: typer.Context, text: str, name: str | None = None) -> None:
     """Say what is wrong with the setting of this name, which ends the command, or note it."""
     hint = place(context, name) if name else None
+    if name:
+        text = _FLAG.sub(lambda flag: _as_given(context, flag[0], name), text)
     _refuse(context, typer.BadParameter(text, param_hint=hint))
 
 
@@ -60,6 +64,18 @@ def refuse_by(context: typer.Context, error: ValueError) -> None:
         refuse(context, text, name)
     else:
         refuse(context, str(error))
+
+
+def _as_given(context: typer.Context, flag: str, name: str) -> str:
+    """A flag, or what stands in its place where the setting of this name came from."""
+    for parameter in context.command.params:
+        if flag in parameter.opts and getattr(parameter, "envvar", None):
+            match _origin(context, name):
+                case "ENVIRONMENT":
+                    return str(parameter.envvar)
+                case "DEFAULT_MAP":
+                    return repr(parameter.name)
+    return flag
 
 
 def _refuse(context: typer.Context, fault: typer.BadParameter) -> None:

@@ -118,20 +118,27 @@ def unreadable(path: Path, error: OSError) -> FileError:
 
 
 def refuse_what_others_read(path: Path) -> None:
-    """Raise `FileError` where every user of the machine can read or write a file.
+    """Raise `FileError` where every user of the machine can read or write a file."""
+    if text := exposure(path):
+        raise FileError(f"{text}; make another if somebody may have seen it")
+
+
+def exposure(path: Path) -> str:
+    """That every user of the machine can read or write a secret; empty where that is not so.
 
     Its group may: that is how systemd hands over what only root can read, and how the
     user of a service reads what is renewed while it runs.
     """
     try:
         mode = os.stat(path).st_mode
-    except OSError as error:
-        raise unreadable(path, error) from None
-    if mode & (stat.S_IROTH | stat.S_IWOTH):
-        raise FileError(
-            f"{path} holds a secret, and every user of this machine can get at it (mode"
-            f" {mode & 0o777:04o}): chmod o-rwx {path}; make another if somebody may have seen it"
-        )
+    except OSError:  # it was there when it was read
+        return ""
+    if not mode & (stat.S_IROTH | stat.S_IWOTH):
+        return ""
+    return (
+        f"{path} holds a secret, and every user of this machine can get at it (mode"
+        f" {mode & 0o777:04o}): chmod o-rwx {path}"
+    )
 
 
 def trouble(read: Callable[..., object], *paths: Path) -> str:

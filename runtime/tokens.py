@@ -103,7 +103,7 @@ def read_token_key(path: Path) -> TokenKey:
     except (ValueError, UnsupportedAlgorithm):
         raise FileError(
             f"{path} holds no public key in PEM (BEGIN PUBLIC KEY); a secret that is shared"
-            " with who makes the tokens is named by token_secret"
+            " with who makes the tokens is for --token-secret"
         ) from None
     return _token_key(path, key)
 
@@ -117,12 +117,12 @@ def read_token_secret(path: Path) -> TokenKey:
     secret = content.rstrip(b"\r\n")
     if b"-----BEGIN" in content or _is_public(content):
         raise FileError(
-            f"{path} holds a key or a certificate, no secret: a public key is named by token_key;"
+            f"{path} holds a key or a certificate, no secret: a public key is for --token-key;"
             f" {_HOW_TO_MAKE}"
         )
     if _HTPASSWD.search(content):
         raise FileError(
-            f"{path} holds users and their passwords' hashes, no secret: they are named by users;"
+            f"{path} holds users and their passwords' hashes, no secret: they are for --users;"
             f" {_HOW_TO_MAKE}"
         )
     if len(secret) < MIN_SECRET:

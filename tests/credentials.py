@@ -25,8 +25,10 @@ class CredentialFiles:
         hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4))
         self.users.write_text(f"{USER}:{hashed.decode()}\n")
         self.token_secret.write_text(SECRET)
-        self.token_secret.chmod(0o600)
+        for path in (self.users, self.token_secret):
+            path.chmod(0o600)
         self.core_token.write_text(CORE_TOKEN + "\n")
+        self.core_token.chmod(0o600)
 
     @property
     def settings(self) -> dict[str, str]:

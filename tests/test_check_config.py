@@ -10,7 +10,8 @@ import pytest
 from gateway.config import DEFAULT_HTTP
 from runtime.listener import ListenError, listen
 from tests.certificates import Authority
-from tests.program import BIN, DATA, environment, run
+from tests.credentials import CredentialFiles
+from tests.program import BIN, DATA, Program, environment, run
 from tests.snippets import texts
 
 DOCUMENT = DATA / "sessions.json"
@@ -189,3 +190,32 @@ def test_each_fault_names_where_it_came_from(tmp_path: Path) -> None:
         ended = run(command, "--config", file, SESSIONGATE_SOURCE="host:")
         assert f": 'ledger' in {file}: the ledger cannot be kept in mysql" in ended.stderr
         assert ended.returncode == 2
+
+
+def test_secrets_that_every_user_can_read_are_warned_of_once(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    pair = authority.issue("server")
+    files = CredentialFiles(tmp_path)
+    flags = {"--tls-key": pair.key, "--users": files.users, "--core-token-file": files.core_token}
+    arguments = [word for flag, path in flags.items() for word in (flag, path)]
+    arguments += ["--tls-cert", pair.cert, "--ledger", "sqlite://"]
+    warnings = []
+    for flag, path in flags.items():
+        path.chmod(0o604)
+        text = f"{path} holds a secret, and every user of this machine can get at it (mode 0604)"
+        warnings.append(f"{flag}: {text}: chmod o-rwx {path}")
+    checked = run("check-config", *arguments)
+    assert checked.returncode == 0
+    assert checked.stderr.splitlines() == [f"sessiongate: warning: {text}" for text in warnings]
+    for command in ("serve", "core"):
+        with Program(
+            *(command, "--grpc", "127.0.0.1:0", *arguments),
+            *(("--http", "127.0.0.1:0", "--workers", "2") if command == "serve" else ()),
+        ) as program:
+            program.expect("REST " if command == "serve" else "listening on")
+            program.process.terminate()
+            assert program.wait() == 0
+        assert [program.output.count(text) for text in warnings] == [1, 1, 1]
+    for path in flags.values():
+        path.chmod(0o640)
+    assert run("check-config", *arguments).stderr == ""

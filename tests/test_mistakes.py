@@ -90,17 +90,22 @@ MISTAKES = [
     Mistake("serve --tls-cert {folder}/server.pem", "--tls-cert: needs --tls-key beside it"),
     Mistake("serve --tls-cert {folder}/server.pem --tls-key {folder}/other.key",
             "--tls-key: {folder}/other.key is not the key of the certificate in"),
-    Mistake("serve --token-secret {folder}/users", "they are named by users; `openssl rand"),
+    Mistake("serve --token-secret {folder}/users", "they are for --users; `openssl rand"),
     Mistake("serve --token-secret {folder}/open.secret", "chmod o-rwx {folder}/open.secret"),
     Mistake("serve --token-secret {folder}/server.pem", "holds a key or a certificate, no secret"),
     Mistake("serve --token-key {folder}/server.key", "`openssl pkey -in {folder}/server.key -pubo"),
-    Mistake("serve --token-key {folder}/token.secret", "is named by token_secret"),
+    Mistake("serve --token-key {folder}/token.secret", "is for --token-secret"),
     Mistake("serve --users {folder}/token.secret", "after the name and a colon there must be a"),
     # The file of settings, and variables.
     in_file("wrokers = 2", "unknown key 'wrokers'; did you mean 'workers'?"),
     in_file("stale-after = 2", "unknown key 'stale-after'; did you mean 'stale_after'?"),
     in_file("[limits]\nmax_url = 5", "all stand at the top of the file, under no heading"),
     in_file("http = 127.0.0.1:8989", "a line is NAME = VALUE, and text stands in quotes"),
+    in_file("token_key = '{folder}/token.secret'", "tokens is for 'token_secret'"),
+    in_file("tls_cert = '{folder}/server.pem'", "needs 'tls_key' beside it"),
+    Mistake("serve", "a secret that is shared with who makes the tokens is for"
+            " SESSIONGATE_TOKEN_SECRET",
+            variables={"SESSIONGATE_TOKEN_KEY": "{folder}/token.secret"}),
     in_file("workers = 0", "'workers' in {folder}/s.toml: 0 is not a whole number from 1 to 64"),
     Mistake("serve", "SESSIONGATE_WORKERS: 'x' is not a whole number from 1 to 64",
             variables={"SESSIONGATE_WORKERS": "x"}),
@@ -135,7 +140,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda each: each.line[:60])
 def test_the_answer_to_a_mistake_says_what_to_do(mistake: Mistake, folder: Path) -> None:
-    (folder / "s.toml").write_text(mistake.toml)
+    (folder / "s.toml").write_text(mistake.toml.replace("{folder}", str(folder)))
     with socket.create_server(("127.0.0.1", 0)) as taken, socket.socket() as free:
         free.bind(("127.0.0.1", 0))  # and listen not
         names = {
@@ -143,7 +148,8 @@ def test_the_answer_to_a_mistake_says_what_to_do(mistake: Mistake, folder: Path)
             "taken": f"127.0.0.1:{taken.getsockname()[1]}",
             "free": f"127.0.0.1:{free.getsockname()[1]}",
         }
-        ended = run(*shlex.split(mistake.line.format(**names)), **mistake.variables)
+        variables = {name: text.format(**names) for name, text in mistake.variables.items()}
+        ended = run(*shlex.split(mistake.line.format(**names)), **variables)
     assert mistake.said.format(**names) in ended.stderr
     assert ended.returncode == mistake.code
     assert "Traceback" not in ended.stderr

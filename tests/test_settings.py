@@ -342,6 +342,7 @@ def test_tls_and_credentials_let_other_machines_in(
 ) -> None:
     authority, files = Authority(tmp_path), CredentialFiles(tmp_path)
     server = authority.issue("server")
+    server.key.chmod(0o600)
     key = tmp_path / "token.pem"
     key.write_bytes(ED25519.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     setting, file = {

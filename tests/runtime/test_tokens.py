@@ -197,7 +197,7 @@ def test_nested_json_is_wrong(shape: str) -> None:
     ("content", "trouble"),
     [
         (b"", "holds no public key in PEM"),
-        (SECRET, "a secret that is shared with who makes the tokens is named by token_secret"),
+        (SECRET, "a secret that is shared with who makes the tokens is for --token-secret"),
         (private_pem(RSA), "its public half alone, which `openssl pkey -in .* -pubout` prints"),
         (pem(RSA) + private_pem(RSA), "holds a private key"),
         (CERTIFICATE, "its public key, which `openssl x509 -in .* -noout -pubkey` prints"),
@@ -234,12 +234,12 @@ def test_a_public_key_in_another_form_is_no_secret(path: Path, algorithm: str) -
     [
         (b"", "holds 0 bytes: a secret has 32 or more; `openssl rand -hex 32` makes one"),
         (SECRET[:31] + b"\n", "holds 31 bytes: a secret has 32 or more"),
-        (pem(RSA), "a public key is named by token_key"),
+        (pem(RSA), "a public key is for --token-key"),
         (private_pem(RSA), "holds a key or a certificate, no secret"),
         (CERTIFICATE, "holds a key or a certificate, no secret"),
-        (b"alice:$2y$10$" + 53 * b"a" + b"\n", "they are named by users"),
-        (b"# ours\nalice:$apr1$" + 53 * b"a" + b"\n", "they are named by users"),
-        (b"alice:{SHA}" + 53 * b"a" + b"\n", "they are named by users"),
+        (b"alice:$2y$10$" + 53 * b"a" + b"\n", "they are for --users"),
+        (b"# ours\nalice:$apr1$" + 53 * b"a" + b"\n", "they are for --users"),
+        (b"alice:{SHA}" + 53 * b"a" + b"\n", "they are for --users"),
         (b'http = "127.0.0.1:8989"\ngrpc = "127.0.0.1:50051"\n', "a secret is one line"),
     ],
 )
