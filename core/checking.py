@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from core.config import ConfigError, CoreConfig, read_source
 from core.ledger_file import ledger_path
-from core.ledger_lock import LedgerError
+from core.ledger_lock import LedgerError, refuse_what_is_no_ledger
 from core.origin import named
 from core.running import EXIT_HOPELESS
 from core.sources.base import SourceConfig, SourceConfigError, open_source
@@ -133,14 +133,14 @@ def _ledger(url: str) -> Iterator[str]:
     """Why the ledger's file could not be opened or made."""
     try:
         path = ledger_path(url)
+        if path is not None:
+            refuse_what_is_no_ledger(path)
     except LedgerError as error:
         yield str(error)
         return
     if path is None:
         return
-    if path.is_dir():
-        yield f"{path} is a folder, not a file"
-    elif path.exists():
+    if path.exists():
         if not os.access(path, os.R_OK | os.W_OK):
             yield f"{path} cannot be read and written by user {os.geteuid()}"
     elif not (folder := next(each for each in path.absolute().parents if each.exists())).is_dir():

@@ -9,6 +9,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
+from runtime.file_value import FileError, refuse_what_is_no_file
+
 
 class LedgerError(Exception):
     """The ledger cannot be opened or written; the text says which and why."""
@@ -26,8 +28,19 @@ def _lock_file(path: Path) -> int:
     return file
 
 
+def refuse_what_is_no_ledger(path: Path) -> None:
+    """Raise `LedgerError` where something else than a file stands at a ledger's path."""
+    try:
+        refuse_what_is_no_file(path, os.stat(path))
+    except FileError as error:
+        raise LedgerError(str(error)) from None
+    except OSError:
+        pass  # there is none yet; or it is told what is wrong when it is opened
+
+
 def take_lock(path: Path) -> IO[bytes]:
     """Lock the ledger for this process; the lock's file names the holder."""
+    refuse_what_is_no_ledger(path)  # it would be set aside as one that is corrupt
     name = Path(f"{path.resolve()}.lock")  # one file has one lock, by whatever name
     with ExitStack() as stack:
         try:

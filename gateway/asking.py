@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import signal
 from contextlib import suppress
+from pathlib import Path
 
 import typer
 
 from gateway.command import Command
-from gateway.config import DEFAULT_CORE, DEFAULT_CORE_TIMEOUT
+from gateway.config import DEFAULT_CORE, DEFAULT_CORE_TIMEOUT, GatewayConfig
 from gateway.exposure import require_cover
 from gateway.groups import taking
 from gateway.options import (
@@ -20,6 +21,7 @@ from gateway.options import (
     LinkUrl,
     SessionId,
 )
+from gateway.origin import refuse
 from gateway.trust import CoreTrust
 
 app = typer.Typer()
@@ -47,7 +49,7 @@ def list_sessions(
     Example:
       sessiongate list --core 127.0.0.1:50051
     """
-    require_cover(context, core, core_trust.tls, core_token_file)
+    _check(context, core, core_trust, core_token_file)
     from gateway.questions import ask, listing
 
     ask(listing(public_url, json=json), core, core_timeout, core_trust, core_token_file)
@@ -75,7 +77,7 @@ def show_session(
     Example:
       sessiongate show 3
     """
-    require_cover(context, core, core_trust.tls, core_token_file)
+    _check(context, core, core_trust, core_token_file)
     from gateway.questions import ask, showing
 
     ask(showing(ident, public_url, json=json), core, core_timeout, core_trust, core_token_file)
@@ -102,7 +104,7 @@ def list_sources(
     Example:
       sessiongate sources --core 127.0.0.1:50051
     """
-    require_cover(context, core, core_trust.tls, core_token_file)
+    _check(context, core, core_trust, core_token_file)
     from gateway.questions import ask, listing_sources
 
     ask(listing_sources(public_url, json=json), core, core_timeout, core_trust, core_token_file)
@@ -127,7 +129,7 @@ def watch_sessions(
     Example:
       sessiongate watch | grep alice
     """
-    require_cover(context, core, core_trust.tls, core_token_file)
+    _check(context, core, core_trust, core_token_file)
     from gateway.questions import ask, watch
 
     with suppress(KeyboardInterrupt):
@@ -154,9 +156,17 @@ def check_core(
     Example:
       sessiongate check --core 127.0.0.1:50051
     """
-    require_cover(context, core, core_trust.tls, core_token_file)
+    _check(context, core, core_trust, core_token_file)
     from gateway.client import CoreClient
     from gateway.questions import ask
 
     ask(CoreClient.check, core, core_timeout, core_trust, core_token_file)
     print(f"the core at {core} is ready")
+
+
+def _check(context: typer.Context, core: str, trust: CoreTrust, token_file: Path | None) -> None:
+    """Refuse settings that no core can be asked with, each by where it came from."""
+    require_cover(context, core, trust.tls, token_file)
+    files = GatewayConfig(core_trust=trust, core_token_file=token_file)
+    for name, text in files.troubles().items():
+        refuse(context, text, name)

@@ -5,6 +5,7 @@ An answer says which setting is wrong, what is allowed, and what was probably me
 
 from __future__ import annotations
 
+import os
 import shlex
 import socket
 from dataclasses import dataclass, field
@@ -96,6 +97,11 @@ MISTAKES = [
     Mistake("serve --token-key {folder}/server.key", "`openssl pkey -in {folder}/server.key -pubo"),
     Mistake("serve --token-key {folder}/token.secret", "is for --token-secret"),
     Mistake("serve --users {folder}/token.secret", "after the name and a colon there must be a"),
+    Mistake("list --core {free} --core-token-file {folder}/none", "--core-token-file: {folder}/no"),
+    Mistake("list --core {free}", "SESSIONGATE_CORE_CA: {folder}/none: no such file",
+            variables={"SESSIONGATE_CORE_CA": "{folder}/none"}),
+    Mistake("core --ledger sqlite:///{folder}/fifo", "--ledger: {folder}/fifo is a FIFO, not a"),
+    Mistake("check-config --ledger sqlite:///{folder}/fifo", "--ledger: {folder}/fifo is a FIFO"),
     # The file of settings, and variables.
     in_file("wrokers = 2", "unknown key 'wrokers'; did you mean 'workers'?"),
     in_file("stale-after = 2", "unknown key 'stale-after'; did you mean 'stale_after'?"),
@@ -128,6 +134,7 @@ MISTAKES = [
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mistakes")
+    os.mkfifo(folder / "fifo")
     authority = Authority(folder)
     authority.issue("server")
     authority.issue("other")
