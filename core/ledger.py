@@ -277,6 +277,10 @@ class Ledger:
                 connection.execute(sa.delete(sources).where(sources.c.name == source))
                 connection.execute(sa.insert(sources).values(name=source, incarnation=incarnation))
             self._forget(connection)
+            # No less than the time: a later start knows by it that the clock was set back.
+            ceiling = max(self._ceiling, self._now() // 1000)
+            if ceiling > self._ceiling:
+                _set_counter(connection, "revision", ceiling)
             if closed:
                 done = sa.update(sessions).values(closed_time=self._now())
                 done = done.where(sessions.c.id == sa.bindparam("closed_id"))
@@ -288,6 +292,7 @@ class Ledger:
                 ]
                 connection.execute(sa.insert(sessions), rows)
                 _write_numbers(connection, numbers)
+        self._ceiling = ceiling
         self._numbering.carry_out(numbers)
         return list(numbers.ids)
 

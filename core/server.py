@@ -49,6 +49,8 @@ LEDGER_INTERVAL = 0.5  # seconds between two looks for the ledger's file
 HANDSHAKE_MS = 10_000  # in which a connection shows that it is one for gRPC
 ALIVE_MS = 20_000  # of silence, after which a caller is asked whether it lives; and to answer
 
+_SET_BACK = 24 * 3600 * 10**6  # microseconds that a clock is set back, at most, to be waited for
+
 
 class Core:
     """A core from `start` to `stop`; also an async context manager of both.
@@ -82,9 +84,18 @@ class Core:
                 again=config.again,
             )
             closing.push_async_callback(ledger.close)
-            revision = max(time.time_ns() // 1000, await ledger.ceiling())
+            now, ceiling = time.time_ns() // 1000, await ledger.ceiling()
+            revision = max(now, ceiling)
             await ledger.reserve(revision)
-            self.table = SessionTable((source.name for source in config.sources), revision, _now)
+            # Where the clock was set back since changes were last written down, times go on
+            # from there; not if it was wrong by so much that they would stand for long.
+            was_set_back = now < ceiling <= now + _SET_BACK
+            self.table = SessionTable(
+                (source.name for source in config.sources),
+                revision,
+                _now,
+                since=ceiling if was_set_back else 0,
+            )
             self._collector = Collector(
                 self.table,
                 ledger,

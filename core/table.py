@@ -92,10 +92,19 @@ class SessionTable:
     did. ``log`` tells what changed.
     """
 
-    def __init__(self, sources: Iterable[str], revision: int, now: Callable[[], Timestamp]) -> None:
+    def __init__(
+        self,
+        sources: Iterable[str],
+        revision: int,
+        now: Callable[[], Timestamp],
+        *,
+        since: int = 0,
+    ) -> None:
+        """``since`` is what no time is to lie before, in microseconds since the epoch."""
         self.log = ChangeLog(revision)
         self._now = now
         self._latest = Timestamp()  # what `moment` was at the most
+        self._latest.FromMicroseconds(since)
         self.update_time = self.sources_time = self.moment()
         self._sessions: dict[int, Session] = {}
         # Each session encoded, once a change, for whatever is answered.
