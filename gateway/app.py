@@ -30,12 +30,13 @@ from gateway.metrics import GatewayMetrics
 from gateway.observation import Observation
 from gateway.operation import ALLOW
 from gateway.operations import OPERATIONS
-from gateway.paths import OneForm
+from gateway.paths import OneForm, nearest_path
 from gateway.replica import Replica
 from gateway.sessions import DirectView, ReplicaView, SessionView
 from gateway.stopping import Stopping
 from runtime.authenticator import Authenticator
 from runtime.elapsed import elapsed
+from runtime.suggestion import as_question, cut
 
 
 def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
@@ -139,8 +140,11 @@ async def _core_error(request: Request, failure: Exception) -> Response:
 async def _http_error(request: Request, raised: Exception) -> Response:
     """What the router raises: 404 for a path, 405 for a method."""
     error = cast(HTTPException, raised)
+    path = request.scope["raw_path"].decode("latin-1")
+    # Whoever comes this far may read them all in the description.
+    near = nearest_path(path, [operation.path for operation in OPERATIONS])
     details = {
-        404: f"{request.scope['raw_path'].decode('latin-1')} is not a resource",
+        404: f"{cut(path)} is not a resource{as_question(near)}",
         405: f"{request.method} is not allowed here",
     }
     status = HTTPStatus(error.status_code)

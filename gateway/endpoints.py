@@ -23,6 +23,7 @@ from gateway.selection import Selected, select
 from gateway.services import services_url
 from gateway.sessions import EVERYTHING, Wanted
 from gateway.sources import sources_url
+from runtime.suggestion import cut
 
 # Of collections of sessions: they may be watched.
 STREAMED_OFFERS = (*OFFERS, EVENT_STREAM)
@@ -136,5 +137,5 @@ def session_id(request: Request) -> int:
     text = unquote(request.path_params["id"])
     found = _ID.fullmatch(text)
     if found is None or int(found[1]) > MAX_ID:
-        raise RequestError(Error(404, "SESSION_NOT_FOUND", f"{text} is not a session"))
+        raise RequestError(Error(404, "SESSION_NOT_FOUND", f"{cut(text)} is not a session"))
     return int(found[1])

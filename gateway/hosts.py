@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gateway.config import GatewayConfig
 from gateway.jsonapi.errors import Error, errors_response
 from runtime.address import Address
+from runtime.suggestion import shown
 
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]{2,45})\]|([A-Za-z0-9._-]{1,255}))(?::[0-9]{0,5})?")
 
@@ -59,7 +60,7 @@ class KnownHosts:
         if name is None:
             return Error(400, "INVALID_HOST", "exactly one valid Host is needed", header="Host")
         if not self._knows(name):
-            detail = f"{name!r} is not a host that is answered for; allowed_hosts adds one"
+            detail = f"{shown(name)} is not a host that is answered for; allowed_hosts adds one"
             return Error(421, "UNKNOWN_HOST", detail, header="Host")
         # An empty port is the scheme's own.
         return self._public_url or f"{scheme}://{host.removesuffix(':')}"

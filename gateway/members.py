@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway.jsonapi.members import FREE, Members, Shape
+from gateway.jsonapi.members import FREE, UNLISTED, Members, Shape
 from gateway.openapi.schemas import SCHEMAS, Schema
 
 # What MaxScale 2.2 to 24.02 has in these resources by its documentation (REST-API/
@@ -26,13 +26,13 @@ _MAXSCALE: Mapping[str, Mapping[str, Shape]] = {
                     "sescmd_history_stored_responses",
                 )
             ),
-            "connections": [{"protocol_diagnostics": FREE}],
+            "connections": [{"protocol_diagnostics": UNLISTED}],
             "log": [None],
             "memory": {
-                "connection_buffers": {"backends": FREE, "client": _BUFFERS, "total": None},
+                "connection_buffers": {"backends": UNLISTED, "client": _BUFFERS, "total": None},
                 **dict.fromkeys(("exec_metadata", "last_queries", "sescmd_history", "variables")),
             },
-            "parameters": FREE,
+            "parameters": UNLISTED,
             "queries": [{"command": None, "responses": [{"duration": None, "server": None}]}],
         },
         "relationships": {"filters": _LINKAGE},
@@ -40,9 +40,9 @@ _MAXSCALE: Mapping[str, Mapping[str, Shape]] = {
     "services": {
         "attributes": {
             **dict.fromkeys(("total_connections", "users_last_update")),
-            "listeners": [FREE],
-            "parameters": FREE,
-            "router_diagnostics": FREE,
+            "listeners": [UNLISTED],
+            "parameters": UNLISTED,
+            "router_diagnostics": UNLISTED,
             "source": {"file": None, "type": None},
             "statistics": dict.fromkeys(
                 (
@@ -57,7 +57,7 @@ _MAXSCALE: Mapping[str, Mapping[str, Shape]] = {
                     "total_connections",
                 )
             ),
-            "users": [FREE],
+            "users": [UNLISTED],
         },
         "relationships": dict.fromkeys(
             ("filters", "listeners", "monitors", "servers", "services"), _LINKAGE
@@ -67,8 +67,8 @@ _MAXSCALE: Mapping[str, Mapping[str, Shape]] = {
         "attributes": {
             **dict.fromkeys(("activated_at", "commit", "config_sync", "process_datadir")),
             **dict.fromkeys(("started_at", "uptime", "version")),
-            "parameters": FREE,
-            "system": FREE,
+            "parameters": UNLISTED,
+            "system": UNLISTED,
         },
     },
 }

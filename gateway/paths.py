@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from urllib.parse import quote, unquote_to_bytes
 
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from runtime.suggestion import LONGEST, edits
 
 _PREFIX = "/v1"
 # What may stand in a segment without being encoded (RFC 3986, pchar).
@@ -38,6 +41,29 @@ def routed(path: str) -> str:
     if path.endswith("/") and not path.endswith("//"):
         path = path[:-1]
     return path or "/"
+
+
+def nearest_path(path: str, known: Iterable[str]) -> list[str]:
+    """The documented path that a raw one may be a misspelling of, with its ids; or none."""
+    asked = routed(path).split("/")
+    if any(len(part) > LONGEST for part in asked):
+        return []
+    found: dict[str, int] = {}
+    for documented in known:
+        right = routed(documented).split("/")
+        if len(right) != len(asked):
+            continue
+        pairs = [*zip(asked, right, strict=True)]
+        far = [0 if _is_id(word) else edits(part.lower(), word) for part, word in pairs]
+        if None not in far:
+            meant = "/".join(part if _is_id(word) else word for part, word in pairs)
+            prefix = documented.removesuffix("/".join(right))
+            found[prefix + meant] = sum(count or 0 for count in far)
+    return sorted(found, key=found.__getitem__)[:1]
+
+
+def _is_id(word: str) -> bool:
+    return word.startswith("{")
 
 
 def _segment(text: str) -> str:

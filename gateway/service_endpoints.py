@@ -18,6 +18,7 @@ from gateway.jsonapi.eventstream import EVENT_STREAM
 from gateway.resources import session_url
 from gateway.services import Service, service_resource, service_url, services_of, services_url
 from gateway.sessions import EVERYTHING, Version, Wanted
+from runtime.suggestion import cut
 
 
 async def list_services(request: Request, ask: Ask) -> Response:
@@ -89,4 +90,4 @@ def _name(request: Request) -> str:
 
 
 def _not_found(name: str) -> RequestError:
-    return RequestError(Error(404, "SERVICE_NOT_FOUND", f"{name} is not a service"))
+    return RequestError(Error(404, "SERVICE_NOT_FOUND", f"{cut(name)} is not a service"))

@@ -32,10 +32,10 @@ def settings(root: object) -> Mapping[str, bool]:
 
 def warn_of_variables(root: object) -> None:
     """Say which variables are nearly those of settings. Others may be somebody else's."""
-    known = {name.upper() for name in (*settings(root), "config")}
+    known = [name.upper() for name in (*settings(root), "config")]
     for variable in sorted(os.environ):
         name = variable.removeprefix(VARIABLE)
-        if name != variable and name not in known and (near := nearest(name, known, 0.75)):
+        if name != variable and name not in known and (near := nearest(name, known)):
             report(f"warning: {variable} is no setting; did you mean {VARIABLE}{near[0]}?")
 
 

@@ -14,6 +14,7 @@ from gateway.jsonapi.collections import self_link, with_fields
 from gateway.jsonapi.document import top_meta
 from gateway.jsonapi.errors import Error, RequestError
 from gateway.sources import source_resource, source_resources, source_url, sources_url
+from runtime.suggestion import cut
 
 
 async def list_sources(request: Request, ask: Ask) -> Response:
@@ -40,4 +41,4 @@ async def show_source(request: Request, ask: Ask) -> Response:
                 "data": with_fields(ask.query, source_resource(source, base)),
             }
             return ask.document(document, None)
-    raise RequestError(Error(404, "SOURCE_NOT_FOUND", f"{name} is not a source"))
+    raise RequestError(Error(404, "SOURCE_NOT_FOUND", f"{cut(name)} is not a source"))

@@ -2,19 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from difflib import get_close_matches
+from collections.abc import Collection, Iterable
+
+LONGEST = 40  # characters of a name that is looked up: whoever asks may be a stranger
 
 
-def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> list[str]:
-    """The known name that is nearest to a word, or two that it is a part of; none if none is."""
-    names = {name.lower(): name for name in sorted(known)}
+def nearest(word: str, known: Iterable[str]) -> list[str]:
+    """The known name that is nearest to a word, or two that it is a part of; none if none is.
+
+    Of equally near ones, the first.
+    """
+    names = {name.lower(): name for name in known}
     lowered = word.lower()
     parts = [name for name in names if len(lowered) > 2 and lowered in name][:2]
-    return [names[name] for name in parts or get_close_matches(lowered, names, 1, cutoff)]
+    return [names[name] for name in parts or closest(lowered, names)[:1]]
+
+
+def closest(word: str, known: Iterable[str]) -> list[str]:
+    """The names that a word may be a misspelling of, the nearest first."""
+    found = {name: edits(word, name) for name in known}
+    near = {name: count for name, count in found.items() if count is not None}
+    return sorted(near, key=near.__getitem__)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``; did you mean 'x'?`` for what is near, or nothing."""
-    near = nearest(word, known)
-    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+    return as_question(nearest(word, known))
+
+
+def as_question(near: Collection[str]) -> str:
+    """The same for names that were found; nothing if one holds more than names of ours do."""
+    if not near or any(len(name) > 2 * LONGEST for name in near):
+        return ""
+    return f"; did you mean {' or '.join(map(repr, near))}?"
+
+
+def shown(text: str) -> str:
+    """A text in quotes, cut if it is longer than any name."""
+    return repr(text) if len(text) <= LONGEST else f"{text[:LONGEST]!r}..."
+
+
+def cut(text: str) -> str:
+    """The same without quotes."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+def edits(one: str, other: str) -> int | None:
+    """Count the edits from one word to another; None if they are more than a third of its length.
+
+    Two neighbouring letters that are swapped are one edit.
+    """
+    length = max(len(one), len(other))
+    most = length // 3
+    if length > LONGEST or abs(len(one) - len(other)) > most:
+        return None
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for i, letter in enumerate(one, 1):
+        above, before, row = before, row, [i]
+        for j, right in enumerate(other, 1):
+            count = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != right))
+            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == right:
+                count = min(count, above[j - 2] + 1)
+            row.append(count)
+        if min(row) > most and min(before) > most:
+            return None
+    return row[-1] if row[-1] <= most else None

@@ -48,6 +48,8 @@ MISTAKES = [
     Mistake("serve --wrokers 2", "did you mean '--workers'?"),
     Mistake("serve --port 8989", "did you mean '--http'?"),
     Mistake("list --jsno", "did you mean '--json'?"),
+    Mistake("serve --htpt 127.0.0.1:0", "did you mean '--http'?"),
+    Mistake("serve --log-levle info", "did you mean '--log-level'?"),
     Mistake("serve host:", "settings are flags, such as --source URL"),
     Mistake("serve --http", "--http needs a value: --http ADDRESS"),
     Mistake("show abc", "Invalid value for ID: 'abc' is not an id: a number from 1 to"),
@@ -104,6 +106,8 @@ MISTAKES = [
     Mistake("check-config --ledger sqlite:///{folder}/fifo", "--ledger: {folder}/fifo is a FIFO"),
     # The file of settings, and variables.
     in_file("wrokers = 2", "unknown key 'wrokers'; did you mean 'workers'?"),
+    in_file("htpt = 2", "unknown key 'htpt'; did you mean 'http'?"),
+    in_file("qwertyuiop = 2", "unknown key 'qwertyuiop'; allowed are "),
     in_file("stale-after = 2", "unknown key 'stale-after'; did you mean 'stale_after'?"),
     in_file("[limits]\nmax_url = 5", "all stand at the top of the file, under no heading"),
     in_file("http = 127.0.0.1:8989", "a line is NAME = VALUE, and text stands in quotes"),
@@ -117,8 +121,11 @@ MISTAKES = [
             variables={"SESSIONGATE_WORKERS": "x"}),
     Mistake("list --core {free}", "SESSIONGATE_WORKRES is no setting; did you mean"
             " SESSIONGATE_WORKERS?", variables={"SESSIONGATE_WORKRES": "2"}, code=1),
+    Mistake("list --core {free}", "SESSIONGATE_HTPT is no setting; did you mean SESSIONGATE_HTTP?",
+            variables={"SESSIONGATE_HTPT": "127.0.0.1:0"}, code=1),
     # Sources.
     source("postgre://u@h", "did you mean 'postgresql'?"),
+    source("maraidb://u@h", "did you mean 'mariadb'?"),
     source("maxscale://h", "did you mean 'maxscale+http' or 'maxscale+https'?"),
     source(f"{DATA}/sessions.json", f"did you mean 'document:{DATA}/sessions.json'?"),
     source("pgbouncer://u@h?pasword_file=/x", "did you mean 'password_file'?"),

@@ -259,7 +259,7 @@ def open_source(config: SourceConfig) -> Source:
     if config.kind not in kinds:
         raise SourceConfigError(
             f"source {config.name}: unknown kind {config.kind!r}; known:"
-            f" {', '.join(sorted(kinds))}{did_you_mean(config.kind, kinds)}"
+            f" {', '.join(sorted(kinds))}{did_you_mean(config.kind, sorted(kinds))}"
         )
     factory: OpenSource = kinds[config.kind].load()
     return factory(config)

@@ -20,6 +20,7 @@ from types import MappingProxyType
 from typing import Any, NoReturn, TypeAlias
 
 from gateway.jsonapi.paths import id_number
+from runtime.suggestion import did_you_mean
 
 Predicate: TypeAlias = Callable[[Any], bool]
 
@@ -28,6 +29,7 @@ _ORDERS: Mapping[str, Callable[[Any, Any], bool]] = MappingProxyType(
 )
 COMPARISONS = ("eq", "ne", *_ORDERS)
 LOGIC = ("and", "or", "not")
+_OTHERWISE = {"gte": "ge", "lte": "le", "neq": "ne", "equal": "eq", "equals": "eq"}
 
 _ALLOWED = (
     "allowed are a JSON value (strings in double quotes),"
@@ -36,6 +38,7 @@ _ALLOWED = (
 )
 _BLANKS = re.compile(r"[ \t\r\n]*")
 _OPERATION = re.compile(rf"({'|'.join((*COMPARISONS, *LOGIC))})[ \t\r\n]*\(")
+_CALL = re.compile(r"([A-Za-z]{1,10})[ \t\r\n]*\(", re.ASCII)
 _BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"?|([(\[{])|([)\]}])', re.DOTALL)
 
 
@@ -161,9 +164,20 @@ def _value(text: str, start: int, allowed: str) -> tuple[Any, int]:
         # The decoder points at what it missed, which may lie far inside a value.
         where = f"{error.msg} at offset {error.pos}" if error.pos > start else ""
         problem = where or f"at offset {start}, {_rest(text, start)} is not a JSON value"
+        if hint := _operation_meant(text, start):
+            raise ExpressionError(f"at offset {start}, {hint}") from None
     except ValueError as error:
         problem = f"at offset {start}, {error}"
     raise ExpressionError(f"{problem}; {allowed}")
+
+
+def _operation_meant(text: str, start: int) -> str:
+    """Which operation a call of none is near to; nothing for what is no such call."""
+    called = _CALL.match(text, start)
+    if called is None or called[1] in (*COMPARISONS, *LOGIC):
+        return ""
+    hint = did_you_mean(_OTHERWISE.get(called[1].lower(), called[1]), (*COMPARISONS, *LOGIC))
+    return hint and f"there is no {called[1]}(){hint}"
 
 
 def _refuse_constant(name: str) -> NoReturn:

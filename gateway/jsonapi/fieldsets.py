@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 from gateway.jsonapi.members import Members
 from gateway.jsonapi.parameters import invalid, names
 from gateway.jsonapi.paths import PathError, Resource, pointer_tokens
+from runtime.suggestion import shown
 
 MAX_FIELDS = 100
 
@@ -43,7 +44,9 @@ class Fieldset:
             except PathError as error:
                 raise invalid(parameter, str(error)) from None
             if not all(tokens):
-                raise invalid(parameter, f"{name!r} is not a field, such as user or client/cipher")
+                raise invalid(
+                    parameter, f"{shown(name)} is not a field, such as user or client/cipher"
+                )
             if members is not None:
                 members.check_field(parameter, tokens)
             _add(tree, tokens)

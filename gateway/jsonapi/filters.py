@@ -11,12 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from gateway.jsonapi import expressions
 from gateway.jsonapi.expressions import Expression, ExpressionError, Predicate
-from gateway.jsonapi.members import Members, as_jsonpath, as_pointer
+from gateway.jsonapi.members import Members, as_jsonpath, as_pointer, as_written
 from gateway.jsonapi.parameters import invalid
-from gateway.jsonapi.paths import MISSING, Path, PathError, Resource
+from gateway.jsonapi.paths import MISSING, Path, PathError, Resource, almost_jsonpath
+from gateway.jsonapi.routes import routes
+from runtime.suggestion import as_question, shown
 
 MAX_LENGTH = 4096
 MAX_DEPTH = 32
@@ -52,11 +55,16 @@ class Filter:
         try:
             path, start = _path(parameter, value)
             expression = expressions.parse(value, start, max_depth)
-        except (PathError, ExpressionError) as error:
+        except PathError as error:
+            raise invalid(parameter, f"{error}{_meant(parameter, members)}") from None
+        except ExpressionError as error:
             raise invalid(parameter, str(error)) from None
         if members is not None:
-            write = as_pointer if parameter == "filter" else as_jsonpath
-            members.check(parameter, path.text, path.fixed, write)
+            for route in routes(path):
+                write = as_pointer if parameter == "filter" else as_jsonpath
+                if path.query is not None:
+                    write = partial(as_written, route)
+                members.check(parameter, route.text, route.steps, write)
         predicate = expressions.compiled(expression, of_id=path.names_id)
         return cls(path, expression, _matcher(path, predicate))
 
@@ -76,17 +84,31 @@ def is_filter(parameter: str) -> bool:
     return parameter == "filter" or (parameter.startswith("filter[") and parameter.endswith("]"))
 
 
+def _jsonpath(parameter: str) -> str | None:
+    return None if parameter == "filter" else parameter.removeprefix("filter[").removesuffix("]")
+
+
 def _path(parameter: str, value: str) -> tuple[Path, int]:
     """The path, and where in ``value`` the expression starts."""
-    if parameter != "filter":
-        return Path.of_jsonpath(parameter.removeprefix("filter[").removesuffix("]")), 0
+    jsonpath = _jsonpath(parameter)
+    if jsonpath is not None:
+        return Path.of_jsonpath(jsonpath), 0
     pointer, equals, _ = value.partition("=")
     if not equals:
         raise PathError(
-            f"{value[:40]!r} has no '='; write POINTER=EXPRESSION, such as id=1"
+            f"{shown(value)} has no '='; write POINTER=EXPRESSION, such as id=1"
             ' or /attributes/user="app"'
         )
     return Path.of_pointer(pointer), len(pointer) + 1
+
+
+def _meant(parameter: str, members: Members | None) -> str:
+    """Which path to take instead of what is almost a JSONPath."""
+    if members is None or (text := _jsonpath(parameter)) is None:
+        return ""
+    almost = almost_jsonpath(text)
+    better = members.nearest(Path.of_jsonpath(almost).steps) if almost else None
+    return as_question([as_jsonpath(better)] if better else [])
 
 
 def _matcher(path: Path, predicate: Predicate) -> Callable[[Resource], bool]:

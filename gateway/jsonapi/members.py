@@ -1,32 +1,37 @@
 """What resources have, by name: what a question is judged by, and the nearest right name.
 
 A shape is made like what it describes: a dict of names for an object, a list of one shape
-for an array, None for a scalar; `FREE` for what may have any names.
+for an array, None for a scalar; `FREE` for what may have any names, and `UNLISTED` for
+what may, and is not here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise, takewhile
-from types import EllipsisType
+from types import EllipsisType, MappingProxyType
 from typing import TypeAlias
 
 from gateway.jsonapi.parameters import invalid
 from gateway.jsonapi.paths import RESOURCE_MEMBERS, Step
+from gateway.jsonapi.routes import ANY, DEEP, Route, segments
+from runtime.suggestion import LONGEST, as_question, closest, shown
 
 FREE = ...
 
 Shape: TypeAlias = "Mapping[str, Shape] | Sequence[Shape] | EllipsisType | None"
 Steps: TypeAlias = tuple[Step, ...]
 
+# Known by its name alone: `*` and `..` do not come here. So that one such object does
+# not make every name right that is looked for everywhere.
+UNLISTED: Mapping[str, Shape] = MappingProxyType({})
+
 _FIELDS = ("attributes", "relationships")  # where a resource has what ``fields`` names
 
-_ANY = Step()  # every element of an array
 _FIRST = Step(index=0)
 
 # What is looked for costs time, and whoever asks is a stranger.
-_LONGEST = 40  # characters of a name
 _CORRECTIONS = 2  # of one path, after the first
 _CANDIDATES = 3  # for a name
 
@@ -40,6 +45,7 @@ class Members:
         """``accepted`` are names that are known too, though no resource here has them."""
         self._declared = declared
         self._accepted = accepted or {}
+        self._known = _merged(declared, self._accepted)  # what suggestions come from
 
     def check(self, parameter: str, text: str, steps: Steps, write: Callable[[Steps], str]) -> None:
         """Raises `RequestError` where steps from the resource object name nothing.
@@ -51,12 +57,15 @@ class Members:
             return
         parent = steps[found[0] - 1].name if found[0] else None
         noun = {"attributes": "attribute", "relationships": "relationship"}.get(parent or "")
-        better = _nearest(self._declared, steps)
-        if better is not None:
-            better = _to_a_value(self._declared, better)
+        better = self.nearest(steps)
         raise _unknown(
             parameter, noun or "member", text, write(better) if better else None, found[1]
         )
+
+    def nearest(self, steps: Steps) -> Steps | None:
+        """The steps that are most like these, or these, and lead to what is known."""
+        better = _nearest(self._known, steps)
+        return better and _to_a_value(self._known, better)
 
     def check_field(self, parameter: str, tokens: Sequence[str]) -> None:
         """Raises `RequestError` where words inside a resource's fields name nothing.
@@ -73,7 +82,7 @@ class Members:
         names = [name for token in tokens for name in token.split(".")]
         if names[0] in _FIELDS:
             del names[0]
-        better = _nearest(fields, tuple(map(Step, names))) if names else None
+        better = _nearest(_fields(self._known), tuple(map(Step, names))) if names else None
         noun = "member" if found[0] else "attribute or relationship"
         raise _unknown(
             parameter, noun, "/".join(tokens), as_field(better) if better else None, found[1]
@@ -107,11 +116,22 @@ def as_name(steps: Steps) -> str:
 
 
 def as_jsonpath(steps: Steps) -> str:
-    """Steps as a JSONPath without its root."""
-    return "".join(
-        f".{step.name}" if step.name is not None else "[*]" if step == _ANY else f"[{step.index}]"
-        for step in steps
-    ).removeprefix(".")
+    """Steps as a JSONPath, without its root where that may be."""
+    text = segments(steps)
+    return text[1:] if text[:1] == "." != text[1:2] else f"${text}"
+
+
+def as_written(route: Route, steps: Steps) -> str:
+    """Steps as a JSONPath like the one that a route is of, with other names."""
+    text = route.text
+    for step, better in zip(route.steps, steps, strict=False):
+        if step != better and step != DEEP and step.name and better.name:
+            text, count = re.subn(rf"\b{re.escape(step.name)}\b", better.name, text)
+            if count != 1:
+                return as_jsonpath(steps)
+        elif step != better:
+            return as_jsonpath(steps)
+    return text if len(steps) == len(route.steps) else as_jsonpath(steps)
 
 
 def _word(step: Step) -> str:
@@ -119,9 +139,11 @@ def _word(step: Step) -> str:
 
 
 def _unknown(parameter: str, noun: str, text: str, better: str | None, around: Shape) -> Exception:
-    detail = f"{parameter}: there is no {noun} {text!r}"
-    if better is not None:
-        detail += f"; did you mean {better!r}?"
+    detail = f"there is no {noun} {shown(text)}"
+    if text not in parameter and len(parameter) <= LONGEST:  # that of filter[JSONPATH] is in it
+        detail = f"{parameter}: {detail}"
+    if hint := as_question([better] if better else []):
+        detail += hint
     else:
         inside = around[0] if isinstance(around, Sequence) else around
         detail += f"; there are {', '.join(inside)}" if isinstance(inside, Mapping) else ""
@@ -129,26 +151,62 @@ def _unknown(parameter: str, noun: str, text: str, better: str | None, around: S
 
 
 def _fault(shape: Shape, steps: Steps) -> tuple[int, Shape] | None:
-    """The first of the steps that leads nowhere, and the shape that it starts from.
-
-    Only fixed names are judged: none behind a step to every member of an object.
-    """
+    """The first of the steps that leads nowhere, and the shape that it starts from."""
+    shapes = [shape]
     for index, step in enumerate(steps):
-        if shape is FREE:
+        # Where one that may have any names can be reached, any name may be one of its.
+        if any(each is FREE or each is UNLISTED for each in shapes):
             return None
-        if isinstance(shape, Mapping):
-            if step == _ANY:
-                return None
-            if step.name is None or step.name not in shape:
-                return index, shape
-            shape = shape[step.name]
-        elif isinstance(shape, Sequence):
-            if step != _ANY and step.index is None:
-                return index, shape
-            [shape] = shape
-        else:
-            return index, shape
+        below = {id(one): one for each in shapes for one in _below(each, step)}
+        if not below:
+            return index, _together(shapes)
+        shapes = [*below.values()]
     return None
+
+
+def _below(shape: Shape, step: Step) -> Iterator[Shape]:
+    """The shapes that a step leads to."""
+    inside: Iterable[Shape] = ()
+    if isinstance(shape, Mapping):
+        if step in (ANY, DEEP):
+            inside = [each for each in shape.values() if not _is_unlisted(each)]
+        elif step.name is not None and step.name in shape:
+            inside = [shape[step.name]]
+    elif isinstance(shape, Sequence) and (step in (ANY, DEEP) or step.index is not None):
+        inside = shape
+    if step == DEEP:
+        yield shape
+        for each in inside:
+            yield from _below(each, DEEP)
+    else:
+        yield from inside
+
+
+def _is_unlisted(shape: Shape) -> bool:
+    return shape is UNLISTED or (isinstance(shape, Sequence) and shape[0] is UNLISTED)
+
+
+def _together(shapes: Sequence[Shape]) -> Shape:
+    """All the names of some shapes; without any, a shape that is no scalar, if one is none."""
+    merged: dict[str, Shape] = {}
+    for shape in shapes:
+        if isinstance(shape, Mapping):
+            merged = _merged(merged, shape)
+    return merged or next((each for each in shapes if each is not None), None)
+
+
+def _merged(one: Mapping[str, Shape], other: Mapping[str, Shape]) -> dict[str, Shape]:
+    """What either has, in the order of the first; of two shapes of a name, the first's."""
+    merged = {**one, **{name: below for name, below in other.items() if name not in one}}
+    for name in one.keys() & other.keys():
+        mine, theirs = one[name], other[name]
+        if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
+            merged[name] = _merged(mine, theirs)
+        elif isinstance(mine, Sequence) and isinstance(theirs, Sequence):
+            ours, more = mine[0], theirs[0]
+            if isinstance(ours, Mapping) and isinstance(more, Mapping):
+                merged[name] = [_merged(ours, more)]
+    return merged
 
 
 def _nearest(shape: Shape, steps: Steps, corrections: int = _CORRECTIONS) -> Steps | None:
@@ -160,10 +218,12 @@ def _nearest(shape: Shape, steps: Steps, corrections: int = _CORRECTIONS) -> Ste
     before, (step, *after) = steps[:index], steps[index:]
     if not isinstance(around, Mapping):
         # A list, whose items are meant; or a scalar, which has nothing in it.
-        inside = isinstance(around, Sequence)
-        if not inside:
-            return before
-        return _nearest(shape, (*before, _ANY, step, *after), corrections)
+        if not isinstance(around, Sequence):
+            return before[:-1] if before[-1:] == (DEEP,) else before
+        return _nearest(shape, (*before, ANY, step, *after), corrections)
+    if step.name is not None and "." in step.name:  # a path where a JSON Pointer belongs
+        parts = (Step(part) for part in step.name.split(".") if part not in ("", "$"))
+        return _nearest(shape, (*before, *parts, *after), corrections)
     alike = [(*better, *after) for better in _alike(step.name or "", shape, before, around)]
     for better in alike:
         if _fault(shape, better) is None:
@@ -174,7 +234,7 @@ def _nearest(shape: Shape, steps: Steps, corrections: int = _CORRECTIONS) -> Ste
 def _alike(name: str, shape: Shape, before: Steps, around: Mapping[str, Shape]) -> Iterator[Steps]:
     """Steps to what is called so elsewhere, then to what is called like that, here or there."""
     name = name.lower()
-    if len(name) > _LONGEST:
+    if len(name) > LONGEST:
         return
     elsewhere: dict[str, Steps] = {}
     for place in sorted(_places(shape), key=len):
@@ -182,8 +242,9 @@ def _alike(name: str, shape: Shape, before: Steps, around: Mapping[str, Shape]) 
             elsewhere.setdefault(place[-1].name, place)
     if name in elsewhere:
         yield elsewhere[name]
-    called = {**elsewhere, **{near: (*before, Step(near)) for near in around}}
-    yield from (called[close] for close in get_close_matches(name, called, _CANDIDATES))
+    here = {near: (*before, Step(near)) for near in around}
+    called = {**here, **{far: place for far, place in elsewhere.items() if far not in here}}
+    yield from (called[close] for close in closest(name, called)[:_CANDIDATES])
 
 
 def _places(shape: Shape, before: Steps = ()) -> Iterator[Steps]:
@@ -195,8 +256,8 @@ def _places(shape: Shape, before: Steps = ()) -> Iterator[Steps]:
             yield from _places(below, here)
     elif isinstance(shape, Sequence):
         if shape[0] is None:
-            yield (*before, _ANY)
-        yield from _places(shape[0], (*before, _ANY))
+            yield (*before, ANY)
+        yield from _places(shape[0], (*before, ANY))
 
 
 def _fields(resource: Mapping[str, Shape]) -> dict[str, Shape]:
@@ -210,7 +271,7 @@ def _fields(resource: Mapping[str, Shape]) -> dict[str, Shape]:
 
 
 def _without_items(shape: Shape) -> Shape:
-    if isinstance(shape, Mapping):
+    if isinstance(shape, Mapping) and shape is not UNLISTED:
         return {name: _without_items(below) for name, below in shape.items()}
     return FREE if isinstance(shape, Sequence) else shape
 

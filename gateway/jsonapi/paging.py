@@ -16,6 +16,7 @@ from typing import Any
 
 from gateway.jsonapi.errors import Error, RequestError
 from gateway.jsonapi.parameters import INVALID_PARAMETER, query_string
+from runtime.suggestion import shown
 
 PROFILE = "https://jsonapi.org/profiles/ethanresnick/cursor-pagination/"
 
@@ -180,7 +181,7 @@ def _whole(
     found = _DIGITS.fullmatch(values[parameter])
     if found is None or int(found[1]) < least:
         detail = (
-            f"{parameter} is {values[parameter][:40]!r}; allowed are whole numbers from {least}"
+            f"{parameter} is {shown(values[parameter])}; allowed are whole numbers from {least}"
         )
         errors.append(_invalid(parameter, detail))
         return None
@@ -195,7 +196,7 @@ def _too_large(size: int, max_size: int) -> Error:
     return PageError(
         400,
         "MAX_PAGE_SIZE_EXCEEDED",
-        f"{SIZE} is {size}; allowed are {max_size}",
+        f"{SIZE} is {size}; allowed are 1 to {max_size}",
         SIZE,
         type="max-size-exceeded",
         max_size=max_size,

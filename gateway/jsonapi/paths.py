@@ -14,8 +14,10 @@ from typing import Any, TypeAlias, cast
 from jsonpath import JSONPath, JSONPathEnvironment
 from jsonpath.exceptions import JSONPathError
 from jsonpath.filter import BaseExpression, FilterQuery
-from jsonpath.segments import JSONPathRecursiveDescentSegment, JSONPathSegment
-from jsonpath.selectors import Filter, IndexSelector, NameSelector, WildcardSelector
+from jsonpath.segments import JSONPathRecursiveDescentSegment
+from jsonpath.selectors import Filter, NameSelector
+
+from runtime.suggestion import cut, shown
 
 Resource: TypeAlias = dict[str, Any]
 
@@ -31,13 +33,17 @@ RESOURCE_MEMBERS = frozenset(("id", "type", "attributes", "relationships", "link
 
 _NAME = r"[A-Za-z_\x80-\U0010ffff][\w\x80-\U0010ffff]*"
 _QUOTED = r"""\['(?P<single>[^'"\\\x00-\x1f]*)'\]|\["(?P<double>[^'"\\\x00-\x1f]*)"\]"""
-_FIRST = re.compile(_NAME, re.ASCII)
+PLAIN_NAME = re.compile(_NAME, re.ASCII)
 _STEP = re.compile(
     rf"\.(?P<name>{_NAME})|\[(?P<index>0|-?[1-9][0-9]{{0,14}})\]|(?P<any>\[\*\]|\.\*)|{_QUOTED}",
     re.ASCII,
 )
 _INDEX = re.compile(r"0|[1-9][0-9]{0,14}", re.ASCII)
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,19}", re.ASCII)
+# What others write for a JSONPath, such as /connections/0/server or connections.0.server.
+_ALMOST = re.compile(
+    rf"(?:\$\.|/)?(?P<path>{_NAME}(?:[./](?:{_NAME}|0|[1-9][0-9]{{0,14}}))*)", re.ASCII
+)
 _BAD_ESCAPE = re.compile("~(?![01])")
 
 
@@ -105,7 +111,7 @@ class Path:
         regular expression, and the others say nothing that a path is needed for.
         """
         _check_length(text)
-        rooted = "$." + text if _FIRST.match(text) else text
+        rooted = "$." + text if PLAIN_NAME.match(text) else text
         steps = _plain_steps(rooted)
         if steps is not None:
             return cls(text, steps)
@@ -125,7 +131,7 @@ class Path:
             tokens = ["attributes", *tokens]
         if not all(tokens):
             raise PathError(
-                f"{text!r} is not the name of a field, such as user, client.cipher or id"
+                f"{shown(text)} is not the name of a field, such as user, client.cipher or id"
             )
         escaped = (token.replace("~", "~0").replace("/", "~1") for token in tokens)
         return cls.of_pointer("".join("/" + token for token in escaped))
@@ -152,19 +158,6 @@ class Path:
             isinstance(selector, NameSelector) and selector.name == "id"
             for selector in self.query.segments[-1].selectors
         )
-
-    @property
-    def fixed(self) -> tuple[Step, ...]:
-        """The steps up to the first that a `Step` cannot say: the names that are certain."""
-        if self.query is None:
-            return self.steps
-        steps: list[Step] = []
-        for segment in self.query.segments:
-            step = _step(segment)
-            if step is None:
-                break
-            steps.append(step)
-        return tuple(steps)
 
     def reads(self, pointer: str) -> bool:
         """Whether what the path leads to may hold, or lie in, what ``pointer`` points to."""
@@ -204,7 +197,7 @@ def pointer_tokens(text: str) -> list[str]:
     """A JSON Pointer's words, the first slash optional. Raises `PathError`."""
     if fault := _BAD_ESCAPE.search(text):
         raise PathError(
-            f"{text!r} is not a JSON Pointer: at offset {fault.start()},"
+            f"{shown(text)} is not a JSON Pointer: at offset {fault.start()},"
             " '~' must be written ~0 (and '/' in a name ~1)"
         )
     return [
@@ -218,6 +211,16 @@ def id_number(text: str) -> int | None:
     JSON:API's ids are strings, whatever they identify.
     """
     return int(text) if _DECIMAL.fullmatch(text) else None
+
+
+def almost_jsonpath(text: str) -> str | None:
+    """The JSONPath that is meant by a text of names and indexes that is none."""
+    almost = _ALMOST.fullmatch(text)
+    if almost is None:
+        return None
+    words = re.split("[./]", almost["path"])
+    meant = "$" + "".join(f"[{word}]" if word.isdecimal() else f".{word}" for word in words)
+    return meant if len(meant) <= MAX_LENGTH else None
 
 
 def _check_length(text: str) -> None:
@@ -247,20 +250,6 @@ def _plain_steps(text: str) -> tuple[Step, ...] | None:
     return tuple(steps)
 
 
-def _step(segment: JSONPathSegment) -> Step | None:
-    """A segment of a JSONPath as a step; None for one that says more."""
-    if isinstance(segment, JSONPathRecursiveDescentSegment) or len(segment.selectors) > 1:
-        return None
-    match segment.selectors[0]:
-        case NameSelector() as selector:
-            return Step(name=selector.name)
-        case IndexSelector() as selector:
-            return Step(index=selector.index)
-        case WildcardSelector():
-            return Step()
-    return None
-
-
 class _Environment(JSONPathEnvironment):
     def setup_function_extensions(self) -> None:
         """None: see `Path.of_jsonpath`."""
@@ -281,14 +270,14 @@ def _compile(text: str, rooted: str) -> JSONPath:
 
 def _why(error: Exception, text: str, rooted: str) -> str:
     if not isinstance(error, JSONPathError):
-        return f"{text!r} is not a JSONPath (RFC 9535): it has a number that is too large"
+        return f"{shown(text)} is not a JSONPath (RFC 9535): it has a number that is too large"
     index = error.token.index if error.token is not None else 0
     if index < 0:  # the library's end of text
         index = len(rooted)
     offset = max(0, index - (len(rooted) - len(text)))
     return (
-        f"{text!r} is not a JSONPath (RFC 9535, without functions): at offset {offset},"
-        f" {error.message}"
+        f"{shown(text)} is not a JSONPath (RFC 9535, without functions): at offset {offset},"
+        f" {cut(str(error.message))}"
     )
 
 
@@ -303,14 +292,14 @@ def _check_cost(text: str, query: JSONPath) -> None:
         ]
     if fan_out > MAX_FAN_OUT or descents > MAX_DESCENTS:
         raise PathError(
-            f"{text!r} asks too much: allowed are {MAX_FAN_OUT} combinations of selectors"
+            f"{shown(text)} asks too much: allowed are {MAX_FAN_OUT} combinations of selectors"
             f" and {MAX_DESCENTS} '..'"
         )
     while expressions:
         expression = expressions.pop()
         if isinstance(expression, FilterQuery) and not expression.path.singular_query():
             raise PathError(
-                f"{text!r} asks too much: a path inside '?' is of names and indexes only,"
+                f"{shown(text)} asks too much: a path inside '?' is of names and indexes only,"
                 " such as @.server"
             )
         expressions += expression.children()

@@ -15,6 +15,7 @@ from gateway.jsonapi.members import Members
 from gateway.jsonapi.paging import CursorPage, NumberPage, parse_page
 from gateway.jsonapi.parameters import invalid, names
 from gateway.jsonapi.sorting import Sort
+from runtime.suggestion import LONGEST, as_question, did_you_mean, edits, nearest, shown
 
 # Far more than there are parameters: a bound on the errors of one answer.
 MAX_PARAMETERS = 100
@@ -90,7 +91,7 @@ class Query:
             if takes.collection and is_filter(name):
                 found.append(reader.filter(name, value))
             elif name in values:
-                reader.errors += invalid(name, f"{name!r} is given more than once").errors
+                reader.errors += invalid(name, f"{shown(name)} is given more than once").errors
             else:
                 values[name] = value
         on = {
@@ -110,8 +111,7 @@ class Query:
         )
         values.pop("sync", None)  # for MaxScale's clients: a view has nothing to write through
         for name in values:
-            detail = f"{name!r} is not a parameter here; allowed are {', '.join(takes.names)}"
-            reader.errors += invalid(name, detail).errors
+            reader.errors += invalid(name, _unknown(name, takes)).errors
         if reader.errors:
             raise RequestError(*reader.errors)
         return query
@@ -165,8 +165,9 @@ class _Reader:
         ) or []
         for path in paths:
             if path not in self._takes.include:
-                allowed = ", ".join(self._takes.include)
-                detail = f"{path!r} cannot be included; allowed are {allowed}"
+                hint = did_you_mean(path, self._takes.include)
+                hint = hint or f"; allowed are {', '.join(self._takes.include)}"
+                detail = f"{shown(path)} cannot be included{hint}"
                 self.errors += invalid("include", detail).errors
         return tuple(paths)
 
@@ -188,6 +189,32 @@ class _Reader:
             max_size=self._takes.limits.page_size,
             profile=by_cursor,
         )
+
+
+def _unknown(name: str, takes: Takes) -> str:
+    """What is wrong with a parameter that is none here."""
+    if takes.collection and name.startswith("filter["):  # and does not end in a bracket
+        return f"{shown(name)} has no ']' at its end; inside, write %3D for '=' and %26 for '&'"
+    hint = as_question(_alike(name, takes.names)) or f"; allowed are {', '.join(takes.names)}"
+    return f"{shown(name)} is not a parameter here{hint}"
+
+
+def _alike(name: str, known: Collection[str]) -> list[str]:
+    """The parameter that a name is nearest to; what is in brackets counts by itself."""
+    base, bracket, inside = name.removesuffix("]").partition("[")
+    if not bracket:
+        return nearest(name, known)
+    found = {}
+    for each in known:
+        right, bracket, within = each.removesuffix("]").partition("[")
+        outer, inner = edits(base.lower(), right), edits(inside.lower(), within)
+        if not bracket or outer is None:
+            continue
+        if right == "filter":
+            return [f"filter[{inside}]" if 0 < len(inside) <= LONGEST else each]
+        if inner is not None:
+            found[each] = outer + inner
+    return [min(found, key=found.__getitem__)] if found else []
 
 
 def _pairs(query_string: bytes, switches: Collection[str]) -> list[tuple[str, str]]:
@@ -219,5 +246,5 @@ def _switch(name: str, value: str) -> bool:
     try:
         return _SWITCH[value.lower()]
     except KeyError:
-        detail = f"{value!r} is none of {', '.join(_SWITCH)}; by itself, it is true"
+        detail = f"{shown(value)} is none of {', '.join(_SWITCH)}; by itself, it is true"
         raise invalid(name, detail) from None

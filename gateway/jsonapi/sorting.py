@@ -69,7 +69,7 @@ class Sort:
             except PathError as error:
                 raise invalid(PARAMETER, str(error)) from None
             if members is not None:
-                members.check(PARAMETER, text, field.path.fixed, as_name)
+                members.check(PARAMETER, text, field.path.steps, as_name)
             fields.setdefault(field.path.pointer, field)  # once more, it would decide nothing
         return cls(tuple(fields.values()))
 

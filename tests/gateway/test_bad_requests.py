@@ -131,10 +131,95 @@ def test_a_query(fleet: httpx.Client, query: str, errors: list[tuple[str, str | 
         ] == errors
 
 
-def test_a_misspelt_name_is_answered_with_the_nearest(fleet: httpx.Client) -> None:
-    answer = fleet.get("/v1/sessions?sort=-usr")
-    [error] = answer.json()["errors"]
-    assert error["detail"] == "sort: there is no attribute 'usr'; did you mean 'user'?"
+@pytest.mark.parametrize(
+    ("query", "detail"),
+    [
+        ("sort=-usr", "sort: there is no attribute 'usr'; did you mean 'user'?"),
+        ("filter[usr]=1", "there is no member 'usr'; did you mean 'attributes.user'?"),
+        (
+            "filter=attributes.user=1",
+            "filter: there is no member 'attributes.user'; did you mean '/attributes/user'?",
+        ),
+        ("filter[user]=gte(1)", "at offset 0, there is no gte(); did you mean 'ge'?"),
+        ("rdsn", "'rdsn' is not a parameter here; did you mean 'rdns'?"),
+        ("pretyy", "'pretyy' is not a parameter here; did you mean 'pretty'?"),
+        ("PRETTY", "'PRETTY' is not a parameter here; did you mean 'pretty'?"),
+        ("page[sise]=1", "'page[sise]' is not a parameter here; did you mean 'page[size]'?"),
+        ("pge[number]=1", "'pge[number]' is not a parameter here; did you mean 'page[number]'?"),
+        ("page_size=1", "'page_size' is not a parameter here; did you mean 'page[size]'?"),
+        (
+            "page=1",
+            "'page' is not a parameter here; did you mean 'page[size]' or 'page[number]'?",
+        ),
+        (
+            "fields[session]=user",
+            "'fields[session]' is not a parameter here; did you mean 'fields[sessions]'?",
+        ),
+        (
+            "filtre[attributes.user]=1",
+            "'filtre[attributes.user]' is not a parameter here;"
+            " did you mean 'filter[attributes.user]'?",
+        ),
+        ("include=servces", "'servces' cannot be included; did you mean 'services'?"),
+        (
+            "filter[/attributes/connections/0/server]=1",
+            "'/attributes/connections/0/server' is not a JSONPath (RFC 9535, without functions): at"
+            " offset 0, unexpected token '/'; did you mean 'attributes.connections[0].server'?",
+        ),
+        (
+            "filter[attributes.connections[?@.server==1].server]=1",
+            "'filter[attributes.connections[?@.server' has no ']' at its end;"
+            " inside, write %3D for '=' and %26 for '&'",
+        ),
+    ],
+)
+def test_a_misspelt_name_is_answered_with_the_nearest(
+    fleet: httpx.Client, query: str, detail: str
+) -> None:
+    [error] = fleet.get(f"/v1/sessions?{query}").json()["errors"]
+    assert error["detail"] == detail
+
+
+def test_nothing_long_is_repeated_whole(fleet: httpx.Client) -> None:
+    long = "longer" * 20
+    for query in (
+        f"{long}=1",
+        f"{long}=1&{long}=2",
+        f"fields[{long}]=1",
+        f"filter[{long}]=1",
+        f"filter[$.{long}+!]=1",
+        f"filter[{long}()]=1",
+        f"filter[$..[?{long}(@.b)]]=1",
+        f"filter=/attributes/{long}=1",
+        f"filter[attributes.client.conection_attributes.{long}]=1",
+        f"filter[attributes/client/connection_attributes/{long}]=1",
+        f"filter[attributes.connections[?@.server%3D%3D'{long}'].servr]=1",
+        f"filter[attributes.connections[?@.server%3D%3D'{long}'%26%26@['servr']].server]=1",
+        f"filter=/attributes/client/conection_attributes/{long}=1",
+        f"sort=client.conection_attributes.{long}",
+        f"fields[sessions]=client/conection_attributes/{long}",
+        f"filter=~{long}=1",
+        f"filter={long}",
+        f"filter[id]={long}",
+        f"filter[id]={long}(1)",
+        f"sort={long}",
+        f"sort={long},{long}",
+        f"sort={long},,",
+        f"sort=.{long}",
+        f"fields[sessions]={long}",
+        f"fields[sessions]={long}/",
+        f"include={long}",
+        f"pretty={long}",
+        f"page[size]={long}",
+        f"page[size]=1&page[after]={long}",
+    ):
+        answer = fleet.get(f"/v1/sessions?{query}")
+        assert answer.status_code == 400, query
+        for error in answer.json()["errors"]:
+            assert long[:50] not in error["detail"], query
+    for path in (f"/v1/{long}", f"/v1/sessions/{long}", f"/v1/services/{long}"):
+        [error] = fleet.get(path).json()["errors"]
+        assert long[:50] not in error["detail"]
 
 
 @pytest.mark.parametrize(

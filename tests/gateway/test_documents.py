@@ -90,7 +90,7 @@ def test_what_is_not_a_session_is_not_found(http: httpx.Client, ident: str) -> N
                 "status": "404",
                 "code": "SESSION_NOT_FOUND",
                 "title": "Not Found",
-                "detail": f"{ident} is not a session",
+                "detail": f"{ident if len(ident) < 40 else '9' * 40 + '...'} is not a session",
             }
         ]
     }
@@ -101,8 +101,26 @@ def test_the_largest_id_is_asked_for(http: httpx.Client) -> None:
     assert answer.json()["errors"][0]["detail"] == "18446744073709551615 is not a session"
 
 
-@pytest.mark.parametrize("path", ["/v2", "/v1/session", "/v1/sessions/1/x", "/v1//", "//"])
-def test_an_unknown_path_is_not_found(http: httpx.Client, path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("/v2", ""),
+        ("/v1/sessions/1/x", ""),
+        ("/v1//", ""),
+        ("//", ""),
+        ("/v1/session", "/v1/sessions"),
+        ("/sesions/", "/v1/sessions"),
+        ("/v1/Sources", "/v1/sources"),
+        ("/v1/sesions/17", "/v1/sessions/17"),
+        ("/v1/sessions/1/sevrices", "/v1/sessions/1/services"),
+        ("/v1/service/a%2Fb/session", "/v1/services/a%2Fb/sessions"),
+        ("/v1/sessions/1/relationship/service", "/v1/sessions/1/relationships/services"),
+        ("/v1/sesions/" + "9" * 20, "/v1/sessions/" + "9" * 20),
+        ("/healtz", "/healthz"),
+        ("/v1/openapi.jsn", "/v1/openapi.json"),
+    ],
+)
+def test_an_unknown_path_is_not_found(http: httpx.Client, path: str, meant: str) -> None:
     answer = http.get(http.base_url.copy_with(raw_path=path.encode()))
     assert answer.status_code == 404
     assert answer.json()["errors"] == [
@@ -110,7 +128,7 @@ def test_an_unknown_path_is_not_found(http: httpx.Client, path: str) -> None:
             "status": "404",
             "code": "NOT_FOUND",
             "title": "Not Found",
-            "detail": f"{path} is not a resource",
+            "detail": f"{path} is not a resource{meant and f'; did you mean {meant!r}?'}",
         }
     ]
 

@@ -83,10 +83,10 @@ NO_SWITCH = "is none of true, yes, on, 1, false, no, off, 0; by itself, it is tr
         (b"pretty=", [("pretty", f"'' {NO_SWITCH}")]),
         (b"pretty=2", [("pretty", f"'2' {NO_SWITCH}")]),
         (b"pretty&pretty", [("pretty", "'pretty' is given more than once")]),
-        (b"prettyy", [("prettyy", "'prettyy' is not a parameter here; allowed are pretty, sync")]),
+        (b"prettyy", [("prettyy", "'prettyy' is not a parameter here; did you mean 'pretty'?")]),
         (b"pretty=1&pretty=1", [("pretty", "'pretty' is given more than once")]),
         (b"sync=1&sync=1", [("sync", "'sync' is given more than once")]),
-        (b"Pretty=1", [("Pretty", "'Pretty' is not a parameter here; allowed are pretty, sync")]),
+        (b"Pretty=1", [("Pretty", "'Pretty' is not a parameter here; did you mean 'pretty'?")]),
         (
             b"page%5Bsize%5D=1&pretty=x",
             [

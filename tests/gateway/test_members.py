@@ -52,6 +52,65 @@ def test_what_a_maxscale_documents_may_be_asked_for(name: str) -> None:
     Sort.parse(name, MEMBERS["sessions"])
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "meant"),
+    [
+        ("services", "ruoter", "router"),
+        ("services", "staet", "state"),
+        ("services", "roter_diagnostics", "router_diagnostics"),
+        ("services", "total_conections", "total_connections"),
+        ("sessions", "seqon", "seqno"),
+        ("sessions", "paramters.log_info", "parameters.log_info"),
+        ("sessions", "usr", "user"),
+        ("sessions", "nativeId", "native_id"),
+    ],
+)
+def test_the_nearest_of_all_known_names_is_suggested(kind: str, name: str, meant: str) -> None:
+    with pytest.raises(RequestError, match=f"; did you mean '{meant}'"):
+        Sort.parse(name, MEMBERS[kind])
+    with pytest.raises(RequestError, match=f"; did you mean '{meant.replace('.', '/')}'"):
+        Fieldset.parse(f"fields[{kind}]", name.replace(".", "/"), MEMBERS[kind])
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "meant"),
+    [
+        ("services", "$..ruoter", "$..router"),
+        ("services", "$..seevices", "$..services"),  # as MaxScale documents it
+        ("sessions", "$.attributes.*.ciper", "attributes[*].cipher"),
+        ("sessions", "$.attributes.*.log_info", None),  # not in `parameters`, which no `*` enters
+        ("sessions", "$.relationships..tpye", "$.relationships..type"),
+        (
+            "sessions",
+            '$.attributes.connections[?@.servr == "x"].connection_id',
+            "@.server",
+        ),
+    ],
+)
+def test_names_behind_a_wildcard_are_judged(kind: str, path: str, meant: str | None) -> None:
+    with pytest.raises(RequestError) as raised:
+        Filter.parse(f"filter[{path}]", "1", members=MEMBERS[kind])
+    assert raised.value.errors[0].detail.endswith(f"; did you mean {meant!r}?") is bool(meant)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "$..anything",  # may be a connection attribute
+        "$.attributes.client.*.anything",
+        "$.attributes.client..anything",
+        "$..seqno",
+        "$..cipher",
+        "$.attributes.*.cipher",
+        "$.attributes.parameters.*",
+        "$.attributes.parameters..log_info",
+        "$.attributes.connections[*].protocol_diagnostics.anything",
+    ],
+)
+def test_names_behind_a_wildcard_may_be_free(path: str) -> None:
+    Filter.parse(f"filter[{path}]", "1", members=MEMBERS["sessions"])
+
+
 def test_names_are_those_of_the_kind() -> None:
     Sort.parse("client.connection_attributes._client_name", MEMBERS["sessions"])
     with pytest.raises(RequestError, match="'memory'; there are sources"):

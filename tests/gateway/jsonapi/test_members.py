@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.jsonapi.errors import RequestError
 from gateway.jsonapi.fieldsets import Fieldset
 from gateway.jsonapi.filters import Filter
-from gateway.jsonapi.members import FREE, Members, as_field, as_jsonpath, as_name, as_pointer
+from gateway.jsonapi.members import (
+    FREE,
+    UNLISTED,
+    Members,
+    as_field,
+    as_jsonpath,
+    as_name,
+    as_pointer,
+)
 from gateway.jsonapi.sorting import Sort
 
 SHIPS = Members(
@@ -26,7 +36,14 @@ SHIPS = Members(
         },
         "links": {"self": None},
     },
-    {"attributes": {"log": [None], "engine": {"serial": None}}},
+    {
+        "attributes": {
+            "log": [None],
+            "engine": {"serial": None},
+            "papers": UNLISTED,
+            "stamps": [UNLISTED],
+        }
+    },
 )
 
 
@@ -57,12 +74,23 @@ def ask(parameter: str, value: str) -> None:
         ("filter[$.attributes.berths[*].number]", "1"),
         ("filter[$.attributes.berths[-1].number]", "1"),
         ("filter[$.attributes.engine.settings.any.thing]", "1"),
-        # Only fixed names are judged, and none behind the first that is not.
+        ("filter[$..deck]", "1"),
+        ("filter[$..[0].number]", "1"),
+        ("filter[$.attributes.*.*.deck]", "1"),
+        ("filter[$.attributes['name','connected']]", "1"),
+        ("filter[$.attributes.berths[?@.number == 1 && @.cabin.deck].cabin]", "1"),
+        ("filter[$.attributes.berths[?@.number == $.id].cabin]", "1"),
+        ("filter[$.attributes.berths[1:].number]", "1"),
+        # What may have any name may have this one, where it can be reached.
         ("filter[$..nothing]", "1"),
-        ("filter[$.attributes.*.nothing]", "1"),
-        ("filter[$.attributes['nothing','neither']]", "1"),
-        ("filter[$.attributes.berths[?@.nothing].nothing]", "1"),
-        ("filter[$.attributes.berths[1:].nothing]", "1"),
+        ("filter[$.attributes.*.*.nothing]", "1"),
+        ("filter[$.attributes.engine..nothing]", "1"),
+        ("filter[$.attributes.engine.*.nothing]", "1"),
+        ("filter[$.attributes.papers.nothing]", "1"),
+        ("filter[$.attributes.stamps[*].nothing]", "1"),
+        ("filter[$.attributes.stamps..nothing]", "1"),
+        ("fields[ships]", "papers/nothing,stamps"),
+        ("sort", "papers.nothing"),
     ],
 )
 def test_what_there_is_may_be_asked_for(parameter: str, value: str) -> None:
@@ -110,8 +138,39 @@ def test_what_there_is_may_be_asked_for(parameter: str, value: str) -> None:
         (
             "filter[$.attributes.berth[?@.number].number]",
             "1",
-            "'$.attributes.berth[?@.number].number'; did you mean 'attributes.berths'?",
+            "no attribute '$.attributes.berth[?@.number].number';"
+            " did you mean '$.attributes.berths[?@.number].number'?",
         ),
+        # Names behind a step that leads to several places.
+        (
+            "filter[$.attributes.*.nane]",
+            "1",
+            "'$.attributes.*.nane'; did you mean 'attributes.name'?",
+        ),
+        ("filter[$.attributes.*.makr]", "1", "did you mean 'attributes[*].maker'?"),
+        ("filter[$.*.nane]", "1", "did you mean '$[*].name'?"),
+        ("filter[$.attributes.*[0].nr]", "1", "'$.attributes.*[0].nr'; there are number, cabin"),
+        ("filter[$.attributes.*.zzz]", "1", "'$.attributes.*.zzz'; there are maker, settings"),
+        ("filter[$.relationships..tipe]", "1", "did you mean '$.relationships..type'?"),
+        ("filter[$.attributes.berths..dekc]", "1", "did you mean '$.attributes.berths..deck'?"),
+        ("filter[$.attributes.berths..name]", "1", "did you mean 'attributes.name'?"),
+        ("filter[$.attributes.berths..zzz]", "1", "; there are number, cabin, deck"),
+        ("filter[$.attributes.berths[1:].numbr]", "1", "'$.attributes.berths[1:].number'?"),
+        ("filter[$.attributes['name','conected']]", "1", "$.attributes['name','connected']"),
+        ("filter[$.attributes.berths[?@.nr==1].number]", "1", "no member '@.nr'; there are number"),
+        ("filter[$.attributes.berths[?@.numbr==1].number]", "1", "did you mean '@.number'?"),
+        (
+            "filter[$.attributes.berths[?$.attributes.nane].number]",
+            "1",
+            "mean '$.attributes.name'?",
+        ),
+        ("filter", "attributes.nane=1", "'attributes.nane'; did you mean '/attributes/name'?"),
+        ("filter", "$.attributes.name=1", "did you mean '/attributes/name'?"),
+        ("filter", "/attributes.engine.maker=1", "did you mean '/attributes/engine/maker'?"),
+        ("sort", "nmae", "did you mean 'name'?"),
+        ("sort", "lgo", "did you mean 'log'?"),
+        ("sort", "serail", "did you mean 'engine.serial'?"),
+        ("fields[ships]", "lgo", "did you mean 'log'?"),
         (
             "fields[ships]",
             "name,nane",
@@ -132,7 +191,9 @@ def test_a_misspelt_name_is_refused(parameter: str, value: str, detail: str) -> 
     [error] = raised.value.errors
     assert (error.status, error.code) == (400, "INVALID_PARAMETER")
     assert error.parameter == parameter
-    assert error.detail.startswith(f"{parameter}: there is no ")
+    # The parameter is named once: the text of filter[JSONPATH] stands in its name.
+    once = "" if "filter[" in parameter else f"{parameter}: "
+    assert error.detail.startswith(f"{once}there is no ")
     assert detail in error.detail
 
 
@@ -147,3 +208,29 @@ def test_what_is_declared_can_be_asked_for_as_it_is_written() -> None:
     assert fields[:3] == ["name", "connected", "engine"]
     for field in fields:
         ask("fields[ships]", field)
+
+
+@given(st.data())
+def test_what_is_suggested_may_be_asked_for(data: st.DataObject) -> None:
+    written = [
+        *(("sort", as_name(place), "") for place in SHIPS.places()),
+        *(("filter", as_pointer(place), "=1") for place in SHIPS.places()),
+        *((f"filter[{as_jsonpath(place)}]", "1", "") for place in SHIPS.places()),
+        *((f"filter[$.*.{place[-1].name}]", "1", "") for place in SHIPS.places() if place[-1].name),
+        *(("fields[ships]", as_field(place), "") for place in SHIPS.fields()),
+    ]
+    parameter, value, end = data.draw(st.sampled_from(written))
+    by_path = parameter.startswith("filter[")
+    right = parameter[len("filter[") : -1] if by_path else value
+    at = data.draw(st.integers(0, len(right)))
+    wrong = right[:at] + data.draw(st.sampled_from(["", "x", "."])) + right[at + 1 :]
+
+    def try_it(text: str) -> None:
+        ask(*((f"filter[{text}]", value) if by_path else (parameter, text + end)))
+
+    try:
+        try_it(wrong)
+    except RequestError as error:
+        _, hint, meant = error.errors[0].detail.removesuffix("'?").partition("; did you mean '")
+        if hint:
+            try_it(meant)

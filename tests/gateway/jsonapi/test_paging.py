@@ -81,7 +81,7 @@ def test_a_size_beyond_the_largest_says_which_that_is() -> None:
             "status": "400",
             "code": "MAX_PAGE_SIZE_EXCEEDED",
             "title": "Bad Request",
-            "detail": f"page[size] is {size}; allowed are 1000",
+            "detail": f"page[size] is {size}; allowed are 1 to 1000",
             "source": {"parameter": "page[size]"},
             "links": {"type": PROFILE + "max-size-exceeded"},
             "meta": {"page": {"maxSize": 1000}},
