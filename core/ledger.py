@@ -12,11 +12,12 @@ import asyncio
 import logging
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -159,13 +160,15 @@ class Ledger:
         opened: Sequence[Opening],
         closed: Sequence[int],
         incarnation: float | None,
+        rekeyed: Mapping[str, int] = MappingProxyType({}),
     ) -> list[int]:
         """Write one observation down: the ids of ``opened``, in order.
 
         They are given as `Numbering` plans them. ``incarnation`` is written where it
-        is not None. Raises `LedgerError`, and then nothing is written.
+        is not None; ``rekeyed`` are the new keys of sessions, with their ids. Raises
+        `LedgerError`, and then nothing is written.
         """
-        return await self._run(lambda: self._record(source, opened, closed, incarnation))
+        return await self._run(lambda: self._record(source, opened, closed, incarnation, rekeyed))
 
     async def _run(self, work: Callable[[], T]) -> T:
         def named() -> T:
@@ -268,6 +271,7 @@ class Ledger:
         opened: Sequence[Opening],
         closed: Sequence[int],
         incarnation: float | None,
+        rekeyed: Mapping[str, int],
     ) -> list[int]:
         numbers = self._numbering.plan([opening.stated_id for opening in opened])
         if self._file is not None and opened:
@@ -285,6 +289,11 @@ class Ledger:
                 done = sa.update(sessions).values(closed_time=self._now())
                 done = done.where(sessions.c.id == sa.bindparam("closed_id"))
                 connection.execute(done, [{"closed_id": ident} for ident in closed])
+            if rekeyed:
+                changed = sa.update(sessions).values(key=sa.bindparam("new_key"))
+                changed = changed.where(sessions.c.id == sa.bindparam("known_id"))
+                rows = [{"new_key": key, "known_id": ident} for key, ident in rekeyed.items()]
+                connection.execute(changed, rows)
             if opened:
                 rows = [
                     {"id": i, "source": source, "key": o.key, "connect_time": o.connect_time}

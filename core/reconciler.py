@@ -228,6 +228,12 @@ class Reconciler:
         The ids that ended.
         """
         held = {} if self._restarted(incarnation) else self._held
+        rekeyed = {
+            key: held[item.former]
+            for key, item in observed.items()
+            if item.former in held and key not in held
+        }
+        held = held | rekeyed
         kept = {key: held[key] for key in (*missing, *observed) if key in held}
         keeping = {known.id for known in kept.values()}
         closed = [known.id for known in self._held.values() if known.id not in keeping]
@@ -237,12 +243,13 @@ class Reconciler:
             if key not in held
         ]
         drifted = self._drifted(incarnation)
-        if openings or closed or drifted:
+        if openings or closed or drifted or rekeyed:
             ids = await self._ledger.record(
                 self._name,
                 opened=openings,
                 closed=closed,
                 incarnation=incarnation if drifted else None,
+                rekeyed={key: known.id for key, known in rekeyed.items()},
             )
             for ident, opening in zip(ids, openings, strict=True):
                 kept[opening.key] = Held(ident, opening.connect_time)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import socket
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -82,3 +84,34 @@ def test_a_backup_of_what_is_no_ledger_is_refused(tmp_path: Path) -> None:
         assert (asked.returncode, asked.stdout) == (1, "")
         assert text in asked.stderr
     assert not copy.exists()
+
+
+# A ledger as version 0.1 left it, with a listener of this machine in it.
+LEDGER_0_1 = """
+create table counters (name varchar not null primary key, value bigint not null);
+create table sources (name varchar not null primary key, incarnation double not null);
+create table sessions (
+    id bigint not null primary key, source varchar not null, key varchar not null,
+    connect_time bigint not null, closed_time bigint
+);
+create index sessions_by_state on sessions (closed_time, source);
+insert into counters values ('schema', 1), ('id', 42), ('revision', 1000000);
+insert into sessions values (41, 'host', 'tcp4 {listener}', 1495015595000000000, null);
+"""
+
+
+def test_a_session_of_a_ledger_of_0_1_keeps_its_id_when_its_key_changes(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = "{}:{}".format(*listener.getsockname())
+        connection = sqlite3.connect(path)
+        connection.executescript(LEDGER_0_1.format(listener=address))
+        connection.close()
+        for _ in range(2):  # in the old form of its key, and in the new one
+            with Serving("--source", "host:", "--ledger", f"sqlite:///{path}") as serving:
+                assert 41 in ids(serving)
+                answer = httpx.get(f"http://{serving.http}/v1/sessions/41", timeout=PATIENCE)
+                attributes = answer.json()["data"]["attributes"]
+                assert attributes["native_id"] == address
+                assert attributes["connected"] == "Wed May 17 10:06:35 2017"
+                assert min(ids(serving) - {41}, default=1 << 50) > 42, "in doubt: from the clock"

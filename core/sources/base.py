@@ -92,6 +92,7 @@ class Observed:
     ``unreadable`` are the members that could not be read: ``session`` lacks them, and
     the core keeps their last known values. ``stated_id`` is the id that the source
     asks for, and gets if it is still free; ``native_id`` is shown only if it is not.
+    ``former`` is the key that an earlier version had for the same session, if another.
     """
 
     key: str
@@ -100,6 +101,7 @@ class Observed:
     opened: tuple[Wire, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
     stated_id: int | None = None
+    former: str = ""
 
 
 def know_empty(session: Session, unreadable: Sequence[Unreadable], *lists: str) -> None:

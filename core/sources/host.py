@@ -26,6 +26,7 @@ from core.sources.base import (
     SourceError,
     Unreadable,
 )
+from core.sources.inodes import Inodes
 from core.sources.moments import timestamp
 from core.sources.processes import Process, Processes
 from core.sources.sockets import Connection, End, Listener, Sockets, read_sockets
@@ -69,6 +70,7 @@ class HostSource:
         # Its own thread: a look that takes long holds up no other source.
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="host")
         self._processes = Processes()
+        self._inodes = Inodes()
         self._boot_time: float | None = None
         self._known: Known = {}
         self._last: Observation | None = None
@@ -84,7 +86,7 @@ class HostSource:
     def _look(self) -> Observation:
         try:
             boot_time = psutil.boot_time()
-            sockets = read_sockets()
+            sockets = read_sockets(self._inodes)
         except (psutil.Error, OSError, RuntimeError, ValueError, LookupError) as error:
             raise SourceError(f"the sockets of this machine cannot be read: {error}") from error
         processes = self._processes.look_up(sockets.pids)
@@ -138,7 +140,7 @@ def read_sessions(
     for listener in sorted(sockets.listeners, key=seniority):
         port = listener.local.port
         services.setdefault(port, _service_name(port, processes.get(listener.pid)))
-        listeners.setdefault(listener.key, listener)
+        listeners.setdefault(listener.place, listener)
     doors = {(listener.version, listener.local) for listener in listeners.values()}
     accepted = {item.key: item for item in sockets.connections if _is_accepted(item, doors)}
     # The programs at this end of each connection, by the other end's name for it.
@@ -186,7 +188,8 @@ def _listener_session(listener: Listener, service: str, start: float) -> Observe
     session = Session(
         service=service, state=session_pb2.SESSION_STATE_LISTENER, native_id=listener.name
     )
-    return Observed(listener.key, session, unreadable=_begin(session, start))
+    unreadable = _begin(session, start)
+    return Observed(listener.key, session, unreadable=unreadable, former=listener.place)
 
 
 def _session(connection: Connection, service: str, now: float, client: str | None) -> Observed:
@@ -199,7 +202,8 @@ def _session(connection: Connection, service: str, now: float, client: str | Non
         port=connection.remote.port,
         application=client,
     )
-    return Observed(connection.key, session, unreadable=_begin(session, now))
+    unreadable = _begin(session, now)
+    return Observed(connection.key, session, unreadable=unreadable, former=connection.place)
 
 
 def _begin(session: Session, start: float) -> tuple[Unreadable, ...]:

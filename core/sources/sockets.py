@@ -12,6 +12,7 @@ from socket import AF_INET, AF_INET6
 import psutil
 
 from core.sources.base import Unreadable, UnreadableError
+from core.sources.inodes import Inodes
 
 _VERSIONS: Mapping[int, int] = {AF_INET: 4, AF_INET6: 6}
 _MAX_PORT = 65535
@@ -42,6 +43,7 @@ class Listener:
     version: int  # of IP: 4 or 6; one of 6 may accept IPv4 too
     local: End
     pid: int = 0  # of a process that has it; 0: none is visible
+    inode: int | None = None  # 0: its process has closed it; None: it is not told
 
     @property
     def name(self) -> str:
@@ -49,9 +51,14 @@ class Listener:
         return str(self.local)
 
     @property
-    def key(self) -> str:
+    def place(self) -> str:
         """The name, unique: IPv4 and IPv6 may each have a socket of one name."""
         return f"tcp{self.version} {self.name}"
+
+    @property
+    def key(self) -> str:
+        """The place and the inode: another socket may take the place."""
+        return _key(self.place, self.inode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,7 @@ class Connection:
     local: End
     remote: End
     pid: int = 0  # of a process that has it; 0: none is visible, or none has it any longer
+    inode: int | None = None  # 0: its process has closed it; None: it is not told
 
     @property
     def name(self) -> str:
@@ -70,9 +78,14 @@ class Connection:
         return f"{self.local}<-{self.remote}"
 
     @property
-    def key(self) -> str:
+    def place(self) -> str:
         """The name, unique, as a listener's."""
         return f"tcp{self.version} {self.name}"
+
+    @property
+    def key(self) -> str:
+        """The place and the inode: the client may come back from the same port."""
+        return _key(self.place, self.inode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +103,17 @@ class Sockets:
         return (listening | {connection.pid for connection in self.connections}) - {0}
 
 
-def read_sockets() -> Sockets:
+def _key(place: str, inode: int | None) -> str:
+    return place if inode is None else f"{place} {inode}"
+
+
+def read_sockets(inodes: Inodes) -> Sockets:
     """Every socket that is visible. Raises what psutil does: its `Error`, OSError, RuntimeError."""
     sockets = Sockets()
+    inodes.look()
     for item in _read():
         try:
-            socket = _socket(*item)
+            socket = _socket(*item, inodes)
         except UnreadableError as error:
             sockets.unreadable.append(Unreadable(str(error)))
             continue
@@ -122,7 +140,7 @@ def _read() -> Iterator[tuple[object, object, object, object, object]]:
 
 
 def _socket(
-    pid: object, family: object, status: object, local: object, remote: object
+    pid: object, family: object, status: object, local: object, remote: object, inodes: Inodes
 ) -> Listener | Connection | None:
     """A socket; None if it is neither bound to a port nor connected.
 
@@ -137,8 +155,11 @@ def _socket(
     if version is None:
         raise UnreadableError("a TCP socket: expected IPv4 or IPv6")
     if status == psutil.CONN_LISTEN:
-        return Listener(version, _end(local, version), pid)
-    return Connection(version, status, _end(local, version), _end(remote, version), pid)
+        end = _end(local, version)
+        return Listener(version, end, pid, inodes.of(version, (end.ip, end.port), None))
+    near, far = _end(local, version), _end(remote, version)
+    inode = inodes.of(version, (near.ip, near.port), (far.ip, far.port))
+    return Connection(version, status, near, far, pid, inode)
 
 
 def _end(found: object, version: int) -> End:

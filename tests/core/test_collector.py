@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -442,6 +443,31 @@ def test_a_report_says_how_reading_the_source_goes() -> None:
         assert report.last_error == "no route"
 
     run(test)
+
+
+def test_a_session_whose_key_was_in_another_form_keeps_its_id(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+
+    async def before(scene: Scene) -> None:
+        scene.source.show(["a", "b", "c"], connected=5)
+        await scene.source.step()
+
+    async def after(scene: Scene) -> None:
+        rows = [replace(seen("b 7"), former="b"), replace(seen("a 9"), former="a"), seen("d")]
+        scene.source.again = Observation(rows)
+        await scene.source.step()
+        assert scene.ids == [1, 2, 4], "only the one that is gone has ended"
+        assert scene.session(2).connect_time.seconds == 5
+        held = await scene.ledger.held("fake")
+        assert {key: each.id for key, each in held.items()} == {"a 9": 1, "b 7": 2, "d": 4}
+
+    async def then(scene: Scene) -> None:
+        scene.source.again = Observation([replace(seen("b 8"), former="b")])
+        await scene.source.step()
+        assert scene.ids == [5], "another one in its place is another session"
+
+    for test in (before, after, then):
+        run(test, url)
 
 
 def test_an_object_stated_again_is_unchanged_but_for_its_links() -> None:

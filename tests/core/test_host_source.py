@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -27,6 +28,7 @@ from core.sources.base import (
     open_source,
 )
 from core.sources.host import HostSource, Known, read_sessions
+from core.sources.inodes import Inodes
 from core.sources.processes import Process
 from core.sources.sockets import Connection, End, Listener, Sockets, read_sockets
 from sessiongate.states import words_of
@@ -120,6 +122,37 @@ def test_a_connection_that_the_service_closed_is_stopping(source: Source) -> Non
             assert client.recv(1) == b""
             items = on_port(source, listener.getsockname()[1])
         assert states(items) == ["Listener Session", "Stopping session"]
+
+
+def test_a_client_that_comes_back_from_its_port_is_another_session(source: Source) -> None:
+    keys = set[str]()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        back = 0  # the client's port
+        for _ in range(3):
+            with socket.socket() as client:
+                # Closed by a reset, so that both ends are free at once.
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                client.bind(("127.0.0.1", back))
+                client.connect(("127.0.0.1", port))
+                back = client.getsockname()[1]
+                server, _ = listener.accept()
+                with server:
+                    (_, session) = on_port(source, port)
+                    assert session.session.port == back
+                    keys.add(session.key)
+    assert len(keys) == 3
+
+
+def test_a_listener_that_changes_hands_is_another_session(source: Source) -> None:
+    keys = set[str]()
+    port = 0
+    for _ in range(2):
+        with socket.create_server(("127.0.0.1", port)) as listener:
+            port = listener.getsockname()[1]
+            ((key,),) = [[item.key for item in on_port(source, port)]]
+            keys.add(key)
+    assert len(keys) == 2
 
 
 @needs_ipv6
@@ -511,13 +544,13 @@ def test_what_was_expected_of_a_socket_is_told(
     sockets = whole_machine()
     sockets[1] = sockets[1]._replace(**{member: odd})
     monkeypatch.setattr(psutil, "net_connections", lambda _: sockets)
-    found = read_sockets()
+    found = read_sockets(Inodes())
     assert found.unreadable == [Unreadable(f"a TCP socket: expected {text}")]
     assert (len(found.listeners), len(found.connections)) == (3, 3)
 
 
 def test_an_address_with_a_scope_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(psutil, "net_connections", lambda _: whole_machine())
-    session = read_sessions(read_sockets(), {}, NOW)[-1].session
+    session = read_sessions(read_sockets(Inodes()), {}, NOW)[-1].session
     assert session.native_id == "[fe80::1%eth0]:82<-[fe80::2%eth0]:4713"
     assert (session.remote, session.port) == ("fe80::2%eth0", 4713)
