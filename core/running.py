@@ -8,12 +8,13 @@ import os
 import signal
 import sys
 import threading
+from dataclasses import replace
 
 from core.config import ConfigError, CoreConfig
 from core.ledger_lock import LedgerError
 from core.origin import named, origins_of
 from core.server import Core
-from runtime.descriptors import allow_descriptors
+from runtime.descriptors import allow_descriptors, fitted
 from runtime.file_value import FileError
 from runtime.listener import ListenError
 from runtime.logs import set_up_logs
@@ -36,6 +37,9 @@ def run() -> int:
         grpc = config.grpc
         set_up_logs("core", config.logs)
         allow_descriptors()
+        connections = fitted("max_core_connections", config.limits.max_core_connections)
+        limits = replace(config.limits, max_core_connections=connections)
+        config = replace(config, limits=limits)
         code = asyncio.run(_run(config, notify))
         _abandon_hanging_threads()
     except (ConfigError, LedgerError, FileError, ListenError) as error:

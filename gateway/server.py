@@ -31,7 +31,7 @@ from gateway.config import GatewayConfig
 from gateway.worker import GRACE, Worker
 from gateway.workers import Workers
 from runtime.apart import HangsError, within
-from runtime.descriptors import allow_descriptors
+from runtime.descriptors import allow_descriptors, fitted
 from runtime.exporter import Exporter, exporting
 from runtime.file_value import EVERY, FileError, FileValue
 from runtime.listener import listen, real_address
@@ -58,6 +58,8 @@ def serve(config: GatewayConfig, on_listening: Callable[[str], None]) -> None:
     share_memory()
     config.check_files()
     allow_descriptors()
+    connections = fitted("max_connections", config.limits.max_connections)
+    config = replace(config, limits=replace(config.limits, max_connections=connections))
     with ExitStack() as stack:
         listener = stack.enter_context(listen(config.http))
         config = replace(config, http=real_address(config.http, listener))

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from runtime.rarely import EVERY, Rarely
+from tests.runtime.clock import Clock
+
+
+def test_a_kind_is_said_once_a_minute_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    rarely = Rarely(logging.getLogger("any"), clock)
+    for _ in range(3):
+        rarely.warn("one")
+        rarely.warn("other")
+    clock.now += EVERY
+    rarely.warn("one")
+    clock.now += EVERY
+    rarely.warn("one")
+    said = [record.getMessage() for record in caplog.records]
+    assert said == ["one", "other", "one; 2 times more since this was last said", "one"]
