@@ -33,7 +33,7 @@ _LINGER_BYTES = 1024 * 1024
 # connection that is not used for so long longer than a request may take is idle.
 _IDLE = 60.0
 # Seconds that an idle connection may still bring a request once the worker is to stop.
-_PARTING = 0.25
+PARTING = 0.25
 # Bytes that the kernel has not taken yet, from which on and down to which a response waits.
 _HIGH_WATER, _LOW_WATER = 65536, 16384
 
@@ -78,6 +78,11 @@ class Http1(asyncio.Protocol):
         self._response: Http1Response | None = None
         self._task: asyncio.Task[None] | None = None
         self._request: Request | None = None  # whose body has not come yet
+        self._refusal: Error | None = None  # of whatever is asked
+
+    def refuse_all(self, error: Error) -> None:
+        """Refuse the first request, whatever it is, and end the connection."""
+        self._refusal = error
 
     # Called by asyncio
 
@@ -168,7 +173,8 @@ class Http1(asyncio.Protocol):
         allowed = f"header_timeout allows {self._limits.header_timeout:g} s"
         detail = f"the request did not arrive in time; {allowed}"
         # Nothing is left unread, so that nothing is lost by closing; others wait for room.
-        self._transport.write(error_response(Error(408, "HEADER_TIMEOUT", detail)))
+        error = Error(408, "HEADER_TIMEOUT", detail)
+        self._transport.write(error_response(error, is_head=self._is_head(self._buffer)))
         self._end()
 
     def stop(self) -> None:
@@ -178,7 +184,7 @@ class Http1(asyncio.Protocol):
             self._response.keep_alive = False
         elif not self._lingering:
             # Its next request may be on its way, and would be lost with it.
-            asyncio.get_running_loop().call_later(_PARTING, self._part)
+            asyncio.get_running_loop().call_later(PARTING, self._part)
 
     def _part(self) -> None:
         if self._response is None and not self._lingering:
@@ -246,9 +252,15 @@ class Http1(asyncio.Protocol):
             if self._has_ended and self._response is None:
                 self._transport.close()
 
-    def _refuse(self, error: Error) -> None:
+    def _is_head(self, head: bytes) -> bool:
+        """Whether HEAD is what is asked: in a request that has begun, or in this ``head``."""
+        if self._request is not None:
+            return bool(self._request.scope["method"] == "HEAD")
+        return head.startswith(b"HEAD ")
+
+    def _refuse(self, error: Error, head: bytes) -> None:
         """Answer what cannot be read any further, and end the connection."""
-        self._transport.write(error_response(error))
+        self._transport.write(error_response(error, is_head=self._is_head(head)))
         self._since = monotonic()
         self._linger()
 
@@ -281,16 +293,16 @@ class Http1(asyncio.Protocol):
             self._begun, self._is_timed = True, False
         end = buffer.find(_END, max(0, self._searched - len(_END)))
         if buffer.startswith(_HTTP2_PREFACE):
-            self._refuse(_HTTP2)
+            self._refuse(_HTTP2, buffer)
         elif not 0 <= end <= self._longest_head:
             self._wait_for_head(buffer, end)
         else:
             end += len(_END)
             self._searched = 0
             self._buffer = buffer[end:]
-            found = parse_head(buffer[:end], self._facts, self._limits.max_body)
+            found = self._refusal or parse_head(buffer[:end], self._facts, self._limits.max_body)
             if isinstance(found, Error):
-                self._refuse(found)
+                self._refuse(found, buffer)
             else:
                 self._request = found
                 if found.expects_continue and not found.has_come(self._buffer):
@@ -301,13 +313,13 @@ class Http1(asyncio.Protocol):
         if end >= 0 or len(buffer) > self._longest_head:
             if b"\n" in buffer[: self._longest_head]:
                 detail = "the header is larger than max_headers allows"
-                self._refuse(Error(431, "HEADER_TOO_LARGE", detail))
+                self._refuse(Error(431, "HEADER_TOO_LARGE", detail), buffer)
             else:
                 detail = "the URL is longer than max_url allows"
-                self._refuse(Error(414, "URL_TOO_LONG", detail))
+                self._refuse(Error(414, "URL_TOO_LONG", detail), buffer)
         elif not b"A" <= buffer[:1] <= b"Z" or _BARE_END.search(
             buffer, max(0, self._searched - len(_END))
         ):
-            self._refuse(MALFORMED)
+            self._refuse(MALFORMED, buffer)
         else:
             self._searched = len(buffer)

@@ -22,6 +22,12 @@ _ABSOLUTE = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE)
 _VERSIONS = (b" HTTP/1.1", b" HTTP/1.0")
 
 MALFORMED = Error(400, "MALFORMED_REQUEST", "this is not a request of HTTP/1.1")
+# Lines of a header. Short ones cost more to read than their bytes tell.
+_MAX_LINES = 100
+_MANY_LINES = Error(
+    431, "HEADER_TOO_LARGE", f"the header has more lines than the {_MAX_LINES} that are allowed"
+)
+_EXPECTATION = Error(417, "EXPECTATION_FAILED", "of Expect, 100-continue alone is met")
 _NO_PATH = Error(400, "MALFORMED_REQUEST", "the target of a request is a path")
 _FRAGMENT = Error(400, "MALFORMED_REQUEST", "the target of a request has no fragment")
 
@@ -50,6 +56,8 @@ def parse_head(head: bytes, connection: Mapping[str, Any], max_body: int) -> Req
     line = head.index(b"\r\n")
     if not head[:line].endswith(_VERSIONS):  # the parser takes some that are not spoken
         return MALFORMED
+    if head.count(b"\r\n") > _MAX_LINES + 2:  # the request's own, and the end
+        return _MANY_LINES
     if _RAW.search(head, 0, line):
         head = _RAW.sub(_percent_encoded, head[:line]) + head[line:]
     parsed = _Head()
@@ -60,7 +68,7 @@ def parse_head(head: bytes, connection: Mapping[str, Any], max_body: int) -> Req
     except httptools.HttpParserError:
         return MALFORMED
     url, headers = parsed.url, parsed.headers
-    if not url.startswith(b"/") and url != b"*":
+    if not url.startswith(b"/") and (url != b"*" or parsed.method != "OPTIONS"):
         # The authority of an absolute target counts, whatever Host says (RFC 9112, 3.2.2).
         absolute = _ABSOLUTE.fullmatch(url)
         if absolute is None:
@@ -122,15 +130,17 @@ class _Head:
         self.keep_alive = parser.should_keep_alive()
 
 
-def _with_body(scope: dict[str, Any], keep_alive: bool, max_body: int) -> Request:
+def _with_body(scope: dict[str, Any], keep_alive: bool, max_body: int) -> Request | Error:
     length, is_read, expects_continue = 0, True, False
     for name, value in scope["headers"]:
         if name == b"content-length":  # the parser has seen that it is a number
             length = int(value)
         elif name == b"transfer-encoding":
             is_read = False
-        elif name == b"expect":
-            expects_continue = value.lower() == b"100-continue"
+        elif name == b"expect" and scope["http_version"] == "1.1":  # RFC 9110, section 10.1.1
+            if value.lower() != b"100-continue":
+                return _EXPECTATION
+            expects_continue = True
     is_read = is_read and length <= max_body
     return Request(scope, keep_alive, length if is_read else 0, is_read, expects_continue)
 

@@ -19,7 +19,8 @@ class OneForm:
 
     Without the prefix ``/v1``, which is optional as in MaxScale; without a slash at
     the end; each segment percent-encoded in the one shortest way, so that a slash in
-    a name stays apart from those between segments. ``raw_path`` stays as it was.
+    a name stays apart from those between segments. ``*``, which asks for the options of
+    all, is asked of the root: they are the same everywhere. ``raw_path`` stays as it was.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -40,7 +41,7 @@ def routed(path: str) -> str:
         path = path[len(_PREFIX) :]
     if path.endswith("/") and not path.endswith("//"):
         path = path[:-1]
-    return path or "/"
+    return "/" if path in ("", "*") else path
 
 
 def nearest_path(path: str, known: Iterable[str]) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import socket
 from contextlib import suppress
@@ -11,16 +10,18 @@ from time import monotonic
 
 from starlette.types import ASGIApp
 
-from gateway.http1 import Http1
+from gateway.acceptor import Acceptor
+from gateway.http1 import PARTING, Http1
+from gateway.jsonapi.errors import Error
 from gateway.limits import Limits
+from runtime.rarely import Rarely
 from runtime.tls import ServerTls, server_context
 
 log = logging.getLogger(__name__)
 
 GRACE = 5.0  # seconds that answers under way may take once a worker is told to stop
 _TICK = 0.5  # seconds between two looks for connections that have lasted too long
-_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-_PAUSE = 1.0  # seconds until connections are accepted again where there was no room for one
+_PLAIN = Error(400, "TLS_REQUIRED", "this port speaks TLS; use https://")
 
 
 class Worker:
@@ -31,81 +32,116 @@ class Worker:
     ) -> None:
         """Raises `FileError` where a file of ``tls`` cannot be used."""
         self._app = app
-        self._listener = listener
         self._limits = limits
+        self._acceptor = Acceptor(listener, self._has_room, self._take)
+        self._rarely = Rarely(log)
         # For each connection as the files are then.
-        self._context = None if tls is None else server_context(tls)
+        self._context = None if tls is None else server_context(tls, self._refused)
         self._open: set[Http1] = set()
+        self._silent: set[asyncio.Future[None]] = set()  # of which nothing has come yet
         self._accepted = 0  # connections, those that are not open yet among them
-        self._changed = asyncio.Event()  # set when there is one less
+        self._is_stopping = False
+        self._ended = asyncio.Event()  # set when there is one less
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self, stopping: asyncio.Event) -> None:
         """Serve until ``stopping`` is set, and answers under way are finished or too slow."""
-        accepting = [asyncio.create_task(self._accept()), asyncio.create_task(self._check())]
+        checking = asyncio.create_task(self._check())
+        self._acceptor.start()
         try:
             await stopping.wait()
-            accepting[0].cancel()
-            for connection in [*self._open]:
-                connection.stop()
+            self._stop()
             with suppress(TimeoutError):
                 async with asyncio.timeout(GRACE):
                     while self._accepted:
-                        await self._ended()
+                        self._ended.clear()
+                        await self._ended.wait()
         finally:
-            for task in (*accepting, *self._tasks):
+            self._acceptor.stop()
+            for task in (checking, *self._tasks):
                 task.cancel()
             for connection in [*self._open]:
                 connection.abort()
-            await asyncio.gather(*accepting, *self._tasks, return_exceptions=True)
+            await asyncio.gather(checking, *self._tasks, return_exceptions=True)
 
-    async def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
-        is_exhausted = False
-        while True:
-            while self._accepted >= self._limits.max_connections:
-                await self._ended()
-            try:
-                connection, _ = await loop.sock_accept(self._listener)
-            except OSError as error:
-                if error.errno in _EXHAUSTED:
-                    if not is_exhausted:
-                        log.warning("no connection can be accepted: %s", error.strerror)
-                    is_exhausted = True
-                    await asyncio.sleep(_PAUSE)
-                continue
-            is_exhausted = False
-            self._accepted += 1
-            task = loop.create_task(self._connect(connection))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+    def _stop(self) -> None:
+        self._is_stopping = True
+        self._acceptor.stop()
+        for connection in [*self._open]:
+            connection.stop()
+        # As of those that are open, the first request may be on its way.
+        asyncio.get_running_loop().call_later(PARTING, self._part)
+
+    def _part(self) -> None:
+        for waiting in self._silent:
+            if not waiting.done():
+                waiting.set_exception(ConnectionAbortedError())
+
+    def _has_room(self) -> bool:
+        return self._accepted < self._limits.max_connections
+
+    def _take(self, connection: socket.socket) -> None:
+        self._accepted += 1
+        task = asyncio.get_running_loop().create_task(self._connect(connection))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _connect(self, connection: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
         protocol = Http1(self._app, self._limits, self._open, self._lost)
         try:
-            if self._context is None:
-                await loop.connect_accepted_socket(lambda: protocol, connection)
-            else:
-                await loop.connect_accepted_socket(
-                    lambda: protocol,
-                    connection,
-                    ssl=self._context.value,
-                    ssl_handshake_timeout=self._limits.header_timeout,
-                )
-        except Exception:
+            await (self._open_plain if self._context is None else self._open_tls)(
+                connection, protocol
+            )
+        except (Exception, asyncio.CancelledError):  # it is gone, or refused, or took too long
             connection.close()
             if not protocol.was_open:
                 self._lost()
+        else:
+            if self._is_stopping:
+                protocol.stop()
+
+    async def _open_plain(self, connection: socket.socket, protocol: Http1) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.connect_accepted_socket(lambda: protocol, connection)
+
+    async def _open_tls(self, connection: socket.socket, protocol: Http1) -> None:
+        assert self._context is not None  # noqa: S101 - else it is plain
+        if (
+            await self._first_byte(connection)
+        ).isupper():  # of a method; a handshake begins with 22
+            self._refused("the client speaks HTTP without TLS")
+            protocol.refuse_all(_PLAIN)
+            await self._open_plain(connection, protocol)
+            return
+        await asyncio.get_running_loop().connect_accepted_socket(
+            lambda: protocol,
+            connection,
+            ssl=self._context.value,
+            ssl_handshake_timeout=self._limits.header_timeout,
+        )
+
+    async def _first_byte(self, connection: socket.socket) -> bytes:
+        """The first byte that a connection brings, which is left there. Raises `OSError`."""
+        loop = asyncio.get_running_loop()
+        has_come: asyncio.Future[None] = loop.create_future()
+        self._silent.add(has_come)
+        loop.add_reader(connection, _note, has_come)
+        try:
+            async with asyncio.timeout(self._limits.header_timeout):
+                await has_come
+        finally:
+            loop.remove_reader(connection)
+            self._silent.discard(has_come)
+        return connection.recv(1, socket.MSG_PEEK)
+
+    def _refused(self, why: str) -> None:
+        self._rarely.warn(f"a connection is refused: {why}")
 
     def _lost(self) -> None:
         self._accepted -= 1
-        self._changed.set()
-
-    async def _ended(self) -> None:
-        """Wait until a connection has ended."""
-        self._changed.clear()
-        await self._changed.wait()
+        self._ended.set()
+        if not self._is_stopping:
+            self._acceptor.start()
 
     async def _check(self) -> None:
         while True:
@@ -113,3 +149,8 @@ class Worker:
             now = monotonic()
             for connection in [*self._open]:
                 connection.check(now)
+
+
+def _note(has_come: asyncio.Future[None]) -> None:
+    if not has_come.done():
+        has_come.set_result(None)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runtime.file_value import FileError, FileValue, read_file, trouble
 
@@ -83,13 +83,19 @@ def grpc_server_credentials(tls: ServerTls) -> grpc.ServerCredentials:
     return grpc.dynamic_ssl_server_credentials(used, changed, required)  # type: ignore[arg-type]
 
 
-def server_context(tls: ServerTls) -> FileValue[ssl.SSLContext]:
-    """What a server of asyncio gives a connection that begins now. Raises `FileError`."""
+def server_context(
+    tls: ServerTls, on_refused: Callable[[str], None] | None = None
+) -> FileValue[ssl.SSLContext]:
+    """What a server of asyncio gives a connection that begins now. Raises `FileError`.
+
+    ``on_refused`` is told why a handshake failed, in words that no client chose.
+    """
 
     def read() -> ssl.SSLContext:
         tls.check()
         # A new one each time: a context forgets no CA that it was given.
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context = _ServerContext(ssl.PROTOCOL_TLS_SERVER)
+        context.on_refused = on_refused
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         _load_pair(context, tls.cert, tls.key)
         if tls.client_ca is not None:
@@ -98,6 +104,68 @@ def server_context(tls: ServerTls) -> FileValue[ssl.SSLContext]:
         return context
 
     return FileValue(tls.files, read)
+
+
+class _ServerContext(ssl.SSLContext):
+    """A context whose connections tell a client that is refused why."""
+
+    on_refused: Callable[[str], None] | None = None
+
+    def wrap_bio(self, incoming: Any, outgoing: Any, *args: Any, **more: Any) -> ssl.SSLObject:
+        wrapped = super().wrap_bio(incoming, outgoing, *args, **more)
+        assert isinstance(wrapped, _ServerObject)  # noqa: S101 - it is the class below
+        wrapped.outgoing, wrapped.on_refused = outgoing, self.on_refused
+        return wrapped
+
+
+class _ServerObject(ssl.SSLObject):
+    """One end of a connection, which sends its alert when a handshake fails.
+
+    Event loops drop what OpenSSL has to say then. They send it if more is to be read
+    first; the client hangs up upon it, or the handshake ends as one that takes too long.
+    """
+
+    outgoing: ssl.MemoryBIO
+    on_refused: Callable[[str], None] | None = None
+    _failure: ssl.SSLError | None = None
+
+    def do_handshake(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        try:
+            super().do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLError as error:
+            if self.on_refused is not None:
+                self.on_refused(_refusal(error))
+            if not self.outgoing.pending:
+                raise
+            self._failure = error
+            raise ssl.SSLWantReadError from None
+
+
+_ServerContext.sslobject_class = _ServerObject
+
+# Why handshakes fail, by OpenSSL's reasons.
+_REFUSALS = {
+    "UNSUPPORTED_PROTOCOL": "the client speaks no TLS 1.2 or later",
+    "NO_SHARED_CIPHER": "the client takes none of the ciphers",
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "the client shows no certificate",
+    "HTTP_REQUEST": "the client speaks HTTP without TLS",
+    "WRONG_VERSION_NUMBER": "the client does not speak TLS",
+}
+
+
+def _refusal(error: ssl.SSLError) -> str:
+    """Why a handshake failed, in words that no client chose."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the client's certificate is refused: {error.verify_message}"
+    reason = error.reason or "no reason is known"
+    known = _REFUSALS.get(reason)
+    if known is None and "_ALERT_" in reason:
+        known = f"the client refuses it: {reason.partition('_ALERT_')[2]}".lower().replace("_", " ")
+    return known or reason.lower().replace("_", " ")
 
 
 def grpc_channel_credentials(tls: ClientTls) -> grpc.ChannelCredentials:

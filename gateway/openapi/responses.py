@@ -29,9 +29,10 @@ _ALWAYS = {
     413: "A body: no operation takes one.",
     414: "The URL is longer than the gateway takes.",
     415: "Content-Type is JSON:API's with parameters that it must not have.",
+    417: "Expect asks for anything but 100-continue.",
     421: "The Host is not one that the gateway answers for.",
     429: "Too many wrong credentials came from this address; `Retry-After` says when to try.",
-    431: "A header is longer than the gateway takes.",
+    431: "The header is longer than the gateway takes, or has too many lines.",
     500: "The gateway or the core failed; the log has the cause.",
     503: "There is too much to do just now, or the core cannot be reached or is not ready.",
 }

@@ -59,6 +59,12 @@ def test_options_says_what_may_be_asked(fleet: httpx.Client, path: str) -> None:
     assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
 
 
+def test_options_of_the_server_as_a_whole(http: httpx.Client) -> None:
+    answer = http.options("/", extensions={"target": b"*"})
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
+
+
 @pytest.mark.parametrize("path", [*LIVE, *STILL])
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "TRACE", "QUERY"])
 def test_nothing_may_be_changed(fleet: httpx.Client, path: str, method: str) -> None:

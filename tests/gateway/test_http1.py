@@ -197,6 +197,9 @@ def test_characters_that_are_sent_raw_are_as_if_they_were_encoded(
         (b"GET /" + b"x" * 2000, 414, "URL_TOO_LONG"),
         (b"GET / HTTP/1.1\r\nX: " + b"x" * 2000, 431, "HEADER_TOO_LARGE"),
         (b"GET / HTTP/1.1\r\n" + HOST + b"X: y\r\n" * 400 + b"\r\n", 431, "HEADER_TOO_LARGE"),
+        (b"GET / HTTP/1.1\r\n" + HOST + b"X:\r\n" * 100 + b"\r\n", 431, "HEADER_TOO_LARGE"),
+        (b"GET / HTTP/1.1\r\n" + HOST + b"Expect: tea\r\n\r\n", 417, "EXPECTATION_FAILED"),
+        (b"GET * HTTP/1.1\r\n" + HOST + b"\r\n", 400, "MALFORMED_REQUEST"),
     ],
 )
 def test_what_is_refused_is_told_so_in_a_document(request_: bytes, status: int, code: str) -> None:
@@ -204,6 +207,50 @@ def test_what_is_refused_is_told_so_in_a_document(request_: bytes, status: int, 
         found, error = error_in(await served.exchange(request_))
         assert (found, error["code"]) == (status, code)
         assert not served.app.scopes
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"HEAD /a b HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+        (b"HEAD / HTTP/1.1\n" + HOST + b"\n\n", 400),
+        (b"HEAD /" + b"x" * 2000, 414),
+        (b"HEAD / HTTP/1.1\r\nX: " + b"x" * 2000, 431),
+        (b"HEAD / HTTP/1.1\r\n" + HOST + b"Expect: tea\r\n\r\n", 417),
+    ],
+)
+def test_head_that_is_refused_gets_no_body(request_: bytes, status: int) -> None:
+    async def test(served: Served) -> None:
+        found, headers, body = parsed(await served.exchange(request_))
+        assert (found, body) == (status, b"")
+        assert int(headers["content-length"]) > 0
+
+    run(test)
+
+
+@pytest.mark.parametrize("rest", [b"", HOST + b"Content-Length: 3\r\n\r\nx"])
+def test_head_that_does_not_arrive_in_time_gets_no_body(rest: bytes) -> None:
+    async def test(served: Served) -> None:
+        found, _, body = parsed(await served.exchange(b"HEAD / HTTP/1.1\r\n" + rest))
+        assert (found, body) == (408, b"")
+
+    run(test, Limits(max_body=10, header_timeout=0.1))
+
+
+def test_a_header_of_as_many_lines_as_there_may_be_is_read() -> None:
+    async def test(served: Served) -> None:
+        request_ = b"GET /a HTTP/1.0\r\n" + HOST + b"X:\r\n" * 99 + b"\r\n"
+        assert parsed(await served.exchange(request_))[0] == 200
+
+    run(test, Limits())
+
+
+def test_what_http_1_0_expects_is_nothing() -> None:
+    async def test(served: Served) -> None:
+        response = await served.exchange(get(b"/a", b"Expect: tea", version=b"1.0"))
+        assert parsed(response)[0] == 200
 
     run(test)
 
