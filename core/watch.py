@@ -30,7 +30,7 @@ from sessiongate.v1.session_service_pb2 import (
 PROGRESS_INTERVAL = 0.9
 # Sessions looked at for one message of a snapshot. It is what is kept for a reader that
 # stalls, once here and once, decoded, where it reads.
-SNAPSHOT_SESSIONS = 250
+SNAPSHOT_SESSIONS = 25
 # Filters whose encoding of a fresh step is kept for others with the same one.
 _SHARED_FILTERS = 16
 _REMOVAL_BYTES = 24  # at most, with tag and length

@@ -14,6 +14,9 @@ log = logging.getLogger(__name__)
 # Connections taken before it is others' turn: workers share the socket, and whoever took
 # all that wait would serve them alone.
 _A_TURN = 16
+# Bytes that the kernel takes of a connection before it sends them: what lies there is
+# memory, too, and a reader that takes nothing is to be known by it.
+_UNSENT = 131072
 _PAUSE = 1.0  # seconds until it tries again when the system refused to give it one
 
 
@@ -32,6 +35,8 @@ class Acceptor:
         self._is_reading = False
         self._pause: asyncio.TimerHandle | None = None
         self._rarely = Rarely(log)
+        # Which its connections inherit.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
 
     def start(self) -> None:
         """Begin, or go on when there is room again."""

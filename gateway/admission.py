@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.answering import CLOSED, Answer
 from gateway.errors import RETRY_AFTER
+from gateway.in_flight import Resting
 from gateway.jsonapi.errors import Error, errors_response
 from gateway.jsonapi.eventstream import EVENT_STREAM
 from gateway.limits import Limits
@@ -21,7 +22,6 @@ from gateway.metrics import GatewayMetrics
 ALWAYS = ("/healthz", "/readyz")
 
 _TICK = 0.5  # seconds between two looks at what is being worked on
-_STALLED = 1.0  # seconds; a reader that takes nothing for so long keeps no other out
 _BODY = (b"content-length", b"transfer-encoding")
 _EVENTS = EVENT_STREAM.encode()  # who accepts this alone gets a stream of events, or an error
 
@@ -33,10 +33,11 @@ class _NoRoomError(Exception):
 class Admission:
     """Middleware that keeps to `Limits`, within `Observation`; `watching` runs beside it.
 
-    What is refused is refused at once. A request that waits for its reader does not
-    count as worked on, so that slow readers shut nobody out. Neither does one for a
-    stream of events, which counts as a stream before that begins: a browser that is
-    refused one never asks again, and many come at once where a gateway was away.
+    What is refused is refused at once. A request that waits for its reader, or for
+    others' readers, does not count as worked on, so that slow readers shut nobody out.
+    Neither does one for a stream of events, which counts as a stream before that begins:
+    a browser that is refused one never asks again, and many come at once where a gateway
+    was away.
     """
 
     def __init__(self, app: ASGIApp, limits: Limits, metrics: GatewayMetrics | None = None) -> None:
@@ -44,7 +45,7 @@ class Admission:
         self._limits = limits
         self._metrics = metrics
         self._running: dict[Answer, None] = {}  # being worked on, the oldest first
-        self._stalled = 0  # how many of them are
+        self.resting = Resting()  # those of them that nobody works on
         self._opening = 0  # how many of them are to become streams
         self._streams = 0
 
@@ -60,6 +61,7 @@ class Admission:
         self._opening += answer.opening
         answer.task = asyncio.current_task()
         answer.admit_stream = self._admit_stream
+        answer.resting = self.resting
         self._running[answer] = None
         try:
             await self._app(scope, receive, answer)
@@ -75,7 +77,6 @@ class Admission:
         finally:
             if answer.streaming is None:
                 self._opening -= answer.opening
-                self._stalled -= answer.stalled
                 del self._running[answer]
             else:
                 self._streams -= 1
@@ -104,7 +105,7 @@ class Admission:
                 return error
         if answer.opening:
             return None if self._has_room() else self._too_many_streams()
-        if len(self._running) - self._stalled - self._opening >= limits.max_requests:
+        if len(self._running) - self.resting.count - self._opening >= limits.max_requests:
             return Error(503, "OVERLOADED", "there is too much to do just now; try again shortly")
         return None
 
@@ -135,7 +136,7 @@ class Admission:
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
-        """Give up what takes too long, and look for readers that stall."""
+        """Give up what takes too long."""
         watch = asyncio.create_task(self._watch())
         try:
             yield
@@ -154,9 +155,6 @@ class Admission:
                 if late and not answer.timed_out and answer.task is not None:
                     answer.timed_out = True
                     answer.task.cancel()
-                waits = answer.sending is not None and now - answer.sending > _STALLED
-                answer.stalled = waits and not answer.opening
-            self._stalled = sum(answer.stalled for answer in self._running)
 
 
 async def _refuse(error: Error, scope: Scope, receive: Receive, send: Send) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from starlette.types import Message, Send
 
+from gateway.in_flight import Resting
 from runtime.correlation import REQUEST_ID
 
 # A document is data: no page may run, frame or embed it, or guess that it is a page. A
@@ -39,8 +40,7 @@ class Answer:
         "admit_stream",
         "began",
         "opening",
-        "sending",
-        "stalled",
+        "resting",
         "status",
         "streaming",
         "task",
@@ -53,13 +53,12 @@ class Answer:
         self._request_id = request_id.encode()
         self.status = CLOSED
         self.streaming: float | None = None  # since when it is a stream of events
-        self.sending: float | None = None  # since when its reader has not taken a piece
         # Of `gateway.admission`.
         self.admit_stream: Callable[[Answer], None] | None = None  # asked before one begins
         self.task: asyncio.Task[Any] | None = None
         self.began = monotonic()
         self.opening = False  # whether it was asked for as a stream, and is not one yet
-        self.stalled = False
+        self.resting: Resting | None = None  # counts it while it waits for its reader
         self.timed_out = False
 
     async def __call__(self, message: Message) -> None:
@@ -76,9 +75,11 @@ class Answer:
         elif self._head:
             # An error has one; over HTTP/2 that would break the protocol.
             message["body"] = b""
-        self.sending = monotonic()
-        await self._send(message)
-        self.sending = None
+        if self.resting is None or self.opening or self.streaming is not None:
+            await self._send(message)
+        else:
+            with self.resting.one():
+                await self._send(message)
 
     def _become_stream(self) -> None:
         if self.admit_stream is not None:

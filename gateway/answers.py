@@ -23,6 +23,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gateway.host_names import RDNS, Naming
+from gateway.in_flight import SMALL, Body, Charge, InFlight
 from gateway.jsonapi.conditional import (
     NO_CONDITIONS,
     Conditions,
@@ -48,10 +49,11 @@ _CACHE_BYTES = 32 * 1024 * 1024
 # Longer answers are not remembered: they would leave no room for others.
 _CACHED_AT_MOST = _CACHE_BYTES // 2
 
-# What was asked, of what, in which second.
-_Key: TypeAlias = tuple[bytes, Version, int]
+# What was asked, whether compressed, of what, in which second.
+_Key: TypeAlias = tuple[bytes, bool, Version, int]
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
+_NO_BODY = Body((b"",))
 _VARY = (b"vary", b"Accept, Accept-Encoding")
 _NO_STORE = (b"cache-control", b"no-store")
 _REVALIDATE = (b"cache-control", b"private, no-cache")
@@ -103,6 +105,7 @@ class Ask:
     view: SessionView
     fingerprint: bytes  # equal for requests that equal sessions answer equally
     head: bool
+    in_flight: InFlight
     naming: Naming | None = None  # of clients' addresses, if that is asked for
 
     @classmethod
@@ -130,6 +133,7 @@ class Ask:
                 (base.encode(), scope["raw_path"], scope["query_string"], wish.content_type)
             ),
             scope["method"] == "HEAD",
+            scope["app"].state.in_flight,
             Naming(scope["app"].state.host_names) if RDNS in wish.query.switches else None,
         )
 
@@ -175,37 +179,70 @@ class Ask:
         modified = last_modified_of(version.changed, self.moment.now)
         if not unchanged(self.conditions, etag, modified, self.moment.now):
             return None
-        return Answer(304, [_VARY, _REVALIDATE, *self._validators(etag, version)], b"")
+        return Answer(304, [_VARY, _REVALIDATE, *self._validators(etag, version)], _NO_BODY)
 
     def document(self, members: Mapping[str, Any], version: Version | None) -> Response:
         """A document that is not made of many sessions."""
         return self.whole(dump(members, pretty=self.query.pretty), version)
 
     def whole(self, body: bytes, version: Version | None) -> Response:
-        """A document that is all here."""
-        headers = self.headers(version)
-        if self.wish.gzip and len(body) >= _WORTH_COMPRESSING:
+        """A document that is all here. Raises `RequestError` where there is no room for it."""
+        is_gzip = self.wish.gzip and len(body) >= _WORTH_COMPRESSING
+        if is_gzip:
             body = zlib.compress(body, level=1, wbits=_GZIP)
-            headers.append((b"content-encoding", b"gzip"))
-        headers.append((b"content-length", b"%d" % len(body)))
-        return Answer(200, headers, body)
+        charge = self.in_flight.take_now(len(body)) if len(body) > SMALL else None
+        return self.shared(Body((body,), charge, is_gzip=is_gzip), version)
 
-    def streamed(self, parts: AsyncGenerator[bytes], version: Version | None) -> Response:
-        """A document that comes in parts."""
+    def shared(self, body: Body, version: Version | None) -> Response:
+        """A document that others may be sent, too."""
+        headers = self.headers(version)
+        if body.is_gzip:
+            headers.append((b"content-encoding", b"gzip"))
+        headers.append((b"content-length", b"%d" % body.size))
+        return Answer(200, headers, _NO_BODY if self.head else body)
+
+    async def body(self, parts: AsyncGenerator[bytes], charge: Charge) -> Body:
+        """A document that comes in parts, all of them; compressed if that is wanted."""
+        found: list[bytes] = []
+        if not self.wish.gzip:
+            async for part in parts:
+                found.append(part)
+            return Body(found, charge)
+        size = 0
+        plain: list[bytes] = []
+
+        async def counted() -> AsyncGenerator[bytes]:
+            nonlocal size
+            async for part in parts:
+                size += len(part)
+                if size < _WORTH_COMPRESSING:
+                    plain.append(part)
+                yield part
+
+        async for part in _gzipped(counted()):
+            found.append(part)
+        if size < _WORTH_COMPRESSING:
+            return Body(plain, charge)
+        return Body(found, charge, is_gzip=True)
+
+    def streamed(
+        self, parts: AsyncGenerator[bytes], version: Version | None, charge: Charge
+    ) -> Response:
+        """A document that comes in parts, of which ``charge`` is for one at a time."""
         headers = self.headers(version)
         if self.wish.gzip:
             headers.append((b"content-encoding", b"gzip"))
         body = _nothing(parts) if self.head else _gzipped(parts) if self.wish.gzip else parts
-        return Parts(headers, body)
+        return Parts(headers, body, charge)
 
 
 class Answer(Response):
     """A response whose headers are written already."""
 
-    def __init__(self, status: int, headers: Headers, body: bytes) -> None:
+    def __init__(self, status: int, headers: Headers, body: Body) -> None:
         # Not the base's: all that it would work out is here.
         self.status_code = status
-        self.body = body
+        self._body = body
         self.raw_headers = headers
         self.background = None
 
@@ -217,7 +254,10 @@ class Answer(Response):
                 "headers": self.raw_headers,
             }
         )
-        await send({"type": "http.response.body", "body": self.body})
+        *parts, last = self._body.parts
+        for part in parts:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": last})
 
 
 class Answers:
@@ -225,34 +265,34 @@ class Answers:
 
     def __init__(self) -> None:
         # All of one second: those of an earlier one are never asked for again.
-        self._documents: OrderedDict[_Key, bytes] = OrderedDict()
+        self._documents: OrderedDict[_Key, Body] = OrderedDict()
         self._second = 0
         self._bytes = 0
-        self._making: dict[_Key, asyncio.Task[bytes]] = {}
+        self._making: dict[_Key, asyncio.Task[Body]] = {}
 
     def room_for(self, size: int) -> bool:
         """Whether a document of this many bytes is remembered."""
         return size <= _CACHED_AT_MOST
 
-    def get(self, ask: Ask, version: Version) -> bytes | None:
+    def get(self, ask: Ask, version: Version) -> Body | None:
         """The document that is remembered for this question, this version and this second."""
-        key = (ask.fingerprint, version, int(ask.moment.now))
+        key = _key(ask, version)
         found = self._documents.get(key)
         if found is not None:
             self._documents.move_to_end(key)
         return found
 
     async def make(
-        self, ask: Ask, version: Version, write: Callable[[], Coroutine[None, None, bytes]]
-    ) -> bytes:
+        self, ask: Ask, version: Version, write: Callable[[], Coroutine[None, None, Body]]
+    ) -> Body:
         """The document made anew, once, however many ask for it meanwhile."""
-        key = (ask.fingerprint, version, int(ask.moment.now))
+        key = _key(ask, version)
         making = self._making.get(key)
         if making is None:
             making = self._making[key] = asyncio.create_task(self._make(key, write))
         return await asyncio.shield(making)
 
-    async def _make(self, key: _Key, write: Callable[[], Coroutine[None, None, bytes]]) -> bytes:
+    async def _make(self, key: _Key, write: Callable[[], Coroutine[None, None, Body]]) -> Body:
         try:
             document = await write()
         finally:
@@ -260,12 +300,17 @@ class Answers:
         if key[-1] != self._second:
             self._documents.clear()
             self._second, self._bytes = key[-1], 0
-        if self.room_for(len(document)):
-            self._bytes += len(document) - len(self._documents.pop(key, b""))
+        if self.room_for(document.size):
+            before = self._documents.pop(key, None)
+            self._bytes += document.size - (before.size if before else 0)
             self._documents[key] = document
             while self._bytes > _CACHE_BYTES:
-                self._bytes -= len(self._documents.popitem(last=False)[1])
+                self._bytes -= self._documents.popitem(last=False)[1].size
         return document
+
+
+def _key(ask: Ask, version: Version) -> _Key:
+    return (ask.fingerprint, ask.wish.gzip, version, int(ask.moment.now))
 
 
 def _joined(before: str | None, value: bytes) -> str:

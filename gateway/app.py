@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from http import HTTPStatus
 from typing import cast
 
@@ -18,13 +19,14 @@ from starlette.types import ASGIApp
 from gateway.admission import Admission
 from gateway.answers import Answers
 from gateway.authentication import Authentication
-from gateway.client import CoreClient, CoreError
+from gateway.client import EVENTS_AHEAD, CoreClient, CoreError
 from gateway.config import GatewayConfig
 from gateway.errors import RETRY_AFTER, error_of
 from gateway.events import Events
 from gateway.forwarded import Forwarded
 from gateway.host_names import HostNames, LookUp, by_dns
 from gateway.hosts import KnownHosts
+from gateway.in_flight import InFlight
 from gateway.jsonapi.errors import Error, RequestError, errors_response
 from gateway.metrics import GatewayMetrics
 from gateway.observation import Observation
@@ -60,19 +62,22 @@ def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        client = CoreClient(
+        connect = partial(
+            CoreClient,
             config.core,
             config.core_timeout,
             config.core_trust.tls,
             config.core_token_file,
             None if metrics is None else metrics.called,
         )
+        client, watching = connect(), connect(ahead=EVENTS_AHEAD)
         app.state.operations = operations
         app.state.limits = config.limits
         app.state.core = client
         app.state.answers = Answers()
+        app.state.in_flight = InFlight(config.limits.max_in_flight, admission.resting)
         app.state.host_names = names = HostNames(look_up)
-        app.state.events = Events(client.watch_sessions, stopping)
+        app.state.events = Events(watching.watch_sessions, stopping)
         try:
             async with (
                 admission.watching(),
@@ -82,6 +87,7 @@ def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
                 yield
         finally:
             await client.close()
+            await watching.close()
             authenticator.close()
             names.close()
 
@@ -129,7 +135,8 @@ async def open_view(
 
 
 async def _request_error(request: Request, error: Exception) -> Response:
-    return errors_response(cast(RequestError, error).errors)
+    errors = cast(RequestError, error).errors
+    return errors_response(errors, RETRY_AFTER if errors[0].status == 503 else None)
 
 
 async def _core_error(request: Request, failure: Exception) -> Response:

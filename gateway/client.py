@@ -79,11 +79,11 @@ _OPTIONS = [
     ("grpc.max_reconnect_backoff_ms", 1000),
     # The core is a neighbour: never ask it through what http_proxy names.
     ("grpc.enable_http_proxy", 0),
-    # What lies here unread, for each stream of events whose reader stalls; gRPC would let
-    # it grow with the speed of the way.
+    # Of a stream, what lies here unread; gRPC would let it grow with the speed of the way.
     ("grpc.http2.bdp_probe", 0),
-    ("grpc.http2.lookahead_bytes", 128 << 10),
 ]
+# Bytes that lie here unread, of a stream. Of events there are thousands, whose readers may stall.
+_AHEAD, EVENTS_AHEAD = 128 << 10, 16 << 10
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -117,16 +117,19 @@ class CoreClient:
         tls: ClientTls | None = None,
         token_file: Path | None = None,
         observe: Callable[[str, str, float], None] | None = None,
+        ahead: int = _AHEAD,
     ) -> None:
         """``observe`` is told of each call: its method, status code and seconds.
 
-        Raises `FileError`.
+        ``ahead`` are the bytes that are taken of a stream before they are read. Raises
+        `FileError`.
         """
+        options = [*_OPTIONS, ("grpc.http2.lookahead_bytes", ahead)]
         if tls is None:
-            self._channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
+            self._channel = grpc.aio.insecure_channel(address, options=options)
         else:
             credentials = grpc_channel_credentials(tls)
-            self._channel = grpc.aio.secure_channel(address, credentials, options=_OPTIONS)
+            self._channel = grpc.aio.secure_channel(address, credentials, options=options)
         self._tokens = None
         if token_file is not None:
             self._tokens = FileValue([token_file], partial(read_core_tokens, token_file))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
@@ -35,6 +35,7 @@ INCLUDES = (
 
 _SAMPLE = 10  # rows
 _USUAL_BYTES = 600  # of a row, where there is none to judge by
+_PRETTY = 2  # times as many bytes as compact
 # Rows written between two turns of others: some milliseconds of work.
 _QUICK_ROWS, _SLOW_ROWS = 2000, 200
 
@@ -50,21 +51,8 @@ async def write_sessions(ask: Ask, selected: Selected, url: str) -> AsyncGenerat
     """
     writer = _Writer(ask)
     yield writer.opening({"links": collections.links(ask.query, url, selected.place)})
-    size = _QUICK_ROWS if writer.quick else _SLOW_ROWS
-    first = selected.first.sessions
-    for start in range(0, max(len(first), 1), size):
-        if start:
-            await asyncio.sleep(0)  # others' turn
-        yield await writer.rows(replace(selected.first, sessions=first[start : start + size]))
-    if selected.rest is not None:
-        async with aclosing(selected.rest) as rest:
-            try:
-                async for rows in rest:
-                    yield await writer.rows(rows)
-            except CoreError as error:
-                raise TransferCutError(
-                    f"the core failed in the middle of a list: {error}"
-                ) from None
+    async for rows in _slices(selected, _QUICK_ROWS if writer.quick else _SLOW_ROWS):
+        yield await writer.rows(rows)
     members: dict[str, Any] = {}
     if ask.query.include:
         members["included"] = await included_with(ask, writer.seen)
@@ -72,12 +60,47 @@ async def write_sessions(ask: Ask, selected: Selected, url: str) -> AsyncGenerat
     yield writer.closing(members | top_meta(meta))
 
 
-def estimated_size(selected: Selected) -> int:
+async def _slices(selected: Selected, size: int) -> AsyncGenerator[Rows]:
+    """All rows, so many at a time, with others' turns between them."""
+    head, *more = _cut(selected.first, size)
+    yield head
+    for rows in more:
+        await asyncio.sleep(0)
+        yield rows
+    if selected.rest is None:
+        return
+    async with aclosing(selected.rest) as rest:
+        try:
+            async for part in rest:
+                for rows in _cut(part, size):
+                    await asyncio.sleep(0)
+                    yield rows
+        except CoreError as error:
+            raise TransferCutError(f"the core failed in the middle of a list: {error}") from None
+
+
+def _cut(rows: Rows, size: int) -> Iterator[Rows]:
+    """Rows in parts of ``size``: one, which may be empty, or more."""
+    if len(rows.sessions) <= size:
+        yield rows
+        return
+    for start in range(0, len(rows.sessions), size):
+        yield replace(rows, sessions=rows.sessions[start : start + size])
+
+
+def estimated_size(ask: Ask, selected: Selected) -> int:
     """About how many bytes a document will be long, judged by its first rows."""
-    sample = selected.first.sessions[:_SAMPLE]
+    first = selected.first
+    sample = first.sessions[:_SAMPLE]
     size = sum(len(row.write(b"", 0.0)) for row in sample)
     usual = size // len(sample) if sample else _USUAL_BYTES
-    return usual * selected.first.total
+    count = len(first.sessions) if selected.rest is None else first.total
+    return usual * count * (_PRETTY if ask.query.pretty else 1)
+
+
+def part_size(size: int, selected: Selected) -> int:
+    """About how many bytes of a document of ``size`` are in memory at a time."""
+    return size * min(_QUICK_ROWS, selected.first.total) // max(1, selected.first.total)
 
 
 class _Writer:

@@ -10,8 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.answers import OFFERS, Answers, Ask
-from gateway.documents import estimated_size, included_with, shown, write_sessions
+from gateway.documents import estimated_size, included_with, part_size, shown, write_sessions
 from gateway.events import stream_sessions
+from gateway.in_flight import Body
 from gateway.jsonapi.collections import self_link
 from gateway.jsonapi.document import top_meta
 from gateway.jsonapi.errors import Error, RequestError
@@ -19,7 +20,7 @@ from gateway.jsonapi.eventstream import EVENT_STREAM
 from gateway.jsonapi.paging import CursorPage
 from gateway.rendering import write_session
 from gateway.resources import api_url, service_names, session_url, sessions_url
-from gateway.selection import Selected, select
+from gateway.selection import Selected, is_large, select
 from gateway.services import services_url
 from gateway.sessions import EVERYTHING, Wanted
 from gateway.sources import sources_url
@@ -86,26 +87,39 @@ async def answer_list(request: Request, ask: Ask, wanted: Wanted, url: str) -> R
         if response := ask.not_modified(version):
             return response
         if (body := answers.get(ask, version)) is not None:
-            return ask.whole(body, version)
+            return ask.shared(body, version)
+    if not is_large(ask.query):
+        return await _make_list(request, ask, wanted, url)
+    async with ask.in_flight.making():
+        # Others that asked the same may have had their turn.
+        version = ask.view.version() if ask.timeless else None
+        if version is not None and (body := answers.get(ask, version)) is not None:
+            return ask.shared(body, version)
+        return await _make_list(request, ask, wanted, url)
+
+
+async def _make_list(request: Request, ask: Ask, wanted: Wanted, url: str) -> Response:
+    answers: Answers = request.app.state.answers
     selected = await select(ask.view, ask.query, wanted, ask.moment)
     await _check_size(request, ask, selected)
     version = selected.first.version if ask.timeless else None
     if version is not None and (response := ask.not_modified(version)):
         return response
-    if selected.rest is not None and not (
-        selected.first.held and answers.room_for(estimated_size(selected))
-    ):
-        return ask.streamed(write_sessions(ask, selected, url), version)
+    size = estimated_size(ask, selected)
+    is_whole = selected.rest is None or (selected.first.held and answers.room_for(size))
+    charge = await ask.in_flight.take(size if is_whole else part_size(size, selected))
+    if not is_whole:
+        return ask.streamed(write_sessions(ask, selected, url), version, charge)
 
-    async def whole() -> bytes:
-        return b"".join([part async for part in write_sessions(ask, selected, url)])
+    async def whole() -> Body:
+        return await ask.body(write_sessions(ask, selected, url), charge)
 
     if version is None:
-        return ask.whole(await whole(), None)
+        return ask.shared(await whole(), None)
     body = answers.get(ask, version)
     if body is None:
         body = await answers.make(ask, version, whole)
-    return ask.whole(body, version)
+    return ask.shared(body, version)
 
 
 async def _check_size(request: Request, ask: Ask, selected: Selected) -> None:

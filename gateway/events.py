@@ -5,10 +5,11 @@ Here the core is followed; what its messages mean to a reader is `gateway.reader
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 from functools import partial
 
 import grpc
@@ -50,6 +51,7 @@ ALIVE = 15.0  # without an event, after which a comment is sent
 STALLED = 30.0  # that a reader may take to make room for more before it is cut off
 _GRACE = 1.0  # the same, once the program stops
 _RECONNECT = (1.0, 5.0)  # after which a reader that was cut off comes again
+_OPENING, _OPENING_TIME = 8, 0.05  # streams that begin at a time, and seconds
 _FIRST_BACK_OFF, _LAST_BACK_OFF = 0.05, 1.0
 
 _SHUTTING_DOWN = Error(503, "SHUTTING_DOWN", "the gateway is shutting down; ask again")
@@ -62,6 +64,33 @@ class Events:
         self.watch = watch
         self.stopping = stopping
         self.pieces = Pieces()
+        self.opening = Turns()
+
+
+class Turns:
+    """A few begin at a time, so that a crowd that comes at once leaves others their turn."""
+
+    def __init__(self) -> None:
+        self._few = asyncio.Semaphore(_OPENING)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Begin; whoever takes longer than `_OPENING_TIME` no longer keeps the next waiting."""
+        await self._few.acquire()
+        is_over = False
+
+        def end() -> None:
+            nonlocal is_over
+            if not is_over:
+                is_over = True
+                self._few.release()
+
+        late = asyncio.get_running_loop().call_later(_OPENING_TIME, end)
+        try:
+            yield
+        finally:
+            late.cancel()
+            end()
 
 
 async def stream_sessions(request: Request, ask: Ask, wanted: Wanted) -> Response:
@@ -74,7 +103,8 @@ async def stream_sessions(request: Request, ask: Ask, wanted: Wanted) -> Respons
     events: Events = request.app.state.events
     reader = Reader(ask, wanted, last_event_id(request), events.pieces)
     parts = _follow(events, reader)
-    first = await anext(parts)
+    async with events.opening.turn():
+        first = await anext(parts)
     patience = partial(events.stopping.timeout, STALLED, grace=_GRACE)
     # Not all at once, where a gateway has stopped that many were connected to.
     retry = reconnect_after(random.uniform(*_RECONNECT))  # noqa: S311

@@ -10,7 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import sys
 from collections.abc import Callable
+from fcntl import ioctl
+from termios import TIOCOUTQ
 from time import monotonic
 from typing import cast
 
@@ -26,8 +29,8 @@ log = logging.getLogger(__name__)
 # Seconds that a connection is still read from, and bytes, once it is not answered any more:
 # closed at once, it would lose the response on its way (RFC 9112, section 9.6).
 _LINGER = 2.0
-# Seconds that a client may take to read the rest of what it was sent.
-_STALLED = 30.0
+# Seconds after which a client is cut off that has taken nothing of what it is sent.
+STALLED = 30.0
 _LINGER_BYTES = 1024 * 1024
 # Seconds without an event after which an event stream says that it is alive, and more: a
 # connection that is not used for so long longer than a request may take is idle.
@@ -35,7 +38,7 @@ _IDLE = 60.0
 # Seconds that an idle connection may still bring a request once the worker is to stop.
 PARTING = 0.25
 # Bytes that the kernel has not taken yet, from which on and down to which a response waits.
-_HIGH_WATER, _LOW_WATER = 65536, 16384
+_HIGH_WATER, _LOW_WATER = 16384, 4096
 
 _END = b"\r\n\r\n"
 # The end of a head as some write it by hand; the parser says what is wrong with it.
@@ -72,6 +75,8 @@ class Http1(asyncio.Protocol):
         self._begun = False  # whether a part of a request has come since then
         self._deadline: asyncio.TimerHandle | None = None  # of what has to come
         self._is_timed = False  # it is that of the request that has begun
+        self._left: tuple[int, int] | None = None  # what it had not taken at the last look
+        self._left_since = 0.0
         self._lingering = 0  # bytes that it may still send; 0 as long as it is answered
         self._is_stopping = False
         self._has_ended = False  # the client sends no more
@@ -146,14 +151,30 @@ class Http1(asyncio.Protocol):
     def check(self, now: float) -> None:
         """End it if it is idle or lingers for too long. ``now`` is monotonic, in seconds.
 
-        A response that is under way `Admission` keeps to its time.
+        A response that is under way `Admission` keeps to its time; whoever takes nothing
+        of what it is sent is cut off, whatever that is.
         """
-        if self._lingering:
-            longest = _STALLED if self._transport.get_write_buffer_size() else _LINGER
-        else:
-            longest = self._limits.request_timeout + _IDLE
-        if self._response is None and now - self._since > longest:
+        size = self._transport.get_write_buffer_size()
+        # What the client's end of the connection has taken tells of slow ones, too.
+        left = (size, self._sent_to_nobody()) if size else None
+        if not left or left != self._left:
+            self._left, self._left_since = left, now
+        elif now - self._left_since > STALLED:
             self._transport.abort()
+            return
+        if left or self._response is not None:
+            return
+        longest = _LINGER if self._lingering else self._limits.request_timeout + _IDLE
+        if now - self._since > longest:
+            self._transport.abort()
+
+    def _sent_to_nobody(self) -> int:
+        """Bytes that the kernel has, and the client's has not."""
+        try:
+            found = ioctl(self._transport.get_extra_info("socket").fileno(), TIOCOUTQ, bytes(4))
+        except OSError:
+            return 0
+        return int.from_bytes(found, sys.byteorder)
 
     def _set_deadline(self) -> None:
         self._cancel_deadline()

@@ -15,8 +15,9 @@ from gateway.answering import SECURITY_HEADERS
 from gateway.jsonapi.errors import Error, errors_response
 from runtime.correlation import from_headers
 
-# A larger body is handed to the kernel in parts of this many bytes, each once there is room.
-_PART = 65536
+# A larger body is handed to the kernel in parts of so many bytes, each once there is room.
+# TLS makes a copy of a part, and lets others lie behind it.
+_PART, _TLS_PART = 65536, 16384
 
 _STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
@@ -32,6 +33,7 @@ class Http1Response:
     __slots__ = (
         "_body",
         "_left",
+        "_part",
         "_room",
         "_start",
         "_transport",
@@ -65,6 +67,8 @@ class Http1Response:
         self.has_left = False  # the client, before the response was complete
         self._transport = transport
         self._room = room
+        is_tls = transport.get_extra_info("sslcontext") is not None
+        self._part = _TLS_PART if is_tls else _PART
         self._body: bytes | None = body
         self._left: asyncio.Future[None] | None = None
         self._start: Message | None = None
@@ -97,7 +101,7 @@ class Http1Response:
             raise RuntimeError(f"{message['type']} cannot be sent now")
         body: bytes = message.get("body", b"")
         more: bool = message.get("more_body", False)
-        head = b""
+        head = tail = b""
         if self._start is not None:
             head = self._head(self._start, len(body), more=more)
             self.is_started, self._start = True, None
@@ -105,28 +109,33 @@ class Http1Response:
             body = b""
         elif self.is_chunked:
             head += b"%x\r\n" % len(body) if body else b""
-            body += (b"\r\n" if body else b"") + (b"" if more else b"0\r\n\r\n")
+            tail = (b"\r\n" if body else b"") + (b"" if more else b"0\r\n\r\n")
         elif self._unsent is not None:
             self._unsent -= len(body)
             if self._unsent < 0 or (self._unsent and not more):
                 raise RuntimeError("the body is not as long as the header says")
-        await self._write(head, body)
+        await self._write(head, body, tail)
         if not more:
             self.is_complete = True
 
-    async def _write(self, head: bytes, body: bytes) -> None:
+    async def _write(self, head: bytes, body: bytes, tail: bytes) -> None:
         if self.has_left:
             return
-        if len(body) <= _PART:
-            self._transport.write(head + body)
+        part = self._part
+        if len(body) <= part:
+            self._transport.write(head + body + tail)
         else:
-            self._transport.write(head)
-            for start in range(0, len(body), _PART):
+            if head:
+                self._transport.write(head)
+            shared = memoryview(body)  # which others may be sent: none has a copy of it
+            for start in range(0, len(body), part):
                 if not self._room.is_set():
                     await self._room.wait()
                     if self.has_left:
                         return
-                self._transport.write(body[start : start + _PART])
+                self._transport.write(shared[start : start + part])
+            if tail:
+                self._transport.write(tail)
         if not self._room.is_set():
             await self._room.wait()
 

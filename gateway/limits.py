@@ -33,6 +33,12 @@ class Limits:
     max_connections: int = setting(
         8192, count, "Connections of a worker at once; others wait for one to end.", "N"
     )
+    max_in_flight: int = setting(
+        256 << 20,
+        count,
+        "Bytes of a worker's answers that are not taken yet; large ones wait, then get 503.",
+        "BYTES",
+    )
     header_timeout: float = setting(
         10.0, seconds, "Wait this long for a request's header to arrive.", "SECONDS"
     )

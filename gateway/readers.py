@@ -39,7 +39,7 @@ from sessiongate.v1.session_service_pb2 import (
 )
 from sessiongate.v1.source_service_pb2 import SourceState
 
-_PART_BYTES = 16 * 1024
+_PART_BYTES = 8 * 1024
 _KEPT_PIECES = 2048
 
 

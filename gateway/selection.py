@@ -70,6 +70,11 @@ async def select(view: SessionView, query: Query, wanted: Wanted, moment: Moment
     return Selected(rows, place=Place(rows.total))
 
 
+def is_large(query: Query) -> bool:
+    """Whether all rows are looked at for it, or all are told."""
+    return query.page is None or bool(query.filters) or bool(query.sort and _sorts(query.sort))
+
+
 def depends_on_clock(query: Query) -> bool:
     """Whether time alone changes which rows are selected, or their order."""
     paths = [found.path for found in query.filters]

@@ -14,6 +14,7 @@ from gateway.acceptor import Acceptor
 from gateway.http1 import PARTING, Http1
 from gateway.jsonapi.errors import Error
 from gateway.limits import Limits
+from runtime.memory import give_back
 from runtime.rarely import Rarely
 from runtime.tls import ServerTls, server_context
 
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 
 GRACE = 5.0  # seconds that answers under way may take once a worker is told to stop
 _TICK = 0.5  # seconds between two looks for connections that have lasted too long
+_MANY = 100  # connections, with which memory goes that is worth giving back
+_LATE = 2.0  # seconds until memory is given back a second time
 _PLAIN = Error(400, "TLS_REQUIRED", "this port speaks TLS; use https://")
 
 
@@ -144,9 +147,18 @@ class Worker:
             self._acceptor.start()
 
     async def _check(self) -> None:
+        most = 0  # connections, since memory was given back last
+        late = 0.0  # when it is given back once more: what some held goes by and by
         while True:
             await asyncio.sleep(_TICK)
             now = monotonic()
+            most = max(most, self._accepted)
+            if most - self._accepted >= _MANY:
+                most, late = self._accepted, now + _LATE
+                give_back()
+            elif 0 < late <= now:
+                late = 0.0
+                give_back()
             for connection in [*self._open]:
                 connection.check(now)
 

@@ -17,12 +17,19 @@ class Parts(Response):
     longer, and memory that is not expected to be taken.
     """
 
-    def __init__(self, headers: list[tuple[bytes, bytes]], parts: AsyncGenerator[bytes]) -> None:
+    def __init__(
+        self,
+        headers: list[tuple[bytes, bytes]],
+        parts: AsyncGenerator[bytes],
+        charge: object = None,
+    ) -> None:
+        """``charge`` is held until it is sent."""
         # Not the base's: nothing of a body that is all here applies.
         self.status_code = 200
         self.raw_headers = headers
         self.background = None
         self._parts = parts
+        self._charge = charge
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with aclosing(self._parts):

@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
 from typing import Any
 
@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.types import Receive, Scope, Send
 
+from gateway import http1
 from gateway.limits import Limits
 from gateway.worker import Worker
 from tests.gateway.programs import LONG
@@ -431,6 +432,35 @@ def test_a_large_response_is_sent_as_it_is_taken() -> None:
     async def test(served: Served) -> None:
         response = await served.exchange(get(b"/large?5000000"))
         assert len(parsed(response)[2]) == 5_000_000
+
+    run(test)
+
+
+@pytest.mark.parametrize("size", [20_000_000, 1_000_000])
+def test_who_takes_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    monkeypatch.setattr(http1, "STALLED", 0.1)
+    lost = asyncio.Event()
+    connection_lost = http1.Http1.connection_lost
+
+    def noted(connection: http1.Http1, exc: Exception | None) -> None:
+        connection_lost(connection, exc)
+        lost.set()
+
+    monkeypatch.setattr(http1.Http1, "connection_lost", noted)
+
+    async def test(served: Served) -> None:
+        loop = asyncio.get_running_loop()
+        with socket.socket() as client:
+            client.setblocking(False)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            await loop.sock_connect(client, served.address)
+            await loop.sock_sendall(client, get(b"/large?%d" % size, close=False))
+            await lost.wait()
+            taken = 0
+            with suppress(ConnectionError):
+                while chunk := await loop.sock_recv(client, 65536):
+                    taken += len(chunk)
+            assert taken < size
 
     run(test)
 

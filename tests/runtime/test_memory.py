@@ -1,4 +1,4 @@
-"""Memory that all threads of a process share."""
+"""Memory that all threads of a process share, and that it gives back."""
 
 from __future__ import annotations
 
@@ -55,3 +55,37 @@ def _places(call: str) -> int:
 def test_threads_take_memory_from_one_place() -> None:
     assert _places("") > 1, "what this is about is gone"
     assert _places("share_memory()") == 1
+
+
+_GROWS = """
+import os
+from runtime.memory import give_back, share_memory
+
+share_memory()
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+bytes(8 << 20)  # freed, it would let glibc keep what comes later
+kept = [bytes(1 << 20).replace(b"\\0", b"x") for _ in range(50)]
+last = bytearray(1000)
+large = resident()
+kept.clear()
+freed = large - resident()
+small = [bytearray(5000) for _ in range(10_000)]
+most, last = resident(), small[-1]
+del small
+give_back()
+print(freed >> 20, (most - resident()) >> 20)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc that is told")
+def test_what_is_free_goes_back_to_the_system() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _GROWS], check=True, capture_output=True, text=True
+    )
+    large, small = map(int, done.stdout.split())
+    assert large >= 49
+    assert small >= 40

@@ -1,0 +1,119 @@
+"""What answers may take that are not taken yet: shared, waited for, and given back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from gateway import in_flight
+from gateway.in_flight import SMALL, Body, Charge, InFlight
+from gateway.jsonapi.errors import RequestError
+
+LARGE = 10 * SMALL
+
+
+def run(test: Callable[[InFlight], Awaitable[None]], limit: int = 2 * LARGE) -> None:
+    async def main() -> None:
+        async with asyncio.timeout(20):
+            await test(InFlight(limit))
+
+    asyncio.run(main())
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def test_what_is_shared_counts_once_and_as_long_as_it_is_held() -> None:
+    async def test(flight: InFlight) -> None:
+        body = Body([b"x" * LARGE], await flight.take(SMALL))
+        readers = [body] * 100
+        assert flight.used == LARGE
+        del body
+        assert flight.used == LARGE
+        readers.clear()
+        assert flight.used == 0
+
+    run(test)
+
+
+def test_large_ones_wait_for_their_turn_and_small_ones_never() -> None:
+    async def test(flight: InFlight) -> None:
+        held = [await flight.take(LARGE), await flight.take(LARGE)]
+        first = asyncio.ensure_future(flight.take(2 * LARGE))
+        second = asyncio.ensure_future(flight.take(SMALL + 1))
+        await settle()
+        small = await flight.take(SMALL)
+        del small
+        held.pop()
+        await settle()
+        assert not first.done()
+        assert not second.done()  # it came later
+        with pytest.raises(RequestError, match="have not taken"):
+            flight.take_now(SMALL + 1)
+        held.pop()
+        await first
+        assert flight.used == 2 * LARGE
+        assert not second.done()
+        del first
+        await second
+
+    run(test)
+
+
+def test_who_waits_too_long_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(in_flight, "_PATIENCE", 0.01)
+
+    async def test(flight: InFlight) -> None:
+        held: list[Charge] = [await flight.take(2 * LARGE)]
+        with pytest.raises(RequestError) as refused:
+            await flight.take(SMALL + 1)
+        assert [error.code for error in refused.value.errors] == ["OVERLOADED"]
+        assert flight.used == 2 * LARGE
+        held.clear()
+        await flight.take(LARGE)
+
+    run(test)
+
+
+def test_who_leaves_while_it_waits_holds_up_nobody() -> None:
+    async def test(flight: InFlight) -> None:
+        held = [await flight.take(LARGE), await flight.take(LARGE)]
+        leaves = asyncio.ensure_future(flight.take(2 * LARGE))
+        stays = asyncio.ensure_future(flight.take(LARGE))
+        await settle()
+        held.pop()
+        leaves.cancel()
+        await settle()
+        assert (await stays).size == LARGE
+
+    run(test)
+
+
+def test_what_is_larger_than_all_that_there_may_be_is_made_alone() -> None:
+    async def test(flight: InFlight) -> None:
+        held = [await flight.take(LARGE)]
+        waits = asyncio.ensure_future(flight.take(LARGE))
+        await settle()
+        assert not waits.done()
+        held.clear()
+        await waits
+
+    run(test, limit=SMALL)
+
+
+def test_large_answers_are_made_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(in_flight, "_PATIENCE", 0.01)
+
+    async def test(flight: InFlight) -> None:
+        async with flight.making(), flight.making():
+            with pytest.raises(RequestError, match="too much to do"):
+                async with flight.making():
+                    pass
+        async with flight.making():
+            pass
+
+    run(test)
