@@ -37,7 +37,7 @@ _SAMPLE = 10  # rows
 _USUAL_BYTES = 600  # of a row, where there is none to judge by
 _PRETTY = 2  # times as many bytes as compact
 # Rows written between two turns of others: some milliseconds of work.
-_QUICK_ROWS, _SLOW_ROWS = 2000, 200
+_QUICK_ROWS, _SLOW_ROWS = 2000, 50
 
 
 class TransferCutError(Exception):

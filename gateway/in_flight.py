@@ -47,7 +47,9 @@ class InFlight:
     """What the answers of a worker may take, ``limit`` bytes in all; first come, first served."""
 
     def __init__(self, limit: int, resting: Resting | None = None) -> None:
-        self.limit = limit
+        # The rest is for what answers take beside their bytes: making them, the requests that
+        # wait for room, TLS.
+        self.limit = limit * 3 // 4
         self.used = 0
         self._resting = resting or Resting()
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()

@@ -21,7 +21,7 @@ from sessiongate.v1.session_service_pb2 import GetSessionRequest
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from tests.certificates import Authority
 from tests.faults.processes import MIB
-from tests.faults.scale import FULL, figure, times
+from tests.faults.scale import figure, times
 from tests.program import PATIENCE, Program
 
 READERS = times(60, 1200)
@@ -62,6 +62,7 @@ def test_readers_that_take_nothing(is_tls: bool, tmp_path: Path) -> None:
         assert "Traceback" not in program.output
     name = "TLS" if is_tls else "plain HTTP"
     figure(f"{READERS:,} readers that take nothing, over {name}: growth, MiB", attack.growth)
+    figure(f"readers over {name} that leave: seconds until memory is back", attack.back)
     figure(f"beside them, over {name}: slowest 1 in 100 of all answers, s", attack.slowest)
     figure(f"beside them, over {name}: answers", dict(attack.outcomes))
 
@@ -80,6 +81,7 @@ class Attack:
         self._core = core
         self._most = 0
         self.growth: dict[str, int] = {}
+        self.back: dict[str, float] = {}  # seconds after they left
         self.outcomes: Counter[str] = Counter()
         self.slowest: dict[str, float] = {}
         self._took: list[float] | None = None  # None while answers do not count yet
@@ -130,8 +132,7 @@ class Attack:
         while (grown := self._worker.memory_info().rss - before) > BESIDE * MIB:
             assert time.monotonic() < left + PATIENCE, f"{name}: {grown // MIB} MiB stay"
             await self._pause()
-        if FULL:
-            figure(f"{name}: seconds until memory is back", round(time.monotonic() - left, 1))
+        self.back[name] = round(time.monotonic() - left, 1)
 
     @asynccontextmanager
     async def _readers(self, request: bytes) -> AsyncIterator[None]:
