@@ -31,6 +31,7 @@ PROGRESS_INTERVAL = 0.9
 # Sessions looked at for one message of a snapshot. It is what is kept for a reader that
 # stalls, once here and once, decoded, where it reads.
 SNAPSHOT_SESSIONS = 25
+_SNAPSHOT_BYTES = 64 * 1024  # of one message, unless one session takes more
 # Filters whose encoding of a fresh step is kept for others with the same one.
 _SHARED_FILTERS = 16
 _REMOVAL_BYTES = 24  # at most, with tag and length
@@ -98,7 +99,7 @@ class Watcher:
         """The next part of the snapshot, and the sync behind the last."""
         sessions = self._table.following(int(self._told), SNAPSHOT_SESSIONS)
         pieces: list[bytes] = []
-        room = MAX_PAGE_BYTES
+        room = _SNAPSHOT_BYTES
         for session, piece in sessions:
             if self._matches is None or self._matches(session):
                 room -= len(piece)

@@ -38,6 +38,8 @@ _USUAL_BYTES = 600  # of a row, where there is none to judge by
 _PRETTY = 2  # times as many bytes as compact
 # Rows written between two turns of others: some milliseconds of work.
 _QUICK_ROWS, _SLOW_ROWS = 2000, 50
+# Their bytes, encoded, but for the last one's; written, they are some times as many.
+_PART_BYTES, _WRITTEN = 1024 * 1024, 3
 
 
 class TransferCutError(Exception):
@@ -80,12 +82,18 @@ async def _slices(selected: Selected, size: int) -> AsyncGenerator[Rows]:
 
 
 def _cut(rows: Rows, size: int) -> Iterator[Rows]:
-    """Rows in parts of ``size``: one, which may be empty, or more."""
-    if len(rows.sessions) <= size:
-        yield rows
-        return
-    for start in range(0, len(rows.sessions), size):
-        yield replace(rows, sessions=rows.sessions[start : start + size])
+    """Rows in one part, which may be empty, or more: of ``size``, or fewer that are large."""
+    sessions = rows.sessions
+    start = 0
+    while True:
+        stop, room = start, _PART_BYTES
+        while stop < len(sessions) and stop < start + size and room > 0:
+            room -= sessions[stop].size
+            stop += 1
+        yield replace(rows, sessions=sessions[start:stop])
+        start = stop
+        if start >= len(sessions):
+            return
 
 
 def estimated_size(ask: Ask, selected: Selected) -> int:
@@ -100,7 +108,8 @@ def estimated_size(ask: Ask, selected: Selected) -> int:
 
 def part_size(size: int, selected: Selected) -> int:
     """About how many bytes of a document of ``size`` are in memory at a time."""
-    return size * min(_QUICK_ROWS, selected.first.total) // max(1, selected.first.total)
+    total = max(1, selected.first.total)
+    return min(size * min(_QUICK_ROWS, total) // total, _PRETTY * _WRITTEN * _PART_BYTES)
 
 
 class _Writer:

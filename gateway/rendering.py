@@ -62,6 +62,11 @@ class Rendered:
         self._piece: bytes | None = None
 
     @property
+    def size(self) -> int:
+        """How many bytes it is long, encoded."""
+        return len(self._encoded)
+
+    @property
     def session(self) -> Session:
         """The session, decoded anew."""
         return Session.FromString(self._encoded)

@@ -8,8 +8,12 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from gateway import in_flight
+from gateway.documents import _cut
 from gateway.in_flight import SMALL, Body, Charge, InFlight
 from gateway.jsonapi.errors import RequestError
+from gateway.rendering import Rendered
+from gateway.sessions import Rows, Version
+from sessiongate.v1.session_pb2 import Session
 
 LARGE = 10 * SMALL
 
@@ -117,3 +121,11 @@ def test_large_answers_are_made_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch)
             pass
 
     run(test)
+
+
+def test_large_sessions_come_in_parts_of_fewer() -> None:
+    sessions = [Rendered(Session(id=number, database="x" * 300_000)) for number in range(1, 11)]
+    parts = [part.sessions for part in _cut(Rows(sessions, 10, Version(1, 0.0)), 2000)]
+    assert [row for part in parts for row in part] == sessions
+    assert [len(part) for part in parts] == [4, 4, 2]
+    assert [len(part.sessions) for part in _cut(Rows([], 0, Version(1, 0.0)), 2000)] == [0]
