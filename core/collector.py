@@ -15,6 +15,7 @@ from core.completeness import Completeness
 from core.ledger import Ledger
 from core.ledger_lock import LedgerError
 from core.links import Links
+from core.places import refuse_exchange
 from core.reconciler import Reconciler, Shared, Underway
 from core.sources.base import Observation, Source, SourceConfig, SourceConnectError, SourceError
 from core.table import SessionTable
@@ -59,13 +60,16 @@ class Collector:
     ) -> None:
         shared = Shared(table, ledger, Links(), Underway(), stale_after, max_session, now)
         self._table = table
+        self._ledger = ledger
         self._runners = [_Runner(config, source, shared) for config, source in sources]
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Read the ledger and begin to observe. Raises `LedgerError`."""
+        before = await self._ledger.places()
+        refuse_exchange(before, {runner.name: runner.place for runner in self._runners})
         for runner in self._runners:
-            await runner.restore()
+            await runner.restore(before.get(runner.name))
         self._tasks = [asyncio.create_task(runner.run()) for runner in self._runners]
 
     def reports(self) -> list[source_service_pb2.Source]:
@@ -92,6 +96,7 @@ class _Runner:
 
     def __init__(self, config: SourceConfig, source: Source, shared: Shared) -> None:
         self.name = config.name
+        self.place = config.place
         self.source = source
         self.tally = Tally()
         self._config = config
@@ -105,8 +110,8 @@ class _Runner:
         # What is told of the source, but for what the table and the reconciler know.
         self._report = source_service_pb2.Source(name=config.name, kind=config.kind)
 
-    async def restore(self) -> None:
-        await self._sessions.restore()
+    async def restore(self, place: str | None) -> None:
+        await self._sessions.restore(place)
 
     async def run(self) -> None:
         clock = asyncio.get_running_loop().time

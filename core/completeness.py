@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from core.sources.base import Observation, Observed
+from core.truncation import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,3 +18,28 @@ class Completeness:
     example: str = ""  # of those: the place, and what was expected
     truncated: bool = False
     partial: str = ""  # why it was not of all sessions
+
+
+def assess(
+    observation: Observation,
+    distinct: Mapping[str, Observed],
+    observed: Mapping[str, Observed],
+    max_sessions: int,
+) -> Completeness:
+    """How much of the source an observation is: its ``distinct`` keys, and those shown."""
+    lost = [part.text for part in observation.unreadable]
+    lost += ["two sessions of one identity"] * (len(observation.sessions) - len(distinct))
+    members = [part.text for item in observed.values() for part in item.unreadable]
+    truncated = len(observed) < len(distinct)
+    reasons = [
+        observation.partial,
+        f"only max_sessions={max_sessions} are read" if truncated else "",
+        "some sessions could not be read" if lost else "",
+    ]
+    return Completeness(
+        sessions=len(lost),
+        members=len(members),
+        example=printable([*lost, *members][0]) if lost or members else "",
+        truncated=truncated,
+        partial=printable("; ".join(filter(None, reasons))),
+    )

@@ -26,7 +26,8 @@ from sqlalchemy.pool import StaticPool
 from core.keys import shorten_all
 from core.ledger_file import CorruptError, LedgerFile, ledger_path
 from core.ledger_lock import LedgerError
-from core.ledger_schema import counters, kept_ids, metadata, sessions, sources
+from core.ledger_rows import Changes, Opening
+from core.ledger_schema import counters, kept_ids, metadata, places, sessions, sources
 from core.numbering import Numbering, Numbers
 
 log = logging.getLogger(__name__)
@@ -51,15 +52,6 @@ class Held:
 
     id: int
     connect_time: int  # ns since the epoch
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """A session seen for the first time."""
-
-    key: str
-    connect_time: int  # ns since the epoch
-    stated_id: int | None = None  # what its id is to be, if that was never given
 
 
 class Ledger:
@@ -153,6 +145,16 @@ class Ledger:
 
         return await self._run(read)
 
+    async def places(self) -> dict[str, str]:
+        """Where each source was read from, by name, the last time that it could be."""
+        wanted = sa.select(places.c.name, places.c.place)
+
+        def read() -> dict[str, str]:
+            with self._engine.connect() as connection:
+                return {name: place for name, place in connection.execute(wanted)}  # noqa: C416
+
+        return await self._run(read)
+
     async def record(
         self,
         source: str,
@@ -161,14 +163,15 @@ class Ledger:
         closed: Sequence[int],
         incarnation: float | None,
         rekeyed: Mapping[str, int] = MappingProxyType({}),
+        place: str | None = None,
     ) -> list[int]:
         """Write one observation down: the ids of ``opened``, in order.
 
-        They are given as `Numbering` plans them. ``incarnation`` is written where it
-        is not None; ``rekeyed`` are the new keys of sessions, with their ids. Raises
-        `LedgerError`, and then nothing is written.
+        They are given as `Numbering` plans them. What is what: `core.ledger_rows.Changes`.
+        Raises `LedgerError`, and then nothing is written.
         """
-        return await self._run(lambda: self._record(source, opened, closed, incarnation, rekeyed))
+        changes = Changes(source, opened, closed, incarnation, rekeyed, place)
+        return await self._run(lambda: self._record(changes))
 
     async def _run(self, work: Callable[[], T]) -> T:
         def named() -> T:
@@ -265,41 +268,18 @@ class Ledger:
             _set_counter(connection, "revision", ceiling)
         self._ceiling = ceiling
 
-    def _record(
-        self,
-        source: str,
-        opened: Sequence[Opening],
-        closed: Sequence[int],
-        incarnation: float | None,
-        rekeyed: Mapping[str, int],
-    ) -> list[int]:
-        numbers = self._numbering.plan([opening.stated_id for opening in opened])
-        if self._file is not None and opened:
+    def _record(self, changes: Changes) -> list[int]:
+        numbers = self._numbering.plan([opening.stated_id for opening in changes.opened])
+        if self._file is not None and changes.opened:
             self._file.cover(numbers.following, numbers.kept)
         with self._engine.begin() as connection:
-            if incarnation is not None:
-                connection.execute(sa.delete(sources).where(sources.c.name == source))
-                connection.execute(sa.insert(sources).values(name=source, incarnation=incarnation))
             self._forget(connection)
             # No less than the time: a later start knows by it that the clock was set back.
             ceiling = max(self._ceiling, self._now() // 1000)
             if ceiling > self._ceiling:
                 _set_counter(connection, "revision", ceiling)
-            if closed:
-                done = sa.update(sessions).values(closed_time=self._now())
-                done = done.where(sessions.c.id == sa.bindparam("closed_id"))
-                connection.execute(done, [{"closed_id": ident} for ident in closed])
-            if rekeyed:
-                changed = sa.update(sessions).values(key=sa.bindparam("new_key"))
-                changed = changed.where(sessions.c.id == sa.bindparam("known_id"))
-                rows = [{"new_key": key, "known_id": ident} for key, ident in rekeyed.items()]
-                connection.execute(changed, rows)
-            if opened:
-                rows = [
-                    {"id": i, "source": source, "key": o.key, "connect_time": o.connect_time}
-                    for i, o in zip(numbers.ids, opened, strict=True)
-                ]
-                connection.execute(sa.insert(sessions), rows)
+            changes.write(connection, numbers.ids, self._now())
+            if changes.opened:
                 _write_numbers(connection, numbers)
         self._ceiling = ceiling
         self._numbering.carry_out(numbers)

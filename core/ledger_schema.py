@@ -17,6 +17,13 @@ sources = sa.Table(
     sa.Column("name", sa.String, primary_key=True),
     sa.Column("incarnation", sa.Double, nullable=False),  # seconds since the epoch
 )
+# Where each source is read from (`SourceConfig.place`).
+places = sa.Table(
+    "places",
+    metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("place", sa.String, nullable=False),
+)
 sessions = sa.Table(
     "sessions",
     metadata,

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from core.ledger_file import ledger_path, mark_path
 from core.ledger_lock import LedgerError, take_lock
+from runtime.suggestion import did_you_mean
 
 _BUSY = 30.0  # seconds that a copy waits for a core that writes
 
@@ -22,6 +23,8 @@ def run(name: str) -> int:
     try:
         if name == "backup":
             back_up(settings["ledger"], Path(settings["file"]))
+        elif name == "rename":
+            rename(settings["ledger"], settings["old"], settings["new"])
         else:
             forget_mark(settings["ledger"])
     except LedgerError as error:
@@ -60,6 +63,52 @@ def forget_mark(url: str) -> None:
     path = _file(url)
     with take_lock(path):
         mark_path(path.resolve()).unlink(missing_ok=True)
+
+
+def rename(url: str, old: str, new: str) -> None:
+    """Give a source another name in the ledger at a URL; if it is taken, they exchange names.
+
+    Raises `LedgerError`, also while a core holds the ledger.
+    """
+    path = _file(url)
+    with take_lock(path):
+        try:
+            with closing(sqlite3.connect(path)) as connection, connection:
+                _rename(connection, old, new)
+        except sqlite3.Error as error:
+            raise LedgerError(f"the ledger {path} cannot be changed: {error}") from None
+
+
+def _rename(connection: sqlite3.Connection, old: str, new: str) -> None:
+    connection.execute(  # a ledger of 0.1 has none
+        "create table if not exists places (name varchar not null primary key,"
+        " place varchar not null)"
+    )
+    known = sorted(
+        name
+        for (name,) in connection.execute(
+            "select name from places union select name from sources"
+            " union select source from sessions"
+        )
+    )
+    if old not in known:
+        raise LedgerError(
+            f"the ledger knows no source {old!r}{did_you_mean(old, known)}; it knows"
+            f" {', '.join(known) or 'none'}"
+        )
+    names = {"old": old, "new": new}
+    connection.execute(
+        "update sessions set source = case source when :old then :new else :old end"
+        " where source in (:old, :new)",
+        names,
+    )
+    for table, column in (("places", "place"), ("sources", "incarnation")):
+        rows = connection.execute(
+            f"delete from {table} where name in (:old, :new) returning name, {column}",  # noqa: S608
+            names,
+        ).fetchall()
+        renamed = [(new if name == old else old, value) for name, value in rows]
+        connection.executemany(f"insert into {table} values (?, ?)", renamed)  # noqa: S608
 
 
 def _file(url: str) -> Path:

@@ -9,19 +9,23 @@ read, all that were known stay until they are stale.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from core.completeness import Completeness
+from core.completeness import Completeness, assess
 from core.keys import short
-from core.ledger import Held, Ledger, Opening
+from core.ledger import Held, Ledger
+from core.ledger_rows import Opening
 from core.links import Links, Wires
 from core.sources.base import Observation, Observed, SourceConfig
 from core.sources.moments import is_storable
 from core.table import SessionTable
-from core.truncation import bounded, link, printable
+from core.truncation import bounded, link
 from runtime.elapsed import elapsed
 from sessiongate.v1.session_pb2 import Session
+
+log = logging.getLogger(__name__)
 
 # A server's stated start may move by this many seconds without a restart.
 INCARNATION_TOLERANCE = 2.0
@@ -55,6 +59,7 @@ class Reconciler:
     def __init__(self, config: SourceConfig, shared: Shared) -> None:
         self.completeness = Completeness()
         self._name = config.name
+        self._place = config.place
         self._max_sessions = config.max_sessions
         self._table = shared.table
         self._ledger = shared.ledger
@@ -70,6 +75,7 @@ class Reconciler:
         # drift, and a drift followed step by step is never taken for a restart.
         self._incarnation: float | None = None
         self._written: float | None = None
+        self._former_place: str | None = None  # where it was read from, as the ledger has it
         self._last: Observation | None = None
         self._observed_at = 0.0  # when that was, on the clock `elapsed`
         # What the table shows, by key: an object that is stated again is unchanged.
@@ -80,8 +86,12 @@ class Reconciler:
         # Fields of shown sessions that could not be read whole from the first, by key.
         self._unknown: dict[str, Set[str]] = {}
 
-    async def restore(self) -> None:
-        """Take over what the ledger holds open. Raises `LedgerError`."""
+    async def restore(self, place: str | None) -> None:
+        """Take over what the ledger holds open, of a source that was read from a place.
+
+        Raises `LedgerError`.
+        """
+        self._former_place = place
         self._held = await self._ledger.held(self._name)
         self._incarnation = self._written = await self._ledger.incarnation(self._name)
         self._table.unseen.update({held.id: self._name for held in self._held.values()})
@@ -117,7 +127,7 @@ class Reconciler:
     async def _reconcile(self, observation: Observation) -> None:
         distinct = self._distinct(observation.sessions)
         observed = self._limited(distinct)
-        completeness = self._assess(observation, distinct, observed)
+        completeness = assess(observation, distinct, observed, self._max_sessions)
         # Of a server that has started again nothing that was known before lives.
         is_complete = not observation.unreadable or self._restarted(observation.incarnation)
         missing = {} if is_complete else self._not_observed(observed)
@@ -163,30 +173,6 @@ class Reconciler:
         self._table.unseen.update(dict.fromkeys(stale, self._name))
         self._table.apply(changed, (*closed, *stale))
         self._shown = observed
-
-    def _assess(
-        self,
-        observation: Observation,
-        distinct: Mapping[str, Observed],
-        observed: Mapping[str, Observed],
-    ) -> Completeness:
-        """How much of the source an observation is."""
-        lost = [part.text for part in observation.unreadable]
-        lost += ["two sessions of one identity"] * (len(observation.sessions) - len(distinct))
-        members = [part.text for item in observed.values() for part in item.unreadable]
-        truncated = len(observed) < len(distinct)
-        reasons = [
-            observation.partial,
-            f"only max_sessions={self._max_sessions} are read" if truncated else "",
-            "some sessions could not be read" if lost else "",
-        ]
-        return Completeness(
-            sessions=len(lost),
-            members=len(members),
-            example=printable([*lost, *members][0]) if lost or members else "",
-            truncated=truncated,
-            partial=printable("; ".join(filter(None, reasons))),
-        )
 
     def _distinct(self, sessions: Sequence[Observed]) -> dict[str, Observed]:
         """The sessions by key: of two with the same one, that which is known, or the first."""
@@ -243,14 +229,22 @@ class Reconciler:
             if key not in held
         ]
         drifted = self._drifted(incarnation)
-        if openings or closed or drifted or rekeyed:
+        is_elsewhere = self._former_place != self._place
+        if openings or closed or drifted or rekeyed or is_elsewhere:
             ids = await self._ledger.record(
                 self._name,
                 opened=openings,
                 closed=closed,
                 incarnation=incarnation if drifted else None,
                 rekeyed={key: known.id for key, known in rekeyed.items()},
+                place=self._place if is_elsewhere else None,
             )
+            if self._is_moved and closed:
+                log.warning(
+                    "source %s is read from another place: %d sessions of %s have ended",
+                    *(self._name, len(closed), self._former_place),
+                )
+            self._former_place = self._place
             for ident, opening in zip(ids, openings, strict=True):
                 kept[opening.key] = Held(ident, opening.connect_time)
         self._held = kept
@@ -281,12 +275,16 @@ class Reconciler:
         upstream, downstream = self._links.upstream(session.id), self._links.downstream(session.id)
         link(session, upstream, downstream, self._max_session)
 
+    @property
+    def _is_moved(self) -> bool:
+        """Whether the source is read from another place than the ledger's sessions were."""
+        return self._former_place not in (None, self._place)
+
     def _restarted(self, incarnation: float | None) -> bool:
-        return (
-            incarnation is not None
-            and self._incarnation is not None
-            and abs(incarnation - self._incarnation) > INCARNATION_TOLERANCE
-        )
+        """Whether nothing that was known before lives; elsewhere, unless it is one server."""
+        if incarnation is None or self._incarnation is None:
+            return self._is_moved
+        return abs(incarnation - self._incarnation) > INCARNATION_TOLERANCE
 
     def _drifted(self, incarnation: float | None) -> bool:
         """Whether the start that the ledger knows is worth writing again."""

@@ -14,7 +14,7 @@ from gateway.supervisor import keep_ledger
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="""Copy the ledger, or say that it was restored.
+    help="""Copy the ledger, rename sources, and more.
 
     The ledger is the file that session ids are kept in.
 
@@ -26,6 +26,9 @@ app = typer.Typer(
 File = Annotated[
     Path, typer.Argument(metavar="FILE", help="The copy; it must not exist.", show_default=False)
 ]
+
+Old = Annotated[str, typer.Argument(metavar="OLD", help="Its name.", show_default=False)]
+New = Annotated[str, typer.Argument(metavar="NEW", help="Its new name.", show_default=False)]
 
 
 @app.command(cls=Command)
@@ -43,8 +46,22 @@ def backup(file: File, *, ledger: Ledger, config: Config = None) -> None:
 
 
 @app.command(cls=Command)
+def rename(old: Old, new: New, *, ledger: Ledger, config: Config = None) -> None:
+    """Give a source another name: its sessions keep their ids.
+
+    If the new name is another source's, the two exchange their names. Stop the core first.
+
+    \b
+    Example:
+      sessiongate ledger rename pg-1 orders
+    """
+    _keep("rename", ledger, old=old, new=new)
+    typer.echo(f"{old} is {new} now")
+
+
+@app.command(cls=Command)
 def restored(*, ledger: Ledger, config: Config = None) -> None:
-    """Say that the ledger's folder was restored from a backup.
+    """Say that the ledger's folder was put back.
 
     The next start then gives ids from the clock upwards, so that none is given twice. Not needed
     if the ledger's file alone was put back: a core notices that. Stop the core first.

@@ -10,11 +10,11 @@ from typing import Any
 
 import httpx
 
-from tests.faults.documents import write_document
+from tests.faults.documents import write_document, write_users
 from tests.program import PATIENCE, Serving, run
 from tests.snippets import texts
 
-BACKUP, RESTORED = texts("docs/operations.md", "sh", "The ledger's file")
+BACKUP, RESTORED, RENAME = texts("docs/operations.md", "sh", "The ledger's file")
 
 
 def typed(block: str, ledger: str, copy: Path) -> Any:
@@ -72,6 +72,31 @@ def test_a_file_that_is_taken_away_is_noticed_and_no_id_given_twice(tmp_path: Pa
                 after = {int(each["id"]) for each in answer.json()["data"]}
         assert len(after) == 3
         assert not after & before, "what these ids were is not known any more"
+
+
+def test_sources_that_exchange_names_are_told_apart(tmp_path: Path) -> None:
+    ledger = f"sqlite:///{tmp_path}/ledger.db"
+    places = [tmp_path / name for name in ("one.json", "two.json")]
+    for number, place in enumerate(places, 1):
+        write_users(place, {1: number})
+
+    def sources(*names: str) -> list[str]:
+        named = [f"document:{place}?name={name}" for place, name in zip(places, names, strict=True)]
+        return ["--ledger", ledger, *(word for one in named for word in ("--source", one))]
+
+    def by_user(serving: Serving) -> dict[str, str]:
+        answer = httpx.get(f"http://{serving.http}/v1/sessions", timeout=PATIENCE)
+        return {each["attributes"]["user"]: each["id"] for each in answer.json()["data"]}
+
+    with Serving(*sources("pg-1", "orders")) as serving:
+        before = by_user(serving)
+    refused = run("serve", *sources("orders", "pg-1"), "--http", "127.0.0.1:0")
+    assert refused.returncode == 2
+    assert "'sessiongate ledger rename orders pg-1'" in refused.stderr
+    renamed = typed(RENAME, ledger, tmp_path)
+    assert (renamed.returncode, renamed.stdout) == (0, "pg-1 is orders now\n")
+    with Serving(*sources("orders", "pg-1")) as serving:
+        assert by_user(serving) == before
 
 
 def test_a_backup_of_what_is_no_ledger_is_refused(tmp_path: Path) -> None:

@@ -56,6 +56,9 @@ RUNNERS: dict[Test | str, list[str]] = {
     packaging.test_the_documented_installation_runs_it: [
         "docs/operations.md: Installing it as a service: sh",
     ],
+    ledger.test_sources_that_exchange_names_are_told_apart: [
+        "docs/operations.md: The ledger's file: sh",
+    ],
     ledger.test_a_ledger_that_is_put_back_keeps_ids_and_gives_none_twice: [
         "docs/operations.md: The ledger's file: sh",
         "docs/operations.md: The ledger's file: sh",

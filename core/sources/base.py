@@ -211,6 +211,12 @@ class SourceConfig:
             options=options,
         )
 
+    @property
+    def place(self) -> str:
+        """Kind and location, without user and password: two with one place are one source."""
+        prefix = "//" if self.location.startswith("//") else ""
+        return f"{self.kind}:{prefix}{self.location.removeprefix(prefix).rpartition('@')[2]}"
+
     def take(self, *allowed: str) -> Mapping[str, str]:
         """The options, all of them among ``allowed``, or `SourceConfigError` naming the others."""
         known = (*COMMON_OPTIONS, *allowed)

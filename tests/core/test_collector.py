@@ -15,6 +15,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from core import collector as collecting
 from core.collector import Collector
 from core.ledger import Ledger
+from core.ledger_lock import LedgerError
+from core.ledger_tools import rename
 from core.sources.base import Observation, Observed, SourceConfig, SourceError, Wire
 from core.table import SessionTable
 from sessiongate.v1.session_pb2 import Session
@@ -70,8 +72,8 @@ def run(
             stale_after=stale_after,
             now=time.time_ns,
         )
-        await collector.start()
         try:
+            await collector.start()
             await test(Scene(scripted, table, ledger, collector))
         finally:
             await collector.close()
@@ -468,6 +470,70 @@ def test_a_session_whose_key_was_in_another_form_keeps_its_id(tmp_path: Path) ->
 
     for test in (before, after, then):
         run(test, url)
+
+
+def test_a_source_that_is_read_from_another_place_is_another(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+
+    async def show(scene: Scene) -> None:
+        scene.source.show(["a", "b"])
+        await scene.source.step()
+
+    async def first(scene: Scene) -> None:
+        scene.source.incarnation = 1000.0
+        await show(scene)
+        assert scene.ids == [1, 2]
+
+    async def one_server(scene: Scene) -> None:
+        await first(scene)
+        assert "another place" not in caplog.text
+
+    async def another(scene: Scene) -> None:
+        await show(scene)
+        assert scene.ids == [3, 4]
+
+    async def the_same(scene: Scene) -> None:
+        await show(scene)
+        assert scene.ids == [3, 4]
+
+    run(first, url, sources=["fake://one?name=db"])
+    run(one_server, url, sources=["fake://user:secret@two?name=db"])
+    run(another, url, sources=["fake://three?name=db"])
+    run(the_same, url, sources=["fake://three?name=db"])
+    (text,) = [record.getMessage() for record in caplog.records if "another" in record.msg]
+    assert text == "source db is read from another place: 2 sessions of fake://two have ended"
+
+
+def test_names_that_exchange_their_places_are_refused_until_it_is_confirmed(
+    tmp_path: Path,
+) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+
+    async def show(scene: Scene) -> None:
+        for name, source in scene.sources.items():
+            source.show([f"of {name}"])
+            await source.step()
+
+    async def exchanged(scene: Scene) -> None:
+        scene.sources["a"].show(["of b"])
+        scene.sources["b"].show(["of a"])
+        for source in scene.sources.values():
+            await source.step()
+        assert {scene.session(ident).source: ident for ident in (1, 2)} == {"b": 1, "a": 2}
+        assert scene.ids == [1, 2]
+
+    run(show, url, sources=["fake://u:secret@one?name=a", "fake://two?name=b"])
+    swapped = ["fake://u:secret@two?name=a", "fake://one?name=b"]
+    for sources in (swapped, ["fake://other?name=a", "fake://one?name=c"]):
+        with pytest.raises(LedgerError, match=r"sessiongate ledger rename a [bc]") as caught:
+            run(exchanged, url, sources=sources)
+        assert "secret" not in str(caught.value)
+    with pytest.raises(LedgerError, match="knows no source 'c'; it knows a, b"):
+        rename(url, "c", "d")
+    rename(url, "a", "b")
+    run(exchanged, url, sources=swapped)
 
 
 def test_an_object_stated_again_is_unchanged_but_for_its_links() -> None:

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from core.keys import KEY_BYTES, short
-from core.ledger import Held, Ledger, Opening
+from core.ledger import Held, Ledger
 from core.ledger_lock import LedgerError, LedgerHeldError
+from core.ledger_rows import Opening
 
 
 def url_of(folder: Path) -> str:

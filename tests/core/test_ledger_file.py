@@ -16,9 +16,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from core.ledger import Held, Ledger, Opening
+from core.ledger import Held, Ledger
 from core.ledger_file import mark_path, read_mark
 from core.ledger_lock import LedgerError
+from core.ledger_rows import Opening
 from core.ledger_tools import back_up, forget_mark
 
 
