@@ -41,7 +41,7 @@ class _Recorded:
         if len(self.began) > ANSWERS:
             self.done.set()
             await asyncio.Event().wait()
-        return self._observe()
+        return await self._observe()
 
     async def close(self) -> None:
         """Nothing is held."""

@@ -8,10 +8,10 @@ changes differs from one answer to the next: ages and idle times grow.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from itertools import count
-from typing import TypeVar
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import psutil
@@ -31,8 +31,10 @@ from core.sources.streams import Streams
 
 START = 1_780_000_000  # when everything was recorded, in seconds since the epoch
 
-Observe = Callable[[], Observation]
+Observe = Callable[[], Coroutine[Any, Any, Observation]]
 """Reads the next answer, each a second after the one before."""
+
+_ARRIVING = 256 * 1024  # bytes of an answer at once
 
 ANSWERS = 8  # there are no more
 
@@ -41,12 +43,23 @@ T = TypeVar("T")
 
 def _each(answer: Callable[[int], T], read: Callable[[T, float], Observation]) -> Observe:
     """What reads one answer after another, each made beforehand."""
+
+    async def read_at_once(given: T, moment: float) -> Observation:
+        return read(given, moment)
+
+    return _each_in_steps(answer, read_at_once)
+
+
+def _each_in_steps(
+    answer: Callable[[int], T], read: Callable[[T, float], Awaitable[Observation]]
+) -> Observe:
+    """The same, of what reads in steps."""
     answers = [answer(second) for second in range(ANSWERS)]
     seconds = count()
 
-    def observe() -> Observation:
+    async def observe() -> Observation:
         second = next(seconds)
-        return read(answers[second], START + 100.0 + second)
+        return await read(answers[second], START + 100.0 + second)
 
     return observe
 
@@ -72,7 +85,7 @@ def _host(sessions: int) -> Observe:
     known: host.Known = {}
     last: Observation | None = None
 
-    def observe() -> Observation:
+    async def observe() -> Observation:
         nonlocal last
         sessions = host.read_sessions(sockets, processes, float(START), known)
         last = again(last, sessions, START - 5000.0)
@@ -153,10 +166,18 @@ def _maxscale(sessions: int) -> Observe:
         return json.dumps({"data": data}, indent=4).encode()
 
     zone = ServerZone(ZoneInfo("UTC"))
-    return _each(
-        answer,
-        lambda body, moment: known.read(body, Context(moment, zone, 0.0, servers, START - 5000.0)),
-    )
+
+    def read(body: bytes, moment: float) -> Awaitable[Observation]:
+        context = Context(moment, zone, 0.0, servers, START - 5000.0)
+        return known.read(_arriving(body), context)
+
+    return _each_in_steps(answer, read)
+
+
+async def _arriving(body: bytes) -> AsyncIterator[bytes]:
+    """A body as it comes from the network."""
+    for start in range(0, len(body), _ARRIVING):
+        yield body[start : start + _ARRIVING]
 
 
 def _pgbouncer(sessions: int) -> Observe:

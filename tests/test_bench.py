@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from google.api.annotations_pb2 import http  # type: ignore[import-untyped]  # has no stubs
 
@@ -18,7 +20,7 @@ SESSIONS = 20
 def test_what_a_kind_reads_again_and_again_is_unchanged(kind: str) -> None:
     observe = KINDS[kind](SESSIONS)
 
-    observations = [observe() for _ in range(ANSWERS)]
+    observations = [asyncio.run(observe()) for _ in range(ANSWERS)]
 
     for observation in observations:
         assert [item.key for item in observation.sessions] == [

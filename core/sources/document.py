@@ -18,9 +18,14 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes
 from zoneinfo import ZoneInfo
 
-from core.sources.base import Observation, SourceConfig, SourceConfigError, SourceError
+from core.sources.base import (
+    DEFAULT_MAX_SESSIONS,
+    Observation,
+    SourceConfig,
+    SourceConfigError,
+    SourceError,
+)
 from core.sources.documented import read_sessions
-from core.sources.lenient_json import JsonError, loads
 from core.sources.network import flag, zone
 from core.sources.serverzone import ServerZone
 from core.sources.session_times import DocumentTimes
@@ -51,6 +56,7 @@ class DocumentSource:
         *,
         statements: bool,
         zone: ZoneInfo | None = None,
+        max_sessions: int = DEFAULT_MAX_SESSIONS,
         now: Callable[[], int] = time.time_ns,
     ) -> None:
         """``path`` is absolute: the working directory may change. ``now`` is in ns since 1970.
@@ -60,6 +66,7 @@ class DocumentSource:
         self._path = path
         self._name = os.fsencode(path).decode(errors="backslashreplace")  # for errors
         self._statements = statements
+        self._most = 2 * max_sessions  # that are read: see `SessionList`
         self._zone = ServerZone(zone or ZoneInfo("UTC"))
         self._now = now
         # The file as it was when the answer below was read from it; None: read it again.
@@ -107,25 +114,18 @@ class DocumentSource:
     def _said_by(self, content: bytes, found: os.stat_result) -> Observation | str:
         times = DocumentTimes(found.st_mtime, self._zone)
         try:
-            document = _parse(content)
-            sessions, unreadable = read_sessions(document, times, statements=self._statements)
+            sessions, unreadable, partial = read_sessions(
+                content, times, statements=self._statements, most=self._most
+            )
         except SourceError as error:
             return f"{self._name}: {error}"
         sessions = [replace(item, stated_id=_own_id(item.session.native_id)) for item in sessions]
-        return Observation(sessions, unreadable=tuple(unreadable))
+        return Observation(sessions, unreadable=tuple(unreadable), partial=partial)
 
 
 def _own_id(text: str) -> int | None:
     """The id that a session of a document keeps if it is free: one of those that we give."""
     return int(text) if _ID.fullmatch(text) and int(text) <= _MAX_ID else None
-
-
-def _parse(content: bytes) -> object:
-    """The JSON value that bytes hold, or `SourceError` with line and column."""
-    try:
-        return loads(content)
-    except JsonError as error:
-        raise SourceError(f"not JSON: {error}") from None
 
 
 def open_source(config: SourceConfig) -> DocumentSource:
@@ -135,5 +135,8 @@ def open_source(config: SourceConfig) -> DocumentSource:
     if not path or "\0" in path:
         raise SourceConfigError(f"source {config.name}: a document is document:PATH")
     return DocumentSource(
-        os.path.abspath(path), statements=flag(config, "statements"), zone=zone(config)
+        os.path.abspath(path),
+        statements=flag(config, "statements"),
+        zone=zone(config),
+        max_sessions=config.max_sessions,
     )

@@ -16,18 +16,30 @@ from typing import TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from core.sources.base import Observed, SourceError, Unreadable, UnreadableError
+from core.sources.base import (
+    DEFAULT_MAX_SESSIONS,
+    Observed,
+    SourceError,
+    Unreadable,
+    UnreadableError,
+)
+from core.sources.elements import Batch, Elements, More
+from core.sources.faults import Faults
+from core.sources.lenient_json import JsonError
 from core.sources.moments import timestamp
 from core.sources.place import Place, is_unicode
 from core.sources.serverzone import seconds_as_utc
 from core.sources.session_times import Times
 from core.sources.statement import statement
+from core.sources.turns import Pace
 from sessiongate.states import state_of
 from sessiongate.v1.session_pb2 import BackendConnection, Query, Session
 
 # C's asctime, in the server's local time, and the date of HTTP, which MaxScale changed to
 # in 23.02. With each, whether it states its zone.
 _DATE_FORMS = {"%a %b %d %H:%M:%S %Y": False, "%a, %d %b %Y %H:%M:%S GMT": True}
+
+_PART = 256 * 1024  # bytes of a document in a step
 
 # MaxScale prints the ids of connections to servers as a C int: from 2^31 on they are negative.
 _INT_BITS = 32
@@ -38,32 +50,36 @@ T = TypeVar("T")
 
 
 def read_sessions(
-    document: object, times: Times, *, statements: bool = False
-) -> tuple[Sequence[Observed], Sequence[Unreadable]]:
-    """The sessions of a parsed JSON document, in its order, and those that cannot be read.
+    content: bytes, times: Times, *, statements: bool = False, most: int = 2 * DEFAULT_MAX_SESSIONS
+) -> tuple[Sequence[Observed], Sequence[Unreadable], str]:
+    """The sessions of a document, in its order, those that cannot be read, and why not all are.
 
-    ``data`` may be a list of sessions or a single one. Raises `SourceError` for what is
-    no such document.
+    Works in steps, in a thread. ``data`` may be a list of sessions or a single one. Raises
+    `SourceError` for what is no such document.
     """
     sessions: list[Observed] = []
-    unreadable = []
-    for resource in resources_of(document):
-        try:
-            sessions.append(read_session(resource, times, statements=statements))
-        except UnreadableError as error:
-            unreadable.append(Unreadable(str(error)))
-    return sessions, unreadable
-
-
-def resources_of(document: object) -> Iterator[Place]:
-    """The places of a document's resources. Raises `SourceError` for what is no such document."""
+    unreadable = Faults()
+    elements, pace = Elements(most, tells_lines=True), Pace()
+    parts = (content[start : start + _PART] for start in range(0, len(content), _PART))
     try:
-        data = Place(document).member("data")
-        if not isinstance(data.value, list | dict):
-            raise data.expected("an array or an object")
+        for step in elements.read():
+            if isinstance(step, More):
+                elements.feed(next(parts, b""))
+            elif isinstance(step, Batch):
+                for resource in step.places():
+                    try:
+                        sessions.append(read_session(resource, times, statements=statements))
+                    except UnreadableError as error:
+                        unreadable.note(str(error))
+                    pace.sleep()
+                if step.fault:
+                    unreadable.note(step.fault)
+            pace.sleep()
+    except JsonError as error:
+        raise SourceError(f"not JSON: {error}") from None
     except UnreadableError as error:
         raise SourceError(str(error)) from None
-    return data.items() if isinstance(data.value, list) else iter((data,))
+    return sessions, unreadable.all, elements.partial
 
 
 def read_session(resource: Place, times: Times, *, statements: bool = False) -> Observed:

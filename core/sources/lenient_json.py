@@ -8,15 +8,15 @@ from contextlib import suppress
 
 _DEEPEST = 64  # levels of arrays and objects; what is nested more deeply is no value of ours
 _LONGEST = 400  # digits of a whole number
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
 
 
 class JsonError(ValueError):
     """A text is no JSON; the text of the error says where."""
 
 
-def loads(body: bytes) -> object:
-    """The value of a body.
+def loads(body: bytes, line: int = 1, column: int = 1) -> object:
+    """The value of a body, which begins at this line and column of what it is a part of.
 
     Bytes that are not UTF-8 are U+FFFD, control characters may stand in strings, and what
     is nested too deeply or has too many digits is a value that nothing can be: NaN. Raises
@@ -29,7 +29,8 @@ def loads(body: bytes) -> object:
     try:
         value = json.loads(_flattened(text), strict=False, parse_int=_whole)
     except json.JSONDecodeError as error:
-        raise JsonError(f"line {error.lineno}, column {error.colno}: {error.msg}") from None
+        column = error.colno + (column - 1 if error.lineno == 1 else 0)
+        raise JsonError(f"line {line + error.lineno - 1}, column {column}: {error.msg}") from None
     return value
 
 

@@ -9,14 +9,15 @@ times; and those that give a password (`core.sources.network`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterable, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from email.utils import mktime_tz, parsedate_tz
 from itertools import accumulate
 from zoneinfo import ZoneInfo
 
 from core.sources.base import (
+    DEFAULT_MAX_SESSIONS,
     Observation,
     SourceConfig,
     SourceConfigError,
@@ -24,6 +25,8 @@ from core.sources.base import (
     SourceError,
     UnreadableError,
 )
+from core.sources.elements import Elements
+from core.sources.lenient_json import JsonError
 from core.sources.moments import EARLIEST, LATEST
 from core.sources.network import CREDENTIAL_OPTIONS, Endpoint, flag, zone
 from core.sources.peer import address, is_loopback
@@ -32,10 +35,12 @@ from core.sources.rest import RestClient
 from core.sources.serverzone import ServerZone
 from core.sources.sessionlist import Context, SessionList, parse
 from core.sources.steady import steadied
+from core.sources.turns import Pace, batches
 from runtime.address import Address
 from sessiongate.v1.session_service_pb2 import ServiceStatus
 
 DEFAULT_PORT = 8989
+MAX_RESOURCES = 10_000  # servers, and services, that are read
 _UTC = ServerZone(ZoneInfo("UTC"))
 # What is kept of services: a source's state is told in one message, with those of others.
 MAX_SERVICES_BYTES = 64 * 1024
@@ -58,6 +63,7 @@ class MaxScaleSource:
         *,
         zone: ZoneInfo | None = None,
         statements: bool = False,
+        max_sessions: int = DEFAULT_MAX_SESSIONS,
         now: Callable[[], float] = time.time,
     ) -> None:
         """``zone`` is where the MaxScale runs; None: what it says has to prove that.
@@ -69,7 +75,7 @@ class MaxScaleSource:
         self._now = now
         self._zone = ServerZone(zone)
         self._client = RestClient(endpoint)
-        self._sessions = SessionList(statements=statements)
+        self._sessions = SessionList(statements=statements, max_sessions=max_sessions)
         self._started: float | None = None
 
     async def observe(self) -> Observation:
@@ -79,18 +85,18 @@ class MaxScaleSource:
             clock = Clock() if body is None else read_clock(body, self._now())
             if clock.started is not None:
                 self._started = steadied(clock.started, self._started)
-            body = await self._get("servers", "parameters/address,parameters/port")
-            servers = {} if body is None else read_servers(body, is_here=self._is_here)
-            body = await self._get("services", "router,state")
-            services = () if body is None else read_services(body)
-            sessions = await self._get("sessions", self._fields)
-            if sessions is None:
-                raise SourceError("there is no /v1/sessions: this is no MaxScale")
+            async with self._list("servers", "parameters/address,parameters/port") as parts:
+                servers = await read_servers(parts, is_here=self._is_here) if parts else {}
+            async with self._list("services", "router,state") as parts:
+                services = await read_services(parts) if parts else ()
             zone = self._zone
             if clock.started is None and zone.zone is None and await self._is_sessiongate():
                 zone = _UTC  # a sessiongate says nothing of its clock, and writes UTC
-            context = Context(self._now(), zone, clock.skew, servers, self._started, services)
-            return self._sessions.read(sessions, context)
+            async with self._list("sessions", self._fields) as parts:
+                if parts is None:
+                    raise SourceError("there is no /v1/sessions: this is no MaxScale")
+                context = Context(self._now(), zone, clock.skew, servers, self._started, services)
+                return await self._sessions.read(parts, context)
         except SourceConnectError as error:
             raise SourceConnectError(f"{self._endpoint}: {error}") from None
         except SourceError as error:
@@ -108,9 +114,16 @@ class MaxScaleSource:
         return False
 
     async def _get(self, resource: str, fields: str) -> bytes | None:
+        return await self._client.get(self._path(resource), _chosen(resource, fields))
+
+    def _list(
+        self, resource: str, fields: str
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes] | None]:
+        return self._client.stream(self._path(resource), _chosen(resource, fields))
+
+    def _path(self, resource: str) -> str:
         path = "/".join(filter(None, (self._endpoint.path.strip("/"), "v1", resource)))
-        query = {f"fields[{resource}]": fields} if fields else {}
-        return await self._client.get(f"/{path}", **query)
+        return f"/{path}"
 
     @property
     def _is_here(self) -> bool:
@@ -118,19 +131,20 @@ class MaxScaleSource:
         return endpoint.is_unix or Address(endpoint.host, endpoint.port).is_loopback
 
 
-def read_servers(body: bytes, *, is_here: bool) -> dict[str, tuple[str, int]]:
+def _chosen(resource: str, fields: str) -> dict[str, str]:
+    """The parameter that asks for these fields alone."""
+    return {f"fields[{resource}]": fields} if fields else {}
+
+
+async def read_servers(parts: AsyncIterable[bytes], *, is_here: bool) -> dict[str, tuple[str, int]]:
     """Addresses and ports of the servers that are named by an IP address, by name.
 
     ``is_here`` says that the MaxScale is on this machine: only then is its
     loopback ours. A server that cannot be read is left out: nothing is linked to it.
     Raises `SourceError` for what is no list.
     """
-    try:
-        resources = [*Place(parse(body)).member("data").items()]
-    except UnreadableError as error:
-        raise SourceError(f"/v1/servers: {error}") from None
     servers = {}
-    for server in resources:
+    async for server in _resources("servers", parts):
         with suppress(UnreadableError):
             parameters = server.member("attributes").member("parameters")
             known = address(parameters.member("address").text())
@@ -140,18 +154,28 @@ def read_servers(body: bytes, *, is_here: bool) -> dict[str, tuple[str, int]]:
     return servers
 
 
-def read_services(body: bytes) -> tuple[ServiceStatus, ...]:
+async def _resources(kind: str, parts: AsyncIterable[bytes]) -> AsyncIterator[Place]:
+    """The resources of a list. Raises `SourceError` for what is none."""
+    try:
+        async for batch in batches(Elements(MAX_RESOURCES), parts, Pace()):
+            if batch.first is None:
+                raise UnreadableError("/data: expected an array, found an object")
+            for resource in batch.places():
+                yield resource
+    except JsonError:
+        raise SourceError(f"/v1/{kind}: this is not JSON") from None
+    except UnreadableError as error:
+        raise SourceError(f"/v1/{kind}: {error}") from None
+
+
+async def read_services(parts: AsyncIterable[bytes]) -> tuple[ServiceStatus, ...]:
     """What is said of services, by name, as far as `MAX_SERVICES_BYTES` hold it.
 
     A service or a member that cannot be read is left out. Raises `SourceError` for what is
     no list.
     """
-    try:
-        resources = [*Place(parse(body)).member("data").items()]
-    except UnreadableError as error:
-        raise SourceError(f"/v1/services: {error}") from None
     services: dict[str, ServiceStatus] = {}
-    for resource in resources:
+    async for resource in _resources("services", parts):
         with suppress(UnreadableError):
             status = ServiceStatus(name=resource.member("id").text())
             attributes = resource.member("attributes")
@@ -208,4 +232,9 @@ def open_source(config: SourceConfig) -> MaxScaleSource:
     endpoint = Endpoint.of(config, port=DEFAULT_PORT, tls=config.kind == "maxscale+https")
     if endpoint.user and ":" in endpoint.user:
         raise SourceConfigError(f"source {config.name}: a user has no colon")
-    return MaxScaleSource(endpoint, zone=zone(config), statements=flag(config, "statements"))
+    return MaxScaleSource(
+        endpoint,
+        zone=zone(config),
+        statements=flag(config, "statements"),
+        max_sessions=config.max_sessions,
+    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 
 import aiohttp
@@ -14,8 +16,10 @@ from core.sources.causes import meaning
 from core.sources.network import Endpoint
 from core.sources.tls_probe import refuse_tls
 
-MAX_BYTES = 256 * 1024 * 1024  # of one answer
-_CHUNK = 1024 * 1024
+# Of one answer: of a list, which is read while it comes in, and of any other.
+MAX_BYTES = 256 * 1024 * 1024
+MAX_SMALL_BYTES = 256 * 1024
+_BUFFER = 256 * 1024  # bytes that may have come in and are not read yet; or twice as many
 _SHOWN = 300  # characters of an error's text
 
 
@@ -29,8 +33,19 @@ class RestClient:
         self._endpoint = endpoint
         self._session: aiohttp.ClientSession | None = None
 
-    async def get(self, path: str, **query: str) -> bytes | None:
-        """The body of a resource; None where there is none (404).
+    async def get(self, path: str, query: Mapping[str, str]) -> bytes | None:
+        """The body of a small resource; None where there is none (404).
+
+        Raises `SourceError` as `stream` does, and if it is larger than `MAX_SMALL_BYTES`.
+        """
+        async with self.stream(path, query, is_small=True) as parts:
+            return None if parts is None else b"".join([part async for part in parts])
+
+    @asynccontextmanager
+    async def stream(
+        self, path: str, query: Mapping[str, str], *, is_small: bool = False
+    ) -> AsyncIterator[AsyncIterator[bytes] | None]:
+        """The body of a resource, part by part; None where there is none (404).
 
         Raises `SourceError`: no answer, or one whose status is not 200, or
         which is larger than `MAX_BYTES`; `SourceConnectError` if nothing is there.
@@ -50,15 +65,12 @@ class RestClient:
                 url, headers=self._credentials(), allow_redirects=False
             ) as response:
                 if response.status == HTTPStatus.NOT_FOUND:
-                    return None
-                if response.status != HTTPStatus.OK:
+                    yield None
+                elif response.status != HTTPStatus.OK:
                     raise SourceError(f"GET {path} was answered with {_status(response.status)}")
-                body = bytearray()
-                async for chunk in response.content.iter_chunked(_CHUNK):
-                    body += chunk
-                    if len(body) > MAX_BYTES:
-                        raise SourceError(f"GET {path}: more than {MAX_BYTES // 1024**2} MiB")
-                return bytes(body)
+                else:
+                    most = MAX_SMALL_BYTES if is_small else MAX_BYTES
+                    yield _parts(response.content, path, most)
         except aiohttp.ClientConnectorError as error:
             unanswered = isinstance(error.os_error, ssl.SSLError)
             kind = SourceError if unanswered else SourceConnectError
@@ -83,6 +95,7 @@ class RestClient:
             connector = aiohttp.TCPConnector(ssl=verified, limit=1)
         return aiohttp.ClientSession(
             connector=connector,
+            read_bufsize=_BUFFER,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"Accept": "application/json, */*", "Accept-Encoding": "identity"},
             timeout=aiohttp.ClientTimeout(),  # the collector waits, for all of an observation
@@ -94,6 +107,15 @@ class RestClient:
             return {}
         login = f"{self._endpoint.user}:{self._endpoint.password() or ''}"
         return {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
+
+
+async def _parts(content: aiohttp.StreamReader, path: str, most: int) -> AsyncIterator[bytes]:
+    size = 0
+    while part := await content.readany():
+        size += len(part)
+        if size > most:
+            raise SourceError(f"GET {path}: more than {most // 1024:,} KiB")
+        yield part
 
 
 def _status(number: int) -> str:

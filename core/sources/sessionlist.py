@@ -8,36 +8,32 @@ in any other only the sessions that changed.
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Hashable, Mapping
+from collections.abc import AsyncIterable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from operator import attrgetter
+from typing import Any
 
 from core.sources.base import (
+    DEFAULT_MAX_SESSIONS,
     Observation,
     Observed,
     SourceError,
-    Unreadable,
     UnreadableError,
     Wire,
     know_empty,
 )
-from core.sources.documented import read_session, resources_of
+from core.sources.documented import read_session
+from core.sources.elements import Batch, Elements
+from core.sources.faults import Faults
 from core.sources.lenient_json import JsonError, loads
 from core.sources.peer import address
 from core.sources.place import Place, shown
+from core.sources.runs import MAX_BYTES, Active, Known, Run, Runs, last_active
 from core.sources.serverzone import ServerZone
-from core.sources.steady import TOLERANCE, again, steadied
+from core.sources.steady import again
+from core.sources.turns import Pace, batches
 from sessiongate.v1.session_service_pb2 import ServiceStatus
-
-# The members that only the clock changes; ``idle`` is kept. These characters are
-# nothing but a member's name in JSON: within a string the quotes are escaped.
-_TIMES = re.compile(
-    rb'"(?:idle"\s*:\s*(N)|seconds_alive"\s*:\s*N)'.replace(
-        b"N", rb"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
-    )
-)
 
 Servers = Mapping[str, tuple[str, int]]
 """Addresses and ports of servers, by name."""
@@ -63,82 +59,82 @@ class Context:
 class SessionList:
     """Turns answers into observations, and remembers what it made of the last one."""
 
-    def __init__(self, *, statements: bool = False) -> None:
+    def __init__(
+        self, *, statements: bool = False, max_sessions: int = DEFAULT_MAX_SESSIONS
+    ) -> None:
         self._statements = statements
         self._lists = ("connections", "queries") if statements else ("connections",)
-        self._known: dict[Hashable, _Known] = {}
-        # Of the last answer: what stood between its times, when those of its sessions were
-        # active that state it, and what was made of it.
-        self._texts: list[bytes] = []
-        self._actives: list[_Active] = []
+        # The core shows those first that it knows, so that more are read than it shows.
+        self._most = 2 * max_sessions
+        # Of the last answer, and what was made of it.
+        self._known: Mapping[Hashable, Known] = {}
+        self._runs: Sequence[Run] = ()
+        self._is_all_runs = False
         self._last: Observation | None = None
         # What was known apart from it: if that changes, all is read anew.
         self._knowledge: object = None
         # When the last answer came of which all sessions could be read, by the server's clock.
         self._looked: float | None = None
 
-    def read(self, body: bytes, context: Context) -> Observation:
-        """The sessions of an answer, in the order of their ids.
+    async def read(self, answer: AsyncIterable[bytes], context: Context) -> Observation:
+        """The sessions of an answer, in the order of their ids, read while it comes in.
 
-        Raises `SourceError` for what is no list of sessions.
+        Raises `SourceError` for what is no list of sessions, and then remembers nothing of it.
         """
-        parts = _TIMES.split(body)
-        texts, idles = parts[::2], [float(idle) for idle in parts[1::2] if idle is not None]
-        before = self._knowledge
-        self._knowledge = (context.servers, context.zone, context.zone.proofs)
-        is_known = self._knowledge == before
-        last = self._last
-        if is_known and last and texts == self._texts and self._is_steady(idles, context.moment):
-            self._last = again(
-                last,
-                last.sessions,
-                context.incarnation,
-                last.unreadable,
-                services=context.services,
-            )
+        knowledge = (context.servers, context.zone, context.zone.proofs)
+        is_known = self._knowledge == knowledge
+        known = Runs(self._runs if is_known else (), is_all=self._is_all_runs)
+        seen = _Seen(known, context.moment)
+        elements = Elements(self._most, skim=seen.skim, is_known=known.begins)
+        pace = Pace()
+        try:
+            async for batch in batches(elements, answer, pace):
+                rows: list[tuple[Hashable, Known]] = []
+                for place in batch.places():
+                    try:
+                        resource = _resource(place)
+                        slot = seen.slot(resource["id"])
+                        found = self._look(self._known.get(slot), resource, context, is_known)
+                        rows.append((slot, found))
+                        seen.rows[slot] = found
+                    except UnreadableError as error:
+                        seen.unreadable.note(str(error))
+                    if pace.is_due:
+                        await pace.rest()
+                if batch.fault:
+                    seen.unreadable.note(batch.fault)
+                seen.keep(batch, rows)
+        except JsonError:
+            raise SourceError("this is not JSON") from None
+        except UnreadableError as error:
+            raise SourceError(str(error)) from None
+        self._knowledge, self._runs, self._is_all_runs = knowledge, seen.runs, seen.is_all_runs
+        if seen.is_as_before:
+            assert self._last is not None  # noqa: S101 - there was one with these runs
+            sessions, unreadable = self._last.sessions, self._last.unreadable
         else:
-            self._last = self._read(body, context, is_known=is_known)
-            self._texts = texts
-        self._looked = None if self._last.unreadable else context.server_moment
-        return self._last
-
-    def _is_steady(self, idles: list[float], moment: float) -> bool:
-        """Whether no session was active since the last answer, as far as its times tell."""
-        return len(idles) == len(self._actives) and all(
-            abs(moment - idle - active.moment) <= TOLERANCE or (active.is_busy and not idle)
-            for idle, active in zip(idles, self._actives, strict=True)
-        )
-
-    def _read(self, body: bytes, context: Context, *, is_known: bool) -> Observation:
-        seen: dict[Hashable, _Known] = {}
-        unreadable = []
-        for index, place in enumerate(resources_of(parse(body))):
-            try:
-                resource = _resource(place)
-                ident = resource["id"]
-                slot = ident if ident not in seen else (ident, index)
-                seen[slot] = self._look(self._known.get(slot), resource, context, is_known)
-            except UnreadableError as error:
-                unreadable.append(Unreadable(str(error)))
-        self._known = seen
-        self._actives = [known.active for known in seen.values() if known.active is not None]
-        sessions = [known.observed for known in sorted(seen.values(), key=_ascending)]
-        return again(
+            self._known = seen.all()
+            ordered = sorted(self._known.values(), key=attrgetter("order"))
+            sessions, unreadable = [known.observed for known in ordered], tuple(seen.unreadable.all)
+        self._last = again(
             self._last,
             sessions,
             context.incarnation,
-            tuple(unreadable),
-            services=context.services,
+            unreadable,
+            elements.partial,
+            context.services,
         )
+        self._looked = None if unreadable or elements.truncated else context.server_moment
+        return self._last
 
     def _look(
-        self, known: _Known | None, resource: dict[str, Any], context: Context, is_known: bool
-    ) -> _Known:
+        self, known: Known | None, resource: dict[str, Any], context: Context, is_known: bool
+    ) -> Known:
         """What a resource object is; ``known`` if it is what it was. Raises `UnreadableError`."""
         attributes = resource["attributes"]
         alive, idle = attributes.pop("seconds_alive", None), attributes.pop("idle", None)
         is_same = known is not None and known.stated == resource
-        active = _active(idle, context.moment, known, is_same=is_same)
+        active = last_active(idle, context.moment, known, is_same=is_same)
         if is_known and known is not None and is_same and _moment(known.active) == _moment(active):
             return replace(known, active=active)
         if active is not None:
@@ -150,27 +146,70 @@ class SessionList:
         stated = [name for name in self._lists if isinstance(attributes.get(name), list)]
         know_empty(item.session, item.unreadable, *stated)
         observed = _wired(item, context.servers)
-        return _Known(resource, active, times.started, times.resolved, observed)
+        return Known(resource, active, times.started, times.resolved, observed)
 
 
-class _Active(NamedTuple):
-    """When a client was last active."""
+class _Seen:
+    """What an answer was found to hold so far."""
 
-    moment: float  # seconds since the epoch
-    is_busy: bool  # its idle time was 0, as it is for as long as a statement runs
+    def __init__(self, known: Runs, moment: float) -> None:
+        self.rows: dict[Hashable, Known] = {}
+        self.unreadable = Faults()
+        self.runs: list[Run] = []
+        self._known = known
+        self._moment = moment
+        self._skimmed: list[Run] = []  # that ``rows`` lack as yet
+        self._is_skimmed = True  # as a whole
+        self.is_all_runs = True  # and nothing else
+        self._kept = 0  # bytes of text
 
+    @property
+    def is_as_before(self) -> bool:
+        """Whether it is what the last answer was."""
+        known = self._known
+        return self._is_skimmed and known.is_all and len(self.runs) == len(known.all) > 0
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What was made of a resource object."""
+    def skim(self, data: bytes, start: int) -> tuple[int, int]:
+        """How many bytes and sessions of the answer are as they were."""
+        found = self._known.found(data, start, self._moment)
+        if found is None:
+            return 0, 0
+        run, length = found
+        self._skimmed.append(run)
+        self._keep(run)
+        return length, len(run.rows)
 
-    stated: dict[str, Any]  # the resource object, without its times
-    active: _Active | None
-    # What its local times were read as, once that was certain: its start, and the times of
-    # statements by their texts. They would be less certain later.
-    started: float | None
-    resolved: Mapping[str, float]
-    observed: Observed
+    def slot(self, ident: str) -> Hashable:
+        """What a session is remembered by that comes next."""
+        self._fold()
+        return ident if ident not in self.rows else (ident, len(self.rows))
+
+    def keep(self, batch: Batch, rows: Sequence[tuple[Hashable, Known]]) -> None:
+        """Remember the text of sessions that were read."""
+        self._is_skimmed = False
+        if len(rows) == len(batch.values) and batch.text:
+            self._keep(Run(batch.text, rows))
+        else:
+            self.is_all_runs = False
+
+    def all(self) -> dict[Hashable, Known]:
+        """All the sessions."""
+        self._fold()
+        return self.rows
+
+    def _keep(self, run: Run) -> None:
+        if self._kept + run.size <= MAX_BYTES:
+            self._kept += run.size
+            self.runs.append(run)
+        else:
+            self.is_all_runs = False
+
+    def _fold(self) -> None:
+        for run in self._skimmed:
+            for slot, known in run.rows:
+                free = slot if slot not in self.rows else (slot, len(self.rows))
+                self.rows[free] = known
+        self._skimmed.clear()
 
 
 class _RowTimes:
@@ -180,7 +219,7 @@ class _RowTimes:
         self,
         context: Context,
         looked: float | None,
-        known: _Known | None,
+        known: Known | None,
         resource: dict[str, Any],
         alive: object,
     ) -> None:
@@ -238,20 +277,8 @@ class _RowTimes:
         )
 
 
-def _moment(active: _Active | None) -> float | None:
+def _moment(active: Active | None) -> float | None:
     return None if active is None else active.moment
-
-
-def _active(idle: object, moment: float, known: _Known | None, *, is_same: bool) -> _Active | None:
-    """When a client was last active, by its idle time; None if that states no such moment."""
-    if not isinstance(idle, int | float) or isinstance(idle, bool) or not 0 <= idle <= moment:
-        return None
-    before = known.active if known else None
-    if before is None:
-        return _Active(moment - idle, not idle)
-    if before.is_busy and not idle and is_same:
-        return before  # still at it: nothing but the clock has changed
-    return _Active(steadied(moment - idle, before.moment), not idle)
 
 
 def _resource(place: Place) -> dict[str, Any]:
@@ -286,9 +313,3 @@ def _wired(item: Observed, servers: Servers) -> Observed:
             if backend.server in servers and backend.HasField("connection_id")
         ),
     )
-
-
-def _ascending(known: _Known) -> tuple[int, str]:
-    """Ids as text in the order of the numbers that they are."""
-    ident = known.observed.session.native_id
-    return len(ident), ident

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
@@ -17,6 +17,12 @@ async def seen(source: Source, wanted: Callable[[list[Observed]], bool]) -> list
         while not wanted(found := list((await source.observe()).sessions)):
             pass
     return found
+
+
+async def arriving(body: bytes, size: int = 65536) -> AsyncIterator[bytes]:
+    """A body as it comes from the network."""
+    for start in range(0, len(body), size):
+        yield body[start : start + size]
 
 
 async def refusal(observing: Awaitable[Observation]) -> str:

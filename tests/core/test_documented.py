@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.sources import documented
 from core.sources.base import Observed, SourceError, Unreadable
-from core.sources.documented import read_sessions
 from core.sources.serverzone import ServerZone
 from core.sources.session_times import DocumentTimes
 from core.sources.statement import MAX_BYTES
@@ -70,6 +70,16 @@ FULL: dict[str, Any] = {
     },
     "links": {"self": "http://localhost:8989/v1/sessions/7"},
 }
+
+
+def read_sessions(
+    document: object, times: DocumentTimes, *, statements: bool = False
+) -> tuple[Sequence[Observed], Sequence[Unreadable]]:
+    """The sessions of a document, and those that cannot be read: it is read to its end."""
+    content = json.dumps(document).encode()
+    sessions, unreadable, partial = documented.read_sessions(content, times, statements=statements)
+    assert not partial
+    return sessions, unreadable
 
 
 UTC_TIMES = DocumentTimes(MOMENT.timestamp(), ServerZone(ZoneInfo("UTC")))

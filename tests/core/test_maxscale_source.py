@@ -37,7 +37,7 @@ from core.sources.maxscale import (
 )
 from core.sources.network import Endpoint
 from sessiongate.v1.session_service_pb2 import ServiceStatus
-from tests.core.observing import hanging, refusal
+from tests.core.observing import arriving, hanging, refusal
 from tests.core.test_documented import JSON, places, replaced
 from tests.maxscale import SERVERS, SERVICES, STARTED, MaxScale
 from tests.program import DATA, Serving
@@ -64,6 +64,11 @@ async def opened(
         yield source
     finally:
         await source.close()
+
+
+def servers_of(body: bytes, *, is_here: bool) -> dict[str, tuple[str, int]]:
+    """The servers that a body names."""
+    return asyncio.run(read_servers(arriving(body), is_here=is_here))
 
 
 def observed(maxscale: MaxScale, **options: str) -> Observation:
@@ -172,14 +177,14 @@ def test_any_value_in_any_place_is_a_clock_and_servers_or_an_error(
         read_clock(json.dumps(replaced(clock, place, value)).encode(), 1.8e9)
     place = data.draw(st.sampled_from(places(SERVERS)))
     with suppress(SourceError):
-        servers = read_servers(json.dumps(replaced(SERVERS, place, value)).encode(), is_here=True)
+        servers = servers_of(json.dumps(replaced(SERVERS, place, value)).encode(), is_here=True)
         assert len(servers) <= 1 or len(place) < 2
 
 
 def test_a_server_that_cannot_be_read_costs_itself() -> None:
     odd = [5, {"id": "a"}, {"id": "b", "attributes": {"parameters": {"address": "::1"}}}]
     body = json.dumps({"data": [*odd, *SERVERS["data"]]}).encode()
-    assert read_servers(body, is_here=True) == {"server1": ("127.0.0.1", 3306)}
+    assert servers_of(body, is_here=True) == {"server1": ("127.0.0.1", 3306)}
 
 
 RECORDED_SERVICES = (
@@ -189,7 +194,8 @@ RECORDED_SERVICES = (
 
 
 def services_of(*resources: object) -> tuple[ServiceStatus, ...]:
-    return read_services(json.dumps({"data": resources}).encode())
+    body = json.dumps({"data": resources}).encode()
+    return asyncio.run(read_services(arriving(body)))
 
 
 def test_what_is_said_of_services_is_read(maxscale: MaxScale) -> None:
@@ -504,7 +510,7 @@ def test_an_answer_that_is_too_large_is_not_read_to_its_end(
 ) -> None:
     monkeypatch.setattr(rest, "MAX_BYTES", 1024 * 1024)
     maxscale.sessions = b" " * (1024 * 1024 + 1)
-    assert refused(maxscale) == "GET /v1/sessions: more than 1 MiB"
+    assert refused(maxscale) == "GET /v1/sessions: more than 1,024 KiB"
 
 
 def test_the_certificate_is_verified(maxscale: MaxScale, tmp_path: Path) -> None:
@@ -572,10 +578,10 @@ def test_one_that_is_gone_is_named_and_found_again(maxscale: MaxScale) -> None:
 
 def test_another_machines_loopback_is_no_server_of_ours() -> None:
     body = json.dumps(SERVERS).encode()
-    assert read_servers(body, is_here=True) == {"server1": ("127.0.0.1", 3306)}
-    assert read_servers(body, is_here=False) == {}
+    assert servers_of(body, is_here=True) == {"server1": ("127.0.0.1", 3306)}
+    assert servers_of(body, is_here=False) == {}
     named = body.replace(b"127.0.0.1", b"db1.example")
-    assert read_servers(named, is_here=True) == {}
+    assert servers_of(named, is_here=True) == {}
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from core.sources.base import Observation, SourceError, Wire
 from core.sources.serverzone import ServerZone
 from core.sources.sessionlist import Context, SessionList
+from tests.core.observing import arriving
 from tests.core.test_documented import places, replaced
 
 DATA = Path(__file__).parent.parent / "data"
@@ -51,7 +53,8 @@ def read(
     zone: ServerZone = UTC_ZONE,
     skew: float = 0.0,
 ) -> Observation:
-    return reader.read(body, Context(moment, zone, skew, servers, started))
+    context = Context(moment, zone, skew, servers, started)
+    return asyncio.run(reader.read(arriving(body), context))
 
 
 def test_the_recorded_sessions_come_in_the_order_of_their_ids() -> None:

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from core.sources.maxscale import read_services
+from tests.core.observing import arriving
 from tests.core.test_documented import replaced
 from tests.gateway.programs import DATA, VIEWS, client_of, in_process, running_core, viewing_gateway
 from tests.maxscale import SERVICES, MaxScale
@@ -226,7 +227,8 @@ def test_services_show_the_router_and_state_that_their_maxscale_states(view: str
             )
             # As a source asks for them, which reads this gateway as its MaxScale.
             asked_for = {"fields[services]": "router,state"}
-            told = read_services(http.get("/v1/services", params=asked_for).content)
+            body = http.get("/v1/services", params=asked_for).content
+            told = asyncio.run(read_services(arriving(body)))
             assert {each.name: [each.router, each.state] for each in told} == {
                 name: column for name, column in columns.items() if name != "CLI"
             }

@@ -1,0 +1,108 @@
+"""Documents that are read while they come in: as they would be as a whole, in short steps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.sources.base import UnreadableError
+from core.sources.elements import MAX_ELEMENT, WINDOW, Batch, Elements, More
+from core.sources.lenient_json import JsonError, loads
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=False) | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+def batches(elements: Elements, body: bytes, size: int) -> Iterator[Batch]:
+    parts = (body[start : start + size] for start in range(0, len(body), size))
+    for step in elements.read():
+        if isinstance(step, More):
+            elements.feed(next(parts, b""))
+        elif isinstance(step, Batch):
+            yield step
+
+
+def read(body: bytes, size: int = 4096, most: int = 1_000_000) -> list[Any]:
+    return [value for batch in batches(Elements(most), body, size) for value in batch.values]
+
+
+@settings(deadline=None)
+@given(
+    values=st.lists(JSON),
+    others=st.dictionaries(st.text().filter(lambda name: name != "data"), JSON),
+    size=st.integers(1, 60),
+    indent=st.none() | st.integers(0, 4),
+    is_ascii=st.booleans(),
+)
+def test_elements_are_what_they_are_however_the_document_comes(
+    values: list[Any], others: dict[str, Any], size: int, indent: int | None, is_ascii: bool
+) -> None:
+    document = {**others, "data": values, "other": others}
+    text = json.dumps(document, indent=indent, ensure_ascii=is_ascii)
+    body = text.encode(errors="replace")
+    assert read(body, size) == loads(body)["data"]  # type: ignore[index]
+
+
+@settings(deadline=None)
+@given(raw=st.binary(), size=st.integers(1, 9))
+def test_any_bytes_are_read_or_refused(raw: bytes, size: int) -> None:
+    for body in (raw, b'{"data": [' + raw + b"]}"):
+        try:
+            expected: Any = loads(body)
+        except JsonError:
+            with pytest.raises((JsonError, UnreadableError)):
+                read(body, size)
+            continue
+        if isinstance(expected, dict) and isinstance(expected.get("data"), list):
+            assert json.dumps(read(body, size)) == json.dumps(expected["data"])
+        else:
+            with pytest.raises(UnreadableError):
+                read(body, size)
+
+
+@pytest.mark.parametrize("text", ["x" * 3 * WINDOW, "ä\\\n" * WINDOW, '"{[]}\\' * WINDOW])
+def test_a_long_element_that_is_text_is_read(text: str) -> None:
+    values = [1, {"id": text, "more": [text]}, 2]
+    body = json.dumps({"data": values}, ensure_ascii=False).encode()
+    assert read(body) == values
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b'"' + b"x" * MAX_ELEMENT + b'"',
+        b"[" + b"{}," * 200_000 + b"{}]",
+        b"[" * 200_000 + b"]" * 200_000,
+        b"9" * (MAX_ELEMENT + 1),
+        b'"' + b"\\n" * MAX_ELEMENT + b'"',
+    ],
+    ids=["text", "many", "deep", "digits", "escapes"],
+)
+def test_an_element_that_is_too_large_is_passed_over_and_named(odd: bytes) -> None:
+    found = [*batches(Elements(100), b'{"data":[1,' + odd + b",2]}", 65536)]
+    assert [batch.values for batch in found] == [[1], [], [2]]
+    assert [batch.fault for batch in found if not batch.values] == [
+        "/data/1: expected at most 8 MiB and 100,000 values"
+    ]
+
+
+@pytest.mark.parametrize("most", [1, 10, 50_000])
+def test_no_more_are_read_than_may_be(most: int) -> None:
+    elements = Elements(most)
+    endless = b'{"data":[' + b"{}," * 200_000
+    assert sum(len(batch.values) for batch in batches(elements, endless, 65536)) == most
+    assert elements.truncated
+    assert f"only {most} " in elements.partial
+
+
+def test_as_many_as_may_be_are_all() -> None:
+    elements = Elements(2)
+    assert [batch.values for batch in batches(elements, b'{"data":[1,2]}', 99)] == [[1, 2]]
+    assert not elements.truncated

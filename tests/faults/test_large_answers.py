@@ -1,0 +1,92 @@
+"""A source whose answer is far too large: it costs itself, and nobody waits for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Event, Thread
+
+import httpx
+
+from sessiongate.v1.session_service_pb2 import GetSessionRequest
+from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
+from tests.faults.processes import MIB
+from tests.faults.scale import figure, times
+from tests.program import DATA, PATIENCE, Serving, channel
+
+BYTES = times(20_000_000, 180_000_000)
+SECONDS = times(3, 30)
+PERIOD = 0.1  # seconds from one call to the next
+GROWTH = 200 * MIB
+_PART = b"{}," * 20_000
+
+
+class Endless(BaseHTTPRequestHandler):
+    """A MaxScale that knows its sessions only, of which there are as many as fit."""
+
+    def do_GET(self) -> None:
+        if not self.path.startswith("/v1/sessions"):
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.end_headers()
+        with suppress(OSError):  # it is not read to its end
+            self.wfile.write(b'{"data":[')
+            for _ in range(BYTES // len(_PART)):
+                self.wfile.write(_PART)
+            self.wfile.write(b"{}]}")
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def endless() -> Iterator[int]:
+    """The port of one."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join(PATIENCE)
+
+
+def test_calls_are_answered_and_memory_stays_while_an_answer_is_far_too_large() -> None:
+    waited: dict[str, list[float]] = {"GetSession": [], "REST": []}
+    with (
+        endless() as port,
+        Serving(
+            *("--source", f"document:{DATA}/sessions.json", "--ledger", "sqlite://"),
+            *("--source", f"maxscale+http://127.0.0.1:{port}?name=large&timeout=60"),
+        ) as serving,
+        httpx.Client(base_url=f"http://{serving.http}", timeout=PATIENCE) as rest,
+        channel(serving.grpc) as opened,
+    ):
+        core, stub = serving.core(), SessionServiceStub(opened)
+        before = peak = core.memory_info().rss
+        deadline = time.monotonic() + SECONDS
+        clock = Event()  # never set: a wait for it ends when its time is over
+        while time.monotonic() < deadline:
+            began = time.monotonic()
+            assert stub.GetSession(GetSessionRequest(id=1), timeout=PATIENCE).session.id == 1
+            between = time.monotonic()
+            assert rest.get("/v1/sessions/1").status_code == 200
+            waited["GetSession"].append(between - began)
+            waited["REST"].append(time.monotonic() - between)
+            peak = max(peak, core.memory_info().rss)
+            clock.wait(PERIOD)
+        (large,) = (
+            each for each in rest.get("/v1/sources").json()["data"] if each["id"] == "large"
+        )
+        after = core.memory_info().rss
+        assert "Traceback" not in serving.output
+    assert "400000 sessions" in large["attributes"]["partial"]
+    assert max(peak, after) - before < GROWTH
+    slowest = {name: round(max(each) * 1000) for name, each in waited.items()}
+    figure(f"a source answers {BYTES // 10**6} MB: the slowest call, ms", slowest)
+    grown = {"at the peak": (peak - before) // MIB, "after": (after - before) // MIB}
+    figure(f"a source answers {BYTES // 10**6} MB: growth of the core, MiB", grown)
