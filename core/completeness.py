@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from core.sources.base import Observation, Observed
@@ -20,13 +20,24 @@ class Completeness:
     partial: str = ""  # why it was not of all sessions
 
 
+def distinguished(
+    pairs: Sequence[tuple[str, Observed]], shown: Mapping[str, Observed]
+) -> dict[str, Observed]:
+    """The sessions by key: of two with the same one, that which is shown, or the first."""
+    distinct = dict(pairs)
+    if len(distinct) < len(pairs):
+        distinct |= dict(reversed(pairs))
+        distinct |= {key: item for key, item in pairs if item is shown.get(key)}
+    return distinct
+
+
 def assess(
     observation: Observation,
     distinct: Mapping[str, Observed],
     observed: Mapping[str, Observed],
     max_sessions: int,
 ) -> Completeness:
-    """How much of the source an observation is: its ``distinct`` keys, and those shown."""
+    """How much of the source an observation is: what it has by key, and what of that is taken."""
     lost = [part.text for part in observation.unreadable]
     lost += ["two sessions of one identity"] * (len(observation.sessions) - len(distinct))
     members = [part.text for item in observed.values() for part in item.unreadable]

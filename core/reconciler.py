@@ -1,10 +1,9 @@
 """One source's observations, written to the ledger and then shown in the table.
 
-An observation is first written down, then made visible, at once when the ledger has
-answered: it answers in the order in which it gives ids. A source that has nothing to
-write waits for nobody's disk. What could not be read of an observation costs no session
-its place: members keep their last known values, and while a session's key cannot be
-read, all that were known stay until they are stale.
+An observation is first written down, then made visible, in one step of the table. A
+source that has nothing to write waits for nobody's disk. What could not be read costs
+no session its place: members keep their last known values, and while a session's key
+cannot be read, all that were known stay until they are stale.
 """
 
 from __future__ import annotations
@@ -13,16 +12,18 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from core.completeness import Completeness, assess
+from core.completeness import Completeness, assess, distinguished
 from core.keys import short
 from core.ledger import Held, Ledger
 from core.ledger_rows import Opening
 from core.links import Links, Wires
 from core.sources.base import Observation, Observed, SourceConfig
 from core.sources.moments import is_storable
+from core.sources.turns import mapped
 from core.table import SessionTable
 from core.truncation import bounded, link
 from runtime.elapsed import elapsed
+from runtime.memory import give_back
 from sessiongate.v1.session_pb2 import Session
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 # A server's stated start may move by this many seconds without a restart.
 INCARNATION_TOLERANCE = 2.0
 _WORTH_WRITING = INCARNATION_TOLERANCE / 2
+_MANY = 10_000  # sessions that left at once, so that their memory is worth giving back
 _NAMING = ("known_empty", "truncated")  # fields that say something of others
 
 
@@ -125,7 +127,8 @@ class Reconciler:
         self._table.apply(self._relinked(linked), ids)
 
     async def _reconcile(self, observation: Observation) -> None:
-        distinct = self._distinct(observation.sessions)
+        pairs = await mapped(lambda item: (short(item.key), item), observation.sessions)
+        distinct = distinguished(pairs, self._shown)
         observed = self._limited(distinct)
         completeness = assess(observation, distinct, observed, self._max_sessions)
         # Of a server that has started again nothing that was known before lives.
@@ -139,20 +142,29 @@ class Reconciler:
         try:
             await self._ledger.reserve(self._table.revision + self._underway.changes)
             closed = await self._write_down(observed, observation.incarnation, missing)
-            self._show(observed, closed)
+            # What takes long is done before, in steps; what is seen changes in one.
+            wires = dict(filter(None, await mapped(self._wires, observed.items())))
+            new = [pair for pair in observed.items() if pair[1] is not self._shown.get(pair[0])]
+            prepared = dict(await mapped(self._prepared, new))
+            self._show(observed, closed, wires, prepared)
         finally:
             self._underway.changes -= changes
         self._missing = missing
-        self._unknown = {
-            key: unknown
-            for key, unknown in self._unknown.items()
-            if key in observed and observed[key].unreadable
-        }
+        odd = {key for key, item in observed.items() if item.unreadable}
+        self._unknown = {key: self._unknown[key] for key in odd & self._unknown.keys()}
         self.completeness = completeness
+        if len(closed) >= _MANY:
+            give_back()
 
-    def _show(self, observed: Mapping[str, Observed], closed: Sequence[int]) -> None:
+    def _show(
+        self,
+        observed: Mapping[str, Observed],
+        closed: Sequence[int],
+        wires: Mapping[int, Wires],
+        prepared: Mapping[str, Session],
+    ) -> None:
         """Let the table hold what was observed, and nothing else of this source."""
-        linked = self._links.observe(self._name, self._wires(observed))
+        linked = self._links.observe(self._name, wires)
         shown = self._shown
         self._shown = {}  # until all of this is shown
         changed = [
@@ -163,7 +175,7 @@ class Reconciler:
                 or self._held[key].id in linked
                 or self._table.get(self._held[key].id) is None  # the key is a new session by now
             )
-            and (session := self._changed(key, item)) is not None
+            and (session := self._changed(key, item, prepared.get(key))) is not None
         ]
         own = (held.id for held in self._held.values())
         changed += self._relinked(linked.difference(closed, own))
@@ -173,15 +185,6 @@ class Reconciler:
         self._table.unseen.update(dict.fromkeys(stale, self._name))
         self._table.apply(changed, (*closed, *stale))
         self._shown = observed
-
-    def _distinct(self, sessions: Sequence[Observed]) -> dict[str, Observed]:
-        """The sessions by key: of two with the same one, that which is known, or the first."""
-        pairs = [(short(item.key), item) for item in sessions]
-        distinct = dict(pairs)
-        if len(distinct) < len(pairs):
-            distinct |= dict(reversed(pairs))
-            distinct |= {key: item for key, item in pairs if item is self._shown.get(key)}
-        return distinct
 
     def _limited(self, observed: dict[str, Observed]) -> dict[str, Observed]:
         """At most ``max_sessions`` of what was observed, those known before first."""
@@ -223,11 +226,10 @@ class Reconciler:
         kept = {key: held[key] for key in (*missing, *observed) if key in held}
         keeping = {known.id for known in kept.values()}
         closed = [known.id for known in self._held.values() if known.id not in keeping]
-        openings = [
-            Opening(key, self._start(item), item.stated_id)
-            for key, item in observed.items()
-            if key not in held
-        ]
+        openings = await mapped(
+            lambda pair: Opening(pair[0], self._start(pair[1]), pair[1].stated_id),
+            [pair for pair in observed.items() if pair[0] not in held],
+        )
         drifted = self._drifted(incarnation)
         is_elsewhere = self._former_place != self._place
         if openings or closed or drifted or rekeyed or is_elsewhere:
@@ -254,12 +256,11 @@ class Reconciler:
             self._written = incarnation
         return closed
 
-    def _wires(self, observed: Mapping[str, Observed]) -> dict[int, Wires]:
-        return {
-            self._held[key].id: Wires(item.accepted, item.opened)
-            for key, item in observed.items()
-            if item.accepted is not None or item.opened
-        }
+    def _wires(self, observed: tuple[str, Observed]) -> tuple[int, Wires] | None:
+        key, item = observed
+        if item.accepted is None and not item.opened:
+            return None
+        return self._held[key].id, Wires(item.accepted, item.opened)
 
     def _relinked(self, idents: Iterable[int]) -> list[Session]:
         """Other sources' live sessions, with the links that they have now."""
@@ -296,18 +297,23 @@ class Reconciler:
         stated = item.session.HasField("connect_time") and is_storable(item.session.connect_time)
         return item.session.connect_time.ToNanoseconds() if stated else self._now()
 
-    def _changed(self, key: str, item: Observed) -> Session | None:
+    def _changed(self, key: str, item: Observed, prepared: Session | None) -> Session | None:
         """The session as it now is, or None where it is as the table has it."""
         known = self._table.get(self._held[key].id)
-        session = self._complete(key, item, known)
+        session = prepared or self._complete(key, item, known)
+        self._link(session)
         if known is None:
             return session
         session.revision = known.revision
         session.update_time.CopyFrom(known.update_time)
         return None if session == known else session
 
+    def _prepared(self, observed: tuple[str, Observed]) -> tuple[str, Session]:
+        key, item = observed
+        return key, self._complete(key, item, self._table.get(self._held[key].id))
+
     def _complete(self, key: str, item: Observed, known: Session | None) -> Session:
-        """The observed session, with what the core adds to it."""
+        """The observed session, with what the core adds to it, but for its links."""
         held = self._held[key]
         session = item.session
         if session.id:  # observed before: what the table was given is not written to again
@@ -320,9 +326,7 @@ class Reconciler:
         session.connect_time.FromNanoseconds(held.connect_time)
         if item.stated_id == held.id:  # nothing is added to a session that keeps its own id
             session.ClearField("native_id")
-        session = bounded(session, self._max_session)
-        self._link(session)
-        return session
+        return bounded(session, self._max_session)
 
     def _fill_in(self, key: str, item: Observed, known: Session | None) -> None:
         """Give the session the last known values of what could not be read."""

@@ -6,9 +6,11 @@ nothing but its times is not read again.
 
 from __future__ import annotations
 
+import marshal
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from core.sources.base import Observed
@@ -37,7 +39,10 @@ class Active(NamedTuple):
 class Known:
     """What was made of a resource object."""
 
-    stated: dict[str, Any]  # the resource object, without its times
+    ident: str
+    digest: bytes  # of the resource object, without its times; see `digest`
+    connected: object  # what it stated, if that was text
+    texts: Set[str]  # the times of statements that it stated
     active: Active | None
     # What its local times were read as, once that was certain: its start, and the times of
     # statements by their texts. They would be less certain later.
@@ -48,8 +53,19 @@ class Known:
     @property
     def order(self) -> tuple[int, str]:
         """Ids as text in the order of the numbers that they are."""
-        ident = self.observed.session.native_id
-        return len(ident), ident
+        return len(self.ident), self.ident
+
+
+def digest(value: Any) -> bytes:
+    """What tells a JSON value from another one, and is kept in its stead; empty if nothing does.
+
+    An object of many members takes far more memory than its text, and the collector of
+    garbage looks at each of them.
+    """
+    try:
+        return blake2b(marshal.dumps(value, 2), digest_size=16).digest()
+    except ValueError:  # it is nested too deeply
+        return b""
 
 
 def last_active(
@@ -107,7 +123,7 @@ class Runs:
         self.is_all = is_all
         self._next = 0
         self._starts = {
-            run.rows[0][1].stated["id"]: number
+            run.rows[0][1].ident: number
             for number, run in enumerate(self.all)
             if run.size >= _SMALL or not number
         }
@@ -123,7 +139,7 @@ class Runs:
             self._next = len(self.all)
             return None
         self._next += 1
-        self._starts.pop(run.rows[0][1].stated["id"], None)  # no run is there twice
+        self._starts.pop(run.rows[0][1].ident, None)  # no run is there twice
         return run, length
 
     def begins(self, value: object) -> bool:

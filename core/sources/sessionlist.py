@@ -8,10 +8,9 @@ in any other only the sessions that changed.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterable, Hashable, Mapping, Sequence
+from collections.abc import AsyncIterable, Hashable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from operator import attrgetter
 from typing import Any
 
 from core.sources.base import (
@@ -29,10 +28,10 @@ from core.sources.faults import Faults
 from core.sources.lenient_json import JsonError, loads
 from core.sources.peer import address
 from core.sources.place import Place, shown
-from core.sources.runs import MAX_BYTES, Active, Known, Run, Runs, last_active
+from core.sources.runs import MAX_BYTES, Active, Known, Run, Runs, digest, last_active
 from core.sources.serverzone import ServerZone
 from core.sources.steady import again
-from core.sources.turns import Pace, batches
+from core.sources.turns import Pace, batches, in_order
 from sessiongate.v1.session_service_pb2 import ServiceStatus
 
 Servers = Mapping[str, tuple[str, int]]
@@ -114,7 +113,7 @@ class SessionList:
             sessions, unreadable = self._last.sessions, self._last.unreadable
         else:
             self._known = seen.all()
-            ordered = sorted(self._known.values(), key=attrgetter("order"))
+            ordered = await in_order(self._known.values(), lambda known: known.order, pace)
             sessions, unreadable = [known.observed for known in ordered], tuple(seen.unreadable.all)
         self._last = again(
             self._last,
@@ -133,7 +132,8 @@ class SessionList:
         """What a resource object is; ``known`` if it is what it was. Raises `UnreadableError`."""
         attributes = resource["attributes"]
         alive, idle = attributes.pop("seconds_alive", None), attributes.pop("idle", None)
-        is_same = known is not None and known.stated == resource
+        found = digest(resource)
+        is_same = known is not None and known.digest == found != b""
         active = last_active(idle, context.moment, known, is_same=is_same)
         if is_known and known is not None and is_same and _moment(known.active) == _moment(active):
             return replace(known, active=active)
@@ -146,7 +146,17 @@ class SessionList:
         stated = [name for name in self._lists if isinstance(attributes.get(name), list)]
         know_empty(item.session, item.unreadable, *stated)
         observed = _wired(item, context.servers)
-        return Known(resource, active, times.started, times.resolved, observed)
+        connected = attributes.get("connected")
+        return Known(
+            ident=resource["id"],
+            digest=found,
+            connected=connected if isinstance(connected, str) else None,
+            texts=_times_of(attributes.get("queries")),
+            active=active,
+            started=times.started,
+            resolved=times.resolved,
+            observed=observed,
+        )
 
 
 class _Seen:
@@ -240,7 +250,8 @@ class _RowTimes:
 
     def start(self, local: datetime) -> float | None:
         known = self._known
-        if known is not None and known.started is not None and self._is_known("connected"):
+        connected = self._resource["attributes"].get("connected")
+        if known is not None and known.started is not None and known.connected == connected:
             self.started = known.started
         elif isinstance(self._alive, int | float) and 0 <= self._alive <= self._now:
             began = self._now - self._alive
@@ -254,27 +265,28 @@ class _RowTimes:
     def of_statement(self, text: str, local: datetime, start: float) -> float | None:
         moment = self._known.resolved.get(text) if self._known is not None else None
         if moment is None:
-            is_new = self._known is None or not self._was_stated(text)
+            is_new = self._known is None or text not in self._known.texts
             earliest = max(start, self._looked) if is_new else start
             moment = self._zone.read(local, earliest, self._now)
         if moment is not None:
             self.resolved[text] = moment
         return moment
 
-    def _is_known(self, name: str) -> bool:
-        """Whether the known session stated the same by an attribute."""
-        assert self._known is not None  # noqa: S101
-        stated = self._known.stated["attributes"]
-        return bool(stated.get(name) == self._resource["attributes"].get(name))
 
-    def _was_stated(self, text: str) -> bool:
-        """Whether the known session stated this time of a statement already."""
-        assert self._known is not None  # noqa: S101
-        queries = self._known.stated["attributes"].get("queries")
-        return isinstance(queries, list) and any(
-            isinstance(query, dict) and text in (query.get("received"), query.get("completed"))
-            for query in queries
-        )
+_NO_TIMES: Set[str] = frozenset()
+
+
+def _times_of(queries: object) -> Set[str]:
+    """The times that statements state."""
+    if not isinstance(queries, list) or not queries:
+        return _NO_TIMES
+    times = (
+        query.get(name)
+        for query in queries
+        if isinstance(query, dict)
+        for name in ("received", "completed")
+    )
+    return frozenset(time for time in times if isinstance(time, str))
 
 
 def _moment(active: Active | None) -> float | None:

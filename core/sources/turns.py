@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from heapq import merge
+from itertools import chain, islice
 from time import perf_counter
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 from core.sources.elements import Batch, Elements, More
 
 STEP = 0.004  # seconds
+_PART = 100  # items that are looked at in one go
 
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 _Queue: TypeAlias = deque[asyncio.Future[None]]
 _queues: WeakKeyDictionary[asyncio.AbstractEventLoop, _Queue] = WeakKeyDictionary()
 
@@ -56,6 +61,35 @@ def _give(loop: asyncio.AbstractEventLoop, queue: _Queue) -> None:
             break
     if queue:
         loop.call_soon(_give, loop, queue)
+
+
+async def mapped(
+    function: Callable[[_T], _R], items: Iterable[_T], pace: Pace | None = None
+) -> list[_R]:
+    """What the function makes of each item."""
+    pace = pace or Pace()
+    found: list[_R] = []
+    following = iter(items)
+    while part := [function(item) for item in islice(following, _PART)]:
+        found += part
+        if pace.is_due:
+            await pace.rest()
+    return found
+
+
+async def in_order(items: Iterable[_T], key: Callable[[_T], Any], pace: Pace) -> list[_T]:
+    """The items, sorted by what ``key`` gives of each; those of one key stay as they are."""
+    parts: list[list[tuple[Any, int, _T]]] = []
+    is_sorted = True
+    numbered = ((key(item), number, item) for number, item in enumerate(items))
+    while part := [*islice(numbered, 10 * _PART)]:
+        part.sort()
+        is_sorted = is_sorted and (not parts or parts[-1][-1] < part[0])
+        parts.append(part)
+        if pace.is_due:
+            await pace.rest()
+    merged = chain.from_iterable(parts) if is_sorted else merge(*parts)
+    return await mapped(lambda entry: entry[-1], merged, pace)
 
 
 async def batches(
