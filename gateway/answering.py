@@ -78,8 +78,11 @@ class Answer:
         if self.resting is None or self.opening or self.streaming is not None:
             await self._send(message)
         else:
-            with self.resting.one():
+            self.resting.count += 1
+            try:
                 await self._send(message)
+            finally:
+                self.resting.count -= 1
 
     def _become_stream(self) -> None:
         if self.admit_stream is not None:

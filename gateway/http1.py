@@ -20,7 +20,7 @@ from typing import cast
 from starlette.types import ASGIApp, Scope
 
 from gateway.http1_request import MALFORMED, Request, parse_head
-from gateway.http1_response import Http1Response, error_response
+from gateway.http1_response import WATER, Http1Response, error_response
 from gateway.jsonapi.errors import Error
 from gateway.limits import Limits
 
@@ -37,8 +37,6 @@ _LINGER_BYTES = 1024 * 1024
 _IDLE = 60.0
 # Seconds that an idle connection may still bring a request once the worker is to stop.
 PARTING = 0.25
-# Bytes that the kernel has not taken yet, from which on and down to which a response waits.
-_HIGH_WATER, _LOW_WATER = 16384, 4096
 
 _END = b"\r\n\r\n"
 # The end of a head as some write it by hand; the parser says what is wrong with it.
@@ -93,7 +91,7 @@ class Http1(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
-        transport.set_write_buffer_limits(_HIGH_WATER, _LOW_WATER)
+        transport.set_write_buffer_limits(*WATER)
         self._transport = transport
         self._room = asyncio.Event()
         self._room.set()

@@ -18,6 +18,9 @@ from runtime.correlation import from_headers
 # A larger body is handed to the kernel in parts of so many bytes, each once there is room.
 # TLS makes a copy of a part, and lets others lie behind it.
 _PART, _TLS_PART = 65536, 16384
+# Bytes that the kernel has not taken yet, from which on and down to which a response waits.
+# Those of chunks are nobody else's, and there may be thousands who do not read them.
+WATER, _CHUNKS_WATER = (65536, 16384), (16384, 4096)
 
 _STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
@@ -117,6 +120,8 @@ class Http1Response:
         await self._write(head, body, tail)
         if not more:
             self.is_complete = True
+            if self.is_chunked:
+                self._transport.set_write_buffer_limits(*WATER)
 
     async def _write(self, head: bytes, body: bytes, tail: bytes) -> None:
         if self.has_left:
@@ -154,6 +159,7 @@ class Http1Response:
                 lines.append(b"content-length: %d\r\n" % length)
             elif self.version == "1.1":
                 self.is_chunked = True
+                self._transport.set_write_buffer_limits(*_CHUNKS_WATER)
                 lines.append(b"transfer-encoding: chunked\r\n")
             else:
                 self.keep_alive = False

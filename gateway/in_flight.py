@@ -18,6 +18,7 @@ _PATIENCE = 5.0  # seconds that a large one waits
 # Large answers that are made at a time: more would take longer, each of them and whatever
 # is asked meanwhile, and memory.
 _AT_ONCE = 2
+_QUICKER_WHOLE = 1024 * 1024  # bytes that are put together once, to be sent at once to each reader
 _OVERLOADED = Error(
     503, "OVERLOADED", "others have not taken what they were answered; try again shortly"
 )
@@ -150,8 +151,8 @@ class Body:
         self, parts: Sequence[bytes], charge: Charge | None = None, *, is_gzip: bool = False
     ) -> None:
         """``charge`` is settled to what it really takes."""
-        self.parts = parts
         self.size = sum(map(len, parts))
+        self.parts = (b"".join(parts),) if self.size <= _QUICKER_WHOLE else parts
         self.is_gzip = is_gzip
         self.charge = charge
         if charge is not None:
