@@ -13,8 +13,12 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from core.errors import MalformedRequestError, abort
+from core.errors import InvalidRequestError, MalformedRequestError, Violation, abort
 from core.interception import Context, Handler, Interceptor, behaving_on_bytes, behaviour_of
+
+# No method needs more, and many may wait at once; what is larger, up to max_message, is read
+# for its answer only.
+MAX_REQUEST_BYTES = 64 * 1024
 
 
 class Decoding(Interceptor):
@@ -27,6 +31,9 @@ class Decoding(Interceptor):
             return handler
 
         async def message(request: bytes, context: Context) -> Any:
+            if len(request) > MAX_REQUEST_BYTES:
+                text = f"is {len(request)} bytes long; allowed are {MAX_REQUEST_BYTES}"
+                await abort(context, InvalidRequestError(Violation("request", text)))
             try:
                 return decode(request)
             except DecodeError:

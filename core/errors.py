@@ -7,7 +7,7 @@ request are to blame (AIP-193). Clients branch on the reason, never on the text.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -27,6 +27,14 @@ from runtime.identity import (
 
 DOMAIN = "sessiongate"
 STATUS_TRAILER = "grpc-status-details-bin"
+
+# gRPC carries an error in trailing metadata, and puts RESOURCE_EXHAUSTED in the place of
+# one that is over 8 KiB there. In bytes: a text may take three times as many on the wire,
+# details four thirds.
+MAX_TEXT = 512  # of the error
+MAX_DETAIL = 200  # of each text of its details
+MAX_DETAILS = 3072  # of all violations
+MAX_VIOLATIONS = 20
 
 
 class CoreError(Exception):
@@ -57,6 +65,10 @@ class TooManyWatchersError(CoreError):
     """The caller has as many streams open as one may."""
 
 
+class TooManyCallsError(CoreError):
+    """The caller has as many calls under way as one may."""
+
+
 class ShuttingDownError(CoreError):
     """The core is about to end; another one may follow."""
 
@@ -69,11 +81,15 @@ class Violation:
     description: str
 
 
+_NAMED = 5  # violations that the text of an error names; its details name more
+
+
 class InvalidRequestError(CoreError):
-    """One or more fields of the request are wrong; all of them are named."""
+    """One or more fields of the request are wrong, as its violations tell."""
 
     def __init__(self, *violations: Violation) -> None:
-        super().__init__("; ".join(f"{v.field}: {v.description}" for v in violations))
+        first = "; ".join(f"{v.field}: {v.description}" for v in violations[:_NAMED])
+        super().__init__(first + ("; and more" if len(violations) > _NAMED else ""))
         self.violations = violations
 
 
@@ -103,6 +119,7 @@ ANSWERS: Mapping[type[CoreError | Refusal], Answer] = {
     RevisionNotHeldError: Answer(grpc.StatusCode.OUT_OF_RANGE, "REVISION_NOT_HELD"),
     TooManyWatchersError: Answer(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_WATCHERS"),
     ShuttingDownError: Answer(grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN"),
+    TooManyCallsError: Answer(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS"),
     InvalidRequestError: Answer(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
     MalformedRequestError: Answer(grpc.StatusCode.INVALID_ARGUMENT, "MALFORMED_REQUEST"),
     InternalError: Answer(grpc.StatusCode.INTERNAL, "INTERNAL"),
@@ -121,27 +138,58 @@ async def abort(
     context: grpc.aio.ServicerContext[Any, Any], error: CoreError | Refusal
 ) -> NoReturn:
     """End a call with an error."""
-    details = status_of(error).SerializeToString()
+    status = status_of(error)
     await context.abort(
-        ANSWERS[type(error)].code, str(error), trailing_metadata=((STATUS_TRAILER, details),)
+        ANSWERS[type(error)].code,
+        status.message,
+        trailing_metadata=((STATUS_TRAILER, status.SerializeToString()),),
     )
     raise AssertionError("abort returned")
 
 
 def status_of(error: CoreError | Refusal) -> Status:
-    """The error as ``google.rpc.Status``, with its details."""
+    """The error as ``google.rpc.Status``, with its details, cut such that gRPC carries it."""
     answer = ANSWERS[type(error)]
     code: int = answer.code.value[0]
-    status = Status(code=code, message=str(error))
+    status = Status(code=code, message=_cut(str(error), MAX_TEXT))
     metadata = error.metadata if isinstance(error, CoreError) else {}
+    metadata = {name: _cut(text, MAX_DETAIL) for name, text in metadata.items()}
     details: list[Message] = [ErrorInfo(reason=answer.reason, domain=DOMAIN, metadata=metadata)]
     if isinstance(error, InvalidRequestError):
-        bad = BadRequest()
-        for violation in error.violations:
-            bad.field_violations.add(field=violation.field, description=violation.description)
-        details.append(bad)
+        details.append(_bad_request(error.violations))
     if isinstance(error, TooManyAttemptsError):
         details.append(RetryInfo(retry_delay=Duration(seconds=error.retry_after)))
     for detail in details:
         status.details.add().Pack(detail)
     return status
+
+
+def shown(value: str, most: int = 40) -> str:
+    """A value of the caller's as an error repeats it: its beginning, in quotes."""
+    return repr(value) if len(value) <= most else f"{value[:most]!r}…"
+
+
+def _bad_request(violations: Sequence[Violation]) -> BadRequest:
+    """The violations, as many as there is room for; the last says that there are others."""
+    bad = BadRequest()
+    room = MAX_DETAILS
+    for violation in violations:
+        field, text = _cut(violation.field, MAX_DETAIL), _cut(violation.description, MAX_DETAIL)
+        room -= len(field.encode()) + len(text.encode()) + _VIOLATION_OVERHEAD
+        if room < 0 or len(bad.field_violations) == MAX_VIOLATIONS - 1:
+            text = "this and what follows is not all told here; mend the others first"
+            bad.field_violations.add(field=field, description=text)
+            break
+        bad.field_violations.add(field=field, description=text)
+    return bad
+
+
+_VIOLATION_OVERHEAD = 10  # bytes, at most, of tags and lengths
+
+
+def _cut(text: str, size: int) -> str:
+    """The text, within so many bytes of UTF-8."""
+    encoded = text.encode()
+    if len(encoded) <= size:
+        return text
+    return encoded[: size - len("…".encode())].decode(errors="ignore") + "…"

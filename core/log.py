@@ -72,16 +72,18 @@ class Step:
         )
         if source is not None:
             self.size += source.ByteSize()
-        # Encoded for watchers, by filter. None once the step is not fresh any more,
-        # and nor are the pairs.
-        self.shared: dict[bytes, Sequence[bytes]] | None = {}
+        # Parts encoded for watchers, by filter and the revision that they come after, with
+        # that which they reach. None once the step is not fresh any more, and nor are the
+        # pairs.
+        self.shared: dict[tuple[bytes, int], tuple[bytes, int]] | None = {}
         self._pairs: Sequence[Pair] | None = pairs
 
-    def pairs(self) -> Sequence[Pair]:
-        """The sessions of each change, decoded again where the step is not fresh."""
+    def pair(self, index: int) -> Pair:
+        """The sessions of a change, decoded again where the step is not fresh."""
         if self._pairs is not None:
-            return self._pairs
-        return [(_decoded(change.old), _decoded(change.new)) for change in self.changes]
+            return self._pairs[index]
+        change = self.changes[index]
+        return _decoded(change.old), _decoded(change.new)
 
     def age(self) -> None:
         """Let go of what only a fresh step keeps."""

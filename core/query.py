@@ -10,22 +10,28 @@ import base64
 import binascii
 import hashlib
 import struct
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import ip_network
 from socket import AF_INET, AF_INET6, inet_pton
-from typing import NamedTuple, TypeAlias, cast
+from typing import NamedTuple, TypeAlias
 
-from google.protobuf.descriptor import Descriptor
-from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from core.errors import InvalidRequestError, Violation
+from core.errors import MAX_VIOLATIONS, InvalidRequestError, Violation, shown
+from core.mask import Mask, is_path
 from sessiongate.v1.session_pb2 import Session, SessionState
 from sessiongate.v1.session_service_pb2 import ListSessionsRequest, SessionFilter
 
 DEFAULT_PAGE_SIZE = 1000
 MAX_PAGE_SIZE = 10_000
+# What a request may hold: each costs something to read, and to keep as long as a stream is open.
+MAX_FILTER_BYTES = 32 * 1024
+MAX_FILTER_VALUES = 1000  # in all fields together
+MAX_MASK_PATHS = 100
+_MAX_TOKEN = _MAX_ORDER = 64  # characters
 
 # Where a session stands in an order: (connect_time in ns, or 0 in id order; id).
 # Unique and fixed for a session's whole life, so that pages can go by it.
@@ -33,7 +39,8 @@ Key: TypeAlias = tuple[int, int]
 Predicate: TypeAlias = Callable[[Session], bool]
 
 _ORDERS = ("id", "connect_time")
-_DESCRIPTOR = cast(Descriptor, Session.DESCRIPTOR)
+_ORDER_WORDS = "id, id desc, connect_time, connect_time desc"
+_FOREIGN = "is not a next_page_token of ListSessions"
 _TOKEN = struct.Struct(">8sqQ")
 _MAPPED = bytes(10) + b"\xff\xff"  # what an IPv4 address in IPv6 clothes begins with
 
@@ -50,12 +57,15 @@ class Query:
     after: Key | None  # the page starts behind this key, in the query's direction
     above: Key | None  # only keys above this one
     below: Key | None  # only keys below this one
-    mask: FieldMask | None
+    mask: Mask | None
     fingerprint: bytes  # of everything that a page token is bound to
+    filtered: bytes  # fingerprint of the filter
 
     @classmethod
     def parse(cls, request: ListSessionsRequest) -> Query:
         """The query that a request states. Raises `InvalidRequestError`."""
+        if violation := _too_much(request):
+            raise InvalidRequestError(violation)
         violations: list[Violation] = []
         order, descending = _parse_order(request.order_by, violations)
         if request.page_size < 0:
@@ -84,6 +94,7 @@ class Query:
             below=(0, request.before_id) if request.before_id else None,
             mask=mask,
             fingerprint=fingerprint,
+            filtered=digest_of(request.filter),
         )
 
     def token(self, last: Key) -> str:
@@ -91,20 +102,12 @@ class Query:
         packed = _TOKEN.pack(self.fingerprint, *last)
         return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
 
-    def masked(self, session: Session) -> Session:
-        """The session with only the fields that the mask names."""
-        if self.mask is None:
-            return session
-        cut = Session()
-        self.mask.MergeMessage(session, cut)
-        return cut
-
 
 def matcher(wanted: SessionFilter) -> Predicate:
     """Whether a session matches a valid filter."""
     services, users = frozenset(wanted.services), frozenset(wanted.users)
     states, sources = frozenset(wanted.states), frozenset(wanted.sources)
-    networks = tuple(_network(text) for text in wanted.remotes)
+    networks = _Networks(_network(text) for text in wanted.remotes)
     after = wanted.connected_after.ToNanoseconds() if wanted.HasField("connected_after") else None
     before = (
         wanted.connected_before.ToNanoseconds() if wanted.HasField("connected_before") else None
@@ -119,7 +122,7 @@ def matcher(wanted: SessionFilter) -> Predicate:
             return False
         if sources and session.source not in sources:
             return False
-        if networks and not _within(session.remote, networks):
+        if networks and not networks.hold(session.remote):
             return False
         if after is None and before is None:
             return True
@@ -130,20 +133,40 @@ def matcher(wanted: SessionFilter) -> Predicate:
 
 
 class _Network(NamedTuple):
-    """Addresses that have the same bits where the mask has ones."""
+    """The addresses from one to another, as numbers; IPv4's have 4 bytes."""
 
     size: int  # of an address, in bytes
-    mask: int
-    bits: int
+    first: int
+    last: int
 
 
-def _within(remote: str, networks: tuple[_Network, ...]) -> bool:
-    address = _packed(remote)
-    size, bits = len(address), int.from_bytes(address)
-    for network in networks:  # noqa: SIM110 - any() takes twice as long
-        if size == network.size and bits & network.mask == network.bits:
-            return True
-    return False
+class _Networks:
+    """Networks as ranges apart from each other, so that an address is looked up among them."""
+
+    def __init__(self, networks: Iterable[_Network]) -> None:
+        # By the size of an address: the first of each range, ascending, and the last.
+        self._ranges: dict[int, tuple[list[int], list[int]]] = {}
+        for size, first, last in sorted(networks):
+            firsts, lasts = self._ranges.setdefault(size, ([], []))
+            if lasts and first <= lasts[-1]:
+                lasts[-1] = max(lasts[-1], last)
+            else:
+                firsts.append(first)
+                lasts.append(last)
+
+    def __bool__(self) -> bool:
+        return bool(self._ranges)
+
+    def hold(self, remote: str) -> bool:
+        """Whether an address is in one of them."""
+        address = _packed(remote)
+        ranges = self._ranges.get(len(address))
+        if ranges is None:
+            return False
+        firsts, lasts = ranges
+        bits = int.from_bytes(address)
+        place = bisect_right(firsts, bits)
+        return place > 0 and bits <= lasts[place - 1]
 
 
 def _packed(remote: str) -> bytes:
@@ -152,38 +175,78 @@ def _packed(remote: str) -> bytes:
     Read anew for each session: looking it up takes as long, and what is remembered
     would mostly be of sessions that are gone.
     """
-    try:
-        return inet_pton(AF_INET, remote)
-    except (OSError, ValueError):
-        pass
-    try:
-        return inet_pton(AF_INET6, remote.partition("%")[0]).removeprefix(_MAPPED)
-    except (OSError, ValueError):
-        return b""
+    return _read(remote.partition("%")[0]).removeprefix(_MAPPED)
+
+
+def _read(address: str) -> bytes:
+    for family in (AF_INET, AF_INET6):
+        try:
+            return inet_pton(family, address)
+        except (OSError, ValueError):
+            continue
+    return b""
 
 
 def _network(text: str) -> _Network:
     """A network or one address, of IPv4 in IPv6 clothes as of IPv4. Raises `ValueError`."""
-    network = ip_network(text)
-    mask, first = network.netmask.packed, network.network_address.packed
-    if first.startswith(_MAPPED) and network.prefixlen >= 8 * len(_MAPPED):
-        mask, first = mask[len(_MAPPED) :], first[len(_MAPPED) :]
-    return _Network(len(first), int.from_bytes(mask), int.from_bytes(first))
+    address, slash, length = text.partition("/")
+    packed = _read(address)
+    if packed and not slash:
+        prefix = 8 * len(packed)
+    elif packed and length.isascii() and length.isdigit():
+        prefix = int(length)
+    else:
+        network = ip_network(text)  # it knows more forms, at thirty times the cost
+        packed, prefix = network.network_address.packed, network.prefixlen
+    if packed.startswith(_MAPPED) and prefix >= 8 * len(_MAPPED):
+        packed, prefix = packed[len(_MAPPED) :], prefix - 8 * len(_MAPPED)
+    if prefix > 8 * len(packed):
+        raise ValueError("the prefix is longer than the address")
+    first, hosts = int.from_bytes(packed), (1 << 8 * len(packed) - prefix) - 1
+    if first & hosts:
+        raise ValueError("the address has bits behind the prefix")
+    return _Network(len(packed), first, first | hosts)
+
+
+def _too_much(request: ListSessionsRequest) -> Violation | None:
+    """What is more than a request may hold: told before anything is worked on."""
+    values = sum(
+        len(getattr(request.filter, field))
+        for field in ("services", "users", "remotes", "states", "sources")
+    )
+    paths = len(request.read_mask.paths)
+    if values > MAX_FILTER_VALUES:
+        return Violation("filter", f"has {values} values; allowed are {MAX_FILTER_VALUES}")
+    if (size := request.filter.ByteSize()) > MAX_FILTER_BYTES:
+        return Violation("filter", f"is {size} bytes long; allowed are {MAX_FILTER_BYTES}")
+    if paths > MAX_MASK_PATHS:
+        return Violation("read_mask", f"has {paths} paths; allowed are {MAX_MASK_PATHS}")
+    if len(request.order_by) > _MAX_ORDER:
+        return Violation("order_by", f"{shown(request.order_by)} is not one of: {_ORDER_WORDS}")
+    if len(request.page_token) > _MAX_TOKEN:
+        return Violation("page_token", _FOREIGN)
+    return None
 
 
 def _check_filter(wanted: SessionFilter, violations: list[Violation]) -> None:
+    """Note what is wrong, but for what is behind the last that an error has room for."""
     for index, text in enumerate(wanted.remotes):
+        if len(violations) >= MAX_VIOLATIONS:
+            return
         try:
             _network(text)
         except ValueError:
             violations.append(
                 Violation(
                     f"filter.remotes[{index}]",
-                    f"{text!r} is neither an address nor a network such as 10.0.0.0/8",
+                    f"{shown(text)} is neither an address nor a network such as 10.0.0.0/8",
                 )
             )
+    states = frozenset(SessionState.values())
     for index, state in enumerate(wanted.states):
-        if state not in SessionState.values():
+        if len(violations) >= MAX_VIOLATIONS:
+            return
+        if state not in states:
             violations.append(
                 Violation(f"filter.states[{index}]", f"{state} is not a SessionState")
             )
@@ -202,25 +265,20 @@ def _parse_order(text: str, violations: list[Violation]) -> tuple[str, bool]:
         return "id", False
     descending = words[1:] == ["desc"]
     if words[0] not in _ORDERS or not (descending or len(words) == 1):
-        violations.append(
-            Violation(
-                "order_by", f"{text!r} is not one of: id, id desc, connect_time, connect_time desc"
-            )
-        )
+        violations.append(Violation("order_by", f"{shown(text)} is not one of: {_ORDER_WORDS}"))
         return "id", False
     return words[0], descending
 
 
-def _parse_mask(request: ListSessionsRequest, violations: list[Violation]) -> FieldMask | None:
-    if not request.HasField("read_mask"):
-        return None
+def _parse_mask(request: ListSessionsRequest, violations: list[Violation]) -> Mask | None:
     paths = list(request.read_mask.paths)
     if paths == ["*"] or not paths:
         return None
-    for path in paths:
-        if not FieldMask(paths=[path]).IsValidForDescriptor(_DESCRIPTOR):
-            violations.append(Violation("read_mask", f"{path!r} is not a field of Session"))
-    return request.read_mask
+    wrong = [path for path in dict.fromkeys(paths) if not is_path(path)]
+    violations += (
+        Violation("read_mask", f"{shown(path)} is not a field of Session") for path in wrong
+    )
+    return None if wrong else Mask.of(paths)
 
 
 def _fingerprint(request: ListSessionsRequest) -> bytes:
@@ -228,7 +286,12 @@ def _fingerprint(request: ListSessionsRequest) -> bytes:
     bound.CopyFrom(request)
     for field in ("page_size", "page_token", "skip"):
         bound.ClearField(field)
-    return hashlib.sha256(bound.SerializeToString(deterministic=True)).digest()[:8]
+    return digest_of(bound)[:8]
+
+
+def digest_of(message: Message) -> bytes:
+    """The same for equal messages, and short, however long they are."""
+    return hashlib.sha256(message.SerializeToString(deterministic=True)).digest()
 
 
 def _parse_token(token: str, fingerprint: bytes, violations: list[Violation]) -> Key | None:
@@ -238,7 +301,7 @@ def _parse_token(token: str, fingerprint: bytes, violations: list[Violation]) ->
         raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
         found, time, ident = _TOKEN.unpack(raw)
     except (binascii.Error, struct.error, ValueError):
-        violations.append(Violation("page_token", "is not a next_page_token of ListSessions"))
+        violations.append(Violation("page_token", _FOREIGN))
         return None
     if found != fingerprint:
         violations.append(

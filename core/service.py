@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, TypeVar
 
 import grpc
@@ -24,6 +24,7 @@ from core.errors import (
     NotReadyError,
     SessionNotFoundError,
     SourceUnreachableError,
+    TooManyCallsError,
     Violation,
     abort,
 )
@@ -33,12 +34,13 @@ from core.table import SessionTable
 from core.watch import Watcher
 from core.watchers import Watchers, caller_of
 from runtime.elapsed import elapsed
+from runtime.turns import Steps, TooMuchWorkError, Turns
 from sessiongate.v1.session_service_pb2 import (
     DESCRIPTOR,
     GetSessionRequest,
     GetSessionResponse,
     ListSessionsRequest,
-    ListSessionsResponse,
+    SessionFilter,
     WatchSessionsRequest,
 )
 
@@ -46,6 +48,11 @@ log = logging.getLogger(__name__)
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
+T = TypeVar("T")
+
+# Lists, and steps of streams, that one caller may have under way; what waits for its reader
+# is not.
+MAX_UNDER_WAY = 256
 
 
 def answering(
@@ -76,6 +83,7 @@ class SessionService:
     def __init__(self, table: SessionTable, watchers: Watchers) -> None:
         self._table = table
         self._watchers = watchers
+        self._turns = Turns(MAX_UNDER_WAY)
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Serve every method of the contract."""
@@ -96,19 +104,7 @@ class SessionService:
 
     @answering
     async def ListSessions(self, request: ListSessionsRequest, context: Context) -> bytes:
-        table = self._table
-        _settle(table)
-        page = table.page(Query.parse(request))
-        rest = ListSessionsResponse(
-            next_page_token=page.next_page_token,
-            total_size=page.total_size,
-            revision=table.revision,
-            update_time=table.update_time,
-            unreachable=table.unreachable,
-            partial=table.partial,
-            read_time=table.moment(),
-        )
-        return b"".join((*page.pieces, rest.SerializeToString()))
+        return await self._work(caller_of(context), _listed(self._table, request))
 
     @answering
     async def GetSession(self, request: GetSessionRequest, context: Context) -> bytes:
@@ -130,13 +126,39 @@ class SessionService:
     @answering
     async def WatchSessions(self, request: WatchSessionsRequest, context: Context) -> None:
         table = self._table
-        wanted = Query.parse(ListSessionsRequest(filter=request.filter)).filter
         _settle(table)
-        watcher = Watcher(table, wanted, request.resume_revision, elapsed)
-        with self._watchers.admitted(caller_of(context)):
+        caller = caller_of(context)
+        work = partial(self._work, caller)
+        wanted = await work(_wanted(request))
+        size = 0 if wanted is None else wanted.ByteSize()
+        with self._watchers.admitted(caller, size):
+            watcher = Watcher(table, wanted, request.resume_revision, elapsed, work)
             async with aclosing(watcher.messages()) as messages:
                 async for message in messages:
                     await context.write(message)  # returns when the reader has room for more
+
+    async def _work(self, caller: str, steps: Steps[T]) -> T:
+        """What work comes to, in turn with others' work. Raises `TooManyCallsError`."""
+        try:
+            return await self._turns.run(caller, steps)
+        except TooMuchWorkError:
+            raise TooManyCallsError(
+                f"{MAX_UNDER_WAY} calls are under way already; try again once one has ended",
+                max_calls=str(MAX_UNDER_WAY),
+            ) from None
+
+
+def _listed(table: SessionTable, request: ListSessionsRequest) -> Steps[bytes]:
+    _settle(table)
+    query = Query.parse(request)
+    page = yield from table.page(query)
+    page.rest.next_page_token, page.rest.total_size = page.next_page_token, page.total_size
+    return b"".join((*page.pieces, page.rest.SerializeToString()))
+
+
+def _wanted(request: WatchSessionsRequest) -> Steps[SessionFilter | None]:
+    return Query.parse(ListSessionsRequest(filter=request.filter)).filter
+    yield
 
 
 def _moment(time: Timestamp) -> tuple[int, int]:

@@ -1,7 +1,8 @@
 """SessionTable: the live sessions, in memory, in order, with revisions.
 
 The table knows no source, no ledger and no gRPC. One event loop uses it; every
-method is done before another starts, so that a reader sees whole observations.
+method is done before another starts, so that a reader sees whole observations. A page is
+work of many steps, and shows the table as it was at the first.
 """
 
 from __future__ import annotations
@@ -11,15 +12,23 @@ from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from core.deadlines import Deadlines
 from core.log import Change, ChangeLog, Pair
+from core.mask import Mask
 from core.query import Key, Query, matcher
 from core.wire import piece
+from runtime.turns import Steps
 from sessiongate.v1.session_pb2 import Session
-from sessiongate.v1.session_service_pb2 import ServiceStatus, SourceStatus
+from sessiongate.v1.session_service_pb2 import (
+    ListSessionsResponse,
+    ServiceStatus,
+    SessionFilter,
+    SourceStatus,
+)
 
 # The sessions of one message stay under this, whatever the page size asked for, so
 # that a client with gRPC's default limit of 4 MiB receives it. The promised limit is
@@ -27,6 +36,8 @@ from sessiongate.v1.session_service_pb2 import ServiceStatus, SourceStatus
 MAX_PAGE_BYTES = 3 * 1024 * 1024 - 64 * 1024
 # Filtered lists remembered for the revision they were made at.
 _MEMO_SIZE = 16
+# Sessions that are looked at between two rests: less than a millisecond of work.
+_LOOKED_AT, _MASKED = 100, 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +70,14 @@ class Page:
     pieces: Sequence[bytes]
     next_page_token: str  # empty after the last page
     total_size: int  # sessions that match, on all pages
+    rest: ListSessionsResponse  # what else there is to say, of when the page was cut
+
+
+class _Row(NamedTuple):
+    """A session, and the session encoded, once a change, for whatever is answered."""
+
+    session: Session
+    piece: bytes
 
 
 @dataclass(slots=True)
@@ -106,9 +125,9 @@ class SessionTable:
         self._latest = Timestamp()  # what `moment` was at the most
         self._latest.FromMicroseconds(since)
         self.update_time = self.sources_time = self.moment()
-        self._sessions: dict[int, Session] = {}
-        # Each session encoded, once a change, for whatever is answered.
-        self._pieces: dict[int, bytes] = {}
+        self._rows: dict[int, _Row] = {}
+        # The rows as of the revision, for work that goes on while they change; one for all.
+        self._kept: Mapping[int, _Row] | None = None
         self._orders: Mapping[str, _Order] = {
             "id": _Order(lambda session: (0, session.id)),
             "connect_time": _Order(
@@ -127,7 +146,7 @@ class SessionTable:
         self.ready = asyncio.Event()
 
     def __len__(self) -> int:
-        return len(self._sessions)
+        return len(self._rows)
 
     @property
     def revision(self) -> int:
@@ -164,17 +183,19 @@ class SessionTable:
 
     def get(self, ident: int) -> Session | None:
         """The session with this id, if it lives."""
-        return self._sessions.get(ident)
+        row = self._rows.get(ident)
+        return None if row is None else row.session
 
     def piece(self, ident: int) -> bytes | None:
         """The session with this id, if it lives, as a piece of `core.wire`."""
-        return self._pieces.get(ident)
+        row = self._rows.get(ident)
+        return None if row is None else row.piece
 
     def following(self, ident: int, count: int) -> Sequence[tuple[Session, bytes]]:
         """The ``count`` sessions with the next higher ids, in order, each with its piece."""
         keys = self._orders["id"].keys
         start = bisect_right(keys, (0, ident))
-        return [(self._sessions[i], self._pieces[i]) for _, i in keys[start : start + count]]
+        return [self._rows[i] for _, i in keys[start : start + count]]
 
     def apply(self, upserts: Iterable[Session], removals: Iterable[int]) -> None:
         """Make changes visible, all at once, removals first.
@@ -188,30 +209,33 @@ class SessionTable:
         pairs: list[Pair] = []
         removed: list[Session] = []
         for ident in removals:
-            gone = self._sessions.pop(ident, None)
+            gone = self._rows.pop(ident, None)
             if gone is not None:
-                changes.append(Change(ident, self._pieces.pop(ident), None))
-                pairs.append((gone, None))
-                removed.append(gone)
+                changes.append(Change(ident, gone.piece, None))
+                pairs.append((gone.session, None))
+                removed.append(gone.session)
         added: list[Session] = []
         for session in upserts:
             ident = session.id
             session.revision = self.revision + len(changes) + 1
             session.update_time.CopyFrom(now)
             encoded = piece(session)
-            old = self._sessions.get(ident)
+            old = self._rows.get(ident)
             if old is None:
                 added.append(session)
-            changes.append(Change(ident, self._pieces.get(ident), encoded))
-            pairs.append((old, session))
-            self._sessions[ident] = session
-            self._pieces[ident] = encoded
+                changes.append(Change(ident, None, encoded))
+                pairs.append((None, session))
+            else:
+                changes.append(Change(ident, old.piece, encoded))
+                pairs.append((old.session, session))
+            self._rows[ident] = _Row(session, encoded)
         if not changes:
             return
         for order in self._orders.values():
             order.remove({order.key_of(session) for session in removed})
             order.add([order.key_of(session) for session in added])
         self._memo.clear()
+        self._kept = None
         self.update_time = now
         self.log.append(now, changes, pairs)
 
@@ -246,9 +270,20 @@ class SessionTable:
         self.log.append(self.update_time, source=new.status)
         return True
 
-    def page(self, query: Query) -> Page:
-        """The page that a query asks for."""
-        keys = self._matching(query)
+    def page(self, query: Query) -> Steps[Page]:
+        """The page that a query asks for, of the table as it is when this begins."""
+        rest = ListSessionsResponse(
+            revision=self.revision,
+            update_time=self.update_time,
+            unreachable=self.unreachable,
+            partial=self.partial,
+            read_time=self.moment(),
+        )
+        rows: Mapping[int, _Row] = self._rows
+        keys = self._known(query)
+        if keys is None:
+            rows = self._kept = self._kept or self._rows.copy()
+            keys = yield from self._scan(query, rows)
         low = bisect_right(keys, query.above) if query.above else 0
         high = bisect_left(keys, query.below) if query.below else len(keys)
         if query.after is not None and query.descending:
@@ -256,39 +291,52 @@ class SessionTable:
         elif query.after is not None:
             low = max(low, bisect_right(keys, query.after))
         indexes = range(high - 1, low - 1, -1) if query.descending else range(low, high)
-        pieces: list[bytes] = []
-        size = 0
-        last: Key | None = None
-        for index in indexes[query.skip :]:
-            if len(pieces) == query.page_size:
-                break
-            encoded = self._encoded(keys[index][1], query)
-            size += len(encoded)
-            if size > MAX_PAGE_BYTES and pieces:
-                break
-            pieces.append(encoded)
-            last = keys[index]
-        else:
-            last = None  # the range ran out: nothing follows
-        token = query.token(last) if last is not None else ""
-        return Page(pieces, token, len(keys))
+        indexes = indexes[query.skip :]
+        listed = [keys[index] for index in indexes[: query.page_size]]
+        total = len(keys)
+        # From here on the table may change: its keys are looked at no more.
+        more = len(indexes) > len(listed)
+        pieces = yield from _pieces([rows[key[1]] for key in listed], query.mask)
+        more = more or len(pieces) < len(listed)
+        token = query.token(listed[len(pieces) - 1]) if more else ""
+        return Page(pieces, token, total, rest)
 
-    def _encoded(self, ident: int, query: Query) -> bytes:
-        if query.mask is None:
-            return self._pieces[ident]
-        return piece(query.masked(self._sessions[ident]))
-
-    def _matching(self, query: Query) -> list[Key]:
-        """The keys of the sessions that match the query's filter, ascending."""
-        order = self._orders[query.order]
+    def _known(self, query: Query) -> list[Key] | None:
+        """The keys of the sessions that match the query's filter, ascending, if they are known."""
         if query.filter is None:
-            return order.keys
-        memo_key = (query.filter.SerializeToString(deterministic=True), query.order)
-        known = self._memo.get(memo_key)
-        if known is None:
-            matches = matcher(query.filter)
-            known = [key for key in order.keys if matches(self._sessions[key[1]])]
-            self._memo[memo_key] = known
+            return self._orders[query.order].keys
+        return self._memo.get((query.filtered, query.order))
+
+    def _scan(self, query: Query, rows: Mapping[int, _Row]) -> Steps[list[Key]]:
+        """The same, found among all rows."""
+        revision = self.revision
+        keys = self._orders[query.order].keys.copy()
+        matches = matcher(query.filter or SessionFilter())
+        found: list[Key] = []
+        for start in range(0, len(keys), _LOOKED_AT):
+            yield
+            part = keys[start : start + _LOOKED_AT]
+            found += [key for key in part if matches(rows[key[1]].session)]
+        if revision == self.revision:
+            self._memo[query.filtered, query.order] = found
             if len(self._memo) > _MEMO_SIZE:
                 self._memo.popitem(last=False)
-        return known
+        return found
+
+
+def _pieces(rows: Sequence[_Row], mask: Mask | None) -> Steps[list[bytes]]:
+    """The rows' pieces, as many as a page may have; one at least."""
+    pieces: list[bytes] = []
+    size = 0
+    for index, row in enumerate(rows):
+        if mask is None:
+            encoded = row.piece
+        else:
+            if index % _MASKED == 0:
+                yield
+            encoded = piece(mask.apply(row.session))
+        size += len(encoded)
+        if size > MAX_PAGE_BYTES and pieces:
+            break
+        pieces.append(encoded)
+    return pieces

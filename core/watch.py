@@ -8,17 +8,17 @@ the highest id that it has told.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from typing import Any, TypeAlias
 
 from core.log import Step
-from core.query import matcher
+from core.query import digest_of, matcher
 from core.table import MAX_PAGE_BYTES, SessionTable
 from core.wire import field
+from runtime.turns import Steps, T, finished
 from sessiongate.v1.session_service_pb2 import (
     SessionFilter,
     SessionRemoval,
-    SourceStatus,
     WatchChanges,
     WatchProgress,
     WatchSessionsResponse,
@@ -32,25 +32,23 @@ PROGRESS_INTERVAL = 0.9
 # stalls, once here and once, decoded, where it reads.
 SNAPSHOT_SESSIONS = 25
 _SNAPSHOT_BYTES = 64 * 1024  # of one message, unless one session takes more
-# Filters whose encoding of a fresh step is kept for others with the same one.
-_SHARED_FILTERS = 16
-_REMOVAL_BYTES = 24  # at most, with tag and length
+# Parts of a fresh step, by filter, that are kept encoded for others with the same one.
+_SHARED_PARTS = 16
+_LOOKED_AT = 100  # changes between two rests: less than a millisecond of work
 _EVERY_ID = math.inf
 
+Work: TypeAlias = Callable[[Steps[T]], Awaitable[T]]
 
-class _Effect(NamedTuple):
-    """What a change is to a watcher: an upsert with its piece, or a removal with None."""
 
-    revision: int
-    id: int
-    piece: bytes | None
+async def _at_once(steps: Steps[T]) -> T:
+    return finished(steps)
 
 
 class Watcher:
     """Follows a table for one reader.
 
     ``wanted`` is a valid filter, or None for every session; ``resume_revision`` as in
-    WatchSessionsRequest; ``clock`` is monotonic, in seconds.
+    WatchSessionsRequest; ``clock`` is monotonic, in seconds; ``work`` does what takes long.
     """
 
     def __init__(
@@ -59,10 +57,12 @@ class Watcher:
         wanted: SessionFilter | None,
         resume_revision: int,
         clock: Callable[[], float],
+        work: Work[Any] = _at_once,
     ) -> None:
         self._table = table
+        self._work = work
         self._matches = matcher(wanted) if wanted is not None else None
-        self._filter = wanted.SerializeToString(deterministic=True) if wanted is not None else b""
+        self._filter = digest_of(wanted) if wanted is not None else b""
         self._clock = clock
         self._began = clock()
         self._revision = resume_revision or table.revision
@@ -77,26 +77,33 @@ class Watcher:
         the log went on without it, and `ShuttingDownError`.
         """
         while True:
-            messages = self._next()
+            messages = await self._next()
             for message in messages:
                 yield message
             if not messages:
                 await self._table.log.wait(self._revision, self._due - self._clock())
 
-    def _next(self) -> Sequence[bytes]:
+    async def _next(self) -> Sequence[bytes]:
         """What there is to tell now, if anything."""
         self._table.deadlines.enforce()
         step = self._table.log.after(self._revision)
         if step is not None:
-            return self._changes(step)
+            return await self._changes(step)
         if self._told != _EVERY_ID:
-            return self._snapshot()
+            messages: Sequence[bytes] = await self._work(self._snapshot())
+            return messages
         if self._clock() >= self._due:
             return [self._current(WatchSessionsResponse(progress=WatchProgress()))]
         return []
 
-    def _snapshot(self) -> Sequence[bytes]:
-        """The next part of the snapshot, and the sync behind the last."""
+    def _snapshot(self) -> Steps[Sequence[bytes]]:
+        """The next part of the snapshot, and the sync behind the last.
+
+        Work without a rest, so that the table stays as it is; but it waits for its turn, and
+        tells nothing if the table has changed until then.
+        """
+        if self._revision != self._table.revision:
+            return []
         sessions = self._table.following(int(self._told), SNAPSHOT_SESSIONS)
         pieces: list[bytes] = []
         room = _SNAPSHOT_BYTES
@@ -118,38 +125,70 @@ class Watcher:
             )
             messages.append(self._current(WatchSessionsResponse(sync=sync)))
         return messages
+        yield
 
-    def _changes(self, step: Step) -> Sequence[bytes]:
-        """What a step changes of what was told."""
+    async def _changes(self, step: Step) -> Sequence[bytes]:
+        """What a step changes of what was told, or as much of it as fits into a message."""
         synced = self._told == _EVERY_ID
-        # What others have told too: the whole step, to one who is past the sync.
-        shared = step.shared if synced and self._revision < step.first else None
-        messages = shared.get(self._filter) if shared is not None else None
-        if messages is None:
-            messages = _encode(step, self._effects(step), synced=synced)
-            if shared is not None and len(shared) < _SHARED_FILTERS:
-                shared[self._filter] = messages
-        self._revision = step.last
-        if messages and synced and step.last == self._table.revision:
-            messages = [*messages[:-1], messages[-1] + self._as_of()]
-        return messages
+        # What others have told too, who are past the sync.
+        key = self._filter, self._revision
+        part = step.shared.get(key) if synced and step.shared is not None else None
+        if part is None:
+            part = await self._work(self._part(step))
+            if synced and step.shared is not None and len(step.shared) < _SHARED_PARTS:
+                step.shared[key] = part
+        message, self._revision = part
+        if message and synced and self._revision == self._table.revision:
+            message += self._as_of()
+        return [message] if message else []
 
-    def _effects(self, step: Step) -> Iterator[_Effect]:
-        matches = self._matches
-        pairs = step.pairs() if matches is not None else ()
-        for index, change in enumerate(step.changes):
-            revision = step.first + index
-            if revision <= self._revision or change.id > self._told:
+    def _part(self, step: Step) -> Steps[tuple[bytes, int]]:
+        """The message, empty for what is hidden, and the revision that it reaches.
+
+        Before the sync it carries none.
+        """
+        pieces: list[bytes] = []
+        room = MAX_PAGE_BYTES
+        reached = step.last
+        last = 0  # revision of the last piece
+        for index in range(self._revision + 1 - step.first, len(step.changes)):
+            if index % _LOOKED_AT == 0:
+                yield
+            piece = self._effect(step, index)
+            if piece is None:
                 continue
-            entered, left = change.new is not None, change.old is not None
-            if matches is not None:
-                old, new = pairs[index]
-                entered = new is not None and matches(new)
-                left = old is not None and matches(old)
-            if entered:
-                yield _Effect(revision, change.id, change.new)
-            elif left:
-                yield _Effect(revision, change.id, None)
+            if len(piece) > room and pieces:
+                reached = last
+                break
+            pieces.append(piece)
+            room -= len(piece)
+            last = step.first + index
+        if step.source is not None:
+            pieces.append(WatchChanges(sources=[step.source]).SerializeToString())
+        if not pieces:
+            return b"", reached
+        rest = WatchSessionsResponse()
+        if self._told == _EVERY_ID:
+            rest = WatchSessionsResponse(revision=reached, update_time=step.update_time)
+        changes = field(WatchSessionsResponse.CHANGES_FIELD_NUMBER, b"".join(pieces))
+        return changes + rest.SerializeToString(), reached
+
+    def _effect(self, step: Step, index: int) -> bytes | None:
+        """What a change is to this watcher, as a part of `WatchChanges`."""
+        change = step.changes[index]
+        if change.id > self._told:
+            return None
+        entered, left = change.new is not None, change.old is not None
+        if self._matches is not None:
+            old, new = step.pair(index)
+            entered = new is not None and self._matches(new)
+            left = old is not None and self._matches(old)
+        if entered:
+            return change.new
+        if left:
+            removal = SessionRemoval(id=change.id, revision=step.first + index)
+            return field(WatchChanges.REMOVALS_FIELD_NUMBER, removal.SerializeToString())
+        return None
 
     def _current(self, message: WatchSessionsResponse) -> bytes:
         """The message, saying that it brings the copy to what the table is now."""
@@ -163,46 +202,3 @@ class Watcher:
         message = WatchSessionsResponse(read_time=self._table.moment())
         message.as_of.FromNanoseconds(int((now - self._began) * 1e9))
         return message.SerializeToString()
-
-
-def _encode(step: Step, effects: Iterable[_Effect], *, synced: bool) -> Sequence[bytes]:
-    """The messages that tell a step; before the sync they carry no revision."""
-
-    def reaching(revision: int) -> WatchSessionsResponse:
-        if not synced:
-            return WatchSessionsResponse()
-        return WatchSessionsResponse(revision=revision, update_time=step.update_time)
-
-    *parts, last = _parts(effects)
-    messages = [_message(part, [], reaching(part[-1].revision)) for part in parts]
-    sources = [step.source] if step.source is not None else []
-    if last or sources:
-        messages.append(_message(last, sources, reaching(step.last)))
-    return messages
-
-
-def _parts(effects: Iterable[_Effect]) -> Iterator[list[_Effect]]:
-    """The effects, in order, in parts that fit into a message each; one at least."""
-    part: list[_Effect] = []
-    room = MAX_PAGE_BYTES
-    for effect in effects:
-        size = _REMOVAL_BYTES if effect.piece is None else len(effect.piece)
-        if size > room and part:
-            yield part
-            part, room = [], MAX_PAGE_BYTES
-        part.append(effect)
-        room -= size
-    yield part
-
-
-def _message(
-    effects: Sequence[_Effect], sources: Sequence[SourceStatus], rest: WatchSessionsResponse
-) -> bytes:
-    removals = [
-        SessionRemoval(id=effect.id, revision=effect.revision)
-        for effect in effects
-        if effect.piece is None
-    ]
-    upserts = b"".join([effect.piece for effect in effects if effect.piece is not None])
-    changes = upserts + WatchChanges(removals=removals, sources=sources).SerializeToString()
-    return field(WatchSessionsResponse.CHANGES_FIELD_NUMBER, changes) + rest.SerializeToString()

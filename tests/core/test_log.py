@@ -67,7 +67,7 @@ def test_an_older_step_tells_the_same_sessions() -> None:
     for revision, session in enumerate(sessions):
         step = log.after(revision)
         assert step is not None
-        assert step.pairs() == [(None, session)]
+        assert step.pair(0) == (None, session)
     first, last = log.after(0), log.after(8)
     assert first is not None
     assert last is not None

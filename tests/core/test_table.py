@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import tracemalloc
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -12,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import InvalidRequestError
+from core.mask import Mask
 from core.query import MAX_PAGE_SIZE, Query, matcher
 from core.table import MAX_PAGE_BYTES, Page, SessionTable
+from runtime.turns import finished
 from sessiongate.v1.session_pb2 import Session, SessionState
 from sessiongate.v1.session_service_pb2 import (
     ListSessionsRequest,
@@ -44,7 +47,7 @@ def ids_of(table: SessionTable, request: ListSessionsRequest) -> list[int]:
     """All ids that match, walked page by page."""
     found: list[int] = []
     while True:
-        page = table.page(Query.parse(request))
+        page = finished(table.page(Query.parse(request)))
         found += [session.id for session in sessions_of(page)]
         if not page.next_page_token:
             return found
@@ -69,7 +72,7 @@ def test_pages_under_churn_list_what_stays_exactly_once(
     found: list[int] = []
     script = iter(changes)
     while True:
-        page = table.page(Query.parse(request))
+        page = finished(table.page(Query.parse(request)))
         found += [session.id for session in sessions_of(page)]
         if not page.next_page_token:
             break
@@ -157,8 +160,102 @@ def test_a_filter_matches_what_a_plain_reading_of_it_matches(
     ]
     table = table_of(*sessions)
     request = ListSessionsRequest(filter=wanted, page_size=7)
-    assert table.page(Query.parse(request)).total_size == len(expected)
+    assert finished(table.page(Query.parse(request))).total_size == len(expected)
     assert ids_of(table, request) == expected
+
+
+networks_ = st.one_of(
+    st.ip_addresses().map(str),
+    st.builds("{}/{}".format, st.ip_addresses(v=4), st.integers(0, 40)),
+    st.builds("{}/{}".format, st.ip_addresses(v=6), st.integers(0, 140)),
+    st.builds("10.{}.0.0/{}".format, st.integers(0, 3), st.integers(8, 24)),
+    st.builds("::ffff:10.{}.0.0/{}".format, st.integers(0, 3), st.integers(90, 120)),
+    st.sampled_from(["10.0.0.0/255.0.0.0", "10.0.0.0/0.255.255.255", "10.0.0.0/", "1.2.3.4/٨"]),
+    st.sampled_from(["fe80::1%eth0", "fe80::/64", "::ffff:0:0/95", "0.0.0.0/1", "10.0.0.0/08"]),
+    st.text(max_size=5),
+)
+
+
+@given(networks=st.lists(networks_, max_size=12), remotes=st.lists(networks_, max_size=12))
+def test_networks_are_those_of_the_standard_library(
+    networks: list[str], remotes: list[str]
+) -> None:
+    known = []
+    for text in networks:
+        valid = True
+        try:
+            known.append(ip_network(text))
+        except ValueError:
+            valid = False
+        try:
+            Query.parse(ListSessionsRequest(filter=SessionFilter(remotes=[text])))
+        except InvalidRequestError:
+            assert not valid, text
+        else:
+            assert valid, text
+    if not known:
+        return
+    matches = matcher(SessionFilter(remotes=[str(network) for network in known]))
+    for remote in (*remotes, "10.0.0.1", "::ffff:10.1.0.1", "10.3.255.255", "fe80::1%eth0"):
+        try:
+            address = ip_address(remote.partition("%")[0])
+        except ValueError:
+            assert not matches(Session(remote=remote))
+            continue
+        # An IPv4 address in IPv6 clothes, and a network of such alone, are IPv4's.
+        mapped = getattr(address, "ipv4_mapped", None)
+        expected = any((mapped or address) in _unclothed(network) for network in known)
+        assert matches(Session(remote=remote)) == expected, remote
+
+
+def _unclothed(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    if isinstance(network, IPv6Network) and network.prefixlen >= 96:
+        mapped = network.network_address.ipv4_mapped
+        if mapped is not None:
+            return IPv4Network((int(mapped), network.prefixlen - 96))
+    return network
+
+
+def test_a_page_is_of_the_table_as_it_was_when_the_work_began() -> None:
+    table = table_of(*(make(ident, ident, service="a") for ident in range(1, 1001)))
+    for request in (
+        ListSessionsRequest(filter=SessionFilter(services=["a"])),
+        ListSessionsRequest(read_mask=FieldMask(paths=["id", "service", "revision"])),
+        ListSessionsRequest(order_by="connect_time", filter=SessionFilter(services=["a"])),
+    ):
+        revision = table.revision
+        live = [ident for ident in range(1, 1001) if table.get(ident)]
+        steps = table.page(Query.parse(request))
+        for _ in range(3):
+            next(steps)
+        table.apply([make(ident, ident, service="b") for ident in live[:500]], live[500:])
+        page = finished(steps)
+        assert [session.id for session in sessions_of(page)] == live
+        assert {session.service for session in sessions_of(page)} == {"a"}
+        assert page.total_size == len(live)
+        assert page.rest.revision == revision
+        left = ListSessionsRequest(filter=SessionFilter(services=["a"]))
+        assert finished(table.page(Query.parse(left))).total_size == 0
+        table.apply([make(ident, ident, service="a") for ident in live[:500]], [])
+
+
+_PATHS = [field.name for field in Session.DESCRIPTOR.fields]
+_PATHS += [
+    f"{time}.{part}" for time in ("connect_time", "update_time") for part in ("seconds", "nanos")
+]
+
+
+@given(paths=st.lists(st.sampled_from(_PATHS), min_size=1, max_size=40), full=st.booleans())
+def test_a_mask_does_what_the_librarys_does(paths: list[str], full: bool) -> None:
+    session = make(3, 5, service="a")
+    if full:
+        session.connect_time.nanos, session.user, session.port = 7, "", 0
+        session.connections.add(server="s")
+        session.connection_attributes["a"] = "b"
+        session.known_empty.append("queries")
+    expected = Session()
+    FieldMask(paths=paths).MergeMessage(session, expected)
+    assert Mask.of(paths).apply(session) == expected
 
 
 def test_a_filter_remembers_nothing_of_sessions_that_have_gone() -> None:
@@ -196,7 +293,7 @@ def test_skip_passes_over_sessions(skip: int, order: str) -> None:
     table = table_of(*(make(ident) for ident in range(1, 7)))
     request = ListSessionsRequest(skip=skip, page_size=2, order_by=order)
     expected = sorted(range(1, 7), reverse=order.endswith("desc"))[skip:]
-    page = table.page(Query.parse(request))
+    page = finished(table.page(Query.parse(request)))
     assert [session.id for session in sessions_of(page)] == expected[:2]
     assert bool(page.next_page_token) == (len(expected) > 2)
     assert page.total_size == 6
@@ -206,7 +303,7 @@ def test_a_page_stays_under_3_mib_whatever_the_size_asked_for() -> None:
     fat = "x" * 40_000
     table = table_of(*(make(ident, application=fat) for ident in range(1, 201)))
     request = ListSessionsRequest(page_size=MAX_PAGE_SIZE)
-    page = table.page(Query.parse(request))
+    page = finished(table.page(Query.parse(request)))
     assert 0 < len(page.pieces) < 200
     assert len(b"".join(page.pieces)) < MAX_PAGE_BYTES
     assert ids_of(table, request) == list(range(1, 201))
@@ -221,11 +318,11 @@ def test_one_session_over_the_limit_is_a_page_of_its_own() -> None:
 def test_a_mask_leaves_only_what_it_names() -> None:
     table = table_of(make(1, 5, service="a", user="x"))
     request = ListSessionsRequest(read_mask=FieldMask(paths=["id", "connect_time.seconds"]))
-    (session,) = sessions_of(table.page(Query.parse(request)))
+    (session,) = sessions_of(finished(table.page(Query.parse(request))))
     assert session == Session(id=1, connect_time=Timestamp(seconds=5))
     for everything in ([], ["*"]):
         request = ListSessionsRequest(read_mask=FieldMask(paths=everything))
-        (session,) = sessions_of(table.page(Query.parse(request)))
+        (session,) = sessions_of(finished(table.page(Query.parse(request))))
         assert session.user == "x"
 
 
@@ -253,7 +350,7 @@ def test_ids_bound_a_list_without_counting_for_its_total(
     request = ListSessionsRequest(
         after_id=after, before_id=before, page_size=size, order_by="id desc" if descending else "id"
     )
-    assert table.page(Query.parse(request)).total_size == len(idents)
+    assert finished(table.page(Query.parse(request))).total_size == len(idents)
     expected = [i for i in sorted(idents) if i > after and (not before or i < before)]
     assert ids_of(table, request) == sorted(expected, reverse=descending)
 
@@ -269,7 +366,7 @@ def test_no_change_bears_a_time_before_one_that_was_told() -> None:
     clock = [100, 101, 102, 103]
     table = SessionTable(["fake"], 1000, lambda: Timestamp(seconds=clock.pop(0)))
     assert table.moment().seconds == 101
-    clock[:] = [50, 51, 102]
+    clock[:] = [50, 51, 52, 102]  # of the change, the page, the source, the next change
     table.apply([make(1)], [])
     assert (table.update_time.seconds, sessions_of(page_of(table))[0].update_time.seconds) == (
         101,

@@ -28,8 +28,16 @@ if _version_not_supported:
 class SessionServiceStub:
     """Answers for the live sessions of every configured source. Errors carry one
     google.rpc.ErrorInfo of the domain "sessiongate", and google.rpc.BadRequest
-    where a field of the request is to blame. Until every source has answered or
-    failed once, calls end with UNAVAILABLE, reason NOT_READY.
+    where a field of the request is to blame; texts are cut, and up to 20 fields
+    named. Until every source has answered or failed once, calls end with
+    UNAVAILABLE, reason NOT_READY.
+
+    A request of more than 64 KiB is INVALID_ARGUMENT, reason INVALID_REQUEST. The
+    work on lists and streams is done in turns, whose next is that of the caller
+    who has had the least. A caller with 256 such calls under way gets
+    RESOURCE_EXHAUSTED, reason TOO_MANY_CALLS: call again once one has ended. A
+    stream waiting for its reader, or for changes, is not one of them. A caller is
+    an identity, or where nobody has to show one, an address.
     """
 
     def __init__(self, channel):
@@ -58,8 +66,16 @@ class SessionServiceStub:
 class SessionServiceServicer:
     """Answers for the live sessions of every configured source. Errors carry one
     google.rpc.ErrorInfo of the domain "sessiongate", and google.rpc.BadRequest
-    where a field of the request is to blame. Until every source has answered or
-    failed once, calls end with UNAVAILABLE, reason NOT_READY.
+    where a field of the request is to blame; texts are cut, and up to 20 fields
+    named. Until every source has answered or failed once, calls end with
+    UNAVAILABLE, reason NOT_READY.
+
+    A request of more than 64 KiB is INVALID_ARGUMENT, reason INVALID_REQUEST. The
+    work on lists and streams is done in turns, whose next is that of the caller
+    who has had the least. A caller with 256 such calls under way gets
+    RESOURCE_EXHAUSTED, reason TOO_MANY_CALLS: call again once one has ended. A
+    stream waiting for its reader, or for changes, is not one of them. A caller is
+    an identity, or where nobody has to show one, an address.
     """
 
     def ListSessions(self, request, context):
@@ -97,7 +113,9 @@ class SessionServiceServicer:
         where the core's log of changes no longer holds resume_revision or has not
         reached it, or where the caller read so slowly that the log went on without
         it: start over, with resume_revision 0. Ends with UNAVAILABLE, reason
-        SHUTTING_DOWN, when the core stops: call again, and resume.
+        SHUTTING_DOWN, when the core stops: call again, and resume. Ends at once with
+        RESOURCE_EXHAUSTED, reason TOO_MANY_WATCHERS, where the caller has max_watchers
+        streams open, or their filters take 4 KiB for each of max_watchers together.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -132,8 +150,16 @@ def add_SessionServiceServicer_to_server(servicer, server):
 class SessionService:
     """Answers for the live sessions of every configured source. Errors carry one
     google.rpc.ErrorInfo of the domain "sessiongate", and google.rpc.BadRequest
-    where a field of the request is to blame. Until every source has answered or
-    failed once, calls end with UNAVAILABLE, reason NOT_READY.
+    where a field of the request is to blame; texts are cut, and up to 20 fields
+    named. Until every source has answered or failed once, calls end with
+    UNAVAILABLE, reason NOT_READY.
+
+    A request of more than 64 KiB is INVALID_ARGUMENT, reason INVALID_REQUEST. The
+    work on lists and streams is done in turns, whose next is that of the caller
+    who has had the least. A caller with 256 such calls under way gets
+    RESOURCE_EXHAUSTED, reason TOO_MANY_CALLS: call again once one has ended. A
+    stream waiting for its reader, or for changes, is not one of them. A caller is
+    an identity, or where nobody has to show one, an address.
     """
 
     @staticmethod

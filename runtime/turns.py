@@ -1,0 +1,165 @@
+"""Long work in short slices, such that nothing else in the loop waits for long.
+
+Work is a generator that yields wherever it may rest. The slices of one round of the loop
+are short together. The next is given to the caller whose work has taken the least time, and of
+its work to what has just begun, then to what began first: what a call costs, its caller
+waits for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from contextlib import suppress
+from heapq import heapify, heappop, heappush
+from typing import NamedTuple, TypeAlias, TypeVar
+
+# Seconds of work in a round of the loop. A gRPC call takes some four rounds.
+SLICE = 0.002
+
+T = TypeVar("T")
+Steps: TypeAlias = Generator[None, None, T]
+
+
+class TooMuchWorkError(Exception):
+    """A caller has as much work under way as one may."""
+
+
+class _Wait(NamedTuple):
+    """A piece of work that waits for its next slice."""
+
+    long: bool  # whether it has had a slice
+    number: int  # in the order of beginning
+    granted: asyncio.Future[None]
+
+
+class _Caller:
+    """What one caller has under way."""
+
+    __slots__ = ("pieces", "took", "waiting")
+
+    def __init__(self, took: float) -> None:
+        self.took = took  # seconds; as if the caller had been there as long as the others
+        self.pieces = 0  # of work
+        self.waiting: list[_Wait] = []  # a heap
+
+
+class Turns:
+    """Gives slices to work; ``limit`` pieces of one caller's may be under way at once."""
+
+    def __init__(self, limit: int, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._limit = limit
+        self._clock = clock
+        self._callers: dict[str, _Caller] = {}
+        self._free = True  # no slice is given
+        self._waiting = 0  # pieces of work
+        self._spent = 0.0  # seconds of work in this round of the loop
+        self._round_ends = False  # whether `_next_round` is to be called
+        self._number = 0
+
+    async def run(self, whose: str, steps: Steps[T]) -> T:
+        """What the work comes to. Raises `TooMuchWorkError`.
+
+        If this is cancelled, the work ends where it rests.
+        """
+        caller = self._callers.get(whose)
+        if caller is None:
+            least = min((other.took for other in self._callers.values()), default=0.0)
+            caller = self._callers[whose] = _Caller(least)
+        if caller.pieces >= self._limit:
+            steps.close()
+            raise TooMuchWorkError
+        caller.pieces += 1
+        self._number += 1
+        number, long = self._number, False
+        try:
+            while True:
+                await self._take(caller, number, long=long)
+                began = self._clock()
+                try:
+                    while self._clock() - began < SLICE:
+                        next(steps)
+                except StopIteration as done:
+                    result: T = done.value
+                    return result
+                finally:
+                    self._give(caller, self._clock() - began)
+                long = True
+        finally:
+            steps.close()
+            caller.pieces -= 1
+            if not caller.pieces:
+                del self._callers[whose]
+
+    async def each(self, whose: str, pieces: Iterator[T | None]) -> AsyncGenerator[T]:
+        """What an iterator gives, one after the other; where it gives None, it may rest."""
+        while (found := await self.run(whose, _until_found(pieces))) is not None:
+            yield found
+
+    async def _take(self, caller: _Caller, number: int, *, long: bool) -> None:
+        """Wait for a slice."""
+        if self._free and not self._waiting and self._spent < SLICE:
+            self._free = False
+            return
+        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        wait = _Wait(long, number, granted)
+        heappush(caller.waiting, wait)
+        self._waiting += 1
+        self._end_round()
+        try:
+            await granted
+        except asyncio.CancelledError:
+            if not granted.cancelled():  # it has come meanwhile
+                self._give(caller, 0.0)
+            else:
+                with suppress(ValueError):
+                    caller.waiting.remove(wait)
+                    heapify(caller.waiting)
+                    self._waiting -= 1
+            raise
+
+    def _give(self, caller: _Caller, spent: float) -> None:
+        """Give a slice back."""
+        self._free = True
+        self._spent += spent
+        caller.took += spent
+        self._end_round()
+
+    def _end_round(self) -> None:
+        if not self._round_ends:
+            self._round_ends = True
+            asyncio.get_running_loop().call_soon(self._next_round)
+
+    def _next_round(self) -> None:
+        self._round_ends = False
+        self._spent = 0.0
+        while self._free and self._waiting:
+            waiting = (caller for caller in self._callers.values() if caller.waiting)
+            granted = heappop(min(waiting, key=_took).waiting).granted
+            self._waiting -= 1
+            if not granted.done():  # or it is cancelled
+                self._free = False
+                granted.set_result(None)
+
+
+def finished(steps: Steps[T]) -> T:
+    """What work comes to, without a rest."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+
+
+def _took(caller: _Caller) -> float:
+    return caller.took
+
+
+def _until_found(pieces: Iterator[T | None]) -> Steps[T | None]:
+    for piece in pieces:
+        if piece is not None:
+            return piece
+        yield
+    return None
