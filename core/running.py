@@ -18,7 +18,7 @@ from runtime.descriptors import allow_descriptors, fitted
 from runtime.file_value import FileError
 from runtime.listener import ListenError
 from runtime.logs import set_up_logs
-from runtime.memory import collect_in_short_steps, share_memory
+from runtime.memory import collect_rarely, share_memory
 from runtime.systemd import READY, STOPPING, Notifier
 
 EXIT_UNFINISHED = 1
@@ -29,7 +29,7 @@ EXIT_HOPELESS = 2
 def run() -> int:
     """Run a core until it is told to stop; the exit code."""
     share_memory()
-    collect_in_short_steps()
+    collect_rarely()
     notify = Notifier()
     line = sys.stdin.readline()
     grpc = ""

@@ -102,6 +102,7 @@ class Watcher:
         Work without a rest, so that the table stays as it is; but it waits for its turn, and
         tells nothing if the table has changed until then.
         """
+        self._table.deadlines.enforce()
         if self._revision != self._table.revision:
             return []
         sessions = self._table.following(int(self._told), SNAPSHOT_SESSIONS)
@@ -138,6 +139,7 @@ class Watcher:
             if synced and step.shared is not None and len(step.shared) < _SHARED_PARTS:
                 step.shared[key] = part
         message, self._revision = part
+        self._table.deadlines.enforce()
         if message and synced and self._revision == self._table.revision:
             message += self._as_of()
         return [message] if message else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import monotonic
@@ -17,6 +18,7 @@ from gateway.jsonapi.errors import Error, errors_response
 from gateway.jsonapi.eventstream import EVENT_STREAM
 from gateway.limits import Limits
 from gateway.metrics import GatewayMetrics
+from gateway.work import Asker, asker, new_turns
 
 # Answered whatever there is to do: they tell others how it is going.
 ALWAYS = ("/healthz", "/readyz")
@@ -33,11 +35,12 @@ class _NoRoomError(Exception):
 class Admission:
     """Middleware that keeps to `Limits`, within `Observation`; `watching` runs beside it.
 
-    What is refused is refused at once. A request that waits for its reader, or for
-    others' readers, does not count as worked on, so that slow readers shut nobody out.
-    Neither does one for a stream of events, which counts as a stream before that begins:
-    a browser that is refused one never asks again, and many come at once where a gateway
-    was away.
+    What is refused is refused at once. Where there is too much to do, a client with nothing
+    under way is let in still, so that some that ask much shut no other out. A request that
+    waits for its reader, or for others' readers, does not count as worked on, so that slow
+    readers shut nobody out. Neither does one for a stream of events, which counts as a
+    stream before that begins: a browser that is refused one never asks again, and many come
+    at once where a gateway was away.
     """
 
     def __init__(self, app: ASGIApp, limits: Limits, metrics: GatewayMetrics | None = None) -> None:
@@ -48,13 +51,17 @@ class Admission:
         self.resting = Resting()  # those of them that nobody works on
         self._opening = 0  # how many of them are to become streams
         self._streams = 0
+        self._of: Counter[str] = Counter()  # how many of them are whose, by address
+        self._turns = new_turns()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in ALWAYS:
             await self._app(scope, receive, send)
             return
         answer = cast(Answer, send)
-        error = self._refusal(scope, answer)
+        client = scope["client"]
+        address = str(client[0]) if client else "unknown"
+        error = self._refusal(scope, answer, address)
         if error is not None:
             await _refuse(error, scope, receive, send)
             return
@@ -63,6 +70,8 @@ class Admission:
         answer.admit_stream = self._admit_stream
         answer.resting = self.resting
         self._running[answer] = None
+        self._of[address] += 1
+        asker.set(Asker(self._turns, address))
         try:
             await self._app(scope, receive, answer)
         except _NoRoomError:
@@ -75,13 +84,16 @@ class Admission:
                 detail = "the answer took too long; request_timeout allows no more"
                 await _refuse(Error(503, "REQUEST_TIMEOUT", detail), scope, receive, send)
         finally:
+            self._of[address] -= 1
+            if not self._of[address]:
+                del self._of[address]
             if answer.streaming is None:
                 self._opening -= answer.opening
                 del self._running[answer]
             else:
                 self._streams -= 1
 
-    def _refusal(self, scope: Scope, answer: Answer) -> Error | None:
+    def _refusal(self, scope: Scope, answer: Answer, address: str) -> Error | None:
         limits = self._limits
         query = scope["query_string"]
         length = len(scope["raw_path"]) + (len(query) + 1 if query else 0)
@@ -105,7 +117,8 @@ class Admission:
                 return error
         if answer.opening:
             return None if self._has_room() else self._too_many_streams()
-        if len(self._running) - self.resting.count - self._opening >= limits.max_requests:
+        room = limits.max_requests - (len(self._running) - self.resting.count - self._opening)
+        if room <= 0 and (self._of[address] or -room >= limits.max_requests):
             return Error(503, "OVERLOADED", "there is too much to do just now; try again shortly")
         return None
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 import zlib
-from collections import OrderedDict
 from collections.abc import (
     AsyncGenerator,
-    Callable,
-    Coroutine,
     Mapping,
     Sequence,
 )
@@ -45,12 +41,7 @@ OFFERS = (MEDIA_TYPE, JSON)
 # Shorter answers gain nothing from compression.
 _WORTH_COMPRESSING = 500
 _GZIP = 16 + zlib.MAX_WBITS
-_CACHE_BYTES = 32 * 1024 * 1024
-# Longer answers are not remembered: they would leave no room for others.
-_CACHED_AT_MOST = _CACHE_BYTES // 2
 
-# What was asked, whether compressed, of what, in which second.
-_Key: TypeAlias = tuple[bytes, bool, Version, int]
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 _NO_BODY = Body((b"",))
@@ -258,59 +249,6 @@ class Answer(Response):
         for part in parts:
             await send({"type": "http.response.body", "body": part, "more_body": True})
         await send({"type": "http.response.body", "body": last})
-
-
-class Answers:
-    """Documents that may be asked for again, as long as they stay right; bounded in bytes."""
-
-    def __init__(self) -> None:
-        # All of one second: those of an earlier one are never asked for again.
-        self._documents: OrderedDict[_Key, Body] = OrderedDict()
-        self._second = 0
-        self._bytes = 0
-        self._making: dict[_Key, asyncio.Task[Body]] = {}
-
-    def room_for(self, size: int) -> bool:
-        """Whether a document of this many bytes is remembered."""
-        return size <= _CACHED_AT_MOST
-
-    def get(self, ask: Ask, version: Version) -> Body | None:
-        """The document that is remembered for this question, this version and this second."""
-        key = _key(ask, version)
-        found = self._documents.get(key)
-        if found is not None:
-            self._documents.move_to_end(key)
-        return found
-
-    async def make(
-        self, ask: Ask, version: Version, write: Callable[[], Coroutine[None, None, Body]]
-    ) -> Body:
-        """The document made anew, once, however many ask for it meanwhile."""
-        key = _key(ask, version)
-        making = self._making.get(key)
-        if making is None:
-            making = self._making[key] = asyncio.create_task(self._make(key, write))
-        return await asyncio.shield(making)
-
-    async def _make(self, key: _Key, write: Callable[[], Coroutine[None, None, Body]]) -> Body:
-        try:
-            document = await write()
-        finally:
-            del self._making[key]
-        if key[-1] != self._second:
-            self._documents.clear()
-            self._second, self._bytes = key[-1], 0
-        if self.room_for(document.size):
-            before = self._documents.pop(key, None)
-            self._bytes += document.size - (before.size if before else 0)
-            self._documents[key] = document
-            while self._bytes > _CACHE_BYTES:
-                self._bytes -= self._documents.popitem(last=False)[1].size
-        return document
-
-
-def _key(ask: Ask, version: Version) -> _Key:
-    return (ask.fingerprint, ask.wish.gzip, version, int(ask.moment.now))
 
 
 def _joined(before: str | None, value: bytes) -> str:

@@ -17,8 +17,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from gateway.admission import Admission
-from gateway.answers import Answers
 from gateway.authentication import Authentication
+from gateway.cache import Answers
 from gateway.client import EVENTS_AHEAD, CoreClient, CoreError
 from gateway.config import GatewayConfig
 from gateway.errors import RETRY_AFTER, error_of

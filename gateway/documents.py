@@ -15,10 +15,12 @@ from gateway.jsonapi import collections, paging
 from gateway.jsonapi.collections import with_fields
 from gateway.jsonapi.document import CollectionWriter, top_meta
 from gateway.jsonapi.paging import CursorPage
-from gateway.rendering import Rendered, write_all
+from gateway.rendering import Rendered, write_in_steps
 from gateway.selection import Selected
 from gateway.services import names_of, service_resource, services_of
 from gateway.sessions import Rows, Wanted
+from gateway.work import work
+from runtime.turns import Steps
 from sessiongate.v1.session_pb2 import Session
 
 # What may be included with sessions: their services, and the sessions one tier on.
@@ -40,6 +42,7 @@ _PRETTY = 2  # times as many bytes as compact
 _QUICK_ROWS, _SLOW_ROWS = 2000, 50
 # Their bytes, encoded, but for the last one's; written, they are some times as many.
 _PART_BYTES, _WRITTEN = 1024 * 1024, 3
+_LOOKED_UP = 20  # sessions one tier on, between two turns of others
 
 
 class TransferCutError(Exception):
@@ -140,20 +143,37 @@ class _Writer:
         self.gaps = self.gaps.union(rows.version.gaps)
         moment = self._ask.moment
         if self.quick:
-            return self._writer.written(write_all(rows.sessions, moment.base, moment.now))
+            return self._writer.written(
+                await work(write_in_steps(rows.sessions, moment.base, moment.now))
+            )
         if self._ask.query.include:
-            self.seen += [row.session for row in rows.sessions]
+            self.seen += await work(_decoded(rows.sessions))
         resources = await shown(self._ask, rows.sessions)
         if self._cursors:
             for resource in resources:
                 resource["meta"] = paging.item_meta(resource["id"])
-        return self._writer.items(resources)
+        return await work(self._items(resources))
+
+    def _items(self, resources: Iterable[dict[str, Any]]) -> Steps[bytes]:
+        parts = []
+        for resource in resources:
+            parts.append(self._writer.items((resource,)))
+            yield
+        return b"".join(parts)
 
 
 async def shown(ask: Ask, rows: Iterable[Rendered]) -> list[dict[str, Any]]:
     """The resource objects of sessions, as the query wants to see them."""
     moment = ask.moment
-    resources = [with_fields(ask.query, row.resource(moment.base, moment.now)) for row in rows]
+
+    def made() -> Steps[list[dict[str, Any]]]:
+        resources = []
+        for row in rows:
+            resources.append(with_fields(ask.query, row.resource(moment.base, moment.now)))
+            yield
+        return resources
+
+    resources = await work(made())
     if ask.naming is not None:
         remotes = [
             found["attributes"] for found in resources if "remote" in found.get("attributes", ())
@@ -162,6 +182,14 @@ async def shown(ask: Ask, rows: Iterable[Rendered]) -> list[dict[str, Any]]:
         for attributes in remotes:
             attributes["remote"] = names.get(attributes["remote"], attributes["remote"])
     return resources
+
+
+def _decoded(rows: Iterable[Rendered]) -> Steps[list[Session]]:
+    sessions = []
+    for row in rows:
+        sessions.append(row.session)
+        yield
+    return sessions
 
 
 async def included_with(ask: Ask, sessions: Sequence[Session]) -> list[dict[str, Any]]:
@@ -195,6 +223,8 @@ async def _tier(
     tier = []
     for session in sessions:
         for ident in session.upstream_ids if name == "upstream" else session.downstream_ids:
+            if len(found) % _LOOKED_UP == 0:
+                await asyncio.sleep(0)  # others' turn
             if ident not in found:
                 try:
                     found[ident], _ = await ask.view.get(ident)

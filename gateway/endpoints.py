@@ -9,7 +9,8 @@ from urllib.parse import unquote
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.answers import OFFERS, Answers, Ask
+from gateway.answers import OFFERS, Ask
+from gateway.cache import Answers
 from gateway.documents import estimated_size, included_with, part_size, shown, write_sessions
 from gateway.events import stream_sessions
 from gateway.in_flight import Body

@@ -36,6 +36,7 @@ from gateway.readers import Pieces, Reader, parts_of
 from gateway.selection import IDLE
 from gateway.sessions import Wanted
 from gateway.stopping import Stopping
+from gateway.work import each
 from runtime.elapsed import elapsed
 from runtime.identity import Refusal, caller
 from sessiongate.v1.session_service_pb2 import (
@@ -158,7 +159,7 @@ async def _follow(events: Events, reader: Reader) -> AsyncGenerator[bytes]:
                         message = await anext(messages)
                     marks.note(message)
                     late = marks.age is not None and marks.age > SILENCE
-                    for part in parts_of(reader.tell(message, late=late)):
+                    async for part in each(parts_of(reader.tell(message, late=late))):
                         yield part
                         told, due = True, time.monotonic() + ALIVE
                         if over() is not None:

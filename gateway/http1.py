@@ -113,8 +113,8 @@ class Http1(asyncio.Protocol):
         self._cancel_deadline()
         self._buffer = b""
         self._room.set()
-        if self._response is not None:
-            self._response.leave()
+        if self._response is not None and not self._response.leave() and self._task is not None:
+            self._task.cancel()  # nobody waits for what it works on
 
     def pause_writing(self) -> None:
         self._room.clear()

@@ -87,11 +87,14 @@ class Http1Response:
             await self._left
         return {"type": "http.disconnect"}
 
-    def leave(self) -> None:
-        """Note that the client has left, or has all that it asked for."""
+    def leave(self) -> bool:
+        """Note that the client has left, or has all that it asked for; whether that is heard."""
         self.has_left = not self.is_complete
-        if self._left is not None and not self._left.done():
+        if self._left is None:
+            return False
+        if not self._left.done():
             self._left.set_result(None)
+        return True
 
     async def send(self, message: Message) -> None:
         """Send a message on; returns once there is room for the next. Nothing, to who has left."""

@@ -6,6 +6,7 @@ reads those of every session.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -17,6 +18,8 @@ from gateway.jsonapi.collections import self_link, with_fields
 from gateway.jsonapi.document import top_meta
 from gateway.rendering import Rendered
 from gateway.sessions import EVERYTHING, NO_VERSION
+from gateway.work import HEAVY_ROWS, work
+from runtime.turns import Steps
 
 
 async def show_maxscale(request: Request, ask: Ask) -> Response:
@@ -25,7 +28,7 @@ async def show_maxscale(request: Request, ask: Ask) -> Response:
     async with aclosing(ask.view.scan(EVERYTHING)) as parts:
         async for rows in parts:
             version = version.and_older(rows.version)
-            if not all(map(_has_queries, rows.sessions)):
+            if not await work(_all_have_queries(rows.sessions)):
                 retained = 0
                 break
     if response := ask.not_modified(version):
@@ -38,6 +41,15 @@ async def show_maxscale(request: Request, ask: Ask) -> Response:
         "data": data,
     }
     return ask.document(document | top_meta(version.gaps.meta()), version)
+
+
+def _all_have_queries(rows: Sequence[Rendered]) -> Steps[bool]:
+    for index, row in enumerate(rows):
+        if index % HEAVY_ROWS == 0:
+            yield
+        if not _has_queries(row):
+            return False
+    return True
 
 
 def _has_queries(row: Rendered) -> bool:

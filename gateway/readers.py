@@ -108,6 +108,8 @@ class Reader:
             yield event("upsert", self._data(session, now), ident)
         elif self._matches.leaves(session.id, gone=False):
             yield _remove(session.id, ident)
+        else:
+            yield b""
 
     def _data(self, session: Session, now: float) -> bytes:
         base = self._ask.moment.base
@@ -174,8 +176,8 @@ class Pieces:
         return row
 
 
-def parts_of(events: Iterable[bytes]) -> Iterator[bytes]:
-    """Events put together to parts that are worth sending."""
+def parts_of(events: Iterable[bytes]) -> Iterator[bytes | None]:
+    """Events put together to parts that are worth sending; None where that may rest."""
     part: list[bytes] = []
     size = 0
     for written in events:
@@ -184,7 +186,9 @@ def parts_of(events: Iterable[bytes]) -> Iterator[bytes]:
         if size >= _PART_BYTES:
             yield b"".join(part)
             part, size = [], 0
-    if part:
+        else:
+            yield None
+    if size:
         yield b"".join(part)
 
 

@@ -8,7 +8,7 @@ that JSON may contain; they take the place of tokens that no caller can guess.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from sys import intern
 from typing import Any
@@ -18,7 +18,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.jsonapi.document import dump
 from gateway.resources import session_resource
+from runtime.turns import Steps
 from sessiongate.v1.session_pb2 import Session
+
+_WRITTEN = 20  # rows between two rests
 
 _BASE, _IDLE = b"\x01", b"\x02"
 _BASE_TOKEN, _IDLE_TOKEN = secrets.token_hex(16), secrets.token_hex(16)
@@ -117,6 +120,15 @@ def write_session(row: Rendered, base: str, now: float) -> bytes:
 def write_all(rows: Iterable[Rendered], base: str, now: float) -> bytes:
     """The resource objects, compact, with commas between them."""
     return b",".join([row._at(now) for row in rows]).replace(_BASE, _written(base))
+
+
+def write_in_steps(rows: Sequence[Rendered], base: str, now: float) -> Steps[bytes]:
+    """The same, as work with rests: rows that were not asked for yet are rendered first."""
+    parts = []
+    for start in range(0, len(rows), _WRITTEN):
+        parts.append(write_all(rows[start : start + _WRITTEN], base, now))
+        yield
+    return b",".join(parts)
 
 
 @lru_cache(maxsize=64)

@@ -49,6 +49,7 @@ class Store:
         self.sources_changed = 0.0  # when a source's state last did, in seconds since the epoch
         self._sessions: dict[int, Rendered] = {}
         self._ids: list[int] = []  # sorted; exactly the keys of _sessions
+        self._all: Sequence[Rendered] | None = None  # what `all` gave
         self._sources: dict[str, SourceStatus] = {}  # by name
 
     def __len__(self) -> int:
@@ -76,8 +77,15 @@ class Store:
         """How all sources are."""
         return tuple(self._sources.values())
 
+    def all(self) -> Sequence[Rendered]:
+        """All sessions, in id order: the same object for as long as nothing changes."""
+        if self._all is None:
+            self._all = self.at(0, len(self))
+        return self._all
+
     def apply(self, messages: Iterable[WatchSessionsResponse]) -> None:
         """Take messages of one stream over, in order."""
+        self._all = None
         added: list[int] = []
         removed = False
         for message in messages:

@@ -7,7 +7,6 @@ the answer needs.
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -25,9 +24,12 @@ from gateway.jsonapi.paging import (
 )
 from gateway.jsonapi.paths import MISSING, Path
 from gateway.jsonapi.query import Query
-from gateway.jsonapi.sorting import Sort, SortKey
+from gateway.jsonapi.sorting import Sort
+from gateway.order import Ordered
 from gateway.rendering import Rendered
 from gateway.sessions import NO_VERSION, Rows, SessionView, Wanted
+from gateway.work import HEAVY_ROWS, work
+from runtime.turns import Steps
 from sessiongate.states import state_of, words_of
 
 IDLE = "/attributes/idle"
@@ -129,12 +131,21 @@ async def _scan(
             if not filters:
                 yield rows
                 continue
-            kept = []
-            for row in rows.sessions:
-                resource = row.resource(moment.base, moment.now)
-                if all(found.matches(resource) for found in filters):
-                    kept.append(row)
+            kept = await work(_let_through(rows.sessions, filters, moment))
             yield replace(rows, sessions=kept)
+
+
+def _let_through(
+    rows: Sequence[Rendered], filters: Sequence[Filter], moment: Moment
+) -> Steps[list[Rendered]]:
+    kept = []
+    for index, row in enumerate(rows):
+        if index % HEAVY_ROWS == 0:
+            yield
+        resource = row.resource(moment.base, moment.now)
+        if all(found.matches(resource) for found in filters):
+            kept.append(row)
+    return kept
 
 
 async def _window(
@@ -164,24 +175,15 @@ async def _sorted(
     moment: Moment,
 ) -> Selected:
     key = sort.key_by(lambda path: _getter(path, moment))
-    stop = page.offset + page.size if page else math.inf
-    best: list[tuple[SortKey, Rendered]] = []
+    ordered = Ordered(key, page.offset + page.size if page else None)
     total = 0
     version = NO_VERSION
     async for rows in _scan(view, wanted, filters, moment):
         version = version.and_older(rows.version)
         total += len(rows.sessions)
-        best += [(key(row), row) for row in rows.sessions]
-        if len(best) > stop:
-            best.sort(key=_sort_key)
-            del best[int(stop) :]
-    best.sort(key=_sort_key)
-    sessions = [row for _, row in best[page.offset if page else 0 :]]
+        await work(ordered.add(rows.sessions))
+    sessions = (await work(ordered.rows()))[page.offset if page else 0 :]
     return Selected(Rows(sessions, total, version), place=Place(total if page else None))
-
-
-def _sort_key(pair: tuple[SortKey, Rendered]) -> SortKey:
-    return pair[0]
 
 
 async def _by_cursor(

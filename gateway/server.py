@@ -36,7 +36,7 @@ from runtime.exporter import Exporter, exporting
 from runtime.file_value import EVERY, FileError, FileValue
 from runtime.listener import listen, real_address
 from runtime.logs import set_up_logs
-from runtime.memory import share_memory
+from runtime.memory import collect_rarely, share_memory
 from runtime.metrics import Processes, registry, share
 from runtime.metrics import Workers as WorkerMetrics
 
@@ -131,6 +131,7 @@ def _work(
 ) -> None:
     """A worker process, from its start to its end; ``metrics`` is where its metrics lie."""
     share_memory()
+    collect_rarely()
     set_up_logs("gateway", config.logs)
     if metrics is not None:
         share(metrics)

@@ -11,6 +11,8 @@ from urllib.parse import quote
 from gateway.rendering import Rendered
 from gateway.resources import service_names
 from gateway.sessions import NO_VERSION, Rows, SessionView, Version, Wanted
+from gateway.work import LIGHT_ROWS, work
+from runtime.turns import Steps
 from sessiongate.v1.session_pb2 import Session, SessionState
 from sessiongate.v1.session_service_pb2 import ServiceStatus
 
@@ -56,7 +58,7 @@ async def services_of(view: SessionView, wanted: Wanted) -> tuple[dict[str, Serv
     services: dict[str, Service] = {}
     version = NO_VERSION
     async for rows in view.scan(wanted):
-        _count(rows, services)
+        await work(_count(rows, services))
         version = version.and_older(rows.version)
     if services:
         if (now := view.version()) is not None:
@@ -67,8 +69,10 @@ async def services_of(view: SessionView, wanted: Wanted) -> tuple[dict[str, Serv
     return dict(sorted(services.items())), version
 
 
-def _count(rows: Rows, services: dict[str, Service]) -> None:
-    for row in rows.sessions:
+def _count(rows: Rows, services: dict[str, Service]) -> Steps[None]:
+    for index, row in enumerate(rows.sessions):
+        if index % LIGHT_ROWS == 0:
+            yield
         name = row.service
         if not name:
             continue  # a resource has a name

@@ -12,7 +12,9 @@ from gateway.client import CoreClient
 from gateway.gaps import Gaps
 from gateway.rendering import Rendered, seconds
 from gateway.replica import Replica, Store
-from sessiongate.v1.session_pb2 import SessionState
+from gateway.work import HEAVY_ROWS, LIGHT_ROWS, work
+from runtime.turns import Steps
+from sessiongate.v1.session_pb2 import Session, SessionState
 from sessiongate.v1.session_service_pb2 import (
     GetSessionRequest,
     GetSessionResponse,
@@ -148,7 +150,7 @@ class DirectView:
         while True:
             request.page_size = count - len(found)
             page = await self._client.list_sessions(request)
-            found += map(Rendered, page.sessions)
+            found += await work(_rendered(page.sessions))
             if len(found) >= count or not page.next_page_token:
                 return Rows(found[::-1] if before else found, page.total_size, _version(page))
             request.page_token, request.skip = page.next_page_token, 0
@@ -157,7 +159,7 @@ class DirectView:
         request = ListSessionsRequest(page_size=PAGE_SIZE, filter=wanted.filter())
         while True:
             page = await self._client.list_sessions(request)
-            sessions = [*map(Rendered, page.sessions)]
+            sessions = await work(_rendered(page.sessions))
             yield Rows(sessions, page.total_size, _version(page), bool(page.next_page_token))
             if not page.next_page_token:
                 return
@@ -197,7 +199,7 @@ class ReplicaView:
         store = self._replica.store
         version = _version_of(store)
         if wanted:
-            matching = [row for row in store.at(0, len(store)) if wanted.matches(row)]
+            matching = await work(_matching(store.all(), wanted))
             total = len(matching)
             if before:
                 matching = [row for row in matching if row.id < before][-count:]
@@ -217,9 +219,9 @@ class ReplicaView:
         store = self._replica.store
         version = _version_of(store)
         # One state of the table: what changes while the answer is sent is not mixed in.
-        sessions = store.at(0, len(store))
+        sessions = store.all()
         if wanted:
-            sessions = [row for row in sessions if wanted.matches(row)]
+            sessions = await work(_matching(sessions, wanted))
         total = len(sessions)
         for start in range(0, max(total, 1), PART_SIZE):
             if start:
@@ -243,6 +245,23 @@ def _services(
     return {
         (source.name, service.name): service for source in sources for service in source.services
     }
+
+
+def _rendered(sessions: Iterable[Session]) -> Steps[list[Rendered]]:
+    rows = []
+    for index, session in enumerate(sessions):
+        if index % HEAVY_ROWS == 0:
+            yield
+        rows.append(Rendered(session))
+    return rows
+
+
+def _matching(rows: Sequence[Rendered], wanted: Wanted) -> Steps[list[Rendered]]:
+    found: list[Rendered] = []
+    for start in range(0, len(rows), LIGHT_ROWS):
+        yield
+        found += [row for row in rows[start : start + LIGHT_ROWS] if wanted.matches(row)]
+    return found
 
 
 def _version_of(store: Store) -> Version:

@@ -14,7 +14,7 @@ import json
 import math
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NoReturn, TypeAlias
@@ -86,8 +86,7 @@ def compiled(expression: Expression, *, of_id: bool) -> Predicate:
     whole decimal number in a string compares with a number as a number.
     """
     if isinstance(expression, Logic):
-        parts = [compiled(operand, of_id=of_id) for operand in expression.operands]
-        return _logic(expression.operator, parts)
+        return _compiled_logic(expression, of_id=of_id)
     value = expression.value
     if expression.operator == "eq":
         matches = _equality(value)
@@ -96,6 +95,27 @@ def compiled(expression: Expression, *, of_id: bool) -> Predicate:
     else:
         matches = _order(_ORDERS[expression.operator], value)
     return _of_id(matches) if of_id and _is_number(value) else matches
+
+
+def _compiled_logic(expression: Logic, *, of_id: bool) -> Predicate:
+    """The same; what of the operands only names values is looked up, not tried one by one."""
+    name = expression.operator
+    named = "ne" if name == "and" else "eq"  # not to be one of several is not to be any of them
+    values: list[Any] = []
+    parts: list[Predicate] = []
+    for operand in expression.operands:
+        if (
+            isinstance(operand, Comparison)
+            and operand.operator == named
+            and (type(operand.value) is str or _is_number(operand.value))
+        ):
+            values.append(operand.value)
+        else:
+            parts.append(compiled(operand, of_id=of_id))
+    if values:
+        one_of = _one_of(values, of_id=of_id)
+        parts.insert(0, _logic("not", [one_of]) if name == "and" else one_of)
+    return _logic(name, parts)
 
 
 def strings(expression: Expression) -> tuple[str, ...] | None:
@@ -240,6 +260,22 @@ def _equality(value: Any) -> Predicate:
     if type(value) is str:
         return lambda found: bool(found == value)
     return lambda found: _same(found, value)
+
+
+def _one_of(values: Iterable[Any], *, of_id: bool) -> Predicate:
+    """Whether a value is one of these strings and numbers."""
+    texts = frozenset(value for value in values if type(value) is str)
+    numbers = frozenset(value for value in values if _is_number(value))
+
+    def matches(found: Any) -> bool:
+        if type(found) is not str:
+            return _is_number(found) and found in numbers
+        if found in texts:
+            return True
+        number = id_number(found) if of_id and numbers else None
+        return number is not None and number in numbers
+
+    return matches
 
 
 def _order(order: Callable[[Any, Any], bool], value: Any) -> Predicate:

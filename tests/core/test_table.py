@@ -379,4 +379,4 @@ def test_no_change_bears_a_time_before_one_that_was_told() -> None:
 
 
 def page_of(table: SessionTable) -> Page:
-    return table.page(Query.parse(ListSessionsRequest()))
+    return finished(table.page(Query.parse(ListSessionsRequest())))

@@ -121,6 +121,25 @@ def test_so_many_are_worked_on_and_others_refused_at_once() -> None:
     run(test)
 
 
+def test_a_client_with_nothing_under_way_is_let_in_still() -> None:
+    async def test(house: House) -> None:
+        def ask(client: str) -> asyncio.Task[Exchange]:
+            return asyncio.create_task(Exchange("/slow", client=(client, 1)).run(house.app))
+
+        working = [ask("greedy"), ask("greedy")]
+        await settle()
+        assert (await ask("greedy")).status == 503
+        working += [ask("one"), ask("two")]
+        await settle()
+        assert (await ask("one")).status == 503
+        assert (await ask("three")).status == 503, "there is an end to it"
+        house.gate.set()
+        assert [(await work).text for work in working] == ["at last"] * 4
+        assert (await ask("greedy")).status == 200
+
+    run(test)
+
+
 def test_a_reader_that_stalls_shuts_nobody_out() -> None:
     async def test(house: House) -> None:
         taken = asyncio.Event()

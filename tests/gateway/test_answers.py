@@ -6,7 +6,8 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
-from gateway.answers import Answers, Ask
+from gateway.answers import Ask
+from gateway.cache import Answers
 from gateway.client import CoreClient
 from gateway.in_flight import Body
 from gateway.marks import Marks
@@ -59,6 +60,45 @@ def test_what_is_of_an_earlier_second_is_let_go() -> None:
         assert answers.get(asked(6.9), version) is made
         assert answers.get(asked(5.9), version) is None
         assert answers._bytes == 1000
+
+    asyncio.run(main())
+
+
+def test_a_document_is_made_until_the_last_that_waits_for_it_has_left() -> None:
+    async def main() -> None:
+        answers, ask, version = Answers(), asked(5.0), Version(1, 0.0)
+        made = Body([b"x"])
+        gate, begun, given_up = asyncio.Event(), list[int](), asyncio.Event()
+
+        async def document() -> Body:
+            begun.append(1)
+            try:
+                await gate.wait()
+            except asyncio.CancelledError:
+                given_up.set()
+                raise
+            return made
+
+        def wait() -> asyncio.Task[Body]:
+            return asyncio.create_task(answers.make(ask, version, document))
+
+        async def leave(waiting: asyncio.Task[Body]) -> None:
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+
+        first, second = wait(), wait()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await leave(first)
+        assert not given_up.is_set()
+        third = wait()
+        await leave(second)
+        await leave(third)
+        await given_up.wait()
+        fourth = wait()
+        gate.set()
+        assert await fourth is made
+        assert len(begun) == 2
 
     asyncio.run(main())
 

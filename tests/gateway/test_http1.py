@@ -55,6 +55,13 @@ class Echo:
             assert (await receive())["type"] == "http.disconnect"
             self.left.set()
             return
+        if scope["path"] == "/work":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"x", "more_body": True})
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.left.set()
         parts = [scope["raw_path"], b"?", scope["query_string"]]
         if scope["path"] == "/large":
             parts = [b"x" * int(scope["query_string"])]
@@ -469,6 +476,16 @@ def test_an_application_hears_that_its_client_has_left() -> None:
     async def test(served: Served) -> None:
         async with served.connected() as (reader, writer):
             writer.write(get(b"/wait"))
+            await reader.readuntil(b"x")
+        await served.app.left.wait()
+
+    run(test)
+
+
+def test_an_application_that_does_not_listen_is_cancelled_when_its_client_leaves() -> None:
+    async def test(served: Served) -> None:
+        async with served.connected() as (reader, writer):
+            writer.write(get(b"/work"))
             await reader.readuntil(b"x")
         await served.app.left.wait()
 

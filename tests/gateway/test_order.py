@@ -1,0 +1,41 @@
+"""Rows in order, a part at a time: what sorting them all at once gives."""
+
+from __future__ import annotations
+
+from unittest.mock import patch
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway import order
+from gateway.jsonapi.sorting import Sort
+from gateway.order import Ordered
+from gateway.rendering import Rendered
+from gateway.selection import Moment, _getter
+from runtime.turns import finished
+from sessiongate.v1.session_pb2 import Session
+
+_MOMENT = Moment("http://gateway", 1_800_000_000.0)
+_users = st.sampled_from([None, "", "a", "b", "é"])
+
+
+@settings(max_examples=200)
+@given(
+    found=st.lists(st.tuples(_users, st.integers(0, 3)), max_size=60),
+    sort=st.sampled_from(["user", "-user", "-user,port", "port,-id", "client.cipher", "-id"]),
+    most=st.none() | st.integers(1, 30),
+    part=st.integers(1, 20),
+)
+def test_parts_come_in_the_order_of_all(
+    found: list[tuple[str | None, int]], sort: str, most: int | None, part: int
+) -> None:
+    rows = [
+        Rendered(Session(id=number + 1, user=user, port=port or None))
+        for number, (user, port) in enumerate(found)
+    ]
+    key = Sort.parse(sort).key_by(lambda path: _getter(path, _MOMENT))
+    with patch.object(order, "_RUN", 4):
+        ordered = Ordered(key, most)
+        for start in range(0, len(rows), part):
+            finished(ordered.add(rows[start : start + part]))
+        assert finished(ordered.rows()) == sorted(rows, key=key)[:most]

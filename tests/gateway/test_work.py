@@ -1,0 +1,121 @@
+"""Long work on requests: others have their turn meanwhile, and it gives the same."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from typing import Any, cast
+
+import pytest
+
+from core.sources.synthetic import SyntheticSource
+from gateway import admission
+from gateway.client import CoreClient
+from gateway.marks import Marks
+from gateway.replica import Replica
+from gateway.sessions import DirectView, ReplicaView
+from gateway.work import each, work
+from runtime.memory import collect_rarely
+from runtime.turns import SLICE, Steps, Turns
+from sessiongate.v1.session_service_pb2 import WatchSessionsResponse, WatchSnapshot
+from tests.gateway.programs import in_process
+
+SESSIONS = 600
+HEAVY = [
+    "filter=/attributes/port=or(1,2,3)",
+    "filter[$..[?@.server%3D%3D'x']]=1",
+    'filter=/attributes/user="nobody"',
+    "sort=-user,remote,database",
+    "sort=-user&page[size]=100&page[number]=3",
+    "page[size]=500&pretty",
+    "fields[sessions]=user",
+    "include=services",
+    "",
+]
+
+
+class Steady:
+    """A clock by which each step takes more than half of a slice."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += SLICE * 0.6
+        return self.now
+
+
+async def view() -> ReplicaView:
+    """A replica of made-up sessions."""
+    observation = await SyntheticSource(SESSIONS, 0, 1).observe()
+    message = WatchSessionsResponse(revision=10, snapshot=WatchSnapshot())
+    for number, observed in enumerate(observation.sessions):
+        observed.session.id = number + 1
+        message.snapshot.sessions.append(observed.session)
+    replica = Replica(cast(Any, None), staleness=2.0, clock=lambda: 0.0)
+    message.as_of.FromSeconds(0)
+    replica._marks = Marks(lambda: 0.0)
+    replica._marks.note(message)
+    replica.store.apply([message])
+    return ReplicaView(replica, DirectView(cast(CoreClient, None)))
+
+
+async def asked(path: str) -> tuple[Any, int]:
+    """The document, and how many rounds the loop made meanwhile."""
+    rounds, done = 0, False
+
+    async def count() -> None:
+        nonlocal rounds
+        while not done:
+            rounds += 1
+            await asyncio.sleep(0)
+
+    async with in_process("127.0.0.1:1", replica_staleness=0.0) as http:
+        http._transport.app.state.view = await view()  # type: ignore[attr-defined] # it is an ASGITransport
+        counting = asyncio.create_task(count())
+        answer = await http.get(path)
+        done = True
+        await counting
+        assert answer.status_code == 200, answer.text
+        return answer.json(), rounds
+
+
+@pytest.mark.parametrize("query", HEAVY)
+def test_long_work_leaves_others_their_turn(query: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = f"/v1/sessions?{query}"
+    monkeypatch.setattr("time.time", lambda: 1_800_000_000.0)
+    expected, few = asyncio.run(asked(path))
+    monkeypatch.setattr(admission, "new_turns", lambda: Turns(100, Steady()))
+    found, many = asyncio.run(asked(path))
+    assert found == expected
+    assert many > few + 5, (few, many)
+
+
+def test_services_and_queries_are_looked_for_by_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in ("/v1/services", "/v1/maxscale"):
+        monkeypatch.setattr(admission, "new_turns", lambda: Turns(100, Steady()))
+        document, _ = asyncio.run(asked(path))
+        assert document["data"]
+
+
+def test_work_for_no_request_is_done_at_once() -> None:
+    def steps() -> Steps[int]:
+        yield
+        return 7
+
+    async def main() -> None:
+        assert await work(steps()) == 7
+        pieces: list[int | None] = [None, 1, None, 2]
+        assert [piece async for piece in each(iter(pieces))] == [1, 2]
+
+    asyncio.run(main())
+
+
+def test_garbage_is_looked_for_rarely_among_all_objects() -> None:
+    before = gc.get_threshold()
+    try:
+        collect_rarely()
+        young, middle, old = gc.get_threshold()
+        assert young * middle * old > 1_000_000
+    finally:
+        gc.set_threshold(*before)
