@@ -124,6 +124,8 @@ class Turns:
         self._free = True
         self._spent += spent
         caller.took += spent
+        if self._spent < SLICE:
+            self._grant()
         self._end_round()
 
     def _end_round(self) -> None:
@@ -134,6 +136,10 @@ class Turns:
     def _next_round(self) -> None:
         self._round_ends = False
         self._spent = 0.0
+        self._grant()
+
+    def _grant(self) -> None:
+        """Give a slice to what is to have it next."""
         while self._free and self._waiting:
             waiting = (caller for caller in self._callers.values() if caller.waiting)
             granted = heappop(min(waiting, key=_took).waiting).granted
