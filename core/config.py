@@ -44,7 +44,7 @@ class CoreConfig:
 
     sources: tuple[SourceConfig, ...]
     grpc: str = DEFAULT_GRPC  # host:port, port 0 for a free one, or unix:PATH
-    ledger: str = "sqlite://"  # a SQLAlchemy URL; this one is in memory
+    ledger: str = "sqlite://"  # sqlite:///PATH, or this one in memory
     stale_after: float = DEFAULT_STALE_AFTER  # how long an unreachable source's sessions stay
     ledger_retention: float = LEDGER_RETENTION  # how long closed sessions are kept
     grace: float = GRACE  # how long calls may go on after SIGTERM

@@ -78,7 +78,7 @@ class Ledger:
     async def open(
         cls, url: str, *, retention: float, now: Callable[[], int], again: bool = False
     ) -> Ledger:
-        """Open and lock the ledger at a SQLAlchemy URL, making it where there is none.
+        """Open and lock the ledger at a URL, making it where there is none.
 
         ``retention`` is how long closed sessions are kept, in seconds; ``now``
         gives ns since the epoch. A file that is corrupt is set aside, never deleted.
@@ -89,7 +89,9 @@ class Ledger:
         path = ledger_path(url)
         file = LedgerFile(path, now) if path else None
         thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
-        engine = _engine(sa.make_url(url), in_memory=file is None)
+        engine = _engine(
+            sa.URL.create("sqlite", database=str(path) if path else None), in_memory=file is None
+        )
         ledger = cls(engine, thread, file, retention, now)
         try:
             await ledger._run(partial(ledger._prepare_or_start_over, again=again))

@@ -16,9 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
-import sqlalchemy as sa
-
 from core.ledger_lock import LedgerError, take_lock
+from runtime.urls import UrlError, ledger_file
 
 log = logging.getLogger(__name__)
 
@@ -146,21 +145,12 @@ class LedgerFile:
 
 
 def ledger_path(url: str) -> Path | None:
-    """The file at a ledger's SQLAlchemy URL; None for one in memory. Raises `LedgerError`."""
+    """The file at a ledger's URL; None for one in memory. Raises `LedgerError`."""
     try:
-        parsed = sa.make_url(url)
-    except sa.exc.ArgumentError:
-        path = url.removeprefix("sqlite:")
-        meant = f"; did you mean 'sqlite:///{path}'?" if "@" not in url and "/" in path else ""
-        raise LedgerError(
-            f"the ledger's URL is not one: use sqlite:///PATH or sqlite://{meant}"
-        ) from None
-    if parsed.get_backend_name() != "sqlite":
-        raise LedgerError(
-            f"the ledger cannot be kept in {parsed.get_backend_name()}:"
-            " use sqlite:///PATH, or sqlite:// for one in memory"
-        )
-    return Path(parsed.database) if parsed.database not in (None, "", ":memory:") else None
+        path = ledger_file(url)
+    except UrlError as error:
+        raise LedgerError(str(error)) from None
+    return Path(path) if path is not None else None
 
 
 def mark_path(path: Path) -> Path:

@@ -17,6 +17,7 @@ from runtime.core_token import read_core_tokens
 from runtime.file_value import FileError, exposure, trouble
 from runtime.logs import LogSettings
 from runtime.protection import Protection
+from runtime.urls import shown
 
 DEFAULT_HTTP = "127.0.0.1:8989"
 DEFAULT_CORE = "127.0.0.1:50051"
@@ -126,13 +127,13 @@ def _check_public_url(value: str) -> None:
     except ValueError:  # of the port or of an IPv6 address
         valid = False
     if not valid or not _URL.fullmatch(value) or "?" in value or "#" in value:
-        raise ValueError(f"public_url: {value!r} is not a URL to put before /v1; {allowed}")
+        raise ValueError(f"public_url: {shown(value)} is not a URL to put before /v1; {allowed}")
 
 
 def _check_host(value: str) -> None:
     if not _NAME.fullmatch(value) and not _is_ipv6(value):
         raise ValueError(
-            f"allowed_host: {value!r} is not a host name or an IP address, without a port,"
+            f"allowed_host: {shown(value)} is not a host name or an IP address, without a port,"
             f" such as sessions.example or ::1{_meant(value)}"
         )
 

@@ -14,15 +14,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from urllib.parse import parse_qsl
 
 import typer
 
 from gateway.groups import reading
 from runtime import settings
 from runtime.address import Address
-
-_SECRETS = ("password", "passwd", "pwd", "secret", "token")  # how such options' names end
+from runtime.logs import escaped
+from runtime.urls import Url, UrlError, harmless, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ class Source:
         for key, option in options.items():
             if not isinstance(option, str | int | float | bool):
                 raise typer.BadParameter(
-                    f"option {key!r} of a source must be a string, a number, true or false"
+                    f"option {shown(key)} of a source must be a string, a number, true or false"
                 )
         return cls(value["url"], options)
 
@@ -54,13 +53,12 @@ class Source:
 
     def __str__(self) -> str:
         """For showing: without user, password and options, but for a name."""
-        location, _, query = self.url.partition("?")
-        kind, slashes, rest = location.partition("://")
-        if slashes:
-            authority, slash, path = rest.partition("/")
-            location = kind + slashes + authority.rpartition("@")[2] + slash + path
-        name = self.options.get("name") or dict(parse_qsl(query)).get("name")
-        return f"{name} ({location})" if name else location
+        try:
+            url = Url.parse(self.url)
+        except UrlError:
+            return "…"
+        name = self.options.get("name") or url.options.get("name")
+        return escaped(f"{name} ({url})" if name else str(url))
 
 
 def address(value: object) -> str:
@@ -73,6 +71,8 @@ def address(value: object) -> str:
 
 def _nearest_address(text: str) -> str:
     """What was meant by an address without a host or with a scheme, if that can be told."""
+    if not harmless(text):
+        return ""
     place = text.partition("://")[2] or text
     place = place.partition("/")[0].removeprefix("*")
     if place.isdecimal() or place.startswith(":"):
@@ -101,7 +101,7 @@ def network(value: object) -> IPv4Network | IPv6Network:
         with suppress(ValueError):  # an address in a network
             meant = f"; did you mean '{ip_network(str(value), strict=False)}'?"
         raise typer.BadParameter(
-            f"{value!r} is not a network, such as 10.0.0.0/8, or an address{meant}"
+            f"{shown(value)} is not a network, such as 10.0.0.0/8, or an address{meant}"
         ) from None
 
 
@@ -124,16 +124,18 @@ def session_id(value: object) -> int:
     """A session's id: 1 to 2^64-1."""
     found = re.fullmatch(r"[0-9]{1,20}", str(value), re.ASCII)
     if found is None or not 0 < int(found[0]) < 2**64:
-        raise typer.BadParameter(f"{value!r} is not an id: a number from 1 to 18446744073709551615")
+        raise typer.BadParameter(
+            f"{shown(value)} is not an id: a number from 1 to 18446744073709551615"
+        )
     return int(found[0])
 
 
 def has_password(url: str) -> bool:
     """Whether a URL holds a password: beside its user, or in an option."""
-    location, _, query = url.partition("?")
-    user = location.partition("://")[2].partition("/")[0].rpartition("@")[0]
-    names = [name.lower() for name, _ in parse_qsl(query, keep_blank_values=True)]
-    return ":" in user or any(name.endswith(_SECRETS) for name in names)
+    try:
+        return Url.parse(url).has_password
+    except UrlError:  # which is said where it is read
+        return not harmless(url)
 
 
 def default_ledger() -> str:

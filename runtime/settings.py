@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
 from runtime.suggestion import did_you_mean
+from runtime.urls import shown
 
 Group = TypeVar("Group")
 T = TypeVar("T")
@@ -74,7 +75,7 @@ def count(value: object) -> int:
     """A whole number, 1 or more."""
     number = _whole(value)
     if number is None or number < 1:
-        raise ValueError(f"{value!r} is not a whole number above 0")
+        raise ValueError(f"{shown(value)} is not a whole number above 0")
     return number
 
 
@@ -89,7 +90,7 @@ def between(least: int, most: int) -> Callable[[object], int]:
     def read(value: object) -> int:
         number = _whole(value)
         if number is None or not least <= number <= most:
-            raise ValueError(f"{value!r} is not a whole number from {least} to {most}")
+            raise ValueError(f"{shown(value)} is not a whole number from {least} to {most}")
         return number
 
     return read
@@ -99,7 +100,7 @@ def size(value: object) -> int:
     """A whole number, 0 or more."""
     number = _whole(value)
     if number is None or number < 0:
-        raise ValueError(f"{value!r} is not a whole number, 0 or more")
+        raise ValueError(f"{shown(value)} is not a whole number, 0 or more")
     return number
 
 
@@ -121,7 +122,7 @@ def seconds(value: object) -> float:
         if found := _LENGTH.fullmatch(str(value)):
             meant = f"; did you mean {float(found[1]) * _UNITS[found[2]]:g}?"
         raise ValueError(
-            f"{value!r} is not a number of seconds, above 0 and up to {LONGEST:.0f}{meant}"
+            f"{shown(value)} is not a number of seconds, above 0 and up to {LONGEST:.0f}{meant}"
         )
     return number
 
@@ -131,13 +132,13 @@ def switch(value: object) -> bool:
     try:
         return _SWITCH[str(value).lower()]
     except KeyError:
-        raise ValueError(f"{value!r} is none of {', '.join(_SWITCH)}") from None
+        raise ValueError(f"{shown(value)} is none of {', '.join(_SWITCH)}") from None
 
 
 def text(value: object) -> str:
     """Text that is not empty."""
     if not isinstance(value, str) or not value:
-        raise ValueError(f"{value!r} is not a string of one character or more")
+        raise ValueError(f"{shown(value)} is not a string of one character or more")
     return value
 
 
@@ -147,7 +148,7 @@ def one_of(*words: str) -> Callable[[object], Any]:
     def word(value: object) -> str:
         if value not in words:
             hint = did_you_mean(str(value), words)
-            raise ValueError(f"{value!r} is none of {', '.join(words)}{hint}")
+            raise ValueError(f"{shown(value)} is none of {', '.join(words)}{hint}")
         return str(value)
 
     return word

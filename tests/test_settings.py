@@ -276,8 +276,8 @@ def test_a_password_on_the_command_line_is_refused(
         ("postgresql://u@h/d?password=p", True),
         ("maxscale://h?Token=p", True),
         ("postgresql://u@h/d?password_file=/run/p", False),
-        ("postgresql://u@h:5432/d@x:y", False),
-        ("document:/a:b@c.json", False),
+        ("postgresql://u@h:5432/d@x:y", True),
+        ("document:/a@c.json", False),
         ("host:", False),
     ],
 )

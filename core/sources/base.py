@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote
 
 from runtime.suggestion import did_you_mean
+from runtime.urls import SECRETS, Url, UrlError, harmless, plain_path, shown
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import ServiceStatus
 
@@ -148,8 +149,8 @@ class SourceConfig:
     """A source's URL, taken apart: ``kind:location?option=value&…``.
 
     ``name`` is unique in a core, and stable: ids are kept under it. Without a
-    ``name`` option it is the URL's location without user and password, or the
-    kind where there is no location. ``interval`` (seconds from the end of one
+    ``name`` option it is the URL's host and port, or the end of its path, or the
+    kind (`runtime.urls`). ``interval`` (seconds from the end of one
     observation to the next), ``timeout`` (seconds that one may take) and
     ``max_sessions`` (what is read beyond them is left out) are options of every
     kind; ``options`` holds the kind's own.
@@ -162,53 +163,38 @@ class SourceConfig:
     timeout: float = DEFAULT_TIMEOUT
     max_sessions: int = DEFAULT_MAX_SESSIONS
     options: Mapping[str, str] = field(default_factory=dict, repr=False)  # so may these
+    # Whether errors may repeat the options' names: one may be a part of a password.
+    names_are_plain: bool = True
 
     @classmethod
     def parse(cls, url: str, extra: Mapping[str, str] | None = None) -> SourceConfig:
         """Take a URL apart; ``extra`` are options given beside it, and win.
 
-        Raises `SourceConfigError`. Its text never repeats the URL's user part.
+        Raises `SourceConfigError`. Its text repeats nothing that may be a password.
         """
-        kind, colon, rest = url.partition(":")
-        if not colon or not kind:
-            meant = f"; did you mean 'document:{url}'?" if "/" in url or "." in url[:2] else ""
-            raise SourceConfigError(
-                f"source {url!r}: a source is KIND:LOCATION, such as host:, document:PATH or"
-                f" postgresql://USER@HOST{meant}"
-            )
-        kind = _ALIASES.get(kind, kind)
-        location, _, query = rest.partition("?")
-        if location.startswith("//") and "@" in (rest[2:].partition("/")[2] + query):
-            # What follows would name parts of a password as a host or an option.
-            raise SourceConfigError(
-                f"source {kind}: in a user or password percent-encode '/', '?' and '#';"
-                " an '@' behind them too"
-            )
         try:
-            pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
-        except ValueError:
-            raise SourceConfigError(
-                f"source {kind}: options are NAME=VALUE, joined by '&'"
-            ) from None
-        options: dict[str, str] = {}
-        for key, value in pairs:
-            if key in options:
-                raise SourceConfigError(f"source {kind}: option {key!r} is given twice")
-            options[key] = value
+            found = Url.parse(url)
+        except UrlError as error:
+            kind = _ALIASES.get(kind := url.partition(":")[0], kind)
+            stated = f"source {kind}" if kind in _kinds() else "source"
+            raise SourceConfigError(f"{stated}: {error}{plain_path(url)}") from None
+        kind = _ALIASES.get(found.kind, found.kind)
+        options = {**found.options}
         options.update(extra or {})
-        name = options.pop("name", "") or _default_name(kind, location)
+        name = options.pop("name", "") or (kind if found.name == found.kind else found.name)
         if len(name.encode(errors="surrogatepass")) > MAX_NAME_BYTES:
             raise SourceConfigError(
                 f"source {name[:20]}…: a name has {MAX_NAME_BYTES} bytes at most; add name=…"
             )
         return cls(
             kind=kind,
-            location=location,
+            location=found.location,
             name=name,
             interval=_positive(options, name, "interval", DEFAULT_INTERVAL),
             timeout=_positive(options, name, "timeout", DEFAULT_TIMEOUT),
             max_sessions=_count(options, name, "max_sessions", DEFAULT_MAX_SESSIONS),
             options=options,
+            names_are_plain=found.names_are_plain,
         )
 
     @property
@@ -217,13 +203,21 @@ class SourceConfig:
         prefix = "//" if self.location.startswith("//") else ""
         return f"{self.kind}:{prefix}{self.location.removeprefix(prefix).rpartition('@')[2]}"
 
+    @property
+    def label(self) -> str:
+        """The name, for an error; the kind if it was taken from what may be a misplaced login."""
+        is_path = not self.location or self.location[0] in "/."
+        return self.name if is_path or self.name not in unquote(self.location) else self.kind
+
     def take(self, *allowed: str) -> Mapping[str, str]:
         """The options, all of them among ``allowed``, or `SourceConfigError` naming the others."""
         known = (*COMMON_OPTIONS, *allowed)
         for key in self.options:
             if key not in allowed:
+                is_plain = self.names_are_plain or key.lower() in SECRETS
+                stated = f" {key!r}" if is_plain and harmless(key) else ""
                 raise SourceConfigError(
-                    f"source {self.name}: unknown option {key!r}; {self.kind} allows:"
+                    f"source {self.label}: unknown option{stated}; {self.kind} allows:"
                     f" {', '.join(known)}{did_you_mean(key, known)}"
                 )
         return self.options
@@ -239,7 +233,9 @@ def _positive(options: dict[str, str], name: str, key: str, default: float) -> f
     except ValueError:
         value = 0
     if not 0 < value < float("inf"):
-        raise SourceConfigError(f"source {name}: {key}={text!r} is not a number above 0, such as 5")
+        raise SourceConfigError(
+            f"source {name}: {key}={shown(text)} is not a number above 0, such as 5"
+        )
     return value
 
 
@@ -248,25 +244,23 @@ def _count(options: dict[str, str], name: str, key: str, default: int) -> int:
     text = options.get(key)
     value = _positive(options, name, key, default)
     if value != int(value):
-        raise SourceConfigError(f"source {name}: {key}={text!r} is not a whole number")
+        raise SourceConfigError(f"source {name}: {key}={shown(text)} is not a whole number")
     return int(value)
-
-
-def _default_name(kind: str, location: str) -> str:
-    if location.startswith("//"):
-        return urlsplit(location).netloc.rpartition("@")[2] or kind
-    return unquote(location).rstrip("/").rpartition("/")[2] or kind
 
 
 OpenSource = Callable[[SourceConfig], Source]
 
 
+def _kinds() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
+
+
 def open_source(config: SourceConfig) -> Source:
     """The source that a configuration asks for. Raises `SourceConfigError`."""
-    kinds = {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
+    kinds = _kinds()
     if config.kind not in kinds:
         raise SourceConfigError(
-            f"source {config.name}: unknown kind {config.kind!r}; known:"
+            f"source {config.label}: unknown kind {config.kind!r}; known:"
             f" {', '.join(sorted(kinds))}{did_you_mean(config.kind, sorted(kinds))}"
         )
     factory: OpenSource = kinds[config.kind].load()

@@ -20,6 +20,7 @@ from core.sources.base import SourceConfig, SourceConfigError, SourceError
 from runtime.address import Address
 from runtime.apart import HangsError, within
 from runtime.file_value import MOST, FileError, read_file
+from runtime.urls import HOST_AND_PORT, authority, shown
 
 CREDENTIAL_OPTIONS = ("password", "password_file")
 TLS_OPTIONS = ("tls", "tls_ca")
@@ -27,8 +28,6 @@ TLS_OPTIONS = ("tls", "tls_ca")
 _PASSWORD = 64 * 1024  # bytes that a password's file may have
 _PATIENCE = 0.25  # seconds that the loop waits for a file system, once
 
-_HOST = r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[^:\[\]]+))"
-_HOST_AND_PORT = re.compile(_HOST + r"(?::(?P<port>[0-9]{1,5}))?")
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 _BOOLEANS = {"true": True, "false": False}
 
@@ -82,8 +81,10 @@ class Endpoint:
         try:
             user, password, host, stated_port, path = _take_apart(config.location)
         except ValueError as error:
+            named = config.location.startswith("//") or config.name not in config.location
+            name = config.name if named else config.kind
             raise SourceConfigError(
-                f"source {config.name}: {error}; a location is //USER:PASSWORD@HOST:PORT/PATH,"
+                f"source {name}: {error}; a location is //USER:PASSWORD@HOST:PORT/PATH,"
                 " and what is special in a part is percent-encoded"
             ) from None
         given = [password, *map(config.options.get, CREDENTIAL_OPTIONS)]
@@ -141,7 +142,7 @@ def flag(config: SourceConfig, key: str) -> bool:
     """An option that is true or false; false without it. Raises `SourceConfigError`."""
     text = config.options.get(key, "false")
     if text not in _BOOLEANS:
-        raise SourceConfigError(f"source {config.name}: {key}={text!r}; allowed: true, false")
+        raise SourceConfigError(f"source {config.name}: {key}={shown(text)}; allowed: true, false")
     return _BOOLEANS[text]
 
 
@@ -154,7 +155,7 @@ def zone(config: SourceConfig) -> ZoneInfo | None:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):  # not there, or not the name of one
         raise SourceConfigError(
-            f"source {config.name}: timezone={name!r} is not known here;"
+            f"source {config.name}: timezone={shown(name)} is not known here;"
             " allowed: AREA/CITY, such as Europe/Berlin, or UTC"
         ) from None
 
@@ -163,10 +164,9 @@ def _take_apart(location: str) -> tuple[str | None, str | None, str, int | None,
     """User, password, host, port, path. Raises `ValueError` that repeats none of them."""
     if not location.startswith("//"):
         raise ValueError("the location does not start with //")
-    authority, _, path = location[2:].partition("/")
-    login, _, place = authority.rpartition("@")
+    login, place, path = authority(location)
     user, colon, password = login.partition(":")
-    found = _HOST_AND_PORT.fullmatch(place)
+    found = HOST_AND_PORT.fullmatch(place)
     if found is None:
         raise ValueError("what should be HOST:PORT is not")
     host = unquote(found["v6"] or found["host"])
@@ -198,7 +198,7 @@ def _tls(config: SourceConfig, host: str, decided: bool | None) -> Tls | None:
     local = host.startswith("/") or Address(host, 0).is_loopback
     choice = config.options.get("tls", "off" if local else "verify")
     if choice not in ("verify", "off"):
-        raise SourceConfigError(f"source {config.name}: tls={choice!r}; allowed: verify, off")
+        raise SourceConfigError(f"source {config.name}: tls={shown(choice)}; allowed: verify, off")
     wanted = choice == "verify" if decided is None else decided
     ca = config.options.get("tls_ca")
     if wanted and host.startswith("/"):

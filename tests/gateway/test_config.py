@@ -62,7 +62,7 @@ def test_a_good_value_is_taken(key: str, value: object) -> None:
         ("public_url", "ftp://sessions.example", "http(s)://HOST"),
         ("public_url", "https:///v1", "http(s)://HOST"),
         ("public_url", "https://sessions.example:0", "http(s)://HOST"),
-        ("public_url", "https://sessions.example:x", "http(s)://HOST"),
+        ("public_url", "https://sessions.example:99999", "http(s)://HOST"),
         ("public_url", "https://[::1", "http(s)://HOST"),
         ("public_url", "https://sessions.example?a=b", "http(s)://HOST"),
         ("public_url", "https://sessions.example#a", "http(s)://HOST"),

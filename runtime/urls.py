@@ -1,0 +1,178 @@
+"""URLs of sources and ledgers, taken apart; and what of a text an error may repeat.
+
+A URL may hold a password, and one that is mistyped may hold it anywhere. So no error here
+repeats any of it, and what stands in the place of a host but is none gives no name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import unquote, unquote_plus
+
+SECRETS = ("password", "passwd", "pwd", "secret", "token")  # how such options' names end
+
+_KIND = re.compile(r"[A-Za-z][A-Za-z0-9+._-]*")
+_HOST = r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[^:\[\]]+))"
+HOST_AND_PORT = re.compile(_HOST + r"(?::(?P<port>[0-9]{1,5}))?")
+_NAME = re.compile(r"[A-Za-z0-9._-]+|/.*")  # of a host, or the path of a Unix socket
+_V6 = re.compile(r"[0-9A-Fa-f:.]+")
+_OTHER_DATABASES = ("mariadb", "mssql", "mysql", "oracle", "postgres", "postgresql")
+# A URL with something behind a host that is no port, and an option that holds a secret.
+_LOGIN = re.compile(r":/+(?:\[[^\]]*\]|[^/\[]*?):(?![0-9]*(?:[/?#]|$))")
+_SECRET_OPTION = re.compile(rf"(?:{'|'.join(SECRETS)})\s*[=:]", re.IGNORECASE)
+
+
+class UrlError(ValueError):
+    """A text is no URL of a source or a ledger; the error's repeats nothing of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """``kind:location?option=value&…``.
+
+    A location is ``//USER:PASSWORD@HOST:PORT/PATH``, or a path.
+    All that is special in a part of it is percent-encoded, and decoded by whoever
+    takes the part; options are decoded.
+    """
+
+    kind: str
+    location: str = field(repr=False)
+    options: Mapping[str, str] = field(repr=False)
+
+    @classmethod
+    def parse(cls, text: str) -> Url:
+        """Take a URL apart. Raises `UrlError`."""
+        kind, colon, rest = text.partition(":")
+        if not colon or not _KIND.fullmatch(kind):
+            raise UrlError(
+                "a source is KIND:LOCATION, such as host:, document:PATH or postgresql://USER@HOST"
+            )
+        location, _, query = rest.partition("?")
+        if location.startswith("//"):
+            # What follows would name parts of a password as a host or an option.
+            if "#" in location or "@" in authority(location)[2] + query:
+                raise UrlError(
+                    "in a user or password percent-encode '/', '?' and '#'; an '@' behind them too"
+                )
+        elif "@" in query or ":" in location or ("@" in location and location[0] not in "/."):
+            raise UrlError(
+                "a user and a password stand behind '//', as in KIND://USER@HOST;"
+                " in a path percent-encode ':', in options '@'"
+            )
+        return cls(kind, location, _options(query))
+
+    @property
+    def name(self) -> str:
+        """Where it leads, in short: the host and the port, or the end of the path; or the kind.
+
+        It is never taken from where a password may stand.
+        """
+        if self.location.startswith("//"):
+            place = authority(self.location)[1]
+            return place if is_place(place) else self.kind
+        path = unquote(self.location.rpartition("@")[2])
+        return path.rstrip("/").rpartition("/")[2] or self.kind
+
+    @property
+    def has_password(self) -> bool:
+        """Whether it holds a password: beside its user, or in an option."""
+        login = authority(self.location)[0] if self.location.startswith("//") else ""
+        return ":" in login or any(name.lower().endswith(SECRETS) for name in self.options)
+
+    @property
+    def names_are_plain(self) -> bool:
+        """Whether no option's name can be a part of a password that was not encoded."""
+        misplaced = self.location.startswith("//") and not is_place(authority(self.location)[1])
+        return not misplaced and not any(name.lower().endswith(SECRETS) for name in self.options)
+
+    def __str__(self) -> str:
+        """For showing: without user, password and options."""
+        if not self.location.startswith("//"):
+            return f"{self.kind}:{self.location}"
+        _, place, path = authority(self.location)
+        shown = place if is_place(place) or not place else "…"
+        return f"{self.kind}://{shown}{'/' + path if path else ''}"
+
+
+def authority(location: str) -> tuple[str, str, str]:
+    """Login, host and port, and path of a location that begins with ``//``; all still encoded."""
+    front, _, path = location[2:].partition("/")
+    login, _, place = front.rpartition("@")
+    return login, place, path
+
+
+def is_place(text: str) -> bool:
+    """Whether a text has the form HOST or HOST:PORT."""
+    found = HOST_AND_PORT.fullmatch(text)
+    if found is None:
+        return False
+    if found["v6"]:
+        return _V6.fullmatch(unquote(found["v6"])) is not None
+    return _NAME.fullmatch(unquote(found["host"])) is not None
+
+
+def _options(query: str) -> dict[str, str]:
+    pairs = [pair.partition("=") for pair in query.split("&")] if query else []
+    if not all(name and equals for name, equals, _ in pairs):
+        raise UrlError("options are NAME=VALUE, joined by '&'")
+    options: dict[str, str] = {}
+    twice = ""
+    for text, _, raw in pairs:
+        name = unquote_plus(text)
+        secret = name.lower().endswith(SECRETS)
+        if not secret and "=" in raw:  # it may be an option with a password, wrongly joined
+            raise UrlError("options are joined by '&'; in the value of one percent-encode '='")
+        twice = name if name in options else twice
+        options[name] = unquote_plus(raw)
+    if twice:
+        secret = any(name.lower().endswith(SECRETS) for name in options)
+        raise UrlError(f"option {'' if secret else repr(twice) + ' '}is given twice")
+    return options
+
+
+def ledger_file(url: str) -> str | None:
+    """The path at a ledger's URL, ``sqlite:///PATH``; None for one in memory. Raises `UrlError`."""
+    kind, colon, rest = url.partition(":")
+    name = kind.partition("+")[0].lower()
+    if colon and name in _OTHER_DATABASES:
+        raise UrlError(
+            f"the ledger cannot be kept in {name}:"
+            " use sqlite:///PATH, or sqlite:// for one in memory"
+        )
+    if kind not in ("sqlite", "sqlite+pysqlite") or (rest != "//" and rest[:3] != "///"):
+        path = url.removeprefix("sqlite:")
+        meant = f"; did you mean 'sqlite:///{path}'?" if _is_plain_path(path) else ""
+        raise UrlError(f"the ledger's URL is not one: use sqlite:///PATH or sqlite://{meant}")
+    path = rest[3:]
+    if "?" in path:
+        raise UrlError("the ledger's URL takes no options, and its path holds no '?'")
+    before, at, _ = path.rpartition("@")
+    if at and (":" in before or not path.startswith("/")):
+        raise UrlError(
+            "the ledger has neither a user nor a password: use sqlite:///PATH;"
+            " a PATH with '@' begins with '/' and has no ':' before that"
+        )
+    return path if path not in ("", ":memory:") else None
+
+
+def _is_plain_path(text: str) -> bool:
+    return "/" in text and not set(text) & set("@:?#")
+
+
+def plain_path(text: str) -> str:
+    """``; did you mean 'document:…'?`` for what is plainly a file's path, or nothing."""
+    is_file = not set(text) & set("@:?#") and ("/" in text or "." in text[:2])
+    return f"; did you mean 'document:{text}'?" if is_file else ""
+
+
+def harmless(value: object) -> bool:
+    """Whether a text can be repeated: it has nothing of a URL that a password may stand in."""
+    text = str(value)
+    return not ("@" in text or _LOGIN.search(text) or _SECRET_OPTION.search(text))
+
+
+def shown(value: object) -> str:
+    """A value as an error repeats it, in quotes; not if a password may be in it."""
+    return repr(value) if harmless(value) else "what is given"
