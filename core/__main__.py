@@ -15,6 +15,11 @@ from __future__ import annotations
 import signal
 import sys
 
+from runtime.descriptors import need_no_output, open_standard_streams
+
+open_standard_streams()
+need_no_output()
+
 
 def main() -> int:
     """Run a core until it is told to stop, or check its configuration; the exit code."""

@@ -114,14 +114,14 @@ def _otherwise(value: object, config: SourceConfig | None) -> Iterator[object]:
             yield {**beside, "url": f"{location}?{rest}" if rest else location}
     if config is not None:
         kind = location.partition(":")[0]
-        yield {**beside, "url": f"{kind}:{_ELSEWHERE}?{query}".rstrip("?"), "name": config.name}
+        yield {**beside, "url": f"{kind}:{_ELSEWHERE}?{query}".rstrip("?"), "name": config.label}
 
 
 def _files(config: SourceConfig) -> Iterator[str]:
     """What is wrong with the files that a source names."""
     options = config.options
     paths = {key: options[key] for key in ("password_file", "tls_ca") if key in options}
-    if config.kind == "document":
+    if config.kind == "document" and not config.location.startswith("//"):
         paths["document"] = unquote(config.location)
     for key, path in paths.items():
         most = MAX_BYTES if key == "document" else MOST

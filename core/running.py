@@ -17,7 +17,7 @@ from core.server import Core
 from runtime.descriptors import allow_descriptors, fitted
 from runtime.file_value import FileError
 from runtime.listener import ListenError
-from runtime.logs import set_up_logs
+from runtime.logs import escaped, set_up_logs
 from runtime.memory import collect_rarely, share_memory
 from runtime.systemd import READY, STOPPING, Notifier
 
@@ -44,10 +44,8 @@ def run() -> int:
         code = asyncio.run(_run(config, notify))
         _abandon_hanging_threads()
     except (ConfigError, LedgerError, FileError, ListenError) as error:
-        print(
-            f"sessiongate core: {named(str(error), _setting(error, grpc), origins_of(line))}",
-            file=sys.stderr,
-        )
+        text = named(str(error), _setting(error, grpc), origins_of(line))
+        print(f"sessiongate core: {escaped(text)}", file=sys.stderr)
         return EXIT_HOPELESS
     return code
 

@@ -33,7 +33,7 @@ from core.watchers import Watchers
 from runtime.authenticator import Authenticator
 from runtime.exporter import Exporter
 from runtime.limits import CoreLimits
-from runtime.listener import ListenError, is_listened_on, listen
+from runtime.listener import ListenError, created_with, is_listened_on, listen
 from runtime.tls import grpc_server_credentials
 from sessiongate.v1 import source_service_pb2
 from sessiongate.v1.session_service_pb2 import DESCRIPTOR
@@ -156,6 +156,9 @@ class Core:
         try:
             if local and is_listened_on(address.removeprefix("unix:")):
                 port = 0  # gRPC would put its own socket in the place of the other
+            elif local:
+                with created_with(int(self._config.protection.socket_mode, 8), address):
+                    port = server.add_insecure_port(address)
             elif tls is None:
                 port = server.add_insecure_port(address)
             else:

@@ -7,13 +7,17 @@ import os
 import signal
 import sys
 
+from runtime.descriptors import open_standard_streams
+
+open_standard_streams()
+
 # Ctrl-C ends this process without a word, until a command has something to let go of and
 # handles it. It may come amid imports, also of a worker, which imports this module first.
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-# What writing fails with where nothing more fits.
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+# What writing fails with where nothing more fits, or nothing is open.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 
 def main() -> None:
@@ -29,11 +33,9 @@ def main() -> None:
         try:
             app(prog_name="sessiongate")
         finally:
-            if sys.stdout is not None:  # it is, where the shell has closed it
-                sys.stdout.flush()
+            sys.stdout.flush()
     except OSError as error:
-        unwritten = sys.stdout is not None and error.filename is None
-        if not unwritten or error.errno not in (errno.EPIPE, *_FULL):
+        if error.filename is not None or error.errno not in (errno.EPIPE, *_FULL):
             raise
         # What is left of it is not tried again when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -13,7 +13,7 @@ import typer
 
 from gateway.asking import app as asking_app
 from gateway.collisions import refuse_collisions
-from gateway.command import Command, GatheringCommand
+from gateway.command import Command, GatheringCommand, Group
 from gateway.config import (
     DEFAULT_CORE,
     GatewayConfig,
@@ -39,6 +39,7 @@ from gateway.settings_file import warn_of_variables
 from gateway.supervisor import HOPELESS, CoreStartError, become_core, check_core_settings
 from gateway.users import app as users_app
 from runtime.address import Address
+from runtime.descriptors import need_no_output
 from runtime.file_value import FileError
 from runtime.limits import CoreLimits
 from runtime.listener import ListenError
@@ -50,6 +51,7 @@ from runtime.systemd import READY, STOPPING, Notifier
 log = logging.getLogger(__name__)
 
 app = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # errors on one line, for whatever reads them
@@ -100,6 +102,7 @@ def serve(context: typer.Context, plan: Plan) -> None:
       sessiongate serve --source haproxy:/run/haproxy/sessiongate.sock
       curl 'http://localhost:8989/v1/sessions?pretty=true'
     """
+    need_no_output()
     gateway = plan.gateway
     set_up_logs("gateway", gateway.logs)
     _warn_of_exposures(context, gateway)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from gateway.origin import gather, place
 from runtime.suggestion import did_you_mean
+from runtime.urls import harmless
+
+_PLAIN = re.compile(r"\([\w. -]+\)$")  # behind the text of an error: what it is about
 
 # What other programs call some settings.
 _OTHERWISE = {
@@ -24,13 +29,14 @@ class Command(TyperCommand):
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        given = [*args]
         try:
             return super().parse_args(ctx, args)
         except typer.BadParameter as error:
             _put_place(ctx, error)
             raise
         except typer.TyperException as error:
-            _explain(ctx, error)
+            _explain(ctx, error, given)
             raise
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
@@ -44,6 +50,16 @@ class Command(TyperCommand):
         for title, records in sections.items():
             with formatter.section(title):
                 formatter.write_dl(records)
+
+
+class Group(TyperGroup):
+    """Commands. What is none is repeated only if no password can be in it."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        is_plain = ":" not in args[0] and all(map(harmless, args))
+        if not is_plain and super().get_command(ctx, args[0]) is None:
+            ctx.fail("No such command.")
+        return super().resolve_command(ctx, args)
 
 
 class GatheringCommand(Command):
@@ -69,7 +85,7 @@ def _use_default(parameter: Any) -> None:
     parameter.process_value = lambda context, _: usual(context, value)
 
 
-def _explain(context: Any, error: Any) -> None:
+def _explain(context: Any, error: Any, given: Sequence[str]) -> None:
     """Let an error of flags themselves say what the next try is to be."""
     options = {flag: each for each in context.command.params for flag in each.opts}
     flag = str(getattr(error, "option_name", ""))
@@ -81,8 +97,12 @@ def _explain(context: Any, error: Any) -> None:
             error.message += did_you_mean(flag, (each for each in options if each[:2] == "--"))
     elif flag in options and "requires an argument" in error.message:
         error.message = f"{flag} needs a value: {flag} {options[flag].metavar}"
-    elif "--source" in options and "unexpected extra argument" in error.message:
-        error.message += "; settings are flags, such as --source URL"
+    elif "unexpected extra argument" in error.message:
+        # One may be a part of a password with a blank.
+        if not _PLAIN.search(error.message) or not all(map(harmless, given)):
+            error.message = "Got an unexpected extra argument"
+        if "--source" in options:
+            error.message += "; settings are flags, such as --source URL"
 
 
 def _put_place(context: typer.Context, error: typer.BadParameter) -> None:

@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from gateway.command import Command
+from gateway.command import Command, Group
 from gateway.options import Config, Ledger
 from gateway.reporting import fail
 from gateway.supervisor import keep_ledger
 
 app = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
     help="""Copy the ledger, rename sources, and more.
 

@@ -19,7 +19,13 @@ from gateway.resources import session_resource, session_url, sessions_url
 from gateway.sessions import EVERYTHING, DirectView
 from gateway.sources import source_resources, sources_url
 from gateway.supervisor import HOPELESS
-from gateway.terminal import print_gaps, print_session, print_sessions, print_sources
+from gateway.terminal import (
+    print_gaps,
+    print_session,
+    print_sessions,
+    print_sources,
+    unobeyed,
+)
 from gateway.trust import CoreTrust
 from gateway.watching import follow, open_screen
 from runtime.file_value import FileError
@@ -113,7 +119,7 @@ async def watch(client: CoreClient) -> None:
 
 def _print_document(link: str, data: Any, gaps: Gaps) -> None:
     document: Mapping[str, Any] = {"links": {"self": link}, "data": data, **top_meta(gaps.meta())}
-    print(dump(document, pretty=True).decode())
+    print(unobeyed(dump(document, pretty=True).decode()))
 
 
 # What gRPC's texts have in them, and what that is to whoever asks.

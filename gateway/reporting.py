@@ -6,10 +6,13 @@ from typing import NoReturn
 
 import typer
 
+from runtime.logs import escaped
+
 
 def report(text: str) -> None:
-    """Say on standard error what happens."""
-    typer.echo(f"sessiongate: {text}", err=True)
+    """Say on standard error what happens; of what others sent, nothing commands a terminal."""
+    lines = "\n".join(map(escaped, text.split("\n")))
+    typer.echo(f"sessiongate: {lines}", err=True)
 
 
 def fail(text: str, code: int = 1) -> NoReturn:

@@ -16,6 +16,7 @@ from gateway.origin import note_file, refuse
 from gateway.reporting import report
 from runtime.file_value import FileError, read_handed_over
 from runtime.suggestion import did_you_mean, nearest
+from runtime.urls import shown
 
 _CONTENT = "sessiongate.content"  # in a context's `meta`: what files of settings hold
 
@@ -76,4 +77,4 @@ def _unknown(name: str, value: object, known: Collection[str]) -> str:
     hint = (
         did_you_mean(name.replace("-", "_"), known) or f"; allowed are {', '.join(sorted(known))}"
     )
-    return f"unknown key {name!r}{hint}"
+    return f"unknown key {shown(name)}{hint}"

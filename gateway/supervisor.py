@@ -20,6 +20,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import IO, NoReturn, cast
 
+from runtime.logs import escaped
+
 COMMAND = (sys.executable, "-P", "-m", "core")
 HOPELESS = 2  # the exit code of a core that starting again would not help
 _LISTENING = b"listening on "
@@ -184,7 +186,7 @@ def _line(settings: Settings) -> bytes:
 
 
 def _pass_on(line: bytes) -> None:
-    sys.stderr.write(line.decode(errors="replace"))
+    sys.stderr.write(escaped(line.decode(errors="replace").rstrip("\n")) + "\n")
 
 
 def _ending(code: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC
@@ -184,6 +185,16 @@ def _text(value: str) -> Text:
 def plain(value: str) -> str:
     """Text that came from clients, without what would command a terminal."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in value)
+
+
+def unobeyed(document: str) -> str:
+    """A JSON document that means the same, without what would command a terminal."""
+    lines = document.split("\n")  # of the layout: inside a string JSON escapes them
+    return "\n".join(line if line.isprintable() else _escaped(line) for line in lines)
+
+
+def _escaped(text: str) -> str:
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
 
 
 def _table() -> Table:

@@ -9,12 +9,13 @@ from typing import Annotated
 
 import typer
 
-from gateway.command import Command
+from gateway.command import Command, Group
 from gateway.reporting import fail
 from runtime.file_value import FileError
 from runtime.htpasswd import add_user, name_trouble, remove_user
 
 app = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
     help="""Edit the file of users that may ask.
 

@@ -1,10 +1,15 @@
-"""How many files and connections a process may have open."""
+"""The files that a process has open: the first three, and how many there may be."""
 
 from __future__ import annotations
 
+import errno
+import io
 import logging
+import os
 import resource
+import sys
 from contextlib import suppress
+from typing import TextIO
 
 log = logging.getLogger(__name__)
 
@@ -37,3 +42,57 @@ def fitted(name: str, wanted: int) -> int:
         *(name, room, wanted, allowed, _OWN),
     )
     return room
+
+
+def open_standard_streams() -> None:
+    """Open those of the descriptors 0 to 2 that are closed on the null device.
+
+    To be called before anything else is opened: it would take their place, and be
+    read and written as standard input, output or error.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            found = os.open(os.devnull, os.O_RDONLY if number == 0 else os.O_WRONLY)
+            if found != number:
+                os.dup2(found, number)
+                os.close(found)
+            os.set_inheritable(number, True)
+    if sys.stdin is None:
+        sys.stdin = _null(0)
+    if sys.stdout is None:
+        sys.stdout = io.TextIOWrapper(io.BufferedWriter(_Closed()), encoding="utf-8")
+    if sys.stderr is None:
+        sys.stderr = _null(2)
+
+
+def need_no_output() -> None:
+    """Go on where standard output was closed: what is printed is not what this is run for."""
+    if isinstance(getattr(getattr(sys.stdout, "buffer", None), "raw", None), _Closed):
+        sys.stdout = _null(1)
+
+
+def _null(number: int) -> TextIO:
+    return open(number, "w" if number else "r", encoding="utf-8", closefd=False)
+
+
+class _Closed(io.RawIOBase):
+    """Standard output that was closed: the first attempt to write fails."""
+
+    _failed = False
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return 1
+
+    def isatty(self) -> bool:
+        return False
+
+    def write(self, data: object) -> int:
+        if not self._failed:
+            self._failed = True
+            raise OSError(errno.EBADF, "standard output is closed")
+        return len(memoryview(data))  # type: ignore[arg-type] # what a buffer hands over

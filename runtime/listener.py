@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from runtime.address import Address
@@ -51,6 +54,21 @@ def _cause(error: OSError) -> str:
 def real_address(where: str, listener: socket.socket) -> str:
     """``where``, with the port that is really listened on."""
     return str(replace(Address.parse(where), port=listener.getsockname()[1]))
+
+
+@contextmanager
+def created_with(mode: int, address: str) -> Iterator[None]:
+    """Let a Unix socket that is made meanwhile have a mode, whatever the umask; never a wider one.
+
+    The umask is the process's: another thread's files get no more rights by it.
+    """
+    before = os.umask(0o177)
+    try:
+        yield
+    finally:
+        os.umask(before)
+    if mode != 0o600:
+        os.chmod(address.removeprefix("unix:"), mode)
 
 
 def is_listened_on(path: str) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from runtime.credentials import DEFAULT_AUDIENCE, Credentials
 from runtime.file_value import trouble
-from runtime.settings import setting, text
+from runtime.settings import mode, setting, text
 from runtime.tls import ServerTls
 
 
@@ -33,6 +33,13 @@ class Protection:
     )
     token_audience: str = setting(
         DEFAULT_AUDIENCE, text, "Whom bearer tokens must be for (aud).", "NAME"
+    )
+
+    socket_mode: str = setting(
+        "600",
+        mode,
+        "Mode of the core's Unix socket, as chmod has it; 660 lets its group in too.",
+        "MODE",
     )
 
     def __post_init__(self) -> None:

@@ -135,6 +135,14 @@ def switch(value: object) -> bool:
         raise ValueError(f"{shown(value)} is none of {', '.join(_SWITCH)}") from None
 
 
+def mode(value: object) -> str:
+    """Who may use a file: digits as chmod takes them. Its owner always may."""
+    found = str(value).removeprefix("0o").lstrip("0")
+    if not re.fullmatch("6[0-7][0-7]|7[0-7][0-7]", found):
+        raise ValueError(f"{shown(value)} is not three digits as chmod has them, 600 to 777")
+    return found
+
+
 def text(value: object) -> str:
     """Text that is not empty."""
     if not isinstance(value, str) or not value:

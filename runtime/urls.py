@@ -21,6 +21,7 @@ _V6 = re.compile(r"[0-9A-Fa-f:.]+")
 _OTHER_DATABASES = ("mariadb", "mssql", "mysql", "oracle", "postgres", "postgresql")
 # A URL with something behind a host that is no port, and an option that holds a secret.
 _LOGIN = re.compile(r":/+(?:\[[^\]]*\]|[^/\[]*?):(?![0-9]*(?:[/?#]|$))")
+_BARE_LOGIN = re.compile(r"[\w.+-]+:[^/].*[^\w./:\[\]-]", re.DOTALL)
 _SECRET_OPTION = re.compile(rf"(?:{'|'.join(SECRETS)})\s*[=:]", re.IGNORECASE)
 
 
@@ -92,8 +93,9 @@ class Url:
         if not self.location.startswith("//"):
             return f"{self.kind}:{self.location}"
         _, place, path = authority(self.location)
-        shown = place if is_place(place) or not place else "…"
-        return f"{self.kind}://{shown}{'/' + path if path else ''}"
+        if ":" in path or not (is_place(place) or not place):
+            return f"{self.kind}://…"
+        return f"{self.kind}://{place}{'/' + path if path else ''}"
 
 
 def authority(location: str) -> tuple[str, str, str]:
@@ -148,13 +150,15 @@ def ledger_file(url: str) -> str | None:
     path = rest[3:]
     if "?" in path:
         raise UrlError("the ledger's URL takes no options, and its path holds no '?'")
-    before, at, _ = path.rpartition("@")
-    if at and (":" in before or not path.startswith("/")):
+    if path in ("", ":memory:"):
+        return None
+    is_plain = "@" not in path and ":" not in path
+    if not is_plain and (path[0] != "/" or ":" in path.rpartition("@")[0]):
         raise UrlError(
             "the ledger has neither a user nor a password: use sqlite:///PATH;"
-            " a PATH with '@' begins with '/' and has no ':' before that"
+            " a PATH with '@' or ':' begins with '/', and has no ':' before an '@'"
         )
-    return path if path not in ("", ":memory:") else None
+    return path
 
 
 def _is_plain_path(text: str) -> bool:
@@ -170,7 +174,9 @@ def plain_path(text: str) -> str:
 def harmless(value: object) -> bool:
     """Whether a text can be repeated: it has nothing of a URL that a password may stand in."""
     text = str(value)
-    return not ("@" in text or _LOGIN.search(text) or _SECRET_OPTION.search(text))
+    if "@" in text or _BARE_LOGIN.match(text):
+        return False
+    return not (_LOGIN.search(text) or _SECRET_OPTION.search(text))
 
 
 def shown(value: object) -> str:

@@ -81,6 +81,7 @@ def test_without_settings_the_core_reads_this_machine(
             "stale_after": core.config.DEFAULT_STALE_AFTER,
             "reflection": True,
             "token_audience": "sessiongate",
+            "socket_mode": "600",
             "origins": ORIGINS,
             **MORE,
         }
@@ -104,6 +105,7 @@ def test_a_flag_wins_over_a_variable_over_the_file_over_the_default(
             "stale_after": 1.0,
             "reflection": True,
             "token_audience": "sessiongate",
+            "socket_mode": "600",
             "origins": {**ORIGINS, "ledger": "SESSIONGATE_LEDGER"},
             **MORE,
         }

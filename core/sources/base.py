@@ -186,13 +186,14 @@ class SourceConfig:
             raise SourceConfigError(
                 f"source {name[:20]}…: a name has {MAX_NAME_BYTES} bytes at most; add name=…"
             )
+        label = _label(kind, found.location, name)
         return cls(
             kind=kind,
             location=found.location,
             name=name,
-            interval=_positive(options, name, "interval", DEFAULT_INTERVAL),
-            timeout=_positive(options, name, "timeout", DEFAULT_TIMEOUT),
-            max_sessions=_count(options, name, "max_sessions", DEFAULT_MAX_SESSIONS),
+            interval=_positive(options, label, "interval", DEFAULT_INTERVAL),
+            timeout=_positive(options, label, "timeout", DEFAULT_TIMEOUT),
+            max_sessions=_count(options, label, "max_sessions", DEFAULT_MAX_SESSIONS),
             options=options,
             names_are_plain=found.names_are_plain,
         )
@@ -206,8 +207,7 @@ class SourceConfig:
     @property
     def label(self) -> str:
         """The name, for an error; the kind if it was taken from what may be a misplaced login."""
-        is_path = not self.location or self.location[0] in "/."
-        return self.name if is_path or self.name not in unquote(self.location) else self.kind
+        return _label(self.kind, self.location, self.name)
 
     def take(self, *allowed: str) -> Mapping[str, str]:
         """The options, all of them among ``allowed``, or `SourceConfigError` naming the others."""
@@ -221,6 +221,11 @@ class SourceConfig:
                     f" {', '.join(known)}{did_you_mean(key, known)}"
                 )
         return self.options
+
+
+def _label(kind: str, location: str, name: str) -> str:
+    is_path = not location or location[0] in "/."
+    return name if is_path or name not in unquote(location) else kind
 
 
 def _positive(options: dict[str, str], name: str, key: str, default: float) -> float:

@@ -130,7 +130,7 @@ def _own_id(text: str) -> int | None:
 
 def _has_login(location: str) -> bool:
     """Whether a location is a server's, with what may be a password."""
-    return location.startswith("//") and "@" in location
+    return location.startswith("//") and not {*"@:"}.isdisjoint(location)
 
 
 def open_source(config: SourceConfig) -> DocumentSource:

@@ -312,7 +312,10 @@ def test_a_name_in_any_bytes_can_be_told(tmp_path: Path) -> None:
         ("document:a%00b", r"source a\0b: a document is document:PATH"),
         ("document:a?statements=yes", r"source a: statements='yes'; allowed: true, false"),
         ("document:a?timezone=Mars/Base", r"source a: timezone='Mars/Base' is not known here; .*"),
-        ("document:a?state=true", r"source a: unknown option 'state'; .* statements, timezone; .*"),
+        (
+            "document:a?state=true",
+            r"source document: unknown option 'state'; .* statements, timezone; .*",
+        ),
     ],
 )
 def test_a_wrong_configuration_is_refused(url: str, message: str) -> None:
