@@ -48,7 +48,7 @@ def read_settings(context: typer.Context, file: Path | None) -> Path | None:
         # Kept: who gathers faults reads the settings again and again, and a pipe can be read once.
         content = context.meta.setdefault(_CONTENT, {}).get(file) or read_handed_over(file)
         context.meta[_CONTENT][file] = content
-        values = tomllib.loads(content.decode())
+        values = tomllib.loads(content.decode("utf-8-sig"))  # some editors begin with a BOM
     except FileError as error:
         raise typer.BadParameter(str(error)) from None
     except UnicodeDecodeError:

@@ -244,6 +244,12 @@ def test_an_unknown_key_in_the_file_is_named_with_those_that_are_allowed(tmp_pat
     )
 
 
+def test_a_byte_order_mark_begins_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_bytes("\ufeffworkers = 0\r\n".encode())
+    assert "0 is not a whole number from 1 to 64" in refusal("serve", "--config", str(file))
+
+
 @pytest.mark.parametrize("content", [b"http = ", b"\xff"])
 def test_a_file_that_is_not_toml_is_named(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "settings.toml"
