@@ -214,6 +214,8 @@ def _alike(name: str, known: Collection[str]) -> list[str]:
             return [f"filter[{inside}]" if 0 < len(inside) <= LONGEST else each]
         if inner is not None:
             found[each] = outer + inner
+        elif len(inside) > 2 and within.startswith(inside.lower()):
+            found[each] = outer + len(within) - len(inside)
     return [min(found, key=found.__getitem__)] if found else []
 
 

@@ -151,6 +151,7 @@ def test_a_query(fleet: httpx.Client, query: str, errors: list[tuple[str, str | 
             "page=1",
             "'page' is not a parameter here; did you mean 'page[size]' or 'page[number]'?",
         ),
+        ("page[num]=1", "'page[num]' is not a parameter here; did you mean 'page[number]'?"),
         (
             "fields[session]=user",
             "'fields[session]' is not a parameter here; did you mean 'fields[sessions]'?",
