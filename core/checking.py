@@ -121,7 +121,7 @@ def _files(config: SourceConfig) -> Iterator[str]:
     """What is wrong with the files that a source names."""
     options = config.options
     paths = {key: options[key] for key in ("password_file", "tls_ca") if key in options}
-    if config.kind == "document" and not config.location.startswith("//"):
+    if config.kind == "document" and config.location and config.location[:2] != "//":
         paths["document"] = unquote(config.location)
     for key, path in paths.items():
         most = MAX_BYTES if key == "document" else MOST

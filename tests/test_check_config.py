@@ -79,6 +79,13 @@ def test_all_that_is_wrong_is_told_a_line_each(tmp_path: Path) -> None:
     assert lines == []
 
 
+def test_a_document_without_a_path_is_one_fault() -> None:
+    checked = run("check-config", "--ledger", "sqlite://", "--source", "document:")
+    assert checked.stderr.splitlines() == [
+        "sessiongate: --source: source document: a document is document:PATH"
+    ]
+
+
 def test_what_is_right_is_told_and_nothing_is_started(tmp_path: Path) -> None:
     ledger = tmp_path / "folder" / "ledger.db"
     file = tmp_path / "right.toml"
