@@ -12,11 +12,15 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from codecs import getincrementaldecoder
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from urllib.parse import unquote
 
 from core.sources.base import (
+    DEFAULT_MAX_SESSIONS,
     Observation,
     SourceConfig,
     SourceConfigError,
@@ -25,12 +29,12 @@ from core.sources.base import (
 )
 from core.sources.causes import meaning
 from core.sources.network import flag
+from core.sources.received import MAX_BYTES, too_large
 from core.sources.streams import Streams
 from core.sources.tls_probe import refuse_tls
 from runtime.address import Address
 
-MAX_BYTES = 256 * 1024 * 1024  # of one answer
-_CHUNK = 1024 * 1024
+_CHUNK = 64 * 1024
 
 
 class HAProxySource:
@@ -42,6 +46,7 @@ class HAProxySource:
         *,
         links: bool = False,
         include_self: bool = False,
+        max_sessions: int = DEFAULT_MAX_SESSIONS,
         now: Callable[[], float] = time.time,
     ) -> None:
         """``place`` is an address, or the path of a Unix socket. ``now`` is in s since 1970."""
@@ -49,7 +54,10 @@ class HAProxySource:
         self._links = links
         self._now = now
         is_here = isinstance(place, str) or place.is_loopback
-        self._streams = Streams(include_self=include_self, is_here=is_here)
+        # The core shows those first that it knows, so that more are read than it shows.
+        self._streams = Streams(include_self=include_self, is_here=is_here, most=2 * max_sessions)
+        # Its own thread: a large answer holds up nobody.
+        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="haproxy")
 
     async def observe(self) -> Observation:
         """The streams as they are. Raises `SourceError`, which names the socket."""
@@ -59,7 +67,8 @@ class HAProxySource:
             answer = await _ask(reader, writer, f"show info;{command}\n")
             if not answer and isinstance(self._place, Address):
                 await refuse_tls(self._place.host, self._place.port)
-            return self._streams.read(answer, self._now(), blocks=self._links)
+            read = partial(self._streams.read, answer, self._now(), blocks=self._links)
+            return await asyncio.get_running_loop().run_in_executor(self._reader, read)
         except OSError as error:
             raise SourceError(f"{self._place}: {_cause(error)}") from None
         except SourceError as error:
@@ -68,7 +77,8 @@ class HAProxySource:
             writer.transport.abort()
 
     async def close(self) -> None:
-        """Nothing is kept open."""
+        """Let go of the thread. Nothing else is kept open."""
+        self._reader.shutdown(wait=False, cancel_futures=True)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         try:
@@ -87,13 +97,16 @@ async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, comma
     # mistake, waits for more unless there will be none.
     with suppress(OSError):  # the connection is reset already
         writer.write_eof()
-    answer = bytearray()
+    decoder = getincrementaldecoder("utf-8")(errors="replace")
+    answer: list[str] = []
+    size = 0
     with suppress(ConnectionError):  # what came before tells more, or that it was cut
         while chunk := await reader.read(_CHUNK):
-            answer += chunk
-            if len(answer) > MAX_BYTES:
-                raise SourceError(f"the answer is larger than {MAX_BYTES // 1024**2} MiB")
-    return answer.decode(errors="replace")
+            answer.append(decoder.decode(chunk))
+            size += len(chunk)
+            if size > MAX_BYTES:
+                raise too_large()
+    return "".join((*answer, decoder.decode(b"", final=True)))
 
 
 def _cause(error: OSError) -> str:
@@ -114,5 +127,8 @@ def open_source(config: SourceConfig) -> HAProxySource:
     else:
         place = os.path.abspath(unquote(config.location))
     return HAProxySource(
-        place, links=flag(config, "links"), include_self=flag(config, "include_self")
+        place,
+        links=flag(config, "links"),
+        include_self=flag(config, "include_self"),
+        max_sessions=config.max_sessions,
     )

@@ -15,12 +15,15 @@ from psycopg.pq import DiagnosticField
 from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow
 
-from core.sources.base import SourceConnectError, SourceError
+from core.sources.base import DEFAULT_MAX_SESSIONS, SourceConnectError, SourceError
 from core.sources.causes import meaning
 from core.sources.cells import Cell, text
 from core.sources.network import Endpoint
+from core.sources.received import bounded
+from core.sources.turns import mapped
 
 APPLICATION = "sessiongate"
+_MAX_COLUMNS = 100  # that are read of an answer
 _WAKE = 0.1  # seconds between two looks whether to go on waiting
 # In the clear, servers that want to be shown the password itself are not shown it.
 _NOTHING_IN_THE_CLEAR = "!password"
@@ -43,12 +46,19 @@ class Client:
     """
 
     def __init__(
-        self, endpoint: Endpoint, database: str, setup: str, *, needs_setup: bool = True
+        self,
+        endpoint: Endpoint,
+        database: str,
+        setup: str,
+        *,
+        needs_setup: bool = True,
+        most: int = 2 * DEFAULT_MAX_SESSIONS,
     ) -> None:
         """``setup`` is asked first over every new connection; see `setup_answer`.
 
-        Where it is not needed, the server may refuse it.
+        Where it is not needed, the server may refuse it. Of an answer, ``most`` rows are read.
         """
+        self._most = most
         self._endpoint = endpoint
         self._database = database
         self._setup = setup
@@ -149,14 +159,15 @@ class Client:
         connection = self._connection
         assert connection is not None  # noqa: S101 - ask() has made it
         try:
-            cursor = await connection.execute(query.encode())
+            async with bounded(connection.fileno(), f"{self._endpoint}: "):
+                cursor = await connection.execute(query.encode())
             while cursor.nextset():  # of a setup's statements the last one selects
                 pass
         except Error as error:
             if connection.closed:
                 raise _ClosedError(error) from None
             raise
-        return _answer(cursor.pgresult)
+        return await _answer(cursor.pgresult, self._most)
 
 
 class _ClosedError(Exception):
@@ -185,14 +196,17 @@ class _Connection(AsyncConnection[TupleRow]):
             raise
 
 
-def _answer(result: PGresult | None) -> Answer:
+async def _answer(result: PGresult | None, most: int) -> Answer:
     """All cells as they came: the driver would refuse a whole answer for one of them."""
     if result is None:
         return Answer((), ())
-    columns, cell = range(result.nfields), result.get_value
+    columns, cell = range(min(result.nfields, _MAX_COLUMNS)), result.get_value
     return Answer(
         [text(result.fname(column) or b"") for column in columns],
-        [tuple([cell(row, column) for column in columns]) for row in range(result.ntuples)],
+        await mapped(
+            lambda row: tuple([cell(row, column) for column in columns]),
+            range(min(result.ntuples, most)),
+        ),
     )
 
 

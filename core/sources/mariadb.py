@@ -16,8 +16,10 @@ from contextlib import suppress
 from asyncmy import errors
 from asyncmy.connection import Connection
 from asyncmy.constants.CR import CR_CONN_HOST_ERROR
+from asyncmy.cursors import SSCursor
 
 from core.sources.base import (
+    DEFAULT_MAX_SESSIONS,
     Observation,
     SourceConfig,
     SourceConfigError,
@@ -29,6 +31,8 @@ from core.sources.moments import timestamp
 from core.sources.network import CREDENTIAL_OPTIONS, TLS_OPTIONS, Endpoint, flag
 from core.sources.peer import address
 from core.sources.processlist import Cell, Dialect, ProcessList, Threads, number, text
+from core.sources.received import bounded
+from core.sources.turns import Pace
 
 DEFAULT_PORT = 3306
 
@@ -47,6 +51,10 @@ _ATTRIBUTES = (
 _FOREVER = 31536000  # to the driver; the collector waits for an observation, not for its parts
 _OWN = 2000  # where the numbers of errors begin that are the driver's, not the server's
 _FAREWELL = 1.0  # seconds
+# Rows of an answer that are read at once, and of one that has a few at the most.
+_AT_ONCE = 100
+_FEW = 1000
+_MAX_ATTRIBUTES = 1000  # of a client: the server keeps some 512 bytes, if not told otherwise
 _SHOWN = 200  # characters of an error's text
 
 
@@ -60,6 +68,7 @@ class MariaDBSource:
         *,
         statements: bool = False,
         include_self: bool = False,
+        max_sessions: int = DEFAULT_MAX_SESSIONS,
         now: Callable[[], float] = time.time,
     ) -> None:
         """``service`` is what the sessions are on. ``now`` is in seconds since the epoch."""
@@ -67,6 +76,8 @@ class MariaDBSource:
         self._service = service
         self._statements = statements
         self._include_self = include_self
+        # The core shows those first that it knows, so that more are read than it shows.
+        self._most = 2 * max_sessions
         self._now = now
         self._driver: Connection | None = None
         self._transport: asyncio.BaseTransport | None = None  # the driver's
@@ -111,10 +122,13 @@ class MariaDBSource:
     async def _look(self, driver: Connection) -> Observation:
         processes = self._processes
         assert processes is not None  # noqa: S101
-        threads = Threads.of(await _ask(driver, self._query))
+        descriptor = _descriptor(self._transport)
+        async with bounded(descriptor):
+            threads = Threads.of(await _ask(driver, self._query, self._most))
         moment = self._now()
         if self._has_attributes and (strangers := processes.strangers(threads)):
-            processes.introduce(await _attributes(driver, strangers))
+            async with bounded(descriptor):
+                processes.introduce(await _attributes(driver, strangers))
         return processes.read(threads, moment)
 
     async def _connect(self) -> Connection:
@@ -143,6 +157,11 @@ class MariaDBSource:
                 raise SourceConnectError(_cause(error)) from None
             raise
         _, self._transport = await driver.connect()  # connected before: returns what it has
+        async with bounded(_descriptor(self._transport)):
+            return await self._introduced(driver)
+
+    async def _introduced(self, driver: Connection) -> Connection:
+        """The connection, over which the server has said what it is."""
         ((version, performance_schema),) = await _ask(
             driver, "SELECT VERSION(), @@performance_schema"
         )
@@ -151,8 +170,10 @@ class MariaDBSource:
         await self._check_privilege(driver)
         start = _start(await _ask(driver, dialect.start))
         self._has_attributes = has_schema and await _has_attributes(driver)
-        self._query = dialect.query(statements=self._statements, include_self=self._include_self)
-        run = (start, _address(self._transport))
+        self._query = dialect.query(
+            statements=self._statements, include_self=self._include_self, most=self._most
+        )
+        run = (start, None if self._transport is None else _address(self._transport))
         if self._processes is None or self._processes.run != run or start is None:
             self._processes = ProcessList(self._service, *run, statements=self._statements)
         return driver
@@ -176,11 +197,18 @@ class MariaDBSource:
             driver.close()
 
 
-async def _ask(driver: Connection, query: str) -> Sequence[Sequence[Cell]]:
-    """The rows that a query selects."""
-    cursor = driver.cursor()
+async def _ask(driver: Connection, query: str, most: int = _FEW) -> Sequence[Sequence[Cell]]:
+    """The rows that a query selects. Raises `SourceError` if there are more than ``most``."""
+    cursor, pace = driver.cursor(SSCursor), Pace()  # one that reads no further than it is asked to
     await cursor.execute(query)
-    rows: Sequence[Sequence[Cell]] = await cursor.fetchall()
+    rows: list[Sequence[Cell]] = []
+    while part := await cursor.fetchmany(_AT_ONCE):
+        rows += part
+        if len(rows) > most:
+            raise SourceError(f"the answer has more than {most:,} rows")
+        if pace.is_due:
+            await pace.rest()
+    await cursor.close()
     return rows
 
 
@@ -207,11 +235,18 @@ async def _has_attributes(driver: Connection) -> bool:
 async def _attributes(driver: Connection, idents: Iterable[int]) -> dict[int, dict[str, str]]:
     """The connection attributes of these clients; none of one that has gone, or sent none."""
     attributes: dict[int, dict[str, str]] = {ident: {} for ident in idents}
-    for cell, name, value in await _ask(driver, _ATTRIBUTES.format(",".join(map(str, attributes)))):
+    query = _ATTRIBUTES.format(",".join(map(str, attributes)))
+    for cell, name, value in await _ask(driver, query, _MAX_ATTRIBUTES * len(attributes)):
         ident = number(cell)
         if ident in attributes and name is not None and value is not None:
             attributes[ident][text(name)] = text(value)
     return attributes
+
+
+def _descriptor(transport: asyncio.BaseTransport | None) -> int:
+    """The connection's; -1 without one."""
+    connection = transport.get_extra_info("socket") if transport is not None else None
+    return -1 if connection is None else int(connection.fileno())
 
 
 def _address(transport: asyncio.BaseTransport) -> tuple[str, int] | None:
@@ -272,4 +307,5 @@ def open_source(config: SourceConfig) -> MariaDBSource:
         config.name,
         statements=flag(config, "statements"),
         include_self=flag(config, "include_self"),
+        max_sessions=config.max_sessions,
     )

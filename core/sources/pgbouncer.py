@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from core.sources.base import (
+    DEFAULT_MAX_SESSIONS,
     Observation,
     Observed,
     SourceConfig,
@@ -187,11 +188,18 @@ class PgBouncerSource:
     """The clients of one PgBouncer process."""
 
     def __init__(
-        self, endpoint: Endpoint, *, zone: ZoneInfo | None = None, include_self: bool = False
+        self,
+        endpoint: Endpoint,
+        *,
+        zone: ZoneInfo | None = None,
+        include_self: bool = False,
+        max_sessions: int = DEFAULT_MAX_SESSIONS,
     ) -> None:
         """``zone`` is where PgBouncer runs; None: where this runs."""
+        # The core shows those first that it knows, so that more are read than it shows.
+        most = 2 * max_sessions
         self._endpoint = endpoint
-        self._console = Client(endpoint, CONSOLE, "SHOW CONFIG", needs_setup=False)
+        self._console = Client(endpoint, CONSOLE, "SHOW CONFIG", needs_setup=False, most=most)
         self._read_over = 0  # which of the console's connections was read over last
         self._missed = 0  # connections since then, each to another process
         self._include_self = include_self
@@ -322,4 +330,9 @@ def open_source(config: SourceConfig) -> PgBouncerSource:
         raise SourceConfigError(
             f"source {config.name}: its console is database {CONSOLE!r}; name none or that one"
         )
-    return PgBouncerSource(endpoint, zone=zone(config), include_self=flag(config, "include_self"))
+    return PgBouncerSource(
+        endpoint,
+        zone=zone(config),
+        include_self=flag(config, "include_self"),
+        max_sessions=config.max_sessions,
+    )

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from core.sources.base import (
+    DEFAULT_MAX_SESSIONS,
     Observation,
     Observed,
     SourceConfig,
@@ -86,7 +87,7 @@ WHERE (a.backend_type = 'client backend'
  OR a.backend_type IS NULL AND a.usesysid IS NOT NULL AND a.datid IS NOT NULL AND a.pid NOT IN (
   SELECT pid FROM pg_stat_replication
   UNION ALL SELECT pid FROM pg_stat_subscription WHERE pid IS NOT NULL)){others}
-ORDER BY a.backend_start, a.pid
+ORDER BY a.backend_start, a.pid LIMIT {most}
 """
 _STATEMENT = (
     # One byte more than is kept, so that a cut is seen.
@@ -247,16 +248,19 @@ class PostgreSQLSource:
         patience: float,
         statements: bool = False,
         include_self: bool = False,
+        max_sessions: int = DEFAULT_MAX_SESSIONS,
     ) -> None:
         """``service`` is what the sessions are on; ``patience``, in seconds, the server's too."""
+        most = max_sessions + 1  # so that it is seen that there are more
         timeout = max(1, round(patience * 1000))
         database = endpoint.path or DEFAULT_DATABASE
         self._endpoint = endpoint
-        self._client = Client(endpoint, database, _SETUP.format(timeout=timeout))
+        self._client = Client(endpoint, database, _SETUP.format(timeout=timeout), most=most)
         self._service = service
         self._select = _SELECT.format(
             statement=_STATEMENT if statements else _NO_STATEMENT,
             others="" if include_self else _OTHERS,
+            most=most,
         )
         self._backends: Backends | None = None
 
@@ -311,4 +315,5 @@ def open_source(config: SourceConfig) -> PostgreSQLSource:
         patience=config.timeout,
         statements=flag(config, "statements"),
         include_self=flag(config, "include_self"),
+        max_sessions=config.max_sessions,
     )

@@ -109,13 +109,13 @@ class Dialect:
             idle="TIME * 1000",
         )
 
-    def query(self, *, statements: bool, include_self: bool) -> str:
-        """The query for the process list, as `Row`s."""
+    def query(self, *, statements: bool, include_self: bool, most: int) -> str:
+        """The query for the process list, as so many `Row`s at most."""
         # One byte more than is kept, so that a cut is seen.
         info = f"LEFT({self.info}, {MAX_BYTES + 1})" if statements else "NULL"
         where = "" if include_self else " WHERE ID <> CONNECTION_ID()"
         columns = f"ID, USER, HOST, DB, COMMAND, {info}, {self.query_id}, {self.idle}"
-        return f"SELECT {columns} FROM {self.table}{where}"  # noqa: S608 - constants all
+        return f"SELECT {columns} FROM {self.table}{where} LIMIT {most}"  # noqa: S608 - constants all
 
 
 # Uptime is the server's clock now less its clock when it started, and the clock

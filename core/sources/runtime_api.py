@@ -10,6 +10,8 @@ from core.sources.base import SourceError
 from core.sources.moments import LATEST
 from core.sources.place import shown
 
+_MAX_INFO = 64 * 1024  # characters of an answer to 'show info'
+_MAX_BEFORE = 1024 * 1024  # characters within which the first stream begins
 _SEVERITY = r"(?:\[\w+\]: *)?"  # before a message, if the socket has severity-output
 _REFUSED = re.compile(_SEVERITY + "Permission denied")
 # The master's process refuses 'show info', and names the commands that it has itself.
@@ -36,16 +38,17 @@ class Answer:
     @classmethod
     def parse(cls, text: str) -> Answer:
         """Take an answer apart. Raises `SourceError` if it is cut or no such answer."""
-        info, gap, streams = text.partition("\n\n")
+        end = text.find("\n\n", 0, _MAX_INFO)
+        info, streams = (text[:end], text[end + 2 :]) if end >= 0 else (text[:_MAX_INFO], "")
         fields = dict(line.split(": ", 1) for line in info.split("\n") if ": " in line)
         pid = fields.get("Pid", "")
         if not re.fullmatch("[0-9]{1,10}", pid):
             raise SourceError(_stranger(text))
-        if not gap or not (streams == "\n" or streams.endswith("\n\n")):
+        if end < 0 or not (streams == "\n" or streams.endswith("\n\n")):
             raise SourceError("the answer was cut short")
         if _REFUSED.match(streams):
             raise SourceError("'show sess' is not allowed on this socket: it needs level operator")
-        if streams.strip("\n") and not _POINTED.search(streams):
+        if streams != "\n" and not _POINTED.search(streams, 0, _MAX_BEFORE):
             raise SourceError(f"this is no answer to 'show sess': {_first_line(streams)}")
         return cls(pid, streams, _seconds(fields, "Start_time_sec"), _seconds(fields, "Uptime_sec"))
 
@@ -67,10 +70,10 @@ def _stranger(text: str) -> str:
         return "this port speaks TLS, HAProxy's runtime API is read in the clear"
     if text.startswith("HTTP/1."):
         return "this is HTTP, not HAProxy's runtime API: name a 'stats socket'"
-    if _MASTER.match(text):
+    if _MASTER.match(text[:_MAX_INFO]):
         return "this is HAProxy's master CLI: name a 'stats socket' of its worker instead"
     return f"this is no answer to 'show info': {_first_line(text)}"
 
 
 def _first_line(text: str) -> str:
-    return f'"{shown(text.split(chr(10), 1)[0])}"'
+    return f'"{shown(text[:_MAX_INFO].split(chr(10), 1)[0])}"'

@@ -22,6 +22,9 @@ _USUAL_LINE = re.compile(
 _USUAL_BLOCK = re.compile(
     f"({_POINTER.pattern}: .*)\n  flags=.*\n(  frontend=.*\n  backend=.*\n  server=.*)\n"
 )
+MAX_STREAM = 64 * 1024  # characters of a line or block that is read
+_STEP = 128 * 1024  # characters that are looked at in one go, or a few times as many
+_BETWEEN_LINES = re.compile("\n")
 _BETWEEN_BLOCKS = re.compile(r"\n(?=[^ \n])")  # all but the first line is indented
 _FIRST_LINE = "] id="  # is in the first line of a block, and also there if its pointer is odd
 _BEFORE_FIRST_LINE = re.compile(r"\n(?=.*\] id=)")
@@ -99,8 +102,10 @@ class Stream:
 
 def each_line(streams: str) -> Iterator[tuple[object, str]]:
     """Each line of ``show sess``, with what only a change of its stream changes."""
-    for line in filter(None, streams.split("\n")):
-        if usual := _USUAL_LINE.match(line):
+    for line in filter(None, _split(_BETWEEN_LINES, streams)):
+        if len(line) > MAX_STREAM:
+            yield None, line
+        elif usual := _USUAL_LINE.match(line):
             yield usual[1], line
         else:
             pointer, fields = _line_fields(line)
@@ -110,14 +115,28 @@ def each_line(streams: str) -> Iterator[tuple[object, str]]:
 def each_block(streams: str) -> Iterator[tuple[object, str]]:
     """Each block of ``show sess all``, with what only a change of its stream changes."""
     for block in _split_blocks(streams):
-        if usual := _USUAL_BLOCK.match(block):
+        if len(block) > MAX_STREAM:
+            yield None, block
+        elif usual := _USUAL_BLOCK.match(block):
             yield usual.groups(), block
         else:
             yield (block.partition("\n")[0], *_NAMING_LINES.findall(block)), block
 
 
+def _split(between: re.Pattern[str], text: str) -> Iterator[str]:
+    """The parts of a text, split in short steps; one that is far too long is one part."""
+    start = stop = 0
+    while start < len(text):
+        stop += _STEP
+        found = between.search(text, stop, stop + _STEP)
+        if found or stop >= len(text):
+            piece = text[start : found.start() if found else None]
+            yield from between.split(piece) if len(piece) <= 4 * _STEP else (piece,)
+            start = stop = found.end() if found else len(text)
+
+
 def _split_blocks(streams: str) -> Iterator[str]:
-    for block in _BETWEEN_BLOCKS.split(streams.strip("\n")):
+    for block in _split(_BETWEEN_BLOCKS, streams.strip("\n")):
         if block.count(_FIRST_LINE) > 1:
             yield from _BEFORE_FIRST_LINE.split(block)
         elif block:

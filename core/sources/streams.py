@@ -8,23 +8,39 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from core.sources.base import Observation, Observed, Unreadable, UnreadableError, Wire, know_empty
+from core.sources.base import (
+    DEFAULT_MAX_SESSIONS,
+    Observation,
+    Observed,
+    Unreadable,
+    UnreadableError,
+    Wire,
+    know_empty,
+)
 from core.sources.peer import is_loopback
 from core.sources.runtime_api import Answer
 from core.sources.steady import again
-from core.sources.stream import Stream, each_block, each_line
+from core.sources.stream import MAX_STREAM, Stream, each_block, each_line
+from core.sources.turns import Pace
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import BackendConnection, Session, SessionState
 
 # The frontend that HAProxy gives the clients of its own runtime API.
 _OWN_FRONTEND = "GLOBAL"
+_TOO_LONG = Unreadable(f"show sess: expected at most {MAX_STREAM // 1024} KiB")
 
 
 class Streams:
     """Turns answers into observations, and remembers what it made of the last one."""
 
-    def __init__(self, *, include_self: bool, is_here: bool = True) -> None:
-        """``is_here`` says that the HAProxy is on this machine: its loopback is ours."""
+    def __init__(
+        self, *, include_self: bool, is_here: bool = True, most: int = 2 * DEFAULT_MAX_SESSIONS
+    ) -> None:
+        """``is_here`` says that the HAProxy is on this machine: its loopback is ours.
+
+        Of an answer, ``most`` streams are read.
+        """
+        self._most = most
         self._include_self = include_self
         self._is_here = is_here
         self._process: tuple[str, float | None] | None = None
@@ -36,15 +52,25 @@ class Streams:
     def read(self, text: str, moment: float, *, blocks: bool = False) -> Observation:
         """The sessions of an answer that came at ``moment``, in seconds since the epoch.
 
-        ``blocks`` says that it is an answer to ``show sess all``. Raises `SourceError`.
+        ``blocks`` says that it is an answer to ``show sess all``. It is read in a thread,
+        in steps. Raises `SourceError`.
         """
+        pace = Pace()
         answer = Answer.parse(text)
         process = (answer.pid, self._start(answer, moment))
         known = self._known if process == self._process else {}
         seen: dict[object, Observed | None] = {}
         unreadable: list[Unreadable] = []
         split = each_block if blocks else each_line
-        for identity, stream in split(answer.streams):
+        partial = ""
+        for number, (identity, stream) in enumerate(split(answer.streams)):
+            if number == self._most:
+                partial = f"only {self._most} streams of an answer are read"
+                break
+            pace.sleep()
+            if len(stream) > MAX_STREAM:
+                unreadable.append(_TOO_LONG)
+                continue
             before = known.get(identity)
             if identity in known and (before is None or not before.unreadable):
                 seen[identity] = before
@@ -54,7 +80,7 @@ class Streams:
                 seen[identity] = _unchanged(before, found) or found
         self._process, self._known = process, seen
         sessions = [*filter(None, seen.values())]
-        self._last = again(self._last, sessions, process[1], tuple(unreadable))
+        self._last = again(self._last, sessions, process[1], tuple(unreadable), partial)
         return self._last
 
     def _start(self, answer: Answer, moment: float) -> float | None:

@@ -1,0 +1,47 @@
+"""What came over a connection is counted, and too much of it ends the wait for more."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+
+import pytest
+
+from core.sources import received
+from core.sources.base import SourceError
+
+
+async def _flood(size: int) -> None:
+    async def handle(asked: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asked.read(1)
+        writer.write(b"x" * size)
+        await writer.drain()
+        await asyncio.sleep(0.3)
+        writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
+    try:
+        async with received.bounded(writer.get_extra_info("socket").fileno(), "here: "):
+            writer.write(b"?")
+            while await reader.read(65536):
+                pass
+    finally:
+        writer.close()
+        server.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system counts nothing")
+def test_too_much_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(received, "MAX_BYTES", 1024 * 1024)
+    asyncio.run(_flood(1024 * 1024))
+    with pytest.raises(SourceError, match=r"^here: the answer is larger than 1 MiB$"):
+        asyncio.run(_flood(1024 * 1024 + 1))
+
+
+def test_where_nobody_counts_nothing_is_told() -> None:
+    one, other = socket.socketpair()
+    with one, other:
+        assert received.received(one.fileno()) is None
+    assert received.received(-1) is None

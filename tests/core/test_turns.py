@@ -1,0 +1,35 @@
+"""Long work in short steps comes to what it would in one."""
+
+from __future__ import annotations
+
+import asyncio
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.sources.stream import _BETWEEN_BLOCKS, _BETWEEN_LINES, _STEP, _split
+from core.sources.turns import Pace, in_order, mapped
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers()), max_size=30), st.integers(1, 200))
+def test_items_are_sorted_and_those_of_one_key_stay_as_they_are(
+    items: list[tuple[int, int]], times: int
+) -> None:
+    items = items * times
+    found = asyncio.run(in_order(items, lambda item: item[0], Pace()))
+    assert found == sorted(items, key=lambda item: item[0])
+
+
+def test_each_item_is_looked_at() -> None:
+    assert asyncio.run(mapped(lambda item: item + 1, range(1234))) == [*range(1, 1235)]
+
+
+@given(st.lists(st.sampled_from(["\n", "\n ", "a", " ", "b" * 1000, "c" * (_STEP - 1)])))
+def test_a_text_is_split_as_if_at_once(parts: list[str]) -> None:
+    text = "".join(parts)
+    for between in (_BETWEEN_LINES, _BETWEEN_BLOCKS):
+        found = [part for part in _split(between, text) if part]
+        whole = [part for part in between.split(text) if part]
+        longest = max(map(len, whole), default=0)
+        assert found == whole or longest > 2 * _STEP
+        assert "".join(found).replace("\n", "") == text.replace("\n", "")

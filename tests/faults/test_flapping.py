@@ -1,0 +1,130 @@
+"""Many sources at ``max_sessions`` whose sessions all go, and others come, at each observation."""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain
+from threading import Event, Thread
+from typing import ClassVar
+
+import httpx
+
+from sessiongate.v1.session_service_pb2 import GetSessionRequest, ListSessionsRequest
+from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
+from tests.faults.processes import MIB
+from tests.faults.scale import figure, times
+from tests.program import DATA, PATIENCE, Serving, channel
+
+SOURCES = times(3, 20)
+SESSIONS = times(300, 2_500)  # of each
+SECONDS = times(6, 150)
+PERIOD = 0.1  # seconds from one call to the next
+# Of sessions, past changes and what is remembered of an answer; it does not grow any more.
+GROWTH = times(150 * MIB, SOURCES * SESSIONS * 12 * 1024 + 250 * MIB)
+
+
+def bodies() -> Sequence[bytes]:
+    """Two answers that have no session in common, one more each than may be."""
+    data = json.loads((DATA / "sessions.json").read_bytes())["data"]
+
+    def session(ident: int) -> object:
+        made = copy.deepcopy(data[ident % 3])
+        made["id"] = str(ident)
+        made["attributes"]["user"] = f"user {ident}"
+        return made
+
+    starts = 1, 1_000_000
+    return [
+        json.dumps({"data": [session(start + n) for n in range(SESSIONS + 1)]}).encode()
+        for start in starts
+    ]
+
+
+class Flapping(BaseHTTPRequestHandler):
+    """Some MaxScales, by path, each of which answers the one and then the other."""
+
+    answers: Sequence[bytes] = ()
+    asked: ClassVar[Counter[str]] = Counter()
+
+    def do_GET(self) -> None:
+        _, name, _, resource = self.path.partition("?")[0].split("/", 3)
+        if resource != "sessions":
+            self.send_error(404)
+            return
+        self.asked[name] += 1
+        answer = self.answers[self.asked[name] % len(self.answers)]
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        with suppress(OSError):
+            self.wfile.write(answer)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def flapping() -> Iterator[int]:
+    """The port of them."""
+    Flapping.answers, Flapping.asked = bodies(), Counter()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Flapping) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join(PATIENCE)
+
+
+def url(port: int, number: int) -> str:
+    """Of one of them."""
+    place = f"maxscale+http://127.0.0.1:{port}/{number}?name=flapping{number}&timezone=UTC"
+    return f"{place}&timeout=120&interval=0.2&max_sessions={SESSIONS}"
+
+
+def test_all_sources_flap_at_once_and_every_answer_is_whole() -> None:
+    waited: dict[str, list[float]] = {"GetSession": [], "ListSessions": [], "REST": []}
+    with (
+        flapping() as port,
+        Serving(
+            *("--source", f"document:{DATA}/sessions.json", "--ledger", "sqlite://"),
+            *chain.from_iterable(("--source", url(port, number)) for number in range(SOURCES)),
+        ) as serving,
+        httpx.Client(base_url=f"http://{serving.http}", timeout=PATIENCE) as rest,
+        channel(serving.grpc) as opened,
+    ):
+        core, stub = serving.core(), SessionServiceStub(opened)
+        before = core.memory_info().rss
+        peak = before
+        deadline, clock = time.monotonic() + SECONDS, Event()  # which is never set
+        while time.monotonic() < deadline:
+            began = time.monotonic()
+            assert stub.GetSession(GetSessionRequest(id=1), timeout=PATIENCE).session.id == 1
+            got = time.monotonic()
+            page = stub.ListSessions(ListSessionsRequest(page_size=1), timeout=PATIENCE)
+            listed = time.monotonic()
+            assert rest.get("/v1/sessions/1").status_code == 200
+            waited["GetSession"].append(got - began)
+            waited["ListSessions"].append(listed - got)
+            waited["REST"].append(time.monotonic() - listed)
+            assert (page.total_size - 3) % SESSIONS == 0  # each source's are there, or none
+            peak = max(peak, core.memory_info().rss)
+            clock.wait(PERIOD)
+        states = rest.get("/v1/sources").json()["data"]
+        assert "Traceback" not in serving.output
+    assert {each["attributes"]["state"] for each in states} == {"reachable"}
+    partial = {each["attributes"]["partial"] for each in states} - {""}
+    assert partial == {f"only max_sessions={SESSIONS} are read"}
+    assert min(Flapping.asked.values()) > 1
+    assert peak - before < GROWTH
+    what = f"{SOURCES} sources of {SESSIONS:,} sessions that all go and come"
+    figure(f"{what}: the slowest call, ms", {k: round(max(v) * 1000) for k, v in waited.items()})
+    figure(f"{what}: growth of the core at the peak, MiB", (peak - before) // MIB)
+    figure(f"{what}: observations", sum(Flapping.asked.values()))
