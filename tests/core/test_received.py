@@ -14,19 +14,21 @@ from core.sources.base import SourceError
 
 async def _flood(size: int) -> None:
     async def handle(asked: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await asked.read(1)
-        writer.write(b"x" * size)
-        await writer.drain()
-        await asyncio.sleep(0.3)
-        writer.close()
+        try:
+            await asked.read(1)
+            writer.write(b"x" * size)
+            await writer.drain()
+            await asked.read()  # until the other end is closed, or has waited long enough
+        finally:
+            writer.close()
 
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
     try:
         async with received.bounded(writer.get_extra_info("socket").fileno(), "here: "):
             writer.write(b"?")
-            while await reader.read(65536):
-                pass
+            await reader.readexactly(size)
+            await asyncio.sleep(0.3)
     finally:
         writer.close()
         server.close()

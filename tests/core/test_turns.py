@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.sources.stream import _BETWEEN_BLOCKS, _BETWEEN_LINES, _STEP, _split
 from core.sources.turns import Pace, in_order, mapped
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers()), max_size=30), st.integers(1, 200))
 def test_items_are_sorted_and_those_of_one_key_stay_as_they_are(
     items: list[tuple[int, int]], times: int
@@ -24,6 +25,7 @@ def test_each_item_is_looked_at() -> None:
     assert asyncio.run(mapped(lambda item: item + 1, range(1234))) == [*range(1, 1235)]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["\n", "\n ", "a", " ", "b" * 1000, "c" * (_STEP - 1)])))
 def test_a_text_is_split_as_if_at_once(parts: list[str]) -> None:
     text = "".join(parts)
