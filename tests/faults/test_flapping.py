@@ -23,7 +23,7 @@ from tests.program import DATA, PATIENCE, Serving, channel
 
 SOURCES = times(3, 20)
 SESSIONS = times(300, 2_500)  # of each
-SECONDS = times(6, 150)
+SECONDS = times(6, 180)
 PERIOD = 0.1  # seconds from one call to the next
 # Of sessions, past changes and what is remembered of an answer; it does not grow any more.
 GROWTH = times(150 * MIB, SOURCES * SESSIONS * 12 * 1024 + 250 * MIB)

@@ -24,7 +24,8 @@ from tests.program import DATA, PATIENCE, Serving, channel
 SECONDS = times(8, 60)
 TIMEOUT = times(2, 10)  # of a source
 PERIOD = 0.1  # seconds from one call to the next
-PEAK = 1200 * MIB  # of as many answers as there are servers, of up to 128 MiB each
+# Of as many answers as there are servers, of up to 128 MiB each, and what is made of them.
+PEAK = 3 * 128 * len(SERVERS) * MIB
 
 
 @contextmanager
