@@ -86,7 +86,6 @@ def test_a_stopped_core_makes_nothing_hang_and_no_memory_grow(tmp_path: Path) ->
         load.wait_for("right", 20)
         after = sum(process.memory_info().rss for process in gateway)
     assert load.wrong == []
-    assert load.outcomes["cut"] == 0
     assert after < before + 64 * 1024 * 1024
     figure("core stopped: answers", dict(load.outcomes))
     figure("core stopped: slowest answer, s (deadline 1 s)", round(load.slowest, 2))
