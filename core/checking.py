@@ -19,7 +19,7 @@ from core.ledger_lock import LedgerError, refuse_what_is_no_ledger
 from core.origin import named
 from core.running import EXIT_HOPELESS
 from core.sources.base import SourceConfig, SourceConfigError, open_source
-from core.sources.document import MAX_BYTES
+from core.sources.document import MAX_BYTES, has_login
 from runtime.file_value import MOST, read_file, trouble
 
 _ELSEWHERE = "//user@host.invalid"  # a location that is right
@@ -121,7 +121,7 @@ def _files(config: SourceConfig) -> Iterator[str]:
     """What is wrong with the files that a source names."""
     options = config.options
     paths = {key: options[key] for key in ("password_file", "tls_ca") if key in options}
-    if config.kind == "document" and config.location and config.location[:2] != "//":
+    if config.kind == "document" and config.location and not has_login(config.location):
         paths["document"] = unquote(config.location)
     for key, path in paths.items():
         most = MAX_BYTES if key == "document" else MOST

@@ -146,6 +146,13 @@ def test_the_documented_command_checks(tmp_path: Path) -> None:
         assert done.returncode == code
 
 
+def test_a_document_is_looked_for_however_its_path_begins(tmp_path: Path) -> None:
+    for location in ("nope.json", "/nope.json", "//nope.json", "///nope.json"):
+        checked = run("check-config", "--source", f"document:{location}", "--ledger", "sqlite://")
+        assert checked.returncode == 2
+        assert "no such file" in checked.stderr
+
+
 def test_files_that_lack_another_are_read_all_the_same(tmp_path: Path) -> None:
     checked = run("check-config", "--tls-cert", tmp_path / "nope.pem", "--ledger", "sqlite://")
     assert checked.returncode == 2

@@ -128,7 +128,7 @@ def _own_id(text: str) -> int | None:
     return int(text) if _ID.fullmatch(text) and int(text) <= _MAX_ID else None
 
 
-def _has_login(location: str) -> bool:
+def has_login(location: str) -> bool:
     """Whether a location is a server's, with what may be a password."""
     return location.startswith("//") and not {*"@:"}.isdisjoint(location)
 
@@ -137,7 +137,7 @@ def open_source(config: SourceConfig) -> DocumentSource:
     """The document that a configuration names. Raises `SourceConfigError`."""
     config.take("statements", "timezone")
     path = os.fsdecode(unquote_to_bytes(config.location))
-    if not path or "\0" in path or _has_login(config.location):
+    if not path or "\0" in path or has_login(config.location):
         raise SourceConfigError(f"source {config.name}: a document is document:PATH")
     return DocumentSource(
         os.path.abspath(path),
