@@ -206,7 +206,8 @@ class Http1(asyncio.Protocol):
             asyncio.get_running_loop().call_later(PARTING, self._part)
 
     def _part(self) -> None:
-        if self._response is None and not self._lingering:
+        # The rest of a request that has begun may still come, and is waited for.
+        if self._response is None and not self._lingering and not self._begun:
             self._transport.close()
 
     def abort(self) -> None:

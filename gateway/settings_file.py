@@ -54,9 +54,12 @@ def read_settings(context: typer.Context, file: Path | None) -> Path | None:
     except UnicodeDecodeError:
         raise typer.BadParameter(f"{file} is not TOML: it is not UTF-8") from None
     except ValueError as error:
-        raise typer.BadParameter(
-            f"{file} is not TOML: {error}; a line is NAME = VALUE, and text stands in quotes"
-        ) from None
+        hint = (
+            "a name stands there twice"
+            if "overwrite" in str(error)
+            else "a line is NAME = VALUE, and text stands in quotes"
+        )
+        raise typer.BadParameter(f"{file} is not TOML: {error}; {hint}") from None
     known = settings(context.find_root().command)
     note_file(context, file)
     context.default_map = {

@@ -21,6 +21,7 @@ from runtime.tls import ServerTls, server_context
 log = logging.getLogger(__name__)
 
 GRACE = 5.0  # seconds that answers under way may take once a worker is told to stop
+_TLS_SHUTDOWN = 1.0  # seconds in which a client may answer that it closes, too
 _TICK = 0.5  # seconds between two looks for connections that have lasted too long
 _MANY = 100  # connections, with which memory goes that is worth giving back
 _LATE = 2.0  # seconds until memory is given back a second time
@@ -121,6 +122,7 @@ class Worker:
             connection,
             ssl=self._context.value,
             ssl_handshake_timeout=self._limits.header_timeout,
+            ssl_shutdown_timeout=_TLS_SHUTDOWN,
         )
 
     async def _first_byte(self, connection: socket.socket) -> bytes:

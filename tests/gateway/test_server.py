@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -59,6 +60,32 @@ def test_a_signal_ends_all_processes_with_0(core: str, number: signal.Signals) -
         gateway.process.join(LONG)
         assert gateway.process.exitcode == 0
         assert not worker.is_running()
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_request_that_has_begun_is_answered_while_it_stops(
+    core: str, number: signal.Signals
+) -> None:
+    with running_gateway(core) as gateway:
+        place = urlsplit(gateway.url)
+        address = str(place.hostname), int(place.port or 0)
+        with (
+            socket.create_connection(address, timeout=LONG) as idle,
+            socket.create_connection(address, timeout=LONG) as slow,
+        ):
+            idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert idle.recv(12) == b"HTTP/1.1 200"
+            slow.sendall(b"GET /healthz HTTP/1.1\r\nHost: loc")
+            assert gateway.process.pid
+            os.kill(gateway.process.pid, number)
+            while idle.recv(4096):
+                pass  # until the worker closes what is idle: it stops
+            slow.sendall(b"alhost\r\n\r\n")
+            answer = b""
+            while part := slow.recv(4096):
+                answer += part
+            assert answer.startswith(b"HTTP/1.1 200 ")
+            assert b"\r\nconnection: close\r\n" in answer.lower()
 
 
 def test_ctrl_c_of_a_terminal_reaches_the_gateway_only(core: str) -> None:
