@@ -59,7 +59,7 @@ class Query:
     below: Key | None  # only keys below this one
     mask: Mask | None
     fingerprint: bytes  # of everything that a page token is bound to
-    filtered: bytes  # fingerprint of the filter
+    filtered: bytes  # fingerprint of the filter, where there is one
 
     @classmethod
     def parse(cls, request: ListSessionsRequest) -> Query:
@@ -73,6 +73,8 @@ class Query:
         if request.skip < 0:
             violations.append(Violation("skip", "must not be negative"))
         wanted = request.filter if request.HasField("filter") else None
+        if wanted is not None and not wanted.ByteSize():
+            wanted = None
         if wanted is not None:
             _check_filter(wanted, violations)
         for field in ("after_id", "before_id"):
@@ -84,7 +86,7 @@ class Query:
         if violations:
             raise InvalidRequestError(*violations)
         return cls(
-            filter=wanted if wanted is not None and wanted.ByteSize() else None,
+            filter=wanted,
             order=order,
             descending=descending,
             page_size=min(request.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE),
@@ -94,7 +96,7 @@ class Query:
             below=(0, request.before_id) if request.before_id else None,
             mask=mask,
             fingerprint=fingerprint,
-            filtered=digest_of(request.filter),
+            filtered=b"" if wanted is None else digest_of(wanted),
         )
 
     def token(self, last: Key) -> str:
@@ -210,16 +212,15 @@ def _network(text: str) -> _Network:
 
 def _too_much(request: ListSessionsRequest) -> Violation | None:
     """What is more than a request may hold: told before anything is worked on."""
-    values = sum(
-        len(getattr(request.filter, field))
-        for field in ("services", "users", "remotes", "states", "sources")
-    )
-    paths = len(request.read_mask.paths)
-    if values > MAX_FILTER_VALUES:
-        return Violation("filter", f"has {values} values; allowed are {MAX_FILTER_VALUES}")
-    if (size := request.filter.ByteSize()) > MAX_FILTER_BYTES:
-        return Violation("filter", f"is {size} bytes long; allowed are {MAX_FILTER_BYTES}")
-    if paths > MAX_MASK_PATHS:
+    if request.HasField("filter"):
+        wanted = request.filter
+        names = len(wanted.services) + len(wanted.users) + len(wanted.sources)
+        values = names + len(wanted.remotes) + len(wanted.states)
+        if values > MAX_FILTER_VALUES:
+            return Violation("filter", f"has {values} values; allowed are {MAX_FILTER_VALUES}")
+        if (size := wanted.ByteSize()) > MAX_FILTER_BYTES:
+            return Violation("filter", f"is {size} bytes long; allowed are {MAX_FILTER_BYTES}")
+    if (paths := len(request.read_mask.paths)) > MAX_MASK_PATHS:
         return Violation("read_mask", f"has {paths} paths; allowed are {MAX_MASK_PATHS}")
     if len(request.order_by) > _MAX_ORDER:
         return Violation("order_by", f"{shown(request.order_by)} is not one of: {_ORDER_WORDS}")

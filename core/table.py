@@ -301,6 +301,10 @@ class SessionTable:
         token = query.token(listed[len(pieces) - 1]) if more else ""
         return Page(pieces, token, total, rest)
 
+    def knows(self, query: Query) -> bool:
+        """Whether a page of it is cut without a look at all sessions."""
+        return self._known(query) is not None
+
     def _known(self, query: Query) -> list[Key] | None:
         """The keys of the sessions that match the query's filter, ascending, if they are known."""
         if query.filter is None:
@@ -326,7 +330,11 @@ class SessionTable:
 
 def _pieces(rows: Sequence[_Row], mask: Mask | None) -> Steps[list[bytes]]:
     """The rows' pieces, as many as a page may have; one at least."""
-    pieces: list[bytes] = []
+    if mask is None:
+        pieces = [row.piece for row in rows]
+        if sum(map(len, pieces)) <= MAX_PAGE_BYTES:
+            return pieces
+    pieces = []
     size = 0
     for index, row in enumerate(rows):
         if mask is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import monotonic
@@ -51,7 +50,7 @@ class Admission:
         self.resting = Resting()  # those of them that nobody works on
         self._opening = 0  # how many of them are to become streams
         self._streams = 0
-        self._of: Counter[str] = Counter()  # how many of them are whose, by address
+        self._of: dict[str, int] = {}  # how many of them are whose, by address
         self._turns = new_turns()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,7 +69,7 @@ class Admission:
         answer.admit_stream = self._admit_stream
         answer.resting = self.resting
         self._running[answer] = None
-        self._of[address] += 1
+        self._of[address] = self._of.get(address, 0) + 1
         asker.set(Asker(self._turns, address))
         try:
             await self._app(scope, receive, answer)
@@ -84,8 +83,10 @@ class Admission:
                 detail = "the answer took too long; request_timeout allows no more"
                 await _refuse(Error(503, "REQUEST_TIMEOUT", detail), scope, receive, send)
         finally:
-            self._of[address] -= 1
-            if not self._of[address]:
+            left = self._of[address] - 1
+            if left:
+                self._of[address] = left
+            else:
                 del self._of[address]
             if answer.streaming is None:
                 self._opening -= answer.opening
@@ -118,7 +119,7 @@ class Admission:
         if answer.opening:
             return None if self._has_room() else self._too_many_streams()
         room = limits.max_requests - (len(self._running) - self.resting.count - self._opening)
-        if room <= 0 and (self._of[address] or -room >= limits.max_requests):
+        if room <= 0 and (address in self._of or -room >= limits.max_requests):
             return Error(503, "OVERLOADED", "there is too much to do just now; try again shortly")
         return None
 

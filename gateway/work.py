@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncGenerator, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from runtime.identity import caller
 from runtime.turns import Steps, T, Turns, finished
@@ -20,8 +20,7 @@ def new_turns() -> Turns:
     return Turns(sys.maxsize)
 
 
-@dataclass(frozen=True, slots=True)
-class Asker:
+class Asker(NamedTuple):
     """Who a request is from, and whose turns its work has."""
 
     turns: Turns

@@ -147,6 +147,10 @@ class Endless:
             await self.moved.wait()
 
 
+# What is never short enough to be answered without turns.
+LONG = ListSessionsRequest(page_size=service._SHORT_PAGE + 1)
+
+
 def test_work_ends_with_its_caller_and_keeps_no_other_waiting(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -154,8 +158,8 @@ def test_work_ends_with_its_caller_and_keeps_no_other_waiting(
     monkeypatch.setattr(service, "_listed", endless.steps)
 
     async def test(client: Client) -> None:
-        late = [client.stub.ListSessions(ListSessionsRequest(), timeout=0.5) for _ in range(4)]
-        gone = [client.stub.ListSessions(ListSessionsRequest()) for _ in range(4)]
+        late = [client.stub.ListSessions(LONG, timeout=0.5) for _ in range(4)]
+        gone = [client.stub.ListSessions(LONG) for _ in range(4)]
         await endless.until(lambda: endless.begun > 0)
         assert (await client.stub.GetSession(GetSessionRequest(id=1))).session.id == 1
         await client.stub.WatchSessions(WatchSessionsRequest()).read()
@@ -178,7 +182,7 @@ def test_what_one_caller_has_under_way_is_bounded(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(service, "_listed", endless.steps)
 
     async def test(client: Client) -> None:
-        calls = [client.stub.ListSessions(ListSessionsRequest()) for _ in range(5)]
+        calls = [client.stub.ListSessions(LONG) for _ in range(5)]
         done, _ = await asyncio.wait(
             [asyncio.ensure_future(refused(call)) for call in calls],
             return_when=asyncio.FIRST_COMPLETED,
