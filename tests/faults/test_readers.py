@@ -14,6 +14,7 @@ from pathlib import Path
 
 import grpc
 import httpx
+import psutil
 import pytest
 
 from runtime.descriptors import allow_descriptors
@@ -73,10 +74,7 @@ class Attack:
     context: ssl.SSLContext | None = None
 
     def __init__(self, program: Program, port: int, core: Path) -> None:
-        workers = [
-            child for child in program.children() if "spawn_main" in " ".join(child.cmdline())
-        ]
-        [self._worker] = workers
+        self._program = program
         self._port = port
         self._core = core
         self._most = 0
@@ -104,6 +102,8 @@ class Attack:
                 headers = dict(re.findall(r"(\S+): (\S+)", header))
                 if header != EVENTS:
                     assert (await client.request(method, path, headers=headers)).is_success
+            # It answers, so that it is there.
+            self._worker = self._find_worker()
             group = await stack.enter_async_context(asyncio.TaskGroup())
             tasks = [
                 group.create_task(self._ask(client, "/v1/sessions/1")),
@@ -116,6 +116,12 @@ class Attack:
                 await self._attack(name, request.encode() * (100 if method == "HEAD" else 1))
             for task in tasks:
                 task.cancel()
+
+    def _find_worker(self) -> psutil.Process:
+        [worker] = [
+            child for child in self._program.children() if "spawn_main" in " ".join(child.cmdline())
+        ]
+        return worker
 
     async def _attack(self, name: str, request: bytes) -> None:
         before = self._most = self._worker.memory_info().rss
