@@ -12,7 +12,7 @@ import logging
 import os
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -51,7 +51,7 @@ class LedgerFile:
         self._is_new = not path.exists()
         self._is_in_doubt = False
         self._inode: tuple[int, int] | None = None
-        self._mark = Mark(0, 1, 0)
+        self._mark: Mark | None = None  # until it is known where the ids go on
 
     def require(self) -> None:
         """Have the file there, for this user alone. Raises `LedgerError`.
@@ -104,37 +104,40 @@ class LedgerFile:
                 "the ledger (%s) may be older than the ids that were given: they go on from %d",
                 *(self.path, following),
             )
-        self._mark = Mark(generation, following, 0)
-        self._write(following + _IDS_AHEAD, kept)
+        self._write(Mark(generation, following + _IDS_AHEAD, max(kept, default=0)))
         return following
 
     def cover(self, following: int, kept: Collection[int]) -> None:
         """Let the mark cover ids that are about to be given. Raises `LedgerError`."""
-        if following > self._mark.following or max(kept, default=0) > self._mark.stated:
-            self._write(following + _IDS_AHEAD, kept)
+        mark = self._mark
+        if mark is None:
+            raise LedgerError(f"the ledger {self.path} is not open")
+        stated = max(mark.stated, *kept, 0)
+        if following > mark.following or stated > mark.stated:
+            self._write(replace(mark, following=following + _IDS_AHEAD, stated=stated))
 
     @property
     def is_in_place(self) -> bool:
-        """Whether the file is still the one that was opened."""
+        """Whether the file is still the one that was opened, as far as can be told."""
         try:
             found = os.stat(self.path)
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
+        except OSError:
+            return True  # a file system that fails just now has not lost it
         return (found.st_dev, found.st_ino) == self._inode
 
     def close(self, following: int) -> None:
-        """Unlock it, with a mark that is exact."""
+        """Unlock it, with a mark that is exact; one that was never read stays as it is."""
         try:
-            if self._inode is not None and self.is_in_place:
-                self._write(following, ())
+            if self._mark is not None and self.is_in_place:
+                self._write(replace(self._mark, following=following))
         except LedgerError as error:
             log.warning("%s", error)
         if self._lock is not None:
             self._lock.close()
 
-    def _write(self, following: int, kept: Collection[int]) -> None:
-        stated = max(self._mark.stated, *kept, 0)
-        mark = Mark(self._mark.generation, following, stated)
+    def _write(self, mark: Mark) -> None:
         try:
             write_mark(self.path, mark)
         except OSError as error:

@@ -257,3 +257,33 @@ def test_a_file_that_is_gone_or_another_is_noticed(tmp_path: Path) -> None:
         await ledger.close()
 
     asyncio.run(main())
+
+
+def test_a_ledger_that_cannot_be_opened_keeps_its_mark(tmp_path: Path) -> None:
+    async def main() -> None:
+        ledger = await opened(tmp_path)
+        await give(ledger, None, None)
+        await ledger.close()
+
+    asyncio.run(main())
+    before = read_mark(tmp_path / "ledger.db")
+    connection = sqlite3.connect(tmp_path / "ledger.db")
+    connection.executescript("update counters set value=99 where name='schema'")
+    connection.close()
+    with pytest.raises(LedgerError, match="version 99"):
+        asyncio.run(opened(tmp_path))
+    assert read_mark(tmp_path / "ledger.db") == before
+
+
+def test_a_file_system_that_fails_just_now_has_not_lost_the_file(tmp_path: Path) -> None:
+    async def main() -> None:
+        ledger = await opened(tmp_path)
+        path = tmp_path / "ledger.db"
+        path.rename(tmp_path / "aside.db")
+        path.symlink_to(path)  # a loop: to look at it fails, and it is not gone
+        assert await ledger.is_in_place()
+        path.unlink()
+        assert not await ledger.is_in_place()
+        await ledger.close()
+
+    asyncio.run(main())
