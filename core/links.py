@@ -53,6 +53,10 @@ class Links:
         self._upstream: defaultdict[int, set[int]] = defaultdict(set)
         self._downstream: defaultdict[int, set[int]] = defaultdict(set)
 
+    def of(self, ident: int) -> bool:
+        """Return whether a session is linked to any other."""
+        return ident in self._upstream or ident in self._downstream
+
     def upstream(self, ident: int) -> list[int]:
         """Ids of the sessions that this session's backend connections are, ascending."""
         return sorted(self._upstream.get(ident, ()))

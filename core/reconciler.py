@@ -9,17 +9,19 @@ cannot be read, all that were known stay until they are stale.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from core.completeness import Completeness, assess, distinguished
 from core.keys import short
+from core.last_known import LastKnown
 from core.ledger import Held, Ledger
 from core.ledger_rows import Opening
 from core.links import Links, Wires
 from core.sources.base import Observation, Observed, SourceConfig
 from core.sources.moments import is_storable
-from core.sources.turns import mapped
+from core.sources.turns import Pace, mapped
 from core.table import SessionTable
 from core.truncation import bounded, link
 from runtime.elapsed import elapsed
@@ -32,7 +34,6 @@ log = logging.getLogger(__name__)
 INCARNATION_TOLERANCE = 2.0
 _WORTH_WRITING = INCARNATION_TOLERANCE / 2
 _MANY = 10_000  # sessions that left at once, so that their memory is worth giving back
-_NAMING = ("known_empty", "truncated")  # fields that say something of others
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,13 @@ class Underway:
     """What observations that are being written down will change in the table, at the most."""
 
     changes: int = 0
+
+
+class Prepared(NamedTuple):
+    """A session that is to be shown, and its encoding so far: `core.wire.Stamp` adds the rest."""
+
+    session: Session
+    body: bytes
 
 
 class Reconciler:
@@ -85,8 +93,7 @@ class Reconciler:
         # Held open although the last observation lacks them: when each was last observed,
         # on the clock `elapsed`.
         self._missing: Mapping[str, float] = {}
-        # Fields of shown sessions that could not be read whole from the first, by key.
-        self._unknown: dict[str, Set[str]] = {}
+        self._last_known = LastKnown()
 
     async def restore(self, place: str | None) -> None:
         """Take over what the ledger holds open, of a source that was read from a place.
@@ -146,12 +153,12 @@ class Reconciler:
             wires = dict(filter(None, await mapped(self._wires, observed.items())))
             new = [pair for pair in observed.items() if pair[1] is not self._shown.get(pair[0])]
             prepared = dict(await mapped(self._prepared, new))
+            await Pace().rest()  # other sources' changes are seen in steps of the loop of their own
             self._show(observed, closed, wires, prepared)
         finally:
             self._underway.changes -= changes
         self._missing = missing
-        odd = {key for key, item in observed.items() if item.unreadable}
-        self._unknown = {key: self._unknown[key] for key in odd & self._unknown.keys()}
+        self._last_known.keep({key for key, item in observed.items() if item.unreadable})
         self.completeness = completeness
         if len(closed) >= _MANY:
             give_back()
@@ -161,29 +168,35 @@ class Reconciler:
         observed: Mapping[str, Observed],
         closed: Sequence[int],
         wires: Mapping[int, Wires],
-        prepared: Mapping[str, Session],
+        prepared: Mapping[str, Prepared],
     ) -> None:
         """Let the table hold what was observed, and nothing else of this source."""
         linked = self._links.observe(self._name, wires)
         shown = self._shown
         self._shown = {}  # until all of this is shown
-        changed = [
-            session
-            for key, item in observed.items()
-            if (
-                item is not shown.get(key)
-                or self._held[key].id in linked
-                or self._table.get(self._held[key].id) is None  # the key is a new session by now
-            )
-            and (session := self._changed(key, item, prepared.get(key))) is not None
-        ]
+        changed: list[Session] = []
+        bodies: dict[int, bytes] = {}
+        for key, item in observed.items():
+            ident = self._held[key].id
+            known = self._table.get(ident)
+            # Without the table's the key is a new session by now.
+            if item is shown.get(key) and ident not in linked and known is not None:
+                continue
+            ready = prepared.get(key)
+            session = ready.session if ready else self._complete(key, item, known)
+            if self._links.of(ident):
+                self._link(session)
+            elif ready:
+                bodies[ident] = ready.body
+            if known is None or _differs(session, known):
+                changed.append(session)
         own = (held.id for held in self._held.values())
         changed += self._relinked(linked.difference(closed, own))
         for ident in (*(self._held[key].id for key in observed), *closed):
             self._table.unseen.pop(ident, None)
         stale = [held.id for key, held in self._held.items() if key not in observed]
         self._table.unseen.update(dict.fromkeys(stale, self._name))
-        self._table.apply(changed, (*closed, *stale))
+        self._table.apply(changed, (*closed, *stale), bodies)
         self._shown = observed
 
     def _limited(self, observed: dict[str, Observed]) -> dict[str, Observed]:
@@ -297,53 +310,32 @@ class Reconciler:
         stated = item.session.HasField("connect_time") and is_storable(item.session.connect_time)
         return item.session.connect_time.ToNanoseconds() if stated else self._now()
 
-    def _changed(self, key: str, item: Observed, prepared: Session | None) -> Session | None:
-        """The session as it now is, or None where it is as the table has it."""
-        known = self._table.get(self._held[key].id)
-        session = prepared or self._complete(key, item, known)
-        self._link(session)
-        if known is None:
-            return session
-        session.revision = known.revision
-        session.update_time.CopyFrom(known.update_time)
-        return None if session == known else session
-
-    def _prepared(self, observed: tuple[str, Observed]) -> tuple[str, Session]:
+    def _prepared(self, observed: tuple[str, Observed]) -> tuple[str, Prepared]:
         key, item = observed
-        return key, self._complete(key, item, self._table.get(self._held[key].id))
+        session = self._complete(key, item, self._table.get(self._held[key].id))
+        return key, Prepared(session, session.SerializeToString())
 
     def _complete(self, key: str, item: Observed, known: Session | None) -> Session:
-        """The observed session, with what the core adds to it, but for its links."""
+        """Return the observed session with what the core adds to it, but without links."""
         held = self._held[key]
         session = item.session
         if session.id:  # observed before: what the table was given is not written to again
             session = Session()
             session.CopyFrom(item.session)
         elif item.unreadable:
-            self._fill_in(key, item, known)
+            self._last_known.fill_in(key, item, known)
         session.id = held.id
         session.source = self._name
         session.connect_time.FromNanoseconds(held.connect_time)
         if item.stated_id == held.id:  # nothing is added to a session that keeps its own id
             session.ClearField("native_id")
-        return bounded(session, self._max_session)
+        session = bounded(session, self._max_session)
+        link(session, (), (), self._max_session)
+        return session
 
-    def _fill_in(self, key: str, item: Observed, known: Session | None) -> None:
-        """Give the session the last known values of what could not be read."""
-        fields = {field for part in item.unreadable for field in part.fields}
-        # Where a list was never read whole, what can be read of it now is more than nothing.
-        unknown = self._unknown.get(key, frozenset()) & fields if known else fields
-        self._unknown[key] = unknown
-        if known is None:
-            return
-        last = Session()
-        last.CopyFrom(known)
-        for descriptor, _ in known.ListFields():
-            if descriptor.name not in fields - unknown or descriptor.name in _NAMING:
-                last.ClearField(descriptor.name)
-        for field in fields - unknown:
-            item.session.ClearField(field)
-        item.session.MergeFrom(last)
-        for names in _NAMING:
-            kept = (name for name in getattr(known, names) if name in fields - unknown)
-            getattr(item.session, names).extend(kept)
+
+def _differs(session: Session, known: Session) -> bool:
+    """Return whether a session is not as the table has it, which it takes the stamps from."""
+    session.revision = known.revision
+    session.update_time.CopyFrom(known.update_time)
+    return session != known

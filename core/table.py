@@ -11,7 +11,8 @@ import asyncio
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -19,8 +20,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from core.deadlines import Deadlines
 from core.log import Change, ChangeLog, Pair
 from core.mask import Mask
+from core.order import Order
 from core.query import Key, Query, matcher
-from core.wire import piece
+from core.wire import Stamp, piece
 from runtime.turns import Steps
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
@@ -80,29 +82,6 @@ class _Row(NamedTuple):
     piece: bytes
 
 
-@dataclass(slots=True)
-class _Order:
-    """The keys of all sessions in one order.
-
-    Invariant: ``keys`` is sorted, and holds exactly ``key_of`` each session.
-    """
-
-    key_of: Callable[[Session], Key]
-    keys: list[Key] = field(default_factory=list)
-
-    def add(self, keys: list[Key]) -> None:
-        if keys:
-            self.keys += sorted(keys)
-            self.keys.sort()  # two sorted runs: linear, and nothing where new follows old
-
-    def remove(self, keys: set[Key]) -> None:
-        if len(keys) == 1:
-            (key,) = keys
-            del self.keys[bisect_left(self.keys, key)]
-        elif keys:
-            self.keys = [key for key in self.keys if key not in keys]
-
-
 class SessionTable:
     """The live sessions, the states of their sources, and the revision of both.
 
@@ -128,10 +107,13 @@ class SessionTable:
         self._rows: dict[int, _Row] = {}
         # The rows as of the revision, for work that goes on while they change; one for all.
         self._kept: Mapping[int, _Row] | None = None
-        self._orders: Mapping[str, _Order] = {
-            "id": _Order(lambda session: (0, session.id)),
-            "connect_time": _Order(
-                lambda session: (session.connect_time.ToNanoseconds(), session.id)
+        self._orders: Mapping[str, Order] = {
+            "id": Order(lambda session: (0, session.id)),
+            "connect_time": Order(
+                lambda session: (
+                    session.connect_time.seconds * 10**9 + session.connect_time.nanos,
+                    session.id,
+                )
             ),
         }
         self._sources = {name: SourceState(name) for name in sources}
@@ -197,14 +179,22 @@ class SessionTable:
         start = bisect_right(keys, (0, ident))
         return [self._rows[i] for _, i in keys[start : start + count]]
 
-    def apply(self, upserts: Iterable[Session], removals: Iterable[int]) -> None:
+    def apply(
+        self,
+        upserts: Iterable[Session],
+        removals: Iterable[int],
+        bodies: Mapping[int, bytes] = MappingProxyType({}),
+    ) -> None:
         """Make changes visible, all at once, removals first.
 
         Each session of ``upserts`` is the table's from now on; it gets its
         ``update_time`` and ``revision`` here. Its ``connect_time`` never changes
-        under one id. An id of ``removals`` that the table has not is passed over.
+        under one id. ``bodies`` are sessions of ``upserts`` by id, encoded without these
+        two fields; the others are encoded here. An id of ``removals`` that the table does
+        not hold is passed over.
         """
         now = self.moment()
+        stamp = Stamp(now)
         changes: list[Change] = []
         pairs: list[Pair] = []
         removed: list[Session] = []
@@ -217,9 +207,10 @@ class SessionTable:
         added: list[Session] = []
         for session in upserts:
             ident = session.id
-            session.revision = self.revision + len(changes) + 1
+            session.revision = revision = self.revision + len(changes) + 1
             session.update_time.CopyFrom(now)
-            encoded = piece(session)
+            body = bodies.get(ident)
+            encoded = piece(session) if body is None else stamp.piece(body, revision)
             old = self._rows.get(ident)
             if old is None:
                 added.append(session)

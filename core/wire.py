@@ -7,27 +7,46 @@ its field 1: an encoded session, with that field's tag, is a part of any of them
 
 from __future__ import annotations
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from sessiongate.v1.session_pb2 import Session
 
 _LENGTH_DELIMITED = 2
 
 
 def piece(session: Session) -> bytes:
-    """The session as field 1 of a message."""
+    """Encode a session as field 1 of a message."""
     return field(1, session.SerializeToString())
 
 
+class Stamp:
+    """Encodes sessions that were encoded before they were given a revision and a time."""
+
+    def __init__(self, update_time: Timestamp) -> None:
+        self._tail = Session(update_time=update_time).SerializeToString() + _REVISION
+
+    def piece(self, body: bytes, revision: int) -> bytes:
+        """Encode a session whose other fields are ``body`` as field 1 of a message."""
+        return field(1, body + self._tail + _varint(revision))
+
+
 def field(number: int, payload: bytes) -> bytes:
-    """An encoded message as field ``number`` (up to 15) of another."""
+    """Encode a message as field ``number`` (up to 15) of another."""
     return bytes((number << 3 | _LENGTH_DELIMITED,)) + _varint(len(payload)) + payload
 
 
 def _varint(value: int) -> bytes:
     if value < 0x80:
         return bytes((value,))
+    if value < 0x4000:
+        return bytes((value & 0x7F | 0x80, value >> 7))
     octets = bytearray()
     while value >= 0x80:
         octets.append(value & 0x7F | 0x80)
         value >>= 7
     octets.append(value)
     return bytes(octets)
+
+
+# The tag of a session's revision, a varint.
+_REVISION = _varint(Session.REVISION_FIELD_NUMBER << 3)

@@ -60,7 +60,13 @@ def _give(loop: asyncio.AbstractEventLoop, queue: _Queue) -> None:
             turn.set_result(None)
             break
     if queue:
-        loop.call_soon(_give, loop, queue)
+        loop.call_soon(_look, loop, queue, perf_counter())
+
+
+def _look(loop: asyncio.AbstractEventLoop, queue: _Queue, began: float) -> None:
+    """Let calls have the loop for as long as the turn took, if it was longer than a step."""
+    took = perf_counter() - began
+    loop.call_later(took if took > STEP else 0, _give, loop, queue)
 
 
 async def mapped(

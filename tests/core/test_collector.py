@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -20,6 +21,7 @@ from core.ledger_tools import rename
 from core.sources.base import Observation, Observed, SourceConfig, SourceError, Wire
 from core.table import SessionTable
 from sessiongate.v1.session_pb2 import Session
+from sessiongate.v1.session_service_pb2 import ListSessionsResponse
 from sessiongate.v1.source_service_pb2 import SourceState
 from tests.core.sources import ScriptedSource, seen
 
@@ -72,12 +74,15 @@ def run(
             stale_after=stale_after,
             now=time.time_ns,
         )
+        scene = Scene(scripted, table, ledger, collector)
         try:
             await collector.start()
-            await test(Scene(scripted, table, ledger, collector))
+            await test(scene)
         finally:
             await collector.close()
             await ledger.close()
+        for session, piece in table.following(0, len(table)):
+            assert [*ListSessionsResponse.FromString(piece).sessions] == [session]
         assert all(source.closed for source in scripted.values())
 
     asyncio.run(main())
@@ -86,6 +91,7 @@ def run(
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(collecting, "MAX_BACK_OFF", 0.002)
+    monkeypatch.setattr(collecting, "DUTY", 0)  # a scripted source takes as long as its test
 
 
 def test_ids_follow_the_order_of_first_sight_and_are_never_given_twice() -> None:
@@ -556,6 +562,43 @@ def test_an_object_stated_again_is_unchanged_but_for_its_links() -> None:
         assert list(scene.session(1).downstream_ids) == [3], "what others told stays"
 
     run(test, sources=["fake:server", "fake:proxy"])
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_links_are_right_whatever_another_source_shows_meanwhile(seed: int) -> None:
+    drawn = random.Random(seed)
+    wires = [Wire(("10.0.0.5", 40000 + n), ("10.0.0.7", 5432), 77 + n) for n in range(4)]
+    # Objects that are stated again, too.
+    proxied = [Observed(f"p{n}", seen("p").session, opened=(wire,)) for n, wire in enumerate(wires)]
+    served = [Observed(f"s{n}", seen("s").session, accepted=wire) for n, wire in enumerate(wires)]
+
+    def some(fixed: list[Observed]) -> Observation:
+        chosen = drawn.sample(fixed, drawn.randint(0, len(fixed)))
+        return Observation(
+            [
+                item
+                if drawn.random() < 0.5
+                else Observed(item.key, seen("x").session, item.accepted, item.opened)
+                for item in chosen
+            ]
+        )
+
+    async def test(scene: Scene) -> None:
+        proxy, server = scene.sources.values()
+        for _ in range(20):
+            proxy.again, server.again = some(proxied), some(served)
+            await asyncio.gather(proxy.step(), server.step())
+            idents = {wire: [0, 0] for wire in wires}
+            for place, name in enumerate(scene.sources):
+                for key, held in (await scene.ledger.held(name)).items():
+                    idents[wires[int(key[1:])]][place] = held.id
+            for above, below in idents.values():
+                if above:
+                    assert list(scene.session(above).upstream_ids) == ([below] if below else [])
+                if below:
+                    assert list(scene.session(below).downstream_ids) == ([above] if above else [])
+
+    run(test, sources=["fake:proxy", "fake:server"])
 
 
 def test_a_linked_session_that_goes_stale_leaves_and_takes_its_links_along() -> None:

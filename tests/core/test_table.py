@@ -106,6 +106,19 @@ def test_the_orders_hold_exactly_the_sessions(changes: list[tuple[set[int], set[
     assert len(table) == len(live)
 
 
+@given(idents=st.sets(st.integers(1, 2**63)), revision=st.integers(0, 2**62))
+def test_what_was_encoded_beforehand_is_the_session(idents: set[int], revision: int) -> None:
+    table = SessionTable([], revision, lambda: Timestamp(seconds=1_700_000_000, nanos=1))
+    sessions = [make(ident, 5, user="ü") for ident in sorted(idents)]
+    bodies = {session.id: session.SerializeToString() for session in sessions[::2]}
+    table.apply(sessions, (), bodies)
+    for session in sessions:
+        decoded = ListSessionsResponse.FromString(table.piece(session.id) or b"").sessions
+        assert [*decoded] == [session]
+        assert session.revision > revision
+        assert session.update_time.seconds == 1_700_000_000
+
+
 IPV4 = ["10.0.0.1", "10.1.0.1", "192.168.1.9", "::ffff:10.0.0.9"]
 IPV6 = ["::1", "2001:db8::5", "fe80::1%eth0"]
 REMOTES = [*IPV4, *IPV6, "/run/s", "db.example", "10.0.0.01", "10.0.0.1\0", ""]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
+from time import perf_counter
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.sources.stream import _BETWEEN_BLOCKS, _BETWEEN_LINES, _STEP, _split
-from core.sources.turns import Pace, in_order, mapped
+from core.sources.turns import STEP, Pace, in_order, mapped
 
 
 @settings(deadline=None)
@@ -35,3 +37,21 @@ def test_a_text_is_split_as_if_at_once(parts: list[str]) -> None:
         longest = max(map(len, whole), default=0)
         assert found == whole or longest > 2 * _STEP
         assert "".join(found).replace("\n", "") == text.replace("\n", "")
+
+
+def test_a_turn_that_took_long_leaves_the_loop_to_others_for_as_long() -> None:
+    turns: list[tuple[float, float]] = []
+
+    async def work() -> None:
+        await Pace().rest()
+        began = perf_counter()
+        while perf_counter() - began < 2 * STEP:
+            pass
+        turns.append((began, perf_counter()))
+
+    async def main() -> None:
+        await asyncio.gather(*(work() for _ in range(4)))
+
+    asyncio.run(main())
+    for (began, ended), (following, _) in pairwise(turns):
+        assert following - ended > (ended - began) / 2  # clocks differ a little
