@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 import psutil
 
 from tests.program import Serving
 
 MIB = 1024 * 1024
+_PERIOD = 0.1  # seconds from one look at a process to the next
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +53,13 @@ def peaks(serving: Serving) -> dict[str, int]:
         (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
         found[name] = int(line.split()[1]) // 1024
     return found
+
+
+def peak(process: psutil.Process, seconds: float) -> int:
+    """The most bytes that a process has resident in the next seconds, looked at ten times each."""
+    most = process.memory_info().rss
+    deadline, clock = time.monotonic() + seconds, Event()  # which is never set
+    while time.monotonic() < deadline:
+        clock.wait(_PERIOD)
+        most = max(most, process.memory_info().rss)
+    return most

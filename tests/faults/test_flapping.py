@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import copy
 import json
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import chain
-from threading import Event, Thread
+from threading import Thread
 from typing import ClassVar
 
 import httpx
 
-from sessiongate.v1.session_service_pb2 import GetSessionRequest, ListSessionsRequest
-from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
-from tests.faults.processes import MIB
+from tests.faults.beside import Beside
+from tests.faults.processes import MIB, peak
 from tests.faults.scale import figure, times
-from tests.program import DATA, PATIENCE, Serving, channel
+from tests.program import DATA, PATIENCE, Serving
 
 SOURCES = times(3, 20)
 SESSIONS = times(300, 2_500)  # of each
 SECONDS = times(6, 180)
-PERIOD = 0.1  # seconds from one call to the next
 # Of sessions, past changes and what is remembered of an answer; it does not grow any more.
 GROWTH = times(150 * MIB, SOURCES * SESSIONS * 12 * 1024 + 250 * MIB)
 
@@ -90,7 +87,6 @@ def url(port: int, number: int) -> str:
 
 
 def test_all_sources_flap_at_once_and_every_answer_is_whole() -> None:
-    waited: dict[str, list[float]] = {"GetSession": [], "ListSessions": [], "REST": []}
     with (
         flapping() as port,
         Serving(
@@ -98,33 +94,21 @@ def test_all_sources_flap_at_once_and_every_answer_is_whole() -> None:
             *chain.from_iterable(("--source", url(port, number)) for number in range(SOURCES)),
         ) as serving,
         httpx.Client(base_url=f"http://{serving.http}", timeout=PATIENCE) as rest,
-        channel(serving.grpc) as opened,
     ):
-        core, stub = serving.core(), SessionServiceStub(opened)
+        core = serving.core()
         before = core.memory_info().rss
-        peak = before
-        deadline, clock = time.monotonic() + SECONDS, Event()  # which is never set
-        while time.monotonic() < deadline:
-            began = time.monotonic()
-            assert stub.GetSession(GetSessionRequest(id=1), timeout=PATIENCE).session.id == 1
-            got = time.monotonic()
-            page = stub.ListSessions(ListSessionsRequest(page_size=1), timeout=PATIENCE)
-            listed = time.monotonic()
-            assert rest.get("/v1/sessions/1").status_code == 200
-            waited["GetSession"].append(got - began)
-            waited["ListSessions"].append(listed - got)
-            waited["REST"].append(time.monotonic() - listed)
-            assert (page.total_size - 3) % SESSIONS == 0  # each source's are there, or none
-            peak = max(peak, core.memory_info().rss)
-            clock.wait(PERIOD)
+        with Beside(f"http://{serving.http}", serving.grpc) as beside:
+            most = peak(core, SECONDS)
         states = rest.get("/v1/sources").json()["data"]
         assert "Traceback" not in serving.output
+    # Each source's are there, or none.
+    assert {(total - 3) % SESSIONS for total in beside.totals} == {0}
     assert {each["attributes"]["state"] for each in states} == {"reachable"}
     partial = {each["attributes"]["partial"] for each in states} - {""}
     assert partial == {f"only max_sessions={SESSIONS} are read"}
     assert min(Flapping.asked.values()) > 1
-    assert peak - before < GROWTH
+    assert most - before < GROWTH
     what = f"{SOURCES} sources of {SESSIONS:,} sessions that all go and come"
-    figure(f"{what}: the slowest call, ms", {k: round(max(v) * 1000) for k, v in waited.items()})
-    figure(f"{what}: growth of the core at the peak, MiB", (peak - before) // MIB)
+    figure(f"{what}: the slowest call, ms", beside.slowest())
+    figure(f"{what}: growth of the core at the peak, MiB", (most - before) // MIB)
     figure(f"{what}: observations", sum(Flapping.asked.values()))

@@ -5,25 +5,21 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from threading import Event
 
 import httpx
 
-from sessiongate.v1.session_service_pb2 import GetSessionRequest
-from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
+from tests.faults.beside import Beside
 from tests.faults.floods import SERVERS
-from tests.faults.processes import MIB
+from tests.faults.processes import MIB, peak
 from tests.faults.scale import figure, times
-from tests.program import DATA, PATIENCE, Serving, channel
+from tests.program import DATA, PATIENCE, Serving
 
 SECONDS = times(8, 60)
 TIMEOUT = times(2, 10)  # of a source
-PERIOD = 0.1  # seconds from one call to the next
 # Of as many answers as there are servers, of up to 128 MiB each, and what is made of them.
 PEAK = 3 * 128 * len(SERVERS) * MIB
 
@@ -52,7 +48,6 @@ def url(what: str, place: str) -> str:
 
 
 def test_a_server_that_answers_without_end_costs_only_its_source() -> None:
-    waited: list[float] = []
     with served() as places:
         sources = chain(*(("--source", url(*server)) for server in places.items()))
         with (
@@ -60,17 +55,11 @@ def test_a_server_that_answers_without_end_costs_only_its_source() -> None:
                 *("--source", f"document:{DATA}/sessions.json", "--ledger", "sqlite://"), *sources
             ) as serving,
             httpx.Client(base_url=f"http://{serving.http}", timeout=PATIENCE) as rest,
-            channel(serving.grpc) as opened,
         ):
-            core, stub = serving.core(), SessionServiceStub(opened)
-            before = peak = core.memory_info().rss
-            deadline, clock = time.monotonic() + SECONDS, Event()  # which is never set
-            while time.monotonic() < deadline:
-                began = time.monotonic()
-                assert stub.GetSession(GetSessionRequest(id=1), timeout=PATIENCE).session.id == 1
-                waited.append(time.monotonic() - began)
-                peak = max(peak, core.memory_info().rss)
-                clock.wait(PERIOD)
+            core = serving.core()
+            before = core.memory_info().rss
+            with Beside(f"http://{serving.http}", serving.grpc) as beside:
+                most = peak(core, SECONDS)
             states = {
                 each["id"]: each["attributes"]["state"]
                 for each in rest.get("/v1/sources").json()["data"]
@@ -78,7 +67,7 @@ def test_a_server_that_answers_without_end_costs_only_its_source() -> None:
             assert "Traceback" not in serving.output
     assert {states.pop("sessions.json"), *states.values()} == {"reachable", "unreachable"}
     assert len(states) == len(SERVERS)
-    assert peak - before < PEAK
+    assert most - before < PEAK
     what = "servers of all kinds that answer without end, all at once"
-    figure(f"{what}: the slowest call, ms", round(max(waited) * 1000))
-    figure(f"{what}: growth of the core at the peak, MiB", (peak - before) // MIB)
+    figure(f"{what}: the slowest call, ms", beside.slowest())
+    figure(f"{what}: growth of the core at the peak, MiB", (most - before) // MIB)

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Thread
+from threading import Thread
 
 import httpx
 
-from sessiongate.v1.session_service_pb2 import GetSessionRequest
-from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
-from tests.faults.processes import MIB
+from tests.faults.beside import Beside
+from tests.faults.processes import MIB, peak
 from tests.faults.scale import figure, times
-from tests.program import DATA, PATIENCE, Serving, channel
+from tests.program import DATA, PATIENCE, Serving
 
 BYTES = times(20_000_000, 180_000_000)
 SECONDS = times(3, 30)
-PERIOD = 0.1  # seconds from one call to the next
 GROWTH = 200 * MIB
 _PART = b"{}," * 20_000
 
@@ -56,7 +53,6 @@ def endless() -> Iterator[int]:
 
 
 def test_calls_are_answered_and_memory_stays_while_an_answer_is_far_too_large() -> None:
-    waited: dict[str, list[float]] = {"GetSession": [], "REST": []}
     with (
         endless() as port,
         Serving(
@@ -64,29 +60,18 @@ def test_calls_are_answered_and_memory_stays_while_an_answer_is_far_too_large() 
             *("--source", f"maxscale+http://127.0.0.1:{port}?name=large&timeout=60"),
         ) as serving,
         httpx.Client(base_url=f"http://{serving.http}", timeout=PATIENCE) as rest,
-        channel(serving.grpc) as opened,
     ):
-        core, stub = serving.core(), SessionServiceStub(opened)
-        before = peak = core.memory_info().rss
-        deadline = time.monotonic() + SECONDS
-        clock = Event()  # never set: a wait for it ends when its time is over
-        while time.monotonic() < deadline:
-            began = time.monotonic()
-            assert stub.GetSession(GetSessionRequest(id=1), timeout=PATIENCE).session.id == 1
-            between = time.monotonic()
-            assert rest.get("/v1/sessions/1").status_code == 200
-            waited["GetSession"].append(between - began)
-            waited["REST"].append(time.monotonic() - between)
-            peak = max(peak, core.memory_info().rss)
-            clock.wait(PERIOD)
+        core = serving.core()
+        before = core.memory_info().rss
+        with Beside(f"http://{serving.http}", serving.grpc) as beside:
+            most = peak(core, SECONDS)
         (large,) = (
             each for each in rest.get("/v1/sources").json()["data"] if each["id"] == "large"
         )
         after = core.memory_info().rss
         assert "Traceback" not in serving.output
     assert "400000 sessions" in large["attributes"]["partial"]
-    assert max(peak, after) - before < GROWTH
-    slowest = {name: round(max(each) * 1000) for name, each in waited.items()}
-    figure(f"a source answers {BYTES // 10**6} MB: the slowest call, ms", slowest)
-    grown = {"at the peak": (peak - before) // MIB, "after": (after - before) // MIB}
+    assert max(most, after) - before < GROWTH
+    figure(f"a source answers {BYTES // 10**6} MB: the slowest call, ms", beside.slowest())
+    grown = {"at the peak": (most - before) // MIB, "after": (after - before) // MIB}
     figure(f"a source answers {BYTES // 10**6} MB: growth of the core, MiB", grown)

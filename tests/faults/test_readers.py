@@ -12,15 +12,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-import grpc
 import httpx
 import psutil
 import pytest
 
 from runtime.descriptors import allow_descriptors
-from sessiongate.v1.session_service_pb2 import GetSessionRequest
-from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from tests.certificates import Authority
+from tests.faults.beside import Beside
 from tests.faults.processes import MIB
 from tests.faults.scale import figure, times
 from tests.program import PATIENCE, Program
@@ -40,7 +38,7 @@ KINDS = {
     "head": ("HEAD", "/v1/sessions", ""),
     "events": ("GET", "/v1/sessions", EVENTS),
 }
-SERVED = ("200", "503")
+OVERLOADED = "503 "  # an answer, to callers beside readers that come just now
 
 
 @pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "TLS"])
@@ -56,33 +54,38 @@ def test_readers_that_take_nothing(is_tls: bool, tmp_path: Path) -> None:
     with Program(*arguments) as program:
         address = program.expect(r"REST +https?://(\S+)/v1/sessions$")[1]
         program.expect(r"Try +curl")
-        attack = Attack(program, int(address.rpartition(":")[2]), tmp_path / "core")
+        attack = Attack(program, int(address.rpartition(":")[2]))
         if is_tls:
             attack.context = ssl.create_default_context(cafile=authority.cert)
-        asyncio.run(attack.run())
+        url = f"{'https' if is_tls else 'http'}://{address}"
+        with Beside(url, f"unix:{tmp_path}/core", authority.cert if is_tls else None) as beside:
+            asyncio.run(attack.run())
         assert "Traceback" not in program.output
+    # While the readers come, one at a time is told that there is too much to do.
+    assert all(OVERLOADED in wrong for wrong in beside.wrong()), beside.wrong()[:3]
+    slowest = {kind: max(beside.p99(*held).values()) for kind, held in attack.held.items()}
+    answers: Counter[str] = Counter()
+    for held in attack.held.values():
+        answers += Counter(beside.count(*held))
     name = "TLS" if is_tls else "plain HTTP"
     figure(f"{READERS:,} readers that take nothing, over {name}: growth, MiB", attack.growth)
     figure(f"readers over {name} that leave: seconds until memory is back", attack.back)
-    figure(f"beside them, over {name}: slowest 1 in 100 of all answers, s", attack.slowest)
-    figure(f"beside them, over {name}: answers", dict(attack.outcomes))
+    figure(f"beside them, over {name}: slowest 1 in 100 of one caller's answers, ms", slowest)
+    figure(f"beside them, over {name}: answers", answers)
 
 
 class Attack:
-    """Readers of each kind in turn, with callers beside them."""
+    """Readers of each kind in turn."""
 
     context: ssl.SSLContext | None = None
 
-    def __init__(self, program: Program, port: int, core: Path) -> None:
+    def __init__(self, program: Program, port: int) -> None:
         self._program = program
         self._port = port
-        self._core = core
         self._most = 0
         self.growth: dict[str, int] = {}
         self.back: dict[str, float] = {}  # seconds after they left
-        self.outcomes: Counter[str] = Counter()
-        self.slowest: dict[str, float] = {}
-        self._took: list[float] | None = None  # None while answers do not count yet
+        self.held: dict[str, tuple[float, float]] = {}  # when all were there
 
     async def run(self) -> None:
         async with AsyncExitStack() as stack:
@@ -94,9 +97,6 @@ class Attack:
                 timeout=PATIENCE,
             )
             await stack.enter_async_context(client)
-            channel = grpc.aio.insecure_channel(f"unix:{self._core}")
-            await stack.enter_async_context(channel)
-            stub = SessionServiceStub(channel)
             # What is loaded when it is first needed is no growth.
             for method, path, header in KINDS.values():
                 headers = dict(re.findall(r"(\S+): (\S+)", header))
@@ -105,17 +105,11 @@ class Attack:
             # It answers, so that it is there.
             self._worker = self._find_worker()
             group = await stack.enter_async_context(asyncio.TaskGroup())
-            tasks = [
-                group.create_task(self._ask(client, "/v1/sessions/1")),
-                group.create_task(self._ask(client, "/healthz")),
-                group.create_task(self._call(stub)),
-                group.create_task(self._weigh()),
-            ]
+            weighing = group.create_task(self._weigh())
             for name, (method, path, header) in KINDS.items():
                 request = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{header}\r\n"
                 await self._attack(name, request.encode() * (100 if method == "HEAD" else 1))
-            for task in tasks:
-                task.cancel()
+            weighing.cancel()
 
     def _find_worker(self) -> psutil.Process:
         [worker] = [
@@ -127,11 +121,9 @@ class Attack:
         before = self._most = self._worker.memory_info().rss
         async with self._readers(request):
             await asyncio.sleep(1)
-            self._took = []
+            began = time.monotonic()
             await asyncio.sleep(HOLD)
-            took, self._took = sorted(self._took), None
-        assert took, "nobody else was answered"
-        self.slowest[name] = round(took[len(took) * 99 // 100], 3)
+            self.held[name] = began, time.monotonic()
         self.growth[name] = (self._most - before) // MIB
         assert self.growth[name] <= IN_FLIGHT + BESIDE, self.growth
         left = time.monotonic()
@@ -177,30 +169,6 @@ class Attack:
         end.write(request)
         await loop.sock_sendall(peer, outgoing.read())
         return peer
-
-    async def _ask(self, client: httpx.AsyncClient, path: str) -> None:
-        while True:
-            began = time.monotonic()
-            answer = await client.get(path)
-            assert str(answer.status_code) in SERVED, answer.text
-            if path != "/healthz" and answer.is_success:
-                assert answer.json()["data"]["id"] == "1"
-            self._note(f"{path}: {answer.status_code}", began, is_good=answer.is_success)
-            await asyncio.sleep(0.1)
-
-    async def _call(self, stub: SessionServiceStub) -> None:
-        while True:
-            began = time.monotonic()
-            found = await stub.GetSession(GetSessionRequest(id=1), timeout=PATIENCE)
-            assert found.session.id == 1
-            self._note("GetSession: OK", began, is_good=True)
-            await asyncio.sleep(0.1)
-
-    def _note(self, outcome: str, began: float, *, is_good: bool) -> None:
-        if self._took is not None:
-            assert is_good, outcome
-            self._took.append(time.monotonic() - began)
-            self.outcomes[outcome] += 1
 
     async def _pause(self) -> None:
         await asyncio.sleep(0.1)

@@ -1,0 +1,206 @@
+"""Callers beside an attack: small calls ten times a second, in a process that does nothing else.
+
+What attacks in the same process would make them wait for its interpreter, not for the program.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import math
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+from urllib.parse import urlsplit
+
+from sessiongate.v1.session_service_pb2 import GetSessionRequest, ListSessionsRequest
+from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
+from tests.program import PATIENCE, channel
+
+PERIOD = 0.1  # seconds from one call to the next
+LATEST = 10.0  # seconds that a caller waits for an answer
+
+# Raises what is wrong with an answer.
+Ask = Callable[[], None]
+
+
+class Answer(NamedTuple):
+    """One answer to a caller."""
+
+    began: float  # on the machine's monotonic clock, which all processes share
+    took: float  # seconds
+    wrong: str  # why it is none, or is not true; empty where all is well
+
+
+class Beside:
+    """Asks from `__enter__`, when each caller has its first answer, to `__exit__`.
+
+    What they were answered is here afterwards; ``since`` and ``until`` pick those who
+    began to ask between two moments.
+    """
+
+    def __init__(self, rest: str, core: str, authority: Path | None = None) -> None:
+        """``rest`` is a URL, ``core`` a target of gRPC, ``authority`` the CA of the first."""
+        self._arguments = [rest, core, *([str(authority)] if authority else ())]
+        self._answers: Mapping[str, list[Answer]] = {}
+        self.totals: set[int] = set()  # how many sessions there were, as lists told
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__, *self._arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[2],
+        )
+        assert self._process.stdout is not None
+        if not self._process.stdout.readline():
+            self._process.communicate()
+            raise AssertionError("a caller had no first answer")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            told, _ = self._process.communicate(timeout=PATIENCE)
+        finally:
+            self._process.kill()
+        if error is None:
+            answers, totals = json.loads(told)
+            self._answers = {name: [Answer(*each) for each in found] for name, found in answers}
+            self.totals = set(totals)
+
+    def wrong(self, since: float = 0.0, until: float = math.inf) -> list[str]:
+        """What was wrong with answers."""
+        return [
+            f"{name}: {answer.wrong}"
+            for name, answers in self._answers.items()
+            for answer in answers
+            if answer.wrong and since <= answer.began < until
+        ]
+
+    def count(self, since: float = 0.0, until: float = math.inf) -> dict[str, int]:
+        """How many answers each caller had."""
+        return {name: len(took) for name, took in self._took(since, until)}
+
+    def p99(self, since: float = 0.0, until: float = math.inf) -> dict[str, int]:
+        """How many ms each caller waited at most, but for one answer in 100."""
+        return {name: _ms(took[len(took) * 99 // 100]) for name, took in self._took(since, until)}
+
+    def slowest(self, since: float = 0.0, until: float = math.inf) -> dict[str, int]:
+        """How many ms each caller waited at most."""
+        return {name: _ms(took[-1]) for name, took in self._took(since, until)}
+
+    def _took(self, since: float, until: float) -> Iterator[tuple[str, list[float]]]:
+        """By caller, ascending; fails unless all of them were answered, with the truth."""
+        wrong = self.wrong(since, until)
+        assert not wrong, (len(wrong), wrong[:3])
+        assert self._answers
+        for name, answers in self._answers.items():
+            took = sorted(each.took for each in answers if since <= each.began < until)
+            assert took, f"{name}: not one answer"
+            yield name, took
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+class _Caller(threading.Thread):
+    """Asks until it is told to stop, and then a last time."""
+
+    def __init__(self, ask: Ask, stop: threading.Event) -> None:
+        super().__init__()
+        self._ask = ask
+        self._stop_asking = stop
+        self.answers: list[Answer] = []
+
+    def run(self) -> None:
+        due, goes_on = time.monotonic(), True
+        while goes_on:
+            goes_on = not self._stop_asking.wait(max(0.0, due - time.monotonic()))
+            began, wrong = time.monotonic(), ""
+            due = began + PERIOD
+            try:
+                self._ask()
+            except Exception as error:
+                wrong = f"{error!r:.500}"
+            self.answers.append(Answer(began, time.monotonic() - began, wrong))
+
+
+def _getting(rest: str, authority: str | None, path: str, *, ident: str | None) -> Ask:
+    """Asks for a path on a connection of its own, which stays."""
+    url = urlsplit(rest)
+    assert url.hostname is not None
+    connection = http.client.HTTPConnection(url.hostname, url.port, timeout=LATEST)
+    if url.scheme == "https":
+        connection = http.client.HTTPSConnection(
+            url.hostname,
+            url.port,
+            timeout=LATEST,
+            context=ssl.create_default_context(cafile=authority),
+        )
+
+    def ask() -> None:
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            body = answer.read()
+        except BaseException:
+            connection.close()  # the next call opens another
+            raise
+        assert answer.status == 200, f"{answer.status} {body!r:.300}"
+        document = json.loads(body)
+        assert ident is None or document["data"]["id"] == ident, body
+
+    return ask
+
+
+def main(rest: str, core: str, authority: str | None = None) -> None:
+    """Say when all callers have an answer, ask until standard input ends, and tell all."""
+    totals: set[int] = set()
+    with channel(core) as opened:
+        stub = SessionServiceStub(opened)
+
+        def get() -> None:
+            found = stub.GetSession(GetSessionRequest(id=1), timeout=LATEST)
+            assert found.session.id == 1, found
+
+        def list_one() -> None:
+            page = stub.ListSessions(ListSessionsRequest(page_size=1), timeout=LATEST)
+            assert [each.id for each in page.sessions] == [1], page
+            totals.add(page.total_size)
+
+        asks: dict[str, Ask] = {
+            "GetSession": get,
+            "ListSessions": list_one,
+            "/v1/sessions/1": _getting(rest, authority, "/v1/sessions/1", ident="1"),
+            "/healthz": _getting(rest, authority, "/healthz", ident=None),
+        }
+        for ask in asks.values():
+            ask()
+        stop = threading.Event()
+        callers = {name: _Caller(ask, stop) for name, ask in asks.items()}
+        for caller in callers.values():
+            caller.start()
+        print("asking", flush=True)
+        sys.stdin.read()
+        stop.set()
+        for caller in callers.values():
+            caller.join()
+    answers = [(name, caller.answers) for name, caller in callers.items()]
+    print(json.dumps([answers, sorted(totals)]))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
