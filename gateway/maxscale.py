@@ -18,7 +18,7 @@ from gateway.jsonapi.collections import self_link, with_fields
 from gateway.jsonapi.document import top_meta
 from gateway.rendering import Rendered
 from gateway.sessions import EVERYTHING, NO_VERSION
-from gateway.work import HEAVY_ROWS, work
+from gateway.work import work
 from runtime.turns import Steps
 
 
@@ -44,9 +44,8 @@ async def show_maxscale(request: Request, ask: Ask) -> Response:
 
 
 def _all_have_queries(rows: Sequence[Rendered]) -> Steps[bool]:
-    for index, row in enumerate(rows):
-        if index % HEAVY_ROWS == 0:
-            yield
+    for row in rows:
+        yield
         if not _has_queries(row):
             return False
     return True

@@ -9,15 +9,15 @@ from typing import Any, TypeAlias
 
 from gateway.jsonapi.sorting import SortKey
 from gateway.rendering import Rendered
-from gateway.work import HEAVY_ROWS, LIGHT_ROWS
+from gateway.work import LIGHT_ROWS, let_go
 from runtime.turns import Steps
 
 # The parts of a row's sort key one behind the other, which differ before their lengths do, and
 # the row's number, so that equals stay in their order. One tuple a row is soon let go of, and
 # one of texts and numbers the garbage collector need not look at.
 _Numbered: TypeAlias = tuple[Any, ...]
-# Sorted at a time: a few milliseconds of work.
-_RUN = 1000
+# Sorted at a time: about a millisecond of work.
+_RUN = 250
 
 
 class Ordered:
@@ -34,8 +34,7 @@ class Ordered:
         """Take more rows."""
         run: list[_Numbered] = []
         for row in rows:
-            if self._count % HEAVY_ROWS == 0:
-                yield
+            yield
             run.append((*chain.from_iterable(self._key(row)), self._count))
             self._rows[self._count] = row
             self._count += 1
@@ -44,10 +43,21 @@ class Ordered:
                 run = []
         yield from self._take(run)
 
-    def rows(self) -> Steps[list[Rendered]]:
-        """All that were taken, in order."""
+    def rows(self, skip: int = 0) -> Steps[list[Rendered]]:
+        """All that were taken, in order, but for the first ``skip``."""
         yield from self._merge()
-        return [self._rows[number] for run in self._runs for *_, number in run]
+        [merged] = self._runs
+        found: list[Rendered] = []
+        for start in range(skip, len(merged), LIGHT_ROWS):
+            found += [self._rows[one[-1]] for one in merged[start : start + LIGHT_ROWS]]
+            yield
+        return found
+
+    def let_go(self) -> Steps[None]:
+        """Forget all, as work with rests."""
+        rows = [*self._rows.values()]
+        self._rows.clear()
+        yield from let_go(*self._runs, rows)
 
     def _take(self, run: list[_Numbered]) -> Steps[None]:
         run.sort()
@@ -61,6 +71,8 @@ class Ordered:
         numbered = islice(merge(*self._runs), self._most)
         while part := list(islice(numbered, LIGHT_ROWS)):
             merged += part
-            kept |= {number: self._rows[number] for *_, number in part}
+            kept |= {one[-1]: self._rows[one[-1]] for one in part}
             yield
+        merged_from, all_rows = self._runs, [*self._rows.values()]
         self._runs, self._rows = [merged], kept
+        yield from let_go(*merged_from, all_rows)

@@ -28,7 +28,7 @@ from gateway.jsonapi.sorting import Sort
 from gateway.order import Ordered
 from gateway.rendering import Rendered
 from gateway.sessions import NO_VERSION, Rows, SessionView, Wanted
-from gateway.work import HEAVY_ROWS, work
+from gateway.work import later, work
 from runtime.turns import Steps
 from sessiongate.states import state_of, words_of
 
@@ -139,9 +139,8 @@ def _let_through(
     rows: Sequence[Rendered], filters: Sequence[Filter], moment: Moment
 ) -> Steps[list[Rendered]]:
     kept = []
-    for index, row in enumerate(rows):
-        if index % HEAVY_ROWS == 0:
-            yield
+    for row in rows:
+        yield
         resource = row.resource(moment.base, moment.now)
         if all(found.matches(resource) for found in filters):
             kept.append(row)
@@ -178,11 +177,14 @@ async def _sorted(
     ordered = Ordered(key, page.offset + page.size if page else None)
     total = 0
     version = NO_VERSION
-    async for rows in _scan(view, wanted, filters, moment):
-        version = version.and_older(rows.version)
-        total += len(rows.sessions)
-        await work(ordered.add(rows.sessions))
-    sessions = (await work(ordered.rows()))[page.offset if page else 0 :]
+    try:
+        async for rows in _scan(view, wanted, filters, moment):
+            version = version.and_older(rows.version)
+            total += len(rows.sessions)
+            await work(ordered.add(rows.sessions))
+        sessions = await work(ordered.rows(page.offset if page else 0))
+    finally:  # also for a client that has left
+        later(ordered.let_go())
     return Selected(Rows(sessions, total, version), place=Place(total if page else None))
 
 

@@ -12,7 +12,7 @@ from gateway.client import CoreClient
 from gateway.gaps import Gaps
 from gateway.rendering import Rendered, seconds
 from gateway.replica import Replica, Store
-from gateway.work import HEAVY_ROWS, LIGHT_ROWS, work
+from gateway.work import LIGHT_ROWS, work
 from runtime.turns import Steps
 from sessiongate.v1.session_pb2 import Session, SessionState
 from sessiongate.v1.session_service_pb2 import (
@@ -249,9 +249,8 @@ def _services(
 
 def _rendered(sessions: Iterable[Session]) -> Steps[list[Rendered]]:
     rows = []
-    for index, session in enumerate(sessions):
-        if index % HEAVY_ROWS == 0:
-            yield
+    for session in sessions:
+        yield
         rows.append(Rendered(session))
     return rows
 

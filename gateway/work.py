@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncGenerator, Iterator
 from contextvars import ContextVar
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from runtime.identity import caller
 from runtime.turns import Steps, T, Turns, finished
 
-# Rows that are looked at between two rests: less than a millisecond of work, and where each is
-# made into a resource object, or a JSONPath asked of it.
-LIGHT_ROWS, HEAVY_ROWS = 100, 5
+# Rows that are looked at between two rests: less than a millisecond of work. Where each is made
+# into a resource object, or a JSONPath asked of it, there is a rest after each.
+LIGHT_ROWS = 100
+# Objects that are let go of between two rests, likewise.
+_LET_GO = 500
 
 
 def new_turns() -> Turns:
@@ -49,6 +52,23 @@ async def each(pieces: Iterator[T | None]) -> AsyncGenerator[T]:
         return
     async for given in found.turns.each(_whose(found), pieces):
         yield given
+
+
+def let_go(*lists: list[Any]) -> Steps[None]:
+    """Empty long lists, as work with rests: to let go of 100,000 tuples takes 20 ms."""
+    for found in lists:
+        while found:
+            del found[-_LET_GO:]
+            yield
+
+
+def later(steps: Steps[None]) -> None:
+    """Do work that nobody waits for, a step in each round of the loop."""
+    try:
+        next(steps)
+    except StopIteration:
+        return
+    asyncio.get_running_loop().call_soon(later, steps)
 
 
 def _whose(found: Asker) -> str:

@@ -12,6 +12,7 @@ from gateway.jsonapi.sorting import Sort
 from gateway.order import Ordered
 from gateway.rendering import Rendered
 from gateway.selection import Moment, _getter
+from gateway.work import LIGHT_ROWS
 from runtime.turns import finished
 from sessiongate.v1.session_pb2 import Session
 
@@ -25,9 +26,10 @@ _users = st.sampled_from([None, "", "a", "b", "é"])
     sort=st.sampled_from(["user", "-user", "-user,port", "port,-id", "client.cipher", "-id"]),
     most=st.none() | st.integers(1, 30),
     part=st.integers(1, 20),
+    skip=st.integers(0, 30),
 )
 def test_parts_come_in_the_order_of_all(
-    found: list[tuple[str | None, int]], sort: str, most: int | None, part: int
+    found: list[tuple[str | None, int]], sort: str, most: int | None, part: int, skip: int
 ) -> None:
     rows = [
         Rendered(Session(id=number + 1, user=user, port=port or None))
@@ -38,4 +40,16 @@ def test_parts_come_in_the_order_of_all(
         ordered = Ordered(key, most)
         for start in range(0, len(rows), part):
             finished(ordered.add(rows[start : start + part]))
-        assert finished(ordered.rows()) == sorted(rows, key=key)[:most]
+        assert finished(ordered.rows(skip)) == sorted(rows, key=key)[:most][skip:]
+        finished(ordered.let_go())
+        assert not ordered._rows
+        assert not any(ordered._runs)
+
+
+def test_many_rows_are_told_and_let_go_of_in_many_steps() -> None:
+    rows = [Rendered(Session(id=number + 1, user="a")) for number in range(3000)]
+    ordered = Ordered(Sort.parse("-user").key_by(lambda path: _getter(path, _MOMENT)), None)
+    assert sum(1 for _ in ordered.add(rows)) == len(rows)
+    # Merged, the runs of which that was let go of, and told; then all is let go of.
+    assert sum(1 for _ in ordered.rows()) > 2 * len(rows) // LIGHT_ROWS + len(rows) // 250
+    assert sum(1 for _ in ordered.let_go()) > len(rows) // 500

@@ -14,7 +14,7 @@ from gateway.client import CoreClient
 from gateway.marks import Marks
 from gateway.replica import Replica
 from gateway.sessions import DirectView, ReplicaView
-from gateway.work import each, work
+from gateway.work import each, later, let_go, work
 from runtime.memory import collect_rarely
 from runtime.turns import SLICE, Steps, Turns
 from sessiongate.v1.session_service_pb2 import WatchSessionsResponse, WatchSnapshot
@@ -107,6 +107,20 @@ def test_work_for_no_request_is_done_at_once() -> None:
         assert await work(steps()) == 7
         pieces: list[int | None] = [None, 1, None, 2]
         assert [piece async for piece in each(iter(pieces))] == [1, 2]
+
+    asyncio.run(main())
+
+
+def test_what_is_let_go_of_at_last_goes_round_by_round() -> None:
+    found = [[object() for _ in range(2000)], [object()]]
+
+    async def main() -> None:
+        later(let_go(*found))
+        rounds = 0
+        while any(found):
+            rounds += 1
+            await asyncio.sleep(0)
+        assert rounds >= 4
 
     asyncio.run(main())
 
