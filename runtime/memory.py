@@ -11,8 +11,9 @@ _LARGE = 128 * 1024  # bytes
 # Bytes that are free and kept: without, what each request takes is got from the system anew.
 _KEPT = 8 * 1024 * 1024
 # Objects made and not let go of, until garbage is looked for among the young; how many such
-# looks until it is among those that survived one; how many of those until it is among all.
-_YOUNG, _MIDDLE, _OLD = 2000, 20, 200
+# looks until it is among those that survived one, which takes some milliseconds; how many of
+# those until it is among all.
+_YOUNG, _MIDDLE, _OLD = 1000, 10, 800
 
 
 def share_memory() -> None:
@@ -36,9 +37,11 @@ def give_back() -> None:
 
 
 def collect_rarely() -> None:
-    """Look seldom for garbage among all objects.
+    """Look seldom for garbage among all objects; to be called once all modules are loaded.
 
     With 100,000 sessions a look stops the process for a tenth of a second, and finds next
-    to nothing: what is let go of is mostly in no cycle, and the rest is mostly young.
+    to nothing: what is let go of is mostly in no cycle, and the rest is mostly young. What
+    there is already stays for good: it is never looked at.
     """
+    gc.freeze()
     gc.set_threshold(_YOUNG, _MIDDLE, _OLD)

@@ -131,5 +131,8 @@ def test_garbage_is_looked_for_rarely_among_all_objects() -> None:
         collect_rarely()
         young, middle, old = gc.get_threshold()
         assert young * middle * old > 1_000_000
+        assert young * middle <= 10_000  # are looked at in one go, some milliseconds
+        assert len(gc.get_objects()) < gc.get_freeze_count()
     finally:
         gc.set_threshold(*before)
+        gc.unfreeze()
