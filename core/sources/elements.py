@@ -1,7 +1,7 @@
 """The elements of a JSON document's ``data``, read while the document comes in.
 
-No step takes longer than what some 128 KiB of JSON take to read, whatever the document is,
-and nothing is kept of it but what the next step needs.
+No step takes longer than what 1,000 elements or some 128 KiB of JSON take to read, whatever
+the document is, and nothing is kept of it but what the next step needs.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from core.sources.place import Place
 # Bytes. An element that is longer than a window is read as a whole all the same, if reading
 # it takes no longer: it is text, mostly.
 WINDOW = 128 * 1024
+BATCH = 1000  # elements: some milliseconds of work, if they are as short as may be
 MAX_ELEMENT = 8 * 1024 * 1024
 MAX_WEIGHT = 100_000  # of an element: see `Extent`
 _TOO_LARGE = f"expected at most {MAX_ELEMENT // 1024**2} MiB and {MAX_WEIGHT:,} values"
@@ -203,7 +204,7 @@ class Elements:
         is_whole = self._ended and len(window) == len(self._data) - self._position
         values: list[object] = []
         end = start = 0
-        while self.count + len(values) < self._most:
+        while len(values) < min(BATCH, self._most - self.count):
             try:
                 value, stop = _decode(text, start)
             except (ValueError, RecursionError):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.sources.base import UnreadableError
-from core.sources.elements import MAX_ELEMENT, WINDOW, Batch, Elements, More
+from core.sources.elements import BATCH, MAX_ELEMENT, WINDOW, Batch, Elements, More
 from core.sources.lenient_json import JsonError, loads
 
 JSON = st.recursive(
@@ -100,6 +100,14 @@ def test_no_more_are_read_than_may_be(most: int) -> None:
     assert sum(len(batch.values) for batch in batches(elements, endless, 65536)) == most
     assert elements.truncated
     assert f"only {most} " in elements.partial
+
+
+@pytest.mark.parametrize("odd", [b"{}", '"é"'.encode()])
+def test_a_step_has_so_many_elements_at_most(odd: bytes) -> None:
+    body = b'{"data":[' + b",".join([odd] * 30_000) + b"]}"
+    counts = [len(batch.values) for batch in batches(Elements(1_000_000), body, 65536)]
+    assert sum(counts) == 30_000
+    assert max(counts) == BATCH
 
 
 def test_as_many_as_may_be_are_all() -> None:
