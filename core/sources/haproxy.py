@@ -90,8 +90,13 @@ class HAProxySource:
             raise SourceConnectError(f"{self._place}: {_cause(error)}") from None
 
 
-async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, commands: str) -> str:
-    """The answer to a line of commands: all of the same process."""
+async def _ask(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, commands: str
+) -> list[str]:
+    """The answer to a line of commands: all of the same process.
+
+    It stays in parts: to put 128 MiB together would stop this process for 0.1 s.
+    """
     writer.write(commands.encode())
     # HAProxy ends the connection behind the answer by itself; its master, which is asked by
     # mistake, waits for more unless there will be none.
@@ -106,7 +111,7 @@ async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, comma
             size += len(chunk)
             if size > MAX_BYTES:
                 raise too_large()
-    return "".join((*answer, decoder.decode(b"", final=True)))
+    return [part for part in (*answer, decoder.decode(b"", final=True)) if part]
 
 
 def _cause(error: OSError) -> str:

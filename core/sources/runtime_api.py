@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from core.sources.base import SourceError
@@ -31,26 +31,50 @@ class Answer:
     """
 
     pid: str
-    streams: str  # one line each, or a block of indented lines behind the first
+    # One line each, or a block of indented lines behind the first; in parts.
+    streams: Sequence[str]
     start: int | None  # in seconds since the epoch; None if it is not stated (before 2.4)
     uptime: int | None  # in seconds
 
     @classmethod
-    def parse(cls, text: str) -> Answer:
+    def parse(cls, parts: Sequence[str]) -> Answer:
         """Take an answer apart. Raises `SourceError` if it is cut or no such answer."""
+        text, others = _beginning(parts)
         end = text.find("\n\n", 0, _MAX_INFO)
         info, streams = (text[:end], text[end + 2 :]) if end >= 0 else (text[:_MAX_INFO], "")
         fields = dict(line.split(": ", 1) for line in info.split("\n") if ": " in line)
         pid = fields.get("Pid", "")
         if not re.fullmatch("[0-9]{1,10}", pid):
             raise SourceError(_stranger(text))
-        if end < 0 or not (streams == "\n" or streams.endswith("\n\n")):
+        is_none = streams == "\n" and not others
+        if end < 0 or not (is_none or _ending((streams, *others)) == "\n\n"):
             raise SourceError("the answer was cut short")
         if _REFUSED.match(streams):
             raise SourceError("'show sess' is not allowed on this socket: it needs level operator")
-        if streams != "\n" and not _POINTED.search(streams, 0, _MAX_BEFORE):
+        if not is_none and not _POINTED.search(streams, 0, _MAX_BEFORE):
             raise SourceError(f"this is no answer to 'show sess': {_first_line(streams)}")
-        return cls(pid, streams, _seconds(fields, "Start_time_sec"), _seconds(fields, "Uptime_sec"))
+        start, uptime = _seconds(fields, "Start_time_sec"), _seconds(fields, "Uptime_sec")
+        return cls(pid, (streams, *others), start, uptime)
+
+
+def _beginning(parts: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """As much of a text as is looked at at once, or all; and the parts that follow."""
+    size = 0
+    for number, part in enumerate(parts, 1):
+        size += len(part)
+        if size >= _MAX_INFO + _MAX_BEFORE:
+            return "".join(parts[:number]), parts[number:]
+    return "".join(parts), ()
+
+
+def _ending(parts: Sequence[str]) -> str:
+    """The last two characters of a text."""
+    found = ""
+    for part in reversed(parts):
+        found = part[-2:] + found
+        if len(found) >= 2:
+            break
+    return found[-2:]
 
 
 def _seconds(info: Mapping[str, str], name: str) -> int | None:

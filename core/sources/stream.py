@@ -7,7 +7,7 @@ Fields are found by their names, wherever they stand, so that the answers of
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from core.sources.base import UnreadableError
@@ -23,7 +23,7 @@ _USUAL_BLOCK = re.compile(
     f"({_POINTER.pattern}: .*)\n  flags=.*\n(  frontend=.*\n  backend=.*\n  server=.*)\n"
 )
 MAX_STREAM = 64 * 1024  # characters of a line or block that is read
-_STEP = 128 * 1024  # characters that are looked at in one go, or a few times as many
+_STEP = 128 * 1024  # characters that are looked at in one go, or some more
 _BETWEEN_LINES = re.compile("\n")
 _BETWEEN_BLOCKS = re.compile(r"\n(?=[^ \n])")  # all but the first line is indented
 _FIRST_LINE = "] id="  # is in the first line of a block, and also there if its pointer is odd
@@ -100,7 +100,7 @@ class Stream:
         return UnreadableError(f"show sess: {self.pointer}: {field}: expected {what}")
 
 
-def each_line(streams: str) -> Iterator[tuple[object, str]]:
+def each_line(streams: Iterable[str]) -> Iterator[tuple[object, str]]:
     """Each line of ``show sess``, with what only a change of its stream changes."""
     for line in filter(None, _split(_BETWEEN_LINES, streams)):
         if len(line) > MAX_STREAM:
@@ -112,7 +112,7 @@ def each_line(streams: str) -> Iterator[tuple[object, str]]:
             yield (pointer, *map(fields.get, _READ)), line
 
 
-def each_block(streams: str) -> Iterator[tuple[object, str]]:
+def each_block(streams: Iterable[str]) -> Iterator[tuple[object, str]]:
     """Each block of ``show sess all``, with what only a change of its stream changes."""
     for block in _split_blocks(streams):
         if len(block) > MAX_STREAM:
@@ -123,20 +123,24 @@ def each_block(streams: str) -> Iterator[tuple[object, str]]:
             yield (block.partition("\n")[0], *_NAMING_LINES.findall(block)), block
 
 
-def _split(between: re.Pattern[str], text: str) -> Iterator[str]:
-    """The parts of a text, split in short steps; one that is far too long is one part."""
-    start = stop = 0
-    while start < len(text):
-        stop += _STEP
-        found = between.search(text, stop, stop + _STEP)
-        if found or stop >= len(text):
-            piece = text[start : found.start() if found else None]
-            yield from between.split(piece) if len(piece) <= 4 * _STEP else (piece,)
-            start = stop = found.end() if found else len(text)
+def _split(between: re.Pattern[str], parts: Iterable[str]) -> Iterator[str]:
+    """A text that comes in parts, split in short steps.
+
+    Of what is far too long its end is given, which is too long, too.
+    """
+    text = ""
+    for part in parts:
+        text += part
+        if len(text) >= _STEP:
+            *pieces, text = between.split(text)
+            yield from pieces
+            if len(text) > MAX_STREAM:
+                text = text[-MAX_STREAM - 1 :]
+    yield from between.split(text)
 
 
-def _split_blocks(streams: str) -> Iterator[str]:
-    for block in _split(_BETWEEN_BLOCKS, streams.strip("\n")):
+def _split_blocks(streams: Iterable[str]) -> Iterator[str]:
+    for block in (piece.strip("\n") for piece in _split(_BETWEEN_BLOCKS, streams)):
         if block.count(_FIRST_LINE) > 1:
             yield from _BEFORE_FIRST_LINE.split(block)
         elif block:

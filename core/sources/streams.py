@@ -5,7 +5,7 @@ A stream that cannot be read costs itself, and one of whose members is odd that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from core.sources.base import (
@@ -49,14 +49,14 @@ class Streams:
         self._known: dict[object, Observed | None] = {}
         self._last: Observation | None = None
 
-    def read(self, text: str, moment: float, *, blocks: bool = False) -> Observation:
-        """The sessions of an answer that came at ``moment``, in seconds since the epoch.
+    def read(self, parts: Sequence[str], moment: float, *, blocks: bool = False) -> Observation:
+        """The sessions of an answer that came in parts, at ``moment`` in seconds since the epoch.
 
         ``blocks`` says that it is an answer to ``show sess all``. It is read in a thread,
         in steps. Raises `SourceError`.
         """
         pace = Pace()
-        answer = Answer.parse(text)
+        answer = Answer.parse(parts)
         process = (answer.pid, self._start(answer, moment))
         known = self._known if process == self._process else {}
         seen: dict[object, Observed | None] = {}

@@ -38,7 +38,7 @@ def one_line(src: str = "192.0.2.7:4711", age: str = "5s") -> str:
 
 @pytest.mark.parametrize(("text", "blocks"), [(BRIEF, False), (BLOCKS, True)])
 def test_both_commands_tell_of_the_same_sessions(text: str, blocks: bool) -> None:
-    observation = streams().read(text, NOW, blocks=blocks)
+    observation = streams().read([text], NOW, blocks=blocks)
     assert observation.incarnation == START
     sessions = {item.key: item.session for item in observation.sessions}
     assert [
@@ -56,8 +56,29 @@ def test_both_commands_tell_of_the_same_sessions(text: str, blocks: bool) -> Non
     assert {session.connect_time.seconds for session in sessions.values()} == {START + 8}
 
 
+def many(blocks: bool) -> str:
+    """An answer of 1.5 MB, in which one stream is far too long."""
+    info, text = (BLOCKS if blocks else BRIEF).split("\n\n", 1)
+    stream = text.partition("\n0x")[0] + "\n"
+    answer = [stream.replace("0x55d5", f"0x{number:04x}") for number in range(1500)]
+    answer.insert(700, f"0xffff: {'x' * 500_000}\n")
+    return f"{info}\n\n{''.join(answer)}\n"
+
+
+@pytest.mark.parametrize("size", [7, 65536])
+@pytest.mark.parametrize("blocks", [False, True])
+def test_an_answer_is_the_same_in_whatever_parts_it_comes(blocks: bool, size: int) -> None:
+    text = many(blocks)
+    whole = streams().read([text], NOW, blocks=blocks)
+    parts = [text[start : start + size] for start in range(0, len(text), size)]
+    found = streams().read(parts, NOW, blocks=blocks)
+    assert found == whole
+    assert len(found.sessions) == 1500
+    assert len(found.unreadable) == 1
+
+
 def test_the_addresses_of_show_sess_all_are_wires() -> None:
-    first, *_ = streams().read(BLOCKS, NOW, blocks=True).sessions
+    first, *_ = streams().read([BLOCKS], NOW, blocks=True).sessions
     assert first.accepted == Wire(("127.0.0.1", 51576), ("127.0.0.1", 40367))
     assert first.opened == (Wire(("127.0.0.1", 35668), ("127.0.0.1", 42403)),)
 
@@ -65,7 +86,7 @@ def test_the_addresses_of_show_sess_all_are_wires() -> None:
 def test_another_machines_loopback_is_no_wire() -> None:
     moved = BLOCKS.replace("127.0.0.1:42403", "192.0.2.9:3306")
     moved = moved.replace("127.0.0.1:35668", "192.0.2.1:35668")
-    first, second, *_ = streams(is_here=False).read(moved, NOW, blocks=True).sessions
+    first, second, *_ = streams(is_here=False).read([moved], NOW, blocks=True).sessions
     assert first.accepted is None
     assert first.opened == (Wire(("192.0.2.1", 35668), ("192.0.2.9", 3306)),)
     assert second.opened == ()
@@ -83,7 +104,7 @@ def test_another_machines_loopback_is_no_wire() -> None:
     ],
 )
 def test_the_client_is_its_address_and_port(src: str, remote: str, port: int) -> None:
-    (item,) = streams().read(one_line(src), NOW).sessions
+    (item,) = streams().read([one_line(src)], NOW).sessions
     assert (item.session.remote, item.session.port) == (remote, port)
     assert item.session.HasField("remote") == bool(remote)
 
@@ -93,12 +114,12 @@ def test_the_client_is_its_address_and_port(src: str, remote: str, port: int) ->
     [("0s", 0), ("59s", 59), ("1m5s", 65), ("3h4m", 11040), ("2d3h", 183600), ("1w2d", 777600)],
 )
 def test_the_start_is_counted_back_by_the_age(age: str, seconds: int) -> None:
-    (item,) = streams().read(one_line(age=age), NOW).sessions
+    (item,) = streams().read([one_line(age=age)], NOW).sessions
     assert item.session.connect_time.seconds == START + 10 - seconds
 
 
 def test_an_age_that_haproxy_does_not_know_leaves_the_start_to_the_core() -> None:
-    (item,) = streams().read(one_line(age="?"), NOW).sessions
+    (item,) = streams().read([one_line(age="?")], NOW).sessions
     assert not item.session.HasField("connect_time")
     assert item.unreadable == ()
 
@@ -124,10 +145,10 @@ ODD_MEMBERS = [
 @pytest.mark.parametrize(("usual", "odd", "fields"), ODD_MEMBERS)
 def test_an_odd_member_costs_itself(usual: str, odd: str, fields: tuple[str, ...]) -> None:
     text = one_line()
-    (whole,) = streams().read(text, NOW).sessions
+    (whole,) = streams().read([text], NOW).sessions
     odd_text = text.replace(usual, odd)
     assert odd_text != text
-    observation = streams().read(odd_text, NOW)
+    observation = streams().read([odd_text], NOW)
     (item,) = observation.sessions
     assert observation.unreadable == ()
     (part,) = item.unreadable
@@ -162,11 +183,11 @@ def test_a_line_without_a_key_costs_itself(usual: str, odd: str) -> None:
     other = OLD.format(src="unix:2", age="5s").replace("660:", "670:")
     text = one_line().rstrip("\n") + f"\n{other}\n"
     reader = streams()
-    first = reader.read(text, NOW)
+    first = reader.read([text], NOW)
     assert len(first.sessions) == 2
     odd_text = text.replace(usual, odd, 1)
     assert odd_text != text
-    observation = reader.read(odd_text, NOW)
+    observation = reader.read([odd_text], NOW)
     assert [item is first.sessions[1] for item in observation.sessions] == [True]
     (part,) = observation.unreadable
     assert part.fields == ()
@@ -179,9 +200,9 @@ def test_a_line_without_a_key_costs_itself(usual: str, odd: str) -> None:
 @pytest.mark.parametrize("odd", ["", "frontend", "  ", "0x: ", "\0", "0x55d523544660"])
 def test_a_block_whose_pointer_is_odd_costs_itself(odd: str) -> None:
     reader = streams()
-    first = reader.read(BLOCKS, NOW, blocks=True)
+    first = reader.read([BLOCKS], NOW, blocks=True)
     text = BLOCKS.replace("0x55d523676c70: ", odd, 1)
-    observation = reader.read(text, NOW, blocks=True)
+    observation = reader.read([text], NOW, blocks=True)
     lost = [item for item in first.sessions if item not in observation.sessions]
     assert [item.session.native_id for item in lost] == ["0x55d523676c70"]
     assert [part.text for part in observation.unreadable] == [
@@ -193,8 +214,8 @@ def test_a_block_whose_pointer_is_odd_costs_itself(odd: str) -> None:
 def test_an_address_that_is_odd_costs_its_wire(odd: str) -> None:
     text = BLOCKS.replace("listener=? (id=1) addr=127.0.0.1:40367", f"(id=1) addr={odd}", 1)
     assert text != BLOCKS
-    whole, *_ = streams().read(BLOCKS, NOW, blocks=True).sessions
-    item, *others = streams().read(text, NOW, blocks=True).sessions
+    whole, *_ = streams().read([BLOCKS], NOW, blocks=True).sessions
+    item, *others = streams().read([text], NOW, blocks=True).sessions
     assert item.accepted is None
     assert item.opened == whole.opened
     assert item.session == whole.session
@@ -204,8 +225,8 @@ def test_an_address_that_is_odd_costs_its_wire(odd: str) -> None:
 
 def test_the_start_of_a_line_that_was_odd_is_read_once_it_can_be() -> None:
     reader = streams()
-    (odd,) = reader.read(one_line(age="soon"), NOW).sessions
-    (item,) = reader.read(one_line(age="5s"), NOW).sessions
+    (odd,) = reader.read([one_line(age="soon")], NOW).sessions
+    (item,) = reader.read([one_line(age="5s")], NOW).sessions
     assert odd.unreadable
     assert item.unreadable == ()
     assert item.session.connect_time.seconds == START + 5
@@ -237,31 +258,31 @@ def test_a_member_replaced_by_anything_costs_its_stream_at_most(
     pointer = re.findall("^0x[0-9a-f]+", text[: member.end()], re.MULTILINE)[-1]
     odd_text = text[: member.start()] + value + text[member.end() :]
     reader = streams()
-    first = reader.read(text, NOW, blocks=blocks)
-    observation = reader.read(odd_text, NOW + 1, blocks=blocks)
+    first = reader.read([text], NOW, blocks=blocks)
+    observation = reader.read([odd_text], NOW + 1, blocks=blocks)
     others = [item for item in first.sessions if item.session.native_id != pointer]
     assert [item for item in observation.sessions if any(item is it for it in others)] == others
     parts = [*observation.unreadable]
     parts += [part for item in observation.sessions for part in item.unreadable]
     assert all(part.text.isprintable() and len(part.text) < 100 for part in parts)
-    assert reader.read(odd_text, NOW + 2, blocks=blocks) is observation
+    assert reader.read([odd_text], NOW + 2, blocks=blocks) is observation
 
 
 @pytest.mark.parametrize(("text", "blocks"), [(BRIEF, False), (BLOCKS, True)])
 def test_time_alone_changes_nothing(text: str, blocks: bool) -> None:
     reader = streams()
-    first = reader.read(text, NOW, blocks=blocks)
+    first = reader.read([text], NOW, blocks=blocks)
     older = (
         text.replace("age=2s", "age=3s").replace("exp=57s", "exp=56s").replace("calls=2", "calls=9")
     )
     assert older != text
-    assert reader.read(older, NOW + 1.4, blocks=blocks) is first
+    assert reader.read([older], NOW + 1.4, blocks=blocks) is first
 
 
 def test_only_the_stream_that_changed_is_made_anew() -> None:
     reader = streams()
-    first = reader.read(BRIEF, NOW)
-    second = reader.read(BRIEF.replace("fe=undecided be=<NONE>", "fe=undecided be=servers"), NOW)
+    first = reader.read([BRIEF], NOW)
+    second = reader.read([BRIEF.replace("fe=undecided be=<NONE>", "fe=undecided be=servers")], NOW)
     changed = [
         (old.session.state, new.session.state)
         for old, new in zip(first.sessions, second.sessions, strict=True)
@@ -272,8 +293,8 @@ def test_only_the_stream_that_changed_is_made_anew() -> None:
 
 def test_pointers_used_again_by_another_process_are_other_sessions() -> None:
     reader = streams()
-    keys = {item.key for item in reader.read(BRIEF, NOW).sessions}
-    restarted = reader.read(BRIEF.replace("Pid: 16161", "Pid: 16162"), NOW)
+    keys = {item.key for item in reader.read([BRIEF], NOW).sessions}
+    restarted = reader.read([BRIEF.replace("Pid: 16161", "Pid: 16162")], NOW)
     assert keys.isdisjoint(item.key for item in restarted.sessions)
 
 
@@ -281,10 +302,10 @@ def test_an_uptime_that_stands_still_is_no_restart_and_one_that_falls_is() -> No
     """As of a process that was stopped; before 2.4 no start is stated."""
     text = re.sub("Start_time_sec: .*\n", "", one_line())
     reader = streams()
-    first = reader.read(text.replace("Uptime_sec: 2", "Uptime_sec: 100"), NOW)
+    first = reader.read([text.replace("Uptime_sec: 2", "Uptime_sec: 100")], NOW)
     assert first.incarnation == NOW - 100
-    assert reader.read(text.replace("Uptime_sec: 2", "Uptime_sec: 100"), NOW + 60) is first
-    later = reader.read(text, NOW + 70)
+    assert reader.read([text.replace("Uptime_sec: 2", "Uptime_sec: 100")], NOW + 60) is first
+    later = reader.read([text], NOW + 70)
     assert later.incarnation == NOW + 68
     assert later.sessions[0] is not first.sessions[0]
 
@@ -293,20 +314,24 @@ def test_an_uptime_that_stands_still_is_no_restart_and_one_that_falls_is() -> No
 def test_a_start_that_is_odd_is_not_known(start: str) -> None:
     stated = f"Start_time_sec: {START}"
     text = one_line().replace(stated, f"Start_time_sec: {start}")
-    assert streams().read(text, NOW).incarnation == NOW - 2
+    assert streams().read([text], NOW).incarnation == NOW - 2
     text = text.replace("Uptime_sec: 2", f"Uptime_sec: {start}")
-    observation = streams().read(text, NOW)
+    observation = streams().read([text], NOW)
     assert observation.incarnation is None
     assert len(observation.sessions) == 1
     reader = streams()
-    first = reader.read(one_line(), NOW)
-    assert reader.read(text, NOW) is first
+    first = reader.read([one_line()], NOW)
+    assert reader.read([text], NOW) is first
 
 
 def test_streams_without_a_client_are_left_out() -> None:
     applet = "0x55d523544661: proto=? ts=00 epoch=0 age=2s calls=2\n"
     assert (
-        len(streams().read(INFO + applet + OLD.format(src="unix:1", age="1s") + "\n", NOW).sessions)
+        len(
+            streams()
+            .read([INFO + applet + OLD.format(src="unix:1", age="1s") + "\n"], NOW)
+            .sessions
+        )
         == 1
     )
 
@@ -318,7 +343,7 @@ def test_every_answer_that_is_cut_short_is_refused(text: str, blocks: bool) -> N
         if text[:end].endswith("\n\n") and text[end:].strip() == "":
             continue
         with pytest.raises(SourceError):
-            streams().read(text[:end], NOW, blocks=blocks)
+            streams().read([text[:end]], NOW, blocks=blocks)
 
 
 @pytest.mark.parametrize(
@@ -336,11 +361,11 @@ def test_every_answer_that_is_cut_short_is_refused(text: str, blocks: bool) -> N
 )
 def test_what_is_no_answer_of_the_runtime_api_is_refused(text: str, cause: str) -> None:
     with pytest.raises(SourceError, match=re.escape(cause)):
-        streams().read(text, NOW)
+        streams().read([text], NOW)
 
 
 @given(st.text(), st.text(), st.booleans())
 def test_no_text_is_more_than_a_source_error(info: str, text: str, blocks: bool) -> None:
     for answer in (text, f"{INFO}{text}", f"Pid: 1\n{info}\n\n{text}", f"{INFO}0x1: {text}\n\n"):
         with suppress(SourceError):
-            streams().read(answer, NOW, blocks=blocks)
+            streams().read([answer], NOW, blocks=blocks)
