@@ -21,7 +21,7 @@ from tests.certificates import Authority
 from tests.faults.beside import Beside
 from tests.faults.processes import MIB
 from tests.faults.scale import figure, times
-from tests.program import PATIENCE, Program
+from tests.program import PATIENCE, Program, await_ready
 
 READERS = times(60, 1200)
 HOLD = times(2, 8)  # seconds that they stay
@@ -54,6 +54,7 @@ def test_readers_that_take_nothing(is_tls: bool, tmp_path: Path) -> None:
     with Program(*arguments) as program:
         address = program.expect(r"REST +https?://(\S+)/v1/sessions$")[1]
         program.expect(r"Try +curl")
+        await_ready(f"unix:{tmp_path}/core")
         attack = Attack(program, int(address.rpartition(":")[2]))
         if is_tls:
             attack.context = ssl.create_default_context(cafile=authority.cert)
