@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import socket
 from contextlib import suppress
@@ -160,6 +161,7 @@ class Worker:
                 give_back()
             elif 0 < late <= now:
                 late = 0.0
+                gc.collect()  # what requests held that were given up may hold itself
                 give_back()
             for connection in [*self._open]:
                 connection.check(now)
