@@ -83,6 +83,7 @@ class Admission:
                 detail = "the answer took too long; request_timeout allows no more"
                 await _refuse(Error(503, "REQUEST_TIMEOUT", detail), scope, receive, send)
         finally:
+            answer.task = None  # which holds this: whatever ends it, its trace holds the answer
             left = self._of[address] - 1
             if left:
                 self._of[address] = left

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import gc
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
 from gateway import in_flight
+from gateway.app import create_app
+from gateway.config import GatewayConfig
 from gateway.documents import _cut
 from gateway.in_flight import SMALL, Body, Charge, InFlight
 from gateway.jsonapi.errors import RequestError
 from gateway.rendering import Rendered
 from gateway.sessions import Rows, Version
 from sessiongate.v1.session_pb2 import Session
+from tests.gateway.asgi import Exchange
+from tests.gateway.scripted import ScriptedCore, page
 
 LARGE = 10 * SMALL
 
@@ -129,3 +134,66 @@ def test_large_sessions_come_in_parts_of_fewer() -> None:
     assert [row for part in parts for row in part] == sessions
     assert [len(part) for part in parts] == [4, 4, 2]
     assert [len(part.sessions) for part in _cut(Rows([], 0, Version(1, 0.0)), 2000)] == [0]
+
+
+@pytest.fixture
+def no_garbage() -> Iterator[None]:
+    """What is in a cycle stays, as it may for minutes: garbage is looked for seldom."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+async def leave(readers: list[asyncio.Task[Exchange]]) -> None:
+    """Let the last of them leave; a task that is held holds its trace."""
+    reader = readers.pop()
+    assert not reader.done()
+    reader.cancel()
+    await asyncio.wait((reader,))
+
+
+@pytest.mark.usefixtures("no_garbage")
+@pytest.mark.parametrize("query", ["", "sort=idle", "pretty"])
+def test_nothing_is_held_for_an_answer_whose_last_reader_left_while_it_was_made(
+    query: str, scripted: tuple[ScriptedCore, str]
+) -> None:
+    core, address = scripted
+    core.pages = [page(1, 3000)]
+
+    async def main() -> None:
+        app = create_app(GatewayConfig(core=address, replica_staleness=0.0))
+        async with app.router.lifespan_context(app), asyncio.timeout(5):
+            flight: InFlight = app.state.in_flight
+            readers = [
+                asyncio.create_task(Exchange("/v1/sessions", query=query.encode()).run(app))
+                for _ in range(2)
+            ]
+            while not flight.used:
+                await settle()
+            await leave(readers)
+            await leave(readers)
+            while flight.used:
+                await settle()
+
+    asyncio.run(main())
+
+
+@pytest.mark.usefixtures("no_garbage")
+def test_nothing_is_held_for_a_reader_who_left(scripted: tuple[ScriptedCore, str]) -> None:
+    core, address = scripted
+    core.pages = [page(1, 1000)]
+
+    async def main() -> None:
+        app = create_app(GatewayConfig(core=address, replica_staleness=0.0))
+        async with app.router.lifespan_context(app), asyncio.timeout(5):
+            exchange = Exchange("/v1/sessions", query=b"sort=idle", stuck=asyncio.Event())
+            readers = [asyncio.create_task(exchange.run(app))]
+            while not exchange.sent:
+                await settle()
+            assert app.state.in_flight.used > SMALL
+            await leave(readers)
+            while app.state.in_flight.used:
+                await settle()
+
+    asyncio.run(main())
