@@ -19,7 +19,7 @@ from typing import cast
 
 from starlette.types import ASGIApp, Scope
 
-from gateway.http1_request import MALFORMED, Request, parse_head
+from gateway.http1_request import MALFORMED, Request, parse_head, too_long
 from gateway.http1_response import WATER, Http1Response, error_response
 from gateway.jsonapi.errors import Error
 from gateway.limits import Limits
@@ -95,11 +95,11 @@ class Http1(asyncio.Protocol):
         self._transport = transport
         self._room = asyncio.Event()
         self._room.set()
-        is_tls = transport.get_extra_info("sslcontext") is not None
+        self._is_tls = transport.get_extra_info("sslcontext") is not None
         # The ends are None if the client has left already.
         client, server = map(transport.get_extra_info, ("peername", "sockname"))
         self._facts = {
-            "scheme": "https" if is_tls else "http",
+            "scheme": "https" if self._is_tls else "http",
             "client": client and client[:2],
             "server": server and server[:2],
         }
@@ -111,10 +111,7 @@ class Http1(asyncio.Protocol):
         self._connections.discard(self)
         self._on_lost()
         self._cancel_deadline()
-        self._buffer = b""
-        self._room.set()
-        if self._response is not None and not self._response.leave() and self._task is not None:
-            self._task.cancel()  # nobody waits for what it works on
+        self._leave()
 
     def pause_writing(self) -> None:
         self._room.clear()
@@ -137,12 +134,22 @@ class Http1(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Answer what was asked, also to who has said that nothing follows.
 
-        Who has read a part of a response without a stated end, such as of events, has left.
+        Who has read a part of a response without a stated end, such as of events, has left. So
+        has whoever ends TLS: nothing can be sent to it any more.
         """
-        if self._lingering or self._response is None or self._response.is_chunked:
-            return False  # which closes the connection
-        self._has_ended = True
-        return True
+        if self._is_tls:
+            self._leave()
+        elif not self._lingering and self._response is not None and not self._response.is_chunked:
+            self._has_ended = True
+            return True
+        return False  # which closes the connection
+
+    def _leave(self) -> None:
+        """Work no longer for a client that has left."""
+        self._buffer = b""
+        self._room.set()
+        if self._response is not None and not self._response.leave() and self._task is not None:
+            self._task.cancel()  # nobody waits for what it works on
 
     # Called by the server
 
@@ -331,12 +338,7 @@ class Http1(asyncio.Protocol):
     def _wait_for_head(self, buffer: bytes, end: int) -> None:
         """Wait for the rest of a head, unless it is too long or cannot become one."""
         if end >= 0 or len(buffer) > self._longest_head:
-            if b"\n" in buffer[: self._longest_head]:
-                detail = "the header is larger than max_headers allows"
-                self._refuse(Error(431, "HEADER_TOO_LARGE", detail), buffer)
-            else:
-                detail = "the URL is longer than max_url allows"
-                self._refuse(Error(414, "URL_TOO_LONG", detail), buffer)
+            self._refuse(too_long(buffer[: self._longest_head]), buffer)
         elif not b"A" <= buffer[:1] <= b"Z" or _BARE_END.search(
             buffer, max(0, self._searched - len(_END))
         ):

@@ -97,6 +97,13 @@ def parse_head(head: bytes, connection: Mapping[str, Any], max_body: int) -> Req
     return _with_body(scope, parsed.keep_alive, max_body)
 
 
+def too_long(head: bytes) -> Error:
+    """What is wrong with a head that has no end in what of it is read."""
+    if b"\n" in head:
+        return Error(431, "HEADER_TOO_LARGE", "the header is larger than max_headers allows")
+    return Error(414, "URL_TOO_LONG", "the URL is longer than max_url allows")
+
+
 class _Head:
     """What the parser tells of a head."""
 

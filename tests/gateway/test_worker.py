@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import uvloop
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway import acceptor
 from gateway.limits import Limits
@@ -31,14 +31,19 @@ async def answer(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": scope["scheme"].encode()})
 
 
-def run(test: Test, tls: ServerTls | None = None, limits: Limits | None = None) -> None:
+def run(
+    test: Test,
+    tls: ServerTls | None = None,
+    limits: Limits | None = None,
+    app: ASGIApp = answer,
+) -> None:
     """Run a worker; the test is given its port, and the event that stops it."""
 
     async def main() -> None:
         with socket.create_server(("127.0.0.1", 0), backlog=4096) as listener:
             listener.setblocking(False)
             stopping = asyncio.Event()
-            worker = Worker(answer, listener, limits or Limits(), tls)
+            worker = Worker(app, listener, limits or Limits(), tls)
             serving = asyncio.create_task(worker.serve(stopping))
             async with asyncio.timeout(LONG):
                 await test(listener.getsockname()[1], stopping)
@@ -193,6 +198,34 @@ def test_who_says_nothing_to_a_port_of_tls_is_closed(tls: ServerTls) -> None:
         writer.close()
 
     run(test, tls, Limits(header_timeout=0.1))
+
+
+def test_who_ends_tls_is_sent_no_more_and_fills_no_log(
+    authority: Authority, tls: ServerTls, lines: Callable[[], list[str]]
+) -> None:
+    ended = asyncio.Event()
+
+    async def large(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            length = (b"content-length", b"100000000")
+            await send({"type": "http.response.start", "status": 200, "headers": [length]})
+            for _ in range(1000):
+                part = {"type": "http.response.body", "body": b"x" * 100_000, "more_body": True}
+                await send(part)
+        finally:
+            ended.set()
+
+    async def test(port: int, stopping: asyncio.Event) -> None:
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", port, ssl=context_of(authority), server_hostname="localhost"
+        )
+        writer.write(get(b"/"))
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+        await ended.wait()
+
+    run(test, tls, app=large)
+    assert lines() == []
 
 
 def test_connections_that_are_not_open_yet_are_told_to_stop(
