@@ -1,15 +1,18 @@
-"""gRPC's server, which no caller can end, and whose log none can fill.
+"""gRPC's server, which no caller can end, and whose log and memory none can fill.
 
 grpc.aio reads the path of every call as UTF-8, and stops serving where one is not. It
-logs a trace for metadata that is none.
+logs a trace for metadata that is none. It keeps an answer that its caller does not take, and has
+no way to end that call.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import Any
+from weakref import ReferenceType, ref
 
 import grpc
 from grpc._cython import cygrpc  # type: ignore[attr-defined] # its stubs lack it
@@ -26,6 +29,38 @@ def grpc_server(
         return grpc.aio.server(interceptors=interceptors, options=options)
     finally:
         cygrpc.AioServer = before
+
+
+def cutter() -> Callable[[], None]:
+    """What cuts the call that is answered here, also once its answer waits for its caller."""
+    tasks = _current(), _holding.get()
+
+    def cut() -> None:
+        for reference in tasks:
+            if task := reference():
+                task.cancel()
+
+    return cut
+
+
+# The task that waits for a caller to end its call. With it and the one that answers goes the last
+# that holds the call, which gRPC then resets; so nothing here holds a task.
+_holding: ContextVar[ReferenceType[asyncio.Task[Any]]] = ContextVar("holding")
+_schedule = cygrpc._schedule_rpc_coro
+
+
+async def _scheduled(*call: object) -> None:
+    _holding.set(_current())
+    await _schedule(*call)
+
+
+def _current() -> ReferenceType[asyncio.Task[Any]]:
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - this runs in one
+    return ref(task)
+
+
+cygrpc._schedule_rpc_coro = _scheduled
 
 
 class _Server(cygrpc.AioServer):  # type: ignore[misc] # it has no types

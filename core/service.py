@@ -28,9 +28,11 @@ from core.errors import (
     Violation,
     abort,
 )
+from core.grpc_server import cutter
+from core.in_flight import SMALL, Charge, InFlight
 from core.interception import Context
 from core.query import Query
-from core.table import Page, SessionTable
+from core.table import MAX_PAGE_BYTES, Page, SessionTable
 from core.watch import Watcher
 from core.watchers import Watchers, caller_of
 from runtime.elapsed import elapsed
@@ -53,6 +55,8 @@ T = TypeVar("T")
 # Lists, and steps of streams, that one caller may have under way; what waits for its reader
 # is not.
 MAX_UNDER_WAY = 256
+# Seconds until a call is cut whose caller has not taken the list that it asked for.
+STALLED = 30.0
 # Of a request in bytes, and of its page in sessions: less than half a millisecond of work.
 _SHORT_REQUEST, _SHORT_PAGE = 1024, 1000
 
@@ -86,6 +90,7 @@ class SessionService:
         self._table = table
         self._watchers = watchers
         self._turns = Turns(MAX_UNDER_WAY)
+        self._in_flight = InFlight()
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Serve every method of the contract."""
@@ -106,13 +111,26 @@ class SessionService:
 
     @answering
     async def ListSessions(self, request: ListSessionsRequest, context: Context) -> bytes:
-        table = self._table
+        table, caller = self._table, caller_of(context)
         if _may_be_short(request):
             _settle(table)
             query = Query.parse(request)
             if table.knows(query):
-                return _encoded(finished(table.page(query)))
-        return await self._work(caller_of(context), _listed(table, request))
+                answer = _encoded(finished(table.page(query)))
+                if len(answer) <= SMALL:
+                    return answer
+                if charge := self._in_flight.take_now(caller, len(answer)):
+                    _release_once_taken(charge)
+                    return answer
+        charge = await self._in_flight.take(caller, MAX_PAGE_BYTES)
+        try:
+            answer = await self._work(caller, _listed(table, request))
+        except BaseException:
+            charge.release()
+            raise
+        charge.settle(len(answer))
+        _release_once_taken(charge)
+        return answer
 
     @answering
     async def GetSession(self, request: GetSessionRequest, context: Context) -> bytes:
@@ -154,6 +172,20 @@ class SessionService:
                 f"{MAX_UNDER_WAY} calls are under way already; try again once one has ended",
                 max_calls=str(MAX_UNDER_WAY),
             ) from None
+
+
+def _release_once_taken(charge: Charge) -> None:
+    """Give bytes of an answer back once its caller has it, or was given long enough."""
+    answering = asyncio.current_task()
+    assert answering is not None  # noqa: S101 - this runs in one
+    late = asyncio.get_running_loop().call_later(STALLED, cutter())
+
+    def done(_: object) -> None:
+        late.cancel()
+        charge.release()
+
+    # Not by the context, whose callbacks hold the call.
+    answering.add_done_callback(done)
 
 
 def _listed(table: SessionTable, request: ListSessionsRequest) -> Steps[bytes]:

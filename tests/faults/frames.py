@@ -35,6 +35,16 @@ def fields(*pairs: tuple[str, str]) -> bytes:
     return b"".join(field(name, value) for name, value in pairs)
 
 
+def call(path: str, request: bytes, stream: int) -> bytes:
+    """A whole call of gRPC, on a stream."""
+    headers = fields(
+        *((":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "localhost")),
+        *(("te", "trailers"), ("content-type", "application/grpc")),
+    )
+    message = b"\0" + len(request).to_bytes(4) + request
+    return frame(HEADERS, END_HEADERS, stream, headers) + frame(DATA, END_STREAM, stream, message)
+
+
 def _text(text: str) -> bytes:
     data = text.encode("latin-1")
     length, more = len(data), b""

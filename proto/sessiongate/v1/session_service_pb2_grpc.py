@@ -36,8 +36,10 @@ class SessionServiceStub:
     work on lists and streams is done in turns, whose next is that of the caller
     who has had the least. A caller with 256 such calls under way gets
     RESOURCE_EXHAUSTED, reason TOO_MANY_CALLS: call again once one has ended. A
-    stream waiting for its reader, or for changes, is not one of them. A caller is
-    an identity, or where nobody has to show one, an address.
+    stream waiting for its reader, or for changes, is not one of them. Once 32 MiB of
+    a caller's lists wait for it to take them, its other lists wait, 256 of them at
+    most; what it has not taken after 30 seconds is reset. A caller is an identity,
+    or where nobody has to show one, an address.
     """
 
     def __init__(self, channel):
@@ -74,8 +76,10 @@ class SessionServiceServicer:
     work on lists and streams is done in turns, whose next is that of the caller
     who has had the least. A caller with 256 such calls under way gets
     RESOURCE_EXHAUSTED, reason TOO_MANY_CALLS: call again once one has ended. A
-    stream waiting for its reader, or for changes, is not one of them. A caller is
-    an identity, or where nobody has to show one, an address.
+    stream waiting for its reader, or for changes, is not one of them. Once 32 MiB of
+    a caller's lists wait for it to take them, its other lists wait, 256 of them at
+    most; what it has not taken after 30 seconds is reset. A caller is an identity,
+    or where nobody has to show one, an address.
     """
 
     def ListSessions(self, request, context):
@@ -158,8 +162,10 @@ class SessionService:
     work on lists and streams is done in turns, whose next is that of the caller
     who has had the least. A caller with 256 such calls under way gets
     RESOURCE_EXHAUSTED, reason TOO_MANY_CALLS: call again once one has ended. A
-    stream waiting for its reader, or for changes, is not one of them. A caller is
-    an identity, or where nobody has to show one, an address.
+    stream waiting for its reader, or for changes, is not one of them. Once 32 MiB of
+    a caller's lists wait for it to take them, its other lists wait, 256 of them at
+    most; what it has not taken after 30 seconds is reset. A caller is an identity,
+    or where nobody has to show one, an address.
     """
 
     @staticmethod
