@@ -30,6 +30,7 @@ from gateway.in_flight import InFlight
 from gateway.jsonapi.errors import Error, RequestError, errors_response
 from gateway.metrics import GatewayMetrics
 from gateway.observation import Observation
+from gateway.openapi.endpoints import Written
 from gateway.operation import ALLOW
 from gateway.operations import OPERATIONS
 from gateway.paths import OneForm, nearest_path
@@ -71,7 +72,7 @@ def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
             None if metrics is None else metrics.called,
         )
         client, watching = connect(), connect(ahead=EVENTS_AHEAD)
-        app.state.operations = operations
+        app.state.description = Written(operations)
         app.state.limits = config.limits
         app.state.core = client
         app.state.answers = Answers()

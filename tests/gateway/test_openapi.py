@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -16,8 +16,11 @@ from jsonschema_rs import Draft202012Validator
 
 from gateway.authentication import OPEN
 from gateway.errors import ANSWERS
+from gateway.jsonapi.document import dump
 from gateway.jsonapi.query import Query
+from gateway.openapi import endpoints
 from gateway.openapi.description import describe
+from gateway.openapi.endpoints import Written
 from gateway.openapi.examples import DOCUMENTS, ERRORS, SERVICE, SESSION
 from gateway.openapi.page import page
 from gateway.openapi.schemas import SCHEMAS
@@ -32,6 +35,23 @@ DESCRIPTION = describe(OPERATIONS, "https://sessions.example/x")
 def test_it_is_openapi() -> None:
     schemathesis.openapi.from_dict(DESCRIPTION).validate()
     assert DESCRIPTION["servers"] == [{"url": "https://sessions.example/x"}]
+
+
+def test_it_is_made_once_for_whatever_host_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def counted(operations: Iterable[Operation], base: str) -> dict[str, Any]:
+        made.append(base)
+        return describe(operations, base)
+
+    monkeypatch.setattr(endpoints, "describe", counted)
+    written = Written(OPERATIONS)
+    for base in ("http://localhost:8989", "https://[::1]", "https://proxy.example/a'b&c"):
+        expected = describe(OPERATIONS, base)
+        for pretty in (False, True):
+            assert written.document(base, pretty=pretty) == dump(expected, pretty=pretty)
+        assert written.page(base) == page(expected).encode()
+    assert len(made) == 1
 
 
 def resolved(found: dict[str, Any]) -> dict[str, Any]:
