@@ -18,7 +18,8 @@ from gateway.jsonapi.errors import Error, errors_response
 from runtime.address import Address
 from runtime.suggestion import shown
 
-_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]{2,45})\]|([A-Za-z0-9._-]{1,255}))(?::[0-9]{0,5})?")
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]{2,45})\]|([A-Za-z0-9._-]{1,255}))(?::([0-9]{0,5}))?")
+_LAST_PORT = 65535
 
 
 class KnownHosts:
@@ -86,7 +87,9 @@ class KnownHosts:
 def _name(host: str) -> str | None:
     """The name or address in a Host, without brackets and port."""
     found = _HOST.fullmatch(host)
-    return _plain(found[1] or found[2]) if found else None
+    if found is None or int(found[3] or 0) > _LAST_PORT:
+        return None
+    return _plain(found[1] or found[2])
 
 
 def _plain(name: str) -> str:

@@ -339,7 +339,7 @@ class Http1(asyncio.Protocol):
         """Wait for the rest of a head, unless it is too long or cannot become one."""
         if end >= 0 or len(buffer) > self._longest_head:
             self._refuse(too_long(buffer[: self._longest_head]), buffer)
-        elif not b"A" <= buffer[:1] <= b"Z" or _BARE_END.search(
+        elif not (buffer[:1].isalpha() and buffer[:1].isascii()) or _BARE_END.search(
             buffer, max(0, self._searched - len(_END))
         ):
             self._refuse(MALFORMED, buffer)

@@ -20,6 +20,8 @@ _RAW = re.compile(rb'["<>\\^`{|}\x80-\xff]')
 _ABSOLUTE = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE)
 
 _VERSIONS = (b" HTTP/1.1", b" HTTP/1.0")
+_VERSION = re.compile(rb" HTTP/([0-9])\.[0-9]$")
+_METHOD = re.compile(rb"[A-Za-z][A-Za-z0-9!#$%&'*+.^_`|~-]* ")
 
 MALFORMED = Error(400, "MALFORMED_REQUEST", "this is not a request of HTTP/1.1")
 # Lines of a header. Short ones cost more to read than their bytes tell.
@@ -27,6 +29,8 @@ _MAX_LINES = 100
 _MANY_LINES = Error(
     431, "HEADER_TOO_LARGE", f"the header has more lines than the {_MAX_LINES} that are allowed"
 )
+_OTHER_VERSION = Error(505, "VERSION_NOT_SUPPORTED", "HTTP/1.1 is spoken here")
+_UNKNOWN_METHOD = Error(501, "UNKNOWN_METHOD", "there is no such method of HTTP")
 _EXPECTATION = Error(417, "EXPECTATION_FAILED", "of Expect, 100-continue alone is met")
 _NO_PATH = Error(400, "MALFORMED_REQUEST", "the target of a request is a path")
 _FRAGMENT = Error(400, "MALFORMED_REQUEST", "the target of a request has no fragment")
@@ -55,7 +59,12 @@ def parse_head(head: bytes, connection: Mapping[str, Any], max_body: int) -> Req
     """
     line = head.index(b"\r\n")
     if not head[:line].endswith(_VERSIONS):  # the parser takes some that are not spoken
-        return MALFORMED
+        version = _VERSION.search(head, 0, line)
+        if version is None:
+            return MALFORMED
+        if version[1] != b"1":
+            return _OTHER_VERSION
+        head = head[: line - 1] + b"1" + head[line:]  # a later one is like it (RFC 9110, 2.5)
     if head.count(b"\r\n") > _MAX_LINES + 2:  # the request's own, and the end
         return _MANY_LINES
     if _RAW.search(head, 0, line):
@@ -65,6 +74,8 @@ def parse_head(head: bytes, connection: Mapping[str, Any], max_body: int) -> Req
         parsed.feed(head)
     except httptools.HttpParserUpgrade:
         pass  # to what is not spoken here: HTTP/1.1 goes on
+    except httptools.HttpParserInvalidMethodError:
+        return _UNKNOWN_METHOD if _METHOD.match(head) else MALFORMED
     except httptools.HttpParserError:
         return MALFORMED
     url, headers = parsed.url, parsed.headers
@@ -101,6 +112,8 @@ def too_long(head: bytes) -> Error:
     """What is wrong with a head that has no end in what of it is read."""
     if b"\n" in head:
         return Error(431, "HEADER_TOO_LARGE", "the header is larger than max_headers allows")
+    if b" " not in head:  # it is no URL that is long, but a method
+        return MALFORMED
     return Error(414, "URL_TOO_LONG", "the URL is longer than max_url allows")
 
 

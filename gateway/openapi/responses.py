@@ -35,6 +35,7 @@ _ALWAYS = {
     431: "The header is longer than the gateway takes, or has too many lines.",
     500: "The gateway or the core failed; the log has the cause.",
     503: "There is too much to do just now, or the core cannot be reached or is not ready.",
+    505: "The version of HTTP is none of 1.",
 }
 _GUARD = (401, 429)  # of these, what those are answered who may not ask
 # Of requests that the core is asked for.

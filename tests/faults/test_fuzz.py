@@ -175,7 +175,8 @@ def test_mangled_bytes(serving: Serving, which: str, tallies: Tallies) -> None:
     addresses = {"http": serving.http, "grpc": serving.grpc, "metrics": metrics_of(serving)}
     said = [mangled(rng) for _ in range(times(300, 10_000))]
     answers = asyncio.run(say_all(addresses[which], said))
-    assert not [status for status in answers if status.startswith("5")]
+    said_wrong = ("501", "505")  # a method or a version that there is not
+    assert not [code for code in answers if code.startswith("5") and code not in said_wrong]
     tallies[f"bytes over {which}"] += answers
 
 

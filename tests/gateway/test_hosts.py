@@ -126,6 +126,7 @@ def test_another_host_is_not(host: str) -> None:
         "user@localhost",
         "localhost:port",
         "localhost:123456",
+        "localhost:65536",
         "localhost::",
         ":",
         ":80",

@@ -193,10 +193,17 @@ def test_characters_that_are_sent_raw_are_as_if_they_were_encoded(
             400,
             "MALFORMED_REQUEST",
         ),
-        (b"GET / HTTP/3.7\r\n" + HOST + b"\r\n", 400, "MALFORMED_REQUEST"),
-        (b"GET / HTTP/2.0\r\n" + HOST + b"\r\n", 400, "MALFORMED_REQUEST"),
+        (b"GET / HTTP/3.7\r\n" + HOST + b"\r\n", 505, "VERSION_NOT_SUPPORTED"),
+        (b"GET / HTTP/2.0\r\n" + HOST + b"\r\n", 505, "VERSION_NOT_SUPPORTED"),
+        (b"GET / HTTP/0.9\r\n\r\n", 505, "VERSION_NOT_SUPPORTED"),
+        (b"GET / HTTP/1.\r\n" + HOST + b"\r\n", 400, "MALFORMED_REQUEST"),
+        (b"GET / HTTP/11.1\r\n" + HOST + b"\r\n", 400, "MALFORMED_REQUEST"),
         (b"DESCRIBE / RTSP/1.0\r\n" + HOST + b"\r\n", 400, "MALFORMED_REQUEST"),
-        (b"get / HTTP/1.1\r\n" + HOST + b"\r\n", 400, "MALFORMED_REQUEST"),
+        (b"BREW / HTTP/1.1\r\n" + HOST + b"\r\n", 501, "UNKNOWN_METHOD"),
+        (b"GETS / HTTP/1.2\r\n" + HOST + b"\r\n", 501, "UNKNOWN_METHOD"),
+        (b"get / HTTP/1.1\r\n" + HOST + b"\r\n", 501, "UNKNOWN_METHOD"),
+        (b"G(T / HTTP/1.1\r\n" + HOST + b"\r\n", 400, "MALFORMED_REQUEST"),
+        (b"G" * 10_000, 400, "MALFORMED_REQUEST"),
         (b"GET /#fragment HTTP/1.1\r\n" + HOST + b"\r\n", 400, "MALFORMED_REQUEST"),
         (b"CONNECT localhost:80 HTTP/1.1\r\n" + HOST + b"\r\n", 400, "MALFORMED_REQUEST"),
         (b"GET ftp://localhost/ HTTP/1.1\r\n" + HOST + b"\r\n", 400, "MALFORMED_REQUEST"),
@@ -234,6 +241,17 @@ def test_head_that_is_refused_gets_no_body(request_: bytes, status: int) -> None
         found, headers, body = parsed(await served.exchange(request_))
         assert (found, body) == (status, b"")
         assert int(headers["content-length"]) > 0
+
+    run(test)
+
+
+@pytest.mark.parametrize("version", [b"1.2", b"1.9"])
+def test_a_later_version_of_http_1_is_answered_as_1_1(version: bytes) -> None:
+    async def test(served: Served) -> None:
+        request = b"GET / HTTP/" + version + b"\r\n" + HOST + b"Connection: close\r\n\r\n"
+        found, _, _ = parsed(await served.exchange(request))
+        assert found == 200
+        assert served.app.scopes[0]["http_version"] == "1.1"
 
     run(test)
 
