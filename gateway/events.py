@@ -19,6 +19,7 @@ from starlette.responses import Response
 from gateway.answers import Ask
 from gateway.client import CoreError
 from gateway.errors import error_of, may_pass, refused
+from gateway.in_flight import Charge, InFlight
 from gateway.jsonapi.document import dump
 from gateway.jsonapi.errors import Error, RequestError
 from gateway.jsonapi.eventstream import (
@@ -51,6 +52,8 @@ SILENCE = 5.0  # after which the core counts as lost, and what is older as out o
 ALIVE = 15.0  # without an event, after which a comment is sent
 STALLED = 30.0  # that a reader may take to make room for more before it is cut off
 _GRACE = 1.0  # the same, once the program stops
+_SOON = 1.0  # after which such a reader counts as a large answer that is not taken
+_HELD = 256 * 1024  # bytes that one holds, with TLS
 _RECONNECT = (1.0, 5.0)  # after which a reader that was cut off comes again
 _OPENING, _OPENING_TIME = 8, 0.05  # streams that begin at a time, and seconds
 _FIRST_BACK_OFF, _LAST_BACK_OFF = 0.05, 1.0
@@ -106,10 +109,31 @@ async def stream_sessions(request: Request, ask: Ask, wanted: Wanted) -> Respons
     parts = _follow(events, reader)
     async with events.opening.turn():
         first = await anext(parts)
-    patience = partial(events.stopping.timeout, STALLED, grace=_GRACE)
+    patience = partial(_patience, events.stopping, ask.in_flight)
     # Not all at once, where a gateway has stopped that many were connected to.
     retry = reconnect_after(random.uniform(*_RECONNECT))  # noqa: S311
     return EventStream([retry + first], parts, patience)
+
+
+@asynccontextmanager
+async def _patience(stopping: Stopping, in_flight: InFlight) -> AsyncIterator[None]:
+    """What a part is sent in: time to make room, and little of it where memory has none."""
+    held: list[Charge] = []
+    loop = asyncio.get_running_loop()
+
+    def stalls() -> None:
+        try:
+            held.append(in_flight.take_now(_HELD))
+        except RequestError:
+            if not alarm.expired():
+                alarm.reschedule(loop.time())
+
+    async with stopping.timeout(STALLED, grace=_GRACE) as alarm:
+        late = loop.call_later(_SOON, stalls)
+        try:
+            yield
+        finally:
+            late.cancel()
 
 
 def check_query(query: Query) -> None:

@@ -254,8 +254,6 @@ class Http1(asyncio.Protocol):
     async def _answer(self, scope: Scope, response: Http1Response) -> None:
         try:
             await self._app(scope, response.receive, response.send)
-            if not response.is_complete and not response.has_left:
-                raise RuntimeError("the application did not complete its response")
         except Exception:
             log.exception("a request failed")
         finally:
@@ -269,7 +267,8 @@ class Http1(asyncio.Protocol):
         if self._transport.is_closing():
             return
         if not response.is_complete:
-            self._transport.abort()  # so that no part is taken for the whole
+            # The application has cut it, and said why: no part is to be taken for the whole.
+            self._transport.abort()
         elif not response.keep_alive:
             self._linger()
         else:

@@ -24,12 +24,14 @@ class Stopping:
                 alarm.reschedule(min(alarm.when() or now, now + grace))
 
     @asynccontextmanager
-    async def timeout(self, seconds: float, *, grace: float = 0.0) -> AsyncIterator[None]:
+    async def timeout(
+        self, seconds: float, *, grace: float = 0.0
+    ) -> AsyncIterator[asyncio.Timeout]:
         """As `asyncio.timeout`, but only ``grace`` seconds once the program stops."""
         async with asyncio.timeout(min(seconds, grace) if self.begun else seconds) as alarm:
             self._waiting[alarm] = grace
             try:
-                yield
+                yield alarm
             finally:
                 del self._waiting[alarm]
 

@@ -16,6 +16,7 @@ from gateway.app import create_app
 from gateway.client import CoreError
 from gateway.config import GatewayConfig
 from gateway.events import Events
+from gateway.in_flight import InFlight
 from gateway.stopping import Stopping
 from runtime.identity import (
     ExpiredCredentialsError,
@@ -85,6 +86,7 @@ class Stream:
         self.gone = asyncio.Event()
         self.sent: asyncio.Queue[Message] = asyncio.Queue()
         self.answering: asyncio.Task[None]
+        self.in_flight: InFlight
 
     async def send(self, message: Message) -> None:
         if self.stuck:
@@ -128,6 +130,7 @@ async def opened(core: Core, *headers: tuple[bytes, bytes]) -> AsyncIterator[Str
     stream = Stream()
     async with app.router.lifespan_context(app), asyncio.timeout(LONG):
         app.state.events = Events(core.watch, stream.stopping)
+        stream.in_flight = app.state.in_flight
         scope: dict[str, Any] = {
             "type": "http",
             "http_version": "1.1",
@@ -331,6 +334,30 @@ def test_a_reader_that_stalls_is_cut_off(monkeypatch: pytest.MonkeyPatch, stops:
             if stops:
                 stream.stopping.begin()
             assert not await stream.whole()
+
+    run(test)
+
+
+def test_a_reader_that_stalls_takes_what_answers_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway.events, "_SOON", 0.05)
+
+    async def test() -> None:
+        messages: list[WatchSessionsResponse | CoreError] = [*snapshot(1, revision=2)]
+        async with opened(Core(messages)) as stream:
+            await stream.status()
+            stream.stuck = True
+            while stream.in_flight.used < gateway.events._HELD:
+                await stream.stalls.wait()
+                await asyncio.sleep(0.01)
+            stream.gone.set()
+            await stream.answering
+            assert stream.in_flight.used == 0
+        async with opened(Core(messages)) as stream:
+            held = await stream.in_flight.take(stream.in_flight.limit)
+            await stream.status()
+            stream.stuck = True
+            assert not await stream.whole()  # long before `STALLED`
+            assert stream.in_flight.used == held.size
 
     run(test)
 

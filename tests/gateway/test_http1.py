@@ -73,6 +73,8 @@ class Echo:
             await send({"type": "http.response.body", "body": part, "more_body": True})
             if scope["path"] == "/cut":
                 raise RuntimeError("as it should")
+            if scope["path"] == "/short":
+                return
         await send({"type": "http.response.body"})
 
 
@@ -243,6 +245,19 @@ def test_head_that_is_refused_gets_no_body(request_: bytes, status: int) -> None
         assert int(headers["content-length"]) > 0
 
     run(test)
+
+
+def test_an_application_that_cuts_its_response_has_said_why(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def test(served: Served) -> None:
+        async with served.connected() as (reader, writer):
+            writer.write(get(b"/short", close=False))
+            with suppress(ConnectionError):
+                await reader.read()
+
+    run(test)
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("version", [b"1.2", b"1.9"])
