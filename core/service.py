@@ -55,7 +55,8 @@ T = TypeVar("T")
 # Lists, and steps of streams, that one caller may have under way; what waits for its reader
 # is not.
 MAX_UNDER_WAY = 256
-# Seconds until a call is cut whose caller has not taken the list that it asked for.
+# Seconds until a call is cut whose caller has not taken the list that it asked for, or made room
+# for the next message of a stream.
 STALLED = 30.0
 # Of a request in bytes, and of its page in sessions: less than half a millisecond of work.
 _SHORT_REQUEST, _SHORT_PAGE = 1024, 1000
@@ -161,7 +162,7 @@ class SessionService:
             watcher = Watcher(table, wanted, request.resume_revision, elapsed, work)
             async with aclosing(watcher.messages()) as messages:
                 async for message in messages:
-                    await context.write(message)  # returns when the reader has room for more
+                    await _write(context, message)
 
     async def _work(self, caller: str, steps: Steps[T]) -> T:
         """What work comes to, in turn with others' work. Raises `TooManyCallsError`."""
@@ -172,6 +173,16 @@ class SessionService:
                 f"{MAX_UNDER_WAY} calls are under way already; try again once one has ended",
                 max_calls=str(MAX_UNDER_WAY),
             ) from None
+
+
+async def _write(context: Context, message: bytes) -> None:
+    """Send a message of a stream; returns when its reader has room for more."""
+    try:
+        async with asyncio.timeout(STALLED):
+            await context.write(message)
+    except TimeoutError:
+        cutter()()
+        raise asyncio.CancelledError from None
 
 
 def _release_once_taken(charge: Charge) -> None:

@@ -21,6 +21,7 @@ from tests.program import PATIENCE
 
 LIMIT = 1000
 LIST = "/sessiongate.v1.SessionService/ListSessions"
+WATCH = "/sessiongate.v1.SessionService/WatchSessions"
 
 
 @pytest.fixture
@@ -95,6 +96,11 @@ def asked(stream: int) -> bytes:
     return call(LIST, ListSessionsRequest(page_size=10_000).SerializeToString(), stream)
 
 
+def watched(stream: int) -> bytes:
+    """All sessions watched, on a stream."""
+    return call(WATCH, b"", stream)
+
+
 async def reset(reader: asyncio.StreamReader) -> int:
     """The next stream that is reset."""
     while True:
@@ -104,8 +110,9 @@ async def reset(reader: asyncio.StreamReader) -> int:
             return int.from_bytes(head[5:])
 
 
-def test_lists_that_are_not_taken_are_cut_and_keep_no_other_caller_waiting(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("ask", [asked, watched])
+def test_what_is_not_taken_is_cut_and_keeps_no_other_caller_waiting(
+    ask: Callable[[int], bytes], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(in_flight, "_OF_A_CALLER", LIMIT)  # one list at a time
     monkeypatch.setattr(service, "STALLED", 0.1)
@@ -123,14 +130,14 @@ def test_lists_that_are_not_taken_are_cut_and_keep_no_other_caller_waiting(
             reader, writer = await asyncio.open_connection(
                 host, int(port), local_addr=("127.0.0.2", 0)
             )
-            writer.write(opening({INITIAL_WINDOW_SIZE: 0}) + b"".join(map(asked, streams)))
+            writer.write(opening({INITIAL_WINDOW_SIZE: 0}) + b"".join(map(ask, streams)))
             stub = SessionServiceStub(channel)
             found = []
             for _ in streams:  # gRPC holds the last call until another one comes
                 listed = await stub.ListSessions(ListSessionsRequest(page_size=10_000))
                 assert len(listed.sessions) == 1000
                 found.append(await reset(reader))
-            assert found == streams
+            assert sorted(found) == streams
             writer.close()
 
     asyncio.run(main())

@@ -38,7 +38,8 @@ class SessionServiceStub:
     RESOURCE_EXHAUSTED, reason TOO_MANY_CALLS: call again once one has ended. A
     stream waiting for its reader, or for changes, is not one of them. Once 32 MiB of
     a caller's lists wait for it to take them, its other lists wait, 256 of them at
-    most; what it has not taken after 30 seconds is reset. A caller is an identity,
+    most. A call is reset whose caller has not taken its list after 30 seconds, or
+    made no room for a stream's next message for so long. A caller is an identity,
     or where nobody has to show one, an address.
     """
 
@@ -78,7 +79,8 @@ class SessionServiceServicer:
     RESOURCE_EXHAUSTED, reason TOO_MANY_CALLS: call again once one has ended. A
     stream waiting for its reader, or for changes, is not one of them. Once 32 MiB of
     a caller's lists wait for it to take them, its other lists wait, 256 of them at
-    most; what it has not taken after 30 seconds is reset. A caller is an identity,
+    most. A call is reset whose caller has not taken its list after 30 seconds, or
+    made no room for a stream's next message for so long. A caller is an identity,
     or where nobody has to show one, an address.
     """
 
@@ -164,7 +166,8 @@ class SessionService:
     RESOURCE_EXHAUSTED, reason TOO_MANY_CALLS: call again once one has ended. A
     stream waiting for its reader, or for changes, is not one of them. Once 32 MiB of
     a caller's lists wait for it to take them, its other lists wait, 256 of them at
-    most; what it has not taken after 30 seconds is reset. A caller is an identity,
+    most. A call is reset whose caller has not taken its list after 30 seconds, or
+    made no room for a stream's next message for so long. A caller is an identity,
     or where nobody has to show one, an address.
     """
 
