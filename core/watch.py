@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from core.log import Step
 from core.query import digest_of, matcher
-from core.table import MAX_PAGE_BYTES, SessionTable
+from core.table import SessionTable
 from core.wire import field
 from runtime.turns import Steps, T, finished
 from sessiongate.v1.session_service_pb2 import (
@@ -32,8 +32,10 @@ PROGRESS_INTERVAL = 0.9
 # stalls, once here and once, decoded, where it reads.
 SNAPSHOT_SESSIONS = 25
 _SNAPSHOT_BYTES = 64 * 1024  # of one message, unless one session takes more
+# Of a message with changes, likewise: each reader that stalls holds one.
+_CHANGES_BYTES = 128 * 1024
 # Parts of a fresh step, by filter, that are kept encoded for others with the same one.
-_SHARED_PARTS = 16
+_SHARED_PARTS = 256
 _LOOKED_AT = 100  # changes between two rests: less than a millisecond of work
 _EVERY_ID = math.inf
 
@@ -150,7 +152,7 @@ class Watcher:
         Before the sync it carries none.
         """
         pieces: list[bytes] = []
-        room = MAX_PAGE_BYTES
+        room = _CHANGES_BYTES
         reached = step.last
         last = 0  # revision of the last piece
         for index in range(self._revision + 1 - step.first, len(step.changes)):
