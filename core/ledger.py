@@ -14,7 +14,7 @@ import secrets
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -28,7 +28,7 @@ from core.ledger_file import CorruptError, LedgerFile, ledger_path
 from core.ledger_lock import LedgerError
 from core.ledger_rows import Changes, Opening
 from core.ledger_schema import counters, kept_ids, metadata, places, sessions, sources
-from core.numbering import Numbering, Numbers
+from core.numbering import Numbering, Numbers, from_clock
 
 log = logging.getLogger(__name__)
 
@@ -184,13 +184,14 @@ class Ledger:
 
     def _finish(self) -> None:
         """Let the file go, with nothing left in its write-ahead log."""
+        is_ours = self._file is not None and self._file.is_in_place
         self._engine.dispose()
         if self._file is not None:
-            self._file.close(self._numbering.following)
+            self._file.close(self._numbering.following if is_ours else None)
 
     def _prepare_or_start_over(self, *, again: bool) -> None:
         if self._file is None:
-            self._prepare(first_id=self._now() // 1000 if again else 1)
+            self._prepare(first_id=from_clock(self._now() // 1000) if again else 1)
             return
         try:
             with _named(self._engine):
@@ -211,7 +212,7 @@ class Ledger:
     def _prepare(self, first_id: int) -> None:
         """Make the tables ready, and go on with the ids."""
         metadata.create_all(self._engine)
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             found = connection.execute(
                 sa.select(counters.c.value).where(counters.c.name == "schema")
             ).scalar()
@@ -232,7 +233,7 @@ class Ledger:
             self._forget(connection)
             shorten_all(connection, sessions)
         if self._file is not None:  # a copy of the file alone is to hold all this
-            with self._engine.connect() as connection:
+            with self._file.writing(), self._engine.connect() as connection:
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _number(self, connection: sa.Connection) -> None:
@@ -246,7 +247,8 @@ class Ledger:
             if generation is None:
                 generation = secrets.randbits(_GENERATION_BITS)
                 connection.execute(sa.insert(counters).values(name="generation", value=generation))
-            following = self._file.following(generation, following, kept)
+            reached = values["revision"]  # no less than any time that it was written at
+            following = self._file.following(generation, following, kept, reached)
         kept = [ident for ident in kept if ident >= following]
         _write_numbers(connection, Numbers((), following, (), (following,)))
         self._numbering = Numbering(following, kept)
@@ -266,15 +268,22 @@ class Ledger:
 
     def _reserve(self, revision: int) -> None:
         ceiling = revision + _REVISIONS_AHEAD
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             _set_counter(connection, "revision", ceiling)
         self._ceiling = ceiling
+
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        """A transaction, committed at the end."""
+        file = self._file
+        with file.writing() if file else nullcontext(), self._engine.begin() as connection:
+            yield connection
 
     def _record(self, changes: Changes) -> list[int]:
         numbers = self._numbering.plan([opening.stated_id for opening in changes.opened])
         if self._file is not None and changes.opened:
             self._file.cover(numbers.following, numbers.kept)
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             self._forget(connection)
             # No less than the time: a later start knows by it that the clock was set back.
             ceiling = max(self._ceiling, self._now() // 1000)

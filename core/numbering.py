@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+CLOCK = 1 << 50  # microseconds (2005): a counter from here on has gone on from the clock
+_DRAWN = 1 << 36  # microseconds, 19 hours
+
+
+def from_clock(now: int, reached: int = 0) -> int:
+    """A number beyond all that were given, at a time; both in microseconds.
+
+    ``reached`` is how far the clock is known to have been. One that is behind it was set
+    back, and may be so to the same time again: the number is drawn then.
+    """
+    known = max(reached, CLOCK)
+    return now if now > known else known + 1 + secrets.randbelow(_DRAWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +50,13 @@ class Numbering:
         """An id for each: the stated one if it was never given, else the next number.
 
         Stated ids are taken before numbers are given. Nothing is given before `carry_out`.
+        Once ids go on from the clock, which ones were given is not known: none is taken.
         """
         kept: dict[int, int] = {}  # index in stated, by id
         for index, ident in enumerate(stated):
-            if ident is not None and ident >= self._following and ident not in self._kept:
+            if ident is None or ident < self._following or self._following >= CLOCK:
+                continue
+            if ident not in self._kept:
                 kept.setdefault(ident, index)
         ids = [0] * len(stated)
         for ident, index in kept.items():

@@ -62,10 +62,10 @@ def rename(old: Old, new: New, *, ledger: Ledger, config: Config = None) -> None
 
 @app.command(cls=Command)
 def restored(*, ledger: Ledger, config: Config = None) -> None:
-    """Say that the ledger's folder was put back.
+    """Say that the ledger's disk was put back to an older state.
 
     The next start then gives ids from the clock upwards, so that none is given twice. Not needed
-    if the ledger's file alone was put back: a core notices that. Stop the core first.
+    if the ledger's file, or its folder, was copied back: a core notices that. Stop the core first.
 
     \b
     Example:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import sqlite3
@@ -21,6 +22,7 @@ from core.ledger_file import mark_path, read_mark
 from core.ledger_lock import LedgerError
 from core.ledger_rows import Opening
 from core.ledger_tools import back_up, forget_mark
+from core.numbering import CLOCK
 
 
 def url_of(folder: Path) -> str:
@@ -150,6 +152,18 @@ def _become_0_1(folder: Path) -> None:
     connection.close()
 
 
+def _put_the_whole_folder_back(folder: Path) -> None:
+    for file in [*folder.iterdir()]:
+        copy = folder / "copy"
+        shutil.copy2(file, copy)
+        copy.rename(file)
+
+
+def _exceed_the_mark(folder: Path) -> None:
+    path = mark_path(folder / "ledger.db")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "following": 10**30}))
+
+
 def _say_that_it_was_restored(folder: Path) -> None:
     forget_mark(url_of(folder))
 
@@ -161,6 +175,8 @@ def _say_that_it_was_restored(folder: Path) -> None:
         _break_mark,
         _take_the_mark_of_another,
         _become_0_1,
+        _put_the_whole_folder_back,
+        _exceed_the_mark,
         _say_that_it_was_restored,
     ],
 )
@@ -179,14 +195,68 @@ def test_in_doubt_sessions_keep_their_ids_and_others_go_on_from_the_clock(
         assert await ledger.held("a") == {"k": Held(1, 1)}
         (following,) = await give(ledger, None)
         assert following >= before
+        assert await give(ledger, 2**53 - 1) == [following + 1], "it may have been given"
         await ledger.close()
         ledger = await opened(tmp_path)
-        assert await give(ledger, None) == [following + 1], "the doubt is over"
+        assert await give(ledger, None) == [following + 2], "the doubt is over"
         await ledger.close()
 
     assert asyncio.run(first()) == [1]
     change(tmp_path)
     asyncio.run(then())
+
+
+def test_a_file_of_two_names_is_in_doubt(tmp_path: Path) -> None:
+    async def main() -> None:
+        (tmp_path / "other").mkdir()
+        ledger = await opened(tmp_path)
+        given = await give(ledger, None)
+        await ledger.close()
+        (tmp_path / "other" / "ledger.db").hardlink_to(tmp_path / "ledger.db")
+        for folder in (tmp_path / "other", tmp_path):
+            ledger = await opened(folder)
+            given += await give(ledger, None, None)
+            copy = (folder / "ledger.db-wal").read_bytes()
+            await ledger.close()
+            (folder / "ledger.db-wal").write_bytes(copy)  # as a kill leaves it
+        assert len({*given}) == 5
+        assert min(given[1:]) > CLOCK
+
+    asyncio.run(main())
+
+
+def test_a_file_that_is_gone_is_told_by_what_stands_beside_it(tmp_path: Path) -> None:
+    async def main() -> None:
+        for suffix in ("-wal", ".mark"):
+            folder = tmp_path / suffix
+            folder.mkdir()
+            (folder / f"ledger.db{suffix}").touch()
+            ledger = await opened(folder)
+            assert min(await give(ledger, None)) > CLOCK
+            await ledger.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("now", [0, time.time_ns() - 24 * 3600 * 10**9])
+def test_a_clock_that_stands_at_the_same_time_again_gives_no_id_again(
+    now: int, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        path, copy = tmp_path / "ledger.db", tmp_path / "copy.db"
+        ledger = await opened(tmp_path)
+        given = await give(ledger, None)
+        await ledger.close()
+        shutil.copy(path, copy)
+        for _ in range(3):
+            shutil.copy(copy, path)
+            _lose_mark(tmp_path)
+            ledger = await Ledger.open(url_of(tmp_path), retention=60, now=lambda: now)
+            given += await give(ledger, *[None] * 100)
+            await ledger.close()
+        assert len({*given}) == 301
+
+    asyncio.run(main())
 
 
 def test_one_in_memory_goes_on_from_the_clock_when_its_core_is_started_again() -> None:
@@ -217,9 +287,17 @@ def test_the_mark_is_exact_after_a_stop_and_ahead_while_a_core_runs(tmp_path: Pa
     asyncio.run(main())
 
 
-def test_all_its_files_are_this_users_alone_whatever_the_umask(tmp_path: Path) -> None:
+@pytest.mark.parametrize("umask", [0, 0o777])
+def test_all_its_files_are_this_users_alone_whatever_the_umask(umask: int, tmp_path: Path) -> None:
     async def main() -> None:
         (tmp_path / "ledger.db.lock").touch(mode=0o666)
+        ledger = await opened(tmp_path)
+        left = {f"ledger.db{suffix}": (tmp_path / f"ledger.db{suffix}").read_bytes()
+                for suffix in ("", "-wal", "-shm")}  # fmt: skip
+        await ledger.close()
+        for name, content in left.items():  # as a core that was killed leaves them
+            (tmp_path / name).write_bytes(content)
+            (tmp_path / name).chmod(0o666)
         ledger = await opened(tmp_path)
         await give(ledger, None)
         suffixes = ("", "-shm", "-wal", ".lock", ".mark")
@@ -229,7 +307,7 @@ def test_all_its_files_are_this_users_alone_whatever_the_umask(tmp_path: Path) -
     def modes() -> dict[str, str]:
         return {file.name: oct(file.stat().st_mode & 0o777) for file in tmp_path.iterdir()}
 
-    old = os.umask(0)
+    old = os.umask(umask)
     try:
         asyncio.run(main())
     finally:
@@ -255,6 +333,45 @@ def test_a_file_that_is_gone_or_another_is_noticed(tmp_path: Path) -> None:
         path.touch()
         assert not await ledger.is_in_place()
         await ledger.close()
+
+    asyncio.run(main())
+
+
+def _copy_over(path: Path) -> None:
+    path.write_bytes(path.with_name("copy.db").read_bytes())  # the inode stays
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _remove_the_log(path: Path) -> None:
+    path.with_name("ledger.db-wal").unlink()
+
+
+@pytest.mark.parametrize("change", [_copy_over, _empty, _remove_the_log])
+def test_a_file_that_is_written_over_is_noticed_and_not_written_to(
+    change: Callable[[Path], None], tmp_path: Path
+) -> None:
+    async def main() -> None:
+        path = tmp_path / "ledger.db"
+        ledger = await opened(tmp_path)
+        shutil.copy(path, tmp_path / "copy.db")
+        given = await give(ledger, *[None] * 10)
+        await ledger.close()
+        ledger = await opened(tmp_path)
+        back_up(url_of(tmp_path), tmp_path / "other.db")
+        given += await give(ledger, None)
+        assert await ledger.is_in_place()
+        change(path)
+        assert not await ledger.is_in_place()
+        with pytest.raises(LedgerError, match="is gone or was replaced"):
+            await give(ledger, None)
+        await ledger.close()
+        ledger = await opened(tmp_path)
+        given += await give(ledger, None)
+        await ledger.close()
+        assert len({*given}) == 12
 
     asyncio.run(main())
 
