@@ -12,7 +12,8 @@ from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 
 _TABLES = {4: "/proc/net/tcp", 6: "/proc/net/tcp6"}
-_INODE = 9  # column
+_STATE, _INODE = 3, 9  # columns
+_OPEN = ("01", "08")  # ESTABLISHED and CLOSE_WAIT: this end has not closed it
 _WORD = 4  # bytes, which the kernel shows as one number of this machine's byte order
 
 
@@ -25,32 +26,40 @@ class Inodes:
     def look(self) -> None:
         """Read what the kernel tells now."""
         inodes: dict[str, int] = {}
-        for key, inode in _sockets():
-            # Of listeners that share a place one stands for all: always the same one.
-            inodes[key] = min(inode, inodes.get(key, inode))
-        # A connection that its process has closed has no inode any longer.
-        self._inodes = {key: inode or self._inodes.get(key, 0) for key, inode in inodes.items()}
+        for key, state, found in _sockets():
+            if not found and state in _OPEN:
+                continue  # no process has taken it yet; that of its place before is not its own
+            known = self._inodes.get(key, 0)
+            inode = found or known  # its process has closed it
+            # Of listeners that share a place one stands for all: the same one while it listens.
+            is_known = key in inodes and inodes[key] == known
+            if key not in inodes or inode == known or (inode < inodes[key] and not is_known):
+                inodes[key] = inode
+        self._inodes = inodes
 
     def of(
         self, version: int, local: tuple[str, int], remote: tuple[str, int] | None
     ) -> int | None:
         """The inode of the socket between two ends; of a listener, without a ``remote`` one.
 
-        0 if it had none at any look; None if the kernel tells of no such socket.
+        0 if its process had closed it before the first look; None if the kernel tells of no
+        such socket, or no process has accepted it yet.
         """
         anywhere = "0.0.0.0" if version == 4 else "::"  # noqa: S104 - looked up, never bound
         far = remote or (anywhere, 0)
         return self._inodes.get(_key(version, _shown(*local), _shown(*far)))
 
 
-def _sockets() -> Iterator[tuple[str, int]]:
+def _sockets() -> Iterator[tuple[str, str, int]]:
+    """The key, state and inode of each socket."""
     for version, path in _TABLES.items():
         with suppress(OSError), open(path, encoding="ascii", errors="replace") as table:
             next(table, None)
             for line in table:
                 columns = line.split(None, _INODE + 1)
                 with suppress(ValueError, IndexError):
-                    yield _key(version, columns[1], columns[2]), int(columns[_INODE])
+                    key = _key(version, columns[1], columns[2])
+                    yield key, columns[_STATE], int(columns[_INODE])
 
 
 def _key(version: int, local: str, remote: str) -> str:

@@ -70,7 +70,7 @@ class Connection:
     local: End
     remote: End
     pid: int = 0  # of a process that has it; 0: none is visible, or none has it any longer
-    inode: int | None = None  # 0: its process has closed it; None: it is not told
+    inode: int | None = None  # 0: its process has closed it; None: not told, or not accepted yet
 
     @property
     def name(self) -> str:
