@@ -13,6 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol
 from urllib.parse import unquote
 
+from core.sources.spelling import one_spelling
 from runtime.suggestion import did_you_mean
 from runtime.urls import SECRETS, Url, UrlError, harmless, plain_path, shown
 from sessiongate.v1.session_pb2 import Session
@@ -200,9 +201,13 @@ class SourceConfig:
 
     @property
     def place(self) -> str:
-        """Kind and location, without user and password: two with one place are one source."""
+        """Kind and location, without user and password: two with one place are one source.
+
+        However it is spelt, it is the same.
+        """
         prefix = "//" if self.location.startswith("//") else ""
-        return f"{self.kind}:{prefix}{self.location.removeprefix(prefix).rpartition('@')[2]}"
+        place = self.location.removeprefix(prefix).rpartition("@")[2]
+        return one_spelling(f"{self.kind}:{prefix}{place}")
 
     @property
     def label(self) -> str:

@@ -78,3 +78,26 @@ def test_postgres_is_another_name_of_postgresql() -> None:
     config = SourceConfig.parse("postgres://ann@db1:5432?statements=true")
     assert (config.kind, config.name) == ("postgresql", "db1:5432")
     assert config == SourceConfig.parse("postgresql://ann@db1:5432?statements=true")
+
+
+@pytest.mark.parametrize(
+    "urls",
+    [
+        ["postgresql://app:pw@DB1.example", "postgres://db1.example.:5432/?name=x", "postgresql://db1.example:05432"],
+        ["mariadb://localhost", "mysql://ann@127.0.0.1:3306/?timeout=5&name=x", "mysql://LocalHost/?name=x&timeout=5"],
+        ["pgbouncer://[::1]", "pgbouncer://[0:0::1]:6432/"],
+        ["postgresql://%2Frun%2Fpg", "postgresql://app@%2frun%2Fpg%2F:5432"],
+        ["maxscale+http://proxy/api", "maxscale+http://PROXY:8989/api/"],
+        ["document:/srv/a b.json", "document:/srv/./x/../a%20b.json"],
+        ["haproxy://proxy:9999", "haproxy://Proxy:9999/"],
+        ["host:", "host:?interval=2"],
+    ],
+)  # fmt: skip
+def test_a_place_is_the_same_however_it_is_spelt(urls: list[str]) -> None:
+    assert len({SourceConfig.parse(url).place for url in urls}) == 1
+
+
+def test_other_places_are_told_apart() -> None:
+    urls = ["mariadb://db1", "mariadb://db2", "mariadb://db1:3307", "pgbouncer://db1:3306"]
+    urls += ["document:/srv/A.json", "document:/srv/a.json", "mariadb://%2Frun%2FA", "host:"]
+    assert len({SourceConfig.parse(url).place for url in urls}) == len(urls)
