@@ -85,7 +85,8 @@ class Client:
             if isinstance(error, SourceError) or not isinstance(error, Exception):
                 raise
             # A driver that reads garbage may raise anything.
-            raise SourceError(f"{self._endpoint}: {_cause(error)}") from None
+            cause = self._endpoint.told(_cause(error))
+            raise SourceError(f"{self._endpoint}: {cause}") from None
 
     async def close(self) -> None:
         """Close the connection, if there is one. The next question makes another."""

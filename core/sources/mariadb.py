@@ -97,7 +97,8 @@ class MariaDBSource:
             raise type(error)(f"{self._endpoint}: {error}") from None
         except Exception as error:  # a driver that reads garbage may raise anything
             self._drop()
-            raise SourceError(f"{self._endpoint}: {_cause(error)}") from None
+            cause = self._endpoint.told(_cause(error))
+            raise SourceError(f"{self._endpoint}: {cause}") from None
         except BaseException:  # cancelled amid an answer: the rest would be taken for the next
             self._drop()
             raise

@@ -29,6 +29,8 @@ _PASSWORD = 64 * 1024  # bytes that a password's file may have
 _PATIENCE = 0.25  # seconds that the loop waits for a file system, once
 
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
+_USUAL = re.compile(r"[\w.$-]*")  # of users and databases
+_QUOTED = re.compile(r"[\"'`:«»“”„]|\b(?:user|role|database) ")  # what a quoted name follows
 _BOOLEANS = {"true": True, "false": False}
 
 
@@ -123,6 +125,17 @@ class Endpoint:
             )
         except UnicodeDecodeError:
             raise SourceError(f"password_file: {self._password_file} is not UTF-8") from None
+
+    def told(self, text: str) -> str:
+        """A server's text; only its beginning if it may quote a password.
+
+        Servers quote the user and the database that they refuse. If what the URL has in the
+        place of these is no usual name, a mistyped password may be in it.
+        """
+        if _USUAL.fullmatch(self.user or "") and _USUAL.fullmatch(self.path.replace("/", "")):
+            return text
+        front = _QUOTED.split(text, maxsplit=1)[0].strip()
+        return f"{front} … (the user or the database of the URL is an unusual name, and not shown)"
 
     def __str__(self) -> str:
         return self.host if self.is_unix else str(Address(self.host, self.port))

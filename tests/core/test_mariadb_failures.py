@@ -181,6 +181,10 @@ def test_a_server_that_refuses_was_connected_to(server: MariaDB, tmp_path: Path)
     async def observe() -> None:
         async with opened(server, password="treasure") as source:
             assert await failure(source) == (SourceError, ANY)
+        async with opened(server, "ann%3Atreasure") as source:
+            _, text = await failure(source)
+            assert text.startswith(f"127.0.0.1:{server.port}: Access denied for …")
+            assert "treasure" not in text
         async with opened(server, tls_ca=stranger) as source:
             kind, text = await failure(source)
             assert (kind, "certificate verify failed" in text) == (SourceError, True)

@@ -503,6 +503,15 @@ def test_a_wrong_password_is_not_repeated(
                 assert watched.sessions() == []
 
 
+@pytest.mark.parametrize("login", ["app%3Abarley", "app%40barley", "app barley", "app%22barley"])
+def test_a_password_that_was_typed_as_a_user_is_not_repeated(server: Postgres, login: str) -> None:
+    with Watched(f"postgresql://{login}@127.0.0.1:{server.port}") as watched:
+        text = watched.failure()
+    assert text.startswith(f"127.0.0.1:{server.port}: ")
+    assert text.endswith("is an unusual name, and not shown)")
+    assert "barley" not in text
+
+
 def test_the_servers_certificate_is_verified(server: Postgres, clients: Clients) -> None:
     trusted = {"tls": "verify", "tls_ca": str(server.certificates.ca)}
     with Watched(url(server, host="localhost"), include_self="true", **trusted) as watched:
