@@ -12,15 +12,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
+from zoneinfo import ZoneInfo
 
 from core.config import ConfigError, CoreConfig, read_source
 from core.ledger_file import ledger_path
 from core.ledger_lock import LedgerError, refuse_what_is_no_ledger
 from core.origin import named
 from core.running import EXIT_HOPELESS
-from core.sources.base import SourceConfig, SourceConfigError, open_source
+from core.sources.base import SourceConfig, SourceConfigError, SourceError, open_source
 from core.sources.document import MAX_BYTES, has_login
-from runtime.file_value import MOST, read_file, trouble
+from core.sources.documented import read_sessions
+from core.sources.serverzone import ServerZone
+from core.sources.session_times import DocumentTimes
+from runtime.file_value import MOST, FileError, read_file, trouble
 
 _ELSEWHERE = "//user@host.invalid"  # a location that is right
 _MOST_OPTIONS = 20  # of a URL, that are looked at one by one
@@ -125,8 +129,17 @@ def _files(config: SourceConfig) -> Iterator[str]:
         paths["document"] = unquote(config.location)
     for key, path in paths.items():
         most = MAX_BYTES if key == "document" else MOST
-        if wrong := trouble(partial(read_file, most=most), Path(path)):
+        read = partial(_read_document if key == "document" else read_file, most=most)
+        if wrong := trouble(read, Path(path)):
             yield f"source {config.name}: {key}: {wrong}"
+
+
+def _read_document(path: Path, most: int) -> None:
+    """Read a document as its source does. Raises `FileError`."""
+    try:
+        read_sessions(read_file(path, most), DocumentTimes(0, ServerZone(ZoneInfo("UTC"))))
+    except SourceError as error:
+        raise FileError(f"{path}: {error}") from None
 
 
 def _ledger(url: str) -> Iterator[str]:

@@ -55,6 +55,14 @@ class Command(TyperCommand):
 class Group(TyperGroup):
     """Commands. What is none is repeated only if no password can be in it."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        given = [*args]
+        try:
+            return super().parse_args(ctx, args)
+        except typer.TyperException as error:
+            _explain(ctx, error, given)
+            raise
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         is_plain = ":" not in args[0] and all(map(harmless, args))
         if not is_plain and super().get_command(ctx, args[0]) is None:

@@ -45,6 +45,7 @@ class Url:
     @classmethod
     def parse(cls, text: str) -> Url:
         """Take a URL apart. Raises `UrlError`."""
+        refuse_bytes(text)
         kind, colon, rest = text.partition(":")
         if not colon or not _KIND.fullmatch(kind):
             raise UrlError(
@@ -98,6 +99,12 @@ class Url:
         return f"{self.kind}://{place}{'/' + path if path else ''}"
 
 
+def refuse_bytes(text: str) -> None:
+    """Raise `UrlError` for what an argument or a variable had that is not UTF-8."""
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        raise UrlError("what is given is not UTF-8")
+
+
 def authority(location: str) -> tuple[str, str, str]:
     """Login, host and port, and path of a location that begins with ``//``; all still encoded."""
     front, _, path = location[2:].partition("/")
@@ -136,6 +143,7 @@ def _options(query: str) -> dict[str, str]:
 
 def ledger_file(url: str) -> str | None:
     """The path at a ledger's URL, ``sqlite:///PATH``; None for one in memory. Raises `UrlError`."""
+    refuse_bytes(url)
     kind, colon, rest = url.partition(":")
     name = kind.partition("+")[0].lower()
     if colon and name in _OTHER_DATABASES:

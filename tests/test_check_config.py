@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -84,6 +85,28 @@ def test_a_document_without_a_path_is_one_fault() -> None:
     assert checked.stderr.splitlines() == [
         "sessiongate: --source: source document: a document is document:PATH"
     ]
+
+
+def test_a_document_that_is_no_json_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "cut.json"
+    path.write_text('{"data": [')
+    checked = run("check-config", "--ledger", "sqlite://", "--source", f"document:{path}")
+    assert checked.returncode == 2
+    (line,) = checked.stderr.splitlines()
+    assert f"document: {path}: not JSON: line 1" in line
+
+
+def test_what_is_not_utf_8_is_refused() -> None:
+    source = os.fsdecode(b"document:/tmp/\xff.json")
+    ledger = os.fsdecode(b"sqlite:////tmp/\xff.db")
+    checked = run("check-config", "--source", source, "--ledger", ledger)
+    assert (checked.returncode, checked.stderr.splitlines()) == (
+        2,
+        [
+            "sessiongate: --source: source document: what is given is not UTF-8",
+            "sessiongate: --ledger: what is given is not UTF-8",
+        ],
+    )
 
 
 def test_what_is_right_is_told_and_nothing_is_started(tmp_path: Path) -> None:

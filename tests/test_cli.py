@@ -172,3 +172,9 @@ def test_without_the_servers_needs_the_command_says_how_to_install_them() -> Non
     assert "'typer' is missing" in ended.stderr
     assert "pip install 'sessiongate[server]'" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_an_option_of_no_command_names_the_nearest() -> None:
+    ended = run("--verison")
+    assert ended.returncode == 2
+    assert ended.stderr.endswith("No such option: --verison; did you mean '--version'?\n")

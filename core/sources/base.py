@@ -7,15 +7,15 @@ returns a `Source`. The built-in kinds are found in the same way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol
 from urllib.parse import unquote
 
 from core.sources.spelling import one_spelling
-from runtime.suggestion import did_you_mean
-from runtime.urls import SECRETS, Url, UrlError, harmless, plain_path, shown
+from runtime.suggestion import as_question, did_you_mean
+from runtime.urls import SECRETS, Url, UrlError, harmless, plain_path, refuse_bytes, shown
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import ServiceStatus
 
@@ -26,6 +26,17 @@ DEFAULT_MAX_SESSIONS = 200_000
 MAX_NAME_BYTES = 255
 # Other names of kinds, as others write their URLs.
 _ALIASES = {"postgres": "postgresql"}
+# What other clients of databases call some options; and what is no option here.
+_OTHERWISE = {
+    **dict.fromkeys(("ssl", "sslmode", "ssl_mode", "usessl", "ssl_verify_cert"), "tls"),
+    **dict.fromkeys(("sslrootcert", "ssl_ca", "sslca", "cafile"), "tls_ca"),
+    **dict.fromkeys(("connect_timeout", "connecttimeout"), "timeout"),
+    **dict.fromkeys(("pass", "passwd", "pwd"), "password"),
+    **dict.fromkeys(("passfile", "passwordfile"), "password_file"),
+    **dict.fromkeys(("application_name", "applicationname"), "name"),
+    **dict.fromkeys(("tz", "time_zone"), "timezone"),
+}
+_IN_FRONT = ("user", "username", "host", "hostaddr", "port", "dbname", "database")
 COMMON_OPTIONS = ("name", "interval", "timeout", "max_sessions")
 
 
@@ -174,6 +185,7 @@ class SourceConfig:
         Raises `SourceConfigError`. Its text repeats nothing that may be a password.
         """
         try:
+            refuse_bytes("".join((extra or {}).values()))
             found = Url.parse(url)
         except UrlError as error:
             kind = _ALIASES.get(kind := url.partition(":")[0], kind)
@@ -223,9 +235,17 @@ class SourceConfig:
                 stated = f" {key!r}" if is_plain and harmless(key) else ""
                 raise SourceConfigError(
                     f"source {self.label}: unknown option{stated}; {self.kind} allows:"
-                    f" {', '.join(known)}{did_you_mean(key, known)}"
+                    f" {', '.join(known)}{self._meant(key, known)}"
                 )
         return self.options
+
+    def _meant(self, key: str, known: Collection[str]) -> str:
+        """What an unknown option may be meant to be; empty if that is open."""
+        lowered = key.lower().replace("-", "_")
+        if lowered in _IN_FRONT and self.location.startswith("//"):
+            return "; user, host, port and database stand in front: KIND://USER@HOST:PORT/DATABASE"
+        otherwise = _OTHERWISE.get(lowered, "")
+        return as_question([otherwise]) if otherwise in known else did_you_mean(key, known)
 
 
 def _label(kind: str, location: str, name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.sources.base import SourceConfig, SourceConfigError
+from core.sources.base import SourceConfig, SourceConfigError, open_source
 
 
 @pytest.mark.parametrize(
@@ -101,3 +101,19 @@ def test_other_places_are_told_apart() -> None:
     urls = ["mariadb://db1", "mariadb://db2", "mariadb://db1:3307", "pgbouncer://db1:3306"]
     urls += ["document:/srv/A.json", "document:/srv/a.json", "mariadb://%2Frun%2FA", "host:"]
     assert len({SourceConfig.parse(url).place for url in urls}) == len(urls)
+
+
+@pytest.mark.parametrize(
+    ("query", "advice"),
+    [
+        ("sslmode=require", "did you mean 'tls'?"),
+        ("ssl-ca=/ca.pem", "did you mean 'tls_ca'?"),
+        ("connect_timeout=3", "did you mean 'timeout'?"),
+        ("passwd=secret", "did you mean 'password'?"),
+        ("user=ann", "stand in front: KIND://USER@HOST:PORT/DATABASE"),
+    ],
+)
+def test_what_other_clients_call_an_option_is_known(query: str, advice: str) -> None:
+    with pytest.raises(SourceConfigError) as caught:
+        open_source(SourceConfig.parse(f"postgresql://db1?{query}"))
+    assert str(caught.value).endswith(advice)
