@@ -12,6 +12,8 @@ from urllib.parse import quote
 
 from core.ledger_file import ledger_path, mark_path
 from core.ledger_lock import LedgerError, take_lock
+from core.sources.base import MAX_NAME_BYTES
+from core.sources.place import is_unicode
 from runtime.suggestion import did_you_mean
 
 _BUSY = 30.0  # seconds that a copy waits for a core that writes
@@ -48,6 +50,7 @@ def back_up(url: str, target: Path) -> None:
             closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", _BUSY, uri=True)) as source,
             closing(sqlite3.connect(target)) as copy,
         ):
+            source.execute("select value from counters")  # it is a ledger
             source.backup(copy)
             copy.execute("PRAGMA journal_mode=DELETE")  # all of it in one file
     except sqlite3.Error as error:
@@ -71,9 +74,13 @@ def rename(url: str, old: str, new: str) -> None:
     Raises `LedgerError`, also while a core holds the ledger.
     """
     path = _file(url)
+    size = len(new.encode(errors="surrogatepass"))
+    if not 0 < size <= MAX_NAME_BYTES or not is_unicode(new):
+        raise LedgerError(f"a name is UTF-8 of 1 to {MAX_NAME_BYTES} bytes")
     with take_lock(path):
         try:
             with closing(sqlite3.connect(path)) as connection, connection:
+                connection.execute("select value from counters")  # it is a ledger
                 _rename(connection, old, new)
         except sqlite3.Error as error:
             raise LedgerError(f"the ledger {path} cannot be changed: {error}") from None

@@ -11,6 +11,7 @@ from gateway.command import Command, Group
 from gateway.options import Config, Ledger
 from gateway.reporting import fail
 from gateway.supervisor import keep_ledger
+from runtime.logs import escaped
 
 app = typer.Typer(
     cls=Group,
@@ -57,7 +58,7 @@ def rename(old: Old, new: New, *, ledger: Ledger, config: Config = None) -> None
       sessiongate ledger rename pg-1 orders
     """
     _keep("rename", ledger, old=old, new=new)
-    typer.echo(f"{old} is {new} now")
+    typer.echo(escaped(f"{old} is {new} now"))
 
 
 @app.command(cls=Command)

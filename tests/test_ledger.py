@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import sqlite3
@@ -109,6 +110,26 @@ def test_a_backup_of_what_is_no_ledger_is_refused(tmp_path: Path) -> None:
         assert (asked.returncode, asked.stdout) == (1, "")
         assert text in asked.stderr
     assert not copy.exists()
+
+
+def test_what_is_no_name_and_no_ledger_is_refused_whole(tmp_path: Path) -> None:
+    empty, path, copy = (tmp_path / name for name in ("empty.db", "ledger.db", "copy.db"))
+    empty.touch()
+    with sqlite3.connect(path) as connection:
+        connection.executescript(LEDGER_0_1.format(listener="0.0.0.0:1"))
+    connection.close()
+    for name in ("", "x" * 256, os.fsdecode(b"\xff")):
+        asked = run("ledger", "rename", "host", name, "--ledger", f"sqlite:///{path}")
+        assert (asked.returncode, asked.stdout) == (1, "")
+        assert asked.stderr == "sessiongate: a name is UTF-8 of 1 to 255 bytes\n"
+    for arguments in (("backup", copy), ("rename", "a", "b")):
+        asked = run("ledger", *arguments, "--ledger", f"sqlite:///{empty}")
+        assert asked.returncode == 1
+        assert "no such table: counters" in asked.stderr
+    assert empty.stat().st_size == 0
+    assert not copy.exists()
+    asked = run("ledger", "rename", "host", "a\x1b[31m", "--ledger", f"sqlite:///{path}")
+    assert asked.stdout == "host is a\\x1b[31m now\n"
 
 
 # A ledger as version 0.1 left it, with a listener of this machine in it.
