@@ -55,7 +55,7 @@ class CoreConfig:
     core_token_file: str | None = None  # what gateways show: runtime.core_token
     reflection: bool = True  # whether the reflection service answers
     private: str | None = None  # unix:PATH to listen on too, without TLS
-    again: bool = False  # it takes the place of a core that ended
+    again: int = 0  # how many cores ended whose place it takes
     # Where settings come from, for errors: flags, variables, or keys of a file.
     origins: Mapping[str, str] = field(default_factory=dict)
     exit_on_eof: bool = False  # drain and exit when standard input ends

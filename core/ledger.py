@@ -39,6 +39,7 @@ _FORGET_EVERY = 3600 * 10**9  # ns between two looks for sessions that closed lo
 _SCHEMA = 2
 _WITHOUT_KEPT_IDS = 1  # which a ledger of version 2 is to be read without: it would repeat them
 _GENERATION_BITS = 62  # SQLite's integers have 63 and a sign
+_APART = 1 << 32  # ids, which are 71 minutes of the clock, from one core in memory to the next
 _WAL_BYTES = 16 * 1024 * 1024  # that the write-ahead log is cut to once it is written back
 
 _is_id = counters.c.name == "id"
@@ -76,15 +77,15 @@ class Ledger:
 
     @classmethod
     async def open(
-        cls, url: str, *, retention: float, now: Callable[[], int], again: bool = False
+        cls, url: str, *, retention: float, now: Callable[[], int], again: int = 0
     ) -> Ledger:
         """Open and lock the ledger at a URL, making it where there is none.
 
         ``retention`` is how long closed sessions are kept, in seconds; ``now``
         gives ns since the epoch. A file that is corrupt is set aside, never deleted.
-        If a file may not know all the ids that were given (`core.ledger_file`), or one
-        in memory is opened ``again``, they go on from the clock in microseconds. Raises
-        `LedgerError`.
+        If a file may not know all the ids that were given (`core.ledger_file`), or one in
+        memory is opened ``again``, for the so-manieth time, they go on from the clock in
+        microseconds. Raises `LedgerError`.
         """
         path = ledger_path(url)
         file = LedgerFile(path, now) if path else None
@@ -189,9 +190,11 @@ class Ledger:
         if self._file is not None:
             self._file.close(self._numbering.following if is_ours else None)
 
-    def _prepare_or_start_over(self, *, again: bool) -> None:
+    def _prepare_or_start_over(self, *, again: int) -> None:
         if self._file is None:
-            self._prepare(first_id=from_clock(self._now() // 1000) if again else 1)
+            # Each time further on: the clock may stand at the same time again.
+            following = from_clock(self._now() // 1000) + again * _APART
+            self._prepare(first_id=following if again else 1)
             return
         try:
             with _named(self._engine):

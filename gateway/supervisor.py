@@ -7,6 +7,7 @@ where it was told to stop, with `HOPELESS` where starting it again would not hel
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -109,7 +110,7 @@ class Supervisor:
             self._end()
             raise
         self.address = address
-        self._settings |= {"grpc": address, "again": True}  # for those that follow
+        self._settings |= {"grpc": address}  # for those that follow
         self._thread.start()
         return self
 
@@ -166,7 +167,7 @@ class Supervisor:
 
     def _watch(self) -> None:
         failures = 0
-        while True:
+        for start in itertools.count(1):
             began = time.monotonic()
             code = self._outlive()
             if self._stop.is_set():
@@ -177,6 +178,7 @@ class Supervisor:
             self._report(f"the core {_ending(code)}; starting it again in {pause:.1f} s")
             if self._stop.wait(pause):
                 return
+            self._settings |= {"again": start}
             if self._launch():
                 self._report(f"the core listens on {self.address} again")
 
