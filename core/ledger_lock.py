@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import stat
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
@@ -30,12 +31,26 @@ def _lock_file(path: Path) -> int:
 
 def refuse_what_is_no_ledger(path: Path) -> None:
     """Raise `LedgerError` where something else than a file stands at a ledger's path."""
+    if _is_planted(path):
+        raise LedgerError(f"{path} is another user's symbolic link, in a folder of all users")
     try:
         refuse_what_is_no_file(path, os.stat(path))
     except FileError as error:
         raise LedgerError(str(error)) from None
     except OSError:
         pass  # there is none yet; or it is told what is wrong when it is opened
+
+
+def _is_planted(path: Path) -> bool:
+    """Whether a path is a link that Linux would not follow (``fs.protected_symlinks``)."""
+    try:
+        link, folder = os.lstat(path), os.stat(path.parent)
+    except OSError:
+        return False
+    shared = stat.S_ISVTX | stat.S_IWOTH
+    is_shared = folder.st_mode & shared == shared
+    own = (os.geteuid(), folder.st_uid)
+    return stat.S_ISLNK(link.st_mode) and is_shared and link.st_uid not in own
 
 
 def take_lock(path: Path) -> IO[bytes]:

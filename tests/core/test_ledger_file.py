@@ -325,6 +325,26 @@ def test_a_lock_that_is_a_symbolic_link_is_refused(tmp_path: Path) -> None:
     assert target.read_text() == "precious"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a link another user's")
+def test_a_link_that_another_user_planted_is_not_followed(tmp_path: Path) -> None:
+    target, link = tmp_path / "precious", tmp_path / "all" / "ledger.db"
+    target.write_text("precious")
+    link.parent.mkdir()
+    link.parent.chmod(0o1777)
+    link.symlink_to(target)
+    os.lchown(link, 1234, -1)
+    with pytest.raises(LedgerError, match="another user's symbolic link"):
+        asyncio.run(opened(link.parent))
+    assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["precious"]
+    os.lchown(link, 0, -1)
+    target.unlink()
+
+    async def main() -> None:
+        await (await opened(link.parent)).close()
+
+    asyncio.run(main())
+
+
 def test_a_file_that_is_gone_or_another_is_noticed(tmp_path: Path) -> None:
     async def main() -> None:
         ledger = await opened(tmp_path)
