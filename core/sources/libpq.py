@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeVar
 
-from psycopg import AsyncConnection, Error, OperationalError, waiting
-from psycopg.abc import PQGen
-from psycopg.pq import DiagnosticField
+from psycopg import Error, OperationalError
+from psycopg.conninfo import make_conninfo
 from psycopg.pq.abc import PGresult
-from psycopg.rows import TupleRow
 
 from core.sources.base import DEFAULT_MAX_SESSIONS, SourceConnectError, SourceError
 from core.sources.causes import meaning
 from core.sources.cells import Cell, text
 from core.sources.network import Endpoint
-from core.sources.received import bounded
+from core.sources.pq import Connection, RefusedError
+from core.sources.resolution import addresses
 from core.sources.turns import mapped
 
 APPLICATION = "sessiongate"
 _MAX_COLUMNS = 100  # that are read of an answer
-_WAKE = 0.1  # seconds between two looks whether to go on waiting
+_SHOWN = 1000  # bytes of an error's text
 # In the clear, servers that want to be shown the password itself are not shown it.
 _NOTHING_IN_THE_CLEAR = "!password"
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +59,7 @@ class Client:
         self._database = database
         self._setup = setup
         self._needs_setup = needs_setup
-        self._connection: _Connection | None = None
+        self._connection: Connection | None = None
         self.connections = 0  # made so far
         self.setup_answer = Answer((), ())  # what `setup` selected over this connection
 
@@ -92,42 +88,44 @@ class Client:
         """Close the connection, if there is one. The next question makes another."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            await connection.close()
+            connection.close()
 
     def local_end(self) -> tuple[str, int] | None:
         """This end's address and port; None without a connection and through a Unix socket."""
         if self._connection is None or self._endpoint.is_unix:
             return None
-        with socket.socket(fileno=self._connection.fileno()) as own:
-            try:
-                address, port = own.getsockname()[:2]
-            finally:
-                own.detach()  # it is libpq's
-        return address, port
+        return self._connection.local_end()
 
     async def _connect(self) -> None:
         await self.close()
-        try:
-            self._connection = await self._connected()
-        except OperationalError as error:
-            if await self._is_there():
-                raise
-            raise SourceConnectError(f"{self._endpoint}: {_cause(error)}") from None
+        endpoint = self._endpoint
+        hosts = [endpoint.host] if endpoint.is_unix else await addresses(endpoint.host)
+        for number, host in enumerate(hosts, 1):
+            self._connection = Connection(f"{endpoint}: ")
+            try:
+                await self._connection.open(self._parameters(host))
+                break
+            except OperationalError as error:
+                await self.close()
+                if await _is_there(host, endpoint):
+                    raise
+                if number == len(hosts):
+                    raise SourceConnectError(f"{endpoint}: {_cause(error)}") from None
         self.connections += 1
         try:
             self.setup_answer = await self._ask(self._setup)
-        except Error:
+        except RefusedError:
             if self._needs_setup:
                 raise
             self.setup_answer = Answer((), ())
 
-    async def _connected(self) -> _Connection:
+    def _parameters(self, host: str) -> str:
+        """How libpq is to connect to an address, or through a Unix socket."""
         endpoint = self._endpoint
         clear = endpoint.tls is None
-        return await _Connection.connect(
-            autocommit=True,
-            prepare_threshold=None,
+        return make_conninfo(
             host=endpoint.host,
+            hostaddr=None if endpoint.is_unix else host,
             port=endpoint.port,
             user=endpoint.user,
             password=endpoint.password(),
@@ -140,61 +138,35 @@ class Client:
             require_auth=_NOTHING_IN_THE_CLEAR if clear and not endpoint.is_unix else None,
         )
 
-    async def _is_there(self) -> bool:
-        """Whether something can be connected to: the driver's errors tell it in words only."""
-        place = self._endpoint
-        try:
-            if place.is_unix:
-                path = f"{place.host}/.s.PGSQL.{place.port}"
-                _, writer = await asyncio.open_unix_connection(path)
-            else:
-                _, writer = await asyncio.open_connection(place.host, place.port)
-        except OSError:
-            return False
-        writer.close()
-        with suppress(OSError):
-            await writer.wait_closed()
-        return True
-
     async def _ask(self, query: str) -> Answer:
         connection = self._connection
         assert connection is not None  # noqa: S101 - ask() has made it
         try:
-            async with bounded(connection.fileno(), f"{self._endpoint}: "):
-                cursor = await connection.execute(query.encode())
-            while cursor.nextset():  # of a setup's statements the last one selects
-                pass
+            return await _answer(await connection.ask(query), self._most)
         except Error as error:
-            if connection.closed:
+            if connection.is_lost:
                 raise _ClosedError(error) from None
             raise
-        return await _answer(cursor.pgresult, self._most)
 
 
 class _ClosedError(Exception):
     """The connection is no longer there."""
 
 
-class _Connection(AsyncConnection[TupleRow]):
-    """One that does not outlive a question that is cancelled.
-
-    The driver would ask the server to cancel the query and wait for that; a
-    server that hangs would hold up whoever gave it up.
-    """
-
-    async def wait(
-        self,
-        gen: PQGen[_T],
-        interval: float = _WAKE,
-        timeout: float | None = None,  # noqa: ASYNC109 - the driver's own signature
-    ) -> _T:
-        try:
-            return await waiting.wait_async(
-                gen, self.pgconn.socket, interval=interval, timeout=timeout
-            )
-        except asyncio.CancelledError:
-            self.pgconn.finish()
-            raise
+async def _is_there(host: str, place: Endpoint) -> bool:
+    """Whether something can be connected to: the driver's errors tell it in words only."""
+    try:
+        if place.is_unix:
+            path = f"{place.host}/.s.PGSQL.{place.port}"
+            _, writer = await asyncio.open_unix_connection(path)
+        else:
+            _, writer = await asyncio.open_connection(host, place.port)
+    except OSError:
+        return False
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
+    return True
 
 
 async def _answer(result: PGresult | None, most: int) -> Answer:
@@ -215,11 +187,11 @@ def _cause(error: Exception) -> str:
     """One line that says what went wrong. What clients ran is not in it."""
     if isinstance(error, _ClosedError):
         error = error.args[0]
-    if not isinstance(error, Error):
-        return f"what it says makes no sense ({type(error).__name__})"
     said = None
-    if error.pgresult is not None:
-        said = error.pgresult.error_field(DiagnosticField.MESSAGE_PRIMARY)
+    if isinstance(error, RefusedError):
+        said = error.text
+    elif not isinstance(error, Error):
+        return f"what it says makes no sense ({type(error).__name__})"
     elif error.pgconn is not None:  # in the server's encoding, which the driver does not know
-        said = error.pgconn.error_message
+        said = error.pgconn.error_message[:_SHOWN]
     return meaning((text(said) if said else str(error)).strip().partition("\n")[0])

@@ -123,12 +123,11 @@ class MariaDBSource:
     async def _look(self, driver: Connection) -> Observation:
         processes = self._processes
         assert processes is not None  # noqa: S101
-        descriptor = _descriptor(self._transport)
-        async with bounded(descriptor):
+        async with bounded(self._descriptor):
             threads = Threads.of(await _ask(driver, self._query, self._most))
         moment = self._now()
         if self._has_attributes and (strangers := processes.strangers(threads)):
-            async with bounded(descriptor):
+            async with bounded(self._descriptor):
                 processes.introduce(await _attributes(driver, strangers))
         return processes.read(threads, moment)
 
@@ -158,7 +157,7 @@ class MariaDBSource:
                 raise SourceConnectError(_cause(error)) from None
             raise
         _, self._transport = await driver.connect()  # connected before: returns what it has
-        async with bounded(_descriptor(self._transport)):
+        async with bounded(self._descriptor):
             return await self._introduced(driver)
 
     async def _introduced(self, driver: Connection) -> Connection:
@@ -188,6 +187,12 @@ class MariaDBSource:
             raise SourceError(
                 f"user {self._endpoint.user!r} lacks the PROCESS privilege: GRANT PROCESS ON *.*"
             ) from None
+
+    def _descriptor(self) -> int:
+        """The connection's; -1 without one."""
+        transport = self._transport
+        connection = transport.get_extra_info("socket") if transport is not None else None
+        return -1 if connection is None else int(connection.fileno())
 
     def _drop(self) -> None:
         driver, self._driver = self._driver, None
@@ -242,12 +247,6 @@ async def _attributes(driver: Connection, idents: Iterable[int]) -> dict[int, di
         if ident in attributes and name is not None and value is not None:
             attributes[ident][text(name)] = text(value)
     return attributes
-
-
-def _descriptor(transport: asyncio.BaseTransport | None) -> int:
-    """The connection's; -1 without one."""
-    connection = transport.get_extra_info("socket") if transport is not None else None
-    return -1 if connection is None else int(connection.fileno())
 
 
 def _address(transport: asyncio.BaseTransport) -> tuple[str, int] | None:

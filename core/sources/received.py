@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from core.sources.base import SourceError
@@ -40,24 +40,25 @@ def received(descriptor: int) -> int | None:
 
 
 @asynccontextmanager
-async def bounded(descriptor: int, where: str = "") -> AsyncIterator[None]:
-    """Give up what is awaited within, once more than `MAX_BYTES` came over a connection.
+async def bounded(
+    descriptor: Callable[[], int], where: str = "", most: int | None = None
+) -> AsyncIterator[None]:
+    """Give up what is awaited within, once more than ``most`` bytes came over a connection.
 
-    What came is of no use then, nor is the connection: raises `SourceError`, whose text
+    That is `MAX_BYTES` if not told. ``descriptor`` is the connection's, -1 as long as there is
+    none. What came is of no use then, nor is the connection: raises `SourceError`, whose text
     begins with ``where``.
     """
-    before = received(descriptor)
-    if before is None:
-        yield
-        return
+    most = MAX_BYTES if most is None else most
+    before = received(descriptor()) or 0
     loop = asyncio.get_running_loop()
     timer: asyncio.TimerHandle
     limit = asyncio.timeout(None)
 
     def look() -> None:
         nonlocal timer
-        now = received(descriptor)
-        if now is not None and now - before > MAX_BYTES:
+        now = received(descriptor())
+        if now is not None and now - before > most:
             limit.reschedule(loop.time())
         else:
             timer = loop.call_later(_LOOK, look)
@@ -71,11 +72,12 @@ async def bounded(descriptor: int, where: str = "") -> AsyncIterator[None]:
                 timer.cancel()
     except TimeoutError:
         if limit.expired():
-            raise too_large(where) from None
+            raise too_large(where, most) from None
         raise
 
 
-def too_large(where: str = "") -> SourceError:
+def too_large(where: str = "", most: int | None = None) -> SourceError:
     """The error that says so. What came is given back soon: its reader lets go of it first."""
     asyncio.get_running_loop().call_later(_LET_GO, give_back)
-    return SourceError(f"{where}the answer is larger than {MAX_BYTES // 1024**2} MiB")
+    most = MAX_BYTES if most is None else most
+    return SourceError(f"{where}the answer is larger than {most // 1024**2} MiB")

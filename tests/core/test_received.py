@@ -25,7 +25,7 @@ async def _flood(size: int) -> None:
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
     try:
-        async with received.bounded(writer.get_extra_info("socket").fileno(), "here: "):
+        async with received.bounded(writer.get_extra_info("socket").fileno, "here: "):
             writer.write(b"?")
             await reader.readexactly(size)
             await asyncio.sleep(0.3)
