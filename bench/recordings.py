@@ -130,7 +130,10 @@ def _mariadb(sessions: int) -> Observe:
             for n in range(sessions)
         ]
 
-    return _each(answer, lambda rows, moment: processes.read(Threads.of(rows), moment))
+    async def read(rows: list[processlist.Row], moment: float) -> Observation:
+        return await processes.read(await Threads.of(rows), moment)
+
+    return _each_in_steps(answer, read)
 
 
 def _maxscale(sessions: int) -> Observe:
@@ -200,10 +203,11 @@ def _pgbouncer(sessions: int) -> Observe:
         shown, servers = (Answer(columns, rows) for rows in lines)
         return shown, servers
 
-    return _each(
-        answer,
-        lambda both, _: clients.read(pgbouncer.rows(both[0]), pgbouncer.rows(both[1])),
-    )
+    async def read(both: tuple[Answer, Answer], _: float) -> Observation:
+        shown, servers = both
+        return await clients.read(await pgbouncer.rows(shown), await pgbouncer.rows(servers))
+
+    return _each_in_steps(answer, read)
 
 
 def _cells(*values: str | int | None) -> tuple[Cell, ...]:
@@ -225,7 +229,7 @@ def _postgresql(sessions: int) -> Observe:
             for n in range(sessions)
         ]
 
-    return _each(answer, lambda rows, _: backends.read(rows))
+    return _each_in_steps(answer, lambda rows, _: backends.read(rows))
 
 
 KINDS: Mapping[str, Callable[[int], Observe]] = {

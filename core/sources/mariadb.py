@@ -32,7 +32,7 @@ from core.sources.network import CREDENTIAL_OPTIONS, TLS_OPTIONS, Endpoint, flag
 from core.sources.peer import address
 from core.sources.processlist import Cell, Dialect, ProcessList, Threads, number, text
 from core.sources.received import bounded
-from core.sources.turns import Pace
+from core.sources.turns import Pace, mapped
 
 DEFAULT_PORT = 3306
 
@@ -124,12 +124,13 @@ class MariaDBSource:
         processes = self._processes
         assert processes is not None  # noqa: S101
         async with bounded(self._descriptor):
-            threads = Threads.of(await _ask(driver, self._query, self._most))
+            rows = await _ask(driver, self._query, self._most)
         moment = self._now()
-        if self._has_attributes and (strangers := processes.strangers(threads)):
+        threads = await Threads.of(rows)
+        if self._has_attributes and (strangers := await processes.strangers(threads)):
             async with bounded(self._descriptor):
                 processes.introduce(await _attributes(driver, strangers))
-        return processes.read(threads, moment)
+        return await processes.read(threads, moment)
 
     async def _connect(self) -> Connection:
         endpoint = self._endpoint
@@ -241,11 +242,17 @@ async def _has_attributes(driver: Connection) -> bool:
 async def _attributes(driver: Connection, idents: Iterable[int]) -> dict[int, dict[str, str]]:
     """The connection attributes of these clients; none of one that has gone, or sent none."""
     attributes: dict[int, dict[str, str]] = {ident: {} for ident in idents}
-    query = _ATTRIBUTES.format(",".join(map(str, attributes)))
-    for cell, name, value in await _ask(driver, query, _MAX_ATTRIBUTES * len(attributes)):
+
+    def read(row: Sequence[Cell]) -> None:
+        cell, name, value = row
         ident = number(cell)
         if ident in attributes and name is not None and value is not None:
-            attributes[ident][text(name)] = text(value)
+            of_client = attributes[ident]
+            if len(of_client) < _MAX_ATTRIBUTES:
+                of_client[text(name)] = text(value)
+
+    query = _ATTRIBUTES.format(",".join(map(str, attributes)))
+    await mapped(read, await _ask(driver, query, _MAX_ATTRIBUTES * len(attributes)))
     return attributes
 
 

@@ -35,6 +35,7 @@ from core.sources.localtime import LocalTime
 from core.sources.network import CREDENTIAL_OPTIONS, TLS_OPTIONS, Endpoint, flag, zone
 from core.sources.peer import address
 from core.sources.steady import again
+from core.sources.turns import Pace, kept, mapped
 from runtime.address import Address
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import Session, SessionState
@@ -66,6 +67,7 @@ _PARTIAL = (
 # Connections to a shared port until one reaches the process that was read before. It is
 # taken to have ended if none does: of eight processes, one is missed so once in 5,000 times.
 _ATTEMPTS = 64
+_MAX_SETTINGS = 1000
 
 
 class Row(NamedTuple):
@@ -87,14 +89,14 @@ class Row(NamedTuple):
     application_name: Cell = None
 
 
-def rows(answer: Answer) -> list[Row]:
+async def rows(answer: Answer) -> list[Row]:
     """What an answer holds, by its columns' names. Raises `SourceError` for another answer."""
     names = list(answer.columns)
     missing = {"database", "connect_time", "ptr"} - set(names)
     if missing:
         raise SourceError(f"what answers is no PgBouncer: it tells no {min(missing)}")
     pick = itemgetter(*(names.index(name) if name in names else -1 for name in Row._fields))
-    return [Row._make(pick((*row, None))) for row in answer.rows]
+    return await mapped(lambda row: Row._make(pick((*row, None))), answer.rows)
 
 
 class Clients:
@@ -105,7 +107,7 @@ class Clients:
         self._known: dict[tuple[Row, Row | None], Observed | Unreadable] = {}
         self._last: Observation | None = None
 
-    def read(
+    async def read(
         self, clients: Iterable[Row], servers: Iterable[Row], partial: str = ""
     ) -> Observation:
         """The sessions that the clients are; the last object if unchanged.
@@ -113,31 +115,38 @@ class Clients:
         The two were not read at one moment: a server and a client are together
         where both say so.
         """
-        linked: dict[Cell, Row] = {server.link: server for server in servers if server.link}
-        known, self._known = self._known, {}
-        for client in clients:
+        linked: dict[Cell, Row] = {}
+        seen: dict[tuple[Row, Row | None], Observed | Unreadable] = {}
+        sessions: list[Observed] = []
+        unreadable: list[Unreadable] = []
+
+        def read(client: Row) -> None:
             server = linked.get(client.ptr)
             if server is not None and server.ptr != client.link:
                 server = None
             pair = client, server
-            self._known[pair] = known.get(pair) or self._read(client, server)
-        read = self._known.values()
-        self._last = again(
-            self._last,
-            tuple(item for item in read if isinstance(item, Observed)),
-            None,
-            tuple(item for item in read if isinstance(item, Unreadable)),
-            partial,
-        )
+            if pair in seen:
+                return
+            item = seen[pair] = self._known.get(pair) or self._read(client, server)
+            if isinstance(item, Observed):
+                sessions.append(item)
+            else:
+                unreadable.append(item)
+
+        pace = Pace()
+        await mapped(lambda server: linked.update({server.link: server}), servers, pace)
+        await mapped(read, clients, pace)
+        self._known = seen
+        self._last = again(self._last, tuple(sessions), None, tuple(unreadable), partial)
         return self._last
 
-    def are_others(self, clients: Sequence[Row]) -> bool:
+    async def are_others(self, clients: Sequence[Row]) -> bool:
         """Whether these are clients of another process than those that were read last.
 
         They are if not one stayed; nobody can tell if there was none.
         """
-        before = {_identity(client) for client, _ in self._known}
-        return bool(before) and before.isdisjoint(map(_identity, clients))
+        before = {*await mapped(lambda pair: _identity(pair[0]), self._known)}
+        return bool(before) and not await kept(lambda one: _identity(one) in before, clients)
 
     def _read(self, client: Row, server: Row | None) -> Observed | Unreadable:
         for name in ("ptr", "connect_time"):
@@ -208,39 +217,40 @@ class PgBouncerSource:
     async def observe(self) -> Observation:
         """The clients as they are. Raises `SourceError`, which names PgBouncer."""
         clients, servers = await self._ask()
-        while self._is_another_process(clients) and self._missed < _ATTEMPTS:
+        while await self._is_another_process(clients) and self._missed < _ATTEMPTS:
             self._missed += 1
             await self._console.close()
             clients, servers = await self._ask()
         self._read_over, self._missed = self._console.connections, 0
-        return self._clients.read(clients, servers, _PARTIAL if self._shares_port() else "")
+        partial = _PARTIAL if self._shares_port() else ""
+        return await self._clients.read(clients, servers, partial)
 
     async def _ask(self) -> tuple[list[Row], list[Row]]:
         answers = await self._console.ask("SHOW CLIENTS", "SHOW SERVERS")
         try:
-            clients, servers = map(rows, answers)
+            clients, servers = [await rows(answer) for answer in answers]
         except SourceError as error:
             raise SourceError(f"{self._endpoint}: {error}") from None
         if not self._include_self:
-            own = self._own(clients)
-            clients = [client for client in clients if client.ptr not in own]
+            own = await self._own(clients)
+            clients = await kept(lambda client: client.ptr not in own, clients)
         return clients, servers
 
-    def _is_another_process(self, clients: Sequence[Row]) -> bool:
+    async def _is_another_process(self, clients: Sequence[Row]) -> bool:
         """Whether a new connection to a shared port has reached another process than the last."""
         is_new = self._read_over != self._console.connections
-        return is_new and self._shares_port() and self._clients.are_others(clients)
+        return is_new and self._shares_port() and await self._clients.are_others(clients)
 
     def _shares_port(self) -> bool:
         """Whether other processes may listen at the place that this one was reached at."""
-        config = self._console.setup_answer.rows
+        config = self._console.setup_answer.rows[:_MAX_SETTINGS]
         return not self._endpoint.is_unix and any(row[:2] == _REUSEPORT for row in config)
 
     async def close(self) -> None:
         """Close the connection."""
         await self._console.close()
 
-    def _own(self, clients: Iterable[Row]) -> Collection[Cell]:
+    async def _own(self, clients: Iterable[Row]) -> Collection[Cell]:
         """Which clients are this source, by ``ptr``.
 
         The console's client that is at this end's address, or is this process
@@ -248,14 +258,15 @@ class PgBouncerSource:
         the only one that calls itself as this source does.
         """
         here = self._console.local_end()
-        console = [
-            client
-            for client in clients
-            if client.database == CONSOLE.encode()
-            and client.application_name in (APPLICATION.encode(), None)
-        ]
-        exact = [client.ptr for client in console if _is_at(client, here)]
+        console = await kept(_is_console, clients)
+        exact = [client.ptr for client in await kept(lambda each: _is_at(each, here), console)]
         return exact or ([console[0].ptr] if len(console) == 1 else [])
+
+
+def _is_console(client: Row) -> bool:
+    """Whether a client uses the console, and may be this source."""
+    is_named = client.application_name in (APPLICATION.encode(), None)
+    return is_named and client.database == CONSOLE.encode()
 
 
 def _is_at(client: Row, here: tuple[str, int] | None) -> bool:

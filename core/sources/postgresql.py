@@ -42,6 +42,7 @@ from core.sources.libpq import Answer, Client
 from core.sources.network import CREDENTIAL_OPTIONS, TLS_OPTIONS, Endpoint, flag
 from core.sources.statement import MAX_BYTES, statement
 from core.sources.steady import again
+from core.sources.turns import mapped
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import Query, Session, SessionState
 
@@ -158,17 +159,24 @@ class Backends:
         self._known: dict[tuple[Cell, ...], Observed | Unreadable] = {}
         self._last: Observation | None = None
 
-    def read(self, rows: Iterable[tuple[Cell, ...]]) -> Observation:
+    async def read(self, rows: Iterable[tuple[Cell, ...]]) -> Observation:
         """The sessions that rows, each as `Row` has it, tell of; the last object if unchanged."""
-        known = self._known
-        self._known = {row: known.get(row) or self._read(Row._make(row)) for row in rows}
-        read = self._known.values()
-        self._last = again(
-            self._last,
-            tuple(item for item in read if isinstance(item, Observed)),
-            self.reached.start,
-            tuple(item for item in read if isinstance(item, Unreadable)),
-        )
+        seen: dict[tuple[Cell, ...], Observed | Unreadable] = {}
+        sessions: list[Observed] = []
+        unreadable: list[Unreadable] = []
+
+        def read(row: tuple[Cell, ...]) -> None:
+            if row in seen:
+                return
+            item = seen[row] = self._known.get(row) or self._read(Row._make(row))
+            if isinstance(item, Observed):
+                sessions.append(item)
+            else:
+                unreadable.append(item)
+
+        await mapped(read, rows)
+        self._known = seen
+        self._last = again(self._last, tuple(sessions), self.reached.start, tuple(unreadable))
         return self._last
 
     def _read(self, row: Row) -> Observed | Unreadable:
@@ -275,7 +283,7 @@ class PostgreSQLSource:
             raise SourceError(f"{self._endpoint}: {error}") from None
         if self._backends is None or self._backends.reached != reached:
             self._backends = Backends(self._service, reached)
-        return self._backends.read(answer.rows)
+        return await self._backends.read(answer.rows)
 
     async def close(self) -> None:
         """Close the connection."""

@@ -12,6 +12,7 @@ from core.sources.moments import LATEST
 from core.sources.peer import address, split_port
 from core.sources.statement import MAX_BYTES, statement
 from core.sources.steady import again, steadied
+from core.sources.turns import Pace, in_order, kept, mapped
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import Session, SessionState
 
@@ -60,17 +61,22 @@ class Threads:
     unreadable: tuple[Unreadable, ...] = ()
 
     @classmethod
-    def of(cls, answer: Iterable[Sequence[Cell]]) -> Threads:
+    async def of(cls, answer: Iterable[Sequence[Cell]]) -> Threads:
         """Read the ids of an answer to `Dialect.query`."""
         rows: dict[int, Row] = {}
         unreadable = []
-        for row in map(Row._make, answer):
+
+        def read(cells: Sequence[Cell]) -> None:
+            row = Row._make(cells)
             ident = number(row.ident)
             if ident is None or ident < 0 or ident in rows:
                 unreadable.append(_NO_ID)
             else:
                 rows[ident] = row
-        return cls(dict(sorted(rows.items())), tuple(unreadable))
+
+        pace = Pace()
+        await mapped(read, answer, pace)
+        return cls(dict(await in_order(rows.items(), _by_ident, pace)), tuple(unreadable))
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,42 +165,54 @@ class ProcessList:
         """The server's start and address: of another run, nothing here holds."""
         return self._start, self._server
 
-    def strangers(self, threads: Threads) -> list[int]:
+    async def strangers(self, threads: Threads) -> list[int]:
         """Ids of the clients among them whose connection attributes are not known yet."""
-        return [
-            ident
-            for ident, row in threads.rows.items()
-            if ident not in self._attributes and _is_client(row) and row.user != _NOBODY
-        ]
+
+        def is_stranger(ident: int) -> bool:
+            row = threads.rows[ident]
+            return ident not in self._attributes and _is_client(row) and row.user != _NOBODY
+
+        return await kept(is_stranger, threads.rows)
 
     def introduce(self, attributes: Mapping[int, Mapping[str, str]]) -> None:
         """Take note of connection attributes, by id. They never change."""
         self._attributes.update(attributes)
 
-    def read(self, threads: Threads, moment: float) -> Observation:
+    async def read(self, threads: Threads, moment: float) -> Observation:
         """The sessions of a process list that came at ``moment``, in seconds since the epoch.
 
         Sessions are in the order of their ids, in which the server gave them.
         """
         seen: dict[int, _Known] = {}
-        for ident, row in threads.rows.items():
-            known = self._known.get(ident)
-            if known is None or known.stated != row[:-1]:
-                if _is_client(row):
-                    seen[ident] = self._made(ident, row, _active(row, moment))
-                continue
-            # The server counts what clients ask for; if it does not, only the
-            # time since then tells whether they asked again.
-            if row.query_id is None or known.active is _NO_IDLE:
-                active = _active(row, moment, known.active)
-                if active != known.active:
-                    known = self._made(ident, row, active)
-            seen[ident] = known
-        self._known = seen
-        self._attributes = {key: self._attributes[key] for key in seen if key in self._attributes}
-        sessions = [known.observed for known in seen.values()]
+        attributes: dict[int, Mapping[str, str]] = {}
+        sessions: list[Observed] = []
+
+        def read(thread: tuple[int, Row]) -> None:
+            ident, row = thread
+            known = self._known_of(ident, row, moment)
+            if known is not None:
+                seen[ident] = known
+                sessions.append(known.observed)
+                if ident in self._attributes:
+                    attributes[ident] = self._attributes[ident]
+
+        await mapped(read, threads.rows.items())
+        self._known, self._attributes = seen, attributes
         self._last = again(self._last, sessions, self._start, threads.unreadable)
         return self._last
+
+    def _known_of(self, ident: int, row: Row, moment: float) -> _Known | None:
+        """What is made of a row, or was before; None if it is no client's."""
+        known = self._known.get(ident)
+        if known is None or known.stated != row[:-1]:
+            return self._made(ident, row, _active(row, moment)) if _is_client(row) else None
+        # The server counts what clients ask for; if it does not, only the
+        # time since then tells whether they asked again.
+        if row.query_id is None or known.active is _NO_IDLE:
+            active = _active(row, moment, known.active)
+            if active != known.active:
+                return self._made(ident, row, active)
+        return known
 
     def _made(self, ident: int, row: Row, active: _Active) -> _Known:
         unreadable = []
@@ -248,6 +266,10 @@ class _Known:
     stated: tuple[Cell, ...]  # all of the row but its time
     active: _Active
     observed: Observed
+
+
+def _by_ident(thread: tuple[int, Row]) -> int:
+    return thread[0]
 
 
 def text(cell: bytes) -> str:

@@ -83,6 +83,20 @@ async def mapped(
     return found
 
 
+async def kept(
+    holds: Callable[[_T], bool], items: Iterable[_T], pace: Pace | None = None
+) -> list[_T]:
+    """The items of which something holds."""
+    found: list[_T] = []
+
+    def look(item: _T) -> None:
+        if holds(item):
+            found.append(item)
+
+    await mapped(look, items, pace)
+    return found
+
+
 async def in_order(items: Iterable[_T], key: Callable[[_T], Any], pace: Pace) -> list[_T]:
     """The items, sorted by what ``key`` gives of each; those of one key stay as they are."""
     parts: list[list[tuple[Any, int, _T]]] = []

@@ -8,7 +8,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from psycopg.pq import ConnStatus, PGconn
 
 from core.sources.base import (
+    Observation,
     Observed,
     SourceConfig,
     SourceConfigError,
@@ -476,9 +477,17 @@ def cell(value: object) -> bytes | None:
     return None if value is None else str(value).encode()
 
 
+def rows_of(answer: Answer) -> list[Row]:
+    return asyncio.run(rows(answer))
+
+
+def look(turning: Clients, clients: Iterable[Row], servers: Iterable[Row]) -> Observation:
+    return asyncio.run(turning.read(clients, servers))
+
+
 def read(clients: Answer, servers: Answer) -> list[Observed]:
     turning = Clients(LocalTime(ZoneInfo("Europe/Berlin")))
-    return list(turning.read(rows(clients), rows(servers)).sessions)
+    return list(look(turning, rows_of(clients), rows_of(servers)).sessions)
 
 
 def expected(application: str | None = None) -> Session:
@@ -557,12 +566,12 @@ def test_an_odd_server_costs_the_connection_to_it() -> None:
 def test_a_client_that_cannot_be_known_is_left_out(change: dict[str, object]) -> None:
     turning = Clients(LocalTime(ZoneInfo("Europe/Berlin")))
     other = {**CLIENT, "ptr": "0xc2", "link": ""}
-    lines = rows(answer(OLD, {**CLIENT, **change}, other))
-    observation = turning.read(lines, [])
+    lines = rows_of(answer(OLD, {**CLIENT, **change}, other))
+    observation = look(turning, lines, [])
     assert [item.session.native_id for item in observation.sessions] == ["0xc2"]
     (lost,) = observation.unreadable
     assert lost.text == f"SHOW CLIENTS {next(iter(change))}: expected a text"
-    assert turning.read(lines, []) is observation
+    assert look(turning, lines, []) is observation
 
 
 ODD = (
@@ -589,15 +598,15 @@ def test_one_odd_cell_costs_one_session_at_most(
 ) -> None:
     def lines(row: dict[str, object], kind: str, other: str) -> list[Row]:
         told = ({**row, "ptr": f"0x{kind}{n}", "link": f"0x{other}{n}"} for n in range(3))
-        return rows(answer(NEW, *told))
+        return rows_of(answer(NEW, *told))
 
     clients, servers = lines(CLIENT, "c", "f"), lines(SERVER, "f", "c")
     turning = Clients(LocalTime(ZoneInfo("Europe/Berlin")))
-    whole = turning.read(clients, servers)
+    whole = look(turning, clients, servers)
     assert not any(item.unreadable for item in whole.sessions)
     odd = list(servers if of_server else clients)
     odd[line] = odd[line]._replace(**{column: value})
-    found = turning.read(clients if of_server else odd, odd if of_server else servers)
+    found = look(turning, clients if of_server else odd, odd if of_server else servers)
     assert len(found.sessions) + len(found.unreadable) == 3
     untouched = [item for n, item in enumerate(whole.sessions) if n != line]
     if not of_server or column not in ("ptr", "link"):  # which may take another's server away
@@ -609,7 +618,7 @@ def test_one_odd_cell_costs_one_session_at_most(
     for text in (*texts, *(part.text for part in found.unreadable)):
         assert text.isprintable()
         assert re.match(r"SHOW (CLIENTS|SERVERS) \w+: expected ", text)
-    again = turning.read(clients, servers)
+    again = look(turning, clients, servers)
     assert [item.session for item in again.sessions] == [item.session for item in whole.sessions]
 
 
@@ -638,7 +647,7 @@ def test_a_cancel_request_has_no_name() -> None:
 
 def test_another_programs_answer_is_refused() -> None:
     with pytest.raises(SourceError, match="no PgBouncer: it tells no connect_time"):
-        rows(Answer(["database", "id"], [(b"shop", b"1")]))
+        rows_of(Answer(["database", "id"], [(b"shop", b"1")]))
 
 
 @pytest.mark.parametrize(

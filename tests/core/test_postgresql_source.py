@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,7 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.sources.base import SourceConfig, SourceConfigError, SourceError, Wire, open_source
+from core.sources.base import (
+    Observation,
+    SourceConfig,
+    SourceConfigError,
+    SourceError,
+    Wire,
+    open_source,
+)
 from core.sources.libpq import Answer
 from core.sources.postgresql import STATES, Backends, Reached, Row
 from sessiongate.states import state_of
@@ -30,6 +37,10 @@ from tests.servers import certificates, private_folder
 STARTED = session_pb2.SESSION_STATE_STARTED
 UNKNOWN = session_pb2.SESSION_STATE_UNSPECIFIED
 SLEEP = "SELECT pg_sleep(3600)"
+
+
+def read(backends: Backends, rows: Iterable[Row]) -> Observation:
+    return asyncio.run(backends.read(rows))
 
 
 @pytest.fixture(scope="module")
@@ -270,22 +281,22 @@ def test_one_odd_cell_costs_one_session_at_most(
         ROW._replace(pid=b"10", backend_start=None, **hidden),
     ]
     backends = Backends("here", REACHED)
-    whole = backends.read(rows)
+    whole = read(backends, rows)
     assert not any(item.unreadable for item in whole.sessions)
     odd = [*rows]
     odd[line] = odd[line]._replace(**{column: value})
-    found = backends.read(odd)
+    found = read(backends, odd)
     assert len(found.sessions) + len(found.unreadable) == 4
     untouched = [item for n, item in enumerate(whole.sessions) if n != line]
     kept = [item for item in found.sessions if any(item is one for one in untouched)]
     assert kept == untouched
-    assert backends.read(odd) is found
+    assert read(backends, odd) is found
     for item in found.sessions:
         item.session.SerializeToString()
     texts = [part.text for item in found.sessions for part in item.unreadable]
     for text in (*texts, *(part.text for part in found.unreadable)):
         assert re.match(r"pg_stat_activity \w+: expected (a|an|t|hexadecimal) ", text)
-    again = backends.read(rows)
+    again = read(backends, rows)
     assert [item.session for item in again.sessions] == [item.session for item in whole.sessions]
 
 
@@ -301,8 +312,8 @@ def test_one_odd_cell_costs_one_session_at_most(
     ],
 )
 def test_an_odd_member_costs_itself(column: str, value: bytes, field: str) -> None:
-    (whole,) = Backends("here", REACHED).read([ROW]).sessions
-    (item,) = Backends("here", REACHED).read([ROW._replace(**{column: value})]).sessions
+    (whole,) = read(Backends("here", REACHED), [ROW]).sessions
+    (item,) = read(Backends("here", REACHED), [ROW._replace(**{column: value})]).sessions
     assert [part.fields for part in item.unreadable] == [(field,)]
     whole.session.ClearField(field)
     for session in (whole.session, item.session):
@@ -312,7 +323,7 @@ def test_an_odd_member_costs_itself(column: str, value: bytes, field: str) -> No
 
 
 def test_a_statement_without_a_start_is_shown() -> None:
-    (item,) = Backends("here", REACHED).read([ROW._replace(query_start=b"now")]).sessions
+    (item,) = read(Backends("here", REACHED), [ROW._replace(query_start=b"now")]).sessions
     assert [part.fields for part in item.unreadable] == [()]
     (query,) = item.session.queries
     assert (query.statement, query.HasField("receive_time")) == ("SELECT 1", False)
@@ -323,7 +334,7 @@ def test_a_statement_without_a_start_is_shown() -> None:
 )
 def test_a_backend_that_cannot_be_known_is_left_out(column: str, value: bytes | None) -> None:
     backends = Backends("here", REACHED)
-    observation = backends.read([ROW._replace(**{column: value}), ROW])
+    observation = read(backends, [ROW._replace(**{column: value}), ROW])
     assert [item.session.native_id for item in observation.sessions] == ["7"]
     (lost,) = observation.unreadable
     assert lost.text.startswith(f"pg_stat_activity {column}: expected a whole number")
@@ -349,7 +360,7 @@ def test_a_statement_that_the_server_cut_is_marked() -> None:
 
     def query(text: str) -> Query:
         row = ROW._replace(query=b"\\x" + text.encode().hex().encode())
-        ((item,)) = Backends("here", reached).read([row]).sessions
+        ((item,)) = read(Backends("here", reached), [row]).sessions
         return item.session.queries[0]
 
     assert query("x" * 1023).truncated

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable
+
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from core.sources.base import Wire
+from core.sources.base import Observation, Wire
 from core.sources.processlist import Cell, Dialect, ProcessList, Row, Threads, number
 from core.sources.statement import MAX_BYTES
 from sessiongate.v1 import session_pb2
@@ -35,7 +38,19 @@ def cell(value: object) -> Cell:
 
 
 def listed(*rows: Row) -> Threads:
-    return Threads.of(rows)
+    return threads(rows)
+
+
+def threads(rows: Iterable[Row]) -> Threads:
+    return asyncio.run(Threads.of(rows))
+
+
+def strangers(reader: ProcessList, listed: Threads) -> list[int]:
+    return asyncio.run(reader.strangers(listed))
+
+
+def read(reader: ProcessList, listed: Threads, moment: float) -> Observation:
+    return asyncio.run(reader.read(listed, moment))
 
 
 def processes() -> ProcessList:
@@ -55,7 +70,7 @@ def processes() -> ProcessList:
     ],
 )
 def test_the_state_is_the_command(command: str, user: str, state: int) -> None:
-    (item,) = processes().read(listed(row(command=command, user=user)), NOW).sessions
+    (item,) = read(processes(), listed(row(command=command, user=user)), NOW).sessions
     assert item.session.state == state
     assert item.session.HasField("user") == (user != "unauthenticated user")
 
@@ -74,13 +89,13 @@ def test_the_state_is_the_command(command: str, user: str, state: int) -> None:
 )
 def test_the_servers_own_threads_are_no_sessions(command: str, user: str, host: str | None) -> None:
     lone = row(command=command, user=user, host=host)
-    assert processes().read(listed(lone), NOW).sessions == []
-    assert processes().strangers(listed(lone)) == []
+    assert read(processes(), listed(lone), NOW).sessions == []
+    assert strangers(processes(), listed(lone)) == []
 
 
 def test_a_client_may_have_any_name() -> None:
     clients = [row(1, user="system user"), row(2, user="event_scheduler")]
-    found = processes().read(listed(*clients), NOW).sessions
+    found = read(processes(), listed(*clients), NOW).sessions
     assert [item.session.user for item in found] == ["system user", "event_scheduler"]
 
 
@@ -99,7 +114,7 @@ def test_a_client_may_have_any_name() -> None:
     ],
 )
 def test_the_host_is_address_and_port(host: str | None, remote: str, port: int) -> None:
-    (item,) = processes().read(listed(row(host=host)), NOW).sessions
+    (item,) = read(processes(), listed(row(host=host)), NOW).sessions
     session = item.session
     assert (session.remote, session.port) == (remote, port)
     assert (session.HasField("remote"), session.HasField("port")) == (bool(remote), bool(port))
@@ -108,50 +123,50 @@ def test_the_host_is_address_and_port(host: str | None, remote: str, port: int) 
 
 
 def test_sessions_are_in_the_order_of_their_ids() -> None:
-    found = processes().read(listed(row(11), row(9), row(10)), NOW).sessions
+    found = read(processes(), listed(row(11), row(9), row(10)), NOW).sessions
     assert [item.key for item in found] == ["9", "10", "11"]
 
 
 def test_without_a_new_request_no_clock_changes_anything() -> None:
     reader = processes()
-    first = reader.read(listed(row(idle=1000)), NOW)
+    first = read(reader, listed(row(idle=1000)), NOW)
     active = first.sessions[0].session.last_active_time
     assert active.ToMilliseconds() == (NOW - 1) * 1000
     for idle, moment in ((61_000, NOW + 60), (0, NOW + 120), (-5, NOW - 500), (9**15, NOW)):
-        assert reader.read(listed(row(idle=idle)), moment) is first
-    later = reader.read(listed(row(idle=0, query_id=43)), NOW + 0.25)
+        assert read(reader, listed(row(idle=idle)), moment) is first
+    later = read(reader, listed(row(idle=0, query_id=43)), NOW + 0.25)
     assert later.sessions[0].session.last_active_time.ToMilliseconds() == (NOW + 0.25) * 1000
 
 
 def test_where_requests_are_not_counted_the_time_tells() -> None:
     """As in MySQL, which counts whole seconds."""
     reader = processes()
-    first = reader.read(listed(row(query_id=None, idle=3000)), NOW)
+    first = read(reader, listed(row(query_id=None, idle=3000)), NOW)
     for idle, moment in ((4000, NOW + 1.4), (4000, NOW + 0.1), (9000, NOW + 7.2)):
-        assert reader.read(listed(row(query_id=None, idle=idle)), moment) is first
-    later = reader.read(listed(row(query_id=None, idle=0)), NOW + 8)
+        assert read(reader, listed(row(query_id=None, idle=idle)), moment) is first
+    later = read(reader, listed(row(query_id=None, idle=0)), NOW + 8)
     assert later.sessions[0].session.last_active_time.ToSeconds() == NOW + 8
 
 
 @pytest.mark.parametrize("idle", [None, -1, (1 << 32) * 1000])
 def test_a_time_that_cannot_be_is_left_out(idle: int | None) -> None:
-    (item,) = processes().read(listed(row(idle=idle)), NOW).sessions
+    (item,) = read(processes(), listed(row(idle=idle)), NOW).sessions
     assert not item.session.HasField("last_active_time")
 
 
 def test_a_client_that_logs_in_is_asked_about_then() -> None:
     reader = processes()
     nobody, somebody = row(user="unauthenticated user"), row()
-    assert reader.strangers(listed(nobody)) == []
-    reader.read(listed(nobody), NOW)
-    assert reader.strangers(listed(somebody)) == [7]
+    assert strangers(reader, listed(nobody)) == []
+    read(reader, listed(nobody), NOW)
+    assert strangers(reader, listed(somebody)) == [7]
     reader.introduce({7: {"program_name": "billing", "_pid": "12"}})
-    (item,) = reader.read(listed(somebody), NOW).sessions
+    (item,) = read(reader, listed(somebody), NOW).sessions
     assert item.session.application == "billing"
     assert dict(item.session.connection_attributes) == {"program_name": "billing", "_pid": "12"}
-    assert reader.strangers(listed(somebody)) == []
-    reader.read(listed(), NOW)
-    assert reader.strangers(listed(somebody)) == [7]
+    assert strangers(reader, listed(somebody)) == []
+    read(reader, listed(), NOW)
+    assert strangers(reader, listed(somebody)) == [7]
 
 
 # Of a MariaDB 10.11, with statements: a client that waits, one that runs something, one that
@@ -174,6 +189,7 @@ CELLS = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(
     place=st.integers(0, 4),
     column=st.sampled_from(Row._fields),
@@ -188,12 +204,12 @@ def test_one_odd_row_costs_itself(place: int, column: str, odd: Cell, is_counted
     # In MySQL requests are not counted.
     rows = RECORDED if is_counted else [each._replace(query_id=None) for each in RECORDED]
     reader = processes()
-    before = reader.read(Threads.of(rows), NOW)
+    before = read(reader, threads(rows), NOW)
     assert [item.key for item in before.sessions] == ["9", "10", "11", "12"]
     changed = rows[place]._replace(**{column: odd})
     ident = number(changed.ident)
     assume(ident not in {number(each.ident) for each in rows if each is not rows[place]})
-    after = reader.read(Threads.of([*rows[:place], changed, *rows[place + 1 :]]), NOW)
+    after = read(reader, threads([*rows[:place], changed, *rows[place + 1 :]]), NOW)
     kept = [item for index, item in enumerate(before.sessions) if index != place]
     assert {id(item) for item in kept} <= {id(item) for item in after.sessions}
     assert len(kept) <= len(after.sessions) <= len(kept) + 1
@@ -202,12 +218,12 @@ def test_one_odd_row_costs_itself(place: int, column: str, odd: Cell, is_counted
     )
     members = [part.text.split(":")[0] for item in after.sessions for part in item.unreadable]
     assert members in ([], ["TIME"], ["COMMAND"])
-    again = reader.read(Threads.of([*rows[:place], changed, *rows[place + 1 :]]), NOW)
+    again = read(reader, threads([*rows[:place], changed, *rows[place + 1 :]]), NOW)
     assert again is after
 
 
 def test_an_id_that_two_threads_have_is_one_session() -> None:
-    found = processes().read(listed(row(7), row(7, user="other"), row(8)), NOW)
+    found = read(processes(), listed(row(7), row(7, user="other"), row(8)), NOW)
     assert [(item.key, item.session.user) for item in found.sessions] == [
         ("7", "app"),
         ("8", "app"),
@@ -220,22 +236,22 @@ def test_an_id_that_two_threads_have_is_one_session() -> None:
 @pytest.mark.parametrize("query_id", [None, 42])
 def test_a_time_that_is_no_number_is_odd_until_it_is_one(query_id: int | None) -> None:
     reader = processes()
-    odd = reader.read(listed(row(idle="soon", query_id=query_id, info="SELECT 1")), NOW)
+    odd = read(reader, listed(row(idle="soon", query_id=query_id, info="SELECT 1")), NOW)
     (item,) = odd.sessions
     assert [part.fields for part in item.unreadable] == [("last_active_time",)]
     assert not item.session.HasField("last_active_time")
     assert not item.session.queries[0].HasField("receive_time")
     later = listed(row(idle="soon still", query_id=query_id, info="SELECT 1"))
-    assert reader.read(later, NOW + 60) is odd
-    (item,) = reader.read(
-        listed(row(idle=5000, query_id=query_id, info="SELECT 1")), NOW + 90
+    assert read(reader, later, NOW + 60) is odd
+    (item,) = read(
+        reader, listed(row(idle=5000, query_id=query_id, info="SELECT 1")), NOW + 90
     ).sessions
     assert item.session.last_active_time.ToSeconds() == NOW + 85
     assert item.unreadable == ()
 
 
 def test_a_thread_without_a_command_keeps_the_state_it_had() -> None:
-    (item,) = processes().read(listed(row(command=None)), NOW).sessions
+    (item,) = read(processes(), listed(row(command=None)), NOW).sessions
     assert [part.fields for part in item.unreadable] == [("state",)]
     assert (item.session.state, item.session.user) == (session_pb2.SESSION_STATE_UNSPECIFIED, "app")
 
@@ -243,7 +259,7 @@ def test_a_thread_without_a_command_keeps_the_state_it_had() -> None:
 def test_what_the_server_does_not_know_is_absent() -> None:
     """As MySQL's performance schema may have it, of any thread."""
     lone = row(user=None, host=None, database=None, info=None, query_id=None, idle=None)
-    (item,) = processes().read(listed(lone), NOW).sessions
+    (item,) = read(processes(), listed(lone), NOW).sessions
     for field in ("user", "remote", "port", "database", "last_active_time"):
         assert not item.session.HasField(field)
     assert item.unreadable == ()
@@ -261,7 +277,7 @@ def test_what_the_server_does_not_know_is_absent() -> None:
     ],
 )
 def test_a_statement_is_cut_and_marked(text: str | bytes, kept: str, truncated: bool) -> None:
-    (item,) = processes().read(listed(row(command="Query", info=text)), NOW).sessions
+    (item,) = read(processes(), listed(row(command="Query", info=text)), NOW).sessions
     (query,) = item.session.queries
     assert (query.statement, query.truncated) == (kept, truncated)
     assert query.receive_time.ToSeconds() == NOW - 1

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.sources.stream import _BETWEEN_BLOCKS, _BETWEEN_LINES, _STEP, _split
-from core.sources.turns import STEP, Pace, in_order, mapped
+from core.sources.turns import STEP, Pace, in_order, kept, mapped
 
 
 @settings(deadline=None)
@@ -55,3 +55,7 @@ def test_a_turn_that_took_long_leaves_the_loop_to_others_for_as_long() -> None:
     asyncio.run(main())
     for (began, ended), (following, _) in pairwise(turns):
         assert following - ended > (ended - began) / 2  # clocks differ a little
+
+
+def test_the_items_of_which_something_holds_are_kept_in_their_order() -> None:
+    assert asyncio.run(kept(lambda item: item % 3 == 0, range(1000))) == [*range(0, 1000, 3)]
