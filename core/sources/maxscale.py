@@ -42,6 +42,8 @@ from sessiongate.v1.session_service_pb2 import ServiceStatus
 DEFAULT_PORT = 8989
 MAX_RESOURCES = 10_000  # servers, and services, that are read
 _UTC = ServerZone(ZoneInfo("UTC"))
+# Bytes of a server's name, or of what is said of a service: one takes the place of no other.
+MAX_RESOURCE_BYTES = 1024
 # What is kept of services: a source's state is told in one message, with those of others.
 MAX_SERVICES_BYTES = 64 * 1024
 
@@ -150,7 +152,9 @@ async def read_servers(parts: AsyncIterable[bytes], *, is_here: bool) -> dict[st
             known = address(parameters.member("address").text())
             if known is not None and (is_here or not is_loopback(known)):
                 port = parameters.member("port").natural(16)
-                servers[server.member("id").text()] = (known, port)
+                name = server.member("id").text()
+                if len(name.encode()) <= MAX_RESOURCE_BYTES:
+                    servers[name] = (known, port)
     return servers
 
 
@@ -171,8 +175,8 @@ async def _resources(kind: str, parts: AsyncIterable[bytes]) -> AsyncIterator[Pl
 async def read_services(parts: AsyncIterable[bytes]) -> tuple[ServiceStatus, ...]:
     """What is said of services, by name, as far as `MAX_SERVICES_BYTES` hold it.
 
-    A service or a member that cannot be read is left out. Raises `SourceError` for what is
-    no list.
+    A service that cannot be read, or is larger than `MAX_RESOURCE_BYTES`, is left out, and so
+    is a member that cannot be read. Raises `SourceError` for what is no list.
     """
     services: dict[str, ServiceStatus] = {}
     async for resource in _resources("services", parts):
@@ -183,7 +187,8 @@ async def read_services(parts: AsyncIterable[bytes]) -> tuple[ServiceStatus, ...
                 status.router = attributes.member("router").text()
             with suppress(UnreadableError):
                 status.state = attributes.member("state").text()
-            if status.HasField("router") or status.HasField("state"):
+            is_told = status.HasField("router") or status.HasField("state")
+            if is_told and status.ByteSize() <= MAX_RESOURCE_BYTES:
                 services.setdefault(status.name, status)
     ordered = [services[name] for name in sorted(services)]
     sizes = accumulate(status.ByteSize() for status in ordered)

@@ -254,6 +254,16 @@ def test_of_services_without_end_the_first_are_kept() -> None:
     assert MAX_SERVICES_BYTES - 2000 < size <= MAX_SERVICES_BYTES
 
 
+def test_a_large_service_or_server_takes_the_place_of_no_other() -> None:
+    large = {"id": "a", "attributes": {"state": "x" * 70_000}}
+    plain = {"id": "b", "attributes": {"state": "Started"}}
+    assert services_of(large, plain) == (ServiceStatus(name="b", state="Started"),)
+    at = {"parameters": {"address": "192.0.2.1", "port": 3306}}
+    names = ["x" * 70_000, "ä" * 600, "x" * 1024]
+    body = json.dumps({"data": [{"id": name, "attributes": at} for name in names]}).encode()
+    assert servers_of(body, is_here=True) == {"x" * 1024: ("192.0.2.1", 3306)}
+
+
 def test_what_is_no_list_of_services_is_named(maxscale: MaxScale) -> None:
     maxscale.services = {"data": {}}
     assert refused(maxscale) == "/v1/services: /data: expected an array, found an object"
