@@ -19,6 +19,7 @@ import psutil
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from core.sources.base import (
+    DEFAULT_MAX_SESSIONS,
     Observation,
     Observed,
     SourceConfig,
@@ -31,6 +32,7 @@ from core.sources.moments import timestamp
 from core.sources.processes import Process, Processes
 from core.sources.sockets import Connection, End, Listener, Sockets, read_sockets
 from core.sources.steady import again
+from core.sources.turns import Pace, sorted_apart
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import Session, SessionState
 
@@ -66,7 +68,10 @@ class HostSource:
     and two accounts of one wire link to nothing (`core.links`).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, max_sessions: int = DEFAULT_MAX_SESSIONS) -> None:
+        # The core shows those first that it knows, so that more are read than it shows; both
+        # ends of a connection may be here.
+        self._most = 4 * max_sessions
         # Its own thread: a look that takes long holds up no other source.
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="host")
         self._processes = Processes()
@@ -86,13 +91,15 @@ class HostSource:
     def _look(self) -> Observation:
         try:
             boot_time = psutil.boot_time()
-            sockets = read_sockets(self._inodes)
+            sockets = read_sockets(self._inodes, self._most)
         except (psutil.Error, OSError, RuntimeError, ValueError, LookupError) as error:
             raise SourceError(f"the sockets of this machine cannot be read: {error}") from error
         processes = self._processes.look_up(sockets.pids)
         sessions = read_sessions(sockets, processes, time.time(), self._known)
         incarnation = self._incarnation(boot_time)
-        self._last = again(self._last, sessions, incarnation, tuple(sockets.unreadable))
+        self._last = again(
+            self._last, sessions, incarnation, tuple(sockets.unreadable), sockets.partial
+        )
         return self._last
 
     def _incarnation(self, boot_time: float) -> float | None:
@@ -115,12 +122,15 @@ def read_sessions(
 ) -> list[Observed]:
     """The sessions among ``sockets``: the listeners, then what they accepted, in order of port.
 
+    Works in a thread, in steps.
+
     Sockets that listen on one address and port are one listener; all that
     listen on one port are one service, named for the oldest process that is
     visible. ``processes`` are the visible ones by pid, ``now`` is in seconds
     since the epoch. ``known`` is what was read before, and becomes what is read now:
     what is the same in all that is told of it is the same object.
     """
+    pace = Pace()
     before = dict(known or {})
     seen: Known = {} if known is None else known
     seen.clear()
@@ -137,24 +147,26 @@ def read_sessions(
 
     services: dict[int, str] = {}
     listeners: dict[str, Listener] = {}
-    for listener in sorted(sockets.listeners, key=seniority):
+    for listener in sorted_apart(sockets.listeners, seniority, pace):
         port = listener.local.port
         services.setdefault(port, _service_name(port, processes.get(listener.pid)))
         listeners.setdefault(listener.place, listener)
     doors = {(listener.version, listener.local) for listener in listeners.values()}
-    accepted = {item.key: item for item in sockets.connections if _is_accepted(item, doors)}
+    accepted: dict[str, Connection] = {}
     # The programs at this end of each connection, by the other end's name for it.
-    clients = {
-        f"{item.remote}<-{item.local}": processes[item.pid].name
-        for item in sockets.connections
-        if item.pid in processes
-    }
+    clients: dict[str, str] = {}
+    for item in sockets.connections:
+        pace.sleep()
+        if _is_accepted(item, doors):
+            accepted[item.key] = item
+        if item.pid in processes:
+            clients[f"{item.remote}<-{item.local}"] = processes[item.pid].name
     sessions = []
-    for listener in sorted(listeners.values(), key=_by_port):
+    for listener in sorted_apart(listeners.values(), _by_port, pace):
         service = services[listener.local.port]
         tell = partial(_listener_session, listener, service, start(listener))
         sessions.append(told((listener, service), tell))
-    for connection in sorted(accepted.values(), key=_by_port):
+    for connection in sorted_apart(accepted.values(), _by_port, pace):
         service, client = services[connection.local.port], clients.get(connection.name)
         tell = partial(_session, connection, service, now, client)
         sessions.append(told((connection, service, client), tell))
@@ -228,4 +240,4 @@ def open_source(config: SourceConfig) -> HostSource:
     config.take()
     if config.location:
         raise SourceConfigError(f"source {config.name}: host takes no location: 'host:'")
-    return HostSource()
+    return HostSource(max_sessions=config.max_sessions)

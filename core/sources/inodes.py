@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
+from itertools import islice
+
+from core.sources.turns import Pace
 
 _TABLES = {4: "/proc/net/tcp", 6: "/proc/net/tcp6"}
 _STATE, _INODE = 3, 9  # columns
@@ -23,10 +26,11 @@ class Inodes:
     def __init__(self) -> None:
         self._inodes: dict[str, int] = {}
 
-    def look(self) -> None:
-        """Read what the kernel tells now."""
+    def look(self, most: int, pace: Pace) -> None:
+        """Read what the kernel tells now, of so many sockets at the most; in a thread."""
         inodes: dict[str, int] = {}
-        for key, state, found in _sockets():
+        for key, state, found in islice(_sockets(), most):
+            pace.sleep()
             if not found and state in _OPEN:
                 continue  # no process has taken it yet; that of its place before is not its own
             known = self._inodes.get(key, 0)

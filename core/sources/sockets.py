@@ -7,12 +7,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
+from itertools import chain, islice
 from socket import AF_INET, AF_INET6
 
 import psutil
 
-from core.sources.base import Unreadable, UnreadableError
+from core.sources.base import DEFAULT_MAX_SESSIONS, Unreadable, UnreadableError
+from core.sources.faults import Faults
 from core.sources.inodes import Inodes
+from core.sources.turns import Pace
 
 _VERSIONS: Mapping[int, int] = {AF_INET: 4, AF_INET6: 6}
 _MAX_PORT = 65535
@@ -90,11 +93,15 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Sockets:
-    """Sockets at one moment. One that processes share may be there once for each."""
+    """Sockets at one moment. One that processes share may be there once for each.
+
+    ``partial`` is why these are not all; empty if they are.
+    """
 
     listeners: list[Listener] = field(default_factory=list)
     connections: list[Connection] = field(default_factory=list)
     unreadable: list[Unreadable] = field(default_factory=list)
+    partial: str = ""
 
     @property
     def pids(self) -> set[int]:
@@ -107,24 +114,35 @@ def _key(place: str, inode: int | None) -> str:
     return place if inode is None else f"{place} {inode}"
 
 
-def read_sockets(inodes: Inodes) -> Sockets:
-    """Every socket that is visible. Raises what psutil does: its `Error`, OSError, RuntimeError."""
-    sockets = Sockets()
-    inodes.look()
-    for item in _read():
+def read_sockets(inodes: Inodes, most: int = 4 * DEFAULT_MAX_SESSIONS) -> Sockets:
+    """The sockets that are visible, ``most`` of them, those that listen first; in a thread.
+
+    Raises what psutil does: its `Error`, OSError, RuntimeError.
+    """
+    listeners: list[Listener] = []
+    connections: list[Connection] = []
+    faults = Faults()
+    pace = Pace()
+    inodes.look(most, pace)
+    found = [*_read(pace)]
+    listening = (item for item in found if item[2] == psutil.CONN_LISTEN)
+    others = (item for item in found if item[2] != psutil.CONN_LISTEN)
+    for item in islice(chain(listening, others), most):
+        pace.sleep()
         try:
             socket = _socket(*item, inodes)
         except UnreadableError as error:
-            sockets.unreadable.append(Unreadable(str(error)))
+            faults.note(str(error))
             continue
         if isinstance(socket, Listener):
-            sockets.listeners.append(socket)
+            listeners.append(socket)
         elif socket is not None:
-            sockets.connections.append(socket)
-    return sockets
+            connections.append(socket)
+    partial = f"only {most} of {len(found)} sockets are read" if len(found) > most else ""
+    return Sockets(listeners, connections, faults.all, partial)
 
 
-def _read() -> Iterator[tuple[object, object, object, object, object]]:
+def _read(pace: Pace) -> Iterator[tuple[object, object, object, object, object]]:
     """Process, family, status and both ends of each socket, as psutil has them."""
     try:
         connections = psutil.net_connections("tcp")
@@ -136,6 +154,7 @@ def _read() -> Iterator[tuple[object, object, object, object, object]]:
                     yield process.pid, own.family, own.status, own.laddr, own.raddr
     else:
         for item in connections:
+            pace.sleep()
             yield item.pid, item.family, item.status, item.laddr, item.raddr
 
 

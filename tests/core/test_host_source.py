@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import psutil
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from core.sources.base import (
@@ -496,6 +496,7 @@ ODD = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(place=st.integers(0, 6), member=st.sampled_from(Socket._fields), odd=ODD)
 @example(place=1, member="raddr", odd=("10.0.0.2", 65536))
 @example(place=1, member="raddr", odd=("", 4711))
@@ -547,6 +548,19 @@ def test_what_was_expected_of_a_socket_is_told(
     found = read_sockets(Inodes())
     assert found.unreadable == [Unreadable(f"a TCP socket: expected {text}")]
     assert (len(found.listeners), len(found.connections)) == (3, 3)
+
+
+def test_of_sockets_without_end_some_are_read_and_those_that_listen_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sockets = whole_machine()
+    monkeypatch.setattr(psutil, "net_connections", lambda _: [*sockets[::-1], *sockets[1::2] * 9])
+    found = read_sockets(Inodes(), 4)
+    assert (len(found.listeners), len(found.connections)) == (3, 1)
+    assert found.partial == "only 4 of 34 sockets are read"
+    source = open_source(SourceConfig.parse("host:?max_sessions=1"))
+    assert asyncio.run(source.observe()).partial == found.partial
+    asyncio.run(source.close())
 
 
 def test_an_address_with_a_scope_is_one(monkeypatch: pytest.MonkeyPatch) -> None:

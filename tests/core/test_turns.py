@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.sources.stream import _BETWEEN_BLOCKS, _BETWEEN_LINES, _STEP, _split
-from core.sources.turns import STEP, Pace, in_order, kept, mapped
+from core.sources.turns import STEP, Pace, in_order, kept, mapped, sorted_apart
 
 
 @settings(deadline=None)
@@ -59,3 +59,13 @@ def test_a_turn_that_took_long_leaves_the_loop_to_others_for_as_long() -> None:
 
 def test_the_items_of_which_something_holds_are_kept_in_their_order() -> None:
     assert asyncio.run(kept(lambda item: item % 3 == 0, range(1000))) == [*range(0, 1000, 3)]
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers()), max_size=30), st.integers(1, 200))
+def test_items_are_sorted_in_a_thread_as_they_are_on_the_loop(
+    items: list[tuple[int, int]], times: int
+) -> None:
+    items = items * times
+    found = [*sorted_apart(items, lambda item: item[0], Pace())]
+    assert found == sorted(items, key=lambda item: item[0])
