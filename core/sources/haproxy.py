@@ -30,6 +30,7 @@ from core.sources.base import (
 from core.sources.causes import meaning
 from core.sources.network import flag
 from core.sources.received import MAX_BYTES, too_large
+from core.sources.resolution import connected
 from core.sources.streams import Streams
 from core.sources.tls_probe import refuse_tls
 from runtime.address import Address
@@ -84,10 +85,12 @@ class HAProxySource:
         try:
             if isinstance(self._place, Address):
                 host, port = self._place.host, self._place.port
-                return await asyncio.open_connection(host, port, limit=_CHUNK)
+                return await connected(host, port, _CHUNK)
             return await asyncio.open_unix_connection(self._place, limit=_CHUNK)
         except OSError as error:
             raise SourceConnectError(f"{self._place}: {_cause(error)}") from None
+        except SourceConnectError as error:
+            raise SourceConnectError(f"{self._place}: {error}") from None
 
 
 async def _ask(

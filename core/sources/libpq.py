@@ -99,7 +99,10 @@ class Client:
     async def _connect(self) -> None:
         await self.close()
         endpoint = self._endpoint
-        hosts = [endpoint.host] if endpoint.is_unix else await addresses(endpoint.host)
+        try:
+            hosts = [endpoint.host] if endpoint.is_unix else await addresses(endpoint.host)
+        except SourceConnectError as error:
+            raise SourceConnectError(f"{endpoint}: {error}") from None
         for number, host in enumerate(hosts, 1):
             self._connection = Connection(f"{endpoint}: ")
             try:

@@ -32,6 +32,7 @@ from core.sources.network import CREDENTIAL_OPTIONS, TLS_OPTIONS, Endpoint, flag
 from core.sources.peer import address
 from core.sources.processlist import Cell, Dialect, ProcessList, Threads, number, text
 from core.sources.received import bounded
+from core.sources.resolution import addresses
 from core.sources.turns import Pace, mapped
 
 DEFAULT_PORT = 3306
@@ -134,6 +135,8 @@ class MariaDBSource:
 
     async def _connect(self) -> Connection:
         endpoint = self._endpoint
+        if not endpoint.is_unix:  # the driver asks again, of what is known by then
+            await addresses(endpoint.host)
         context = endpoint.tls.context() if endpoint.tls else None
         private = context is not None or endpoint.is_unix
         self._driver = driver = Connection(

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+from contextlib import suppress
+
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from core.sources.base import SourceConnectError
 from runtime.apart import HangsError, apart
@@ -19,10 +23,47 @@ async def addresses(host: str) -> list[str]:
     try:
         found = await apart(("addresses", host), lambda: _found(host))
     except HangsError:
-        raise SourceConnectError(f"{host}: no answer of the name service") from None
+        raise SourceConnectError("no answer of the name service") from None
     except (OSError, UnicodeError) as error:
-        raise SourceConnectError(f"{host}: no address is known for this name") from error
+        raise SourceConnectError("no address is known for this name") from error
     return found[:_MOST]
+
+
+async def connected(
+    host: str, port: int, limit: int
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection to the first address of a host that takes one, as asyncio opens it.
+
+    Raises `SourceConnectError`, and the last address's OSError.
+    """
+    *others, last = await addresses(host)
+    for address in others:
+        with suppress(OSError):
+            return await asyncio.open_connection(address, port, limit=limit)
+    return await asyncio.open_connection(last, port, limit=limit)
+
+
+class Resolver(AbstractResolver):
+    """The same for aiohttp."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """The addresses of a host, of any family. Raises `SourceConnectError`."""
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for address in await addresses(host)
+        ]
+
+    async def close(self) -> None:
+        """Nothing is kept open."""
 
 
 def _found(host: str) -> list[str]:

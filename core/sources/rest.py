@@ -14,6 +14,7 @@ from yarl import URL
 from core.sources.base import SourceConnectError, SourceError
 from core.sources.causes import meaning
 from core.sources.network import Endpoint
+from core.sources.resolution import Resolver
 from core.sources.tls_probe import refuse_tls
 
 # Of one answer: of a list, which is read while it comes in, and of any other.
@@ -92,7 +93,7 @@ class RestClient:
             connector = aiohttp.UnixConnector(endpoint.host, limit=1)
         else:
             verified = endpoint.tls.context() if endpoint.tls else True
-            connector = aiohttp.TCPConnector(ssl=verified, limit=1)
+            connector = aiohttp.TCPConnector(ssl=verified, limit=1, resolver=Resolver())
         return aiohttp.ClientSession(
             connector=connector,
             read_bufsize=_BUFFER,
