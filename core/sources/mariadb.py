@@ -17,6 +17,7 @@ from asyncmy import errors
 from asyncmy.connection import Connection
 from asyncmy.constants.CR import CR_CONN_HOST_ERROR
 from asyncmy.cursors import SSCursor
+from asyncmy.protocol import FieldDescriptorPacket, MysqlPacket
 
 from core.sources.base import (
     DEFAULT_MAX_SESSIONS,
@@ -55,6 +56,7 @@ _FAREWELL = 1.0  # seconds
 # Rows of an answer that are read at once, and of one that has a few at the most.
 _AT_ONCE = 100
 _FEW = 1000
+_MAX_COLUMNS = 100
 _MAX_ATTRIBUTES = 1000  # of a client: the server keeps some 512 bytes, if not told otherwise
 _SHOWN = 200  # characters of an error's text
 
@@ -80,7 +82,7 @@ class MariaDBSource:
         # The core shows those first that it knows, so that more are read than it shows.
         self._most = 2 * max_sessions
         self._now = now
-        self._driver: Connection | None = None
+        self._driver: _Driver | None = None
         self._transport: asyncio.BaseTransport | None = None  # the driver's
         # Known of the server for as long as the connection lives; it dies with the server.
         self._query = ""
@@ -121,7 +123,7 @@ class MariaDBSource:
             self._drop()
             return None
 
-    async def _look(self, driver: Connection) -> Observation:
+    async def _look(self, driver: _Driver) -> Observation:
         processes = self._processes
         assert processes is not None  # noqa: S101
         async with bounded(self._descriptor):
@@ -133,13 +135,13 @@ class MariaDBSource:
                 processes.introduce(await _attributes(driver, strangers))
         return await processes.read(threads, moment)
 
-    async def _connect(self) -> Connection:
+    async def _connect(self) -> _Driver:
         endpoint = self._endpoint
         if not endpoint.is_unix:  # the driver asks again, of what is known by then
             await addresses(endpoint.host)
         context = endpoint.tls.context() if endpoint.tls else None
         private = context is not None or endpoint.is_unix
-        self._driver = driver = Connection(
+        self._driver = driver = _Driver(  # type: ignore[no-untyped-call] # it has no types
             host=None if endpoint.is_unix else endpoint.host,
             port=endpoint.port,
             unix_socket=endpoint.host if endpoint.is_unix else None,
@@ -164,7 +166,7 @@ class MariaDBSource:
         async with bounded(self._descriptor):
             return await self._introduced(driver)
 
-    async def _introduced(self, driver: Connection) -> Connection:
+    async def _introduced(self, driver: _Driver) -> _Driver:
         """The connection, over which the server has said what it is."""
         ((version, performance_schema),) = await _ask(
             driver, "SELECT VERSION(), @@performance_schema"
@@ -182,7 +184,7 @@ class MariaDBSource:
             self._processes = ProcessList(self._service, *run, statements=self._statements)
         return driver
 
-    async def _check_privilege(self, driver: Connection) -> None:
+    async def _check_privilege(self, driver: _Driver) -> None:
         try:
             await _ask(driver, _NEEDS_PROCESS)
         except errors.MySQLError as error:
@@ -207,8 +209,9 @@ class MariaDBSource:
             driver.close()
 
 
-async def _ask(driver: Connection, query: str, most: int = _FEW) -> Sequence[Sequence[Cell]]:
+async def _ask(driver: _Driver, query: str, most: int = _FEW) -> Sequence[Sequence[Cell]]:
     """The rows that a query selects. Raises `SourceError` if there are more than ``most``."""
+    driver.columns = 0
     cursor, pace = driver.cursor(SSCursor), Pace()  # one that reads no further than it is asked to
     await cursor.execute(query)
     rows: list[Sequence[Cell]] = []
@@ -231,7 +234,7 @@ def _start(rows: Sequence[Sequence[Cell]]) -> float | None:
         return None
 
 
-async def _has_attributes(driver: Connection) -> bool:
+async def _has_attributes(driver: _Driver) -> bool:
     """Whether this user may read connection attributes."""
     try:
         await _ask(driver, _ATTRIBUTES.format(0))
@@ -242,7 +245,7 @@ async def _has_attributes(driver: Connection) -> bool:
     return True
 
 
-async def _attributes(driver: Connection, idents: Iterable[int]) -> dict[int, dict[str, str]]:
+async def _attributes(driver: _Driver, idents: Iterable[int]) -> dict[int, dict[str, str]]:
     """The connection attributes of these clients; none of one that has gone, or sent none."""
     attributes: dict[int, dict[str, str]] = {ident: {} for ident in idents}
 
@@ -268,10 +271,25 @@ def _address(transport: asyncio.BaseTransport) -> tuple[str, int] | None:
     return None if known is None else (known, end[1])
 
 
+class _Driver(Connection):
+    """One that reads a few columns of an answer: the driver keeps as many as there are."""
+
+    columns = 0  # of this answer so far
+
+    async def read_packet(self, packet_type: type = MysqlPacket) -> MysqlPacket:
+        """The next packet. Raises `SourceError` if there are too many columns."""
+        if packet_type is FieldDescriptorPacket:
+            self.columns += 1
+            if self.columns > _MAX_COLUMNS:
+                raise SourceError(f"the answer has more than {_MAX_COLUMNS} columns")
+        packet: MysqlPacket = await super().read_packet(packet_type)  # type: ignore[no-untyped-call] # it has no types
+        return packet
+
+
 class _Refused:
     """A way to log in that shows the password to everyone on the way to the server."""
 
-    def __init__(self, driver: Connection) -> None:
+    def __init__(self, driver: _Driver) -> None:
         """What the driver calls a plugin with."""
 
     def authenticate(self, packet: object) -> None:

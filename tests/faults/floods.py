@@ -92,6 +92,10 @@ async def pg_one_row(writer: asyncio.StreamWriter) -> None:
     await endless(writer, b"x" * 1000)
 
 
+async def pg_results(writer: asyncio.StreamWriter) -> None:
+    await endless(writer, _DONE)
+
+
 async def pg_trickle(writer: asyncio.StreamWriter) -> None:
     await trickle(writer, _PG_COLUMNS)
 
@@ -161,6 +165,11 @@ async def mariadb_one_row(writer: asyncio.StreamWriter) -> None:
         number += 1
 
 
+async def mariadb_columns(writer: asyncio.StreamWriter) -> None:
+    writer.write(packet(1, b"\xfd\xff\xff\xff"))
+    await endless(writer, b"".join(packet(2 + n, _column(b"a")) for n in range(256)))
+
+
 async def mariadb_trickle(writer: asyncio.StreamWriter) -> None:
     await trickle(writer, _MARIADB_COLUMNS)
 
@@ -199,10 +208,12 @@ async def haproxy_trickle(writer: asyncio.StreamWriter) -> None:
 SERVERS: dict[str, tuple[str, Speaks]] = {
     "postgresql, rows without end": ("postgresql://u@{}/d", postgresql(pg_rows)),
     "postgresql, one row without end": ("postgresql://u@{}/d", postgresql(pg_one_row)),
+    "postgresql, results without end": ("postgresql://u@{}/d", postgresql(pg_results)),
     "postgresql, a byte a second": ("postgresql://u@{}/d", postgresql(pg_trickle)),
     "pgbouncer, rows without end": ("pgbouncer://u@{}", postgresql(pg_rows)),
     "mariadb, rows without end": ("mariadb://u@{}", mariadb(mariadb_rows)),
     "mariadb, one row without end": ("mariadb://u@{}", mariadb(mariadb_one_row)),
+    "mariadb, columns without end": ("mariadb://u@{}", mariadb(mariadb_columns)),
     "mariadb, a byte a second": ("mariadb://u@{}", mariadb(mariadb_trickle)),
     "haproxy, rows without end": ("haproxy://{}", haproxy(haproxy_rows)),
     "haproxy, one row without end": ("haproxy://{}", haproxy(haproxy_one_row)),
