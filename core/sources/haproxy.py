@@ -85,7 +85,7 @@ class HAProxySource:
         try:
             if isinstance(self._place, Address):
                 host, port = self._place.host, self._place.port
-                return await connected(host, port, _CHUNK)
+                return await connected(self, host, port, _CHUNK)
             return await asyncio.open_unix_connection(self._place, limit=_CHUNK)
         except OSError as error:
             raise SourceConnectError(f"{self._place}: {_cause(error)}") from None

@@ -100,7 +100,7 @@ class Client:
         await self.close()
         endpoint = self._endpoint
         try:
-            hosts = [endpoint.host] if endpoint.is_unix else await addresses(endpoint.host)
+            hosts = [endpoint.host] if endpoint.is_unix else await addresses(self, endpoint.host)
         except SourceConnectError as error:
             raise SourceConnectError(f"{endpoint}: {error}") from None
         for number, host in enumerate(hosts, 1):

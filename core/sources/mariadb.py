@@ -138,7 +138,7 @@ class MariaDBSource:
     async def _connect(self) -> _Driver:
         endpoint = self._endpoint
         if not endpoint.is_unix:  # the driver asks again, of what is known by then
-            await addresses(endpoint.host)
+            await addresses(self, endpoint.host)
         context = endpoint.tls.context() if endpoint.tls else None
         private = context is not None or endpoint.is_unix
         self._driver = driver = _Driver(  # type: ignore[no-untyped-call] # it has no types

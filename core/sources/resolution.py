@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Hashable
 from contextlib import suppress
 
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -14,14 +15,14 @@ from runtime.apart import HangsError, apart
 _MOST = 16  # addresses that are tried
 
 
-async def addresses(host: str) -> list[str]:
+async def addresses(of: Hashable, host: str) -> list[str]:
     """The addresses of a host, the best first; of an address it is that one alone.
 
-    Each name has a thread of its own, and one question under way: a name that hangs holds up
-    no other. Raises `SourceConnectError`.
+    ``of`` is who asks. It has a thread of its own, and one question under way: a name that hangs
+    holds up no one else. Raises `SourceConnectError`.
     """
     try:
-        found = await apart(("addresses", host), lambda: _found(host))
+        found = await apart(("addresses", of), lambda: _found(host))
     except HangsError:
         raise SourceConnectError("no answer of the name service") from None
     except (OSError, UnicodeError) as error:
@@ -30,13 +31,13 @@ async def addresses(host: str) -> list[str]:
 
 
 async def connected(
-    host: str, port: int, limit: int
+    of: Hashable, host: str, port: int, limit: int
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A connection to the first address of a host that takes one, as asyncio opens it.
 
     Raises `SourceConnectError`, and the last address's OSError.
     """
-    *others, last = await addresses(host)
+    *others, last = await addresses(of, host)
     for address in others:
         with suppress(OSError):
             return await asyncio.open_connection(address, port, limit=limit)
@@ -59,7 +60,7 @@ class Resolver(AbstractResolver):
                 proto=0,
                 flags=socket.AI_NUMERICHOST,
             )
-            for address in await addresses(host)
+            for address in await addresses(self, host)
         ]
 
     async def close(self) -> None:
