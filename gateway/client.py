@@ -19,7 +19,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from runtime.core_token import read_core_tokens
 from runtime.correlation import current
-from runtime.file_value import FileValue
+from runtime.file_value import FileValue, in_time
 from runtime.identity import CALLER_METADATA, caller
 from runtime.tls import ClientTls, grpc_channel_credentials
 from sessiongate.v1 import session_service_pb2, source_service_pb2
@@ -128,7 +128,7 @@ class CoreClient:
         if tls is None:
             self._channel = grpc.aio.insecure_channel(address, options=options)
         else:
-            credentials = grpc_channel_credentials(tls)
+            credentials = in_time(lambda: grpc_channel_credentials(tls), *tls.files)
             self._channel = grpc.aio.secure_channel(address, credentials, options=options)
         self._tokens = None
         if token_file is not None:

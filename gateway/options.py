@@ -52,6 +52,7 @@ Config = Annotated[
         "Read settings from this TOML file.",
         "FILE",
         is_eager=True,
+        parser=path,  # click's own would look at the file, which may hang
         callback=read_settings,
     ),
 ]

@@ -9,6 +9,7 @@ import stat
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from hashlib import blake2b
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
@@ -21,9 +22,14 @@ T = TypeVar("T")
 EVERY = 1.0  # seconds between two looks at the files
 MOST = 16 * 1024 * 1024  # bytes of a file
 # Seconds: how long a look is waited for, so that who asks after a change meets the change;
-# and after how long of no answer that is said.
+# how long one may take for the next to be waited for, too; and after how long of no answer
+# that is said.
 _WAIT = 0.25
+_QUICK = 0.05
 _HANGS = 5.0
+# A file written to twice within a tick of its file system's clock shows one time for both,
+# and some file systems tick in seconds: until so many ns after a change it is read regardless.
+_SETTLED = 2_500_000_000
 
 _KINDS = {
     stat.S_IFDIR: "a folder, not a file",
@@ -85,7 +91,7 @@ def read_handed_over(path: Path) -> bytes:
     try:
         piped = _HANDED_OVER.fullmatch(str(path)) and stat.S_ISFIFO(os.stat(path).st_mode)
         if not piped:
-            return read_file(path)
+            return in_time(lambda: read_file(path), path)
         with open(path, "rb") as file:
             content = file.read(MOST + 1)
     except OSError as error:
@@ -130,8 +136,8 @@ def exposure(path: Path) -> str:
     user of a service reads what is renewed while it runs.
     """
     try:
-        mode = os.stat(path).st_mode
-    except OSError:  # it was there when it was read
+        mode = in_time(lambda: os.stat(path).st_mode, path)
+    except (OSError, FileError):  # what is wrong is told when it is read
         return ""
     if not mode & (stat.S_IROTH | stat.S_IWOTH):
         return ""
@@ -141,10 +147,21 @@ def exposure(path: Path) -> str:
     )
 
 
+def in_time(work: Callable[[], T], *paths: Path) -> T:
+    """What ``work`` makes of files at a start. Raises `FileError`, also if they do not answer.
+
+    That is for what is read once: a `FileValue` goes on with what it has.
+    """
+    try:
+        return within(_HANGS, object(), work)
+    except HangsError:
+        raise FileError(f"{_names(paths)}: no answer of the file system") from None
+
+
 def trouble(read: Callable[..., object], *paths: Path) -> str:
     """Why files cannot be read by a function that raises `FileError`; empty if they can."""
     try:
-        read(*paths)
+        in_time(lambda: read(*paths), *paths)
     except FileError as error:
         return str(error)
     return ""
@@ -154,8 +171,8 @@ class FileValue(Generic[T]):
     """What ``read`` makes of some files, made again when one of them changes.
 
     A change that cannot be read leaves the value as it is: it is logged, and tried
-    again until it can be. So does a file system that hangs: who asks waits for it no
-    longer than `_WAIT`, and once. Safe to share between threads.
+    again until it can be. So does a file system that hangs or is slow: who asks waits for
+    it no longer than `_WAIT`, and once. Safe to share between threads.
     """
 
     def __init__(
@@ -170,9 +187,9 @@ class FileValue(Generic[T]):
         self._read = read
         self._clock = clock
         self._looked = clock()
-        self._seen = self._stamps()  # taken before reading: a change in between is seen later
-        self._value = read()
+        self._is_quick = True  # the last look was no longer than `_QUICK`
         self._trouble = ""  # why the last change could not be read
+        self._value = in_time(self._first, *paths)
 
     @property
     def value(self) -> T:
@@ -184,27 +201,52 @@ class FileValue(Generic[T]):
             else:
                 self._looked = now
                 with suppress(HangsError):
-                    within(_WAIT, self, self._look)
+                    within(_WAIT if self._is_quick else 0.0, self, self._timed_look)
         return self._value
+
+    def _first(self) -> T:
+        # Stamps are taken before reading: a change in between is seen later.
+        self._seen = self._stamps()
+        self._is_settled = _are_settled(self._seen)
+        self._content = self._digest()
+        return self._read()
+
+    def _timed_look(self) -> None:
+        began = time.monotonic()
+        self._look()
+        self._is_quick = time.monotonic() - began <= _QUICK
 
     def _look(self) -> None:
         stamps = self._stamps()
-        if stamps == self._seen and not self._trouble:
+        if stamps == self._seen and self._is_settled and not self._trouble:
             return
+        content = self._digest()
+        if content is not None and content == self._content:
+            if self._trouble:
+                log.info("can be read again, as it was: %s", _names(self._paths))
+            self._trouble = ""
+        else:
+            self._read_again()
+            if not self._trouble:
+                self._content = content
+        self._seen = stamps
+        self._is_settled = _are_settled(stamps)
+
+    def _read_again(self) -> None:
         try:
             self._value = self._read()
         except FileError as error:
             self._say(f"{error}; what it said before goes on")
         except Exception:
-            self._say(f"{self._names()} cannot be read; what was read before goes on", trace=True)
+            names = _names(self._paths)
+            self._say(f"{names} cannot be read; what was read before goes on", trace=True)
         else:
-            log.info("read again: %s", self._names())
+            log.info("read again: %s", _names(self._paths))
             self._trouble = ""
-        self._seen = stamps
 
     def _tell_of_hanging(self, seconds: float) -> None:
         if seconds >= _HANGS:
-            self._say(f"{self._names()}: no answer of the file system; what was read goes on")
+            self._say(f"{_names(self._paths)}: no answer of the file system; what was read goes on")
 
     def _say(self, trouble: str, *, trace: bool = False) -> None:
         """Log what is wrong, once."""
@@ -212,11 +254,19 @@ class FileValue(Generic[T]):
             self._trouble = trouble
             log.error("%s", trouble, exc_info=trace)
 
-    def _names(self) -> str:
-        return ", ".join(map(str, self._paths))
-
     def _stamps(self) -> list[Stamp | None]:
         return [_stamp(path) for path in self._paths]
+
+    def _digest(self) -> bytes | None:
+        """Tells what the files hold and who may read them; None if they cannot be read."""
+        digest = blake2b()
+        try:
+            for path in self._paths:
+                content, mode = read_file(path), os.stat(path).st_mode
+                digest.update(b"%d %d:" % (mode, len(content)) + content)
+        except (FileError, OSError):
+            return None
+        return digest.digest()
 
 
 def _stamp(path: Path) -> Stamp | None:
@@ -224,3 +274,13 @@ def _stamp(path: Path) -> Stamp | None:
         return Stamp.of(os.stat(path))
     except (OSError, ValueError):
         return None
+
+
+def _are_settled(stamps: Sequence[Stamp | None]) -> bool:
+    """Whether files have not been written to just now."""
+    now = time.time_ns()
+    return all(abs(now - stamp.changed) > _SETTLED for stamp in stamps if stamp is not None)
+
+
+def _names(paths: Sequence[Path]) -> str:
+    return ", ".join(map(str, paths))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -14,7 +16,7 @@ import pytest
 from runtime.htpasswd import add_user
 from tests.credentials import CredentialFiles, basic
 from tests.hanging import hanging_folder
-from tests.program import DATA, PATIENCE, Serving
+from tests.program import DATA, PATIENCE, Program, Serving
 
 DOCUMENT = DATA / "sessions.json"
 QUIET = ("--ledger", "sqlite://")
@@ -98,3 +100,45 @@ def test_a_fifo_in_place_of_a_sources_file_costs_that_source(tmp_path: Path, set
         said = f"{setting}: {tmp_path}/fifo is a FIFO, not a regular file"
         assert f"source there is unreachable: {said}" in program.output
         assert status(program, "/v1/sessions") == 200
+
+
+def test_a_worker_that_ended_is_replaced_once_its_files_can_be_read(tmp_path: Path) -> None:
+    files = CredentialFiles(tmp_path)
+    with Serving("--users", files.users, "--source", f"document:{DOCUMENT}", *QUIET) as program:
+        assert status(program, "/v1/sessions", basic()) == 200
+        kept = tmp_path / "kept"
+        files.users.rename(kept)
+        os.mkfifo(files.users)
+        [worker] = (each for each in program.children() if "spawn_main" in str(each.cmdline()))
+        worker.kill()
+        said = f"users: {files.users} is a FIFO, not a regular file; no worker is started"
+        program.expect(re.escape(said))
+        kept.rename(files.users)
+        assert status(program, "/v1/sessions", basic()) == 200
+        assert program.output.count(said) == 1
+        assert "Traceback" not in program.output
+
+
+def test_files_that_do_not_answer_at_a_start_are_named(tmp_path: Path) -> None:
+    with hanging_folder(tmp_path) as folder, ExitStack() as stack:
+        files = CredentialFiles(folder.path)
+        config = folder.path / "sessiongate.toml"
+        config.touch()
+        folder.hang()
+        asked = "--core", "127.0.0.1:1"
+        started = [
+            stack.enter_context(Program(*map(str, arguments)))
+            for arguments in (
+                ("list", *asked, "--config", config),
+                ("list", *asked, "--core-ca", files.users),
+                ("list", *asked, "--core-token-file", files.users),
+                ("serve", *asked, "--http", "127.0.0.1:0", "--users", files.users),
+                ("core", "--grpc", "127.0.0.1:0", *QUIET, "--users", files.users),
+                ("check-config", "--users", files.users),
+            )
+        ]
+        for program in started:
+            program.expect(rf"{folder.path}/\S+: no answer of the file system")
+        folder.answer()
+        for program in started:
+            assert program.wait() == 2, program.output

@@ -7,12 +7,16 @@ import socket
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from runtime import file_value
 from runtime.apart import HangsError, within
-from runtime.file_value import MOST, FileError, FileValue, read_file, read_handed_over
+from runtime.file_value import MOST, FileError, FileValue, Stamp, read_file, read_handed_over
+from tests.hanging import hanging_folder
 from tests.program import PATIENCE
 from tests.runtime.clock import Clock
 
@@ -122,6 +126,78 @@ def test_a_file_edited_in_place_is_seen_though_its_size_and_time_are_kept(
     os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))
     clock.now += 1
     assert value.value == 2
+
+
+def test_a_second_change_within_a_tick_of_the_file_systems_clock_is_seen(
+    tmp_path: Path, clock: Clock
+) -> None:
+    with hanging_folder(tmp_path) as folder:  # which knows no ctime
+        path = folder.path / "number"
+        path.write_text("1")
+        kept = path.stat()
+        value = FileValue([path], lambda: number(path), clock=clock)
+        path.write_text("2")
+        os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+        assert Stamp.of(path.stat()) == Stamp.of(kept)
+        while value.value == 1:
+            clock.now += 1
+            assert time.time() < kept.st_mtime + 2, "it is too late to look again"
+
+
+def test_what_a_file_holds_decides_and_not_that_it_was_touched(
+    tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "number"
+    path.write_text("1000")
+    value = FileValue([path], lambda: number(path), clock=clock)
+    first = value.value
+    path.touch()
+    clock.now += 1
+    assert value.value is first
+    path.unlink()
+    clock.now += 1
+    assert value.value is first
+    path.write_text("1000")
+    caplog.set_level("INFO")
+    clock.now += 1
+    assert value.value is first
+    assert f"can be read again, as it was: {path}" in caplog.text
+
+
+def test_a_file_system_that_is_slow_is_waited_for_once(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "number"
+    path.write_text("1")
+    waits = []
+
+    def noted(seconds: float, of: FileValue[int], work: Callable[[], None]) -> None:
+        waits.append(seconds)
+        within(PATIENCE, of, work)
+
+    def read() -> int:
+        time.sleep(0.06 * (len(waits) < 4))
+        return number(path)
+
+    value = FileValue([path], read, clock=clock)
+    monkeypatch.setattr(file_value, "within", noted)
+    for text in range(2, 8):
+        path.write_text(f"{text}")
+        clock.now += 1
+        assert value.value == text
+    assert waits[0] > 0, "who asks after a change meets the change"
+    assert waits[1:4] == [0, 0, 0], "it was slow, so that nobody waits"
+
+
+def test_files_that_do_not_answer_at_the_start_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_value, "_HANGS", 0.01)
+    answers = threading.Event()
+    path = tmp_path / "number"
+    with pytest.raises(FileError, match=f"^{path}: no answer of the file system$"):
+        FileValue([path], answers.wait)
+    answers.set()
 
 
 def test_only_a_regular_file_is_read(tmp_path: Path) -> None:
