@@ -106,11 +106,12 @@ def serve(context: typer.Context, plan: Plan) -> None:
     gateway = plan.gateway
     set_up_logs("gateway", gateway.logs)
     _warn_of_exposures(context, gateway)
+    from gateway.left_behind import ending_without_them
     from gateway.own_core import own_core
     from gateway.server import serve as serve_gateway
 
     notify = Notifier()
-    with suppress(KeyboardInterrupt), ExitStack() as stack:
+    with ending_without_them(), suppress(KeyboardInterrupt), ExitStack() as stack:
         # Until the gateway runs and takes the signals over, both of them end up here.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler)

@@ -139,7 +139,13 @@ def _work(
     # before its parent told it to would look like one that died.
     os.setpgid(0, 0)
     threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()
-    uvloop.run(_serve(listener, config, create(config), ready))
+    try:
+        app = create(config)
+    except FileError as error:  # it has changed since it was checked
+        log.error("%s", error)
+        logging.shutdown()
+        os._exit(1)
+    uvloop.run(_serve(listener, config, app, ready))
     # All is answered and closed. gRPC's threads may still be there, and crash in an
     # interpreter that is being taken down: leave it standing.
     logging.shutdown()

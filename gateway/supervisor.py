@@ -21,6 +21,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import IO, NoReturn, cast
 
+from gateway.left_behind import KILLED, LeftBehindError, tell_left_behind
 from runtime.logs import escaped
 
 COMMAND = (sys.executable, "-P", "-m", "core")
@@ -120,7 +121,10 @@ class Supervisor:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop the core: it lets calls under way finish first."""
+        """Stop the core: it lets calls under way finish first.
+
+        Raises `LeftBehindError` if it does not end though it is killed.
+        """
         self._end()
         self._thread.join()
 
@@ -135,7 +139,7 @@ class Supervisor:
             child.wait(_STOPPING)
         except subprocess.TimeoutExpired:
             child.kill()
-            child.wait()
+            _await_killed(child)
 
     def _launch(self) -> str | None:
         """Start a core; its address once it listens, None if it ends before or must not start."""
@@ -181,6 +185,14 @@ class Supervisor:
             self._settings |= {"again": start}
             if self._launch():
                 self._report(f"the core listens on {self.address} again")
+
+
+def _await_killed(child: subprocess.Popen[bytes]) -> None:
+    try:
+        child.wait(KILLED)
+    except subprocess.TimeoutExpired:
+        tell_left_behind("the core", child.pid)
+        raise LeftBehindError from None
 
 
 def _line(settings: Settings) -> bytes:

@@ -16,13 +16,17 @@ from multiprocessing.process import BaseProcess
 from time import monotonic
 from types import FrameType
 
+from gateway.left_behind import KILLED, LeftBehindError, tell_left_behind
 from gateway.worker import GRACE
 
 log = logging.getLogger(__name__)
 
 _SLACK = 1.0  # seconds that a worker may take to end once its time is over
 _TRIES = 3  # workers in a row that may end before they are ready
-_PAUSE = 0.5  # seconds before another is started then, times their number
+# Seconds before another is started then, times their number; and at the most.
+_PAUSE = 0.5
+_LONGEST_PAUSE = 10.0
+_CHECKED_AGAIN = 1.0  # seconds between two looks whether workers can be started
 # What a worker is started with: it runs this until SIGTERM, and sends a word once it is ready.
 Work = Callable[[Connection], None]
 
@@ -33,6 +37,7 @@ class _Worker:
     ready: Connection
     is_ready: bool = False
     deadline: float = float("inf")  # when it is killed, on the monotonic clock
+    is_killed: bool = False  # the deadline is when it is given up
 
 
 @dataclass(slots=True)
@@ -54,7 +59,10 @@ class Workers:
     check: Callable[[], str | None]  # why new workers could not start, if they could not
     _slots: list[_Slot] = field(default_factory=list)
     _leaving: list[_Worker] = field(default_factory=list)
+    _left_behind: list[_Worker] = field(default_factory=list)
     _failures: int = 0
+    _fault: str | None = None  # why workers could not start, when that was last looked at
+    _has_served: bool = False  # a worker was ready: what hinders others may go away
     _is_stopping: bool = False
     _is_renewing: bool = False
     _wakeup: tuple[socket.socket, socket.socket] = field(default_factory=socket.socketpair)
@@ -74,7 +82,8 @@ class Workers:
         """Run the workers until SIGINT or SIGTERM; SIGHUP renews them.
 
         ``on_start`` is called once signals are handled. Raises `SystemExit` with 1 if
-        workers keep dying before they are ready.
+        workers keep dying before one was ever ready, and `LeftBehindError` in the end if
+        one does not end.
         """
         with self._handling_signals():
             self._slots = [_Slot(number + 1) for number in range(self.count)]
@@ -109,7 +118,18 @@ class Workers:
     def _start_missing(self) -> None:
         for slot in self._slots:
             if slot.current is None and slot.start_at <= monotonic():
-                slot.current = self._start()
+                if self._may_start():
+                    slot.current = self._start()
+                else:
+                    slot.start_at = monotonic() + _CHECKED_AGAIN
+
+    def _may_start(self) -> bool:
+        """Whether a worker could start; if one that ended has to be replaced, why not is said."""
+        fault = self.check() if self._has_served else None
+        if fault is not None and fault != self._fault:
+            log.error("%s; no worker is started until that is mended", fault)
+        self._fault = fault
+        return fault is None
 
     def _wait(self) -> None:
         """Wait for something to do."""
@@ -151,6 +171,7 @@ class Workers:
             return
         if self._becomes_ready(current):
             self._failures = 0
+            self._has_served = True
         if not current.process.is_alive():
             self._replace(slot, current)
 
@@ -173,10 +194,11 @@ class Workers:
             log.error("worker %d ended with %s; another is started", slot.number, code)
             return
         self._failures += 1
-        if self._failures >= _TRIES * self.count:
+        if self._failures == _TRIES * self.count:
             log.error("workers keep ending with %s before they are ready", code)
-            raise SystemExit(1)
-        slot.start_at = monotonic() + _PAUSE * self._failures
+            if not self._has_served:
+                raise SystemExit(1)
+        slot.start_at = monotonic() + min(_LONGEST_PAUSE, _PAUSE * self._failures)
 
     def _leave(self, worker: _Worker) -> None:
         worker.deadline = monotonic() + GRACE + _SLACK
@@ -185,12 +207,18 @@ class Workers:
 
     def _end_leaving(self) -> None:
         for worker in [*self._leaving]:
-            if worker.deadline <= monotonic():
-                worker.process.kill()
+            is_over = worker.deadline <= monotonic()
             if not worker.process.is_alive():
                 worker.process.join()
                 worker.ready.close()
                 self._leaving.remove(worker)
+            elif is_over and worker.is_killed:
+                tell_left_behind("a worker", worker.process.pid)
+                self._leaving.remove(worker)
+                self._left_behind.append(worker)
+            elif is_over:
+                worker.process.kill()
+                worker.is_killed, worker.deadline = True, monotonic() + KILLED
 
     def _stop(self) -> None:
         for slot in self._slots:
@@ -202,6 +230,8 @@ class Workers:
             sentinels = [worker.process.sentinel for worker in self._leaving]
             wait(sentinels, max(0.0, nearest - monotonic()))
             self._end_leaving()
+        if any(worker.process.is_alive() for worker in self._left_behind):
+            raise LeftBehindError
 
     @contextmanager
     def _handling_signals(self) -> Iterator[None]:
