@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 # Revisions reserved at a time; one write then serves as many changes.
 _REVISIONS_AHEAD = 1_000_000
 CLOSING = 5.0  # seconds that the last writes may take
+SLOW = 3.0  # seconds of opening, after which it is said what is waited for
+_SLOW = "the ledger (%s) is not open yet, and is waited for: its disk hangs or is slow"
 _FORGET_EVERY = 3600 * 10**9  # ns between two looks for sessions that closed long ago
 _SCHEMA = 2
 _WITHOUT_KEPT_IDS = 1  # which a ledger of version 2 is to be read without: it would repeat them
@@ -88,17 +90,24 @@ class Ledger:
         microseconds. Raises `LedgerError`.
         """
         path = ledger_path(url)
-        file = LedgerFile(path, now) if path else None
-        thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
         engine = _engine(
-            sa.URL.create("sqlite", database=str(path) if path else None), in_memory=file is None
+            sa.URL.create("sqlite", database=str(path) if path else None), in_memory=path is None
         )
-        ledger = cls(engine, thread, file, retention, now)
+        thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
+        loop = asyncio.get_running_loop()
+        slow = loop.call_later(SLOW, log.warning, _SLOW, path)
+        ledger = None
         try:
+            file = await loop.run_in_executor(thread, LedgerFile, path, now) if path else None
+            ledger = cls(engine, thread, file, retention, now)
             await ledger._run(partial(ledger._prepare_or_start_over, again=again))
         except BaseException:
-            await ledger.close()
+            if ledger is not None:
+                await ledger.close()
+            thread.shutdown(wait=False)
             raise
+        finally:
+            slow.cancel()
         return ledger
 
     async def close(self) -> None:

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import AsyncExitStack
 from dataclasses import replace
 
 from core.config import ConfigError, CoreConfig
@@ -21,7 +22,10 @@ from runtime.logs import escaped, set_up_logs
 from runtime.memory import collect_rarely, share_memory
 from runtime.systemd import READY, STOPPING, Notifier
 
+log = logging.getLogger(__name__)
+
 EXIT_UNFINISHED = 1
+STARTING = 3.0  # seconds that a start may go on once it is to stop
 JOINING = 1.0  # seconds that a thread may take to end
 EXIT_HOPELESS = 2
 
@@ -84,7 +88,11 @@ async def _run(config: CoreConfig, notify: Notifier) -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if config.exit_on_eof:
         loop.add_reader(sys.stdin, _stop_at_end, stop)
-    async with Core(config) as core:
+    core = Core(config)
+    if not await _start(core, stop):
+        return 0
+    async with AsyncExitStack() as closing:
+        closing.push_async_callback(core.stop)
         print(f"listening on {core.address}", flush=True)
         notify(READY)
         waits = [asyncio.create_task(event.wait()) for event in (stop, core.ledger_lost)]
@@ -93,6 +101,23 @@ async def _run(config: CoreConfig, notify: Notifier) -> int:
             wait.cancel()
         notify(STOPPING)
     return EXIT_UNFINISHED if core.ledger_lost.is_set() else 0
+
+
+async def _start(core: Core, stop: asyncio.Event) -> bool:
+    """Start a core, unless it is to stop before that is done; whether it has started."""
+    starting = asyncio.create_task(core.start())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    await asyncio.wait((starting,), timeout=STARTING)
+    if not starting.done():
+        starting.cancel()
+        await asyncio.wait((starting,))
+        if starting.cancelled():
+            log.warning("told to stop before the ledger was open: the core ends")
+            return False
+    await starting
+    return True
 
 
 def _stop_at_end(stop: asyncio.Event) -> None:
