@@ -8,6 +8,7 @@ Gauges are to be of a ``live…`` mode, so that a worker's go with it.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -16,8 +17,15 @@ from pathlib import Path
 import psutil
 from prometheus_client import CollectorRegistry, disable_created_metrics, values
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
+
+log = logging.getLogger(__name__)
+
+# A worker's files, and bytes of each: more than all their series take.
+_FILES = 4
+_ROOM = 512 * 1024
 
 # Seconds: from what a replica answers in to what a core may take.
 LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -25,9 +33,39 @@ LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0
 
 def share(folder: Path) -> None:
     """Keep this process's metrics in files of ``folder``; to be called before any is made."""
+    try:
+        _reserve(folder / f"room_{os.getpid()}", _FILES * _ROOM)
+    except OSError as error:
+        log.error("this worker's metrics are not shown: %s: %s", folder, error.strerror)
+        return
     # The library chooses by a variable when it is imported, which is too early here.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+    vars(values)["MmapedDict"] = _Reserved
     values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
+
+
+class _Reserved(MmapedDict):
+    """A process's values in a file whose room on the disk is taken beforehand.
+
+    They are written through memory: where the disk is full, the kernel would kill the process.
+    """
+
+    def __init__(self, filename: str, read_mode: bool = False) -> None:
+        if not read_mode and not os.path.exists(filename):
+            new = Path(f"{filename}.new")  # which nobody reads
+            with new.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, _ROOM)
+            new.rename(filename)
+        super().__init__(filename, read_mode)  # type: ignore[no-untyped-call]
+
+
+def _reserve(path: Path, size: int) -> None:
+    """See whether there is room. Raises `OSError`."""
+    try:
+        with path.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+    finally:
+        path.unlink(missing_ok=True)
 
 
 class Workers(Collector):
