@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from psycopg import Error, OperationalError
 from psycopg.conninfo import make_conninfo
@@ -18,6 +19,7 @@ from core.sources.network import Endpoint
 from core.sources.pq import Connection, RefusedError
 from core.sources.resolution import addresses
 from core.sources.turns import mapped
+from runtime.apart import apart
 
 APPLICATION = "sessiongate"
 _MAX_COLUMNS = 100  # that are read of an answer
@@ -106,7 +108,8 @@ class Client:
         for number, host in enumerate(hosts, 1):
             self._connection = Connection(f"{endpoint}: ")
             try:
-                await self._connection.open(self._parameters(host))
+                parameters = await apart(object(), partial(self._parameters, host))
+                await self._connection.open(parameters)
                 break
             except OperationalError as error:
                 await self.close()
@@ -123,7 +126,7 @@ class Client:
             self.setup_answer = Answer((), ())
 
     def _parameters(self, host: str) -> str:
-        """How libpq is to connect to an address, or through a Unix socket."""
+        """How libpq is to connect to an address, or through a Unix socket; files are read."""
         endpoint = self._endpoint
         clear = endpoint.tls is None
         return make_conninfo(

@@ -35,6 +35,7 @@ from core.sources.processlist import Cell, Dialect, ProcessList, Threads, number
 from core.sources.received import bounded
 from core.sources.resolution import addresses
 from core.sources.turns import Pace, mapped
+from runtime.apart import apart
 
 DEFAULT_PORT = 3306
 
@@ -139,14 +140,14 @@ class MariaDBSource:
         endpoint = self._endpoint
         if not endpoint.is_unix:  # the driver asks again, of what is known by then
             await addresses(self, endpoint.host)
-        context = endpoint.tls.context() if endpoint.tls else None
+        context = await apart(object(), endpoint.tls.context) if endpoint.tls else None
         private = context is not None or endpoint.is_unix
         self._driver = driver = _Driver(  # type: ignore[no-untyped-call] # it has no types
             host=None if endpoint.is_unix else endpoint.host,
             port=endpoint.port,
             unix_socket=endpoint.host if endpoint.is_unix else None,
             user=endpoint.user,
-            password=endpoint.password() or "",
+            password=await apart(object(), endpoint.password) or "",
             ssl=context,
             charset="utf8mb4",
             # Left as they come: the driver would give up an answer for one odd character.

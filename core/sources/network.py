@@ -26,7 +26,7 @@ CREDENTIAL_OPTIONS = ("password", "password_file")
 TLS_OPTIONS = ("tls", "tls_ca")
 
 _PASSWORD = 64 * 1024  # bytes that a password's file may have
-_PATIENCE = 0.25  # seconds that the loop waits for a file system, once
+_PATIENCE = 2.0  # seconds that a file system is waited for, once
 
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 _USUAL = re.compile(r"[\w.$-]*")  # of users and databases
@@ -44,7 +44,7 @@ class Tls:
         """What Python's clients take. Raises `SourceError` where ``ca`` cannot be read."""
         if self.ca is None:
             return ssl.create_default_context()
-        content = _read("tls_ca", self.ca)
+        content = _read(self, "tls_ca", self.ca)
         try:
             return ssl.create_default_context(cadata=content.decode("ascii", "ignore"))
         except (ssl.SSLError, ValueError):  # the latter of an empty file
@@ -56,7 +56,7 @@ class Tls:
         Raises `SourceError` where it cannot be read: libpq would wait for what hangs.
         """
         if self.ca is not None:
-            _read("tls_ca", self.ca)
+            _read(self, "tls_ca", self.ca)
         return str(self.ca or ssl.get_default_verify_paths().cafile or "system")
 
 
@@ -120,9 +120,8 @@ class Endpoint:
         if self._password_file is None:
             return self._password
         try:
-            return (
-                _read("password_file", self._password_file, _PASSWORD).decode().removesuffix("\n")
-            )
+            content = _read(self, "password_file", self._password_file, _PASSWORD)
+            return content.decode().removesuffix("\n")
         except UnicodeDecodeError:
             raise SourceError(f"password_file: {self._password_file} is not UTF-8") from None
 
@@ -141,10 +140,13 @@ class Endpoint:
         return self.host if self.is_unix else str(Address(self.host, self.port))
 
 
-def _read(option: str, path: Path, most: int = MOST) -> bytes:
-    """What the file of an option holds now. Raises `SourceError`, which names both."""
+def _read(owner: object, option: str, path: Path, most: int = MOST) -> bytes:
+    """What the file of an option holds now. Raises `SourceError`, which names both.
+
+    Not to be waited for in a loop: each ``owner`` waits for itself.
+    """
     try:
-        return within(_PATIENCE, path, lambda: read_file(path, most))
+        return within(_PATIENCE, (id(owner), path), lambda: read_file(path, most))
     except FileError as error:
         raise SourceError(f"{option}: {error}") from None
     except HangsError:

@@ -16,6 +16,7 @@ from core.sources.causes import meaning
 from core.sources.network import Endpoint
 from core.sources.resolution import Resolver
 from core.sources.tls_probe import refuse_tls
+from runtime.apart import apart
 
 # Of one answer: of a list, which is read while it comes in, and of any other.
 MAX_BYTES = 256 * 1024 * 1024
@@ -60,10 +61,10 @@ class RestClient:
             query=query,
         )
         if self._session is None:
-            self._session = self._open()
+            self._session = await self._open()
         try:
             async with self._session.get(
-                url, headers=self._credentials(), allow_redirects=False
+                url, headers=await self._credentials(), allow_redirects=False
             ) as response:
                 if response.status == HTTPStatus.NOT_FOUND:
                     yield None
@@ -86,13 +87,13 @@ class RestClient:
         if self._session is not None:
             await self._session.close()
 
-    def _open(self) -> aiohttp.ClientSession:
+    async def _open(self) -> aiohttp.ClientSession:
         endpoint = self._endpoint
         connector: aiohttp.BaseConnector
         if endpoint.is_unix:
             connector = aiohttp.UnixConnector(endpoint.host, limit=1)
         else:
-            verified = endpoint.tls.context() if endpoint.tls else True
+            verified = await apart(object(), endpoint.tls.context) if endpoint.tls else True
             connector = aiohttp.TCPConnector(ssl=verified, limit=1, resolver=Resolver())
         return aiohttp.ClientSession(
             connector=connector,
@@ -102,11 +103,12 @@ class RestClient:
             timeout=aiohttp.ClientTimeout(),  # the collector waits, for all of an observation
         )
 
-    def _credentials(self) -> dict[str, str]:
+    async def _credentials(self) -> dict[str, str]:
         """Of HTTP's Basic scheme. A password's file may have changed: it is read each time."""
         if self._endpoint.user is None:
             return {}
-        login = f"{self._endpoint.user}:{self._endpoint.password() or ''}"
+        password = await apart(object(), self._endpoint.password)
+        login = f"{self._endpoint.user}:{password or ''}"
         return {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
+import threading
 from pathlib import Path
 
 import pytest
 
-from core.sources.base import SourceConfig, SourceConfigError, SourceError
+from core.sources import network
+from core.sources.base import SourceConfig, SourceConfigError, SourceError, open_source
 from core.sources.network import Endpoint, Tls, flag
 
 SECRET = "tr:e/a@s?ure"
@@ -176,3 +179,35 @@ def test_a_flag_is_true_or_false() -> None:
     assert not flag(SourceConfig.parse("kind://db1"), "loud")
     with pytest.raises(SourceConfigError, match="loud='yes'; allowed: true, false"):
         flag(SourceConfig.parse("kind://db1?loud=yes"), "loud")
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mariadb", "maxscale+https"])
+@pytest.mark.parametrize("option", ["password_file", "tls_ca"])
+def test_a_file_that_hangs_holds_up_no_other_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, option: str
+) -> None:
+    monkeypatch.setattr(network, "_PATIENCE", 0.2)
+    answers = threading.Event()
+
+    def hang(_path: Path, _most: int) -> bytes:
+        answers.wait()
+        return b""
+
+    monkeypatch.setattr(network, "read_file", hang)
+    tls = "" if kind == "maxscale+https" else "&tls=verify"
+    text = f"{kind}://ann@127.0.0.1:1/?{option}={tmp_path}/file{tls}"
+
+    async def main() -> int:
+        source = open_source(SourceConfig.parse(text))
+        observing = asyncio.create_task(source.observe())
+        turns = 0
+        while not observing.done():
+            await asyncio.sleep(0.01)
+            turns += 1
+        with pytest.raises(SourceError, match=f"{option}: {tmp_path}/file: no answer of the file"):
+            await observing
+        await source.close()
+        return turns
+
+    assert asyncio.run(main()) > 3, "the loop went on"
+    answers.set()
