@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import select
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from typing import Literal, TextIO, get_args
 
 from runtime.correlation import current
 from runtime.settings import one_of, setting, switch
+
+_WAIT = 100  # milliseconds that who reads the log is waited for
 
 Form = Literal["auto", "json", "text"]
 Level = Literal["debug", "info", "warning", "error"]
@@ -42,7 +45,7 @@ class LogSettings:
 
 def set_up_logs(program: str, settings: LogSettings) -> None:
     """Send all logging to standard error; to be called once, as ``program`` starts."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Unblocked(sys.stderr)
     handler.setFormatter(formatter(program, settings.log_format, sys.stderr))
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
@@ -58,6 +61,35 @@ def formatter(program: str, form: Form, stream: TextIO) -> logging.Formatter:
 def fields(**values: object) -> Mapping[str, Mapping[str, object]]:
     """For logging's ``extra``: more members of a record's line, all of them JSON values."""
     return {"fields": values}
+
+
+class _Unblocked(logging.StreamHandler[TextIO]):
+    """Writes lines, and drops them while who reads them does not: requests go on.
+
+    A pipe or a socket is waited for once; the lines that are lost are counted, and told of.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._lost = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not self._has_room():
+            self._lost += 1
+            return
+        if self._lost:
+            text = f"{self._lost} lines of the log are lost: nobody read them"
+            self._lost = 0
+            super().emit(logging.LogRecord(__name__, logging.ERROR, "", 0, text, (), None))
+        super().emit(record)
+
+    def _has_room(self) -> bool:
+        try:
+            room = select.poll()
+            room.register(self.stream.fileno(), select.POLLOUT)
+            return bool(room.poll(0 if self._lost else _WAIT))
+        except (OSError, ValueError):  # it is no file
+            return True
 
 
 class _Json(logging.Formatter):

@@ -115,3 +115,35 @@ warnings.warn("and this")
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert [line["logger"] for line in lines] == ["b", "py.warnings"]
     assert done.stdout == ""
+
+
+def test_who_does_not_read_the_log_holds_nothing_up() -> None:
+    program = """
+import logging
+from runtime.logs import LogSettings, set_up_logs
+set_up_logs("core", LogSettings(log_format="text"))
+for number in range(2000):
+    logging.warning("line %d %s", number, "x" * 100)
+print("done", flush=True)
+input()
+logging.warning("read")
+"""
+    with subprocess.Popen(
+        [sys.executable, "-P", "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stdin is not None
+        assert running.stdout is not None
+        assert running.stderr is not None
+        assert running.stdout.readline() == "done\n"
+        first = [running.stderr.readline() for _ in range(100)]
+        assert all(f"line {number} " in line for number, line in enumerate(first))
+        running.stdin.write("\n")
+        running.stdin.flush()
+        rest = running.stderr.read()
+    kept, lost, last = rest.splitlines()[:-2], *rest.splitlines()[-2:]
+    assert f"{2000 - 100 - len(kept)} lines of the log are lost: nobody read them" in lost
+    assert "read" in last
