@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -86,13 +87,11 @@ class Ledger:
         ``retention`` is how long closed sessions are kept, in seconds; ``now``
         gives ns since the epoch. A file that is corrupt is set aside, never deleted.
         If a file may not know all the ids that were given (`core.ledger_file`), or one in
-        memory is opened ``again``, for the so-manieth time, they go on from the clock in
-        microseconds. Raises `LedgerError`.
+        memory was opened ``again`` so many times, they go on from the clock in microseconds.
+        Raises `LedgerError`.
         """
         path = ledger_path(url)
-        engine = _engine(
-            sa.URL.create("sqlite", database=str(path) if path else None), in_memory=path is None
-        )
+        engine = _engine(path)
         thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
         loop = asyncio.get_running_loop()
         slow = loop.call_later(SLOW, log.warning, _SLOW, path)
@@ -335,12 +334,11 @@ def _set_counter(connection: sa.Connection, name: str, value: int) -> None:
     connection.execute(sa.update(counters).where(counters.c.name == name).values(value=value))
 
 
-def _engine(url: sa.URL, *, in_memory: bool) -> sa.Engine:
-    if in_memory:
-        return sa.create_engine(
-            url, poolclass=StaticPool, connect_args={"check_same_thread": False}
-        )
-    engine = sa.create_engine(url)
+def _engine(path: Path | None) -> sa.Engine:
+    if path is None:
+        shared = {"check_same_thread": False}
+        return sa.create_engine("sqlite://", poolclass=StaticPool, connect_args=shared)
+    engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)))
 
     @sa.event.listens_for(engine, "connect")
     def _durable(connection: Any, _record: object) -> None:
