@@ -14,14 +14,19 @@ session is *upstream* of the proxy's. No link beats a wrong link:
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from core.sources.base import Wire
+from core.sources.turns import Pace, mapped
 
 # (the proxy's session, the server's session)
 _Pair: TypeAlias = tuple[int, int]
+_Stated: TypeAlias = tuple[int, "Wires"]  # by the session with this id
+_NO_WIRES: Mapping[int, Wires] = {}
+# Instead of a place in the list of opened wires: the end that was accepted.
+_ACCEPTED = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,24 @@ class Wires:
 
     accepted: Wire | None
     opened: tuple[Wire, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What a source states, and which of it is not what it stated before."""
+
+    before: Mapping[int, Wires]  # by session id
+    wires: Mapping[int, Wires]
+    withdrawn: Sequence[_Stated]
+    added: Sequence[_Stated]
+
+
+class _End(NamedTuple):
+    """One end of a wire, as one session states it."""
+
+    ident: int
+    place: int  # in the list of those that the session opened; _ACCEPTED for the other end
+    wire: Wire
 
 
 class _Meeting:
@@ -42,13 +65,27 @@ class _Meeting:
         self.accepted: dict[int, Wire] = {}  # by session id
         self.pairs: set[_Pair] = set()
 
+    def add(self, end: _End) -> None:
+        if end.place == _ACCEPTED:
+            self.accepted[end.ident] = end.wire
+        else:
+            self.opened[end.ident, end.place] = end.wire
+
+    def remove(self, end: _End) -> None:
+        if end.place == _ACCEPTED:
+            del self.accepted[end.ident]
+        else:
+            del self.opened[end.ident, end.place]
+
 
 class Links:
     """Which sessions are one connection, kept in step with what each source states."""
 
     def __init__(self) -> None:
         self._wires: dict[str, Mapping[int, Wires]] = {}  # by source, then session id
-        self._meetings: defaultdict[Hashable, _Meeting] = defaultdict(_Meeting)
+        # Most wires are stated by one end only, and meet no other: these are kept as they are.
+        self._alone: dict[Hashable, _End] = {}
+        self._meetings: dict[Hashable, _Meeting] = {}  # under no name of those
         self._pairs: Counter[_Pair] = Counter()  # in how many meetings each is linked
         self._upstream: defaultdict[int, set[int]] = defaultdict(set)
         self._downstream: defaultdict[int, set[int]] = defaultdict(set)
@@ -65,23 +102,34 @@ class Links:
         """Ids of the sessions whose backend connections this one is, ascending."""
         return sorted(self._downstream.get(ident, ()))
 
-    def observe(self, source: str, wires: Mapping[int, Wires]) -> set[int]:
+    async def compared(self, source: str, wires: Mapping[int, Wires]) -> Statement:
+        """Compare what a source states with what it stated before, in short steps."""
+        before, pace = self._wires.get(source, _NO_WIRES), Pace()
+        withdrawn = filter(None, await mapped(_unless_in(wires), before.items(), pace))
+        added = filter(None, await mapped(_unless_in(before), wires.items(), pace))
+        return Statement(before, wires, [*withdrawn], [*added])
+
+    def observe(self, source: str, stated: Mapping[int, Wires] | Statement) -> set[int]:
         """Replace what a source states; ids of the sessions, of any source, linked anew."""
-        old = self._wires.get(source, {})
-        if wires == old:
-            return set()
-        self._wires[source] = wires
+        before = self._wires.get(source, _NO_WIRES)
+        if isinstance(stated, Statement) and stated.before is not before:
+            stated = stated.wires  # it let go of its sessions since they were compared
+        if not isinstance(stated, Statement):
+            withdrawn = filter(None, map(_unless_in(stated), before.items()))
+            added = filter(None, map(_unless_in(before), stated.items()))
+            stated = Statement(before, stated, [*withdrawn], [*added])
+        self._wires[source] = stated.wires
         names: set[Hashable] = set()
-        for ident, known in old.items():
-            if wires.get(ident) != known:
-                names.update(self._forget(ident, known))
-        for ident, stated in wires.items():
-            if old.get(ident) != stated:
-                names.update(self._enter(ident, stated))
-        before = self._pairs.copy()
+        for ident, wires in stated.withdrawn:
+            for name, end in _ends(ident, wires):
+                self._forget(name, end, names)
+        for ident, wires in stated.added:
+            for name, end in _ends(ident, wires):
+                self._enter(name, end, names)
+        touched: Counter[_Pair] = Counter()  # in how many meetings more each is linked
         for name in names:
-            self._pair(name)
-        changed = (before.keys() ^ self._pairs.keys()) if names else set()
+            self._pair(name, touched)
+        changed = [pair for pair, more in touched.items() if self._count(pair, more)]
         for proxy, server in changed:
             change = set.add if (proxy, server) in self._pairs else set.discard
             for links, one, other in (
@@ -93,28 +141,28 @@ class Links:
                     del links[one]
         return {ident for pair in changed for ident in pair}
 
-    def _enter(self, ident: int, wires: Wires) -> Iterator[Hashable]:
-        for place, wire in enumerate(wires.opened):
-            for name in _names(wire)[:1]:
-                self._meetings[name].opened[ident, place] = wire
-                yield name
-        if wires.accepted is not None:
-            for name in _names(wires.accepted):
-                self._meetings[name].accepted[ident] = wires.accepted
-                yield name
+    def _enter(self, name: Hashable, end: _End, names: set[Hashable]) -> None:
+        """Let an end of a wire be met under a name; note the name if it meets another there."""
+        meeting = self._meetings.get(name)
+        if meeting is None:
+            other = self._alone.setdefault(name, end)
+            if other is end:
+                return
+            del self._alone[name]
+            meeting = self._meetings[name] = _Meeting()
+            meeting.add(other)
+        meeting.add(end)
+        names.add(name)
 
-    def _forget(self, ident: int, wires: Wires) -> Iterator[Hashable]:
-        for place, wire in enumerate(wires.opened):
-            for name in _names(wire)[:1]:
-                del self._meetings[name].opened[ident, place]
-                yield name
-        if wires.accepted is not None:
-            for name in _names(wires.accepted):
-                del self._meetings[name].accepted[ident]
-                yield name
+    def _forget(self, name: Hashable, end: _End, names: set[Hashable]) -> None:
+        if (meeting := self._meetings.get(name)) is None:
+            del self._alone[name]
+            return
+        meeting.remove(end)
+        names.add(name)
 
-    def _pair(self, name: Hashable) -> None:
-        """Link anew what meets under a name."""
+    def _pair(self, name: Hashable, touched: Counter[_Pair]) -> None:
+        """Link anew what meets under a name; count what is linked there more than before."""
         meeting = self._meetings[name]
         matches = [
             (opened, server)
@@ -129,14 +177,41 @@ class Links:
             for opened, server in matches
             if openings[opened] == 1 and servers[server] == 1
         }
-        self._pairs.update(pairs - meeting.pairs)
-        for pair in meeting.pairs - pairs:
-            self._pairs[pair] -= 1
-            if not self._pairs[pair]:
-                del self._pairs[pair]
+        touched.update(pairs - meeting.pairs)
+        touched.subtract(meeting.pairs - pairs)
         meeting.pairs = pairs
         if not meeting.accepted and not meeting.opened:
             del self._meetings[name]
+
+    def _count(self, pair: _Pair, more: int) -> bool:
+        """Count the meetings that a pair is linked in; whether it is linked anew or no more."""
+        before = self._pairs[pair]
+        if before + more:
+            self._pairs[pair] = before + more
+        else:
+            del self._pairs[pair]
+        return bool(before) != bool(before + more)
+
+
+def _unless_in(known: Mapping[int, Wires]) -> Callable[[_Stated], _Stated | None]:
+    """What a session states, unless it is known to state it."""
+
+    def unless_in(stated: _Stated) -> _Stated | None:
+        ident, wires = stated
+        before = known.get(ident)
+        return None if before is wires or before == wires else stated
+
+    return unless_in
+
+
+def _ends(ident: int, wires: Wires) -> Iterator[tuple[Hashable, _End]]:
+    """The ends of wires that a session states, each with a name that it is met under."""
+    for place, wire in enumerate(wires.opened):
+        for name in _names(wire)[:1]:
+            yield name, _End(ident, place, wire)
+    if wires.accepted is not None:
+        for name in _names(wires.accepted):
+            yield name, _End(ident, _ACCEPTED, wires.accepted)
 
 
 def _names(wire: Wire) -> list[Hashable]:

@@ -18,7 +18,7 @@ from core.keys import short
 from core.last_known import LastKnown
 from core.ledger import Held, Ledger
 from core.ledger_rows import Opening
-from core.links import Links, Wires
+from core.links import Links, Statement, Wires
 from core.sources.base import Observation, Observed, SourceConfig
 from core.sources.moments import is_storable
 from core.sources.turns import Pace, mapped
@@ -151,10 +151,11 @@ class Reconciler:
             closed = await self._write_down(observed, observation.incarnation, missing)
             # What takes long is done before, in steps; what is seen changes in one.
             wires = dict(filter(None, await mapped(self._wires, observed.items())))
+            stated = await self._links.compared(self._name, wires)
             new = [pair for pair in observed.items() if pair[1] is not self._shown.get(pair[0])]
             prepared = dict(await mapped(self._prepared, new))
             await Pace().rest()  # other sources' changes are seen in steps of the loop of their own
-            self._show(observed, closed, wires, prepared)
+            self._show(observed, closed, stated, prepared)
         finally:
             self._underway.changes -= changes
         self._missing = missing
@@ -167,11 +168,11 @@ class Reconciler:
         self,
         observed: Mapping[str, Observed],
         closed: Sequence[int],
-        wires: Mapping[int, Wires],
+        stated: Statement,
         prepared: Mapping[str, Prepared],
     ) -> None:
         """Let the table hold what was observed, and nothing else of this source."""
-        linked = self._links.observe(self._name, wires)
+        linked = self._links.observe(self._name, stated)
         shown = self._shown
         self._shown = {}  # until all of this is shown
         changed: list[Session] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,6 +72,17 @@ def test_a_chain_is_linked_tier_by_tier() -> None:
     assert (links.downstream(1), links.downstream(2), links.downstream(3)) == ([], [1], [2])
 
 
+def test_what_was_compared_holds_no_more_once_the_source_states_something_else() -> None:
+    links = Links()
+    wire = Wire(PROXY, SERVER)
+    links.observe("proxy", {1: opened(wire), 2: opened(Wire(None, SERVER, 77))})
+    links.observe("server", {3: accepted(wire)})
+    stated = asyncio.run(links.compared("proxy", {1: opened(wire)}))
+    assert links.observe("proxy", {}) == {1, 3}
+    assert links.observe("proxy", stated) == {1, 3}
+    assert links.upstream(1) == [3]
+
+
 ends = st.sampled_from([None, PROXY, ("10.0.0.6", 40001)])
 wires = st.builds(Wire, ends, st.sampled_from([None, SERVER]), st.sampled_from([None, 77, 78]))
 states = st.builds(Wires, st.none() | wires, st.lists(wires, max_size=2).map(tuple))
@@ -89,7 +102,11 @@ def test_links_depend_on_what_is_stated_now_and_changes_are_told(
     everyone = [base + n for base in (10, 20, 30) for n in range(4)]
     for source, stated in steps:
         now[source] = {ident + 10 * (1 + "abc".index(source)): w for ident, w in stated.items()}
-        changed = links.observe(source, now[source])
+        stated = now[source]
+        if len(stated) % 2:
+            changed = links.observe(source, stated)
+        else:
+            changed = links.observe(source, asyncio.run(links.compared(source, stated)))
         fresh = Links()
         for name, wires_of in sorted(now.items()):
             fresh.observe(name, wires_of)
@@ -101,3 +118,6 @@ def test_links_depend_on_what_is_stated_now_and_changes_are_told(
             seen[ident] = found
             for upstream in found[0]:
                 assert ident in links.downstream(upstream)
+    for source in now:
+        links.observe(source, {})
+    assert not any(map(links.upstream, everyone))
