@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 
 from core.sources.base import Observed
 from sessiongate.v1.session_pb2 import Session
@@ -17,9 +17,13 @@ class LastKnown:
         # Fields that could not be read whole since a session was first shown, by its key.
         self._unknown: dict[str, Set[str]] = {}
 
-    def keep(self, keys: Set[str]) -> None:
-        """Forget all sessions but those with these keys."""
-        self._unknown = {key: self._unknown[key] for key in keys & self._unknown.keys()}
+    def keep(self, observed: Mapping[str, Observed]) -> None:
+        """Forget all sessions but those of these that could not be read whole."""
+        self._unknown = {
+            key: fields
+            for key, fields in self._unknown.items()
+            if key in observed and observed[key].unreadable
+        }
 
     def fill_in(self, key: str, item: Observed, known: Session | None) -> None:
         """Give the session the last known values of what could not be read."""

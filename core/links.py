@@ -23,6 +23,9 @@ from core.sources.turns import Pace, mapped
 
 # (the proxy's session, the server's session)
 _Pair: TypeAlias = tuple[int, int]
+# Ids of the sessions upstream of one, and downstream.
+Linked: TypeAlias = tuple[tuple[int, ...], tuple[int, ...]]
+UNLINKED: Linked = (), ()
 _Stated: TypeAlias = tuple[int, "Wires"]  # by the session with this id
 _NO_WIRES: Mapping[int, Wires] = {}
 # Instead of a place in the list of opened wires: the end that was accepted.
@@ -90,9 +93,11 @@ class Links:
         self._upstream: defaultdict[int, set[int]] = defaultdict(set)
         self._downstream: defaultdict[int, set[int]] = defaultdict(set)
 
-    def of(self, ident: int) -> bool:
-        """Return whether a session is linked to any other."""
-        return ident in self._upstream or ident in self._downstream
+    def of(self, ident: int) -> Linked:
+        """Return the ids of the sessions that a session is linked to, ascending."""
+        if ident not in self._upstream and ident not in self._downstream:
+            return UNLINKED
+        return tuple(self.upstream(ident)), tuple(self.downstream(ident))
 
     def upstream(self, ident: int) -> list[int]:
         """Ids of the sessions that this session's backend connections are, ascending."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -41,6 +42,8 @@ class Change(NamedTuple):
     new: bytes | None
 
 
+_PIECES = itemgetter(1), itemgetter(2)  # of a change
+
 # The sessions of a change: what it was, what it is.
 Pair = tuple[Session | None, Session | None]
 
@@ -67,9 +70,9 @@ class Step:
         self.changes = changes
         self.source = source
         # Bytes that the step takes, once it is not fresh any more.
-        self.size = _STEP_OVERHEAD + sum(
-            _CHANGE_OVERHEAD + len(change.old or b"") + len(change.new or b"") for change in changes
-        )
+        self.size = _STEP_OVERHEAD + _CHANGE_OVERHEAD * len(changes)
+        for piece in _PIECES:
+            self.size += sum(map(len, filter(None, map(piece, changes))))
         if source is not None:
             self.size += source.ByteSize()
         # Parts encoded for watchers, by filter and the revision that they come after, with

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 
 from core.query import Key
-from sessiongate.v1.session_pb2 import Session
 
-# Keys that are added or removed one by one: for more, the whole order is passed over.
+# Keys that are added or removed one by one; of more, what lies between is copied once.
 _FEW = 32
 
 
@@ -17,23 +16,42 @@ _FEW = 32
 class Order:
     """The keys of all sessions in one order.
 
-    Invariant: ``keys`` is sorted, and holds exactly ``key_of`` each session.
+    Invariant: ``keys`` is sorted, and no key is there twice.
     """
 
-    key_of: Callable[[Session], Key]
     keys: list[Key] = field(default_factory=list)
 
-    def add(self, keys: list[Key]) -> None:
-        if len(keys) <= _FEW:
-            for key in keys:
+    def add(self, added: Sequence[Key]) -> None:
+        """Add keys that are not there, in any order."""
+        if len(added) <= _FEW:
+            for key in added:
                 insort(self.keys, key)
+            return
+        following = sorted(added)
+        start = bisect_left(self.keys, following[0])
+        if start == bisect_left(self.keys, following[-1]):  # no other key lies between them
+            self.keys[start:start] = following
         else:
-            self.keys += sorted(keys)
-            self.keys.sort()  # two sorted runs: linear, and nothing if new keys follow old ones
+            tail = self.keys[start:] + following
+            tail.sort()  # two sorted runs: linear
+            self.keys[start:] = tail
 
-    def remove(self, keys: set[Key]) -> None:
-        if len(keys) <= _FEW:
-            for key in keys:
+    def remove(self, removed: Sequence[Key]) -> None:
+        """Remove keys that are there, in any order."""
+        if len(removed) <= _FEW:
+            for key in removed:
                 del self.keys[bisect_left(self.keys, key)]
-        else:
-            self.keys = [key for key in self.keys if key not in keys]
+            return
+        kept: list[Key] = []
+        start = 0
+        for key in sorted(removed):
+            if self.keys[start] != key:
+                index = bisect_left(self.keys, key, start)
+                kept += self.keys[start:index]
+                start = index
+            start += 1
+        self.keys = kept + self.keys[start:]
+
+    def keep(self, idents: Container[int]) -> None:
+        """Remove the keys of all sessions but these: cheaper than `remove` of many."""
+        self.keys = [key for key in self.keys if key[1] in idents]

@@ -9,24 +9,21 @@ cannot be read, all that were known stay until they are stale.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from core.completeness import Completeness, assess, distinguished
 from core.keys import short
-from core.last_known import LastKnown
 from core.ledger import Held, Ledger
 from core.ledger_rows import Opening
-from core.links import Links, Statement, Wires
+from core.links import Links, Wires
+from core.preparation import Preparation, Ready
 from core.sources.base import Observation, Observed, SourceConfig
 from core.sources.moments import is_storable
 from core.sources.turns import Pace, mapped
 from core.table import SessionTable
-from core.truncation import bounded, link
 from runtime.elapsed import elapsed
 from runtime.memory import give_back
-from sessiongate.v1.session_pb2 import Session
 
 log = logging.getLogger(__name__)
 
@@ -56,13 +53,6 @@ class Underway:
     changes: int = 0
 
 
-class Prepared(NamedTuple):
-    """A session that is to be shown, and its encoding so far: `core.wire.Stamp` adds the rest."""
-
-    session: Session
-    body: bytes
-
-
 class Reconciler:
     """What is known of one source's sessions, kept in step with what is observed."""
 
@@ -76,7 +66,6 @@ class Reconciler:
         self._links = shared.links
         self._underway = shared.underway
         self._stale_after = shared.stale_after
-        self._max_session = shared.max_session
         self._now = shared.now
         # The sessions that the ledger holds open, by key. In the table too, but
         # for those that went stale or were not seen since the core started.
@@ -93,7 +82,8 @@ class Reconciler:
         # Held open although the last observation lacks them: when each was last observed,
         # on the clock `elapsed`.
         self._missing: Mapping[str, float] = {}
-        self._last_known = LastKnown()
+        self._preparation = Preparation(config.name, shared.table, shared.links, shared.max_session)
+        self._unseen: Collection[int] = ()  # ids of sessions held open that the table lacks
 
     async def restore(self, place: str | None) -> None:
         """Take over what the ledger holds open, of a source that was read from a place.
@@ -103,7 +93,7 @@ class Reconciler:
         self._former_place = place
         self._held = await self._ledger.held(self._name)
         self._incarnation = self._written = await self._ledger.incarnation(self._name)
-        self._table.unseen.update({held.id: self._name for held in self._held.values()})
+        self._hide([held.id for held in self._held.values()])
 
     @property
     def session_count(self) -> int:
@@ -129,9 +119,9 @@ class Reconciler:
         """Let go of sessions last seen too long ago; whether they live is not known."""
         self._last, self._shown, self._missing = None, {}, {}
         ids = [held.id for held in self._held.values()]
-        self._table.unseen.update(dict.fromkeys(ids, self._name))
+        self._hide(ids)
         linked = self._links.observe(self._name, {}).difference(ids)
-        self._table.apply(self._relinked(linked), ids)
+        self._table.show(self._preparation.relinked(linked), ids)
 
     async def _reconcile(self, observation: Observation) -> None:
         pairs = await mapped(lambda item: (short(item.key), item), observation.sessions)
@@ -149,56 +139,48 @@ class Reconciler:
         try:
             await self._ledger.reserve(self._table.revision + self._underway.changes)
             closed = await self._write_down(observed, observation.incarnation, missing)
-            # What takes long is done before, in steps; what is seen changes in one.
-            wires = dict(filter(None, await mapped(self._wires, observed.items())))
-            stated = await self._links.compared(self._name, wires)
-            new = [pair for pair in observed.items() if pair[1] is not self._shown.get(pair[0])]
-            prepared = dict(await mapped(self._prepared, new))
-            await Pace().rest()  # other sources' changes are seen in steps of the loop of their own
-            self._show(observed, closed, stated, prepared)
+            await self._bring(observed, missing, closed)
         finally:
             self._underway.changes -= changes
         self._missing = missing
-        self._last_known.keep({key for key, item in observed.items() if item.unreadable})
+        self._preparation.forget_all_but(observed)
         self.completeness = completeness
         if len(closed) >= _MANY:
             give_back()
 
-    def _show(
-        self,
-        observed: Mapping[str, Observed],
-        closed: Sequence[int],
-        stated: Statement,
-        prepared: Mapping[str, Prepared],
+    async def _bring(
+        self, observed: Mapping[str, Observed], missing: Iterable[str], closed: Sequence[int]
     ) -> None:
-        """Let the table hold what was observed, and nothing else of this source."""
-        linked = self._links.observe(self._name, stated)
-        shown = self._shown
+        """Let the table hold what was observed, and nothing else of this source.
+
+        What takes long is done before, in short steps; what is seen changes in one.
+        """
+        pace = Pace()
+        wires = dict(filter(None, await mapped(self._wires, observed.items(), pace)))
+        stated = await self._links.compared(self._name, wires)
+        stale = [self._held[key].id for key in missing if key not in observed]
+        while True:
+            shown = self._shown
+            ready = [*filter(None, await mapped(self._ready, observed.items(), pace))]
+            await pace.rest()  # other sources' changes are seen in steps of the loop of their own
+            if self._shown is shown:
+                break  # else all sessions were let go of meanwhile
         self._shown = {}  # until all of this is shown
-        changed: list[Session] = []
-        bodies: dict[int, bytes] = {}
-        for key, item in observed.items():
-            ident = self._held[key].id
-            known = self._table.get(ident)
-            # Without the table's the key is a new session by now.
-            if item is shown.get(key) and ident not in linked and known is not None:
-                continue
-            ready = prepared.get(key)
-            session = ready.session if ready else self._complete(key, item, known)
-            if self._links.of(ident):
-                self._link(session)
-            elif ready:
-                bodies[ident] = ready.body
-            if known is None or _differs(session, known):
-                changed.append(session)
-        own = (held.id for held in self._held.values())
-        changed += self._relinked(linked.difference(closed, own))
-        for ident in (*(self._held[key].id for key in observed), *closed):
-            self._table.unseen.pop(ident, None)
-        stale = [held.id for key, held in self._held.items() if key not in observed]
-        self._table.unseen.update(dict.fromkeys(stale, self._name))
-        self._table.apply(changed, (*closed, *stale), bodies)
+        linked = self._links.observe(self._name, stated)
+        drafts = [*filter(None, map(self._preparation.draft, ready))]
+        linked.difference_update(closed, stale, (each.session.id for each in ready))
+        drafts += self._preparation.relinked(linked)
+        self._hide(stale)
+        self._table.show(drafts, (*closed, *stale))
         self._shown = observed
+
+    def _hide(self, idents: Collection[int]) -> None:
+        """Note which of the source's sessions the table lacks, since they may have ended."""
+        unseen = self._table.unseen
+        for ident in self._unseen:
+            del unseen[ident]
+        unseen.update(dict.fromkeys(idents, self._name))
+        self._unseen = idents
 
     def _limited(self, observed: dict[str, Observed]) -> dict[str, Observed]:
         """At most ``max_sessions`` of what was observed, those known before first."""
@@ -276,19 +258,14 @@ class Reconciler:
             return None
         return self._held[key].id, Wires(item.accepted, item.opened)
 
-    def _relinked(self, idents: Iterable[int]) -> list[Session]:
-        """Other sources' live sessions, with the links that they have now."""
-        sessions = []
-        for known in filter(None, map(self._table.get, idents)):
-            session = Session()
-            session.CopyFrom(known)
-            self._link(session)
-            sessions.append(session)
-        return sessions
-
-    def _link(self, session: Session) -> None:
-        upstream, downstream = self._links.upstream(session.id), self._links.downstream(session.id)
-        link(session, upstream, downstream, self._max_session)
+    def _ready(self, observed: tuple[str, Observed]) -> Ready | None:
+        """The session if it may have changed; one that is stated again as it was has not."""
+        key, item = observed
+        held = self._held[key]
+        # Without the table's the key is a new session by now.
+        if item is self._shown.get(key) and self._table.get(held.id) is not None:
+            return None
+        return self._preparation.ready(key, item, held)
 
     @property
     def _is_moved(self) -> bool:
@@ -310,33 +287,3 @@ class Reconciler:
     def _start(self, item: Observed) -> int:
         stated = item.session.HasField("connect_time") and is_storable(item.session.connect_time)
         return item.session.connect_time.ToNanoseconds() if stated else self._now()
-
-    def _prepared(self, observed: tuple[str, Observed]) -> tuple[str, Prepared]:
-        key, item = observed
-        session = self._complete(key, item, self._table.get(self._held[key].id))
-        return key, Prepared(session, session.SerializeToString())
-
-    def _complete(self, key: str, item: Observed, known: Session | None) -> Session:
-        """Return the observed session with what the core adds to it, but without links."""
-        held = self._held[key]
-        session = item.session
-        if session.id:  # observed before: what the table was given is not written to again
-            session = Session()
-            session.CopyFrom(item.session)
-        elif item.unreadable:
-            self._last_known.fill_in(key, item, known)
-        session.id = held.id
-        session.source = self._name
-        session.connect_time.FromNanoseconds(held.connect_time)
-        if item.stated_id == held.id:  # nothing is added to a session that keeps its own id
-            session.ClearField("native_id")
-        session = bounded(session, self._max_session)
-        link(session, (), (), self._max_session)
-        return session
-
-
-def _differs(session: Session, known: Session) -> bool:
-    """Return whether a session is not as the table has it, which it takes the stamps from."""
-    session.revision = known.revision
-    session.update_time.CopyFrom(known.update_time)
-    return session != known

@@ -12,12 +12,12 @@ from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from core.deadlines import Deadlines
+from core.draft import Draft, keys_of
 from core.log import Change, ChangeLog, Pair
 from core.mask import Mask
 from core.order import Order
@@ -38,6 +38,8 @@ from sessiongate.v1.session_service_pb2 import (
 MAX_PAGE_BYTES = 3 * 1024 * 1024 - 64 * 1024
 # Filtered lists remembered for the revision they were made at.
 _MEMO_SIZE = 16
+# One of so many sessions goes: then looking at all keys costs less than finding those that go.
+_DENSE = 16
 # Sessions that are looked at between two rests: less than a millisecond of work.
 _LOOKED_AT, _MASKED = 100, 50
 
@@ -107,15 +109,7 @@ class SessionTable:
         self._rows: dict[int, _Row] = {}
         # The rows as of the revision, for work that goes on while they change; one for all.
         self._kept: Mapping[int, _Row] | None = None
-        self._orders: Mapping[str, Order] = {
-            "id": Order(lambda session: (0, session.id)),
-            "connect_time": Order(
-                lambda session: (
-                    session.connect_time.seconds * 10**9 + session.connect_time.nanos,
-                    session.id,
-                )
-            ),
-        }
+        self._orders = {"id": Order(), "connect_time": Order()}  # in the order of `keys_of`
         self._sources = {name: SourceState(name) for name in sources}
         # (filter, order) → the keys that match, at the revision; oldest first.
         self._memo: OrderedDict[tuple[bytes, str], list[Key]] = OrderedDict()
@@ -179,56 +173,63 @@ class SessionTable:
         start = bisect_right(keys, (0, ident))
         return [self._rows[i] for _, i in keys[start : start + count]]
 
-    def apply(
-        self,
-        upserts: Iterable[Session],
-        removals: Iterable[int],
-        bodies: Mapping[int, bytes] = MappingProxyType({}),
-    ) -> None:
+    def apply(self, upserts: Iterable[Session], removals: Iterable[int]) -> None:
+        """Make changes visible, all at once, removals first: as `show` does, of sessions."""
+        self.show([*map(Draft.of, upserts)], removals)
+
+    def show(self, upserts: Iterable[Draft], removals: Iterable[int]) -> None:
         """Make changes visible, all at once, removals first.
 
         Each session of ``upserts`` is the table's from now on; it gets its
         ``update_time`` and ``revision`` here. Its ``connect_time`` never changes
-        under one id. ``bodies`` are sessions of ``upserts`` by id, encoded without these
-        two fields; the others are encoded here. An id of ``removals`` that the table does
+        under one id. An id of ``removals`` that the table does
         not hold is passed over.
         """
         now = self.moment()
-        stamp = Stamp(now)
+        rows, revision, stamp = self._rows, self.revision, Stamp(now)
         changes: list[Change] = []
         pairs: list[Pair] = []
         removed: list[Session] = []
         for ident in removals:
-            gone = self._rows.pop(ident, None)
+            gone = rows.pop(ident, None)
             if gone is not None:
                 changes.append(Change(ident, gone.piece, None))
                 pairs.append((gone.session, None))
                 removed.append(gone.session)
-        added: list[Session] = []
-        for session in upserts:
-            ident = session.id
-            session.revision = revision = self.revision + len(changes) + 1
+        self._remove_from_orders(removed)
+        revision += len(changes)
+        added: list[tuple[Key, Key]] = []
+        for ident, session, body, keys in upserts:
+            revision += 1
+            session.revision = revision
             session.update_time.CopyFrom(now)
-            body = bodies.get(ident)
-            encoded = piece(session) if body is None else stamp.piece(body, revision)
-            old = self._rows.get(ident)
+            row = _Row(session, stamp.piece(body, revision))
+            old = rows.get(ident)
+            rows[ident] = row
             if old is None:
-                added.append(session)
-                changes.append(Change(ident, None, encoded))
+                added.append(keys)
+                changes.append(Change(ident, None, row.piece))
                 pairs.append((None, session))
             else:
-                changes.append(Change(ident, old.piece, encoded))
+                changes.append(Change(ident, old.piece, row.piece))
                 pairs.append((old.session, session))
-            self._rows[ident] = _Row(session, encoded)
         if not changes:
             return
-        for order in self._orders.values():
-            order.remove({order.key_of(session) for session in removed})
-            order.add([order.key_of(session) for session in added])
+        for index, order in enumerate(self._orders.values()):
+            order.add([keys[index] for keys in added])
         self._memo.clear()
         self._kept = None
         self.update_time = now
         self.log.append(now, changes, pairs)
+
+    def _remove_from_orders(self, removed: Sequence[Session]) -> None:
+        if len(removed) * _DENSE > len(self._rows):
+            for order in self._orders.values():
+                order.keep(self._rows)
+        elif removed:
+            keys = zip(*(keys_of(session.id, session) for session in removed), strict=True)
+            for order, of_order in zip(self._orders.values(), keys, strict=True):
+                order.remove(of_order)
 
     def set_source(
         self,

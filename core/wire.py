@@ -27,7 +27,8 @@ class Stamp:
 
     def piece(self, body: bytes, revision: int) -> bytes:
         """Encode a session whose other fields are ``body`` as field 1 of a message."""
-        return field(1, body + self._tail + _varint(revision))
+        end = self._tail + _varint(revision)
+        return b"".join((_FIRST, _varint(len(body) + len(end)), body, end))
 
 
 def field(number: int, payload: bytes) -> bytes:
@@ -48,5 +49,6 @@ def _varint(value: int) -> bytes:
     return bytes(octets)
 
 
+_FIRST = bytes((1 << 3 | _LENGTH_DELIMITED,))
 # The tag of a session's revision, a varint.
 _REVISION = _varint(Session.REVISION_FIELD_NUMBER << 3)

@@ -12,6 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.draft import Draft
 from core.errors import InvalidRequestError
 from core.mask import Mask
 from core.query import MAX_PAGE_SIZE, Query, matcher
@@ -110,8 +111,7 @@ def test_the_orders_hold_exactly_the_sessions(changes: list[tuple[set[int], set[
 def test_what_was_encoded_beforehand_is_the_session(idents: set[int], revision: int) -> None:
     table = SessionTable([], revision, lambda: Timestamp(seconds=1_700_000_000, nanos=1))
     sessions = [make(ident, 5, user="ü") for ident in sorted(idents)]
-    bodies = {session.id: session.SerializeToString() for session in sessions[::2]}
-    table.apply(sessions, (), bodies)
+    table.show([*map(Draft.of, sessions)], ())
     for session in sessions:
         decoded = ListSessionsResponse.FromString(table.piece(session.id) or b"").sessions
         assert [*decoded] == [session]

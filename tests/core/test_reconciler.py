@@ -1,0 +1,150 @@
+"""What happens between the preparation of an observation and its showing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from core import reconciler
+from core.ledger import Ledger
+from core.links import Links
+from core.reconciler import Reconciler, Shared, Underway
+from core.sources.base import Observation, Observed, SourceConfig, Wire
+from core.sources.turns import Pace
+from core.table import SessionTable
+from runtime.elapsed import elapsed
+from sessiongate.v1.session_pb2 import Session
+from sessiongate.v1.session_service_pb2 import ListSessionsResponse
+from tests.core.sources import seen
+
+WIRES = [Wire(("10.0.0.5", 40000 + n), ("10.0.0.7", 5432), 77 + n) for n in range(3)]
+
+
+class Scene:
+    """Two sources, and what one has others do between its preparation and its showing."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.table = SessionTable(["proxy", "server"], 1, lambda: Timestamp(seconds=1_700_000_000))
+        shared = Shared(self.table, ledger, Links(), Underway(), 30, 65_536, time.time_ns)
+        self.proxy, self.server = (
+            Reconciler(SourceConfig.parse(f"synthetic:?name={name}"), shared)
+            for name in ("proxy", "server")
+        )
+        self.meanwhile: Callable[[], Awaitable[None]] | None = None
+
+    async def take(
+        self,
+        source: Reconciler,
+        sessions: Sequence[Observed],
+        meanwhile: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self.meanwhile = meanwhile
+        await source.take(Observation(sessions), elapsed())
+        assert self.meanwhile is None, "it was called"
+
+    def session(self, native_id: str) -> Session | None:
+        shown = self.table.following(0, len(self.table))
+        for session, piece in shown:
+            assert [*ListSessionsResponse.FromString(piece).sessions] == [session]
+        found = [session for session, _ in shown if session.native_id == native_id]
+        assert len(found) <= 1
+        return found[0] if found else None
+
+
+def run(test: Callable[[Scene], Awaitable[None]]) -> None:
+    async def main() -> None:
+        ledger = await Ledger.open("sqlite://", retention=60, now=time.time_ns)
+        scene = Scene(ledger)
+
+        class Interrupted(Pace):
+            async def rest(self) -> None:
+                meanwhile, scene.meanwhile = scene.meanwhile, None
+                if meanwhile is not None:
+                    await meanwhile()
+                await super().rest()
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(reconciler, "Pace", Interrupted)
+            await test(scene)
+        await ledger.close()
+
+    asyncio.run(main())
+
+
+def item(side: str, number: int, user: str = "") -> Observed:
+    wire = WIRES[number]
+    session = seen("", native_id=f"{side}{number}", user=user).session
+    if side == "proxy":
+        return Observed(f"{number}", session, opened=(wire,))
+    return Observed(f"{number}", session, accepted=wire)
+
+
+def test_sessions_that_are_let_go_of_before_they_are_shown_are_shown_again() -> None:
+    async def test(scene: Scene) -> None:
+        items = [item("proxy", number) for number in range(3)]
+        await scene.take(scene.server, [item("server", 0)])
+        await scene.take(scene.proxy, items[:2])
+        first = scene.session("proxy0")
+
+        async def expire() -> None:
+            scene.proxy.expire()
+            assert scene.session("proxy0") is None
+            assert first is not None
+            assert scene.table.unseen == dict.fromkeys((2, 3, 4), "proxy")
+
+        await scene.take(scene.proxy, [*items[:2], item("proxy", 2)], expire)
+        again = scene.session("proxy0")
+        assert first is not None
+        assert again is not None
+        assert (again.id, [*again.upstream_ids]) == (first.id, [1])
+        assert all(scene.session(f"proxy{number}") for number in range(3))
+        assert scene.table.unseen == {}
+
+    run(test)
+
+
+# For each wire, how each end is stated: not at all, by the same object again, or anew.
+stated = st.lists(st.sampled_from(["gone", "again", "anew"]), min_size=3, max_size=3)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(steps=st.lists(st.tuples(stated, stated, st.booleans()), min_size=1, max_size=5))
+def test_links_are_right_whatever_is_shown_between_the_preparation_and_the_showing(
+    steps: list[tuple[list[str], list[str], bool]],
+) -> None:
+    async def test(scene: Scene) -> None:
+        fixed = {side: [item(side, n) for n in range(3)] for side in ("proxy", "server")}
+
+        def some(side: str, how: list[str], user: str) -> list[Observed]:
+            return [
+                fixed[side][n] if way == "again" else item(side, n, user)
+                for n, way in enumerate(how)
+                if way != "gone"
+            ]
+
+        for number, (proxied, served, proxy_first) in enumerate(steps):
+            sides = [
+                (scene.proxy, some("proxy", proxied, f"user {number}")),
+                (scene.server, some("server", served, f"user {number}")),
+            ]
+            (outer, outers), (inner, inners) = sides if proxy_first else sides[::-1]
+
+            other = Observation(inners)
+            await scene.take(outer, outers, partial(inner.take, other, elapsed()))
+            for n in range(3):
+                above, below = scene.session(f"proxy{n}"), scene.session(f"server{n}")
+                assert (above is not None) == (proxied[n] != "gone")
+                assert (below is not None) == (served[n] != "gone")
+                if above is not None:
+                    assert [*above.upstream_ids] == ([below.id] if below else [])
+                if below is not None:
+                    assert [*below.downstream_ids] == ([above.id] if above else [])
+
+    run(test)
