@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from core.sources.base import Wire
-from core.sources.turns import Pace, mapped
+from core.sources.turns import Pace, kept
 
 # (the proxy's session, the server's session)
 _Pair: TypeAlias = tuple[int, int]
@@ -110,9 +110,9 @@ class Links:
     async def compared(self, source: str, wires: Mapping[int, Wires]) -> Statement:
         """Compare what a source states with what it stated before, in short steps."""
         before, pace = self._wires.get(source, _NO_WIRES), Pace()
-        withdrawn = filter(None, await mapped(_unless_in(wires), before.items(), pace))
-        added = filter(None, await mapped(_unless_in(before), wires.items(), pace))
-        return Statement(before, wires, [*withdrawn], [*added])
+        withdrawn = await kept(_not_in(wires), before.items(), pace)
+        added = await kept(_not_in(before), wires.items(), pace)
+        return Statement(before, wires, withdrawn, added)
 
     def observe(self, source: str, stated: Mapping[int, Wires] | Statement) -> set[int]:
         """Replace what a source states; ids of the sessions, of any source, linked anew."""
@@ -120,9 +120,9 @@ class Links:
         if isinstance(stated, Statement) and stated.before is not before:
             stated = stated.wires  # it let go of its sessions since they were compared
         if not isinstance(stated, Statement):
-            withdrawn = filter(None, map(_unless_in(stated), before.items()))
-            added = filter(None, map(_unless_in(before), stated.items()))
-            stated = Statement(before, stated, [*withdrawn], [*added])
+            withdrawn = [*filter(_not_in(stated), before.items())]
+            added = [*filter(_not_in(before), stated.items())]
+            stated = Statement(before, stated, withdrawn, added)
         self._wires[source] = stated.wires
         names: set[Hashable] = set()
         for ident, wires in stated.withdrawn:
@@ -198,15 +198,15 @@ class Links:
         return bool(before) != bool(before + more)
 
 
-def _unless_in(known: Mapping[int, Wires]) -> Callable[[_Stated], _Stated | None]:
-    """What a session states, unless it is known to state it."""
+def _not_in(known: Mapping[int, Wires]) -> Callable[[_Stated], bool]:
+    """Tell whether a session is not known to state this."""
 
-    def unless_in(stated: _Stated) -> _Stated | None:
+    def not_in(stated: _Stated) -> bool:
         ident, wires = stated
         before = known.get(ident)
-        return None if before is wires or before == wires else stated
+        return before is not wires and before != wires
 
-    return unless_in
+    return not_in
 
 
 def _ends(ident: int, wires: Wires) -> Iterator[tuple[Hashable, _End]]:

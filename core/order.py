@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from core.query import Key
 
-# Keys that are added or removed one by one; of more, what lies between is copied once.
+# Keys that are added one by one, and runs of keys that are removed so; if there are more, what
+# lies between them is copied once.
 _FEW = 32
 
 
@@ -38,20 +39,34 @@ class Order:
 
     def remove(self, removed: Sequence[Key]) -> None:
         """Remove keys that are there, in any order."""
-        if len(removed) <= _FEW:
-            for key in removed:
-                del self.keys[bisect_left(self.keys, key)]
+        runs = self._runs(sorted(removed))
+        if len(runs) <= _FEW:
+            for run in reversed(runs):
+                del self.keys[run.start : run.stop]
             return
         kept: list[Key] = []
         start = 0
-        for key in sorted(removed):
-            if self.keys[start] != key:
-                index = bisect_left(self.keys, key, start)
-                kept += self.keys[start:index]
-                start = index
-            start += 1
+        for run in runs:
+            kept += self.keys[start : run.start]
+            start = run.stop
         self.keys = kept + self.keys[start:]
 
     def keep(self, idents: Container[int]) -> None:
         """Remove the keys of all sessions but these: cheaper than `remove` of many."""
         self.keys = [key for key in self.keys if key[1] in idents]
+
+    def _runs(self, keys: Sequence[Key]) -> list[range]:
+        """Return where these keys are, which are sorted."""
+        runs: list[range] = []
+        start = stop = 0
+        for key in keys:
+            if stop < len(self.keys) and self.keys[stop] == key:
+                stop += 1
+                continue
+            if start < stop:
+                runs.append(range(start, stop))
+            start = bisect_left(self.keys, key, stop)
+            stop = start + 1
+        if start < stop:
+            runs.append(range(start, stop))
+        return runs

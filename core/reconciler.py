@@ -124,10 +124,13 @@ class Reconciler:
         self._table.show(self._preparation.relinked(linked), ids)
 
     async def _reconcile(self, observation: Observation) -> None:
-        pairs = await mapped(lambda item: (short(item.key), item), observation.sessions)
+        pace = Pace()
+        pairs = await mapped(lambda item: (short(item.key), item), observation.sessions, pace)
         distinct = distinguished(pairs, self._shown)
+        await pace.pause()
         observed = self._limited(distinct)
         completeness = assess(observation, distinct, observed, self._max_sessions)
+        await pace.pause()
         # Of a server that has started again nothing that was known before lives.
         is_complete = not observation.unreadable or self._restarted(observation.incarnation)
         missing = {} if is_complete else self._not_observed(observed)
@@ -169,6 +172,7 @@ class Reconciler:
         linked = self._links.observe(self._name, stated)
         drafts = [*filter(None, map(self._preparation.draft, ready))]
         linked.difference_update(closed, stale, (each.session.id for each in ready))
+        del ready  # its memory is taken by what the table adds
         drafts += self._preparation.relinked(linked)
         self._hide(stale)
         self._table.show(drafts, (*closed, *stale))
@@ -212,19 +216,25 @@ class Reconciler:
 
         The ids that ended.
         """
+        pace = Pace()
         held = {} if self._restarted(incarnation) else self._held
         rekeyed = {
             key: held[item.former]
             for key, item in observed.items()
-            if item.former in held and key not in held
+            if item.former and item.former in held and key not in held
         }
-        held = held | rekeyed
+        if rekeyed:
+            held = held | rekeyed
+        await pace.pause()
         kept = {key: held[key] for key in (*missing, *observed) if key in held}
-        keeping = {known.id for known in kept.values()}
-        closed = [known.id for known in self._held.values() if known.id not in keeping]
+        await pace.pause()
+        keeping = {known.id for known in rekeyed.values()}
+        gone = (known.id for key, known in self._held.items() if key not in kept)
+        closed = [ident for ident in gone if ident not in keeping]
+        await pace.pause()
+        new = [pair for pair in observed.items() if pair[0] not in held]
         openings = await mapped(
-            lambda pair: Opening(pair[0], self._start(pair[1]), pair[1].stated_id),
-            [pair for pair in observed.items() if pair[0] not in held],
+            lambda pair: Opening(pair[0], self._start(pair[1]), pair[1].stated_id), new, pace
         )
         drifted = self._drifted(incarnation)
         is_elsewhere = self._former_place != self._place
@@ -243,8 +253,10 @@ class Reconciler:
                     *(self._name, len(closed), self._former_place),
                 )
             self._former_place = self._place
-            for ident, opening in zip(ids, openings, strict=True):
-                kept[opening.key] = Held(ident, opening.connect_time)
+            opened = zip(ids, openings, strict=True)
+            kept |= await mapped(
+                lambda pair: (pair[1].key, Held(pair[0], pair[1].connect_time)), opened, pace
+            )
         self._held = kept
         if incarnation is not None:
             self._incarnation = incarnation

@@ -51,6 +51,11 @@ class Pace:
         await turn
         self._began = perf_counter()
 
+    async def pause(self) -> None:
+        """Rest if the step has taken long enough."""
+        if self.is_due:
+            await self.rest()
+
 
 def _give(loop: asyncio.AbstractEventLoop, queue: _Queue) -> None:
     """Let the next one in the queue have its turn."""
@@ -78,8 +83,7 @@ async def mapped(
     following = iter(items)
     while part := [function(item) for item in islice(following, _PART)]:
         found += part
-        if pace.is_due:
-            await pace.rest()
+        await pace.pause()
     return found
 
 
@@ -106,8 +110,7 @@ async def in_order(items: Iterable[_T], key: Callable[[_T], Any], pace: Pace) ->
         part.sort()
         is_sorted = is_sorted and (not parts or parts[-1][-1] < part[0])
         parts.append(part)
-        if pace.is_due:
-            await pace.rest()
+        await pace.pause()
     merged = chain.from_iterable(parts) if is_sorted else merge(*parts)
     return await mapped(lambda entry: entry[-1], merged, pace)
 
@@ -138,5 +141,4 @@ async def batches(
         elif isinstance(step, More):
             elements.feed(await anext(arriving, b""))
             await pace.rest()
-        if pace.is_due:
-            await pace.rest()
+        await pace.pause()

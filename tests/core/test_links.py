@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.links import Links, Wires
@@ -88,6 +88,7 @@ wires = st.builds(Wire, ends, st.sampled_from([None, SERVER]), st.sampled_from([
 states = st.builds(Wires, st.none() | wires, st.lists(wires, max_size=2).map(tuple))
 
 
+@settings(deadline=None)
 @given(
     steps=st.lists(
         st.tuples(st.sampled_from("abc"), st.dictionaries(st.integers(0, 3), states)), max_size=12
