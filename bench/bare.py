@@ -1,7 +1,7 @@
 """``python -m bench.bare FOLDER``: the least that can be sent, by the gateway's own server.
 
 An ASGI application that sends answers from memory (``FOLDER/answers.json``), and
-``/hello`` from a Starlette application, as `gateway.server` runs the gateway.
+``/hello`` from a Starlette application, as `gateway.server.main` runs the gateway.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-import gateway.server
+import sessiongate.gateway.server.main
 from bench.asking import Answer
-from gateway.config import GatewayConfig
-from gateway.stopping import Stopping
+from sessiongate.gateway.settings import GatewayConfig
+from sessiongate.gateway.shutdown import Stopping
 
 _FILE = "answers.json"
 
@@ -75,8 +75,8 @@ def main() -> None:
     """Serve until told to stop; prints where."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     # Everything is as it is for the gateway, but for the application.
-    vars(gateway.server)["create_app"] = partial(create_app, Path(sys.argv[1]))
-    gateway.server.serve(
+    vars(sessiongate.gateway.server.main)["create_app"] = partial(create_app, Path(sys.argv[1]))
+    sessiongate.gateway.server.main.serve(
         GatewayConfig(http="127.0.0.1:0"),
         lambda address: print(f"listening on {address}", flush=True),
     )

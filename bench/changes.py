@@ -88,7 +88,7 @@ def _recover(serving: _Serving, user: str) -> Recovery:
     core = next(
         process
         for process in serving.program.processes()
-        if process.cmdline()[-2:] == ["-m", "core"]
+        if process.cmdline()[-2:] == ["-m", "sessiongate.core"]
     )
     killed = time.perf_counter()
     core.send_signal(signal.SIGKILL)

@@ -15,10 +15,10 @@ from statistics import median
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from bench.recordings import ANSWERS, KINDS, Observe
-from core.collector import Collector
-from core.ledger import Ledger
-from core.sources.base import Observation, SourceConfig
-from core.table import SessionTable
+from sessiongate.core.collect.collector import Collector
+from sessiongate.core.ledger.sqlite import Ledger
+from sessiongate.core.sources.base import Observation, SourceConfig
+from sessiongate.core.table.table import SessionTable
 
 SESSIONS = 10_000
 

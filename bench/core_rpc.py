@@ -20,9 +20,9 @@ from typing import Any
 import grpc
 import psutil
 
-from core.config import CoreConfig
-from core.server import Core
-from core.sources.base import SourceConfig
+from sessiongate.core.server import Core
+from sessiongate.core.settings import CoreConfig
+from sessiongate.core.sources.base import SourceConfig
 from sessiongate.v1.session_service_pb2 import GetSessionRequest, ListSessionsRequest
 
 SESSIONS = 10_000

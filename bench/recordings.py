@@ -16,18 +16,19 @@ from zoneinfo import ZoneInfo
 
 import psutil
 
-from core.sources import host, pgbouncer, postgresql, processlist
-from core.sources.base import Observation
-from core.sources.cells import Cell
-from core.sources.libpq import Answer
-from core.sources.localtime import LocalTime
-from core.sources.processes import Process
-from core.sources.processlist import ProcessList, Threads
-from core.sources.serverzone import ServerZone
-from core.sources.sessionlist import Context, SessionList
-from core.sources.sockets import Connection, End, Listener, Sockets
-from core.sources.steady import again
-from core.sources.streams import Streams
+from sessiongate.core.sources import host, pgbouncer, postgresql
+from sessiongate.core.sources.base import Observation
+from sessiongate.core.sources.support import processlist
+from sessiongate.core.sources.support.cells import Cell
+from sessiongate.core.sources.support.libpq import Answer
+from sessiongate.core.sources.support.localtime import LocalTime
+from sessiongate.core.sources.support.processes import Process
+from sessiongate.core.sources.support.processlist import ProcessList, Threads
+from sessiongate.core.sources.support.serverzone import ServerZone
+from sessiongate.core.sources.support.sessionlist import Context, SessionList
+from sessiongate.core.sources.support.sockets import Connection, End, Listener, Sockets
+from sessiongate.core.sources.support.stability import again
+from sessiongate.core.sources.support.streams import Streams
 
 START = 1_780_000_000  # when everything was recorded, in seconds since the epoch
 

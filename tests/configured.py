@@ -10,9 +10,9 @@ from unittest.mock import patch
 
 from typer.testing import CliRunner
 
-import gateway.cli
-from core.config import CoreConfig
-from core.sources.base import SourceConfig
+import sessiongate.gateway.cli.main
+from sessiongate.core.settings import CoreConfig
+from sessiongate.core.sources.base import SourceConfig
 
 
 def sources_in(text: str, folder: Path) -> tuple[SourceConfig, ...]:
@@ -21,8 +21,12 @@ def sources_in(text: str, folder: Path) -> tuple[SourceConfig, ...]:
     file.write_text(text, encoding="utf-8")
     told: list[Mapping[str, object]] = []
     without = {name: None for name in os.environ if name.startswith("SESSIONGATE_")}
-    with patch.object(gateway.cli, "become_core", told.append):  # it would replace this process
-        result = CliRunner().invoke(gateway.cli.app, ["core", "--config", str(file)], env=without)
+    with patch.object(
+        sessiongate.gateway.cli.main, "become_core", told.append
+    ):  # it would replace this process
+        result = CliRunner().invoke(
+            sessiongate.gateway.cli.main.app, ["core", "--config", str(file)], env=without
+        )
     assert result.exit_code == 0, result.output
     (settings,) = told
     return CoreConfig.from_json(json.dumps(settings)).sources

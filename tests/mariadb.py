@@ -11,8 +11,8 @@ from pathlib import Path
 from asyncmy import errors
 from asyncmy.connection import Connection
 
-from core.sources.base import Observed, SourceConfig
-from core.sources.mariadb import MariaDBSource, open_source
+from sessiongate.core.sources.base import Observed, SourceConfig
+from sessiongate.core.sources.mariadb import MariaDBSource, open_source
 from tests.core.observing import seen
 from tests.servers import (
     Certificates,

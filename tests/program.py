@@ -116,7 +116,9 @@ class Program:
 
     def core(self) -> psutil.Process:
         """The core that it started."""
-        (core,) = (child for child in self.children() if child.cmdline()[-2:] == ["-m", "core"])
+        (core,) = (
+            child for child in self.children() if child.cmdline()[-2:] == ["-m", "sessiongate.core"]
+        )
         return core
 
     def __enter__(self) -> Self:

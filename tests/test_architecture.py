@@ -9,16 +9,22 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+# Where the modules of `sessiongate` are, by the package that each of these folders holds.
+ROOTS = {"core": "core", "gateway": "gateway", "runtime": "runtime", "v1": "proto"}
 MODULES = sorted(
-    path.relative_to(ROOT)
-    for room in ("core", "gateway", "runtime", "proto/sessiongate")
-    for path in (ROOT / room).rglob("*.py")
+    path.relative_to(ROOT / root / "sessiongate")
+    for root in ROOTS.values()
+    for path in (ROOT / root).rglob("*.py")
     if not path.stem.endswith(("_pb2", "_pb2_grpc"))
 )
 
 
+def read(path: Path) -> str:
+    return (ROOT / ROOTS[path.parts[0]] / "sessiongate" / path).read_text(encoding="utf-8")
+
+
 def parse(path: Path) -> ast.Module:
-    return ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    return ast.parse(read(path))
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -50,26 +56,41 @@ def reached(paths: list[Path], *packages: str) -> list[str]:
     ]
 
 
+CORE, GATEWAY, RUNTIME = "sessiongate.core", "sessiongate.gateway", "sessiongate.runtime"
+
+
+def within_core(*rooms: str) -> list[str]:
+    return [f"{CORE}.{room}" for room in rooms]
+
+
 @pytest.mark.parametrize(
     ("room", "forbidden"),
     [
-        ("core", ("gateway",)),
-        ("gateway", ("core",)),
-        ("runtime", ("core", "gateway")),
-        ("proto/sessiongate", ("core", "gateway", "runtime")),
+        ("core", (GATEWAY,)),
+        ("gateway", (CORE,)),
+        ("runtime", (CORE, GATEWAY)),
+        ("v1", (CORE, GATEWAY, RUNTIME)),
         # A small library of its own: JSON:API and HTTP, no session, no contract.
-        ("gateway/jsonapi", ("sessiongate", "grpc", "google")),
+        ("gateway/jsonapi", ("sessiongate.v1", "grpc", "google")),
         # The table, its queries and the ledger answer to whoever calls.
-        ("core/table.py", ("grpc", "sqlalchemy", "core.sources", "core.ledger", "core.service")),
-        ("core/query.py", ("grpc", "sqlalchemy", "core.sources", "core.ledger", "core.table")),
-        ("core/ledger.py", ("grpc", "sessiongate", "core.table", "core.sources")),
+        (
+            "core/table",
+            ("grpc", "sqlalchemy", *within_core("sources", "ledger", "collect", "grpc")),
+        ),
+        (
+            "core/ledger/sqlite.py",
+            ("grpc", "sessiongate.v1", *within_core("table", "sources", "grpc")),
+        ),
         # A kind of source knows what a source must be, and nothing of who runs it.
         (
             "core/sources",
-            ("grpc", "sqlalchemy", "core.table", "core.ledger", "core.collector", "core.service"),
+            ("grpc", "sqlalchemy", *within_core("table", "ledger", "collect", "grpc")),
         ),
         # What a session looks like is decided without asking how it came.
-        ("gateway/resources.py", ("grpc", "starlette", "gateway.client", "gateway.sessions")),
+        (
+            "gateway/representation/session.py",
+            ("grpc", "starlette", f"{GATEWAY}.upstream", f"{GATEWAY}.api", f"{GATEWAY}.http"),
+        ),
     ],
 )
 def test_a_room_does_not_import(room: str, forbidden: tuple[str, ...]) -> None:
@@ -77,11 +98,11 @@ def test_a_room_does_not_import(room: str, forbidden: tuple[str, ...]) -> None:
 
 
 def test_jsonapi_imports_nothing_of_the_gateway_around_it() -> None:
-    arrows = reached(within("gateway/jsonapi"), "gateway", "runtime")
+    arrows = reached(within("gateway/jsonapi"), GATEWAY, RUNTIME)
     # Of what both programs share, the nearest right name of any words.
-    known = (" gateway.jsonapi", " runtime.suggestion")
+    known = (f" {GATEWAY}.jsonapi", f" {RUNTIME}.suggestion")
     assert [arrow for arrow in arrows if not any(name in arrow for name in known)] == []
-    assert reached(within("runtime/suggestion.py"), "runtime", "grpc", "sessiongate") == []
+    assert reached(within("runtime/suggestion.py"), RUNTIME, "grpc", "sessiongate.v1") == []
 
 
 def test_only_the_client_opens_channels() -> None:
@@ -91,11 +112,11 @@ def test_only_the_client_opens_channels() -> None:
         for node in ast.walk(parse(path))
         if isinstance(node, ast.Attribute) and node.attr in ("insecure_channel", "secure_channel")
     }
-    assert openers == {"gateway/client.py"}
+    assert openers == {"gateway/upstream/client.py"}
 
 
 def test_middleware_is_pure_asgi() -> None:
-    assert [path for path in MODULES if "BaseHTTPMiddleware" in (ROOT / path).read_text()] == []
+    assert [path for path in MODULES if "BaseHTTPMiddleware" in read(path)] == []
 
 
 def test_the_event_loop_is_asyncio_only() -> None:
@@ -105,12 +126,28 @@ def test_the_event_loop_is_asyncio_only() -> None:
 def test_a_client_needs_nothing_of_the_servers() -> None:
     """What the base distribution installs is enough for the contract's modules."""
     base = {"__future__", "collections", "types", "grpc", "google", "sessiongate"}
-    outside = {
-        name.partition(".")[0] for path in within("proto/sessiongate") for name in imports(path)
-    }
+    outside = {name.partition(".")[0] for path in within("v1") for name in imports(path)}
     assert outside <= base
 
 
+def test_each_root_holds_a_part_of_one_namespace_and_nothing_else() -> None:
+    for package, root in ROOTS.items():
+        folder = ROOT / root / "sessiongate"
+        assert not (folder / "__init__.py").exists(), "it would hide the other roots"
+        assert [path.name for path in folder.iterdir() if path.is_dir()] == [package]
+        assert (folder / package / "py.typed").exists()
+
+
+def length(path: Path) -> int:
+    """Count a module's lines, without those of its imports."""
+    imported = (
+        node.end_lineno - node.lineno + 1
+        for node in parse(path).body
+        if isinstance(node, ast.Import | ast.ImportFrom) and node.end_lineno
+    )
+    return len(read(path).splitlines()) - sum(imported)
+
+
 def test_no_module_is_longer_than_one_can_take_in() -> None:
-    lengths = {path: len((ROOT / path).read_text().splitlines()) for path in MODULES}
-    assert {path: length for path, length in lengths.items() if length > 350} == {}
+    lengths = {path: length(path) for path in MODULES}
+    assert {path: lines for path, lines in lengths.items() if lines > 350} == {}

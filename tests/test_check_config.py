@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import DEFAULT_HTTP
-from runtime.listener import ListenError, listen
+from sessiongate.gateway.settings import DEFAULT_HTTP
+from sessiongate.runtime.listener import ListenError, listen
 from tests.certificates import Authority
 from tests.credentials import CredentialFiles
 from tests.program import BIN, DATA, Program, environment, run

@@ -10,8 +10,8 @@ from importlib.metadata import version
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from gateway.gaps import Gaps
-from gateway.terminal import print_gaps, print_session, print_sessions
+from sessiongate.gateway.api.gaps import Gaps
+from sessiongate.gateway.cli.tables import print_gaps, print_session, print_sessions
 from sessiongate.v1.session_pb2 import Session
 from tests.program import COMMAND, DATA, Serving, environment, run
 
@@ -153,9 +153,11 @@ def test_output_that_cannot_be_written_is_said_in_a_line(served: Serving, argume
 
 def test_a_full_disk_elsewhere_is_not_the_outputs() -> None:
     program = (
-        "import errno, gateway.cli; from gateway.__main__ import main\n"
+        "import errno\n"
+        "from sessiongate.gateway.__main__ import main\n"
+        "from sessiongate.gateway.cli import main as commands\n"
         "def app(**_): raise OSError(errno.ENOSPC, 'full', '/elsewhere')\n"
-        "gateway.cli.app = app; main()"
+        "commands.app = app; main()"
     )
     ended = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
@@ -164,7 +166,10 @@ def test_a_full_disk_elsewhere_is_not_the_outputs() -> None:
 
 
 def test_without_the_servers_needs_the_command_says_how_to_install_them() -> None:
-    program = "import sys; sys.modules['typer'] = None; from gateway.__main__ import main; main()"
+    program = (
+        "import sys; sys.modules['typer'] = None\n"
+        "from sessiongate.gateway.__main__ import main; main()"
+    )
     ended = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )

@@ -283,4 +283,4 @@ def test_a_source_that_the_core_refuses_ends_the_program() -> None:
 
 
 def test_the_core_is_told_of_its_sources_by_pipe(served: Serving) -> None:
-    assert served.core().cmdline()[1:] == ["-P", "-m", "core"]
+    assert served.core().cmdline()[1:] == ["-P", "-m", "sessiongate.core"]

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from runtime.htpasswd import add_user
+from sessiongate.runtime.auth.htpasswd import add_user
 from tests.credentials import CredentialFiles, basic
 from tests.hanging import hanging_folder
 from tests.program import DATA, PATIENCE, Program, Serving

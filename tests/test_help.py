@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.core import TyperGroup
 
-from gateway.cli import app
+from sessiongate.gateway.cli.main import app
 from tests.program import run
 
 ROOT = cast(TyperGroup, typer.main.get_command(app))

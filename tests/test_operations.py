@@ -17,9 +17,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from gateway.limits import Limits
-from runtime.limits import CoreLimits
-from runtime.settings import settings_of
+from sessiongate.gateway.limits import Limits
+from sessiongate.runtime.limits import CoreLimits
+from sessiongate.runtime.settings import settings_of
 from sessiongate.v1.session_service_pb2 import WatchSessionsRequest
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from tests.program import DATA, PATIENCE, Program, Serving, channel, run

@@ -112,13 +112,13 @@ def test_the_sdist_has_what_a_maintainer_needs(built: Path) -> None:
 
 def test_the_wheel_has_the_programs_and_nothing_else(wheel: Path) -> None:
     with ZipFile(wheel) as archive:
-        rooms = {name.partition("/")[0] for name in archive.namelist()}
-    assert {room for room in rooms if not room.endswith(".dist-info")} == {
-        "core",
-        "gateway",
-        "runtime",
-        "sessiongate",
-    }
+        names = archive.namelist()
+    rooms = {name.partition("/")[0] for name in names}
+    assert {room for room in rooms if not room.endswith(".dist-info")} == {"sessiongate"}
+    packages = {name.split("/")[1] for name in names if name.startswith("sessiongate/")}
+    # A namespace package: a module of its own would hide what other distributions add.
+    assert packages == {"v1", "core", "gateway", "runtime"}
+    assert {f"sessiongate/{package}/py.typed" for package in packages} <= {*names}
 
 
 def installed_as_documented(wheel: Path, folder: Path) -> Path:

@@ -15,12 +15,12 @@ from urllib.parse import parse_qsl, urlencode
 import httpx
 import pytest
 
-from core.errors import ANSWERS
-from gateway.documents import INCLUDES
-from gateway.jsonapi.errors import RequestError
-from gateway.jsonapi.query import Query, QueryLimits, Takes
-from gateway.operations import OPERATIONS
-from runtime import identity
+from sessiongate.core.errors import ANSWERS
+from sessiongate.gateway.api.documents import INCLUDES
+from sessiongate.gateway.api.operations import OPERATIONS
+from sessiongate.gateway.jsonapi.errors import RequestError
+from sessiongate.gateway.jsonapi.query import Query, QueryLimits, Takes
+from sessiongate.runtime.auth import identity
 from tests.gateway.declared import operation_at
 from tests.program import DATA, PATIENCE, Serving, environment
 from tests.snippets import examples

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from core.ledger_file import ledger_path
-from core.ledger_lock import LedgerError
-from core.sources.base import SourceConfig, SourceConfigError, open_source
-from gateway.values import Source, has_password
+from sessiongate.core.ledger.file import ledger_path
+from sessiongate.core.ledger.lock import LedgerError
+from sessiongate.core.sources.base import SourceConfig, SourceConfigError, open_source
+from sessiongate.gateway.cli.values import Source, has_password
 from tests.program import COMMAND, DATA, PATIENCE, Program, Serving, environment, run
 
 # A password in two parts: what stands between them is what goes wrong.

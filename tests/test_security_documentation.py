@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime import htpasswd, throttle, tokens
-from runtime.identity import Refusal
+from sessiongate.runtime.auth import htpasswd, throttle, tokens
+from sessiongate.runtime.auth.identity import Refusal
 from tests.program import BIN, DATA, PATIENCE, Program, environment
 from tests.snippets import examples, texts
 

@@ -11,12 +11,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from typer.testing import CliRunner
 
-import core.config
-import gateway.cli
-from gateway.supervisor import Settings
-from gateway.values import Source, has_password
-from runtime.limits import CoreLimits
-from runtime.logs import LogSettings
+import sessiongate.core.settings
+import sessiongate.gateway.cli.main
+from sessiongate.gateway.cli.supervisor import Settings
+from sessiongate.gateway.cli.values import Source, has_password
+from sessiongate.runtime.limits import CoreLimits
+from sessiongate.runtime.telemetry.logs import LogSettings
 from tests.certificates import Authority
 from tests.credentials import CredentialFiles
 from tests.program import run
@@ -48,13 +48,15 @@ def _without_settings_of_ones_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """The settings that this process would have become a core with."""
     settings: list[Settings] = []
-    monkeypatch.setattr(gateway.cli, "become_core", settings.append)
+    monkeypatch.setattr(sessiongate.gateway.cli.main, "become_core", settings.append)
     return settings
 
 
 def invoke(*arguments: str) -> tuple[int, str]:
     """Run a command in this process, which does where it starts nothing: exit code and output."""
-    result = CliRunner().invoke(gateway.cli.app, arguments, prog_name="sessiongate")
+    result = CliRunner().invoke(
+        sessiongate.gateway.cli.main.app, arguments, prog_name="sessiongate"
+    )
     assert result.exception is None or isinstance(result.exception, SystemExit)
     return result.exit_code, result.output
 
@@ -78,7 +80,7 @@ def test_without_settings_the_core_reads_this_machine(
             "grpc": "127.0.0.1:50051",
             "source": ["host:"],
             "ledger": f"sqlite:///{tmp_path}/sessiongate/ledger.db",
-            "stale_after": core.config.DEFAULT_STALE_AFTER,
+            "stale_after": sessiongate.core.settings.DEFAULT_STALE_AFTER,
             "reflection": True,
             "token_audience": "sessiongate",
             "socket_mode": "600",

@@ -20,7 +20,7 @@ from shutil import chown
 import httpx
 import pytest
 
-from core.sources.base import Observation, SourceConfig, SourceError, open_source
+from sessiongate.core.sources.base import Observation, SourceConfig, SourceError, open_source
 from tests.configured import sources_in
 from tests.core.documentation import block
 from tests.mariadb import documented_lines, mariadb, run

@@ -24,7 +24,7 @@ HEAVY |= {"jwt", "psutil", "rich", "sqlalchemy", "starlette", "uvloop"}
 
 WHICH = """
 import json, sys
-from gateway.__main__ import main
+from sessiongate.gateway.__main__ import main
 sys.argv[1:] = {arguments!r}
 try:
     main()
@@ -41,8 +41,8 @@ class Finder:
             os.kill(os.getpid(), signal.SIGINT)
 sys.meta_path.insert(0, Finder)
 """
-COMMAND = "from gateway.__main__ import main; sys.argv[1:] = {arguments!r}; main()"
-CORE = "import runpy; runpy.run_module('core', run_name='__main__')"
+COMMAND = "from sessiongate.gateway.__main__ import main; sys.argv[1:] = {arguments!r}; main()"
+CORE = "import runpy; runpy.run_module('sessiongate.core', run_name='__main__')"
 
 
 def python(program: str) -> subprocess.CompletedProcess[str]:
@@ -73,11 +73,14 @@ def test_what_costs_time_is_imported_only_where_it_is_used(arguments: list[str])
     ("module", "arguments"),
     [
         ("typer", ["--version"]),
-        ("gateway.cli", ["list"]),
-        ("gateway.questions", ["list"]),
+        ("sessiongate.gateway.cli.main", ["list"]),
+        ("sessiongate.gateway.cli.questions", ["list"]),
         ("grpc", ["watch"]),
         ("grpc", ["check"]),
-        ("gateway.server", ["serve", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"]),
+        (
+            "sessiongate.gateway.server.main",
+            ["serve", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"],
+        ),
     ],
 )
 def test_ctrl_c_amid_the_start_ends_a_command_without_a_word(
@@ -87,7 +90,7 @@ def test_ctrl_c_amid_the_start_ends_a_command_without_a_word(
     assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, "", "")
 
 
-@pytest.mark.parametrize("module", ["core.running", "sqlalchemy", "grpc"])
+@pytest.mark.parametrize("module", ["sessiongate.core.running", "sqlalchemy", "grpc"])
 def test_ctrl_c_amid_the_start_ends_a_core_without_a_word(module: str) -> None:
     ended = python(INTERRUPTED.format(module=module) + CORE)
     assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, "", "")

@@ -6,8 +6,8 @@ from typing import cast
 
 import pytest
 
-from sessiongate.states import STATE_WORDS, state_of, words_of
 from sessiongate.v1.session_pb2 import SessionState
+from sessiongate.v1.states import STATE_WORDS, state_of, words_of
 
 DOCUMENTED = {
     "SESSION_STATE_UNSPECIFIED": "Invalid State",

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway.terminal import print_session
+from sessiongate.gateway.cli.tables import print_session
 from sessiongate.v1.session_pb2 import Session
 from tests.program import COMMAND, DATA, PATIENCE, Program, Serving, environment, run
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from core.sources.base import Observation, Observed, Source, SourceError
+from sessiongate.core.sources.base import Observation, Observed, Source, SourceError
 from tests.servers import PATIENCE
 
 

@@ -9,7 +9,13 @@ from typing import Any, Self, TypeVar
 
 import pytest
 
-from core.sources.base import Observation, Observed, SourceConfig, SourceError, open_source
+from sessiongate.core.sources.base import (
+    Observation,
+    Observed,
+    SourceConfig,
+    SourceError,
+    open_source,
+)
 from sessiongate.v1.session_pb2 import Session
 from tests.servers import PATIENCE
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from core.sources.base import Observation, Observed, SourceError
+from sessiongate.core.sources.base import Observation, Observed, SourceError
 from sessiongate.v1.session_pb2 import Session, SessionState
 
 

@@ -18,21 +18,26 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 import sessiongate.v1
-from core.authentication import Authentication
-from core.config import CoreConfig
-from core.errors import STATUS_TRAILER
-from core.interception import Handler
-from core.reflection import V1
-from core.server import Core
-from core.sources.base import SourceConfig
-from runtime.authenticator import Authenticator
-from runtime.credentials import Credentials
-from runtime.htpasswd import remove_user
-from runtime.identity import CALLER_METADATA, Identity, Proof, Refusal, caller
-from runtime.protection import Protection
-from runtime.throttle import BURST
-from runtime.tls import ClientTls, ServerTls, grpc_channel_credentials, grpc_server_credentials
-from runtime.tokens import LEEWAY
+from sessiongate.core.errors import STATUS_TRAILER
+from sessiongate.core.grpc.authentication import Authentication
+from sessiongate.core.grpc.interceptor import Handler
+from sessiongate.core.grpc.reflection import V1
+from sessiongate.core.server import Core
+from sessiongate.core.settings import CoreConfig
+from sessiongate.core.sources.base import SourceConfig
+from sessiongate.runtime.auth.authenticator import Authenticator
+from sessiongate.runtime.auth.credentials import Credentials
+from sessiongate.runtime.auth.htpasswd import remove_user
+from sessiongate.runtime.auth.identity import CALLER_METADATA, Identity, Proof, Refusal, caller
+from sessiongate.runtime.auth.protection import Protection
+from sessiongate.runtime.auth.throttle import BURST
+from sessiongate.runtime.auth.tokens import LEEWAY
+from sessiongate.runtime.tls import (
+    ClientTls,
+    ServerTls,
+    grpc_channel_credentials,
+    grpc_server_credentials,
+)
 from sessiongate.v1.session_service_pb2 import ListSessionsRequest, ListSessionsResponse
 from tests.certificates import Authority
 from tests.credentials import CORE_TOKEN, USER, CredentialFiles, basic, bearer, cases

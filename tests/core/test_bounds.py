@@ -12,9 +12,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from google.rpc.status_pb2 import Status
 
-from core import service
-from core.decoding import MAX_REQUEST_BYTES
-from core.errors import (
+from sessiongate.core.errors import (
     MAX_DETAILS,
     MAX_TEXT,
     MAX_VIOLATIONS,
@@ -25,9 +23,11 @@ from core.errors import (
     Violation,
     status_of,
 )
-from core.query import MAX_FILTER_BYTES, MAX_FILTER_VALUES, MAX_MASK_PATHS
-from core.watchers import Watchers
-from runtime.turns import Steps
+from sessiongate.core.grpc import service
+from sessiongate.core.grpc.decoding import MAX_REQUEST_BYTES
+from sessiongate.core.grpc.stream_quota import Watchers
+from sessiongate.core.table.query import MAX_FILTER_BYTES, MAX_FILTER_VALUES, MAX_MASK_PATHS
+from sessiongate.runtime.turns import Steps
 from sessiongate.v1.session_service_pb2 import (
     GetSessionRequest,
     ListSessionsRequest,

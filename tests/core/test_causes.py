@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.sources.causes import meaning
+from sessiongate.core.sources.support.causes import meaning
 
 LIBPQ = 'connection to server at "192.0.2.1", port 5432 failed: '
 AIOHTTP = "Cannot connect to host db:8989 ssl:True "

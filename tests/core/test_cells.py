@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import pytest
 
-from core.sources.base import Unreadable, UnreadableError
-from core.sources.cells import (
+from sessiongate.core.sources.base import Unreadable, UnreadableError
+from sessiongate.core.sources.support.cells import (
     CODECS,
     Cell,
     Members,

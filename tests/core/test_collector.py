@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from core import collector as collecting
-from core.collector import Collector
-from core.ledger import Ledger
-from core.ledger_lock import LedgerError
-from core.ledger_tools import rename
-from core.sources.base import Observation, Observed, SourceConfig, SourceError, Wire
-from core.table import SessionTable
+from sessiongate.core.collect import collector as collecting
+from sessiongate.core.collect.collector import Collector
+from sessiongate.core.ledger.lock import LedgerError
+from sessiongate.core.ledger.sqlite import Ledger
+from sessiongate.core.ledger.tools import rename
+from sessiongate.core.sources.base import Observation, Observed, SourceConfig, SourceError, Wire
+from sessiongate.core.table.table import SessionTable
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import ListSessionsResponse
 from sessiongate.v1.source_service_pb2 import SourceState

@@ -8,8 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from core import collector as collecting
-from core.sources.base import Observation, Observed, SourceConnectError, SourceError, Unreadable
+from sessiongate.core.collect import collector as collecting
+from sessiongate.core.sources.base import (
+    Observation,
+    Observed,
+    SourceConnectError,
+    SourceError,
+    Unreadable,
+)
 from sessiongate.v1.session_pb2 import BackendConnection, Session
 from sessiongate.v1.session_service_pb2 import ServiceStatus
 from tests.core.sources import seen

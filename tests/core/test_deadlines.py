@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from core.deadlines import Deadlines
+from sessiongate.core.table.deadlines import Deadlines
 
 
 class Clock:

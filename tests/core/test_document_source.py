@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.sources.base import (
+from sessiongate.core.sources.base import (
     Observation,
     Source,
     SourceConfig,
@@ -25,7 +25,7 @@ from core.sources.base import (
     SourceError,
     open_source,
 )
-from core.sources.document import MAX_BYTES, DocumentSource
+from sessiongate.core.sources.document import MAX_BYTES, DocumentSource
 
 DATA = Path(__file__).parent.parent / "data"
 SESSIONS = (DATA / "sessions.json").read_bytes()

@@ -16,11 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.sources import documented
-from core.sources.base import Observed, SourceError, Unreadable
-from core.sources.serverzone import ServerZone
-from core.sources.session_times import DocumentTimes
-from core.sources.statement import MAX_BYTES
+from sessiongate.core.sources.base import Observed, SourceError, Unreadable
+from sessiongate.core.sources.support import jsonapi_sessions as documented
+from sessiongate.core.sources.support.serverzone import ServerZone
+from sessiongate.core.sources.support.session_times import DocumentTimes
+from sessiongate.core.sources.support.statement import MAX_BYTES
 from sessiongate.v1.session_pb2 import BackendConnection, Session, SessionState
 
 DATA = Path(__file__).parent.parent / "data"

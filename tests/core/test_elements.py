@@ -10,9 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.sources.base import UnreadableError
-from core.sources.elements import BATCH, MAX_ELEMENT, WINDOW, Batch, Elements, More
-from core.sources.lenient_json import JsonError, loads
+from sessiongate.core.sources.base import UnreadableError
+from sessiongate.core.sources.support.elements import (
+    BATCH,
+    MAX_ELEMENT,
+    WINDOW,
+    Batch,
+    Elements,
+    More,
+)
+from sessiongate.core.sources.support.lenient_json import JsonError, loads
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats(allow_nan=False) | st.integers() | st.text(),

@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from core.sources.base import (
+from sessiongate.core.sources.base import (
     Observation,
     Observed,
     SourceConfig,
@@ -19,8 +19,8 @@ from core.sources.base import (
     SourceConnectError,
     SourceError,
 )
-from core.sources.haproxy import HAProxySource, open_source
-from runtime.address import Address
+from sessiongate.core.sources.haproxy import HAProxySource, open_source
+from sessiongate.runtime.addresses import Address
 from sessiongate.v1 import session_pb2
 from tests.core.observing import hanging, refusal, seen
 from tests.haproxy import HAProxy, haproxy

@@ -15,11 +15,11 @@ from h2.connection import H2Connection
 from h2.events import ResponseReceived
 from h2.settings import SettingCodes, Settings
 
-from core import server
-from core.config import CoreConfig
-from core.server import SESSION_SERVICE, SOURCE_SERVICE, Core
-from core.sources.base import SourceConfig
-from runtime.limits import CoreLimits
+from sessiongate.core import server
+from sessiongate.core.server import SESSION_SERVICE, SOURCE_SERVICE, Core
+from sessiongate.core.settings import CoreConfig
+from sessiongate.core.sources.base import SourceConfig
+from sessiongate.runtime.limits import CoreLimits
 from tests.core.sources import ScriptedSource
 
 SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from core.sources.base import (
+from sessiongate.core.sources.base import (
     Observed,
     Source,
     SourceConfig,
@@ -27,11 +27,17 @@ from core.sources.base import (
     Unreadable,
     open_source,
 )
-from core.sources.host import HostSource, Known, read_sessions
-from core.sources.inodes import Inodes
-from core.sources.processes import Process
-from core.sources.sockets import Connection, End, Listener, Sockets, read_sockets
-from sessiongate.states import words_of
+from sessiongate.core.sources.host import HostSource, Known, read_sessions
+from sessiongate.core.sources.support.inodes import Inodes
+from sessiongate.core.sources.support.processes import Process
+from sessiongate.core.sources.support.sockets import (
+    Connection,
+    End,
+    Listener,
+    Sockets,
+    read_sockets,
+)
+from sessiongate.v1.states import words_of
 
 ME = psutil.Process().name()
 NOW = 1_495_015_595.0
@@ -377,7 +383,7 @@ def test_a_service_whose_process_is_hidden_has_its_ports_name(
             return "postgresql"
         raise OSError("port/proto not found")
 
-    monkeypatch.setattr("core.sources.host.getservbyport", registered)
+    monkeypatch.setattr("sessiongate.core.sources.host.getservbyport", registered)
     sockets = Sockets([listening("::", 61000), listening("::", 5432)])
     assert names(sockets) == [("postgresql", "[::]:5432"), ("61000", "[::]:61000")]
     starts = [item.session.connect_time.seconds for item in read_sessions(sockets, {}, NOW)]

@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable
 import grpc
 import pytest
 
-from core import in_flight, service
-from core.config import CoreConfig
-from core.errors import TooManyCallsError
-from core.in_flight import InFlight
-from core.server import Core
-from core.sources.base import SourceConfig
+from sessiongate.core.errors import TooManyCallsError
+from sessiongate.core.grpc import in_flight, service
+from sessiongate.core.grpc.in_flight import InFlight
+from sessiongate.core.server import Core
+from sessiongate.core.settings import CoreConfig
+from sessiongate.core.sources.base import SourceConfig
 from sessiongate.v1.session_service_pb2 import ListSessionsRequest
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from tests.faults.frames import INITIAL_WINDOW_SIZE, RST_STREAM, call, opening

@@ -9,9 +9,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from core.sources.host import read_sessions
-from core.sources.inodes import Inodes
-from core.sources.sockets import read_sockets
+from sessiongate.core.sources.host import read_sessions
+from sessiongate.core.sources.support.inodes import Inodes
+from sessiongate.core.sources.support.sockets import read_sockets
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/proc/net/tcp"), reason="needs Linux")
 

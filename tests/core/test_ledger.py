@@ -15,10 +15,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from core.keys import KEY_BYTES, short
-from core.ledger import Held, Ledger
-from core.ledger_lock import LedgerError, LedgerHeldError
-from core.ledger_rows import Opening
+from sessiongate.core.collect.keys import KEY_BYTES, short
+from sessiongate.core.ledger.lock import LedgerError, LedgerHeldError
+from sessiongate.core.ledger.rows import Opening
+from sessiongate.core.ledger.sqlite import Held, Ledger
 
 
 def url_of(folder: Path) -> str:
@@ -125,7 +125,7 @@ def test_a_ledger_by_another_name_is_held_too(tmp_path: Path) -> None:
 
 def test_a_killed_core_leaves_no_lock(tmp_path: Path) -> None:
     hold = (
-        "import asyncio, sys\nfrom core.ledger import Ledger\n"
+        "import asyncio, sys\nfrom sessiongate.core.ledger.sqlite import Ledger\n"
         "async def main():\n"
         "    ledger = await Ledger.open(sys.argv[1], retention=60, now=lambda: 1)\n"
         "    print('held', flush=True)\n"

@@ -17,12 +17,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from core.ledger import Held, Ledger
-from core.ledger_file import mark_path, read_mark
-from core.ledger_lock import LedgerError
-from core.ledger_rows import Opening
-from core.ledger_tools import back_up, forget_mark
-from core.numbering import CLOCK
+from sessiongate.core.ledger.file import mark_path, read_mark
+from sessiongate.core.ledger.lock import LedgerError
+from sessiongate.core.ledger.numbering import CLOCK
+from sessiongate.core.ledger.rows import Opening
+from sessiongate.core.ledger.sqlite import Held, Ledger
+from sessiongate.core.ledger.tools import back_up, forget_mark
 
 
 def url_of(folder: Path) -> str:

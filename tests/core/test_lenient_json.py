@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.sources.lenient_json import JsonError, loads
+from sessiongate.core.sources.support.lenient_json import JsonError, loads
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

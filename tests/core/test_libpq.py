@@ -9,7 +9,13 @@ from urllib.parse import quote
 
 import pytest
 
-from core.sources.base import Source, SourceConfig, SourceConnectError, SourceError, open_source
+from sessiongate.core.sources.base import (
+    Source,
+    SourceConfig,
+    SourceConnectError,
+    SourceError,
+    open_source,
+)
 from tests.postgres import PASSWORD, SUPERUSER, Postgres, running_pgbouncer, running_postgres
 from tests.servers import free_port
 

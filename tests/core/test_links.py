@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.links import Links, Wires
-from core.sources.base import Wire
+from sessiongate.core.collect.links import Links, Wires
+from sessiongate.core.sources.base import Wire
 
 PROXY, SERVER = ("10.0.0.5", 40000), ("10.0.0.7", 5432)
 

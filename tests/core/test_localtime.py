@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from core.sources.localtime import LocalTime
+from sessiongate.core.sources.support.localtime import LocalTime
 
 BERLIN = ZoneInfo("Europe/Berlin")
 

@@ -7,9 +7,9 @@ import asyncio
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from core.errors import RevisionNotHeldError, ShuttingDownError
-from core.log import Change, ChangeLog
-from core.wire import piece
+from sessiongate.core.errors import RevisionNotHeldError, ShuttingDownError
+from sessiongate.core.table.changelog import Change, ChangeLog
+from sessiongate.core.table.encoding import piece
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import ServiceStatus, SourceStatus
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from core.sources.base import SourceConfig, SourceError, open_source
+from sessiongate.core.sources.base import SourceConfig, SourceError, open_source
 from tests.faults.floods import mariadb, mariadb_columns
 from tests.servers import PATIENCE
 

@@ -13,10 +13,10 @@ from asyncmy.connection import Connection
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from core.sources import mariadb as source_module
-from core.sources.base import Observation, Observed
-from core.sources.processlist import Cell, Dialect, Row, number
-from core.sources.statement import MAX_BYTES
+from sessiongate.core.sources import mariadb as source_module
+from sessiongate.core.sources.base import Observation, Observed
+from sessiongate.core.sources.support.processlist import Cell, Dialect, Row, number
+from sessiongate.core.sources.support.statement import MAX_BYTES
 from sessiongate.v1 import session_pb2
 from tests.core.observing import seen
 from tests.mariadb import MariaDB, documented_lines, mariadb, only, opened, run, running
@@ -306,7 +306,7 @@ def said(rows: Iterable[Row]) -> str:
 def test_a_start_that_cannot_be_is_none(
     server: MariaDB, monkeypatch: pytest.MonkeyPatch, answer: str, start: int | None
 ) -> None:
-    monkeypatch.setattr("core.sources.processlist._START", answer)
+    monkeypatch.setattr("sessiongate.core.sources.support.processlist._START", answer)
 
     async def observe() -> None:
         async with server.client() as client, opened(server) as source:

@@ -10,9 +10,9 @@ from urllib.parse import quote
 
 import pytest
 
-from core.sources.base import SourceConfig, SourceConfigError
-from core.sources.mariadb import open_source
-from core.sources.statement import MAX_BYTES
+from sessiongate.core.sources.base import SourceConfig, SourceConfigError
+from sessiongate.core.sources.mariadb import open_source
+from sessiongate.core.sources.support.statement import MAX_BYTES
 from sessiongate.v1 import session_pb2
 from tests.core.observing import refusal, seen
 from tests.mariadb import (

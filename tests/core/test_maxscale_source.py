@@ -17,8 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.sources import rest
-from core.sources.base import (
+from sessiongate.core.sources.base import (
     Observation,
     SourceConfig,
     SourceConfigError,
@@ -26,7 +25,7 @@ from core.sources.base import (
     SourceError,
     Wire,
 )
-from core.sources.maxscale import (
+from sessiongate.core.sources.maxscale import (
     MAX_SERVICES_BYTES,
     Clock,
     MaxScaleSource,
@@ -35,7 +34,8 @@ from core.sources.maxscale import (
     read_servers,
     read_services,
 )
-from core.sources.network import Endpoint
+from sessiongate.core.sources.support import rest
+from sessiongate.core.sources.support.endpoint import Endpoint
 from sessiongate.v1.session_service_pb2 import ServiceStatus
 from tests.core.observing import arriving, hanging, refusal
 from tests.core.test_documented import JSON, places, replaced

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from core.sources import network
-from core.sources.base import SourceConfig, SourceConfigError, SourceError, open_source
-from core.sources.network import Endpoint, Tls, flag
+from sessiongate.core.sources.base import SourceConfig, SourceConfigError, SourceError, open_source
+from sessiongate.core.sources.support import endpoint as network
+from sessiongate.core.sources.support.endpoint import Endpoint, Tls, flag
 
 SECRET = "tr:e/a@s?ure"
 ENCODED = "tr%3Ae%2Fa%40s%3Fure"

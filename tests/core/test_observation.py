@@ -18,15 +18,15 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from prometheus_client.parser import text_string_to_metric_families
 
-from core import server
-from core.config import ConfigError, CoreConfig
-from core.server import Core
-from core.sources.base import SourceConfig
-from runtime.correlation import Correlation, current
-from runtime.exporter import Exporter
-from runtime.limits import CoreLimits
-from runtime.listener import ListenError, listen
-from runtime.logs import LogSettings
+from sessiongate.core import server
+from sessiongate.core.server import Core
+from sessiongate.core.settings import ConfigError, CoreConfig
+from sessiongate.core.sources.base import SourceConfig
+from sessiongate.runtime.limits import CoreLimits
+from sessiongate.runtime.listener import ListenError, listen
+from sessiongate.runtime.telemetry.correlation import Correlation, current
+from sessiongate.runtime.telemetry.exporter import Exporter
+from sessiongate.runtime.telemetry.logs import LogSettings
 from sessiongate.v1.session_service_pb2 import (
     GetSessionRequest,
     ListSessionsRequest,
@@ -178,7 +178,7 @@ def test_a_call_is_logged_under_the_id_that_came_with_it(
     ]
     ours = Correlation("abc", TRACE)
     assert ("core.access", f"{SERVICE}/ListSessions OK", ours) in told
-    assert ("core.service", "GetSession failed", ours) in told
+    assert ("sessiongate.core.grpc.service", "GetSession failed", ours) in told
     assert ("core.access", f"{SERVICE}/GetSession INTERNAL", ours) in told
 
 
@@ -317,7 +317,7 @@ def test_groups_of_settings_are_read_and_refused_by_name() -> None:
 def test_the_program_logs_as_it_is_told_to() -> None:
     settings = {"grpc": "127.0.0.1:0", "exit_on_eof": True, "core_metrics": "127.0.0.1:0"}
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "core"],
+        [sys.executable, "-P", "-m", "sessiongate.core"],
         input=json.dumps({**settings, "log_format": "json"}) + "\n",
         capture_output=True,
         text=True,

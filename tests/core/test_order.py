@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.order import Order
+from sessiongate.core.table.order import Order
 
 keys = st.sets(st.tuples(st.integers(0, 3), st.integers(0, 99)), max_size=200)
 

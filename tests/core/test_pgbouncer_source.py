@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg.pq import ConnStatus, PGconn
 
-from core.sources.base import (
+from sessiongate.core.sources.base import (
     Observation,
     Observed,
     SourceConfig,
@@ -28,13 +28,13 @@ from core.sources.base import (
     Wire,
     open_source,
 )
-from core.sources.libpq import Answer, Client
-from core.sources.localtime import LocalTime
-from core.sources.network import Endpoint
-from core.sources.pgbouncer import CONSOLE, STATES, Clients, Row, rows
-from sessiongate.states import state_of
+from sessiongate.core.sources.pgbouncer import CONSOLE, STATES, Clients, Row, rows
+from sessiongate.core.sources.support.endpoint import Endpoint
+from sessiongate.core.sources.support.libpq import Answer, Client
+from sessiongate.core.sources.support.localtime import LocalTime
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import BackendConnection, Session
+from sessiongate.v1.states import state_of
 from tests import postgres
 from tests.core.documentation import block, states
 from tests.core.real import Watched

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.sources.base import (
+from sessiongate.core.sources.base import (
     Observation,
     SourceConfig,
     SourceConfigError,
@@ -23,11 +23,11 @@ from core.sources.base import (
     Wire,
     open_source,
 )
-from core.sources.libpq import Answer
-from core.sources.postgresql import STATES, Backends, Reached, Row
-from sessiongate.states import state_of
+from sessiongate.core.sources.postgresql import STATES, Backends, Reached, Row
+from sessiongate.core.sources.support.libpq import Answer
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import Query, Session
+from sessiongate.v1.states import state_of
 from tests.core.documentation import block, states
 from tests.core.real import Watched
 from tests.postgres import PASSWORD, SUPERUSER, Clients, Postgres, running_postgres

@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from core.sources import pq, received
-from core.sources.base import Source, SourceConfig, SourceError, open_source
+from sessiongate.core.sources.base import Source, SourceConfig, SourceError, open_source
+from sessiongate.core.sources.support import pq, received
 from tests.faults.floods import columns, endless, pg, pg_one_row, postgresql
 from tests.servers import PATIENCE
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from core.sources.processes import Process, Processes
+from sessiongate.core.sources.support.processes import Process, Processes
 
 
 @pytest.fixture

@@ -9,9 +9,16 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from core.sources.base import Observation, Wire
-from core.sources.processlist import Cell, Dialect, ProcessList, Row, Threads, number
-from core.sources.statement import MAX_BYTES
+from sessiongate.core.sources.base import Observation, Wire
+from sessiongate.core.sources.support.processlist import (
+    Cell,
+    Dialect,
+    ProcessList,
+    Row,
+    Threads,
+    number,
+)
+from sessiongate.core.sources.support.statement import MAX_BYTES
 from sessiongate.v1 import session_pb2
 
 NOW = 1_800_000_000.0

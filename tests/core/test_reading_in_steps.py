@@ -8,12 +8,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from core.sources import pgbouncer, turns
-from core.sources.base import Observation
-from core.sources.libpq import Answer
-from core.sources.localtime import LocalTime
-from core.sources.postgresql import Backends, Reached
-from core.sources.processlist import ProcessList, Threads
+from sessiongate.core.sources import pgbouncer
+from sessiongate.core.sources.base import Observation
+from sessiongate.core.sources.postgresql import Backends, Reached
+from sessiongate.core.sources.support import pacing as turns
+from sessiongate.core.sources.support.libpq import Answer
+from sessiongate.core.sources.support.localtime import LocalTime
+from sessiongate.core.sources.support.processlist import ProcessList, Threads
 
 ROWS = 5000
 

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from core.sources.base import Observed, SourceConfig
-from core.sources.maxscale import open_source
+from sessiongate.core.sources.base import Observed, SourceConfig
+from sessiongate.core.sources.maxscale import open_source
 from sessiongate.v1.session_pb2 import SessionState
 from tests.core.observing import seen
 from tests.mariadb import PASSWORD, MariaDB, mariadb, run

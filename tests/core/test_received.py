@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from core.sources import received
-from core.sources.base import SourceError
+from sessiongate.core.sources.base import SourceError
+from sessiongate.core.sources.support import received
 
 
 async def _flood(size: int) -> None:

@@ -12,14 +12,14 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core import reconciler
-from core.ledger import Ledger
-from core.links import Links
-from core.reconciler import Reconciler, Shared, Underway
-from core.sources.base import Observation, Observed, SourceConfig, Wire
-from core.sources.turns import Pace
-from core.table import SessionTable
-from runtime.elapsed import elapsed
+from sessiongate.core.collect import reconciler
+from sessiongate.core.collect.links import Links
+from sessiongate.core.collect.reconciler import Reconciler, Shared, Underway
+from sessiongate.core.ledger.sqlite import Ledger
+from sessiongate.core.sources.base import Observation, Observed, SourceConfig, Wire
+from sessiongate.core.sources.support.pacing import Pace
+from sessiongate.core.table.table import SessionTable
+from sessiongate.runtime.elapsed import elapsed
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import ListSessionsResponse
 from tests.core.sources import seen

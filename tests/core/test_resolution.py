@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from core.sources.base import SourceConfig, SourceConnectError, open_source
-from core.sources.resolution import addresses
+from sessiongate.core.sources.base import SourceConfig, SourceConnectError, open_source
+from sessiongate.core.sources.support.resolution import addresses
 from tests.servers import PATIENCE
 
 URLS = [

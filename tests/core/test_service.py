@@ -15,13 +15,13 @@ from google.rpc.status_pb2 import Status
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from core import server
-from core.config import CoreConfig
-from core.errors import ANSWERS, STATUS_TRAILER, CoreError
-from core.query import Query
-from core.server import SESSION_SERVICE, Core
-from core.sources.base import SourceConfig
-from runtime.identity import Refusal
+from sessiongate.core import server
+from sessiongate.core.errors import ANSWERS, STATUS_TRAILER, CoreError
+from sessiongate.core.server import SESSION_SERVICE, Core
+from sessiongate.core.settings import CoreConfig
+from sessiongate.core.sources.base import SourceConfig
+from sessiongate.core.table.query import Query
+from sessiongate.runtime.auth.identity import Refusal
 from sessiongate.v1.session_pb2 import SessionState
 from sessiongate.v1.session_service_pb2 import (
     GetSessionRequest,

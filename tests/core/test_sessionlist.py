@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.sources.base import Observation, SourceError, Wire
-from core.sources.serverzone import ServerZone
-from core.sources.sessionlist import Context, SessionList
+from sessiongate.core.sources.base import Observation, SourceError, Wire
+from sessiongate.core.sources.support.serverzone import ServerZone
+from sessiongate.core.sources.support.sessionlist import Context, SessionList
 from tests.core.observing import arriving
 from tests.core.test_documented import places, replaced
 

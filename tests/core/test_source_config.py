@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.sources.base import SourceConfig, SourceConfigError, open_source
+from sessiongate.core.sources.base import SourceConfig, SourceConfigError, open_source
 
 
 @pytest.mark.parametrize(

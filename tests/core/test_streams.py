@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.sources.base import SourceError, Wire
-from core.sources.streams import Streams
+from sessiongate.core.sources.base import SourceError, Wire
+from sessiongate.core.sources.support.streams import Streams
 from sessiongate.v1 import session_pb2
 
 DATA = Path(__file__).parent.parent / "data" / "haproxy-2.6"

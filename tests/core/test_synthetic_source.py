@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.sources.base import Observation, SourceConfig, SourceConfigError, open_source
-from core.sources.synthetic import SyntheticSource
+from sessiongate.core.sources.base import Observation, SourceConfig, SourceConfigError, open_source
+from sessiongate.core.sources.synthetic import SyntheticSource
 
 
 def observe(times: Iterable[float], seed: int = 7, churn: float = 10) -> list[Observation]:

@@ -12,12 +12,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.draft import Draft
-from core.errors import InvalidRequestError
-from core.mask import Mask
-from core.query import MAX_PAGE_SIZE, Query, matcher
-from core.table import MAX_PAGE_BYTES, Page, SessionTable
-from runtime.turns import finished
+from sessiongate.core.errors import InvalidRequestError
+from sessiongate.core.table.draft import Draft
+from sessiongate.core.table.mask import Mask
+from sessiongate.core.table.query import MAX_PAGE_SIZE, Query, matcher
+from sessiongate.core.table.table import MAX_PAGE_BYTES, Page, SessionTable
+from sessiongate.runtime.turns import finished
 from sessiongate.v1.session_pb2 import Session, SessionState
 from sessiongate.v1.session_service_pb2 import (
     ListSessionsRequest,

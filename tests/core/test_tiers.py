@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from core.links import Links, Wires
-from core.sources.base import Observed, SourceConfig
-from core.sources.haproxy import open_source
+from sessiongate.core.collect.links import Links, Wires
+from sessiongate.core.sources.base import Observed, SourceConfig
+from sessiongate.core.sources.haproxy import open_source
 from tests.core.observing import seen
 from tests.haproxy import haproxy
 from tests.mariadb import mariadb, only, opened, run

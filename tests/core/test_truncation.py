@@ -9,10 +9,16 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from core.keys import KEY_BYTES, short
-from core.sources.base import Observation, Observed, Unreadable, Wire
-from core.truncation import TEXT_BYTES, bounded, fitting_services, link, printable
-from runtime.limits import MAX_SESSION
+from sessiongate.core.collect.keys import KEY_BYTES, short
+from sessiongate.core.collect.truncation import (
+    TEXT_BYTES,
+    bounded,
+    fitting_services,
+    link,
+    printable,
+)
+from sessiongate.core.sources.base import Observation, Observed, Unreadable, Wire
+from sessiongate.runtime.limits import MAX_SESSION
 from sessiongate.v1.session_pb2 import BackendConnection, Query, Session
 from sessiongate.v1.session_service_pb2 import ServiceStatus, SourceStatus
 from tests.core.sources import seen

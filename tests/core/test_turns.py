@@ -10,8 +10,14 @@ from time import perf_counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.sources.stream import _BETWEEN_BLOCKS, _BETWEEN_LINES, _STEP, MAX_STREAM, _split
-from core.sources.turns import STEP, Pace, in_order, kept, mapped, sorted_apart
+from sessiongate.core.sources.support.pacing import STEP, Pace, in_order, kept, mapped, sorted_apart
+from sessiongate.core.sources.support.stream import (
+    _BETWEEN_BLOCKS,
+    _BETWEEN_LINES,
+    _STEP,
+    MAX_STREAM,
+    _split,
+)
 
 
 @settings(deadline=None)

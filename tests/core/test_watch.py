@@ -14,15 +14,15 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
-from core import log as logs
-from core import watch as watching
-from core.config import CoreConfig
-from core.errors import STATUS_TRAILER
-from core.server import Core
-from core.service import SessionService
-from core.sources.base import SourceConfig
-from core.table import SessionTable
-from core.watchers import Watchers
+from sessiongate.core.errors import STATUS_TRAILER
+from sessiongate.core.grpc.service import SessionService
+from sessiongate.core.grpc.stream_quota import Watchers
+from sessiongate.core.server import Core
+from sessiongate.core.settings import CoreConfig
+from sessiongate.core.sources.base import SourceConfig
+from sessiongate.core.table import changelog as logs
+from sessiongate.core.table import watcher as watching
+from sessiongate.core.table.table import SessionTable
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
     GetSessionRequest,

@@ -12,12 +12,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, multiple, rule
 
-from core import watch as watching
-from core.errors import RevisionNotHeldError
-from core.log import ChangeLog
-from core.query import matcher
-from core.table import SessionTable
-from core.watch import Watcher
+from sessiongate.core.errors import RevisionNotHeldError
+from sessiongate.core.table import watcher as watching
+from sessiongate.core.table.changelog import ChangeLog
+from sessiongate.core.table.query import matcher
+from sessiongate.core.table.table import SessionTable
+from sessiongate.core.table.watcher import Watcher
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import SessionFilter, WatchSessionsResponse
 from tests.core.copies import Copy

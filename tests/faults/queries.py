@@ -9,10 +9,10 @@ from typing import TypeAlias
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from gateway.documents import INCLUDES
-from gateway.jsonapi.expressions import COMPARISONS, LOGIC
-from gateway.jsonapi.members import Members, as_field, as_jsonpath, as_name, as_pointer
-from gateway.jsonapi.query import Takes
+from sessiongate.gateway.api.documents import INCLUDES
+from sessiongate.gateway.jsonapi.expressions import COMPARISONS, LOGIC
+from sessiongate.gateway.jsonapi.members import Members, as_field, as_jsonpath, as_name, as_pointer
+from sessiongate.gateway.jsonapi.query import Takes
 from tests.gateway.fleet import SERVICES, STATES
 
 Pairs: TypeAlias = list[tuple[str, str]]

@@ -9,10 +9,10 @@ from urllib.parse import quote
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from gateway.jsonapi.paging import PROFILE
-from gateway.jsonapi.query import Takes
-from gateway.operation import Operation
-from gateway.operations import OPERATIONS
+from sessiongate.gateway.api.operation import Operation
+from sessiongate.gateway.api.operations import OPERATIONS
+from sessiongate.gateway.jsonapi.paging import PROFILE
+from sessiongate.gateway.jsonapi.query import Takes
 from tests.faults.queries import among, any_text, counts, parameters, rarely, slipped
 from tests.gateway.fleet import SERVICES, SIZE
 

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from runtime.limits import MAX_SESSION
+from sessiongate.runtime.limits import MAX_SESSION
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
     GetSessionRequest,
@@ -29,7 +29,7 @@ MIB = 1 << 20
 LARGE = 5 * MIB
 LISTS = times(1, 2) * MIB  # what the others are large by: a document has 64 MiB at most
 # 32 bytes; written in JSON, 39. With more that is escaped, or more values than in the lists
-# below, reading one session would hold up others: it is passed over (`core.sources.elements`).
+# below, reading one session would hold up others: `core.sources.support.elements` passes over it.
 TEXT = 'ü\\"\x01' + "x" * 26
 
 

@@ -10,14 +10,14 @@ import sys
 import time
 from pathlib import Path
 
-from core.ledger import Ledger
+from sessiongate.core.ledger.sqlite import Ledger
 from tests.faults.scale import figure, times
 
 # Opens sessions as fast as it can and says which ids it was given.
 WRITER = """
 import asyncio, itertools, sys, time
-from core.ledger import Ledger
-from core.ledger_rows import Opening
+from sessiongate.core.ledger.sqlite import Ledger
+from sessiongate.core.ledger.rows import Opening
 
 async def main():
     ledger = await Ledger.open(sys.argv[1], retention=60, now=time.time_ns)

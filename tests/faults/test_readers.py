@@ -16,7 +16,7 @@ import httpx
 import psutil
 import pytest
 
-from runtime.descriptors import allow_descriptors
+from sessiongate.runtime.descriptors import allow_descriptors
 from tests.certificates import Authority
 from tests.faults.beside import Beside
 from tests.faults.processes import MIB

@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 import httpx
 
-from runtime.descriptors import allow_descriptors
+from sessiongate.runtime.descriptors import allow_descriptors
 from sessiongate.v1.session_service_pb2 import WatchSessionsRequest
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from tests.faults.processes import grown, usage

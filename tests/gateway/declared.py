@@ -14,10 +14,10 @@ import httpx
 from jsonschema_rs import Draft202012Validator
 from starlette.routing import Match
 
-from gateway.openapi.schemas import SCHEMAS
-from gateway.operation import Operation
-from gateway.operations import OPERATIONS
-from gateway.paths import routed
+from sessiongate.gateway.api.operation import Operation
+from sessiongate.gateway.api.operations import OPERATIONS
+from sessiongate.gateway.http.normalize_path import routed
+from sessiongate.gateway.openapi.schemas import SCHEMAS
 
 _JSON = ("application/vnd.api+json", "application/json")
 _ROUTES = [(operation.route(), operation) for operation in OPERATIONS]

@@ -8,10 +8,10 @@ from typing import Any
 import schemathesis
 from schemathesis.config import SchemathesisConfig
 
-from gateway.host_names import RDNS
-from gateway.jsonapi.paging import AFTER, BEFORE, NUMBER, SIZE
-from gateway.openapi.description import describe
-from gateway.operations import OPERATIONS
+from sessiongate.gateway.api.host_names import RDNS
+from sessiongate.gateway.api.operations import OPERATIONS
+from sessiongate.gateway.jsonapi.paging import AFTER, BEFORE, NUMBER, SIZE
+from sessiongate.gateway.openapi.description import describe
 from tests.gateway.programs import LONG
 
 

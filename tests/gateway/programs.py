@@ -18,10 +18,10 @@ import psutil
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from gateway.app import create_app
-from gateway.config import GatewayConfig
-from gateway.host_names import LookUp, by_dns
-from gateway.server import serve
+from sessiongate.gateway.api.host_names import LookUp, by_dns
+from sessiongate.gateway.app import create_app
+from sessiongate.gateway.server.main import serve
+from sessiongate.gateway.settings import GatewayConfig
 from tests.gateway.declared import check_declared, check_declared_async
 from tests.gateway.jsonapi_rules import check_answer, check_answer_async
 
@@ -37,7 +37,7 @@ def running_core(*sources: str, ready: bool = True) -> Iterator[str]:
     It is waited for until it is ``ready``, or not.
     """
     settings = {"source": list(sources), "grpc": "127.0.0.1:0", "exit_on_eof": True}
-    command = [sys.executable, "-P", "-m", "core"]
+    command = [sys.executable, "-P", "-m", "sessiongate.core"]
     with subprocess.Popen(
         command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
@@ -138,7 +138,7 @@ def answers_alone(core: str, gateway: Gateway) -> bool:
     [process] = [
         child
         for child in psutil.Process().children()
-        if child.cmdline()[-2:] == ["-m", "core"]
+        if child.cmdline()[-2:] == ["-m", "sessiongate.core"]
         and any(core.endswith(f":{found.laddr.port}") for found in child.net_connections())
     ]
     httpx.get(f"{gateway.url}/v1/sessions", timeout=LONG).raise_for_status()

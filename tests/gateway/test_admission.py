@@ -12,10 +12,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from gateway import admission
-from gateway.admission import Admission
-from gateway.limits import Limits
-from gateway.observation import Observation
+from sessiongate.gateway.http import admission
+from sessiongate.gateway.http.admission import Admission
+from sessiongate.gateway.http.request_log import Observation
+from sessiongate.gateway.limits import Limits
 from tests.gateway.asgi import Exchange, Headers
 
 LIMITS = Limits(max_url=30, max_headers=100, max_body=10, max_requests=2, max_streams=2)

@@ -6,13 +6,13 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
-from gateway.answers import Ask
-from gateway.cache import Answers
-from gateway.client import CoreClient
-from gateway.in_flight import Body
-from gateway.marks import Marks
-from gateway.replica import Replica
-from gateway.sessions import DirectView, ReplicaView, Version
+from sessiongate.gateway.api.document_cache import Answers
+from sessiongate.gateway.api.request import Ask
+from sessiongate.gateway.http.in_flight import Body
+from sessiongate.gateway.upstream.client import CoreClient
+from sessiongate.gateway.upstream.marks import Marks
+from sessiongate.gateway.upstream.replica import Replica
+from sessiongate.gateway.upstream.views import DirectView, ReplicaView, Version
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
     WatchChanges,

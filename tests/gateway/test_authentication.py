@@ -13,16 +13,16 @@ import httpx
 import pytest
 from starlette.routing import Route
 
-from gateway.app import create_app
-from gateway.authentication import OPEN, Authentication
-from gateway.config import GatewayConfig
-from gateway.paths import routed
-from runtime import throttle
-from runtime.authenticator import Authenticator
-from runtime.credentials import Credentials
-from runtime.identity import CALLER_METADATA, Identity, Proof, caller
-from runtime.protection import Protection
-from runtime.throttle import BURST
+from sessiongate.gateway.app import create_app
+from sessiongate.gateway.http.authentication import OPEN, Authentication
+from sessiongate.gateway.http.normalize_path import routed
+from sessiongate.gateway.settings import GatewayConfig
+from sessiongate.runtime.auth import throttle
+from sessiongate.runtime.auth.authenticator import Authenticator
+from sessiongate.runtime.auth.credentials import Credentials
+from sessiongate.runtime.auth.identity import CALLER_METADATA, Identity, Proof, caller
+from sessiongate.runtime.auth.protection import Protection
+from sessiongate.runtime.auth.throttle import BURST
 from sessiongate.v1.session_service_pb2 import GetSessionResponse
 from tests.credentials import CORE_TOKEN, CredentialFiles, basic, bearer, cases
 from tests.gateway.programs import in_process

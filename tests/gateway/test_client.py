@@ -9,7 +9,7 @@ from contextlib import aclosing
 
 import pytest
 
-from gateway.client import CoreClient
+from sessiongate.gateway.upstream.client import CoreClient
 from sessiongate.v1.session_service_pb2 import WatchSessionsRequest
 from tests.gateway.programs import LONG, running_core
 

@@ -6,11 +6,11 @@ import dataclasses
 
 import pytest
 
-from gateway.config import GatewayConfig
-from gateway.limits import Limits
-from gateway.trust import CoreTrust
-from runtime.logs import LogSettings
-from runtime.protection import Protection
+from sessiongate.gateway.limits import Limits
+from sessiongate.gateway.settings import GatewayConfig
+from sessiongate.gateway.upstream.trust import CoreTrust
+from sessiongate.runtime.auth.protection import Protection
+from sessiongate.runtime.telemetry.logs import LogSettings
 
 
 def test_the_defaults_are_the_documented_ones() -> None:

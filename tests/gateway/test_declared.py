@@ -13,9 +13,9 @@ import httpx
 import pytest
 from jsonschema_rs import ValidationError
 
-from gateway.jsonapi.negotiation import JSON
-from gateway.operation import Operation
-from gateway.operations import OPERATIONS
+from sessiongate.gateway.api.operation import Operation
+from sessiongate.gateway.api.operations import OPERATIONS
+from sessiongate.gateway.jsonapi.negotiation import JSON
 from tests.gateway.declared import check_declared
 from tests.gateway.fleet import write_fleet
 from tests.gateway.programs import client_of, running_core, running_gateway

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway.sessions import PAGE_SIZE
+from sessiongate.gateway.upstream.views import PAGE_SIZE
 from tests.gateway.programs import DATA, in_process, running_core
 
 COLLECTION = (DATA / "sessions.json").read_bytes()

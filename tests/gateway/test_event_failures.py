@@ -11,14 +11,14 @@ import grpc
 import pytest
 from starlette.types import Message
 
-import gateway.events
-from gateway.app import create_app
-from gateway.client import CoreError
-from gateway.config import GatewayConfig
-from gateway.events import Events
-from gateway.in_flight import InFlight
-from gateway.stopping import Stopping
-from runtime.identity import (
+import sessiongate.gateway.api.events
+from sessiongate.gateway.api.events import Events
+from sessiongate.gateway.app import create_app
+from sessiongate.gateway.http.in_flight import InFlight
+from sessiongate.gateway.settings import GatewayConfig
+from sessiongate.gateway.shutdown import Stopping
+from sessiongate.gateway.upstream.client import CoreError
+from sessiongate.runtime.auth.identity import (
     ExpiredCredentialsError,
     Identity,
     Proof,
@@ -244,7 +244,7 @@ def test_what_asking_again_cannot_help_ends_the_stream() -> None:
 
 
 def test_a_core_that_hangs_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway.events, "SILENCE", 0.05)
+    monkeypatch.setattr(sessiongate.gateway.api.events, "SILENCE", 0.05)
 
     async def test() -> None:
         core = Core([*snapshot(1, revision=2)], [progress(2)])
@@ -264,7 +264,7 @@ def test_a_stream_ends_when_its_callers_credentials_do(
     goes_on: list[WatchSessionsResponse | CoreError],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(gateway.events, "SILENCE", 0.05)
+    monkeypatch.setattr(sessiongate.gateway.api.events, "SILENCE", 0.05)
     refusals: list[Refusal] = []
 
     def confirm() -> None:
@@ -305,7 +305,7 @@ def test_credentials_that_end_amid_a_message_end_it_there() -> None:
 
 
 def test_comments_keep_it_alive_and_move_the_id_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway.events, "ALIVE", 0.0)
+    monkeypatch.setattr(sessiongate.gateway.api.events, "ALIVE", 0.0)
 
     async def test() -> None:
         core = Core([*snapshot(revision=2), progress(5), GONE], [GONE], [progress(7)])
@@ -322,8 +322,8 @@ def test_comments_keep_it_alive_and_move_the_id_on(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("stops", [False, True])
 def test_a_reader_that_stalls_is_cut_off(monkeypatch: pytest.MonkeyPatch, stops: bool) -> None:
-    monkeypatch.setattr(gateway.events, "STALLED", LONG if stops else 0.05)
-    monkeypatch.setattr(gateway.events, "_GRACE", 0.05)
+    monkeypatch.setattr(sessiongate.gateway.api.events, "STALLED", LONG if stops else 0.05)
+    monkeypatch.setattr(sessiongate.gateway.api.events, "_GRACE", 0.05)
 
     async def test() -> None:
         messages: list[WatchSessionsResponse | CoreError] = [*snapshot(1, revision=2)]
@@ -339,14 +339,14 @@ def test_a_reader_that_stalls_is_cut_off(monkeypatch: pytest.MonkeyPatch, stops:
 
 
 def test_a_reader_that_stalls_takes_what_answers_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway.events, "_SOON", 0.05)
+    monkeypatch.setattr(sessiongate.gateway.api.events, "_SOON", 0.05)
 
     async def test() -> None:
         messages: list[WatchSessionsResponse | CoreError] = [*snapshot(1, revision=2)]
         async with opened(Core(messages)) as stream:
             await stream.status()
             stream.stuck = True
-            while stream.in_flight.used < gateway.events._HELD:
+            while stream.in_flight.used < sessiongate.gateway.api.events._HELD:
                 await stream.stalls.wait()
                 await asyncio.sleep(0.01)
             stream.gone.set()

@@ -10,7 +10,7 @@ import grpc
 import httpx
 import pytest
 
-from gateway.errors import ANSWERS
+from sessiongate.gateway.errors import ANSWERS
 from sessiongate.v1.session_service_pb2 import GetSessionResponse, ListSessionsResponse
 from tests.gateway.programs import in_process
 from tests.gateway.scripted import Failure, ScriptedCore, listening, session

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import Receive, Scope, Send
 
-from gateway.forwarded import Forwarded
+from sessiongate.gateway.http.forwarded import Forwarded
 from tests.gateway.asgi import Exchange
 
 TRUSTED = [ip_network("127.0.0.0/8"), ip_network("10.0.0.0/8"), ip_network("fd00::/8")]

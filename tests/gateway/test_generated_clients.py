@@ -17,7 +17,7 @@ import attrs
 import httpx
 import pytest
 
-from gateway.jsonapi.document import dump
+from sessiongate.gateway.jsonapi.document import dump
 from tests.gateway.fleet import SERVICES, SIZE, write_fleet
 from tests.gateway.programs import LONG, ROOT
 from tests.program import PATIENCE, Serving

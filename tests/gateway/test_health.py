@@ -13,7 +13,7 @@ from grpc_health.v1.health import HealthServicer
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
-from runtime.protection import Protection
+from sessiongate.runtime.auth.protection import Protection
 from tests.credentials import CredentialFiles
 from tests.gateway.programs import in_process
 

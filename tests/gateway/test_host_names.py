@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway import host_names
-from gateway.host_names import (
+from sessiongate.gateway.api import host_names
+from sessiongate.gateway.api.host_names import (
     MAX_LOOKUPS,
     REMEMBERED,
     WAIT,

@@ -9,8 +9,8 @@ import socket
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from gateway.config import GatewayConfig
-from gateway.hosts import KnownHosts
+from sessiongate.gateway.http.trusted_hosts import KnownHosts
+from sessiongate.gateway.settings import GatewayConfig
 from tests.gateway.programs import LONG, Gateway
 
 CONFIG = GatewayConfig(

@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.jsonapi.document import MEDIA_TYPE
-from gateway.jsonapi.paging import PROFILE
-from gateway.operations import OPERATIONS
+from sessiongate.gateway.api.operations import OPERATIONS
+from sessiongate.gateway.jsonapi.document import MEDIA_TYPE
+from sessiongate.gateway.jsonapi.paging import PROFILE
 
 LIVE = [
     "/v1/sessions",

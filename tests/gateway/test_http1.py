@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.types import Receive, Scope, Send
 
-from gateway import http1
-from gateway.limits import Limits
-from gateway.worker import Worker
+from sessiongate.gateway.limits import Limits
+from sessiongate.gateway.server import http1
+from sessiongate.gateway.server.worker import Worker
 from tests.gateway.programs import LONG
 
 LIMITS = Limits(max_url=200, max_headers=400, max_body=10, header_timeout=LONG)

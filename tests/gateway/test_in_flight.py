@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
-from gateway import in_flight
-from gateway.app import create_app
-from gateway.config import GatewayConfig
-from gateway.documents import _cut
-from gateway.in_flight import SMALL, Body, Charge, InFlight
-from gateway.jsonapi.errors import RequestError
-from gateway.rendering import Rendered
-from gateway.sessions import Rows, Version
+from sessiongate.gateway.api.documents import _cut
+from sessiongate.gateway.app import create_app
+from sessiongate.gateway.http import in_flight
+from sessiongate.gateway.http.in_flight import SMALL, Body, Charge, InFlight
+from sessiongate.gateway.jsonapi.errors import RequestError
+from sessiongate.gateway.representation.row import Rendered
+from sessiongate.gateway.settings import GatewayConfig
+from sessiongate.gateway.upstream.views import Rows, Version
 from sessiongate.v1.session_pb2 import Session
 from tests.gateway.asgi import Exchange
 from tests.gateway.scripted import ScriptedCore, page

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.jsonapi.document import CollectionWriter, dump
-from gateway.jsonapi.errors import Error, RequestError, errors_response
-from gateway.jsonapi.query import MAX_PARAMETERS, Query, Takes
+from sessiongate.gateway.jsonapi.document import CollectionWriter, dump
+from sessiongate.gateway.jsonapi.errors import Error, RequestError, errors_response
+from sessiongate.gateway.jsonapi.query import MAX_PARAMETERS, Query, Takes
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=6) | st.sampled_from(
     ["[", "]", "0", "\n", "]}", '"data": [']

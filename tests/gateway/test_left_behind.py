@@ -15,10 +15,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gateway import left_behind, supervisor, workers
-from gateway.left_behind import LeftBehindError
-from gateway.supervisor import Supervisor
-from gateway.workers import Workers
+from sessiongate.gateway.cli import left_behind, supervisor
+from sessiongate.gateway.cli.left_behind import LeftBehindError
+from sessiongate.gateway.cli.supervisor import Supervisor
+from sessiongate.gateway.server import workers
+from sessiongate.gateway.server.workers import Workers
 from tests.hanging import hanging_folder
 from tests.program import PATIENCE
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import httpx
 import pytest
 
-from gateway.limits import Limits
+from sessiongate.gateway.limits import Limits
 from tests.gateway.programs import LONG, Gateway, in_process, running_gateway
 
 NARROW = Limits(max_url=100, max_headers=500, header_timeout=0.2, max_connections=3)

@@ -13,7 +13,7 @@ import httpx
 import jsonapi_client  # type: ignore[import-untyped]
 import pytest
 
-from gateway.jsonapi.paging import PROFILE
+from sessiongate.gateway.jsonapi.paging import PROFILE
 from tests.gateway.fleet import SERVICES, SIZE
 from tests.gateway.programs import LONG, Gateway
 

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from core.sources.maxscale import read_services
+from sessiongate.core.sources.maxscale import read_services
 from tests.core.observing import arriving
 from tests.core.test_documented import replaced
 from tests.gateway.programs import DATA, VIEWS, client_of, in_process, running_core, viewing_gateway
@@ -183,7 +183,7 @@ CHECKS: dict[str, Callable[[list[httpx.Response]], None]] = {
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for every name, however slow the machine is."""
-    monkeypatch.setattr("gateway.host_names.WAIT", 20.0)
+    monkeypatch.setattr("sessiongate.gateway.api.host_names.WAIT", 20.0)
 
 
 def test_each_recorded_command_has_a_check() -> None:

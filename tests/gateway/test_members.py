@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from gateway.jsonapi.errors import RequestError
-from gateway.jsonapi.fieldsets import Fieldset
-from gateway.jsonapi.filters import Filter
-from gateway.jsonapi.sorting import Sort
-from gateway.members import MEMBERS
+from sessiongate.gateway.api.members import MEMBERS
+from sessiongate.gateway.jsonapi.errors import RequestError
+from sessiongate.gateway.jsonapi.fieldsets import Fieldset
+from sessiongate.gateway.jsonapi.filters import Filter
+from sessiongate.gateway.jsonapi.sorting import Sort
 from tests.gateway.programs import DATA
 
 RECORDED = {

@@ -11,10 +11,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from gateway.documents import TransferCutError
-from gateway.metrics import GatewayMetrics
-from gateway.observation import Observation
-from runtime.correlation import Correlation, current
+from sessiongate.gateway.api.documents import TransferCutError
+from sessiongate.gateway.http.metrics import GatewayMetrics
+from sessiongate.gateway.http.request_log import Observation
+from sessiongate.runtime.telemetry.correlation import Correlation, current
 from tests.gateway.asgi import Exchange
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -203,7 +203,9 @@ def test_a_caller_that_leaves_before_the_answer_counts_as_such() -> None:
 def test_an_answer_that_the_core_cuts_short_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     exchange = ask(observed(), "/cut")
     assert not any(message.get("more_body") is False for message in exchange.sent[1:])
-    [record] = [found for found in caplog.records if found.name == "gateway.observation"]
+    [record] = [
+        found for found in caplog.records if found.name == "sessiongate.gateway.http.request_log"
+    ]
     assert (record.levelname, record.exc_info) == ("WARNING", None)
     assert record.getMessage() == (
         "an answer is cut short: the core failed in the middle of a list"

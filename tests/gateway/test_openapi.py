@@ -14,18 +14,18 @@ import pytest
 import schemathesis
 from jsonschema_rs import Draft202012Validator
 
-from gateway.authentication import OPEN
-from gateway.errors import ANSWERS
-from gateway.jsonapi.document import dump
-from gateway.jsonapi.query import Query
-from gateway.openapi import endpoints
-from gateway.openapi.description import describe
-from gateway.openapi.endpoints import Written
-from gateway.openapi.examples import DOCUMENTS, ERRORS, SERVICE, SESSION
-from gateway.openapi.page import page
-from gateway.openapi.schemas import SCHEMAS
-from gateway.operation import METHODS, Operation
-from gateway.operations import OPERATIONS
+from sessiongate.gateway.api.operation import METHODS, Operation
+from sessiongate.gateway.api.operations import OPERATIONS
+from sessiongate.gateway.errors import ANSWERS
+from sessiongate.gateway.http.authentication import OPEN
+from sessiongate.gateway.jsonapi.document import dump
+from sessiongate.gateway.jsonapi.query import Query
+from sessiongate.gateway.openapi import endpoints
+from sessiongate.gateway.openapi.description import describe
+from sessiongate.gateway.openapi.endpoints import Written
+from sessiongate.gateway.openapi.examples import DOCUMENTS, ERRORS, SERVICE, SESSION
+from sessiongate.gateway.openapi.page import page
+from sessiongate.gateway.openapi.schemas import SCHEMAS
 from sessiongate.v1.session_pb2 import Session
 from tests.gateway.programs import ROOT
 

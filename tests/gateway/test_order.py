@@ -7,13 +7,13 @@ from unittest.mock import patch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway import order
-from gateway.jsonapi.sorting import Sort
-from gateway.order import Ordered
-from gateway.rendering import Rendered
-from gateway.selection import Moment, _getter
-from gateway.work import LIGHT_ROWS
-from runtime.turns import finished
+from sessiongate.gateway.api import order
+from sessiongate.gateway.api.order import Ordered
+from sessiongate.gateway.api.select import Moment, _getter
+from sessiongate.gateway.http.work import LIGHT_ROWS
+from sessiongate.gateway.jsonapi.sorting import Sort
+from sessiongate.gateway.representation.row import Rendered
+from sessiongate.runtime.turns import finished
 from sessiongate.v1.session_pb2 import Session
 
 _MOMENT = Moment("http://gateway", 1_800_000_000.0)

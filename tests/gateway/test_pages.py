@@ -10,9 +10,9 @@ import httpx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.config import CoreConfig
-from core.server import Core
-from core.sources.base import SourceConfig
+from sessiongate.core.server import Core
+from sessiongate.core.settings import CoreConfig
+from sessiongate.core.sources.base import SourceConfig
 from tests.gateway.fleet import SIZE
 from tests.gateway.programs import DATA, VIEWS, in_process
 from tests.gateway.scripted import session

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.client import CoreError
-from gateway.rendering import Rendered, write_all
-from gateway.replica import Replica, Store
-from gateway.resources import session_resource
+from sessiongate.gateway.representation.row import Rendered, write_all
+from sessiongate.gateway.representation.session import session_resource
+from sessiongate.gateway.upstream.client import CoreError
+from sessiongate.gateway.upstream.replica import Replica, Store
 from sessiongate.v1.session_pb2 import Session, SessionState
 from sessiongate.v1.session_service_pb2 import (
     SessionRemoval,

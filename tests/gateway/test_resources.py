@@ -7,10 +7,10 @@ import json
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from gateway.gaps import Gaps
-from gateway.resources import session_resource
-from sessiongate.states import STATE_WORDS
+from sessiongate.gateway.api.gaps import Gaps
+from sessiongate.gateway.representation.session import session_resource
 from sessiongate.v1.session_pb2 import BackendConnection, Query, Session, SessionState
+from sessiongate.v1.states import STATE_WORDS
 from tests.gateway.scripted import session
 
 BASE = "http://localhost:8989"

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from gateway.config import GatewayConfig
-from gateway.server import serve
-from runtime.listener import ListenError, listen
+from sessiongate.gateway.server.main import serve
+from sessiongate.gateway.settings import GatewayConfig
+from sessiongate.runtime.listener import ListenError, listen
 from tests.gateway.programs import LONG, Gateway, running_gateway, worker_of
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from gateway.stopping import Stopping
+from sessiongate.gateway.shutdown import Stopping
 from tests.gateway.programs import LONG
 
 

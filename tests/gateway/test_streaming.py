@@ -115,8 +115,8 @@ def test_a_client_that_leaves_ends_the_call(core: ScriptedCore, http: httpx.Clie
 
 LOADED = """
 import asyncio, sys
-from gateway.app import create_app
-from gateway.config import GatewayConfig
+from sessiongate.gateway.app import create_app
+from sessiongate.gateway.settings import GatewayConfig
 from tests.gateway.asgi import Exchange
 
 async def main():

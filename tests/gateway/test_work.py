@@ -8,15 +8,15 @@ from typing import Any, cast
 
 import pytest
 
-from core.sources.synthetic import SyntheticSource
-from gateway import admission
-from gateway.client import CoreClient
-from gateway.marks import Marks
-from gateway.replica import Replica
-from gateway.sessions import DirectView, ReplicaView
-from gateway.work import each, later, let_go, work
-from runtime.memory import collect_rarely
-from runtime.turns import SLICE, Steps, Turns
+from sessiongate.core.sources.synthetic import SyntheticSource
+from sessiongate.gateway.http import admission
+from sessiongate.gateway.http.work import each, later, let_go, work
+from sessiongate.gateway.upstream.client import CoreClient
+from sessiongate.gateway.upstream.marks import Marks
+from sessiongate.gateway.upstream.replica import Replica
+from sessiongate.gateway.upstream.views import DirectView, ReplicaView
+from sessiongate.runtime.memory import collect_rarely
+from sessiongate.runtime.turns import SLICE, Steps, Turns
 from sessiongate.v1.session_service_pb2 import WatchSessionsResponse, WatchSnapshot
 from tests.gateway.programs import in_process
 

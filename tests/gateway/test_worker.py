@@ -15,10 +15,10 @@ import pytest
 import uvloop
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway import acceptor
-from gateway.limits import Limits
-from gateway.worker import Worker
-from runtime.tls import ServerTls
+from sessiongate.gateway.limits import Limits
+from sessiongate.gateway.server import acceptor
+from sessiongate.gateway.server.worker import Worker
+from sessiongate.runtime.tls import ServerTls
 from tests.certificates import Authority
 from tests.gateway.programs import LONG
 from tests.gateway.test_http1 import error_in, get

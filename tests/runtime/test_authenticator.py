@@ -13,12 +13,11 @@ from typing import Any
 import jwt
 import pytest
 
-from runtime import htpasswd
-from runtime.authenticator import Authenticator
-from runtime.credentials import Credentials
-from runtime.file_value import FileError
-from runtime.htpasswd import add_user, remove_user
-from runtime.identity import (
+from sessiongate.runtime.auth import htpasswd
+from sessiongate.runtime.auth.authenticator import Authenticator
+from sessiongate.runtime.auth.credentials import Credentials
+from sessiongate.runtime.auth.htpasswd import add_user, remove_user
+from sessiongate.runtime.auth.identity import (
     ExpiredCredentialsError,
     Identity,
     MissingCredentialsError,
@@ -27,7 +26,8 @@ from runtime.identity import (
     TooManyAttemptsError,
     WrongCredentialsError,
 )
-from runtime.throttle import BURST
+from sessiongate.runtime.auth.throttle import BURST
+from sessiongate.runtime.watched_file import FileError
 
 SECRET = "0123456789abcdef0123456789abcdef"
 CORE_TOKEN, NEXT_CORE_TOKEN = "c" * 32, "d" * 32

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.authorization import MAX_LENGTH, Password, Token, read_authorization
-from runtime.identity import WrongCredentialsError
+from sessiongate.runtime.auth.authorization import MAX_LENGTH, Password, Token, read_authorization
+from sessiongate.runtime.auth.identity import WrongCredentialsError
 
 
 def basic(text: str | bytes) -> str:

@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.correlation import Correlation, from_headers, from_pairs, parse_traceparent
+from sessiongate.runtime.telemetry.correlation import (
+    Correlation,
+    from_headers,
+    from_pairs,
+    parse_traceparent,
+)
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = f"00-{TRACE}-b7ad6b7169203331-01"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from runtime.descriptors import fitted
+from sessiongate.runtime.descriptors import fitted
 
 
 @pytest.fixture(autouse=True)

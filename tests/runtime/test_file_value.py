@@ -13,9 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from runtime import file_value
-from runtime.apart import HangsError, within
-from runtime.file_value import MOST, FileError, FileValue, Stamp, read_file, read_handed_over
+from sessiongate.runtime import watched_file as file_value
+from sessiongate.runtime.apart import HangsError, within
+from sessiongate.runtime.watched_file import (
+    MOST,
+    FileError,
+    FileValue,
+    Stamp,
+    read_file,
+    read_handed_over,
+)
 from tests.hanging import hanging_folder
 from tests.program import PATIENCE
 from tests.runtime.clock import Clock
@@ -333,7 +340,7 @@ def test_what_is_raised_apart_is_raised_here() -> None:
 def test_what_hangs_holds_up_no_exit() -> None:
     program = """
 import threading
-from runtime.apart import HangsError, within
+from sessiongate.runtime.apart import HangsError, within
 try:
     within(0.01, "a place", threading.Event().wait)
 except HangsError:

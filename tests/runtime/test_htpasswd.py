@@ -14,9 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime import htpasswd
-from runtime.file_value import FileError
-from runtime.htpasswd import (
+from sessiongate.runtime.auth import htpasswd
+from sessiongate.runtime.auth.htpasswd import (
     Users,
     add_user,
     name_trouble,
@@ -24,6 +23,7 @@ from runtime.htpasswd import (
     read_users,
     remove_user,
 )
+from sessiongate.runtime.watched_file import FileError
 
 # Of "swordfish", with rounds for a test.
 HASH = bcrypt.hashpw(b"swordfish", bcrypt.gensalt(4)).decode()
@@ -171,7 +171,8 @@ def test_what_cannot_be_sent_or_read_is_not_added(path: Path, name: str, passwor
 
 def test_edits_at_once_are_all_kept(path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from runtime import htpasswd; htpasswd.COST = 4;"
+        "import sys; from pathlib import Path;"
+        "from sessiongate.runtime.auth import htpasswd; htpasswd.COST = 4;"
         "[htpasswd.add_user(Path(sys.argv[1]), f'{sys.argv[2]}{n}', 'x') for n in range(10)]"
     )
     writers = [

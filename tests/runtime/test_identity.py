@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.identity import Identity, Proof
+from sessiongate.runtime.auth.identity import Identity, Proof
 
 texts = st.text(st.characters(codec="utf-8"))
 

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.correlation import Correlation, current
-from runtime.logs import Form, fields, formatter
+from sessiongate.runtime.telemetry.correlation import Correlation, current
+from sessiongate.runtime.telemetry.logs import Form, fields, formatter
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 NASTY = 'x\r\n{"level": "info"}\x1b[2J\u2028\x00'
@@ -28,7 +28,7 @@ class Terminal(io.StringIO):
 def line(form: Form, message: str, *arguments: object, **members: object) -> str:
     record = logging.makeLogRecord(
         {
-            **{"name": "core.table", "levelno": 30, "levelname": "WARNING"},
+            **{"name": "sessiongate.core.table.table", "levelno": 30, "levelname": "WARNING"},
             **{"created": 1_500_000_000.25, "msecs": 250.0, "msg": message, "args": arguments},
             **fields(**members),
         }
@@ -41,7 +41,7 @@ def test_a_json_line_has_what_is_known() -> None:
         "time": "2017-07-14T02:40:00.250Z",
         "level": "warning",
         "program": "core",
-        "logger": "core.table",
+        "logger": "sessiongate.core.table.table",
         "message": "3 gone",
         "source": "a",
     }
@@ -103,7 +103,7 @@ def test_an_exception_s_own_text_forges_no_line(form: Form) -> None:
 def test_set_up_is_for_everything_in_the_program() -> None:
     program = """
 import logging, warnings
-from runtime.logs import LogSettings, set_up_logs
+from sessiongate.runtime.telemetry.logs import LogSettings, set_up_logs
 set_up_logs("core", LogSettings(log_level="warning"))
 logging.getLogger("a").info("not this")
 logging.getLogger("b").warning("but this")
@@ -120,7 +120,7 @@ warnings.warn("and this")
 def test_who_does_not_read_the_log_holds_nothing_up() -> None:
     program = """
 import logging
-from runtime.logs import LogSettings, set_up_logs
+from sessiongate.runtime.telemetry.logs import LogSettings, set_up_logs
 set_up_logs("core", LogSettings(log_format="text"))
 for number in range(2000):
     logging.warning("line %d %s", number, "x" * 100)

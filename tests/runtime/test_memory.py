@@ -17,7 +17,7 @@ _TUNED = ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES")
 _PROGRAM = """
 import ctypes
 import threading
-from runtime.memory import share_memory
+from sessiongate.runtime.memory import share_memory
 
 {call}
 together = threading.Barrier(4)
@@ -59,7 +59,7 @@ def test_threads_take_memory_from_one_place() -> None:
 
 _GROWS = """
 import os
-from runtime.memory import give_back, share_memory
+from sessiongate.runtime.memory import give_back, share_memory
 
 share_memory()
 

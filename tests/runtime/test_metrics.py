@@ -19,18 +19,18 @@ from prometheus_client import Counter
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import CollectorRegistry
 
-from runtime import file_value
-from runtime.exporter import Exporter, exporting
-from runtime.listener import ListenError, listen
-from runtime.metrics import Processes, Workers, registry
-from runtime.protection import Protection
+from sessiongate.runtime import watched_file as file_value
+from sessiongate.runtime.auth.protection import Protection
+from sessiongate.runtime.listener import ListenError, listen
+from sessiongate.runtime.telemetry.exporter import Exporter, exporting
+from sessiongate.runtime.telemetry.metrics import Processes, Workers, registry
 from tests.certificates import Authority, Pair
 from tests.credentials import CredentialFiles, cases
 
 WORKER = """
 import sys
 from pathlib import Path
-from runtime.metrics import share
+from sessiongate.runtime.telemetry.metrics import share
 share(Path(sys.argv[1]))
 from prometheus_client import Counter, Gauge, Histogram
 Counter("done_total", "Done.", ["kind"]).labels("a").inc(int(sys.argv[2]))

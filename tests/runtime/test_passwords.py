@@ -10,11 +10,11 @@ from contextlib import contextmanager
 import bcrypt
 import pytest
 
-from runtime import passwords
-from runtime.htpasswd import Users
-from runtime.identity import TooManyAttemptsError
-from runtime.passwords import MAX_WAITING, REMEMBER, Passwords
-from runtime.throttle import BURST, REFILL
+from sessiongate.runtime.auth import passwords
+from sessiongate.runtime.auth.htpasswd import Users
+from sessiongate.runtime.auth.identity import TooManyAttemptsError
+from sessiongate.runtime.auth.passwords import MAX_WAITING, REMEMBER, Passwords
+from sessiongate.runtime.auth.throttle import BURST, REFILL
 
 HERE, ELSEWHERE = "192.0.2.1", "192.0.2.2"
 

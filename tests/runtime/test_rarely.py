@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from runtime.rarely import EVERY, Rarely
+from sessiongate.runtime.rarely import EVERY, Rarely
 from tests.runtime.clock import Clock
 
 

@@ -6,7 +6,16 @@ from dataclasses import dataclass
 
 import pytest
 
-from runtime.settings import count, one_of, read_group, seconds, setting, settings_of, size, switch
+from sessiongate.runtime.settings import (
+    count,
+    one_of,
+    read_group,
+    seconds,
+    setting,
+    settings_of,
+    size,
+    switch,
+)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.suggestion import LONGEST, closest, cut, did_you_mean, edits, nearest, shown
+from sessiongate.runtime.suggestion import (
+    LONGEST,
+    closest,
+    cut,
+    did_you_mean,
+    edits,
+    nearest,
+    shown,
+)
 
 words = st.text("abc_", max_size=8)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.systemd import READY, STOPPING, Notifier
+from sessiongate.runtime.systemd import READY, STOPPING, Notifier
 
 
 @pytest.mark.parametrize("kind", ["file", "abstract"])

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime import throttle
-from runtime.identity import TooManyAttemptsError
-from runtime.throttle import BURST, REFILL, Throttle
+from sessiongate.runtime.auth import throttle
+from sessiongate.runtime.auth.identity import TooManyAttemptsError
+from sessiongate.runtime.auth.throttle import BURST, REFILL, Throttle
 from tests.runtime.clock import Clock
 
 

@@ -22,14 +22,14 @@ from grpc_health.v1.health import aio as health
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub, add_HealthServicer_to_server
 
-from runtime import file_value
-from runtime.file_value import FileError
-from runtime.tls import (
+from sessiongate.runtime import watched_file as file_value
+from sessiongate.runtime.tls import (
     ClientTls,
     ServerTls,
     grpc_channel_credentials,
     grpc_server_credentials,
 )
+from sessiongate.runtime.watched_file import FileError
 from tests.certificates import Authority, Pair
 
 LONG = 20.0

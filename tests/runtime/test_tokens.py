@@ -22,9 +22,15 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.file_value import FileError
-from runtime.identity import ExpiredCredentialsError, WrongCredentialsError
-from runtime.tokens import LEEWAY, Claims, TokenKey, read_token_key, read_token_secret
+from sessiongate.runtime.auth.identity import ExpiredCredentialsError, WrongCredentialsError
+from sessiongate.runtime.auth.tokens import (
+    LEEWAY,
+    Claims,
+    TokenKey,
+    read_token_key,
+    read_token_secret,
+)
+from sessiongate.runtime.watched_file import FileError
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 RSA = rsa.generate_private_key(65537, 2048)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from runtime.turns import SLICE, Steps, TooMuchWorkError, Turns
+from sessiongate.runtime.turns import SLICE, Steps, TooMuchWorkError, Turns
 
 
 class Clock:

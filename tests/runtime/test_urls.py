@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from runtime.urls import Url, UrlError, harmless, ledger_file
+from sessiongate.runtime.urls import Url, UrlError, harmless, ledger_file
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.jsonapi.conditional import (
+from sessiongate.gateway.jsonapi.conditional import (
     Conditions,
     ETag,
     format_date,
@@ -19,7 +19,7 @@ from gateway.jsonapi.conditional import (
     unchanged,
     weak_etag,
 )
-from gateway.jsonapi.errors import RequestError
+from sessiongate.gateway.jsonapi.errors import RequestError
 
 NOW = datetime(2026, 11, 23, 20, 0, 0, tzinfo=UTC).timestamp()
 CHANGED = 784_111_777  # Sun, 06 Nov 1994 08:49:37 GMT

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.jsonapi.errors import RequestError
-from gateway.jsonapi.fieldsets import Fieldset, fieldset_type
+from sessiongate.gateway.jsonapi.errors import RequestError
+from sessiongate.gateway.jsonapi.fieldsets import Fieldset, fieldset_type
 
 SESSION: dict[str, Any] = {
     "id": "1",

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gateway.jsonapi.errors import RequestError
-from gateway.jsonapi.filters import Filter, is_filter
+from sessiongate.gateway.jsonapi.errors import RequestError
+from sessiongate.gateway.jsonapi.filters import Filter, is_filter
 
 
 def session(ident: str, service: str = "RW-Split-Router", **attributes: Any) -> dict[str, Any]:

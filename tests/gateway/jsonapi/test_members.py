@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.jsonapi.errors import RequestError
-from gateway.jsonapi.fieldsets import Fieldset
-from gateway.jsonapi.filters import Filter
-from gateway.jsonapi.members import (
+from sessiongate.gateway.jsonapi.errors import RequestError
+from sessiongate.gateway.jsonapi.fieldsets import Fieldset
+from sessiongate.gateway.jsonapi.filters import Filter
+from sessiongate.gateway.jsonapi.members import (
     FREE,
     UNLISTED,
     Members,
@@ -18,7 +18,7 @@ from gateway.jsonapi.members import (
     as_name,
     as_pointer,
 )
-from gateway.jsonapi.sorting import Sort
+from sessiongate.gateway.jsonapi.sorting import Sort
 
 SHIPS = Members(
     {

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.jsonapi.errors import RequestError
-from gateway.jsonapi.negotiation import (
+from sessiongate.gateway.jsonapi.errors import RequestError
+from sessiongate.gateway.jsonapi.negotiation import (
     Accepted,
     check_content_type,
     negotiate,

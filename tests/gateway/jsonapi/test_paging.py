@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.jsonapi.errors import RequestError
-from gateway.jsonapi.paging import (
+from sessiongate.gateway.jsonapi.errors import RequestError
+from sessiongate.gateway.jsonapi.paging import (
     PARAMETERS,
     CursorPage,
     NumberPage,

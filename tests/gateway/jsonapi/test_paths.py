@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.jsonapi.paths import MISSING, Path, PathError, id_number
+from sessiongate.gateway.jsonapi.paths import MISSING, Path, PathError, id_number
 
 RESOURCE = {"id": "7", "attributes": {"user": "app", "list": [{"a": 1}, {"a": 2}], "": {"~/": 3}}}
 

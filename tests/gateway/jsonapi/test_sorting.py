@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.jsonapi.errors import RequestError
-from gateway.jsonapi.paths import Path, Resource
-from gateway.jsonapi.sorting import Sort
+from sessiongate.gateway.jsonapi.errors import RequestError
+from sessiongate.gateway.jsonapi.paths import Path, Resource
+from sessiongate.gateway.jsonapi.sorting import Sort
 
 values = (
     st.none()

@@ -1,0 +1,44 @@
+"""The core program: ``python -P -m sessiongate.core``, started by the command line.
+
+Reads its configuration, one line of JSON, from standard input. Prints
+``listening on ADDRESS`` on standard output once it listens; logs to standard
+error. Ends with 0 after SIGTERM, SIGINT or the end of standard input where that
+was asked for, and with 2 where starting it again would not help.
+
+With the argument ``check`` it reads the same, prints what is wrong with it, one fault a line,
+and exits with 0 or 2; it starts nothing. ``ledger backup`` and ``ledger restored`` read the
+ledger's URL in the same way; a fault is one line on standard output.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+from sessiongate.runtime.descriptors import need_no_output, open_standard_streams
+
+open_standard_streams()
+need_no_output()
+
+
+def main() -> int:
+    """Run a core until it is told to stop, or check its configuration; the exit code."""
+    # Until the core handles it, Ctrl-C ends this process without a word, also amid imports.
+    # Whoever started it may have held it back so far.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+    if sys.argv[1:] == ["check"]:
+        from sessiongate.core.checking import check
+
+        return check()
+    if sys.argv[1:2] == ["ledger"]:
+        from sessiongate.core.ledger.tools import run as keep
+
+        return keep(sys.argv[2])
+    from sessiongate.core.running import run
+
+    return run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

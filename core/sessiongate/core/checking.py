@@ -1,0 +1,162 @@
+"""What is wrong with a configuration, all of it, found without starting anything."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+from zoneinfo import ZoneInfo
+
+from sessiongate.core.ledger.file import ledger_path
+from sessiongate.core.ledger.lock import LedgerError, refuse_what_is_no_ledger
+from sessiongate.core.origins import named
+from sessiongate.core.running import EXIT_HOPELESS
+from sessiongate.core.settings import ConfigError, CoreConfig, read_source
+from sessiongate.core.sources.base import SourceConfig, SourceConfigError, SourceError, open_source
+from sessiongate.core.sources.document import MAX_BYTES, has_login
+from sessiongate.core.sources.support.jsonapi_sessions import read_sessions
+from sessiongate.core.sources.support.serverzone import ServerZone
+from sessiongate.core.sources.support.session_times import DocumentTimes
+from sessiongate.runtime.watched_file import MOST, FileError, read_file, trouble
+
+_ELSEWHERE = "//user@host.invalid"  # a location that is right
+_MOST_OPTIONS = 20  # of a URL, that are looked at one by one
+
+
+def check() -> int:
+    """Print what is wrong with the configuration on standard input; the exit code."""
+    found = list(faults(json.loads(sys.stdin.readline())))
+    for line in found:
+        print(line)
+    return EXIT_HOPELESS if found else 0
+
+
+def faults(values: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with a configuration, a line each, which names where it came from."""
+    origins = values.pop("origins", {})
+    for text in _of_sources(values.pop("source")):
+        yield named(text, "source", origins)
+    try:
+        for text in _ledger(CoreConfig.from_json(json.dumps(values)).ledger):
+            yield named(text, "ledger", origins)
+    except ConfigError as error:
+        yield named(str(error), error.setting, origins)
+
+
+def _of_sources(sources: Sequence[object]) -> Iterator[str]:
+    names = Counter[str]()
+    for value in sources:
+        found, config = _of_source(value)
+        yield from found
+        if config is not None:
+            names[config.name] += 1
+            yield from _files(config)
+    for name, times in names.items():
+        if times > 1:
+            yield f"{times} are named {name!r}; add name=… to all but one"
+
+
+def _of_source(value: object) -> tuple[list[str], SourceConfig | None]:
+    """What is wrong with a source, and how it is read without that; None if it cannot be.
+
+    A kind tells one thing at a time. So what is to blame is left out, until nothing is
+    wrong or nothing is to blame: an option, or the location.
+    """
+    found: list[str] = []
+    config = _config(value)
+    while wrong := _trouble(value):
+        found.append(wrong)
+        for other in _otherwise(value, config):
+            if _trouble(other) not in found:
+                value = other
+                break
+        else:
+            break
+    return found, config or _config(value)
+
+
+def _trouble(value: object) -> str:
+    """Why a source cannot be opened; empty if it can."""
+    try:
+        asyncio.run(open_source(read_source(value)).close())
+    except (ConfigError, SourceConfigError) as error:
+        return str(error)
+    return ""
+
+
+def _config(value: object) -> SourceConfig | None:
+    try:
+        return read_source(value)
+    except (ConfigError, SourceConfigError):
+        return None
+
+
+def _otherwise(value: object, config: SourceConfig | None) -> Iterator[object]:
+    """A source, each time without another of its options, the last first; then elsewhere.
+
+    All have its name, which is in every text.
+    """
+    url = value["url"] if isinstance(value, Mapping) else value
+    beside = dict(value) if isinstance(value, Mapping) else {}
+    if not isinstance(url, str):
+        return
+    for key in reversed([*beside]):
+        if key not in ("url", "name"):
+            yield {other: beside[other] for other in beside if other != key}
+    location, _, query = url.partition("?")
+    pairs = query.split("&") if query else []
+    for index in reversed(range(min(len(pairs), _MOST_OPTIONS))):
+        if not pairs[index].startswith("name="):
+            rest = "&".join(pairs[:index] + pairs[index + 1 :])
+            yield {**beside, "url": f"{location}?{rest}" if rest else location}
+    if config is not None:
+        kind = location.partition(":")[0]
+        yield {**beside, "url": f"{kind}:{_ELSEWHERE}?{query}".rstrip("?"), "name": config.label}
+
+
+def _files(config: SourceConfig) -> Iterator[str]:
+    """What is wrong with the files that a source names."""
+    options = config.options
+    paths = {key: options[key] for key in ("password_file", "tls_ca") if key in options}
+    if config.kind == "document" and config.location and not has_login(config.location):
+        paths["document"] = unquote(config.location)
+    for key, path in paths.items():
+        most = MAX_BYTES if key == "document" else MOST
+        read = partial(_read_document if key == "document" else read_file, most=most)
+        if wrong := trouble(read, Path(path)):
+            yield f"source {config.name}: {key}: {wrong}"
+
+
+def _read_document(path: Path, most: int) -> None:
+    """Read a document as its source does. Raises `FileError`."""
+    try:
+        read_sessions(read_file(path, most), DocumentTimes(0, ServerZone(ZoneInfo("UTC"))))
+    except SourceError as error:
+        raise FileError(f"{path}: {error}") from None
+
+
+def _ledger(url: str) -> Iterator[str]:
+    """Why the ledger's file could not be opened or made."""
+    try:
+        path = ledger_path(url)
+        if path is not None:
+            refuse_what_is_no_ledger(path)
+    except LedgerError as error:
+        yield str(error)
+        return
+    if path is None:
+        return
+    if path.exists():
+        if not os.access(path, os.R_OK | os.W_OK):
+            yield f"{path} cannot be read and written by user {os.geteuid()}"
+    elif not (folder := next(each for each in path.absolute().parents if each.exists())).is_dir():
+        yield f"{path} cannot be made: {folder} is a file, not a folder"
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        yield f"{path} cannot be made: user {os.geteuid()} may not write in {folder}"

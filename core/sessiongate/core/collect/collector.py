@@ -1,0 +1,271 @@
+"""The collector: runs the sources, and has what they observe shown.
+
+Each source has its own task, timeout and back-off; one that fails hurts no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from sessiongate.core.collect.completeness import Completeness
+from sessiongate.core.collect.links import Links
+from sessiongate.core.collect.places import refuse_exchange
+from sessiongate.core.collect.reconciler import Reconciler, Shared, Underway
+from sessiongate.core.collect.truncation import fitting_services, printable
+from sessiongate.core.ledger.lock import LedgerError
+from sessiongate.core.ledger.sqlite import Ledger
+from sessiongate.core.sources.base import (
+    Observation,
+    Source,
+    SourceConfig,
+    SourceConnectError,
+    SourceError,
+)
+from sessiongate.core.table.table import SessionTable
+from sessiongate.runtime.elapsed import elapsed
+from sessiongate.runtime.limits import MAX_SESSION
+from sessiongate.v1 import source_service_pb2
+
+log = logging.getLogger(__name__)
+
+DUTY = 4  # between two observations lies at least this many times the first's duration
+# Seconds between two attempts at a source that fails, and at one that cannot be connected to.
+MAX_BACK_OFF = 5.0
+MAX_CONNECT_BACK_OFF = 30.0
+WHOLE_AGAIN = 5.0  # seconds that a source is read as a whole before that is said
+CLOSING = 2.0  # seconds that a source may take to let go
+# Seconds that a source may be later than its interval and timeout allow: the loop may be.
+LATENESS = 2.0
+
+
+@dataclass(slots=True)
+class Tally:
+    """Observations of a source since the core started."""
+
+    succeeded: int = 0
+    failed: int = 0
+    seconds: float = 0.0  # that those which succeeded took
+
+
+class Collector:
+    """Keeps a table in step with its sources, from `start` to `close`."""
+
+    def __init__(
+        self,
+        table: SessionTable,
+        ledger: Ledger,
+        sources: Iterable[tuple[SourceConfig, Source]],
+        *,
+        stale_after: float,
+        now: Callable[[], int],
+        max_session: int = MAX_SESSION,
+    ) -> None:
+        shared = Shared(table, ledger, Links(), Underway(), stale_after, max_session, now)
+        self._table = table
+        self._ledger = ledger
+        self._runners = [_Runner(config, source, shared) for config, source in sources]
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Read the ledger and begin to observe. Raises `LedgerError`."""
+        before = await self._ledger.places()
+        refuse_exchange(before, {runner.name: runner.place for runner in self._runners})
+        for runner in self._runners:
+            await runner.restore(before.get(runner.name))
+        self._tasks = [asyncio.create_task(runner.run()) for runner in self._runners]
+
+    def reports(self) -> list[source_service_pb2.Source]:
+        """How reading each source goes, in the order of the configuration."""
+        self._table.deadlines.enforce()
+        return [runner.report() for runner in self._runners]
+
+    def tallies(self) -> Mapping[str, Tally]:
+        """How often each source was observed, by its name."""
+        return {runner.name: runner.tally for runner in self._runners}
+
+    async def close(self) -> None:
+        """Stop observing and close the sources; one that hangs or fails is left behind."""
+        self._table.deadlines.close()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSING)
+        await asyncio.gather(*(runner.close() for runner in self._runners))
+
+
+class _Runner:
+    """One source's task, and how reading it goes."""
+
+    def __init__(self, config: SourceConfig, source: Source, shared: Shared) -> None:
+        self.name = config.name
+        self.place = config.place
+        self.source = source
+        self.tally = Tally()
+        self._config = config
+        self._table = shared.table
+        self._now = shared.now
+        self._sessions = Reconciler(config, shared)
+        self._is_failing = False
+        self._is_writing = False  # what was observed waits for the ledger
+        self._told = _WHOLE  # what was logged of the last observation's completeness
+        self._whole_since: float | None = None  # on the loop's clock
+        # What is told of the source, but for what the table and the reconciler know.
+        self._report = source_service_pb2.Source(name=config.name, kind=config.kind)
+
+    async def restore(self, place: str | None) -> None:
+        await self._sessions.restore(place)
+
+    async def run(self) -> None:
+        clock = asyncio.get_running_loop().time
+        failures = 0
+        first = elapsed() + self._config.timeout + LATENESS
+        self._table.deadlines.set(self._overdue, first)
+        while True:
+            asked, began = elapsed(), clock()
+            try:
+                async with asyncio.timeout(self._config.timeout):
+                    observation = await self.source.observe()
+                took = clock() - began
+                pause = max(self._config.interval, min(took, self._config.timeout) * DUTY)
+                following = elapsed() + pause + self._config.timeout + LATENESS
+                await self._accept(observation, asked, following)
+                self.tally.succeeded += 1
+                self.tally.seconds += took
+            except (Exception, asyncio.CancelledError) as error:
+                task = asyncio.current_task()
+                if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
+                    raise  # it is this task that is to end, not something that the source awaits
+                self._failed(error)
+                failures += 1
+                pause = back_off(error, self._config.interval, failures)
+                await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter
+            else:
+                failures = 0
+                self._report.observation_duration.FromNanoseconds(int(took * 1e9))
+                await asyncio.sleep(pause)
+
+    async def close(self) -> None:
+        try:
+            async with asyncio.timeout(CLOSING):
+                await self.source.close()
+        except Exception as error:
+            log.warning("source %s did not close: %s", self.name, type(error).__name__)
+
+    def report(self) -> source_service_pb2.Source:
+        state, completeness = self._table.source(self.name), self._sessions.completeness
+        states = source_service_pb2.SourceState
+        report = source_service_pb2.Source(
+            session_count=self._sessions.session_count,
+            truncated=completeness.truncated,
+            unreadable_sessions=completeness.sessions,
+            unreadable_members=completeness.members,
+            unreadable_example=completeness.example,
+            partial=state.partial,
+            services=state.services,
+        )
+        report.MergeFrom(self._report)
+        if state.reachable:
+            report.state = states.SOURCE_STATE_REACHABLE
+        elif state.tried:
+            report.state = states.SOURCE_STATE_UNREACHABLE
+        else:
+            report.state = states.SOURCE_STATE_PENDING
+        return report
+
+    async def _accept(self, observation: Observation, asked: float, following: float) -> None:
+        """Show what was observed when it was asked for; the ``following`` is due by a moment."""
+        observed = self._now()
+        self._is_writing = True
+        try:
+            await self._sessions.take(observation, asked)
+        finally:
+            self._is_writing = False
+        self._report.last_success_time.FromNanoseconds(observed)
+        if elapsed() >= following:  # it waited for the ledger until it was too old
+            self._overdue()
+            return
+        self._table.deadlines.set(self._overdue, following)
+        self._table.deadlines.cancel(self._sessions.expire)
+        self._table.set_source(
+            self.name,
+            reachable=True,
+            partial=self._sessions.completeness.partial,
+            services=fitting_services(observation.services, len(self._table.sources())),
+        )
+        if self._is_failing:
+            self._is_failing = False
+            log.warning("source %s is reachable again", self.name)
+        self._log_completeness(self._sessions.completeness)
+
+    def _log_completeness(self, found: Completeness) -> None:
+        """One line if what could not be read has changed in kind, not in number."""
+        told, now = _told(found), asyncio.get_running_loop().time()
+        if told != _WHOLE:
+            self._whole_since = None
+        if told == self._told:
+            return
+        if told == _WHOLE:
+            # An odd client that comes and goes shall not write a line each time.
+            self._whole_since = self._whole_since or now
+            if now - self._whole_since >= WHOLE_AGAIN:
+                self._told = told
+                log.warning("source %s is read as a whole again", self.name)
+            return
+        self._told = told
+        log.warning(
+            "source %s is not read as a whole: %s; unreadable: sessions %d, members %d%s",
+            *(self.name, found.partial or "some members could not be read"),
+            *(found.sessions, found.members),
+            f", such as {found.example}" if found.example else "",
+        )
+
+    def _failed(self, error: BaseException) -> None:
+        self.tally.failed += 1
+        if isinstance(error, TimeoutError):
+            text = f"did not answer within {self._config.timeout:g} s"
+        elif isinstance(error, SourceError | LedgerError):
+            text = printable(str(error))
+        else:
+            text = f"failed unexpectedly: {type(error).__name__}"
+            log.error("source %s", self.name, exc_info=error)
+        self._lose(text)
+
+    def _overdue(self) -> None:
+        """Say that what was last confirmed is too old to be taken for what is now."""
+        state = self._table.source(self.name)
+        if state.tried and not state.reachable:
+            self._lose(state.error)
+        elif self._is_writing:
+            self._lose("what was read is not written yet: the ledger's disk hangs or is slow")
+        else:
+            self._lose("was not read in time: the core was stopped or held up")
+
+    def _lose(self, text: str) -> None:
+        """Show the source as unreachable from now on, and its sessions until they are stale."""
+        self._report.last_error = text
+        self._report.last_error_time.FromNanoseconds(self._now())
+        deadlines = self._table.deadlines
+        deadlines.cancel(self._overdue)
+        deadlines.set(self._sessions.expire, self._sessions.stale_at)
+        if self._table.set_source(self.name, reachable=False, error=text):
+            self._is_failing = True
+            log.warning("source %s is unreachable: %s", self.name, text)
+
+
+def back_off(error: BaseException, interval: float, failures: int) -> float:
+    """Seconds before another attempt at a source that failed so many times, at the most."""
+    unconnected = isinstance(error, SourceConnectError)
+    longest = MAX_CONNECT_BACK_OFF if unconnected else MAX_BACK_OFF
+    return float(min(longest, interval * 2 ** min(failures, 10)))
+
+
+def _told(found: Completeness) -> tuple[object, ...]:
+    """What of an observation's completeness is worth a line when it changes."""
+    return found.partial, found.sessions > 0, found.members > 0
+
+
+_WHOLE = _told(Completeness())

@@ -1,0 +1,56 @@
+"""How much of a source an observation is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sessiongate.core.collect.truncation import printable
+from sessiongate.core.sources.base import Observation, Observed
+
+
+@dataclass(frozen=True, slots=True)
+class Completeness:
+    """How much of a source the last observation was."""
+
+    sessions: int = 0  # that could not be read
+    members: int = 0  # of other sessions, that could not be read
+    example: str = ""  # of those: the place, and what was expected
+    truncated: bool = False
+    partial: str = ""  # why it was not of all sessions
+
+
+def distinguished(
+    pairs: Sequence[tuple[str, Observed]], shown: Mapping[str, Observed]
+) -> dict[str, Observed]:
+    """The sessions by key: of two with the same one, that which is shown, or the first."""
+    distinct = dict(pairs)
+    if len(distinct) < len(pairs):
+        distinct |= dict(reversed(pairs))
+        distinct |= {key: item for key, item in pairs if item is shown.get(key)}
+    return distinct
+
+
+def assess(
+    observation: Observation,
+    distinct: Mapping[str, Observed],
+    observed: Mapping[str, Observed],
+    max_sessions: int,
+) -> Completeness:
+    """How much of the source an observation is: what it has by key, and what of that is taken."""
+    lost = [part.text for part in observation.unreadable]
+    lost += ["two sessions of one identity"] * (len(observation.sessions) - len(distinct))
+    members = [part.text for item in observed.values() for part in item.unreadable]
+    truncated = len(observed) < len(distinct)
+    reasons = [
+        observation.partial,
+        f"only max_sessions={max_sessions} are read" if truncated else "",
+        "some sessions could not be read" if lost else "",
+    ]
+    return Completeness(
+        sessions=len(lost),
+        members=len(members),
+        example=printable([*lost, *members][0]) if lost or members else "",
+        truncated=truncated,
+        partial=printable("; ".join(filter(None, reasons))),
+    )

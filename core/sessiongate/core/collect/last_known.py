@@ -1,0 +1,46 @@
+"""Members of sessions that cannot be read just now keep their last known values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+
+from sessiongate.core.sources.base import Observed
+from sessiongate.v1.session_pb2 import Session
+
+_NAMING = ("known_empty", "truncated")  # fields that name others
+
+
+class LastKnown:
+    """Fills in what one source's sessions lack."""
+
+    def __init__(self) -> None:
+        # Fields that could not be read whole since a session was first shown, by its key.
+        self._unknown: dict[str, Set[str]] = {}
+
+    def keep(self, observed: Mapping[str, Observed]) -> None:
+        """Forget all sessions but those of these that could not be read whole."""
+        self._unknown = {
+            key: fields
+            for key, fields in self._unknown.items()
+            if key in observed and observed[key].unreadable
+        }
+
+    def fill_in(self, key: str, item: Observed, known: Session | None) -> None:
+        """Give the session the last known values of what could not be read."""
+        fields = {field for part in item.unreadable for field in part.fields}
+        # Where a list was never read whole, what can be read of it now is more than nothing.
+        unknown = self._unknown.get(key, frozenset()) & fields if known else fields
+        self._unknown[key] = unknown
+        if known is None:
+            return
+        last = Session()
+        last.CopyFrom(known)
+        for descriptor, _ in known.ListFields():
+            if descriptor.name not in fields - unknown or descriptor.name in _NAMING:
+                last.ClearField(descriptor.name)
+        for field in fields - unknown:
+            item.session.ClearField(field)
+        item.session.MergeFrom(last)
+        for names in _NAMING:
+            kept = (name for name in getattr(known, names) if name in fields - unknown)
+            getattr(item.session, names).extend(kept)

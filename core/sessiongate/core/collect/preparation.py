@@ -1,0 +1,91 @@
+"""One source's sessions, made ready to be shown before the table changes.
+
+Between the preparation and the showing, other sources show what they observed. What was
+prepared tells what it was made of, and is made again if that has changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from sessiongate.core.collect.last_known import LastKnown
+from sessiongate.core.collect.links import Linked, Links
+from sessiongate.core.collect.truncation import bounded, link
+from sessiongate.core.ledger.sqlite import Held
+from sessiongate.core.sources.base import Observed
+from sessiongate.core.table.draft import Draft
+from sessiongate.core.table.table import SessionTable
+from sessiongate.v1.session_pb2 import Session
+
+
+class Ready(NamedTuple):
+    """A session that may have changed, and what was known when it was compared."""
+
+    session: Session
+    known: Session | None  # what the table had
+    linked: Linked
+    draft: Draft | None  # None if it is as the table had it
+
+
+class Preparation:
+    """Makes the sessions of one source ready."""
+
+    def __init__(self, source: str, table: SessionTable, links: Links, max_session: int) -> None:
+        self._source = source
+        self._table = table
+        self._links = links
+        self._max_session = max_session
+        self._last_known = LastKnown()
+
+    def ready(self, key: str, item: Observed, held: Held) -> Ready:
+        """Compare an observed session with what the table has."""
+        known = self._table.get(held.id)
+        return self._compared(self._complete(key, item, held, known), known)
+
+    def draft(self, ready: Ready) -> Draft | None:
+        """Return what is to be shown now, if anything."""
+        ident = ready.session.id
+        known = self._table.get(ident)
+        if known is not ready.known or self._links.of(ident) != ready.linked:
+            ready = self._compared(ready.session, known)
+        return ready.draft
+
+    def relinked(self, idents: Iterable[int]) -> Iterator[Draft]:
+        """Return live sessions, of any source, with the links that they have now."""
+        for known in filter(None, map(self._table.get, idents)):
+            session = Session()
+            session.CopyFrom(known)
+            draft = self._compared(session, known).draft
+            if draft is not None:
+                yield draft
+
+    def forget_all_but(self, observed: Mapping[str, Observed]) -> None:
+        """Forget what could not be read of sessions other than these."""
+        self._last_known.keep(observed)
+
+    def _compared(self, session: Session, known: Session | None) -> Ready:
+        linked = self._links.of(session.id)
+        link(session, *linked, self._max_session)
+        if known is not None:
+            session.revision = known.revision
+            session.update_time.CopyFrom(known.update_time)
+            if session == known:
+                return Ready(session, known, linked, None)
+        return Ready(session, known, linked, Draft.of(session))
+
+    def _complete(self, key: str, item: Observed, held: Held, known: Session | None) -> Session:
+        """Return the observed session with what the core adds to it, but for its links."""
+        session = item.session
+        if session.id:  # observed before: what the table was given is not written to again
+            session = Session()
+            session.CopyFrom(item.session)
+            link(session, (), (), self._max_session)  # what the core added has no part in its size
+        elif item.unreadable:
+            self._last_known.fill_in(key, item, known)
+        session.id = held.id
+        session.source = self._source
+        session.connect_time.FromNanoseconds(held.connect_time)
+        if item.stated_id == held.id:  # nothing is added to a session that keeps its own id
+            session.ClearField("native_id")
+        return bounded(session, self._max_session)

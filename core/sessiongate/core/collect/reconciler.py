@@ -1,0 +1,301 @@
+"""One source's observations, written to the ledger and then shown in the table.
+
+An observation is first written down, then made visible, in one step of the table. A
+source that has nothing to write waits for nobody's disk. What could not be read costs
+no session its place: members keep their last known values, and while a session's key
+cannot be read, all that were known stay until they are stale.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sessiongate.core.collect.completeness import Completeness, assess, distinguished
+from sessiongate.core.collect.keys import short
+from sessiongate.core.collect.links import Links, Wires
+from sessiongate.core.collect.preparation import Preparation, Ready
+from sessiongate.core.ledger.rows import Opening
+from sessiongate.core.ledger.sqlite import Held, Ledger
+from sessiongate.core.sources.base import Observation, Observed, SourceConfig
+from sessiongate.core.sources.support.moments import is_storable
+from sessiongate.core.sources.support.pacing import Pace, mapped
+from sessiongate.core.table.table import SessionTable
+from sessiongate.runtime.elapsed import elapsed
+from sessiongate.runtime.memory import give_back
+
+log = logging.getLogger(__name__)
+
+# A server's stated start may move by this many seconds without a restart.
+INCARNATION_TOLERANCE = 2.0
+_WORTH_WRITING = INCARNATION_TOLERANCE / 2
+_MANY = 10_000  # sessions that left at once, so that their memory is worth giving back
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all sources have in common."""
+
+    table: SessionTable
+    ledger: Ledger
+    links: Links
+    underway: Underway
+    stale_after: float
+    max_session: int  # bytes
+    now: Callable[[], int]
+
+
+@dataclass(slots=True)
+class Underway:
+    """What observations that are being written down will change in the table, at the most."""
+
+    changes: int = 0
+
+
+class Reconciler:
+    """What is known of one source's sessions, kept in step with what is observed."""
+
+    def __init__(self, config: SourceConfig, shared: Shared) -> None:
+        self.completeness = Completeness()
+        self._name = config.name
+        self._place = config.place
+        self._max_sessions = config.max_sessions
+        self._table = shared.table
+        self._ledger = shared.ledger
+        self._links = shared.links
+        self._underway = shared.underway
+        self._stale_after = shared.stale_after
+        self._now = shared.now
+        # The sessions that the ledger holds open, by key. In the table too, but
+        # for those that went stale or were not seen since the core started.
+        self._held: dict[str, Held] = {}
+        # The server's start as it last stated it, and as the ledger has it: clocks
+        # drift, and a drift followed step by step is never taken for a restart.
+        self._incarnation: float | None = None
+        self._written: float | None = None
+        self._former_place: str | None = None  # where it was read from, as the ledger has it
+        self._last: Observation | None = None
+        self._observed_at = 0.0  # when that was, on the clock `elapsed`
+        # What the table shows, by key: an object that is stated again is unchanged.
+        self._shown: Mapping[str, Observed] = {}
+        # Held open although the last observation lacks them: when each was last observed,
+        # on the clock `elapsed`.
+        self._missing: Mapping[str, float] = {}
+        self._preparation = Preparation(config.name, shared.table, shared.links, shared.max_session)
+        self._unseen: Collection[int] = ()  # ids of sessions held open that the table lacks
+
+    async def restore(self, place: str | None) -> None:
+        """Take over what the ledger holds open, of a source that was read from a place.
+
+        Raises `LedgerError`.
+        """
+        self._former_place = place
+        self._held = await self._ledger.held(self._name)
+        self._incarnation = self._written = await self._ledger.incarnation(self._name)
+        self._hide([held.id for held in self._held.values()])
+
+    @property
+    def session_count(self) -> int:
+        """Sessions of the source that are shown."""
+        return sum(self._table.get(held.id) is not None for held in self._held.values())
+
+    @property
+    def stale_at(self) -> float:
+        """When what was last observed goes stale, on the clock `elapsed`."""
+        return self._observed_at + self._stale_after
+
+    async def take(self, observation: Observation, observed_at: float) -> None:
+        """Make an observation visible that was made at a moment on the clock `elapsed`.
+
+        Raises `LedgerError`, and then nothing has changed.
+        """
+        if observation is not self._last or self._missing:
+            await self._reconcile(observation)
+            self._last = observation
+        self._observed_at = observed_at
+
+    def expire(self) -> None:
+        """Let go of sessions last seen too long ago; whether they live is not known."""
+        self._last, self._shown, self._missing = None, {}, {}
+        ids = [held.id for held in self._held.values()]
+        self._hide(ids)
+        linked = self._links.observe(self._name, {}).difference(ids)
+        self._table.show(self._preparation.relinked(linked), ids)
+
+    async def _reconcile(self, observation: Observation) -> None:
+        pace = Pace()
+        pairs = await mapped(lambda item: (short(item.key), item), observation.sessions, pace)
+        distinct = distinguished(pairs, self._shown)
+        await pace.pause()
+        observed = self._limited(distinct)
+        completeness = assess(observation, distinct, observed, self._max_sessions)
+        await pace.pause()
+        # Of a server that has started again nothing that was known before lives.
+        is_complete = not observation.unreadable or self._restarted(observation.incarnation)
+        missing = {} if is_complete else self._not_observed(observed)
+        observed |= {key: self._shown[key] for key in missing if key in self._shown}
+        # At the most; before anything is written, so that from there to the table nothing
+        # can fail, whatever others show meanwhile.
+        changes = len(observed) + len(self._held) + len(self._table)
+        self._underway.changes += changes
+        try:
+            await self._ledger.reserve(self._table.revision + self._underway.changes)
+            closed = await self._write_down(observed, observation.incarnation, missing)
+            await self._bring(observed, missing, closed)
+        finally:
+            self._underway.changes -= changes
+        self._missing = missing
+        self._preparation.forget_all_but(observed)
+        self.completeness = completeness
+        if len(closed) >= _MANY:
+            give_back()
+
+    async def _bring(
+        self, observed: Mapping[str, Observed], missing: Iterable[str], closed: Sequence[int]
+    ) -> None:
+        """Let the table hold what was observed, and nothing else of this source.
+
+        What takes long is done before, in short steps; what is seen changes in one.
+        """
+        pace = Pace()
+        wires = dict(filter(None, await mapped(self._wires, observed.items(), pace)))
+        stated = await self._links.compared(self._name, wires)
+        stale = [self._held[key].id for key in missing if key not in observed]
+        while True:
+            shown = self._shown
+            ready = [*filter(None, await mapped(self._ready, observed.items(), pace))]
+            await pace.rest()  # other sources' changes are seen in steps of the loop of their own
+            if self._shown is shown:
+                break  # else all sessions were let go of meanwhile
+        self._shown = {}  # until all of this is shown
+        linked = self._links.observe(self._name, stated)
+        drafts = [*filter(None, map(self._preparation.draft, ready))]
+        linked.difference_update(closed, stale, (each.session.id for each in ready))
+        del ready  # its memory is taken by what the table adds
+        drafts += self._preparation.relinked(linked)
+        self._hide(stale)
+        self._table.show(drafts, (*closed, *stale))
+        self._shown = observed
+
+    def _hide(self, idents: Collection[int]) -> None:
+        """Note which of the source's sessions the table lacks, since they may have ended."""
+        unseen = self._table.unseen
+        for ident in self._unseen:
+            del unseen[ident]
+        unseen.update(dict.fromkeys(idents, self._name))
+        self._unseen = idents
+
+    def _limited(self, observed: dict[str, Observed]) -> dict[str, Observed]:
+        """At most ``max_sessions`` of what was observed, those known before first."""
+        if len(observed) <= self._max_sessions:
+            return observed
+        keys = sorted(observed, key=lambda key: key not in self._held)  # stable: order stays
+        kept = set(keys[: self._max_sessions])
+        return {key: item for key, item in observed.items() if key in kept}
+
+    def _not_observed(self, observed: Mapping[str, Observed]) -> dict[str, float]:
+        """What is held open, is not in an incomplete observation, and is not stale yet.
+
+        With when each was last observed, on the clock `elapsed`, or could have been first.
+        """
+        now = elapsed()
+        since = self._observed_at or now
+        seen = {key: self._missing.get(key, since) for key in self._held if key not in observed}
+        missing = [(key, time) for key, time in seen.items() if time > now - self._stale_after]
+        # Many short sessions are not kept in any number while one row stays unreadable.
+        return dict(missing[-self._max_sessions :])
+
+    async def _write_down(
+        self,
+        observed: Mapping[str, Observed],
+        incarnation: float | None,
+        missing: Mapping[str, float],
+    ) -> list[int]:
+        """Let the ledger hold what was observed or is ``missing``, and no more.
+
+        The ids that ended.
+        """
+        pace = Pace()
+        held = {} if self._restarted(incarnation) else self._held
+        rekeyed = {
+            key: held[item.former]
+            for key, item in observed.items()
+            if item.former and item.former in held and key not in held
+        }
+        if rekeyed:
+            held = held | rekeyed
+        await pace.pause()
+        kept = {key: held[key] for key in (*missing, *observed) if key in held}
+        await pace.pause()
+        keeping = {known.id for known in rekeyed.values()}
+        gone = (known.id for key, known in self._held.items() if key not in kept)
+        closed = [ident for ident in gone if ident not in keeping]
+        await pace.pause()
+        new = [pair for pair in observed.items() if pair[0] not in held]
+        openings = await mapped(
+            lambda pair: Opening(pair[0], self._start(pair[1]), pair[1].stated_id), new, pace
+        )
+        drifted = self._drifted(incarnation)
+        is_elsewhere = self._former_place != self._place
+        if openings or closed or drifted or rekeyed or is_elsewhere:
+            ids = await self._ledger.record(
+                self._name,
+                opened=openings,
+                closed=closed,
+                incarnation=incarnation if drifted else None,
+                rekeyed={key: known.id for key, known in rekeyed.items()},
+                place=self._place if is_elsewhere else None,
+            )
+            if self._is_moved and closed:
+                log.warning(
+                    "source %s is read from another place: %d sessions of %s have ended",
+                    *(self._name, len(closed), self._former_place),
+                )
+            self._former_place = self._place
+            opened = zip(ids, openings, strict=True)
+            kept |= await mapped(
+                lambda pair: (pair[1].key, Held(pair[0], pair[1].connect_time)), opened, pace
+            )
+        self._held = kept
+        if incarnation is not None:
+            self._incarnation = incarnation
+        if drifted:
+            self._written = incarnation
+        return closed
+
+    def _wires(self, observed: tuple[str, Observed]) -> tuple[int, Wires] | None:
+        key, item = observed
+        if item.accepted is None and not item.opened:
+            return None
+        return self._held[key].id, Wires(item.accepted, item.opened)
+
+    def _ready(self, observed: tuple[str, Observed]) -> Ready | None:
+        """The session if it may have changed; one that is stated again as it was has not."""
+        key, item = observed
+        held = self._held[key]
+        # Without the table's the key is a new session by now.
+        if item is self._shown.get(key) and self._table.get(held.id) is not None:
+            return None
+        return self._preparation.ready(key, item, held)
+
+    @property
+    def _is_moved(self) -> bool:
+        """Whether the source is read from another place than the ledger's sessions were."""
+        return self._former_place not in (None, self._place)
+
+    def _restarted(self, incarnation: float | None) -> bool:
+        """Whether nothing that was known before lives; elsewhere, unless it is one server."""
+        if incarnation is None or self._incarnation is None:
+            return self._is_moved
+        return abs(incarnation - self._incarnation) > INCARNATION_TOLERANCE
+
+    def _drifted(self, incarnation: float | None) -> bool:
+        """Whether the start that the ledger knows is worth writing again."""
+        if incarnation is None:
+            return False
+        return self._written is None or abs(incarnation - self._written) > _WORTH_WRITING
+
+    def _start(self, item: Observed) -> int:
+        stated = item.session.HasField("connect_time") and is_storable(item.session.connect_time)
+        return item.session.connect_time.ToNanoseconds() if stated else self._now()

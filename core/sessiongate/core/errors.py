@@ -1,0 +1,195 @@
+"""What may go wrong in the core, and the one table from there to gRPC.
+
+An error is answered as ``google.rpc.Status`` with one ``ErrorInfo`` (reason,
+domain ``sessiongate``, metadata), and a ``BadRequest`` where fields of the
+request are to blame (AIP-193). Clients branch on the reason, never on the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+
+from sessiongate.runtime.auth.identity import (
+    ExpiredCredentialsError,
+    MissingCredentialsError,
+    Refusal,
+    TooManyAttemptsError,
+    WrongCredentialsError,
+)
+
+DOMAIN = "sessiongate"
+STATUS_TRAILER = "grpc-status-details-bin"
+
+# gRPC carries an error in trailing metadata, and puts RESOURCE_EXHAUSTED in the place of
+# one that is over 8 KiB there. In bytes: a text may take three times as many on the wire,
+# details four thirds.
+MAX_TEXT = 512  # of the error
+MAX_DETAIL = 200  # of each text of its details
+MAX_DETAILS = 3072  # of all violations
+MAX_VIOLATIONS = 20
+
+
+class CoreError(Exception):
+    """An error that the caller is told of. Each kind stands in `ANSWERS`."""
+
+    def __init__(self, text: str, **metadata: str) -> None:
+        super().__init__(text)
+        self.metadata = metadata
+
+
+class SessionNotFoundError(CoreError):
+    """No session has this id."""
+
+
+class SourceUnreachableError(CoreError):
+    """The source that last had this session cannot be read: it may live or not."""
+
+
+class NotReadyError(CoreError):
+    """Some source has neither answered nor failed since the core started."""
+
+
+class RevisionNotHeldError(CoreError):
+    """The log of changes does not begin early enough, or has not come so far."""
+
+
+class TooManyWatchersError(CoreError):
+    """The caller has as many streams open as one may."""
+
+
+class TooManyCallsError(CoreError):
+    """The caller has as many calls under way as one may."""
+
+
+class ShuttingDownError(CoreError):
+    """The core is about to end; another one may follow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One field of a request that is wrong: its path, and what is wrong and allowed."""
+
+    field: str
+    description: str
+
+
+_NAMED = 5  # violations that the text of an error names; its details name more
+
+
+class InvalidRequestError(CoreError):
+    """One or more fields of the request are wrong, as its violations tell."""
+
+    def __init__(self, *violations: Violation) -> None:
+        first = "; ".join(f"{v.field}: {v.description}" for v in violations[:_NAMED])
+        super().__init__(first + ("; and more" if len(violations) > _NAMED else ""))
+        self.violations = violations
+
+
+class MalformedRequestError(CoreError):
+    """What was sent is not the message that the method takes."""
+
+
+class InternalError(CoreError):
+    """Something that should not happen did. The cause is in the log only."""
+
+    def __init__(self) -> None:
+        super().__init__("the core failed to answer; its log has the cause")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a kind of error looks on the wire."""
+
+    code: grpc.StatusCode
+    reason: str
+
+
+ANSWERS: Mapping[type[CoreError | Refusal], Answer] = {
+    SessionNotFoundError: Answer(grpc.StatusCode.NOT_FOUND, "SESSION_NOT_FOUND"),
+    SourceUnreachableError: Answer(grpc.StatusCode.UNAVAILABLE, "SOURCE_UNREACHABLE"),
+    NotReadyError: Answer(grpc.StatusCode.UNAVAILABLE, "NOT_READY"),
+    RevisionNotHeldError: Answer(grpc.StatusCode.OUT_OF_RANGE, "REVISION_NOT_HELD"),
+    TooManyWatchersError: Answer(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_WATCHERS"),
+    ShuttingDownError: Answer(grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN"),
+    TooManyCallsError: Answer(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS"),
+    InvalidRequestError: Answer(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
+    MalformedRequestError: Answer(grpc.StatusCode.INVALID_ARGUMENT, "MALFORMED_REQUEST"),
+    InternalError: Answer(grpc.StatusCode.INTERNAL, "INTERNAL"),
+    MissingCredentialsError: Answer(
+        grpc.StatusCode.UNAUTHENTICATED, MissingCredentialsError.reason
+    ),
+    WrongCredentialsError: Answer(grpc.StatusCode.UNAUTHENTICATED, WrongCredentialsError.reason),
+    ExpiredCredentialsError: Answer(
+        grpc.StatusCode.UNAUTHENTICATED, ExpiredCredentialsError.reason
+    ),
+    TooManyAttemptsError: Answer(grpc.StatusCode.RESOURCE_EXHAUSTED, TooManyAttemptsError.reason),
+}
+
+
+async def abort(
+    context: grpc.aio.ServicerContext[Any, Any], error: CoreError | Refusal
+) -> NoReturn:
+    """End a call with an error."""
+    status = status_of(error)
+    await context.abort(
+        ANSWERS[type(error)].code,
+        status.message,
+        trailing_metadata=((STATUS_TRAILER, status.SerializeToString()),),
+    )
+    raise AssertionError("abort returned")
+
+
+def status_of(error: CoreError | Refusal) -> Status:
+    """The error as ``google.rpc.Status``, with its details, cut such that gRPC carries it."""
+    answer = ANSWERS[type(error)]
+    code: int = answer.code.value[0]
+    status = Status(code=code, message=_cut(str(error), MAX_TEXT))
+    metadata = error.metadata if isinstance(error, CoreError) else {}
+    metadata = {name: _cut(text, MAX_DETAIL) for name, text in metadata.items()}
+    details: list[Message] = [ErrorInfo(reason=answer.reason, domain=DOMAIN, metadata=metadata)]
+    if isinstance(error, InvalidRequestError):
+        details.append(_bad_request(error.violations))
+    if isinstance(error, TooManyAttemptsError):
+        details.append(RetryInfo(retry_delay=Duration(seconds=error.retry_after)))
+    for detail in details:
+        status.details.add().Pack(detail)
+    return status
+
+
+def shown(value: str, most: int = 40) -> str:
+    """A value of the caller's as an error repeats it: its beginning, in quotes."""
+    return repr(value) if len(value) <= most else f"{value[:most]!r}…"
+
+
+def _bad_request(violations: Sequence[Violation]) -> BadRequest:
+    """The violations, as many as there is room for; the last says that there are others."""
+    bad = BadRequest()
+    room = MAX_DETAILS
+    for violation in violations:
+        field, text = _cut(violation.field, MAX_DETAIL), _cut(violation.description, MAX_DETAIL)
+        room -= len(field.encode()) + len(text.encode()) + _VIOLATION_OVERHEAD
+        if room < 0 or len(bad.field_violations) == MAX_VIOLATIONS - 1:
+            text = "this and what follows is not all told here; mend the others first"
+            bad.field_violations.add(field=field, description=text)
+            break
+        bad.field_violations.add(field=field, description=text)
+    return bad
+
+
+_VIOLATION_OVERHEAD = 10  # bytes, at most, of tags and lengths
+
+
+def _cut(text: str, size: int) -> str:
+    """The text, within so many bytes of UTF-8."""
+    encoded = text.encode()
+    if len(encoded) <= size:
+        return text
+    return encoded[: size - len("…".encode())].decode(errors="ignore") + "…"

@@ -1,0 +1,138 @@
+"""Letting only those call who show who they are."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
+from inspect import isasyncgenfunction
+from typing import Any
+from urllib.parse import unquote
+
+from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
+
+from sessiongate.core.errors import abort
+from sessiongate.core.grpc.interceptor import Context, Handler, Interceptor, behaving, behaviour_of
+from sessiongate.runtime.auth.authenticator import Authenticator
+from sessiongate.runtime.auth.identity import (
+    CALLER_METADATA,
+    Identity,
+    Proof,
+    Refusal,
+    caller,
+)
+
+CONFIRM = 1.0  # seconds from one look at what a stream's caller has shown to the next
+
+
+class Authentication(Interceptor):
+    """Asks every call but those of health for credentials.
+
+    While a method runs, ``runtime.auth.identity.caller`` is who calls: for a gateway that
+    names its own caller in the metadata, that one. Nobody else is believed there.
+    A stream ends when what its caller has shown is good no more.
+    """
+
+    def __init__(self, authenticator: Authenticator) -> None:
+        super().__init__()
+        self._authenticator = authenticator
+
+    def before(self, method: str, handler: Handler) -> Handler:
+        if method.startswith(f"{HEALTH_SERVICE}/"):
+            return handler
+        behaviour = behaviour_of(handler)
+
+        async def answer(request: Any, context: Context) -> Any:
+            identity = await self._admit(context)
+            if not handler.response_streaming:
+                return await behaviour(request, context)
+            try:
+                async with _while_good(identity):
+                    await behaviour(request, context)
+            except Refusal as refusal:
+                await abort(context, refusal)
+
+        async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
+            identity = await self._admit(context)
+            async with aclosing(behaviour(request, context)) as responses:
+                async for response in responses:
+                    try:
+                        identity.confirm()
+                    except Refusal as refusal:
+                        await abort(context, refusal)
+                    yield response
+
+        return behaving(handler, stream if isasyncgenfunction(behaviour) else answer)
+
+    async def _admit(self, context: Context) -> Identity:
+        """Who calls; the call is ended unless it may go on."""
+        metadata = [(key, value) for key, value in context.invocation_metadata() or ()]
+        try:
+            identity = await self._authenticator.authenticate(
+                _authorization(metadata), _certificate(context), _address(context.peer())
+            )
+        except Refusal as refusal:
+            await abort(context, refusal)
+        caller.set(_caller(metadata) or identity if identity.proof is Proof.GATEWAY else identity)
+        return identity
+
+
+@asynccontextmanager
+async def _while_good(identity: Identity) -> AsyncIterator[None]:
+    """Cancel what is done in here, and raise the `Refusal`, once the caller is refused."""
+    refusals: list[Refusal] = []
+    loop = asyncio.get_running_loop()
+    timer: asyncio.TimerHandle
+
+    def look() -> None:
+        nonlocal timer
+        timer = loop.call_later(CONFIRM, look)
+        try:
+            identity.confirm()
+        except Refusal as refusal:
+            timer.cancel()
+            refusals.append(refusal)
+            alarm.reschedule(loop.time())
+
+    timer = loop.call_later(CONFIRM, look)
+    try:
+        async with asyncio.timeout(None) as alarm:
+            yield
+    except TimeoutError:
+        if not alarm.expired():
+            raise
+        raise refusals[0] from None
+    finally:
+        timer.cancel()
+
+
+def _authorization(metadata: Sequence[tuple[str, Any]]) -> str | None:
+    values = [value for key, value in metadata if key == "authorization"]
+    return ", ".join(values) if values else None
+
+
+def _caller(metadata: Sequence[tuple[str, Any]]) -> Identity | None:
+    """Whom a gateway names as its caller, if anyone."""
+    for key, value in metadata:
+        if key == CALLER_METADATA:
+            with suppress(ValueError):
+                return Identity.decode(value)
+    return None
+
+
+def _certificate(context: Context) -> str | None:
+    """The name in the client's certificate: its common name, or its first alternative one."""
+    shown = context.auth_context()
+    for key in ("x509_common_name", "x509_subject_alternative_name"):
+        for value in shown.get(key, ()):
+            if name := value.decode(errors="replace"):
+                return name
+    return None
+
+
+def _address(peer: str) -> str:
+    """The IP address in what gRPC calls a peer: ``ipv4:192.0.2.1:4711``, ``unix:``."""
+    kind, _, rest = peer.partition(":")
+    if kind not in ("ipv4", "ipv6"):
+        return kind
+    return unquote(rest).rpartition(":")[0].strip("[]")

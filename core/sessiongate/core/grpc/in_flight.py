@@ -1,0 +1,104 @@
+"""Bytes of lists that are made, or being made, and not taken yet.
+
+They are bounded for each caller, so that who takes nothing keeps only itself waiting; and in
+all, but for one list of each caller that has no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+from sessiongate.core.errors import TooManyCallsError
+
+SMALL = 65536  # bytes of a list that waits for no other
+# gRPC holds a list twice: as it was made, and as it is to be sent.
+_OF_A_CALLER = 32 * 1024 * 1024
+_OF_ALL = 4 * _OF_A_CALLER
+_MAX_WAITING = 256  # lists of a caller
+
+
+class InFlight:
+    """What the lists of all callers take."""
+
+    def __init__(self) -> None:
+        self._taken: Counter[str] = Counter()
+        # In the order that they came in: whose they are, and their bytes.
+        self._waiting: dict[asyncio.Future[Charge], tuple[str, int]] = {}
+
+    def taken(self, caller: str | None = None) -> int:
+        """The bytes that a caller's lists take, or all lists."""
+        return self._taken.total() if caller is None else self._taken[caller]
+
+    def take_now(self, caller: str, size: int) -> Charge | None:
+        """Take so many bytes, if they are free and none of the caller's lists waits for them."""
+        if any(whose == caller for whose, _ in self._waiting.values()):
+            return None
+        return self._take(caller, size) if self._fits(caller, size) else None
+
+    async def take(self, caller: str, size: int) -> Charge:
+        """Take so many bytes, once they are free. Raises `TooManyCallsError`."""
+        charge = self.take_now(caller, size)
+        if charge is not None:
+            return charge
+        if sum(whose == caller for whose, _ in self._waiting.values()) >= _MAX_WAITING:
+            raise TooManyCallsError(
+                f"{_MAX_WAITING} lists wait already until those before them are taken",
+                max_calls=str(_MAX_WAITING),
+            )
+        turn: asyncio.Future[Charge] = asyncio.get_running_loop().create_future()
+        self._waiting[turn] = caller, size
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if self._waiting.pop(turn, None) is None:  # it has come meanwhile
+                turn.result().release()
+            else:
+                self._grant()
+            raise
+
+    def change(self, caller: str, by: int) -> None:
+        """Note that a caller's lists take so many bytes more, or fewer."""
+        self._taken[caller] += by
+        if not self._taken[caller]:
+            del self._taken[caller]
+        if by < 0:
+            self._grant()
+
+    def _fits(self, caller: str, size: int) -> bool:
+        taken = self._taken[caller]
+        return not taken or (taken + size <= _OF_A_CALLER and self.taken() + size <= _OF_ALL)
+
+    def _take(self, caller: str, size: int) -> Charge:
+        self._taken[caller] += size
+        return Charge(self, caller, size)
+
+    def _grant(self) -> None:
+        passed = set()  # callers whose next list does not fit
+        for turn, (caller, size) in [*self._waiting.items()]:
+            if turn.done():  # its call has ended
+                continue
+            if caller not in passed and self._fits(caller, size):
+                del self._waiting[turn]
+                turn.set_result(self._take(caller, size))
+            else:
+                passed.add(caller)
+
+
+class Charge:
+    """Bytes that are taken until they are released."""
+
+    def __init__(self, in_flight: InFlight, caller: str, size: int) -> None:
+        self._in_flight = in_flight
+        self._caller = caller
+        self._size = size
+
+    def settle(self, size: int) -> None:
+        """Note that it is so many bytes."""
+        by, self._size = size - self._size, size
+        if by:
+            self._in_flight.change(self._caller, by)
+
+    def release(self) -> None:
+        """Give them back."""
+        self.settle(0)

@@ -1,0 +1,243 @@
+"""The gRPC servicer: decode, one call, encode.
+
+Responses leave the servicer encoded, put together from the table's pieces: a
+session that did not change is not encoded again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from functools import partial, wraps
+from typing import Any, TypeVar
+
+import grpc
+from google.protobuf.message_factory import GetMessageClass
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from sessiongate.core.errors import (
+    CoreError,
+    InternalError,
+    InvalidRequestError,
+    NotReadyError,
+    SessionNotFoundError,
+    SourceUnreachableError,
+    TooManyCallsError,
+    Violation,
+    abort,
+)
+from sessiongate.core.grpc.hardened import cutter
+from sessiongate.core.grpc.in_flight import SMALL, Charge, InFlight
+from sessiongate.core.grpc.interceptor import Context
+from sessiongate.core.grpc.stream_quota import Watchers, caller_of
+from sessiongate.core.table.query import Query
+from sessiongate.core.table.table import MAX_PAGE_BYTES, Page, SessionTable
+from sessiongate.core.table.watcher import Watcher
+from sessiongate.runtime.elapsed import elapsed
+from sessiongate.runtime.turns import Steps, TooMuchWorkError, Turns, finished
+from sessiongate.v1.session_service_pb2 import (
+    DESCRIPTOR,
+    GetSessionRequest,
+    GetSessionResponse,
+    ListSessionsRequest,
+    SessionFilter,
+    WatchSessionsRequest,
+)
+
+log = logging.getLogger(__name__)
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+T = TypeVar("T")
+
+# Lists, and steps of streams, that one caller may have under way; what waits for its reader
+# is not.
+MAX_UNDER_WAY = 256
+# Seconds until a call is cut whose caller has not taken the list that it asked for, or made room
+# for the next message of a stream.
+STALLED = 30.0
+# Of a request in bytes, and of its page in sessions: less than half a millisecond of work.
+_SHORT_REQUEST, _SHORT_PAGE = 1024, 1000
+
+
+def answering(
+    method: Callable[[Any, Request, Context], Awaitable[Response]],
+) -> Callable[[Any, Request, Context], Awaitable[Response]]:
+    """Answer a `CoreError` as `ANSWERS` says, anything else as INTERNAL without its text."""
+
+    @wraps(method)
+    async def answered(self: Any, request: Request, context: Context) -> Response:
+        try:
+            return await method(self, request, context)
+        except CoreError as error:
+            await abort(context, error)
+        except grpc.aio.InternalError:
+            # The call itself has ended, which write may learn before its task is
+            # cancelled. Nobody is left to be answered.
+            raise asyncio.CancelledError from None
+        except Exception:
+            log.exception("%s failed", method.__name__)
+            await abort(context, InternalError())
+
+    return answered
+
+
+class SessionService:
+    """sessiongate.v1.SessionService over a `SessionTable`."""
+
+    def __init__(self, table: SessionTable, watchers: Watchers) -> None:
+        self._table = table
+        self._watchers = watchers
+        self._turns = Turns(MAX_UNDER_WAY)
+        self._in_flight = InFlight()
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Serve every method of the contract."""
+        service = DESCRIPTOR.services_by_name["SessionService"]
+        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        for method in service.methods:
+            kind = (
+                grpc.unary_stream_rpc_method_handler
+                if method.server_streaming
+                else grpc.unary_unary_rpc_method_handler
+            )
+            # Without a serializer responses are bytes.
+            handlers[method.name] = kind(
+                getattr(self, method.name),
+                request_deserializer=GetMessageClass(method.input_type).FromString,
+            )
+        server.add_registered_method_handlers(service.full_name, handlers)
+
+    @answering
+    async def ListSessions(self, request: ListSessionsRequest, context: Context) -> bytes:
+        table, caller = self._table, caller_of(context)
+        if _may_be_short(request):
+            _settle(table)
+            query = Query.parse(request)
+            if table.knows(query):
+                answer = _encoded(finished(table.page(query)))
+                if len(answer) <= SMALL:
+                    return answer
+                if charge := self._in_flight.take_now(caller, len(answer)):
+                    _release_once_taken(charge)
+                    return answer
+        charge = await self._in_flight.take(caller, MAX_PAGE_BYTES)
+        try:
+            answer = await self._work(caller, _listed(table, request))
+        except BaseException:
+            charge.release()
+            raise
+        charge.settle(len(answer))
+        _release_once_taken(charge)
+        return answer
+
+    @answering
+    async def GetSession(self, request: GetSessionRequest, context: Context) -> bytes:
+        table = self._table
+        if not request.id:
+            raise InvalidRequestError(Violation("id", "must be 1 or more"))
+        _settle(table)
+        session, piece = table.get(request.id), table.piece(request.id)
+        if session is None or piece is None:
+            raise _missing(table, request.id)
+        rest = GetSessionResponse(
+            unreachable=table.unreachable,
+            partial=table.partial,
+            update_time=max(session.update_time, table.sources_time, key=_moment),
+            read_time=table.moment(),
+        )
+        return piece + rest.SerializeToString()
+
+    @answering
+    async def WatchSessions(self, request: WatchSessionsRequest, context: Context) -> None:
+        table = self._table
+        _settle(table)
+        caller = caller_of(context)
+        work = partial(self._work, caller)
+        wanted = await work(_wanted(request))
+        size = 0 if wanted is None else wanted.ByteSize()
+        with self._watchers.admitted(caller, size):
+            watcher = Watcher(table, wanted, request.resume_revision, elapsed, work)
+            async with aclosing(watcher.messages()) as messages:
+                async for message in messages:
+                    await _write(context, message)
+
+    async def _work(self, caller: str, steps: Steps[T]) -> T:
+        """What work comes to, in turn with others' work. Raises `TooManyCallsError`."""
+        try:
+            return await self._turns.run(caller, steps)
+        except TooMuchWorkError:
+            raise TooManyCallsError(
+                f"{MAX_UNDER_WAY} calls are under way already; try again once one has ended",
+                max_calls=str(MAX_UNDER_WAY),
+            ) from None
+
+
+async def _write(context: Context, message: bytes) -> None:
+    """Send a message of a stream; returns when its reader has room for more."""
+    try:
+        async with asyncio.timeout(STALLED):
+            await context.write(message)
+    except TimeoutError:
+        cutter()()
+        raise asyncio.CancelledError from None
+
+
+def _release_once_taken(charge: Charge) -> None:
+    """Give bytes of an answer back once its caller has it, or was given long enough."""
+    answering = asyncio.current_task()
+    assert answering is not None  # noqa: S101 - this runs in one
+    late = asyncio.get_running_loop().call_later(STALLED, cutter())
+
+    def done(_: object) -> None:
+        late.cancel()
+        charge.release()
+
+    # Not by the context, whose callbacks hold the call.
+    answering.add_done_callback(done)
+
+
+def _listed(table: SessionTable, request: ListSessionsRequest) -> Steps[bytes]:
+    _settle(table)
+    page = yield from table.page(Query.parse(request))
+    return _encoded(page)
+
+
+def _encoded(page: Page) -> bytes:
+    page.rest.next_page_token, page.rest.total_size = page.next_page_token, page.total_size
+    return b"".join((*page.pieces, page.rest.SerializeToString()))
+
+
+def _may_be_short(request: ListSessionsRequest) -> bool:
+    """Whether a list costs too little for turns, unless a filter has to be tried on all."""
+    return (
+        request.page_size <= _SHORT_PAGE
+        and not request.HasField("read_mask")
+        and request.ByteSize() <= _SHORT_REQUEST
+    )
+
+
+def _wanted(request: WatchSessionsRequest) -> Steps[SessionFilter | None]:
+    return Query.parse(ListSessionsRequest(filter=request.filter)).filter
+    yield
+
+
+def _moment(time: Timestamp) -> tuple[int, int]:
+    return time.seconds, time.nanos
+
+
+def _settle(table: SessionTable) -> None:
+    """Make the table say what holds now. Raises `NotReadyError`."""
+    table.deadlines.enforce()
+    if not table.ready.is_set():
+        raise NotReadyError("not every source has answered or failed yet; try again shortly")
+
+
+def _missing(table: SessionTable, ident: int) -> CoreError:
+    source = table.unseen.get(ident)
+    if source is not None:
+        text = f"session {ident} belongs to the source {source!r}, which cannot be read just now"
+        return SourceUnreachableError(text, source=source, id=str(ident))
+    return SessionNotFoundError(f"{ident} is not a session", id=str(ident))

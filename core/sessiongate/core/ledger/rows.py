@@ -1,0 +1,58 @@
+"""The rows that one observation of a source writes into a ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from sessiongate.core.ledger.schema import places, sessions, sources
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A session seen for the first time."""
+
+    key: str
+    connect_time: int  # ns since the epoch
+    stated_id: int | None = None  # what its id is to be, if that was never given
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What an observation changes. None is not written."""
+
+    source: str
+    opened: Sequence[Opening]
+    closed: Sequence[int]  # ids
+    incarnation: float | None  # seconds since the epoch
+    rekeyed: Mapping[str, int]  # new keys of sessions, with their ids
+    place: str | None  # where the source is read from
+
+    def write(self, connection: sa.Connection, ids: Sequence[int], now: int) -> None:
+        """Write it down; ``ids`` are those of ``opened``, ``now`` is in ns since the epoch."""
+        if self.incarnation is not None:
+            _replace(connection, sources, self.source, incarnation=self.incarnation)
+        if self.place is not None:
+            _replace(connection, places, self.source, place=self.place)
+        if self.closed:
+            done = sa.update(sessions).values(closed_time=now)
+            done = done.where(sessions.c.id == sa.bindparam("closed_id"))
+            connection.execute(done, [{"closed_id": ident} for ident in self.closed])
+        if self.rekeyed:
+            changed = sa.update(sessions).values(key=sa.bindparam("new_key"))
+            changed = changed.where(sessions.c.id == sa.bindparam("known_id"))
+            keys = [{"new_key": key, "known_id": ident} for key, ident in self.rekeyed.items()]
+            connection.execute(changed, keys)
+        if self.opened:
+            rows = [
+                {"id": i, "source": self.source, "key": o.key, "connect_time": o.connect_time}
+                for i, o in zip(ids, self.opened, strict=True)
+            ]
+            connection.execute(sa.insert(sessions), rows)
+
+
+def _replace(connection: sa.Connection, table: sa.Table, name: str, **values: object) -> None:
+    connection.execute(sa.delete(table).where(table.c.name == name))
+    connection.execute(sa.insert(table).values(name=name, **values))

@@ -1,0 +1,350 @@
+"""Session ids that outlive a restart (SQLAlchemy Core; SQLite).
+
+The ledger maps a session's identity (source, key) to its id and to its start,
+as long as the session is open. It stores the id counter itself, so that an id
+is never given twice, and a ceiling above every revision ever used. Each call
+that writes is one transaction, committed before it returns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.pool import StaticPool
+
+from sessiongate.core.collect.keys import shorten_all
+from sessiongate.core.ledger.file import CorruptError, LedgerFile, ledger_path
+from sessiongate.core.ledger.lock import LedgerError
+from sessiongate.core.ledger.numbering import Numbering, Numbers, from_clock
+from sessiongate.core.ledger.rows import Changes, Opening
+from sessiongate.core.ledger.schema import counters, kept_ids, metadata, places, sessions, sources
+
+log = logging.getLogger(__name__)
+
+# Revisions reserved at a time; one write then serves as many changes.
+_REVISIONS_AHEAD = 1_000_000
+CLOSING = 5.0  # seconds that the last writes may take
+SLOW = 3.0  # seconds of opening, after which it is said what is waited for
+_SLOW = "the ledger (%s) is not open yet, and is waited for: its disk hangs or is slow"
+_FORGET_EVERY = 3600 * 10**9  # ns between two looks for sessions that closed long ago
+_SCHEMA = 2
+_WITHOUT_KEPT_IDS = 1  # which a ledger of version 2 is to be read without: it would repeat them
+_GENERATION_BITS = 62  # SQLite's integers have 63 and a sign
+_APART = 1 << 32  # ids, which are 71 minutes of the clock, from one core in memory to the next
+_WAL_BYTES = 16 * 1024 * 1024  # that the write-ahead log is cut to once it is written back
+
+_is_id = counters.c.name == "id"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the ledger keeps of an open session."""
+
+    id: int
+    connect_time: int  # ns since the epoch
+
+
+class Ledger:
+    """An open, locked ledger. Made by `Ledger.open`; calls are queued on one thread."""
+
+    def __init__(
+        self,
+        engine: sa.Engine,
+        thread: ThreadPoolExecutor,
+        file: LedgerFile | None,
+        retention: float,
+        now: Callable[[], int],
+    ) -> None:
+        self._engine = engine
+        self._thread = thread
+        self._file = file  # None: in memory
+        self._retention = int(retention * 1e9)  # ns
+        self._now = now
+        self._forgot = -_FORGET_EVERY  # when sessions closed long ago were last forgotten
+        self._ceiling = 0
+        self._numbering = Numbering(1)  # as it stands in the file, once that is read
+
+    @classmethod
+    async def open(
+        cls, url: str, *, retention: float, now: Callable[[], int], again: int = 0
+    ) -> Ledger:
+        """Open and lock the ledger at a URL, making it where there is none.
+
+        ``retention`` is how long closed sessions are kept, in seconds; ``now``
+        gives ns since the epoch. A file that is corrupt is set aside, never deleted.
+        If a file may not know all the ids that were given (`core.ledger.file`), or one in
+        memory was opened ``again`` so many times, they go on from the clock in microseconds.
+        Raises `LedgerError`.
+        """
+        path = ledger_path(url)
+        engine = _engine(path)
+        thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
+        loop = asyncio.get_running_loop()
+        slow = loop.call_later(SLOW, log.warning, _SLOW, path)
+        ledger = None
+        try:
+            file = await loop.run_in_executor(thread, LedgerFile, path, now) if path else None
+            ledger = cls(engine, thread, file, retention, now)
+            await ledger._run(partial(ledger._prepare_or_start_over, again=again))
+        except BaseException:
+            if ledger is not None:
+                await ledger.close()
+            thread.shutdown(wait=False)
+            raise
+        finally:
+            slow.cancel()
+        return ledger
+
+    async def close(self) -> None:
+        """Finish what is queued and let the ledger go; a disk that hangs is not waited for."""
+        try:
+            async with asyncio.timeout(CLOSING):
+                await self._run(self._finish)
+        except TimeoutError:
+            log.error("the ledger's disk hangs: the core ends without what it was to write")
+            self._thread.shutdown(wait=False, cancel_futures=True)
+            return  # what hangs may yet be written: the lock goes with the process
+        self._thread.shutdown()
+
+    async def is_in_place(self) -> bool:
+        """Whether the ledger's file is still the one that was opened."""
+        file = self._file
+        return file is None or await self._run(lambda: file.is_in_place)
+
+    async def ceiling(self) -> int:
+        """A number above every revision that was ever used."""
+        return await self._run(lambda: self._counter("revision"))
+
+    async def reserve(self, revision: int) -> None:
+        """Make sure that no later start uses a revision up to this one."""
+        if revision > self._ceiling:
+            await self._run(lambda: self._reserve(revision))
+
+    async def held(self, source: str) -> dict[str, Held]:
+        """The open sessions of a source, by key."""
+        wanted = sa.select(sessions.c.key, sessions.c.id, sessions.c.connect_time).where(
+            sessions.c.closed_time.is_(None), sessions.c.source == source
+        )
+
+        def read() -> dict[str, Held]:
+            with self._engine.connect() as connection:
+                return {key: Held(ident, time) for key, ident, time in connection.execute(wanted)}
+
+        return await self._run(read)
+
+    async def incarnation(self, source: str) -> float | None:
+        """When the source's server had started, the last time it was written down."""
+        wanted = sa.select(sources.c.incarnation).where(sources.c.name == source)
+
+        def read() -> float | None:
+            with self._engine.connect() as connection:
+                return connection.execute(wanted).scalar()
+
+        return await self._run(read)
+
+    async def places(self) -> dict[str, str]:
+        """Where each source was read from, by name, the last time that it could be."""
+        wanted = sa.select(places.c.name, places.c.place)
+
+        def read() -> dict[str, str]:
+            with self._engine.connect() as connection:
+                return {name: place for name, place in connection.execute(wanted)}  # noqa: C416
+
+        return await self._run(read)
+
+    async def record(
+        self,
+        source: str,
+        *,
+        opened: Sequence[Opening],
+        closed: Sequence[int],
+        incarnation: float | None,
+        rekeyed: Mapping[str, int] = MappingProxyType({}),
+        place: str | None = None,
+    ) -> list[int]:
+        """Write one observation down: the ids of ``opened``, in order.
+
+        They are given as `Numbering` plans them. What is what: `core.ledger.rows.Changes`.
+        Raises `LedgerError`, and then nothing is written.
+        """
+        changes = Changes(source, opened, closed, incarnation, rekeyed, place)
+        return await self._run(lambda: self._record(changes))
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        def named() -> T:
+            with _named(self._engine):
+                return work()
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, named)
+
+    def _finish(self) -> None:
+        """Let the file go, with nothing left in its write-ahead log."""
+        is_ours = self._file is not None and self._file.is_in_place
+        self._engine.dispose()
+        if self._file is not None:
+            self._file.close(self._numbering.following if is_ours else None)
+
+    def _prepare_or_start_over(self, *, again: int) -> None:
+        if self._file is None:
+            # Each time further on: the clock may stand at the same time again.
+            following = from_clock(self._now() // 1000) + again * _APART
+            self._prepare(first_id=following if again else 1)
+            return
+        try:
+            with _named(self._engine):
+                self._file.require()
+                self._check()
+                self._prepare(first_id=1)
+        except CorruptError as error:
+            self._engine.dispose()
+            self._file.set_aside(error)
+            self._prepare(first_id=1)
+
+    def _check(self) -> None:
+        with self._engine.connect() as connection:
+            found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+        if found != "ok":
+            raise CorruptError(f"the ledger ({self._engine.url.database}) is corrupt: {found}")
+
+    def _prepare(self, first_id: int) -> None:
+        """Make the tables ready, and go on with the ids."""
+        metadata.create_all(self._engine)
+        with self._writing() as connection:
+            found = connection.execute(
+                sa.select(counters.c.value).where(counters.c.name == "schema")
+            ).scalar()
+            if found is None:
+                first = [
+                    {"name": "schema", "value": _SCHEMA},
+                    {"name": "id", "value": first_id},
+                    {"name": "revision", "value": 0},
+                ]
+                connection.execute(sa.insert(counters), first)
+            elif found == _WITHOUT_KEPT_IDS:
+                _set_counter(connection, "schema", _SCHEMA)
+            elif found != _SCHEMA:
+                raise LedgerError(
+                    f"the ledger is of version {found}, this program knows {_SCHEMA} only"
+                )
+            self._number(connection)
+            self._forget(connection)
+            shorten_all(connection, sessions)
+        if self._file is not None:  # a copy of the file alone is to hold all this
+            with self._file.writing(), self._engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _number(self, connection: sa.Connection) -> None:
+        """Find where the ids go on."""
+        found = connection.execute(sa.select(counters.c.name, counters.c.value))
+        values = {name: value for name, value in found}  # noqa: C416 - rows are no pairs to mypy
+        kept = connection.execute(sa.select(kept_ids.c.id)).scalars().all()
+        following = values["id"]
+        if self._file is not None:
+            generation = values.get("generation")
+            if generation is None:
+                generation = secrets.randbits(_GENERATION_BITS)
+                connection.execute(sa.insert(counters).values(name="generation", value=generation))
+            reached = values["revision"]  # no less than any time that it was written at
+            following = self._file.following(generation, following, kept, reached)
+        kept = [ident for ident in kept if ident >= following]
+        _write_numbers(connection, Numbers((), following, (), (following,)))
+        self._numbering = Numbering(following, kept)
+
+    def _forget(self, connection: sa.Connection) -> None:
+        """Drop the sessions that closed too long ago, where it is time to look."""
+        if (now := self._now()) - self._forgot >= _FORGET_EVERY:
+            old = sessions.c.closed_time < now - self._retention
+            connection.execute(sa.delete(sessions).where(old))
+            self._forgot = now
+
+    def _counter(self, name: str) -> int:
+        with self._engine.connect() as connection:
+            wanted = sa.select(counters.c.value).where(counters.c.name == name)
+            value: int = connection.execute(wanted).scalar_one()
+        return value
+
+    def _reserve(self, revision: int) -> None:
+        ceiling = revision + _REVISIONS_AHEAD
+        with self._writing() as connection:
+            _set_counter(connection, "revision", ceiling)
+        self._ceiling = ceiling
+
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        """A transaction, committed at the end."""
+        file = self._file
+        with file.writing() if file else nullcontext(), self._engine.begin() as connection:
+            yield connection
+
+    def _record(self, changes: Changes) -> list[int]:
+        numbers = self._numbering.plan([opening.stated_id for opening in changes.opened])
+        if self._file is not None and changes.opened:
+            self._file.cover(numbers.following, numbers.kept)
+        with self._writing() as connection:
+            self._forget(connection)
+            # No less than the time: a later start knows by it that the clock was set back.
+            ceiling = max(self._ceiling, self._now() // 1000)
+            if ceiling > self._ceiling:
+                _set_counter(connection, "revision", ceiling)
+            changes.write(connection, numbers.ids, self._now())
+            if changes.opened:
+                _write_numbers(connection, numbers)
+        self._ceiling = ceiling
+        self._numbering.carry_out(numbers)
+        return list(numbers.ids)
+
+
+@contextmanager
+def _named(engine: sa.Engine) -> Iterator[None]:
+    """Raise what the database raises as `LedgerError` instead, naming the ledger."""
+    try:
+        yield
+    except sa.exc.DBAPIError as error:
+        where = engine.url.database or "in memory"
+        code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+        corrupt = code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+        kind = CorruptError if corrupt else LedgerError
+        raise kind(f"the ledger ({where}) failed: {error.orig}") from error
+
+
+def _write_numbers(connection: sa.Connection, numbers: Numbers) -> None:
+    if numbers.kept:
+        connection.execute(sa.insert(kept_ids), [{"id": ident} for ident in numbers.kept])
+    if numbers.passed:
+        passed = sa.delete(kept_ids).where(kept_ids.c.id < numbers.following)
+        connection.execute(passed)
+    _set_counter(connection, "id", numbers.following)
+
+
+def _set_counter(connection: sa.Connection, name: str, value: int) -> None:
+    connection.execute(sa.update(counters).where(counters.c.name == name).values(value=value))
+
+
+def _engine(path: Path | None) -> sa.Engine:
+    if path is None:
+        shared = {"check_same_thread": False}
+        return sa.create_engine("sqlite://", poolclass=StaticPool, connect_args=shared)
+    engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)))
+
+    @sa.event.listens_for(engine, "connect")
+    def _durable(connection: Any, _record: object) -> None:
+        # WAL with a sync a commit: an id that was given survives a power cut.
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute(f"PRAGMA journal_size_limit={_WAL_BYTES}")
+
+    return engine

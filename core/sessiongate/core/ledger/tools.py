@@ -1,0 +1,127 @@
+"""What is done to a ledger from outside a core: a copy of it, and word that it was restored."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+from sessiongate.core.ledger.file import ledger_path, mark_path
+from sessiongate.core.ledger.lock import LedgerError, take_lock
+from sessiongate.core.sources.base import MAX_NAME_BYTES
+from sessiongate.core.sources.support.json_cursor import is_unicode
+from sessiongate.runtime.suggestion import did_you_mean
+
+_BUSY = 30.0  # seconds that a copy waits for a core that writes
+
+
+def run(name: str) -> int:
+    """Do what is called ``name`` to the ledger that standard input tells of; the exit code."""
+    settings = json.loads(sys.stdin.readline())
+    try:
+        if name == "backup":
+            back_up(settings["ledger"], Path(settings["file"]))
+        elif name == "rename":
+            rename(settings["ledger"], settings["old"], settings["new"])
+        else:
+            forget_mark(settings["ledger"])
+    except LedgerError as error:
+        print(error)
+        return 1
+    return 0
+
+
+def back_up(url: str, target: Path) -> None:
+    """Copy the ledger at a URL into a new file, while a core may write it.
+
+    Raises `LedgerError`.
+    """
+    path = _file(url)
+    try:
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise LedgerError(f"{target} cannot be made: {error.strerror}") from None
+    try:
+        with (
+            closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", _BUSY, uri=True)) as source,
+            closing(sqlite3.connect(target)) as copy,
+        ):
+            source.execute("select value from counters")  # it is a ledger
+            source.backup(copy)
+            copy.execute("PRAGMA journal_mode=DELETE")  # all of it in one file
+    except sqlite3.Error as error:
+        target.unlink()
+        raise LedgerError(f"the ledger {path} cannot be copied: {error}") from None
+
+
+def forget_mark(url: str) -> None:
+    """Let the ids of the ledger at a URL go on from the clock at the next start.
+
+    Raises `LedgerError`, also while a core holds the ledger.
+    """
+    path = _file(url)
+    with take_lock(path):
+        mark_path(path.resolve()).unlink(missing_ok=True)
+
+
+def rename(url: str, old: str, new: str) -> None:
+    """Give a source another name in the ledger at a URL; if it is taken, they exchange names.
+
+    Raises `LedgerError`, also while a core holds the ledger.
+    """
+    path = _file(url)
+    size = len(new.encode(errors="surrogatepass"))
+    if not 0 < size <= MAX_NAME_BYTES or not is_unicode(new):
+        raise LedgerError(f"a name is UTF-8 of 1 to {MAX_NAME_BYTES} bytes")
+    with take_lock(path):
+        try:
+            with closing(sqlite3.connect(path)) as connection, connection:
+                connection.execute("select value from counters")  # it is a ledger
+                _rename(connection, old, new)
+        except sqlite3.Error as error:
+            raise LedgerError(f"the ledger {path} cannot be changed: {error}") from None
+
+
+def _rename(connection: sqlite3.Connection, old: str, new: str) -> None:
+    connection.execute(  # a ledger of 0.1 has none
+        "create table if not exists places (name varchar not null primary key,"
+        " place varchar not null)"
+    )
+    known = sorted(
+        name
+        for (name,) in connection.execute(
+            "select name from places union select name from sources"
+            " union select source from sessions"
+        )
+    )
+    if old not in known:
+        raise LedgerError(
+            f"the ledger knows no source {old!r}{did_you_mean(old, known)}; it knows"
+            f" {', '.join(known) or 'none'}"
+        )
+    names = {"old": old, "new": new}
+    connection.execute(
+        "update sessions set source = case source when :old then :new else :old end"
+        " where source in (:old, :new)",
+        names,
+    )
+    for table, column in (("places", "place"), ("sources", "incarnation")):
+        rows = connection.execute(
+            f"delete from {table} where name in (:old, :new) returning name, {column}",  # noqa: S608
+            names,
+        ).fetchall()
+        renamed = [(new if name == old else old, value) for name, value in rows]
+        connection.executemany(f"insert into {table} values (?, ?)", renamed)  # noqa: S608
+
+
+def _file(url: str) -> Path:
+    path = ledger_path(url)
+    if path is None:
+        raise LedgerError("a ledger in memory has no file; name one with --ledger sqlite:///PATH")
+    if not path.is_file():
+        raise LedgerError(f"{path}: no such file; name the ledger with --ledger sqlite:///PATH")
+    return path

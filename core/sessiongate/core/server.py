@@ -1,0 +1,247 @@
+"""A running core: ledger, table, collector and gRPC server, put together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+from grpc_health.v1 import health_pb2_grpc
+from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
+
+from sessiongate.core.collect.collector import Collector
+from sessiongate.core.grpc.authentication import Authentication
+from sessiongate.core.grpc.call_log import Observer
+from sessiongate.core.grpc.decoding import Decoding
+from sessiongate.core.grpc.hardened import grpc_server
+from sessiongate.core.grpc.health import Health
+from sessiongate.core.grpc.reflection import add_reflection
+from sessiongate.core.grpc.service import SessionService
+from sessiongate.core.grpc.source_service import SourceService
+from sessiongate.core.grpc.stream_quota import Watchers
+from sessiongate.core.ledger.sqlite import Ledger
+from sessiongate.core.metrics import CallMetrics, core_registry
+from sessiongate.core.settings import ConfigError, CoreConfig
+from sessiongate.core.sources.base import SourceConfigError, open_source
+from sessiongate.core.table.table import SessionTable
+from sessiongate.runtime.auth.authenticator import Authenticator
+from sessiongate.runtime.limits import CoreLimits
+from sessiongate.runtime.listener import ListenError, created_with, is_listened_on, listen
+from sessiongate.runtime.telemetry.exporter import Exporter
+from sessiongate.runtime.tls import grpc_server_credentials
+from sessiongate.v1 import source_service_pb2
+from sessiongate.v1.session_service_pb2 import DESCRIPTOR
+from sessiongate.v1.source_service_pb2_grpc import add_SourceServiceServicer_to_server
+
+log = logging.getLogger(__name__)
+
+SESSION_SERVICE = DESCRIPTOR.services_by_name["SessionService"].full_name
+SOURCE_SERVICE = source_service_pb2.DESCRIPTOR.services_by_name["SourceService"].full_name
+
+LEDGER_INTERVAL = 0.5  # seconds between two looks for the ledger's file
+# Milliseconds.
+HANDSHAKE_MS = 10_000  # in which a connection shows that it is one for gRPC
+ALIVE_MS = 20_000  # of silence, after which a caller is asked whether it lives; and to answer
+
+_SET_BACK = 24 * 3600 * 10**6  # microseconds that a clock is set back, at most, to be waited for
+
+
+class Core:
+    """A core from `start` to `stop`; also an async context manager of both.
+
+    Health answers NOT_SERVING until every source has answered or failed once.
+    """
+
+    def __init__(self, config: CoreConfig) -> None:
+        self._config = config
+        self.address = config.grpc  # the real port once started
+        self._calls = CallMetrics()
+        self.watchers = Watchers(config.limits.max_watchers)
+        self.exporter: Exporter | None = None
+        self.ledger_lost = asyncio.Event()  # its file was taken away: ids are not kept any more
+
+    async def start(self) -> None:
+        """Start. Raises `ConfigError`, `LedgerError`, `FileError` or `ListenError`.
+
+        Then nothing runs.
+        """
+        config = self._config
+        try:
+            sources = [(source, open_source(source)) for source in config.sources]
+        except SourceConfigError as error:
+            raise ConfigError(str(error), "source") from None
+        async with AsyncExitStack() as closing:  # in the order that `stop` needs, from the end
+            ledger = await Ledger.open(
+                config.ledger,
+                retention=config.ledger_retention,
+                now=time.time_ns,
+                again=config.again,
+            )
+            closing.push_async_callback(ledger.close)
+            now, ceiling = time.time_ns() // 1000, await ledger.ceiling()
+            revision = max(now, ceiling)
+            await ledger.reserve(revision)
+            # Where the clock was set back since changes were last written down, times go on
+            # from there; not if it was wrong by so much that they would stand for long.
+            was_set_back = now < ceiling <= now + _SET_BACK
+            self.table = SessionTable(
+                (source.name for source in config.sources),
+                revision,
+                _now,
+                since=ceiling if was_set_back else 0,
+            )
+            self._collector = Collector(
+                self.table,
+                ledger,
+                sources,
+                stale_after=config.stale_after,
+                now=time.time_ns,
+                max_session=config.limits.max_session,
+            )
+            closing.push_async_callback(self._collector.close)
+            server = self._listen()
+            closing.callback(self._authenticator.close)
+            closing.push_async_callback(self._drain, server)
+            self.exporter = self._open_exporter()
+            if self.exporter is not None:
+                closing.push_async_callback(self.exporter.stop)
+            await self._collector.start()
+            await server.start()
+            if self.exporter is not None:
+                await self.exporter.start()
+                log.info("metrics at %s", self.exporter.url)
+            readiness = asyncio.create_task(self._announce())
+            closing.callback(readiness.cancel)
+            watch = asyncio.create_task(self._watch(ledger))
+            closing.callback(watch.cancel)
+            self._closing = closing.pop_all()
+
+    def _listen(self) -> grpc.aio.Server:
+        config = self._config
+        token_file = Path(config.core_token_file) if config.core_token_file else None
+        credentials = config.protection.credentials(token_file)
+        self._authenticator = Authenticator(credentials)
+        interceptors: list[grpc.aio.ServerInterceptor] = [
+            Observer(self._calls, access_log=config.logs.access_log)
+        ]
+        if credentials.wanted:
+            interceptors.append(Authentication(self._authenticator))
+        interceptors.append(Decoding())
+        options = [("grpc.so_reuseport", 0), *_limits(config.limits)]
+        server = grpc_server(interceptors, options)
+        SessionService(self.table, self.watchers).add_to(server)
+        streams = Watchers(config.limits.max_watchers)
+        self._health = Health((SESSION_SERVICE, SOURCE_SERVICE), streams)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        add_SourceServiceServicer_to_server(SourceService(self._collector), server)
+        if config.reflection:
+            add_reflection((SESSION_SERVICE, SOURCE_SERVICE, HEALTH_SERVICE), server)
+        port = self._add_port(server, config.grpc)
+        if not config.grpc.startswith("unix:"):
+            self.address = f"{config.grpc.rpartition(':')[0]}:{port}"
+        if config.private is not None:
+            self._add_port(server, config.private)
+        return server
+
+    def _add_port(self, server: grpc.aio.Server, address: str) -> int:
+        """Listen, with TLS where there is any and the address is not a Unix socket's."""
+        local = address.startswith("unix:")
+        tls = None if local else self._config.protection.tls
+        try:
+            if local and is_listened_on(address.removeprefix("unix:")):
+                port = 0  # gRPC would put its own socket in the place of the other
+            elif local:
+                with created_with(int(self._config.protection.socket_mode, 8), address):
+                    port = server.add_insecure_port(address)
+            elif tls is None:
+                port = server.add_insecure_port(address)
+            else:
+                port = server.add_secure_port(address, grpc_server_credentials(tls))
+        except RuntimeError:
+            port = 0
+        if not port:
+            if not local:
+                listen(address).close()  # raises, and says why
+            raise ListenError(address, _why_not(Path(address.removeprefix("unix:"))))
+        return port
+
+    def _open_exporter(self) -> Exporter | None:
+        """What shows metrics, where that is wanted. Raises `ListenError`."""
+        if self._config.core_metrics is None:
+            return None
+        shown = core_registry(self._calls, self.table, self.watchers, self._collector)
+        return Exporter(self._config.core_metrics, shown, self._config.protection)
+
+    async def _announce(self) -> None:
+        """Tell health when the core becomes ready."""
+        await self.table.ready.wait()
+        self._health.tell(serving=True)
+        log.info("ready: %d sessions", len(self.table))
+
+    async def _watch(self, ledger: Ledger) -> None:
+        """Notice when the ledger's file is no longer the one that is written to."""
+        while not self.ledger_lost.is_set():
+            await asyncio.sleep(LEDGER_INTERVAL)
+            if not await ledger.is_in_place():
+                log.error("the ledger's file is gone or was replaced: the core ends")
+                self.ledger_lost.set()
+
+    async def _drain(self, server: grpc.aio.Server) -> None:
+        """Take no more calls, and give those under way their grace."""
+        self._health.tell(serving=False)
+        self.table.log.close()
+        await server.stop(self._config.grace)
+
+    async def stop(self) -> None:
+        """Stop taking calls, give those under way their grace, and let everything go."""
+        await self._closing.aclose()
+
+    async def __aenter__(self) -> Core:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+
+def _why_not(path: Path) -> str:
+    """Why a Unix socket cannot be listened on."""
+    if is_listened_on(str(path)):
+        return "another program listens there; stop it, or take another path"
+    if not path.parent.is_dir():
+        return f"there is no folder {path.parent}"
+    if not os.access(path.parent, os.W_OK):
+        return f"user {os.geteuid()} may not write in {path.parent}"
+    return "it cannot be opened; a path has at most 107 bytes"
+
+
+def _limits(limits: CoreLimits) -> list[tuple[str, int]]:
+    """What gRPC is told of limits."""
+    idle = int(limits.idle_timeout * 1000)
+    return [
+        ("grpc.max_allowed_incoming_connections", limits.max_core_connections),
+        ("grpc.max_concurrent_streams", limits.max_calls),
+        ("grpc.max_receive_message_length", limits.max_message),
+        ("grpc.max_connection_idle_ms", idle),
+        ("grpc.server_handshake_timeout_ms", min(idle, HANDSHAKE_MS)),
+        # A caller that went away without a word holds its calls until then.
+        ("grpc.keepalive_time_ms", ALIVE_MS),
+        ("grpc.keepalive_timeout_ms", ALIVE_MS),
+    ]
+
+
+def _now() -> Timestamp:
+    now = Timestamp()
+    now.FromNanoseconds(time.time_ns())
+    return now

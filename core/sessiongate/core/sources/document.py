@@ -1,0 +1,147 @@
+"""``document:PATH``: sessions read from a JSON:API document in the documented form.
+
+The file is read again when it changes. PATH may be percent-encoded, and is
+relative to the working directory. Options: ``statements=true`` reads the
+statements that the document holds; ``timezone=AREA/CITY`` is where its local times
+are of, without which they are taken as UTC.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from hashlib import blake2b
+from pathlib import Path
+from urllib.parse import unquote_to_bytes
+from zoneinfo import ZoneInfo
+
+from sessiongate.core.sources.base import (
+    DEFAULT_MAX_SESSIONS,
+    Observation,
+    SourceConfig,
+    SourceConfigError,
+    SourceError,
+)
+from sessiongate.core.sources.support.endpoint import flag, zone
+from sessiongate.core.sources.support.jsonapi_sessions import read_sessions
+from sessiongate.core.sources.support.serverzone import ServerZone
+from sessiongate.core.sources.support.session_times import DocumentTimes
+from sessiongate.runtime.apart import HangsError, apart
+from sessiongate.runtime.watched_file import FileError, Stamp, read_file, unreadable
+
+MAX_BYTES = 64 * 1024 * 1024
+
+# A file written to twice within a tick of its file system's clock shows one
+# time for both: until this long after a change it is read again regardless.
+_SETTLED_NS = 2_000_000_000
+
+# A whole number as every JSON parser reads it, in its one form.
+_ID = re.compile("[1-9][0-9]{0,15}")
+_MAX_ID = 2**53 - 1
+
+
+class DocumentSource:
+    """A document's sessions, observed when the file was last modified.
+
+    A file that is as it was is not read again: its observation is the same
+    object, or its error the same text.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        statements: bool,
+        zone: ZoneInfo | None = None,
+        max_sessions: int = DEFAULT_MAX_SESSIONS,
+        now: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """``path`` is absolute: the working directory may change. ``now`` is in ns since 1970.
+
+        ``zone`` is of the document's local times; None: UTC.
+        """
+        self._path = path
+        self._name = os.fsencode(path).decode(errors="backslashreplace")  # for errors
+        self._statements = statements
+        self._most = 2 * max_sessions  # that are read: see `SessionList`
+        self._zone = ServerZone(zone or ZoneInfo("UTC"))
+        self._now = now
+        # The file as it was when the answer below was read from it; None: read it again.
+        self._stamp: Stamp | None = None
+        # The same, and a digest of what it held: what is read again may be the same.
+        self._read: tuple[Stamp, bytes] | None = None
+        self._answer: Observation | str = ""
+
+    async def observe(self) -> Observation:
+        """The sessions of the file as it is. Raises `SourceError` with file and place."""
+        try:
+            answer = await apart(self, self._look)
+        except HangsError:  # since an observation before, which was given up
+            raise SourceError(f"{self._name}: no answer of the file system") from None
+        if isinstance(answer, str):
+            raise SourceError(answer)
+        return answer
+
+    async def close(self) -> None:
+        """Nothing is kept open."""
+
+    def _look(self) -> Observation | str:
+        """Read the file where it has changed; an error's text where that fails."""
+        try:
+            found = os.stat(self._path)
+            stamp = Stamp.of(found)
+            if stamp == self._stamp:
+                return self._answer
+            self._stamp = None
+            # Its stamp is of before it is read, so that a change meanwhile shows next time.
+            content = read_file(Path(self._path), MAX_BYTES)
+            read = stamp, blake2b(content).digest()
+            if read != self._read:
+                self._answer = self._said_by(content, found)
+                self._read = read
+            if abs(self._now() - stamp.changed) > _SETTLED_NS:
+                self._stamp = stamp
+        except (OSError, FileError) as error:
+            if isinstance(error, OSError):
+                error = unreadable(Path(self._path), error)
+            self._read = None
+            self._answer = str(error).replace(self._path, self._name)
+        return self._answer
+
+    def _said_by(self, content: bytes, found: os.stat_result) -> Observation | str:
+        times = DocumentTimes(found.st_mtime, self._zone)
+        try:
+            sessions, unreadable, partial = read_sessions(
+                content, times, statements=self._statements, most=self._most
+            )
+        except SourceError as error:
+            return f"{self._name}: {error}"
+        sessions = [replace(item, stated_id=_own_id(item.session.native_id)) for item in sessions]
+        return Observation(sessions, unreadable=tuple(unreadable), partial=partial)
+
+
+def _own_id(text: str) -> int | None:
+    """The id that a session of a document keeps if it is free: one of those that we give."""
+    return int(text) if _ID.fullmatch(text) and int(text) <= _MAX_ID else None
+
+
+def has_login(location: str) -> bool:
+    """Whether a location is a server's, with what may be a password."""
+    return location.startswith("//") and not {*"@:"}.isdisjoint(location)
+
+
+def open_source(config: SourceConfig) -> DocumentSource:
+    """The document that a configuration names. Raises `SourceConfigError`."""
+    config.take("statements", "timezone")
+    path = os.fsdecode(unquote_to_bytes(config.location))
+    if not path or "\0" in path or has_login(config.location):
+        raise SourceConfigError(f"source {config.name}: a document is document:PATH")
+    return DocumentSource(
+        os.path.abspath(path),
+        statements=flag(config, "statements"),
+        zone=zone(config),
+        max_sessions=config.max_sessions,
+    )

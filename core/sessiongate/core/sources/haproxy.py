@@ -1,0 +1,142 @@
+"""``haproxy:PATH`` or ``haproxy://HOST:PORT``: the streams of an HAProxy, 2.2 to 3.x.
+
+They are read from a stats socket of ``level operator``, with one connection for
+each observation: HAProxy ends it behind the last answer, so that none is taken
+for complete that is not. Options: ``links=true`` reads the addresses of the
+backend connections too, which is costly; ``include_self=true`` shows the clients
+of the stats sockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from codecs import getincrementaldecoder
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from urllib.parse import unquote
+
+from sessiongate.core.sources.base import (
+    DEFAULT_MAX_SESSIONS,
+    Observation,
+    SourceConfig,
+    SourceConfigError,
+    SourceConnectError,
+    SourceError,
+)
+from sessiongate.core.sources.support.causes import meaning
+from sessiongate.core.sources.support.endpoint import flag
+from sessiongate.core.sources.support.received import MAX_BYTES, too_large
+from sessiongate.core.sources.support.resolution import connected
+from sessiongate.core.sources.support.streams import Streams
+from sessiongate.core.sources.support.tls_probe import refuse_tls
+from sessiongate.runtime.addresses import Address
+
+_CHUNK = 64 * 1024
+
+
+class HAProxySource:
+    """The streams of one HAProxy process, by the address or path of its stats socket."""
+
+    def __init__(
+        self,
+        place: Address | str,
+        *,
+        links: bool = False,
+        include_self: bool = False,
+        max_sessions: int = DEFAULT_MAX_SESSIONS,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """``place`` is an address, or the path of a Unix socket. ``now`` is in s since 1970."""
+        self._place = place
+        self._links = links
+        self._now = now
+        is_here = isinstance(place, str) or place.is_loopback
+        # The core shows those first that it knows, so that more are read than it shows.
+        self._streams = Streams(include_self=include_self, is_here=is_here, most=2 * max_sessions)
+        # Its own thread: a large answer holds up nobody.
+        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="haproxy")
+
+    async def observe(self) -> Observation:
+        """The streams as they are. Raises `SourceError`, which names the socket."""
+        reader, writer = await self._connect()
+        try:
+            command = "show sess all" if self._links else "show sess"
+            answer = await _ask(reader, writer, f"show info;{command}\n")
+            if not answer and isinstance(self._place, Address):
+                await refuse_tls(self._place.host, self._place.port)
+            read = partial(self._streams.read, answer, self._now(), blocks=self._links)
+            return await asyncio.get_running_loop().run_in_executor(self._reader, read)
+        except OSError as error:
+            raise SourceError(f"{self._place}: {_cause(error)}") from None
+        except SourceError as error:
+            raise SourceError(f"{self._place}: {error}") from None
+        finally:
+            writer.transport.abort()
+
+    async def close(self) -> None:
+        """Let go of the thread. Nothing else is kept open."""
+        self._reader.shutdown(wait=False, cancel_futures=True)
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        try:
+            if isinstance(self._place, Address):
+                host, port = self._place.host, self._place.port
+                return await connected(self, host, port, _CHUNK)
+            return await asyncio.open_unix_connection(self._place, limit=_CHUNK)
+        except OSError as error:
+            raise SourceConnectError(f"{self._place}: {_cause(error)}") from None
+        except SourceConnectError as error:
+            raise SourceConnectError(f"{self._place}: {error}") from None
+
+
+async def _ask(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, commands: str
+) -> list[str]:
+    """The answer to a line of commands: all of the same process.
+
+    It stays in parts: to put 128 MiB together would stop this process for 0.1 s.
+    """
+    writer.write(commands.encode())
+    # HAProxy ends the connection behind the answer by itself; its master, which is asked by
+    # mistake, waits for more unless there will be none.
+    with suppress(OSError):  # the connection is reset already
+        writer.write_eof()
+    decoder = getincrementaldecoder("utf-8")(errors="replace")
+    answer: list[str] = []
+    size = 0
+    with suppress(ConnectionError):  # what came before tells more, or that it was cut
+        while chunk := await reader.read(_CHUNK):
+            answer.append(decoder.decode(chunk))
+            size += len(chunk)
+            if size > MAX_BYTES:
+                raise too_large()
+    return [part for part in (*answer, decoder.decode(b"", final=True)) if part]
+
+
+def _cause(error: OSError) -> str:
+    return meaning(error.strerror or str(error))
+
+
+def open_source(config: SourceConfig) -> HAProxySource:
+    """The HAProxy that a configuration names. Raises `SourceConfigError`."""
+    config.take("links", "include_self")
+    place: Address | str
+    if config.location.startswith("//"):
+        try:
+            place = Address.parse(config.location[2:])
+        except ValueError:
+            raise SourceConfigError(
+                f"source {config.name}: an HAProxy is haproxy:PATH or haproxy://HOST:PORT"
+            ) from None
+    else:
+        place = os.path.abspath(unquote(config.location))
+    return HAProxySource(
+        place,
+        links=flag(config, "links"),
+        include_self=flag(config, "include_self"),
+        max_sessions=config.max_sessions,
+    )

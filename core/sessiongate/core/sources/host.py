@@ -1,0 +1,249 @@
+"""``host:``: the TCP connections of this machine, as far as its user may see them.
+
+A listening socket is a service and a "Listener Session"; a connection that came
+in through it is a session on that service. A connection whose listener is gone
+cannot be told from an outgoing one, and is not shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Container, Hashable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from socket import getservbyport
+from typing import TypeAlias
+
+import psutil
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from sessiongate.core.sources.base import (
+    DEFAULT_MAX_SESSIONS,
+    Observation,
+    Observed,
+    SourceConfig,
+    SourceConfigError,
+    SourceError,
+    Unreadable,
+)
+from sessiongate.core.sources.support.inodes import Inodes
+from sessiongate.core.sources.support.moments import timestamp
+from sessiongate.core.sources.support.pacing import Pace, sorted_apart
+from sessiongate.core.sources.support.processes import Process, Processes
+from sessiongate.core.sources.support.sockets import (
+    Connection,
+    End,
+    Listener,
+    Sockets,
+    read_sockets,
+)
+from sessiongate.core.sources.support.stability import again
+from sessiongate.v1 import session_pb2
+from sessiongate.v1.session_pb2 import Session, SessionState
+
+# Sessions by all that is told of them.
+Known: TypeAlias = dict[Hashable, Observed]
+
+# The states of TCP in which a connection is a session. In CLOSE_WAIT the client
+# has closed and the service has not; in FIN_WAIT it is the other way round. In
+# the others there is no connection yet, or no longer.
+_STATES: Mapping[str, SessionState] = {
+    psutil.CONN_ESTABLISHED: session_pb2.SESSION_STATE_STARTED,
+    psutil.CONN_CLOSE_WAIT: session_pb2.SESSION_STATE_STOPPING,
+    psutil.CONN_FIN_WAIT1: session_pb2.SESSION_STATE_STOPPING,
+    psutil.CONN_FIN_WAIT2: session_pb2.SESSION_STATE_STOPPING,
+}
+
+# A socket that listens on "::" may accept IPv4 too; such a connection is a
+# socket of version 6, with mapped addresses.
+_WILDCARDS = {4: "0.0.0.0", 6: "::"}  # noqa: S104 - compared with, never bound
+
+# Seconds; less than what counts as another boot (`Observation.incarnation`).
+_CLOCK_STEP = 1.0
+
+_NO_START = Unreadable("start: expected a time from 1678 to 2261", ("connect_time",))
+
+
+class HostSource:
+    """The listening sockets of this machine and the connections that they accepted.
+
+    The incarnation is the machine's boot. A connection's start is when it was
+    first seen; a listener's, its process's start where that is visible. No
+    wires are stated: a server's own source accounts for the same connections,
+    and two accounts of one wire link to nothing (`core.collect.links`).
+    """
+
+    def __init__(self, *, max_sessions: int = DEFAULT_MAX_SESSIONS) -> None:
+        # The core shows those first that it knows, so that more are read than it shows; both
+        # ends of a connection may be here.
+        self._most = 4 * max_sessions
+        # Its own thread: a look that takes long holds up no other source.
+        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="host")
+        self._processes = Processes()
+        self._inodes = Inodes()
+        self._boot_time: float | None = None
+        self._known: Known = {}
+        self._last: Observation | None = None
+
+    async def observe(self) -> Observation:
+        """The sockets as they are. Raises `SourceError` where they cannot be read at all."""
+        return await asyncio.get_running_loop().run_in_executor(self._reader, self._look)
+
+    async def close(self) -> None:
+        """Let go of the thread. Nothing else is kept open."""
+        self._reader.shutdown(wait=False, cancel_futures=True)
+
+    def _look(self) -> Observation:
+        try:
+            boot_time = psutil.boot_time()
+            sockets = read_sockets(self._inodes, self._most)
+        except (psutil.Error, OSError, RuntimeError, ValueError, LookupError) as error:
+            raise SourceError(f"the sockets of this machine cannot be read: {error}") from error
+        processes = self._processes.look_up(sockets.pids)
+        sessions = read_sessions(sockets, processes, time.time(), self._known)
+        incarnation = self._incarnation(boot_time)
+        self._last = again(
+            self._last, sessions, incarnation, tuple(sockets.unreadable), sockets.partial
+        )
+        return self._last
+
+    def _incarnation(self, boot_time: float) -> float | None:
+        """The boot time. No boot happens while this runs: a move is the clock being set.
+
+        It is followed, in steps too short to look like another boot. None if there
+        was none yet that can be.
+        """
+        if _moment(boot_time) is None:
+            return self._boot_time
+        if self._boot_time is None:
+            self._boot_time = boot_time
+        move = boot_time - self._boot_time
+        self._boot_time += min(max(move, -_CLOCK_STEP), _CLOCK_STEP)
+        return self._boot_time
+
+
+def read_sessions(
+    sockets: Sockets, processes: Mapping[int, Process], now: float, known: Known | None = None
+) -> list[Observed]:
+    """The sessions among ``sockets``: the listeners, then what they accepted, in order of port.
+
+    Works in a thread, in steps.
+
+    Sockets that listen on one address and port are one listener; all that
+    listen on one port are one service, named for the oldest process that is
+    visible. ``processes`` are the visible ones by pid, ``now`` is in seconds
+    since the epoch. ``known`` is what was read before, and becomes what is read now:
+    what is the same in all that is told of it is the same object.
+    """
+    pace = Pace()
+    before = dict(known or {})
+    seen: Known = {} if known is None else known
+    seen.clear()
+
+    def told(facts: Hashable, tell: Callable[[], Observed]) -> Observed:
+        seen[facts] = before.get(facts) or tell()
+        return seen[facts]
+
+    def start(listener: Listener) -> float:
+        return processes[listener.pid].start_time if listener.pid in processes else now
+
+    def seniority(listener: Listener) -> tuple[bool, float, int]:
+        return listener.pid not in processes, start(listener), listener.pid
+
+    services: dict[int, str] = {}
+    listeners: dict[str, Listener] = {}
+    for listener in sorted_apart(sockets.listeners, seniority, pace):
+        port = listener.local.port
+        services.setdefault(port, _service_name(port, processes.get(listener.pid)))
+        listeners.setdefault(listener.place, listener)
+    doors = {(listener.version, listener.local) for listener in listeners.values()}
+    accepted: dict[str, Connection] = {}
+    # The programs at this end of each connection, by the other end's name for it.
+    clients: dict[str, str] = {}
+    for item in sockets.connections:
+        pace.sleep()
+        if _is_accepted(item, doors):
+            accepted[item.key] = item
+        if item.pid in processes:
+            clients[f"{item.remote}<-{item.local}"] = processes[item.pid].name
+    sessions = []
+    for listener in sorted_apart(listeners.values(), _by_port, pace):
+        service = services[listener.local.port]
+        tell = partial(_listener_session, listener, service, start(listener))
+        sessions.append(told((listener, service), tell))
+    for connection in sorted_apart(accepted.values(), _by_port, pace):
+        service, client = services[connection.local.port], clients.get(connection.name)
+        tell = partial(_session, connection, service, now, client)
+        sessions.append(told((connection, service, client), tell))
+    return sessions
+
+
+def _by_port(socket: Listener | Connection) -> tuple[int, str]:
+    return socket.local.port, socket.key
+
+
+def _service_name(port: int, process: Process | None) -> str:
+    """``process:port``, or the port's registered name, or its number."""
+    if process:
+        return f"{process.name}:{port}"
+    try:
+        return getservbyport(port, "tcp")
+    except OSError:
+        return str(port)
+
+
+def _is_accepted(connection: Connection, doors: Container[tuple[int, End]]) -> bool:
+    """Whether a connection is a session that came in by one of ``doors``, the ends that listen."""
+    version, local = connection.version, connection.local
+    wildcard = End(_WILDCARDS[version], local.port)
+    return connection.status in _STATES and (
+        (version, local) in doors or (version, wildcard) in doors
+    )
+
+
+def _listener_session(listener: Listener, service: str, start: float) -> Observed:
+    session = Session(
+        service=service, state=session_pb2.SESSION_STATE_LISTENER, native_id=listener.name
+    )
+    unreadable = _begin(session, start)
+    return Observed(listener.key, session, unreadable=unreadable, former=listener.place)
+
+
+def _session(connection: Connection, service: str, now: float, client: str | None) -> Observed:
+    """One session; ``client`` is the name of the client's program, where it is known."""
+    session = Session(
+        service=service,
+        state=_STATES[connection.status],
+        native_id=connection.name,
+        remote=connection.remote.address,
+        port=connection.remote.port,
+        application=client,
+    )
+    unreadable = _begin(session, now)
+    return Observed(connection.key, session, unreadable=unreadable, former=connection.place)
+
+
+def _begin(session: Session, start: float) -> tuple[Unreadable, ...]:
+    """Let a session have its start; what of that is unreadable."""
+    moment = _moment(start)
+    if moment is None:
+        return (_NO_START,)
+    session.connect_time.CopyFrom(moment)
+    return ()
+
+
+def _moment(seconds: float) -> Timestamp | None:
+    """Seconds since the epoch, as the contract has them; None if that cannot be stored."""
+    try:
+        return timestamp(int(seconds * 1e9))
+    except (ValueError, OverflowError):  # of what is not finite, too
+        return None
+
+
+def open_source(config: SourceConfig) -> HostSource:
+    """This machine. Raises `SourceConfigError` for a location or an option: there are none."""
+    config.take()
+    if config.location:
+        raise SourceConfigError(f"source {config.name}: host takes no location: 'host:'")
+    return HostSource(max_sessions=config.max_sessions)

@@ -1,0 +1,352 @@
+"""``mariadb://`` and ``mysql://``: the client connections of a MariaDB or MySQL server.
+
+They are read from the process list over one connection that stays open. Options:
+``statements=true`` reads what the clients run, ``include_self=true`` shows that
+connection too; and those of every source in a network (`core.sources.support.endpoint`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+
+from asyncmy import errors
+from asyncmy.connection import Connection
+from asyncmy.constants.CR import CR_CONN_HOST_ERROR
+from asyncmy.cursors import SSCursor
+from asyncmy.protocol import FieldDescriptorPacket, MysqlPacket
+
+from sessiongate.core.sources.base import (
+    DEFAULT_MAX_SESSIONS,
+    Observation,
+    SourceConfig,
+    SourceConfigError,
+    SourceConnectError,
+    SourceError,
+)
+from sessiongate.core.sources.support.causes import meaning
+from sessiongate.core.sources.support.endpoint import (
+    CREDENTIAL_OPTIONS,
+    TLS_OPTIONS,
+    Endpoint,
+    flag,
+)
+from sessiongate.core.sources.support.moments import timestamp
+from sessiongate.core.sources.support.pacing import Pace, mapped
+from sessiongate.core.sources.support.peer import address
+from sessiongate.core.sources.support.processlist import (
+    Cell,
+    Dialect,
+    ProcessList,
+    Threads,
+    number,
+    text,
+)
+from sessiongate.core.sources.support.received import bounded
+from sessiongate.core.sources.support.resolution import addresses
+from sessiongate.runtime.apart import apart
+
+DEFAULT_PORT = 3306
+
+# Without the PROCESS privilege the server shows one's own threads and says nothing.
+# The status of an engine needs it too, and this engine has none: the cheapest
+# question that is refused without it.
+_NEEDS_PROCESS = "SHOW ENGINE MEMORY STATUS"
+_NOT_ALLOWED = 1227
+_TABLE_NOT_ALLOWED = 1142
+
+_ATTRIBUTES = (
+    "SELECT PROCESSLIST_ID, ATTR_NAME, ATTR_VALUE"
+    " FROM performance_schema.session_connect_attrs WHERE PROCESSLIST_ID IN ({})"
+)
+
+_FOREVER = 31536000  # to the driver; the collector waits for an observation, not for its parts
+_OWN = 2000  # where the numbers of errors begin that are the driver's, not the server's
+_FAREWELL = 1.0  # seconds
+# Rows of an answer that are read at once, and of one that has a few at the most.
+_AT_ONCE = 100
+_FEW = 1000
+_MAX_COLUMNS = 100
+_MAX_ATTRIBUTES = 1000  # of a client: the server keeps some 512 bytes, if not told otherwise
+_SHOWN = 200  # characters of an error's text
+
+
+class MariaDBSource:
+    """A server's client connections, by its process list."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        service: str,
+        *,
+        statements: bool = False,
+        include_self: bool = False,
+        max_sessions: int = DEFAULT_MAX_SESSIONS,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """``service`` is what the sessions are on. ``now`` is in seconds since the epoch."""
+        self._endpoint = endpoint
+        self._service = service
+        self._statements = statements
+        self._include_self = include_self
+        # The core shows those first that it knows, so that more are read than it shows.
+        self._most = 2 * max_sessions
+        self._now = now
+        self._driver: _Driver | None = None
+        self._transport: asyncio.BaseTransport | None = None  # the driver's
+        # Known of the server for as long as the connection lives; it dies with the server.
+        self._query = ""
+        self._has_attributes = False
+        self._processes: ProcessList | None = None
+
+    async def observe(self) -> Observation:
+        """The client connections as they are. Raises `SourceError`, which names the server."""
+        try:
+            if self._driver is not None and (observation := await self._look_again()):
+                return observation
+            return await self._look(await self._connect())
+        except SourceError as error:
+            self._drop()
+            raise type(error)(f"{self._endpoint}: {error}") from None
+        except Exception as error:  # a driver that reads garbage may raise anything
+            self._drop()
+            cause = self._endpoint.told(_cause(error))
+            raise SourceError(f"{self._endpoint}: {cause}") from None
+        except BaseException:  # cancelled amid an answer: the rest would be taken for the next
+            self._drop()
+            raise
+
+    async def close(self) -> None:
+        """Take leave of the server, which otherwise counts an aborted client."""
+        with suppress(Exception):
+            async with asyncio.timeout(_FAREWELL):
+                if self._driver is not None:
+                    await self._driver.ensure_closed()
+        self._drop()
+
+    async def _look_again(self) -> Observation | None:
+        """Look over the connection that is open; None where the server closed it meanwhile."""
+        assert self._driver is not None  # noqa: S101
+        try:
+            return await self._look(self._driver)
+        except errors.OperationalError:
+            self._drop()
+            return None
+
+    async def _look(self, driver: _Driver) -> Observation:
+        processes = self._processes
+        assert processes is not None  # noqa: S101
+        async with bounded(self._descriptor):
+            rows = await _ask(driver, self._query, self._most)
+        moment = self._now()
+        threads = await Threads.of(rows)
+        if self._has_attributes and (strangers := await processes.strangers(threads)):
+            async with bounded(self._descriptor):
+                processes.introduce(await _attributes(driver, strangers))
+        return await processes.read(threads, moment)
+
+    async def _connect(self) -> _Driver:
+        endpoint = self._endpoint
+        if not endpoint.is_unix:  # the driver asks again, of what is known by then
+            await addresses(self, endpoint.host)
+        context = await apart(object(), endpoint.tls.context) if endpoint.tls else None
+        private = context is not None or endpoint.is_unix
+        self._driver = driver = _Driver(
+            host=None if endpoint.is_unix else endpoint.host,
+            port=endpoint.port,
+            unix_socket=endpoint.host if endpoint.is_unix else None,
+            user=endpoint.user,
+            password=await apart(object(), endpoint.password) or "",
+            ssl=context,
+            charset="utf8mb4",
+            # Left as they come: the driver would give up an answer for one odd character.
+            use_unicode=False,
+            conv={},
+            autocommit=True,
+            connect_timeout=_FOREVER,
+            auth_plugin_map={} if private else _NOTHING_IN_THE_CLEAR,
+        )
+        try:
+            await driver.connect()
+        except errors.OperationalError as error:
+            if _is_unconnected(error):
+                raise SourceConnectError(_cause(error)) from None
+            raise
+        _, self._transport = await driver.connect()  # connected before: returns what it has
+        async with bounded(self._descriptor):
+            return await self._introduced(driver)
+
+    async def _introduced(self, driver: _Driver) -> _Driver:
+        """The connection, over which the server has said what it is."""
+        ((version, performance_schema),) = await _ask(
+            driver, "SELECT VERSION(), @@performance_schema"
+        )
+        has_schema = performance_schema == b"1"
+        dialect = Dialect.of(text(version or b""), performance_schema=has_schema)
+        await self._check_privilege(driver)
+        start = _start(await _ask(driver, dialect.start))
+        self._has_attributes = has_schema and await _has_attributes(driver)
+        self._query = dialect.query(
+            statements=self._statements, include_self=self._include_self, most=self._most
+        )
+        run = (start, None if self._transport is None else _address(self._transport))
+        if self._processes is None or self._processes.run != run or start is None:
+            self._processes = ProcessList(self._service, *run, statements=self._statements)
+        return driver
+
+    async def _check_privilege(self, driver: _Driver) -> None:
+        try:
+            await _ask(driver, _NEEDS_PROCESS)
+        except errors.MySQLError as error:
+            if error.args[:1] != (_NOT_ALLOWED,):
+                raise
+            raise SourceError(
+                f"user {self._endpoint.user!r} lacks the PROCESS privilege: GRANT PROCESS ON *.*"
+            ) from None
+
+    def _descriptor(self) -> int:
+        """The connection's; -1 without one."""
+        transport = self._transport
+        connection = transport.get_extra_info("socket") if transport is not None else None
+        return -1 if connection is None else int(connection.fileno())
+
+    def _drop(self) -> None:
+        driver, self._driver = self._driver, None
+        transport, self._transport = self._transport, None
+        if isinstance(transport, asyncio.WriteTransport):
+            transport.abort()  # a server that hangs answers no farewell, in TLS neither
+        if driver is not None:
+            driver.close()
+
+
+async def _ask(driver: _Driver, query: str, most: int = _FEW) -> Sequence[Sequence[Cell]]:
+    """The rows that a query selects. Raises `SourceError` if there are more than ``most``."""
+    driver.columns = 0
+    cursor, pace = driver.cursor(SSCursor), Pace()  # one that reads no further than it is asked to
+    await cursor.execute(query)
+    rows: list[Sequence[Cell]] = []
+    while part := await cursor.fetchmany(_AT_ONCE):
+        rows += part
+        if len(rows) > most:
+            raise SourceError(f"the answer has more than {most:,} rows")
+        if pace.is_due:
+            await pace.rest()
+    await cursor.close()
+    return rows
+
+
+def _start(rows: Sequence[Sequence[Cell]]) -> float | None:
+    """When the server started, in seconds since the epoch; None if it does not say that."""
+    seconds = number(rows[0][0]) if rows else None
+    try:
+        return None if seconds is None else float(timestamp(seconds * 10**9).seconds)
+    except ValueError:
+        return None
+
+
+async def _has_attributes(driver: _Driver) -> bool:
+    """Whether this user may read connection attributes."""
+    try:
+        await _ask(driver, _ATTRIBUTES.format(0))
+    except errors.MySQLError as error:
+        if error.args[:1] != (_TABLE_NOT_ALLOWED,):
+            raise
+        return False
+    return True
+
+
+async def _attributes(driver: _Driver, idents: Iterable[int]) -> dict[int, dict[str, str]]:
+    """The connection attributes of these clients; none of one that has gone, or sent none."""
+    attributes: dict[int, dict[str, str]] = {ident: {} for ident in idents}
+
+    def read(row: Sequence[Cell]) -> None:
+        cell, name, value = row
+        ident = number(cell)
+        if ident in attributes and name is not None and value is not None:
+            of_client = attributes[ident]
+            if len(of_client) < _MAX_ATTRIBUTES:
+                of_client[text(name)] = text(value)
+
+    query = _ATTRIBUTES.format(",".join(map(str, attributes)))
+    await mapped(read, await _ask(driver, query, _MAX_ATTRIBUTES * len(attributes)))
+    return attributes
+
+
+def _address(transport: asyncio.BaseTransport) -> tuple[str, int] | None:
+    """The address that the server was reached at; None through a Unix socket."""
+    end = transport.get_extra_info("peername")
+    if not isinstance(end, tuple):
+        return None
+    known = address(end[0].partition("%")[0])
+    return None if known is None else (known, end[1])
+
+
+class _Driver(Connection):
+    """One that reads a few columns of an answer: the driver keeps as many as there are."""
+
+    columns = 0  # of this answer so far
+
+    async def read_packet(self, packet_type: type = MysqlPacket) -> MysqlPacket:
+        """The next packet. Raises `SourceError` if there are too many columns."""
+        if packet_type is FieldDescriptorPacket:
+            self.columns += 1
+            if self.columns > _MAX_COLUMNS:
+                raise SourceError(f"the answer has more than {_MAX_COLUMNS} columns")
+        packet: MysqlPacket = await super().read_packet(packet_type)  # type: ignore[no-untyped-call] # it has no types
+        return packet
+
+
+class _Refused:
+    """A way to log in that shows the password to everyone on the way to the server."""
+
+    def __init__(self, driver: _Driver) -> None:
+        """What the driver calls a plugin with."""
+
+    def authenticate(self, packet: object) -> None:
+        raise SourceError("the server asks for the password in the clear: that needs TLS")
+
+
+_NOTHING_IN_THE_CLEAR = {"mysql_clear_password": _Refused, "dialog": _Refused}
+
+
+def _is_unconnected(error: errors.OperationalError) -> bool:
+    """Whether the server could not be reached at all.
+
+    The driver says so too if a connection breaks while TLS begins.
+    """
+    cause = error.__cause__
+    broken = isinstance(cause, ConnectionError) and not isinstance(cause, ConnectionRefusedError)
+    is_reached = broken or isinstance(cause, ssl.SSLError)
+    return error.args[:1] == (CR_CONN_HOST_ERROR,) and not is_reached
+
+
+def _cause(error: Exception) -> str:
+    """What went wrong, for an operator."""
+    if isinstance(error, errors.MySQLError) and len(error.args) == 2:
+        code, told = error.args
+        if isinstance(code, int) and code >= _OWN:
+            return meaning(" ".join(str(told).split())[:_SHOWN])
+        return f"{' '.join(str(told).split())[:_SHOWN]} ({code})"
+    if isinstance(error, RuntimeError):  # a package that a way to log in needs
+        return str(error)[:_SHOWN]
+    return f"this is no answer of a MariaDB or MySQL server ({type(error).__name__})"
+
+
+def open_source(config: SourceConfig) -> MariaDBSource:
+    """The server that a configuration names. Raises `SourceConfigError`."""
+    config.take("statements", "include_self", *CREDENTIAL_OPTIONS, *TLS_OPTIONS)
+    endpoint = Endpoint.of(config, port=DEFAULT_PORT)
+    if endpoint.user is None:
+        raise SourceConfigError(f"source {config.name}: a user is missing: //USER@HOST")
+    if endpoint.path:
+        raise SourceConfigError(f"source {config.name}: a database is not chosen: all are shown")
+    return MariaDBSource(
+        endpoint,
+        config.name,
+        statements=flag(config, "statements"),
+        include_self=flag(config, "include_self"),
+        max_sessions=config.max_sessions,
+    )

@@ -1,0 +1,245 @@
+"""``maxscale+http://`` and ``maxscale+https://``: the sessions of a MaxScale, by its REST API.
+
+Versions 2.2 to 24.02; a sessiongate answers in the same way. Options:
+``statements=true`` asks for the statements that the sessions ran, ``tls_ca`` is
+for https; ``timezone=AREA/CITY`` is where the MaxScale runs, which writes local
+times; and those that give a password (`core.sources.support.endpoint`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass
+from email.utils import mktime_tz, parsedate_tz
+from itertools import accumulate
+from zoneinfo import ZoneInfo
+
+from sessiongate.core.sources.base import (
+    DEFAULT_MAX_SESSIONS,
+    Observation,
+    SourceConfig,
+    SourceConfigError,
+    SourceConnectError,
+    SourceError,
+    UnreadableError,
+)
+from sessiongate.core.sources.support.elements import Elements
+from sessiongate.core.sources.support.endpoint import CREDENTIAL_OPTIONS, Endpoint, flag, zone
+from sessiongate.core.sources.support.json_cursor import Place
+from sessiongate.core.sources.support.lenient_json import JsonError
+from sessiongate.core.sources.support.moments import EARLIEST, LATEST
+from sessiongate.core.sources.support.pacing import Pace, batches
+from sessiongate.core.sources.support.peer import address, is_loopback
+from sessiongate.core.sources.support.rest import RestClient
+from sessiongate.core.sources.support.serverzone import ServerZone
+from sessiongate.core.sources.support.sessionlist import Context, SessionList, parse
+from sessiongate.core.sources.support.stability import steadied
+from sessiongate.runtime.addresses import Address
+from sessiongate.v1.session_service_pb2 import ServiceStatus
+
+DEFAULT_PORT = 8989
+MAX_RESOURCES = 10_000  # servers, and services, that are read
+_UTC = ServerZone(ZoneInfo("UTC"))
+# Bytes of a server's name, or of what is said of a service: one takes the place of no other.
+MAX_RESOURCE_BYTES = 1024
+# What is kept of services: a source's state is told in one message, with those of others.
+MAX_SERVICES_BYTES = 64 * 1024
+
+# What `read_sessions` reads. Versions that do not know the parameter answer with
+# more, and those that do not know paths in it without the memory.
+_FIELDS = (
+    *("state", "connected", "user", "remote", "port", "database", "idle", "connections"),
+    *("client", "memory/total", "io_activity", "thread", "application", "services", "filters"),
+    *("seconds_alive", "truncated"),
+)
+
+
+class MaxScaleSource:
+    """The sessions of one MaxScale."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        zone: ZoneInfo | None = None,
+        statements: bool = False,
+        max_sessions: int = DEFAULT_MAX_SESSIONS,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """``zone`` is where the MaxScale runs; None: what it says has to prove that.
+
+        ``now`` is in seconds since the epoch.
+        """
+        self._endpoint = endpoint
+        self._fields = ",".join((*_FIELDS, "queries") if statements else _FIELDS)
+        self._now = now
+        self._zone = ServerZone(zone)
+        self._client = RestClient(endpoint)
+        self._sessions = SessionList(statements=statements, max_sessions=max_sessions)
+        self._started: float | None = None
+
+    async def observe(self) -> Observation:
+        """The sessions as they are. Raises `SourceError`, which names the MaxScale."""
+        try:
+            body = await self._get("maxscale", "started_at,uptime")
+            clock = Clock() if body is None else read_clock(body, self._now())
+            if clock.started is not None:
+                self._started = steadied(clock.started, self._started)
+            async with self._list("servers", "parameters/address,parameters/port") as parts:
+                servers = await read_servers(parts, is_here=self._is_here) if parts else {}
+            async with self._list("services", "router,state") as parts:
+                services = await read_services(parts) if parts else ()
+            zone = self._zone
+            if clock.started is None and zone.zone is None and await self._is_sessiongate():
+                zone = _UTC  # a sessiongate says nothing of its clock, and writes UTC
+            async with self._list("sessions", self._fields) as parts:
+                if parts is None:
+                    raise SourceError("there is no /v1/sessions: this is no MaxScale")
+                context = Context(self._now(), zone, clock.skew, servers, self._started, services)
+                return await self._sessions.read(parts, context)
+        except SourceConnectError as error:
+            raise SourceConnectError(f"{self._endpoint}: {error}") from None
+        except SourceError as error:
+            raise SourceError(f"{self._endpoint}: {error}") from None
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._client.close()
+
+    async def _is_sessiongate(self) -> bool:
+        """Whether it says so of itself: a MaxScale's root is empty."""
+        body = await self._get("", "")
+        with suppress(SourceError, UnreadableError):
+            return Place(parse(body or b"")).member("meta").member("name").value == "sessiongate"
+        return False
+
+    async def _get(self, resource: str, fields: str) -> bytes | None:
+        return await self._client.get(self._path(resource), _chosen(resource, fields))
+
+    def _list(
+        self, resource: str, fields: str
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes] | None]:
+        return self._client.stream(self._path(resource), _chosen(resource, fields))
+
+    def _path(self, resource: str) -> str:
+        path = "/".join(filter(None, (self._endpoint.path.strip("/"), "v1", resource)))
+        return f"/{path}"
+
+    @property
+    def _is_here(self) -> bool:
+        endpoint = self._endpoint
+        return endpoint.is_unix or Address(endpoint.host, endpoint.port).is_loopback
+
+
+def _chosen(resource: str, fields: str) -> dict[str, str]:
+    """The parameter that asks for these fields alone."""
+    return {f"fields[{resource}]": fields} if fields else {}
+
+
+async def read_servers(parts: AsyncIterable[bytes], *, is_here: bool) -> dict[str, tuple[str, int]]:
+    """Addresses and ports of the servers that are named by an IP address, by name.
+
+    ``is_here`` says that the MaxScale is on this machine: only then is its
+    loopback ours. A server that cannot be read is left out: nothing is linked to it.
+    Raises `SourceError` for what is no list.
+    """
+    servers = {}
+    async for server in _resources("servers", parts):
+        with suppress(UnreadableError):
+            parameters = server.member("attributes").member("parameters")
+            known = address(parameters.member("address").text())
+            if known is not None and (is_here or not is_loopback(known)):
+                port = parameters.member("port").natural(16)
+                name = server.member("id").text()
+                if len(name.encode()) <= MAX_RESOURCE_BYTES:
+                    servers[name] = (known, port)
+    return servers
+
+
+async def _resources(kind: str, parts: AsyncIterable[bytes]) -> AsyncIterator[Place]:
+    """The resources of a list. Raises `SourceError` for what is none."""
+    try:
+        async for batch in batches(Elements(MAX_RESOURCES), parts, Pace()):
+            if batch.first is None:
+                raise UnreadableError("/data: expected an array, found an object")
+            for resource in batch.places():
+                yield resource
+    except JsonError:
+        raise SourceError(f"/v1/{kind}: this is not JSON") from None
+    except UnreadableError as error:
+        raise SourceError(f"/v1/{kind}: {error}") from None
+
+
+async def read_services(parts: AsyncIterable[bytes]) -> tuple[ServiceStatus, ...]:
+    """What is said of services, by name, as far as `MAX_SERVICES_BYTES` hold it.
+
+    A service that cannot be read, or is larger than `MAX_RESOURCE_BYTES`, is left out, and so
+    is a member that cannot be read. Raises `SourceError` for what is no list.
+    """
+    services: dict[str, ServiceStatus] = {}
+    async for resource in _resources("services", parts):
+        with suppress(UnreadableError):
+            status = ServiceStatus(name=resource.member("id").text())
+            attributes = resource.member("attributes")
+            with suppress(UnreadableError):
+                status.router = attributes.member("router").text()
+            with suppress(UnreadableError):
+                status.state = attributes.member("state").text()
+            is_told = status.HasField("router") or status.HasField("state")
+            if is_told and status.ByteSize() <= MAX_RESOURCE_BYTES:
+                services.setdefault(status.name, status)
+    ordered = [services[name] for name in sorted(services)]
+    sizes = accumulate(status.ByteSize() for status in ordered)
+    return tuple(
+        status for status, size in zip(ordered, sizes, strict=True) if size <= MAX_SERVICES_BYTES
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """What a MaxScale says of its clock. Times are in seconds since the epoch."""
+
+    started: float | None = None
+    skew: float = 0.0  # seconds that it is ahead of this machine's, as far as it says
+
+
+def read_clock(body: bytes, now: float) -> Clock:
+    """The clock of the MaxScale that answered this just now.
+
+    What cannot be read of it counts as not stated. Raises `SourceError` for what is no
+    document.
+    """
+    try:
+        attributes = Place(parse(body)).member("data").member("attributes")
+        attributes.object()
+    except UnreadableError as error:
+        raise SourceError(f"/v1/maxscale: {error}") from None
+    started = uptime = None
+    with suppress(UnreadableError, ValueError, OverflowError, TypeError):
+        date = parsedate_tz(attributes.member("started_at").text())
+        started = float(mktime_tz(date)) if date else None
+    with suppress(UnreadableError):
+        uptime = attributes.member("uptime").number()
+    if started is None and uptime is not None:
+        started = now - uptime
+    if started is None or not EARLIEST <= started <= LATEST:
+        return Clock()
+    if uptime is None or not 0 <= uptime <= LATEST:
+        return Clock(started)
+    return Clock(started, started + uptime - now)
+
+
+def open_source(config: SourceConfig) -> MaxScaleSource:
+    """The MaxScale that a configuration names. Raises `SourceConfigError`."""
+    config.take("statements", "timezone", "tls_ca", *CREDENTIAL_OPTIONS)
+    endpoint = Endpoint.of(config, port=DEFAULT_PORT, tls=config.kind == "maxscale+https")
+    if endpoint.user and ":" in endpoint.user:
+        raise SourceConfigError(f"source {config.name}: a user has no colon")
+    return MaxScaleSource(
+        endpoint,
+        zone=zone(config),
+        statements=flag(config, "statements"),
+        max_sessions=config.max_sessions,
+    )

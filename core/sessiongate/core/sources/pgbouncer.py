@@ -1,0 +1,355 @@
+"""``pgbouncer://USER@HOST:6432``: the clients of a PgBouncer, 1.12 to 1.25.
+
+They are read from its admin console, over one connection that stays open, by a
+user who is one of ``stats_users``. Options: ``include_self=true`` shows that
+connection too; ``timezone=AREA/CITY`` is where PgBouncer runs, which writes
+local times, where that is not this machine's zone; and those of every source in
+a network (`core.sources.support.endpoint`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from operator import itemgetter
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from sessiongate.core.sources.base import (
+    DEFAULT_MAX_SESSIONS,
+    Observation,
+    Observed,
+    SourceConfig,
+    SourceConfigError,
+    SourceError,
+    Unreadable,
+    UnreadableError,
+    Wire,
+    know_empty,
+)
+from sessiongate.core.sources.support.cells import Cell, Members, ip_address, number, tcp_port, text
+from sessiongate.core.sources.support.endpoint import (
+    CREDENTIAL_OPTIONS,
+    TLS_OPTIONS,
+    Endpoint,
+    flag,
+    zone,
+)
+from sessiongate.core.sources.support.libpq import APPLICATION, Answer, Client
+from sessiongate.core.sources.support.localtime import LocalTime
+from sessiongate.core.sources.support.pacing import Pace, kept, mapped
+from sessiongate.core.sources.support.peer import address
+from sessiongate.core.sources.support.stability import again
+from sessiongate.runtime.addresses import Address
+from sessiongate.v1 import session_pb2
+from sessiongate.v1.session_pb2 import Session, SessionState
+
+DEFAULT_PORT = 6432
+CONSOLE = "pgbouncer"  # the database that is the admin console
+
+# What SHOW CLIENTS calls a client's state. A cancel request is a connection of its
+# own, which says whose statement to cancel and never becomes a session.
+STATES: Mapping[str, SessionState] = {
+    "active": session_pb2.SESSION_STATE_STARTED,
+    "idle": session_pb2.SESSION_STATE_STARTED,
+    "waiting": session_pb2.SESSION_STATE_STARTED,
+    "active_cancel_req": session_pb2.SESSION_STATE_DUMMY,
+    "waiting_cancel_req": session_pb2.SESSION_STATE_DUMMY,
+}
+
+_UNIX = b"unix"  # stands for the address of a Unix socket
+# Stand for a name where a cancel request has none.
+_NO_USER = "(nouser)"
+_NO_DATABASE = "(nodb)"
+
+
+_REUSEPORT = b"so_reuseport", b"1"  # as SHOW CONFIG has it
+_PARTIAL = (
+    "so_reuseport is on: other PgBouncer processes on this port have clients of their own;"
+    " name each process as a source, by its own Unix socket (unix_socket_dir) or port"
+)
+# Connections to a shared port until one reaches the process that was read before. It is
+# taken to have ended if none does: of eight processes, one is missed so once in 5,000 times.
+_ATTEMPTS = 64
+_MAX_SETTINGS = 1000
+
+
+class Row(NamedTuple):
+    """A line of SHOW CLIENTS or SHOW SERVERS. What this version does not tell is None."""
+
+    database: Cell
+    connect_time: Cell
+    ptr: Cell
+    link: Cell = None  # ptr of the server that a client has, or the other way round
+    state: Cell = None
+    user: Cell = None
+    addr: Cell = None  # "unix" for a Unix socket
+    port: Cell = None
+    local_addr: Cell = None
+    local_port: Cell = None
+    request_time: Cell = None
+    remote_pid: Cell = None  # of a server, or of a client on this machine; or 0
+    tls: Cell = None  # protocol/cipher/…; empty in the clear
+    application_name: Cell = None
+
+
+async def rows(answer: Answer) -> list[Row]:
+    """What an answer holds, by its columns' names. Raises `SourceError` for another answer."""
+    names = list(answer.columns)
+    missing = {"database", "connect_time", "ptr"} - set(names)
+    if missing:
+        raise SourceError(f"what answers is no PgBouncer: it tells no {min(missing)}")
+    pick = itemgetter(*(names.index(name) if name in names else -1 for name in Row._fields))
+    return await mapped(lambda row: Row._make(pick((*row, None))), answer.rows)
+
+
+class Clients:
+    """Turns rows into sessions. Of a row that is as it was, the session is the same object."""
+
+    def __init__(self, times: LocalTime) -> None:
+        self._times = times
+        self._known: dict[tuple[Row, Row | None], Observed | Unreadable] = {}
+        self._last: Observation | None = None
+
+    async def read(
+        self, clients: Iterable[Row], servers: Iterable[Row], partial: str = ""
+    ) -> Observation:
+        """The sessions that the clients are; the last object if unchanged.
+
+        The two were not read at one moment: a server and a client are together
+        where both say so.
+        """
+        linked: dict[Cell, Row] = {}
+        seen: dict[tuple[Row, Row | None], Observed | Unreadable] = {}
+        sessions: list[Observed] = []
+        unreadable: list[Unreadable] = []
+
+        def read(client: Row) -> None:
+            server = linked.get(client.ptr)
+            if server is not None and server.ptr != client.link:
+                server = None
+            pair = client, server
+            if pair in seen:
+                return
+            item = seen[pair] = self._known.get(pair) or self._read(client, server)
+            if isinstance(item, Observed):
+                sessions.append(item)
+            else:
+                unreadable.append(item)
+
+        pace = Pace()
+        await mapped(lambda server: linked.update({server.link: server}), servers, pace)
+        await mapped(read, clients, pace)
+        self._known = seen
+        self._last = again(self._last, tuple(sessions), None, tuple(unreadable), partial)
+        return self._last
+
+    async def are_others(self, clients: Sequence[Row]) -> bool:
+        """Whether these are clients of another process than those that were read last.
+
+        They are if not one stayed; nobody can tell if there was none.
+        """
+        before = {*await mapped(lambda pair: _identity(pair[0]), self._known)}
+        return bool(before) and not await kept(lambda one: _identity(one) in before, clients)
+
+    def _read(self, client: Row, server: Row | None) -> Observed | Unreadable:
+        for name in ("ptr", "connect_time"):
+            if not getattr(client, name):
+                return Unreadable(f"SHOW CLIENTS {name}: expected a text")
+        members = Members("SHOW CLIENTS", client)
+        remote = _host(members, "addr", "remote")
+        its_port = None if client.addr in (None, _UNIX) else members.read("port", tcp_port, "port")
+        database = _text(client.database) or _NO_DATABASE
+        user = _text(client.user)
+        session = Session(
+            service=database,
+            native_id=_text(client.ptr),
+            state=STATES.get(_text(client.state) or "", session_pb2.SESSION_STATE_UNSPECIFIED),
+            user=None if user == _NO_USER else user,
+            database=None if database == _NO_DATABASE else database,
+            application=_text(client.application_name) or None,
+            remote=remote,
+            port=its_port,
+            connect_time=members.read("connect_time", self._time, "connect_time"),
+            last_active_time=members.read("request_time", self._time, "last_active_time"),
+            tls_cipher=members.read("tls", _cipher, "tls_cipher"),
+        )
+        accepted = None
+        if remote is not None and its_port is not None:
+            accepted = Wire((remote, its_port), _end(members, "local_addr", "local_port"))
+        opened: tuple[Wire, ...] = ()
+        unreadable = members.unreadable
+        if server is not None:
+            far = Members("SHOW SERVERS", server)
+            opened = _connect(session, server, far)
+            unreadable += far.unreadable
+        know_empty(session, unreadable, "connections")
+        return Observed(
+            " ".join(map(str, _identity(client))), session, accepted, opened, unreadable
+        )
+
+    def _time(self, cell: bytes) -> Timestamp:
+        try:
+            return self._times.read(text(cell))
+        except ValueError as error:
+            raise UnreadableError(
+                f"{error}; timezone=AREA/CITY states where PgBouncer runs"
+            ) from None
+
+
+class PgBouncerSource:
+    """The clients of one PgBouncer process."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        zone: ZoneInfo | None = None,
+        include_self: bool = False,
+        max_sessions: int = DEFAULT_MAX_SESSIONS,
+    ) -> None:
+        """``zone`` is where PgBouncer runs; None: where this runs."""
+        # The core shows those first that it knows, so that more are read than it shows.
+        most = 2 * max_sessions
+        self._endpoint = endpoint
+        self._console = Client(endpoint, CONSOLE, "SHOW CONFIG", needs_setup=False, most=most)
+        self._read_over = 0  # which of the console's connections was read over last
+        self._missed = 0  # connections since then, each to another process
+        self._include_self = include_self
+        self._clients = Clients(LocalTime(zone))
+
+    async def observe(self) -> Observation:
+        """The clients as they are. Raises `SourceError`, which names PgBouncer."""
+        clients, servers = await self._ask()
+        while await self._is_another_process(clients) and self._missed < _ATTEMPTS:
+            self._missed += 1
+            await self._console.close()
+            clients, servers = await self._ask()
+        self._read_over, self._missed = self._console.connections, 0
+        partial = _PARTIAL if self._shares_port() else ""
+        return await self._clients.read(clients, servers, partial)
+
+    async def _ask(self) -> tuple[list[Row], list[Row]]:
+        answers = await self._console.ask("SHOW CLIENTS", "SHOW SERVERS")
+        try:
+            clients, servers = [await rows(answer) for answer in answers]
+        except SourceError as error:
+            raise SourceError(f"{self._endpoint}: {error}") from None
+        if not self._include_self:
+            own = await self._own(clients)
+            clients = await kept(lambda client: client.ptr not in own, clients)
+        return clients, servers
+
+    async def _is_another_process(self, clients: Sequence[Row]) -> bool:
+        """Whether a new connection to a shared port has reached another process than the last."""
+        is_new = self._read_over != self._console.connections
+        return is_new and self._shares_port() and await self._clients.are_others(clients)
+
+    def _shares_port(self) -> bool:
+        """Whether other processes may listen at the place that this one was reached at."""
+        config = self._console.setup_answer.rows[:_MAX_SETTINGS]
+        return not self._endpoint.is_unix and any(row[:2] == _REUSEPORT for row in config)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._console.close()
+
+    async def _own(self, clients: Iterable[Row]) -> Collection[Cell]:
+        """Which clients are this source, by ``ptr``.
+
+        The console's client that is at this end's address, or is this process
+        on the other side of a Unix socket. Where address translation hides both:
+        the only one that calls itself as this source does.
+        """
+        here = self._console.local_end()
+        console = await kept(_is_console, clients)
+        exact = [client.ptr for client in await kept(lambda each: _is_at(each, here), console)]
+        return exact or ([console[0].ptr] if len(console) == 1 else [])
+
+
+def _is_console(client: Row) -> bool:
+    """Whether a client uses the console, and may be this source."""
+    is_named = client.application_name in (APPLICATION.encode(), None)
+    return is_named and client.database == CONSOLE.encode()
+
+
+def _is_at(client: Row, here: tuple[str, int] | None) -> bool:
+    """Whether a client is at this address, or this process on the other side of a socket."""
+    if here is None:
+        return client.remote_pid == str(os.getpid()).encode()
+    members = Members("SHOW CLIENTS", client)
+    return _end(members, "addr", "port") == here
+
+
+def _connect(session: Session, row: Row, server: Members) -> tuple[Wire, ...]:
+    """Give a session the server that it has; the connection to that, if it goes by TCP."""
+    end = _end(server, "addr", "port", "connections")
+    if end is None and row.addr != _UNIX:
+        return ()
+    pid = server.read("remote_pid", _pid)
+    session.connections.add(
+        server=str(Address(*end)) if end else f"unix:{_text(row.port)}",
+        connection_id=pid,
+        tls_cipher=server.read("tls", _cipher),
+    )
+    return (Wire(_end(server, "local_addr", "local_port"), end, pid),) if end else ()
+
+
+def _host(members: Members, column: str, *fields: str) -> str | None:
+    """The IP address in a column; None for a Unix socket too."""
+    return None if getattr(members.row, column) == _UNIX else members.read(column, _ip, *fields)
+
+
+def _end(members: Members, host: str, port: str, *fields: str) -> tuple[str, int] | None:
+    """The address and port in two columns; None for a Unix socket too."""
+    ip = _host(members, host, *fields)
+    its_port = None if ip is None else members.read(port, tcp_port, *fields)
+    return None if ip is None or its_port is None else (ip, its_port)
+
+
+def _identity(client: Row) -> tuple[str | None, ...]:
+    """What a client is known by. A place in memory is soon used again, within a second too."""
+    stated = client.ptr, client.connect_time, client.addr, client.port, client.remote_pid
+    return tuple(map(_text, stated))
+
+
+def _text(cell: Cell) -> str | None:
+    return None if cell is None else text(cell)
+
+
+def _ip(cell: bytes) -> str:
+    """An IP address, IPv4 in IPv6 clothes as IPv4."""
+    host = ip_address(cell)
+    return (host.startswith("::ffff:") and address(host)) or host
+
+
+def _pid(cell: bytes) -> int | None:
+    """The process id that a server gave a connection; None where it gave none."""
+    pid = number(cell, -(2**31), 2**32 - 1)
+    return pid if pid > 0 else None
+
+
+def _cipher(cell: bytes) -> str:
+    """The TLS cipher; empty in the clear."""
+    cipher = text(cell).partition("/")[2].partition("/")[0]
+    if cell and not cipher:
+        raise UnreadableError("expected PROTOCOL/CIPHER")
+    return cipher
+
+
+def open_source(config: SourceConfig) -> PgBouncerSource:
+    """The PgBouncer that a configuration names. Raises `SourceConfigError`."""
+    config.take("timezone", "include_self", *CREDENTIAL_OPTIONS, *TLS_OPTIONS)
+    endpoint = Endpoint.of(config, port=DEFAULT_PORT)
+    if endpoint.path not in ("", CONSOLE):
+        raise SourceConfigError(
+            f"source {config.name}: its console is database {CONSOLE!r}; name none or that one"
+        )
+    return PgBouncerSource(
+        endpoint,
+        zone=zone(config),
+        include_self=flag(config, "include_self"),
+        max_sessions=config.max_sessions,
+    )

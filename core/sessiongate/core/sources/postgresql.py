@@ -1,0 +1,332 @@
+"""``postgresql://USER@HOST:5432/DATABASE``: the client backends of a PostgreSQL server, 10 to 18.
+
+They are read from ``pg_stat_activity`` over one connection that stays open. A
+role that is not a member of ``pg_monitor`` (or ``pg_read_all_stats``) sees of
+other roles' sessions no more than that they are there; they are reported so.
+Options: ``statements=true`` reads what the clients run, ``include_self=true``
+shows that connection too; and those of every source in a network
+(`core.sources.support.endpoint`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from sessiongate.core.sources.base import (
+    DEFAULT_MAX_SESSIONS,
+    Observation,
+    Observed,
+    SourceConfig,
+    SourceError,
+    Unreadable,
+    UnreadableError,
+    Wire,
+    know_empty,
+)
+from sessiongate.core.sources.support.cells import (
+    CODECS,
+    Cell,
+    Members,
+    big,
+    ip_address,
+    moment,
+    number,
+    octets,
+    tcp_port,
+    text,
+    truth,
+)
+from sessiongate.core.sources.support.endpoint import (
+    CREDENTIAL_OPTIONS,
+    TLS_OPTIONS,
+    Endpoint,
+    flag,
+)
+from sessiongate.core.sources.support.libpq import Answer, Client
+from sessiongate.core.sources.support.pacing import mapped
+from sessiongate.core.sources.support.stability import again
+from sessiongate.core.sources.support.statement import MAX_BYTES, statement
+from sessiongate.v1 import session_pb2
+from sessiongate.v1.session_pb2 import Query, Session, SessionState
+
+DEFAULT_PORT = 5432
+DEFAULT_DATABASE = "postgres"
+
+# What pg_stat_activity calls a client backend's state. It is NULL where this
+# role may not know it, and unspecified then.
+STATES: Mapping[str, SessionState] = {
+    "starting": session_pb2.SESSION_STATE_ALLOC,
+    "active": session_pb2.SESSION_STATE_STARTED,
+    "idle": session_pb2.SESSION_STATE_STARTED,
+    "idle in transaction": session_pb2.SESSION_STATE_STARTED,
+    "idle in transaction (aborted)": session_pb2.SESSION_STATE_STARTED,
+    "fastpath function call": session_pb2.SESSION_STATE_STARTED,
+    "disabled": session_pb2.SESSION_STATE_STARTED,  # track_activities is off
+}
+_RUNNING = ("active", "fastpath function call")
+
+# What holds for as long as a connection does. Read only, and never for long: the
+# server ends what this end no longer waits for. It takes the backends for a
+# handful, and would look through all its databases for each.
+_SETUP = """
+SET default_transaction_read_only = on;
+SET statement_timeout = {timeout};
+SET enable_nestloop = off;
+SET bytea_output = hex;
+SELECT extract(epoch FROM pg_postmaster_start_time())::float8, host(inet_server_addr()),
+ inet_server_port(), pg_size_bytes(current_setting('track_activity_query_size')),
+ current_setting('server_encoding')
+"""
+
+# Times in microseconds since the epoch, which is what the server keeps. To a role
+# that may not know a backend's kind, NULL, the server's own show by having neither
+# user nor database, and what replicates by the views of replication. To others, those
+# are not looked at.
+_SELECT = """
+SELECT a.pid, (extract(epoch FROM a.backend_start) * 1000000)::bigint, a.usename, a.datname,
+ a.application_name, host(a.client_addr), a.client_port, a.state,
+ (extract(epoch FROM a.state_change) * 1000000)::bigint, s.ssl, s.cipher, {statement}
+FROM pg_stat_activity a LEFT JOIN pg_stat_ssl s ON s.pid = a.pid
+WHERE (a.backend_type = 'client backend'
+ OR a.backend_type IS NULL AND a.usesysid IS NOT NULL AND a.datid IS NOT NULL AND a.pid NOT IN (
+  SELECT pid FROM pg_stat_replication
+  UNION ALL SELECT pid FROM pg_stat_subscription WHERE pid IS NOT NULL)){others}
+ORDER BY a.backend_start, a.pid LIMIT {most}
+"""
+_STATEMENT = (
+    # One byte more than is kept, so that a cut is seen.
+    f"substring(textsend(a.query) FROM 1 FOR {MAX_BYTES + 1}),"
+    " (extract(epoch FROM a.query_start) * 1000000)::bigint"
+)
+_NO_STATEMENT = "NULL::bytea, NULL::bigint"
+_OTHERS = " AND a.pid <> pg_backend_pid()"
+
+# The server cuts statements at a length of bytes, and before a character that the cut
+# would fall in.
+_LONGEST_CHARACTER = 4
+_MAX_PID = 2**31 - 1
+
+
+class Row(NamedTuple):
+    """A client backend, as the query selects it; times in microseconds since the epoch."""
+
+    pid: Cell
+    backend_start: Cell
+    usename: Cell
+    datname: Cell
+    application_name: Cell
+    client_addr: Cell
+    client_port: Cell  # -1: a Unix socket
+    state: Cell
+    state_change: Cell
+    ssl: Cell
+    cipher: Cell
+    query: Cell
+    query_start: Cell
+
+
+class Reached(NamedTuple):
+    """What the server says of itself over one connection."""
+
+    start: float  # seconds since the epoch
+    address: str | None  # the server's end of the connection; None: a Unix socket
+    port: int | None
+    statement_size: int  # bytes after which it cuts statements, and one more
+    codec: str | None = None  # of the database that it is asked in; None: not known
+
+    @classmethod
+    def of(cls, answer: Answer) -> Reached:
+        """What the set-up selected. Raises `SourceError` where that makes no sense."""
+        try:
+            ((start, address, its_port, size, encoding),) = answer.rows
+            reached = cls(
+                start=float(start or b""),
+                address=None if address is None else ip_address(address),
+                port=None if its_port is None else tcp_port(its_port),
+                statement_size=big(size or b""),
+                codec=CODECS.get(text(encoding or b"")),
+            )
+        except (ValueError, UnreadableError):
+            raise SourceError("what answers is no PostgreSQL") from None
+        if not math.isfinite(reached.start):
+            raise SourceError("what answers is no PostgreSQL")
+        return reached
+
+
+class Backends:
+    """Turns rows into sessions. Of a row that is as it was, the session is the same object."""
+
+    def __init__(self, service: str, reached: Reached) -> None:
+        self.reached = reached
+        self._service = service
+        self._known: dict[tuple[Cell, ...], Observed | Unreadable] = {}
+        self._last: Observation | None = None
+
+    async def read(self, rows: Iterable[tuple[Cell, ...]]) -> Observation:
+        """The sessions that rows, each as `Row` has it, tell of; the last object if unchanged."""
+        seen: dict[tuple[Cell, ...], Observed | Unreadable] = {}
+        sessions: list[Observed] = []
+        unreadable: list[Unreadable] = []
+
+        def read(row: tuple[Cell, ...]) -> None:
+            if row in seen:
+                return
+            item = seen[row] = self._known.get(row) or self._read(Row._make(row))
+            if isinstance(item, Observed):
+                sessions.append(item)
+            else:
+                unreadable.append(item)
+
+        await mapped(read, rows)
+        self._known = seen
+        self._last = again(self._last, tuple(sessions), self.reached.start, tuple(unreadable))
+        return self._last
+
+    def _read(self, row: Row) -> Observed | Unreadable:
+        try:
+            return self._observed(row, _key(row))
+        except UnreadableError as error:
+            return Unreadable(str(error))
+
+    def _observed(self, row: Row, key: str) -> Observed:
+        members = Members("pg_stat_activity", row)
+        remote = members.read("client_addr", ip_address, "remote")
+        its_port = None
+        if row.client_addr is not None:
+            its_port = members.read("client_port", tcp_port, "port")
+        is_encrypted = members.read("ssl", truth, "tls_cipher")
+        session = Session(
+            service=self._service,
+            native_id=str(_pid(row)),
+            state=STATES.get(self._text(row.state) or "", session_pb2.SESSION_STATE_UNSPECIFIED),
+            user=self._text(row.usename),
+            database=self._text(row.datname),
+            application=self._text(row.application_name) or None,
+            remote=remote,
+            port=its_port,
+            connect_time=members.read("backend_start", moment, "connect_time"),
+            last_active_time=members.read("state_change", moment, "last_active_time"),
+            tls_cipher=None if is_encrypted is None else self._text(row.cipher) or "",
+        )
+        if query := self._query(row, session, members):
+            session.queries.append(query)
+        elif row.query == b"" and session.state:  # a role without the grant sees neither
+            know_empty(session, members.unreadable, "queries")
+        wire = None if remote is None or its_port is None else self._wire(row, remote, its_port)
+        return Observed(key, session, accepted=wire, unreadable=members.unreadable)
+
+    def _text(self, cell: Cell) -> str | None:
+        return None if cell is None else text(cell, self.reached.codec)
+
+    def _query(self, row: Row, session: Session, members: Members) -> Query | None:
+        whole = members.read("query", octets, "queries")
+        state = self._text(row.state)
+        if not whole or state not in STATES or state == "disabled":
+            return None
+        is_cut = len(whole) > MAX_BYTES or (
+            len(whole) + _LONGEST_CHARACTER >= self.reached.statement_size
+        )
+        query = statement(text(whole, self.reached.codec, is_cut=is_cut))
+        query.truncated |= is_cut
+        # Without its start the statement is still the one that runs.
+        if start := members.read("query_start", moment):
+            query.receive_time.CopyFrom(start)
+        if state not in _RUNNING and session.HasField("last_active_time"):
+            query.complete_time.CopyFrom(session.last_active_time)
+        return query
+
+    def _wire(self, row: Row, remote: str, its_port: int) -> Wire:
+        """The connection by which the client came.
+
+        The server does not say at which of its addresses. It is the one that
+        this source reached it at, unless that one cannot have been.
+        """
+        here = self.reached
+        server = None
+        if here.address and here.port and _kind(here.address) == _kind(remote):
+            server = (here.address, here.port)
+        return Wire(client=(remote, its_port), server=server, server_id=_pid(row))
+
+
+class PostgreSQLSource:
+    """A server's client backends."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        service: str,
+        *,
+        patience: float,
+        statements: bool = False,
+        include_self: bool = False,
+        max_sessions: int = DEFAULT_MAX_SESSIONS,
+    ) -> None:
+        """``service`` is what the sessions are on; ``patience``, in seconds, the server's too."""
+        most = max_sessions + 1  # so that it is seen that there are more
+        timeout = max(1, round(patience * 1000))
+        database = endpoint.path or DEFAULT_DATABASE
+        self._endpoint = endpoint
+        self._client = Client(endpoint, database, _SETUP.format(timeout=timeout), most=most)
+        self._service = service
+        self._select = _SELECT.format(
+            statement=_STATEMENT if statements else _NO_STATEMENT,
+            others="" if include_self else _OTHERS,
+            most=most,
+        )
+        self._backends: Backends | None = None
+
+    async def observe(self) -> Observation:
+        """The client backends as they are. Raises `SourceError`, which names the server."""
+        (answer,) = await self._client.ask(self._select)
+        try:
+            if len(answer.columns) != len(Row._fields):
+                raise SourceError("what answers is no PostgreSQL")
+            reached = Reached.of(self._client.setup_answer)
+        except SourceError as error:
+            raise SourceError(f"{self._endpoint}: {error}") from None
+        if self._backends is None or self._backends.reached != reached:
+            self._backends = Backends(self._service, reached)
+        return await self._backends.read(answer.rows)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._client.close()
+
+
+def _key(row: Row) -> str:
+    """What a session is known by. Raises `UnreadableError`."""
+    pid = _pid(row)
+    if row.backend_start is None:
+        return str(pid)
+    try:
+        return f"{pid} {big(row.backend_start)}"
+    except UnreadableError as error:
+        raise UnreadableError(f"pg_stat_activity backend_start: {error}") from None
+
+
+def _pid(row: Row) -> int:
+    """The backend's process. Raises `UnreadableError`."""
+    try:
+        return number(row.pid or b"", 1, _MAX_PID)
+    except UnreadableError as error:
+        raise UnreadableError(f"pg_stat_activity pid: {error}") from None
+
+
+def _kind(address: str) -> tuple[bool, bool]:
+    """IPv6 or not, this machine's own or not: connections do not go between these."""
+    return ":" in address, address.startswith("127.") or address == "::1"
+
+
+def open_source(config: SourceConfig) -> PostgreSQLSource:
+    """The server that a configuration names. Raises `SourceConfigError`."""
+    config.take("statements", "include_self", *CREDENTIAL_OPTIONS, *TLS_OPTIONS)
+    return PostgreSQLSource(
+        Endpoint.of(config, port=DEFAULT_PORT),
+        config.name,
+        patience=config.timeout,
+        statements=flag(config, "statements"),
+        include_self=flag(config, "include_self"),
+        max_sessions=config.max_sessions,
+    )

@@ -1,0 +1,327 @@
+"""The elements of a JSON document's ``data``, read while the document comes in.
+
+No step takes longer than what 1,000 elements or some 128 KiB of JSON take to read, whatever
+the document is, and nothing is kept of it but what the next step needs.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Generator, Iterator
+from typing import NamedTuple, TypeAlias
+
+from sessiongate.core.sources.base import UnreadableError
+from sessiongate.core.sources.support.extent import Extent
+from sessiongate.core.sources.support.json_cursor import Place
+from sessiongate.core.sources.support.lenient_json import JsonError, loads
+
+# Bytes. An element that is longer than a window is read as a whole all the same, if reading
+# it takes no longer: it is text, mostly.
+WINDOW = 128 * 1024
+BATCH = 1000  # elements: some milliseconds of work, if they are as short as may be
+MAX_ELEMENT = 8 * 1024 * 1024
+MAX_WEIGHT = 100_000  # of an element: see `Extent`
+_TOO_LARGE = f"expected at most {MAX_ELEMENT // 1024**2} MiB and {MAX_WEIGHT:,} values"
+_FOLLOWED = 16 * 1024  # of a long one in a step
+
+_SPACE = re.compile(rb"[ \t\n\r]*+")
+_BETWEEN = re.compile(r"[ \t\n\r]*+,[ \t\n\r]*+")
+_KINDS = {b"{": "an object", b"[": "an array", b'"': "a string", b"t": "a boolean"}
+_KINDS |= {b"f": "a boolean", b"n": "null", b"N": "a number", b"I": "a number", b"-": "a number"}
+_KINDS |= {b"%d" % digit: "a number" for digit in range(10)}
+_decode = json.JSONDecoder(strict=False).raw_decode
+
+
+class Batch(NamedTuple):
+    """Some elements that stand one behind the other.
+
+    One that is too large for an element is passed over: it is a batch without values.
+    """
+
+    first: int | None  # which element of ``data`` the first one is; None if that is no array
+    values: list[object]
+    text: bytes = b""  # from the first to the end of the last; empty if it is not to be kept
+
+    @property
+    def fault(self) -> str:
+        """What is wrong with an element that is passed over."""
+        return "" if self.values else str(_element(None, self.first).wrong(_TOO_LARGE))
+
+    def places(self) -> Iterator[Place]:
+        """The elements, each with where it is."""
+        for index, value in enumerate(self.values, self.first or 0):
+            yield _element(value, None if self.first is None else index)
+
+
+class More(NamedTuple):
+    """Says that more of the document is needed: `Elements.feed` takes it."""
+
+
+class Pause(NamedTuple):
+    """Says that a step is done."""
+
+
+Step: TypeAlias = Batch | More | Pause
+_MORE, _PAUSE = More(), Pause()
+_Steps: TypeAlias = Generator[Step, None, None]
+
+Skim: TypeAlias = Callable[[bytes, int], tuple[int, int]]
+"""How many bytes, and elements, of those at a place are known and need not be read."""
+
+
+def _element(value: object, index: int | None) -> Place:
+    """An element of ``data``, by its number."""
+    document = Place(None)
+    if index is None:
+        return Place(value, document, "data")
+    return Place(value, Place(None, document, "data"), index)
+
+
+class Elements:
+    """Reads one document."""
+
+    def __init__(
+        self,
+        most: int,
+        *,
+        tells_lines: bool = False,
+        skim: Skim = lambda _data, _start: (0, 0),
+        is_known: Callable[[object], bool] = lambda _value: False,
+    ) -> None:
+        """At most so many elements are read: the document is not read to its end then.
+
+        ``tells_lines`` lets an error tell line and column, which takes the time to count them.
+        ``skim`` is asked before each batch; an element which `is_known` may begin one.
+        """
+        self.count = 0
+        self.truncated = False
+        self._most = most
+        self._tells_lines = tells_lines
+        self._skim = skim
+        self._is_known = is_known
+        self._data = b""
+        self._position = 0
+        self._ended = False
+        # Where in the document the data begin.
+        self._line, self._column = 1, 1
+
+    @property
+    def partial(self) -> str:
+        """Why the document was not read to its end; empty if it is."""
+        return f"only {self._most} sessions of an answer are read" if self.truncated else ""
+
+    def feed(self, part: bytes) -> None:
+        """Take the next part of the document; an empty one is its end."""
+        if self._tells_lines:
+            self._line, self._column = self._place()
+        self._data = self._data[self._position :] + part
+        self._position = 0
+        self._ended = not part
+
+    def read(self) -> _Steps:
+        """The document, step by step.
+
+        Raises `JsonError` for what is no JSON, `UnreadableError` for what is no such document.
+        """
+        yield from self._need(3)
+        if self._data.startswith(b"\xef\xbb\xbf"):
+            self._position = 3
+        yield from self._space()
+        has_data = False
+        if is_object := self._next() == b"{":
+            has_data = yield from self._members()
+        else:
+            kind = self._kind()
+            yield from self._pass_over()
+        if not self.truncated:
+            yield from self._space()
+            if self._next():
+                raise self._wrong("Extra data")
+        if not is_object:
+            raise UnreadableError(f"the document: expected an object, found {kind}")
+        if not has_data:
+            raise UnreadableError("/data: missing")
+
+    def _members(self) -> Generator[Step, None, bool]:
+        """Read an object; whether it has ``data``."""
+        self._position += 1
+        yield from self._space()
+        has_data = False
+        if self._next() == b"}":
+            self._position += 1
+            return has_data
+        while True:
+            if self._next() != b'"':
+                raise self._wrong("Expecting property name enclosed in double quotes")
+            name = yield from self._value()
+            yield from self._expect(b":")
+            yield from self._space()
+            if name == "data" and not has_data:
+                has_data = True
+                yield from self._elements()
+                if self.truncated:
+                    return has_data
+            else:
+                yield from self._pass_over()
+            if (yield from self._expect(b",", b"}")) == b"}":
+                return has_data
+            yield from self._space()
+
+    def _elements(self) -> _Steps:
+        kind = self._kind()
+        if self._next() == b"{":
+            yield from self._large(None)
+            return
+        if self._next() != b"[":
+            raise UnreadableError(f"/data: expected an array or an object, found {kind}")
+        self._position += 1
+        yield from self._space()
+        if self._next() == b"]":
+            self._position += 1
+            return
+        while not self.truncated:
+            yield from self._need(WINDOW)
+            length, count = self._skim(self._data, self._position)
+            if length:
+                self._position += length
+                self.count += count
+                yield _PAUSE
+            elif batch := self._window():
+                yield batch
+            else:
+                yield from self._large(self.count)
+            if (yield from self._expect(b",", b"]")) == b"]":
+                return
+            yield from self._space()
+            self.truncated = self.count >= self._most
+
+    def _window(self) -> Batch | None:
+        """The elements that begin here and end soon; None if the first one does not."""
+        window = self._data[self._position : self._position + WINDOW]
+        text = window.decode(errors="surrogateescape")
+        is_ascii = len(text) == len(window)
+        is_whole = self._ended and len(window) == len(self._data) - self._position
+        values: list[object] = []
+        end = start = 0
+        while len(values) < min(BATCH, self._most - self.count):
+            try:
+                value, stop = _decode(text, start)
+            except (ValueError, RecursionError):
+                break  # it is longer, or odd
+            if stop == len(text) and not is_whole:
+                break  # a number that may go on
+            if not is_ascii and _is_escaped(text[start:stop]):
+                break
+            if values and self._is_known(value):
+                break
+            values.append(value)
+            end = stop
+            between = _BETWEEN.match(text, end)
+            if between is None:
+                break
+            start = between.end()
+        if not values:
+            return None
+        length = end if is_ascii else len(text[:end].encode(errors="surrogateescape"))
+        self._position += length
+        self.count += len(values)
+        return Batch(self.count - len(values), values, window[:length])
+
+    def _large(self, index: int | None) -> _Steps:
+        """Read one element that is longer, or odd."""
+        line, column = self._place()
+        kept = yield from self._follow(MAX_ELEMENT)
+        self.count += 1
+        if kept is None:
+            yield Batch(index, [])
+        else:
+            yield Batch(index, [loads(kept, line, column)])
+
+    def _value(self) -> Generator[Step, None, object]:
+        """A value that may not be large."""
+        line, column = self._place()
+        kept = yield from self._follow(WINDOW)
+        if kept is None:
+            raise self._wrong("Too long")
+        return loads(kept, line, column)
+
+    def _pass_over(self) -> _Steps:
+        """Pass over a value; one that is small has to be JSON."""
+        line, column = self._place()
+        kept = yield from self._follow(WINDOW)
+        if kept is not None:
+            loads(kept, line, column)
+
+    def _follow(self, most: int) -> Generator[Step, None, bytes | None]:
+        """The text of the value that begins here; None if it is too large."""
+        extent, kept = Extent(), bytearray()
+        is_kept = True
+        while not extent.ended:
+            yield from self._need(_FOLLOWED)
+            start = self._position
+            stop = min(start + _FOLLOWED, len(self._data))
+            self._position = extent.follow(self._data, start, stop)
+            if is_kept:
+                kept += self._data[start : self._position]
+                is_kept = len(kept) <= most and extent.weight <= MAX_WEIGHT
+                if not is_kept:
+                    kept.clear()
+            if self._ended and stop == len(self._data) and not extent.ended:
+                kept += self._data[self._position : stop]
+                self._position = stop
+                break
+            yield _PAUSE
+        return bytes(kept) if is_kept else None
+
+    def _need(self, length: int) -> _Steps:
+        """Wait for so many bytes, or the end of the document."""
+        while not self._ended and len(self._data) - self._position < length:
+            yield _MORE
+
+    def _space(self) -> _Steps:
+        """Pass over space, to a byte that is none if there is one."""
+        while True:
+            found = _SPACE.match(self._data, self._position)
+            self._position = found.end() if found else self._position
+            if self._ended or self._position < len(self._data):
+                return
+            yield _MORE
+
+    def _next(self) -> bytes:
+        return self._data[self._position : self._position + 1]
+
+    def _expect(self, *marks: bytes) -> Generator[Step, None, bytes]:
+        """Pass over space and one of these marks, which is returned."""
+        yield from self._space()
+        mark = self._next()
+        if mark not in marks:
+            raise self._wrong(f"Expecting '{marks[0].decode()}' delimiter")
+        self._position += 1
+        return mark
+
+    def _kind(self) -> str:
+        """What kind of value begins here."""
+        kind = _KINDS.get(self._next())
+        if kind is None:
+            raise self._wrong("Expecting value")
+        return kind
+
+    def _place(self) -> tuple[int, int]:
+        """Line and column, in bytes, both from 1."""
+        if self._tells_lines and (lines := self._data.count(b"\n", 0, self._position)):
+            return self._line + lines, self._position - self._data.rfind(b"\n", 0, self._position)
+        return self._line, self._column + self._position
+
+    def _wrong(self, reason: str) -> JsonError:
+        line, column = self._place()
+        return JsonError(f"line {line}, column {column}: {reason}")
+
+
+def _is_escaped(text: str) -> bool:
+    """Whether bytes of a text were not UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False

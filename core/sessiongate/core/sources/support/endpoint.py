@@ -1,0 +1,223 @@
+"""Where a source is reached over a network, and with what credentials.
+
+The location of such a source is ``//USER:PASSWORD@HOST:PORT/PATH``, all but
+HOST optional, each part percent-encoded where it holds one of ``:/?#@[]%``. HOST
+is a name, an IPv4 address, an IPv6 address in brackets, or the absolute path of
+a Unix socket (``%2Frun%2F…``).
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import unquote
+from zoneinfo import ZoneInfo
+
+from sessiongate.core.sources.base import SourceConfig, SourceConfigError, SourceError
+from sessiongate.runtime.addresses import Address
+from sessiongate.runtime.apart import HangsError, within
+from sessiongate.runtime.urls import HOST_AND_PORT, authority, shown
+from sessiongate.runtime.watched_file import MOST, FileError, read_file
+
+CREDENTIAL_OPTIONS = ("password", "password_file")
+TLS_OPTIONS = ("tls", "tls_ca")
+
+_PASSWORD = 64 * 1024  # bytes that a password's file may have
+_PATIENCE = 2.0  # seconds that a file system is waited for, once
+
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
+_USUAL = re.compile(r"[\w.$-]*")  # of users and databases
+_QUOTED = re.compile(r"[\"'`:«»“”„]|\b(?:user|role|database) ")  # what a quoted name follows
+_BOOLEANS = {"true": True, "false": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """TLS whose certificate is always verified: its chain and its name."""
+
+    ca: Path | None  # certificates to trust; None: those that the system trusts
+
+    def context(self) -> ssl.SSLContext:
+        """What Python's clients take. Raises `SourceError` where ``ca`` cannot be read."""
+        if self.ca is None:
+            return ssl.create_default_context()
+        content = _read(self, "tls_ca", self.ca)
+        try:
+            return ssl.create_default_context(cadata=content.decode("ascii", "ignore"))
+        except (ssl.SSLError, ValueError):  # the latter of an empty file
+            raise SourceError(f"tls_ca: {self.ca} holds no certificates in PEM") from None
+
+    def ca_file(self) -> str:
+        """What libpq takes for ``sslrootcert``: it may have been built with other paths.
+
+        Raises `SourceError` where it cannot be read: libpq would wait for what hangs.
+        """
+        if self.ca is not None:
+            _read(self, "tls_ca", self.ca)
+        return str(self.ca or ssl.get_default_verify_paths().cafile or "system")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One server, as a source's configuration names it. Shown, it has no password."""
+
+    host: str  # a name or an IP address, IPv6 without brackets, or a Unix socket's path
+    port: int
+    user: str | None
+    path: str  # what follows the host, without its first slash
+    tls: Tls | None  # None: in the clear
+    _password: str | None = field(repr=False)
+    _password_file: Path | None
+
+    @classmethod
+    def of(cls, config: SourceConfig, *, port: int, tls: bool | None = None) -> Endpoint:
+        """The endpoint that a configuration names; ``port`` where it names none.
+
+        ``tls`` is for kinds whose scheme decides; None: the option does, and
+        without it all but this machine is spoken to in TLS. Raises
+        `SourceConfigError`, whose text repeats nothing of the location.
+        """
+        try:
+            user, password, host, stated_port, path = _take_apart(config.location)
+        except ValueError as error:
+            named = config.location.startswith("//") or config.name not in config.location
+            name = config.name if named else config.kind
+            raise SourceConfigError(
+                f"source {name}: {error}; a location is //USER:PASSWORD@HOST:PORT/PATH,"
+                " and what is special in a part is percent-encoded"
+            ) from None
+        given = [password, *map(config.options.get, CREDENTIAL_OPTIONS)]
+        if len(given) - given.count(None) > 1:
+            raise SourceConfigError(
+                f"source {config.name}: more than one password; allowed: one of the URL's,"
+                " password, password_file"
+            )
+        password_file = config.options.get("password_file")
+        return cls(
+            host=host,
+            port=stated_port or port,
+            user=user,
+            path=path,
+            tls=_tls(config, host, tls),
+            _password=config.options.get("password", password),
+            _password_file=Path(password_file) if password_file is not None else None,
+        )
+
+    @property
+    def is_unix(self) -> bool:
+        """Whether ``host`` is the path of a Unix socket."""
+        return self.host.startswith("/")
+
+    def password(self) -> str | None:
+        """The password as it now is: a file is read each time, so that it can be replaced.
+
+        The line that ends the file is no part of it. Raises `SourceError`,
+        which names the file.
+        """
+        if self._password_file is None:
+            return self._password
+        try:
+            content = _read(self, "password_file", self._password_file, _PASSWORD)
+            return content.decode().removesuffix("\n")
+        except UnicodeDecodeError:
+            raise SourceError(f"password_file: {self._password_file} is not UTF-8") from None
+
+    def told(self, text: str) -> str:
+        """A server's text; only its beginning if it may quote a password.
+
+        Servers quote the user and the database that they refuse. If what the URL has in the
+        place of these is no usual name, a mistyped password may be in it.
+        """
+        if _USUAL.fullmatch(self.user or "") and _USUAL.fullmatch(self.path.replace("/", "")):
+            return text
+        front = _QUOTED.split(text, maxsplit=1)[0].strip()
+        return f"{front} … (the user or the database of the URL is an unusual name, and not shown)"
+
+    def __str__(self) -> str:
+        return self.host if self.is_unix else str(Address(self.host, self.port))
+
+
+def _read(owner: object, option: str, path: Path, most: int = MOST) -> bytes:
+    """What the file of an option holds now. Raises `SourceError`, which names both.
+
+    Not to be waited for in a loop: each ``owner`` waits for itself.
+    """
+    try:
+        return within(_PATIENCE, (id(owner), path), lambda: read_file(path, most))
+    except FileError as error:
+        raise SourceError(f"{option}: {error}") from None
+    except HangsError:
+        raise SourceError(f"{option}: {path}: no answer of the file system") from None
+
+
+def flag(config: SourceConfig, key: str) -> bool:
+    """An option that is true or false; false without it. Raises `SourceConfigError`."""
+    text = config.options.get(key, "false")
+    if text not in _BOOLEANS:
+        raise SourceConfigError(f"source {config.name}: {key}={shown(text)}; allowed: true, false")
+    return _BOOLEANS[text]
+
+
+def zone(config: SourceConfig) -> ZoneInfo | None:
+    """The option ``timezone``; None without it. Raises `SourceConfigError`."""
+    name = config.options.get("timezone")
+    if name is None:
+        return None
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # not there, or not the name of one
+        raise SourceConfigError(
+            f"source {config.name}: timezone={shown(name)} is not known here;"
+            " allowed: AREA/CITY, such as Europe/Berlin, or UTC"
+        ) from None
+
+
+def _take_apart(location: str) -> tuple[str | None, str | None, str, int | None, str]:
+    """User, password, host, port, path. Raises `ValueError` that repeats none of them."""
+    if not location.startswith("//"):
+        raise ValueError("the location does not start with //")
+    login, place, path = authority(location)
+    user, colon, password = login.partition(":")
+    found = HOST_AND_PORT.fullmatch(place)
+    if found is None:
+        raise ValueError("what should be HOST:PORT is not")
+    host = unquote(found["v6"] or found["host"])
+    if found["v6"]:
+        if not _is_ipv6(host):
+            raise ValueError("what stands in brackets is not an IPv6 address")
+    elif not host.startswith("/") and not _NAME.fullmatch(host):
+        raise ValueError("the host is neither a name, nor an address, nor an absolute path")
+    port = int(found["port"]) if found["port"] else None
+    if port is not None and not 0 < port < 65536:
+        raise ValueError("the port is not from 1 to 65535")
+    return (
+        unquote(user) or None,
+        unquote(password) if colon else None,
+        host,
+        port,
+        unquote(path),
+    )
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        return ip_address(text).version == 6
+    except ValueError:
+        return False
+
+
+def _tls(config: SourceConfig, host: str, decided: bool | None) -> Tls | None:
+    local = host.startswith("/") or Address(host, 0).is_loopback
+    choice = config.options.get("tls", "off" if local else "verify")
+    if choice not in ("verify", "off"):
+        raise SourceConfigError(f"source {config.name}: tls={shown(choice)}; allowed: verify, off")
+    wanted = choice == "verify" if decided is None else decided
+    ca = config.options.get("tls_ca")
+    if wanted and host.startswith("/"):
+        raise SourceConfigError(f"source {config.name}: tls=verify: a Unix socket has no TLS")
+    if ca is not None and not wanted:
+        raise SourceConfigError(f"source {config.name}: tls_ca is of use with TLS only")
+    return Tls(Path(ca) if ca is not None else None) if wanted else None

@@ -1,0 +1,19 @@
+"""The sessions of an answer that cannot be read: named as far as it helps, and counted."""
+
+from __future__ import annotations
+
+from sessiongate.core.sources.base import Unreadable
+
+_NAMED = 100
+_FURTHER = Unreadable("a further session")
+
+
+class Faults:
+    """Those of one answer."""
+
+    def __init__(self) -> None:
+        self.all: list[Unreadable] = []
+
+    def note(self, fault: str) -> None:
+        """Note that a session cannot be read, and why."""
+        self.all.append(Unreadable(fault) if len(self.all) < _NAMED else _FURTHER)

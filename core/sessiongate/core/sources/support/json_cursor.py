@@ -1,0 +1,119 @@
+"""A value in a parsed JSON document, which knows where in the document it is."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+
+from sessiongate.core.sources.base import UnreadableError
+
+_KINDS = {dict: "an object", list: "an array", str: "a string", bool: "a boolean"}
+_KINDS |= {int: "a number", float: "a number", type(None): "null"}
+_DIGITS = re.compile("[0-9]{1,20}")  # as many as 64 bits can take
+_SHOWN = 60  # characters of a document that an error repeats
+
+
+class Place:
+    """A JSON value and the way to it from the document's root.
+
+    Each reader returns the value as what it must be, or raises `UnreadableError`
+    that begins with the place as a JSON Pointer (RFC 6901) and repeats no value.
+    """
+
+    __slots__ = ("_name", "_parent", "value")
+
+    def __init__(self, value: object, parent: Place | None = None, name: str | int = "") -> None:
+        self.value = value
+        # The pointer is put together only when an error needs it.
+        self._parent = parent
+        self._name = name
+
+    @property
+    def pointer(self) -> str:
+        """The JSON Pointer to this value, behind the root's name."""
+        if self._parent is None:
+            return str(self._name)
+        name = str(self._name).replace("~", "~0").replace("/", "~1")
+        return f"{self._parent.pointer}/{shown(name)}"
+
+    def wrong(self, reason: str) -> UnreadableError:
+        """The error that says what is wrong here."""
+        return UnreadableError(f"{self.pointer or 'the document'}: {reason}")
+
+    def expected(self, what: str) -> UnreadableError:
+        """The error that says what belongs here, and which kind of value was found."""
+        return self.wrong(f"expected {what}, found {_KINDS[type(self.value)]}")
+
+    def optional(self, name: str) -> Place | None:
+        """A member of this object; None where it is absent or null."""
+        if not isinstance(self.value, dict):
+            raise self.expected("an object")
+        value = self.value.get(name)
+        return None if value is None else Place(value, self, name)
+
+    def member(self, name: str) -> Place:
+        """A member that this object must have."""
+        place = self.optional(name)
+        if place is None:
+            raise Place(None, self, name).wrong("missing")
+        return place
+
+    def object(self) -> dict[str, object]:
+        """This object, which may have any members."""
+        if not isinstance(self.value, dict):
+            raise self.expected("an object")
+        return self.value
+
+    def items(self) -> Iterator[Place]:
+        """Every item of this array."""
+        if not isinstance(self.value, list):
+            raise self.expected("an array")
+        return (Place(value, self, index) for index, value in enumerate(self.value))
+
+    def text(self) -> str:
+        """This string, which protobuf can hold: no half of a surrogate pair."""
+        if not isinstance(self.value, str):
+            raise self.expected("a string")
+        if not is_unicode(self.value):
+            raise self.wrong("expected Unicode text, found half of a surrogate pair")
+        return self.value
+
+    def number(self) -> float:
+        """This number, which is finite."""
+        if isinstance(self.value, bool) or not isinstance(self.value, int | float):
+            raise self.expected("a number")
+        try:
+            number = float(self.value)
+        except OverflowError:
+            number = math.inf
+        if not math.isfinite(number):
+            raise self.wrong("expected a finite number")
+        return number
+
+    def natural(self, bits: int, *, or_digits: bool = False) -> int:
+        """This whole number, from 0 to 2^bits - 1; ``or_digits``, or a string of its digits."""
+        value = self.value
+        if or_digits and isinstance(value, str) and _DIGITS.fullmatch(value):
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self.expected("a whole number")
+        if not 0 <= value < 1 << bits:
+            raise self.wrong(f"expected a whole number from 0 to {(1 << bits) - 1}")
+        return value
+
+
+def is_unicode(text: str) -> bool:
+    """Whether protobuf can hold a text: JSON can write halves of surrogate pairs."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def shown(text: str) -> str:
+    """A document's text as an error may repeat it: short, on one line, ASCII."""
+    cut = text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+    return json.dumps(cut)[1:-1]

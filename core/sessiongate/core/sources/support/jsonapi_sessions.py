@@ -1,0 +1,347 @@
+"""The documented form of sessions, read: a JSON:API document into observed sessions.
+
+Understands the sessions resource as MaxScale documented it in 2017 and as
+MaxScale 24.02 answers. Members that are not named here are ignored; an optional
+member that is null counts as absent. A member that cannot be read is left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from typing import TypeVar
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from sessiongate.core.sources.base import (
+    DEFAULT_MAX_SESSIONS,
+    Observed,
+    SourceError,
+    Unreadable,
+    UnreadableError,
+)
+from sessiongate.core.sources.support.elements import Batch, Elements, More
+from sessiongate.core.sources.support.faults import Faults
+from sessiongate.core.sources.support.json_cursor import Place, is_unicode
+from sessiongate.core.sources.support.lenient_json import JsonError
+from sessiongate.core.sources.support.moments import timestamp
+from sessiongate.core.sources.support.pacing import Pace
+from sessiongate.core.sources.support.serverzone import seconds_as_utc
+from sessiongate.core.sources.support.session_times import Times
+from sessiongate.core.sources.support.statement import statement
+from sessiongate.v1.session_pb2 import BackendConnection, Query, Session
+from sessiongate.v1.states import state_of
+
+# C's asctime, in the server's local time, and the date of HTTP, which MaxScale changed to
+# in 23.02. With each, whether it states its zone.
+_DATE_FORMS = {"%a %b %d %H:%M:%S %Y": False, "%a, %d %b %Y %H:%M:%S GMT": True}
+
+_PART = 256 * 1024  # bytes of a document in a step
+
+# MaxScale prints the ids of connections to servers as a C int: from 2^31 on they are negative.
+_INT_BITS = 32
+# The port that MaxScale states of a client on a Unix socket.
+_NO_PORT = -1
+
+T = TypeVar("T")
+
+
+def read_sessions(
+    content: bytes, times: Times, *, statements: bool = False, most: int = 2 * DEFAULT_MAX_SESSIONS
+) -> tuple[Sequence[Observed], Sequence[Unreadable], str]:
+    """The sessions of a document, in its order, those that cannot be read, and why not all are.
+
+    Works in steps, in a thread. ``data`` may be a list of sessions or a single one. Raises
+    `SourceError` for what is no such document.
+    """
+    sessions: list[Observed] = []
+    unreadable = Faults()
+    elements, pace = Elements(most, tells_lines=True), Pace()
+    parts = (content[start : start + _PART] for start in range(0, len(content), _PART))
+    try:
+        for step in elements.read():
+            if isinstance(step, More):
+                elements.feed(next(parts, b""))
+            elif isinstance(step, Batch):
+                for resource in step.places():
+                    try:
+                        sessions.append(read_session(resource, times, statements=statements))
+                    except UnreadableError as error:
+                        unreadable.note(str(error))
+                    pace.sleep()
+                if step.fault:
+                    unreadable.note(step.fault)
+            pace.sleep()
+    except JsonError as error:
+        raise SourceError(f"not JSON: {error}") from None
+    except UnreadableError as error:
+        raise SourceError(str(error)) from None
+    return sessions, unreadable.all, elements.partial
+
+
+def read_session(resource: Place, times: Times, *, statements: bool = False) -> Observed:
+    """A session, without the members that cannot be read.
+
+    Its id is its ``native_id``; with ``connected``, which the document states exactly, it
+    is the key. ``queries`` are read only if ``statements`` is set. Raises `UnreadableError`
+    if the key cannot be read.
+    """
+    ident = _identify(resource, "sessions")
+    attributes = resource.member("attributes")
+    reader = _Reader(Session(native_id=ident), times)
+    start = _Start.of(attributes.member("connected"))
+    reader.attempt(start.read, attributes, "connect_time")
+    reader.attempt(_read_service, resource, "service")
+    reader.attempt(_read_filters, resource, "filters")
+    for read, fields in _ATTRIBUTES:
+        reader.attempt(read, attributes, *fields)
+    reader.name_application()
+    if statements:
+        reader.attempt(_read_queries, attributes, "queries")
+    return Observed(f"{ident} {start.stated}", reader.session, unreadable=(*reader.unreadable,))
+
+
+class _Reader:
+    """A session that is being read, and what of it cannot be."""
+
+    def __init__(self, session: Session, times: Times) -> None:
+        self.session = session
+        self.times = times
+        self.unreadable: list[Unreadable] = []
+
+    def attempt(self, read: Callable[[_Reader, Place], None], place: Place, *fields: str) -> None:
+        """Read what fills these fields of the session, or note that it cannot be read."""
+        try:
+            read(self, place)
+        except UnreadableError as error:
+            self.unreadable.append(Unreadable(str(error), fields))
+
+    def name_application(self) -> None:
+        """Name the client's program as it did when it connected, if no other name is stated."""
+        session = self.session
+        if session.HasField("application"):
+            return
+        if name := session.connection_attributes.get("program_name"):
+            session.application = name
+        self.unreadable = [
+            replace(part, fields=(*part.fields, "application"))
+            if "connection_attributes" in part.fields
+            else part
+            for part in self.unreadable
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """When a session began, as it is stated."""
+
+    local: datetime
+    has_zone: bool  # which is UTC then
+
+    @classmethod
+    def of(cls, place: Place) -> _Start:
+        text = place.text()
+        for form, has_zone in _DATE_FORMS.items():
+            try:
+                return cls(datetime.strptime(text, form), has_zone)
+            except ValueError:
+                continue
+        raise place.wrong(
+            'expected a date such as "Wed May 17 10:06:35 2017" or "Wed, 17 May 2017 10:06:35 GMT"'
+        )
+
+    @property
+    def stated(self) -> int:
+        """What a key says of it: the same in whichever zone it is read."""
+        return seconds_as_utc(self.local)
+
+    def read(self, reader: _Reader, attributes: Place) -> None:
+        place = attributes.member("connected")
+        moment = self.stated if self.has_zone else reader.times.start(self.local)
+        if moment is None:
+            raise place.wrong(reader.times.doubt)
+        reader.session.connect_time.CopyFrom(_timestamp(place, moment))
+
+
+def _read_service(reader: _Reader, resource: Place) -> None:
+    data = resource.member("relationships").member("services").member("data")
+    names = [_identify(place, "services") for place in data.items()]
+    if len(names) != 1:
+        raise data.wrong(f"expected exactly one service, found {len(names)}")
+    reader.session.service = names[0]
+
+
+def _read_filters(reader: _Reader, resource: Place) -> None:
+    filters = resource.member("relationships").optional("filters")
+    data = filters and filters.optional("data")
+    if data:
+        for name in _readable(data.items(), partial(_identify, kind="filters")):
+            reader.session.filters.append(name)
+
+
+def _read_state(reader: _Reader, attributes: Place) -> None:
+    reader.session.state = state_of(attributes.member("state").text())
+
+
+def _read_text(reader: _Reader, attributes: Place, *, name: str) -> None:
+    if place := attributes.optional(name):
+        setattr(reader.session, name, place.text())
+
+
+def _read_natural(reader: _Reader, attributes: Place, *, name: str, bits: int) -> None:
+    if place := attributes.optional(name):
+        setattr(reader.session, name, place.natural(bits))
+
+
+def _read_port(reader: _Reader, attributes: Place) -> None:
+    place = attributes.optional("port")
+    if place and place.value != _NO_PORT:
+        reader.session.port = place.natural(16)
+
+
+def _read_memory(reader: _Reader, attributes: Place) -> None:
+    if (memory := attributes.optional("memory")) and (total := memory.optional("total")):
+        reader.session.memory_bytes = total.natural(64)
+
+
+def _read_idle(reader: _Reader, attributes: Place) -> None:
+    if idle := attributes.optional("idle"):
+        seconds = idle.number()
+        if seconds < 0:
+            raise idle.wrong("expected a number of at least 0")
+        moment = _timestamp(idle, reader.times.moment - seconds)
+        reader.session.last_active_time.CopyFrom(moment)
+
+
+def _read_cipher(reader: _Reader, attributes: Place) -> None:
+    if (client := attributes.optional("client")) and (cipher := client.optional("cipher")):
+        reader.session.tls_cipher = cipher.text()
+
+
+def _read_connection_attributes(reader: _Reader, attributes: Place) -> None:
+    client = attributes.optional("client")
+    if client and (place := client.optional("connection_attributes")):
+        found = place.object()
+        # Clients choose the names, so no error repeats one.
+        texts = {
+            name: value
+            for name, value in found.items()
+            if isinstance(value, str) and is_unicode(name) and is_unicode(value)
+        }
+        reader.session.connection_attributes.update(texts)
+        if len(texts) < len(found):
+            raise place.wrong("expected Unicode strings only")
+
+
+def _read_connections(reader: _Reader, attributes: Place) -> None:
+    if connections := attributes.optional("connections"):
+        for connection in _readable(connections.items(), _connection):
+            reader.session.connections.append(connection)
+
+
+def _read_queries(reader: _Reader, attributes: Place) -> None:
+    if queries := attributes.optional("queries"):
+        # Commands that carry no statement are listed too.
+        for query in _readable(queries.items(), partial(_query, reader=reader)):
+            if query is not None:
+                reader.session.queries.append(query)
+
+
+def _read_truncated(reader: _Reader, attributes: Place) -> None:
+    # By a sessiongate that wrote the document.
+    if truncated := attributes.optional("truncated"):
+        names = {place.text() for place in truncated.items()}
+        fields = (field.name for field in Session.DESCRIPTOR.fields)
+        reader.session.truncated.extend(name for name in fields if name in names)
+
+
+# How each attribute is read, and the fields of the session that it fills.
+_ATTRIBUTES: Sequence[tuple[Callable[[_Reader, Place], None], Sequence[str]]] = (
+    (_read_state, ("state",)),
+    *((partial(_read_text, name=n), (n,)) for n in ("user", "remote", "database", "application")),
+    (_read_port, ("port",)),
+    (partial(_read_natural, name="io_activity", bits=64), ("io_activity",)),
+    (partial(_read_natural, name="thread", bits=32), ("thread",)),
+    (_read_memory, ("memory_bytes",)),
+    (_read_idle, ("last_active_time",)),
+    (_read_cipher, ("tls_cipher",)),
+    (_read_connection_attributes, ("connection_attributes",)),
+    (_read_connections, ("connections",)),
+    (_read_truncated, ()),
+)
+
+
+def _identify(resource: Place, kind: str) -> str:
+    """A resource's id, if it is of that kind."""
+    if resource.member("type").text() != kind:
+        raise resource.member("type").wrong(f'expected "{kind}"')
+    ident = resource.member("id").text()
+    if not ident:
+        raise resource.member("id").wrong("expected a string that is not empty")
+    return ident
+
+
+def _readable(places: Iterable[Place], read: Callable[[Place], T]) -> Iterator[T]:
+    """What is read of each place; at the end raises the `UnreadableError` of the first fault."""
+    fault: UnreadableError | None = None
+    for place in places:
+        try:
+            yield read(place)
+        except UnreadableError as error:
+            fault = fault or error
+    if fault:
+        raise fault
+
+
+def _connection(place: Place) -> BackendConnection:
+    connection = BackendConnection(server=place.member("server").text())
+    if number := place.optional("connection_id"):
+        value = number.value
+        if type(value) is int and -(1 << _INT_BITS - 1) <= value < 0:
+            connection.connection_id = value + (1 << _INT_BITS)
+        else:
+            connection.connection_id = number.natural(64, or_digits=True)
+    if cipher := place.optional("cipher"):
+        connection.tls_cipher = cipher.text()
+    return connection
+
+
+def _query(place: Place, reader: _Reader) -> Query | None:
+    text = place.optional("statement")
+    if text is None:
+        return None
+    query = statement(text.text())
+    if (truncated := place.optional("truncated")) and truncated.value is True:
+        query.truncated = True  # by a sessiongate that wrote the document
+    for name, time in (("received", query.receive_time), ("completed", query.complete_time)):
+        if stated := place.optional(name):
+            if (moment := _iso_date(stated, reader)) is not None:
+                time.CopyFrom(_timestamp(stated, moment))
+            else:
+                # The statement is whole but for that: there is nothing to keep of the last one.
+                reader.unreadable.append(Unreadable(str(stated.wrong(reader.times.doubt))))
+    return query
+
+
+def _iso_date(place: Place, reader: _Reader) -> float | None:
+    """The moment of a date of ISO 8601; None if it is a local time that is not certain."""
+    text = place.text()
+    try:
+        date = datetime.fromisoformat(text)
+        if date.tzinfo is not None:
+            return date.timestamp()
+    except (ValueError, OverflowError):
+        raise place.wrong("expected a date of ISO 8601") from None
+    session = reader.session
+    start = session.connect_time.seconds if session.HasField("connect_time") else -math.inf
+    return reader.times.of_statement(text, date, start)
+
+
+def _timestamp(place: Place, moment: float) -> Timestamp:
+    try:
+        return timestamp(round(moment * 1e6) * 1000)
+    except (ValueError, OverflowError):
+        raise place.wrong("expected a time from the years 1678 to 2261") from None

@@ -1,0 +1,203 @@
+"""A connection to PostgreSQL, or to PgBouncer's console, which speaks the same protocol."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+
+from psycopg import Error, OperationalError
+from psycopg.conninfo import make_conninfo
+from psycopg.pq.abc import PGresult
+
+from sessiongate.core.sources.base import DEFAULT_MAX_SESSIONS, SourceConnectError, SourceError
+from sessiongate.core.sources.support.causes import meaning
+from sessiongate.core.sources.support.cells import Cell, text
+from sessiongate.core.sources.support.endpoint import Endpoint
+from sessiongate.core.sources.support.pacing import mapped
+from sessiongate.core.sources.support.pq import Connection, RefusedError
+from sessiongate.core.sources.support.resolution import addresses
+from sessiongate.runtime.apart import apart
+
+APPLICATION = "sessiongate"
+_MAX_COLUMNS = 100  # that are read of an answer
+_SHOWN = 1000  # bytes of an error's text
+# In the clear, servers that want to be shown the password itself are not shown it.
+_NOTHING_IN_THE_CLEAR = "!password"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a query selects: the names of its columns, and its rows."""
+
+    columns: Sequence[str]
+    rows: Sequence[tuple[Cell, ...]]
+
+
+class Client:
+    """Asks one server, over a connection made when it is needed and kept while it is good.
+
+    A question that fails or is cancelled costs the connection, so that no
+    answer is ever taken for another question's.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        database: str,
+        setup: str,
+        *,
+        needs_setup: bool = True,
+        most: int = 2 * DEFAULT_MAX_SESSIONS,
+    ) -> None:
+        """``setup`` is asked first over every new connection; see `setup_answer`.
+
+        Where it is not needed, the server may refuse it. Of an answer, ``most`` rows are read.
+        """
+        self._most = most
+        self._endpoint = endpoint
+        self._database = database
+        self._setup = setup
+        self._needs_setup = needs_setup
+        self._connection: Connection | None = None
+        self.connections = 0  # made so far
+        self.setup_answer = Answer((), ())  # what `setup` selected over this connection
+
+    async def ask(self, *queries: str) -> list[Answer]:
+        """The answers to queries that select, one behind the other.
+
+        A kept connection that the server has closed is replaced once. Raises
+        `SourceError`, which names the server and has no password in it;
+        `SourceConnectError` where there is nothing to connect to.
+        """
+        try:
+            if self._connection is not None:
+                with suppress(_ClosedError):
+                    return [await self._ask(query) for query in queries]
+            await self._connect()
+            return [await self._ask(query) for query in queries]
+        except BaseException as error:
+            await self.close()
+            if isinstance(error, SourceError) or not isinstance(error, Exception):
+                raise
+            # A driver that reads garbage may raise anything.
+            cause = self._endpoint.told(_cause(error))
+            raise SourceError(f"{self._endpoint}: {cause}") from None
+
+    async def close(self) -> None:
+        """Close the connection, if there is one. The next question makes another."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def local_end(self) -> tuple[str, int] | None:
+        """This end's address and port; None without a connection and through a Unix socket."""
+        if self._connection is None or self._endpoint.is_unix:
+            return None
+        return self._connection.local_end()
+
+    async def _connect(self) -> None:
+        await self.close()
+        endpoint = self._endpoint
+        try:
+            hosts = [endpoint.host] if endpoint.is_unix else await addresses(self, endpoint.host)
+        except SourceConnectError as error:
+            raise SourceConnectError(f"{endpoint}: {error}") from None
+        for number, host in enumerate(hosts, 1):
+            self._connection = Connection(f"{endpoint}: ")
+            try:
+                parameters = await apart(object(), partial(self._parameters, host))
+                await self._connection.open(parameters)
+                break
+            except OperationalError as error:
+                await self.close()
+                if await _is_there(host, endpoint):
+                    raise
+                if number == len(hosts):
+                    raise SourceConnectError(f"{endpoint}: {_cause(error)}") from None
+        self.connections += 1
+        try:
+            self.setup_answer = await self._ask(self._setup)
+        except RefusedError:
+            if self._needs_setup:
+                raise
+            self.setup_answer = Answer((), ())
+
+    def _parameters(self, host: str) -> str:
+        """How libpq is to connect to an address, or through a Unix socket; files are read."""
+        endpoint = self._endpoint
+        clear = endpoint.tls is None
+        return make_conninfo(
+            host=endpoint.host,
+            hostaddr=None if endpoint.is_unix else host,
+            port=endpoint.port,
+            user=endpoint.user,
+            password=endpoint.password(),
+            dbname=self._database,
+            application_name=APPLICATION,
+            client_encoding="SQL_ASCII",  # no name is lost in a conversion: see `cells.text`
+            gssencmode="disable",  # it would take the place of TLS, and is not verified
+            sslmode="disable" if endpoint.tls is None else "verify-full",
+            sslrootcert=None if endpoint.tls is None else endpoint.tls.ca_file(),
+            require_auth=_NOTHING_IN_THE_CLEAR if clear and not endpoint.is_unix else None,
+        )
+
+    async def _ask(self, query: str) -> Answer:
+        connection = self._connection
+        assert connection is not None  # noqa: S101 - ask() has made it
+        try:
+            return await _answer(await connection.ask(query), self._most)
+        except Error as error:
+            if connection.is_lost:
+                raise _ClosedError(error) from None
+            raise
+
+
+class _ClosedError(Exception):
+    """The connection is no longer there."""
+
+
+async def _is_there(host: str, place: Endpoint) -> bool:
+    """Whether something can be connected to: the driver's errors tell it in words only."""
+    try:
+        if place.is_unix:
+            path = f"{place.host}/.s.PGSQL.{place.port}"
+            _, writer = await asyncio.open_unix_connection(path)
+        else:
+            _, writer = await asyncio.open_connection(host, place.port)
+    except OSError:
+        return False
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
+    return True
+
+
+async def _answer(result: PGresult | None, most: int) -> Answer:
+    """All cells as they came: the driver would refuse a whole answer for one of them."""
+    if result is None:
+        return Answer((), ())
+    columns, cell = range(min(result.nfields, _MAX_COLUMNS)), result.get_value
+    return Answer(
+        [text(result.fname(column) or b"") for column in columns],
+        await mapped(
+            lambda row: tuple([cell(row, column) for column in columns]),
+            range(min(result.ntuples, most)),
+        ),
+    )
+
+
+def _cause(error: Exception) -> str:
+    """One line that says what went wrong. What clients ran is not in it."""
+    if isinstance(error, _ClosedError):
+        error = error.args[0]
+    said = None
+    if isinstance(error, RefusedError):
+        said = error.text
+    elif not isinstance(error, Error):
+        return f"what it says makes no sense ({type(error).__name__})"
+    elif error.pgconn is not None:  # in the server's encoding, which the driver does not know
+        said = error.pgconn.error_message[:_SHOWN]
+    return meaning((text(said) if said else str(error)).strip().partition("\n")[0])

@@ -1,0 +1,56 @@
+"""Times that a program writes in its own time zone, named by an abbreviation."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from sessiongate.core.sources.support.moments import timestamp
+
+_TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2})(?: (\S+))?")
+_OFFSET = re.compile(r"([+-])([0-9]{2}):?([0-9]{2})?")
+_UTC = ("UTC", "GMT", "Z")
+
+
+class LocalTime:
+    """Reads times such as ``2026-11-23 20:30:00 CET``.
+
+    ``zone`` is where the program runs; None: where this one does. An
+    abbreviation means nothing by itself ("IST" is three zones): it is held
+    against the zone's own, which also tells the two hours apart that have one
+    name when summer ends.
+    """
+
+    def __init__(self, zone: ZoneInfo | None = None) -> None:
+        self._zone = zone
+
+    def read(self, text: str) -> Timestamp:
+        """A moment, to the second.
+
+        Raises `ValueError`, whose text says what was expected and not what was there.
+        """
+        try:
+            return timestamp(int(self._aware(text).timestamp()) * 10**9)
+        except (ValueError, OverflowError, OSError):  # the ends of the calendar are all three
+            raise ValueError(f"expected a time of {self._zone or 'this machine'}") from None
+
+    def _aware(self, text: str) -> datetime:
+        found = _TIME.fullmatch(text)
+        if found is None:
+            raise ValueError
+        naive, name = datetime.fromisoformat(found[1]), found[2] or ""
+        if name in _UTC:
+            return naive.replace(tzinfo=UTC)
+        if name.startswith(("+", "-")) and (offset := _OFFSET.fullmatch(name)):
+            distance = timedelta(hours=int(offset[2]), minutes=int(offset[3] or 0))
+            return naive.replace(tzinfo=timezone(-distance if offset[1] == "-" else distance))
+        for fold in (0, 1):
+            aware = naive.replace(tzinfo=self._zone, fold=fold)
+            if self._zone is None:
+                aware = aware.astimezone()
+            if name in ("", aware.tzname()):
+                return aware
+        raise ValueError

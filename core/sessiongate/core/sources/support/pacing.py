@@ -1,0 +1,144 @@
+"""Long work on the event loop in short steps, of which one is done between two looks at it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from heapq import merge
+from itertools import chain, islice
+from time import perf_counter
+from typing import Any, TypeAlias, TypeVar
+from weakref import WeakKeyDictionary
+
+from sessiongate.core.sources.support.elements import Batch, Elements, More
+
+STEP = 0.004  # seconds
+_PART = 100  # items that are looked at in one go
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+_Queue: TypeAlias = deque[asyncio.Future[None]]
+_queues: WeakKeyDictionary[asyncio.AbstractEventLoop, _Queue] = WeakKeyDictionary()
+
+
+class Pace:
+    """Tells one who works on the event loop when to let others have it."""
+
+    def __init__(self) -> None:
+        self._began = perf_counter()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the step has taken long enough."""
+        return perf_counter() - self._began > STEP
+
+    def sleep(self) -> None:
+        """The same in a thread, which holds up the loop as much as if it ran there."""
+        if self.is_due:
+            time.sleep(STEP)
+            self._began = perf_counter()
+
+    async def rest(self) -> None:
+        """Go on in a step of one's own, of which the loop makes one at a time."""
+        loop = asyncio.get_running_loop()
+        queue = _queues.setdefault(loop, deque())
+        turn = loop.create_future()
+        queue.append(turn)
+        if len(queue) == 1:
+            loop.call_soon(_give, loop, queue)
+        await turn
+        self._began = perf_counter()
+
+    async def pause(self) -> None:
+        """Rest if the step has taken long enough."""
+        if self.is_due:
+            await self.rest()
+
+
+def _give(loop: asyncio.AbstractEventLoop, queue: _Queue) -> None:
+    """Let the next one in the queue have its turn."""
+    while queue:
+        turn = queue.popleft()
+        if not turn.done():  # it was cancelled meanwhile
+            turn.set_result(None)
+            break
+    if queue:
+        loop.call_soon(_look, loop, queue, perf_counter())
+
+
+def _look(loop: asyncio.AbstractEventLoop, queue: _Queue, began: float) -> None:
+    """Let calls have the loop for as long as the turn took, if it was longer than a step."""
+    took = perf_counter() - began
+    loop.call_later(took if took > STEP else 0, _give, loop, queue)
+
+
+async def mapped(
+    function: Callable[[_T], _R], items: Iterable[_T], pace: Pace | None = None
+) -> list[_R]:
+    """What the function makes of each item."""
+    pace = pace or Pace()
+    found: list[_R] = []
+    following = iter(items)
+    while part := [function(item) for item in islice(following, _PART)]:
+        found += part
+        await pace.pause()
+    return found
+
+
+async def kept(
+    holds: Callable[[_T], bool], items: Iterable[_T], pace: Pace | None = None
+) -> list[_T]:
+    """The items of which something holds."""
+    found: list[_T] = []
+
+    def look(item: _T) -> None:
+        if holds(item):
+            found.append(item)
+
+    await mapped(look, items, pace)
+    return found
+
+
+async def in_order(items: Iterable[_T], key: Callable[[_T], Any], pace: Pace) -> list[_T]:
+    """The items, sorted by what ``key`` gives of each; those of one key stay as they are."""
+    parts: list[list[tuple[Any, int, _T]]] = []
+    is_sorted = True
+    numbered = ((key(item), number, item) for number, item in enumerate(items))
+    while part := [*islice(numbered, 10 * _PART)]:
+        part.sort()
+        is_sorted = is_sorted and (not parts or parts[-1][-1] < part[0])
+        parts.append(part)
+        await pace.pause()
+    merged = chain.from_iterable(parts) if is_sorted else merge(*parts)
+    return await mapped(lambda entry: entry[-1], merged, pace)
+
+
+def sorted_apart(items: Iterable[_T], key: Callable[[_T], Any], pace: Pace) -> Iterator[_T]:
+    """The same in a thread, one item after the other."""
+    numbered = ((key(item), number, item) for number, item in enumerate(items))
+    parts: list[list[tuple[Any, int, _T]]] = []
+    while part := sorted(islice(numbered, 10 * _PART)):
+        parts.append(part)
+        pace.sleep()
+    for _, _, item in merge(*parts):
+        pace.sleep()
+        yield item
+
+
+async def batches(
+    elements: Elements, parts: AsyncIterable[bytes], pace: Pace
+) -> AsyncIterator[Batch]:
+    """The elements of a document of which the parts arrive.
+
+    Raises what `Elements.read` does.
+    """
+    arriving = aiter(parts)
+    for step in elements.read():
+        if isinstance(step, Batch):
+            yield step
+        elif isinstance(step, More):
+            elements.feed(await anext(arriving, b""))
+            await pace.rest()
+        await pace.pause()

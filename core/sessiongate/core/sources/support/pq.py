@@ -1,0 +1,164 @@
+"""One connection of libpq, whose work is done in a thread.
+
+A step of libpq takes whatever has arrived, and whatever arrives meanwhile: a server decides how
+long that is. Giving up ends the connection, and with it the thread's work.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
+
+from psycopg import OperationalError, generators, waiting
+from psycopg.abc import PQGen, PQGenConn
+from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus
+from psycopg.pq.abc import PGconn, PGresult
+
+from sessiongate.core.sources.base import SourceError
+from sessiongate.core.sources.support.received import MAX_BYTES, bounded
+from sessiongate.runtime.apart import HangsError, apart
+
+_MAX_GREETING = 1024 * 1024  # bytes until the server has let this end in
+_MAX_RESULTS = 16  # of one question: libpq keeps each of them
+_WAKE = 0.1  # seconds between two looks whether to go on waiting
+_SHOWN = 1000  # bytes of an error's text
+_T = TypeVar("_T")
+
+
+class RefusedError(Exception):
+    """The server answered with an error; its text says which, in the server's encoding."""
+
+    def __init__(self, text: bytes) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+class Connection:
+    """Asks one question at a time, from `open` to `close`."""
+
+    def __init__(self, where: str) -> None:
+        """``where`` is what errors begin with."""
+        self._where = where
+        self._lock = threading.Lock()
+        self._is_busy = False
+        self._is_closed = False
+        self._pgconn: PGconn | None = None
+        # The connection's as well as libpq's own one, which may close that at any time.
+        self._socket: socket.socket | None = None
+
+    async def open(self, parameters: str) -> None:
+        """Connect and log in. Raises psycopg's `OperationalError`, and `SourceError`."""
+
+        def work() -> None:
+            self._pgconn = waiting.wait_conn(self._connecting(parameters), _WAKE)
+
+        await self._in_thread(work, _MAX_GREETING)
+
+    async def ask(self, query: str) -> PGresult | None:
+        """The last result of a question of one statement or a few.
+
+        Raises `RefusedError`, psycopg's errors and `SourceError`.
+        """
+        pgconn = self._pgconn
+        assert pgconn is not None  # noqa: S101 - it is open
+
+        def work() -> PGresult | None:
+            steps = self._asking(pgconn, query.encode())
+            return waiting.wait(steps, pgconn.socket, _WAKE)
+
+        return await self._in_thread(work, MAX_BYTES)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the other end has closed it."""
+        return self._pgconn is None or self._pgconn.status == ConnStatus.BAD
+
+    def local_end(self) -> tuple[str, int] | None:
+        """This end's address and port; None if there is none any longer."""
+        if self._socket is None:
+            return None
+        address, port = self._socket.getsockname()[:2]
+        return address, port
+
+    def close(self) -> None:
+        """End the connection at once; what waits for an answer fails."""
+        with self._lock:
+            self._is_closed = True
+            if self._socket is not None:
+                with suppress(OSError):
+                    self._socket.shutdown(socket.SHUT_RDWR)
+            if not self._is_busy:
+                self._finish()
+
+    async def _in_thread(self, work: Callable[[], _T], most: int) -> _T:
+        def whole() -> _T:
+            try:
+                return work()
+            finally:
+                with self._lock:
+                    self._is_busy = False
+                    if self._is_closed:
+                        self._finish()
+
+        async with bounded(self._descriptor, self._where, most):
+            self._is_busy = True
+            try:
+                return await apart(self, whole)
+            except HangsError:
+                self._is_busy = False
+                raise SourceError(f"{self._where}there is no room for a thread") from None
+
+    def _descriptor(self) -> int:
+        return -1 if self._socket is None else self._socket.fileno()
+
+    def _connecting(self, parameters: str) -> PQGenConn[PGconn]:
+        """The steps of a connection that is being made, with a look at each."""
+        steps = generators.connect(parameters)
+        try:
+            descriptor, wanted = next(steps)
+            while True:
+                self._note(descriptor)
+                descriptor, wanted = steps.send((yield descriptor, wanted))
+        except StopIteration as done:
+            pgconn: PGconn = done.value
+            self._note(pgconn.socket)
+            return pgconn
+
+    def _note(self, descriptor: int) -> None:
+        """Take note of the connection's socket, which another attempt may replace."""
+        with self._lock:
+            if self._is_closed:
+                raise OperationalError("it was given up")
+            if self._socket is not None:
+                self._socket.close()
+            self._socket = socket.socket(fileno=os.dup(descriptor))
+
+    def _asking(self, pgconn: PGconn, query: bytes) -> PQGen[PGresult | None]:
+        """The steps of a question."""
+        pgconn.send_query(query)
+        yield from generators.send(pgconn)
+        last: PGresult | None = None
+        refusal: bytes | None = None
+        for _ in range(_MAX_RESULTS):
+            result = yield from generators.fetch(pgconn)
+            if result is None:
+                if refusal is not None:
+                    raise RefusedError(refusal)
+                return last
+            if result.status == ExecStatus.FATAL_ERROR and refusal is None:
+                primary = result.error_field(DiagnosticField.MESSAGE_PRIMARY)
+                refusal = (primary or result.error_message)[:_SHOWN]
+            last = result
+        raise SourceError(f"{self._where}the answer has more than {_MAX_RESULTS} results")
+
+    def _finish(self) -> None:
+        """Let go of all of it; the lock is held, and nothing under way."""
+        if self._pgconn is not None:
+            self._pgconn.finish()
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None

@@ -1,0 +1,304 @@
+"""The process list of a MariaDB or MySQL server, read: its rows into observed sessions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+from sessiongate.core.sources.base import Observation, Observed, Unreadable, Wire, know_empty
+from sessiongate.core.sources.support.moments import LATEST
+from sessiongate.core.sources.support.pacing import Pace, in_order, kept, mapped
+from sessiongate.core.sources.support.peer import address, split_port
+from sessiongate.core.sources.support.stability import again, steadied
+from sessiongate.core.sources.support.statement import MAX_BYTES, statement
+from sessiongate.v1 import session_pb2
+from sessiongate.v1.session_pb2 import Session, SessionState
+
+# A value as the server sends it: in characters, also a number; None: NULL.
+Cell: TypeAlias = bytes | None
+
+# What the server calls a client that has not logged in yet.
+_NOBODY = b"unauthenticated user"
+_SYSTEM_USER = b"system user"
+
+# By COMMAND; all others mean that the client is logged in, and served or waited for.
+_STATES: Mapping[bytes, SessionState] = {
+    b"Connect": session_pb2.SESSION_STATE_ALLOC,
+    b"Killed": session_pb2.SESSION_STATE_STOPPING,
+    b"Quit": session_pb2.SESSION_STATE_STOPPING,
+}
+
+# The rows of the server's own threads: Daemon, Slave_IO, Slave_SQL, Slave_worker.
+_SYSTEM_COMMAND = re.compile(rb"Daemon|Slave_\w+")
+
+_NUMBER = re.compile(rb"-?[0-9]{1,20}")  # 64 bits have no more digits
+
+_NO_ID = Unreadable("ID: expected a number that no other thread has")
+_NO_COMMAND = Unreadable("COMMAND: expected a command", ("state",))
+_NO_IDLE = Unreadable("TIME: expected a whole number", ("last_active_time",))
+
+
+class Row(NamedTuple):
+    """What `Dialect.query` selects of one thread, in this order."""
+
+    ident: Cell
+    user: Cell
+    host: Cell  # HOST:PORT, or a name alone
+    database: Cell
+    command: Cell
+    info: Cell  # the statement; None if statements are not read
+    query_id: Cell  # of the last thing that the client asked for; None: not known
+    idle: Cell  # milliseconds since the client asked for it, or got the answer
+
+
+@dataclass(frozen=True, slots=True)
+class Threads:
+    """The rows of a process list by id, in the order of the ids, and those without one."""
+
+    rows: Mapping[int, Row]
+    unreadable: tuple[Unreadable, ...] = ()
+
+    @classmethod
+    async def of(cls, answer: Iterable[Sequence[Cell]]) -> Threads:
+        """Read the ids of an answer to `Dialect.query`."""
+        rows: dict[int, Row] = {}
+        unreadable = []
+
+        def read(cells: Sequence[Cell]) -> None:
+            row = Row._make(cells)
+            ident = number(row.ident)
+            if ident is None or ident < 0 or ident in rows:
+                unreadable.append(_NO_ID)
+            else:
+                rows[ident] = row
+
+        pace = Pace()
+        await mapped(read, answer, pace)
+        return cls(dict(await in_order(rows.items(), _by_ident, pace)), tuple(unreadable))
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a server is asked for its start and its process list.
+
+    Each is what takes the fewest locks on that server.
+    """
+
+    start: str  # one row with one number: seconds since the epoch
+    table: str
+    info: str  # in bytes, as nearly those that the client sent as the server has them
+    query_id: str
+    idle: str  # in milliseconds
+
+    @classmethod
+    def of(cls, version: str, performance_schema: bool) -> Dialect:
+        """The dialect of a server, by its VERSION() and its @@performance_schema."""
+        if "mariadb" in version.lower():
+            # Tries each thread's lock, and waits for none; the performance schema has no port.
+            return cls(
+                start=_START.format("information_schema"),
+                table="information_schema.PROCESSLIST",
+                info="INFO_BINARY",  # INFO has no character of more than three bytes
+                query_id="QUERY_ID",
+                idle="CAST(TIME_MS AS SIGNED)",
+            )
+        numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:3])
+        # Filled from instrumentation, without the mutex that new connections wait for.
+        free = performance_schema and numbers >= (8, 0, 22)
+        return cls(
+            start=_START.format("performance_schema"),
+            table=("performance_schema.processlist" if free else "information_schema.PROCESSLIST"),
+            info="CAST(INFO AS BINARY)",
+            query_id="NULL",
+            idle="TIME * 1000",
+        )
+
+    def query(self, *, statements: bool, include_self: bool, most: int) -> str:
+        """The query for the process list, as so many `Row`s at most."""
+        # One byte more than is kept, so that a cut is seen.
+        info = f"LEFT({self.info}, {MAX_BYTES + 1})" if statements else "NULL"
+        where = "" if include_self else " WHERE ID <> CONNECTION_ID()"
+        columns = f"ID, USER, HOST, DB, COMMAND, {info}, {self.query_id}, {self.idle}"
+        return f"SELECT {columns} FROM {self.table}{where} LIMIT {most}"  # noqa: S608 - constants all
+
+
+# Uptime is the server's clock now less its clock when it started, and the clock
+# that a statement sees is read once: the difference is exact, and stays what it
+# was when that clock is set. Before its own start a server has been up for 2^64
+# seconds less those to come, which as a signed number is exact too.
+_START = (
+    "SELECT CAST(UNIX_TIMESTAMP() AS SIGNED) - CAST(VARIABLE_VALUE AS SIGNED)"
+    " FROM {}.global_status WHERE VARIABLE_NAME = 'Uptime'"
+)
+
+
+class ProcessList:
+    """Turns process lists into observations, and remembers what it made of the last one.
+
+    It is of one run of the server: a server that started again needs a new one.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        start: float | None,
+        server: tuple[str, int] | None = None,
+        *,
+        statements: bool = False,
+    ) -> None:
+        """``start`` is the server's, in seconds since the epoch, ``server`` its address.
+
+        ``statements`` says that the list tells what the clients run.
+        """
+        self._service = service
+        self._statements = statements
+        self._start = start
+        self._server = server
+        self._attributes: dict[int, Mapping[str, str]] = {}
+        self._known: dict[int, _Known] = {}
+        self._last: Observation | None = None
+
+    @property
+    def run(self) -> tuple[float | None, tuple[str, int] | None]:
+        """The server's start and address: of another run, nothing here holds."""
+        return self._start, self._server
+
+    async def strangers(self, threads: Threads) -> list[int]:
+        """Ids of the clients among them whose connection attributes are not known yet."""
+
+        def is_stranger(ident: int) -> bool:
+            row = threads.rows[ident]
+            return ident not in self._attributes and _is_client(row) and row.user != _NOBODY
+
+        return await kept(is_stranger, threads.rows)
+
+    def introduce(self, attributes: Mapping[int, Mapping[str, str]]) -> None:
+        """Take note of connection attributes, by id. They never change."""
+        self._attributes.update(attributes)
+
+    async def read(self, threads: Threads, moment: float) -> Observation:
+        """The sessions of a process list that came at ``moment``, in seconds since the epoch.
+
+        Sessions are in the order of their ids, in which the server gave them.
+        """
+        seen: dict[int, _Known] = {}
+        attributes: dict[int, Mapping[str, str]] = {}
+        sessions: list[Observed] = []
+
+        def read(thread: tuple[int, Row]) -> None:
+            ident, row = thread
+            known = self._known_of(ident, row, moment)
+            if known is not None:
+                seen[ident] = known
+                sessions.append(known.observed)
+                if ident in self._attributes:
+                    attributes[ident] = self._attributes[ident]
+
+        await mapped(read, threads.rows.items())
+        self._known, self._attributes = seen, attributes
+        self._last = again(self._last, sessions, self._start, threads.unreadable)
+        return self._last
+
+    def _known_of(self, ident: int, row: Row, moment: float) -> _Known | None:
+        """What is made of a row, or was before; None if it is no client's."""
+        known = self._known.get(ident)
+        if known is None or known.stated != row[:-1]:
+            return self._made(ident, row, _active(row, moment)) if _is_client(row) else None
+        # The server counts what clients ask for; if it does not, only the
+        # time since then tells whether they asked again.
+        if row.query_id is None or known.active is _NO_IDLE:
+            active = _active(row, moment, known.active)
+            if active != known.active:
+                return self._made(ident, row, active)
+        return known
+
+    def _made(self, ident: int, row: Row, active: _Active) -> _Known:
+        unreadable = []
+        session = Session(native_id=str(ident), service=self._service)
+        if row.user == _NOBODY:
+            session.state = session_pb2.SESSION_STATE_ALLOC
+        elif row.command is not None:
+            session.state = _STATES.get(row.command, session_pb2.SESSION_STATE_STARTED)
+        else:
+            unreadable.append(_NO_COMMAND)
+        if row.user is not None and row.user != _NOBODY:
+            session.user = text(row.user)
+        if row.database is not None:
+            session.database = text(row.database)
+        host, port = split_port(text(row.host or b""))
+        remote = address(host)
+        if port is not None:
+            session.remote, session.port = remote or host, port
+        elif host and host != "localhost":  # which is what the client of a Unix socket is called
+            session.remote = remote or host
+        if isinstance(active, Unreadable):
+            unreadable.append(active)
+        elif active is not None:
+            session.last_active_time.FromMilliseconds(int(active * 1000))
+        attributes = self._attributes.get(ident, {})
+        session.connection_attributes.update(attributes)
+        if name := attributes.get("program_name"):
+            session.application = name
+        if row.info is not None:
+            query = statement(text(row.info))
+            if session.HasField("last_active_time"):
+                query.receive_time.CopyFrom(session.last_active_time)
+            session.queries.append(query)
+        elif self._statements:
+            know_empty(session, (), "queries")
+        client = (remote, port) if remote is not None and port is not None else None
+        wire = Wire(client=client, server=self._server, server_id=ident)
+        accepted = wire if client or self._server else None
+        observed = Observed(str(ident), session, accepted, unreadable=tuple(unreadable))
+        return _Known(row[:-1], active, observed)
+
+
+# When a client last did anything, in seconds since the epoch. None: it is not known.
+_Active: TypeAlias = float | Unreadable | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What was made of a row."""
+
+    stated: tuple[Cell, ...]  # all of the row but its time
+    active: _Active
+    observed: Observed
+
+
+def _by_ident(thread: tuple[int, Row]) -> int:
+    return thread[0]
+
+
+def text(cell: bytes) -> str:
+    """What the server sent as text: clients can make it of any bytes."""
+    return cell.decode(errors="replace")
+
+
+def number(cell: Cell) -> int | None:
+    """A whole number that the server sent; None if it is none."""
+    return int(cell) if cell is not None and _NUMBER.fullmatch(cell) else None
+
+
+def _is_client(row: Row) -> bool:
+    """Whether a thread serves a client, and is none of the server's own."""
+    if _SYSTEM_COMMAND.fullmatch(row.command or b""):
+        return False
+    return row.user != _SYSTEM_USER or split_port(text(row.host or b""))[1] is not None
+
+
+def _active(row: Row, moment: float, before: _Active = None) -> _Active:
+    """When the client last did anything, ``before`` if that is as good.
+
+    None if the server does not say, or its clock was set meanwhile.
+    """
+    if row.idle is None:
+        return None
+    idle = number(row.idle)
+    if idle is None:
+        return _NO_IDLE
+    if not 0 <= idle / 1000 < moment <= LATEST:
+        return None
+    return steadied(moment - idle / 1000, before if isinstance(before, float) else None)

@@ -1,0 +1,72 @@
+"""The addresses of a name, asked of a name service that may hang."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Hashable
+from contextlib import suppress
+
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from sessiongate.core.sources.base import SourceConnectError
+from sessiongate.runtime.apart import HangsError, apart
+
+_MOST = 16  # addresses that are tried
+
+
+async def addresses(of: Hashable, host: str) -> list[str]:
+    """The addresses of a host, the best first; of an address it is that one alone.
+
+    ``of`` is who asks. It has a thread of its own, and one question under way: a name that hangs
+    holds up no one else. Raises `SourceConnectError`.
+    """
+    try:
+        found = await apart(("addresses", of), lambda: _found(host))
+    except HangsError:
+        raise SourceConnectError("no answer of the name service") from None
+    except (OSError, UnicodeError) as error:
+        raise SourceConnectError("no address is known for this name") from error
+    return found[:_MOST]
+
+
+async def connected(
+    of: Hashable, host: str, port: int, limit: int
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection to the first address of a host that takes one, as asyncio opens it.
+
+    Raises `SourceConnectError`, and the last address's OSError.
+    """
+    *others, last = await addresses(of, host)
+    for address in others:
+        with suppress(OSError):
+            return await asyncio.open_connection(address, port, limit=limit)
+    return await asyncio.open_connection(last, port, limit=limit)
+
+
+class Resolver(AbstractResolver):
+    """The same for aiohttp."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """The addresses of a host, of any family. Raises `SourceConnectError`."""
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for address in await addresses(self, host)
+        ]
+
+    async def close(self) -> None:
+        """Nothing is kept open."""
+
+
+def _found(host: str) -> list[str]:
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(end[0]) for *_, end in found))

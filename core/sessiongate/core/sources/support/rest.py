@@ -1,0 +1,134 @@
+"""A REST API that is read: requests with credentials, and answers of bounded size."""
+
+from __future__ import annotations
+
+import base64
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+
+import aiohttp
+from yarl import URL
+
+from sessiongate.core.sources.base import SourceConnectError, SourceError
+from sessiongate.core.sources.support.causes import meaning
+from sessiongate.core.sources.support.endpoint import Endpoint
+from sessiongate.core.sources.support.resolution import Resolver
+from sessiongate.core.sources.support.tls_probe import refuse_tls
+from sessiongate.runtime.apart import apart
+
+# Of one answer: of a list, which is read while it comes in, and of any other.
+MAX_BYTES = 256 * 1024 * 1024
+MAX_SMALL_BYTES = 256 * 1024
+_BUFFER = 256 * 1024  # bytes that may have come in and are not read yet; or twice as many
+_SHOWN = 300  # characters of an error's text
+
+
+class RestClient:
+    """Reads from one endpoint over one connection, which stays open between requests.
+
+    Redirects are not followed, no proxy is used, and cookies are not kept.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._session: aiohttp.ClientSession | None = None
+
+    async def get(self, path: str, query: Mapping[str, str]) -> bytes | None:
+        """The body of a small resource; None where there is none (404).
+
+        Raises `SourceError` as `stream` does, and if it is larger than `MAX_SMALL_BYTES`.
+        """
+        async with self.stream(path, query, is_small=True) as parts:
+            return None if parts is None else b"".join([part async for part in parts])
+
+    @asynccontextmanager
+    async def stream(
+        self, path: str, query: Mapping[str, str], *, is_small: bool = False
+    ) -> AsyncIterator[AsyncIterator[bytes] | None]:
+        """The body of a resource, part by part; None where there is none (404).
+
+        Raises `SourceError`: no answer, or one whose status is not 200, or
+        which is larger than `MAX_BYTES`; `SourceConnectError` if nothing is there.
+        """
+        endpoint = self._endpoint
+        url = URL.build(
+            scheme="https" if endpoint.tls else "http",
+            host="localhost" if endpoint.is_unix else endpoint.host,
+            port=endpoint.port,
+            path=path,
+            query=query,
+        )
+        if self._session is None:
+            self._session = await self._open()
+        try:
+            async with self._session.get(
+                url, headers=await self._credentials(), allow_redirects=False
+            ) as response:
+                if response.status == HTTPStatus.NOT_FOUND:
+                    yield None
+                elif response.status != HTTPStatus.OK:
+                    raise SourceError(f"GET {path} was answered with {_status(response.status)}")
+                else:
+                    most = MAX_SMALL_BYTES if is_small else MAX_BYTES
+                    yield _parts(response.content, path, most)
+        except aiohttp.ClientConnectorError as error:
+            unanswered = isinstance(error.os_error, ssl.SSLError)
+            kind = SourceError if unanswered else SourceConnectError
+            raise kind(_cause(error)) from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            if not isinstance(error, ValueError) and not (endpoint.tls or endpoint.is_unix):
+                await refuse_tls(endpoint.host, endpoint.port)
+            raise SourceError(f"GET {path}: {_cause(error)}") from None
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def _open(self) -> aiohttp.ClientSession:
+        endpoint = self._endpoint
+        connector: aiohttp.BaseConnector
+        if endpoint.is_unix:
+            connector = aiohttp.UnixConnector(endpoint.host, limit=1)
+        else:
+            verified = await apart(object(), endpoint.tls.context) if endpoint.tls else True
+            connector = aiohttp.TCPConnector(ssl=verified, limit=1, resolver=Resolver())
+        return aiohttp.ClientSession(
+            connector=connector,
+            read_bufsize=_BUFFER,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"Accept": "application/json, */*", "Accept-Encoding": "identity"},
+            timeout=aiohttp.ClientTimeout(),  # the collector waits, for all of an observation
+        )
+
+    async def _credentials(self) -> dict[str, str]:
+        """Of HTTP's Basic scheme. A password's file may have changed: it is read each time."""
+        if self._endpoint.user is None:
+            return {}
+        password = await apart(object(), self._endpoint.password)
+        login = f"{self._endpoint.user}:{password or ''}"
+        return {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
+
+
+async def _parts(content: aiohttp.StreamReader, path: str, most: int) -> AsyncIterator[bytes]:
+    size = 0
+    while part := await content.readany():
+        size += len(part)
+        if size > most:
+            raise SourceError(f"GET {path}: more than {most // 1024:,} KiB")
+        yield part
+
+
+def _status(number: int) -> str:
+    try:
+        return f"{number} {HTTPStatus(number).phrase}"
+    except ValueError:
+        return str(number)
+
+
+def _cause(error: Exception) -> str:
+    """What went wrong, on one line; the URL that it may name holds no credentials."""
+    text = " ".join(str(error).split())[:_SHOWN] or type(error).__name__
+    return meaning(text, clear="maxscale+http://")

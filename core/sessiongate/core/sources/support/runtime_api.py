@@ -1,0 +1,103 @@
+"""An answer of HAProxy's runtime API to ``show info;show sess``, or what it is instead."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sessiongate.core.sources.base import SourceError
+from sessiongate.core.sources.support.json_cursor import shown
+from sessiongate.core.sources.support.moments import LATEST
+
+_MAX_INFO = 64 * 1024  # characters of an answer to 'show info'
+_MAX_BEFORE = 1024 * 1024  # characters within which the first stream begins
+_SEVERITY = r"(?:\[\w+\]: *)?"  # before a message, if the socket has severity-output
+_REFUSED = re.compile(_SEVERITY + "Permission denied")
+# The master's process refuses 'show info', and names the commands that it has itself.
+_MASTER = re.compile(rf"{_SEVERITY}Unknown command.*^ *show proc ", re.DOTALL | re.MULTILINE)
+_TLS_RECORD = re.compile("[\x15\x16]\x03")  # an alert or a handshake
+_POINTED = re.compile(r"^0x[0-9a-f]+: ", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete answer to ``show info;show sess``, or ``show sess all``.
+
+    Complete is what has both commands' answers, each with the empty line that ends it. It
+    is one to ``show sess`` if any line of it begins with a stream's pointer: the stream of
+    the socket that asks is among them. What else stands there, and whether it can be read,
+    is a matter of single streams.
+    """
+
+    pid: str
+    # One line each, or a block of indented lines behind the first; in parts.
+    streams: Sequence[str]
+    start: int | None  # in seconds since the epoch; None if it is not stated (before 2.4)
+    uptime: int | None  # in seconds
+
+    @classmethod
+    def parse(cls, parts: Sequence[str]) -> Answer:
+        """Take an answer apart. Raises `SourceError` if it is cut or no such answer."""
+        text, others = _beginning(parts)
+        end = text.find("\n\n", 0, _MAX_INFO)
+        info, streams = (text[:end], text[end + 2 :]) if end >= 0 else (text[:_MAX_INFO], "")
+        fields = dict(line.split(": ", 1) for line in info.split("\n") if ": " in line)
+        pid = fields.get("Pid", "")
+        if not re.fullmatch("[0-9]{1,10}", pid):
+            raise SourceError(_stranger(text))
+        is_none = streams == "\n" and not others
+        if end < 0 or not (is_none or _ending((streams, *others)) == "\n\n"):
+            raise SourceError("the answer was cut short")
+        if _REFUSED.match(streams):
+            raise SourceError("'show sess' is not allowed on this socket: it needs level operator")
+        if not is_none and not _POINTED.search(streams, 0, _MAX_BEFORE):
+            raise SourceError(f"this is no answer to 'show sess': {_first_line(streams)}")
+        start, uptime = _seconds(fields, "Start_time_sec"), _seconds(fields, "Uptime_sec")
+        return cls(pid, (streams, *others), start, uptime)
+
+
+def _beginning(parts: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """As much of a text as is looked at at once, or all; and the parts that follow."""
+    size = 0
+    for number, part in enumerate(parts, 1):
+        size += len(part)
+        if size >= _MAX_INFO + _MAX_BEFORE:
+            return "".join(parts[:number]), parts[number:]
+    return "".join(parts), ()
+
+
+def _ending(parts: Sequence[str]) -> str:
+    """The last two characters of a text."""
+    found = ""
+    for part in reversed(parts):
+        found = part[-2:] + found
+        if len(found) >= 2:
+            break
+    return found[-2:]
+
+
+def _seconds(info: Mapping[str, str], name: str) -> int | None:
+    """A number of seconds that can be stored; None for anything else."""
+    text = info.get(name, "")
+    return int(text) if re.fullmatch("[0-9]{1,10}", text) and int(text) <= LATEST else None
+
+
+def _stranger(text: str) -> str:
+    """What an answer is that is none to ``show info``."""
+    if not text:
+        return (
+            "the connection was closed without an answer, as by a port that speaks TLS or is"
+            " no 'stats socket'"
+        )
+    if _TLS_RECORD.match(text):
+        return "this port speaks TLS, HAProxy's runtime API is read in the clear"
+    if text.startswith("HTTP/1."):
+        return "this is HTTP, not HAProxy's runtime API: name a 'stats socket'"
+    if _MASTER.match(text[:_MAX_INFO]):
+        return "this is HAProxy's master CLI: name a 'stats socket' of its worker instead"
+    return f"this is no answer to 'show info': {_first_line(text)}"
+
+
+def _first_line(text: str) -> str:
+    return f'"{shown(text[:_MAX_INFO].split(chr(10), 1)[0])}"'

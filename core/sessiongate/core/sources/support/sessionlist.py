@@ -1,0 +1,335 @@
+"""The sessions resource of a REST API, read again and again without reading all of it.
+
+Most of an answer is what the one before it was. Reading JSON costs more than all
+else, so an answer that differs in nothing but its times is not read at all, and
+in any other only the sessions that changed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterable, Hashable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from sessiongate.core.sources.base import (
+    DEFAULT_MAX_SESSIONS,
+    Observation,
+    Observed,
+    SourceError,
+    UnreadableError,
+    Wire,
+    know_empty,
+)
+from sessiongate.core.sources.support.elements import Batch, Elements
+from sessiongate.core.sources.support.faults import Faults
+from sessiongate.core.sources.support.json_cursor import Place, shown
+from sessiongate.core.sources.support.jsonapi_sessions import read_session
+from sessiongate.core.sources.support.lenient_json import JsonError, loads
+from sessiongate.core.sources.support.pacing import Pace, batches, in_order
+from sessiongate.core.sources.support.peer import address
+from sessiongate.core.sources.support.runs import (
+    MAX_BYTES,
+    Active,
+    Known,
+    Run,
+    Runs,
+    digest,
+    last_active,
+)
+from sessiongate.core.sources.support.serverzone import ServerZone
+from sessiongate.core.sources.support.stability import again
+from sessiongate.v1.session_service_pb2 import ServiceStatus
+
+Servers = Mapping[str, tuple[str, int]]
+"""Addresses and ports of servers, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What an answer is read with. Times are in seconds since the epoch."""
+
+    moment: float  # when it came, by this clock
+    zone: ServerZone  # of the server
+    skew: float = 0.0  # seconds that the server's clock is ahead of this one
+    servers: Servers = field(default_factory=dict)  # those that backend connections may lead to
+    incarnation: float | None = None  # when the server started
+    services: tuple[ServiceStatus, ...] = ()  # what the server says of them
+
+    @property
+    def server_moment(self) -> float:
+        """When the answer came, by the server's clock."""
+        return self.moment + self.skew
+
+
+class SessionList:
+    """Turns answers into observations, and remembers what it made of the last one."""
+
+    def __init__(
+        self, *, statements: bool = False, max_sessions: int = DEFAULT_MAX_SESSIONS
+    ) -> None:
+        self._statements = statements
+        self._lists = ("connections", "queries") if statements else ("connections",)
+        # The core shows those first that it knows, so that more are read than it shows.
+        self._most = 2 * max_sessions
+        # Of the last answer, and what was made of it.
+        self._known: Mapping[Hashable, Known] = {}
+        self._runs: Sequence[Run] = ()
+        self._is_all_runs = False
+        self._last: Observation | None = None
+        # What was known apart from it: if that changes, all is read anew.
+        self._knowledge: object = None
+        # When the last answer came of which all sessions could be read, by the server's clock.
+        self._looked: float | None = None
+
+    async def read(self, answer: AsyncIterable[bytes], context: Context) -> Observation:
+        """The sessions of an answer, in the order of their ids, read while it comes in.
+
+        Raises `SourceError` for what is no list of sessions, and then remembers nothing of it.
+        """
+        knowledge = (context.servers, context.zone, context.zone.proofs)
+        is_known = self._knowledge == knowledge
+        known = Runs(self._runs if is_known else (), is_all=self._is_all_runs)
+        seen = _Seen(known, context.moment)
+        elements = Elements(self._most, skim=seen.skim, is_known=known.begins)
+        pace = Pace()
+        try:
+            async for batch in batches(elements, answer, pace):
+                rows: list[tuple[Hashable, Known]] = []
+                for place in batch.places():
+                    try:
+                        resource = _resource(place)
+                        slot = seen.slot(resource["id"])
+                        found = self._look(self._known.get(slot), resource, context, is_known)
+                        rows.append((slot, found))
+                        seen.rows[slot] = found
+                    except UnreadableError as error:
+                        seen.unreadable.note(str(error))
+                    if pace.is_due:
+                        await pace.rest()
+                if batch.fault:
+                    seen.unreadable.note(batch.fault)
+                seen.keep(batch, rows)
+        except JsonError:
+            raise SourceError("this is not JSON") from None
+        except UnreadableError as error:
+            raise SourceError(str(error)) from None
+        self._knowledge, self._runs, self._is_all_runs = knowledge, seen.runs, seen.is_all_runs
+        if seen.is_as_before:
+            assert self._last is not None  # noqa: S101 - there was one with these runs
+            sessions, unreadable = self._last.sessions, self._last.unreadable
+        else:
+            self._known = seen.all()
+            ordered = await in_order(self._known.values(), lambda known: known.order, pace)
+            sessions, unreadable = [known.observed for known in ordered], tuple(seen.unreadable.all)
+        self._last = again(
+            self._last,
+            sessions,
+            context.incarnation,
+            unreadable,
+            elements.partial,
+            context.services,
+        )
+        self._looked = None if unreadable or elements.truncated else context.server_moment
+        return self._last
+
+    def _look(
+        self, known: Known | None, resource: dict[str, Any], context: Context, is_known: bool
+    ) -> Known:
+        """What a resource object is; ``known`` if it is what it was. Raises `UnreadableError`."""
+        attributes = resource["attributes"]
+        alive, idle = attributes.pop("seconds_alive", None), attributes.pop("idle", None)
+        found = digest(resource)
+        is_same = known is not None and known.digest == found != b""
+        active = last_active(idle, context.moment, known, is_same=is_same)
+        if is_known and known is not None and is_same and _moment(known.active) == _moment(active):
+            return replace(known, active=active)
+        if active is not None:
+            idle = max(0.0, context.moment - active.moment)
+        whole = {**resource, "attributes": {**attributes, "idle": idle}}
+        times = _RowTimes(context, self._looked, known, whole, alive)
+        place = Place(whole, None, f"session {shown(resource['id'])} ")
+        item = read_session(place, times, statements=self._statements)
+        stated = [name for name in self._lists if isinstance(attributes.get(name), list)]
+        know_empty(item.session, item.unreadable, *stated)
+        observed = _wired(item, context.servers)
+        connected = attributes.get("connected")
+        return Known(
+            ident=resource["id"],
+            digest=found,
+            connected=connected if isinstance(connected, str) else None,
+            texts=_times_of(attributes.get("queries")),
+            active=active,
+            started=times.started,
+            resolved=times.resolved,
+            observed=observed,
+        )
+
+
+class _Seen:
+    """What an answer was found to hold so far."""
+
+    def __init__(self, known: Runs, moment: float) -> None:
+        self.rows: dict[Hashable, Known] = {}
+        self.unreadable = Faults()
+        self.runs: list[Run] = []
+        self._known = known
+        self._moment = moment
+        self._skimmed: list[Run] = []  # that ``rows`` lack as yet
+        self._is_skimmed = True  # as a whole
+        self.is_all_runs = True  # and nothing else
+        self._kept = 0  # bytes of text
+
+    @property
+    def is_as_before(self) -> bool:
+        """Whether it is what the last answer was."""
+        known = self._known
+        return self._is_skimmed and known.is_all and len(self.runs) == len(known.all) > 0
+
+    def skim(self, data: bytes, start: int) -> tuple[int, int]:
+        """How many bytes and sessions of the answer are as they were."""
+        found = self._known.found(data, start, self._moment)
+        if found is None:
+            return 0, 0
+        run, length = found
+        self._skimmed.append(run)
+        self._keep(run)
+        return length, len(run.rows)
+
+    def slot(self, ident: str) -> Hashable:
+        """What a session is remembered by that comes next."""
+        self._fold()
+        return ident if ident not in self.rows else (ident, len(self.rows))
+
+    def keep(self, batch: Batch, rows: Sequence[tuple[Hashable, Known]]) -> None:
+        """Remember the text of sessions that were read."""
+        self._is_skimmed = False
+        if len(rows) == len(batch.values) and batch.text:
+            self._keep(Run(batch.text, rows))
+        else:
+            self.is_all_runs = False
+
+    def all(self) -> dict[Hashable, Known]:
+        """All the sessions."""
+        self._fold()
+        return self.rows
+
+    def _keep(self, run: Run) -> None:
+        if self._kept + run.size <= MAX_BYTES:
+            self._kept += run.size
+            self.runs.append(run)
+        else:
+            self.is_all_runs = False
+
+    def _fold(self) -> None:
+        for run in self._skimmed:
+            for slot, known in run.rows:
+                free = slot if slot not in self.rows else (slot, len(self.rows))
+                self.rows[free] = known
+        self._skimmed.clear()
+
+
+class _RowTimes:
+    """The times of one session, each between the moments that it can have been."""
+
+    def __init__(
+        self,
+        context: Context,
+        looked: float | None,
+        known: Known | None,
+        resource: dict[str, Any],
+        alive: object,
+    ) -> None:
+        """``looked`` is when the last answer came, ``alive`` the session's age as stated."""
+        self.moment = context.moment
+        self.started: float | None = None
+        self.resolved: dict[str, float] = {}
+        self._zone = context.zone
+        self._now = context.server_moment
+        self._looked = -math.inf if looked is None else looked
+        self._known = known
+        self._resource = resource
+        self._alive = alive
+
+    @property
+    def doubt(self) -> str:
+        return self._zone.doubt
+
+    def start(self, local: datetime) -> float | None:
+        known = self._known
+        connected = self._resource["attributes"].get("connected")
+        if known is not None and known.started is not None and known.connected == connected:
+            self.started = known.started
+        elif isinstance(self._alive, int | float) and 0 <= self._alive <= self._now:
+            began = self._now - self._alive
+            self.started = self._zone.read(local, began, began)
+        else:
+            # One that the last answer lacked began since then.
+            earliest = self._looked if known is None else -math.inf
+            self.started = self._zone.read(local, earliest, self._now)
+        return self.started
+
+    def of_statement(self, text: str, local: datetime, start: float) -> float | None:
+        moment = self._known.resolved.get(text) if self._known is not None else None
+        if moment is None:
+            is_new = self._known is None or text not in self._known.texts
+            earliest = max(start, self._looked) if is_new else start
+            moment = self._zone.read(local, earliest, self._now)
+        if moment is not None:
+            self.resolved[text] = moment
+        return moment
+
+
+_NO_TIMES: Set[str] = frozenset()
+
+
+def _times_of(queries: object) -> Set[str]:
+    """The times that statements state."""
+    if not isinstance(queries, list) or not queries:
+        return _NO_TIMES
+    times = (
+        query.get(name)
+        for query in queries
+        if isinstance(query, dict)
+        for name in ("received", "completed")
+    )
+    return frozenset(time for time in times if isinstance(time, str))
+
+
+def _moment(active: Active | None) -> float | None:
+    return None if active is None else active.moment
+
+
+def _resource(place: Place) -> dict[str, Any]:
+    """A resource object with an id and attributes. Raises `UnreadableError`."""
+    place.member("id").text()
+    place.member("attributes").object()
+    return place.object()
+
+
+def parse(body: bytes) -> object:
+    """The JSON value of a body, or `SourceError`."""
+    try:
+        return loads(body)
+    except JsonError:
+        raise SourceError("this is not JSON") from None
+
+
+def _wired(item: Observed, servers: Servers) -> Observed:
+    """The session with the wires that it states."""
+    session = item.session
+    ident = session.native_id
+    client = None
+    if session.HasField("port") and (remote := address(session.remote)) is not None:
+        client = (remote, session.port)
+    number = int(ident) if ident.isascii() and ident.isdigit() and len(ident) < 20 else None
+    return replace(
+        item,
+        accepted=Wire(client=client, server_id=number) if client else None,
+        opened=tuple(
+            Wire(server=servers[backend.server], server_id=backend.connection_id)
+            for backend in session.connections
+            if backend.server in servers and backend.HasField("connection_id")
+        ),
+    )

@@ -1,0 +1,199 @@
+"""The TCP sockets of this machine, as far as they are visible."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address
+from itertools import chain, islice
+from socket import AF_INET, AF_INET6
+
+import psutil
+
+from sessiongate.core.sources.base import DEFAULT_MAX_SESSIONS, Unreadable, UnreadableError
+from sessiongate.core.sources.support.faults import Faults
+from sessiongate.core.sources.support.inodes import Inodes
+from sessiongate.core.sources.support.pacing import Pace
+
+_VERSIONS: Mapping[int, int] = {AF_INET: 4, AF_INET6: 6}
+_MAX_PORT = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """An address and a port, as the machine states it."""
+
+    ip: str
+    port: int
+
+    @property
+    def address(self) -> str:
+        """The address as people know it: IPv4 mapped into IPv6 is IPv4."""
+        mapped = IPv6Address(self.ip).ipv4_mapped if ":" in self.ip else None
+        return str(mapped or self.ip)
+
+    def __str__(self) -> str:
+        address = self.address
+        return f"[{address}]:{self.port}" if ":" in address else f"{address}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A socket that listens."""
+
+    version: int  # of IP: 4 or 6; one of 6 may accept IPv4 too
+    local: End
+    pid: int = 0  # of a process that has it; 0: none is visible
+    inode: int | None = None  # 0: its process has closed it; None: it is not told
+
+    @property
+    def name(self) -> str:
+        """The end that it listens on, such as ``127.0.0.1:80``."""
+        return str(self.local)
+
+    @property
+    def place(self) -> str:
+        """The name, unique: IPv4 and IPv6 may each have a socket of one name."""
+        return f"tcp{self.version} {self.name}"
+
+    @property
+    def key(self) -> str:
+        """The place and the inode: another socket may take the place."""
+        return _key(self.place, self.inode)
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One side of a connection: of one that is being made or unmade, too."""
+
+    version: int  # of IP: 4 or 6; IPv4 through a listener of 6 is 6, its addresses mapped
+    status: str  # one of psutil.CONN_*
+    local: End
+    remote: End
+    pid: int = 0  # of a process that has it; 0: none is visible, or none has it any longer
+    inode: int | None = None  # 0: its process has closed it; None: not told, or not accepted yet
+
+    @property
+    def name(self) -> str:
+        """Its two ends, such as ``127.0.0.1:80<-127.0.0.1:4711``."""
+        return f"{self.local}<-{self.remote}"
+
+    @property
+    def place(self) -> str:
+        """The name, unique, as a listener's."""
+        return f"tcp{self.version} {self.name}"
+
+    @property
+    def key(self) -> str:
+        """The place and the inode: the client may come back from the same port."""
+        return _key(self.place, self.inode)
+
+
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """Sockets at one moment. One that processes share may be there once for each.
+
+    ``partial`` is why these are not all; empty if they are.
+    """
+
+    listeners: list[Listener] = field(default_factory=list)
+    connections: list[Connection] = field(default_factory=list)
+    unreadable: list[Unreadable] = field(default_factory=list)
+    partial: str = ""
+
+    @property
+    def pids(self) -> set[int]:
+        """The processes that have them."""
+        listening = {listener.pid for listener in self.listeners}
+        return (listening | {connection.pid for connection in self.connections}) - {0}
+
+
+def _key(place: str, inode: int | None) -> str:
+    return place if inode is None else f"{place} {inode}"
+
+
+def read_sockets(inodes: Inodes, most: int = 4 * DEFAULT_MAX_SESSIONS) -> Sockets:
+    """The sockets that are visible, ``most`` of them, those that listen first; in a thread.
+
+    Raises what psutil does: its `Error`, OSError, RuntimeError.
+    """
+    listeners: list[Listener] = []
+    connections: list[Connection] = []
+    faults = Faults()
+    pace = Pace()
+    inodes.look(most, pace)
+    found = [*_read(pace)]
+    listening = (item for item in found if item[2] == psutil.CONN_LISTEN)
+    others = (item for item in found if item[2] != psutil.CONN_LISTEN)
+    for item in islice(chain(listening, others), most):
+        pace.sleep()
+        try:
+            socket = _socket(*item, inodes)
+        except UnreadableError as error:
+            faults.note(str(error))
+            continue
+        if isinstance(socket, Listener):
+            listeners.append(socket)
+        elif socket is not None:
+            connections.append(socket)
+    partial = f"only {most} of {len(found)} sockets are read" if len(found) > most else ""
+    return Sockets(listeners, connections, faults.all, partial)
+
+
+def _read(pace: Pace) -> Iterator[tuple[object, object, object, object, object]]:
+    """Process, family, status and both ends of each socket, as psutil has them."""
+    try:
+        connections = psutil.net_connections("tcp")
+    except psutil.AccessDenied:
+        # macOS shows an ordinary user nothing but its own processes, one by one.
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                for own in process.net_connections("tcp"):
+                    yield process.pid, own.family, own.status, own.laddr, own.raddr
+    else:
+        for item in connections:
+            pace.sleep()
+            yield item.pid, item.family, item.status, item.laddr, item.raddr
+
+
+def _socket(
+    pid: object, family: object, status: object, local: object, remote: object, inodes: Inodes
+) -> Listener | Connection | None:
+    """A socket; None if it is neither bound to a port nor connected.
+
+    Raises `UnreadableError`.
+    """
+    pid = pid if isinstance(pid, int) and pid > 0 else 0
+    if not isinstance(status, str):
+        raise UnreadableError("a TCP socket: expected a status")
+    if not local or not (remote or status == psutil.CONN_LISTEN):
+        return None
+    version = _VERSIONS.get(family) if isinstance(family, int) else None
+    if version is None:
+        raise UnreadableError("a TCP socket: expected IPv4 or IPv6")
+    if status == psutil.CONN_LISTEN:
+        end = _end(local, version)
+        return Listener(version, end, pid, inodes.of(version, (end.ip, end.port), None))
+    near, far = _end(local, version), _end(remote, version)
+    inode = inodes.of(version, (near.ip, near.port), (far.ip, far.port))
+    return Connection(version, status, near, far, pid, inode)
+
+
+def _end(found: object, version: int) -> End:
+    """An end of a socket. Raises `UnreadableError`."""
+    match found:
+        case (str(ip), int(port)) if _version(ip) == version and 0 <= port <= _MAX_PORT:
+            return End(ip, port)
+        case _:
+            raise UnreadableError(f"a TCP socket: expected an IPv{version} address and a port")
+
+
+@lru_cache(maxsize=16384)
+def _version(ip: str) -> int | None:
+    """Of which version of IP an address is; None if it is none."""
+    try:
+        return ip_address(ip).version
+    except ValueError:
+        return None

@@ -1,0 +1,47 @@
+"""One spelling for each place that sources are read from."""
+
+from __future__ import annotations
+
+import os
+from ipaddress import ip_address
+from urllib.parse import unquote
+
+from sessiongate.runtime.urls import HOST_AND_PORT, authority
+
+_PORTS = {"mariadb": 3306, "maxscale+http": 8989, "maxscale+https": 8989, "pgbouncer": 6432}
+_PORTS |= {"postgresql": 5432}
+
+
+def one_spelling(place: str) -> str:
+    """A place, as ``kind:location``, in the form that all its spellings have.
+
+    Hosts have no capitals and ports are stated; paths are absolute and decoded, without a
+    slash at the end.
+    """
+    kind, _, location = place.partition(":")
+    kind = "mariadb" if kind == "mysql" else kind  # either reads both
+    if not location:
+        return place
+    if not location.startswith("//"):
+        return f"{kind}:{os.path.abspath(unquote(location))}"
+    _, end, path = authority(location)
+    found = HOST_AND_PORT.fullmatch(end)
+    if found is None:
+        return place
+    port = found["port"] or _PORTS.get(kind)
+    stated = f":{int(port)}" if port else ""
+    path = f"/{unquote(path)}".rstrip("/")
+    return f"{kind}://{_host(unquote(found['v6'] or found['host']))}{stated}{path}"
+
+
+def _host(text: str) -> str:
+    if text.startswith("/"):  # a Unix socket's path
+        return os.path.normpath(text)
+    name = text.lower().rstrip(".")
+    if name == "localhost":
+        return "127.0.0.1"
+    try:
+        address = ip_address(name)
+    except ValueError:
+        return name
+    return f"[{address}]" if address.version == 6 else str(address)

@@ -1,0 +1,188 @@
+"""What ``show sess`` and ``show sess all`` of HAProxy's runtime API say of one stream.
+
+Fields are found by their names, wherever they stand, so that the answers of
+2.2 to 3.x are read alike.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from sessiongate.core.sources.base import UnreadableError
+from sessiongate.core.sources.support.peer import peer
+
+_POINTER = re.compile("0x[0-9a-f]{1,16}")
+# A line and a block as all versions so far write them, as far as they are read, but for the
+# age. All else in them changes by itself.
+_USUAL_LINE = re.compile(
+    f"({_POINTER.pattern}: proto=[^ ]+(?: src=[^ ]+ fe=[^ ]+ be=[^ ]+ srv=[^ ]+)?) ts="
+)
+_USUAL_BLOCK = re.compile(
+    f"({_POINTER.pattern}: .*)\n  flags=.*\n(  frontend=.*\n  backend=.*\n  server=.*)\n"
+)
+MAX_STREAM = 64 * 1024  # characters of a line or block that is read
+_STEP = 128 * 1024  # characters that are looked at in one go, or some more
+_BETWEEN_LINES = re.compile("\n")
+_BETWEEN_BLOCKS = re.compile(r"\n(?=[^ \n])")  # all but the first line is indented
+_FIRST_LINE = "] id="  # is in the first line of a block, and also there if its pointer is odd
+_BEFORE_FIRST_LINE = re.compile(r"\n(?=.*\] id=)")
+# The lines of a block that name something, which may have an address.
+_NAMING = {"  frontend": "fe", "  backend": "be", "  server": "srv"}
+_NAMING_LINES = re.compile("^(?:" + "|".join(_NAMING) + ")=.*", re.MULTILINE)
+_READ = ("proto", "src", "fe", "be", "srv")  # of a line, but for the age
+_LOCAL = re.compile("[a-z]+(?::[0-9]{1,10})?")  # an end that is on no network, such as unix:3
+_AGE = re.compile("".join(rf"(?:([0-9]{{1,9}}){unit})?" for unit in "wdhms"))
+_AGE_UNITS = (604800, 86400, 3600, 60, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """The fields of a stream as they are written; each is judged when it is asked for.
+
+    What is not as it must be raises `UnreadableError`.
+    """
+
+    pointer: str
+    fields: Mapping[str, str]
+    has_client: bool  # peers, health checks and resolvers have streams too
+
+    @classmethod
+    def parse(cls, text: str) -> Stream:
+        """Read a line of ``show sess``, or a block of ``show sess all``."""
+        first, *lines = text.split("\n")
+        pointer, words = _line_fields(first)
+        if not _POINTER.fullmatch(pointer):
+            raise UnreadableError("show sess: expected a line that begins with a pointer")
+        fields = {**words, **_block_fields(lines)}
+        # Of a stream without a client HAProxy states as much as it has, which is no source.
+        has_none = {"src", "fe"}.isdisjoint(words) and {"proto", "age"} <= fields.keys()
+        return cls(pointer, fields, not has_none)
+
+    def name(self, field: str) -> str:
+        """A text that must be there."""
+        text = self.fields.get(field, "")
+        if not text or not text.isprintable():
+            raise self._expected(field, "a name")
+        return text
+
+    def target(self, field: str) -> str | None:
+        """A backend or server; None if HAProxy writes <NONE> or <none>: there is none."""
+        name = self.name(field)
+        return None if name.lower() == "<none>" else name
+
+    def end(self, field: str) -> tuple[str, int] | None:
+        """The address and port of a connection's end; None if it is absent or on no network."""
+        text = self.fields.get(field)
+        if text is None or _LOCAL.fullmatch(text):
+            return None
+        found = peer(text)
+        if found is None:
+            raise self._expected(field, "an IP address and a port")
+        return found
+
+    def age(self, longest: float) -> int | None:
+        """Seconds, such as of ``4s``, ``1m5s`` or ``2d3h``; None for ``?``: HAProxy says none."""
+        text = self.fields.get("age", "")
+        found = _AGE.fullmatch(text)
+        if text == "?":
+            return None
+        if not text or found is None:
+            raise self._expected("age", "one such as 1m5s")
+        counts = zip(found.groups(), _AGE_UNITS, strict=True)
+        age = sum(int(count or 0) * unit for count, unit in counts)
+        if age > longest:
+            raise self._expected("age", "one that begins after 1970")
+        return age
+
+    def _expected(self, field: str, what: str) -> UnreadableError:
+        return UnreadableError(f"show sess: {self.pointer}: {field}: expected {what}")
+
+
+def each_line(streams: Iterable[str]) -> Iterator[tuple[object, str]]:
+    """Each line of ``show sess``, with what only a change of its stream changes."""
+    for line in filter(None, _split(_BETWEEN_LINES, streams)):
+        if len(line) > MAX_STREAM:
+            yield None, line
+        elif usual := _USUAL_LINE.match(line):
+            yield usual[1], line
+        else:
+            pointer, fields = _line_fields(line)
+            yield (pointer, *map(fields.get, _READ)), line
+
+
+def each_block(streams: Iterable[str]) -> Iterator[tuple[object, str]]:
+    """Each block of ``show sess all``, with what only a change of its stream changes."""
+    for block in _split_blocks(streams):
+        if len(block) > MAX_STREAM:
+            yield None, block
+        elif usual := _USUAL_BLOCK.match(block):
+            yield usual.groups(), block
+        else:
+            yield (block.partition("\n")[0], *_NAMING_LINES.findall(block)), block
+
+
+def _split(between: re.Pattern[str], parts: Iterable[str]) -> Iterator[str]:
+    """A text that comes in parts, split in short steps.
+
+    Of what is far too long its end is given, which is too long, too.
+    """
+    text = ""
+    for part in parts:
+        text += part
+        if len(text) >= _STEP:
+            *pieces, text = between.split(text)
+            yield from pieces
+            if len(text) > MAX_STREAM:
+                text = text[-MAX_STREAM - 1 :]
+    yield from between.split(text)
+
+
+def _split_blocks(streams: Iterable[str]) -> Iterator[str]:
+    for block in (piece.strip("\n") for piece in _split(_BETWEEN_BLOCKS, streams)):
+        if block.count(_FIRST_LINE) > 1:
+            yield from _BEFORE_FIRST_LINE.split(block)
+        elif block:
+            yield block
+
+
+def _line_fields(line: str) -> tuple[str, dict[str, str]]:
+    """The pointer that a line begins with, and the fields behind it."""
+    pointer, _, rest = line.partition(": ")
+    words = _words(rest)
+    if "source" in words:  # as blocks call it
+        words["src"] = words.pop("source")
+    return pointer, words
+
+
+def _block_fields(indented: list[str]) -> dict[str, str]:
+    """The fields that the further lines of a block add."""
+    fields: dict[str, str] = {}
+    for line in indented:
+        name, _, rest = line.partition("=")
+        if short := _NAMING.get(name):
+            added = {short: rest.partition(" ")[0]}
+            words = _words(rest)
+            if "addr" in words:
+                added[f"{short}.addr"] = words["addr"]
+        elif name == "  task":
+            added = {"age": _words(rest).get("age", "")}
+        else:
+            continue
+        # Lines that repeat say nothing, as words that do.
+        fields.update({key: "" if key in fields else value for key, value in added.items()})
+    return fields
+
+
+def _words(text: str) -> dict[str, str]:
+    """The NAME=VALUE of a text, without brackets around them.
+
+    One that repeats says nothing: its value is empty, which that of no field may be.
+    """
+    words: dict[str, str] = {}
+    for word in text.split(" "):
+        name, equals, value = word.strip("(),").partition("=")
+        if equals:
+            words[name] = "" if name in words else value
+    return words

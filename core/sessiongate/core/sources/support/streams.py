@@ -1,0 +1,165 @@
+"""HAProxy's streams as sessions: what the answers of its runtime API say of its clients.
+
+A stream that cannot be read costs itself, and one of whose members is odd that member.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from sessiongate.core.sources.base import (
+    DEFAULT_MAX_SESSIONS,
+    Observation,
+    Observed,
+    Unreadable,
+    UnreadableError,
+    Wire,
+    know_empty,
+)
+from sessiongate.core.sources.support.pacing import Pace
+from sessiongate.core.sources.support.peer import is_loopback
+from sessiongate.core.sources.support.runtime_api import Answer
+from sessiongate.core.sources.support.stability import again
+from sessiongate.core.sources.support.stream import MAX_STREAM, Stream, each_block, each_line
+from sessiongate.v1 import session_pb2
+from sessiongate.v1.session_pb2 import BackendConnection, Session, SessionState
+
+# The frontend that HAProxy gives the clients of its own runtime API.
+_OWN_FRONTEND = "GLOBAL"
+_TOO_LONG = Unreadable(f"show sess: expected at most {MAX_STREAM // 1024} KiB")
+
+
+class Streams:
+    """Turns answers into observations, and remembers what it made of the last one."""
+
+    def __init__(
+        self, *, include_self: bool, is_here: bool = True, most: int = 2 * DEFAULT_MAX_SESSIONS
+    ) -> None:
+        """``is_here`` says that the HAProxy is on this machine: its loopback is ours.
+
+        Of an answer, ``most`` streams are read.
+        """
+        self._most = most
+        self._include_self = include_self
+        self._is_here = is_here
+        self._process: tuple[str, float | None] | None = None
+        self._uptime = 0
+        # What a stream was read from, to what was made of it: None where that is no session.
+        self._known: dict[object, Observed | None] = {}
+        self._last: Observation | None = None
+
+    def read(self, parts: Sequence[str], moment: float, *, blocks: bool = False) -> Observation:
+        """The sessions of an answer that came in parts, at ``moment`` in seconds since the epoch.
+
+        ``blocks`` says that it is an answer to ``show sess all``. It is read in a thread,
+        in steps. Raises `SourceError`.
+        """
+        pace = Pace()
+        answer = Answer.parse(parts)
+        process = (answer.pid, self._start(answer, moment))
+        known = self._known if process == self._process else {}
+        seen: dict[object, Observed | None] = {}
+        unreadable: list[Unreadable] = []
+        split = each_block if blocks else each_line
+        partial = ""
+        for number, (identity, stream) in enumerate(split(answer.streams)):
+            if number == self._most:
+                partial = f"only {self._most} streams of an answer are read"
+                break
+            pace.sleep()
+            if len(stream) > MAX_STREAM:
+                unreadable.append(_TOO_LONG)
+                continue
+            before = known.get(identity)
+            if identity in known and (before is None or not before.unreadable):
+                seen[identity] = before
+                continue
+            with _costing(unreadable):
+                found = self._observed(answer.pid, Stream.parse(stream), moment)
+                seen[identity] = _unchanged(before, found) or found
+        self._process, self._known = process, seen
+        sessions = [*filter(None, seen.values())]
+        self._last = again(self._last, sessions, process[1], tuple(unreadable), partial)
+        return self._last
+
+    def _start(self, answer: Answer, moment: float) -> float | None:
+        """When the process started, in seconds since the epoch; None if it cannot be told."""
+        if answer.start is not None:
+            return answer.start
+        goes_on = self._process is not None and self._process[0] == answer.pid
+        last = self._process[1] if self._process and goes_on else None
+        uptime = answer.uptime
+        if uptime is None or uptime > moment:
+            return last
+        # The uptime stands still while the process does: it says nothing about a
+        # process that is seen to go on.
+        before, self._uptime = self._uptime, uptime
+        return last if last is not None and uptime >= before else moment - uptime
+
+    def _observed(self, pid: str, stream: Stream, moment: float) -> Observed | None:
+        if not stream.has_client:
+            return None
+        frontend = stream.name("fe")
+        if frontend == _OWN_FRONTEND and not self._include_self:
+            return None
+        key = f"{pid} {stream.pointer} {frontend} {stream.name('src')}"
+        session = Session(native_id=stream.pointer, service=frontend)
+        odd: list[Unreadable] = []
+        with _costing(odd, "remote", "port"):
+            if client := stream.end("src"):
+                session.remote, session.port = client
+        with _costing(odd, "connect_time"):
+            if (age := stream.age(longest=moment)) is not None:
+                session.connect_time.FromSeconds(int(moment - age))
+        with _costing(odd, "state", "connections"):
+            _route(session, stream.target("be"), stream.target("srv"))
+        accepted, opened = None, None
+        with _costing(odd):
+            accepted = self._wire(stream, "src", "fe.addr")
+        with _costing(odd):
+            opened = self._wire(stream, "be.addr", "srv.addr")
+        know_empty(session, odd, "connections")
+        return Observed(key, session, accepted, (opened,) if opened else (), tuple(odd))
+
+    def _wire(self, stream: Stream, client: str, server: str) -> Wire | None:
+        """The connection between two ends, where both are known and mean the same everywhere."""
+        if server not in stream.fields:
+            return None
+        ends = stream.end(client), stream.end(server)
+        if ends[0] is None or ends[1] is None:
+            return None
+        if not self._is_here and (is_loopback(ends[0][0]) or is_loopback(ends[1][0])):
+            return None
+        return Wire(*ends)
+
+
+@contextmanager
+def _costing(lost: list[Unreadable], *fields: str) -> Iterator[None]:
+    """Note what cannot be read, and that it would have filled these fields of a session."""
+    try:
+        yield
+    except UnreadableError as error:
+        lost.append(Unreadable(str(error), fields))
+
+
+def _unchanged(before: Observed | None, found: Observed | None) -> Observed | None:
+    """The stream as it was, if the same of it cannot be read: all else was the same text."""
+    same = before is not None and found is not None and before.unreadable == found.unreadable
+    return before if same else None
+
+
+def _route(session: Session, backend: str | None, server: str | None) -> None:
+    """Tell how far a stream has come."""
+    session.state = _state(backend, server)
+    if server:
+        name = f"{backend}/{server}" if backend else server
+        session.connections.append(BackendConnection(server=name))
+
+
+def _state(backend: str | None, server: str | None) -> SessionState:
+    if server:
+        return session_pb2.SESSION_STATE_STARTED
+    if backend:
+        return session_pb2.SESSION_STATE_ROUTER_READY
+    return session_pb2.SESSION_STATE_READY

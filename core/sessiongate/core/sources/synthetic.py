@@ -1,0 +1,130 @@
+"""``synthetic:?sessions=N&churn=PER_SECOND&seed=S``: made-up sessions, for load only.
+
+The same seed makes the same sessions and replaces them in the same order; how many
+of them have been replaced is all that depends on the time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from collections.abc import Callable, Sequence
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from sessiongate.core.sources.base import Observation, Observed, SourceConfig, SourceConfigError
+from sessiongate.v1 import session_pb2
+from sessiongate.v1.session_pb2 import Session
+
+DEFAULT_SESSIONS = 1000
+# When the first session connected; the others follow it, a second each.
+_EPOCH = 1_767_225_600  # 2026-01-01 00:00:00 UTC
+
+_SERVICES = ("orders-rw", "orders-ro", "billing", "reports")
+_DATABASES = ("orders", "billing", "warehouse")
+_APPLICATIONS = ("checkout", "invoicer", "dashboard", "etl", "psql")
+_CIPHERS = ("", "TLS_AES_256_GCM_SHA384")
+_USERS = 50
+_SERVERS = 6
+
+
+class SyntheticSource:
+    """``sessions`` live sessions, of which ``churn`` a second are replaced by new ones.
+
+    ``clock`` is monotonic, in seconds; time begins with the first observation.
+    """
+
+    def __init__(
+        self, sessions: int, churn: float, seed: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._churn = churn
+        self._clock = clock
+        self._seed = seed
+        self._victims = random.Random(seed)  # noqa: S311 - made to be repeated
+        self._began: float | None = None
+        self._replaced = 0
+        # The serial number of the session in each slot, and the sessions by serial
+        # number: in the order that they came in.
+        self._slots = list(range(sessions))
+        self._live = {serial: self._make(serial) for serial in self._slots}
+        self._observation = Observation(tuple(self._live.values()))
+
+    async def observe(self) -> Observation:
+        """The sessions that live by now; the very same object where none was replaced."""
+        now = self._clock()
+        if self._began is None:
+            self._began = now
+        due = int((now - self._began) * self._churn)
+        if due > self._replaced and self._slots:
+            while self._replaced < due:
+                self._replace()
+            self._observation = Observation(tuple(self._live.values()))
+        return self._observation
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+    def _replace(self) -> None:
+        slot = self._victims.randrange(len(self._slots))
+        del self._live[self._slots[slot]]
+        serial = len(self._slots) + self._replaced
+        self._slots[slot] = serial
+        self._live[serial] = self._make(serial)
+        self._replaced += 1
+
+    def _make(self, serial: int) -> Observed:
+        """The session with this serial number, whatever was made before it."""
+        dice = _Dice(self._seed, serial)
+        connected = _EPOCH + serial
+        session = Session(
+            native_id=str(serial),
+            service=dice.pick(_SERVICES),
+            state=session_pb2.SESSION_STATE_STARTED,
+            connect_time=Timestamp(seconds=connected),
+            user=f"app_{dice.below(_USERS)}",
+            remote=f"10.{dice.below(4)}.{dice.below(256)}.{1 + dice.below(254)}",
+            port=32768 + dice.below(28000),
+            database=dice.pick(_DATABASES),
+            last_active_time=Timestamp(seconds=connected + dice.below(3600)),
+            tls_cipher=dice.pick(_CIPHERS),
+            application=dice.pick(_APPLICATIONS),
+        )
+        session.connections.add(
+            server=f"server-{dice.below(_SERVERS)}", connection_id=serial + 1, tls_cipher=""
+        )
+        return Observed(str(serial), session)
+
+
+class _Dice:
+    """Throws that depend on nothing but two numbers, and cost little."""
+
+    def __init__(self, seed: int, serial: int) -> None:
+        digest = hashlib.blake2b(b"%d %d" % (seed, serial), digest_size=16).digest()
+        self._rest = int.from_bytes(digest)
+
+    def below(self, limit: int) -> int:
+        self._rest, thrown = divmod(self._rest, limit)
+        return thrown
+
+    def pick(self, choices: Sequence[str]) -> str:
+        return choices[self.below(len(choices))]
+
+
+def open_source(config: SourceConfig) -> SyntheticSource:
+    """The source that a configuration describes. Raises `SourceConfigError`."""
+    options = config.take("sessions", "churn", "seed")
+    if config.location:
+        raise SourceConfigError(f"source {config.name}: synthetic takes no location")
+    try:
+        sessions = int(options.get("sessions", DEFAULT_SESSIONS))
+        churn = float(options.get("churn", 0))
+        seed = int(options.get("seed", 0))
+    except ValueError:
+        sessions = -1
+    if sessions < 0 or seed < 0 or not 0 <= churn < float("inf"):
+        raise SourceConfigError(
+            f"source {config.name}: sessions and seed must be whole numbers, 0 or more,"
+            " and churn a number of sessions a second, 0 or more"
+        )
+    return SyntheticSource(sessions, churn, seed)

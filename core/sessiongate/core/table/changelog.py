@@ -1,0 +1,194 @@
+"""ChangeLog: the table's last changes, bounded, for all who watch it.
+
+Nobody registers with the log: a watcher is a revision that it has reached, reads
+the step after that one, and waits for the next. One that does not come back costs
+the log nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import Sequence
+from operator import itemgetter
+from typing import NamedTuple
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from sessiongate.core.errors import RevisionNotHeldError, ShuttingDownError
+from sessiongate.v1.session_pb2 import Session
+from sessiongate.v1.session_service_pb2 import ListSessionsResponse, SourceStatus
+
+# What the log may hold, in bytes. 32 MiB are about 100,000 changes.
+LOG_BYTES = 32 * 1024 * 1024
+# What a step takes besides its changes, with a source's state, and a change besides
+# its encoded sessions.
+_STEP_OVERHEAD = 600
+_CHANGE_OVERHEAD = 150
+# Steps that are kept ready for watchers, the newest ones: few watchers are further behind.
+_FRESH_STEPS = 4
+# Watchers woken in one round of the loop, so that a call need not wait for all of them.
+_WOKEN_AT_ONCE = 50
+
+
+class Change(NamedTuple):
+    """One session's change, as the pieces of `core.table.encoding` before and after it.
+
+    ``old`` is None for a session that is new, ``new`` for one that is gone.
+    """
+
+    id: int
+    old: bytes | None
+    new: bytes | None
+
+
+_PIECES = itemgetter(1), itemgetter(2)  # of a change
+
+# The sessions of a change: what it was, what it is.
+Pair = tuple[Session | None, Session | None]
+
+
+class Step:
+    """What became visible at once: the i-th change has the revision ``first + i``.
+
+    A step is either changes of sessions or one change of a source's state.
+    """
+
+    __slots__ = ("_pairs", "changes", "first", "last", "shared", "size", "source", "update_time")
+
+    def __init__(
+        self,
+        first: int,
+        update_time: Timestamp,
+        changes: Sequence[Change],
+        pairs: Sequence[Pair],
+        source: SourceStatus | None,
+    ) -> None:
+        self.first = first
+        self.last = first + max(len(changes), 1) - 1
+        self.update_time = update_time
+        self.changes = changes
+        self.source = source
+        # Bytes that the step takes, once it is not fresh any more.
+        self.size = _STEP_OVERHEAD + _CHANGE_OVERHEAD * len(changes)
+        for piece in _PIECES:
+            self.size += sum(map(len, filter(None, map(piece, changes))))
+        if source is not None:
+            self.size += source.ByteSize()
+        # Parts encoded for watchers, by filter and the revision that they come after, with
+        # that which they reach. None once the step is not fresh any more, and nor are the
+        # pairs.
+        self.shared: dict[tuple[bytes, int], tuple[bytes, int]] | None = {}
+        self._pairs: Sequence[Pair] | None = pairs
+
+    def pair(self, index: int) -> Pair:
+        """The sessions of a change, decoded again where the step is not fresh."""
+        if self._pairs is not None:
+            return self._pairs[index]
+        change = self.changes[index]
+        return _decoded(change.old), _decoded(change.new)
+
+    def age(self) -> None:
+        """Let go of what only a fresh step keeps."""
+        self.shared = None
+        self._pairs = None
+
+
+class ChangeLog:
+    """The steps from some revision up to ``revision``, the newest.
+
+    Invariant: the steps are without gaps. The oldest go, so that all together
+    stay within ``limit`` bytes; the newest stays, whatever its size.
+    """
+
+    def __init__(self, revision: int, limit: int = LOG_BYTES) -> None:
+        self.revision = revision
+        self._limit = limit
+        self._size = 0
+        self._oldest = revision  # every change after it is held
+        self._steps: list[Step] = []
+        self._waiting: set[asyncio.Future[None]] = set()
+        self._closed = False
+
+    def append(
+        self,
+        update_time: Timestamp,
+        changes: Sequence[Change] = (),
+        pairs: Sequence[Pair] = (),
+        source: SourceStatus | None = None,
+    ) -> None:
+        """Add a step of one change or more, and wake all who wait."""
+        if len(self._steps) >= _FRESH_STEPS:
+            self._steps[-_FRESH_STEPS].age()
+        step = Step(self.revision + 1, update_time, changes, pairs, source)
+        self._steps.append(step)
+        self.revision = step.last
+        self._size += step.size
+        gone = 0
+        while self._size > self._limit and step is not self._steps[gone]:
+            self._size -= self._steps[gone].size
+            self._oldest = self._steps[gone].last
+            gone += 1
+        del self._steps[:gone]
+        self._wake()
+
+    def after(self, revision: int) -> Step | None:
+        """The step that holds the change after this one; None where that is still to come.
+
+        Raises `RevisionNotHeldError`, and `ShuttingDownError` once closed.
+        """
+        if self._closed:
+            raise ShuttingDownError("the core is shutting down; resume from the next one")
+        if not self._oldest <= revision <= self.revision:
+            raise RevisionNotHeldError(
+                f"the changes after revision {revision} are not held,"
+                f" only those after {self._oldest} to {self.revision}; start over",
+                revision=str(revision),
+                oldest=str(self._oldest),
+                newest=str(self.revision),
+            )
+        if revision == self.revision:
+            return None
+        return self._steps[bisect_right(self._steps, revision, key=lambda step: step.last)]
+
+    async def wait(self, revision: int, seconds: float) -> None:
+        """Wait for a change after this revision, for the close, or for so long at most."""
+        if self.revision > revision or self._closed:
+            await asyncio.sleep(0)  # a reader far behind lets others run between steps
+            return
+        loop = asyncio.get_running_loop()
+        woken: asyncio.Future[None] = loop.create_future()
+        self._waiting.add(woken)
+        timer = loop.call_later(seconds, _resolve, woken)
+        try:
+            await woken
+        finally:
+            timer.cancel()
+            self._waiting.discard(woken)
+
+    def close(self) -> None:
+        """End all watching: `after` raises `ShuttingDownError` from now on."""
+        self._closed = True
+        self._wake()
+
+    def _wake(self) -> None:
+        waiting, self._waiting = list(self._waiting), set()
+        _wake_in_turn(waiting)
+
+
+def _wake_in_turn(waiting: Sequence[asyncio.Future[None]]) -> None:
+    for woken in waiting[:_WOKEN_AT_ONCE]:
+        _resolve(woken)
+    if rest := waiting[_WOKEN_AT_ONCE:]:
+        asyncio.get_running_loop().call_soon(_wake_in_turn, rest)
+
+
+def _resolve(woken: asyncio.Future[None]) -> None:
+    if not woken.done():
+        woken.set_result(None)
+
+
+def _decoded(piece: bytes | None) -> Session | None:
+    if piece is None:
+        return None
+    return ListSessionsResponse.FromString(piece).sessions[0]

@@ -1,0 +1,68 @@
+"""Deadlines that hold at every answer, however late the event loop is.
+
+A timer alone is not enough: a loop that was held up, or a process that was stopped,
+answers the calls that were waiting before it runs its timers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+
+from sessiongate.runtime.elapsed import elapsed
+
+Action = Callable[[], None]
+
+
+class Deadlines:
+    """Actions, each with the moment by which it is due, on the clock `elapsed`.
+
+    Whoever answers calls `enforce` first. A timer calls it for those who only wait.
+    """
+
+    def __init__(self, clock: Callable[[], float] = elapsed) -> None:
+        self._clock = clock
+        self._due: dict[Action, float] = {}
+        self._next = math.inf  # no deadline is earlier
+        self._timer: asyncio.TimerHandle | None = None
+
+    def set(self, action: Action, moment: float) -> None:
+        """Have an action done at a moment; one that was set before moves there."""
+        self._due[action] = moment
+        if moment < self._next:
+            self._next = moment
+            self._schedule()
+
+    def cancel(self, action: Action) -> None:
+        """Have an action not done, if it was to be."""
+        self._due.pop(action, None)
+
+    def enforce(self) -> None:
+        """Do what is due."""
+        while (now := self._clock()) >= self._next:
+            due = [action for action, moment in self._due.items() if moment <= now]
+            for action in due:
+                del self._due[action]
+            for action in due:
+                action()  # which may set others, due already
+            self._next = min(self._due.values(), default=math.inf)
+
+    def close(self) -> None:
+        """Do nothing more."""
+        self._due.clear()
+        self._next = math.inf
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._next < math.inf:
+            delay = max(0.0, self._next - self._clock())
+            self._timer = asyncio.get_running_loop().call_later(delay, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self.enforce()
+        self._schedule()

@@ -1,0 +1,312 @@
+"""What a ListSessions request asks for: filter, order, page token, mask.
+
+`Query.parse` turns a request into a `Query` or names every field that is wrong.
+A query knows which sessions match and where a page starts; it holds none.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import struct
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from ipaddress import ip_network
+from socket import AF_INET, AF_INET6, inet_pton
+from typing import NamedTuple, TypeAlias
+
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from sessiongate.core.errors import MAX_VIOLATIONS, InvalidRequestError, Violation, shown
+from sessiongate.core.table.mask import Mask, is_path
+from sessiongate.v1.session_pb2 import Session, SessionState
+from sessiongate.v1.session_service_pb2 import ListSessionsRequest, SessionFilter
+
+DEFAULT_PAGE_SIZE = 1000
+MAX_PAGE_SIZE = 10_000
+# What a request may hold: each costs something to read, and to keep as long as a stream is open.
+MAX_FILTER_BYTES = 32 * 1024
+MAX_FILTER_VALUES = 1000  # in all fields together
+MAX_MASK_PATHS = 100
+_MAX_TOKEN = _MAX_ORDER = 64  # characters
+
+# Where a session stands in an order: (connect_time in ns, or 0 in id order; id).
+# Unique and fixed for a session's whole life, so that pages can go by it.
+Key: TypeAlias = tuple[int, int]
+Predicate: TypeAlias = Callable[[Session], bool]
+
+_ORDERS = ("id", "connect_time")
+_ORDER_WORDS = "id, id desc, connect_time, connect_time desc"
+_FOREIGN = "is not a next_page_token of ListSessions"
+_TOKEN = struct.Struct(">8sqQ")
+_MAPPED = bytes(10) + b"\xff\xff"  # what an IPv4 address in IPv6 clothes begins with
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A valid ListSessions request."""
+
+    filter: SessionFilter | None
+    order: str  # "id" or "connect_time"
+    descending: bool
+    page_size: int  # 1 to MAX_PAGE_SIZE
+    skip: int
+    after: Key | None  # the page starts behind this key, in the query's direction
+    above: Key | None  # only keys above this one
+    below: Key | None  # only keys below this one
+    mask: Mask | None
+    fingerprint: bytes  # of everything that a page token is bound to
+    filtered: bytes  # fingerprint of the filter, where there is one
+
+    @classmethod
+    def parse(cls, request: ListSessionsRequest) -> Query:
+        """The query that a request states. Raises `InvalidRequestError`."""
+        if violation := _too_much(request):
+            raise InvalidRequestError(violation)
+        violations: list[Violation] = []
+        order, descending = _parse_order(request.order_by, violations)
+        if request.page_size < 0:
+            violations.append(Violation("page_size", "must not be negative; 0 is the default"))
+        if request.skip < 0:
+            violations.append(Violation("skip", "must not be negative"))
+        wanted = request.filter if request.HasField("filter") else None
+        if wanted is not None and not wanted.ByteSize():
+            wanted = None
+        if wanted is not None:
+            _check_filter(wanted, violations)
+        for field in ("after_id", "before_id"):
+            if getattr(request, field) and order != "id":
+                violations.append(Violation(field, f"does not go with order_by {order!r}"))
+        mask = _parse_mask(request, violations)
+        fingerprint = _fingerprint(request)
+        after = _parse_token(request.page_token, fingerprint, violations)
+        if violations:
+            raise InvalidRequestError(*violations)
+        return cls(
+            filter=wanted,
+            order=order,
+            descending=descending,
+            page_size=min(request.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE),
+            skip=request.skip,
+            after=after,
+            above=(0, request.after_id) if request.after_id else None,
+            below=(0, request.before_id) if request.before_id else None,
+            mask=mask,
+            fingerprint=fingerprint,
+            filtered=b"" if wanted is None else digest_of(wanted),
+        )
+
+    def token(self, last: Key) -> str:
+        """The page token for what follows ``last``."""
+        packed = _TOKEN.pack(self.fingerprint, *last)
+        return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
+
+
+def matcher(wanted: SessionFilter) -> Predicate:
+    """Whether a session matches a valid filter."""
+    services, users = frozenset(wanted.services), frozenset(wanted.users)
+    states, sources = frozenset(wanted.states), frozenset(wanted.sources)
+    networks = _Networks(_network(text) for text in wanted.remotes)
+    after = wanted.connected_after.ToNanoseconds() if wanted.HasField("connected_after") else None
+    before = (
+        wanted.connected_before.ToNanoseconds() if wanted.HasField("connected_before") else None
+    )
+
+    def matches(session: Session) -> bool:
+        if services and session.service not in services:
+            return False
+        if users and not (session.HasField("user") and session.user in users):
+            return False
+        if states and session.state not in states:
+            return False
+        if sources and session.source not in sources:
+            return False
+        if networks and not networks.hold(session.remote):
+            return False
+        if after is None and before is None:
+            return True
+        connected = session.connect_time.ToNanoseconds()
+        return (after is None or connected >= after) and (before is None or connected < before)
+
+    return matches
+
+
+class _Network(NamedTuple):
+    """The addresses from one to another, as numbers; IPv4's have 4 bytes."""
+
+    size: int  # of an address, in bytes
+    first: int
+    last: int
+
+
+class _Networks:
+    """Networks as ranges apart from each other, so that an address is looked up among them."""
+
+    def __init__(self, networks: Iterable[_Network]) -> None:
+        # By the size of an address: the first of each range, ascending, and the last.
+        self._ranges: dict[int, tuple[list[int], list[int]]] = {}
+        for size, first, last in sorted(networks):
+            firsts, lasts = self._ranges.setdefault(size, ([], []))
+            if lasts and first <= lasts[-1]:
+                lasts[-1] = max(lasts[-1], last)
+            else:
+                firsts.append(first)
+                lasts.append(last)
+
+    def __bool__(self) -> bool:
+        return bool(self._ranges)
+
+    def hold(self, remote: str) -> bool:
+        """Whether an address is in one of them."""
+        address = _packed(remote)
+        ranges = self._ranges.get(len(address))
+        if ranges is None:
+            return False
+        firsts, lasts = ranges
+        bits = int.from_bytes(address)
+        place = bisect_right(firsts, bits)
+        return place > 0 and bits <= lasts[place - 1]
+
+
+def _packed(remote: str) -> bytes:
+    """The address, an IPv4 one in IPv6 clothes as IPv4; empty for a Unix socket's path.
+
+    Read anew for each session: looking it up takes as long, and what is remembered
+    would mostly be of sessions that are gone.
+    """
+    return _read(remote.partition("%")[0]).removeprefix(_MAPPED)
+
+
+def _read(address: str) -> bytes:
+    for family in (AF_INET, AF_INET6):
+        try:
+            return inet_pton(family, address)
+        except (OSError, ValueError):
+            continue
+    return b""
+
+
+def _network(text: str) -> _Network:
+    """A network or one address, of IPv4 in IPv6 clothes as of IPv4. Raises `ValueError`."""
+    address, slash, length = text.partition("/")
+    packed = _read(address)
+    if packed and not slash:
+        prefix = 8 * len(packed)
+    elif packed and length.isascii() and length.isdigit():
+        prefix = int(length)
+    else:
+        network = ip_network(text)  # it knows more forms, at thirty times the cost
+        packed, prefix = network.network_address.packed, network.prefixlen
+    if packed.startswith(_MAPPED) and prefix >= 8 * len(_MAPPED):
+        packed, prefix = packed[len(_MAPPED) :], prefix - 8 * len(_MAPPED)
+    if prefix > 8 * len(packed):
+        raise ValueError("the prefix is longer than the address")
+    first, hosts = int.from_bytes(packed), (1 << 8 * len(packed) - prefix) - 1
+    if first & hosts:
+        raise ValueError("the address has bits behind the prefix")
+    return _Network(len(packed), first, first | hosts)
+
+
+def _too_much(request: ListSessionsRequest) -> Violation | None:
+    """What is more than a request may hold: told before anything is worked on."""
+    if request.HasField("filter"):
+        wanted = request.filter
+        names = len(wanted.services) + len(wanted.users) + len(wanted.sources)
+        values = names + len(wanted.remotes) + len(wanted.states)
+        if values > MAX_FILTER_VALUES:
+            return Violation("filter", f"has {values} values; allowed are {MAX_FILTER_VALUES}")
+        if (size := wanted.ByteSize()) > MAX_FILTER_BYTES:
+            return Violation("filter", f"is {size} bytes long; allowed are {MAX_FILTER_BYTES}")
+    if (paths := len(request.read_mask.paths)) > MAX_MASK_PATHS:
+        return Violation("read_mask", f"has {paths} paths; allowed are {MAX_MASK_PATHS}")
+    if len(request.order_by) > _MAX_ORDER:
+        return Violation("order_by", f"{shown(request.order_by)} is not one of: {_ORDER_WORDS}")
+    if len(request.page_token) > _MAX_TOKEN:
+        return Violation("page_token", _FOREIGN)
+    return None
+
+
+def _check_filter(wanted: SessionFilter, violations: list[Violation]) -> None:
+    """Note what is wrong, but for what is behind the last that an error has room for."""
+    for index, text in enumerate(wanted.remotes):
+        if len(violations) >= MAX_VIOLATIONS:
+            return
+        try:
+            _network(text)
+        except ValueError:
+            violations.append(
+                Violation(
+                    f"filter.remotes[{index}]",
+                    f"{shown(text)} is neither an address nor a network such as 10.0.0.0/8",
+                )
+            )
+    states = frozenset(SessionState.values())
+    for index, state in enumerate(wanted.states):
+        if len(violations) >= MAX_VIOLATIONS:
+            return
+        if state not in states:
+            violations.append(
+                Violation(f"filter.states[{index}]", f"{state} is not a SessionState")
+            )
+    for field in ("connected_after", "connected_before"):
+        if wanted.HasField(field):
+            time: Timestamp = getattr(wanted, field)
+            try:
+                time.ToDatetime()
+            except (ValueError, OverflowError):
+                violations.append(Violation(f"filter.{field}", "is not a valid Timestamp"))
+
+
+def _parse_order(text: str, violations: list[Violation]) -> tuple[str, bool]:
+    words = text.split()
+    if not words:
+        return "id", False
+    descending = words[1:] == ["desc"]
+    if words[0] not in _ORDERS or not (descending or len(words) == 1):
+        violations.append(Violation("order_by", f"{shown(text)} is not one of: {_ORDER_WORDS}"))
+        return "id", False
+    return words[0], descending
+
+
+def _parse_mask(request: ListSessionsRequest, violations: list[Violation]) -> Mask | None:
+    paths = list(request.read_mask.paths)
+    if paths == ["*"] or not paths:
+        return None
+    wrong = [path for path in dict.fromkeys(paths) if not is_path(path)]
+    violations += (
+        Violation("read_mask", f"{shown(path)} is not a field of Session") for path in wrong
+    )
+    return None if wrong else Mask.of(paths)
+
+
+def _fingerprint(request: ListSessionsRequest) -> bytes:
+    bound = ListSessionsRequest()
+    bound.CopyFrom(request)
+    for field in ("page_size", "page_token", "skip"):
+        bound.ClearField(field)
+    return digest_of(bound)[:8]
+
+
+def digest_of(message: Message) -> bytes:
+    """The same for equal messages, and short, however long they are."""
+    return hashlib.sha256(message.SerializeToString(deterministic=True)).digest()
+
+
+def _parse_token(token: str, fingerprint: bytes, violations: list[Violation]) -> Key | None:
+    if not token:
+        return None
+    try:
+        raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+        found, time, ident = _TOKEN.unpack(raw)
+    except (binascii.Error, struct.error, ValueError):
+        violations.append(Violation("page_token", _FOREIGN))
+        return None
+    if found != fingerprint:
+        violations.append(
+            Violation("page_token", "belongs to a request with another filter, order or mask")
+        )
+        return None
+    return time, ident

@@ -1,0 +1,208 @@
+"""One watcher: the table's sessions and its log, as the messages of WatchSessions.
+
+While it waits for its reader, a watcher holds no part of the table or the log, only
+the messages of one step. What it has told is always the table at its revision, up to
+the highest id that it has told.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from typing import Any, TypeAlias
+
+from sessiongate.core.table.changelog import Step
+from sessiongate.core.table.encoding import field
+from sessiongate.core.table.query import digest_of, matcher
+from sessiongate.core.table.table import SessionTable
+from sessiongate.runtime.turns import Steps, T, finished
+from sessiongate.v1.session_service_pb2 import (
+    SessionFilter,
+    SessionRemoval,
+    WatchChanges,
+    WatchProgress,
+    WatchSessionsResponse,
+    WatchSync,
+)
+
+# Seconds between messages that carry as_of: one a second is promised, and the loop
+# may be late.
+PROGRESS_INTERVAL = 0.9
+# Sessions looked at for one message of a snapshot. It is what is kept for a reader that
+# stalls, once here and once, decoded, where it reads.
+SNAPSHOT_SESSIONS = 25
+_SNAPSHOT_BYTES = 64 * 1024  # of one message, unless one session takes more
+# Of a message with changes, likewise: each reader that stalls holds one.
+_CHANGES_BYTES = 128 * 1024
+# Parts of a fresh step, by filter, that are kept encoded for others with the same one.
+_SHARED_PARTS = 256
+_LOOKED_AT = 100  # changes between two rests: less than a millisecond of work
+_EVERY_ID = math.inf
+
+Work: TypeAlias = Callable[[Steps[T]], Awaitable[T]]
+
+
+async def _at_once(steps: Steps[T]) -> T:
+    return finished(steps)
+
+
+class Watcher:
+    """Follows a table for one reader.
+
+    ``wanted`` is a valid filter, or None for every session; ``resume_revision`` as in
+    WatchSessionsRequest; ``clock`` is monotonic, in seconds; ``work`` does what takes long.
+    """
+
+    def __init__(
+        self,
+        table: SessionTable,
+        wanted: SessionFilter | None,
+        resume_revision: int,
+        clock: Callable[[], float],
+        work: Work[Any] = _at_once,
+    ) -> None:
+        self._table = table
+        self._work = work
+        self._matches = matcher(wanted) if wanted is not None else None
+        self._filter = digest_of(wanted) if wanted is not None else b""
+        self._clock = clock
+        self._began = clock()
+        self._revision = resume_revision or table.revision
+        # Ids up to this one are told: every one from the sync on.
+        self._told = _EVERY_ID if resume_revision else 0.0
+        self._due = self._began  # when the next as_of is
+
+    async def messages(self) -> AsyncGenerator[bytes]:
+        """Encoded WatchSessionsResponses without end, each made when it is asked for.
+
+        Raises `RevisionNotHeldError`, also where the reader comes back so late that
+        the log went on without it, and `ShuttingDownError`.
+        """
+        while True:
+            messages = await self._next()
+            for message in messages:
+                yield message
+            if not messages:
+                await self._table.log.wait(self._revision, self._due - self._clock())
+
+    async def _next(self) -> Sequence[bytes]:
+        """What there is to tell now, if anything."""
+        self._table.deadlines.enforce()
+        step = self._table.log.after(self._revision)
+        if step is not None:
+            return await self._changes(step)
+        if self._told != _EVERY_ID:
+            messages: Sequence[bytes] = await self._work(self._snapshot())
+            return messages
+        if self._clock() >= self._due:
+            return [self._current(WatchSessionsResponse(progress=WatchProgress()))]
+        return []
+
+    def _snapshot(self) -> Steps[Sequence[bytes]]:
+        """The next part of the snapshot, and the sync behind the last.
+
+        Work without a rest, so that the table stays as it is; but it waits for its turn, and
+        tells nothing if the table has changed until then.
+        """
+        self._table.deadlines.enforce()
+        if self._revision != self._table.revision:
+            return []
+        sessions = self._table.following(int(self._told), SNAPSHOT_SESSIONS)
+        pieces: list[bytes] = []
+        room = _SNAPSHOT_BYTES
+        for session, piece in sessions:
+            if self._matches is None or self._matches(session):
+                room -= len(piece)
+                if room < 0 and pieces:
+                    break
+                pieces.append(piece)
+            self._told = session.id
+        else:
+            if len(sessions) < SNAPSHOT_SESSIONS:
+                self._told = _EVERY_ID
+        messages = [field(WatchSessionsResponse.SNAPSHOT_FIELD_NUMBER, b"".join(pieces))]
+        if self._told == _EVERY_ID:
+            sync = WatchSync(
+                sources=[state.status for state in self._table.sources()],
+                sources_update_time=self._table.sources_time,
+            )
+            messages.append(self._current(WatchSessionsResponse(sync=sync)))
+        return messages
+        yield
+
+    async def _changes(self, step: Step) -> Sequence[bytes]:
+        """What a step changes of what was told, or as much of it as fits into a message."""
+        synced = self._told == _EVERY_ID
+        # What others have told too, who are past the sync.
+        key = self._filter, self._revision
+        part = step.shared.get(key) if synced and step.shared is not None else None
+        if part is None:
+            part = await self._work(self._part(step))
+            if synced and step.shared is not None and len(step.shared) < _SHARED_PARTS:
+                step.shared[key] = part
+        message, self._revision = part
+        self._table.deadlines.enforce()
+        if message and synced and self._revision == self._table.revision:
+            message += self._as_of()
+        return [message] if message else []
+
+    def _part(self, step: Step) -> Steps[tuple[bytes, int]]:
+        """The message, empty for what is hidden, and the revision that it reaches.
+
+        Before the sync it carries none.
+        """
+        pieces: list[bytes] = []
+        room = _CHANGES_BYTES
+        reached = step.last
+        last = 0  # revision of the last piece
+        for index in range(self._revision + 1 - step.first, len(step.changes)):
+            if index % _LOOKED_AT == 0:
+                yield
+            piece = self._effect(step, index)
+            if piece is None:
+                continue
+            if len(piece) > room and pieces:
+                reached = last
+                break
+            pieces.append(piece)
+            room -= len(piece)
+            last = step.first + index
+        if step.source is not None:
+            pieces.append(WatchChanges(sources=[step.source]).SerializeToString())
+        if not pieces:
+            return b"", reached
+        rest = WatchSessionsResponse()
+        if self._told == _EVERY_ID:
+            rest = WatchSessionsResponse(revision=reached, update_time=step.update_time)
+        changes = field(WatchSessionsResponse.CHANGES_FIELD_NUMBER, b"".join(pieces))
+        return changes + rest.SerializeToString(), reached
+
+    def _effect(self, step: Step, index: int) -> bytes | None:
+        """What a change is to this watcher, as a part of `WatchChanges`."""
+        change = step.changes[index]
+        if change.id > self._told:
+            return None
+        entered, left = change.new is not None, change.old is not None
+        if self._matches is not None:
+            old, new = step.pair(index)
+            entered = new is not None and self._matches(new)
+            left = old is not None and self._matches(old)
+        if entered:
+            return change.new
+        if left:
+            removal = SessionRemoval(id=change.id, revision=step.first + index)
+            return field(WatchChanges.REMOVALS_FIELD_NUMBER, removal.SerializeToString())
+        return None
+
+    def _current(self, message: WatchSessionsResponse) -> bytes:
+        """The message, saying that it brings the copy to what the table is now."""
+        message.revision = self._revision
+        message.update_time.CopyFrom(self._table.update_time)
+        return message.SerializeToString() + self._as_of()
+
+    def _as_of(self) -> bytes:
+        now = self._clock()
+        self._due = now + PROGRESS_INTERVAL
+        message = WatchSessionsResponse(read_time=self._table.moment())
+        message.as_of.FromNanoseconds(int((now - self._began) * 1e9))
+        return message.SerializeToString()

@@ -1,0 +1,48 @@
+"""The command ``sessiongate``."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+
+from sessiongate.runtime.descriptors import open_standard_streams
+
+open_standard_streams()
+
+# Ctrl-C ends this process without a word, until a command has something to let go of and
+# handles it. It may come amid imports, also of a worker, which imports this module first.
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+# What writing fails with where nothing more fits, or nothing is open.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+
+
+def main() -> None:
+    """Run the command; where its needs are not installed, say how to install them."""
+    try:
+        from sessiongate.gateway.cli.main import app
+    except ModuleNotFoundError as error:
+        sys.exit(
+            f"sessiongate: the module {error.name!r} is missing: the base package is for"
+            " clients. Install the servers' needs too: pip install 'sessiongate[server]'"
+        )
+    try:
+        try:
+            app(prog_name="sessiongate")
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        if error.filename is not None or error.errno not in (errno.EPIPE, *_FULL):
+            raise
+        # What is left of it is not tried again when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno == errno.EPIPE:
+            sys.exit(1)  # its reader has seen enough
+        sys.exit(f"sessiongate: the output cannot be written: {error.strerror}")
+
+
+if __name__ == "__main__":
+    main()

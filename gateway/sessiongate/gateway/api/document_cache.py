@@ -1,0 +1,93 @@
+"""Documents that were answered, remembered for who asks the same within the second."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from sessiongate.gateway.http.in_flight import Body
+from sessiongate.gateway.upstream.views import Version
+
+if TYPE_CHECKING:
+    from sessiongate.gateway.api.request import Ask
+
+_CACHE_BYTES = 32 * 1024 * 1024
+# Longer answers are not remembered: they would leave no room for others.
+_CACHED_AT_MOST = _CACHE_BYTES // 2
+# What was asked, whether compressed, of what, in which second.
+_Key: TypeAlias = tuple[bytes, bool, Version, int]
+
+
+@dataclass(slots=True)
+class _Making:
+    """A document that is being made, and how many wait for it."""
+
+    task: asyncio.Task[Body]
+    waiting: int = 0
+
+
+class Answers:
+    """Documents that may be asked for again, as long as they stay right; bounded in bytes."""
+
+    def __init__(self) -> None:
+        # All of one second: those of an earlier one are never asked for again.
+        self._documents: OrderedDict[_Key, Body] = OrderedDict()
+        self._second = 0
+        self._bytes = 0
+        self._making: dict[_Key, _Making] = {}
+
+    def room_for(self, size: int) -> bool:
+        """Whether a document of this many bytes is remembered."""
+        return size <= _CACHED_AT_MOST
+
+    def get(self, ask: Ask, version: Version) -> Body | None:
+        """The document that is remembered for this question, this version and this second."""
+        key = _key(ask, version)
+        found = self._documents.get(key)
+        if found is not None:
+            self._documents.move_to_end(key)
+        return found
+
+    async def make(
+        self, ask: Ask, version: Version, write: Callable[[], Coroutine[None, None, Body]]
+    ) -> Body:
+        """The document made anew, once, however many ask for it meanwhile."""
+        key = _key(ask, version)
+        making = self._making.get(key)
+        if making is None:
+            making = self._making[key] = _Making(asyncio.create_task(self._make(key, write)))
+        making.waiting += 1
+        try:
+            return await asyncio.shield(making.task)
+        finally:
+            making.waiting -= 1
+            if not making.waiting and not making.task.done():  # all have left
+                self._making.pop(key, None)
+                making.task.cancel()
+
+    async def _make(self, key: _Key, write: Callable[[], Coroutine[None, None, Body]]) -> Body:
+        try:
+            document = await write()
+        except asyncio.CancelledError:
+            raise  # nobody waits, and another may be making it by now
+        except BaseException:
+            del self._making[key]
+            raise
+        del self._making[key]
+        if key[-1] != self._second:
+            self._documents.clear()
+            self._second, self._bytes = key[-1], 0
+        if self.room_for(document.size):
+            before = self._documents.pop(key, None)
+            self._bytes += document.size - (before.size if before else 0)
+            self._documents[key] = document
+            while self._bytes > _CACHE_BYTES:
+                self._bytes -= self._documents.popitem(last=False)[1].size
+        return document
+
+
+def _key(ask: Ask, version: Version) -> _Key:
+    return (ask.fingerprint, ask.wish.gzip, version, int(ask.moment.now))

@@ -1,0 +1,236 @@
+"""Documents of sessions: written row by row, with what is included and how the pages link."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
+
+from sessiongate.gateway.api.gaps import Gaps
+from sessiongate.gateway.api.request import Ask
+from sessiongate.gateway.api.select import Selected
+from sessiongate.gateway.http.work import work
+from sessiongate.gateway.jsonapi import collections, paging
+from sessiongate.gateway.jsonapi.collections import with_fields
+from sessiongate.gateway.jsonapi.document import CollectionWriter, top_meta
+from sessiongate.gateway.jsonapi.paging import CursorPage
+from sessiongate.gateway.representation.row import Rendered, write_in_steps
+from sessiongate.gateway.representation.service import names_of, service_resource, services_of
+from sessiongate.gateway.upstream.client import CoreError
+from sessiongate.gateway.upstream.views import Rows, Wanted
+from sessiongate.runtime.turns import Steps
+from sessiongate.v1.session_pb2 import Session
+
+# What may be included with sessions: their services, and the sessions one tier on.
+INCLUDES = (
+    "services",
+    "upstream",
+    "downstream",
+    "upstream.services",
+    "downstream.services",
+    "upstream.upstream",
+    "downstream.downstream",
+)
+
+
+_SAMPLE = 10  # rows
+_USUAL_BYTES = 600  # of a row, where there is none to judge by
+_PRETTY = 2  # times as many bytes as compact
+# Rows written between two turns of others: some milliseconds of work.
+_QUICK_ROWS, _SLOW_ROWS = 2000, 50
+# Their bytes, encoded, but for the last one's; written, they are some times as many.
+_PART_BYTES, _WRITTEN = 1024 * 1024, 3
+_LOOKED_UP = 20  # sessions one tier on, between two turns of others
+
+
+class TransferCutError(Exception):
+    """The rest of a document cannot be had; its beginning is sent."""
+
+
+async def write_sessions(ask: Ask, selected: Selected, url: str) -> AsyncGenerator[bytes]:
+    """The document of a collection, one part or more.
+
+    Raises `TransferCutError` where a part cannot be had.
+    """
+    writer = _Writer(ask)
+    yield writer.opening({"links": collections.links(ask.query, url, selected.place)})
+    async for rows in _slices(selected, _QUICK_ROWS if writer.quick else _SLOW_ROWS):
+        yield await writer.rows(rows)
+    members: dict[str, Any] = {}
+    if ask.query.include:
+        members["included"] = await included_with(ask, writer.seen)
+    meta = collections.meta(ask.query, selected.place) | writer.gaps.meta()
+    yield writer.closing(members | top_meta(meta))
+
+
+async def _slices(selected: Selected, size: int) -> AsyncGenerator[Rows]:
+    """All rows, so many at a time, with others' turns between them."""
+    head, *more = _cut(selected.first, size)
+    yield head
+    for rows in more:
+        await asyncio.sleep(0)
+        yield rows
+    if selected.rest is None:
+        return
+    async with aclosing(selected.rest) as rest:
+        try:
+            async for part in rest:
+                for rows in _cut(part, size):
+                    await asyncio.sleep(0)
+                    yield rows
+        except CoreError as error:
+            raise TransferCutError(f"the core failed in the middle of a list: {error}") from None
+
+
+def _cut(rows: Rows, size: int) -> Iterator[Rows]:
+    """Rows in one part, which may be empty, or more: of ``size``, or fewer that are large."""
+    sessions = rows.sessions
+    start = 0
+    while True:
+        stop, room = start, _PART_BYTES
+        while stop < len(sessions) and stop < start + size and room > 0:
+            room -= sessions[stop].size
+            stop += 1
+        yield replace(rows, sessions=sessions[start:stop])
+        start = stop
+        if start >= len(sessions):
+            return
+
+
+def estimated_size(ask: Ask, selected: Selected) -> int:
+    """About how many bytes a document will be long, judged by its first rows."""
+    first = selected.first
+    sample = first.sessions[:_SAMPLE]
+    size = sum(len(row.write(b"", 0.0)) for row in sample)
+    usual = size // len(sample) if sample else _USUAL_BYTES
+    count = len(first.sessions) if selected.rest is None else first.total
+    return usual * count * (_PRETTY if ask.query.pretty else 1)
+
+
+def part_size(size: int, selected: Selected) -> int:
+    """About how many bytes of a document of ``size`` are in memory at a time."""
+    total = max(1, selected.first.total)
+    return min(size * min(_QUICK_ROWS, total) // total, _PRETTY * _WRITTEN * _PART_BYTES)
+
+
+class _Writer:
+    """Writes rows the quick way where it can: cut from what is rendered."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self._writer = CollectionWriter(pretty=ask.query.pretty)
+        self._cursors = isinstance(ask.query.page, CursorPage)
+        query = ask.query
+        self.quick = not (
+            query.pretty
+            or query.switches
+            or query.include
+            or self._cursors
+            or "sessions" in query.fields
+        )
+        self.gaps = Gaps()
+        self.seen: list[Session] = []  # where something is to be included with them
+
+    def opening(self, members: dict[str, Any]) -> bytes:
+        return self._writer.opening(members)
+
+    def closing(self, members: dict[str, Any]) -> bytes:
+        return self._writer.closing(members)
+
+    async def rows(self, rows: Rows) -> bytes:
+        self.gaps = self.gaps.union(rows.version.gaps)
+        moment = self._ask.moment
+        if self.quick:
+            return self._writer.written(
+                await work(write_in_steps(rows.sessions, moment.base, moment.now))
+            )
+        if self._ask.query.include:
+            self.seen += await work(_decoded(rows.sessions))
+        resources = await shown(self._ask, rows.sessions)
+        if self._cursors:
+            for resource in resources:
+                resource["meta"] = paging.item_meta(resource["id"])
+        return await work(self._items(resources))
+
+    def _items(self, resources: Iterable[dict[str, Any]]) -> Steps[bytes]:
+        parts = []
+        for resource in resources:
+            parts.append(self._writer.items((resource,)))
+            yield
+        return b"".join(parts)
+
+
+async def shown(ask: Ask, rows: Iterable[Rendered]) -> list[dict[str, Any]]:
+    """The resource objects of sessions, as the query wants to see them."""
+    moment = ask.moment
+
+    def made() -> Steps[list[dict[str, Any]]]:
+        resources = []
+        for row in rows:
+            resources.append(with_fields(ask.query, row.resource(moment.base, moment.now)))
+            yield
+        return resources
+
+    resources = await work(made())
+    if ask.naming is not None:
+        remotes = [
+            found["attributes"] for found in resources if "remote" in found.get("attributes", ())
+        ]
+        names = await ask.naming.of(attributes["remote"] for attributes in remotes)
+        for attributes in remotes:
+            attributes["remote"] = names.get(attributes["remote"], attributes["remote"])
+    return resources
+
+
+def _decoded(rows: Iterable[Rendered]) -> Steps[list[Session]]:
+    sessions = []
+    for row in rows:
+        sessions.append(row.session)
+        yield
+    return sessions
+
+
+async def included_with(ask: Ask, sessions: Sequence[Session]) -> list[dict[str, Any]]:
+    """The resource objects of all that is to be included with sessions, each once."""
+    primary = {session.id for session in sessions}
+    found: dict[int, Rendered] = {}
+    services: set[str] = set()
+    for path in ask.query.include:
+        tier: Sequence[Session] = sessions
+        for name in path.split("."):
+            if name == "services":
+                services |= names_of(tier)
+                break
+            tier = await _tier(ask, tier, name, found)
+    resources = await shown(
+        ask, [row for ident, row in sorted(found.items()) if ident not in primary]
+    )
+    if services:
+        known, _ = await services_of(ask.view, Wanted(services=frozenset(services)))
+        resources += [
+            with_fields(ask.query, service_resource(service, ask.moment.base))
+            for service in known.values()
+        ]
+    return resources
+
+
+async def _tier(
+    ask: Ask, sessions: Iterable[Session], name: str, found: dict[int, Rendered]
+) -> list[Session]:
+    """The sessions one tier on from others; those that have just gone are passed over."""
+    tier = []
+    for session in sessions:
+        for ident in session.upstream_ids if name == "upstream" else session.downstream_ids:
+            if len(found) % _LOOKED_UP == 0:
+                await asyncio.sleep(0)  # others' turn
+            if ident not in found:
+                try:
+                    found[ident], _ = await ask.view.get(ident)
+                except CoreError as error:
+                    if error.reason != "SESSION_NOT_FOUND":
+                        raise
+                    continue
+            tier.append(found[ident].session)
+    return tier

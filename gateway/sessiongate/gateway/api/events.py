@@ -1,0 +1,229 @@
+"""Sessions as server-sent events: each reader has one stream of WatchSessions.
+
+Here the core is followed; what its messages mean to a reader is `gateway.api.subscriber`'.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from functools import partial
+
+import grpc
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sessiongate.gateway.api.request import Ask
+from sessiongate.gateway.api.select import IDLE
+from sessiongate.gateway.api.subscriber import Pieces, Reader, parts_of
+from sessiongate.gateway.errors import error_of, may_pass, refused
+from sessiongate.gateway.http.in_flight import Charge, InFlight
+from sessiongate.gateway.http.work import each
+from sessiongate.gateway.jsonapi.document import dump
+from sessiongate.gateway.jsonapi.errors import Error, RequestError
+from sessiongate.gateway.jsonapi.eventstream import (
+    EventStream,
+    alive,
+    event,
+    last_event_id,
+    reconnect_after,
+)
+from sessiongate.gateway.jsonapi.filters import is_filter
+from sessiongate.gateway.jsonapi.parameters import invalid
+from sessiongate.gateway.jsonapi.query import Query
+from sessiongate.gateway.shutdown import Stopping
+from sessiongate.gateway.upstream.client import CoreError
+from sessiongate.gateway.upstream.marks import Marks
+from sessiongate.gateway.upstream.views import Wanted
+from sessiongate.runtime.auth.identity import Refusal, caller
+from sessiongate.runtime.elapsed import elapsed
+from sessiongate.v1.session_service_pb2 import (
+    WatchSessionsRequest,
+    WatchSessionsResponse,
+)
+
+Watch = Callable[[WatchSessionsRequest], AsyncGenerator[WatchSessionsResponse]]
+
+# Seconds. The core promises a message a second.
+SILENCE = 5.0  # after which the core counts as lost, and what is older as out of date
+ALIVE = 15.0  # without an event, after which a comment is sent
+STALLED = 30.0  # that a reader may take to make room for more before it is cut off
+_GRACE = 1.0  # the same, once the program stops
+_SOON = 1.0  # after which such a reader counts as a large answer that is not taken
+_HELD = 256 * 1024  # bytes that one holds, with TLS
+_RECONNECT = (1.0, 5.0)  # after which a reader that was cut off comes again
+_OPENING, _OPENING_TIME = 8, 0.05  # streams that begin at a time, and seconds
+_FIRST_BACK_OFF, _LAST_BACK_OFF = 0.05, 1.0
+
+_SHUTTING_DOWN = Error(503, "SHUTTING_DOWN", "the gateway is shutting down; ask again")
+
+
+class Events:
+    """What all readers share: the core to watch, what is rendered, and the end."""
+
+    def __init__(self, watch: Watch, stopping: Stopping) -> None:
+        self.watch = watch
+        self.stopping = stopping
+        self.pieces = Pieces()
+        self.opening = Turns()
+
+
+class Turns:
+    """A few begin at a time, so that a crowd that comes at once leaves others their turn."""
+
+    def __init__(self) -> None:
+        self._few = asyncio.Semaphore(_OPENING)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Begin; whoever takes longer than `_OPENING_TIME` no longer keeps the next waiting."""
+        await self._few.acquire()
+        is_over = False
+
+        def end() -> None:
+            nonlocal is_over
+            if not is_over:
+                is_over = True
+                self._few.release()
+
+        late = asyncio.get_running_loop().call_later(_OPENING_TIME, end)
+        try:
+            yield
+        finally:
+            late.cancel()
+            end()
+
+
+async def stream_sessions(request: Request, ask: Ask, wanted: Wanted) -> Response:
+    """The sessions that are wanted, as they come and go.
+
+    Raises `RequestError`, and `CoreError` where the core cannot be asked. A reader that
+    resumes waits for the core instead: one that an error answers does not come again.
+    """
+    check_query(ask.query)
+    events: Events = request.app.state.events
+    reader = Reader(ask, wanted, last_event_id(request), events.pieces)
+    parts = _follow(events, reader)
+    async with events.opening.turn():
+        first = await anext(parts)
+    patience = partial(_patience, events.stopping, ask.in_flight)
+    # Not all at once, where a gateway has stopped that many were connected to.
+    retry = reconnect_after(random.uniform(*_RECONNECT))  # noqa: S311
+    return EventStream([retry + first], parts, patience)
+
+
+@asynccontextmanager
+async def _patience(stopping: Stopping, in_flight: InFlight) -> AsyncIterator[None]:
+    """What a part is sent in: time to make room, and little of it where memory has none."""
+    held: list[Charge] = []
+    loop = asyncio.get_running_loop()
+
+    def stalls() -> None:
+        try:
+            held.append(in_flight.take_now(_HELD))
+        except RequestError:
+            if not alarm.expired():
+                alarm.reschedule(loop.time())
+
+    async with stopping.timeout(STALLED, grace=_GRACE) as alarm:
+        late = loop.call_later(_SOON, stalls)
+        try:
+            yield
+        finally:
+            late.cancel()
+
+
+def check_query(query: Query) -> None:
+    """Raises `RequestError` for each parameter that means nothing to a stream."""
+    errors: list[Error] = []
+    filters = iter(query.filters)
+    for name, _ in query.parameters:
+        if name in ("sort", "include") or name.startswith("page["):
+            detail = f"a stream of events takes no {name}; it has no order and no pages"
+        elif name in query.switches:
+            detail = f"a stream of events takes no {name}; it has no names that come later"
+        elif is_filter(name) and next(filters).path.reads(IDLE):
+            detail = "no event tells of what only the clock changes, such as idle"
+        else:
+            continue
+        errors += invalid(name, detail).errors
+    if errors:
+        raise RequestError(*errors)
+
+
+async def _follow(events: Events, reader: Reader) -> AsyncGenerator[bytes]:
+    """What a reader is told, through the core's failures, until the program stops.
+
+    Or until what the reader has shown of itself is good no more.
+    """
+    stopping, told, back_off = events.stopping, False, _FIRST_BACK_OFF
+    due = time.monotonic() + ALIVE
+    identity = caller.get()
+
+    def over() -> Error | None:
+        """Why it is to end now, if it is."""
+        if stopping.begun:
+            return _SHUTTING_DOWN
+        try:
+            if identity is not None:
+                identity.confirm()
+        except Refusal as refusal:
+            return refused(refusal)
+        return None
+
+    while True:
+        try:
+            request, marks = reader.start(), Marks(elapsed)
+            async with aclosing(events.watch(request)) as messages:
+                while (end := over()) is None:
+                    async with stopping.timeout(SILENCE):
+                        message = await anext(messages)
+                    marks.note(message)
+                    late = marks.age is not None and marks.age > SILENCE
+                    async for part in each(parts_of(reader.tell(message, late=late))):
+                        yield part
+                        told, due = True, time.monotonic() + ALIVE
+                        if over() is not None:
+                            break
+                    else:
+                        if late:
+                            raise TimeoutError
+                        if told and time.monotonic() >= due:
+                            yield alive(reader.revision or None)
+                            due = time.monotonic() + ALIVE
+                        if reader.synced:
+                            back_off = _FIRST_BACK_OFF
+            yield event("end", _errors(end))
+            return
+        except TimeoutError:
+            text = "the core says nothing, or so late that it may be false by now"
+            failure = CoreError(grpc.StatusCode.DEADLINE_EXCEEDED, None, text)
+        except CoreError as error:
+            failure = error
+        if (end := over()) is not None:
+            yield event("end", _errors(end))
+            return
+        if failure.code is grpc.StatusCode.OUT_OF_RANGE:
+            reader.revision = 0
+        else:
+            hopeless = not may_pass(failure)
+            if not told and (hopeless or not reader.revision):
+                raise failure
+            if hopeless:
+                yield event("end", _errors(error_of(failure)))
+                return
+            if reader.lose():
+                yield event("lost", _errors(error_of(failure)))
+                told, due = True, time.monotonic() + ALIVE
+            elif time.monotonic() >= due:
+                yield alive(reader.revision or None)
+                due = time.monotonic() + ALIVE
+        await stopping.sleep(back_off * random.uniform(0.5, 1))  # noqa: S311
+        back_off = min(back_off * 2, _LAST_BACK_OFF)
+
+
+def _errors(error: Error) -> bytes:
+    return dump({"errors": [error.members()]}, pretty=False)

@@ -1,0 +1,71 @@
+"""What MaxScale says of itself, as far as its clients need it here.
+
+maxctrl lists queries only if ``retain_last_statements`` says that they are kept, and then
+reads those of every session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sessiongate.gateway.api.request import Ask
+from sessiongate.gateway.http.work import work
+from sessiongate.gateway.jsonapi.collections import self_link, with_fields
+from sessiongate.gateway.jsonapi.document import top_meta
+from sessiongate.gateway.representation.row import Rendered
+from sessiongate.gateway.upstream.views import EVERYTHING, NO_VERSION
+from sessiongate.runtime.turns import Steps
+
+
+async def show_maxscale(request: Request, ask: Ask) -> Response:
+    """``/v1/maxscale``."""
+    retained, version = 1, NO_VERSION
+    async with aclosing(ask.view.scan(EVERYTHING)) as parts:
+        async for rows in parts:
+            version = version.and_older(rows.version)
+            if not await work(_all_have_queries(rows.sessions)):
+                retained = 0
+                break
+    if response := ask.not_modified(version):
+        return response
+    data = with_fields(ask.query, maxscale_resource(retained, ask.moment.base))
+    # Its clients take the attributes to be there, whatever they ask for of them.
+    data.setdefault("attributes", {})
+    document = {
+        "links": {"self": self_link(ask.query, maxscale_url(ask.moment.base))},
+        "data": data,
+    }
+    return ask.document(document | top_meta(version.gaps.meta()), version)
+
+
+def _all_have_queries(rows: Sequence[Rendered]) -> Steps[bool]:
+    for row in rows:
+        yield
+        if not _has_queries(row):
+            return False
+    return True
+
+
+def _has_queries(row: Rendered) -> bool:
+    session = row.session
+    return bool(session.queries) or "queries" in (*session.known_empty, *session.truncated)
+
+
+def maxscale_url(base: str) -> str:
+    """The URL of the resource."""
+    return f"{base}/v1/maxscale/"
+
+
+def maxscale_resource(retained: int, base: str) -> dict[str, Any]:
+    """The resource object; ``retained`` is how many statements each session tells at least."""
+    return {
+        "id": "maxscale",
+        "type": "maxscale",
+        "attributes": {"parameters": {"retain_last_statements": retained}},
+        "links": {"self": maxscale_url(base)},
+    }

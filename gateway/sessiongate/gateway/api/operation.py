@@ -1,0 +1,62 @@
+"""One thing that may be asked, declared once: from this it is routed, read and documented."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from sessiongate.gateway.api.request import OFFERS, Ask
+from sessiongate.gateway.http.normalize_path import routed
+from sessiongate.gateway.jsonapi.query import QueryLimits, Takes
+
+Endpoint: TypeAlias = Callable[[Request, Ask], Awaitable[Response]]
+
+# Every resource is for reading.
+METHODS = ("GET", "HEAD", "OPTIONS")
+ALLOW = {"Allow": ", ".join(METHODS)}
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One resource, and how it is read."""
+
+    name: str  # that generated clients call it by
+    path: str  # in the documented form, with {…} where a name or an id stands
+    endpoint: Endpoint
+    summary: str
+    answer: str  # the schema of its document, in gateway/openapi
+    tag: str  # the kind of what it answers with: one of gateway/openapi's TAGS
+    takes: Takes = Takes()  # noqa: RUF009 - frozen
+    offers: Sequence[str] = OFFERS  # the media types that it may be had in
+    live: bool = True  # told from sessions alone: it has validators
+    asks: bool = True  # the core: it fails where the core does
+
+    @property
+    def kind(self) -> str | None:
+        """The kind of what the path names by ``{id}``, if it does: such as "sessions"."""
+        place, named, _ = self.path.partition("/{id}")
+        return place.rpartition("/")[2] if named else None
+
+    def within(self, limits: QueryLimits) -> Operation:
+        """The same, within other limits."""
+        return replace(self, takes=replace(self.takes, limits=limits))
+
+    def route(self) -> Route:
+        """The operation as the router has it."""
+        return Route(routed(self.path), self, name=self.name, methods=[*METHODS])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # An ASGI application of its own: around a function Starlette would put layers
+        # that cost as much as the answer.
+        request = Request(scope, receive, send)
+        if request.method == "OPTIONS":
+            response = Response(status_code=204, headers=ALLOW)
+        else:
+            response = await self.endpoint(request, Ask.read(request, self.takes, self.offers))
+        await response(scope, receive, send)

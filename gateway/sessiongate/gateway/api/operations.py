@@ -1,0 +1,188 @@
+"""All that may be asked. What does not stand here is not there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sessiongate.gateway.api.documents import INCLUDES
+from sessiongate.gateway.api.health import show_life, show_readiness
+from sessiongate.gateway.api.host_names import RDNS
+from sessiongate.gateway.api.maxscale import show_maxscale
+from sessiongate.gateway.api.members import MEMBERS
+from sessiongate.gateway.api.operation import Operation
+from sessiongate.gateway.api.services import (
+    list_services,
+    list_services_of_session,
+    list_sessions_of_service,
+    show_service,
+)
+from sessiongate.gateway.api.sessions import (
+    STREAMED_OFFERS,
+    list_sessions,
+    show_api,
+    show_linkage,
+    show_session,
+)
+from sessiongate.gateway.api.sources import list_sources, show_source
+from sessiongate.gateway.jsonapi.negotiation import JSON
+from sessiongate.gateway.jsonapi.query import Takes
+from sessiongate.gateway.openapi.endpoints import HTML, show_description, show_reference
+
+_SESSION = Takes(
+    switches=(RDNS,),
+    fields={kind: MEMBERS[kind] for kind in ("sessions", "services")},
+    include=INCLUDES,
+)
+_SESSIONS = replace(_SESSION, collection=MEMBERS["sessions"])
+_SERVICE = Takes(fields={"services": MEMBERS["services"]})
+_SERVICES = replace(_SERVICE, collection=MEMBERS["services"])
+_SOURCE = Takes(fields={"sources": MEMBERS["sources"]})
+_SOURCES = replace(_SOURCE, collection=MEMBERS["sources"])
+
+OPERATIONS = (
+    # What is asked most stands first: the router goes through them in turn.
+    Operation(
+        "getSession",
+        "/v1/sessions/{id}",
+        show_session,
+        "One session.",
+        "Session",
+        "sessions",
+        _SESSION,
+    ),
+    Operation(
+        "listSessions",
+        "/v1/sessions",
+        list_sessions,
+        "All sessions, or those that a filter lets through.",
+        "Sessions",
+        "sessions",
+        _SESSIONS,
+        offers=STREAMED_OFFERS,
+    ),
+    Operation(
+        "listServicesOfSession",
+        "/v1/sessions/{id}/services",
+        list_services_of_session,
+        "The services that a session is on.",
+        "Services",
+        "services",
+        _SERVICES,
+    ),
+    Operation(
+        "getServicesLinkage",
+        "/v1/sessions/{id}/relationships/services",
+        show_linkage,
+        "The names of the services that a session is on.",
+        "Linkage",
+        "services",
+    ),
+    Operation(
+        "listServices",
+        "/v1/services",
+        list_services,
+        "All services that have sessions.",
+        "Services",
+        "services",
+        _SERVICES,
+    ),
+    Operation(
+        "getService",
+        "/v1/services/{id}",
+        show_service,
+        "One service, by its name.",
+        "Service",
+        "services",
+        _SERVICE,
+    ),
+    Operation(
+        "listSessionsOfService",
+        "/v1/services/{id}/sessions",
+        list_sessions_of_service,
+        "The sessions on a service.",
+        "Sessions",
+        "sessions",
+        _SESSIONS,
+        offers=STREAMED_OFFERS,
+    ),
+    Operation(
+        "listSources",
+        "/v1/sources",
+        list_sources,
+        "All sources that sessions are read from.",
+        "Sources",
+        "sources",
+        _SOURCES,
+        live=False,
+    ),
+    Operation(
+        "getSource",
+        "/v1/sources/{id}",
+        show_source,
+        "One source, by its name.",
+        "Source",
+        "sources",
+        _SOURCE,
+        live=False,
+    ),
+    Operation(
+        "getMaxScale",
+        "/v1/maxscale",
+        show_maxscale,
+        "What MaxScale's clients ask of it before they list queries.",
+        "MaxScale",
+        "maxscale",
+        Takes(fields={"maxscale": MEMBERS["maxscale"]}),
+    ),
+    Operation(
+        "getApi",
+        "/v1/",
+        show_api,
+        "Where to go from here; also a health check.",
+        "Api",
+        "api",
+        live=False,
+        asks=False,
+    ),
+    Operation(
+        "getDescription",
+        "/v1/openapi.json",
+        show_description,
+        "This description of the API.",
+        "Description",
+        "api",
+        offers=(JSON,),
+        live=False,
+        asks=False,
+    ),
+    Operation(
+        "getReference",
+        "/docs",
+        show_reference,
+        "This description, as a page for people.",
+        "Page",
+        "api",
+        offers=(HTML,),
+        live=False,
+        asks=False,
+    ),
+    Operation(
+        "getLife",
+        "/healthz",
+        show_life,
+        "Whether the gateway lives. Open to everyone.",
+        "Health",
+        "api",
+        live=False,
+        asks=False,
+    ),
+    Operation(
+        "getReadiness",
+        "/readyz",
+        show_readiness,
+        "Whether the gateway can answer for sessions now: 503 where not. Open to everyone.",
+        "Health",
+        "api",
+        live=False,
+    ),
+)

@@ -1,0 +1,295 @@
+"""Which sessions a query asks for, and in which order.
+
+What a view can do, it does: an equality on what the core filters by, pages in id
+order. For the rest the rows are scanned part by part, and only those are kept that
+the answer needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sessiongate.gateway.api.order import Ordered
+from sessiongate.gateway.http.work import later, work
+from sessiongate.gateway.jsonapi.collections import Place
+from sessiongate.gateway.jsonapi.filters import Filter
+from sessiongate.gateway.jsonapi.paging import (
+    AFTER,
+    BEFORE,
+    CursorPage,
+    NumberPage,
+    invalid_cursor,
+    unsupported_sort,
+)
+from sessiongate.gateway.jsonapi.paths import MISSING, Path
+from sessiongate.gateway.jsonapi.query import Query
+from sessiongate.gateway.jsonapi.sorting import Sort
+from sessiongate.gateway.representation.row import Rendered
+from sessiongate.gateway.upstream.views import NO_VERSION, Rows, SessionView, Wanted
+from sessiongate.runtime.turns import Steps
+from sessiongate.v1.states import state_of, words_of
+
+IDLE = "/attributes/idle"
+
+_BY_ID = (None, "/id")
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """The rows of an answer, in one part or more; the first is fetched already."""
+
+    first: Rows
+    rest: AsyncGenerator[Rows] | None = None  # the parts that follow, if any may
+    place: Place = field(default_factory=Place)
+
+
+@dataclass(slots=True)
+class Moment:
+    """What a resource object depends on besides its session."""
+
+    base: str  # what URLs start with
+    now: float  # seconds since the epoch
+
+
+async def select(view: SessionView, query: Query, wanted: Wanted, moment: Moment) -> Selected:
+    """The rows that a query asks for, of those wanted.
+
+    Raises `CoreError`, and `RequestError` for a cursor or an order that cannot be.
+    """
+    wanted, filters = pushed_down(query.filters, wanted)
+    if isinstance(query.page, CursorPage):
+        return await _by_cursor(view, query, query.page, wanted, filters, moment)
+    if query.sort is not None and _sorts(query.sort):
+        return await _sorted(view, query.sort, query.page, wanted, filters, moment)
+    if query.page is None:
+        return await _all(view, wanted, filters, moment)
+    if filters:
+        return await _window(view, query.page.offset, query.page.size, wanted, filters, moment)
+    rows = await view.rows(wanted, query.page.size, skip=query.page.offset)
+    return Selected(rows, place=Place(rows.total))
+
+
+def is_large(query: Query) -> bool:
+    """Whether all rows are looked at for it, or all are told."""
+    return query.page is None or bool(query.filters) or bool(query.sort and _sorts(query.sort))
+
+
+def depends_on_clock(query: Query) -> bool:
+    """Whether time alone changes which rows are selected, or their order."""
+    paths = [found.path for found in query.filters]
+    if query.sort is not None:
+        paths += [found.path for found in query.sort.fields]
+    return any(path.reads(IDLE) for path in paths)
+
+
+def pushed_down(filters: Iterable[Filter], wanted: Wanted) -> tuple[Wanted, tuple[Filter, ...]]:
+    """What the view can select by, and the filters that are left to try on each row."""
+    left = []
+    for found in filters:
+        equals = found.equals()
+        name = _VIEWS.get(equals[0]) if equals else None
+        if equals is None or name is None or getattr(wanted, name):
+            left.append(found)
+        elif name == "services":
+            wanted = replace(wanted, services=frozenset(equals[1]))
+        elif name == "users":
+            wanted = replace(wanted, users=frozenset(equals[1]))
+        elif all(words_of(state_of(word)) == word for word in equals[1]):
+            wanted = replace(wanted, states=frozenset(map(state_of, equals[1])))
+        else:
+            left.append(found)
+    return wanted, tuple(left)
+
+
+_VIEWS = {
+    "/attributes/user": "users",
+    "/attributes/state": "states",
+    "/relationships/services/data/0/id": "services",
+}
+
+
+async def _all(
+    view: SessionView, wanted: Wanted, filters: Sequence[Filter], moment: Moment
+) -> Selected:
+    parts = _scan(view, wanted, filters, moment)
+    first = await anext(parts)
+    if first.more:
+        return Selected(first, parts)
+    await parts.aclose()
+    return Selected(first)
+
+
+async def _scan(
+    view: SessionView, wanted: Wanted, filters: Sequence[Filter], moment: Moment
+) -> AsyncGenerator[Rows]:
+    """All the rows that are wanted and let through, one part or more."""
+    async with aclosing(view.scan(wanted)) as parts:
+        async for rows in parts:
+            if not filters:
+                yield rows
+                continue
+            kept = await work(_let_through(rows.sessions, filters, moment))
+            yield replace(rows, sessions=kept)
+
+
+def _let_through(
+    rows: Sequence[Rendered], filters: Sequence[Filter], moment: Moment
+) -> Steps[list[Rendered]]:
+    kept = []
+    for row in rows:
+        yield
+        resource = row.resource(moment.base, moment.now)
+        if all(found.matches(resource) for found in filters):
+            kept.append(row)
+    return kept
+
+
+async def _window(
+    view: SessionView,
+    offset: int,
+    size: int,
+    wanted: Wanted,
+    filters: Sequence[Filter],
+    moment: Moment,
+) -> Selected:
+    kept: list[Rendered] = []
+    total = 0
+    version = NO_VERSION
+    async for rows in _scan(view, wanted, filters, moment):
+        version = version.and_older(rows.version)
+        kept += rows.sessions[max(0, offset - total) : max(0, offset + size - total)]
+        total += len(rows.sessions)
+    return Selected(Rows(kept, total, version), place=Place(total))
+
+
+async def _sorted(
+    view: SessionView,
+    sort: Sort,
+    page: NumberPage | None,
+    wanted: Wanted,
+    filters: Sequence[Filter],
+    moment: Moment,
+) -> Selected:
+    key = sort.key_by(lambda path: _getter(path, moment))
+    ordered = Ordered(key, page.offset + page.size if page else None)
+    total = 0
+    version = NO_VERSION
+    try:
+        async for rows in _scan(view, wanted, filters, moment):
+            version = version.and_older(rows.version)
+            total += len(rows.sessions)
+            await work(ordered.add(rows.sessions))
+        sessions = await work(ordered.rows(page.offset if page else 0))
+    finally:  # also for a client that has left
+        later(ordered.let_go())
+    return Selected(Rows(sessions, total, version), place=Place(total if page else None))
+
+
+async def _by_cursor(
+    view: SessionView,
+    query: Query,
+    page: CursorPage,
+    wanted: Wanted,
+    filters: Sequence[Filter],
+    moment: Moment,
+) -> Selected:
+    if query.sort is not None and _sorts(query.sort):
+        raise unsupported_sort("id")
+    after, before = _cursor(page.after, AFTER), _cursor(page.before, BEFORE)
+    # One more than the page, to know whether there is another.
+    if filters:
+        rows = await _filtered_page(view, page.size + 1, after, before, wanted, filters, moment)
+    else:
+        rows = await view.rows(wanted, page.size + 1, after=after, before=before)
+    sessions = rows.sessions
+    more = len(sessions) > page.size
+    sessions = sessions[-page.size :] if before else sessions[: page.size]
+    ids = [row.id for row in sessions]
+    has_before = more if before else bool(after)
+    has_after = bool(before) if before else more
+    return Selected(
+        replace(rows, sessions=sessions),
+        place=Place(
+            rows.total,
+            before=str(ids[0]) if ids and has_before else None,
+            after=str(ids[-1]) if ids and has_after else None,
+        ),
+    )
+
+
+async def _filtered_page(
+    view: SessionView,
+    count: int,
+    after: int,
+    before: int,
+    wanted: Wanted,
+    filters: Sequence[Filter],
+    moment: Moment,
+) -> Rows:
+    kept: list[Rendered] = []
+    total = 0
+    version = NO_VERSION
+    async for rows in _scan(view, wanted, filters, moment):
+        version = version.and_older(rows.version)
+        total += len(rows.sessions)
+        if before:
+            kept = [*kept, *(row for row in rows.sessions if row.id < before)][-count:]
+        elif len(kept) < count:
+            kept += [row for row in rows.sessions if row.id > after][: count - len(kept)]
+    return Rows(kept, total, version)
+
+
+def _cursor(text: str | None, parameter: str) -> int:
+    """The id in a cursor; 0 for none."""
+    if text is None:
+        return 0
+    if not (text.isascii() and text.isdigit() and len(text) <= 20 and 0 < int(text) < 2**64):
+        raise invalid_cursor(parameter)
+    return int(text)
+
+
+def _sorts(sort: Sort) -> bool:
+    """Whether an order is another than that of the ids."""
+    first = sort.fields[0]
+    return first.descending or first.path.pointer not in _BY_ID
+
+
+def _getter(path: Path, moment: Moment) -> Callable[[Rendered], object]:
+    """What finds the value that a row is sorted by."""
+    known = _VALUES.get(path.pointer or "")
+    if known is not None:
+        return known
+    get = path.getter()
+    return lambda row: get(row.resource(moment.base, moment.now))
+
+
+def _connected(row: Rendered) -> object:
+    return row.connected
+
+
+def _idle(row: Rendered) -> object:
+    return MISSING if row.active is None else -row.active
+
+
+def _field(name: str) -> Callable[[Rendered], object]:
+    def get(row: Rendered) -> object:
+        session: Any = row.session
+        return getattr(session, name) if session.HasField(name) else MISSING
+
+    return get
+
+
+# What is compared for the fields that most are sorted by: times as times.
+_VALUES: Mapping[str, Callable[[Rendered], object]] = {
+    "/id": lambda row: row.id,
+    "/attributes/connected": _connected,
+    IDLE: _idle,
+    "/attributes/state": lambda row: words_of(row.state),
+    **{
+        f"/attributes/{name}": _field(name)
+        for name in ("user", "remote", "port", "database", "application", "io_activity", "thread")
+    },
+}

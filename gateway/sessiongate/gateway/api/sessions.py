@@ -1,0 +1,167 @@
+"""The handlers of sessions: read the request, ask the view, write the document."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import unquote
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sessiongate.gateway.api.document_cache import Answers
+from sessiongate.gateway.api.documents import (
+    estimated_size,
+    included_with,
+    part_size,
+    shown,
+    write_sessions,
+)
+from sessiongate.gateway.api.events import stream_sessions
+from sessiongate.gateway.api.request import OFFERS, Ask
+from sessiongate.gateway.api.select import Selected, is_large, select
+from sessiongate.gateway.http.in_flight import Body
+from sessiongate.gateway.jsonapi.collections import self_link
+from sessiongate.gateway.jsonapi.document import top_meta
+from sessiongate.gateway.jsonapi.errors import Error, RequestError
+from sessiongate.gateway.jsonapi.eventstream import EVENT_STREAM
+from sessiongate.gateway.jsonapi.paging import CursorPage
+from sessiongate.gateway.representation.row import write_session
+from sessiongate.gateway.representation.service import services_url
+from sessiongate.gateway.representation.session import (
+    api_url,
+    service_names,
+    session_url,
+    sessions_url,
+)
+from sessiongate.gateway.representation.source import sources_url
+from sessiongate.gateway.upstream.views import EVERYTHING, Wanted
+from sessiongate.runtime.suggestion import cut
+
+# Of collections of sessions: they may be watched.
+STREAMED_OFFERS = (*OFFERS, EVENT_STREAM)
+
+MAX_ID = 2**64 - 1
+
+_ID = re.compile(r"0*([1-9][0-9]{0,19})", re.ASCII)
+
+
+async def show_api(request: Request, ask: Ask) -> Response:
+    """``/`` and ``/v1/``: where to go from here; serves as a health check."""
+    base = ask.moment.base
+    links = {
+        "self": api_url(base),
+        "describedby": f"{api_url(base)}openapi.json",
+        "sessions": sessions_url(base),
+        "services": services_url(base),
+        "sources": sources_url(base),
+    }
+    return ask.document({"links": links, "meta": {"name": "sessiongate"}}, None)
+
+
+async def show_session(request: Request, ask: Ask) -> Response:
+    """``/v1/sessions/{id}``."""
+    ident = session_id(request)
+    # What is included comes from all over the table: its revision, taken first, so that
+    # the tag is never newer than the document.
+    table = (await ask.view.rows(EVERYTHING, 1)).version if ask.query.include else None
+    found, version = await ask.view.get(ident)
+    if table is not None:
+        version = version.and_older(table)._replace(revision=table.revision)
+    if ask.timeless and (response := ask.not_modified(version)):
+        return response
+    if ask.wish.plain and not version.gaps:
+        return ask.whole(write_session(found, ask.moment.base, ask.moment.now), version)
+    url = session_url(ask.moment.base, found.id)
+    [resource] = await shown(ask, [found])
+    document: dict[str, Any] = {
+        "links": {"self": self_link(ask.query, url)},
+        "data": resource,
+    }
+    if ask.query.include:
+        document["included"] = await included_with(ask, [found.session])
+    document |= top_meta(version.gaps.meta())
+    return ask.document(document, version if ask.timeless else None)
+
+
+async def list_sessions(request: Request, ask: Ask) -> Response:
+    """``/v1/sessions/``. The first part is here before the status is sent."""
+    return await answer_list(request, ask, EVERYTHING, sessions_url(ask.moment.base))
+
+
+async def answer_list(request: Request, ask: Ask, wanted: Wanted, url: str) -> Response:
+    """The document of the sessions that are wanted, or a stream of events about them."""
+    if ask.wish.media_type == EVENT_STREAM:
+        return await stream_sessions(request, ask, wanted)
+    answers: Answers = request.app.state.answers
+    version = ask.view.version() if ask.timeless else None
+    if version is not None and not isinstance(ask.query.page, CursorPage):  # may be a bad one
+        if response := ask.not_modified(version):
+            return response
+        if (body := answers.get(ask, version)) is not None:
+            return ask.shared(body, version)
+    if not is_large(ask.query):
+        return await _make_list(request, ask, wanted, url)
+    async with ask.in_flight.making():
+        # Others that asked the same may have had their turn.
+        version = ask.view.version() if ask.timeless else None
+        if version is not None and (body := answers.get(ask, version)) is not None:
+            return ask.shared(body, version)
+        return await _make_list(request, ask, wanted, url)
+
+
+async def _make_list(request: Request, ask: Ask, wanted: Wanted, url: str) -> Response:
+    answers: Answers = request.app.state.answers
+    selected = await select(ask.view, ask.query, wanted, ask.moment)
+    await _check_size(request, ask, selected)
+    version = selected.first.version if ask.timeless else None
+    if version is not None and (response := ask.not_modified(version)):
+        return response
+    size = estimated_size(ask, selected)
+    is_whole = selected.rest is None or (selected.first.held and answers.room_for(size))
+    charge = await ask.in_flight.take(size if is_whole else part_size(size, selected))
+    if not is_whole:
+        return ask.streamed(write_sessions(ask, selected, url), version, charge)
+
+    async def whole() -> Body:
+        return await ask.body(write_sessions(ask, selected, url), charge)
+
+    if version is None:
+        return ask.shared(await whole(), None)
+    body = answers.get(ask, version)
+    if body is None:
+        body = await answers.make(ask, version, whole)
+    return ask.shared(body, version)
+
+
+async def _check_size(request: Request, ask: Ask, selected: Selected) -> None:
+    """Raises `RequestError` where more is asked for at once than may be."""
+    limit = request.app.state.limits.max_answer
+    if ask.query.page is None and not ask.query.filters and selected.first.total > limit:
+        if selected.rest is not None:
+            await selected.rest.aclose()
+        detail = f"{selected.first.total} sessions are more than the {limit} that max_answer allows"
+        detail += " at once; ask for pages, with page[size]"
+        raise RequestError(Error(400, "ANSWER_TOO_LARGE", detail, parameter="page[size]"))
+
+
+async def show_linkage(request: Request, ask: Ask) -> Response:
+    """``/v1/sessions/{id}/relationships/services``."""
+    found, version = await ask.view.get(session_id(request))
+    if response := ask.not_modified(version):
+        return response
+    url = session_url(ask.moment.base, found.id)
+    document = {
+        "links": {"self": f"{url}/relationships/services", "related": f"{url}/services"},
+        "data": [{"id": name, "type": "services"} for name in service_names(found.session)],
+    }
+    return ask.document(document | top_meta(version.gaps.meta()), version)
+
+
+def session_id(request: Request) -> int:
+    """The session's id that stands in the path. Raises `RequestError`."""
+    text = unquote(request.path_params["id"])
+    found = _ID.fullmatch(text)
+    if found is None or int(found[1]) > MAX_ID:
+        raise RequestError(Error(404, "SESSION_NOT_FOUND", f"{cut(text)} is not a session"))
+    return int(found[1])

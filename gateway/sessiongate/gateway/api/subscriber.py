@@ -1,0 +1,218 @@
+"""One reader of events: what it holds, and what it is told next.
+
+The events, in the order that a reader meets them:
+
+- ``snapshot``: forget all that you hold; the sessions follow.
+- ``upsert``: a session is new, or has changed; the data are its resource object.
+- ``remove``: a session is gone, or no longer matches; its type and id. One that the
+  reader does not hold is to be passed over.
+- ``sources``: resource objects of the sources whose state has changed; all, in a snapshot.
+- ``sync``: what was told is what the core holds at this revision.
+- ``lost``: the core cannot be asked; until the next ``sync`` nothing is known to be true.
+- ``end``: the stream is over, and was not cut; why, as an error document.
+
+Ids are revisions: from the ``sync`` of a snapshot on, a reader can resume from each.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+
+from sessiongate.gateway.api.request import Ask
+from sessiongate.gateway.api.select import pushed_down
+from sessiongate.gateway.jsonapi.collections import with_fields
+from sessiongate.gateway.jsonapi.document import dump
+from sessiongate.gateway.jsonapi.eventstream import event
+from sessiongate.gateway.jsonapi.filters import Filter
+from sessiongate.gateway.representation.row import Rendered, write_all
+from sessiongate.gateway.representation.session import session_resource
+from sessiongate.gateway.representation.source import SOURCE_STATES
+from sessiongate.gateway.upstream.views import Wanted
+from sessiongate.v1.session_pb2 import Session
+from sessiongate.v1.session_service_pb2 import (
+    SessionRemoval,
+    SourceStatus,
+    WatchSessionsRequest,
+    WatchSessionsResponse,
+)
+from sessiongate.v1.source_service_pb2 import SourceState
+
+_PART_BYTES = 8 * 1024
+_KEPT_PIECES = 2048
+
+
+class Reader:
+    """One reader: what it asked for, how far it is, and what to tell it next."""
+
+    def __init__(self, ask: Ask, wanted: Wanted, resumed: int | None, pieces: Pieces) -> None:
+        self._ask = ask
+        self._wanted, filters = pushed_down(ask.query.filters, wanted)
+        self._matches = _Matches(ask, filters, unsure=resumed is not None) if filters else None
+        self._pieces = pieces
+        self.revision = resumed or 0  # to resume from; 0: a snapshot is needed
+        self.synced = False  # whether all that was told is true by now
+        self._lost = False  # whether the reader knows that it is not
+        self._fresh = True  # whether nothing of the stream has come yet
+
+    def start(self) -> WatchSessionsRequest:
+        """What to ask the core, for a new stream."""
+        self.synced, self._fresh = False, True
+        return WatchSessionsRequest(filter=self._wanted.filter(), resume_revision=self.revision)
+
+    def lose(self) -> bool:
+        """Note that the core is lost; whether that is news."""
+        news, self._lost = not self._lost, True
+        return news
+
+    def tell(self, message: WatchSessionsResponse, *, late: bool = False) -> Iterator[bytes]:
+        """A message of the core, as events; without ``sync`` where it comes ``late``."""
+        if self._fresh and not self.revision:
+            # An empty id: a reader that is cut off now has nothing to resume from.
+            yield b"event: snapshot\nid:\ndata: {}\n\n"
+            if self._matches is not None:
+                self._matches.forget()
+        self._fresh = False
+        yield from self._changes(message)
+        for sources in (message.sync.sources, message.changes.sources):
+            if sources:
+                yield event("sources", _sources(sources), message.revision or None)
+        if message.revision:
+            self.revision = message.revision
+        if not self.synced and not late and message.HasField("as_of"):
+            self.synced, self._lost = True, False
+            data = dump({"revision": str(self.revision)}, pretty=False)
+            yield event("sync", data, self.revision)
+
+    def _changes(self, message: WatchSessionsResponse) -> Iterator[bytes]:
+        now = time.time()
+        for session in message.snapshot.sessions:
+            yield from self._upsert(session, None, now)
+        # In revision order: whoever resumes from one has then seen all before it.
+        changes: list[Session | SessionRemoval] = [
+            *message.changes.removals,
+            *message.changes.upserts,
+        ]
+        changes.sort(key=_revision)
+        for change in changes:
+            # Before the sync there is nothing to resume from.
+            ident = change.revision if message.revision else None
+            if isinstance(change, Session):
+                yield from self._upsert(change, ident, now)
+            elif self._matches is None or self._matches.leaves(change.id, gone=True):
+                yield _remove(change.id, ident)
+
+    def _upsert(self, session: Session, ident: int | None, now: float) -> Iterator[bytes]:
+        if self._matches is None or self._matches.has(session, now):
+            yield event("upsert", self._data(session, now), ident)
+        elif self._matches.leaves(session.id, gone=False):
+            yield _remove(session.id, ident)
+        else:
+            yield b""
+
+    def _data(self, session: Session, now: float) -> bytes:
+        base = self._ask.moment.base
+        if "sessions" not in self._ask.query.fields:
+            return write_all((self._pieces.of(session),), base, now)
+        resource = with_fields(self._ask.query, session_resource(session, base, now))
+        return dump(resource, pretty=False)
+
+
+class _Matches:
+    """The filters that the core cannot apply, and which sessions the reader holds by them.
+
+    What it holds is known of a snapshot. Who resumes may hold any session, so that
+    ``unsure`` counts those as held that nothing was told of.
+    """
+
+    def __init__(self, ask: Ask, filters: Sequence[Filter], *, unsure: bool) -> None:
+        self._ask = ask
+        self._filters = filters
+        self._unsure = unsure
+        self._held: dict[int, bool] = {}  # where it is not as it counts without
+
+    def forget(self) -> None:
+        """The reader holds nothing."""
+        self._unsure = False
+        self._held.clear()
+
+    def has(self, session: Session, now: float) -> bool:
+        """Whether a session matches, and is therefore held from now on."""
+        resource = session_resource(session, self._ask.moment.base, now)
+        if not all(found.matches(resource) for found in self._filters):
+            return False
+        self._note(session.id, held=True)
+        return True
+
+    def leaves(self, ident: int, *, gone: bool) -> bool:
+        """Whether the reader holds, up to now, one that is gone or no longer matches."""
+        held = self._held.pop(ident, self._unsure)
+        if not gone:
+            self._note(ident, held=False)
+        return held
+
+    def _note(self, ident: int, *, held: bool) -> None:
+        if held == self._unsure:
+            self._held.pop(ident, None)
+        else:
+            self._held[ident] = held
+
+
+class Pieces:
+    """The sessions told of last, so that one is rendered once for all readers."""
+
+    def __init__(self) -> None:
+        self._rows: OrderedDict[tuple[int, int], Rendered] = OrderedDict()
+
+    def of(self, session: Session) -> Rendered:
+        """A session that a message holds."""
+        key = (session.id, session.revision)
+        row = self._rows.get(key)
+        if row is None:
+            row = self._rows[key] = Rendered(session)
+            if len(self._rows) > _KEPT_PIECES:
+                self._rows.popitem(last=False)
+        return row
+
+
+def parts_of(events: Iterable[bytes]) -> Iterator[bytes | None]:
+    """Events put together to parts that are worth sending; None where that may rest."""
+    part: list[bytes] = []
+    size = 0
+    for written in events:
+        part.append(written)
+        size += len(written)
+        if size >= _PART_BYTES:
+            yield b"".join(part)
+            part, size = [], 0
+        else:
+            yield None
+    if size:
+        yield b"".join(part)
+
+
+def _revision(change: Session | SessionRemoval) -> int:
+    return change.revision
+
+
+def _remove(ident: int, revision: int | None) -> bytes:
+    return event("remove", b'{"id":"%d","type":"sessions"}' % ident, revision)
+
+
+def _state(source: SourceStatus) -> SourceState:
+    if source.reachable:
+        return SourceState.SOURCE_STATE_REACHABLE
+    return SourceState.SOURCE_STATE_UNREACHABLE
+
+
+def _sources(sources: Iterable[SourceStatus]) -> bytes:
+    resources = [
+        {
+            "id": source.name,
+            "type": "sources",
+            "attributes": {"state": SOURCE_STATES[_state(source)], "partial": source.partial},
+        }
+        for source in sources
+    ]
+    return dump(resources, pretty=False)

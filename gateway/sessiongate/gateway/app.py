@@ -1,0 +1,167 @@
+"""The gateway as an ASGI application: routes, middleware, lifespan."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from http import HTTPStatus
+from typing import cast
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from sessiongate.gateway.api.document_cache import Answers
+from sessiongate.gateway.api.events import Events
+from sessiongate.gateway.api.host_names import HostNames, LookUp, by_dns
+from sessiongate.gateway.api.operation import ALLOW
+from sessiongate.gateway.api.operations import OPERATIONS
+from sessiongate.gateway.errors import RETRY_AFTER, error_of
+from sessiongate.gateway.http.admission import Admission
+from sessiongate.gateway.http.authentication import Authentication
+from sessiongate.gateway.http.forwarded import Forwarded
+from sessiongate.gateway.http.in_flight import InFlight
+from sessiongate.gateway.http.metrics import GatewayMetrics
+from sessiongate.gateway.http.normalize_path import OneForm, nearest_path
+from sessiongate.gateway.http.request_log import Observation
+from sessiongate.gateway.http.trusted_hosts import KnownHosts
+from sessiongate.gateway.jsonapi.errors import Error, RequestError, errors_response
+from sessiongate.gateway.openapi.endpoints import Written
+from sessiongate.gateway.settings import GatewayConfig
+from sessiongate.gateway.shutdown import Stopping
+from sessiongate.gateway.upstream.client import EVENTS_AHEAD, CoreClient, CoreError
+from sessiongate.gateway.upstream.replica import Replica
+from sessiongate.gateway.upstream.views import DirectView, ReplicaView, SessionView
+from sessiongate.runtime.auth.authenticator import Authenticator
+from sessiongate.runtime.elapsed import elapsed
+from sessiongate.runtime.suggestion import as_question, cut
+
+
+def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
+    """A gateway in front of ``config.core``. Its lifespan opens and closes the channel.
+
+    ``look_up`` is what knows names of addresses; it is asked in threads.
+
+    Every error that it answers with is a JSON:API document; to what it does not
+    expect, one with a fixed text. Raises `FileError` where a file that callers'
+    credentials are checked with cannot be used.
+    """
+    stopping = Stopping()
+    metrics = None if config.metrics is None else GatewayMetrics()
+    operations = [operation.within(config.limits.query) for operation in OPERATIONS]
+    credentials = config.protection.credentials()
+    authenticator = Authenticator(credentials)
+    middleware = [Middleware(KnownHosts, config), Middleware(OneForm)]
+    if credentials.wanted:
+        certified = not authenticator.challenges
+        middleware.append(Middleware(Authentication, authenticator, certified=certified))
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        connect = partial(
+            CoreClient,
+            config.core,
+            config.core_timeout,
+            config.core_trust.tls,
+            config.core_token_file,
+            None if metrics is None else metrics.called,
+        )
+        client, watching = connect(), connect(ahead=EVENTS_AHEAD)
+        app.state.description = Written(operations)
+        app.state.limits = config.limits
+        app.state.core = client
+        app.state.answers = Answers()
+        app.state.in_flight = InFlight(config.limits.max_in_flight, admission.resting)
+        app.state.host_names = names = HostNames(look_up)
+        app.state.events = Events(watching.watch_sessions, stopping)
+        try:
+            async with (
+                admission.watching(),
+                open_view(client, config.replica_staleness, metrics) as view,
+            ):
+                app.state.view = view
+                yield
+        finally:
+            await client.close()
+            await watching.close()
+            authenticator.close()
+            names.close()
+
+    app = Starlette(
+        routes=[operation.route() for operation in operations],
+        middleware=middleware,
+        exception_handlers={
+            RequestError: _request_error,
+            CoreError: _core_error,
+            HTTPException: _http_error,
+            Exception: _unexpected,
+        },
+        lifespan=lifespan,
+    )
+    app.state.stopping = stopping  # which the server begins
+    app.router.redirect_slashes = False  # what `OneForm` leaves is not there
+    # Around all that Starlette makes, which answers exceptions outside its own middleware.
+    admission = Admission(app.build_middleware_stack(), config.limits, metrics)
+    stack: ASGIApp = Observation(admission, access_log=config.logs.access_log, metrics=metrics)
+    if config.trusted_proxies:
+        stack = Forwarded(stack, config.trusted_proxies)
+    app.middleware_stack = stack
+    return app
+
+
+@asynccontextmanager
+async def open_view(
+    client: CoreClient, staleness: float, metrics: GatewayMetrics | None = None
+) -> AsyncIterator[SessionView]:
+    """A view of the core's sessions: a replica, where one may be used up to some age."""
+    direct = DirectView(client)
+    if not staleness:
+        yield direct
+        return
+    replica = Replica(client.watch_sessions, staleness=staleness, clock=elapsed)
+    tasks = [asyncio.create_task(replica.run())]
+    if metrics is not None:
+        tasks.append(asyncio.create_task(metrics.follow(replica)))
+    try:
+        yield ReplicaView(replica, direct)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _request_error(request: Request, error: Exception) -> Response:
+    errors = cast(RequestError, error).errors
+    return errors_response(errors, RETRY_AFTER if errors[0].status == 503 else None)
+
+
+async def _core_error(request: Request, failure: Exception) -> Response:
+    error = error_of(cast(CoreError, failure))
+    return errors_response([error], RETRY_AFTER if error.status == 503 else None)
+
+
+async def _http_error(request: Request, raised: Exception) -> Response:
+    """What the router raises: 404 for a path, 405 for a method."""
+    error = cast(HTTPException, raised)
+    path = request.scope["raw_path"].decode("latin-1")
+    # Whoever comes this far may read them all in the description.
+    near = nearest_path(path, [operation.path for operation in OPERATIONS])
+    details = {
+        404: f"{cut(path)} is not a resource{as_question(near)}",
+        405: f"{request.method} is not allowed here",
+    }
+    status = HTTPStatus(error.status_code)
+    detail = details.get(status, error.detail)
+    headers = ALLOW if status == 405 else error.headers
+    return errors_response([Error(status, status.name, detail)], headers)
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    # Starlette raises the error again, for `Observation` to log.
+    detail = "the gateway failed to answer; its log has the cause"
+    return errors_response([Error(500, "INTERNAL", detail)])

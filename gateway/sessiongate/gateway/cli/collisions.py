@@ -1,0 +1,61 @@
+"""Listeners that cannot all be opened: two of them want one port of one address."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from ipaddress import ip_address
+from itertools import combinations
+
+import typer
+
+from sessiongate.gateway.cli.origin import place, refuse
+from sessiongate.runtime.addresses import Address
+
+_ALL = {"0.0.0.0": 4, "::": 6}  # noqa: S104 - not bound
+
+
+def refuse_collisions(context: typer.Context, listeners: Mapping[str, str | None]) -> None:
+    """Refuse each listener whose address another one before it has. ``listeners``: by setting.
+
+    Nothing is opened: what other programs have is not looked at.
+    """
+    told = [(name, where) for name, where in listeners.items() if where is not None]
+    for (name, where), (later, other) in combinations(told, 2):
+        if _collide(where, other, either_is_grpc="grpc" in (name, later)):
+            refuse(context, f"{other} is taken by {place(context, name)}; take another port", later)
+
+
+def _collide(where: str, other: str, *, either_is_grpc: bool) -> bool:
+    if where.startswith("unix:") or other.startswith("unix:"):
+        return where == other
+    first, second = Address.parse(where), Address.parse(other)
+    if not first.port or first.port != second.port:
+        return False
+    hosts = [_numeric(each.host) for each in (first, second)]
+    if hosts[0] == hosts[1]:
+        return True
+    if not any(host in _ALL for host in hosts):
+        return False
+    # gRPC takes all of both families for all of one.
+    return either_is_grpc or len({_family(host) for host in hosts}) == 1
+
+
+def _numeric(host: str) -> str:
+    """A host's address, where that can be told without asking anybody."""
+    if host.lower() == "localhost":
+        try:
+            return str(socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0][4][0])
+        except OSError:
+            return host
+    try:
+        return str(ip_address(host))
+    except ValueError:
+        return host.lower()
+
+
+def _family(host: str) -> int:
+    try:
+        return ip_address(host).version
+    except ValueError:
+        return 0

@@ -1,0 +1,119 @@
+"""How a command reads its arguments, and shows its help."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from sessiongate.gateway.cli.origin import gather, place
+from sessiongate.runtime.suggestion import did_you_mean
+from sessiongate.runtime.urls import harmless
+
+_PLAIN = re.compile(r"\([\w. -]+\)$")  # behind the text of an error: what it is about
+
+# What other programs call some settings.
+_OTHERWISE = {
+    **dict.fromkeys(("--address", "--bind", "--host", "--listen", "--port"), "--http"),
+    **dict.fromkeys(("--debug", "--verbose"), "--log-level"),
+}
+
+
+class Command(TyperCommand):
+    """A command whose errors say where a bad value was: flag, variable or file.
+
+    Its help shows options that belong together under a title of their own.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        given = [*args]
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            _put_place(ctx, error)
+            raise
+        except typer.TyperException as error:
+            _explain(ctx, error, given)
+            raise
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            if record := parameter.get_help_record(ctx):
+                title = getattr(parameter, "rich_help_panel", None)
+                if parameter.param_type_name == "argument":
+                    title = "Arguments"
+                sections.setdefault(title or "Options", []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+class Group(TyperGroup):
+    """Commands. What is none is repeated only if no password can be in it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        given = [*args]
+        try:
+            return super().parse_args(ctx, args)
+        except typer.TyperException as error:
+            _explain(ctx, error, given)
+            raise
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        is_plain = ":" not in args[0] and all(map(harmless, args))
+        if not is_plain and super().get_command(ctx, args[0]) is None:
+            ctx.fail("No such command.")
+        return super().resolve_command(ctx, args)
+
+
+class GatheringCommand(Command):
+    """A command that refuses no setting's value: what is wrong with them is noted."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        found = gather(ctx)
+        while True:
+            try:
+                return super().parse_args(ctx, list(args))
+            except typer.BadParameter as error:
+                if error.param is None:
+                    raise
+                found.append(error)
+                _use_default(error.param)
+
+
+def _use_default(parameter: Any) -> None:
+    """Let a parameter of this run take its default, whatever is given."""
+    default = parameter.default
+    value = default() if callable(default) else default
+    usual = parameter.process_value
+    parameter.process_value = lambda context, _: usual(context, value)
+
+
+def _explain(context: Any, error: Any, given: Sequence[str]) -> None:
+    """Let an error of flags themselves say what the next try is to be."""
+    options = {flag: each for each in context.command.params for flag in each.opts}
+    flag = str(getattr(error, "option_name", ""))
+    if hasattr(error, "possibilities"):
+        error.possibilities = None
+        meant = _OTHERWISE.get(flag)
+        error.message += f"; did you mean {meant!r}?" if meant in options else ""
+        if meant not in options:
+            error.message += did_you_mean(flag, (each for each in options if each[:2] == "--"))
+    elif flag in options and "requires an argument" in error.message:
+        error.message = f"{flag} needs a value: {flag} {options[flag].metavar}"
+    elif "unexpected extra argument" in error.message:
+        # One may be a part of a password with a blank.
+        if not _PLAIN.search(error.message) or not all(map(harmless, given)):
+            error.message = "Got an unexpected extra argument"
+        if "--source" in options:
+            error.message += "; settings are flags, such as --source URL"
+
+
+def _put_place(context: typer.Context, error: typer.BadParameter) -> None:
+    """Let an error name where the value comes from."""
+    if error.param is not None and error.param_hint is None:
+        error.param_hint = place(context, error.param.name)

@@ -1,0 +1,45 @@
+"""The closed default: what other machines can reach asks who they are, or does not start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from sessiongate.gateway.cli.origin import refuse
+from sessiongate.gateway.cli.values import is_private
+from sessiongate.runtime.auth.credentials import Credentials
+from sessiongate.runtime.tls import ClientTls, ServerTls
+
+
+def require_shelter(
+    context: typer.Context,
+    name: str,
+    address: str | None,
+    tls: ServerTls | None,
+    credentials: Credentials,
+) -> None:
+    """Refuse an address to listen on, unless only this machine reaches it or nobody gets in."""
+    missing = [] if tls else ["TLS (--tls-cert and --tls-key)"]
+    if not credentials.wanted:
+        missing.append("credentials (--users, --token-key, --token-secret or --tls-client-ca)")
+    if missing and address is not None and not is_private(address):
+        refuse(
+            context,
+            f"other machines can reach {address}, and whoever connects sees who uses your"
+            f" databases. Add {' and '.join(missing)}, listen on loopback, such as"
+            " 127.0.0.1:8989, or accept that with --insecure",
+            name,
+        )
+
+
+def require_cover(
+    context: typer.Context, core: str, tls: ClientTls | None, token_file: Path | None
+) -> None:
+    """Refuse to send the core's token where others could read it on its way."""
+    if token_file is not None and tls is None and not is_private(core):
+        refuse(
+            context,
+            f"the token would go to {core} in the clear: add TLS (--core-ca)",
+            "core_token_file",
+        )

@@ -1,0 +1,81 @@
+"""The commands that keep the ledger's file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sessiongate.gateway.cli.command import Command, Group
+from sessiongate.gateway.cli.options import Config, Ledger
+from sessiongate.gateway.cli.reporting import fail
+from sessiongate.gateway.cli.supervisor import keep_ledger
+from sessiongate.runtime.telemetry.logs import escaped
+
+app = typer.Typer(
+    cls=Group,
+    no_args_is_help=True,
+    help="""Copy the ledger, rename sources, and more.
+
+    The ledger is the file that session ids are kept in.
+
+    \b
+    Example:
+      sessiongate ledger backup /var/backups/sessiongate.db""",
+)
+
+File = Annotated[
+    Path, typer.Argument(metavar="FILE", help="The copy; it must not exist.", show_default=False)
+]
+
+Old = Annotated[str, typer.Argument(metavar="OLD", help="Its name.", show_default=False)]
+New = Annotated[str, typer.Argument(metavar="NEW", help="Its new name.", show_default=False)]
+
+
+@app.command(cls=Command)
+def backup(file: File, *, ledger: Ledger, config: Config = None) -> None:
+    """Copy the ledger into a new file, also while a core runs.
+
+    A plain copy of the file lacks what its write-ahead log holds.
+
+    \b
+    Example:
+      sessiongate ledger backup /var/backups/sessiongate.db
+    """
+    _keep("backup", ledger, file=str(file.absolute()))
+    typer.echo(f"{file} is a copy of the ledger")
+
+
+@app.command(cls=Command)
+def rename(old: Old, new: New, *, ledger: Ledger, config: Config = None) -> None:
+    """Give a source another name: its sessions keep their ids.
+
+    If the new name is another source's, the two exchange their names. Stop the core first.
+
+    \b
+    Example:
+      sessiongate ledger rename pg-1 orders
+    """
+    _keep("rename", ledger, old=old, new=new)
+    typer.echo(escaped(f"{old} is {new} now"))
+
+
+@app.command(cls=Command)
+def restored(*, ledger: Ledger, config: Config = None) -> None:
+    """Say that the ledger's disk was put back to an older state.
+
+    The next start then gives ids from the clock upwards, so that none is given twice. Not needed
+    if the ledger's file, or its folder, was copied back: a core notices that. Stop the core first.
+
+    \b
+    Example:
+      sessiongate ledger restored --ledger sqlite:////var/lib/ledger.db
+    """
+    _keep("restored", ledger)
+    typer.echo("at the next start ids go on from the clock")
+
+
+def _keep(action: str, ledger: str, **settings: str) -> None:
+    if fault := keep_ledger(action, {"ledger": ledger, **settings}):
+        fail(fault)

@@ -1,0 +1,269 @@
+"""The commands of ``sessiongate``. They end with 0, with 1, or with 2: no use in trying again."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from contextlib import ExitStack, suppress
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from sessiongate.gateway.cli.collisions import refuse_collisions
+from sessiongate.gateway.cli.command import Command, GatheringCommand, Group
+from sessiongate.gateway.cli.exposure import require_shelter
+from sessiongate.gateway.cli.groups import taking, with_options_of
+from sessiongate.gateway.cli.ledger import app as ledger_app
+from sessiongate.gateway.cli.options import (
+    Config,
+    CoreMetrics,
+    CoreTokenFile,
+    Grpc,
+    Insecure,
+    Ledger,
+    Reflection,
+    Sources,
+    StaleAfter,
+)
+from sessiongate.gateway.cli.origin import gather, place, refuse
+from sessiongate.gateway.cli.plan import (
+    DEFAULT_STALE_AFTER,
+    Plan,
+    core_origins,
+    core_settings,
+    plan_of,
+)
+from sessiongate.gateway.cli.query import app as asking_app
+from sessiongate.gateway.cli.reporting import fail, report
+from sessiongate.gateway.cli.settings_file import warn_of_variables
+from sessiongate.gateway.cli.supervisor import (
+    HOPELESS,
+    CoreStartError,
+    become_core,
+    check_core_settings,
+)
+from sessiongate.gateway.cli.users import app as users_app
+from sessiongate.gateway.settings import (
+    DEFAULT_CORE,
+    GatewayConfig,
+)
+from sessiongate.runtime.addresses import Address
+from sessiongate.runtime.auth.protection import Protection
+from sessiongate.runtime.descriptors import need_no_output
+from sessiongate.runtime.limits import CoreLimits
+from sessiongate.runtime.listener import ListenError
+from sessiongate.runtime.settings import given
+from sessiongate.runtime.systemd import READY, STOPPING, Notifier
+from sessiongate.runtime.telemetry.logs import LogSettings, set_up_logs
+from sessiongate.runtime.watched_file import FileError
+
+log = logging.getLogger(__name__)
+
+app = typer.Typer(
+    cls=Group,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # errors on one line, for whatever reads them
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Who is connected to our databases and proxies right now, to what, since when.
+
+    \b
+    Example:
+      sessiongate serve           serve this machine's sessions
+      sessiongate list            list them, from another terminal
+      sessiongate serve --help    what a command does, and its settings""",
+)
+app.add_typer(asking_app)
+app.add_typer(users_app, name="users")
+app.add_typer(ledger_app, name="ledger")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print("sessiongate", version("sessiongate"))
+        raise typer.Exit
+
+
+@app.callback()
+def _sessiongate(
+    context: typer.Context,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+) -> None:
+    warn_of_variables(context.command)
+
+
+@app.command(cls=Command)
+@with_options_of(plan_of)
+def serve(context: typer.Context, plan: Plan) -> None:
+    """Serve sessions over REST and gRPC.
+
+    Starts a core, which reads the sources, and a gateway, which answers HTTP; with --core a
+    gateway alone. Runs until Ctrl-C. Each setting can be a flag, a variable, or a key of the file
+    that --config names: a flag wins over a variable, a variable over the file.
+
+    \b
+    Example:
+      sessiongate serve --source haproxy:/run/haproxy/sessiongate.sock
+      curl 'http://localhost:8989/v1/sessions?pretty=true'
+    """
+    need_no_output()
+    gateway = plan.gateway
+    set_up_logs("gateway", gateway.logs)
+    _warn_of_exposures(context, gateway)
+    from sessiongate.gateway.cli.left_behind import ending_without_them
+    from sessiongate.gateway.cli.own_core import own_core
+    from sessiongate.gateway.server.main import serve as serve_gateway
+
+    notify = Notifier()
+    with ending_without_them(), suppress(KeyboardInterrupt), ExitStack() as stack:
+        # Until the gateway runs and takes the signals over, both of them end up here.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
+        grpc_shown, sources_shown = gateway.core, "those of the core"
+        try:
+            if plan.core is not None:
+                gateway, grpc_shown = stack.enter_context(own_core(gateway, plan.core, log.warning))
+                sources_shown = ", ".join(map(str, plan.sources))
+            stack.callback(notify, STOPPING)
+
+            def on_listening(http: str) -> None:
+                _welcome(gateway, http, grpc_shown, sources_shown)
+                notify(READY)
+
+            serve_gateway(gateway, on_listening)
+        except CoreStartError as error:
+            if error.code == HOPELESS:
+                raise typer.Exit(HOPELESS) from None  # it has said why
+            fail(str(error), 1)
+        except ListenError as error:
+            name = "http" if error.where == gateway.http else "metrics"
+            fail(f"{place(context, name)}: {error}", HOPELESS)
+        except FileError as error:
+            fail(str(error), HOPELESS)
+
+
+@app.command("check-config", cls=GatheringCommand)
+@with_options_of(plan_of)
+def check_config(context: typer.Context, plan: Plan) -> None:
+    """Check the settings of `serve` or `core`, and start nothing.
+
+    Takes the same flags, variables and file. All that is wrong is told, a line each: settings, the
+    sources and their options, and files that are named. Ends with 0 if all is right, with 2 if not.
+    No server is asked, and whether other programs have the addresses or the ledger is not looked
+    at.
+
+    \b
+    Example:
+      sessiongate check-config --config /etc/sessiongate/sessiongate.toml
+    """
+    faults = [_line(fault) for fault in gather(context)]
+    if plan.core is not None:
+        faults += check_core_settings(plan.core)
+    for line in dict.fromkeys(faults):
+        report(line)
+    if faults:
+        raise typer.Exit(HOPELESS)
+    for name, text in plan.gateway.exposures().items():
+        report(f"warning: {place(context, name)}: {text}")
+    print(f"nothing is wrong with these settings and the files they name\n{_told(plan)}", end="")
+
+
+@app.command("core", cls=Command)
+@taking(protection=Protection, core_limits=CoreLimits, logs=LogSettings)
+def run_core(
+    context: typer.Context,
+    *,
+    grpc: Grpc = DEFAULT_CORE,
+    source: Sources,
+    ledger: Ledger,
+    stale_after: StaleAfter = DEFAULT_STALE_AFTER,
+    protection: Protection,
+    core_token_file: CoreTokenFile = None,
+    reflection: Reflection = "on",
+    core_metrics: CoreMetrics = None,
+    core_limits: CoreLimits,
+    logs: LogSettings,
+    insecure: Insecure = False,
+    config: Config = None,
+) -> None:
+    """Serve sessions over gRPC alone.
+
+    Starts a core, which reads the sources; gateways elsewhere find it with --core. Runs until
+    Ctrl-C. Each setting can be a flag, a variable, or a key of the file that --config names: a
+    flag wins over a variable, a variable over the file.
+
+    \b
+    Example:
+      sessiongate core --grpc unix:/run/sessiongate/core.sock --source host:
+    """
+    if not insecure:
+        own = protection.credentials()
+        require_shelter(context, "core_metrics", core_metrics, protection.tls, own)
+        guards = protection.credentials(core_token_file)
+        require_shelter(context, "grpc", grpc, protection.tls, guards)
+    files = GatewayConfig(protection=protection, core_token_file=core_token_file)
+    for name, text in files.troubles().items():
+        refuse(context, text, name)
+    refuse_collisions(context, {"grpc": grpc, "core_metrics": core_metrics})
+    settings = core_settings(
+        grpc, source, ledger, stale_after, reflection, core_metrics, core_limits
+    )
+    settings["origins"] = core_origins(context)
+    if core_token_file is not None:
+        settings["core_token_file"] = str(core_token_file)
+    if files.exposures():
+        set_up_logs("core", logs)  # as the core will have them
+        _warn_of_exposures(context, files)
+    try:
+        become_core({**settings, **given(protection), **asdict(logs)})
+    except OSError as error:
+        fail(f"the core cannot be started: {error}", HOPELESS)
+
+
+def _warn_of_exposures(context: typer.Context, config: GatewayConfig) -> None:
+    """Log which files of secrets every user of the machine can read."""
+    for name, text in config.exposures().items():
+        log.warning("%s: %s", place(context, name), text)
+
+
+def _line(fault: typer.BadParameter) -> str:
+    """A fault in one line: where the value comes from, and what is wrong."""
+    return fault.format_message().removeprefix("Invalid value for ").removeprefix("Invalid value: ")
+
+
+def _told(plan: Plan) -> str:
+    """What is started, in lines as those of the welcome."""
+    gateway = plan.gateway
+    scheme = "https" if gateway.protection.tls else "http"
+    lines = [f"REST     {scheme}://{gateway.http}/v1/sessions"]
+    if plan.core is None:
+        lines += [f"gRPC     of the core at {gateway.core}"]
+    else:
+        lines += [
+            f"gRPC     {plan.core['grpc']}",
+            f"Sources  {', '.join(map(str, plan.sources))}",
+        ]
+    return "".join(f"  {line}\n" for line in lines)
+
+
+def _welcome(gateway: GatewayConfig, http: str, grpc: str, sources: str) -> None:
+    address = Address.parse(http)
+    here = address.host in ("127.0.0.1", "::1", "0.0.0.0", "::")  # noqa: S104 - not bound
+    scheme = "https" if gateway.protection.tls else "http"
+    url = f"{scheme}://localhost:{address.port}" if here else f"{scheme}://{http}"
+    print(
+        f"Sessiongate {version('sessiongate')}\n"
+        f"  REST     {scheme}://{http}/v1/sessions\n"
+        f"  gRPC     {grpc}\n"
+        f"  Sources  {sources}\n"
+        f"  Try      curl '{url}/v1/sessions?pretty=true'\n",
+        end="",  # in one piece: others write to the same terminal
+        flush=True,
+    )

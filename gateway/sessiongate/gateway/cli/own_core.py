@@ -1,0 +1,48 @@
+"""The core that a gateway starts for itself, and the way between the two."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from sessiongate.gateway.cli.supervisor import Report, Settings, Supervisor
+from sessiongate.gateway.settings import GatewayConfig
+from sessiongate.runtime.settings import given
+
+
+@contextmanager
+def own_core(
+    gateway: GatewayConfig, settings: Settings, report: Report
+) -> Iterator[tuple[GatewayConfig, str]]:
+    """Run a core; the gateway's configuration with which it gets there, and where others do.
+
+    Where TLS or credentials guard the core's listener, the gateway has a way of its
+    own: a socket in a folder that only this user can enter, and a token that is made
+    for it if there is none. So no certificate need be for a name that it knows the
+    core by. Raises `CoreStartError`.
+    """
+    guarded = gateway.protection.credentials(gateway.core_token_file).wanted
+    settings = {**settings, **given(gateway.protection)}
+    with ExitStack() as stack:
+        if guarded or gateway.protection.tls:
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="sessiongate-")))
+            settings["private"] = private = f"unix:{folder}/core.sock"
+            gateway = replace(gateway, core=private)
+        if guarded:
+            token_file = gateway.core_token_file or _new_token(folder)
+            settings["core_token_file"] = str(token_file)
+            gateway = replace(gateway, core_token_file=token_file)
+        supervisor = stack.enter_context(Supervisor(settings, report))
+        if "private" not in settings:
+            gateway = replace(gateway, core=supervisor.address)
+        yield gateway, supervisor.address
+
+
+def _new_token(folder: Path) -> Path:
+    path = folder / "core.token"
+    path.write_text(secrets.token_hex(32))
+    return path

@@ -1,0 +1,172 @@
+"""What `serve` starts, by its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import typer
+
+from sessiongate.gateway.cli.collisions import refuse_collisions
+from sessiongate.gateway.cli.exposure import require_cover, require_shelter
+from sessiongate.gateway.cli.groups import taking
+from sessiongate.gateway.cli.options import (
+    AllowedHosts,
+    Config,
+    CoreGrpc,
+    CoreMetrics,
+    CoreTimeout,
+    CoreTokenFile,
+    Http,
+    Insecure,
+    Ledger,
+    Metrics,
+    OtherCore,
+    PublicUrl,
+    Reflection,
+    ReplicaStaleness,
+    ReplicaUse,
+    Sources,
+    StaleAfter,
+    TrustedProxies,
+    Workers,
+)
+from sessiongate.gateway.cli.origin import given_as_flag, origins, refuse, refuse_by
+from sessiongate.gateway.cli.values import Source
+from sessiongate.gateway.limits import Limits
+from sessiongate.gateway.settings import (
+    DEFAULT_CORE,
+    DEFAULT_CORE_TIMEOUT,
+    DEFAULT_HTTP,
+    DEFAULT_REPLICA_STALENESS,
+    DEFAULT_WORKERS,
+    GatewayConfig,
+)
+from sessiongate.gateway.upstream.trust import CoreTrust
+from sessiongate.runtime.auth.protection import Protection
+from sessiongate.runtime.limits import CoreLimits
+from sessiongate.runtime.telemetry.logs import LogSettings
+
+DEFAULT_STALE_AFTER = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What `serve` starts."""
+
+    gateway: GatewayConfig
+    core: Mapping[str, object] | None  # settings of a core of its own
+    sources: Sequence[Source]
+
+
+@taking(
+    protection=Protection,
+    core_trust=CoreTrust,
+    limits=Limits,
+    core_limits=CoreLimits,
+    logs=LogSettings,
+)
+def plan_of(
+    context: typer.Context,
+    *,
+    http: Http = DEFAULT_HTTP,
+    grpc: CoreGrpc = DEFAULT_CORE,
+    source: Sources,
+    ledger: Ledger,
+    stale_after: StaleAfter = DEFAULT_STALE_AFTER,
+    core: OtherCore = None,
+    core_timeout: CoreTimeout = DEFAULT_CORE_TIMEOUT,
+    public_url: PublicUrl = None,
+    allowed_host: AllowedHosts = None,
+    replica: ReplicaUse = "on",
+    replica_staleness: ReplicaStaleness = DEFAULT_REPLICA_STALENESS,
+    workers: Workers = DEFAULT_WORKERS,
+    protection: Protection,
+    core_token_file: CoreTokenFile = None,
+    core_trust: CoreTrust,
+    reflection: Reflection = "on",
+    trusted_proxies: TrustedProxies = None,
+    metrics: Metrics = None,
+    core_metrics: CoreMetrics = None,
+    limits: Limits,
+    core_limits: CoreLimits,
+    logs: LogSettings,
+    insecure: Insecure = False,
+    config: Config = None,
+) -> Plan:
+    """What the settings ask for. What is wrong with them is refused."""
+    settings = core_settings(
+        grpc, source, ledger, stale_after, reflection, core_metrics, core_limits
+    )
+    if not insecure:
+        for name, address in (("http", http), ("metrics", metrics), ("core_metrics", core_metrics)):
+            require_shelter(context, name, address, protection.tls, protection.credentials())
+        if core is None:
+            guards = protection.credentials(core_token_file)
+            require_shelter(context, "grpc", grpc, protection.tls, guards)
+        else:
+            require_cover(context, core, core_trust.tls, core_token_file)
+    if core is None:
+        _refuse_flags(context, asdict(core_trust), "a core elsewhere, which needs --core")
+    else:
+        _refuse_flags(
+            context, settings, "the core that serve starts, and with --core it starts none"
+        )
+    wanted: dict[str, Any] = {
+        "http": http,
+        "core": core or DEFAULT_CORE,  # of its own: the real one once that listens
+        "public_url": public_url,
+        "allowed_hosts": tuple(allowed_host or ()),
+        "core_timeout": core_timeout,
+        "replica_staleness": replica_staleness if replica else 0.0,
+        "workers": workers,
+        "core_token_file": core_token_file,
+        "trusted_proxies": tuple(trusted_proxies or ()),
+        "metrics": metrics,
+    }
+    gateway = GatewayConfig(protection=protection, core_trust=core_trust, limits=limits, logs=logs)
+    for name, value in wanted.items():
+        try:
+            gateway = replace(gateway, **{name: value})
+        except ValueError as error:
+            refuse_by(context, error)
+    for name, text in gateway.troubles().items():
+        refuse(context, text, name)
+    own_listeners = {"grpc": grpc, "core_metrics": core_metrics} if core is None else {}
+    refuse_collisions(context, {"http": http, "metrics": metrics, **own_listeners})
+    own = None if core else {**settings, **asdict(logs), "origins": core_origins(context)}
+    return Plan(gateway, own, source)
+
+
+def core_origins(context: typer.Context) -> dict[str, str]:
+    """Where the settings come from that only the core can judge."""
+    return origins(context, "source", "ledger", "grpc", "core_metrics")
+
+
+def core_settings(
+    grpc: str,
+    source: list[Source],
+    ledger: str,
+    stale_after: float,
+    reflection: bool,
+    metrics: str | None,
+    limits: CoreLimits,
+) -> dict[str, object]:
+    """A core's own settings, as it reads them."""
+    return {
+        "grpc": grpc,
+        "source": [each.setting for each in source],
+        "ledger": ledger,
+        "stale_after": stale_after,
+        "reflection": reflection,
+        "core_metrics": metrics,
+        **asdict(limits),
+    }
+
+
+def _refuse_flags(context: typer.Context, names: Iterable[str], purpose: str) -> None:
+    """Refuse flags that would do nothing."""
+    for name in names:
+        if given_as_flag(context, name):
+            refuse(context, f"it is for {purpose}", name)

@@ -1,0 +1,172 @@
+"""The commands that ask a core: what people at a terminal would ask REST."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+import typer
+
+from sessiongate.gateway.cli.command import Command
+from sessiongate.gateway.cli.exposure import require_cover
+from sessiongate.gateway.cli.groups import taking
+from sessiongate.gateway.cli.options import (
+    AsJson,
+    Config,
+    Core,
+    CoreTimeout,
+    CoreToken,
+    LinkUrl,
+    SessionId,
+)
+from sessiongate.gateway.cli.origin import refuse
+from sessiongate.gateway.settings import DEFAULT_CORE, DEFAULT_CORE_TIMEOUT, GatewayConfig
+from sessiongate.gateway.upstream.trust import CoreTrust
+
+app = typer.Typer()
+
+
+@app.command("list", cls=Command)
+@taking(core_trust=CoreTrust)
+def list_sessions(
+    context: typer.Context,
+    *,
+    core: Core = DEFAULT_CORE,
+    core_timeout: CoreTimeout = DEFAULT_CORE_TIMEOUT,
+    core_token_file: CoreToken = None,
+    core_trust: CoreTrust,
+    public_url: LinkUrl = None,
+    json: AsJson = False,
+    config: Config = None,
+) -> None:
+    """List the sessions that a core knows.
+
+    A line a session: who, from where, on what, since when. On standard error stands which
+    sources could not be read.
+
+    \b
+    Example:
+      sessiongate list --core 127.0.0.1:50051
+    """
+    _check(context, core, core_trust, core_token_file)
+    from sessiongate.gateway.cli.questions import ask, listing
+
+    ask(listing(public_url, json=json), core, core_timeout, core_trust, core_token_file)
+
+
+@app.command("show", cls=Command)
+@taking(core_trust=CoreTrust)
+def show_session(
+    context: typer.Context,
+    ident: SessionId,
+    *,
+    core: Core = DEFAULT_CORE,
+    core_timeout: CoreTimeout = DEFAULT_CORE_TIMEOUT,
+    core_token_file: CoreToken = None,
+    core_trust: CoreTrust,
+    public_url: LinkUrl = None,
+    json: AsJson = False,
+    config: Config = None,
+) -> None:
+    """Show all that a core knows of one session.
+
+    ID is the number that `sessiongate list` begins the session's line with.
+
+    \b
+    Example:
+      sessiongate show 3
+    """
+    _check(context, core, core_trust, core_token_file)
+    from sessiongate.gateway.cli.questions import ask, showing
+
+    ask(showing(ident, public_url, json=json), core, core_timeout, core_trust, core_token_file)
+
+
+@app.command("sources", cls=Command)
+@taking(core_trust=CoreTrust)
+def list_sources(
+    context: typer.Context,
+    *,
+    core: Core = DEFAULT_CORE,
+    core_timeout: CoreTimeout = DEFAULT_CORE_TIMEOUT,
+    core_token_file: CoreToken = None,
+    core_trust: CoreTrust,
+    public_url: LinkUrl = None,
+    json: AsJson = False,
+    config: Config = None,
+) -> None:
+    """List the sources that a core reads, and how that goes.
+
+    Of one that cannot be read, the last column says why.
+
+    \b
+    Example:
+      sessiongate sources --core 127.0.0.1:50051
+    """
+    _check(context, core, core_trust, core_token_file)
+    from sessiongate.gateway.cli.questions import ask, listing_sources
+
+    ask(listing_sources(public_url, json=json), core, core_timeout, core_trust, core_token_file)
+
+
+@app.command("watch", cls=Command)
+@taking(core_trust=CoreTrust)
+def watch_sessions(
+    context: typer.Context,
+    *,
+    core: Core = DEFAULT_CORE,
+    core_timeout: CoreTimeout = DEFAULT_CORE_TIMEOUT,
+    core_token_file: CoreToken = None,
+    core_trust: CoreTrust,
+    config: Config = None,
+) -> None:
+    """Show the sessions as they come and go, until Ctrl-C.
+
+    A live table at a terminal. In a pipe, a line for each change: + came, ~ changed, - went.
+
+    \b
+    Example:
+      sessiongate watch | grep alice
+    """
+    _check(context, core, core_trust, core_token_file)
+    from sessiongate.gateway.cli.questions import ask, watch
+
+    with suppress(KeyboardInterrupt):
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # the terminal is to be restored
+        ask(watch, core, core_timeout, core_trust, core_token_file)
+
+
+@app.command("check", cls=Command)
+@taking(core_trust=CoreTrust)
+def check_core(
+    context: typer.Context,
+    *,
+    core: Core = DEFAULT_CORE,
+    core_timeout: CoreTimeout = DEFAULT_CORE_TIMEOUT,
+    core_token_file: CoreToken = None,
+    core_trust: CoreTrust,
+    config: Config = None,
+) -> None:
+    """Ask a core whether it can answer now.
+
+    Ends with 0 if it can, with 1 if not.
+
+    \b
+    Example:
+      sessiongate check --core 127.0.0.1:50051
+    """
+    _check(context, core, core_trust, core_token_file)
+    from sessiongate.gateway.cli.questions import ask
+    from sessiongate.gateway.upstream.client import CoreClient
+
+    ask(CoreClient.check, core, core_timeout, core_trust, core_token_file)
+    print(f"the core at {core} is ready")
+
+
+def _check(context: typer.Context, core: str, trust: CoreTrust, token_file: Path | None) -> None:
+    """Refuse settings that no core can be asked with, each by where it came from."""
+    require_cover(context, core, trust.tls, token_file)
+    files = GatewayConfig(core_trust=trust, core_token_file=token_file)
+    for name, text in files.troubles().items():
+        refuse(context, text, name)

@@ -1,0 +1,141 @@
+"""What the commands ask a core, and how they print its answers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from sessiongate.gateway.api.gaps import Gaps
+from sessiongate.gateway.cli.reporting import fail
+from sessiongate.gateway.cli.supervisor import HOPELESS
+from sessiongate.gateway.cli.tables import (
+    print_gaps,
+    print_session,
+    print_sessions,
+    print_sources,
+    unobeyed,
+)
+from sessiongate.gateway.cli.watch import follow, open_screen
+from sessiongate.gateway.errors import error_of
+from sessiongate.gateway.jsonapi.document import dump, top_meta
+from sessiongate.gateway.representation.session import session_resource, session_url, sessions_url
+from sessiongate.gateway.representation.source import source_resources, sources_url
+from sessiongate.gateway.upstream.client import CoreClient, CoreError
+from sessiongate.gateway.upstream.trust import CoreTrust
+from sessiongate.gateway.upstream.views import EVERYTHING, DirectView
+from sessiongate.runtime.watched_file import FileError
+
+# What links start with, unless --public-url says.
+LOCAL_URL = "http://localhost:8989"
+
+Question = Callable[[CoreClient], Awaitable[None]]
+
+
+def ask(
+    question: Question, core: str, timeout: float, trust: CoreTrust, token: Path | None
+) -> None:
+    """Ask a core; where it fails, say so and end."""
+
+    async def asking() -> None:
+        client = CoreClient(core, timeout, trust.tls, token)
+        try:
+            await question(client)
+        finally:
+            await client.close()
+
+    try:
+        asyncio.run(asking())
+    except FileError as error:
+        fail(str(error), HOPELESS)
+    except CoreError as error:
+        if error.code is grpc.StatusCode.UNAUTHENTICATED:
+            fail(f"the core at {core} lets nobody in without its token: --core-token-file")
+        if error.reason is None and error.code is grpc.StatusCode.UNAVAILABLE:
+            fail(_unreached(core, str(error)))
+        fail(error_of(error).detail)
+
+
+def listing(public_url: str | None, *, json: bool) -> Question:
+    """List the sessions."""
+
+    async def ask(client: CoreClient) -> None:
+        parts = [rows async for rows in DirectView(client).scan(EVERYTHING)]
+        sessions = [row.session for rows in parts for row in rows.sessions]
+        gaps = Gaps()
+        for rows in parts:
+            gaps = gaps.union(rows.version.gaps)
+        now = time.time()
+        if json:
+            base = public_url or LOCAL_URL
+            data = [session_resource(session, base, now) for session in sessions]
+            _print_document(sessions_url(base), data, gaps)
+        else:
+            print_sessions(sessions, now)
+            print_gaps(gaps)
+
+    return ask
+
+
+def showing(ident: int, public_url: str | None, *, json: bool) -> Question:
+    """Show one session."""
+
+    async def ask(client: CoreClient) -> None:
+        found, version = await DirectView(client).get(ident)
+        base = public_url or LOCAL_URL
+        resource = session_resource(found.session, base, time.time())
+        if json:
+            _print_document(session_url(base, ident), resource, version.gaps)
+        else:
+            print_session(found.session, resource["attributes"])
+            print_gaps(version.gaps)
+
+    return ask
+
+
+def listing_sources(public_url: str | None, *, json: bool) -> Question:
+    """List the sources."""
+
+    async def ask(client: CoreClient) -> None:
+        sources = await client.list_sources()
+        if json:
+            base = public_url or LOCAL_URL
+            _print_document(sources_url(base), source_resources(sources, base), Gaps())
+        else:
+            print_sources(sources)
+
+    return ask
+
+
+async def watch(client: CoreClient) -> None:
+    """Show the sessions as they come and go."""
+    with open_screen() as screen:
+        await follow(client.watch_sessions, screen)
+
+
+def _print_document(link: str, data: Any, gaps: Gaps) -> None:
+    document: Mapping[str, Any] = {"links": {"self": link}, "data": data, **top_meta(gaps.meta())}
+    print(unobeyed(dump(document, pretty=True).decode()))
+
+
+# What gRPC's texts have in them, and what that is to whoever asks.
+_UNREACHED = {
+    "CERTIFICATE_VERIFY_FAILED": "shows a certificate that --core-ca does not vouch for",
+    "handshake failed": "does not speak TLS as it was asked to; --core-ca says that it should",
+    "Socket closed": "hangs up; where it speaks TLS, --core-ca FILE is needed",
+    "Failed parsing HTTP/2": "does not speak gRPC: --core is the address of --grpc, not of --http",
+    "Domain name not found": "is not found: no address is known for this name",
+    "address lookup failed": "is not found: no address is known for this name",
+}
+
+
+def _unreached(core: str, text: str) -> str:
+    """Why no core was reached, and what to do."""
+    for sign, fault in _UNREACHED.items():
+        if sign in text:
+            return f"the core at {core} {fault}"
+    return f"no core answers at {core}; `sessiongate serve` starts one"

@@ -1,0 +1,83 @@
+"""The file that may hold settings, and which settings there are."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import cast
+
+import typer
+from typer.core import TyperGroup
+
+from sessiongate.gateway.cli.groups import VARIABLE
+from sessiongate.gateway.cli.origin import note_file, refuse
+from sessiongate.gateway.cli.reporting import report
+from sessiongate.runtime.suggestion import did_you_mean, nearest
+from sessiongate.runtime.urls import shown
+from sessiongate.runtime.watched_file import FileError, read_handed_over
+
+_CONTENT = "sessiongate.content"  # in a context's `meta`: what files of settings hold
+
+
+def settings(root: object) -> Mapping[str, bool]:
+    """The names of all the commands' settings, and whether each can be given many times."""
+    return {
+        option.name: option.multiple
+        for command in cast(TyperGroup, root).commands.values()
+        for option in command.params
+        if option.envvar and option.name != "config"
+    }
+
+
+def warn_of_variables(root: object) -> None:
+    """Say which variables are nearly those of settings. Others may be somebody else's."""
+    known = [name.upper() for name in (*settings(root), "config")]
+    for variable in sorted(os.environ):
+        name = variable.removeprefix(VARIABLE)
+        if name != variable and name not in known and (near := nearest(name, known)):
+            report(f"warning: {variable} is no setting; did you mean {VARIABLE}{near[0]}?")
+
+
+def read_settings(context: typer.Context, file: Path | None) -> Path | None:
+    """Let the file's settings be the command's defaults."""
+    if file is None:
+        return None
+    try:
+        # Kept: who gathers faults reads the settings again and again, and a pipe can be read once.
+        content = context.meta.setdefault(_CONTENT, {}).get(file) or read_handed_over(file)
+        context.meta[_CONTENT][file] = content
+        values = tomllib.loads(content.decode("utf-8-sig"))  # some editors begin with a BOM
+    except FileError as error:
+        raise typer.BadParameter(str(error)) from None
+    except UnicodeDecodeError:
+        raise typer.BadParameter(f"{file} is not TOML: it is not UTF-8") from None
+    except ValueError as error:
+        hint = (
+            "a name stands there twice"
+            if "overwrite" in str(error)
+            else "a line is NAME = VALUE, and text stands in quotes"
+        )
+        raise typer.BadParameter(f"{file} is not TOML: {error}; {hint}") from None
+    known = settings(context.find_root().command)
+    note_file(context, file)
+    context.default_map = {
+        name: [value] if known[name] and not isinstance(value, list) else value
+        for name, value in values.items()
+        if name in known
+    }
+    for name, value in values.items():
+        if name not in known:
+            refuse(context, f"{file}: {_unknown(name, value, known)}", "config")
+    return file
+
+
+def _unknown(name: str, value: object, known: Collection[str]) -> str:
+    """What is wrong with a key that is none."""
+    if isinstance(value, dict):
+        return f"[{name}] is no setting: all stand at the top of the file, under no heading"
+    hint = (
+        did_you_mean(name.replace("-", "_"), known) or f"; allowed are {', '.join(sorted(known))}"
+    )
+    return f"unknown key {shown(name)}{hint}"

@@ -1,0 +1,209 @@
+"""The core, as a program of its own: ``python -P -m sessiongate.core``.
+
+It reads its settings, one line of JSON, from standard input, so that no secret is
+in its arguments, and says on standard output where it listens. It ends with 0
+where it was told to stop, with `HOPELESS` where starting it again would not help.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from types import TracebackType
+from typing import IO, NoReturn, cast
+
+from sessiongate.gateway.cli.left_behind import KILLED, LeftBehindError, tell_left_behind
+from sessiongate.runtime.telemetry.logs import escaped
+
+COMMAND = (sys.executable, "-P", "-m", "sessiongate.core")
+HOPELESS = 2  # the exit code of a core that starting again would not help
+_LISTENING = b"listening on "
+# Seconds: the first pause before a core is started again, the longest, how long
+# a core runs before the pauses begin anew, and how long it may take to stop
+# (longer than the grace that it gives to calls under way).
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 10.0
+_STEADY = 30.0
+_STOPPING = 10.0
+
+Settings = Mapping[str, object]
+Report = Callable[[str], None]
+
+
+class CoreStartError(Exception):
+    """The core did not start; it has told standard error why."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"the core {_ending(code)} before it listened")
+        self.code = code
+
+
+def become_core(settings: Settings) -> NoReturn:
+    """Replace this program by a core. Raises `OSError` where the settings are too long."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)  # nobody reads yet: what does not fit must not hang
+    line = _line(settings)
+    if os.write(writing, line) < len(line):
+        raise OSError("the settings are too long")
+    os.close(writing)
+    os.dup2(reading, 0)
+    # Python would print a trace for Ctrl-C while it starts. The core takes it up once it can.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    os.execv(COMMAND[0], COMMAND)  # noqa: S606 - no shell is wanted
+
+
+def check_core_settings(settings: Settings) -> list[str]:
+    """What a core finds wrong with its settings, a line each; it looks and ends."""
+    checked = subprocess.run(  # noqa: S603 - a fixed command
+        (*COMMAND, "check"), input=_line(settings), capture_output=True, check=False
+    )
+    lines = checked.stdout.decode(errors="replace").splitlines()
+    if checked.returncode not in (0, HOPELESS) or (checked.returncode == HOPELESS and not lines):
+        lines.append(checked.stderr.decode(errors="replace").strip() or "the core cannot check")
+    return lines
+
+
+def keep_ledger(action: str, settings: Settings) -> str:
+    """Have a core's program back a ledger up, or take it for restored; what went wrong, if so."""
+    done = subprocess.run(  # noqa: S603 - a fixed command
+        (*COMMAND, "ledger", action), input=_line(settings), capture_output=True, check=False
+    )
+    if not done.returncode:
+        return ""
+    said = (done.stdout or done.stderr).decode(errors="replace").strip()
+    return said or f"the core's program {_ending(done.returncode)}"
+
+
+class Supervisor:
+    """Runs a core from `__enter__` to `__exit__`, and starts it again when it dies.
+
+    The first start must succeed. After that any end of the core is followed by
+    another start on the same address, also where the core says that it would not
+    help: what stopped it (another program on its port, a lock) may have gone.
+    The core ends when this process does, however that happens.
+    """
+
+    def __init__(self, settings: Settings, report: Report) -> None:
+        self._settings = {**settings, "exit_on_eof": True}
+        self._report = report
+        self._stop = threading.Event()
+        self._spawning = threading.Lock()  # held where a core is spawned, and to forbid it
+        self._child: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
+        self.address = ""  # where the core listens; never changes once it does
+
+    def __enter__(self) -> Supervisor:
+        """Start the core and wait until it listens. Raises `CoreStartError`."""
+        try:
+            address = self._launch()
+            if address is None:
+                raise CoreStartError(self._outlive())
+        except BaseException:
+            self._end()
+            raise
+        self.address = address
+        self._settings |= {"grpc": address}  # for those that follow
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop the core: it lets calls under way finish first.
+
+        Raises `LeftBehindError` if it does not end though it is killed.
+        """
+        self._end()
+        self._thread.join()
+
+    def _end(self) -> None:
+        with self._spawning:
+            self._stop.set()
+        child = self._child
+        if child is None:
+            return
+        child.terminate()
+        try:
+            child.wait(_STOPPING)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            _await_killed(child)
+
+    def _launch(self) -> str | None:
+        """Start a core; its address once it listens, None if it ends before or must not start."""
+        with self._spawning:
+            if self._stop.is_set():
+                return None
+            # In a session of its own: Ctrl-C is for this process, which stops the core last.
+            self._child = child = subprocess.Popen(  # noqa: S603 - a fixed command
+                COMMAND,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                bufsize=0,
+                start_new_session=True,
+            )
+        with suppress(BrokenPipeError):  # it ended at once: its exit code says why
+            cast("IO[bytes]", child.stdin).write(_line(self._settings))
+        for line in cast("IO[bytes]", child.stdout):
+            if line.startswith(_LISTENING):
+                return line.removeprefix(_LISTENING).decode().strip()
+            _pass_on(line)
+        return None
+
+    def _outlive(self) -> int:
+        """Wait for the core's end; its exit code."""
+        with cast("subprocess.Popen[bytes]", self._child) as child:
+            for line in cast("IO[bytes]", child.stdout):  # sources may print: not to block them
+                _pass_on(line)
+        return child.returncode
+
+    def _watch(self) -> None:
+        failures = 0
+        for start in itertools.count(1):
+            began = time.monotonic()
+            code = self._outlive()
+            if self._stop.is_set():
+                return
+            failures = 1 if time.monotonic() - began > _STEADY else failures + 1
+            pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**failures)
+            pause *= random.uniform(0.5, 1)  # noqa: S311 - jitter
+            self._report(f"the core {_ending(code)}; starting it again in {pause:.1f} s")
+            if self._stop.wait(pause):
+                return
+            self._settings |= {"again": start}
+            if self._launch():
+                self._report(f"the core listens on {self.address} again")
+
+
+def _await_killed(child: subprocess.Popen[bytes]) -> None:
+    try:
+        child.wait(KILLED)
+    except subprocess.TimeoutExpired:
+        tell_left_behind("the core", child.pid)
+        raise LeftBehindError from None
+
+
+def _line(settings: Settings) -> bytes:
+    return json.dumps(settings).encode() + b"\n"
+
+
+def _pass_on(line: bytes) -> None:
+    sys.stderr.write(escaped(line.decode(errors="replace").rstrip("\n")) + "\n")
+
+
+def _ending(code: int) -> str:
+    if code < 0:
+        return f"was killed by {signal.Signals(-code).name}"
+    return f"ended with exit code {code}"

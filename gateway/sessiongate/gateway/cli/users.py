@@ -1,0 +1,86 @@
+"""The commands that edit the file of users."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sessiongate.gateway.cli.command import Command, Group
+from sessiongate.gateway.cli.reporting import fail
+from sessiongate.runtime.auth.htpasswd import add_user, name_trouble, remove_user
+from sessiongate.runtime.watched_file import FileError
+
+app = typer.Typer(
+    cls=Group,
+    no_args_is_help=True,
+    help="""Edit the file of users that may ask.
+
+    `sessiongate serve --users FILE` lets them in. Each is a name and a password's bcrypt hash.
+
+    \b
+    Example:
+      sessiongate users add alice --users /etc/sessiongate/users""",
+)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The user's name.", show_default=False)]
+File = Annotated[
+    Path,
+    typer.Option(
+        "--users",
+        envvar="SESSIONGATE_USERS",
+        help="The file, in htpasswd form; it is made where there is none.",
+        metavar="FILE",
+        show_default=False,
+    ),
+]
+
+
+@app.command(cls=Command)
+def add(name: Name, *, users: File) -> None:
+    """Add a user, or give one another password.
+
+    The password is asked for, twice; if standard input is a pipe, it is the first line.
+
+    \b
+    Example:
+      sessiongate users add alice --users /etc/sessiongate/users
+    """
+    if trouble := name_trouble(name):
+        raise typer.BadParameter(f"{name!r}: {trouble}", param_hint="NAME")
+    try:
+        is_new = add_user(users, name, _password())
+    except FileError as error:
+        fail(str(error))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    typer.echo(f"{name} is {'added' if is_new else 'changed'}")
+
+
+@app.command(cls=Command)
+def remove(name: Name, *, users: File) -> None:
+    """Remove a user, who is let in no more.
+
+    \b
+    Example:
+      sessiongate users remove alice --users /etc/sessiongate/users
+    """
+    try:
+        is_gone = remove_user(users, name)
+    except FileError as error:
+        fail(str(error))
+    if not is_gone:
+        fail(f"{name} is not in {users}")
+    typer.echo(f"{name} is removed")
+
+
+def _password() -> str:
+    if sys.stdin.isatty():
+        # What is typed is not shown: Ctrl-C must end that too.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        answer: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+        return answer
+    return sys.stdin.readline().rstrip("\r\n")

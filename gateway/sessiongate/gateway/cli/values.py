@@ -1,0 +1,155 @@
+"""What an option's value may be, wherever it comes from.
+
+Each reader takes what the command line, a variable or the configuration file
+gave, and raises `typer.BadParameter` that names the value and what is allowed.
+No error repeats a URL: it may hold a password.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+
+import typer
+
+from sessiongate.gateway.cli.groups import reading
+from sessiongate.runtime import settings
+from sessiongate.runtime.addresses import Address
+from sessiongate.runtime.telemetry.logs import escaped
+from sessiongate.runtime.urls import Url, UrlError, harmless, shown
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A source as it was asked for: its URL, and options given beside it."""
+
+    url: str
+    options: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, value: object) -> Source:
+        """Read a URL, or a table of the file: ``url`` and options."""
+        if isinstance(value, str):
+            return cls(value)
+        if not isinstance(value, Mapping) or not isinstance(value.get("url"), str):
+            raise typer.BadParameter('each is a URL, or a table with "url" and options')
+        options = {key: option for key, option in value.items() if key != "url"}
+        for key, option in options.items():
+            if not isinstance(option, str | int | float | bool):
+                raise typer.BadParameter(
+                    f"option {shown(key)} of a source must be a string, a number, true or false"
+                )
+        return cls(value["url"], options)
+
+    @property
+    def setting(self) -> object:
+        """The form that the core's configuration has it in."""
+        return {"url": self.url, **self.options} if self.options else self.url
+
+    def __str__(self) -> str:
+        """For showing: without user, password and options, but for a name."""
+        try:
+            url = Url.parse(self.url)
+        except UrlError:
+            return "…"
+        name = self.options.get("name") or url.options.get("name")
+        return escaped(f"{name} ({url})" if name else str(url))
+
+
+def address(value: object) -> str:
+    """HOST:PORT."""
+    try:
+        return str(Address.parse(str(value)))
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}{_nearest_address(str(value))}") from None
+
+
+def _nearest_address(text: str) -> str:
+    """What was meant by an address without a host or with a scheme, if that can be told."""
+    if not harmless(text):
+        return ""
+    place = text.partition("://")[2] or text
+    place = place.partition("/")[0].removeprefix("*")
+    if place.isdecimal() or place.startswith(":"):
+        place = ("0.0.0.0:" if text.startswith("*") else "127.0.0.1:") + place.lstrip(":")
+    try:
+        return f"; did you mean {str(Address.parse(place))!r}?"
+    except ValueError:
+        return ""
+
+
+def grpc_address(value: object) -> str:
+    """HOST:PORT or unix:PATH."""
+    if isinstance(value, str) and value.startswith("unix:"):
+        if value == "unix:":
+            raise typer.BadParameter("'unix:' lacks the socket's path, as in unix:/run/core.sock")
+        return value
+    return address(value)
+
+
+def network(value: object) -> IPv4Network | IPv6Network:
+    """A network, or one address."""
+    try:
+        return ip_network(str(value))
+    except ValueError:
+        meant = ""
+        with suppress(ValueError):  # an address in a network
+            meant = f"; did you mean '{ip_network(str(value), strict=False)}'?"
+        raise typer.BadParameter(
+            f"{shown(value)} is not a network, such as 10.0.0.0/8, or an address{meant}"
+        ) from None
+
+
+def is_private(listener: str) -> bool:
+    """Whether only this machine can reach an address that is listened on."""
+    return listener.startswith("unix:") or Address.parse(listener).is_loopback
+
+
+seconds = reading(settings.seconds)
+switch = reading(settings.switch)
+text = reading(settings.text)
+
+
+def path(value: object) -> Path:
+    """The path of a file."""
+    return Path(text(value))
+
+
+def session_id(value: object) -> int:
+    """A session's id: 1 to 2^64-1."""
+    found = re.fullmatch(r"[0-9]{1,20}", str(value), re.ASCII)
+    if found is None or not 0 < int(found[0]) < 2**64:
+        raise typer.BadParameter(
+            f"{shown(value)} is not an id: a number from 1 to 18446744073709551615"
+        )
+    return int(found[0])
+
+
+def has_password(url: str) -> bool:
+    """Whether a URL holds a password: beside its user, or in an option."""
+    try:
+        return Url.parse(url).has_password
+    except UrlError:  # which is said where it is read
+        return not harmless(url)
+
+
+def default_ledger() -> str:
+    """The URL of the ledger where none is given: a file that outlives a restart.
+
+    A folder whose path is relative is passed over, as the XDG specification wants
+    it: ids would depend on where the program is started.
+    """
+    kept = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]  # systemd may list several
+    home = os.environ.get("XDG_STATE_HOME", "")
+    if os.path.isabs(kept):
+        folder = Path(kept)
+    elif os.path.isabs(home):
+        folder = Path(home, "sessiongate")
+    else:
+        folder = Path.home() / ".local" / "state" / "sessiongate"
+    return f"sqlite:///{folder.absolute() / 'ledger.db'}"

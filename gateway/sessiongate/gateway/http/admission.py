@@ -1,0 +1,177 @@
+"""Which requests are worked on, and for how long."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from time import monotonic
+from typing import cast
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from sessiongate.gateway.errors import RETRY_AFTER
+from sessiongate.gateway.http.in_flight import Resting
+from sessiongate.gateway.http.metrics import GatewayMetrics
+from sessiongate.gateway.http.response_tracker import CLOSED, Answer
+from sessiongate.gateway.http.work import Asker, asker, new_turns
+from sessiongate.gateway.jsonapi.errors import Error, errors_response
+from sessiongate.gateway.jsonapi.eventstream import EVENT_STREAM
+from sessiongate.gateway.limits import Limits
+
+# Answered whatever there is to do: they tell others how it is going.
+ALWAYS = ("/healthz", "/readyz")
+
+_TICK = 0.5  # seconds between two looks at what is being worked on
+_BODY = (b"content-length", b"transfer-encoding")
+_EVENTS = EVENT_STREAM.encode()  # who accepts this alone gets a stream of events, or an error
+
+
+class _NoRoomError(Exception):
+    """There are as many event streams as there may be."""
+
+
+class Admission:
+    """Middleware that keeps to `Limits`, within `Observation`; `watching` runs beside it.
+
+    What is refused is refused at once. Where there is too much to do, a client with nothing
+    under way is let in still, so that some that ask much shut no other out. A request that
+    waits for its reader, or for others' readers, does not count as worked on, so that slow
+    readers shut nobody out. Neither does one for a stream of events, which counts as a
+    stream before that begins: a browser that is refused one never asks again, and many come
+    at once where a gateway was away.
+    """
+
+    def __init__(self, app: ASGIApp, limits: Limits, metrics: GatewayMetrics | None = None) -> None:
+        self._app = app
+        self._limits = limits
+        self._metrics = metrics
+        self._running: dict[Answer, None] = {}  # being worked on, the oldest first
+        self.resting = Resting()  # those of them that nobody works on
+        self._opening = 0  # how many of them are to become streams
+        self._streams = 0
+        self._of: dict[str, int] = {}  # how many of them are whose, by address
+        self._turns = new_turns()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in ALWAYS:
+            await self._app(scope, receive, send)
+            return
+        answer = cast(Answer, send)
+        client = scope["client"]
+        address = str(client[0]) if client else "unknown"
+        error = self._refusal(scope, answer, address)
+        if error is not None:
+            await _refuse(error, scope, receive, send)
+            return
+        self._opening += answer.opening
+        answer.task = asyncio.current_task()
+        answer.admit_stream = self._admit_stream
+        answer.resting = self.resting
+        self._running[answer] = None
+        self._of[address] = self._of.get(address, 0) + 1
+        asker.set(Asker(self._turns, address))
+        try:
+            await self._app(scope, receive, answer)
+        except _NoRoomError:
+            await _refuse(self._too_many_streams(), scope, receive, send)
+        except asyncio.CancelledError:
+            if not answer.timed_out or answer.task is None:
+                raise
+            answer.task.uncancel()
+            if answer.status == CLOSED:  # what has begun is cut
+                detail = "the answer took too long; request_timeout allows no more"
+                await _refuse(Error(503, "REQUEST_TIMEOUT", detail), scope, receive, send)
+        finally:
+            answer.task = None  # which holds this: whatever ends it, its trace holds the answer
+            left = self._of[address] - 1
+            if left:
+                self._of[address] = left
+            else:
+                del self._of[address]
+            if answer.streaming is None:
+                self._opening -= answer.opening
+                del self._running[answer]
+            else:
+                self._streams -= 1
+
+    def _refusal(self, scope: Scope, answer: Answer, address: str) -> Error | None:
+        limits = self._limits
+        query = scope["query_string"]
+        length = len(scope["raw_path"]) + (len(query) + 1 if query else 0)
+        if length > limits.max_url:
+            detail = f"the URL is {length} bytes long; max_url allows {limits.max_url}"
+            return Error(414, "URL_TOO_LONG", detail)
+        total = 0
+        body = None
+        for name, value in scope["headers"]:
+            total += len(name) + len(value)
+            if name == b"accept":
+                answer.opening = value == _EVENTS
+            elif name in _BODY:
+                body = name, value
+        if total > limits.max_headers:
+            detail = f"the header is {total} bytes long; max_headers allows {limits.max_headers}"
+            return Error(431, "HEADER_TOO_LARGE", detail)
+        if body is not None and scope["method"] in ("GET", "HEAD"):
+            error = self._body_refusal(*body)
+            if error is not None:
+                return error
+        if answer.opening:
+            return None if self._has_room() else self._too_many_streams()
+        room = limits.max_requests - (len(self._running) - self.resting.count - self._opening)
+        if room <= 0 and (address in self._of or -room >= limits.max_requests):
+            return Error(503, "OVERLOADED", "there is too much to do just now; try again shortly")
+        return None
+
+    def _body_refusal(self, name: bytes, value: bytes) -> Error | None:
+        allowed = self._limits.max_body
+        if name == b"transfer-encoding" or not value.isdigit():  # HTTP/2 lets an empty one in
+            return Error(411, "LENGTH_REQUIRED", "a body must come with its length")
+        if int(value) > allowed:
+            detail = f"the body is {int(value)} bytes long; max_body allows {allowed}"
+            return Error(413, "BODY_TOO_LARGE", detail)
+        return None
+
+    def _has_room(self) -> bool:
+        return self._streams + self._opening < self._limits.max_streams
+
+    def _too_many_streams(self) -> Error:
+        limit = self._limits.max_streams
+        detail = f"{limit} event streams are open already; max_streams allows no more"
+        return Error(503, "TOO_MANY_STREAMS", detail)
+
+    def _admit_stream(self, answer: Answer) -> None:
+        if answer.opening:
+            self._opening -= 1
+        elif not self._has_room():
+            raise _NoRoomError
+        del self._running[answer]
+        self._streams += 1
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """Give up what takes too long."""
+        watch = asyncio.create_task(self._watch())
+        try:
+            yield
+        finally:
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        while True:
+            if self._metrics is not None:
+                self._metrics.working(len(self._running), self._streams)
+            await asyncio.sleep(_TICK)
+            now = monotonic()
+            for answer in self._running:
+                late = now - answer.began > self._limits.request_timeout
+                if late and not answer.timed_out and answer.task is not None:
+                    answer.timed_out = True
+                    answer.task.cancel()
+
+
+async def _refuse(error: Error, scope: Scope, receive: Receive, send: Send) -> None:
+    headers = RETRY_AFTER if error.status == 503 else None
+    await errors_response([error], headers)(scope, receive, send)

@@ -1,0 +1,71 @@
+"""Letting only those ask who show who they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from sessiongate.gateway.errors import refused
+from sessiongate.gateway.jsonapi.errors import Error, errors_response
+from sessiongate.runtime.auth.authenticator import Authenticator
+from sessiongate.runtime.auth.identity import Refusal, TooManyAttemptsError, caller
+
+# Whether the gateway lives and is ready is for everyone to know.
+OPEN = frozenset({"/healthz", "/readyz"})
+
+# The server takes no connection without a certificate, but does not tell whose it is.
+CERTIFIED = "certificate"
+
+
+class Authentication:
+    """Middleware that asks every request but those of health for credentials.
+
+    To stand where paths have the form that routes are written in. While a request is
+    answered, ``runtime.auth.identity.caller`` is who asks. With ``certified`` the client's
+    certificate, which the server has seen, is enough.
+    """
+
+    def __init__(self, app: ASGIApp, authenticator: Authenticator, *, certified: bool) -> None:
+        self._app = app
+        self._authenticator = authenticator
+        self._certificate = CERTIFIED if certified else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in OPEN:
+            await self._app(scope, receive, send)
+            return
+        try:
+            identity = await self._authenticator.authenticate(
+                _authorization(scope["headers"]), self._certificate, _address(scope)
+            )
+        except Refusal as refusal:
+            await self._refuse(refusal, scope, receive, send)
+            return
+        scope["user"] = identity.name  # ASGI's place for it
+        before = caller.set(identity)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            caller.reset(before)
+
+    async def _refuse(self, refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 401 with a challenge for each scheme, or 429."""
+        if isinstance(refusal, TooManyAttemptsError):
+            error = Error(429, refusal.reason, str(refusal))
+            answer = errors_response([error], {"Retry-After": str(refusal.retry_after)})
+        else:
+            answer = errors_response([refused(refusal)])
+            for challenge in self._authenticator.challenges:
+                answer.headers.append("WWW-Authenticate", challenge)
+        await answer(scope, receive, send)
+
+
+def _authorization(headers: list[tuple[bytes, bytes]]) -> str | None:
+    values = [value.decode("latin-1") for name, value in headers if name == b"authorization"]
+    return ", ".join(values) if values else None
+
+
+def _address(scope: Scope) -> str:
+    client: Any = scope["client"]
+    return str(client[0]) if client else "unknown"

@@ -1,0 +1,159 @@
+"""Bytes of answers that are made, or being made, and not taken yet: bounded for a worker.
+
+A body is charged once, however many readers share it, and as long as anything holds it:
+a reader, or what is remembered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+
+from sessiongate.gateway.jsonapi.errors import Error, RequestError
+
+SMALL = 65536  # bytes of an answer that waits for no other
+_PATIENCE = 5.0  # seconds that a large one waits
+# Large answers that are made at a time: more would take longer, each of them and whatever
+# is asked meanwhile, and memory.
+_AT_ONCE = 2
+_QUICKER_WHOLE = 1024 * 1024  # bytes that are put together once, to be sent at once to each reader
+_OVERLOADED = Error(
+    503, "OVERLOADED", "others have not taken what they were answered; try again shortly"
+)
+
+_BUSY = Error(503, "OVERLOADED", "there is too much to do just now; try again shortly")
+
+
+class Resting:
+    """How many requests nobody works on: they wait for their reader, or for room."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """One more, as long as it lasts."""
+        self.count += 1
+        try:
+            yield
+        finally:
+            self.count -= 1
+
+
+class InFlight:
+    """What the answers of a worker may take, ``limit`` bytes in all; first come, first served."""
+
+    def __init__(self, limit: int, resting: Resting | None = None) -> None:
+        # The rest is for what answers take beside their bytes: making them, the requests that
+        # wait for room, TLS.
+        self.limit = limit * 3 // 4
+        self.used = 0
+        self._resting = resting or Resting()
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._makers = asyncio.Semaphore(_AT_ONCE)
+        self._loop = asyncio.get_running_loop()
+
+    @asynccontextmanager
+    async def making(self) -> AsyncIterator[None]:
+        """Make a large answer, once it is its turn. Raises `RequestError` if that takes long."""
+        with self._resting.one():
+            try:
+                async with asyncio.timeout(_PATIENCE):
+                    await self._makers.acquire()
+            except TimeoutError:
+                raise RequestError(_BUSY) from None
+        try:
+            yield
+        finally:
+            self._makers.release()
+
+    async def take(self, size: int) -> Charge:
+        """Take so many bytes, once they are free. Raises `RequestError` where they do not get so.
+
+        A small answer is charged, and never waits.
+        """
+        if size <= SMALL or (not self._waiting and self._fits(size)):
+            self.used += size
+        else:
+            with self._resting.one():
+                await self._turn(size)
+        return Charge(self, size)
+
+    def take_now(self, size: int) -> Charge:
+        """The same for what is made already, and cannot wait."""
+        if size > SMALL and (self._waiting or not self._fits(size)):
+            raise RequestError(_OVERLOADED)
+        self.used += size
+        return Charge(self, size)
+
+    def change(self, by: int) -> None:
+        """Note that so many bytes more are taken, or fewer; from any thread."""
+        self.used += by
+        if by < 0 and self._waiting and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._wake)
+
+    def _fits(self, size: int) -> bool:
+        return not self.used or self.used + size <= self.limit
+
+    async def _turn(self, size: int) -> None:
+        turn = self._loop.create_future()
+        self._waiting.append((size, turn))
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await turn
+        except BaseException as error:
+            if turn.cancelled():
+                with suppress(ValueError):  # it was passed over
+                    self._waiting.remove((size, turn))
+                self._wake()
+            else:
+                self.change(-size)
+            if isinstance(error, TimeoutError):
+                raise RequestError(_OVERLOADED) from None
+            raise
+
+    def _wake(self) -> None:
+        while self._waiting and self._fits(self._waiting[0][0]):
+            size, turn = self._waiting.popleft()
+            if not turn.done():
+                self.used += size
+                turn.set_result(None)
+
+
+class Charge:
+    """Bytes that are taken, until nothing holds this."""
+
+    __slots__ = ("_in_flight", "size")
+
+    def __init__(self, in_flight: InFlight, size: int) -> None:
+        self._in_flight = in_flight
+        self.size = size
+
+    def settle(self, size: int) -> None:
+        """Note that it is so many bytes."""
+        self._in_flight.change(size - self.size)
+        self.size = size
+
+    def __del__(self) -> None:
+        self._in_flight.change(-self.size)
+
+
+class Body:
+    """The body of an answer, in parts that all its readers share."""
+
+    __slots__ = ("charge", "is_gzip", "parts", "size")
+
+    def __init__(
+        self, parts: Sequence[bytes], charge: Charge | None = None, *, is_gzip: bool = False
+    ) -> None:
+        """``charge`` is settled to what it really takes."""
+        self.size = sum(map(len, parts))
+        self.parts = (b"".join(parts),) if self.size <= _QUICKER_WHOLE else parts
+        self.is_gzip = is_gzip
+        self.charge = charge
+        if charge is not None:
+            charge.settle(self.size)

@@ -1,0 +1,93 @@
+"""What a gateway's worker counts for Prometheus."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from prometheus_client import CollectorRegistry, Gauge, Histogram
+from starlette.types import Scope
+
+from sessiongate.gateway.upstream.replica import Replica
+from sessiongate.runtime.telemetry.metrics import LATENCY_BUCKETS
+
+# What callers choose must not become a label as it is: there would be no end of them.
+_METHODS = frozenset(("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"))
+_OTHER = "other"
+_EVERY = 1.0  # seconds between two looks at the replica
+
+
+class GatewayMetrics:
+    """One worker's metrics. Those of all workers are added up where they are shown."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Histogram(
+            "sessiongate_http_request_duration_seconds",
+            "Time that the gateway took to answer a request; of an event stream, to begin.",
+            ["route", "method", "status"],
+            buckets=LATENCY_BUCKETS,
+            registry=self.registry,
+        )
+        self._calls = Histogram(
+            "sessiongate_core_call_duration_seconds",
+            "Time that the gateway waited for a call of the core.",
+            ["method", "code"],
+            buckets=LATENCY_BUCKETS,
+            registry=self.registry,
+        )
+        self._working = Gauge(
+            "sessiongate_http_requests_in_progress",
+            "Requests that are being worked on.",
+            multiprocess_mode="livesum",
+            registry=self.registry,
+        )
+        self._streams = Gauge(
+            "sessiongate_http_event_streams",
+            "Event streams that are open.",
+            multiprocess_mode="livesum",
+            registry=self.registry,
+        )
+        self._revision = Gauge(
+            "sessiongate_replica_revision",
+            "Revision that the workers' replicas have all reached.",
+            multiprocess_mode="livemin",
+            registry=self.registry,
+        )
+        self._as_of = Gauge(
+            "sessiongate_replica_as_of_timestamp_seconds",
+            "When the oldest of the workers' replicas was current, since the epoch.",
+            multiprocess_mode="livemin",
+            registry=self.registry,
+        )
+        # Histograms by their labels, which the library looks up at more cost.
+        self._known: dict[tuple[str, str, int], Histogram] = {}
+
+    def answered(self, scope: Scope, status: int, seconds: float) -> None:
+        """Count a request."""
+        route = getattr(scope.get("route"), "path", _OTHER)
+        key = route, scope["method"], status
+        known = self._known.get(key)
+        if known is None:
+            method = scope["method"] if scope["method"] in _METHODS else _OTHER
+            known = self._requests.labels(route, method, str(status))
+            if method != _OTHER:
+                self._known[key] = known
+        known.observe(seconds)
+
+    def called(self, method: str, code: str, seconds: float) -> None:
+        """Count a call of the core."""
+        self._calls.labels(method, code).observe(seconds)
+
+    def working(self, requests: int, streams: int) -> None:
+        """Tell how much is under way."""
+        self._working.set(requests)
+        self._streams.set(streams)
+
+    async def follow(self, replica: Replica) -> None:
+        """Tell how far a replica is, until cancelled."""
+        while True:
+            if replica.age is not None:
+                self._revision.set(replica.store.revision)
+                self._as_of.set(time.time() - replica.age)
+            await asyncio.sleep(_EVERY)

@@ -1,0 +1,75 @@
+"""Paths as they are routed: in one form, whatever form they were asked for in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from urllib.parse import quote, unquote_to_bytes
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from sessiongate.runtime.suggestion import LONGEST, edits
+
+_PREFIX = "/v1"
+# What may stand in a segment without being encoded (RFC 3986, pchar).
+_PLAIN = "-._~!$&'()*+,;=:@"
+
+
+class OneForm:
+    """Middleware that gives every path the form that routes are written in.
+
+    Without the prefix ``/v1``, which is optional as in MaxScale; without a slash at
+    the end; each segment percent-encoded in the one shortest way, so that a slash in
+    a name stays apart from those between segments. ``*``, which asks for the options of
+    all, is asked of the root: they are the same everywhere. ``raw_path`` stays as it was.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope["path"] = routed(scope["raw_path"].decode("latin-1"))
+        await self._app(scope, receive, send)
+
+
+def routed(path: str) -> str:
+    """The form of a raw path, its bytes as Latin-1, that is routed."""
+    if "%" in path or not path.isascii():
+        segments = [_segment(segment) for segment in path.split("/")]
+        path = "/".join(segments)
+    if path.startswith(_PREFIX) and (len(path) == len(_PREFIX) or path[len(_PREFIX)] == "/"):
+        path = path[len(_PREFIX) :]
+    if path.endswith("/") and not path.endswith("//"):
+        path = path[:-1]
+    return "/" if path in ("", "*") else path
+
+
+def nearest_path(path: str, known: Iterable[str]) -> list[str]:
+    """The documented path that a raw one may be a misspelling of, with its ids; or none."""
+    asked = routed(path).split("/")
+    if any(len(part) > LONGEST for part in asked):
+        return []
+    found: dict[str, int] = {}
+    for documented in known:
+        right = routed(documented).split("/")
+        if len(right) != len(asked):
+            continue
+        pairs = [*zip(asked, right, strict=True)]
+        far = [0 if _is_id(word) else edits(part.lower(), word) for part, word in pairs]
+        if None not in far:
+            meant = "/".join(part if _is_id(word) else word for part, word in pairs)
+            prefix = documented.removesuffix("/".join(right))
+            found[prefix + meant] = sum(count or 0 for count in far)
+    return sorted(found, key=found.__getitem__)[:1]
+
+
+def _is_id(word: str) -> bool:
+    return word.startswith("{")
+
+
+def _segment(text: str) -> str:
+    found = unquote_to_bytes(text.encode("latin-1"))
+    try:
+        return quote(found.decode(), safe=_PLAIN)
+    except UnicodeDecodeError:
+        return text  # not UTF-8: no name of ours

@@ -1,0 +1,104 @@
+"""Which hosts are answered for, and the URL that links start with.
+
+A web page can give a loopback service a name of its own (DNS rebinding); it
+cannot make a browser send another Host than that name.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from sessiongate.gateway.jsonapi.errors import Error, errors_response
+from sessiongate.gateway.settings import GatewayConfig
+from sessiongate.runtime.addresses import Address
+from sessiongate.runtime.suggestion import shown
+
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]{2,45})\]|([A-Za-z0-9._-]{1,255}))(?::([0-9]{0,5}))?")
+_LAST_PORT = 65535
+
+
+class KnownHosts:
+    """Middleware that answers for known hosts only.
+
+    Those are localhost, the loopback addresses, the listener's own, that of
+    ``public_url``, and ``allowed_hosts``; on any port, and with a dot at the end, as
+    names that are whole have it. Others get 421. For the
+    rest of the request ``scope["state"]["base_url"]`` is what URLs start with,
+    without a slash.
+    """
+
+    def __init__(self, app: ASGIApp, config: GatewayConfig) -> None:
+        self._app = app
+        self._listener = Address.parse(config.http)
+        own = _address(self._listener.host)
+        self._everywhere = own is not None and own.is_unspecified
+        self._public_url = config.public_url.rstrip("/") if config.public_url else None
+        hosts = ["localhost", self._listener.host, *config.allowed_hosts]
+        if self._public_url:
+            hosts.append(urlsplit(self._public_url).hostname or "")
+        self._known = {_plain(host) for host in hosts} - {""}
+        self._base_url = lru_cache(maxsize=64)(self._find)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        base = self._base_url(scope["scheme"], self._host(scope))
+        if isinstance(base, Error):
+            await errors_response([base])(scope, receive, send)
+            return
+        scope.setdefault("state", {})["base_url"] = base
+        await self._app(scope, receive, send)
+
+    def _find(self, scheme: str, host: str) -> str | Error:
+        """What URLs start with for a known host; else the error."""
+        name = _name(host)
+        if name is None:
+            return Error(400, "INVALID_HOST", "exactly one valid Host is needed", header="Host")
+        if not self._knows(name):
+            detail = f"{shown(name)} is not a host that is answered for; allowed_hosts adds one"
+            return Error(421, "UNKNOWN_HOST", detail, header="Host")
+        # An empty port is the scheme's own.
+        return self._public_url or f"{scheme}://{host.removesuffix(':')}"
+
+    def _host(self, scope: Scope) -> str:
+        """The request's one Host; without one, in HTTP/1.0, the listener."""
+        # A server may show a Host that is missing as one that is empty.
+        values = [value for key, value in scope["headers"] if key == b"host" and value]
+        if not values and scope["http_version"] in ("1", "1.0"):
+            return str(self._listener)
+        return values[0].decode("latin-1") if len(values) == 1 else ""
+
+    def _knows(self, name: str) -> bool:
+        if name in self._known:
+            return True
+        address = _address(name)
+        if address is None:
+            return False
+        # A listener on every address has each of this machine's for its own.
+        return address.is_loopback or self._everywhere
+
+
+def _name(host: str) -> str | None:
+    """The name or address in a Host, without brackets and port."""
+    found = _HOST.fullmatch(host)
+    if found is None or int(found[3] or 0) > _LAST_PORT:
+        return None
+    return _plain(found[1] or found[2])
+
+
+def _plain(name: str) -> str:
+    """A name or address in the one form that it is known by."""
+    return name.lower().removesuffix(".")
+
+
+def _address(name: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(name)
+    except ValueError:
+        return None

@@ -1,0 +1,76 @@
+"""The work on requests: long work is done by turns of those who ask, others meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncGenerator, Iterator
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+from sessiongate.runtime.auth.identity import caller
+from sessiongate.runtime.turns import Steps, T, Turns, finished
+
+# Rows that are looked at between two rests: less than a millisecond of work. Where each is made
+# into a resource object, or a JSONPath asked of it, there is a rest after each.
+LIGHT_ROWS = 100
+# Objects that are let go of between two rests, likewise.
+_LET_GO = 500
+
+
+def new_turns() -> Turns:
+    """Return the turns of one worker; only `gateway.http.admission` bounds how much they do."""
+    return Turns(sys.maxsize)
+
+
+class Asker(NamedTuple):
+    """Who a request is from, and whose turns its work has."""
+
+    turns: Turns
+    address: str
+
+
+# Of the request that is being answered here.
+asker: ContextVar[Asker | None] = ContextVar("asker", default=None)
+
+
+async def work(steps: Steps[T]) -> T:
+    """What work comes to, in turn with others' work; at once where no request is answered."""
+    found = asker.get()
+    if found is None:
+        return finished(steps)
+    return await found.turns.run(_whose(found), steps)
+
+
+async def each(pieces: Iterator[T | None]) -> AsyncGenerator[T]:
+    """What an iterator gives, as in `Turns.each`."""
+    found = asker.get()
+    if found is None:
+        for piece in pieces:
+            if piece is not None:
+                yield piece
+        return
+    async for given in found.turns.each(_whose(found), pieces):
+        yield given
+
+
+def let_go(*lists: list[Any]) -> Steps[None]:
+    """Empty long lists, as work with rests: to let go of 100,000 tuples takes 20 ms."""
+    for found in lists:
+        while found:
+            del found[-_LET_GO:]
+            yield
+
+
+def later(steps: Steps[None]) -> None:
+    """Do work that nobody waits for, a step in each round of the loop."""
+    try:
+        next(steps)
+    except StopIteration:
+        return
+    asyncio.get_running_loop().call_soon(later, steps)
+
+
+def _whose(found: Asker) -> str:
+    identity = caller.get()
+    return identity.encode() if identity else found.address

@@ -1,0 +1,164 @@
+"""Conditional requests (RFC 9110, section 13) for GET and HEAD, and the validators for them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import formatdate
+from hashlib import blake2b
+
+from sessiongate.gateway.jsonapi.errors import Error, RequestError
+
+_ETAG = re.compile(r'(?:^|,)[ \t]*(W/)?"([\x21\x23-\x7e\x80-\xff]*)"[ \t]*(?=,|$)')
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_LONG_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+_DAY, _LONG_DAY = f"(?:{'|'.join(_DAYS)})", f"(?:{'|'.join(_LONG_DAYS)})"
+_MONTH = f"(?P<month>{'|'.join(_MONTHS)})"
+_TIME = r"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
+_DATES = (
+    # Sun, 06 Nov 1994 08:49:37 GMT
+    re.compile(rf"{_DAY}, (?P<day>\d\d) {_MONTH} (?P<year>\d{{4}}) {_TIME} GMT", re.ASCII),
+    # Sunday, 06-Nov-94 08:49:37 GMT
+    re.compile(rf"{_LONG_DAY}, (?P<day>\d\d)-{_MONTH}-(?P<year>\d\d) {_TIME} GMT", re.ASCII),
+    # Sun Nov  6 08:49:37 1994
+    re.compile(rf"{_DAY} {_MONTH} (?P<day>[ \d]\d) {_TIME} (?P<year>\d{{4}})", re.ASCII),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ETag:
+    """An entity tag: what stands between the quotes, and whether it is a weak one."""
+
+    opaque: str
+    weak: bool
+
+    def __str__(self) -> str:
+        return f'W/"{self.opaque}"' if self.weak else f'"{self.opaque}"'
+
+    def same_as(self, other: ETag) -> bool:
+        """Weak comparison: whether two tags stand for equivalent representations."""
+        return self.opaque == other.opaque
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """The conditional headers of a request; None for one that is not there."""
+
+    if_match: str | None = None
+    if_none_match: str | None = None
+    if_modified_since: str | None = None
+    if_unmodified_since: str | None = None
+
+    @classmethod
+    def read(cls, headers: Iterable[tuple[bytes, bytes]]) -> Conditions:
+        """From the headers of an ASGI request; a header that is repeated counts as one list.
+
+        `NO_CONDITIONS` where none of them is there.
+        """
+        found: dict[str, str] = {}
+        for name, value in headers:
+            if name.startswith(b"if-") and name in _FIELDS:
+                field, text = _FIELDS[name], value.decode("latin-1")
+                found[field] = f"{found[field]}, {text}" if field in found else text
+        return cls(**found) if found else NO_CONDITIONS
+
+
+NO_CONDITIONS = Conditions()
+
+_FIELDS = {
+    field.replace("_", "-").encode(): field
+    for field in ("if_match", "if_none_match", "if_modified_since", "if_unmodified_since")
+}
+
+
+def unchanged(
+    conditions: Conditions, etag: ETag | None, last_modified: int | None, now: float
+) -> bool:
+    """Whether the answer to a GET or HEAD is 304, in RFC 9110's order of precedence.
+
+    ``etag`` and ``last_modified`` (seconds since the epoch) are the answer's, None
+    where it carries none. Raises `RequestError` (412). A weak tag is good enough for
+    If-Match: MaxScale's clients send back what they got. A date that is not one is
+    ignored, and so is a condition on a date that the answer does not have.
+    """
+    if conditions.if_match is not None:
+        if not _any_of(conditions.if_match, etag):
+            raise _failed("If-Match")
+    elif conditions.if_unmodified_since is not None and last_modified is not None:
+        since = parse_date(conditions.if_unmodified_since, now)
+        if since is not None and last_modified > since:
+            raise _failed("If-Unmodified-Since")
+    if conditions.if_none_match is not None:
+        return _any_of(conditions.if_none_match, etag)
+    if conditions.if_modified_since is not None and last_modified is not None:
+        since = parse_date(conditions.if_modified_since, now)
+        return since is not None and last_modified <= since
+    return False
+
+
+def parse_etags(header: str) -> tuple[ETag, ...]:
+    """The tags of a list; what is none is passed over."""
+    return tuple(ETag(found[2], found[1] is not None) for found in _ETAG.finditer(header))
+
+
+def weak_etag(revision: int, fingerprint: bytes) -> ETag:
+    """The tag of what a table of this revision answers to a question.
+
+    ``fingerprint`` is all that the answer depends on besides: path, query, media type,
+    host.
+    """
+    return ETag(f"{revision:x}-{blake2b(fingerprint, digest_size=8).hexdigest()}", True)
+
+
+def last_modified_of(changed: float, now: float) -> int | None:
+    """The date to state for a change, in seconds since the epoch; None while it may mislead.
+
+    Dates are whole seconds: until the second of a change has passed, another change
+    could bear the same date.
+    """
+    return int(changed) if changed < int(now) else None
+
+
+def format_date(seconds: int) -> str:
+    """``Sun, 06 Nov 1994 08:49:37 GMT``."""
+    return formatdate(seconds, usegmt=True)
+
+
+def parse_date(text: str, now: float) -> int | None:
+    """An HTTP-date in any of its three forms, in seconds since the epoch; None for no date.
+
+    A year of two digits that seems more than 50 years ahead of ``now`` is past.
+    """
+    found = next(filter(None, (form.fullmatch(text) for form in _DATES)), None)
+    if found is None:
+        return None
+    year, month = int(found["year"]), _MONTHS.index(found["month"]) + 1
+    if len(found["year"]) == 2:
+        present = datetime.fromtimestamp(now, UTC).year
+        year += present - present % 100
+        if year > present + 50:
+            year -= 100
+    day, hour, minute, second = (int(found[part]) for part in ("day", "hour", "minute", "second"))
+    leap = second == 60  # which the grammar has, and datetime has not
+    try:
+        moment = datetime(year, month, day, hour, minute, second - leap, tzinfo=UTC)
+    except ValueError:
+        return None
+    return int(moment.timestamp()) + leap
+
+
+def _any_of(header: str, etag: ETag | None) -> bool:
+    """Whether the header's list holds the tag. ``*`` holds every one, and the lack of one."""
+    if header.strip() == "*":
+        return True
+    return etag is not None and any(etag.same_as(tag) for tag in parse_etags(header))
+
+
+def _failed(header: str) -> RequestError:
+    detail = f"{header} does not hold: the resource has changed"
+    return RequestError(Error(412, "PRECONDITION_FAILED", detail, header=header))

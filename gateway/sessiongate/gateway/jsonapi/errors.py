@@ -1,0 +1,59 @@
+"""JSON:API errors: what one says, and the answer that holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from starlette.responses import Response
+
+from sessiongate.gateway.jsonapi.document import MEDIA_TYPE, dump
+
+# Caches keep a 404 unless they are told not to, and a thing may be there a second later.
+_HEADERS = {"Cache-Control": "no-store", "Vary": "Accept, Accept-Encoding"}
+
+
+@dataclass(frozen=True, slots=True)
+class Error:
+    """One error object. Clients branch on ``code``; ``detail`` is for people."""
+
+    status: int
+    code: str
+    detail: str
+    parameter: str | None = None  # the query parameter to blame
+    header: str | None = None  # the request header to blame
+
+    def members(self) -> dict[str, Any]:
+        """The error object."""
+        members: dict[str, Any] = {
+            "status": str(self.status),
+            "code": self.code,
+            "title": HTTPStatus(self.status).phrase,
+            "detail": self.detail,
+        }
+        if self.parameter is not None:
+            members["source"] = {"parameter": self.parameter}
+        elif self.header is not None:
+            members["source"] = {"header": self.header}
+        return members
+
+
+class RequestError(Exception):
+    """The request is wrong in one or more ways, all of the same status."""
+
+    def __init__(self, *errors: Error) -> None:
+        super().__init__("; ".join(error.detail for error in errors))
+        self.errors = errors
+
+
+def errors_response(errors: Sequence[Error], headers: Mapping[str, str] | None = None) -> Response:
+    """The answer for errors of one status."""
+    document = {"errors": [error.members() for error in errors]}
+    return Response(
+        dump(document, pretty=False),
+        errors[0].status,
+        headers={**_HEADERS, **(headers or {})},
+        media_type=MEDIA_TYPE,
+    )

@@ -1,0 +1,112 @@
+"""Server-sent events: how one is written, and the answer that they come in.
+
+The format is WHATWG's (HTML, section 9.2). An answer that was cut short ends without
+the end that its transfer coding has; so does one whose reader stalls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from sessiongate.gateway.jsonapi.errors import Error, RequestError
+from sessiongate.gateway.jsonapi.transfer import send_while_read
+
+EVENT_STREAM = "text/event-stream"
+LAST_EVENT_ID = "Last-Event-ID"
+
+_HEADERS = (
+    (b"content-type", EVENT_STREAM.encode()),
+    (b"cache-control", b"no-store"),
+    (b"vary", b"Accept"),
+    # Proxies of the nginx kind hold back what they do not know to be a stream.
+    (b"x-accel-buffering", b"no"),
+)
+_LONGEST_ID = 20  # digits of the largest 64-bit number
+
+
+def event(name: str, data: bytes, ident: int | None = None) -> bytes:
+    """One event. ``data`` has no line breaks, as compact JSON has none.
+
+    With an ``ident`` a reader that reconnects says that it came so far.
+    """
+    if ident is None:
+        return b"event: %b\ndata: %b\n\n" % (name.encode(), data)
+    return b"event: %b\nid: %d\ndata: %b\n\n" % (name.encode(), ident, data)
+
+
+def reconnect_after(seconds: float) -> bytes:
+    """Tells the reader how long to wait before it connects again, should it be cut off."""
+    return b"retry: %d\n\n" % (seconds * 1000)
+
+
+def alive(ident: int | None) -> bytes:
+    """What keeps a connection open and is no event; still, an ``ident`` counts."""
+    return b": alive\n\n" if ident is None else b": alive\nid: %d\n\n" % ident
+
+
+def last_event_id(request: Request) -> int | None:
+    """How far a reader that reconnects came. Raises `RequestError` for what is no id of ours."""
+    text = request.headers.get(LAST_EVENT_ID)
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= _LONGEST_ID) or not (
+        0 < int(text) < 2**64
+    ):
+        detail = f"{LAST_EVENT_ID} is not an id of this stream; leave it out to start from anew"
+        raise RequestError(Error(400, "INVALID_HEADER", detail, header=LAST_EVENT_ID))
+    return int(text)
+
+
+class EventStream(Response):
+    """An answer without an end of its own: parts, sent as they come.
+
+    One part is in memory at a time: the next is asked for once there is room for it.
+    A reader that makes none is cut off by ``patience``, which each part is sent in and
+    which raises `TimeoutError`.
+    """
+
+    def __init__(
+        self,
+        first: Sequence[bytes],
+        rest: AsyncGenerator[bytes],
+        patience: Callable[[], AbstractAsyncContextManager[object]],
+    ) -> None:
+        # Not the base's: nothing of a body that is all here applies.
+        self.status_code = 200
+        self.raw_headers = list(_HEADERS)
+        self.background = None
+        self._first = first
+        self._rest = rest
+        self._patience = patience
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with aclosing(self._rest):
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            if scope["method"] == "HEAD":
+                await send({"type": "http.response.body"})
+                return
+            await send_while_read(self._send(send), receive)
+
+    async def _send(self, send: Send) -> None:
+        with suppress(_StalledError):
+            for part in self._first:
+                await self._put(send, part)
+            async for part in self._rest:
+                await self._put(send, part)
+            await send({"type": "http.response.body"})
+
+    async def _put(self, send: Send, part: bytes) -> None:
+        try:
+            async with self._patience():
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+        except TimeoutError:
+            raise _StalledError from None
+
+
+class _StalledError(Exception):
+    """The reader takes nothing any more."""

@@ -1,0 +1,97 @@
+"""The ``fields[TYPE]`` parameter: which fields of a resource to answer with.
+
+    fields[sessions]=state,connections,client/cipher,services
+
+A field is an attribute or a relationship by its name, or, as in MaxScale, a JSON
+Pointer to a part of one; a slash before it is optional. The pointer starts inside
+``attributes`` or ``relationships``: written before it, those words name a field of
+that name. It does not enter arrays: an array, or a scalar, is answered whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from sessiongate.gateway.jsonapi.members import Members
+from sessiongate.gateway.jsonapi.parameters import invalid, names
+from sessiongate.gateway.jsonapi.paths import PathError, Resource, pointer_tokens
+from sessiongate.runtime.suggestion import shown
+
+MAX_FIELDS = 100
+
+# Names to what is wanted below them; None is everything.
+_Tree: TypeAlias = "Mapping[str, _Tree | None]"
+
+
+@dataclass(frozen=True, slots=True)
+class Fieldset:
+    """The fields wanted of resources of one type."""
+
+    tree: _Tree
+
+    @classmethod
+    def parse(cls, parameter: str, value: str, members: Members | None = None) -> Fieldset:
+        """Read the parameter ``fields[TYPE]``; empty is no fields. Raises `RequestError`.
+
+        Names are judged by ``members``, the TYPE's.
+        """
+        tree: dict[str, Any] = {}
+        for name in names(parameter, value, MAX_FIELDS) if value else ():
+            try:
+                tokens = pointer_tokens(name)
+            except PathError as error:
+                raise invalid(parameter, str(error)) from None
+            if not all(tokens):
+                raise invalid(
+                    parameter, f"{shown(name)} is not a field, such as user or client/cipher"
+                )
+            if members is not None:
+                members.check_field(parameter, tokens)
+            _add(tree, tokens)
+        return cls(tree)
+
+    def apply(self, resource: Resource) -> Resource:
+        """The resource object with only these fields, in the order that they stood in.
+
+        ``attributes`` and ``relationships`` are left out where nothing of them is
+        left; every other member stays. The given object is not changed.
+        """
+        cut = {}
+        for name, value in resource.items():
+            if name in ("attributes", "relationships"):
+                value = _pruned(value, self.tree)
+                if not value:
+                    continue
+            cut[name] = value
+        return cut
+
+
+def fieldset_type(parameter: str) -> str | None:
+    """The TYPE of a parameter ``fields[TYPE]``; None for any other parameter."""
+    if parameter.startswith("fields[") and parameter.endswith("]"):
+        return parameter[len("fields[") : -1]
+    return None
+
+
+def _add(tree: dict[str, Any], tokens: list[str]) -> None:
+    for token in tokens[:-1]:
+        below = tree.setdefault(token, {})
+        if below is None:  # all of it is wanted already
+            return
+        tree = below
+    tree[tokens[-1]] = None
+
+
+def _pruned(value: dict[str, Any], tree: _Tree) -> dict[str, Any]:
+    cut: dict[str, Any] = {}
+    for name, member in value.items():
+        if name not in tree:
+            continue
+        below = tree[name]
+        if below is None or not isinstance(member, dict):
+            cut[name] = member
+        elif part := _pruned(member, below):
+            cut[name] = part
+    return cut

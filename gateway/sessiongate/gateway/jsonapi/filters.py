@@ -1,0 +1,123 @@
+"""The ``filter`` parameter: which resources of a collection to answer with.
+
+``filter=POINTER=EXPRESSION`` or ``filter[JSONPATH]=EXPRESSION``, as MaxScale 24.02
+documents them; the expressions are `gateway.jsonapi.expressions`'. A resource matches
+where any one value that the path leads to matches the whole expression. So, as in
+MaxScale, a path that leads to nothing matches nothing, not even under ne() or not().
+Several filters are for the caller to AND.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from sessiongate.gateway.jsonapi import expressions
+from sessiongate.gateway.jsonapi.expressions import Expression, ExpressionError, Predicate
+from sessiongate.gateway.jsonapi.members import Members, as_jsonpath, as_pointer, as_written
+from sessiongate.gateway.jsonapi.parameters import invalid
+from sessiongate.gateway.jsonapi.paths import MISSING, Path, PathError, Resource, almost_jsonpath
+from sessiongate.gateway.jsonapi.routes import routes
+from sessiongate.runtime.suggestion import as_question, shown
+
+MAX_LENGTH = 4096
+MAX_DEPTH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """One filter parameter. ``matches`` tells whether a resource object is let through."""
+
+    path: Path
+    expression: Expression
+    matches: Callable[[Resource], bool] = field(compare=False, repr=False)
+
+    @classmethod
+    def parse(
+        cls,
+        parameter: str,
+        value: str,
+        *,
+        members: Members | None = None,
+        max_length: int = MAX_LENGTH,
+        max_depth: int = MAX_DEPTH,
+    ) -> Filter:
+        """Read the parameter ``filter`` or ``filter[JSONPATH]``. Raises `RequestError`.
+
+        The path's names are judged by ``members``. ``max_length`` bounds the value's
+        characters, ``max_depth`` its nested brackets.
+        """
+        if len(value) > max_length:
+            raise invalid(
+                parameter, f"it is {len(value)} characters long; allowed are {max_length}"
+            )
+        try:
+            path, start = _path(parameter, value)
+            expression = expressions.parse(value, start, max_depth)
+        except PathError as error:
+            raise invalid(parameter, f"{error}{_meant(parameter, members)}") from None
+        except ExpressionError as error:
+            raise invalid(parameter, str(error)) from None
+        if members is not None:
+            for route in routes(path):
+                write = as_pointer if parameter == "filter" else as_jsonpath
+                if path.query is not None:
+                    write = partial(as_written, route)
+                members.check(parameter, route.text, route.steps, write)
+        predicate = expressions.compiled(expression, of_id=path.names_id)
+        return cls(path, expression, _matcher(path, predicate))
+
+    def equals(self) -> tuple[str, tuple[str, ...]] | None:
+        """A JSON Pointer and strings, where the filter is: the value there is one of these.
+
+        None for every other filter. So that whoever holds the resources can look
+        them up instead of trying each.
+        """
+        pointer = self.path.pointer
+        strings = expressions.strings(self.expression)
+        return None if pointer is None or strings is None else (pointer, strings)
+
+
+def is_filter(parameter: str) -> bool:
+    """Whether a parameter is one that `Filter.parse` reads."""
+    return parameter == "filter" or (parameter.startswith("filter[") and parameter.endswith("]"))
+
+
+def _jsonpath(parameter: str) -> str | None:
+    return None if parameter == "filter" else parameter.removeprefix("filter[").removesuffix("]")
+
+
+def _path(parameter: str, value: str) -> tuple[Path, int]:
+    """The path, and where in ``value`` the expression starts."""
+    jsonpath = _jsonpath(parameter)
+    if jsonpath is not None:
+        return Path.of_jsonpath(jsonpath), 0
+    pointer, equals, _ = value.partition("=")
+    if not equals:
+        raise PathError(
+            f"{shown(value)} has no '='; write POINTER=EXPRESSION, such as id=1"
+            ' or /attributes/user="app"'
+        )
+    return Path.of_pointer(pointer), len(pointer) + 1
+
+
+def _meant(parameter: str, members: Members | None) -> str:
+    """Which path to take instead of what is almost a JSONPath."""
+    if members is None or (text := _jsonpath(parameter)) is None:
+        return ""
+    almost = almost_jsonpath(text)
+    better = members.nearest(Path.of_jsonpath(almost).steps) if almost else None
+    return as_question([as_jsonpath(better)] if better else [])
+
+
+def _matcher(path: Path, predicate: Predicate) -> Callable[[Resource], bool]:
+    if path.pointer is None:
+        return lambda resource: any(predicate(value) for value in path.values(resource))
+    get = path.getter()
+
+    def matches(resource: Resource) -> bool:
+        value = get(resource)
+        return value is not MISSING and predicate(value)
+
+    return matches

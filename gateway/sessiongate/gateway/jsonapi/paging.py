@@ -1,0 +1,213 @@
+"""The ``page[…]`` parameters: pages by number as in MaxScale, pages by cursor, and their links.
+
+By number, ``page[size]`` and ``page[number]``, which starts from 0: what comes and goes
+moves the rest from one page to another. By cursor, ``page[size]`` and ``page[after]``
+or ``page[before]``: the cursor pagination profile. Cursors are the caller's; to this
+module they are strings. ``page[size]`` alone is by number, unless the request asks for
+the profile (``Accept: application/vnd.api+json;profile="…"``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sessiongate.gateway.jsonapi.errors import Error, RequestError
+from sessiongate.gateway.jsonapi.parameters import INVALID_PARAMETER, query_string
+from sessiongate.runtime.suggestion import shown
+
+PROFILE = "https://jsonapi.org/profiles/ethanresnick/cursor-pagination/"
+
+SIZE, NUMBER, AFTER, BEFORE = "page[size]", "page[number]", "page[after]", "page[before]"
+PARAMETERS = (SIZE, NUMBER, AFTER, BEFORE)
+
+MAX_NUMBER = 2**31 - 1  # of resources on a page, and of pages before it
+
+_DIGITS = re.compile("0*([0-9]{1,18})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class NumberPage:
+    """A page of ``size`` resources; ``number`` pages of that size stand before it."""
+
+    size: int
+    number: int
+
+    @property
+    def offset(self) -> int:
+        """How many resources stand before the page."""
+        return self.size * self.number
+
+
+@dataclass(frozen=True, slots=True)
+class CursorPage:
+    """A page of ``size`` resources right after or right before a cursor; the first without one."""
+
+    size: int
+    after: str | None
+    before: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PageError(Error):
+    """An error of a type that the profile defines; ``type`` is the last part of its URI.
+
+    The profile writes the link in an array; JSON:API 1.1 allows a string only.
+    """
+
+    type: str = ""
+    max_size: int | None = None
+
+    def members(self) -> dict[str, Any]:
+        """The error object."""
+        members = {**Error.members(self), "links": {"type": PROFILE + self.type}}
+        if self.max_size is not None:
+            members["meta"] = {"page": {"maxSize": self.max_size}}
+        return members
+
+
+def parse_page(
+    values: Mapping[str, str], *, default_size: int, max_size: int = MAX_NUMBER, profile: bool
+) -> NumberPage | CursorPage | None:
+    """The page that the parameters in ``values`` ask for; None where they ask for none.
+
+    ``profile`` is whether the request asks for the cursor pagination profile, and
+    ``default_size`` that of a page by cursor without a size. Raises `RequestError`
+    with an error for each fault.
+    """
+    errors: list[Error] = []
+    size = _whole(values, SIZE, 1, errors)
+    number = _whole(values, NUMBER, 0, errors)
+    by_cursor = AFTER in values or BEFORE in values
+    if size is not None and size > max_size:
+        errors.append(_too_large(size, max_size))
+    if number is not None and number > MAX_NUMBER:
+        errors.append(_invalid(NUMBER, f"{NUMBER} is {number}; the last is {MAX_NUMBER}"))
+    if NUMBER in values and (by_cursor or SIZE not in values):
+        detail = f"{NUMBER} goes with {SIZE}, and without {AFTER} and {BEFORE}"
+        errors.append(_invalid(NUMBER, detail))
+    if AFTER in values and BEFORE in values:
+        errors.append(_range())
+    if errors:
+        raise RequestError(*errors)
+    if by_cursor or (profile and size is not None and number is None):
+        used = size or min(default_size, max_size)
+        return CursorPage(used, values.get(AFTER), values.get(BEFORE))
+    return None if size is None else NumberPage(size, number or 0)
+
+
+def invalid_cursor(parameter: str) -> RequestError:
+    """The error for ``page[after]`` or ``page[before]`` with what is not a cursor."""
+    detail = f"{parameter} is not a cursor; take it from a link or an item's meta.page.cursor"
+    return RequestError(_invalid(parameter, detail))
+
+
+def unsupported_sort(allowed: str) -> RequestError:
+    """The error for an order that pages by cursor cannot be cut from; ``allowed`` names those."""
+    detail = f"pages by cursor go by {allowed} only; page[number] goes with every order"
+    return RequestError(PageError(400, "UNSUPPORTED_SORT", detail, "sort", type="unsupported-sort"))
+
+
+def number_links(
+    url: str, parameters: Iterable[tuple[str, str]], page: NumberPage, total: int
+) -> dict[str, str]:
+    """``self``, ``first``, ``prev``, ``next`` and ``last`` of a page of ``total`` resources.
+
+    Each keeps every other parameter of the request. ``prev`` and ``next`` are left out
+    where there is none; behind the end, ``prev`` is the last page.
+    """
+    others = [pair for pair in parameters if pair[0] not in PARAMETERS]
+    last = max(0, -(-total // page.size) - 1)
+
+    def link(number: int) -> str:
+        pair = ((SIZE, str(page.size)), (NUMBER, str(number)))
+        return f"{url}?{query_string([*others, *pair])}"
+
+    links = {"self": link(page.number), "first": link(0)}
+    if page.number > 0:
+        links["prev"] = link(min(page.number - 1, last))
+    if page.number < last:
+        links["next"] = link(page.number + 1)
+    return {**links, "last": link(last)}
+
+
+def cursor_links(
+    url: str,
+    parameters: Iterable[tuple[str, str]],
+    *,
+    before: str | None,
+    after: str | None,
+) -> dict[str, str | None]:
+    """``self``, ``first``, ``prev`` and ``next`` of a page by cursor.
+
+    ``before`` is the cursor that the page before this one ends at, ``after`` that the
+    next one starts from: this page's first and last item's. None says that there is no
+    such page; the profile wants its link to be null.
+    """
+    kept = list(parameters)
+    others = [pair for pair in kept if pair[0] not in (AFTER, BEFORE)]
+
+    def link(*pair: tuple[str, str]) -> str:
+        query = query_string([*others, *pair])
+        return f"{url}?{query}" if query else url
+
+    query = query_string(kept)
+    return {
+        "self": f"{url}?{query}" if query else url,
+        "first": link(),
+        "prev": None if before is None else link((BEFORE, before)),
+        "next": None if after is None else link((AFTER, after)),
+    }
+
+
+def page_meta(total: int) -> dict[str, Any]:
+    """The profile's top-level ``meta``: how many resources there are on all pages."""
+    return {"page": {"total": total}}
+
+
+def item_meta(cursor: str) -> dict[str, Any]:
+    """The profile's ``meta`` of a resource object: the cursor that falls on it."""
+    return {"page": {"cursor": cursor}}
+
+
+def _whole(
+    values: Mapping[str, str], parameter: str, least: int, errors: list[Error]
+) -> int | None:
+    """A parameter that is a whole number; None where it is not there, or is an error."""
+    if parameter not in values:
+        return None
+    found = _DIGITS.fullmatch(values[parameter])
+    if found is None or int(found[1]) < least:
+        detail = (
+            f"{parameter} is {shown(values[parameter])}; allowed are whole numbers from {least}"
+        )
+        errors.append(_invalid(parameter, detail))
+        return None
+    return int(found[1])
+
+
+def _invalid(parameter: str, detail: str) -> Error:
+    return Error(400, INVALID_PARAMETER, detail, parameter)
+
+
+def _too_large(size: int, max_size: int) -> Error:
+    return PageError(
+        400,
+        "MAX_PAGE_SIZE_EXCEEDED",
+        f"{SIZE} is {size}; allowed are 1 to {max_size}",
+        SIZE,
+        type="max-size-exceeded",
+        max_size=max_size,
+    )
+
+
+def _range() -> Error:
+    return PageError(
+        400,
+        "RANGE_PAGINATION_NOT_SUPPORTED",
+        f"{AFTER} and {BEFORE} together are not supported; give one of them",
+        BEFORE,
+        type="range-pagination-not-supported",
+    )

@@ -1,0 +1,37 @@
+"""Query parameters: the way to say that one is wrong, names in one, and all of them in a URL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from urllib.parse import quote, urlencode
+
+from sessiongate.gateway.jsonapi.errors import Error, RequestError
+from sessiongate.runtime.suggestion import shown
+
+INVALID_PARAMETER = "INVALID_PARAMETER"
+
+
+def invalid(parameter: str, detail: str) -> RequestError:
+    """The error for a parameter with a bad value: 400."""
+    return RequestError(Error(400, INVALID_PARAMETER, detail, parameter=parameter))
+
+
+def names(parameter: str, value: str, most: int) -> list[str]:
+    """The names in ``a,b,c``, at most ``most`` and none of them empty or twice.
+
+    Raises `RequestError`.
+    """
+    found = value.split(",")
+    if not all(found):
+        raise invalid(parameter, f"a name is missing in {shown(value)}; write names as in a,b")
+    if len(found) > most:
+        raise invalid(parameter, f"there are {len(found)} names; allowed are {most}")
+    if len(set(found)) < len(found):
+        twice = next(name for name in found if found.count(name) > 1)
+        raise invalid(parameter, f"{shown(twice)} is named more than once")
+    return found
+
+
+def query_string(parameters: Iterable[tuple[str, str]]) -> str:
+    """Parameters as they stand in a URL: everything but RFC 3986's unreserved encoded."""
+    return urlencode(list(parameters), quote_via=quote)

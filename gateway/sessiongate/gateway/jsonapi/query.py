@@ -1,0 +1,252 @@
+"""The query parameters that a request may have, strictly read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+from urllib.parse import parse_qsl
+
+from sessiongate.gateway.jsonapi import filters, paging
+from sessiongate.gateway.jsonapi.errors import Error, RequestError
+from sessiongate.gateway.jsonapi.fieldsets import Fieldset, fieldset_type
+from sessiongate.gateway.jsonapi.filters import Filter, is_filter
+from sessiongate.gateway.jsonapi.members import Members
+from sessiongate.gateway.jsonapi.paging import CursorPage, NumberPage, parse_page
+from sessiongate.gateway.jsonapi.parameters import invalid, names
+from sessiongate.gateway.jsonapi.sorting import Sort
+from sessiongate.runtime.suggestion import LONGEST, as_question, did_you_mean, edits, nearest, shown
+
+# Far more than there are parameters: a bound on the errors of one answer.
+MAX_PARAMETERS = 100
+DEFAULT_PAGE_SIZE = 100  # of a page by cursor that names no size
+
+_SWITCH = {
+    **dict.fromkeys(("true", "yes", "on", "1"), True),
+    **dict.fromkeys(("false", "no", "off", "0"), False),
+}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class QueryLimits:
+    """How much a query may ask for."""
+
+    page_size: int = 10_000  # resources on one page
+    filter_length: int = filters.MAX_LENGTH  # characters
+    filter_depth: int = filters.MAX_DEPTH  # nested brackets
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Takes:
+    """Which parameters an endpoint takes, beside ``pretty`` and ``sync``; each is its own."""
+
+    switches: tuple[str, ...] = ()  # more that are on or off
+    fields: Mapping[str, Members] = field(default_factory=dict)  # by the TYPEs of fields[TYPE]
+    include: tuple[str, ...] = ()  # the relationship paths of include
+    collection: Members | None = None  # filter and sort, by what its resources have; and page
+    limits: QueryLimits = QueryLimits()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parameters, as they are written."""
+        names = ["pretty", "sync", *self.switches, *(f"fields[{kind}]" for kind in self.fields)]
+        if self.include:
+            names.append("include")
+        if self.collection:
+            names += ["filter", "filter[JSONPATH]", "sort", *paging.PARAMETERS]
+        return tuple(names)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a request asks for."""
+
+    pretty: bool = False  # indent the document for people
+    switches: frozenset[str] = frozenset()  # which of `Takes.switches` are on
+    fields: Mapping[str, Fieldset] = field(default_factory=dict)  # by type
+    include: tuple[str, ...] = ()
+    filters: tuple[Filter, ...] = ()  # all of them hold
+    sort: Sort | None = None
+    page: NumberPage | CursorPage | None = None
+    # All parameters as they were given, where one of them changes what the document
+    # is about: links then keep them. Else none.
+    parameters: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def parse(cls, query_string: bytes, takes: Takes, *, by_cursor: bool = False) -> Query:
+        """Read a query string. Raises `RequestError` with an error for each fault.
+
+        ``by_cursor`` is whether the request asks for the cursor pagination profile.
+        """
+        if not query_string:
+            return PLAIN
+        switches = ("pretty", *takes.switches)
+        pairs = _pairs(query_string, switches)
+        reader = _Reader(takes)
+        values: dict[str, str] = {}
+        found = []
+        for name, value in pairs:
+            if takes.collection and is_filter(name):
+                found.append(reader.filter(name, value))
+            elif name in values:
+                reader.errors += invalid(name, f"{shown(name)} is given more than once").errors
+            else:
+                values[name] = value
+        on = {
+            name
+            for name in switches
+            if name in values and reader.read(_switch, name, values.pop(name))
+        }
+        query = cls(
+            pretty="pretty" in on,
+            switches=frozenset(on - {"pretty"}),
+            fields=reader.fields(values),
+            include=reader.include(values),
+            filters=tuple(each for each in found if each is not None),
+            sort=reader.sort(values),
+            page=reader.page(values, by_cursor),
+            parameters=tuple(pairs) if _asks(pairs) else (),
+        )
+        values.pop("sync", None)  # for MaxScale's clients: a view has nothing to write through
+        for name in values:
+            reader.errors += invalid(name, _unknown(name, takes)).errors
+        if reader.errors:
+            raise RequestError(*reader.errors)
+        return query
+
+
+PLAIN = Query()  # nothing asked for but the document
+
+
+class _Reader:
+    """Reads parameters and collects what is wrong with them."""
+
+    def __init__(self, takes: Takes) -> None:
+        self.errors: list[Error] = []
+        self._takes = takes
+
+    def read(self, parse: Callable[..., T], *arguments: object, **named: object) -> T | None:
+        try:
+            return parse(*arguments, **named)
+        except RequestError as error:
+            self.errors += error.errors
+            return None
+
+    def filter(self, name: str, value: str) -> Filter | None:
+        limits = self._takes.limits
+        return self.read(
+            Filter.parse,
+            name,
+            value,
+            members=self._takes.collection,
+            max_length=limits.filter_length,
+            max_depth=limits.filter_depth,
+        )
+
+    def fields(self, values: dict[str, str]) -> dict[str, Fieldset]:
+        found = {}
+        for name in list(values):
+            kind = fieldset_type(name)
+            if kind is not None and kind in self._takes.fields:
+                members = self._takes.fields[kind]
+                fieldset = self.read(Fieldset.parse, name, values.pop(name), members)
+                if fieldset is not None:
+                    found[kind] = fieldset
+        return found
+
+    def include(self, values: dict[str, str]) -> tuple[str, ...]:
+        if not self._takes.include or "include" not in values:
+            return ()
+        value = values.pop("include")
+        paths = (
+            self.read(names, "include", value, len(self._takes.include)) if value else []
+        ) or []
+        for path in paths:
+            if path not in self._takes.include:
+                hint = did_you_mean(path, self._takes.include)
+                hint = hint or f"; allowed are {', '.join(self._takes.include)}"
+                detail = f"{shown(path)} cannot be included{hint}"
+                self.errors += invalid("include", detail).errors
+        return tuple(paths)
+
+    def sort(self, values: dict[str, str]) -> Sort | None:
+        if not self._takes.collection or "sort" not in values:
+            return None
+        return self.read(Sort.parse, values.pop("sort"), self._takes.collection)
+
+    def page(self, values: dict[str, str], by_cursor: bool) -> NumberPage | CursorPage | None:
+        if not self._takes.collection:
+            return None
+        found = {name: values.pop(name) for name in paging.PARAMETERS if name in values}
+        if not found:
+            return None
+        return self.read(
+            parse_page,
+            found,
+            default_size=DEFAULT_PAGE_SIZE,
+            max_size=self._takes.limits.page_size,
+            profile=by_cursor,
+        )
+
+
+def _unknown(name: str, takes: Takes) -> str:
+    """What is wrong with a parameter that is none here."""
+    if takes.collection and name.startswith("filter["):  # and does not end in a bracket
+        return f"{shown(name)} has no ']' at its end; inside, write %3D for '=' and %26 for '&'"
+    hint = as_question(_alike(name, takes.names)) or f"; allowed are {', '.join(takes.names)}"
+    return f"{shown(name)} is not a parameter here{hint}"
+
+
+def _alike(name: str, known: Collection[str]) -> list[str]:
+    """The parameter that a name is nearest to; what is in brackets counts by itself."""
+    base, bracket, inside = name.removesuffix("]").partition("[")
+    if not bracket:
+        return nearest(name, known)
+    found = {}
+    for each in known:
+        right, bracket, within = each.removesuffix("]").partition("[")
+        outer, inner = edits(base.lower(), right), edits(inside.lower(), within)
+        if not bracket or outer is None:
+            continue
+        if right == "filter":
+            return [f"filter[{inside}]" if 0 < len(inside) <= LONGEST else each]
+        if inner is not None:
+            found[each] = outer + inner
+        elif len(inside) > 2 and within.startswith(inside.lower()):
+            found[each] = outer + len(within) - len(inside)
+    return [min(found, key=found.__getitem__)] if found else []
+
+
+def _pairs(query_string: bytes, switches: Collection[str]) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(
+            "&".join(_spelt_out(part, switches) for part in query_string.decode().split("&")),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=MAX_PARAMETERS,
+        )
+    except UnicodeDecodeError:
+        detail = "the query is not UTF-8, percent-encoded"
+    except ValueError:
+        detail = f"there are more than {MAX_PARAMETERS} parameters"
+    raise RequestError(Error(400, "INVALID_PARAMETER", detail))
+
+
+def _spelt_out(part: str, switches: Collection[str]) -> str:
+    """A part of the query; a switch by itself is on."""
+    return f"{part}=true" if part in switches else part
+
+
+def _asks(pairs: list[tuple[str, str]]) -> bool:
+    """Whether a parameter stands there besides those that only say how to answer."""
+    return any(name not in ("pretty", "sync") for name, _ in pairs)
+
+
+def _switch(name: str, value: str) -> bool:
+    try:
+        return _SWITCH[value.lower()]
+    except KeyError:
+        detail = f"{shown(value)} is none of {', '.join(_SWITCH)}; by itself, it is true"
+        raise invalid(name, detail) from None

@@ -1,0 +1,83 @@
+"""Which names a path goes by: every way that it leads, for whoever judges names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from jsonpath import JSONPath
+from jsonpath.filter import BaseExpression, FilterQuery, RelativeFilterQuery
+from jsonpath.segments import JSONPathRecursiveDescentSegment
+from jsonpath.selectors import Filter, IndexSelector, JSONPathSelector, NameSelector
+
+from sessiongate.gateway.jsonapi.paths import PLAIN_NAME, Path, Step
+
+ANY = Step()  # every child: that of `*`, of a slice and of `?`
+DEEP = Step("..", -1)  # whatever is here and anywhere beneath; no path has such a step
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One way from the resource object, and what says so: a path, or one inside its ``?``."""
+
+    text: str
+    steps: tuple[Step, ...]
+
+
+def routes(path: Path) -> list[Route]:
+    """The ways that a path leads, and those that the paths inside its ``?`` do."""
+    if path.query is None:
+        return [Route(path.text, path.steps)]
+    inner: list[Route] = []
+    ways: list[tuple[Step, ...]] = [()]
+    for segment in path.query.segments:
+        if isinstance(segment, JSONPathRecursiveDescentSegment):
+            ways = [(*way, DEEP) for way in ways]
+        for selector in segment.selectors:
+            if isinstance(selector, Filter):
+                inner += _inner(selector, ways)
+        steps = dict.fromkeys(map(_step, segment.selectors))
+        ways = [(*way, step) for way in ways for step in steps]
+    return list(dict.fromkeys([*(Route(path.text, way) for way in ways), *inner]))
+
+
+def segments(steps: tuple[Step, ...]) -> str:
+    """Steps as a JSONPath has them behind its root."""
+    text = ""
+    for before, step in pairwise((Step(), *steps)):
+        if step == DEEP:
+            text += ".."
+        elif step.name is None or not PLAIN_NAME.fullmatch(step.name):
+            inside = "*" if step == ANY else step.index if step.name is None else repr(step.name)
+            text += f"[{inside}]"
+        else:
+            text += step.name if before == DEEP else f".{step.name}"
+    return text
+
+
+def _inner(selector: Filter, ways: list[tuple[Step, ...]]) -> Iterator[Route]:
+    """The ways of the paths in a ``?`` that stands at the end of some ways."""
+    expressions: list[BaseExpression] = [selector.expression]
+    while expressions:
+        expression = expressions.pop()
+        if isinstance(expression, RelativeFilterQuery):
+            steps = _steps(expression.path)
+            yield from (Route(f"@{segments(steps)}", (*way, ANY, *steps)) for way in ways)
+        elif isinstance(expression, FilterQuery):
+            steps = _steps(expression.path)
+            yield Route(f"${segments(steps)}", steps)
+        expressions += expression.children()
+
+
+def _steps(path: JSONPath) -> tuple[Step, ...]:
+    return tuple(_step(segment.selectors[0]) for segment in path.segments)
+
+
+def _step(selector: JSONPathSelector) -> Step:
+    match selector:
+        case NameSelector():
+            return Step(name=selector.name)
+        case IndexSelector():
+            return Step(index=selector.index)
+    return ANY

@@ -1,0 +1,96 @@
+"""The ``sort`` parameter: the order of a collection.
+
+    sort=-connected,attributes.user
+
+Names are those of `Path.of_name`; a minus sign is for descending.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+from sessiongate.gateway.jsonapi.members import Members, as_name
+from sessiongate.gateway.jsonapi.parameters import invalid, names
+from sessiongate.gateway.jsonapi.paths import Path, PathError, Resource, id_number
+
+PARAMETER = "sort"
+MAX_FIELDS = 8
+
+Row = TypeVar("Row")
+SortKey: TypeAlias = tuple[tuple[Any, ...], ...]
+
+_LAST: tuple[Any, ...] = (1,)  # behind every (0, …)
+_INVERTED = bytes(max(0, 254 - byte) for byte in range(256))
+
+
+@dataclass(frozen=True, slots=True)
+class SortField:
+    """One field to sort by."""
+
+    path: Path
+    descending: bool
+
+    def part(self, value: object) -> tuple[Any, ...]:
+        """What the field adds to a row's sort key, from the row's value.
+
+        Booleans come before numbers and numbers before strings, or the other way
+        round; whatever is none of them is missing, and last either way.
+        """
+        if type(value) is str:
+            if self.path.names_id and (number := id_number(value)) is not None:
+                return self._number(1, number)
+            return (0, -2, _reversed(value)) if self.descending else (0, 2, value)
+        if type(value) is int or type(value) is float:
+            return self._number(1, value)
+        if type(value) is bool:
+            return self._number(0, int(value))
+        return _LAST
+
+    def _number(self, rank: int, value: float) -> tuple[Any, ...]:
+        return (0, -rank, -value) if self.descending else (0, rank, value)
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """An order: by the first field, among equals by the second, and so on."""
+
+    fields: tuple[SortField, ...]
+
+    @classmethod
+    def parse(cls, value: str, members: Members | None = None) -> Sort:
+        """Read the parameter; names are judged by ``members``. Raises `RequestError`."""
+        fields: dict[str | None, SortField] = {}
+        for name in names(PARAMETER, value, MAX_FIELDS):
+            text = name.removeprefix("-")
+            try:
+                field = SortField(Path.of_name(text), name.startswith("-"))
+            except PathError as error:
+                raise invalid(PARAMETER, str(error)) from None
+            if members is not None:
+                members.check(PARAMETER, text, field.path.steps, as_name)
+            fields.setdefault(field.path.pointer, field)  # once more, it would decide nothing
+        return cls(tuple(fields.values()))
+
+    def key(self) -> Callable[[Resource], SortKey]:
+        """The sort key of a resource object, for `sorted` and `heapq`.
+
+        Equal for what the order does not tell apart: a stable sort keeps the order
+        that was there.
+        """
+        return self.key_by(lambda path: path.getter())
+
+    def key_by(self, getter: Callable[[Path], Callable[[Row], object]]) -> Callable[[Row], SortKey]:
+        """The same for rows of another kind, or by other values than the shown ones.
+
+        ``getter`` gives, for a path, what finds a row's value to compare: a time for
+        a field that shows a text. It is asked once for each field.
+        """
+        parts = [(getter(field.path), field.part) for field in self.fields]
+        return lambda row: tuple([part(get(row)) for get, part in parts])
+
+
+def _reversed(text: str) -> bytes:
+    """What sorts the other way round: UTF-8 has the order of code points, and no 255."""
+    return text.encode("utf-8", "surrogatepass").translate(_INVERTED) + b"\xff"

@@ -1,0 +1,91 @@
+"""The API's description in OpenAPI 3.1, made from the operations that are routed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from importlib.metadata import version
+
+from sessiongate.gateway.api.operation import METHODS, Operation
+from sessiongate.gateway.http.authentication import OPEN
+from sessiongate.gateway.openapi.parameters import parameters
+from sessiongate.gateway.openapi.responses import error_components, header_components, responses
+from sessiongate.gateway.openapi.schemas import SCHEMAS, VERSION, Schema
+
+_ABOUT = (
+    "Who is connected to our databases and proxies right now, to what, since when: in the"
+    " JSON:API documents that MaxScale documents for its sessions. The prefix `/v1` and a"
+    " slash at the end are optional. Every error is a JSON:API document."
+)
+_HEAD = "The same answer, without its document."
+_ANY: Schema = {"type": "string", "minLength": 1}  # OPTIONS looks for nothing
+_OPTIONS = "The methods that may be asked."
+
+TAGS = {
+    "sessions": "Clients' connections, and what is known of each.",
+    "services": "What sessions are on.",
+    "sources": "Where sessions are read from.",
+    "maxscale": "What MaxScale says of itself, for its clients.",
+    "api": "This API itself, and whether it can answer.",
+}
+
+
+def describe(operations: Iterable[Operation], base: str) -> Schema:
+    """The whole description; ``base`` is what every URL starts with, without a slash."""
+    shared: Schema = {}
+    paths = {operation.path: _path(operation, shared) for operation in operations}
+    return {
+        "openapi": VERSION,
+        "info": {
+            "title": "Sessiongate",
+            "version": version("sessiongate"),
+            "description": _ABOUT,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": base}],
+        "security": [{}, {"basic": []}, {"bearer": []}],
+        "tags": [{"name": name, "description": about} for name, about in TAGS.items()],
+        "paths": paths,
+        "components": {
+            "schemas": SCHEMAS,
+            "parameters": shared,
+            "headers": header_components(),
+            "responses": error_components(),
+            "securitySchemes": {
+                "basic": {"type": "http", "scheme": "basic"},
+                "bearer": {"type": "http", "scheme": "bearer"},
+            },
+        },
+    }
+
+
+def _path(operation: Operation, shared: Schema) -> Schema:
+    return {method.lower(): _operation(operation, method.lower(), shared) for method in METHODS}
+
+
+def _operation(operation: Operation, method: str, shared: Schema) -> Schema:
+    name, about = operation.name, operation.summary
+    taken = parameters(operation)
+    if method == "head":
+        name, about = f"{name}Head", _HEAD
+    elif method == "options":
+        name, about = f"{name}Options", _OPTIONS
+        taken = [{**found, "schema": _ANY} for found in taken if found["in"] == "path"]
+    found: Schema = {
+        "operationId": name,
+        "summary": about,
+        "tags": [operation.tag],
+        "parameters": [_shared(found, shared) for found in taken],
+        "responses": responses(operation, method),
+    }
+    if operation.path in OPEN:
+        found["security"] = []
+    return found
+
+
+def _shared(parameter: Schema, shared: Schema) -> Schema:
+    """A reference to a parameter, or itself where another is known by its name."""
+    key = re.sub(r"\W", "-", parameter["name"]).strip("-")
+    if shared.setdefault(key, parameter) != parameter:
+        return parameter
+    return {"$ref": f"#/components/parameters/{key}"}

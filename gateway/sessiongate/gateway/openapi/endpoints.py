@@ -1,0 +1,69 @@
+"""The API's description, for programs and for people."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from functools import cached_property
+from html import escape
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sessiongate.gateway.api.operation import Operation
+from sessiongate.gateway.api.request import Ask
+from sessiongate.gateway.jsonapi.document import dump
+from sessiongate.gateway.openapi.description import describe
+from sessiongate.gateway.openapi.page import POLICY, page
+from sessiongate.gateway.openapi.schemas import Schema
+
+HTML = "text/html"
+
+# Stands for what every URL starts with; no caller can guess it.
+_BASE = secrets.token_hex(16)
+
+
+class Written:
+    """The description as it is sent, written when it is first asked for: that takes long."""
+
+    def __init__(self, operations: Sequence[Operation]) -> None:
+        self._operations = operations
+
+    def document(self, base: str, *, pretty: bool) -> bytes:
+        """As JSON; ``base`` is what every URL starts with, without a slash."""
+        written = self._pretty if pretty else self._compact
+        return written.replace(_BASE.encode(), dump(base, pretty=False)[1:-1])
+
+    def page(self, base: str) -> bytes:
+        """As a page."""
+        return self._page.replace(_BASE.encode(), escape(base).encode())
+
+    @cached_property
+    def _description(self) -> Schema:
+        return describe(self._operations, _BASE)
+
+    @cached_property
+    def _compact(self) -> bytes:
+        return dump(self._description, pretty=False)
+
+    @cached_property
+    def _pretty(self) -> bytes:
+        return dump(self._description, pretty=True)
+
+    @cached_property
+    def _page(self) -> bytes:
+        return page(self._description).encode()
+
+
+async def show_description(request: Request, ask: Ask) -> Response:
+    """``/v1/openapi.json``."""
+    written: Written = request.app.state.description
+    return ask.whole(written.document(ask.moment.base, pretty=ask.query.pretty), None)
+
+
+async def show_reference(request: Request, ask: Ask) -> Response:
+    """``/docs``."""
+    written: Written = request.app.state.description
+    answer = ask.whole(written.page(ask.moment.base), None)
+    answer.raw_headers.append((b"content-security-policy", POLICY.encode()))
+    return answer

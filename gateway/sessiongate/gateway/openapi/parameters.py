@@ -1,0 +1,307 @@
+"""The parameters of requests, as OpenAPI has them.
+
+Which of them an operation takes is `Takes`' to say; here is what each may be.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from sessiongate.gateway.api.host_names import MAX_LOOKUPS, RDNS, WAIT
+from sessiongate.gateway.api.operation import Operation
+from sessiongate.gateway.jsonapi import fieldsets, paths, sorting
+from sessiongate.gateway.jsonapi.eventstream import EVENT_STREAM, LAST_EVENT_ID
+from sessiongate.gateway.jsonapi.members import Members, as_field, as_jsonpath, as_name, as_pointer
+from sessiongate.gateway.jsonapi.paging import AFTER, BEFORE, MAX_NUMBER, NUMBER, PROFILE, SIZE
+from sessiongate.gateway.jsonapi.query import QueryLimits
+from sessiongate.gateway.openapi.schemas import Schema
+
+_JSON = r'(?:"[^"\\\u0000-\u001f]*"|-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,6})?|true|false|null)'
+_ORDERED = r'(?:"[^"\\\u0000-\u001f]*"|-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,6})?)'
+_TEST = rf"(?:{_JSON}|(?:eq|ne)\({_JSON}\)|(?:lt|le|gt|ge)\({_ORDERED}\))"
+_EXPRESSION = rf"(?:{_TEST}|(?:and|or|not)\({_TEST}(?:,{_TEST}){{0,3}}\))"
+
+
+class _Examples(NamedTuple):
+    """What may be asked of resources of one kind, by names that these have."""
+
+    fields: list[str]
+    filter: str
+    filter_by_path: dict[str, str]
+    sort: list[str]
+    path: str
+
+
+_EXAMPLES = {
+    "sessions": _Examples(
+        ["state", "user", "client/cipher"],
+        "id=and(ge(1),le(100))",
+        {"filter[attributes.connections[*].server]": '"db-1"'},
+        ["-connected", "user"],
+        "attributes.client.cipher",
+    ),
+    "services": _Examples(
+        ["connections"],
+        "/attributes/connections=gt(0)",
+        {"filter[attributes.sources[*]]": '"maxscale-1"'},
+        ["-connections", "id"],
+        "attributes.started",
+    ),
+    "sources": _Examples(
+        ["kind", "state"],
+        '/attributes/state="unreachable"',
+        {"filter[attributes.kind]": 'or("mariadb","mysql")'},
+        ["-sessions", "id"],
+        "attributes.last_success",
+    ),
+}
+_FIELDS_EXAMPLES = {
+    **{kind: examples.fields for kind, examples in _EXAMPLES.items()},
+    "maxscale": ["parameters"],
+}
+
+
+def parameters(operation: Operation) -> list[Schema]:
+    """What a request may have, in the order that a reader looks for it."""
+    takes = operation.takes
+    found = [] if operation.kind is None else [_ident(operation.kind)]
+    if takes.collection:
+        cursor = _SESSION_CURSOR if operation.tag == "sessions" else _ANY
+        limits, examples = takes.limits, _EXAMPLES[operation.tag]
+        found += [
+            _filter(takes.collection, limits, examples),
+            _filter_by_path(takes.collection, examples),
+            _sort(takes.collection, examples),
+            *_pages(cursor, limits),
+        ]
+    if takes.include:
+        found.append(_include(takes.include))
+    found += [_fields(kind, members) for kind, members in takes.fields.items()]
+    found += [_pretty(), _sync()]
+    if RDNS in takes.switches:
+        found.append(_rdns())
+    if EVENT_STREAM in operation.offers:
+        found.append(_header(*_LAST_EVENT))
+    return found + [_header(*header) for header in _CONDITIONS] if operation.live else found
+
+
+def _query(name: str, schema: Schema, about: str, example: Any, **more: Any) -> Schema:
+    return {
+        "name": name,
+        "in": "query",
+        "description": about,
+        **more,
+        "schema": schema,
+        "example": example,
+    }
+
+
+def _ident(kind: str) -> Schema:
+    about = "Its name, percent-encoded: any character may be in it."
+    schema: Schema = {"type": "string", "minLength": 1}
+    example = "RW-Split-Router" if kind == "services" else "maxscale-1"
+    if kind == "sessions":
+        about, example = "The session's id.", "1"
+        schema = {"type": "string", "pattern": "^0*[1-9][0-9]{0,18}$"}
+    return {
+        "name": "id",
+        "in": "path",
+        "required": True,
+        "description": about,
+        "schema": schema,
+        "example": example,
+    }
+
+
+def _any_of(names: Iterable[str]) -> str:
+    """A pattern for these names and no others."""
+    return f"(?:{'|'.join(map(re.escape, names))})"
+
+
+def _filter(members: Members, limits: QueryLimits, examples: _Examples) -> Schema:
+    pointers = (as_pointer(place).removeprefix("/") for place in members.places())
+    return _query(
+        "filter",
+        {
+            "type": "array",
+            "items": {
+                "type": "string",
+                "pattern": f"^/?{_any_of(pointers)}={_EXPRESSION}$",
+            },
+        },
+        "Only resources with this at a JSON Pointer: `POINTER=EXPRESSION`. An expression is a"
+        " JSON value, `eq(…)`, `ne`, `lt`, `le`, `gt`, `ge` of one, or `and(…)`, `or`, `not` of"
+        " expressions. Several filters must all hold. A filter has at most"
+        f" {limits.filter_length} characters, its path {paths.MAX_LENGTH}, and"
+        f" {limits.filter_depth} brackets in each other.",
+        [examples.filter],
+        style="form",
+        explode=True,
+    )
+
+
+def _filter_by_path(members: Members, examples: _Examples) -> Schema:
+    return _query(
+        "filters",
+        {
+            "type": "object",
+            "patternProperties": {
+                rf"^filter\[(?:\$\.)?{_any_of(map(as_jsonpath, members.places()))}\]$": {
+                    "type": "string",
+                    "pattern": f"^{_EXPRESSION}$",
+                }
+            },
+            "additionalProperties": False,
+        },
+        "The same by JSONPath (RFC 9535): `filter[JSONPATH]=EXPRESSION`. It holds where any"
+        " value that the path leads to matches. The path is part of the parameter's name, so"
+        " the name that stands here never does.",
+        examples.filter_by_path,
+        style="form",
+        explode=True,
+    )
+
+
+def _sort(members: Members, examples: _Examples) -> Schema:
+    return _query(
+        "sort",
+        {
+            "type": "array",
+            "items": {
+                "type": "string",
+                "pattern": f"^-?{_any_of(map(as_name, members.places()))}$",
+            },
+            "minItems": 1,
+            "maxItems": sorting.MAX_FIELDS,
+            "uniqueItems": True,
+        },
+        "Order by these, a minus sign for descending; what is missing comes last. Names are"
+        f" those of attributes, or paths such as `{examples.path}`.",
+        examples.sort,
+        style="form",
+        explode=False,
+    )
+
+
+_ANY: Schema = {"type": "string"}
+_SESSION_CURSOR: Schema = {"type": "string", "pattern": "^[1-9][0-9]{0,18}$"}
+
+
+def _pages(cursor: Schema, limits: QueryLimits) -> list[Schema]:
+    # A parameter each: many clients write no object as page[size]=1&page[number]=0.
+    size = {"type": "integer", "minimum": 1, "maximum": limits.page_size}
+    number = {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}
+    return [
+        _query(
+            SIZE,
+            size,
+            "Answer with a page of so many resources. By itself it is the first page by number,"
+            f' or by cursor if `Accept` asks for the profile "{PROFILE}".',
+            100,
+        ),
+        _query(
+            NUMBER,
+            number,
+            "Answer with this page by number, from 0; together with `page[size]`. Resources that"
+            " come and go move the others from page to page.",
+            0,
+        ),
+        _query(
+            AFTER,
+            cursor,
+            "Answer with the page right after this cursor, in the order of ids: what stays is"
+            " listed once, whatever comes and goes. Without `page[before]`, `page[number]` and"
+            " `sort`.",
+            "1",
+        ),
+        _query(
+            BEFORE,
+            cursor,
+            "Answer with the page right before this cursor, in the order of ids. Without"
+            " `page[after]`, `page[number]` and `sort`.",
+            "9",
+        ),
+    ]
+
+
+def _include(paths: tuple[str, ...]) -> Schema:
+    return _query(
+        "include",
+        {"type": "array", "items": {"type": "string", "enum": [*paths]}, "uniqueItems": True},
+        "Answer with these related resources too, each once.",
+        [paths[0]],
+        style="form",
+        explode=False,
+    )
+
+
+def _fields(kind: str, members: Members) -> Schema:
+    return _query(
+        f"fields[{kind}]",
+        {
+            "type": "array",
+            "items": {"type": "string", "pattern": f"^{_any_of(map(as_field, members.fields()))}$"},
+            "maxItems": fieldsets.MAX_FIELDS,
+            "uniqueItems": True,
+        },
+        f"Of {kind}, answer with these attributes and relationships only; a JSON Pointer names a"
+        " part of one.",
+        _FIELDS_EXAMPLES[kind],
+        style="form",
+        explode=False,
+    )
+
+
+_SWITCH = {
+    "type": "string",
+    "enum": ["true", "false", "yes", "no", "on", "off", "1", "0"],
+}
+
+
+def _pretty() -> Schema:
+    about = "Indent the document for people. Without a value, it is true."
+    return _query("pretty", _SWITCH, about, "true")
+
+
+def _rdns() -> Schema:
+    about = (
+        "Show the names of clients' addresses in `remote`, if DNS has them. Filters and `sort` go"
+        f" by the addresses. At most {MAX_LOOKUPS} names are looked up and waited for, for"
+        f" {WAIT * 1000:.0f} ms; what has none by then is shown as it is. Such an answer has no"
+        " validators."
+    )
+    return _query(RDNS, _SWITCH, about, "true")
+
+
+def _sync() -> Schema:
+    about = "Accepted for MaxScale's clients; without effect."
+    return _query("sync", {"type": "string"}, about, "true")
+
+
+_LAST_EVENT = (LAST_EVENT_ID, "With `Accept: text/event-stream`: go on after this event.", "7")
+_CONDITIONS = (
+    ("If-None-Match", "Answer 304 where the ETag is one of these.", 'W/"1f-c0ffee"'),
+    ("If-Match", "Answer 412 unless the ETag is one of these; weak ones will do.", "*"),
+    (
+        "If-Modified-Since",
+        "Answer 304 where nothing changed since; If-None-Match goes before it.",
+        "Wed, 17 May 2017 10:06:36 GMT",
+    ),
+    (
+        "If-Unmodified-Since",
+        "Answer 412 where something changed since; If-Match goes before it.",
+        "Wed, 17 May 2017 10:06:36 GMT",
+    ),
+)
+
+
+def _header(name: str, about: str, example: str) -> Schema:
+    return {
+        "name": name,
+        "in": "header",
+        "description": about,
+        "schema": {"type": "string"},
+        "example": example,
+    }

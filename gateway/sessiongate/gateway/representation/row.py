@@ -1,0 +1,137 @@
+"""Sessions as bytes: each rendered once a change, for any host and at any second.
+
+A rendered session is its compact JSON with holes: for what every URL starts with,
+and for the seconds that it has been idle. The bytes that mark the holes are none
+that JSON may contain; they take the place of tokens that no caller can guess.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from sys import intern
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from sessiongate.gateway.jsonapi.document import dump
+from sessiongate.gateway.representation.session import session_resource
+from sessiongate.runtime.turns import Steps
+from sessiongate.v1.session_pb2 import Session
+
+_WRITTEN = 20  # rows between two rests
+
+_BASE, _IDLE = b"\x01", b"\x02"
+_BASE_TOKEN, _IDLE_TOKEN = secrets.token_hex(16), secrets.token_hex(16)
+
+
+class Rendered:
+    """A session, kept small: a gateway may hold a hundred thousand.
+
+    What lists are cut and services are told by stands here; the rest is kept encoded.
+    Its JSON is made when it is first asked for.
+    """
+
+    __slots__ = (
+        "_encoded",
+        "_piece",
+        "active",
+        "changed",
+        "connected",
+        "id",
+        "revision",
+        "service",
+        "source",
+        "state",
+        "user",
+    )
+
+    def __init__(self, session: Session) -> None:
+        self.id = session.id
+        self.revision = session.revision
+        self.changed = seconds(session.update_time)  # since the epoch
+        self.connected = session.connect_time.ToNanoseconds()  # since the epoch
+        self.service = intern(session.service)
+        self.source = intern(session.source)
+        self.state = session.state
+        self.user = intern(session.user) if session.HasField("user") else None
+        # Last active, in seconds since the epoch, if known.
+        self.active: float | None = None
+        if session.HasField("last_active_time"):
+            self.active = seconds(session.last_active_time)
+        self._encoded = session.SerializeToString()
+        self._piece: bytes | None = None
+
+    @property
+    def size(self) -> int:
+        """How many bytes it is long, encoded."""
+        return len(self._encoded)
+
+    @property
+    def session(self) -> Session:
+        """The session, decoded anew."""
+        return Session.FromString(self._encoded)
+
+    def write(self, base: bytes, now: float) -> bytes:
+        """The resource object, compact.
+
+        ``base`` is as it stands inside a JSON string, ``now`` in seconds since the epoch.
+        """
+        return self._at(now).replace(_BASE, base)
+
+    def _at(self, now: float) -> bytes:
+        """The resource object with the hole for what URLs start with."""
+        piece = self._piece or self._render()
+        if self.active is None:
+            return piece
+        return piece.replace(_IDLE, b"%.1f" % max(0.0, now - self.active))
+
+    def resource(self, base: str, now: float) -> dict[str, Any]:
+        """The resource object as a JSON value."""
+        return session_resource(self.session, base, now)
+
+    def _render(self) -> bytes:
+        resource = session_resource(self.session, _BASE_TOKEN, 0.0)
+        if self.active is not None:
+            resource["attributes"]["idle"] = _IDLE_TOKEN
+        piece = dump(resource, pretty=False)
+        piece = piece.replace(f'"{_IDLE_TOKEN}"'.encode(), _IDLE)
+        self._piece = piece.replace(_BASE_TOKEN.encode(), _BASE)
+        return self._piece
+
+
+def seconds(time: Timestamp | Duration) -> float:
+    """Seconds since the epoch, or of a duration."""
+    return time.seconds + time.nanos / 1e9
+
+
+def write_session(row: Rendered, base: str, now: float) -> bytes:
+    """The compact document of one session, where there is nothing to say besides."""
+    written = _written(base)
+    return b'{"links":{"self":"%b/v1/sessions/%d"},"data":%b}' % (
+        written,
+        row.id,
+        row.write(written, now),
+    )
+
+
+def write_all(rows: Iterable[Rendered], base: str, now: float) -> bytes:
+    """The resource objects, compact, with commas between them."""
+    return b",".join([row._at(now) for row in rows]).replace(_BASE, _written(base))
+
+
+def write_in_steps(rows: Sequence[Rendered], base: str, now: float) -> Steps[bytes]:
+    """The same, as work with rests: rows that were not asked for yet are rendered first."""
+    parts = []
+    for start in range(0, len(rows), _WRITTEN):
+        parts.append(write_all(rows[start : start + _WRITTEN], base, now))
+        yield
+    return b",".join(parts)
+
+
+@lru_cache(maxsize=64)
+def _written(base: str) -> bytes:
+    """What every URL starts with, as it stands inside a JSON string."""
+    return dump(base, pretty=False)[1:-1]

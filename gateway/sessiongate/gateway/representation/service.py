@@ -1,0 +1,123 @@
+"""Services, as the sessions on them and their sources tell of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+from sessiongate.gateway.http.work import LIGHT_ROWS, work
+from sessiongate.gateway.representation.row import Rendered
+from sessiongate.gateway.representation.session import service_names
+from sessiongate.gateway.upstream.views import NO_VERSION, Rows, SessionView, Version, Wanted
+from sessiongate.runtime.turns import Steps
+from sessiongate.v1.session_pb2 import Session, SessionState
+from sessiongate.v1.session_service_pb2 import ServiceStatus
+
+_LISTENER_STATES = (
+    SessionState.SESSION_STATE_LISTENER,
+    SessionState.SESSION_STATE_LISTENER_STOPPED,
+)
+
+
+@dataclass(slots=True)
+class Service:
+    """A service that has sessions."""
+
+    name: str
+    sources: set[str] = field(default_factory=set)
+    connections: int = 0  # sessions that are not listeners
+    listeners: int = 0
+    started: int | None = None  # of the earliest listener, in seconds since the epoch
+    router: str | None = None  # in the source's own word
+    state: str | None = None  # in the source's own word
+
+    def add(self, row: Rendered) -> None:
+        """Count a session on this service."""
+        self.sources.add(row.source)
+        if row.state not in _LISTENER_STATES:
+            self.connections += 1
+            return
+        self.listeners += 1
+        connected = row.connected // 10**9
+        self.started = connected if self.started is None else min(self.started, connected)
+
+    def describe(self, told: Mapping[tuple[str, str], ServiceStatus]) -> None:
+        """Take over what the first of its sources, by name, that says something says."""
+        for source in sorted(self.sources):
+            if status := told.get((source, self.name)):
+                self.router = status.router if status.HasField("router") else None
+                self.state = status.state if status.HasField("state") else None
+                return
+
+
+async def services_of(view: SessionView, wanted: Wanted) -> tuple[dict[str, Service], Version]:
+    """The services of the sessions that are wanted, by name, sorted."""
+    services: dict[str, Service] = {}
+    version = NO_VERSION
+    async for rows in view.scan(wanted):
+        await work(_count(rows, services))
+        version = version.and_older(rows.version)
+    if services:
+        if (now := view.version()) is not None:
+            version = version.and_older(now)  # of the copy that is asked next
+        told = await view.services()
+        for service in services.values():
+            service.describe(told)
+    return dict(sorted(services.items())), version
+
+
+def _count(rows: Rows, services: dict[str, Service]) -> Steps[None]:
+    for index, row in enumerate(rows.sessions):
+        if index % LIGHT_ROWS == 0:
+            yield
+        name = row.service
+        if not name:
+            continue  # a resource has a name
+        if name not in services:
+            services[name] = Service(name)
+        services[name].add(row)
+
+
+def services_url(base: str) -> str:
+    """The URL of the collection."""
+    return f"{base}/v1/services/"
+
+
+def service_url(base: str, name: str) -> str:
+    """The URL of one service. Any name stands in it, percent-encoded."""
+    segment = quote(name, safe="")
+    if segment in (".", ".."):  # which clients take for steps up, and remove
+        segment = segment.replace(".", "%2E")
+    return f"{base}/v1/services/{segment}"
+
+
+def service_resource(service: Service, base: str) -> dict[str, Any]:
+    """The resource object."""
+    url = service_url(base, service.name)
+    attributes: dict[str, Any] = {
+        "sources": sorted(service.sources),
+        "connections": service.connections,
+        "listeners": service.listeners,
+        "statistics": {"connections": service.connections},  # where maxctrl looks for them
+    }
+    if service.started is not None:
+        attributes["started"] = time.asctime(time.gmtime(service.started))
+    if service.router is not None:
+        attributes["router"] = service.router
+    if service.state is not None:
+        attributes["state"] = service.state
+    return {
+        "id": service.name,
+        "type": "services",
+        "relationships": {"sessions": {"links": {"related": f"{url}/sessions"}}},
+        "attributes": attributes,
+        "links": {"self": url},
+    }
+
+
+def names_of(sessions: Iterable[Session]) -> frozenset[str]:
+    """The services that sessions are on."""
+    return frozenset(name for session in sessions for name in service_names(session))

@@ -1,0 +1,169 @@
+"""The head of an HTTP/1.1 request, parsed by llhttp, as the scope of an ASGI application.
+
+What llhttp does not do is here: characters of the target that clients should percent-encode
+and send raw, and absolute targets.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+import httptools
+
+from sessiongate.gateway.jsonapi.errors import Error
+
+_RAW = re.compile(rb'["<>\\^`{|}\x80-\xff]')
+_ABSOLUTE = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE)
+
+_VERSIONS = (b" HTTP/1.1", b" HTTP/1.0")
+_VERSION = re.compile(rb" HTTP/([0-9])\.[0-9]$")
+_METHOD = re.compile(rb"[A-Za-z][A-Za-z0-9!#$%&'*+.^_`|~-]* ")
+
+MALFORMED = Error(400, "MALFORMED_REQUEST", "this is not a request of HTTP/1.1")
+# Lines of a header. Short ones cost more to read than their bytes tell.
+_MAX_LINES = 100
+_MANY_LINES = Error(
+    431, "HEADER_TOO_LARGE", f"the header has more lines than the {_MAX_LINES} that are allowed"
+)
+_OTHER_VERSION = Error(505, "VERSION_NOT_SUPPORTED", "HTTP/1.1 is spoken here")
+_UNKNOWN_METHOD = Error(501, "UNKNOWN_METHOD", "there is no such method of HTTP")
+_EXPECTATION = Error(417, "EXPECTATION_FAILED", "of Expect, 100-continue alone is met")
+_NO_PATH = Error(400, "MALFORMED_REQUEST", "the target of a request is a path")
+_FRAGMENT = Error(400, "MALFORMED_REQUEST", "the target of a request has no fragment")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request whose head is parsed."""
+
+    scope: dict[str, Any]
+    keep_alive: bool  # the connection is to be kept
+    length: int  # bytes of the body that are to be read
+    is_read: bool  # with them, all of the request is
+    expects_continue: bool  # the client waits to be told that the body is wanted
+
+    def has_come(self, body: bytes) -> bool:
+        """Whether all of the body that is to be read is there."""
+        return len(body) >= self.length
+
+
+def parse_head(head: bytes, connection: Mapping[str, Any], max_body: int) -> Request | Error:
+    """The request of a head, up to its empty line.
+
+    ``connection`` has the members of the scope that are the connection's. A body of more
+    than ``max_body`` bytes is not to be read.
+    """
+    line = head.index(b"\r\n")
+    if not head[:line].endswith(_VERSIONS):  # the parser takes some that are not spoken
+        version = _VERSION.search(head, 0, line)
+        if version is None:
+            return MALFORMED
+        if version[1] != b"1":
+            return _OTHER_VERSION
+        head = head[: line - 1] + b"1" + head[line:]  # a later one is like it (RFC 9110, 2.5)
+    if head.count(b"\r\n") > _MAX_LINES + 2:  # the request's own, and the end
+        return _MANY_LINES
+    if _RAW.search(head, 0, line):
+        head = _RAW.sub(_percent_encoded, head[:line]) + head[line:]
+    parsed = _Head()
+    try:
+        parsed.feed(head)
+    except httptools.HttpParserUpgrade:
+        pass  # to what is not spoken here: HTTP/1.1 goes on
+    except httptools.HttpParserInvalidMethodError:
+        return _UNKNOWN_METHOD if _METHOD.match(head) else MALFORMED
+    except httptools.HttpParserError:
+        return MALFORMED
+    url, headers = parsed.url, parsed.headers
+    if not url.startswith(b"/") and (url != b"*" or parsed.method != "OPTIONS"):
+        # The authority of an absolute target counts, whatever Host says (RFC 9112, 3.2.2).
+        absolute = _ABSOLUTE.fullmatch(url)
+        if absolute is None:
+            return _NO_PATH
+        hosts = [value for name, value in headers if name == b"host"]
+        if len(hosts) == 1 or (not hosts and parsed.version == "1.0"):  # else it is bad anyway
+            others = (pair for pair in headers if pair[0] != b"host")
+            headers = [(b"host", absolute[1]), *others]
+        url = absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2]
+    if b"#" in url:
+        return _FRAGMENT
+    path, _, query = url.partition(b"?")
+    scope = {
+        **connection,
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": parsed.version,
+        "method": parsed.method,
+        "root_path": "",
+        "path": unquote(path.decode()) if b"%" in path else path.decode(),
+        "raw_path": path,
+        "query_string": query,
+        "headers": headers,
+        "state": {},
+    }
+    return _with_body(scope, parsed.keep_alive, max_body)
+
+
+def too_long(head: bytes) -> Error:
+    """What is wrong with a head that has no end in what of it is read."""
+    if b"\n" in head:
+        return Error(431, "HEADER_TOO_LARGE", "the header is larger than max_headers allows")
+    if b" " not in head:  # it is no URL that is long, but a method
+        return MALFORMED
+    return Error(414, "URL_TOO_LONG", "the URL is longer than max_url allows")
+
+
+class _Head:
+    """What the parser tells of a head."""
+
+    def __init__(self) -> None:
+        self.url = b""
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.method = self.version = ""
+        self.keep_alive = False
+        self._parser: httptools.HttpRequestParser | None = None
+
+    def feed(self, head: bytes) -> None:
+        """Parse a whole head. Raises what the parser does."""
+        self._parser = httptools.HttpRequestParser(self)
+        try:
+            self._parser.feed_data(head)
+        finally:
+            self._parser = None  # it holds this object
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        # Behind the end of the message the parser has forgotten all of it.
+        parser = self._parser
+        assert parser is not None  # noqa: S101 - it calls this
+        self.method = parser.get_method().decode()
+        self.version = parser.get_http_version()
+        self.keep_alive = parser.should_keep_alive()
+
+
+def _with_body(scope: dict[str, Any], keep_alive: bool, max_body: int) -> Request | Error:
+    length, is_read, expects_continue = 0, True, False
+    for name, value in scope["headers"]:
+        if name == b"content-length":  # the parser has seen that it is a number
+            length = int(value)
+        elif name == b"transfer-encoding":
+            is_read = False
+        elif name == b"expect" and scope["http_version"] == "1.1":  # RFC 9110, section 10.1.1
+            if value.lower() != b"100-continue":
+                return _EXPECTATION
+            expects_continue = True
+    is_read = is_read and length <= max_body
+    return Request(scope, keep_alive, length if is_read else 0, is_read, expects_continue)
+
+
+def _percent_encoded(found: re.Match[bytes]) -> bytes:
+    return b"%%%02X" % ord(found[0])

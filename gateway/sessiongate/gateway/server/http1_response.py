@@ -1,0 +1,193 @@
+"""The response to one HTTP/1.1 request, as an ASGI application sends it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from email.utils import formatdate
+from functools import lru_cache
+from http import HTTPStatus
+from time import time
+
+from starlette.types import Message
+
+from sessiongate.gateway.http.response_tracker import SECURITY_HEADERS
+from sessiongate.gateway.jsonapi.errors import Error, errors_response
+from sessiongate.runtime.telemetry.correlation import from_headers
+
+# A larger body is handed to the kernel in parts of so many bytes, each once there is room.
+# TLS makes a copy of a part, and lets others lie behind it.
+_PART, _TLS_PART = 65536, 16384
+# Bytes that the kernel has not taken yet, from which on and down to which a response waits.
+# Those of chunks are nobody else's, and there may be thousands who do not read them.
+WATER, _CHUNKS_WATER = (65536, 16384), (16384, 4096)
+
+_STATUS_LINES = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
+}
+_WITHOUT_BODY = (204, 304)
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+class Http1Response:
+    """What an application is called with to read its request's body and to respond."""
+
+    __slots__ = (
+        "_body",
+        "_left",
+        "_part",
+        "_room",
+        "_start",
+        "_transport",
+        "_unsent",
+        "has_left",
+        "is_chunked",
+        "is_complete",
+        "is_head",
+        "is_started",
+        "keep_alive",
+        "version",
+    )
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        room: asyncio.Event,
+        *,
+        is_head: bool,
+        version: str,
+        keep_alive: bool,
+        body: bytes,
+    ) -> None:
+        """``room`` is set while the transport takes more; ``body`` is the request's."""
+        self.is_head = is_head
+        self.version = version
+        self.keep_alive = keep_alive
+        self.is_started = False
+        self.is_chunked = False  # it has begun, and its end is not stated
+        self.is_complete = False
+        self.has_left = False  # the client, before the response was complete
+        self._transport = transport
+        self._room = room
+        is_tls = transport.get_extra_info("sslcontext") is not None
+        self._part = _TLS_PART if is_tls else _PART
+        self._body: bytes | None = body
+        self._left: asyncio.Future[None] | None = None
+        self._start: Message | None = None
+        self._unsent: int | None = None  # bytes of the stated length, if one is stated
+
+    async def receive(self) -> Message:
+        """The request's body, as one message, and then that the client has left."""
+        if self._body is not None:
+            body, self._body = self._body, None
+            return {"type": "http.request", "body": body, "more_body": False}
+        if not self.has_left and not self.is_complete:
+            self._left = asyncio.get_running_loop().create_future()
+            await self._left
+        return {"type": "http.disconnect"}
+
+    def leave(self) -> bool:
+        """Note that the client has left, or has all that it asked for; whether that is heard."""
+        self.has_left = not self.is_complete
+        if self._left is None:
+            return False
+        if not self._left.done():
+            self._left.set_result(None)
+        return True
+
+    async def send(self, message: Message) -> None:
+        """Send a message on; returns once there is room for the next. Nothing, to who has left."""
+        if message["type"] == "http.response.start":
+            if self._start is not None or self.is_started:
+                raise RuntimeError("the response has begun already")
+            self._start = message
+            return
+        if self.is_complete or (self._start is None and not self.is_started):
+            raise RuntimeError(f"{message['type']} cannot be sent now")
+        body: bytes = message.get("body", b"")
+        more: bool = message.get("more_body", False)
+        head = tail = b""
+        if self._start is not None:
+            head = self._head(self._start, len(body), more=more)
+            self.is_started, self._start = True, None
+        if self.is_head:
+            body = b""
+        elif self.is_chunked:
+            head += b"%x\r\n" % len(body) if body else b""
+            tail = (b"\r\n" if body else b"") + (b"" if more else b"0\r\n\r\n")
+        elif self._unsent is not None:
+            self._unsent -= len(body)
+            if self._unsent < 0 or (self._unsent and not more):
+                raise RuntimeError("the body is not as long as the header says")
+        await self._write(head, body, tail)
+        if not more:
+            self.is_complete = True
+            if self.is_chunked:
+                self._transport.set_write_buffer_limits(*WATER)
+
+    async def _write(self, head: bytes, body: bytes, tail: bytes) -> None:
+        if self.has_left:
+            return
+        part = self._part
+        if len(body) <= part:
+            self._transport.write(head + body + tail)
+        else:
+            if head:
+                self._transport.write(head)
+            shared = memoryview(body)  # which others may be sent: none has a copy of it
+            for start in range(0, len(body), part):
+                if not self._room.is_set():
+                    await self._room.wait()
+                    if self.has_left:
+                        return
+                self._transport.write(shared[start : start + part])
+            if tail:
+                self._transport.write(tail)
+        if not self._room.is_set():
+            await self._room.wait()
+
+    def _head(self, start: Message, length: int, *, more: bool) -> bytes:
+        """The head of the response, whose first part of a body is so long."""
+        status = start["status"]
+        lines = [_STATUS_LINES[status]]
+        stated = None
+        for name, value in start["headers"]:
+            if name == b"content-length":
+                stated = int(value)
+            lines.append(b"%b: %b\r\n" % (name, value))
+        if stated is None and not self.is_head and status not in _WITHOUT_BODY:
+            if not more:
+                stated = length
+                lines.append(b"content-length: %d\r\n" % length)
+            elif self.version == "1.1":
+                self.is_chunked = True
+                self._transport.set_write_buffer_limits(*_CHUNKS_WATER)
+                lines.append(b"transfer-encoding: chunked\r\n")
+            else:
+                self.keep_alive = False
+        self._unsent = stated
+        if not self.keep_alive:
+            lines.append(b"connection: close\r\n")
+        elif self.version != "1.1":
+            lines.append(b"connection: keep-alive\r\n")
+        lines.append(_date(int(time())))
+        return b"".join(lines)
+
+
+def error_response(error: Error, *, is_head: bool = False) -> bytes:
+    """The whole response that refuses a request, and ends the connection."""
+    response = errors_response([error])
+    request_id = from_headers(()).request_id.encode()
+    headers = [*response.raw_headers, *SECURITY_HEADERS, (b"x-request-id", request_id)]
+    headers.append((b"connection", b"close"))
+    lines = [_STATUS_LINES[error.status]]
+    lines += [b"%b: %b\r\n" % (name, value) for name, value in headers]
+    lines.append(_date(int(time())))
+    return b"".join(lines) + (b"" if is_head else bytes(response.body))
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> bytes:
+    """The last line of a head, which is the same for a second, and the end of the head."""
+    return b"date: %b\r\n\r\n" % formatdate(second, usegmt=True).encode()

@@ -1,0 +1,180 @@
+"""The gateway's server: one listening socket, and the worker processes that serve it.
+
+The socket is opened here and handed to the workers. So a port that is taken is refused
+at once, port 0 is known before anything runs, and whoever connects while a worker starts
+(or starts again) waits instead of being turned away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import uvloop
+from starlette.applications import Starlette
+
+from sessiongate.gateway.app import create_app
+from sessiongate.gateway.server.worker import GRACE, Worker
+from sessiongate.gateway.server.workers import Workers
+from sessiongate.gateway.settings import GatewayConfig
+from sessiongate.runtime.apart import HangsError, within
+from sessiongate.runtime.descriptors import allow_descriptors, fitted
+from sessiongate.runtime.listener import listen, real_address
+from sessiongate.runtime.memory import collect_rarely, share_memory
+from sessiongate.runtime.telemetry.exporter import Exporter, exporting
+from sessiongate.runtime.telemetry.logs import set_up_logs
+from sessiongate.runtime.telemetry.metrics import Processes, registry, share
+from sessiongate.runtime.telemetry.metrics import Workers as WorkerMetrics
+from sessiongate.runtime.watched_file import EVERY, FileError, FileValue
+
+log = logging.getLogger(__name__)
+
+_PATIENCE = 5.0  # seconds that files may take which workers are renewed for
+
+
+def serve(config: GatewayConfig, on_listening: Callable[[str], None]) -> None:
+    """Run a gateway until SIGINT or SIGTERM; to be called in the main thread.
+
+    ``on_listening`` is given the address, ``HOST:PORT`` with the real port, once it
+    is listened on. Raises `ListenError` where it cannot be, `FileError` where a file
+    cannot be used, and `SystemExit` with 1 where the workers keep dying.
+
+    On SIGHUP, and when a file of TLS changes, new workers take over: answers under
+    way are finished, up to `GRACE`.
+    """
+    share_memory()
+    config.check_files()
+    allow_descriptors()
+    connections = fitted("max_connections", config.limits.max_connections)
+    config = replace(config, limits=replace(config.limits, max_connections=connections))
+    with ExitStack() as stack:
+        listener = stack.enter_context(listen(config.http))
+        config = replace(config, http=real_address(config.http, listener))
+        if config.metrics is None:
+            folder = None
+        else:
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="sessiongate-metrics-")))
+        work = partial(_work, listener, config, create_app, folder)
+        workers = Workers(work, config.workers, partial(_fault, config))
+        stack.enter_context(_showing_metrics(config, folder, workers.processes))
+        _start_following(config, workers)
+        workers.run(partial(on_listening, config.http))
+
+
+@contextmanager
+def _showing_metrics(
+    config: GatewayConfig, folder: Path | None, processes: Callable[[], Mapping[str, int]]
+) -> Iterator[None]:
+    """Show the workers' metrics, which lie in ``folder``, if that is wanted."""
+    if config.metrics is None or folder is None:
+        yield
+        return
+    shown = registry(WorkerMetrics(folder), Processes(processes))
+    exporter = Exporter(config.metrics, shown, config.protection)
+    with exporting(exporter):
+        log.info("metrics at %s", exporter.url)
+        yield
+
+
+def _fault(config: GatewayConfig) -> str | None:
+    """Why workers could not start with the files as they are now, if they could not."""
+    try:
+        within(_PATIENCE, _fault, config.check_files)
+    except FileError as error:
+        return str(error)
+    except HangsError:
+        return "no answer of a file system"
+    return None
+
+
+def _start_following(config: GatewayConfig, workers: Workers) -> None:
+    """Renew the workers when what they read once can be read anew."""
+    tls = (config.protection.tls, config.core_trust.tls)
+    files = [path for each in tls if each for path in each.files]
+    if files:
+        threading.Thread(target=_follow, args=(files, config, workers), daemon=True).start()
+
+
+def _follow(files: Sequence[Path], config: GatewayConfig, workers: Workers) -> None:
+    def read() -> object:
+        config.check_files()
+        return object()
+
+    followed = FileValue(files, read)
+    used = followed.value
+    while True:
+        time.sleep(EVERY)
+        if followed.value is not used:
+            used = followed.value
+            workers.renew()
+
+
+def _work(
+    listener: socket.socket,
+    config: GatewayConfig,
+    create: Callable[[GatewayConfig], Starlette],
+    metrics: Path | None,
+    ready: Connection,
+) -> None:
+    """A worker process, from its start to its end; ``metrics`` is where its metrics lie."""
+    share_memory()
+    collect_rarely()
+    set_up_logs("gateway", config.logs)
+    if metrics is not None:
+        share(metrics)
+    # Ctrl-C reaches every process of a terminal's group; a worker that stopped
+    # before its parent told it to would look like one that died.
+    os.setpgid(0, 0)
+    threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()
+    try:
+        app = create(config)
+    except FileError as error:  # it has changed since it was checked
+        log.error("%s", error)
+        logging.shutdown()
+        os._exit(1)
+    uvloop.run(_serve(listener, config, app, ready))
+    # All is answered and closed. gRPC's threads may still be there, and crash in an
+    # interpreter that is being taken down: leave it standing.
+    logging.shutdown()
+    os._exit(0)
+
+
+async def _serve(
+    listener: socket.socket, config: GatewayConfig, app: Starlette, ready: Connection
+) -> None:
+    """Serve an application until SIGTERM. Its ``state.stopping`` is told of that first."""
+    stopping = asyncio.Event()
+    worker = Worker(app, listener, config.limits, config.protection.tls)
+    async with app.router.lifespan_context(app):
+
+        def stop() -> None:
+            app.state.stopping.begin()
+            stopping.set()
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
+        ready.send(None)
+        ready.close()
+        await worker.serve(stopping)
+
+
+def _follow_parent() -> None:
+    """Stop when the parent is gone, however it went: it cannot always say so."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE)
+        os._exit(1)

@@ -1,0 +1,260 @@
+"""The gateway's worker processes: started, replaced when they die, and renewed on request."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from time import monotonic
+from types import FrameType
+
+from sessiongate.gateway.cli.left_behind import KILLED, LeftBehindError, tell_left_behind
+from sessiongate.gateway.server.worker import GRACE
+
+log = logging.getLogger(__name__)
+
+_SLACK = 1.0  # seconds that a worker may take to end once its time is over
+_TRIES = 3  # workers in a row that may end before they are ready
+# Seconds before another is started then, times their number; and at the most.
+_PAUSE = 0.5
+_LONGEST_PAUSE = 10.0
+_CHECKED_AGAIN = 1.0  # seconds between two looks whether workers can be started
+# What a worker is started with: it runs this until SIGTERM, and sends a word once it is ready.
+Work = Callable[[Connection], None]
+
+
+@dataclass(slots=True)
+class _Worker:
+    process: BaseProcess
+    ready: Connection
+    is_ready: bool = False
+    deadline: float = float("inf")  # when it is killed, on the monotonic clock
+    is_killed: bool = False  # the deadline is when it is given up
+
+
+@dataclass(slots=True)
+class _Slot:
+    """The place of one worker, and of the one that is to follow it."""
+
+    number: int
+    current: _Worker | None = None
+    following: _Worker | None = None
+    start_at: float = 0.0  # when a worker that is missing is started
+
+
+@dataclass(slots=True)
+class Workers:
+    """So many processes that do the same work. To be used in the main thread."""
+
+    work: Work
+    count: int
+    check: Callable[[], str | None]  # why new workers could not start, if they could not
+    _slots: list[_Slot] = field(default_factory=list)
+    _leaving: list[_Worker] = field(default_factory=list)
+    _left_behind: list[_Worker] = field(default_factory=list)
+    _failures: int = 0
+    _fault: str | None = None  # why workers could not start, when that was last looked at
+    _has_served: bool = False  # a worker was ready: what hinders others may go away
+    _is_stopping: bool = False
+    _is_renewing: bool = False
+    _wakeup: tuple[socket.socket, socket.socket] = field(default_factory=socket.socketpair)
+
+    def processes(self) -> Mapping[str, int]:
+        """The process ids of this process and its workers, by what they are called."""
+        found = {f"worker {slot.number}": slot.current for slot in self._slots}
+        pids = {name: worker.process.pid for name, worker in found.items() if worker is not None}
+        return {"gateway": os.getpid(), **{name: pid for name, pid in pids.items() if pid}}
+
+    def renew(self) -> None:
+        """Let new workers take over from those that there are; from any thread."""
+        self._is_renewing = True
+        self._wake()
+
+    def run(self, on_start: Callable[[], None]) -> None:
+        """Run the workers until SIGINT or SIGTERM; SIGHUP renews them.
+
+        ``on_start`` is called once signals are handled. Raises `SystemExit` with 1 if
+        workers keep dying before one was ever ready, and `LeftBehindError` in the end if
+        one does not end.
+        """
+        with self._handling_signals():
+            self._slots = [_Slot(number + 1) for number in range(self.count)]
+            self._start_missing()
+            on_start()
+            try:
+                while not self._is_stopping:
+                    self._wait()
+                    if self._is_renewing:
+                        self._begin_renewal()
+                    for slot in self._slots:
+                        self._look_at(slot)
+                    self._end_leaving()
+                    self._start_missing()
+            finally:
+                self._stop()
+
+    def _start(self) -> _Worker:
+        ours, theirs = multiprocessing.Pipe(duplex=False)
+        process = multiprocessing.get_context("spawn").Process(target=self.work, args=(theirs,))
+        # Ctrl-C reaches the whole group of a terminal: a worker would print a trace amid its start.
+        # The tracker, started with the first worker, would let it through to that again.
+        resource_tracker.ensure_running()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()
+        return _Worker(process, ours)
+
+    def _start_missing(self) -> None:
+        for slot in self._slots:
+            if slot.current is None and slot.start_at <= monotonic():
+                if self._may_start():
+                    slot.current = self._start()
+                else:
+                    slot.start_at = monotonic() + _CHECKED_AGAIN
+
+    def _may_start(self) -> bool:
+        """Whether a worker could start; if one that ended has to be replaced, why not is said."""
+        fault = self.check() if self._has_served else None
+        if fault is not None and fault != self._fault:
+            log.error("%s; no worker is started until that is mended", fault)
+        self._fault = fault
+        return fault is None
+
+    def _wait(self) -> None:
+        """Wait for something to do."""
+        workers = [*self._leaving]
+        for slot in self._slots:
+            workers += filter(None, (slot.current, slot.following))
+        moments = [worker.deadline for worker in workers]
+        moments += [slot.start_at for slot in self._slots if slot.current is None]
+        timeout = max(0.0, min(moments, default=float("inf")) - monotonic())
+        sentinels = [worker.process.sentinel for worker in workers]
+        pipes = [worker.ready for worker in workers if not worker.is_ready]
+        wait([self._wakeup[0], *sentinels, *pipes], None if timeout == float("inf") else timeout)
+        with suppress(BlockingIOError):
+            while self._wakeup[0].recv(4096):
+                pass
+
+    def _begin_renewal(self) -> None:
+        self._is_renewing = False
+        if (fault := self.check()) is not None:
+            log.error("%s; nothing is read again", fault)
+            return
+        for slot in self._slots:
+            if slot.following is None and slot.current is not None:
+                slot.following = self._start()
+
+    def _look_at(self, slot: _Slot) -> None:
+        """See what has become of a slot's workers."""
+        current, following = slot.current, slot.following
+        if following is not None:
+            if self._becomes_ready(following):
+                if current is not None:
+                    self._leave(current)
+                slot.current, slot.following = following, None
+                return
+            if not following.process.is_alive():
+                slot.following = None
+                log.error("a new worker %d did not start; the old one goes on", slot.number)
+        if current is None:
+            return
+        if self._becomes_ready(current):
+            self._failures = 0
+            self._has_served = True
+        if not current.process.is_alive():
+            self._replace(slot, current)
+
+    def _becomes_ready(self, worker: _Worker) -> bool:
+        if not worker.is_ready and worker.ready.poll():
+            with suppress(EOFError):  # it has ended without a word
+                worker.ready.recv()
+                worker.is_ready = True
+                return True
+        return False
+
+    def _replace(self, slot: _Slot, dead: _Worker) -> None:
+        dead.ready.close()
+        code = dead.process.exitcode
+        if slot.following is not None:
+            slot.current, slot.following = slot.following, None
+        else:
+            slot.current = None
+        if dead.is_ready:
+            log.error("worker %d ended with %s; another is started", slot.number, code)
+            return
+        self._failures += 1
+        if self._failures == _TRIES * self.count:
+            log.error("workers keep ending with %s before they are ready", code)
+            if not self._has_served:
+                raise SystemExit(1)
+        slot.start_at = monotonic() + min(_LONGEST_PAUSE, _PAUSE * self._failures)
+
+    def _leave(self, worker: _Worker) -> None:
+        worker.deadline = monotonic() + GRACE + _SLACK
+        worker.process.terminate()
+        self._leaving.append(worker)
+
+    def _end_leaving(self) -> None:
+        for worker in [*self._leaving]:
+            is_over = worker.deadline <= monotonic()
+            if not worker.process.is_alive():
+                worker.process.join()
+                worker.ready.close()
+                self._leaving.remove(worker)
+            elif is_over and worker.is_killed:
+                tell_left_behind("a worker", worker.process.pid)
+                self._leaving.remove(worker)
+                self._left_behind.append(worker)
+            elif is_over:
+                worker.process.kill()
+                worker.is_killed, worker.deadline = True, monotonic() + KILLED
+
+    def _stop(self) -> None:
+        for slot in self._slots:
+            for worker in filter(None, (slot.current, slot.following)):
+                self._leave(worker)
+        self._slots = []
+        while self._leaving:
+            nearest = min(worker.deadline for worker in self._leaving)
+            sentinels = [worker.process.sentinel for worker in self._leaving]
+            wait(sentinels, max(0.0, nearest - monotonic()))
+            self._end_leaving()
+        if any(worker.process.is_alive() for worker in self._left_behind):
+            raise LeftBehindError
+
+    @contextmanager
+    def _handling_signals(self) -> Iterator[None]:
+        def handle(number: int, frame: FrameType | None) -> None:
+            if number == signal.SIGHUP:
+                self._is_renewing = True
+            else:
+                self._is_stopping = True
+
+        for end in self._wakeup:
+            end.setblocking(False)
+        handled = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = {number: signal.signal(number, handle) for number in handled}
+        descriptor = signal.set_wakeup_fd(self._wakeup[1].fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(descriptor)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            for end in self._wakeup:
+                end.close()
+
+    def _wake(self) -> None:
+        with suppress(BlockingIOError):
+            self._wakeup[1].send(b"\0")

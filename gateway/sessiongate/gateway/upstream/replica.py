@@ -1,0 +1,213 @@
+"""A live copy of the core's sessions, and the proof that it is current.
+
+In informer terms: a `Replica` lists and watches (one call of WatchSessions does
+both) into a `Store`. The store is only ever in states that the table was in:
+messages are applied together, up to one that carries ``as_of``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+from bisect import bisect_left, bisect_right
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import aclosing
+
+import grpc
+
+from sessiongate.gateway.api.gaps import Gaps
+from sessiongate.gateway.representation.row import Rendered, seconds
+from sessiongate.gateway.upstream.client import CoreError
+from sessiongate.gateway.upstream.marks import Clock, Marks
+from sessiongate.v1.session_service_pb2 import (
+    SourceStatus,
+    WatchSessionsRequest,
+    WatchSessionsResponse,
+)
+
+log = logging.getLogger(__name__)
+
+Watch = Callable[[WatchSessionsRequest], AsyncGenerator[WatchSessionsResponse]]
+
+# Seconds before a stream that ended is asked for again, doubled up to the second.
+_FIRST_BACK_OFF, _LAST_BACK_OFF = 0.05, 1.0
+# Seconds that a stream which makes the copy look old lasts before it is renewed, doubled up
+# to the second where the next one does, too: the way is slow, not its beginning.
+_FIRST_RENEWAL, _LAST_RENEWAL = 0.25, 15.0
+
+
+class Store:
+    """Sessions by id, in order, as of one revision of the core's table."""
+
+    def __init__(self) -> None:
+        self.revision = 0
+        self.changed = 0.0  # when the table last did, in seconds since the epoch
+        self.read = math.inf  # when that was, on the same clock, if the core says so
+        self.gaps = Gaps()
+        self.sources_changed = 0.0  # when a source's state last did, in seconds since the epoch
+        self._sessions: dict[int, Rendered] = {}
+        self._ids: list[int] = []  # sorted; exactly the keys of _sessions
+        self._all: Sequence[Rendered] | None = None  # what `all` gave
+        self._sources: dict[str, SourceStatus] = {}  # by name
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def get(self, ident: int) -> Rendered | None:
+        """The session with this id, if it lives."""
+        return self._sessions.get(ident)
+
+    def after(self, ident: int, count: int) -> Sequence[Rendered]:
+        """The ``count`` sessions with the next higher ids, in order."""
+        start = bisect_right(self._ids, ident)
+        return [self._sessions[ident] for ident in self._ids[start : start + count]]
+
+    def before(self, ident: int, count: int) -> Sequence[Rendered]:
+        """The ``count`` sessions with the next lower ids, in order."""
+        stop = bisect_left(self._ids, ident)
+        return [self._sessions[ident] for ident in self._ids[max(0, stop - count) : stop]]
+
+    def at(self, index: int, count: int) -> Sequence[Rendered]:
+        """The ``count`` sessions from a place in id order."""
+        return [self._sessions[ident] for ident in self._ids[index : index + count]]
+
+    def sources(self) -> Sequence[SourceStatus]:
+        """How all sources are."""
+        return tuple(self._sources.values())
+
+    def all(self) -> Sequence[Rendered]:
+        """All sessions, in id order: the same object for as long as nothing changes."""
+        if self._all is None:
+            self._all = self.at(0, len(self))
+        return self._all
+
+    def apply(self, messages: Iterable[WatchSessionsResponse]) -> None:
+        """Take messages of one stream over, in order."""
+        self._all = None
+        added: list[int] = []
+        removed = False
+        for message in messages:
+            for removal in message.changes.removals:
+                if self._sessions.pop(removal.id, None) is not None:
+                    removed = True
+            for upserts in (message.snapshot.sessions, message.changes.upserts):
+                for session in upserts:
+                    if session.id not in self._sessions:
+                        added.append(session.id)
+                    self._sessions[session.id] = Rendered(session)
+            if message.sync.sources or message.changes.sources:
+                self._take_sources(message)
+            if message.revision:
+                self.revision = message.revision
+                self.changed = seconds(message.update_time)
+            if message.HasField("read_time"):
+                self.read = seconds(message.read_time)
+        if removed:
+            self._ids = [ident for ident in self._ids if ident in self._sessions]
+        if added:
+            # Sorted runs, and an id added twice when it went and came in between.
+            known = set(self._ids) if removed else None
+            fresh = {ident for ident in added if ident in self._sessions}
+            self._ids += sorted(fresh - known if known is not None else fresh)
+            self._ids.sort()
+
+    def _take_sources(self, message: WatchSessionsResponse) -> None:
+        for sources in (message.sync.sources, message.changes.sources):
+            self._sources.update({status.name: status for status in sources})
+        self.gaps = Gaps.of_statuses(self._sources.values())
+        synced = message.HasField("sync")
+        changed = message.sync.sources_update_time if synced else message.update_time
+        self.sources_changed = seconds(changed)
+
+
+class Replica:
+    """Keeps a store in step with a core by `run`, until that is cancelled.
+
+    ``store`` is what to answer from while `current`; it is replaced as a whole
+    when the core has to be asked for everything again.
+    """
+
+    def __init__(self, watch: Watch, *, staleness: float, clock: Clock) -> None:
+        self.store = Store()
+        self._watch = watch
+        self._staleness = staleness
+        self._clock = clock
+        # Of the stream that last brought the store up to date; None while none has.
+        self._marks: Marks | None = None
+        self._renewal = _FIRST_RENEWAL
+        self._lost_at: float | None = None  # when the core was lost, if it is
+
+    @property
+    def age(self) -> float | None:
+        """How old the store is at most, in seconds; None where nothing proves it."""
+        return None if self._marks is None else self._marks.age
+
+    @property
+    def current(self) -> bool:
+        """Whether the store is provably no older than the staleness bound."""
+        age = self.age
+        return age is not None and age <= self._staleness
+
+    async def run(self) -> None:
+        """Follow the core, through its failures, without end."""
+        back_off = _FIRST_BACK_OFF
+        while True:
+            try:
+                await self._follow()
+                continue  # what is proven by now stays so, and grows old meanwhile
+            except CoreError as error:
+                if error.code is grpc.StatusCode.OUT_OF_RANGE:
+                    log.info("the core is asked for all sessions anew: %s", error)
+                    self.store = Store()
+                else:
+                    self._lose(str(error))
+            except Exception:
+                log.exception("the copy of the core's sessions is dropped")
+                self.store = Store()  # it may be half of a state
+            back_off = _FIRST_BACK_OFF if self._marks is not None else back_off * 2
+            self._marks = None
+            await asyncio.sleep(min(back_off, _LAST_BACK_OFF) * random.uniform(0.5, 1))  # noqa: S311
+
+    def _lose(self, why: str) -> None:
+        """Say once that the core is lost, however often it is asked in vain."""
+        if self._lost_at is None:
+            self._lost_at = self._clock()
+            log.warning("the core's sessions cannot be followed: %s; asking again", why)
+
+    def _find(self) -> None:
+        """Say once that the core is back."""
+        if self._lost_at is not None:
+            seconds_lost = self._clock() - self._lost_at
+            self._lost_at = None
+            log.warning("the core's sessions are followed again, after %.1f s", seconds_lost)
+
+    async def _follow(self) -> None:
+        """Follow one stream from where the last one came, until another could prove more."""
+        store = self.store if self.store.revision else Store()
+        pending: list[WatchSessionsResponse] = []
+        marks = Marks(self._clock)
+        request = WatchSessionsRequest(resume_revision=store.revision)
+        async with aclosing(self._watch(request)) as messages:
+            async for message in messages:
+                pending.append(message)
+                if marks.note(message):
+                    store.apply(pending)
+                    self.store, self._marks = store, marks
+                    self._find()
+                    if self._is_worn(marks):
+                        return
+                elif store is self.store:
+                    continue  # the table was not in the state that this would bring
+                else:
+                    store.apply(pending)
+                pending.clear()
+
+    def _is_worn(self, marks: Marks) -> bool:
+        half = self._staleness / 2
+        if not marks.is_worn(half, self._renewal):
+            return False
+        looks_old = marks.age is not None and marks.age > half
+        self._renewal = min(self._renewal * 2, _LAST_RENEWAL) if looks_old else _FIRST_RENEWAL
+        return True

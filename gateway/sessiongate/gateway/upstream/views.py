@@ -1,0 +1,281 @@
+"""Where the gateway gets sessions from: the core, asked each time, or a replica of it."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from sessiongate.gateway.api.gaps import Gaps
+from sessiongate.gateway.http.work import LIGHT_ROWS, work
+from sessiongate.gateway.representation.row import Rendered, seconds
+from sessiongate.gateway.upstream.client import CoreClient
+from sessiongate.gateway.upstream.replica import Replica, Store
+from sessiongate.runtime.turns import Steps
+from sessiongate.v1.session_pb2 import Session, SessionState
+from sessiongate.v1.session_service_pb2 import (
+    GetSessionRequest,
+    GetSessionResponse,
+    ListSessionsRequest,
+    ListSessionsResponse,
+    ServiceStatus,
+    SessionFilter,
+    SourceStatus,
+)
+from sessiongate.v1.source_service_pb2 import Source
+
+PAGE_SIZE = 1000  # sessions asked of the core at a time
+PART_SIZE = 2000  # sessions taken from a replica at a time: a few ms of work
+
+
+class Version(NamedTuple):
+    """What an answer was taken from. Equal revisions and sources: equal answers."""
+
+    revision: int
+    changed: float  # seconds since the epoch; infinite while another change may bear that second
+    gaps: Gaps = Gaps()
+
+    def and_older(self, other: Version) -> Version:
+        """The version of what is put together from two: no part of it is older."""
+        if self == other:
+            return self
+        return Version(
+            min(self.revision, other.revision),
+            max(self.changed, other.changed),
+            self.gaps.union(other.gaps),
+        )
+
+
+# Of what is put together from nothing yet.
+NO_VERSION = Version(2**64, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which sessions, as far as the core can tell. An empty set is no wish."""
+
+    services: frozenset[str] = frozenset()
+    users: frozenset[str] = frozenset()
+    states: frozenset[SessionState] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.services or self.users or self.states)
+
+    def matches(self, row: Rendered) -> bool:
+        """As the core's filter does."""
+        return (
+            (not self.services or row.service in self.services)
+            and (not self.users or row.user in self.users)
+            and (not self.states or row.state in self.states)
+        )
+
+    def filter(self) -> SessionFilter | None:
+        """As the core's filter."""
+        if not self:
+            return None
+        return SessionFilter(
+            services=sorted(self.services), users=sorted(self.users), states=sorted(self.states)
+        )
+
+
+EVERYTHING = Wanted()
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Some of the sessions that are wanted, in id order, and what they were taken from."""
+
+    sessions: Sequence[Rendered]
+    total: int  # how many are wanted, in all
+    version: Version
+    more: bool = False  # another part of a scan follows
+    held: bool = False  # all parts are in memory anyway
+
+
+class SessionView(Protocol):
+    """What answers for the sessions. Each method raises `CoreError`."""
+
+    def version(self) -> Version | None:
+        """What rows would be taken from now, where that is known without asking."""
+
+    async def get(self, ident: int) -> tuple[Rendered, Version]:
+        """One session by its id. Its version is of that answer, not of the whole table."""
+
+    async def rows(
+        self, wanted: Wanted, count: int, *, skip: int = 0, after: int = 0, before: int = 0
+    ) -> Rows:
+        """``count`` rows, behind ``skip`` of them or behind the id ``after``.
+
+        With ``before``, the last ones before that id.
+        """
+
+    def scan(self, wanted: Wanted) -> AsyncGenerator[Rows]:
+        """All the rows, one part or more; one part in memory at a time."""
+
+    async def services(self) -> Mapping[tuple[str, str], ServiceStatus]:
+        """What sources say of services, by the names of both.
+
+        To be asked after rows, so that it is no older than their version.
+        """
+
+    async def check(self) -> None:
+        """Nothing, where it can answer now."""
+
+
+class DirectView:
+    """Asks the core, each time."""
+
+    def __init__(self, client: CoreClient) -> None:
+        self._client = client
+
+    def version(self) -> Version | None:
+        return None
+
+    async def get(self, ident: int) -> tuple[Rendered, Version]:
+        found = await self._client.get_session(GetSessionRequest(id=ident))
+        changed, gaps = _settled(seconds(found.update_time), _read(found)), Gaps.of_response(found)
+        return Rendered(found.session), Version(found.session.revision, changed, gaps)
+
+    async def rows(
+        self, wanted: Wanted, count: int, *, skip: int = 0, after: int = 0, before: int = 0
+    ) -> Rows:
+        request = ListSessionsRequest(
+            filter=wanted.filter(), skip=skip, after_id=after, before_id=before
+        )
+        if before:
+            request.order_by = "id desc"
+        found: list[Rendered] = []
+        while True:
+            request.page_size = count - len(found)
+            page = await self._client.list_sessions(request)
+            found += await work(_rendered(page.sessions))
+            if len(found) >= count or not page.next_page_token:
+                return Rows(found[::-1] if before else found, page.total_size, _version(page))
+            request.page_token, request.skip = page.next_page_token, 0
+
+    async def scan(self, wanted: Wanted) -> AsyncGenerator[Rows]:
+        request = ListSessionsRequest(page_size=PAGE_SIZE, filter=wanted.filter())
+        while True:
+            page = await self._client.list_sessions(request)
+            sessions = await work(_rendered(page.sessions))
+            yield Rows(sessions, page.total_size, _version(page), bool(page.next_page_token))
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    async def services(self) -> Mapping[tuple[str, str], ServiceStatus]:
+        return _services(await self._client.list_sources())
+
+    async def check(self) -> None:
+        await self._client.check()
+
+
+class ReplicaView:
+    """Answers from a replica while it is provably current, else from the core."""
+
+    def __init__(self, replica: Replica, direct: DirectView) -> None:
+        self._replica = replica
+        self._direct = direct
+
+    def version(self) -> Version | None:
+        return _version_of(self._replica.store) if self._replica.current else None
+
+    async def get(self, ident: int) -> tuple[Rendered, Version]:
+        store = self._replica.store
+        found = store.get(ident) if self._replica.current else None
+        if found is None:
+            # What the replica does not hold the core may still know something of.
+            return await self._direct.get(ident)
+        changed = _settled(max(found.changed, store.sources_changed), store.read)
+        return found, Version(found.revision, changed, store.gaps)
+
+    async def rows(
+        self, wanted: Wanted, count: int, *, skip: int = 0, after: int = 0, before: int = 0
+    ) -> Rows:
+        if not self._replica.current:
+            return await self._direct.rows(wanted, count, skip=skip, after=after, before=before)
+        store = self._replica.store
+        version = _version_of(store)
+        if wanted:
+            matching = await work(_matching(store.all(), wanted))
+            total = len(matching)
+            if before:
+                matching = [row for row in matching if row.id < before][-count:]
+            else:
+                matching = [row for row in matching if row.id > after]
+            return Rows(matching[skip : skip + count], total, version)
+        if before:
+            return Rows(store.before(before, count), len(store), version)
+        sessions = store.after(after, count) if after else store.at(skip, count)
+        return Rows(sessions, len(store), version)
+
+    async def scan(self, wanted: Wanted) -> AsyncGenerator[Rows]:
+        if not self._replica.current:
+            async for part in self._direct.scan(wanted):
+                yield part
+            return
+        store = self._replica.store
+        version = _version_of(store)
+        # One state of the table: what changes while the answer is sent is not mixed in.
+        sessions = store.all()
+        if wanted:
+            sessions = await work(_matching(sessions, wanted))
+        total = len(sessions)
+        for start in range(0, max(total, 1), PART_SIZE):
+            if start:
+                await asyncio.sleep(0)  # others' turn
+            stop = start + PART_SIZE
+            yield Rows(sessions[start:stop], total, version, stop < total, held=True)
+
+    async def services(self) -> Mapping[tuple[str, str], ServiceStatus]:
+        if not self._replica.current:
+            return await self._direct.services()
+        return _services(self._replica.store.sources())
+
+    async def check(self) -> None:
+        if not self._replica.current:
+            await self._direct.check()
+
+
+def _services(
+    sources: Iterable[Source | SourceStatus],
+) -> Mapping[tuple[str, str], ServiceStatus]:
+    return {
+        (source.name, service.name): service for source in sources for service in source.services
+    }
+
+
+def _rendered(sessions: Iterable[Session]) -> Steps[list[Rendered]]:
+    rows = []
+    for session in sessions:
+        yield
+        rows.append(Rendered(session))
+    return rows
+
+
+def _matching(rows: Sequence[Rendered], wanted: Wanted) -> Steps[list[Rendered]]:
+    found: list[Rendered] = []
+    for start in range(0, len(rows), LIGHT_ROWS):
+        yield
+        found += [row for row in rows[start : start + LIGHT_ROWS] if wanted.matches(row)]
+    return found
+
+
+def _version_of(store: Store) -> Version:
+    return Version(store.revision, _settled(store.changed, store.read), store.gaps)
+
+
+def _version(page: ListSessionsResponse) -> Version:
+    changed = _settled(seconds(page.update_time), _read(page))
+    return Version(page.revision, changed, Gaps.of_response(page))
+
+
+def _settled(changed: float, read: float) -> float:
+    """When something changed, once that second is over on the core's clock, which read it."""
+    return changed if math.isinf(read) or changed < int(read) else math.inf
+
+
+def _read(answer: ListSessionsResponse | GetSessionResponse) -> float:
+    return seconds(answer.read_time) if answer.HasField("read_time") else math.inf

@@ -1,0 +1,49 @@
+"""Addresses to listen on and to connect to: HOST:PORT."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from sessiongate.runtime.urls import shown
+
+_FORM = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9._-]+)):(?P<port>[0-9]{1,5})")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A TCP address. Port 0, where it is listened on, is a free one."""
+
+    host: str  # a name or an IP address, IPv6 without brackets
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Take HOST:PORT apart. Raises `ValueError`, whose text names what is allowed."""
+        found = _FORM.fullmatch(text)
+        if found is None or int(found["port"]) > 65535 or not _is_ipv6(found["v6"]):
+            raise ValueError(
+                f"{shown(text)} is not HOST:PORT, such as 127.0.0.1:8989 or [::1]:8989,"
+                " with a port from 0 to 65535"
+            )
+        return cls(found["v6"] or found["host"], int(found["port"]))
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it. Of names, only localhost is known to be so."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host.lower() == "localhost"
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _is_ipv6(text: str | None) -> bool:
+    """Whether what stood in brackets, if anything did, is an IPv6 address."""
+    try:
+        return text is None or ip_address(text).version == 6
+    except ValueError:
+        return False

@@ -1,0 +1,105 @@
+"""Who is calling: the one place that decides, for REST and for gRPC."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+from sessiongate.runtime.auth.authorization import Password, Token, read_authorization
+from sessiongate.runtime.auth.core_token import is_one_of, read_core_tokens
+from sessiongate.runtime.auth.credentials import Credentials
+from sessiongate.runtime.auth.htpasswd import read_users
+from sessiongate.runtime.auth.identity import (
+    ExpiredCredentialsError,
+    Identity,
+    MissingCredentialsError,
+    Proof,
+    WrongCredentialsError,
+)
+from sessiongate.runtime.auth.passwords import Passwords
+from sessiongate.runtime.auth.tokens import TokenKey, read_token_key, read_token_secret
+from sessiongate.runtime.watched_file import FileValue
+
+GATEWAY = "gateway"  # what who has the core's token is called
+
+
+class Authenticator:
+    """Tells who is calling, from what it has shown; to be used inside one running loop."""
+
+    def __init__(
+        self, credentials: Credentials, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Read the files. Raises `FileError`."""
+        self._audience = credentials.token_audience
+        self._certificates = credentials.certificates
+        self._passwords = self._token_key = self._core_tokens = None
+        if path := credentials.users:
+            users = FileValue([path], partial(read_users, path), clock=clock)
+            self._passwords = Passwords(lambda: users.value, clock)
+        for path, read in (
+            (credentials.token_key, read_token_key),
+            (credentials.token_secret, read_token_secret),
+        ):
+            if path:
+                self._token_key = FileValue([path], partial(read, path), clock=clock)
+        if path := credentials.core_token:
+            self._core_tokens = FileValue([path], partial(read_core_tokens, path), clock=clock)
+        self.challenges = _challenges(credentials)  # values of WWW-Authenticate
+
+    async def authenticate(
+        self, authorization: str | None, certificate: str | None, address: str
+    ) -> Identity:
+        """Who calls. Raises `Refusal`.
+
+        ``authorization`` is the header's value, all of them joined by commas where there
+        are many; it comes before ``certificate``, the name in the client's certificate.
+        ``address`` is the IP address that the call comes from.
+        """
+        if authorization is not None:
+            match read_authorization(authorization):
+                case Password(name, password):
+                    return await self._user(name, password, address)
+                case Token(text):
+                    return self._bearer(text)
+        if certificate is not None and self._certificates:
+            return Identity(certificate, Proof.CERTIFICATE)
+        raise MissingCredentialsError
+
+    def close(self) -> None:
+        """Let threads end."""
+        if self._passwords:
+            self._passwords.close()
+
+    async def _user(self, name: str, password: bytes, address: str) -> Identity:
+        if not self._passwords:
+            raise WrongCredentialsError
+        hashed = await self._passwords.check(name, password, address)
+        if hashed is None:
+            raise WrongCredentialsError
+        return Identity(name, Proof.PASSWORD, partial(self._passwords.confirm, name, hashed))
+
+    def _bearer(self, token: str) -> Identity:
+        if self._core_tokens and is_one_of(token, self._core_tokens.value):
+            return Identity(GATEWAY, Proof.GATEWAY)
+        if not self._token_key:
+            raise WrongCredentialsError
+        key = self._token_key.value
+        subject, ends = key.claims(token, self._audience)
+        return Identity(subject, Proof.TOKEN, partial(_confirm_token, self._token_key, key, ends))
+
+
+def _confirm_token(keys: FileValue[TokenKey], key: TokenKey, ends: float) -> None:
+    if time.time() >= ends:
+        raise ExpiredCredentialsError
+    if keys.value != key:
+        raise WrongCredentialsError
+
+
+def _challenges(credentials: Credentials) -> tuple[str, ...]:
+    found = []
+    if credentials.users:
+        found.append('Basic realm="sessiongate", charset="UTF-8"')
+    if credentials.has_tokens or credentials.core_token:
+        found.append('Bearer realm="sessiongate"')
+    return tuple(found)

@@ -1,0 +1,52 @@
+"""What callers send as ``Authorization``: Basic (RFC 7617) or Bearer (RFC 6750)."""
+
+from __future__ import annotations
+
+import binascii
+import re
+from base64 import b64decode
+from dataclasses import dataclass, field
+
+from sessiongate.runtime.auth.identity import WrongCredentialsError
+
+MAX_LENGTH = 8192  # characters
+
+_FORM = re.compile(r"([A-Za-z]+) +([A-Za-z0-9._~+/-]+=*)", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Password:
+    """A user's name, and what is said to be its password."""
+
+    name: str
+    password: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A bearer token of any kind: visible ASCII."""
+
+    text: str = field(repr=False)
+
+
+def read_authorization(value: str) -> Password | Token:
+    """Take a header's value apart. Raises `WrongCredentialsError`, which names what is allowed."""
+    found = _FORM.fullmatch(value) if len(value) <= MAX_LENGTH else None
+    match found.groups() if found else ("", ""):
+        case scheme, encoded if scheme.lower() == "basic":
+            return _password(encoded)
+        case scheme, token if scheme.lower() == "bearer":
+            return Token(token)
+    raise WrongCredentialsError("Authorization must be Basic or Bearer, and one of them only")
+
+
+def _password(encoded: str) -> Password:
+    try:
+        text = b64decode(encoded, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        text = ""
+    name, colon, password = text.partition(":")
+    if not colon or _CONTROL.search(text):
+        raise WrongCredentialsError("Basic must be NAME:PASSWORD, in UTF-8 and then in base64")
+    return Password(name, password.encode())

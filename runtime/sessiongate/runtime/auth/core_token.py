@@ -1,0 +1,36 @@
+"""The secret that gateways share with their core."""
+
+from __future__ import annotations
+
+import hmac
+import re
+from pathlib import Path
+
+from sessiongate.runtime.watched_file import FileError, read_file
+
+MIN_LENGTH = 32  # characters
+
+_TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
+
+
+def read_core_tokens(path: Path) -> tuple[str, ...]:
+    """The tokens of a file, one a line: the core takes each, a gateway sends the first.
+
+    So a new one can be put first without a moment in which the two disagree.
+    Raises `FileError`.
+    """
+    tokens = read_file(path).split()
+    if not tokens or any(
+        len(token) < MIN_LENGTH or not _TOKEN.fullmatch(token) for token in tokens
+    ):
+        raise FileError(
+            f"{path} must hold a token a line: {MIN_LENGTH} or more of A-Z a-z 0-9 . _ ~ + / -,"
+            " such as `openssl rand -hex 32` prints"
+        )
+    return tuple(token.decode() for token in tokens)
+
+
+def is_one_of(token: str, tokens: tuple[str, ...]) -> bool:
+    """Whether a token is one of these, in a time that does not tell which, or how nearly."""
+    equal = [hmac.compare_digest(token.encode(), each.encode()) for each in tokens]
+    return any(equal)

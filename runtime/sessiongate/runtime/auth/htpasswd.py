@@ -1,0 +1,151 @@
+"""A file of users and their passwords' bcrypt hashes, in the form of Apache's htpasswd.
+
+One ``NAME:HASH`` a line; empty lines, and lines that begin with ``#``, are passed over.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from sessiongate.runtime.watched_file import FileError, read_file
+
+COST = 10  # of new hashes: 2^10 rounds
+MAX_COST = 15  # above it, one check takes seconds
+MAX_PASSWORD = 72  # bytes: bcrypt reads no more
+MAX_NAME = 255  # bytes
+
+_HASH = re.compile(r"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}")
+_UNUSABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # HTTP's Basic cannot carry them
+
+Users = Mapping[str, bytes]  # hashes by names
+
+
+def read_users(path: Path) -> Users:
+    """The users of a file. Raises `FileError`, which names the line and what is wrong."""
+    users: dict[str, bytes] = {}
+    for number, line in enumerate(_lines(path), 1):
+        if not _is_entry(line):
+            continue
+        name, _, hashed = line.partition(":")
+        trouble = name_trouble(name) or _hash_trouble(hashed)
+        if not trouble and name in users:
+            trouble = "the name stands there twice"
+        if trouble:
+            raise FileError(f"{path}, line {number}: {trouble}")
+        users[name] = hashed.encode()
+    return users
+
+
+def add_user(path: Path, name: str, password: str) -> bool:
+    """Give a user a password; whether the user is new. The file is made where there is none.
+
+    Raises `ValueError` where name or password cannot be used, or else `FileError`.
+    """
+    if trouble := name_trouble(name) or password_trouble(password):
+        raise ValueError(trouble)
+    import bcrypt  # not for those who only read
+
+    # Apache knows the hash as 2y, which for such short passwords is the same as 2b.
+    hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt(COST)).replace(b"$2b$", b"$2y$")
+    entry = f"{name}:{hashed.decode()}"
+    with _editing(path):
+        lines = _lines(path) if path.exists() else []
+        kept = [entry if _names(line, name) else line for line in lines]
+        is_new = kept == lines
+        _write(path, [*kept, entry] if is_new else kept)
+    return is_new
+
+
+def remove_user(path: Path, name: str) -> bool:
+    """Take a user out; whether there was one of that name. Raises `FileError`."""
+    with _editing(path):
+        lines = _lines(path)
+        kept = [line for line in lines if not _names(line, name)]
+        if kept != lines:
+            _write(path, kept)
+    return kept != lines
+
+
+def name_trouble(name: str) -> str:
+    """Why this cannot be a user's name; empty where it can."""
+    if not name or name.startswith("#") or name != name.strip():
+        return "a name has one character or more, no # first and no space around it"
+    if ":" in name or not name.isprintable() or len(name.encode()) > MAX_NAME:
+        return f"a name has no colon, only what can be printed, and at most {MAX_NAME} bytes"
+    return ""
+
+
+def password_trouble(password: str) -> str:
+    """Why this cannot be a password; empty where it can."""
+    if not password or _UNUSABLE.search(password):
+        return "a password has one character or more, and no control character"
+    if len(password.encode()) > MAX_PASSWORD:
+        return f"a password has at most {MAX_PASSWORD} bytes: bcrypt reads no more"
+    return ""
+
+
+def _hash_trouble(hashed: str) -> str:
+    found = _HASH.fullmatch(hashed)
+    if not found:
+        return "after the name and a colon there must be a bcrypt hash ($2y$…), and nothing else"
+    if not 4 <= int(found[1]) <= MAX_COST:
+        return f"the hash's cost must be from 4 to {MAX_COST}"
+    return ""
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        text = read_file(path).decode().replace("\r\n", "\n")
+    except UnicodeDecodeError:
+        raise FileError(f"{path} is not UTF-8") from None
+    return text.removesuffix("\n").split("\n")
+
+
+def _is_entry(line: str) -> bool:
+    return bool(line.strip()) and not line.startswith("#")
+
+
+def _names(line: str, name: str) -> bool:
+    return _is_entry(line) and line.partition(":")[0] == name
+
+
+@contextmanager
+def _editing(path: Path) -> Iterator[None]:
+    """Keep others from editing the file. Its folder is what is locked: the file is replaced."""
+    try:
+        folder = os.open(path.resolve().parent, os.O_RDONLY)
+    except OSError as error:
+        raise FileError(f"{path} cannot be edited: {error.strerror}") from None
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    except OSError as error:
+        raise FileError(f"{path} cannot be edited: {error.strerror}") from None
+    finally:
+        os.close(folder)
+
+
+def _write(path: Path, lines: list[str]) -> None:
+    """Replace the file at once. It keeps its owner and mode; a new one is its owner's alone."""
+    target = path.resolve()
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            if target.exists():
+                before, new = target.stat(), os.fstat(descriptor)
+                if (before.st_uid, before.st_gid) != (new.st_uid, new.st_gid):
+                    os.fchown(descriptor, before.st_uid, before.st_gid)
+                os.fchmod(descriptor, before.st_mode & 0o777)
+            file.writelines(f"{line}\n" for line in lines)
+            file.flush()
+            os.fsync(descriptor)
+        os.replace(temporary, target)
+    except BaseException:
+        os.unlink(temporary)
+        raise

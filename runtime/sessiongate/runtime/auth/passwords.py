@@ -1,0 +1,128 @@
+"""Checking passwords, such that it costs little and tells nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import secrets
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+
+import bcrypt
+
+from sessiongate.runtime.auth.htpasswd import COST, MAX_PASSWORD, Users
+from sessiongate.runtime.auth.identity import TooManyAttemptsError, WrongCredentialsError
+from sessiongate.runtime.auth.throttle import Throttle
+
+REMEMBER = 60.0  # seconds that a right password is remembered
+MAX_WAITING = 64  # checks that run or wait for their turn
+
+
+@cache
+def nobody() -> bytes:
+    """What an unknown user's password is compared with where there is no user at all."""
+    return bcrypt.hashpw(secrets.token_bytes(32), bcrypt.gensalt(COST))
+
+
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    """A user's right password: its mark, the hash it is right by, and until when that counts."""
+
+    mark: bytes
+    hashed: bytes
+    until: float
+
+
+class Passwords:
+    """Checks passwords against users' hashes; to be used inside one running loop.
+
+    bcrypt is slow on purpose: it runs in a thread of its own, where at most
+    `MAX_WAITING` checks wait. Equal ones are made once. A right password is
+    remembered for `REMEMBER` seconds, or until its user changes, as a hash under a
+    key that only this process knows; whoever sends it then waits for nobody.
+    """
+
+    def __init__(
+        self, users: Callable[[], Users], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """``users`` gives the same object for as long as nothing changes in it."""
+        self._get_users = users
+        self._clock = clock
+        self._throttle = Throttle(clock)
+        self._key = secrets.token_bytes(32)
+        self._users = users()
+        self._nobody = nobody()  # now: it takes as long as a check
+        # By the names of users, each as it is in `_users`.
+        self._remembered: dict[str, _Remembered] = {}
+        # By their marks, and the hashes that they compare with.
+        self._running: dict[tuple[bytes, bytes], asyncio.Task[bool]] = {}
+        self._pool = ThreadPoolExecutor(1, "password")
+
+    async def check(self, name: str, password: bytes, address: str) -> bytes | None:
+        """The user's hash, if this is its password. Raises `TooManyAttemptsError`."""
+        users = self._get_users()
+        if users is not self._users:
+            self._users = users
+            self._remembered = {
+                name: known
+                for name, known in self._remembered.items()
+                if users.get(name) == known.hashed
+            }
+        mark = hmac.digest(self._key, name.encode() + b"\0" + password, "sha256")
+        known = self._remembered.get(name)
+        if known and hmac.compare_digest(known.mark, mark) and self._clock() < known.until:
+            return known.hashed
+        hashed = self._hash(name)
+        running = self._running.get((mark, hashed))
+        if running is None:
+            if len(self._running) >= MAX_WAITING:
+                raise TooManyAttemptsError(1)
+            self._throttle.take(address)
+            running = asyncio.create_task(self._compare(name, password, address, mark, hashed))
+            self._running[mark, hashed] = running
+        # Others may wait for it too: it goes on when this caller is gone.
+        return hashed if await asyncio.shield(running) else None
+
+    def confirm(self, name: str, hashed: bytes) -> None:
+        """Raises `WrongCredentialsError` where this is the user's hash no more."""
+        if self._get_users().get(name) != hashed:
+            raise WrongCredentialsError
+
+    def close(self) -> None:
+        """Let the thread end."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _compare(
+        self, name: str, password: bytes, address: str, mark: bytes, hashed: bytes
+    ) -> bool:
+        is_known = self._users.get(name) == hashed
+        try:
+            equal = await asyncio.get_running_loop().run_in_executor(
+                self._pool, _is_of, password, hashed
+            )
+        finally:
+            del self._running[mark, hashed]
+        if not equal or not is_known:
+            return False
+        self._throttle.give_back(address)
+        if self._users.get(name) == hashed:
+            self._remembered[name] = _Remembered(mark, hashed, self._clock() + REMEMBER)
+        return True
+
+    def _hash(self, name: str) -> bytes:
+        """The user's hash; for a name that is no user's always the same other one.
+
+        So a check takes as long as for some user: the costs of hashes differ.
+        """
+        if known := self._users.get(name):
+            return known
+        others = list(self._users.values()) or [self._nobody]
+        choice = hmac.digest(self._key, name.encode(), "sha256")
+        return others[int.from_bytes(choice) % len(others)]
+
+
+def _is_of(password: bytes, hashed: bytes) -> bool:
+    return len(password) <= MAX_PASSWORD and bcrypt.checkpw(password, hashed)

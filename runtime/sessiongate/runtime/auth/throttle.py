@@ -1,0 +1,66 @@
+"""How often an address may be wrong."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from ipaddress import IPv6Address, ip_address
+from math import ceil
+
+from sessiongate.runtime.auth.identity import TooManyAttemptsError
+
+BURST = 10  # attempts that may fail at once, or be under way
+REFILL = 6.0  # seconds until an address may fail once more
+MAX_ADDRESSES = 10_000
+
+
+class Throttle:
+    """A bucket of attempts for each address, for what fails.
+
+    Whoever makes an attempt takes one from its address's bucket, and gives it back
+    where the attempt succeeds. Of IPv6, a network of 64 bits counts as one address:
+    one host may have all of it. An address whose bucket is full again is forgotten in
+    time; where there are too many, those that tried least recently go first.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        # For each address when its bucket is full again.
+        self._full: OrderedDict[str, float] = OrderedDict()
+
+    def take(self, address: str) -> None:
+        """Take an attempt. Raises `TooManyAttemptsError` where none is left."""
+        place = _place(address)
+        now = self._clock()
+        while self._full and next(iter(self._full.values())) <= now:
+            self._full.popitem(last=False)
+        full = max(self._full.get(place, now), now)
+        wait = full + REFILL - (now + BURST * REFILL)
+        if wait > 0:
+            raise TooManyAttemptsError(ceil(wait))
+        self._full[place] = full + REFILL
+        self._full.move_to_end(place)
+        if len(self._full) > MAX_ADDRESSES:
+            self._full.popitem(last=False)
+
+    def give_back(self, address: str) -> None:
+        """Give an attempt back: it succeeded."""
+        place = _place(address)
+        if place in self._full:
+            self._full[place] -= REFILL
+            if self._full[place] <= self._clock():
+                del self._full[place]
+
+
+def _place(address: str) -> str:
+    """What counts as one address."""
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if not isinstance(found, IPv6Address):
+        return str(found)
+    if found.ipv4_mapped:
+        return str(found.ipv4_mapped)
+    return str(IPv6Address(int(found) >> 64 << 64))

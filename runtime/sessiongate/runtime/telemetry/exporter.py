@@ -1,0 +1,185 @@
+"""The listener that a Prometheus server reads metrics from: ``GET /metrics``, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from http import HTTPStatus
+from ipaddress import ip_address
+from typing import cast
+
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import CollectorRegistry
+
+from sessiongate.runtime.addresses import Address
+from sessiongate.runtime.auth.authenticator import Authenticator
+from sessiongate.runtime.auth.identity import Refusal, TooManyAttemptsError
+from sessiongate.runtime.auth.protection import Protection
+from sessiongate.runtime.listener import listen, real_address
+from sessiongate.runtime.tls import server_context
+
+_LONGEST_HEAD = 16 * 1024  # bytes of a request
+_PATIENCE = 10.0  # seconds that one may take to be sent and to be answered
+_CONNECTIONS = 32  # at once, then the oldest is cut; there is one reader, or a few
+_HOST = re.compile(r"\[?([^\[\]]*?)\]?(?::[0-9]{1,5})?")
+_HEADERS = (
+    "Cache-Control: no-store\r\n"
+    "Content-Security-Policy: default-src 'none'\r\n"
+    "X-Content-Type-Options: nosniff\r\n"
+    "Connection: close\r\n"
+)
+
+
+class Exporter:
+    """Listens on ``where``, HOST:PORT, and serves a registry from `start` to `stop`.
+
+    TLS and credentials are as ``protection`` says. On loopback it answers only requests
+    whose Host is an address, ``localhost`` or the listener's own: a web page can give
+    this listener a name of its own (DNS rebinding), but not an address. Raises
+    `ListenError`, and `FileError` where a file of the protection cannot be used.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        registry: CollectorRegistry,
+        protection: Protection | None = None,
+    ) -> None:
+        protection = protection or Protection()
+        tls, credentials = protection.tls, protection.credentials()
+        self._registry = registry
+        self._tls = server_context(tls) if tls else None
+        self._certificate = "certificate" if credentials.certificates else None
+        self._authenticator = Authenticator(credentials) if credentials.wanted else None
+        self._address = Address.parse(where)
+        self._server: asyncio.Server | None = None
+        self._tasks: dict[asyncio.Task[None], None] = {}  # one a connection, the oldest first
+        self._listener = listen(where)
+        scheme = "https" if tls else "http"
+        self.url = f"{scheme}://{real_address(where, self._listener)}/metrics"
+
+    async def start(self) -> None:
+        """Begin to answer."""
+        self._server = await asyncio.start_server(
+            self._serve, sock=self._listener, limit=_LONGEST_HEAD
+        )
+
+    async def stop(self) -> None:
+        """Stop listening, also where `start` was not reached, and cut what is under way."""
+        (self._server or self._listener).close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._authenticator is not None:
+            self._authenticator.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        if len(self._tasks) >= _CONNECTIONS:  # whoever means it is answered in milliseconds
+            oldest = next(iter(self._tasks))
+            del self._tasks[oldest]
+            oldest.cancel()
+        self._tasks[task] = None
+        address = str(writer.get_extra_info("peername")[0])
+        try:
+            # Cut is cut: asyncio's streams complain of a task that ends as cancelled.
+            with suppress(TimeoutError, OSError, EOFError, asyncio.CancelledError):
+                async with asyncio.timeout(_PATIENCE):
+                    if self._tls is not None:  # here, for what the files say now
+                        await writer.start_tls(self._tls.value)
+                    writer.write(await self._exchange(reader, address))
+                    await writer.drain()
+        finally:
+            self._tasks.pop(task, None)
+            writer.close()
+
+    async def _exchange(self, reader: asyncio.StreamReader, address: str) -> bytes:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except asyncio.LimitOverrunError:
+            return _answer(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        line, *rest = head.decode("latin-1").split("\r\n")
+        headers = {
+            name.lower(): value.strip() for name, _, value in (each.partition(":") for each in rest)
+        }
+        match line.split(" "):
+            case [method, target, "HTTP/1.0" | "HTTP/1.1"]:
+                refused = await self._refusal(headers, address)
+                return refused or self._respond(method, target.partition("?")[0], headers)
+            case _:
+                return _answer(HTTPStatus.BAD_REQUEST)
+
+    async def _refusal(self, headers: Mapping[str, str], address: str) -> bytes | None:
+        """What one who may not ask is answered."""
+        if not self._knows(headers.get("host", "")):
+            return _answer(HTTPStatus.MISDIRECTED_REQUEST)
+        if self._authenticator is None:
+            return None
+        try:
+            await self._authenticator.authenticate(
+                headers.get("authorization"), self._certificate, address
+            )
+        except TooManyAttemptsError as refusal:
+            wait = f"Retry-After: {refusal.retry_after}\r\n"
+            return _answer(HTTPStatus.TOO_MANY_REQUESTS, wait)
+        except Refusal:
+            challenges = (
+                f"WWW-Authenticate: {each}\r\n" for each in self._authenticator.challenges
+            )
+            return _answer(HTTPStatus.UNAUTHORIZED, "".join(challenges))
+        return None
+
+    def _respond(self, method: str, path: str, headers: Mapping[str, str]) -> bytes:
+        if path != "/metrics":
+            return _answer(HTTPStatus.NOT_FOUND)
+        if method not in ("GET", "HEAD"):
+            return _answer(HTTPStatus.METHOD_NOT_ALLOWED, "Allow: GET, HEAD\r\n")
+        encode, kind = choose_encoder(headers.get("accept", ""))
+        return _answer(
+            HTTPStatus.OK,
+            f"Content-Type: {kind}\r\n",
+            encode(self._registry),
+            bodiless=method == "HEAD",
+        )
+
+    def _knows(self, host: str) -> bool:
+        if not self._address.is_loopback:
+            return True
+        found = _HOST.fullmatch(host)
+        name = found[1].lower() if found else ""
+        return name in ("localhost", self._address.host.lower()) or _is_address(name)
+
+
+@contextmanager
+def exporting(exporter: Exporter) -> Iterator[None]:
+    """Run an exporter beside a program that has no event loop of its own."""
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(exporter.start())
+    thread = threading.Thread(target=loop.run_forever, name="exporter", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        asyncio.run_coroutine_threadsafe(exporter.stop(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _answer(
+    status: HTTPStatus, headers: str = "", body: bytes = b"", *, bodiless: bool = False
+) -> bytes:
+    head = f"HTTP/1.1 {status.value} {status.phrase}\r\n{_HEADERS}{headers}"
+    head += f"Content-Length: {len(body)}\r\n\r\n"
+    return head.encode() + (b"" if bodiless else body)

@@ -1,0 +1,165 @@
+"""Logs on standard error: a JSON object a line, or lines for people.
+
+Every line tells which request it belongs to, where it belongs to one. What callers
+send cannot end a line, forge one or command a terminal: it is escaped.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import select
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal, TextIO, get_args
+
+from sessiongate.runtime.settings import one_of, setting, switch
+from sessiongate.runtime.telemetry.correlation import current
+
+_WAIT = 100  # milliseconds that who reads the log is waited for
+
+Form = Literal["auto", "json", "text"]
+Level = Literal["debug", "info", "warning", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """What is logged, and how."""
+
+    log_format: Form = setting(
+        "auto",
+        one_of(*get_args(Form)),
+        "Log as json or as text; auto is text on a terminal and json elsewhere.",
+        "FORM",
+    )
+    log_level: Level = setting(
+        "info",
+        one_of(*get_args(Level)),
+        "Log from here on: debug, info, warning or error.",
+        "LEVEL",
+    )
+    access_log: bool = setting(False, switch, "Log every request that is answered.")
+
+
+def set_up_logs(program: str, settings: LogSettings) -> None:
+    """Send all logging to standard error; to be called once, as ``program`` starts."""
+    handler = _Unblocked(sys.stderr)
+    handler.setFormatter(formatter(program, settings.log_format, sys.stderr))
+    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
+    logging.captureWarnings(True)
+
+
+def formatter(program: str, form: Form, stream: TextIO) -> logging.Formatter:
+    """What makes records into lines for ``stream``."""
+    if form == "auto":
+        form = "text" if stream.isatty() else "json"
+    return _Text(program) if form == "text" else _Json(program)
+
+
+def fields(**values: object) -> Mapping[str, Mapping[str, object]]:
+    """For logging's ``extra``: more members of a record's line, all of them JSON values."""
+    return {"fields": values}
+
+
+class _Unblocked(logging.StreamHandler[TextIO]):
+    """Writes lines, and drops them while who reads them does not: requests go on.
+
+    A pipe or a socket is waited for once; the lines that are lost are counted, and told of.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._lost = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not self._has_room():
+            self._lost += 1
+            return
+        if self._lost:
+            text = f"{self._lost} lines of the log are lost: nobody read them"
+            self._lost = 0
+            super().emit(logging.LogRecord(__name__, logging.ERROR, "", 0, text, (), None))
+        super().emit(record)
+
+    def _has_room(self) -> bool:
+        try:
+            room = select.poll()
+            room.register(self.stream.fileno(), select.POLLOUT)
+            return bool(room.poll(0 if self._lost else _WAIT))
+        except (OSError, ValueError):  # it is no file
+            return True
+
+
+class _Json(logging.Formatter):
+    """A line is one JSON object in ASCII."""
+
+    def __init__(self, program: str) -> None:
+        super().__init__()
+        self._program = program
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "program": self._program,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_members(record),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+class _Text(logging.Formatter):
+    """A line is words, then NAME=VALUE; an exception follows on indented lines."""
+
+    def __init__(self, program: str) -> None:
+        super().__init__()
+        self._program = program
+
+    def format(self, record: logging.LogRecord) -> str:
+        words = [_time(record), f"{record.levelname:<7}", self._program]
+        words.append(escaped(record.getMessage()))
+        words += [f"{name}={_value(value)}" for name, value in _members(record).items()]
+        lines = [" ".join(words)]
+        if record.exc_info:
+            trace = self.formatException(record.exc_info)
+            lines += ["    " + escaped(line) for line in trace.splitlines()]
+        return "\n".join(lines)
+
+
+def escaped(text: str) -> str:
+    """Text on one line, with nothing in it that a terminal would obey."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def _members(record: logging.LogRecord) -> dict[str, object]:
+    """What the record tells beside its message: its request, and its own fields."""
+    members: dict[str, object] = {}
+    correlation = current.get()
+    if correlation is not None:
+        members["request_id"] = correlation.request_id
+        if correlation.trace_id:
+            members["trace_id"] = correlation.trace_id
+    members.update(getattr(record, "fields", {}))
+    return members
+
+
+def _time(record: logging.LogRecord) -> str:
+    moment = datetime.fromtimestamp(record.created, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{int(record.msecs):03}Z"
+
+
+def _value(value: object) -> str:
+    """A value as one word, in quotes where it has blanks or quotes of its own."""
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    if text and '"' not in text and " " not in text:
+        return escaped(text)
+    return json.dumps(escaped(text), ensure_ascii=False)
