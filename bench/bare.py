@@ -24,7 +24,7 @@ from starlette.types import Receive, Scope, Send
 import sessiongate.gateway.server.main
 from bench.asking import Answer
 from sessiongate.gateway.settings import GatewayConfig
-from sessiongate.gateway.shutdown import Stopping
+from sessiongate.gateway.shutdown import Shutdown
 
 _FILE = "answers.json"
 
@@ -63,7 +63,7 @@ def create_app(folder: Path, _: GatewayConfig) -> Starlette:
 
     bare = Starlette()
     bare.middleware_stack = app
-    bare.state.stopping = Stopping()
+    bare.state.stopping = Shutdown()
     return bare
 
 
@@ -76,7 +76,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     # Everything is as it is for the gateway, but for the application.
     vars(sessiongate.gateway.server.main)["create_app"] = partial(create_app, Path(sys.argv[1]))
-    sessiongate.gateway.server.main.serve(
+    sessiongate.gateway.server.main.run_server(
         GatewayConfig(http="127.0.0.1:0"),
         lambda address: print(f"listening on {address}", flush=True),
     )

@@ -20,14 +20,14 @@ from sessiongate.core.sources import host, pgbouncer, postgresql
 from sessiongate.core.sources.base import Observation
 from sessiongate.core.sources.support import processlist
 from sessiongate.core.sources.support.cells import Cell
-from sessiongate.core.sources.support.libpq import Answer
+from sessiongate.core.sources.support.libpq import QueryResult
 from sessiongate.core.sources.support.localtime import LocalTime
 from sessiongate.core.sources.support.processes import Process
 from sessiongate.core.sources.support.processlist import ProcessList, Threads
 from sessiongate.core.sources.support.serverzone import ServerZone
-from sessiongate.core.sources.support.sessionlist import Context, SessionList
-from sessiongate.core.sources.support.sockets import Connection, End, Listener, Sockets
-from sessiongate.core.sources.support.stability import again
+from sessiongate.core.sources.support.sessionlist import ReadingContext, SessionList
+from sessiongate.core.sources.support.sockets import End, Listener, Sockets, TcpConnection
+from sessiongate.core.sources.support.stability import reuse_if_same
 from sessiongate.core.sources.support.streams import Streams
 
 START = 1_780_000_000  # when everything was recorded, in seconds since the epoch
@@ -78,18 +78,18 @@ def _host(sessions: int) -> Observe:
     sockets = Sockets(
         [Listener(4, local, 100)],
         [
-            Connection(4, psutil.CONN_ESTABLISHED, local, End(_address(n), _port(n)), 100)
+            TcpConnection(4, psutil.CONN_ESTABLISHED, local, End(_address(n), _port(n)), 100)
             for n in range(sessions - 1)
         ],
     )
     processes = {100: Process("postgres", START - 1000.0)}
-    known: host.Known = {}
+    known: host.KnownSockets = {}
     last: Observation | None = None
 
     async def observe() -> Observation:
         nonlocal last
-        sessions = host.read_sessions(sockets, processes, float(START), known)
-        last = again(last, sessions, START - 5000.0)
+        sessions = host.sessions_of_sockets(sockets, processes, float(START), known)
+        last = reuse_if_same(last, sessions, START - 5000.0)
         return last
 
     return observe
@@ -116,9 +116,9 @@ def _haproxy(sessions: int) -> Observe:
 def _mariadb(sessions: int) -> Observe:
     processes = ProcessList("orders", START - 5000.0, ("10.0.0.1", 3306))
 
-    def answer(second: int) -> list[processlist.Row]:
+    def answer(second: int) -> list[processlist.ThreadRow]:
         return [
-            processlist.Row(
+            processlist.ThreadRow(
                 ident=b"%d" % (n + 1),
                 user=b"app_%d" % (n % 50),
                 host=f"{_address(n)}:{_port(n)}".encode(),
@@ -131,7 +131,7 @@ def _mariadb(sessions: int) -> Observe:
             for n in range(sessions)
         ]
 
-    async def read(rows: list[processlist.Row], moment: float) -> Observation:
+    async def read(rows: list[processlist.ThreadRow], moment: float) -> Observation:
         return await processes.read(await Threads.of(rows), moment)
 
     return _each_in_steps(answer, read)
@@ -172,7 +172,7 @@ def _maxscale(sessions: int) -> Observe:
     zone = ServerZone(ZoneInfo("UTC"))
 
     def read(body: bytes, moment: float) -> Awaitable[Observation]:
-        context = Context(moment, zone, 0.0, servers, START - 5000.0)
+        context = ReadingContext(moment, zone, 0.0, servers, START - 5000.0)
         return known.read(_arriving(body), context)
 
     return _each_in_steps(answer, read)
@@ -186,7 +186,7 @@ async def _arriving(body: bytes) -> AsyncIterator[bytes]:
 
 def _pgbouncer(sessions: int) -> Observe:
     clients = pgbouncer.Clients(LocalTime(ZoneInfo("UTC")))
-    columns = ("type", *pgbouncer.Row._fields)
+    columns = ("type", *pgbouncer.ClientRow._fields)
     moment = datetime.fromtimestamp(START, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
     def line(kind: str, n: int) -> tuple[Cell, ...]:
@@ -199,12 +199,12 @@ def _pgbouncer(sessions: int) -> Observe:
         now = (kind, "orders", moment, own, other, "active", *ends, moment, n, "", "checkout")
         return _cells(*now)
 
-    def answer(_: int) -> tuple[Answer, Answer]:
+    def answer(_: int) -> tuple[QueryResult, QueryResult]:
         lines = ([line(kind, n) for n in range(sessions)] for kind in "CS")
-        shown, servers = (Answer(columns, rows) for rows in lines)
+        shown, servers = (QueryResult(columns, rows) for rows in lines)
         return shown, servers
 
-    async def read(both: tuple[Answer, Answer], _: float) -> Observation:
+    async def read(both: tuple[QueryResult, QueryResult], _: float) -> Observation:
         shown, servers = both
         return await clients.read(await pgbouncer.rows(shown), await pgbouncer.rows(servers))
 

@@ -138,6 +138,33 @@ def test_each_root_holds_a_part_of_one_namespace_and_nothing_else() -> None:
         assert (folder / package / "py.typed").exists()
 
 
+# Names that stand for the same thing wherever they are defined.
+SAME = {"app", "log", "main", "open_source"}
+
+
+def test_one_public_name_means_one_thing() -> None:
+    homes: dict[str, list[Path]] = {}
+    for path in MODULES:
+        for name in public(parse(path)):
+            homes.setdefault(name, []).append(path)
+    assert {
+        name: paths for name, paths in homes.items() if len(paths) > 1 and name not in SAME
+    } == {}
+
+
+def public(module: ast.Module) -> Iterator[str]:
+    """Yield the public classes, functions and constants that a module defines."""
+    for node in module.body:
+        names: list[str] = []
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            names = [node.name]
+        elif isinstance(node, ast.Assign):
+            names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            names = [node.target.id]
+        yield from (name for name in names if not name.startswith("_"))
+
+
 def length(path: Path) -> int:
     """Count a module's lines, without those of its imports."""
     imported = (

@@ -15,11 +15,11 @@ from urllib.parse import parse_qsl, urlencode
 import httpx
 import pytest
 
-from sessiongate.core.errors import ANSWERS
+from sessiongate.core.errors import STATUS_MAPPINGS
 from sessiongate.gateway.api.documents import INCLUDES
 from sessiongate.gateway.api.operations import OPERATIONS
 from sessiongate.gateway.jsonapi.errors import RequestError
-from sessiongate.gateway.jsonapi.query import Query, QueryLimits, Takes
+from sessiongate.gateway.jsonapi.query import AllowedParameters, QueryLimits, QueryParameters
 from sessiongate.runtime.auth import identity
 from tests.gateway.declared import operation_at
 from tests.program import DATA, PATIENCE, Serving, environment
@@ -57,7 +57,7 @@ def test_each_command_prints_what_stands_below_it(served: Serving, tmp_path: Pat
         assert printed.removesuffix("\n") == output.removesuffix("\n"), command
 
 
-def question(command: str) -> tuple[Takes, list[tuple[str, str]]]:
+def question(command: str) -> tuple[AllowedParameters, list[tuple[str, str]]]:
     """What a command asks with: the parameters that it may have, and those that it has."""
     words = shlex.split(command)
     [url] = [httpx.URL(word) for word in words if word.startswith("http:")]
@@ -76,12 +76,12 @@ def test_each_example_names_what_there_is() -> None:
         takes, pairs = question(command)
         refused = pytest.raises(RequestError) if '"errors"' in output else nullcontext()
         with refused:
-            Query.parse(urlencode(pairs).encode(), takes)
+            QueryParameters.parse(urlencode(pairs).encode(), takes)
     inline = re.findall(r"`((?:fields|filter|sort|include|page)(?:\[[^`=]*\])?)=([^`]+)`", TEXT)
     assert ("sort", "-connected,user") in inline
     [sessions] = [found.takes for found in OPERATIONS if found.path == "/v1/sessions"]
     for pair in inline:
-        Query.parse(urlencode([pair]).encode(), sessions)
+        QueryParameters.parse(urlencode([pair]).encode(), sessions)
 
 
 def table(heading: str) -> list[list[str]]:
@@ -114,7 +114,7 @@ def test_each_parameter_is_in_the_table() -> None:
 
 def codes() -> set[str]:
     """Every code that the programs' own errors have."""
-    found = {answer.reason for answer in ANSWERS.values()} - NOT_SHOWN
+    found = {answer.reason for answer in STATUS_MAPPINGS.values()} - NOT_SHOWN
     refusals = vars(identity).values()
     found |= {one.reason for one in refusals if hasattr(one, "reason")}
     for path in (ROOT / "gateway").rglob("*.py"):

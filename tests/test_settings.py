@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 import sessiongate.core.settings
 import sessiongate.gateway.cli.main
 from sessiongate.gateway.cli.supervisor import Settings
-from sessiongate.gateway.cli.values import Source, has_password
-from sessiongate.runtime.limits import CoreLimits
+from sessiongate.gateway.cli.values import SourceSetting, has_password
+from sessiongate.runtime.limits import DEFAULT_STALE_AFTER, CoreLimits
 from sessiongate.runtime.telemetry.logs import LogSettings
 from tests.certificates import Authority
 from tests.credentials import CredentialFiles
@@ -80,7 +80,7 @@ def test_without_settings_the_core_reads_this_machine(
             "grpc": "127.0.0.1:50051",
             "source": ["host:"],
             "ledger": f"sqlite:///{tmp_path}/sessiongate/ledger.db",
-            "stale_after": sessiongate.core.settings.DEFAULT_STALE_AFTER,
+            "stale_after": DEFAULT_STALE_AFTER,
             "reflection": True,
             "token_audience": "sessiongate",
             "socket_mode": "600",
@@ -305,9 +305,9 @@ def test_what_counts_as_a_password(url: str, expected: bool) -> None:
     ],
 )
 def test_a_source_is_shown_without_its_secrets(url: str, shown: str) -> None:
-    assert str(Source.read(url)) == shown
+    assert str(SourceSetting.read(url)) == shown
     table = {"url": url, "password": SECRET, "name": "mine"}
-    assert str(Source.read(table)) == f"mine ({shown.rpartition(' (')[2].rstrip(')')})"
+    assert str(SourceSetting.read(table)) == f"mine ({shown.rpartition(' (')[2].rstrip(')')})"
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,8 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 import sessiongate.v1
-from sessiongate.core.errors import STATUS_TRAILER
-from sessiongate.core.grpc.authentication import Authentication
-from sessiongate.core.grpc.interceptor import Handler
+from sessiongate.core.grpc.authentication import AuthenticationInterceptor
+from sessiongate.core.grpc.interceptor import MethodHandler
 from sessiongate.core.grpc.reflection import V1
 from sessiongate.core.server import Core
 from sessiongate.core.settings import CoreConfig
@@ -38,6 +37,7 @@ from sessiongate.runtime.tls import (
     grpc_channel_credentials,
     grpc_server_credentials,
 )
+from sessiongate.v1.errors import STATUS_TRAILER
 from sessiongate.v1.session_service_pb2 import ListSessionsRequest, ListSessionsResponse
 from tests.certificates import Authority
 from tests.credentials import CORE_TOKEN, USER, CredentialFiles, basic, bearer, cases
@@ -293,8 +293,8 @@ def told() -> bytes:
 class Echo(grpc.GenericRpcHandler):
     """One method of each kind, which answers who calls it."""
 
-    def service(self, details: grpc.HandlerCallDetails) -> Handler | None:
-        made: dict[str, Handler] = {
+    def service(self, details: grpc.HandlerCallDetails) -> MethodHandler | None:
+        made: dict[str, MethodHandler] = {
             "/echo/unary": grpc.unary_unary_rpc_method_handler(names_one),
             "/echo/generator": grpc.unary_stream_rpc_method_handler(names_many),
             "/echo/writer": grpc.unary_stream_rpc_method_handler(writes),
@@ -311,7 +311,7 @@ def echoing(
 ) -> None:
     async def main() -> None:
         authenticator = Authenticator(credentials)
-        server = grpc.aio.server(interceptors=[Authentication(authenticator)])
+        server = grpc.aio.server(interceptors=[AuthenticationInterceptor(authenticator)])
         server.add_generic_rpc_handlers([Echo()])
         if tls is None:
             port = server.add_insecure_port("127.0.0.1:0")
@@ -404,7 +404,7 @@ def test_a_certificate_names_its_caller(tmp_path: Path, files: CredentialFiles) 
 def test_addresses_are_held_up_apart(host: str, files: CredentialFiles, tmp_path: Path) -> None:
     async def main() -> None:
         authenticator = Authenticator(Credentials(users=files.users))
-        server = grpc.aio.server(interceptors=[Authentication(authenticator)])
+        server = grpc.aio.server(interceptors=[AuthenticationInterceptor(authenticator)])
         server.add_generic_rpc_handlers([Echo()])
         port = server.add_insecure_port(f"{host}:0")
         server.add_insecure_port(f"unix:{tmp_path}/echo.sock")

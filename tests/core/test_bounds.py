@@ -16,7 +16,6 @@ from sessiongate.core.errors import (
     MAX_DETAILS,
     MAX_TEXT,
     MAX_VIOLATIONS,
-    STATUS_TRAILER,
     InvalidRequestError,
     SessionNotFoundError,
     TooManyWatchersError,
@@ -25,9 +24,10 @@ from sessiongate.core.errors import (
 )
 from sessiongate.core.grpc import service
 from sessiongate.core.grpc.decoding import MAX_REQUEST_BYTES
-from sessiongate.core.grpc.stream_quota import Watchers
+from sessiongate.core.grpc.stream_quota import StreamQuota
 from sessiongate.core.table.query import MAX_FILTER_BYTES, MAX_FILTER_VALUES, MAX_MASK_PATHS
 from sessiongate.runtime.turns import Steps
+from sessiongate.v1.errors import STATUS_TRAILER
 from sessiongate.v1.session_service_pb2 import (
     GetSessionRequest,
     ListSessionsRequest,
@@ -196,7 +196,7 @@ def test_what_one_caller_has_under_way_is_bounded(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_filters_of_one_callers_streams_are_bounded_together() -> None:
-    watchers = Watchers(4)
+    watchers = StreamQuota(4)
     with watchers.admitted("a", 10_000):
         with pytest.raises(TooManyWatchersError), watchers.admitted("a", 10_000):
             raise AssertionError

@@ -17,8 +17,8 @@ from sessiongate.core.collect import collector as collecting
 from sessiongate.core.collect.collector import Collector
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.sqlite import Ledger
-from sessiongate.core.ledger.tools import rename
-from sessiongate.core.sources.base import Observation, Observed, SourceConfig, SourceError, Wire
+from sessiongate.core.ledger.tools import rename_source
+from sessiongate.core.sources.base import Observation, Observed, SourceConfig, SourceError, TcpLink
 from sessiongate.core.table.table import SessionTable
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import ListSessionsResponse
@@ -387,7 +387,7 @@ def test_what_is_beyond_max_sessions_is_left_out_and_what_was_known_stays() -> N
 
 
 def test_both_ends_of_a_connection_are_linked_while_both_are_seen() -> None:
-    wire = Wire(("10.0.0.5", 40000), ("10.0.0.7", 5432), 77)
+    wire = TcpLink(("10.0.0.5", 40000), ("10.0.0.7", 5432), 77)
 
     async def test(scene: Scene) -> None:
         proxy, server = scene.sources.values()
@@ -537,13 +537,13 @@ def test_names_that_exchange_their_places_are_refused_until_it_is_confirmed(
             run(exchanged, url, sources=sources)
         assert "secret" not in str(caught.value)
     with pytest.raises(LedgerError, match="knows no source 'c'; it knows a, b"):
-        rename(url, "c", "d")
-    rename(url, "a", "b")
+        rename_source(url, "c", "d")
+    rename_source(url, "a", "b")
     run(exchanged, url, sources=swapped)
 
 
 def test_an_object_stated_again_is_unchanged_but_for_its_links() -> None:
-    wire = Wire(("10.0.0.5", 40000), ("10.0.0.7", 5432), 77)
+    wire = TcpLink(("10.0.0.5", 40000), ("10.0.0.7", 5432), 77)
     kept = Observed("kept", seen("kept").session, accepted=wire)
 
     async def test(scene: Scene) -> None:
@@ -567,7 +567,7 @@ def test_an_object_stated_again_is_unchanged_but_for_its_links() -> None:
 @pytest.mark.parametrize("seed", range(10))
 def test_links_are_right_whatever_another_source_shows_meanwhile(seed: int) -> None:
     drawn = random.Random(seed)
-    wires = [Wire(("10.0.0.5", 40000 + n), ("10.0.0.7", 5432), 77 + n) for n in range(4)]
+    wires = [TcpLink(("10.0.0.5", 40000 + n), ("10.0.0.7", 5432), 77 + n) for n in range(4)]
     # Objects that are stated again, too.
     proxied = [Observed(f"p{n}", seen("p").session, opened=(wire,)) for n, wire in enumerate(wires)]
     served = [Observed(f"s{n}", seen("s").session, accepted=wire) for n, wire in enumerate(wires)]
@@ -602,7 +602,7 @@ def test_links_are_right_whatever_another_source_shows_meanwhile(seed: int) -> N
 
 
 def test_a_linked_session_that_goes_stale_leaves_and_takes_its_links_along() -> None:
-    wire = Wire(("10.0.0.5", 40000), ("10.0.0.7", 5432), 77)
+    wire = TcpLink(("10.0.0.5", 40000), ("10.0.0.7", 5432), 77)
 
     async def test(scene: Scene) -> None:
         proxy, server = scene.sources.values()
@@ -677,7 +677,7 @@ def test_a_source_that_does_not_close_keeps_nobody_from_ending(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(collecting, "CLOSING", 0.01)
+    monkeypatch.setattr(collecting, "SOURCE_CLOSE_TIMEOUT", 0.01)
 
     async def main() -> None:
         bad, good = ClosingSource(fault), ScriptedSource()

@@ -10,11 +10,11 @@ import pytest
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
-from sessiongate.core.errors import STATUS_TRAILER
 from sessiongate.core.server import Core
 from sessiongate.core.settings import CoreConfig
 from sessiongate.core.sources.base import SourceConfig
 from sessiongate.runtime.auth.protection import Protection
+from sessiongate.v1.errors import STATUS_TRAILER
 from tests.core.test_authentication import connect, methods
 from tests.credentials import CredentialFiles, basic
 

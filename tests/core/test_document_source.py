@@ -25,7 +25,7 @@ from sessiongate.core.sources.base import (
     SourceError,
     open_source,
 )
-from sessiongate.core.sources.document import MAX_BYTES, DocumentSource
+from sessiongate.core.sources.document import MAX_DOCUMENT_BYTES, DocumentSource
 
 DATA = Path(__file__).parent.parent / "data"
 SESSIONS = (DATA / "sessions.json").read_bytes()
@@ -265,7 +265,7 @@ def test_an_error_names_the_file_and_the_place(path: Path, content: bytes, messa
 
 def test_a_file_that_is_too_large_is_not_read(path: Path) -> None:
     with path.open("wb") as file:
-        file.truncate(MAX_BYTES + 1)
+        file.truncate(MAX_DOCUMENT_BYTES + 1)
     with opened(f"document:{path}") as source:
         assert refusal(source) == f"{path} is larger than 64 MiB"
 

@@ -20,7 +20,7 @@ from sessiongate.core.sources.base import Observed, SourceError, Unreadable
 from sessiongate.core.sources.support import jsonapi_sessions as documented
 from sessiongate.core.sources.support.serverzone import ServerZone
 from sessiongate.core.sources.support.session_times import DocumentTimes
-from sessiongate.core.sources.support.statement import MAX_BYTES
+from sessiongate.core.sources.support.statement import MAX_STATEMENT_BYTES
 from sessiongate.v1.session_pb2 import BackendConnection, Session, SessionState
 
 DATA = Path(__file__).parent.parent / "data"
@@ -202,9 +202,9 @@ def test_statements_are_left_alone_unless_asked_for() -> None:
 @pytest.mark.parametrize(
     ("statement", "kept"),
     [
-        ("x" * MAX_BYTES, "x" * MAX_BYTES),
-        ("x" * (MAX_BYTES + 1), "x" * MAX_BYTES),
-        ("x" + "é" * MAX_BYTES, "x" + "é" * (MAX_BYTES // 2 - 1)),
+        ("x" * MAX_STATEMENT_BYTES, "x" * MAX_STATEMENT_BYTES),
+        ("x" * (MAX_STATEMENT_BYTES + 1), "x" * MAX_STATEMENT_BYTES),
+        ("x" + "é" * MAX_STATEMENT_BYTES, "x" + "é" * (MAX_STATEMENT_BYTES // 2 - 1)),
     ],
 )
 def test_a_long_statement_is_cut_and_marked(statement: str, kept: str) -> None:

@@ -15,7 +15,7 @@ from sessiongate.core.sources.support.elements import (
     BATCH,
     MAX_ELEMENT,
     WINDOW,
-    Batch,
+    ElementBatch,
     Elements,
     More,
 )
@@ -27,12 +27,12 @@ JSON = st.recursive(
 )
 
 
-def batches(elements: Elements, body: bytes, size: int) -> Iterator[Batch]:
+def batches(elements: Elements, body: bytes, size: int) -> Iterator[ElementBatch]:
     parts = (body[start : start + size] for start in range(0, len(body), size))
     for step in elements.read():
         if isinstance(step, More):
             elements.feed(next(parts, b""))
-        elif isinstance(step, Batch):
+        elif isinstance(step, ElementBatch):
             yield step
 
 

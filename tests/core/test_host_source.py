@@ -27,14 +27,14 @@ from sessiongate.core.sources.base import (
     Unreadable,
     open_source,
 )
-from sessiongate.core.sources.host import HostSource, Known, read_sessions
+from sessiongate.core.sources.host import HostSource, KnownSockets, sessions_of_sockets
 from sessiongate.core.sources.support.inodes import Inodes
 from sessiongate.core.sources.support.processes import Process
 from sessiongate.core.sources.support.sockets import (
-    Connection,
     End,
     Listener,
     Sockets,
+    TcpConnection,
     read_sockets,
 )
 from sessiongate.v1.states import words_of
@@ -316,7 +316,7 @@ def test_a_wrong_configuration_is_refused(url: str, message: str) -> None:
 
 
 def names(sockets: Sockets, processes: dict[int, Process] | None = None) -> list[tuple[str, str]]:
-    items = read_sessions(sockets, processes or {}, NOW)
+    items = sessions_of_sockets(sockets, processes or {}, NOW)
     assert len({item.key for item in items}) == len(items)
     return [(item.session.service, item.session.native_id) for item in items]
 
@@ -325,9 +325,9 @@ def listening(address: str, port: int, pid: int = 0) -> Listener:
     return Listener(6 if ":" in address else 4, End(address, port), pid)
 
 
-def connection(local: str, port: int, status: str = psutil.CONN_ESTABLISHED) -> Connection:
+def connection(local: str, port: int, status: str = psutil.CONN_ESTABLISHED) -> TcpConnection:
     remote = End("::1" if ":" in local else "10.0.0.9", 4711)
-    return Connection(6 if ":" in local else 4, status, End(local, port), remote)
+    return TcpConnection(6 if ":" in local else 4, status, End(local, port), remote)
 
 
 @pytest.mark.parametrize(
@@ -372,7 +372,7 @@ def test_a_connection_belongs_to_the_listener_it_came_in_by(
 )
 def test_a_connection_is_a_session_while_an_end_holds_it(status: str, words: str | None) -> None:
     sockets = Sockets([listening("0.0.0.0", 80)], [connection("10.0.0.1", 80, status)])
-    assert states(read_sessions(sockets, {}, NOW))[1:] == ([words] if words else [])
+    assert states(sessions_of_sockets(sockets, {}, NOW))[1:] == ([words] if words else [])
 
 
 def test_a_service_whose_process_is_hidden_has_its_ports_name(
@@ -386,7 +386,7 @@ def test_a_service_whose_process_is_hidden_has_its_ports_name(
     monkeypatch.setattr("sessiongate.core.sources.host.getservbyport", registered)
     sockets = Sockets([listening("::", 61000), listening("::", 5432)])
     assert names(sockets) == [("postgresql", "[::]:5432"), ("61000", "[::]:61000")]
-    starts = [item.session.connect_time.seconds for item in read_sessions(sockets, {}, NOW)]
+    starts = [item.session.connect_time.seconds for item in sessions_of_sockets(sockets, {}, NOW)]
     assert starts == [int(NOW)] * 2
 
 
@@ -410,7 +410,9 @@ def test_a_port_is_one_service_named_for_its_oldest_process(order: int) -> None:
         ("master:80", "[::1]:80"),
         ("master:80", "[::1]:80<-[::1]:4711"),
     ]
-    starts = [item.session.connect_time.seconds for item in read_sessions(sockets, processes, NOW)]
+    starts = [
+        item.session.connect_time.seconds for item in sessions_of_sockets(sockets, processes, NOW)
+    ]
     assert starts == [100, 200, int(NOW)]
 
 
@@ -419,33 +421,35 @@ def test_the_application_is_the_clients_program() -> None:
     ends = [(server, client, 7), (client, server, 8)]
     sockets = Sockets(
         [listening("127.0.0.1", 80, pid=7)],
-        [Connection(4, psutil.CONN_ESTABLISHED, *both) for both in ends],
+        [TcpConnection(4, psutil.CONN_ESTABLISHED, *both) for both in ends],
     )
     processes = {7: Process("postgres", 100.0), 8: Process("psql", 200.0)}
-    _, item = read_sessions(sockets, processes, NOW)
+    _, item = sessions_of_sockets(sockets, processes, NOW)
     assert (item.session.service, item.session.application) == ("postgres:80", "psql")
 
 
 def test_a_client_elsewhere_has_no_application() -> None:
     sockets = Sockets([listening("0.0.0.0", 80)], [connection("10.0.0.1", 80)])
-    session = read_sessions(sockets, {}, NOW)[1].session
+    session = sessions_of_sockets(sockets, {}, NOW)[1].session
     assert (session.remote, session.port) == ("10.0.0.9", 4711)
     assert not session.HasField("application")
 
 
 def test_what_did_not_change_is_the_same_object() -> None:
     local = End("10.0.0.1", 5432)
-    first = Connection(4, psutil.CONN_ESTABLISHED, local, End("10.0.0.2", 1), 7)
-    second = Connection(4, psutil.CONN_ESTABLISHED, local, End("10.0.0.3", 1), 7)
+    first = TcpConnection(4, psutil.CONN_ESTABLISHED, local, End("10.0.0.2", 1), 7)
+    second = TcpConnection(4, psutil.CONN_ESTABLISHED, local, End("10.0.0.3", 1), 7)
     listener = Listener(4, local, 7)
     processes = {7: Process("postgres", 5.0)}
-    known: Known = {}
-    before = read_sessions(Sockets([listener], [first]), processes, 100.0, known)
-    after = read_sessions(Sockets([listener], [first, second]), processes, 200.0, known)
+    known: KnownSockets = {}
+    before = sessions_of_sockets(Sockets([listener], [first]), processes, 100.0, known)
+    after = sessions_of_sockets(Sockets([listener], [first, second]), processes, 200.0, known)
     assert after[0] is before[0]
     assert after[1] is before[1]
     renamed = {7: Process("renamed", 5.0)}
-    assert read_sessions(Sockets([listener], [first]), renamed, 300.0, known)[1] is not after[1]
+    assert (
+        sessions_of_sockets(Sockets([listener], [first]), renamed, 300.0, known)[1] is not after[1]
+    )
     assert len(known) == 2, "what is gone is forgotten"
 
 
@@ -453,7 +457,7 @@ def test_what_did_not_change_is_the_same_object() -> None:
 def test_a_start_that_cannot_be_costs_only_itself(odd: float) -> None:
     sockets = Sockets([listening("10.0.0.1", 80, pid=7), listening("10.0.0.1", 81, pid=8)])
     processes = {7: Process("web", odd), 8: Process("shop", 200.0)}
-    web, shop = read_sessions(sockets, processes, NOW)
+    web, shop = sessions_of_sockets(sockets, processes, NOW)
     assert web.session.service == "web:80"
     assert not web.session.HasField("connect_time")
     assert [part.fields for part in web.unreadable] == [("connect_time",)]
@@ -571,6 +575,6 @@ def test_of_sockets_without_end_some_are_read_and_those_that_listen_first(
 
 def test_an_address_with_a_scope_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(psutil, "net_connections", lambda _: whole_machine())
-    session = read_sessions(read_sockets(Inodes()), {}, NOW)[-1].session
+    session = sessions_of_sockets(read_sockets(Inodes()), {}, NOW)[-1].session
     assert session.native_id == "[fe80::1%eth0]:82<-[fe80::2%eth0]:4713"
     assert (session.remote, session.port) == ("fe80::2%eth0", 4713)

@@ -10,7 +10,7 @@ import pytest
 
 from sessiongate.core.errors import TooManyCallsError
 from sessiongate.core.grpc import in_flight, service
-from sessiongate.core.grpc.in_flight import InFlight
+from sessiongate.core.grpc.in_flight import ListsInFlight
 from sessiongate.core.server import Core
 from sessiongate.core.settings import CoreConfig
 from sessiongate.core.sources.base import SourceConfig
@@ -31,10 +31,10 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(in_flight, "_MAX_WAITING", 3)
 
 
-def run(test: Callable[[InFlight], Awaitable[None]]) -> None:
+def run(test: Callable[[ListsInFlight], Awaitable[None]]) -> None:
     async def main() -> None:
         async with asyncio.timeout(PATIENCE):
-            await test(InFlight())
+            await test(ListsInFlight())
 
     asyncio.run(main())
 
@@ -46,7 +46,7 @@ async def settle() -> None:
 
 @pytest.mark.usefixtures("limits")
 def test_a_caller_waits_for_its_own_lists_and_no_other_does() -> None:
-    async def test(flight: InFlight) -> None:
+    async def test(flight: ListsInFlight) -> None:
         held = await flight.take("a", LIMIT)
         waits = asyncio.ensure_future(flight.take("a", 1))
         await settle()
@@ -63,7 +63,7 @@ def test_a_caller_waits_for_its_own_lists_and_no_other_does() -> None:
 
 @pytest.mark.usefixtures("limits")
 def test_when_all_is_taken_a_caller_without_any_has_one_still() -> None:
-    async def test(flight: InFlight) -> None:
+    async def test(flight: ListsInFlight) -> None:
         held = [await flight.take(caller, LIMIT) for caller in "abc"]
         assert flight.taken() == 3 * LIMIT
         assert flight.take_now("c", 1) is None
@@ -76,7 +76,7 @@ def test_when_all_is_taken_a_caller_without_any_has_one_still() -> None:
 
 @pytest.mark.usefixtures("limits")
 def test_who_leaves_holds_up_nobody_and_takes_nothing() -> None:
-    async def test(flight: InFlight) -> None:
+    async def test(flight: ListsInFlight) -> None:
         held = await flight.take("a", LIMIT)
         waiting = [asyncio.ensure_future(flight.take("a", LIMIT)) for _ in range(3)]
         await settle()
@@ -115,7 +115,7 @@ def test_what_is_not_taken_is_cut_and_keeps_no_other_caller_waiting(
     ask: Callable[[int], bytes], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(in_flight, "_OF_A_CALLER", LIMIT)  # one list at a time
-    monkeypatch.setattr(service, "STALLED", 0.1)
+    monkeypatch.setattr(service, "STALL_TIMEOUT", 0.1)
     streams = [1, 3, 5]
 
     async def main() -> None:

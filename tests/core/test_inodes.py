@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from sessiongate.core.sources.host import read_sessions
+from sessiongate.core.sources.host import sessions_of_sockets
 from sessiongate.core.sources.support.inodes import Inodes
 from sessiongate.core.sources.support.sockets import read_sockets
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(not os.path.exists("/proc/net/tcp"), reason="nee
 
 def seen(port: int, inodes: Inodes) -> list[tuple[str, str]]:
     """The keys of the connections to a port, and the former ones."""
-    found = read_sessions(read_sockets(inodes), {}, 1.0)
+    found = sessions_of_sockets(read_sockets(inodes), {}, 1.0)
     own = [each for each in found if each.session.remote and f":{port}<-" in each.key]
     return [(each.key, each.former) for each in own]
 

@@ -8,42 +8,42 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sessiongate.core.collect.links import Links, Wires
-from sessiongate.core.sources.base import Wire
+from sessiongate.core.collect.links import Links, SessionTcpLinks
+from sessiongate.core.sources.base import TcpLink
 
 PROXY, SERVER = ("10.0.0.5", 40000), ("10.0.0.7", 5432)
 
 
-def opened(*wires: Wire) -> Wires:
-    return Wires(None, wires)
+def opened(*wires: TcpLink) -> SessionTcpLinks:
+    return SessionTcpLinks(None, wires)
 
 
-def accepted(wire: Wire) -> Wires:
-    return Wires(wire, ())
+def accepted(wire: TcpLink) -> SessionTcpLinks:
+    return SessionTcpLinks(wire, ())
 
 
 @pytest.mark.parametrize(
     ("by_proxy", "by_server", "linked"),
     [
-        (Wire(PROXY, SERVER, 77), Wire(PROXY, SERVER, 77), True),
-        (Wire(PROXY, SERVER, 77), Wire(PROXY, None, 77), True),
-        (Wire(PROXY, SERVER), Wire(PROXY, SERVER, 77), True),
-        (Wire(None, SERVER, 77), Wire(PROXY, SERVER, 77), True),
+        (TcpLink(PROXY, SERVER, 77), TcpLink(PROXY, SERVER, 77), True),
+        (TcpLink(PROXY, SERVER, 77), TcpLink(PROXY, None, 77), True),
+        (TcpLink(PROXY, SERVER), TcpLink(PROXY, SERVER, 77), True),
+        (TcpLink(None, SERVER, 77), TcpLink(PROXY, SERVER, 77), True),
         # The server is reached by another address than the proxy's, but says the same id.
-        (Wire(PROXY, SERVER, 77), Wire(PROXY, ("127.0.0.1", 5432), 77), True),
+        (TcpLink(PROXY, SERVER, 77), TcpLink(PROXY, ("127.0.0.1", 5432), 77), True),
         # A port used again: the server says that it is another connection.
-        (Wire(PROXY, SERVER, 77), Wire(PROXY, SERVER, 78), False),
+        (TcpLink(PROXY, SERVER, 77), TcpLink(PROXY, SERVER, 78), False),
         # The same client end, to another server, or to one not known.
-        (Wire(PROXY, SERVER), Wire(PROXY, ("10.0.0.8", 5432)), False),
-        (Wire(PROXY, SERVER), Wire(PROXY, None), False),
-        (Wire(PROXY, None), Wire(PROXY, None), False),
+        (TcpLink(PROXY, SERVER), TcpLink(PROXY, ("10.0.0.8", 5432)), False),
+        (TcpLink(PROXY, SERVER), TcpLink(PROXY, None), False),
+        (TcpLink(PROXY, None), TcpLink(PROXY, None), False),
         # Behind address translation the ends differ.
-        (Wire(PROXY, SERVER, 77), Wire(("192.0.2.1", 40000), SERVER, 77), False),
-        (Wire(None, SERVER, 77), Wire(PROXY, None, 77), False),
-        (Wire(None, SERVER, None), Wire(None, SERVER, None), False),
+        (TcpLink(PROXY, SERVER, 77), TcpLink(("192.0.2.1", 40000), SERVER, 77), False),
+        (TcpLink(None, SERVER, 77), TcpLink(PROXY, None, 77), False),
+        (TcpLink(None, SERVER, None), TcpLink(None, SERVER, None), False),
     ],
 )
-def test_wires_are_one_connection(by_proxy: Wire, by_server: Wire, linked: bool) -> None:
+def test_wires_are_one_connection(by_proxy: TcpLink, by_server: TcpLink, linked: bool) -> None:
     links = Links()
     assert links.observe("proxy", {1: opened(by_proxy)}) == set()
     assert links.observe("server", {2: accepted(by_server)}) == ({1, 2} if linked else set())
@@ -53,7 +53,7 @@ def test_wires_are_one_connection(by_proxy: Wire, by_server: Wire, linked: bool)
 
 def test_a_wire_that_two_sessions_answer_to_is_linked_to_none() -> None:
     links = Links()
-    wire = Wire(PROXY, SERVER)
+    wire = TcpLink(PROXY, SERVER)
     links.observe("proxy", {1: opened(wire)})
     links.observe("one", {2: accepted(wire)})
     assert links.observe("other", {3: accepted(wire)}) == {1, 2}
@@ -63,10 +63,10 @@ def test_a_wire_that_two_sessions_answer_to_is_linked_to_none() -> None:
 
 
 def test_a_chain_is_linked_tier_by_tier() -> None:
-    near, far = Wire(("10.0.0.1", 1), ("10.0.0.2", 2)), Wire(("10.0.0.2", 3), ("10.0.0.3", 4))
+    near, far = TcpLink(("10.0.0.1", 1), ("10.0.0.2", 2)), TcpLink(("10.0.0.2", 3), ("10.0.0.3", 4))
     links = Links()
     links.observe("haproxy", {1: opened(near)})
-    links.observe("pgbouncer", {2: Wires(near, (far,))})
+    links.observe("pgbouncer", {2: SessionTcpLinks(near, (far,))})
     links.observe("postgresql", {3: accepted(far)})
     assert (links.upstream(1), links.upstream(2), links.upstream(3)) == ([2], [3], [])
     assert (links.downstream(1), links.downstream(2), links.downstream(3)) == ([], [1], [2])
@@ -74,8 +74,8 @@ def test_a_chain_is_linked_tier_by_tier() -> None:
 
 def test_what_was_compared_holds_no_more_once_the_source_states_something_else() -> None:
     links = Links()
-    wire = Wire(PROXY, SERVER)
-    links.observe("proxy", {1: opened(wire), 2: opened(Wire(None, SERVER, 77))})
+    wire = TcpLink(PROXY, SERVER)
+    links.observe("proxy", {1: opened(wire), 2: opened(TcpLink(None, SERVER, 77))})
     links.observe("server", {3: accepted(wire)})
     stated = asyncio.run(links.compared("proxy", {1: opened(wire)}))
     assert links.observe("proxy", {}) == {1, 3}
@@ -84,8 +84,8 @@ def test_what_was_compared_holds_no_more_once_the_source_states_something_else()
 
 
 ends = st.sampled_from([None, PROXY, ("10.0.0.6", 40001)])
-wires = st.builds(Wire, ends, st.sampled_from([None, SERVER]), st.sampled_from([None, 77, 78]))
-states = st.builds(Wires, st.none() | wires, st.lists(wires, max_size=2).map(tuple))
+wires = st.builds(TcpLink, ends, st.sampled_from([None, SERVER]), st.sampled_from([None, 77, 78]))
+states = st.builds(SessionTcpLinks, st.none() | wires, st.lists(wires, max_size=2).map(tuple))
 
 
 @settings(deadline=None)
@@ -95,10 +95,10 @@ states = st.builds(Wires, st.none() | wires, st.lists(wires, max_size=2).map(tup
     )
 )
 def test_links_depend_on_what_is_stated_now_and_changes_are_told(
-    steps: list[tuple[str, dict[int, Wires]]],
+    steps: list[tuple[str, dict[int, SessionTcpLinks]]],
 ) -> None:
     links = Links()
-    now: dict[str, dict[int, Wires]] = {}
+    now: dict[str, dict[int, SessionTcpLinks]] = {}
     seen: dict[int, tuple[list[int], list[int]]] = {}
     everyone = [base + n for base in (10, 20, 30) for n in range(4)]
     for source, stated in steps:

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from sessiongate.core.sources import mariadb as source_module
 from sessiongate.core.sources.base import Observation, Observed
-from sessiongate.core.sources.support.processlist import Cell, Dialect, Row, number
-from sessiongate.core.sources.support.statement import MAX_BYTES
+from sessiongate.core.sources.support.cells import Cell
+from sessiongate.core.sources.support.processlist import Dialect, ThreadRow, integer
+from sessiongate.core.sources.support.statement import MAX_STATEMENT_BYTES
 from sessiongate.v1 import session_pb2
 from tests.core.observing import seen
 from tests.mariadb import MariaDB, documented_lines, mariadb, only, opened, run, running
@@ -65,7 +66,7 @@ def test_a_statement_may_hold_any_bytes(
 @pytest.mark.parametrize("over", [-1, 0, 1, 2, 3, 4, 5])
 def test_a_cut_falls_between_characters(server: MariaDB, over: int) -> None:
     """A statement that is so many bytes over the limit, and ends with a character of four."""
-    filler = MAX_BYTES - len(_SLEEP) - len("'😀'".encode()) + over
+    filler = MAX_STATEMENT_BYTES - len(_SLEEP) - len("'😀'".encode()) + over
     statement = _SLEEP + f"'{'x' * filler}😀'".encode()
 
     async def observe() -> None:
@@ -78,7 +79,7 @@ def test_a_cut_falls_between_characters(server: MariaDB, over: int) -> None:
             item, _ = await seen(source, lambda found: bool(found[0].session.queries))
         (query,) = item.session.queries
         assert query.truncated == (over > 0)
-        assert query.statement == statement[:MAX_BYTES].decode(errors="ignore")
+        assert query.statement == statement[:MAX_STATEMENT_BYTES].decode(errors="ignore")
 
     asyncio.run(observe())
 
@@ -255,13 +256,13 @@ _CELLS = st.one_of(
 
 
 @settings(deadline=None, max_examples=40)
-@given(column=st.sampled_from(Row._fields), odd=_CELLS)
+@given(column=st.sampled_from(ThreadRow._fields), odd=_CELLS)
 def test_whatever_the_server_sends_of_a_client_hides_no_other(
     server: MariaDB, column: str, odd: Cell
 ) -> None:
     """Through the driver, from a server that is told what to say."""
     rows = [
-        Row(ident, b"app", b"192.0.2.7:4711", b"shop", b"Query", b"SELECT 1", b"42", None)
+        ThreadRow(ident, b"app", b"192.0.2.7:4711", b"shop", b"Query", b"SELECT 1", b"42", None)
         for ident in (b"7", b"8", b"9")
     ]
 
@@ -273,7 +274,7 @@ def test_whatever_the_server_sends_of_a_client_hides_no_other(
 
     before = asyncio.run(observe()).sessions
     rows[1] = rows[1]._replace(**{column: odd})
-    ident = number(rows[1].ident)
+    ident = integer(rows[1].ident)
     assume(ident not in (7, 9))
     after = asyncio.run(observe())
     others = [item for item in after.sessions if item.key in ("7", "9")]
@@ -282,7 +283,7 @@ def test_whatever_the_server_sends_of_a_client_hides_no_other(
     assert bool(after.unreadable) == (ident is None or ident < 0)
 
 
-def said(rows: Iterable[Row]) -> str:
+def said(rows: Iterable[ThreadRow]) -> str:
     """A query that selects these rows."""
     return " UNION ALL ".join(
         "SELECT " + ", ".join("NULL" if cell is None else f"UNHEX('{cell.hex()}')" for cell in row)

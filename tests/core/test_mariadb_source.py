@@ -12,7 +12,7 @@ import pytest
 
 from sessiongate.core.sources.base import SourceConfig, SourceConfigError
 from sessiongate.core.sources.mariadb import open_source
-from sessiongate.core.sources.support.statement import MAX_BYTES
+from sessiongate.core.sources.support.statement import MAX_STATEMENT_BYTES
 from sessiongate.v1 import session_pb2
 from tests.core.observing import refusal, seen
 from tests.mariadb import (
@@ -101,7 +101,7 @@ def test_own_connection_is_shown_only_when_asked_for(server: MariaDB) -> None:
 
 
 def test_a_statement_is_read_only_when_asked_for(server: MariaDB) -> None:
-    statement = f"SELECT SLEEP({PATIENCE}), '{'ä' * MAX_BYTES}'"
+    statement = f"SELECT SLEEP({PATIENCE}), '{'ä' * MAX_STATEMENT_BYTES}'"
 
     async def observe() -> None:
         async with (
@@ -117,7 +117,9 @@ def test_a_statement_is_read_only_when_asked_for(server: MariaDB) -> None:
         (query,) = item.session.queries
         assert query.truncated
         assert statement.startswith(query.statement)
-        assert MAX_BYTES - 1 <= len(query.statement.encode()) <= MAX_BYTES  # no half a letter
+        assert (
+            MAX_STATEMENT_BYTES - 1 <= len(query.statement.encode()) <= MAX_STATEMENT_BYTES
+        )  # no half a letter
         assert query.receive_time == item.session.last_active_time
         assert abs(query.receive_time.seconds - time.time()) < PATIENCE
         assert not query.HasField("complete_time")

@@ -23,14 +23,14 @@ from sessiongate.core.sources.base import (
     SourceConfigError,
     SourceConnectError,
     SourceError,
-    Wire,
+    TcpLink,
 )
 from sessiongate.core.sources.maxscale import (
     MAX_SERVICES_BYTES,
-    Clock,
     MaxScaleSource,
+    ServerClock,
     open_source,
-    read_clock,
+    read_server_clock,
     read_servers,
     read_services,
 )
@@ -101,7 +101,7 @@ def test_the_recorded_sessions_are_read_with_start_and_wires(maxscale: MaxScale)
     assert (one.session.native_id, one.session.service) == ("1", "RW-Split-Router")
     assert (two.session.native_id, two.session.service) == ("2", "Read-Connection-Router")
     # The MaxScale is on this machine: its loopback is ours.
-    assert one.opened == (Wire(server=("127.0.0.1", 3306), server_id=9),)
+    assert one.opened == (TcpLink(server=("127.0.0.1", 3306), server_id=9),)
 
 
 @pytest.mark.parametrize(("statements", "asked"), [("false", False), ("true", True)])
@@ -149,21 +149,26 @@ def test_without_a_stated_start_the_uptime_tells_it(maxscale: MaxScale) -> None:
 @pytest.mark.parametrize(
     ("attributes", "clock"),
     [
-        ({"started_at": "Mon, 23 Nov 2026 18:30:00 GMT", "uptime": 100}, Clock(1795458600, 100.0)),
-        ({"started_at": "Mon, 23 Nov 2026 18:30:00 GMT"}, Clock(1795458600)),
-        ({"started_at": 5, "uptime": 10}, Clock(1795458590.0, 0.0)),
-        ({"started_at": "Mon, 99 Foo 2026", "uptime": 10}, Clock(1795458590.0, 0.0)),
-        ({"started_at": "Mon, 23 Nov 2026 18:30:00 GMT", "uptime": -1}, Clock(1795458600)),
-        ({"started_at": "Mon, 23 Nov 2026 18:30:00 GMT", "uptime": "x"}, Clock(1795458600)),
-        ({"started_at": "Mon, 23 Nov 9999 18:30:00 GMT", "uptime": 10}, Clock()),
-        ({"uptime": 1e300}, Clock()),
-        ({"uptime": None, "started_at": None}, Clock()),
-        ({}, Clock()),
+        (
+            {"started_at": "Mon, 23 Nov 2026 18:30:00 GMT", "uptime": 100},
+            ServerClock(1795458600, 100.0),
+        ),
+        ({"started_at": "Mon, 23 Nov 2026 18:30:00 GMT"}, ServerClock(1795458600)),
+        ({"started_at": 5, "uptime": 10}, ServerClock(1795458590.0, 0.0)),
+        ({"started_at": "Mon, 99 Foo 2026", "uptime": 10}, ServerClock(1795458590.0, 0.0)),
+        ({"started_at": "Mon, 23 Nov 2026 18:30:00 GMT", "uptime": -1}, ServerClock(1795458600)),
+        ({"started_at": "Mon, 23 Nov 2026 18:30:00 GMT", "uptime": "x"}, ServerClock(1795458600)),
+        ({"started_at": "Mon, 23 Nov 9999 18:30:00 GMT", "uptime": 10}, ServerClock()),
+        ({"uptime": 1e300}, ServerClock()),
+        ({"uptime": None, "started_at": None}, ServerClock()),
+        ({}, ServerClock()),
     ],
 )
-def test_of_the_clock_what_can_be_read_is(attributes: dict[str, object], clock: Clock) -> None:
+def test_of_the_clock_what_can_be_read_is(
+    attributes: dict[str, object], clock: ServerClock
+) -> None:
     body = json.dumps({"data": {"attributes": attributes}}).encode()
-    assert read_clock(body, 1795458600.0) == clock
+    assert read_server_clock(body, 1795458600.0) == clock
 
 
 @settings(deadline=None)
@@ -174,7 +179,7 @@ def test_any_value_in_any_place_is_a_clock_and_servers_or_an_error(
     clock = {"data": {"attributes": {"started_at": STARTED, "uptime": 5}}}
     place = data.draw(st.sampled_from(places(clock)))
     with suppress(SourceError):
-        read_clock(json.dumps(replaced(clock, place, value)).encode(), 1.8e9)
+        read_server_clock(json.dumps(replaced(clock, place, value)).encode(), 1.8e9)
     place = data.draw(st.sampled_from(places(SERVERS)))
     with suppress(SourceError):
         servers = servers_of(json.dumps(replaced(SERVERS, place, value)).encode(), is_here=True)
@@ -518,7 +523,7 @@ def test_an_answer_that_is_none_is_named(
 def test_an_answer_that_is_too_large_is_not_read_to_its_end(
     maxscale: MaxScale, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rest, "MAX_BYTES", 1024 * 1024)
+    monkeypatch.setattr(rest, "MAX_RESPONSE_BYTES", 1024 * 1024)
     maxscale.sessions = b" " * (1024 * 1024 + 1)
     assert refused(maxscale) == "GET /v1/sessions: more than 1,024 KiB"
 

@@ -25,12 +25,12 @@ from sessiongate.core.sources.base import (
     SourceConfig,
     SourceConfigError,
     SourceError,
-    Wire,
+    TcpLink,
     open_source,
 )
-from sessiongate.core.sources.pgbouncer import CONSOLE, STATES, Clients, Row, rows
+from sessiongate.core.sources.pgbouncer import CLIENT_STATES, CONSOLE, ClientRow, Clients, rows
 from sessiongate.core.sources.support.endpoint import Endpoint
-from sessiongate.core.sources.support.libpq import Answer, Client
+from sessiongate.core.sources.support.libpq import Client, QueryResult
 from sessiongate.core.sources.support.localtime import LocalTime
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import BackendConnection, Session
@@ -137,7 +137,7 @@ def test_a_client_over_tcp(
     (connection,) = session.connections
     assert (connection.server, connection.connection_id) == (shown.format(server.port), pid)
     assert connection.tls_cipher.startswith("TLS_"), "it prefers to"
-    assert item.accepted == Wire(local_end(client), (host, pool.port))
+    assert item.accepted == TcpLink(local_end(client), (host, pool.port))
     (wire,) = item.opened
     assert (wire.server, wire.server_id) == ((host, server.port), pid)
     # The server says the same of the other end.
@@ -207,7 +207,7 @@ def console(pool: PgBouncer, application: str) -> str:
 def test_the_states_are_the_documented_ones() -> None:
     table = states("PgBouncer")
     assert state_of(table.pop("nothing")) == session_pb2.SESSION_STATE_UNSPECIFIED
-    assert {name: state_of(words) for name, words in table.items()} == STATES
+    assert {name: state_of(words) for name, words in table.items()} == CLIENT_STATES
 
 
 @pytest.mark.parametrize("unix", [False, True])
@@ -407,7 +407,7 @@ def test_a_console_that_refuses_to_tell_its_settings_is_read(pool: PgBouncer) ->
     endpoint = Endpoint.of(SourceConfig.parse(url(pool)), port=pool.port)
     client = Client(endpoint, CONSOLE, "SHOW NONSENSE", needs_setup=False)
 
-    async def main() -> list[Answer]:
+    async def main() -> list[QueryResult]:
         answers = await client.ask("SHOW CLIENTS")
         await client.close()
         return answers
@@ -468,8 +468,8 @@ SERVER: dict[str, object] = {
 START = 1_795_462_200
 
 
-def answer(columns: list[str], *lines: dict[str, object]) -> Answer:
-    return Answer(columns, [tuple(cell(line.get(name)) for name in columns) for line in lines])
+def answer(columns: list[str], *lines: dict[str, object]) -> QueryResult:
+    return QueryResult(columns, [tuple(cell(line.get(name)) for name in columns) for line in lines])
 
 
 def cell(value: object) -> bytes | None:
@@ -477,15 +477,17 @@ def cell(value: object) -> bytes | None:
     return None if value is None else str(value).encode()
 
 
-def rows_of(answer: Answer) -> list[Row]:
+def rows_of(answer: QueryResult) -> list[ClientRow]:
     return asyncio.run(rows(answer))
 
 
-def look(turning: Clients, clients: Iterable[Row], servers: Iterable[Row]) -> Observation:
+def look(
+    turning: Clients, clients: Iterable[ClientRow], servers: Iterable[ClientRow]
+) -> Observation:
     return asyncio.run(turning.read(clients, servers))
 
 
-def read(clients: Answer, servers: Answer) -> list[Observed]:
+def read(clients: QueryResult, servers: QueryResult) -> list[Observed]:
     turning = Clients(LocalTime(ZoneInfo("Europe/Berlin")))
     return list(look(turning, rows_of(clients), rows_of(servers)).sessions)
 
@@ -517,8 +519,8 @@ def test_the_columns_of_1_25() -> None:
     told = {**CLIENT, "replication": "none", "application_name": "till 7", "id": 3}
     (item,) = read(answer(NEW, told), answer(NEW, {**SERVER, "application_name": "till 7"}))
     assert item.session == expected(application="till 7")
-    assert item.accepted == Wire(("10.0.0.1", 4000), ("10.0.0.5", 6432))
-    assert item.opened == (Wire(("10.0.0.5", 5000), ("10.0.0.7", 5432), 77),)
+    assert item.accepted == TcpLink(("10.0.0.1", 4000), ("10.0.0.5", 6432))
+    assert item.opened == (TcpLink(("10.0.0.5", 5000), ("10.0.0.7", 5432), 77),)
 
 
 @pytest.mark.parametrize(
@@ -549,7 +551,7 @@ def test_an_odd_member_costs_itself(change: dict[str, object], field: str) -> No
 def test_an_odd_end_of_its_own_costs_no_field(change: dict[str, object]) -> None:
     (item,) = read(answer(OLD, {**CLIENT, **change}), answer(OLD, SERVER))
     assert [part.fields for part in item.unreadable] == [()]
-    assert item.accepted == Wire(("10.0.0.1", 4000), None)
+    assert item.accepted == TcpLink(("10.0.0.1", 4000), None)
     assert item.session == expected()
 
 
@@ -590,13 +592,13 @@ ODD = (
 @given(
     of_server=st.booleans(),
     line=st.integers(0, 2),
-    column=st.sampled_from(Row._fields),
+    column=st.sampled_from(ClientRow._fields),
     value=ODD,
 )
 def test_one_odd_cell_costs_one_session_at_most(
     of_server: bool, line: int, column: str, value: bytes | None
 ) -> None:
-    def lines(row: dict[str, object], kind: str, other: str) -> list[Row]:
+    def lines(row: dict[str, object], kind: str, other: str) -> list[ClientRow]:
         told = ({**row, "ptr": f"0x{kind}{n}", "link": f"0x{other}{n}"} for n in range(3))
         return rows_of(answer(NEW, *told))
 
@@ -647,7 +649,7 @@ def test_a_cancel_request_has_no_name() -> None:
 
 def test_another_programs_answer_is_refused() -> None:
     with pytest.raises(SourceError, match="no PgBouncer: it tells no connect_time"):
-        rows_of(Answer(["database", "id"], [(b"shop", b"1")]))
+        rows_of(QueryResult(["database", "id"], [(b"shop", b"1")]))
 
 
 @pytest.mark.parametrize(

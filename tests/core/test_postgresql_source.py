@@ -20,11 +20,11 @@ from sessiongate.core.sources.base import (
     SourceConfig,
     SourceConfigError,
     SourceError,
-    Wire,
+    TcpLink,
     open_source,
 )
-from sessiongate.core.sources.postgresql import STATES, Backends, Reached, Row
-from sessiongate.core.sources.support.libpq import Answer
+from sessiongate.core.sources.postgresql import BACKEND_STATES, BackendRow, Backends, Reached
+from sessiongate.core.sources.support.libpq import QueryResult
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import Query, Session
 from sessiongate.v1.states import state_of
@@ -39,7 +39,7 @@ UNKNOWN = session_pb2.SESSION_STATE_UNSPECIFIED
 SLEEP = "SELECT pg_sleep(3600)"
 
 
-def read(backends: Backends, rows: Iterable[Row]) -> Observation:
+def read(backends: Backends, rows: Iterable[BackendRow]) -> Observation:
     return asyncio.run(backends.read(rows))
 
 
@@ -114,7 +114,7 @@ def test_a_client_over_tcp(
     assert not session.queries, "nobody asked for statements"
     # This source came by IPv4: which address a client of IPv6 came to is not known.
     reached = ("127.0.0.1", server.port) if host == "127.0.0.1" else None
-    assert item.accepted == Wire((host, port), reached, pid(client))
+    assert item.accepted == TcpLink((host, port), reached, pid(client))
 
 
 def test_a_client_over_a_unix_socket(server: Postgres, clients: Clients) -> None:
@@ -133,7 +133,7 @@ def test_the_source_may_use_the_unix_socket_itself(server: Postgres, clients: Cl
     client = clients.add(server.connect())
     with Watched(url(server, host=quote(str(server.folder), safe=""))) as watched:
         (item,) = watched.items()
-    assert item.accepted == Wire(("127.0.0.1", local_port(client)), None, pid(client))
+    assert item.accepted == TcpLink(("127.0.0.1", local_port(client)), None, pid(client))
 
 
 def test_what_a_client_does_is_its_state(server: Postgres, clients: Clients) -> None:
@@ -147,7 +147,7 @@ def test_what_a_client_does_is_its_state(server: Postgres, clients: Clients) -> 
             ).fetchone()
             (session,) = (one for one in watched.sessions() if one.application == "it")
             assert row
-            assert session.state == STATES[row[0]] == STARTED
+            assert session.state == BACKEND_STATES[row[0]] == STARTED
             return str(row[0])
 
         assert state() == "idle"
@@ -169,7 +169,7 @@ def test_what_a_client_does_is_its_state(server: Postgres, clients: Clients) -> 
 def test_the_states_are_the_documented_ones() -> None:
     table = states("PostgreSQL")
     assert state_of(table.pop("nothing")) == UNKNOWN
-    assert {name: state_of(words) for name, words in table.items()} == STATES
+    assert {name: state_of(words) for name, words in table.items()} == BACKEND_STATES
 
 
 def test_nothing_changes_where_nothing_happens(server: Postgres, clients: Clients) -> None:
@@ -238,7 +238,7 @@ def test_statements_only_where_asked_for(server: Postgres, clients: Clients) -> 
 
 
 # A row as the server sends it.
-ROW = Row(
+ROW = BackendRow(
     pid=b"7",
     backend_start=b"1795462200123456",
     usename=b"app",
@@ -269,11 +269,11 @@ ODD = (
 
 
 @settings(deadline=None)
-@given(line=st.integers(0, 3), column=st.sampled_from(Row._fields), value=ODD)
+@given(line=st.integers(0, 3), column=st.sampled_from(BackendRow._fields), value=ODD)
 def test_one_odd_cell_costs_one_session_at_most(
     line: int, column: str, value: bytes | None
 ) -> None:
-    hidden = dict.fromkeys(Row._fields[5:])
+    hidden = dict.fromkeys(BackendRow._fields[5:])
     rows = [
         ROW,
         ROW._replace(pid=b"8", client_addr=None, client_port=b"-1", ssl=b"f", cipher=None),
@@ -352,7 +352,7 @@ def test_a_backend_that_cannot_be_known_is_left_out(column: str, value: bytes | 
 )
 def test_what_makes_no_sense_of_the_server_itself_is_no_postgresql(line: tuple[bytes]) -> None:
     with pytest.raises(SourceError, match="what answers is no PostgreSQL"):
-        Reached.of(Answer(["it"] * len(line), [line]))
+        Reached.of(QueryResult(["it"] * len(line), [line]))
 
 
 def test_a_statement_that_the_server_cut_is_marked() -> None:

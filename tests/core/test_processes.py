@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from sessiongate.core.sources.support.processes import Process, Processes
+from sessiongate.core.sources.support.processes import Process, ProcessTable
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def child() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_a_process_is_visible_until_it_ends(child: subprocess.Popen[bytes]) -> None:
-    processes = Processes()
+    processes = ProcessTable()
     actual = psutil.Process(child.pid)
     expected = {child.pid: Process(actual.name(), actual.create_time())}
     assert processes.look_up({child.pid}) == expected
@@ -70,21 +70,21 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeProcess]:
 
 
 def test_a_pid_used_again_is_another_process(fake: type[FakeProcess]) -> None:
-    processes = Processes()
+    processes = ProcessTable()
     for process in (Process("postgres", 100.0), Process("sshd", 200.0)):
         fake.table = {7: process}
         assert processes.look_up({7}) == {7: process}
 
 
 def test_a_process_that_becomes_another_program_has_its_name(fake: type[FakeProcess]) -> None:
-    processes = Processes()
+    processes = ProcessTable()
     for process in (Process("sh", 100.0), Process("postgres", 100.0)):
         fake.table = {7: process}
         assert processes.look_up({7}) == {7: process}
 
 
 def test_a_process_is_opened_once_while_it_is_asked_for(fake: type[FakeProcess]) -> None:
-    processes = Processes()
+    processes = ProcessTable()
     fake.table = {pid: Process("postgres", 100.0) for pid in (7, 8)}
     for pids in ({7, 8}, {7, 8}, {8}):
         processes.look_up(pids)
@@ -99,11 +99,11 @@ def test_a_process_is_opened_once_while_it_is_asked_for(fake: type[FakeProcess])
 def test_one_hidden_process_hides_no_other(fake: type[FakeProcess], error: Exception) -> None:
     fake.table = {pid: Process("postgres", 100.0) for pid in (7, 8)}
     fake.hidden = {7: error}
-    assert Processes().look_up({7, 8, 9}) == {8: Process("postgres", 100.0)}
+    assert ProcessTable().look_up({7, 8, 9}) == {8: Process("postgres", 100.0)}
 
 
 def test_a_pid_that_cannot_be_hides_no_other(child: subprocess.Popen[bytes]) -> None:
-    assert set(Processes().look_up({-1, 2**80, child.pid})) == {child.pid}
+    assert set(ProcessTable().look_up({-1, 2**80, child.pid})) == {child.pid}
 
 
 @pytest.mark.parametrize(
@@ -112,4 +112,4 @@ def test_a_pid_that_cannot_be_hides_no_other(child: subprocess.Popen[bytes]) -> 
 )
 def test_a_name_can_always_be_shown(fake: type[FakeProcess], name: str, shown: str) -> None:
     fake.table = {7: Process(name, 100.0)}
-    assert Processes().look_up({7})[7].name == shown
+    assert ProcessTable().look_up({7})[7].name == shown

@@ -9,23 +9,23 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from sessiongate.core.sources.base import Observation, Wire
+from sessiongate.core.sources.base import Observation, TcpLink
+from sessiongate.core.sources.support.cells import Cell
 from sessiongate.core.sources.support.processlist import (
-    Cell,
     Dialect,
     ProcessList,
-    Row,
+    ThreadRow,
     Threads,
-    number,
+    integer,
 )
-from sessiongate.core.sources.support.statement import MAX_BYTES
+from sessiongate.core.sources.support.statement import MAX_STATEMENT_BYTES
 from sessiongate.v1 import session_pb2
 
 NOW = 1_800_000_000.0
 SERVER = ("192.0.2.9", 3306)
 
 
-def row(ident: int = 7, **changes: object) -> Row:
+def row(ident: int = 7, **changes: object) -> ThreadRow:
     """A client of MariaDB that has been idle for a second."""
     given: dict[str, object] = {
         "user": "app",
@@ -36,7 +36,7 @@ def row(ident: int = 7, **changes: object) -> Row:
         "query_id": 42,
         "idle": 1000,
     }
-    return Row._make(map(cell, (ident, *{**given, **changes}.values())))
+    return ThreadRow._make(map(cell, (ident, *{**given, **changes}.values())))
 
 
 def cell(value: object) -> Cell:
@@ -44,11 +44,11 @@ def cell(value: object) -> Cell:
     return value if value is None or isinstance(value, bytes) else str(value).encode()
 
 
-def listed(*rows: Row) -> Threads:
+def listed(*rows: ThreadRow) -> Threads:
     return threads(rows)
 
 
-def threads(rows: Iterable[Row]) -> Threads:
+def threads(rows: Iterable[ThreadRow]) -> Threads:
     return asyncio.run(Threads.of(rows))
 
 
@@ -126,7 +126,7 @@ def test_the_host_is_address_and_port(host: str | None, remote: str, port: int) 
     assert (session.remote, session.port) == (remote, port)
     assert (session.HasField("remote"), session.HasField("port")) == (bool(remote), bool(port))
     address = (remote, port) if remote and port and not remote.endswith(("t", "e")) else None
-    assert item.accepted == Wire(client=address, server=SERVER, server_id=7)
+    assert item.accepted == TcpLink(client=address, server=SERVER, server_id=7)
 
 
 def test_sessions_are_in_the_order_of_their_ids() -> None:
@@ -179,11 +179,13 @@ def test_a_client_that_logs_in_is_asked_about_then() -> None:
 # Of a MariaDB 10.11, with statements: a client that waits, one that runs something, one that
 # logs in, one on a Unix socket, and the event scheduler.
 RECORDED = [
-    Row(b"9", b"app", b"127.0.0.1:41782", b"shop", b"Sleep", None, b"65", b"2041"),
-    Row(b"10", b"app", b"::1:41784", None, b"Query", b"SELECT SLEEP(9)", b"67", b"13"),
-    Row(b"11", b"unauthenticated user", b"127.0.0.1:41790", None, b"Connect", None, b"0", b"8"),
-    Row(b"12", b"root", b"localhost", None, b"Sleep", b"", b"71", b"0"),
-    Row(b"5", b"event_scheduler", b"localhost", None, b"Daemon", None, b"0", b"60040"),
+    ThreadRow(b"9", b"app", b"127.0.0.1:41782", b"shop", b"Sleep", None, b"65", b"2041"),
+    ThreadRow(b"10", b"app", b"::1:41784", None, b"Query", b"SELECT SLEEP(9)", b"67", b"13"),
+    ThreadRow(
+        b"11", b"unauthenticated user", b"127.0.0.1:41790", None, b"Connect", None, b"0", b"8"
+    ),
+    ThreadRow(b"12", b"root", b"localhost", None, b"Sleep", b"", b"71", b"0"),
+    ThreadRow(b"5", b"event_scheduler", b"localhost", None, b"Daemon", None, b"0", b"60040"),
 ]
 CELLS = st.one_of(
     st.none(),
@@ -199,7 +201,7 @@ CELLS = st.one_of(
 @settings(deadline=None)
 @given(
     place=st.integers(0, 4),
-    column=st.sampled_from(Row._fields),
+    column=st.sampled_from(ThreadRow._fields),
     odd=CELLS,
     is_counted=st.booleans(),
 )
@@ -214,8 +216,8 @@ def test_one_odd_row_costs_itself(place: int, column: str, odd: Cell, is_counted
     before = read(reader, threads(rows), NOW)
     assert [item.key for item in before.sessions] == ["9", "10", "11", "12"]
     changed = rows[place]._replace(**{column: odd})
-    ident = number(changed.ident)
-    assume(ident not in {number(each.ident) for each in rows if each is not rows[place]})
+    ident = integer(changed.ident)
+    assume(ident not in {integer(each.ident) for each in rows if each is not rows[place]})
     after = read(reader, threads([*rows[:place], changed, *rows[place + 1 :]]), NOW)
     kept = [item for index, item in enumerate(before.sessions) if index != place]
     assert {id(item) for item in kept} <= {id(item) for item in after.sessions}
@@ -276,11 +278,15 @@ def test_what_the_server_does_not_know_is_absent() -> None:
     ("text", "kept", "truncated"),
     [
         ("SELECT 1", "SELECT 1", False),
-        ("x" * MAX_BYTES, "x" * MAX_BYTES, False),
-        ("x" * (MAX_BYTES + 1), "x" * MAX_BYTES, True),
-        ("x" + "ä" * MAX_BYTES, "x" + "ä" * (MAX_BYTES // 2 - 1), True),
-        (b"x" * (MAX_BYTES - 3) + b"\xff", "x" * (MAX_BYTES - 3) + "\ufffd", False),
-        (b"x" * MAX_BYTES + b"\xff", "x" * MAX_BYTES, True),
+        ("x" * MAX_STATEMENT_BYTES, "x" * MAX_STATEMENT_BYTES, False),
+        ("x" * (MAX_STATEMENT_BYTES + 1), "x" * MAX_STATEMENT_BYTES, True),
+        ("x" + "ä" * MAX_STATEMENT_BYTES, "x" + "ä" * (MAX_STATEMENT_BYTES // 2 - 1), True),
+        (
+            b"x" * (MAX_STATEMENT_BYTES - 3) + b"\xff",
+            "x" * (MAX_STATEMENT_BYTES - 3) + "\ufffd",
+            False,
+        ),
+        (b"x" * MAX_STATEMENT_BYTES + b"\xff", "x" * MAX_STATEMENT_BYTES, True),
     ],
 )
 def test_a_statement_is_cut_and_marked(text: str | bytes, kept: str, truncated: bool) -> None:

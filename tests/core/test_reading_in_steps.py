@@ -12,7 +12,7 @@ from sessiongate.core.sources import pgbouncer
 from sessiongate.core.sources.base import Observation
 from sessiongate.core.sources.postgresql import Backends, Reached
 from sessiongate.core.sources.support import pacing as turns
-from sessiongate.core.sources.support.libpq import Answer
+from sessiongate.core.sources.support.libpq import QueryResult
 from sessiongate.core.sources.support.localtime import LocalTime
 from sessiongate.core.sources.support.processlist import ProcessList, Threads
 
@@ -28,7 +28,7 @@ async def of_postgresql() -> Observation:
 async def of_pgbouncer() -> Observation:
     columns = ("database", "connect_time", "ptr")
     lines = [(b"shop", b"2026-01-01 00:00:00 UTC", b"%d" % ptr) for ptr in range(ROWS)]
-    rows = await pgbouncer.rows(Answer(columns, lines))
+    rows = await pgbouncer.rows(QueryResult(columns, lines))
     return await pgbouncer.Clients(LocalTime(ZoneInfo("UTC"))).read(rows, rows)
 
 

@@ -25,7 +25,7 @@ async def _flood(size: int) -> None:
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
     try:
-        async with received.bounded(writer.get_extra_info("socket").fileno, "here: "):
+        async with received.limit_received(writer.get_extra_info("socket").fileno, "here: "):
             writer.write(b"?")
             await reader.readexactly(size)
             await asyncio.sleep(0.3)
@@ -36,7 +36,7 @@ async def _flood(size: int) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the system counts nothing")
 def test_too_much_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(received, "MAX_BYTES", 1024 * 1024)
+    monkeypatch.setattr(received, "MAX_RECEIVED_BYTES", 1024 * 1024)
     asyncio.run(_flood(1024 * 1024))
     with pytest.raises(SourceError, match=r"^here: the answer is larger than 1 MiB$"):
         asyncio.run(_flood(1024 * 1024 + 1))

@@ -16,7 +16,7 @@ from sessiongate.core.collect import reconciler
 from sessiongate.core.collect.links import Links
 from sessiongate.core.collect.reconciler import Reconciler, Shared, Underway
 from sessiongate.core.ledger.sqlite import Ledger
-from sessiongate.core.sources.base import Observation, Observed, SourceConfig, Wire
+from sessiongate.core.sources.base import Observation, Observed, SourceConfig, TcpLink
 from sessiongate.core.sources.support.pacing import Pace
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.elapsed import elapsed
@@ -24,7 +24,7 @@ from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import ListSessionsResponse
 from tests.core.sources import seen
 
-WIRES = [Wire(("10.0.0.5", 40000 + n), ("10.0.0.7", 5432), 77 + n) for n in range(3)]
+WIRES = [TcpLink(("10.0.0.5", 40000 + n), ("10.0.0.7", 5432), 77 + n) for n in range(3)]
 
 
 class Scene:

@@ -16,12 +16,13 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from sessiongate.core import server
-from sessiongate.core.errors import ANSWERS, STATUS_TRAILER, CoreError
+from sessiongate.core.errors import STATUS_MAPPINGS, CoreError
 from sessiongate.core.server import SESSION_SERVICE, Core
 from sessiongate.core.settings import CoreConfig
 from sessiongate.core.sources.base import SourceConfig
-from sessiongate.core.table.query import Query
+from sessiongate.core.table.query import SessionQuery
 from sessiongate.runtime.auth.identity import Refusal
+from sessiongate.v1.errors import STATUS_TRAILER
 from sessiongate.v1.session_pb2 import SessionState
 from sessiongate.v1.session_service_pb2 import (
     GetSessionRequest,
@@ -267,8 +268,8 @@ def test_a_core_is_not_ready_until_its_source_answered_or_failed(
 
 def test_every_error_has_one_status_and_one_reason() -> None:
     kinds = {*CoreError.__subclasses__(), *Refusal.__subclasses__()}
-    assert kinds == ANSWERS.keys()
-    reasons = [answer.reason for answer in ANSWERS.values()]
+    assert kinds == STATUS_MAPPINGS.keys()
+    reasons = [answer.reason for answer in STATUS_MAPPINGS.values()]
     assert len(set(reasons)) == len(reasons)
 
 
@@ -278,7 +279,7 @@ def test_what_fails_unexpectedly_is_internal_without_its_text(
     def explode(*_: object) -> None:
         raise RuntimeError("the password is swordfish")
 
-    monkeypatch.setattr(Query, "parse", explode)
+    monkeypatch.setattr(SessionQuery, "parse", explode)
 
     async def test(client: Client) -> None:
         code, text, info, _ = await failing(client.stub.ListSessions(ListSessionsRequest()))

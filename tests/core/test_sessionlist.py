@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sessiongate.core.sources.base import Observation, SourceError, Wire
+from sessiongate.core.sources.base import Observation, SourceError, TcpLink
 from sessiongate.core.sources.support.serverzone import ServerZone
-from sessiongate.core.sources.support.sessionlist import Context, SessionList
+from sessiongate.core.sources.support.sessionlist import ReadingContext, SessionList
 from tests.core.observing import arriving
 from tests.core.test_documented import places, replaced
 
@@ -53,7 +53,7 @@ def read(
     zone: ServerZone = UTC_ZONE,
     skew: float = 0.0,
 ) -> Observation:
-    context = Context(moment, zone, skew, servers, started)
+    context = ReadingContext(moment, zone, skew, servers, started)
     return asyncio.run(reader.read(arriving(body), context))
 
 
@@ -72,8 +72,8 @@ def test_the_recorded_sessions_come_in_the_order_of_their_ids() -> None:
     assert (session.memory_bytes, session.thread, session.io_activity) == (66868, 0, 0)
     (backend,) = session.connections
     assert (backend.server, backend.connection_id, backend.tls_cipher) == ("server1", 10, "")
-    assert two.accepted == Wire(client=("127.0.0.1", 34300), server_id=2)
-    assert two.opened == (Wire(server=("192.0.2.9", 3306), server_id=10),)
+    assert two.accepted == TcpLink(client=("127.0.0.1", 34300), server_id=2)
+    assert two.opened == (TcpLink(server=("192.0.2.9", 3306), server_id=10),)
 
 
 def test_a_server_without_an_address_is_no_wire() -> None:
@@ -85,7 +85,7 @@ def test_wires_follow_the_servers_addresses() -> None:
     reader = SessionList()
     read(reader, RECORDED)
     moved = read(reader, RECORDED, servers={"server1": ("192.0.2.10", 3306)})
-    assert moved.sessions[0].opened == (Wire(server=("192.0.2.10", 3306), server_id=9),)
+    assert moved.sessions[0].opened == (TcpLink(server=("192.0.2.10", 3306), server_id=9),)
 
 
 def test_the_reference_text_is_read_again_without_a_change() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessiongate.core.sources.base import SourceError, Wire
+from sessiongate.core.sources.base import SourceError, TcpLink
 from sessiongate.core.sources.support.streams import Streams
 from sessiongate.v1 import session_pb2
 
@@ -79,8 +79,8 @@ def test_an_answer_is_the_same_in_whatever_parts_it_comes(blocks: bool, size: in
 
 def test_the_addresses_of_show_sess_all_are_wires() -> None:
     first, *_ = streams().read([BLOCKS], NOW, blocks=True).sessions
-    assert first.accepted == Wire(("127.0.0.1", 51576), ("127.0.0.1", 40367))
-    assert first.opened == (Wire(("127.0.0.1", 35668), ("127.0.0.1", 42403)),)
+    assert first.accepted == TcpLink(("127.0.0.1", 51576), ("127.0.0.1", 40367))
+    assert first.opened == (TcpLink(("127.0.0.1", 35668), ("127.0.0.1", 42403)),)
 
 
 def test_another_machines_loopback_is_no_wire() -> None:
@@ -88,7 +88,7 @@ def test_another_machines_loopback_is_no_wire() -> None:
     moved = moved.replace("127.0.0.1:35668", "192.0.2.1:35668")
     first, second, *_ = streams(is_here=False).read([moved], NOW, blocks=True).sessions
     assert first.accepted is None
-    assert first.opened == (Wire(("192.0.2.1", 35668), ("192.0.2.9", 3306)),)
+    assert first.opened == (TcpLink(("192.0.2.1", 35668), ("192.0.2.9", 3306)),)
     assert second.opened == ()
 
 

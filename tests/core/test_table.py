@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sessiongate.core.errors import InvalidRequestError
 from sessiongate.core.table.draft import Draft
 from sessiongate.core.table.mask import Mask
-from sessiongate.core.table.query import MAX_PAGE_SIZE, Query, matcher
+from sessiongate.core.table.query import MAX_PAGE_SIZE, SessionQuery, matcher
 from sessiongate.core.table.table import MAX_PAGE_BYTES, Page, SessionTable
 from sessiongate.runtime.turns import finished
 from sessiongate.v1.session_pb2 import Session, SessionState
@@ -48,7 +48,7 @@ def ids_of(table: SessionTable, request: ListSessionsRequest) -> list[int]:
     """All ids that match, walked page by page."""
     found: list[int] = []
     while True:
-        page = finished(table.page(Query.parse(request)))
+        page = finished(table.page(SessionQuery.parse(request)))
         found += [session.id for session in sessions_of(page)]
         if not page.next_page_token:
             return found
@@ -73,7 +73,7 @@ def test_pages_under_churn_list_what_stays_exactly_once(
     found: list[int] = []
     script = iter(changes)
     while True:
-        page = finished(table.page(Query.parse(request)))
+        page = finished(table.page(SessionQuery.parse(request)))
         found += [session.id for session in sessions_of(page)]
         if not page.next_page_token:
             break
@@ -173,7 +173,7 @@ def test_a_filter_matches_what_a_plain_reading_of_it_matches(
     ]
     table = table_of(*sessions)
     request = ListSessionsRequest(filter=wanted, page_size=7)
-    assert finished(table.page(Query.parse(request))).total_size == len(expected)
+    assert finished(table.page(SessionQuery.parse(request))).total_size == len(expected)
     assert ids_of(table, request) == expected
 
 
@@ -201,7 +201,7 @@ def test_networks_are_those_of_the_standard_library(
         except ValueError:
             valid = False
         try:
-            Query.parse(ListSessionsRequest(filter=SessionFilter(remotes=[text])))
+            SessionQuery.parse(ListSessionsRequest(filter=SessionFilter(remotes=[text])))
         except InvalidRequestError:
             assert not valid, text
         else:
@@ -238,7 +238,7 @@ def test_a_page_is_of_the_table_as_it_was_when_the_work_began() -> None:
     ):
         revision = table.revision
         live = [ident for ident in range(1, 1001) if table.get(ident)]
-        steps = table.page(Query.parse(request))
+        steps = table.page(SessionQuery.parse(request))
         for _ in range(3):
             next(steps)
         table.apply([make(ident, ident, service="b") for ident in live[:500]], live[500:])
@@ -248,7 +248,7 @@ def test_a_page_is_of_the_table_as_it_was_when_the_work_began() -> None:
         assert page.total_size == len(live)
         assert page.rest.revision == revision
         left = ListSessionsRequest(filter=SessionFilter(services=["a"]))
-        assert finished(table.page(Query.parse(left))).total_size == 0
+        assert finished(table.page(SessionQuery.parse(left))).total_size == 0
         table.apply([make(ident, ident, service="a") for ident in live[:500]], [])
 
 
@@ -306,7 +306,7 @@ def test_skip_passes_over_sessions(skip: int, order: str) -> None:
     table = table_of(*(make(ident) for ident in range(1, 7)))
     request = ListSessionsRequest(skip=skip, page_size=2, order_by=order)
     expected = sorted(range(1, 7), reverse=order.endswith("desc"))[skip:]
-    page = finished(table.page(Query.parse(request)))
+    page = finished(table.page(SessionQuery.parse(request)))
     assert [session.id for session in sessions_of(page)] == expected[:2]
     assert bool(page.next_page_token) == (len(expected) > 2)
     assert page.total_size == 6
@@ -316,7 +316,7 @@ def test_a_page_stays_under_3_mib_whatever_the_size_asked_for() -> None:
     fat = "x" * 40_000
     table = table_of(*(make(ident, application=fat) for ident in range(1, 201)))
     request = ListSessionsRequest(page_size=MAX_PAGE_SIZE)
-    page = finished(table.page(Query.parse(request)))
+    page = finished(table.page(SessionQuery.parse(request)))
     assert 0 < len(page.pieces) < 200
     assert len(b"".join(page.pieces)) < MAX_PAGE_BYTES
     assert ids_of(table, request) == list(range(1, 201))
@@ -331,11 +331,11 @@ def test_one_session_over_the_limit_is_a_page_of_its_own() -> None:
 def test_a_mask_leaves_only_what_it_names() -> None:
     table = table_of(make(1, 5, service="a", user="x"))
     request = ListSessionsRequest(read_mask=FieldMask(paths=["id", "connect_time.seconds"]))
-    (session,) = sessions_of(finished(table.page(Query.parse(request))))
+    (session,) = sessions_of(finished(table.page(SessionQuery.parse(request))))
     assert session == Session(id=1, connect_time=Timestamp(seconds=5))
     for everything in ([], ["*"]):
         request = ListSessionsRequest(read_mask=FieldMask(paths=everything))
-        (session,) = sessions_of(finished(table.page(Query.parse(request))))
+        (session,) = sessions_of(finished(table.page(SessionQuery.parse(request))))
         assert session.user == "x"
 
 
@@ -345,7 +345,7 @@ def test_any_other_token_is_refused_by_name(token: str) -> None:
     if not token:
         return
     with pytest.raises(InvalidRequestError) as caught:
-        Query.parse(request)
+        SessionQuery.parse(request)
     assert [v.field for v in caught.value.violations] == ["page_token"]
 
 
@@ -363,14 +363,14 @@ def test_ids_bound_a_list_without_counting_for_its_total(
     request = ListSessionsRequest(
         after_id=after, before_id=before, page_size=size, order_by="id desc" if descending else "id"
     )
-    assert finished(table.page(Query.parse(request))).total_size == len(idents)
+    assert finished(table.page(SessionQuery.parse(request))).total_size == len(idents)
     expected = [i for i in sorted(idents) if i > after and (not before or i < before)]
     assert ids_of(table, request) == sorted(expected, reverse=descending)
 
 
 def test_ids_bound_a_list_in_id_order_only() -> None:
     with pytest.raises(InvalidRequestError) as caught:
-        Query.parse(ListSessionsRequest(after_id=1, before_id=2, order_by="connect_time"))
+        SessionQuery.parse(ListSessionsRequest(after_id=1, before_id=2, order_by="connect_time"))
     assert [v.field for v in caught.value.violations] == ["after_id", "before_id"]
 
 
@@ -392,4 +392,4 @@ def test_no_change_bears_a_time_before_one_that_was_told() -> None:
 
 
 def page_of(table: SessionTable) -> Page:
-    return finished(table.page(Query.parse(ListSessionsRequest())))
+    return finished(table.page(SessionQuery.parse(ListSessionsRequest())))

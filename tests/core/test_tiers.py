@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from sessiongate.core.collect.links import Links, Wires
+from sessiongate.core.collect.links import Links, SessionTcpLinks
 from sessiongate.core.sources.base import Observed, SourceConfig
 from sessiongate.core.sources.haproxy import open_source
 from tests.core.observing import seen
@@ -15,8 +15,11 @@ from tests.mariadb import mariadb, only, opened, run
 PROXY, SERVER = 1000, 2000  # what the ids of either's sessions are counted from
 
 
-def wires(found: Iterable[Observed], first: int) -> dict[int, Wires]:
-    return {ident: Wires(item.accepted, item.opened) for ident, item in enumerate(found, first)}
+def wires(found: Iterable[Observed], first: int) -> dict[int, SessionTcpLinks]:
+    return {
+        ident: SessionTcpLinks(item.accepted, item.opened)
+        for ident, item in enumerate(found, first)
+    }
 
 
 def test_a_client_is_followed_through_the_proxy_to_the_server() -> None:

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from sessiongate.core.collect.keys import KEY_BYTES, short
 from sessiongate.core.collect.truncation import (
     TEXT_BYTES,
-    bounded,
     fitting_services,
     link,
     printable,
+    truncate,
 )
-from sessiongate.core.sources.base import Observation, Observed, Unreadable, Wire
+from sessiongate.core.sources.base import Observation, Observed, TcpLink, Unreadable
 from sessiongate.runtime.limits import MAX_SESSION
 from sessiongate.v1.session_pb2 import BackendConnection, Query, Session
 from sessiongate.v1.session_service_pb2 import ServiceStatus, SourceStatus
@@ -34,14 +34,14 @@ def statements(count: int, size: int = 16_000) -> list[Query]:
 
 def test_what_fits_stays_the_same_object() -> None:
     session = Session(id=1, application="a" * 60_000)
-    assert bounded(session, MAX_SESSION) is session
+    assert truncate(session, MAX_SESSION) is session
     assert not session.truncated
 
 
 def test_the_oldest_statements_go_first_and_no_more_than_need_be() -> None:
     session = Session(id=1, application="app", queries=statements(300))
     session.connection_attributes["_os"] = "Linux"
-    cut = bounded(session, MAX_SESSION)
+    cut = truncate(session, MAX_SESSION)
     assert [query.statement[:3] for query in cut.queries] == ["297", "298", "299"]
     assert (cut.application, cut.connection_attributes["_os"]) == ("app", "Linux")
     assert cut.truncated == ["queries"]
@@ -52,11 +52,11 @@ def test_then_the_largest_attributes_then_the_last_connections() -> None:
     session = Session(id=1, user="ann", queries=statements(1))
     for name, size in {"small": 10, "large": 60_000, "larger": 70_000}.items():
         session.connection_attributes[name] = "v" * size
-    cut = bounded(session, MAX_SESSION)
+    cut = truncate(session, MAX_SESSION)
     assert {*cut.connection_attributes} == {"small", "large"}
     assert cut.truncated == ["connection_attributes", "queries"]
     session.connections.extend(BackendConnection(server=f"server{n:05}") for n in range(9_000))
-    cut = bounded(session, MAX_SESSION)
+    cut = truncate(session, MAX_SESSION)
     assert not cut.connection_attributes
     servers = [connection.server for connection in cut.connections]
     assert servers == [f"server{n:05}" for n in range(len(servers))]
@@ -66,7 +66,7 @@ def test_then_the_largest_attributes_then_the_last_connections() -> None:
 
 def test_then_texts_at_a_characters_boundary() -> None:
     session = Session(id=1, user="ann", application="a" + WAY_TOO_LONG, tls_cipher="")
-    cut = bounded(session, MAX_SESSION)
+    cut = truncate(session, MAX_SESSION)
     assert cut.application == "a" + "é" * ((TEXT_BYTES - 1) // 2)
     assert (cut.user, cut.HasField("tls_cipher"), cut.HasField("database")) == ("ann", True, False)
     assert cut.truncated == ["application"]
@@ -78,11 +78,11 @@ def test_then_filters_and_texts_at_less() -> None:
         "t" * 5000,
     )
     session = Session(id=1, filters=[f"{n}" + "f" * 5000 for n in range(700)], **texts)  # type: ignore[arg-type]
-    cut = bounded(session, MAX_SESSION)
+    cut = truncate(session, MAX_SESSION)
     assert [name[:1] for name in cut.filters] == [str(n) for n in range(len(cut.filters))]
     assert cut.filters
     assert {len(getattr(cut, name)) for name in texts} == {TEXT_BYTES}
-    least = bounded(session, LEAST)
+    least = truncate(session, LEAST)
     assert (len(least.filters), len(least.user)) == (0, 512 * 2)
     assert least.truncated == [
         *("native_id", "service", "filters", "user", "remote", "database"),
@@ -124,12 +124,12 @@ def test_any_session_fits_whatever_the_limit(
     session: Session, limit: int, upstream: Sequence[int], downstream: Sequence[int]
 ) -> None:
     before = session.SerializeToString(deterministic=True)
-    cut = bounded(session, limit)
+    cut = truncate(session, limit)
     assert session.SerializeToString(deterministic=True) == before
     if cut is not session:
-        again = bounded(Session.FromString(before), limit)
+        again = truncate(Session.FromString(before), limit)
         assert again == cut, "the same is cut in the same way"
-        assert bounded(cut, limit) is cut
+        assert truncate(cut, limit) is cut
         assert [*cut.truncated] == sorted(cut.truncated, key=FIELDS.index)
         for name in FIELDS:
             same = getattr(cut, name) == getattr(session, name)
@@ -151,7 +151,7 @@ FIELDS = [field.name for field in Session.DESCRIPTOR.fields]
 
 
 def test_links_of_a_session_that_was_cut_stand_and_its_neighbour_is_not_touched() -> None:
-    wire = Wire(client=("10.0.0.1", 4711), server=("10.0.0.2", 3306), server_id=7)
+    wire = TcpLink(client=("10.0.0.1", 4711), server=("10.0.0.2", 3306), server_id=7)
     connections = [BackendConnection(server="db", connection_id=n) for n in range(50_000)]
 
     async def test(scene: Scene) -> None:

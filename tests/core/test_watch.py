@@ -14,15 +14,15 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
-from sessiongate.core.errors import STATUS_TRAILER
 from sessiongate.core.grpc.service import SessionService
-from sessiongate.core.grpc.stream_quota import Watchers
+from sessiongate.core.grpc.stream_quota import StreamQuota
 from sessiongate.core.server import Core
 from sessiongate.core.settings import CoreConfig
 from sessiongate.core.sources.base import SourceConfig
 from sessiongate.core.table import changelog as logs
 from sessiongate.core.table import watcher as watching
 from sessiongate.core.table.table import SessionTable
+from sessiongate.v1.errors import STATUS_TRAILER
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
     GetSessionRequest,
@@ -135,7 +135,7 @@ async def scene(sessions: Iterable[Session], *, ready: bool = True) -> AsyncIter
         table.set_source("fake", reachable=True)
     table.apply(sessions, [])
     server = grpc.aio.server()
-    SessionService(table, Watchers(100)).add_to(server)
+    SessionService(table, StreamQuota(100)).add_to(server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:

@@ -19,8 +19,8 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
-from sessiongate.core.errors import STATUS_TRAILER
 from sessiongate.core.table.query import MAX_FILTER_VALUES, MAX_MASK_PATHS
+from sessiongate.v1.errors import STATUS_TRAILER
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
     ListSessionsRequest,

@@ -12,7 +12,7 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 from sessiongate.gateway.api.documents import INCLUDES
 from sessiongate.gateway.jsonapi.expressions import COMPARISONS, LOGIC
 from sessiongate.gateway.jsonapi.members import Members, as_field, as_jsonpath, as_name, as_pointer
-from sessiongate.gateway.jsonapi.query import Takes
+from sessiongate.gateway.jsonapi.query import AllowedParameters
 from tests.gateway.fleet import SERVICES, STATES
 
 Pairs: TypeAlias = list[tuple[str, str]]
@@ -215,7 +215,7 @@ def _known(members: Members) -> list[SearchStrategy[Pairs]]:
     ]
 
 
-def parameters(takes: Takes) -> SearchStrategy[Pairs]:
+def parameters(takes: AllowedParameters) -> SearchStrategy[Pairs]:
     """Parameters that an operation takes, and now and then one that it does not."""
     fitting = [_ANYWHERE]
     if takes.collection:

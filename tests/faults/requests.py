@@ -12,7 +12,7 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 from sessiongate.gateway.api.operation import Operation
 from sessiongate.gateway.api.operations import OPERATIONS
 from sessiongate.gateway.jsonapi.paging import PROFILE
-from sessiongate.gateway.jsonapi.query import Takes
+from sessiongate.gateway.jsonapi.query import AllowedParameters
 from tests.faults.queries import among, any_text, counts, parameters, rarely, slipped
 from tests.gateway.fleet import SERVICES, SIZE
 
@@ -95,7 +95,7 @@ def _path(operation: Operation) -> SearchStrategy[bytes]:
     )
 
 
-def _query(takes: Takes) -> SearchStrategy[bytes]:
+def _query(takes: AllowedParameters) -> SearchStrategy[bytes]:
     return _broken(
         st.builds(
             lambda write, between, pairs: between.join(
@@ -115,7 +115,7 @@ _collections = [
     if operation.takes.collection
 ]
 _known_targets = st.one_of(*_KNOWN, *_collections, *_collections)
-_strange_targets = st.tuples(_strange_paths, _query(Takes()))
+_strange_targets = st.tuples(_strange_paths, _query(AllowedParameters()))
 
 # Headers.
 

@@ -16,7 +16,7 @@ import httpx
 import psutil
 import pytest
 
-from sessiongate.runtime.descriptors import allow_descriptors
+from sessiongate.runtime.descriptors import raise_fd_limit
 from tests.certificates import Authority
 from tests.faults.beside import Beside
 from tests.faults.processes import MIB
@@ -43,7 +43,7 @@ OVERLOADED = "503 "  # an answer, to callers beside readers that come just now
 
 @pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "TLS"])
 def test_readers_that_take_nothing(is_tls: bool, tmp_path: Path) -> None:
-    allow_descriptors()
+    raise_fd_limit()
     authority = Authority(tmp_path)
     server = authority.issue("server")
     arguments = ["serve", "--source", SOURCE, "--ledger", "sqlite://"]

@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 import httpx
 
-from sessiongate.runtime.descriptors import allow_descriptors
+from sessiongate.runtime.descriptors import raise_fd_limit
 from sessiongate.v1.session_service_pb2 import WatchSessionsRequest
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from tests.faults.processes import grown, usage
@@ -117,7 +117,7 @@ def channel_to(address: str, number: int) -> grpc.aio.Channel:
 
 
 def test_watchers_that_stall_cost_the_others_nothing() -> None:
-    allow_descriptors()
+    raise_fd_limit()
     arguments = ("--source", SOURCE, "--ledger", "sqlite://", "--metrics", "127.0.0.1:0")
     with Serving(*arguments) as serving, ExitStack() as stack:
         growth = asyncio.run(watch(serving, stack))

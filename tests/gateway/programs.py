@@ -20,7 +20,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from sessiongate.gateway.api.host_names import LookUp, by_dns
 from sessiongate.gateway.app import create_app
-from sessiongate.gateway.server.main import serve
+from sessiongate.gateway.server.main import run_server
 from sessiongate.gateway.settings import GatewayConfig
 from tests.gateway.declared import check_declared, check_declared_async
 from tests.gateway.jsonapi_rules import check_answer, check_answer_async
@@ -150,7 +150,7 @@ def answers_alone(core: str, gateway: Gateway) -> bool:
 
 
 def _serve(config: GatewayConfig, pipe: Connection) -> None:
-    serve(config, pipe.send)
+    run_server(config, pipe.send)
 
 
 @asynccontextmanager

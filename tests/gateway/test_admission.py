@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from sessiongate.gateway.http import admission
 from sessiongate.gateway.http.admission import Admission
-from sessiongate.gateway.http.request_log import Observation
+from sessiongate.gateway.http.request_log import RequestLog
 from sessiongate.gateway.limits import Limits
 from tests.gateway.asgi import Exchange, Headers
 
@@ -37,7 +37,7 @@ class House:
             exception_handlers={Exception: lambda *_: Response(status_code=500)},
         )
         self.admission = Admission(inner, limits)
-        self.app = Observation(self.admission)
+        self.app = RequestLog(self.admission)
 
     async def answer(self, request: Request) -> Response:
         return PlainTextResponse("here")

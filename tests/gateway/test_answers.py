@@ -6,11 +6,11 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
-from sessiongate.gateway.api.document_cache import Answers
-from sessiongate.gateway.api.request import Ask
+from sessiongate.gateway.api.document_cache import DocumentCache
+from sessiongate.gateway.api.request import ApiRequest
 from sessiongate.gateway.http.in_flight import Body
 from sessiongate.gateway.upstream.client import CoreClient
-from sessiongate.gateway.upstream.marks import Marks
+from sessiongate.gateway.upstream.marks import AgeBound
 from sessiongate.gateway.upstream.replica import Replica
 from sessiongate.gateway.upstream.views import DirectView, ReplicaView, Version
 from sessiongate.v1.session_pb2 import Session
@@ -22,15 +22,15 @@ from sessiongate.v1.session_service_pb2 import (
 from tests.gateway.programs import in_process
 
 
-def asked(now: float) -> Ask:
+def asked(now: float) -> ApiRequest:
     """The part of a question that documents are remembered by; always the same question."""
     question = {"fingerprint": b"one", "wish": SimpleNamespace(gzip=False)}
-    return cast(Ask, SimpleNamespace(**question, moment=SimpleNamespace(now=now)))
+    return cast(ApiRequest, SimpleNamespace(**question, moment=SimpleNamespace(now=now)))
 
 
 def test_the_same_document_made_again_counts_once() -> None:
     async def main() -> None:
-        answers, ask, version = Answers(), asked(5.0), Version(1, 0.0)
+        answers, ask, version = DocumentCache(), asked(5.0), Version(1, 0.0)
 
         made = Body([b"x" * 1_000_000])
 
@@ -47,7 +47,7 @@ def test_the_same_document_made_again_counts_once() -> None:
 
 def test_what_is_of_an_earlier_second_is_let_go() -> None:
     async def main() -> None:
-        answers, version = Answers(), Version(1, 0.0)
+        answers, version = DocumentCache(), Version(1, 0.0)
 
         made = Body([b"x" * 1000])
 
@@ -66,7 +66,7 @@ def test_what_is_of_an_earlier_second_is_let_go() -> None:
 
 def test_a_document_is_made_until_the_last_that_waits_for_it_has_left() -> None:
     async def main() -> None:
-        answers, ask, version = Answers(), asked(5.0), Version(1, 0.0)
+        answers, ask, version = DocumentCache(), asked(5.0), Version(1, 0.0)
         made = Body([b"x"])
         gate, begun, given_up = asyncio.Event(), list[int](), asyncio.Event()
 
@@ -110,7 +110,7 @@ def test_one_session_with_its_service_changes_with_the_service() -> None:
         replica = Replica(cast(Any, None), staleness=2.0, clock=lambda: 0.0)
         first = WatchSessionsResponse(revision=10)
         first.as_of.FromSeconds(0)
-        replica._marks = Marks(lambda: 0.0)
+        replica._marks = AgeBound(lambda: 0.0)
         replica._marks.note(first)
         first.snapshot.CopyFrom(WatchSnapshot(sessions=[Session(id=5, service="a", revision=9)]))
         replica.store.apply([first])

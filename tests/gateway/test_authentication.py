@@ -14,7 +14,7 @@ import pytest
 from starlette.routing import Route
 
 from sessiongate.gateway.app import create_app
-from sessiongate.gateway.http.authentication import OPEN, Authentication
+from sessiongate.gateway.http.authentication import OPEN, AuthenticationMiddleware
 from sessiongate.gateway.http.normalize_path import routed
 from sessiongate.gateway.settings import GatewayConfig
 from sessiongate.runtime.auth import throttle
@@ -130,7 +130,7 @@ class Echo:
 
 async def asked(credentials: Credentials, *, certified: bool = False) -> AsyncIterator[Any]:
     authenticator = Authenticator(credentials)
-    app = Authentication(Echo(), authenticator, certified=certified)
+    app = AuthenticationMiddleware(Echo(), authenticator, certified=certified)
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
         yield http

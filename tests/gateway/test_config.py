@@ -8,7 +8,7 @@ import pytest
 
 from sessiongate.gateway.limits import Limits
 from sessiongate.gateway.settings import GatewayConfig
-from sessiongate.gateway.upstream.trust import CoreTrust
+from sessiongate.gateway.upstream.trust import CoreTls
 from sessiongate.runtime.auth.protection import Protection
 from sessiongate.runtime.telemetry.logs import LogSettings
 
@@ -23,7 +23,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "replica_staleness": 2.0,
         "workers": 1,
         "protection": dataclasses.asdict(Protection()),
-        "core_trust": dataclasses.asdict(CoreTrust()),
+        "core_trust": dataclasses.asdict(CoreTls()),
         "core_token_file": None,
         "trusted_proxies": (),
         "metrics": None,

@@ -16,8 +16,8 @@ from sessiongate.gateway.api.events import Events
 from sessiongate.gateway.app import create_app
 from sessiongate.gateway.http.in_flight import InFlight
 from sessiongate.gateway.settings import GatewayConfig
-from sessiongate.gateway.shutdown import Stopping
-from sessiongate.gateway.upstream.client import CoreError
+from sessiongate.gateway.shutdown import Shutdown
+from sessiongate.gateway.upstream.client import UpstreamError
 from sessiongate.runtime.auth.identity import (
     ExpiredCredentialsError,
     Identity,
@@ -39,7 +39,7 @@ from tests.gateway.programs import LONG
 from tests.gateway.reading import Event, events_in
 from tests.gateway.scripted import session
 
-GONE = CoreError(grpc.StatusCode.UNAVAILABLE, None, "text at 192.0.2.1")
+GONE = UpstreamError(grpc.StatusCode.UNAVAILABLE, None, "text at 192.0.2.1")
 
 
 def marked(response: WatchSessionsResponse, revision: int) -> WatchSessionsResponse:
@@ -63,14 +63,14 @@ def progress(revision: int) -> WatchSessionsResponse:
 class Core:
     """Answers each call by the next of its streams: messages, and then an error or silence."""
 
-    def __init__(self, *streams: list[WatchSessionsResponse | CoreError]) -> None:
+    def __init__(self, *streams: list[WatchSessionsResponse | UpstreamError]) -> None:
         self._streams = iter(streams)
         self.asked: list[int] = []
 
     async def watch(self, request: WatchSessionsRequest) -> AsyncGenerator[WatchSessionsResponse]:
         self.asked.append(request.resume_revision)
         for message in next(self._streams):
-            if isinstance(message, CoreError):
+            if isinstance(message, UpstreamError):
                 raise message
             yield message
         await asyncio.Event().wait()
@@ -80,7 +80,7 @@ class Stream:
     """One request for events, without a server between."""
 
     def __init__(self) -> None:
-        self.stopping = Stopping()
+        self.stopping = Shutdown()
         self.stuck = False  # whether the reader takes nothing
         self.stalls = asyncio.Event()
         self.gone = asyncio.Event()
@@ -204,7 +204,7 @@ def test_a_stream_outlives_the_core() -> None:
 
 def test_a_core_that_has_forgotten_begins_anew() -> None:
     async def test() -> None:
-        forgotten = CoreError(grpc.StatusCode.OUT_OF_RANGE, "REVISION_NOT_HELD", "no")
+        forgotten = UpstreamError(grpc.StatusCode.OUT_OF_RANGE, "REVISION_NOT_HELD", "no")
         core = Core([*snapshot(1, revision=20), forgotten], [*snapshot(3, revision=5)])
         async with opened(core) as stream:
             assert await stream.status() == 200
@@ -231,7 +231,7 @@ def test_a_snapshot_that_was_cut_begins_anew() -> None:
 
 def test_what_asking_again_cannot_help_ends_the_stream() -> None:
     async def test() -> None:
-        refused = CoreError(grpc.StatusCode.UNAUTHENTICATED, "TOKEN", "secret")
+        refused = UpstreamError(grpc.StatusCode.UNAUTHENTICATED, "TOKEN", "secret")
         async with opened(Core([refused])) as stream:
             assert await stream.status() == 502
         async with opened(Core([*snapshot(1, revision=2), refused])) as stream:
@@ -261,7 +261,7 @@ def test_a_core_that_hangs_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("goes_on", [[progress(2)], [], [GONE]], ids=["told", "silent", "failed"])
 def test_a_stream_ends_when_its_callers_credentials_do(
     refusal: Refusal,
-    goes_on: list[WatchSessionsResponse | CoreError],
+    goes_on: list[WatchSessionsResponse | UpstreamError],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sessiongate.gateway.api.events, "SILENCE", 0.05)
@@ -326,7 +326,7 @@ def test_a_reader_that_stalls_is_cut_off(monkeypatch: pytest.MonkeyPatch, stops:
     monkeypatch.setattr(sessiongate.gateway.api.events, "_GRACE", 0.05)
 
     async def test() -> None:
-        messages: list[WatchSessionsResponse | CoreError] = [*snapshot(1, revision=2)]
+        messages: list[WatchSessionsResponse | UpstreamError] = [*snapshot(1, revision=2)]
         async with opened(Core(messages)) as stream:
             assert await stream.status() == 200
             stream.stuck = True
@@ -342,7 +342,7 @@ def test_a_reader_that_stalls_takes_what_answers_may_take(monkeypatch: pytest.Mo
     monkeypatch.setattr(sessiongate.gateway.api.events, "_SOON", 0.05)
 
     async def test() -> None:
-        messages: list[WatchSessionsResponse | CoreError] = [*snapshot(1, revision=2)]
+        messages: list[WatchSessionsResponse | UpstreamError] = [*snapshot(1, revision=2)]
         async with opened(Core(messages)) as stream:
             await stream.status()
             stream.stuck = True

@@ -10,7 +10,7 @@ import grpc
 import httpx
 import pytest
 
-from sessiongate.gateway.errors import ANSWERS
+from sessiongate.gateway.errors import HTTP_MAPPINGS
 from sessiongate.v1.session_service_pb2 import GetSessionResponse, ListSessionsResponse
 from tests.gateway.programs import in_process
 from tests.gateway.scripted import Failure, ScriptedCore, listening, session
@@ -58,7 +58,7 @@ def the_error(answer: httpx.Response) -> dict[str, object]:
 
 
 def test_the_table_holds_every_status() -> None:
-    assert set(ANSWERS) == set(grpc.StatusCode) - {grpc.StatusCode.OK} == set(HTTP)
+    assert set(HTTP_MAPPINGS) == set(grpc.StatusCode) - {grpc.StatusCode.OK} == set(HTTP)
 
 
 @pytest.mark.parametrize("code", HTTP, ids=lambda code: code.name)

@@ -9,7 +9,7 @@ import socket
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from sessiongate.gateway.http.trusted_hosts import KnownHosts
+from sessiongate.gateway.http.trusted_hosts import TrustedHosts
 from sessiongate.gateway.settings import GatewayConfig
 from tests.gateway.programs import LONG, Gateway
 
@@ -43,7 +43,7 @@ def ask(
         "http_version": http_version,
         "headers": headers,
     }
-    asyncio.run(KnownHosts(app, config)(scope, receive, send))
+    asyncio.run(TrustedHosts(app, config)(scope, receive, send))
     status, body = sent[0]["status"], sent[1]["body"].decode()
     if status == 200:
         return status, body

@@ -19,7 +19,7 @@ from sessiongate.gateway.cli import left_behind, supervisor
 from sessiongate.gateway.cli.left_behind import LeftBehindError
 from sessiongate.gateway.cli.supervisor import Supervisor
 from sessiongate.gateway.server import workers
-from sessiongate.gateway.server.workers import Workers
+from sessiongate.gateway.server.workers import WorkerPool
 from tests.hanging import hanging_folder
 from tests.program import PATIENCE
 
@@ -58,14 +58,14 @@ def test_a_core_that_cannot_be_killed(
 def test_a_worker_that_cannot_be_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(workers, "GRACE", 0.0)
+    monkeypatch.setattr(workers, "REQUEST_GRACE", 0.0)
     monkeypatch.setattr(workers, "_SLACK", 0.1)
     monkeypatch.setattr(workers, "KILLED", 0.1)
     with hanging_folder(tmp_path) as folder:
         path = folder.path / "file"
         path.write_text("text")
         folder.hang()
-        several = Workers(partial(read, path), 1, lambda: None)
+        several = WorkerPool(partial(read, path), 1, lambda: None)
 
         def stop() -> None:
             with suppress(AssertionError):

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from sessiongate.gateway.api.documents import TransferCutError
 from sessiongate.gateway.http.metrics import GatewayMetrics
-from sessiongate.gateway.http.request_log import Observation
+from sessiongate.gateway.http.request_log import RequestLog
 from sessiongate.runtime.telemetry.correlation import Correlation, current
 from tests.gateway.asgi import Exchange
 
@@ -58,7 +58,7 @@ async def sorry(request: Request, error: Exception) -> Response:
     return PlainTextResponse("sorry", 500)
 
 
-def observed(metrics: GatewayMetrics | None = None, *, access_log: bool = False) -> Observation:
+def observed(metrics: GatewayMetrics | None = None, *, access_log: bool = False) -> RequestLog:
     inner = Starlette(
         routes=[
             Route("/things/{id}", answer),
@@ -70,10 +70,10 @@ def observed(metrics: GatewayMetrics | None = None, *, access_log: bool = False)
         ],
         exception_handlers={Exception: sorry},
     )
-    return Observation(inner, access_log=access_log, metrics=metrics)
+    return RequestLog(inner, access_log=access_log, metrics=metrics)
 
 
-def ask(app: Observation, path: str = "/things/1", **request: object) -> Exchange:
+def ask(app: RequestLog, path: str = "/things/1", **request: object) -> Exchange:
     return asyncio.run(Exchange(path, **request).run(app))  # type: ignore[arg-type]
 
 
@@ -184,7 +184,7 @@ def test_a_caller_that_leaves_before_the_answer_counts_as_such() -> None:
         await asyncio.Event().wait()
 
     async def leave() -> None:
-        task = asyncio.create_task(Exchange().run(Observation(never, metrics=metrics)))
+        task = asyncio.create_task(Exchange().run(RequestLog(never, metrics=metrics)))
         await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

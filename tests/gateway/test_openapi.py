@@ -16,10 +16,10 @@ from jsonschema_rs import Draft202012Validator
 
 from sessiongate.gateway.api.operation import METHODS, Operation
 from sessiongate.gateway.api.operations import OPERATIONS
-from sessiongate.gateway.errors import ANSWERS
+from sessiongate.gateway.errors import HTTP_MAPPINGS
 from sessiongate.gateway.http.authentication import OPEN
 from sessiongate.gateway.jsonapi.document import dump
-from sessiongate.gateway.jsonapi.query import Query
+from sessiongate.gateway.jsonapi.query import QueryParameters
 from sessiongate.gateway.openapi import endpoints
 from sessiongate.gateway.openapi.description import describe
 from sessiongate.gateway.openapi.endpoints import Written
@@ -118,9 +118,9 @@ def test_examples_ask_for_what_there_is(operation: Operation) -> None:
             query = query_of(parameter)
             if parameter["name"] == "page[number]":
                 query.append(("page[size]", "1"))  # which it needs beside it
-            Query.parse(urlencode(query).encode(), operation.takes)
+            QueryParameters.parse(urlencode(query).encode(), operation.takes)
             for path in re.findall(r"`(attributes\.[\w.]+)`", parameter["description"]):
-                Query.parse(f"sort={path}".encode(), operation.takes)
+                QueryParameters.parse(f"sort={path}".encode(), operation.takes)
 
 
 def kind_of(operation: Operation) -> str:
@@ -156,7 +156,7 @@ def test_what_is_open_to_everyone_says_so(operation: Operation) -> None:
 
 def statuses_in_code() -> set[int]:
     """Every status that the gateway's code makes an error with."""
-    found = {answer.status for answer in ANSWERS.values()}
+    found = {answer.status for answer in HTTP_MAPPINGS.values()}
     for path in Path(ROOT, "gateway").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if (

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from sessiongate.gateway.api import order
 from sessiongate.gateway.api.order import Ordered
-from sessiongate.gateway.api.select import Moment, _getter
+from sessiongate.gateway.api.select import RenderContext, _getter
 from sessiongate.gateway.http.work import LIGHT_ROWS
 from sessiongate.gateway.jsonapi.sorting import Sort
-from sessiongate.gateway.representation.row import Rendered
+from sessiongate.gateway.representation.row import SessionRow
 from sessiongate.runtime.turns import finished
 from sessiongate.v1.session_pb2 import Session
 
-_MOMENT = Moment("http://gateway", 1_800_000_000.0)
+_MOMENT = RenderContext("http://gateway", 1_800_000_000.0)
 _users = st.sampled_from([None, "", "a", "b", "é"])
 
 
@@ -32,7 +32,7 @@ def test_parts_come_in_the_order_of_all(
     found: list[tuple[str | None, int]], sort: str, most: int | None, part: int, skip: int
 ) -> None:
     rows = [
-        Rendered(Session(id=number + 1, user=user, port=port or None))
+        SessionRow(Session(id=number + 1, user=user, port=port or None))
         for number, (user, port) in enumerate(found)
     ]
     key = Sort.parse(sort).key_by(lambda path: _getter(path, _MOMENT))
@@ -47,7 +47,7 @@ def test_parts_come_in_the_order_of_all(
 
 
 def test_many_rows_are_told_and_let_go_of_in_many_steps() -> None:
-    rows = [Rendered(Session(id=number + 1, user="a")) for number in range(3000)]
+    rows = [SessionRow(Session(id=number + 1, user="a")) for number in range(3000)]
     ordered = Ordered(Sort.parse("-user").key_by(lambda path: _getter(path, _MOMENT)), None)
     assert sum(1 for _ in ordered.add(rows)) == len(rows)
     # Merged, the runs of which that was let go of, and told; then all is let go of.

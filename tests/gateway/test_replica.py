@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sessiongate.gateway.representation.row import Rendered, write_all
+from sessiongate.gateway.representation.row import SessionRow, write_all
 from sessiongate.gateway.representation.session import session_resource
-from sessiongate.gateway.upstream.client import CoreError
+from sessiongate.gateway.upstream.client import UpstreamError
 from sessiongate.gateway.upstream.replica import Replica, Store
 from sessiongate.v1.session_pb2 import Session, SessionState
 from sessiongate.v1.session_service_pb2 import (
@@ -120,8 +120,8 @@ def run(test: Callable[[Stage], object]) -> None:
     asyncio.run(main())
 
 
-def ended(code: grpc.StatusCode) -> CoreError:
-    return CoreError(code, None, "the end")
+def ended(code: grpc.StatusCode) -> UpstreamError:
+    return UpstreamError(code, None, "the end")
 
 
 def test_it_is_current_from_the_sync_for_as_long_as_marks_come() -> None:
@@ -353,7 +353,7 @@ def test_a_rendered_session_is_its_resource_for_every_host_and_second(
     one.connection_attributes.update(attributes)
     if active is not None:
         one.last_active_time.FromMilliseconds(active)
-    rendered = Rendered(one)
+    rendered = SessionRow(one)
     for now in (random.Random(1).random() * 2000, 5000.0):
         expected = session_resource(one, base, now)
         assert json.loads(rendered.write(base.encode(), now)) == expected

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from sessiongate.gateway.server.main import serve
+from sessiongate.gateway.server.main import run_server
 from sessiongate.gateway.settings import GatewayConfig
 from sessiongate.runtime.listener import ListenError, listen
 from tests.gateway.programs import LONG, Gateway, running_gateway, worker_of
@@ -27,7 +27,7 @@ def test_a_port_that_is_taken_is_refused(gateway: Gateway) -> None:
 
     config = GatewayConfig(http=gateway.address)
     with pytest.raises(ListenError, match=f"cannot listen on {gateway.address}: another program"):
-        serve(config, on_listening)
+        run_server(config, on_listening)
 
 
 def test_a_port_just_used_is_free_again(core: str) -> None:

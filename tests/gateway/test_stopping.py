@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from sessiongate.gateway.shutdown import Stopping
+from sessiongate.gateway.shutdown import Shutdown
 from tests.gateway.programs import LONG
 
 
 def test_one_whose_time_is_over_just_then_holds_up_no_other() -> None:
-    stopping = Stopping()
+    stopping = Shutdown()
 
     async def wait(seconds: float) -> None:
         with suppress(TimeoutError):

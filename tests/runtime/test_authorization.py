@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessiongate.runtime.auth.authorization import MAX_LENGTH, Password, Token, read_authorization
+from sessiongate.runtime.auth.authorization import (
+    MAX_AUTHORIZATION_LENGTH,
+    Password,
+    Token,
+    read_authorization,
+)
 from sessiongate.runtime.auth.identity import WrongCredentialsError
 
 
@@ -22,7 +27,7 @@ sendable = st.text(st.characters(min_codepoint=32, exclude_characters="\x7f", co
 @given(name=sendable.filter(lambda text: ":" not in text), password=sendable)
 def test_basic_gives_name_and_password_back(name: str, password: str) -> None:
     value = basic(f"{name}:{password}")
-    if len(value) <= MAX_LENGTH:
+    if len(value) <= MAX_AUTHORIZATION_LENGTH:
         assert read_authorization(value) == Password(name, password.encode())
 
 
@@ -47,7 +52,7 @@ def test_bearer_gives_the_token_back(scheme: str) -> None:
         "Bearer a b",
         "Bearer é",
         "Digest username=alice",
-        "Basic " + "A" * MAX_LENGTH,
+        "Basic " + "A" * MAX_AUTHORIZATION_LENGTH,
     ],
 )
 def test_anything_else_is_wrong_and_not_repeated(value: str) -> None:

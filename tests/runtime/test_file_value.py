@@ -16,10 +16,10 @@ import pytest
 from sessiongate.runtime import watched_file as file_value
 from sessiongate.runtime.apart import HangsError, within
 from sessiongate.runtime.watched_file import (
-    MOST,
+    MAX_FILE_BYTES,
     FileError,
-    FileValue,
     Stamp,
+    WatchedFile,
     read_file,
     read_handed_over,
 )
@@ -45,13 +45,13 @@ def clock() -> Clock:
 def test_a_file_that_cannot_be_read_is_named_at_once(tmp_path: Path) -> None:
     path = tmp_path / "absent"
     with pytest.raises(FileError, match=r"absent: no such file"):
-        FileValue([path], lambda: number(path))
+        WatchedFile([path], lambda: number(path))
 
 
 def test_a_change_is_seen_when_it_is_time_to_look(tmp_path: Path, clock: Clock) -> None:
     path = tmp_path / "number"
     path.write_text("1")
-    value = FileValue([path], lambda: number(path), clock=clock)
+    value = WatchedFile([path], lambda: number(path), clock=clock)
     path.write_text("20")
     assert value.value == 1
     clock.now += 1
@@ -61,7 +61,7 @@ def test_a_change_is_seen_when_it_is_time_to_look(tmp_path: Path, clock: Clock) 
 def test_a_file_that_is_replaced_is_seen(tmp_path: Path, clock: Clock) -> None:
     path, new = tmp_path / "number", tmp_path / "new"
     path.write_text("1")
-    value = FileValue([path], lambda: number(path), clock=clock)
+    value = WatchedFile([path], lambda: number(path), clock=clock)
     new.write_text("2")
     os.utime(new, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
     new.rename(path)
@@ -78,7 +78,7 @@ def test_without_a_change_nothing_is_read(tmp_path: Path, clock: Clock) -> None:
         reads.append(1)
         return [number(path)]
 
-    value = FileValue([path], read, clock=clock)
+    value = WatchedFile([path], read, clock=clock)
     first = value.value
     clock.now += 10
     assert value.value is first
@@ -90,7 +90,7 @@ def test_a_change_that_cannot_be_read_is_logged_once_and_tried_again(
 ) -> None:
     path = tmp_path / "number"
     path.write_text("1")
-    value = FileValue([path], lambda: number(path), clock=clock)
+    value = WatchedFile([path], lambda: number(path), clock=clock)
     path.write_text("one")
     for _ in range(3):
         clock.now += 1
@@ -108,7 +108,7 @@ def test_a_file_that_goes_and_comes_back_as_it_was_is_read(
 ) -> None:
     path, aside = tmp_path / "number", tmp_path / "aside"
     path.write_text("1")
-    value = FileValue([path], lambda: number(path), clock=clock)
+    value = WatchedFile([path], lambda: number(path), clock=clock)
     path.rename(aside)
     clock.now += 1
     assert value.value == 1
@@ -128,7 +128,7 @@ def test_a_file_edited_in_place_is_seen_though_its_size_and_time_are_kept(
     path = tmp_path / "number"
     path.write_text("1")
     kept = path.stat()
-    value = FileValue([path], lambda: number(path), clock=clock)
+    value = WatchedFile([path], lambda: number(path), clock=clock)
     path.write_text("2")
     os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))
     clock.now += 1
@@ -142,7 +142,7 @@ def test_a_second_change_within_a_tick_of_the_file_systems_clock_is_seen(
         path = folder.path / "number"
         path.write_text("1")
         kept = path.stat()
-        value = FileValue([path], lambda: number(path), clock=clock)
+        value = WatchedFile([path], lambda: number(path), clock=clock)
         path.write_text("2")
         os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))
         assert Stamp.of(path.stat()) == Stamp.of(kept)
@@ -156,7 +156,7 @@ def test_what_a_file_holds_decides_and_not_that_it_was_touched(
 ) -> None:
     path = tmp_path / "number"
     path.write_text("1000")
-    value = FileValue([path], lambda: number(path), clock=clock)
+    value = WatchedFile([path], lambda: number(path), clock=clock)
     first = value.value
     path.touch()
     clock.now += 1
@@ -178,7 +178,7 @@ def test_a_file_system_that_is_slow_is_waited_for_once(
     path.write_text("1")
     waits = []
 
-    def noted(seconds: float, of: FileValue[int], work: Callable[[], None]) -> None:
+    def noted(seconds: float, of: WatchedFile[int], work: Callable[[], None]) -> None:
         waits.append(seconds)
         within(PATIENCE, of, work)
 
@@ -186,7 +186,7 @@ def test_a_file_system_that_is_slow_is_waited_for_once(
         time.sleep(0.06 * (len(waits) < 4))
         return number(path)
 
-    value = FileValue([path], read, clock=clock)
+    value = WatchedFile([path], read, clock=clock)
     monkeypatch.setattr(file_value, "within", noted)
     for text in range(2, 8):
         path.write_text(f"{text}")
@@ -203,7 +203,7 @@ def test_files_that_do_not_answer_at_the_start_are_named(
     answers = threading.Event()
     path = tmp_path / "number"
     with pytest.raises(FileError, match=f"^{path}: no answer of the file system$"):
-        FileValue([path], answers.wait)
+        WatchedFile([path], answers.wait)
     answers.set()
 
 
@@ -225,7 +225,7 @@ def test_only_a_regular_file_is_read(tmp_path: Path) -> None:
 def test_a_file_that_is_too_large_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "large"
     with path.open("wb") as file:
-        file.truncate(MOST + 1)
+        file.truncate(MAX_FILE_BYTES + 1)
     with pytest.raises(FileError, match="large is larger than 16 MiB"):
         read_file(path)
 
@@ -250,7 +250,7 @@ def test_a_fifo_in_its_place_leaves_the_value(
 ) -> None:
     path = tmp_path / "number"
     path.write_text("1")
-    value = FileValue([path], lambda: number(path), clock=clock)
+    value = WatchedFile([path], lambda: number(path), clock=clock)
     path.unlink()
     os.mkfifo(path)
     for _ in range(3):
@@ -280,7 +280,7 @@ def test_a_file_system_that_hangs_leaves_the_value_and_one_thread(
         finally:
             ended.set()
 
-    value = FileValue([path], read, clock=clock)
+    value = WatchedFile([path], read, clock=clock)
     answers.clear()
     ended.clear()
     path.write_text("20")
@@ -303,7 +303,7 @@ def test_what_a_reader_does_not_expect_leaves_the_value(
 ) -> None:
     path = tmp_path / "number"
     path.write_text("1")
-    value = FileValue([path], lambda: int(read_file(path)), clock=clock)
+    value = WatchedFile([path], lambda: int(read_file(path)), clock=clock)
     path.write_text("one")
     for _ in range(3):
         clock.now += 1

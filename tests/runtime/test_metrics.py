@@ -23,7 +23,7 @@ from sessiongate.runtime import watched_file as file_value
 from sessiongate.runtime.auth.protection import Protection
 from sessiongate.runtime.listener import ListenError, listen
 from sessiongate.runtime.telemetry.exporter import Exporter, exporting
-from sessiongate.runtime.telemetry.metrics import Processes, Workers, registry
+from sessiongate.runtime.telemetry.metrics import ProcessCollector, WorkerCollector, registry
 from tests.certificates import Authority, Pair
 from tests.credentials import CredentialFiles, cases
 
@@ -57,7 +57,7 @@ def samples(shown: CollectorRegistry) -> dict[str, float]:
 
 
 def test_workers_are_added_up_and_gauges_go_with_them(tmp_path: Path) -> None:
-    shown = registry(Workers(tmp_path))
+    shown = registry(WorkerCollector(tmp_path))
     assert samples(shown) == {}
     with ExitStack() as stack:
         workers = [stack.enter_context(worker(tmp_path, amount)) for amount in (1, 2)]
@@ -79,7 +79,7 @@ def test_workers_are_added_up_and_gauges_go_with_them(tmp_path: Path) -> None:
 
 
 def test_a_process_shows_what_it_takes() -> None:
-    shown = samples(registry(Processes(lambda: {"me": os.getpid(), "nobody": 2**22 + 1})))
+    shown = samples(registry(ProcessCollector(lambda: {"me": os.getpid(), "nobody": 2**22 + 1})))
     assert shown["process_resident_memory_bytes/me"] > 1_000_000
     assert shown["process_open_fds/me"] > 2
     assert shown["process_cpu_seconds_total/me"] > 0
@@ -220,7 +220,7 @@ def test_metrics_are_guarded_as_the_other_listeners_are(tmp_path: Path) -> None:
 def test_a_new_certificate_is_shown_from_the_next_connection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(file_value, "EVERY", 0.0)
+    monkeypatch.setattr(file_value, "POLL_INTERVAL", 0.0)
     authority = Authority(tmp_path)
     pair = authority.issue("server")
     protection = Protection(tls_cert=str(pair.cert), tls_key=str(pair.key))
@@ -247,7 +247,7 @@ def test_a_new_certificate_is_shown_from_the_next_connection(
 def test_a_ca_that_is_taken_out_lets_nobody_in_any_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(file_value, "EVERY", 0.0)
+    monkeypatch.setattr(file_value, "POLL_INTERVAL", 0.0)
     old, new = Authority(tmp_path), Authority(tmp_path, "new")
     server, before, after = old.issue("server"), old.issue("before"), new.issue("after")
     trusted = tmp_path / "clients.pem"

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from sessiongate.runtime.rarely import EVERY, Rarely
+from sessiongate.runtime.rarely import LOG_INTERVAL, Rarely
 from tests.runtime.clock import Clock
 
 
@@ -14,9 +14,9 @@ def test_a_kind_is_said_once_a_minute_and_counted(caplog: pytest.LogCaptureFixtu
     for _ in range(3):
         rarely.warn("one")
         rarely.warn("other")
-    clock.now += EVERY
+    clock.now += LOG_INTERVAL
     rarely.warn("one")
-    clock.now += EVERY
+    clock.now += LOG_INTERVAL
     rarely.warn("one")
     said = [record.getMessage() for record in caplog.records]
     assert said == ["one", "other", "one; 2 times more since this was last said", "one"]

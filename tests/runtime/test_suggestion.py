@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sessiongate.runtime.suggestion import (
-    LONGEST,
+    MAX_NAME_LENGTH,
     closest,
-    cut,
     did_you_mean,
     edits,
     nearest,
-    shown,
+    quoted_name,
+    shorten,
 )
 
 words = st.text("abc_", max_size=8)
@@ -32,8 +32,8 @@ words = st.text("abc_", max_size=8)
         ("id", "ip", None),  # half of it
         ("abcdef", "abcdzz", 2),
         ("abcdef", "abczzz", None),
-        ("a" * LONGEST, "a" * LONGEST, 0),
-        ("a" * (LONGEST + 1), "a" * LONGEST, None),
+        ("a" * MAX_NAME_LENGTH, "a" * MAX_NAME_LENGTH, 0),
+        ("a" * (MAX_NAME_LENGTH + 1), "a" * MAX_NAME_LENGTH, None),
     ],
 )
 def test_edits_are_counted_up_to_a_third(one: str, other: str, count: int | None) -> None:
@@ -75,5 +75,5 @@ def test_what_is_asked() -> None:
     assert did_you_mean("page", known) == "; did you mean 'page[size]' or 'page[number]'?"
     assert did_you_mean("colour", known) == ""
     assert nearest("ab", ["abx", "aby"]) == ["abx"]  # of equal ones, the first
-    assert shown("x" * 50) == f"'{'x' * LONGEST}'..."
-    assert cut("x" * 50) == f"{'x' * LONGEST}..."
+    assert quoted_name("x" * 50) == f"'{'x' * MAX_NAME_LENGTH}'..."
+    assert shorten("x" * 50) == f"{'x' * MAX_NAME_LENGTH}..."

@@ -116,7 +116,7 @@ def test_a_client_ca_makes_a_certificate_a_must(
 def test_a_new_certificate_is_for_new_connections(
     server: Pair, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(file_value, "EVERY", 0.0)
+    monkeypatch.setattr(file_value, "POLL_INTERVAL", 0.0)
     other = Authority(tmp_path, "other")
 
     async def test(port: int) -> None:

@@ -32,7 +32,7 @@ def main() -> int:
 
         return check()
     if sys.argv[1:2] == ["ledger"]:
-        from sessiongate.core.ledger.tools import run as keep
+        from sessiongate.core.ledger.tools import run_tool as keep
 
         return keep(sys.argv[2])
     from sessiongate.core.running import run

@@ -17,14 +17,14 @@ from zoneinfo import ZoneInfo
 from sessiongate.core.ledger.file import ledger_path
 from sessiongate.core.ledger.lock import LedgerError, refuse_what_is_no_ledger
 from sessiongate.core.origins import named
-from sessiongate.core.running import EXIT_HOPELESS
 from sessiongate.core.settings import ConfigError, CoreConfig, read_source
 from sessiongate.core.sources.base import SourceConfig, SourceConfigError, SourceError, open_source
-from sessiongate.core.sources.document import MAX_BYTES, has_login
+from sessiongate.core.sources.document import MAX_DOCUMENT_BYTES, has_login
 from sessiongate.core.sources.support.jsonapi_sessions import read_sessions
 from sessiongate.core.sources.support.serverzone import ServerZone
 from sessiongate.core.sources.support.session_times import DocumentTimes
-from sessiongate.runtime.watched_file import MOST, FileError, read_file, trouble
+from sessiongate.runtime.exit_codes import EXIT_UNRECOVERABLE
+from sessiongate.runtime.watched_file import MAX_FILE_BYTES, FileError, read_file, trouble
 
 _ELSEWHERE = "//user@host.invalid"  # a location that is right
 _MOST_OPTIONS = 20  # of a URL, that are looked at one by one
@@ -35,7 +35,7 @@ def check() -> int:
     found = list(faults(json.loads(sys.stdin.readline())))
     for line in found:
         print(line)
-    return EXIT_HOPELESS if found else 0
+    return EXIT_UNRECOVERABLE if found else 0
 
 
 def faults(values: dict[str, Any]) -> Iterator[str]:
@@ -128,7 +128,7 @@ def _files(config: SourceConfig) -> Iterator[str]:
     if config.kind == "document" and config.location and not has_login(config.location):
         paths["document"] = unquote(config.location)
     for key, path in paths.items():
-        most = MAX_BYTES if key == "document" else MOST
+        most = MAX_DOCUMENT_BYTES if key == "document" else MAX_FILE_BYTES
         read = partial(_read_document if key == "document" else read_file, most=most)
         if wrong := trouble(read, Path(path)):
             yield f"source {config.name}: {key}: {wrong}"

@@ -24,9 +24,7 @@ from sessiongate.runtime.auth.identity import (
     TooManyAttemptsError,
     WrongCredentialsError,
 )
-
-DOMAIN = "sessiongate"
-STATUS_TRAILER = "grpc-status-details-bin"
+from sessiongate.v1.errors import ERROR_DOMAIN, STATUS_TRAILER
 
 # gRPC carries an error in trailing metadata, and puts RESOURCE_EXHAUSTED in the place of
 # one that is over 8 KiB there. In bytes: a text may take three times as many on the wire,
@@ -38,7 +36,7 @@ MAX_VIOLATIONS = 20
 
 
 class CoreError(Exception):
-    """An error that the caller is told of. Each kind stands in `ANSWERS`."""
+    """An error that the caller is told of. Each kind stands in `STATUS_MAPPINGS`."""
 
     def __init__(self, text: str, **metadata: str) -> None:
         super().__init__(text)
@@ -105,32 +103,36 @@ class InternalError(CoreError):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class StatusMapping:
     """How a kind of error looks on the wire."""
 
     code: grpc.StatusCode
     reason: str
 
 
-ANSWERS: Mapping[type[CoreError | Refusal], Answer] = {
-    SessionNotFoundError: Answer(grpc.StatusCode.NOT_FOUND, "SESSION_NOT_FOUND"),
-    SourceUnreachableError: Answer(grpc.StatusCode.UNAVAILABLE, "SOURCE_UNREACHABLE"),
-    NotReadyError: Answer(grpc.StatusCode.UNAVAILABLE, "NOT_READY"),
-    RevisionNotHeldError: Answer(grpc.StatusCode.OUT_OF_RANGE, "REVISION_NOT_HELD"),
-    TooManyWatchersError: Answer(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_WATCHERS"),
-    ShuttingDownError: Answer(grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN"),
-    TooManyCallsError: Answer(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS"),
-    InvalidRequestError: Answer(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
-    MalformedRequestError: Answer(grpc.StatusCode.INVALID_ARGUMENT, "MALFORMED_REQUEST"),
-    InternalError: Answer(grpc.StatusCode.INTERNAL, "INTERNAL"),
-    MissingCredentialsError: Answer(
+STATUS_MAPPINGS: Mapping[type[CoreError | Refusal], StatusMapping] = {
+    SessionNotFoundError: StatusMapping(grpc.StatusCode.NOT_FOUND, "SESSION_NOT_FOUND"),
+    SourceUnreachableError: StatusMapping(grpc.StatusCode.UNAVAILABLE, "SOURCE_UNREACHABLE"),
+    NotReadyError: StatusMapping(grpc.StatusCode.UNAVAILABLE, "NOT_READY"),
+    RevisionNotHeldError: StatusMapping(grpc.StatusCode.OUT_OF_RANGE, "REVISION_NOT_HELD"),
+    TooManyWatchersError: StatusMapping(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_WATCHERS"),
+    ShuttingDownError: StatusMapping(grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN"),
+    TooManyCallsError: StatusMapping(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS"),
+    InvalidRequestError: StatusMapping(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
+    MalformedRequestError: StatusMapping(grpc.StatusCode.INVALID_ARGUMENT, "MALFORMED_REQUEST"),
+    InternalError: StatusMapping(grpc.StatusCode.INTERNAL, "INTERNAL"),
+    MissingCredentialsError: StatusMapping(
         grpc.StatusCode.UNAUTHENTICATED, MissingCredentialsError.reason
     ),
-    WrongCredentialsError: Answer(grpc.StatusCode.UNAUTHENTICATED, WrongCredentialsError.reason),
-    ExpiredCredentialsError: Answer(
+    WrongCredentialsError: StatusMapping(
+        grpc.StatusCode.UNAUTHENTICATED, WrongCredentialsError.reason
+    ),
+    ExpiredCredentialsError: StatusMapping(
         grpc.StatusCode.UNAUTHENTICATED, ExpiredCredentialsError.reason
     ),
-    TooManyAttemptsError: Answer(grpc.StatusCode.RESOURCE_EXHAUSTED, TooManyAttemptsError.reason),
+    TooManyAttemptsError: StatusMapping(
+        grpc.StatusCode.RESOURCE_EXHAUSTED, TooManyAttemptsError.reason
+    ),
 }
 
 
@@ -140,7 +142,7 @@ async def abort(
     """End a call with an error."""
     status = status_of(error)
     await context.abort(
-        ANSWERS[type(error)].code,
+        STATUS_MAPPINGS[type(error)].code,
         status.message,
         trailing_metadata=((STATUS_TRAILER, status.SerializeToString()),),
     )
@@ -149,12 +151,14 @@ async def abort(
 
 def status_of(error: CoreError | Refusal) -> Status:
     """The error as ``google.rpc.Status``, with its details, cut such that gRPC carries it."""
-    answer = ANSWERS[type(error)]
+    answer = STATUS_MAPPINGS[type(error)]
     code: int = answer.code.value[0]
     status = Status(code=code, message=_cut(str(error), MAX_TEXT))
     metadata = error.metadata if isinstance(error, CoreError) else {}
     metadata = {name: _cut(text, MAX_DETAIL) for name, text in metadata.items()}
-    details: list[Message] = [ErrorInfo(reason=answer.reason, domain=DOMAIN, metadata=metadata)]
+    details: list[Message] = [
+        ErrorInfo(reason=answer.reason, domain=ERROR_DOMAIN, metadata=metadata)
+    ]
     if isinstance(error, InvalidRequestError):
         details.append(_bad_request(error.violations))
     if isinstance(error, TooManyAttemptsError):
@@ -164,7 +168,7 @@ def status_of(error: CoreError | Refusal) -> Status:
     return status
 
 
-def shown(value: str, most: int = 40) -> str:
+def excerpt(value: str, most: int = 40) -> str:
     """A value of the caller's as an error repeats it: its beginning, in quotes."""
     return repr(value) if len(value) <= most else f"{value[:most]!r}…"
 

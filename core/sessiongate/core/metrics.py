@@ -16,9 +16,9 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector as MetricCollector
 
 from sessiongate.core.collect.collector import Collector
-from sessiongate.core.grpc.stream_quota import Watchers
+from sessiongate.core.grpc.stream_quota import StreamQuota
 from sessiongate.core.table.table import SessionTable
-from sessiongate.runtime.telemetry.metrics import LATENCY_BUCKETS, Processes, registry
+from sessiongate.runtime.telemetry.metrics import LATENCY_BUCKETS, ProcessCollector, registry
 from sessiongate.v1.source_service_pb2 import SourceState
 
 
@@ -51,7 +51,7 @@ class CallMetrics:
 class _State(MetricCollector):
     """The table, its watchers and its sources, as they are when they are asked for."""
 
-    def __init__(self, table: SessionTable, watchers: Watchers, collector: Collector) -> None:
+    def __init__(self, table: SessionTable, watchers: StreamQuota, collector: Collector) -> None:
         self._table = table
         self._watchers = watchers
         self._collector = collector
@@ -102,10 +102,10 @@ class _State(MetricCollector):
 
 
 def core_registry(
-    calls: CallMetrics, table: SessionTable, watchers: Watchers, collector: Collector
+    calls: CallMetrics, table: SessionTable, watchers: StreamQuota, collector: Collector
 ) -> CollectorRegistry:
     """All that a core shows."""
-    processes = Processes(lambda: {"core": os.getpid()})
+    processes = ProcessCollector(lambda: {"core": os.getpid()})
     return registry(calls.registry, _State(table, watchers, collector), processes)
 
 

@@ -15,9 +15,10 @@ from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.origins import named, origins_of
 from sessiongate.core.server import Core
 from sessiongate.core.settings import ConfigError, CoreConfig
-from sessiongate.runtime.descriptors import allow_descriptors, fitted
+from sessiongate.runtime.descriptors import fitted, raise_fd_limit
+from sessiongate.runtime.exit_codes import EXIT_UNRECOVERABLE
 from sessiongate.runtime.listener import ListenError
-from sessiongate.runtime.memory import collect_rarely, share_memory
+from sessiongate.runtime.memory import collect_rarely, use_one_malloc_arena
 from sessiongate.runtime.systemd import READY, STOPPING, Notifier
 from sessiongate.runtime.telemetry.logs import escaped, set_up_logs
 from sessiongate.runtime.watched_file import FileError
@@ -27,12 +28,11 @@ log = logging.getLogger(__name__)
 EXIT_UNFINISHED = 1
 STARTING = 3.0  # seconds that a start may go on once it is to stop
 JOINING = 1.0  # seconds that a thread may take to end
-EXIT_HOPELESS = 2
 
 
 def run() -> int:
     """Run a core until it is told to stop; the exit code."""
-    share_memory()
+    use_one_malloc_arena()
     collect_rarely()
     notify = Notifier()
     line = sys.stdin.readline()
@@ -41,7 +41,7 @@ def run() -> int:
         config = CoreConfig.from_json(line)
         grpc = config.grpc
         set_up_logs("core", config.logs)
-        allow_descriptors()
+        raise_fd_limit()
         connections = fitted("max_core_connections", config.limits.max_core_connections)
         limits = replace(config.limits, max_core_connections=connections)
         config = replace(config, limits=limits)
@@ -50,7 +50,7 @@ def run() -> int:
     except (ConfigError, LedgerError, FileError, ListenError) as error:
         text = named(str(error), _setting(error, grpc), origins_of(line))
         print(f"sessiongate core: {escaped(text)}", file=sys.stderr)
-        return EXIT_HOPELESS
+        return EXIT_UNRECOVERABLE
     return code
 
 

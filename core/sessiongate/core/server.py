@@ -16,15 +16,15 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
 
 from sessiongate.core.collect.collector import Collector
-from sessiongate.core.grpc.authentication import Authentication
-from sessiongate.core.grpc.call_log import Observer
+from sessiongate.core.grpc.authentication import AuthenticationInterceptor
+from sessiongate.core.grpc.call_log import CallLog
 from sessiongate.core.grpc.decoding import Decoding
 from sessiongate.core.grpc.hardened import grpc_server
 from sessiongate.core.grpc.health import Health
 from sessiongate.core.grpc.reflection import add_reflection
 from sessiongate.core.grpc.service import SessionService
 from sessiongate.core.grpc.source_service import SourceService
-from sessiongate.core.grpc.stream_quota import Watchers
+from sessiongate.core.grpc.stream_quota import StreamQuota
 from sessiongate.core.ledger.sqlite import Ledger
 from sessiongate.core.metrics import CallMetrics, core_registry
 from sessiongate.core.settings import ConfigError, CoreConfig
@@ -62,7 +62,7 @@ class Core:
         self._config = config
         self.address = config.grpc  # the real port once started
         self._calls = CallMetrics()
-        self.watchers = Watchers(config.limits.max_watchers)
+        self.watchers = StreamQuota(config.limits.max_watchers)
         self.exporter: Exporter | None = None
         self.ledger_lost = asyncio.Event()  # its file was taken away: ids are not kept any more
 
@@ -128,15 +128,15 @@ class Core:
         credentials = config.protection.credentials(token_file)
         self._authenticator = Authenticator(credentials)
         interceptors: list[grpc.aio.ServerInterceptor] = [
-            Observer(self._calls, access_log=config.logs.access_log)
+            CallLog(self._calls, access_log=config.logs.access_log)
         ]
         if credentials.wanted:
-            interceptors.append(Authentication(self._authenticator))
+            interceptors.append(AuthenticationInterceptor(self._authenticator))
         interceptors.append(Decoding())
         options = [("grpc.so_reuseport", 0), *_limits(config.limits)]
         server = grpc_server(interceptors, options)
         SessionService(self.table, self.watchers).add_to(server)
-        streams = Watchers(config.limits.max_watchers)
+        streams = StreamQuota(config.limits.max_watchers)
         self._health = Health((SESSION_SERVICE, SOURCE_SERVICE), streams)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         add_SourceServiceServicer_to_server(SourceService(self._collector), server)

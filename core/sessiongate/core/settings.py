@@ -12,14 +12,13 @@ from typing import Any
 
 from sessiongate.core.sources.base import SourceConfig, SourceConfigError
 from sessiongate.runtime.auth.protection import Protection
-from sessiongate.runtime.limits import CoreLimits
+from sessiongate.runtime.limits import DEFAULT_STALE_AFTER, CoreLimits
 from sessiongate.runtime.settings import read_group, settings_of
 from sessiongate.runtime.telemetry.logs import LogSettings
 
 DEFAULT_GRPC = "127.0.0.1:50051"
-DEFAULT_STALE_AFTER = 30.0
 LEDGER_RETENTION = 30 * 24 * 3600.0
-GRACE = 5.0
+CALL_GRACE = 5.0
 
 # Fields of the configuration that are groups: their settings are keys of their own.
 _GROUPS: Mapping[str, type[Any]] = {
@@ -47,7 +46,7 @@ class CoreConfig:
     ledger: str = "sqlite://"  # sqlite:///PATH, or this one in memory
     stale_after: float = DEFAULT_STALE_AFTER  # how long an unreachable source's sessions stay
     ledger_retention: float = LEDGER_RETENTION  # how long closed sessions are kept
-    grace: float = GRACE  # how long calls may go on after SIGTERM
+    grace: float = CALL_GRACE  # how long calls may go on after SIGTERM
     core_metrics: str | None = None  # host:port to show metrics at
     limits: CoreLimits = field(default_factory=CoreLimits)
     logs: LogSettings = field(default_factory=LogSettings)

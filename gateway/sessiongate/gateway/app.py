@@ -16,30 +16,30 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from sessiongate.gateway.api.document_cache import Answers
+from sessiongate.gateway.api.document_cache import DocumentCache
 from sessiongate.gateway.api.events import Events
 from sessiongate.gateway.api.host_names import HostNames, LookUp, by_dns
 from sessiongate.gateway.api.operation import ALLOW
 from sessiongate.gateway.api.operations import OPERATIONS
 from sessiongate.gateway.errors import RETRY_AFTER, error_of
 from sessiongate.gateway.http.admission import Admission
-from sessiongate.gateway.http.authentication import Authentication
+from sessiongate.gateway.http.authentication import AuthenticationMiddleware
 from sessiongate.gateway.http.forwarded import Forwarded
 from sessiongate.gateway.http.in_flight import InFlight
 from sessiongate.gateway.http.metrics import GatewayMetrics
-from sessiongate.gateway.http.normalize_path import OneForm, nearest_path
-from sessiongate.gateway.http.request_log import Observation
-from sessiongate.gateway.http.trusted_hosts import KnownHosts
+from sessiongate.gateway.http.normalize_path import NormalizePath, nearest_path
+from sessiongate.gateway.http.request_log import RequestLog
+from sessiongate.gateway.http.trusted_hosts import TrustedHosts
 from sessiongate.gateway.jsonapi.errors import Error, RequestError, errors_response
 from sessiongate.gateway.openapi.endpoints import Written
 from sessiongate.gateway.settings import GatewayConfig
-from sessiongate.gateway.shutdown import Stopping
-from sessiongate.gateway.upstream.client import EVENTS_AHEAD, CoreClient, CoreError
+from sessiongate.gateway.shutdown import Shutdown
+from sessiongate.gateway.upstream.client import EVENTS_AHEAD, CoreClient, UpstreamError
 from sessiongate.gateway.upstream.replica import Replica
 from sessiongate.gateway.upstream.views import DirectView, ReplicaView, SessionView
 from sessiongate.runtime.auth.authenticator import Authenticator
 from sessiongate.runtime.elapsed import elapsed
-from sessiongate.runtime.suggestion import as_question, cut
+from sessiongate.runtime.suggestion import as_question, shorten
 
 
 def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
@@ -51,15 +51,15 @@ def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
     expect, one with a fixed text. Raises `FileError` where a file that callers'
     credentials are checked with cannot be used.
     """
-    stopping = Stopping()
+    stopping = Shutdown()
     metrics = None if config.metrics is None else GatewayMetrics()
     operations = [operation.within(config.limits.query) for operation in OPERATIONS]
     credentials = config.protection.credentials()
     authenticator = Authenticator(credentials)
-    middleware = [Middleware(KnownHosts, config), Middleware(OneForm)]
+    middleware = [Middleware(TrustedHosts, config), Middleware(NormalizePath)]
     if credentials.wanted:
         certified = not authenticator.challenges
-        middleware.append(Middleware(Authentication, authenticator, certified=certified))
+        middleware.append(Middleware(AuthenticationMiddleware, authenticator, certified=certified))
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -75,7 +75,7 @@ def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
         app.state.description = Written(operations)
         app.state.limits = config.limits
         app.state.core = client
-        app.state.answers = Answers()
+        app.state.answers = DocumentCache()
         app.state.in_flight = InFlight(config.limits.max_in_flight, admission.resting)
         app.state.host_names = names = HostNames(look_up)
         app.state.events = Events(watching.watch_sessions, stopping)
@@ -97,17 +97,17 @@ def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
         middleware=middleware,
         exception_handlers={
             RequestError: _request_error,
-            CoreError: _core_error,
+            UpstreamError: _core_error,
             HTTPException: _http_error,
             Exception: _unexpected,
         },
         lifespan=lifespan,
     )
     app.state.stopping = stopping  # which the server begins
-    app.router.redirect_slashes = False  # what `OneForm` leaves is not there
+    app.router.redirect_slashes = False  # what `NormalizePath` leaves is not there
     # Around all that Starlette makes, which answers exceptions outside its own middleware.
     admission = Admission(app.build_middleware_stack(), config.limits, metrics)
-    stack: ASGIApp = Observation(admission, access_log=config.logs.access_log, metrics=metrics)
+    stack: ASGIApp = RequestLog(admission, access_log=config.logs.access_log, metrics=metrics)
     if config.trusted_proxies:
         stack = Forwarded(stack, config.trusted_proxies)
     app.middleware_stack = stack
@@ -141,7 +141,7 @@ async def _request_error(request: Request, error: Exception) -> Response:
 
 
 async def _core_error(request: Request, failure: Exception) -> Response:
-    error = error_of(cast(CoreError, failure))
+    error = error_of(cast(UpstreamError, failure))
     return errors_response([error], RETRY_AFTER if error.status == 503 else None)
 
 
@@ -152,7 +152,7 @@ async def _http_error(request: Request, raised: Exception) -> Response:
     # Whoever comes this far may read them all in the description.
     near = nearest_path(path, [operation.path for operation in OPERATIONS])
     details = {
-        404: f"{cut(path)} is not a resource{as_question(near)}",
+        404: f"{shorten(path)} is not a resource{as_question(near)}",
         405: f"{request.method} is not allowed here",
     }
     status = HTTPStatus(error.status_code)
@@ -162,6 +162,6 @@ async def _http_error(request: Request, raised: Exception) -> Response:
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
-    # Starlette raises the error again, for `Observation` to log.
+    # Starlette raises the error again, for `RequestLog` to log.
     detail = "the gateway failed to answer; its log has the cause"
     return errors_response([Error(500, "INTERNAL", detail)])

@@ -10,6 +10,9 @@ from sessiongate.runtime.settings import count, seconds, setting, size, up_to
 if TYPE_CHECKING:  # else imported where it is used: settings need no parser of queries
     from sessiongate.gateway.jsonapi.query import QueryLimits
 
+# Seconds after which a client is cut off that has taken nothing of what it is sent.
+STALLED = 30.0
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

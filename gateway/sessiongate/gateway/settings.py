@@ -11,12 +11,12 @@ from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from sessiongate.gateway.limits import Limits
-from sessiongate.gateway.upstream.trust import CoreTrust
+from sessiongate.gateway.upstream.trust import CoreTls
 from sessiongate.runtime.addresses import Address
 from sessiongate.runtime.auth.core_token import read_core_tokens
 from sessiongate.runtime.auth.protection import Protection
 from sessiongate.runtime.telemetry.logs import LogSettings
-from sessiongate.runtime.urls import shown
+from sessiongate.runtime.urls import redacted
 from sessiongate.runtime.watched_file import FileError, exposure, trouble
 
 DEFAULT_HTTP = "127.0.0.1:8989"
@@ -47,7 +47,7 @@ class GatewayConfig:
     replica_staleness: float = DEFAULT_REPLICA_STALENESS
     workers: int = DEFAULT_WORKERS  # processes that answer
     protection: Protection = field(default_factory=Protection)  # of the HTTP listener
-    core_trust: CoreTrust = field(default_factory=CoreTrust)
+    core_trust: CoreTls = field(default_factory=CoreTls)
     core_token_file: Path | None = None  # what the core is shown: runtime.core_token
     trusted_proxies: tuple[Network, ...] = ()  # whose word on their callers is taken
     metrics: str | None = None  # HOST:PORT to show metrics at
@@ -127,13 +127,13 @@ def _check_public_url(value: str) -> None:
     except ValueError:  # of the port or of an IPv6 address
         valid = False
     if not valid or not _URL.fullmatch(value) or "?" in value or "#" in value:
-        raise ValueError(f"public_url: {shown(value)} is not a URL to put before /v1; {allowed}")
+        raise ValueError(f"public_url: {redacted(value)} is not a URL to put before /v1; {allowed}")
 
 
 def _check_host(value: str) -> None:
     if not _NAME.fullmatch(value) and not _is_ipv6(value):
         raise ValueError(
-            f"allowed_host: {shown(value)} is not a host name or an IP address, without a port,"
+            f"allowed_host: {redacted(value)} is not a host name or an IP address, without a port,"
             f" such as sessions.example or ::1{_meant(value)}"
         )
 

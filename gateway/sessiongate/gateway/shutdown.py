@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 
-class Stopping:
+class Shutdown:
     """Whether the program is about to stop, and who waits and is to be woken by that."""
 
     def __init__(self) -> None:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from sessiongate.runtime.urls import shown
+from sessiongate.runtime.urls import redacted
 
 _FORM = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9._-]+)):(?P<port>[0-9]{1,5})")
 
@@ -24,7 +24,7 @@ class Address:
         found = _FORM.fullmatch(text)
         if found is None or int(found["port"]) > 65535 or not _is_ipv6(found["v6"]):
             raise ValueError(
-                f"{shown(text)} is not HOST:PORT, such as 127.0.0.1:8989 or [::1]:8989,"
+                f"{redacted(text)} is not HOST:PORT, such as 127.0.0.1:8989 or [::1]:8989,"
                 " with a port from 0 to 65535"
             )
         return cls(found["v6"] or found["host"], int(found["port"]))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 _lock = threading.Lock()
 _under_way: set[Hashable] = set()
@@ -22,7 +22,7 @@ class HangsError(Exception):
     """It takes too long, or still does since it was asked for before."""
 
 
-def within(seconds: float, of: Hashable, work: Callable[[], T]) -> T:
+def within(seconds: float, of: Hashable, work: Callable[[], _T]) -> _T:
     """What ``work`` gives or raises; `HangsError` where it takes longer than ``seconds``.
 
     ``of`` is what it is about. Where a run of that is under way, there is no waiting.
@@ -36,7 +36,7 @@ def within(seconds: float, of: Hashable, work: Callable[[], T]) -> T:
         raise HangsError from None
 
 
-async def apart(of: Hashable, work: Callable[[], T]) -> T:
+async def apart(of: Hashable, work: Callable[[], _T]) -> _T:
     """What ``work`` gives or raises, for a loop, which goes on meanwhile.
 
     ``of`` is what it is about. Raises `HangsError` where a run of that is under way.
@@ -49,7 +49,7 @@ def is_under_way(of: Hashable) -> bool:
     return of in _under_way
 
 
-def _start(of: Hashable, work: Callable[[], T]) -> Future[T]:
+def _start(of: Hashable, work: Callable[[], _T]) -> Future[_T]:
     with _lock:
         if of in _under_way:
             raise HangsError
@@ -64,7 +64,7 @@ def _start(of: Hashable, work: Callable[[], T]) -> Future[T]:
     return future
 
 
-def _run(of: Hashable, work: Callable[[], T], future: Future[T]) -> None:
+def _run(of: Hashable, work: Callable[[], _T], future: Future[_T]) -> None:
     try:
         result = work()
     except BaseException as error:

@@ -18,7 +18,7 @@ _ENOUGH = 65536
 _OWN = 128
 
 
-def allow_descriptors() -> None:
+def raise_fd_limit() -> None:
     """Allow this process, and those it starts, as many as it may have; at most 65536.
 
     The usual limit is 1024, for the sake of programs that use select().

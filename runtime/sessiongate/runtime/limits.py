@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from sessiongate.runtime.settings import between, count, seconds, setting
 
 MAX_SESSION = 65_536
+# Seconds that the sessions of an unreachable source stay.
+DEFAULT_STALE_AFTER = 30.0
 
 
 @dataclass(frozen=True, slots=True)

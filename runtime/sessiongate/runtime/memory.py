@@ -16,7 +16,7 @@ _KEPT = 8 * 1024 * 1024
 _YOUNG, _MIDDLE, _OLD = 1000, 10, 800
 
 
-def share_memory() -> None:
+def use_one_malloc_arena() -> None:
     """Let all threads of this process take memory from one place; to be called first.
 
     By default glibc gives each thread one of its own. What is freed there is of no use to

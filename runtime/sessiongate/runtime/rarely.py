@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 
-EVERY = 60.0  # seconds between two lines of a kind
+LOG_INTERVAL = 60.0  # seconds between two lines of a kind
 
 
 class Rarely:
@@ -24,7 +24,7 @@ class Rarely:
     def warn(self, text: str) -> None:
         """Say that it has happened, or count it."""
         now = self._clock()
-        if now - self._said.get(text, -EVERY) < EVERY:
+        if now - self._said.get(text, -LOG_INTERVAL) < LOG_INTERVAL:
             self._unsaid[text] = self._unsaid.get(text, 0) + 1
             return
         self._said[text] = now

@@ -15,12 +15,12 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
 from sessiongate.runtime.suggestion import did_you_mean
-from sessiongate.runtime.urls import shown
+from sessiongate.runtime.urls import redacted
 
-Group = TypeVar("Group")
-T = TypeVar("T")
+_Group = TypeVar("_Group")
+_T = TypeVar("_T")
 
-LONGEST = 86400.0  # seconds, of any setting
+MAX_SECONDS = 86400.0  # seconds, of any setting
 # Lengths of time as others write them, and their seconds.
 _LENGTH = re.compile(r"([0-9]{1,6}(?:\.[0-9]+)?) ?(ms|s|m|min|h)")
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600}
@@ -43,9 +43,9 @@ class Setting:
     metavar: str | None = None  # None where the setting is a switch
 
 
-def setting(default: T, read: Callable[[object], T], help: str, metavar: str | None = None) -> T:
+def setting(default: _T, read: Callable[[object], _T], help: str, metavar: str | None = None) -> _T:
     """A field of a group."""
-    made: T = field(default=default, metadata={"setting": Setting(read, help, metavar)})
+    made: _T = field(default=default, metadata={"setting": Setting(read, help, metavar)})
     return made
 
 
@@ -54,7 +54,7 @@ def settings_of(group: type[Any]) -> Mapping[str, Setting]:
     return {each.name: each.metadata["setting"] for each in fields(group)}
 
 
-def read_group(group: type[Group], values: Mapping[str, object]) -> Group:
+def read_group(group: type[_Group], values: Mapping[str, object]) -> _Group:
     """A group from those of ``values`` that are its. Raises `ValueError`, which names the key."""
     read = {}
     for name, each in settings_of(group).items():
@@ -75,7 +75,7 @@ def count(value: object) -> int:
     """A whole number, 1 or more."""
     number = _whole(value)
     if number is None or number < 1:
-        raise ValueError(f"{shown(value)} is not a whole number above 0")
+        raise ValueError(f"{redacted(value)} is not a whole number above 0")
     return number
 
 
@@ -90,7 +90,7 @@ def between(least: int, most: int) -> Callable[[object], int]:
     def read(value: object) -> int:
         number = _whole(value)
         if number is None or not least <= number <= most:
-            raise ValueError(f"{shown(value)} is not a whole number from {least} to {most}")
+            raise ValueError(f"{redacted(value)} is not a whole number from {least} to {most}")
         return number
 
     return read
@@ -100,7 +100,7 @@ def size(value: object) -> int:
     """A whole number, 0 or more."""
     number = _whole(value)
     if number is None or number < 0:
-        raise ValueError(f"{shown(value)} is not a whole number, 0 or more")
+        raise ValueError(f"{redacted(value)} is not a whole number, 0 or more")
     return number
 
 
@@ -117,12 +117,13 @@ def seconds(value: object) -> float:
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         with suppress(ValueError):
             number = float(value)
-    if not 0 < number <= LONGEST:
+    if not 0 < number <= MAX_SECONDS:
         meant = ""
         if found := _LENGTH.fullmatch(str(value)):
             meant = f"; did you mean {float(found[1]) * _UNITS[found[2]]:g}?"
         raise ValueError(
-            f"{shown(value)} is not a number of seconds, above 0 and up to {LONGEST:.0f}{meant}"
+            f"{redacted(value)} is not a number of seconds, above 0 and up to"
+            f" {MAX_SECONDS:.0f}{meant}"
         )
     return number
 
@@ -132,21 +133,21 @@ def switch(value: object) -> bool:
     try:
         return _SWITCH[str(value).lower()]
     except KeyError:
-        raise ValueError(f"{shown(value)} is none of {', '.join(_SWITCH)}") from None
+        raise ValueError(f"{redacted(value)} is none of {', '.join(_SWITCH)}") from None
 
 
 def mode(value: object) -> str:
     """Who may use a file: digits as chmod takes them. Its owner always may."""
     found = str(value).removeprefix("0o").lstrip("0")
     if not re.fullmatch("6[0-7][0-7]|7[0-7][0-7]", found):
-        raise ValueError(f"{shown(value)} is not three digits as chmod has them, 600 to 777")
+        raise ValueError(f"{redacted(value)} is not three digits as chmod has them, 600 to 777")
     return found
 
 
 def text(value: object) -> str:
     """Text that is not empty."""
     if not isinstance(value, str) or not value:
-        raise ValueError(f"{shown(value)} is not a string of one character or more")
+        raise ValueError(f"{redacted(value)} is not a string of one character or more")
     return value
 
 
@@ -156,7 +157,7 @@ def one_of(*words: str) -> Callable[[object], Any]:
     def word(value: object) -> str:
         if value not in words:
             hint = did_you_mean(str(value), words)
-            raise ValueError(f"{shown(value)} is none of {', '.join(words)}{hint}")
+            raise ValueError(f"{redacted(value)} is none of {', '.join(words)}{hint}")
         return str(value)
 
     return word

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-LONGEST = 40  # characters of a name that is looked up: whoever asks may be a stranger
+MAX_NAME_LENGTH = 40  # characters of a name that is looked up: whoever asks may be a stranger
 
 
 def nearest(word: str, known: Iterable[str]) -> list[str]:
@@ -32,19 +32,19 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 def as_question(near: Collection[str]) -> str:
     """The same for names that were found; nothing if one holds more than names of ours do."""
-    if not near or any(len(name) > 2 * LONGEST for name in near):
+    if not near or any(len(name) > 2 * MAX_NAME_LENGTH for name in near):
         return ""
     return f"; did you mean {' or '.join(map(repr, near))}?"
 
 
-def shown(text: str) -> str:
+def quoted_name(text: str) -> str:
     """A text in quotes, cut if it is longer than any name."""
-    return repr(text) if len(text) <= LONGEST else f"{text[:LONGEST]!r}..."
+    return repr(text) if len(text) <= MAX_NAME_LENGTH else f"{text[:MAX_NAME_LENGTH]!r}..."
 
 
-def cut(text: str) -> str:
+def shorten(text: str) -> str:
     """The same without quotes."""
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+    return text if len(text) <= MAX_NAME_LENGTH else f"{text[:MAX_NAME_LENGTH]}..."
 
 
 def edits(one: str, other: str) -> int | None:
@@ -54,7 +54,7 @@ def edits(one: str, other: str) -> int | None:
     """
     length = max(len(one), len(other))
     most = length // 3
-    if length > LONGEST or abs(len(one) - len(other)) > most:
+    if length > MAX_NAME_LENGTH or abs(len(one) - len(other)) > most:
         return None
     before: list[int] = []
     row = list(range(len(other) + 1))

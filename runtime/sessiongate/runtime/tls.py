@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sessiongate.runtime.watched_file import FileError, FileValue, read_file, trouble
+from sessiongate.runtime.watched_file import FileError, WatchedFile, read_file, trouble
 
 if TYPE_CHECKING:  # else imported where it is used: settings name files, and need no gRPC
     import grpc
@@ -69,7 +69,7 @@ def grpc_server_credentials(tls: ServerTls) -> grpc.ServerCredentials:
     """Credentials that follow the files, from one connection to the next. Raises `FileError`."""
     import grpc
 
-    configuration = FileValue(tls.files, lambda: _grpc_configuration(tls))
+    configuration = WatchedFile(tls.files, lambda: _grpc_configuration(tls))
     used = configuration.value
 
     def changed() -> grpc.ServerCertificateConfiguration | None:
@@ -85,7 +85,7 @@ def grpc_server_credentials(tls: ServerTls) -> grpc.ServerCredentials:
 
 def server_context(
     tls: ServerTls, on_refused: Callable[[str], None] | None = None
-) -> FileValue[ssl.SSLContext]:
+) -> WatchedFile[ssl.SSLContext]:
     """What a server of asyncio gives a connection that begins now. Raises `FileError`.
 
     ``on_refused`` is told why a handshake failed, in words that no client chose.
@@ -103,7 +103,7 @@ def server_context(
             context.load_verify_locations(cadata=_certificates(tls.client_ca))
         return context
 
-    return FileValue(tls.files, read)
+    return WatchedFile(tls.files, read)
 
 
 class _ServerContext(ssl.SSLContext):

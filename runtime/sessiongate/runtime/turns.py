@@ -18,8 +18,8 @@ from typing import NamedTuple, TypeAlias, TypeVar
 # Seconds of work in a round of the loop. A gRPC call takes some four rounds.
 SLICE = 0.002
 
-T = TypeVar("T")
-Steps: TypeAlias = Generator[None, None, T]
+_T = TypeVar("_T")
+Steps: TypeAlias = Generator[None, None, _T]
 
 
 class TooMuchWorkError(Exception):
@@ -58,7 +58,7 @@ class Turns:
         self._round_ends = False  # whether `_next_round` is to be called
         self._number = 0
 
-    async def run(self, whose: str, steps: Steps[T]) -> T:
+    async def run(self, whose: str, steps: Steps[_T]) -> _T:
         """What the work comes to. Raises `TooMuchWorkError`.
 
         If this is cancelled, the work ends where it rests.
@@ -81,7 +81,7 @@ class Turns:
                     while self._clock() - began < SLICE:
                         next(steps)
                 except StopIteration as done:
-                    result: T = done.value
+                    result: _T = done.value
                     return result
                 finally:
                     self._give(caller, self._clock() - began)
@@ -92,7 +92,7 @@ class Turns:
             if not caller.pieces:
                 del self._callers[whose]
 
-    async def each(self, whose: str, pieces: Iterator[T | None]) -> AsyncGenerator[T]:
+    async def each(self, whose: str, pieces: Iterator[_T | None]) -> AsyncGenerator[_T]:
         """What an iterator gives, one after the other; where it gives None, it may rest."""
         while (found := await self.run(whose, _until_found(pieces))) is not None:
             yield found
@@ -149,13 +149,13 @@ class Turns:
                 granted.set_result(None)
 
 
-def finished(steps: Steps[T]) -> T:
+def finished(steps: Steps[_T]) -> _T:
     """What work comes to, without a rest."""
     while True:
         try:
             next(steps)
         except StopIteration as done:
-            result: T = done.value
+            result: _T = done.value
             return result
 
 
@@ -163,7 +163,7 @@ def _took(caller: _Caller) -> float:
     return caller.took
 
 
-def _until_found(pieces: Iterator[T | None]) -> Steps[T | None]:
+def _until_found(pieces: Iterator[_T | None]) -> Steps[_T | None]:
     for piece in pieces:
         if piece is not None:
             return piece

@@ -187,6 +187,6 @@ def harmless(value: object) -> bool:
     return not (_LOGIN.search(text) or _SECRET_OPTION.search(text))
 
 
-def shown(value: object) -> str:
+def redacted(value: object) -> str:
     """A value as an error repeats it, in quotes; not if a password may be in it."""
     return repr(value) if harmless(value) else "what is given"

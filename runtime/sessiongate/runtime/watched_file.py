@@ -17,10 +17,10 @@ from sessiongate.runtime.apart import HangsError, is_under_way, within
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
-EVERY = 1.0  # seconds between two looks at the files
-MOST = 16 * 1024 * 1024  # bytes of a file
+POLL_INTERVAL = 1.0  # seconds between two looks at the files
+MAX_FILE_BYTES = 16 * 1024 * 1024  # bytes of a file
 # Seconds: how long a look is waited for, so that who asks after a change meets the change;
 # how long one may take for the next to be waited for, too; and after how long of no answer
 # that is said.
@@ -61,7 +61,7 @@ class FileError(ValueError):
     """A file cannot be used; the text names it and says why, and repeats nothing of it."""
 
 
-def read_file(path: Path, most: int = MOST) -> bytes:
+def read_file(path: Path, most: int = MAX_FILE_BYTES) -> bytes:
     """What a file holds. Raises `FileError`, also of what is no regular file or too large.
 
     Nothing else is opened: a FIFO would wait for a writer, a device never end.
@@ -93,11 +93,11 @@ def read_handed_over(path: Path) -> bytes:
         if not piped:
             return in_time(lambda: read_file(path), path)
         with open(path, "rb") as file:
-            content = file.read(MOST + 1)
+            content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise unreadable(path, error) from None
-    if len(content) > MOST:
-        raise FileError(f"{path} is larger than {_shown(MOST)}")
+    if len(content) > MAX_FILE_BYTES:
+        raise FileError(f"{path} is larger than {_shown(MAX_FILE_BYTES)}")
     return content
 
 
@@ -147,10 +147,10 @@ def exposure(path: Path) -> str:
     )
 
 
-def in_time(work: Callable[[], T], *paths: Path) -> T:
+def in_time(work: Callable[[], _T], *paths: Path) -> _T:
     """What ``work`` makes of files at a start. Raises `FileError`, also if they do not answer.
 
-    That is for what is read once: a `FileValue` goes on with what it has.
+    That is for what is read once: a `WatchedFile` goes on with what it has.
     """
     try:
         return within(_HANGS, object(), work)
@@ -167,7 +167,7 @@ def trouble(read: Callable[..., object], *paths: Path) -> str:
     return ""
 
 
-class FileValue(Generic[T]):
+class WatchedFile(Generic[_T]):
     """What ``read`` makes of some files, made again when one of them changes.
 
     A change that cannot be read leaves the value as it is: it is logged, and tried
@@ -178,7 +178,7 @@ class FileValue(Generic[T]):
     def __init__(
         self,
         paths: Sequence[Path],
-        read: Callable[[], T],
+        read: Callable[[], _T],
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -192,10 +192,10 @@ class FileValue(Generic[T]):
         self._value = in_time(self._first, *paths)
 
     @property
-    def value(self) -> T:
+    def value(self) -> _T:
         """The newest value that could be read. The same object for as long as nothing changes."""
         now = self._clock()
-        if now - self._looked >= EVERY:
+        if now - self._looked >= POLL_INTERVAL:
             if is_under_way(self):
                 self._tell_of_hanging(now - self._looked)
             else:
@@ -204,7 +204,7 @@ class FileValue(Generic[T]):
                     within(_WAIT if self._is_quick else 0.0, self, self._timed_look)
         return self._value
 
-    def _first(self) -> T:
+    def _first(self) -> _T:
         # Stamps are taken before reading: a change in between is seen later.
         self._seen = self._stamps()
         self._is_settled = _are_settled(self._seen)

@@ -37,7 +37,7 @@ DUTY = 4  # between two observations lies at least this many times the first's d
 MAX_BACK_OFF = 5.0
 MAX_CONNECT_BACK_OFF = 30.0
 WHOLE_AGAIN = 5.0  # seconds that a source is read as a whole before that is said
-CLOSING = 2.0  # seconds that a source may take to let go
+SOURCE_CLOSE_TIMEOUT = 2.0  # seconds that a source may take to let go
 # Seconds that a source may be later than its interval and timeout allow: the loop may be.
 LATENESS = 2.0
 
@@ -93,7 +93,7 @@ class Collector:
         for task in self._tasks:
             task.cancel()
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=CLOSING)
+            await asyncio.wait(self._tasks, timeout=SOURCE_CLOSE_TIMEOUT)
         await asyncio.gather(*(runner.close() for runner in self._runners))
 
 
@@ -150,7 +150,7 @@ class _Runner:
 
     async def close(self) -> None:
         try:
-            async with asyncio.timeout(CLOSING):
+            async with asyncio.timeout(SOURCE_CLOSE_TIMEOUT):
                 await self.source.close()
         except Exception as error:
             log.warning("source %s did not close: %s", self.name, type(error).__name__)

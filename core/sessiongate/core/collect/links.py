@@ -18,7 +18,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from sessiongate.core.sources.base import Wire
+from sessiongate.core.sources.base import TcpLink
 from sessiongate.core.sources.support.pacing import Pace, kept
 
 # (the proxy's session, the server's session)
@@ -26,26 +26,26 @@ _Pair: TypeAlias = tuple[int, int]
 # Ids of the sessions upstream of one, and downstream.
 Linked: TypeAlias = tuple[tuple[int, ...], tuple[int, ...]]
 UNLINKED: Linked = (), ()
-_Stated: TypeAlias = tuple[int, "Wires"]  # by the session with this id
-_NO_WIRES: Mapping[int, Wires] = {}
+_Stated: TypeAlias = tuple[int, "SessionTcpLinks"]  # by the session with this id
+_NO_WIRES: Mapping[int, SessionTcpLinks] = {}
 # Instead of a place in the list of opened wires: the end that was accepted.
 _ACCEPTED = -1
 
 
 @dataclass(frozen=True, slots=True)
-class Wires:
+class SessionTcpLinks:
     """The wires of one session: the one it came in by, and those opened for it."""
 
-    accepted: Wire | None
-    opened: tuple[Wire, ...]
+    accepted: TcpLink | None
+    opened: tuple[TcpLink, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
     """What a source states, and which of it is not what it stated before."""
 
-    before: Mapping[int, Wires]  # by session id
-    wires: Mapping[int, Wires]
+    before: Mapping[int, SessionTcpLinks]  # by session id
+    wires: Mapping[int, SessionTcpLinks]
     withdrawn: Sequence[_Stated]
     added: Sequence[_Stated]
 
@@ -55,7 +55,7 @@ class _End(NamedTuple):
 
     ident: int
     place: int  # in the list of those that the session opened; _ACCEPTED for the other end
-    wire: Wire
+    wire: TcpLink
 
 
 class _Meeting:
@@ -64,8 +64,8 @@ class _Meeting:
     __slots__ = ("accepted", "opened", "pairs")
 
     def __init__(self) -> None:
-        self.opened: dict[tuple[int, int], Wire] = {}  # by session id, place in its list
-        self.accepted: dict[int, Wire] = {}  # by session id
+        self.opened: dict[tuple[int, int], TcpLink] = {}  # by session id, place in its list
+        self.accepted: dict[int, TcpLink] = {}  # by session id
         self.pairs: set[_Pair] = set()
 
     def add(self, end: _End) -> None:
@@ -85,7 +85,7 @@ class Links:
     """Which sessions are one connection, kept in step with what each source states."""
 
     def __init__(self) -> None:
-        self._wires: dict[str, Mapping[int, Wires]] = {}  # by source, then session id
+        self._wires: dict[str, Mapping[int, SessionTcpLinks]] = {}  # by source, then session id
         # Most wires are stated by one end only, and meet no other: these are kept as they are.
         self._alone: dict[Hashable, _End] = {}
         self._meetings: dict[Hashable, _Meeting] = {}  # under no name of those
@@ -107,14 +107,14 @@ class Links:
         """Ids of the sessions whose backend connections this one is, ascending."""
         return sorted(self._downstream.get(ident, ()))
 
-    async def compared(self, source: str, wires: Mapping[int, Wires]) -> Statement:
+    async def compared(self, source: str, wires: Mapping[int, SessionTcpLinks]) -> Statement:
         """Compare what a source states with what it stated before, in short steps."""
         before, pace = self._wires.get(source, _NO_WIRES), Pace()
         withdrawn = await kept(_not_in(wires), before.items(), pace)
         added = await kept(_not_in(before), wires.items(), pace)
         return Statement(before, wires, withdrawn, added)
 
-    def observe(self, source: str, stated: Mapping[int, Wires] | Statement) -> set[int]:
+    def observe(self, source: str, stated: Mapping[int, SessionTcpLinks] | Statement) -> set[int]:
         """Replace what a source states; ids of the sessions, of any source, linked anew."""
         before = self._wires.get(source, _NO_WIRES)
         if isinstance(stated, Statement) and stated.before is not before:
@@ -198,7 +198,7 @@ class Links:
         return bool(before) != bool(before + more)
 
 
-def _not_in(known: Mapping[int, Wires]) -> Callable[[_Stated], bool]:
+def _not_in(known: Mapping[int, SessionTcpLinks]) -> Callable[[_Stated], bool]:
     """Tell whether a session is not known to state this."""
 
     def not_in(stated: _Stated) -> bool:
@@ -209,7 +209,7 @@ def _not_in(known: Mapping[int, Wires]) -> Callable[[_Stated], bool]:
     return not_in
 
 
-def _ends(ident: int, wires: Wires) -> Iterator[tuple[Hashable, _End]]:
+def _ends(ident: int, wires: SessionTcpLinks) -> Iterator[tuple[Hashable, _End]]:
     """The ends of wires that a session states, each with a name that it is met under."""
     for place, wire in enumerate(wires.opened):
         for name in _names(wire)[:1]:
@@ -219,7 +219,7 @@ def _ends(ident: int, wires: Wires) -> Iterator[tuple[Hashable, _End]]:
             yield name, _End(ident, _ACCEPTED, wires.accepted)
 
 
-def _names(wire: Wire) -> list[Hashable]:
+def _names(wire: TcpLink) -> list[Hashable]:
     """What a wire is met under: its client's end, the server's id for it."""
     names: list[Hashable] = []
     if wire.client is not None:
@@ -229,7 +229,7 @@ def _names(wire: Wire) -> list[Hashable]:
     return names
 
 
-def _same(opened: Wire, accepted: Wire) -> bool:
+def _same(opened: TcpLink, accepted: TcpLink) -> bool:
     """Whether two statements that met are of one wire."""
     servers_agree = opened.server is not None and opened.server == accepted.server
     if opened.server_id is not None and accepted.server_id is not None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from sessiongate.core.collect.last_known import LastKnown
 from sessiongate.core.collect.links import Linked, Links
-from sessiongate.core.collect.truncation import bounded, link
+from sessiongate.core.collect.truncation import link, truncate
 from sessiongate.core.ledger.sqlite import Held
 from sessiongate.core.sources.base import Observed
 from sessiongate.core.table.draft import Draft
@@ -88,4 +88,4 @@ class Preparation:
         session.connect_time.FromNanoseconds(held.connect_time)
         if item.stated_id == held.id:  # nothing is added to a session that keeps its own id
             session.ClearField("native_id")
-        return bounded(session, self._max_session)
+        return truncate(session, self._max_session)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from sessiongate.core.collect.completeness import Completeness, assess, distinguished
 from sessiongate.core.collect.keys import short
-from sessiongate.core.collect.links import Links, Wires
+from sessiongate.core.collect.links import Links, SessionTcpLinks
 from sessiongate.core.collect.preparation import Preparation, Ready
 from sessiongate.core.ledger.rows import Opening
 from sessiongate.core.ledger.sqlite import Held, Ledger
@@ -264,11 +264,11 @@ class Reconciler:
             self._written = incarnation
         return closed
 
-    def _wires(self, observed: tuple[str, Observed]) -> tuple[int, Wires] | None:
+    def _wires(self, observed: tuple[str, Observed]) -> tuple[int, SessionTcpLinks] | None:
         key, item = observed
         if item.accepted is None and not item.opened:
             return None
-        return self._held[key].id, Wires(item.accepted, item.opened)
+        return self._held[key].id, SessionTcpLinks(item.accepted, item.opened)
 
     def _ready(self, observed: tuple[str, Observed]) -> Ready | None:
         """The session if it may have changed; one that is stated again as it was has not."""

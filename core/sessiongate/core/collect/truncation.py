@@ -15,7 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from sessiongate.v1.session_pb2 import BackendConnection, Query, Session
 from sessiongate.v1.session_service_pb2 import ServiceStatus
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 TEXT_BYTES = 4096  # of each text of a session that is too large without its lists
 _STATUS_BYTES = 1024  # of a text that says how a source is
@@ -33,7 +33,7 @@ _TEXTS = ("native_id", "service", "user", "remote", "database", "tls_cipher", "a
 _FIELDS: Sequence[str] = tuple(field.name for field in Session.DESCRIPTOR.fields)
 
 
-def bounded(session: Session, limit: int) -> Session:
+def truncate(session: Session, limit: int) -> Session:
     """The session if it leaves room for links within ``limit`` bytes, else a cut copy without any.
 
     Cut are, in this order and as far as needed: the oldest statements, the largest
@@ -161,7 +161,7 @@ def _add_queries(session: Session, cut: Session, room: int) -> bool:
     return len(kept) == len(session.queries)
 
 
-def _fitting(elements: Iterable[T], size: Callable[[T], int], room: int) -> Iterator[T]:
+def _fitting(elements: Iterable[_T], size: Callable[[_T], int], room: int) -> Iterator[_T]:
     """The first elements, as many as fit."""
     for element in elements:
         room -= _framed(size(element))

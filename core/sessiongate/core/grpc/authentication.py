@@ -12,7 +12,13 @@ from urllib.parse import unquote
 from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
 
 from sessiongate.core.errors import abort
-from sessiongate.core.grpc.interceptor import Context, Handler, Interceptor, behaving, behaviour_of
+from sessiongate.core.grpc.interceptor import (
+    CallContext,
+    Interceptor,
+    MethodHandler,
+    behaving,
+    behaviour_of,
+)
 from sessiongate.runtime.auth.authenticator import Authenticator
 from sessiongate.runtime.auth.identity import (
     CALLER_METADATA,
@@ -25,7 +31,7 @@ from sessiongate.runtime.auth.identity import (
 CONFIRM = 1.0  # seconds from one look at what a stream's caller has shown to the next
 
 
-class Authentication(Interceptor):
+class AuthenticationInterceptor(Interceptor):
     """Asks every call but those of health for credentials.
 
     While a method runs, ``runtime.auth.identity.caller`` is who calls: for a gateway that
@@ -37,12 +43,12 @@ class Authentication(Interceptor):
         super().__init__()
         self._authenticator = authenticator
 
-    def before(self, method: str, handler: Handler) -> Handler:
+    def before(self, method: str, handler: MethodHandler) -> MethodHandler:
         if method.startswith(f"{HEALTH_SERVICE}/"):
             return handler
         behaviour = behaviour_of(handler)
 
-        async def answer(request: Any, context: Context) -> Any:
+        async def answer(request: Any, context: CallContext) -> Any:
             identity = await self._admit(context)
             if not handler.response_streaming:
                 return await behaviour(request, context)
@@ -52,7 +58,7 @@ class Authentication(Interceptor):
             except Refusal as refusal:
                 await abort(context, refusal)
 
-        async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
+        async def stream(request: Any, context: CallContext) -> AsyncIterator[Any]:
             identity = await self._admit(context)
             async with aclosing(behaviour(request, context)) as responses:
                 async for response in responses:
@@ -64,7 +70,7 @@ class Authentication(Interceptor):
 
         return behaving(handler, stream if isasyncgenfunction(behaviour) else answer)
 
-    async def _admit(self, context: Context) -> Identity:
+    async def _admit(self, context: CallContext) -> Identity:
         """Who calls; the call is ended unless it may go on."""
         metadata = [(key, value) for key, value in context.invocation_metadata() or ()]
         try:
@@ -120,7 +126,7 @@ def _caller(metadata: Sequence[tuple[str, Any]]) -> Identity | None:
     return None
 
 
-def _certificate(context: Context) -> str | None:
+def _certificate(context: CallContext) -> str | None:
     """The name in the client's certificate: its common name, or its first alternative one."""
     shown = context.auth_context()
     for key in ("x509_common_name", "x509_subject_alternative_name"):

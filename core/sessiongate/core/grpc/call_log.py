@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import grpc
 
-from sessiongate.core.grpc.interceptor import Handler, Interceptor, behaving, behaviour_of
+from sessiongate.core.grpc.interceptor import Interceptor, MethodHandler, behaving, behaviour_of
 from sessiongate.core.metrics import CallMetrics
 from sessiongate.runtime.auth.identity import caller
 from sessiongate.runtime.telemetry.correlation import current, from_pairs
@@ -22,7 +22,7 @@ log = logging.getLogger("core.access")
 Behaviour: TypeAlias = Callable[[Any, Any], Awaitable[Any]]
 
 
-class Observer(Interceptor):
+class CallLog(Interceptor):
     """To be the first of a server's interceptors, so that it sees what others refuse too."""
 
     def __init__(self, metrics: CallMetrics, *, access_log: bool) -> None:
@@ -30,7 +30,7 @@ class Observer(Interceptor):
         self._metrics = metrics
         self._access_log = access_log
 
-    def before(self, method: str, handler: Handler) -> Handler:
+    def before(self, method: str, handler: MethodHandler) -> MethodHandler:
         behaviour = behaviour_of(handler)
         if handler.request_streaming or not iscoroutinefunction(behaviour):
             return handler  # a generator is left as it is

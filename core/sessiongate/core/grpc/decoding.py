@@ -15,9 +15,9 @@ from google.protobuf.message import DecodeError
 
 from sessiongate.core.errors import InvalidRequestError, MalformedRequestError, Violation, abort
 from sessiongate.core.grpc.interceptor import (
-    Context,
-    Handler,
+    CallContext,
     Interceptor,
+    MethodHandler,
     behaving_on_bytes,
     behaviour_of,
 )
@@ -30,13 +30,13 @@ MAX_REQUEST_BYTES = 64 * 1024
 class Decoding(Interceptor):
     """To be the last of a server's interceptors: who may not call is not read."""
 
-    def before(self, method: str, handler: Handler) -> Handler:
+    def before(self, method: str, handler: MethodHandler) -> MethodHandler:
         decode: Callable[[bytes], Any] | None = handler.request_deserializer
         behaviour = behaviour_of(handler)
         if decode is None:
             return handler
 
-        async def message(request: bytes, context: Context) -> Any:
+        async def message(request: bytes, context: CallContext) -> Any:
             if len(request) > MAX_REQUEST_BYTES:
                 text = f"is {len(request)} bytes long; allowed are {MAX_REQUEST_BYTES}"
                 await abort(context, InvalidRequestError(Violation("request", text)))
@@ -45,14 +45,18 @@ class Decoding(Interceptor):
             except DecodeError:
                 await abort(context, MalformedRequestError(f"this is no request of {method}"))
 
-        async def messages(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
+        async def messages(
+            requests: AsyncIterator[bytes], context: CallContext
+        ) -> AsyncIterator[Any]:
             async for request in requests:
                 yield await message(request, context)
 
-        async def decoded(request: bytes, context: Context) -> Any:
+        async def decoded(request: bytes, context: CallContext) -> Any:
             return await behaviour(await message(request, context), context)
 
-        async def stream(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
+        async def stream(
+            requests: AsyncIterator[bytes], context: CallContext
+        ) -> AsyncIterator[Any]:
             async with aclosing(behaviour(messages(requests, context), context)) as responses:
                 async for response in responses:
                     yield response

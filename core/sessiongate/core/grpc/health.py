@@ -15,9 +15,9 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthServicer
 
-from sessiongate.core.grpc.interceptor import Context
+from sessiongate.core.grpc.interceptor import CallContext
 from sessiongate.core.grpc.service import answering
-from sessiongate.core.grpc.stream_quota import Watchers, caller_of
+from sessiongate.core.grpc.stream_quota import StreamQuota, caller_of
 
 _SERVING = HealthCheckResponse(status=HealthCheckResponse.SERVING)
 _NOT_SERVING = HealthCheckResponse(status=HealthCheckResponse.NOT_SERVING)
@@ -27,7 +27,7 @@ _UNKNOWN = HealthCheckResponse(status=HealthCheckResponse.SERVICE_UNKNOWN)
 class Health(HealthServicer):
     """grpc.health.v1.Health; NOT_SERVING at first."""
 
-    def __init__(self, services: Iterable[str], watchers: Watchers) -> None:
+    def __init__(self, services: Iterable[str], watchers: StreamQuota) -> None:
         """For ``services`` and for all together, which has no name."""
         self._services = frozenset({"", *services})
         self._watchers = watchers
@@ -40,19 +40,19 @@ class Health(HealthServicer):
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def Check(self, request: HealthCheckRequest, context: Context) -> HealthCheckResponse:
+    async def Check(self, request: HealthCheckRequest, context: CallContext) -> HealthCheckResponse:
         answer = self._answer(request)
         if answer == _UNKNOWN:
             await context.abort(grpc.StatusCode.NOT_FOUND, "there is no such service here")
         return answer
 
-    async def List(self, request: object, context: Context) -> Any:
+    async def List(self, request: object, context: CallContext) -> Any:
         answer: Any = health_pb2.HealthListResponse  # type: ignore[attr-defined] # stubs lack it
         state = _SERVING if self._serving else _NOT_SERVING
         return answer(statuses=dict.fromkeys(self._services, state))
 
     @answering
-    async def Watch(self, request: HealthCheckRequest, context: Context) -> None:
+    async def Watch(self, request: HealthCheckRequest, context: CallContext) -> None:
         told = None
         with self._watchers.admitted(caller_of(context)):
             while True:

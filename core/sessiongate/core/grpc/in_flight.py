@@ -11,32 +11,32 @@ from collections import Counter
 
 from sessiongate.core.errors import TooManyCallsError
 
-SMALL = 65536  # bytes of a list that waits for no other
+SMALL_LIST = 65536  # bytes of a list that waits for no other
 # gRPC holds a list twice: as it was made, and as it is to be sent.
 _OF_A_CALLER = 32 * 1024 * 1024
 _OF_ALL = 4 * _OF_A_CALLER
 _MAX_WAITING = 256  # lists of a caller
 
 
-class InFlight:
+class ListsInFlight:
     """What the lists of all callers take."""
 
     def __init__(self) -> None:
         self._taken: Counter[str] = Counter()
         # In the order that they came in: whose they are, and their bytes.
-        self._waiting: dict[asyncio.Future[Charge], tuple[str, int]] = {}
+        self._waiting: dict[asyncio.Future[ListCharge], tuple[str, int]] = {}
 
     def taken(self, caller: str | None = None) -> int:
         """The bytes that a caller's lists take, or all lists."""
         return self._taken.total() if caller is None else self._taken[caller]
 
-    def take_now(self, caller: str, size: int) -> Charge | None:
+    def take_now(self, caller: str, size: int) -> ListCharge | None:
         """Take so many bytes, if they are free and none of the caller's lists waits for them."""
         if any(whose == caller for whose, _ in self._waiting.values()):
             return None
         return self._take(caller, size) if self._fits(caller, size) else None
 
-    async def take(self, caller: str, size: int) -> Charge:
+    async def take(self, caller: str, size: int) -> ListCharge:
         """Take so many bytes, once they are free. Raises `TooManyCallsError`."""
         charge = self.take_now(caller, size)
         if charge is not None:
@@ -46,7 +46,7 @@ class InFlight:
                 f"{_MAX_WAITING} lists wait already until those before them are taken",
                 max_calls=str(_MAX_WAITING),
             )
-        turn: asyncio.Future[Charge] = asyncio.get_running_loop().create_future()
+        turn: asyncio.Future[ListCharge] = asyncio.get_running_loop().create_future()
         self._waiting[turn] = caller, size
         try:
             return await turn
@@ -69,9 +69,9 @@ class InFlight:
         taken = self._taken[caller]
         return not taken or (taken + size <= _OF_A_CALLER and self.taken() + size <= _OF_ALL)
 
-    def _take(self, caller: str, size: int) -> Charge:
+    def _take(self, caller: str, size: int) -> ListCharge:
         self._taken[caller] += size
-        return Charge(self, caller, size)
+        return ListCharge(self, caller, size)
 
     def _grant(self) -> None:
         passed = set()  # callers whose next list does not fit
@@ -85,10 +85,10 @@ class InFlight:
                 passed.add(caller)
 
 
-class Charge:
+class ListCharge:
     """Bytes that are taken until they are released."""
 
-    def __init__(self, in_flight: InFlight, caller: str, size: int) -> None:
+    def __init__(self, in_flight: ListsInFlight, caller: str, size: int) -> None:
         self._in_flight = in_flight
         self._caller = caller
         self._size = size

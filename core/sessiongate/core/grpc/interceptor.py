@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 
 import grpc
 
-Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
-Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # generic only to type checkers
+CallContext: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+MethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # generic only to type checkers
 
 # How a handler is made, by whether requests and responses are streams.
 _KINDS = {
@@ -25,17 +25,17 @@ class Interceptor(grpc.aio.ServerInterceptor, ABC):
 
     def __init__(self) -> None:
         # By method: what was found, and what stands before it.
-        self._known: dict[str, tuple[Handler, Handler]] = {}
+        self._known: dict[str, tuple[MethodHandler, MethodHandler]] = {}
 
     @abstractmethod
-    def before(self, method: str, handler: Handler) -> Handler:
+    def before(self, method: str, handler: MethodHandler) -> MethodHandler:
         """What is to stand before a handler; ``method`` is ``SERVICE/METHOD``."""
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[MethodHandler | None]],
         details: grpc.HandlerCallDetails,
-    ) -> Handler | None:
+    ) -> MethodHandler | None:
         handler = await continuation(details)
         if handler is None:
             return None  # a method that does not exist: all may know that
@@ -46,22 +46,22 @@ class Interceptor(grpc.aio.ServerInterceptor, ABC):
         return known[1]
 
 
-def behaviour_of(handler: Handler) -> Any:
+def behaviour_of(handler: MethodHandler) -> Any:
     """What answers a handler's calls, of request and context."""
     name, _ = _KINDS[handler.request_streaming, handler.response_streaming]
     return getattr(handler, name)
 
 
-def behaving(handler: Handler, behaviour: Any) -> Handler:
+def behaving(handler: MethodHandler, behaviour: Any) -> MethodHandler:
     """The handler with another behaviour of the same kind."""
     return _made(handler, behaviour, handler.request_deserializer)
 
 
-def behaving_on_bytes(handler: Handler, behaviour: Any) -> Handler:
+def behaving_on_bytes(handler: MethodHandler, behaviour: Any) -> MethodHandler:
     """The same, with requests as they were sent."""
     return _made(handler, behaviour, None)
 
 
-def _made(handler: Handler, behaviour: Any, deserializer: Any) -> Handler:
+def _made(handler: MethodHandler, behaviour: Any, deserializer: Any) -> MethodHandler:
     _, make = _KINDS[handler.request_streaming, handler.response_streaming]
     return make(behaviour, deserializer, handler.response_serializer)

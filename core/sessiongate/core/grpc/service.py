@@ -29,10 +29,10 @@ from sessiongate.core.errors import (
     abort,
 )
 from sessiongate.core.grpc.hardened import cutter
-from sessiongate.core.grpc.in_flight import SMALL, Charge, InFlight
-from sessiongate.core.grpc.interceptor import Context
-from sessiongate.core.grpc.stream_quota import Watchers, caller_of
-from sessiongate.core.table.query import Query
+from sessiongate.core.grpc.in_flight import SMALL_LIST, ListCharge, ListsInFlight
+from sessiongate.core.grpc.interceptor import CallContext
+from sessiongate.core.grpc.stream_quota import StreamQuota, caller_of
+from sessiongate.core.table.query import SessionQuery
 from sessiongate.core.table.table import MAX_PAGE_BYTES, Page, SessionTable
 from sessiongate.core.table.watcher import Watcher
 from sessiongate.runtime.elapsed import elapsed
@@ -48,27 +48,27 @@ from sessiongate.v1.session_service_pb2 import (
 
 log = logging.getLogger(__name__)
 
-Request = TypeVar("Request")
-Response = TypeVar("Response")
-T = TypeVar("T")
+_Request = TypeVar("_Request")
+_Response = TypeVar("_Response")
+_T = TypeVar("_T")
 
 # Lists, and steps of streams, that one caller may have under way; what waits for its reader
 # is not.
 MAX_UNDER_WAY = 256
 # Seconds until a call is cut whose caller has not taken the list that it asked for, or made room
 # for the next message of a stream.
-STALLED = 30.0
+STALL_TIMEOUT = 30.0
 # Of a request in bytes, and of its page in sessions: less than half a millisecond of work.
 _SHORT_REQUEST, _SHORT_PAGE = 1024, 1000
 
 
 def answering(
-    method: Callable[[Any, Request, Context], Awaitable[Response]],
-) -> Callable[[Any, Request, Context], Awaitable[Response]]:
+    method: Callable[[Any, _Request, CallContext], Awaitable[_Response]],
+) -> Callable[[Any, _Request, CallContext], Awaitable[_Response]]:
     """Answer a `CoreError` as `ANSWERS` says, anything else as INTERNAL without its text."""
 
     @wraps(method)
-    async def answered(self: Any, request: Request, context: Context) -> Response:
+    async def answered(self: Any, request: _Request, context: CallContext) -> _Response:
         try:
             return await method(self, request, context)
         except CoreError as error:
@@ -87,11 +87,11 @@ def answering(
 class SessionService:
     """sessiongate.v1.SessionService over a `SessionTable`."""
 
-    def __init__(self, table: SessionTable, watchers: Watchers) -> None:
+    def __init__(self, table: SessionTable, watchers: StreamQuota) -> None:
         self._table = table
         self._watchers = watchers
         self._turns = Turns(MAX_UNDER_WAY)
-        self._in_flight = InFlight()
+        self._in_flight = ListsInFlight()
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Serve every method of the contract."""
@@ -111,14 +111,14 @@ class SessionService:
         server.add_registered_method_handlers(service.full_name, handlers)
 
     @answering
-    async def ListSessions(self, request: ListSessionsRequest, context: Context) -> bytes:
+    async def ListSessions(self, request: ListSessionsRequest, context: CallContext) -> bytes:
         table, caller = self._table, caller_of(context)
         if _may_be_short(request):
             _settle(table)
-            query = Query.parse(request)
+            query = SessionQuery.parse(request)
             if table.knows(query):
                 answer = _encoded(finished(table.page(query)))
-                if len(answer) <= SMALL:
+                if len(answer) <= SMALL_LIST:
                     return answer
                 if charge := self._in_flight.take_now(caller, len(answer)):
                     _release_once_taken(charge)
@@ -134,7 +134,7 @@ class SessionService:
         return answer
 
     @answering
-    async def GetSession(self, request: GetSessionRequest, context: Context) -> bytes:
+    async def GetSession(self, request: GetSessionRequest, context: CallContext) -> bytes:
         table = self._table
         if not request.id:
             raise InvalidRequestError(Violation("id", "must be 1 or more"))
@@ -151,7 +151,7 @@ class SessionService:
         return piece + rest.SerializeToString()
 
     @answering
-    async def WatchSessions(self, request: WatchSessionsRequest, context: Context) -> None:
+    async def WatchSessions(self, request: WatchSessionsRequest, context: CallContext) -> None:
         table = self._table
         _settle(table)
         caller = caller_of(context)
@@ -164,7 +164,7 @@ class SessionService:
                 async for message in messages:
                     await _write(context, message)
 
-    async def _work(self, caller: str, steps: Steps[T]) -> T:
+    async def _work(self, caller: str, steps: Steps[_T]) -> _T:
         """What work comes to, in turn with others' work. Raises `TooManyCallsError`."""
         try:
             return await self._turns.run(caller, steps)
@@ -175,21 +175,21 @@ class SessionService:
             ) from None
 
 
-async def _write(context: Context, message: bytes) -> None:
+async def _write(context: CallContext, message: bytes) -> None:
     """Send a message of a stream; returns when its reader has room for more."""
     try:
-        async with asyncio.timeout(STALLED):
+        async with asyncio.timeout(STALL_TIMEOUT):
             await context.write(message)
     except TimeoutError:
         cutter()()
         raise asyncio.CancelledError from None
 
 
-def _release_once_taken(charge: Charge) -> None:
+def _release_once_taken(charge: ListCharge) -> None:
     """Give bytes of an answer back once its caller has it, or was given long enough."""
     answering = asyncio.current_task()
     assert answering is not None  # noqa: S101 - this runs in one
-    late = asyncio.get_running_loop().call_later(STALLED, cutter())
+    late = asyncio.get_running_loop().call_later(STALL_TIMEOUT, cutter())
 
     def done(_: object) -> None:
         late.cancel()
@@ -201,7 +201,7 @@ def _release_once_taken(charge: Charge) -> None:
 
 def _listed(table: SessionTable, request: ListSessionsRequest) -> Steps[bytes]:
     _settle(table)
-    page = yield from table.page(Query.parse(request))
+    page = yield from table.page(SessionQuery.parse(request))
     return _encoded(page)
 
 
@@ -220,7 +220,7 @@ def _may_be_short(request: ListSessionsRequest) -> bool:
 
 
 def _wanted(request: WatchSessionsRequest) -> Steps[SessionFilter | None]:
-    return Query.parse(ListSessionsRequest(filter=request.filter)).filter
+    return SessionQuery.parse(ListSessionsRequest(filter=request.filter)).filter
     yield
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sessiongate.core.collect.collector import Collector
-from sessiongate.core.grpc.interceptor import Context
+from sessiongate.core.grpc.interceptor import CallContext
 from sessiongate.core.grpc.service import answering
 from sessiongate.v1.source_service_pb2 import ListSourcesRequest, ListSourcesResponse
 from sessiongate.v1.source_service_pb2_grpc import SourceServiceServicer
@@ -17,6 +17,6 @@ class SourceService(SourceServiceServicer):
 
     @answering
     async def ListSources(
-        self, request: ListSourcesRequest, context: Context
+        self, request: ListSourcesRequest, context: CallContext
     ) -> ListSourcesResponse:
         return ListSourcesResponse(sources=self._collector.reports())

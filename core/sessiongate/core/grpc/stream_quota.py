@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sessiongate.core.errors import TooManyWatchersError
-from sessiongate.core.grpc.interceptor import Context
+from sessiongate.core.grpc.interceptor import CallContext
 from sessiongate.runtime.auth.identity import caller
 
 
-def caller_of(context: Context) -> str:
+def caller_of(context: CallContext) -> str:
     """Whose a call is: the identity that was shown, or else the address that it came from."""
     identity = caller.get()
     return identity.encode() if identity else str(context.peer().rpartition(":")[0])
@@ -22,7 +22,7 @@ def caller_of(context: Context) -> str:
 _FILTER_BYTES = 4096
 
 
-class Watchers:
+class StreamQuota:
     """Admits streams, up to ``limit`` for one caller."""
 
     def __init__(self, limit: int) -> None:

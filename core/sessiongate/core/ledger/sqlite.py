@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 # Revisions reserved at a time; one write then serves as many changes.
 _REVISIONS_AHEAD = 1_000_000
-CLOSING = 5.0  # seconds that the last writes may take
+LEDGER_CLOSE_TIMEOUT = 5.0  # seconds that the last writes may take
 SLOW = 3.0  # seconds of opening, after which it is said what is waited for
 _SLOW = "the ledger (%s) is not open yet, and is waited for: its disk hangs or is slow"
 _FORGET_EVERY = 3600 * 10**9  # ns between two looks for sessions that closed long ago
@@ -47,7 +47,7 @@ _WAL_BYTES = 16 * 1024 * 1024  # that the write-ahead log is cut to once it is w
 
 _is_id = counters.c.name == "id"
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class Ledger:
     async def close(self) -> None:
         """Finish what is queued and let the ledger go; a disk that hangs is not waited for."""
         try:
-            async with asyncio.timeout(CLOSING):
+            async with asyncio.timeout(LEDGER_CLOSE_TIMEOUT):
                 await self._run(self._finish)
         except TimeoutError:
             log.error("the ledger's disk hangs: the core ends without what it was to write")
@@ -184,8 +184,8 @@ class Ledger:
         changes = Changes(source, opened, closed, incarnation, rekeyed, place)
         return await self._run(lambda: self._record(changes))
 
-    async def _run(self, work: Callable[[], T]) -> T:
-        def named() -> T:
+    async def _run(self, work: Callable[[], _T]) -> _T:
+        def named() -> _T:
             with _named(self._engine):
                 return work()
 

@@ -19,14 +19,14 @@ from sessiongate.runtime.suggestion import did_you_mean
 _BUSY = 30.0  # seconds that a copy waits for a core that writes
 
 
-def run(name: str) -> int:
+def run_tool(name: str) -> int:
     """Do what is called ``name`` to the ledger that standard input tells of; the exit code."""
     settings = json.loads(sys.stdin.readline())
     try:
         if name == "backup":
             back_up(settings["ledger"], Path(settings["file"]))
         elif name == "rename":
-            rename(settings["ledger"], settings["old"], settings["new"])
+            rename_source(settings["ledger"], settings["old"], settings["new"])
         else:
             forget_mark(settings["ledger"])
     except LedgerError as error:
@@ -68,7 +68,7 @@ def forget_mark(url: str) -> None:
         mark_path(path.resolve()).unlink(missing_ok=True)
 
 
-def rename(url: str, old: str, new: str) -> None:
+def rename_source(url: str, old: str, new: str) -> None:
     """Give a source another name in the ledger at a URL; if it is taken, they exchange names.
 
     Raises `LedgerError`, also while a core holds the ledger.

@@ -21,8 +21,8 @@ from sessiongate.runtime.urls import (
     UrlError,
     harmless,
     plain_path,
+    redacted,
     refuse_bytes,
-    shown,
 )
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import ServiceStatus
@@ -81,7 +81,7 @@ class Unreadable:
 
 
 @dataclass(frozen=True, slots=True)
-class Wire:
+class TcpLink:
     """One TCP connection between a client and a server, as one of its ends states it.
 
     A proxy's session and a server's session are linked where both state the same
@@ -118,8 +118,8 @@ class Observed:
 
     key: str
     session: Session
-    accepted: Wire | None = None
-    opened: tuple[Wire, ...] = ()
+    accepted: TcpLink | None = None
+    opened: tuple[TcpLink, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
     stated_id: int | None = None
     former: str = ""
@@ -272,7 +272,7 @@ def _positive(options: dict[str, str], name: str, key: str, default: float) -> f
         value = 0
     if not 0 < value < float("inf"):
         raise SourceConfigError(
-            f"source {name}: {key}={shown(text)} is not a number above 0, such as 5"
+            f"source {name}: {key}={redacted(text)} is not a number above 0, such as 5"
         )
     return value
 
@@ -282,7 +282,7 @@ def _count(options: dict[str, str], name: str, key: str, default: int) -> int:
     text = options.get(key)
     value = _positive(options, name, key, default)
     if value != int(value):
-        raise SourceConfigError(f"source {name}: {key}={shown(text)} is not a whole number")
+        raise SourceConfigError(f"source {name}: {key}={redacted(text)} is not a whole number")
     return int(value)
 
 

@@ -32,7 +32,7 @@ from sessiongate.core.sources.support.session_times import DocumentTimes
 from sessiongate.runtime.apart import HangsError, apart
 from sessiongate.runtime.watched_file import FileError, Stamp, read_file, unreadable
 
-MAX_BYTES = 64 * 1024 * 1024
+MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
 
 # A file written to twice within a tick of its file system's clock shows one
 # time for both: until this long after a change it is read again regardless.
@@ -97,7 +97,7 @@ class DocumentSource:
                 return self._answer
             self._stamp = None
             # Its stamp is of before it is read, so that a change meanwhile shows next time.
-            content = read_file(Path(self._path), MAX_BYTES)
+            content = read_file(Path(self._path), MAX_DOCUMENT_BYTES)
             read = stamp, blake2b(content).digest()
             if read != self._read:
                 self._answer = self._said_by(content, found)

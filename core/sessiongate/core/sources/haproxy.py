@@ -29,7 +29,7 @@ from sessiongate.core.sources.base import (
 )
 from sessiongate.core.sources.support.causes import meaning
 from sessiongate.core.sources.support.endpoint import flag
-from sessiongate.core.sources.support.received import MAX_BYTES, too_large
+from sessiongate.core.sources.support.received import MAX_RECEIVED_BYTES, too_large
 from sessiongate.core.sources.support.resolution import connected
 from sessiongate.core.sources.support.streams import Streams
 from sessiongate.core.sources.support.tls_probe import refuse_tls
@@ -112,7 +112,7 @@ async def _ask(
         while chunk := await reader.read(_CHUNK):
             answer.append(decoder.decode(chunk))
             size += len(chunk)
-            if size > MAX_BYTES:
+            if size > MAX_RECEIVED_BYTES:
                 raise too_large()
     return [part for part in (*answer, decoder.decode(b"", final=True)) if part]
 

@@ -30,20 +30,20 @@ from sessiongate.core.sources.base import (
 from sessiongate.core.sources.support.inodes import Inodes
 from sessiongate.core.sources.support.moments import timestamp
 from sessiongate.core.sources.support.pacing import Pace, sorted_apart
-from sessiongate.core.sources.support.processes import Process, Processes
+from sessiongate.core.sources.support.processes import Process, ProcessTable
 from sessiongate.core.sources.support.sockets import (
-    Connection,
     End,
     Listener,
     Sockets,
+    TcpConnection,
     read_sockets,
 )
-from sessiongate.core.sources.support.stability import again
+from sessiongate.core.sources.support.stability import reuse_if_same
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import Session, SessionState
 
 # Sessions by all that is told of them.
-Known: TypeAlias = dict[Hashable, Observed]
+KnownSockets: TypeAlias = dict[Hashable, Observed]
 
 # The states of TCP in which a connection is a session. In CLOSE_WAIT the client
 # has closed and the service has not; in FIN_WAIT it is the other way round. In
@@ -80,10 +80,10 @@ class HostSource:
         self._most = 4 * max_sessions
         # Its own thread: a look that takes long holds up no other source.
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="host")
-        self._processes = Processes()
+        self._processes = ProcessTable()
         self._inodes = Inodes()
         self._boot_time: float | None = None
-        self._known: Known = {}
+        self._known: KnownSockets = {}
         self._last: Observation | None = None
 
     async def observe(self) -> Observation:
@@ -101,9 +101,9 @@ class HostSource:
         except (psutil.Error, OSError, RuntimeError, ValueError, LookupError) as error:
             raise SourceError(f"the sockets of this machine cannot be read: {error}") from error
         processes = self._processes.look_up(sockets.pids)
-        sessions = read_sessions(sockets, processes, time.time(), self._known)
+        sessions = sessions_of_sockets(sockets, processes, time.time(), self._known)
         incarnation = self._incarnation(boot_time)
-        self._last = again(
+        self._last = reuse_if_same(
             self._last, sessions, incarnation, tuple(sockets.unreadable), sockets.partial
         )
         return self._last
@@ -123,8 +123,11 @@ class HostSource:
         return self._boot_time
 
 
-def read_sessions(
-    sockets: Sockets, processes: Mapping[int, Process], now: float, known: Known | None = None
+def sessions_of_sockets(
+    sockets: Sockets,
+    processes: Mapping[int, Process],
+    now: float,
+    known: KnownSockets | None = None,
 ) -> list[Observed]:
     """The sessions among ``sockets``: the listeners, then what they accepted, in order of port.
 
@@ -138,7 +141,7 @@ def read_sessions(
     """
     pace = Pace()
     before = dict(known or {})
-    seen: Known = {} if known is None else known
+    seen: KnownSockets = {} if known is None else known
     seen.clear()
 
     def told(facts: Hashable, tell: Callable[[], Observed]) -> Observed:
@@ -158,7 +161,7 @@ def read_sessions(
         services.setdefault(port, _service_name(port, processes.get(listener.pid)))
         listeners.setdefault(listener.place, listener)
     doors = {(listener.version, listener.local) for listener in listeners.values()}
-    accepted: dict[str, Connection] = {}
+    accepted: dict[str, TcpConnection] = {}
     # The programs at this end of each connection, by the other end's name for it.
     clients: dict[str, str] = {}
     for item in sockets.connections:
@@ -179,7 +182,7 @@ def read_sessions(
     return sessions
 
 
-def _by_port(socket: Listener | Connection) -> tuple[int, str]:
+def _by_port(socket: Listener | TcpConnection) -> tuple[int, str]:
     return socket.local.port, socket.key
 
 
@@ -193,7 +196,7 @@ def _service_name(port: int, process: Process | None) -> str:
         return str(port)
 
 
-def _is_accepted(connection: Connection, doors: Container[tuple[int, End]]) -> bool:
+def _is_accepted(connection: TcpConnection, doors: Container[tuple[int, End]]) -> bool:
     """Whether a connection is a session that came in by one of ``doors``, the ends that listen."""
     version, local = connection.version, connection.local
     wildcard = End(_WILDCARDS[version], local.port)
@@ -210,7 +213,7 @@ def _listener_session(listener: Listener, service: str, start: float) -> Observe
     return Observed(listener.key, session, unreadable=unreadable, former=listener.place)
 
 
-def _session(connection: Connection, service: str, now: float, client: str | None) -> Observed:
+def _session(connection: TcpConnection, service: str, now: float, client: str | None) -> Observed:
     """One session; ``client`` is the name of the client's program, where it is known."""
     session = Session(
         service=service,

@@ -28,6 +28,7 @@ from sessiongate.core.sources.base import (
     SourceError,
 )
 from sessiongate.core.sources.support.causes import meaning
+from sessiongate.core.sources.support.cells import Cell
 from sessiongate.core.sources.support.endpoint import (
     CREDENTIAL_OPTIONS,
     TLS_OPTIONS,
@@ -36,20 +37,19 @@ from sessiongate.core.sources.support.endpoint import (
 )
 from sessiongate.core.sources.support.moments import timestamp
 from sessiongate.core.sources.support.pacing import Pace, mapped
-from sessiongate.core.sources.support.peer import address
+from sessiongate.core.sources.support.peer import canonical_address
 from sessiongate.core.sources.support.processlist import (
-    Cell,
     Dialect,
     ProcessList,
     Threads,
-    number,
-    text,
+    decoded,
+    integer,
 )
-from sessiongate.core.sources.support.received import bounded
+from sessiongate.core.sources.support.received import limit_received
 from sessiongate.core.sources.support.resolution import addresses
 from sessiongate.runtime.apart import apart
 
-DEFAULT_PORT = 3306
+MARIADB_PORT = 3306
 
 # Without the PROCESS privilege the server shows one's own threads and says nothing.
 # The status of an engine needs it too, and this engine has none: the cheapest
@@ -139,12 +139,12 @@ class MariaDBSource:
     async def _look(self, driver: _Driver) -> Observation:
         processes = self._processes
         assert processes is not None  # noqa: S101
-        async with bounded(self._descriptor):
+        async with limit_received(self._descriptor):
             rows = await _ask(driver, self._query, self._most)
         moment = self._now()
         threads = await Threads.of(rows)
         if self._has_attributes and (strangers := await processes.strangers(threads)):
-            async with bounded(self._descriptor):
+            async with limit_received(self._descriptor):
                 processes.introduce(await _attributes(driver, strangers))
         return await processes.read(threads, moment)
 
@@ -176,7 +176,7 @@ class MariaDBSource:
                 raise SourceConnectError(_cause(error)) from None
             raise
         _, self._transport = await driver.connect()  # connected before: returns what it has
-        async with bounded(self._descriptor):
+        async with limit_received(self._descriptor):
             return await self._introduced(driver)
 
     async def _introduced(self, driver: _Driver) -> _Driver:
@@ -185,7 +185,7 @@ class MariaDBSource:
             driver, "SELECT VERSION(), @@performance_schema"
         )
         has_schema = performance_schema == b"1"
-        dialect = Dialect.of(text(version or b""), performance_schema=has_schema)
+        dialect = Dialect.of(decoded(version or b""), performance_schema=has_schema)
         await self._check_privilege(driver)
         start = _start(await _ask(driver, dialect.start))
         self._has_attributes = has_schema and await _has_attributes(driver)
@@ -240,7 +240,7 @@ async def _ask(driver: _Driver, query: str, most: int = _FEW) -> Sequence[Sequen
 
 def _start(rows: Sequence[Sequence[Cell]]) -> float | None:
     """When the server started, in seconds since the epoch; None if it does not say that."""
-    seconds = number(rows[0][0]) if rows else None
+    seconds = integer(rows[0][0]) if rows else None
     try:
         return None if seconds is None else float(timestamp(seconds * 10**9).seconds)
     except ValueError:
@@ -264,11 +264,11 @@ async def _attributes(driver: _Driver, idents: Iterable[int]) -> dict[int, dict[
 
     def read(row: Sequence[Cell]) -> None:
         cell, name, value = row
-        ident = number(cell)
+        ident = integer(cell)
         if ident in attributes and name is not None and value is not None:
             of_client = attributes[ident]
             if len(of_client) < _MAX_ATTRIBUTES:
-                of_client[text(name)] = text(value)
+                of_client[decoded(name)] = decoded(value)
 
     query = _ATTRIBUTES.format(",".join(map(str, attributes)))
     await mapped(read, await _ask(driver, query, _MAX_ATTRIBUTES * len(attributes)))
@@ -280,7 +280,7 @@ def _address(transport: asyncio.BaseTransport) -> tuple[str, int] | None:
     end = transport.get_extra_info("peername")
     if not isinstance(end, tuple):
         return None
-    known = address(end[0].partition("%")[0])
+    known = canonical_address(end[0].partition("%")[0])
     return None if known is None else (known, end[1])
 
 
@@ -338,7 +338,7 @@ def _cause(error: Exception) -> str:
 def open_source(config: SourceConfig) -> MariaDBSource:
     """The server that a configuration names. Raises `SourceConfigError`."""
     config.take("statements", "include_self", *CREDENTIAL_OPTIONS, *TLS_OPTIONS)
-    endpoint = Endpoint.of(config, port=DEFAULT_PORT)
+    endpoint = Endpoint.of(config, port=MARIADB_PORT)
     if endpoint.user is None:
         raise SourceConfigError(f"source {config.name}: a user is missing: //USER@HOST")
     if endpoint.path:

@@ -27,19 +27,19 @@ from sessiongate.core.sources.base import (
 )
 from sessiongate.core.sources.support.elements import Elements
 from sessiongate.core.sources.support.endpoint import CREDENTIAL_OPTIONS, Endpoint, flag, zone
-from sessiongate.core.sources.support.json_cursor import Place
+from sessiongate.core.sources.support.json_cursor import JsonCursor
 from sessiongate.core.sources.support.lenient_json import JsonError
 from sessiongate.core.sources.support.moments import EARLIEST, LATEST
 from sessiongate.core.sources.support.pacing import Pace, batches
-from sessiongate.core.sources.support.peer import address, is_loopback
+from sessiongate.core.sources.support.peer import canonical_address, is_loopback
 from sessiongate.core.sources.support.rest import RestClient
 from sessiongate.core.sources.support.serverzone import ServerZone
-from sessiongate.core.sources.support.sessionlist import Context, SessionList, parse
-from sessiongate.core.sources.support.stability import steadied
+from sessiongate.core.sources.support.sessionlist import ReadingContext, SessionList, parse_json
+from sessiongate.core.sources.support.stability import debounce
 from sessiongate.runtime.addresses import Address
 from sessiongate.v1.session_service_pb2 import ServiceStatus
 
-DEFAULT_PORT = 8989
+MAXSCALE_PORT = 8989
 MAX_RESOURCES = 10_000  # servers, and services, that are read
 _UTC = ServerZone(ZoneInfo("UTC"))
 # Bytes of a server's name, or of what is said of a service: one takes the place of no other.
@@ -84,9 +84,9 @@ class MaxScaleSource:
         """The sessions as they are. Raises `SourceError`, which names the MaxScale."""
         try:
             body = await self._get("maxscale", "started_at,uptime")
-            clock = Clock() if body is None else read_clock(body, self._now())
+            clock = ServerClock() if body is None else read_server_clock(body, self._now())
             if clock.started is not None:
-                self._started = steadied(clock.started, self._started)
+                self._started = debounce(clock.started, self._started)
             async with self._list("servers", "parameters/address,parameters/port") as parts:
                 servers = await read_servers(parts, is_here=self._is_here) if parts else {}
             async with self._list("services", "router,state") as parts:
@@ -97,7 +97,9 @@ class MaxScaleSource:
             async with self._list("sessions", self._fields) as parts:
                 if parts is None:
                     raise SourceError("there is no /v1/sessions: this is no MaxScale")
-                context = Context(self._now(), zone, clock.skew, servers, self._started, services)
+                context = ReadingContext(
+                    self._now(), zone, clock.skew, servers, self._started, services
+                )
                 return await self._sessions.read(parts, context)
         except SourceConnectError as error:
             raise SourceConnectError(f"{self._endpoint}: {error}") from None
@@ -112,7 +114,10 @@ class MaxScaleSource:
         """Whether it says so of itself: a MaxScale's root is empty."""
         body = await self._get("", "")
         with suppress(SourceError, UnreadableError):
-            return Place(parse(body or b"")).member("meta").member("name").value == "sessiongate"
+            return (
+                JsonCursor(parse_json(body or b"")).member("meta").member("name").value
+                == "sessiongate"
+            )
         return False
 
     async def _get(self, resource: str, fields: str) -> bytes | None:
@@ -149,7 +154,7 @@ async def read_servers(parts: AsyncIterable[bytes], *, is_here: bool) -> dict[st
     async for server in _resources("servers", parts):
         with suppress(UnreadableError):
             parameters = server.member("attributes").member("parameters")
-            known = address(parameters.member("address").text())
+            known = canonical_address(parameters.member("address").text())
             if known is not None and (is_here or not is_loopback(known)):
                 port = parameters.member("port").natural(16)
                 name = server.member("id").text()
@@ -158,7 +163,7 @@ async def read_servers(parts: AsyncIterable[bytes], *, is_here: bool) -> dict[st
     return servers
 
 
-async def _resources(kind: str, parts: AsyncIterable[bytes]) -> AsyncIterator[Place]:
+async def _resources(kind: str, parts: AsyncIterable[bytes]) -> AsyncIterator[JsonCursor]:
     """The resources of a list. Raises `SourceError` for what is none."""
     try:
         async for batch in batches(Elements(MAX_RESOURCES), parts, Pace()):
@@ -198,21 +203,21 @@ async def read_services(parts: AsyncIterable[bytes]) -> tuple[ServiceStatus, ...
 
 
 @dataclass(frozen=True, slots=True)
-class Clock:
+class ServerClock:
     """What a MaxScale says of its clock. Times are in seconds since the epoch."""
 
     started: float | None = None
     skew: float = 0.0  # seconds that it is ahead of this machine's, as far as it says
 
 
-def read_clock(body: bytes, now: float) -> Clock:
+def read_server_clock(body: bytes, now: float) -> ServerClock:
     """The clock of the MaxScale that answered this just now.
 
     What cannot be read of it counts as not stated. Raises `SourceError` for what is no
     document.
     """
     try:
-        attributes = Place(parse(body)).member("data").member("attributes")
+        attributes = JsonCursor(parse_json(body)).member("data").member("attributes")
         attributes.object()
     except UnreadableError as error:
         raise SourceError(f"/v1/maxscale: {error}") from None
@@ -225,16 +230,16 @@ def read_clock(body: bytes, now: float) -> Clock:
     if started is None and uptime is not None:
         started = now - uptime
     if started is None or not EARLIEST <= started <= LATEST:
-        return Clock()
+        return ServerClock()
     if uptime is None or not 0 <= uptime <= LATEST:
-        return Clock(started)
-    return Clock(started, started + uptime - now)
+        return ServerClock(started)
+    return ServerClock(started, started + uptime - now)
 
 
 def open_source(config: SourceConfig) -> MaxScaleSource:
     """The MaxScale that a configuration names. Raises `SourceConfigError`."""
     config.take("statements", "timezone", "tls_ca", *CREDENTIAL_OPTIONS)
-    endpoint = Endpoint.of(config, port=DEFAULT_PORT, tls=config.kind == "maxscale+https")
+    endpoint = Endpoint.of(config, port=MAXSCALE_PORT, tls=config.kind == "maxscale+https")
     if endpoint.user and ":" in endpoint.user:
         raise SourceConfigError(f"source {config.name}: a user has no colon")
     return MaxScaleSource(

@@ -24,12 +24,19 @@ from sessiongate.core.sources.base import (
     SourceConfig,
     SourceConfigError,
     SourceError,
+    TcpLink,
     Unreadable,
     UnreadableError,
-    Wire,
     know_empty,
 )
-from sessiongate.core.sources.support.cells import Cell, Members, ip_address, number, tcp_port, text
+from sessiongate.core.sources.support.cells import (
+    Cell,
+    RowReader,
+    decode_text,
+    read_address,
+    read_integer,
+    read_port,
+)
 from sessiongate.core.sources.support.endpoint import (
     CREDENTIAL_OPTIONS,
     TLS_OPTIONS,
@@ -37,21 +44,21 @@ from sessiongate.core.sources.support.endpoint import (
     flag,
     zone,
 )
-from sessiongate.core.sources.support.libpq import APPLICATION, Answer, Client
+from sessiongate.core.sources.support.libpq import APPLICATION, Client, QueryResult
 from sessiongate.core.sources.support.localtime import LocalTime
 from sessiongate.core.sources.support.pacing import Pace, kept, mapped
-from sessiongate.core.sources.support.peer import address
-from sessiongate.core.sources.support.stability import again
+from sessiongate.core.sources.support.peer import canonical_address
+from sessiongate.core.sources.support.stability import reuse_if_same
 from sessiongate.runtime.addresses import Address
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import Session, SessionState
 
-DEFAULT_PORT = 6432
+PGBOUNCER_PORT = 6432
 CONSOLE = "pgbouncer"  # the database that is the admin console
 
 # What SHOW CLIENTS calls a client's state. A cancel request is a connection of its
 # own, which says whose statement to cancel and never becomes a session.
-STATES: Mapping[str, SessionState] = {
+CLIENT_STATES: Mapping[str, SessionState] = {
     "active": session_pb2.SESSION_STATE_STARTED,
     "idle": session_pb2.SESSION_STATE_STARTED,
     "waiting": session_pb2.SESSION_STATE_STARTED,
@@ -76,7 +83,7 @@ _ATTEMPTS = 64
 _MAX_SETTINGS = 1000
 
 
-class Row(NamedTuple):
+class ClientRow(NamedTuple):
     """A line of SHOW CLIENTS or SHOW SERVERS. What this version does not tell is None."""
 
     database: Cell
@@ -95,14 +102,14 @@ class Row(NamedTuple):
     application_name: Cell = None
 
 
-async def rows(answer: Answer) -> list[Row]:
+async def rows(answer: QueryResult) -> list[ClientRow]:
     """What an answer holds, by its columns' names. Raises `SourceError` for another answer."""
     names = list(answer.columns)
     missing = {"database", "connect_time", "ptr"} - set(names)
     if missing:
         raise SourceError(f"what answers is no PgBouncer: it tells no {min(missing)}")
-    pick = itemgetter(*(names.index(name) if name in names else -1 for name in Row._fields))
-    return await mapped(lambda row: Row._make(pick((*row, None))), answer.rows)
+    pick = itemgetter(*(names.index(name) if name in names else -1 for name in ClientRow._fields))
+    return await mapped(lambda row: ClientRow._make(pick((*row, None))), answer.rows)
 
 
 class Clients:
@@ -110,23 +117,23 @@ class Clients:
 
     def __init__(self, times: LocalTime) -> None:
         self._times = times
-        self._known: dict[tuple[Row, Row | None], Observed | Unreadable] = {}
+        self._known: dict[tuple[ClientRow, ClientRow | None], Observed | Unreadable] = {}
         self._last: Observation | None = None
 
     async def read(
-        self, clients: Iterable[Row], servers: Iterable[Row], partial: str = ""
+        self, clients: Iterable[ClientRow], servers: Iterable[ClientRow], partial: str = ""
     ) -> Observation:
         """The sessions that the clients are; the last object if unchanged.
 
         The two were not read at one moment: a server and a client are together
         where both say so.
         """
-        linked: dict[Cell, Row] = {}
-        seen: dict[tuple[Row, Row | None], Observed | Unreadable] = {}
+        linked: dict[Cell, ClientRow] = {}
+        seen: dict[tuple[ClientRow, ClientRow | None], Observed | Unreadable] = {}
         sessions: list[Observed] = []
         unreadable: list[Unreadable] = []
 
-        def read(client: Row) -> None:
+        def read(client: ClientRow) -> None:
             server = linked.get(client.ptr)
             if server is not None and server.ptr != client.link:
                 server = None
@@ -143,10 +150,10 @@ class Clients:
         await mapped(lambda server: linked.update({server.link: server}), servers, pace)
         await mapped(read, clients, pace)
         self._known = seen
-        self._last = again(self._last, tuple(sessions), None, tuple(unreadable), partial)
+        self._last = reuse_if_same(self._last, tuple(sessions), None, tuple(unreadable), partial)
         return self._last
 
-    async def are_others(self, clients: Sequence[Row]) -> bool:
+    async def are_others(self, clients: Sequence[ClientRow]) -> bool:
         """Whether these are clients of another process than those that were read last.
 
         They are if not one stayed; nobody can tell if there was none.
@@ -154,19 +161,21 @@ class Clients:
         before = {*await mapped(lambda pair: _identity(pair[0]), self._known)}
         return bool(before) and not await kept(lambda one: _identity(one) in before, clients)
 
-    def _read(self, client: Row, server: Row | None) -> Observed | Unreadable:
+    def _read(self, client: ClientRow, server: ClientRow | None) -> Observed | Unreadable:
         for name in ("ptr", "connect_time"):
             if not getattr(client, name):
                 return Unreadable(f"SHOW CLIENTS {name}: expected a text")
-        members = Members("SHOW CLIENTS", client)
+        members = RowReader("SHOW CLIENTS", client)
         remote = _host(members, "addr", "remote")
-        its_port = None if client.addr in (None, _UNIX) else members.read("port", tcp_port, "port")
+        its_port = None if client.addr in (None, _UNIX) else members.read("port", read_port, "port")
         database = _text(client.database) or _NO_DATABASE
         user = _text(client.user)
         session = Session(
             service=database,
             native_id=_text(client.ptr),
-            state=STATES.get(_text(client.state) or "", session_pb2.SESSION_STATE_UNSPECIFIED),
+            state=CLIENT_STATES.get(
+                _text(client.state) or "", session_pb2.SESSION_STATE_UNSPECIFIED
+            ),
             user=None if user == _NO_USER else user,
             database=None if database == _NO_DATABASE else database,
             application=_text(client.application_name) or None,
@@ -178,11 +187,11 @@ class Clients:
         )
         accepted = None
         if remote is not None and its_port is not None:
-            accepted = Wire((remote, its_port), _end(members, "local_addr", "local_port"))
-        opened: tuple[Wire, ...] = ()
+            accepted = TcpLink((remote, its_port), _end(members, "local_addr", "local_port"))
+        opened: tuple[TcpLink, ...] = ()
         unreadable = members.unreadable
         if server is not None:
-            far = Members("SHOW SERVERS", server)
+            far = RowReader("SHOW SERVERS", server)
             opened = _connect(session, server, far)
             unreadable += far.unreadable
         know_empty(session, unreadable, "connections")
@@ -192,7 +201,7 @@ class Clients:
 
     def _time(self, cell: bytes) -> Timestamp:
         try:
-            return self._times.read(text(cell))
+            return self._times.read(decode_text(cell))
         except ValueError as error:
             raise UnreadableError(
                 f"{error}; timezone=AREA/CITY states where PgBouncer runs"
@@ -231,7 +240,7 @@ class PgBouncerSource:
         partial = _PARTIAL if self._shares_port() else ""
         return await self._clients.read(clients, servers, partial)
 
-    async def _ask(self) -> tuple[list[Row], list[Row]]:
+    async def _ask(self) -> tuple[list[ClientRow], list[ClientRow]]:
         answers = await self._console.ask("SHOW CLIENTS", "SHOW SERVERS")
         try:
             clients, servers = [await rows(answer) for answer in answers]
@@ -242,7 +251,7 @@ class PgBouncerSource:
             clients = await kept(lambda client: client.ptr not in own, clients)
         return clients, servers
 
-    async def _is_another_process(self, clients: Sequence[Row]) -> bool:
+    async def _is_another_process(self, clients: Sequence[ClientRow]) -> bool:
         """Whether a new connection to a shared port has reached another process than the last."""
         is_new = self._read_over != self._console.connections
         return is_new and self._shares_port() and await self._clients.are_others(clients)
@@ -256,7 +265,7 @@ class PgBouncerSource:
         """Close the connection."""
         await self._console.close()
 
-    async def _own(self, clients: Iterable[Row]) -> Collection[Cell]:
+    async def _own(self, clients: Iterable[ClientRow]) -> Collection[Cell]:
         """Which clients are this source, by ``ptr``.
 
         The console's client that is at this end's address, or is this process
@@ -269,21 +278,21 @@ class PgBouncerSource:
         return exact or ([console[0].ptr] if len(console) == 1 else [])
 
 
-def _is_console(client: Row) -> bool:
+def _is_console(client: ClientRow) -> bool:
     """Whether a client uses the console, and may be this source."""
     is_named = client.application_name in (APPLICATION.encode(), None)
     return is_named and client.database == CONSOLE.encode()
 
 
-def _is_at(client: Row, here: tuple[str, int] | None) -> bool:
+def _is_at(client: ClientRow, here: tuple[str, int] | None) -> bool:
     """Whether a client is at this address, or this process on the other side of a socket."""
     if here is None:
         return client.remote_pid == str(os.getpid()).encode()
-    members = Members("SHOW CLIENTS", client)
+    members = RowReader("SHOW CLIENTS", client)
     return _end(members, "addr", "port") == here
 
 
-def _connect(session: Session, row: Row, server: Members) -> tuple[Wire, ...]:
+def _connect(session: Session, row: ClientRow, server: RowReader) -> tuple[TcpLink, ...]:
     """Give a session the server that it has; the connection to that, if it goes by TCP."""
     end = _end(server, "addr", "port", "connections")
     if end is None and row.addr != _UNIX:
@@ -294,46 +303,46 @@ def _connect(session: Session, row: Row, server: Members) -> tuple[Wire, ...]:
         connection_id=pid,
         tls_cipher=server.read("tls", _cipher),
     )
-    return (Wire(_end(server, "local_addr", "local_port"), end, pid),) if end else ()
+    return (TcpLink(_end(server, "local_addr", "local_port"), end, pid),) if end else ()
 
 
-def _host(members: Members, column: str, *fields: str) -> str | None:
+def _host(members: RowReader, column: str, *fields: str) -> str | None:
     """The IP address in a column; None for a Unix socket too."""
     return None if getattr(members.row, column) == _UNIX else members.read(column, _ip, *fields)
 
 
-def _end(members: Members, host: str, port: str, *fields: str) -> tuple[str, int] | None:
+def _end(members: RowReader, host: str, port: str, *fields: str) -> tuple[str, int] | None:
     """The address and port in two columns; None for a Unix socket too."""
     ip = _host(members, host, *fields)
-    its_port = None if ip is None else members.read(port, tcp_port, *fields)
+    its_port = None if ip is None else members.read(port, read_port, *fields)
     return None if ip is None or its_port is None else (ip, its_port)
 
 
-def _identity(client: Row) -> tuple[str | None, ...]:
+def _identity(client: ClientRow) -> tuple[str | None, ...]:
     """What a client is known by. A place in memory is soon used again, within a second too."""
     stated = client.ptr, client.connect_time, client.addr, client.port, client.remote_pid
     return tuple(map(_text, stated))
 
 
 def _text(cell: Cell) -> str | None:
-    return None if cell is None else text(cell)
+    return None if cell is None else decode_text(cell)
 
 
 def _ip(cell: bytes) -> str:
     """An IP address, IPv4 in IPv6 clothes as IPv4."""
-    host = ip_address(cell)
-    return (host.startswith("::ffff:") and address(host)) or host
+    host = read_address(cell)
+    return (host.startswith("::ffff:") and canonical_address(host)) or host
 
 
 def _pid(cell: bytes) -> int | None:
     """The process id that a server gave a connection; None where it gave none."""
-    pid = number(cell, -(2**31), 2**32 - 1)
+    pid = read_integer(cell, -(2**31), 2**32 - 1)
     return pid if pid > 0 else None
 
 
 def _cipher(cell: bytes) -> str:
     """The TLS cipher; empty in the clear."""
-    cipher = text(cell).partition("/")[2].partition("/")[0]
+    cipher = decode_text(cell).partition("/")[2].partition("/")[0]
     if cell and not cipher:
         raise UnreadableError("expected PROTOCOL/CIPHER")
     return cipher
@@ -342,7 +351,7 @@ def _cipher(cell: bytes) -> str:
 def open_source(config: SourceConfig) -> PgBouncerSource:
     """The PgBouncer that a configuration names. Raises `SourceConfigError`."""
     config.take("timezone", "include_self", *CREDENTIAL_OPTIONS, *TLS_OPTIONS)
-    endpoint = Endpoint.of(config, port=DEFAULT_PORT)
+    endpoint = Endpoint.of(config, port=PGBOUNCER_PORT)
     if endpoint.path not in ("", CONSOLE):
         raise SourceConfigError(
             f"source {config.name}: its console is database {CONSOLE!r}; name none or that one"

@@ -20,23 +20,23 @@ from sessiongate.core.sources.base import (
     Observed,
     SourceConfig,
     SourceError,
+    TcpLink,
     Unreadable,
     UnreadableError,
-    Wire,
     know_empty,
 )
 from sessiongate.core.sources.support.cells import (
     CODECS,
     Cell,
-    Members,
-    big,
-    ip_address,
-    moment,
-    number,
-    octets,
-    tcp_port,
-    text,
-    truth,
+    RowReader,
+    decode_text,
+    read_address,
+    read_bigint,
+    read_boolean,
+    read_integer,
+    read_octets,
+    read_port,
+    read_timestamp,
 )
 from sessiongate.core.sources.support.endpoint import (
     CREDENTIAL_OPTIONS,
@@ -44,19 +44,19 @@ from sessiongate.core.sources.support.endpoint import (
     Endpoint,
     flag,
 )
-from sessiongate.core.sources.support.libpq import Answer, Client
+from sessiongate.core.sources.support.libpq import Client, QueryResult
 from sessiongate.core.sources.support.pacing import mapped
-from sessiongate.core.sources.support.stability import again
-from sessiongate.core.sources.support.statement import MAX_BYTES, statement
+from sessiongate.core.sources.support.stability import reuse_if_same
+from sessiongate.core.sources.support.statement import MAX_STATEMENT_BYTES, statement
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import Query, Session, SessionState
 
-DEFAULT_PORT = 5432
+POSTGRESQL_PORT = 5432
 DEFAULT_DATABASE = "postgres"
 
 # What pg_stat_activity calls a client backend's state. It is NULL where this
 # role may not know it, and unspecified then.
-STATES: Mapping[str, SessionState] = {
+BACKEND_STATES: Mapping[str, SessionState] = {
     "starting": session_pb2.SESSION_STATE_ALLOC,
     "active": session_pb2.SESSION_STATE_STARTED,
     "idle": session_pb2.SESSION_STATE_STARTED,
@@ -97,7 +97,7 @@ ORDER BY a.backend_start, a.pid LIMIT {most}
 """
 _STATEMENT = (
     # One byte more than is kept, so that a cut is seen.
-    f"substring(textsend(a.query) FROM 1 FOR {MAX_BYTES + 1}),"
+    f"substring(textsend(a.query) FROM 1 FOR {MAX_STATEMENT_BYTES + 1}),"
     " (extract(epoch FROM a.query_start) * 1000000)::bigint"
 )
 _NO_STATEMENT = "NULL::bytea, NULL::bigint"
@@ -109,7 +109,7 @@ _LONGEST_CHARACTER = 4
 _MAX_PID = 2**31 - 1
 
 
-class Row(NamedTuple):
+class BackendRow(NamedTuple):
     """A client backend, as the query selects it; times in microseconds since the epoch."""
 
     pid: Cell
@@ -137,16 +137,16 @@ class Reached(NamedTuple):
     codec: str | None = None  # of the database that it is asked in; None: not known
 
     @classmethod
-    def of(cls, answer: Answer) -> Reached:
+    def of(cls, answer: QueryResult) -> Reached:
         """What the set-up selected. Raises `SourceError` where that makes no sense."""
         try:
             ((start, address, its_port, size, encoding),) = answer.rows
             reached = cls(
                 start=float(start or b""),
-                address=None if address is None else ip_address(address),
-                port=None if its_port is None else tcp_port(its_port),
-                statement_size=big(size or b""),
-                codec=CODECS.get(text(encoding or b"")),
+                address=None if address is None else read_address(address),
+                port=None if its_port is None else read_port(its_port),
+                statement_size=read_bigint(size or b""),
+                codec=CODECS.get(decode_text(encoding or b"")),
             )
         except (ValueError, UnreadableError):
             raise SourceError("what answers is no PostgreSQL") from None
@@ -165,7 +165,7 @@ class Backends:
         self._last: Observation | None = None
 
     async def read(self, rows: Iterable[tuple[Cell, ...]]) -> Observation:
-        """The sessions that rows, each as `Row` has it, tell of; the last object if unchanged."""
+        """Read rows, each as `BackendRow` has it; return the last observation if unchanged."""
         seen: dict[tuple[Cell, ...], Observed | Unreadable] = {}
         sessions: list[Observed] = []
         unreadable: list[Unreadable] = []
@@ -173,7 +173,7 @@ class Backends:
         def read(row: tuple[Cell, ...]) -> None:
             if row in seen:
                 return
-            item = seen[row] = self._known.get(row) or self._read(Row._make(row))
+            item = seen[row] = self._known.get(row) or self._read(BackendRow._make(row))
             if isinstance(item, Observed):
                 sessions.append(item)
             else:
@@ -181,33 +181,37 @@ class Backends:
 
         await mapped(read, rows)
         self._known = seen
-        self._last = again(self._last, tuple(sessions), self.reached.start, tuple(unreadable))
+        self._last = reuse_if_same(
+            self._last, tuple(sessions), self.reached.start, tuple(unreadable)
+        )
         return self._last
 
-    def _read(self, row: Row) -> Observed | Unreadable:
+    def _read(self, row: BackendRow) -> Observed | Unreadable:
         try:
             return self._observed(row, _key(row))
         except UnreadableError as error:
             return Unreadable(str(error))
 
-    def _observed(self, row: Row, key: str) -> Observed:
-        members = Members("pg_stat_activity", row)
-        remote = members.read("client_addr", ip_address, "remote")
+    def _observed(self, row: BackendRow, key: str) -> Observed:
+        members = RowReader("pg_stat_activity", row)
+        remote = members.read("client_addr", read_address, "remote")
         its_port = None
         if row.client_addr is not None:
-            its_port = members.read("client_port", tcp_port, "port")
-        is_encrypted = members.read("ssl", truth, "tls_cipher")
+            its_port = members.read("client_port", read_port, "port")
+        is_encrypted = members.read("ssl", read_boolean, "tls_cipher")
         session = Session(
             service=self._service,
             native_id=str(_pid(row)),
-            state=STATES.get(self._text(row.state) or "", session_pb2.SESSION_STATE_UNSPECIFIED),
+            state=BACKEND_STATES.get(
+                self._text(row.state) or "", session_pb2.SESSION_STATE_UNSPECIFIED
+            ),
             user=self._text(row.usename),
             database=self._text(row.datname),
             application=self._text(row.application_name) or None,
             remote=remote,
             port=its_port,
-            connect_time=members.read("backend_start", moment, "connect_time"),
-            last_active_time=members.read("state_change", moment, "last_active_time"),
+            connect_time=members.read("backend_start", read_timestamp, "connect_time"),
+            last_active_time=members.read("state_change", read_timestamp, "last_active_time"),
             tls_cipher=None if is_encrypted is None else self._text(row.cipher) or "",
         )
         if query := self._query(row, session, members):
@@ -218,26 +222,26 @@ class Backends:
         return Observed(key, session, accepted=wire, unreadable=members.unreadable)
 
     def _text(self, cell: Cell) -> str | None:
-        return None if cell is None else text(cell, self.reached.codec)
+        return None if cell is None else decode_text(cell, self.reached.codec)
 
-    def _query(self, row: Row, session: Session, members: Members) -> Query | None:
-        whole = members.read("query", octets, "queries")
+    def _query(self, row: BackendRow, session: Session, members: RowReader) -> Query | None:
+        whole = members.read("query", read_octets, "queries")
         state = self._text(row.state)
-        if not whole or state not in STATES or state == "disabled":
+        if not whole or state not in BACKEND_STATES or state == "disabled":
             return None
-        is_cut = len(whole) > MAX_BYTES or (
+        is_cut = len(whole) > MAX_STATEMENT_BYTES or (
             len(whole) + _LONGEST_CHARACTER >= self.reached.statement_size
         )
-        query = statement(text(whole, self.reached.codec, is_cut=is_cut))
+        query = statement(decode_text(whole, self.reached.codec, is_cut=is_cut))
         query.truncated |= is_cut
         # Without its start the statement is still the one that runs.
-        if start := members.read("query_start", moment):
+        if start := members.read("query_start", read_timestamp):
             query.receive_time.CopyFrom(start)
         if state not in _RUNNING and session.HasField("last_active_time"):
             query.complete_time.CopyFrom(session.last_active_time)
         return query
 
-    def _wire(self, row: Row, remote: str, its_port: int) -> Wire:
+    def _wire(self, row: BackendRow, remote: str, its_port: int) -> TcpLink:
         """The connection by which the client came.
 
         The server does not say at which of its addresses. It is the one that
@@ -247,7 +251,7 @@ class Backends:
         server = None
         if here.address and here.port and _kind(here.address) == _kind(remote):
             server = (here.address, here.port)
-        return Wire(client=(remote, its_port), server=server, server_id=_pid(row))
+        return TcpLink(client=(remote, its_port), server=server, server_id=_pid(row))
 
 
 class PostgreSQLSource:
@@ -281,7 +285,7 @@ class PostgreSQLSource:
         """The client backends as they are. Raises `SourceError`, which names the server."""
         (answer,) = await self._client.ask(self._select)
         try:
-            if len(answer.columns) != len(Row._fields):
+            if len(answer.columns) != len(BackendRow._fields):
                 raise SourceError("what answers is no PostgreSQL")
             reached = Reached.of(self._client.setup_answer)
         except SourceError as error:
@@ -295,21 +299,21 @@ class PostgreSQLSource:
         await self._client.close()
 
 
-def _key(row: Row) -> str:
+def _key(row: BackendRow) -> str:
     """What a session is known by. Raises `UnreadableError`."""
     pid = _pid(row)
     if row.backend_start is None:
         return str(pid)
     try:
-        return f"{pid} {big(row.backend_start)}"
+        return f"{pid} {read_bigint(row.backend_start)}"
     except UnreadableError as error:
         raise UnreadableError(f"pg_stat_activity backend_start: {error}") from None
 
 
-def _pid(row: Row) -> int:
+def _pid(row: BackendRow) -> int:
     """The backend's process. Raises `UnreadableError`."""
     try:
-        return number(row.pid or b"", 1, _MAX_PID)
+        return read_integer(row.pid or b"", 1, _MAX_PID)
     except UnreadableError as error:
         raise UnreadableError(f"pg_stat_activity pid: {error}") from None
 
@@ -323,7 +327,7 @@ def open_source(config: SourceConfig) -> PostgreSQLSource:
     """The server that a configuration names. Raises `SourceConfigError`."""
     config.take("statements", "include_self", *CREDENTIAL_OPTIONS, *TLS_OPTIONS)
     return PostgreSQLSource(
-        Endpoint.of(config, port=DEFAULT_PORT),
+        Endpoint.of(config, port=POSTGRESQL_PORT),
         config.name,
         patience=config.timeout,
         statements=flag(config, "statements"),

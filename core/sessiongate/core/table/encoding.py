@@ -19,7 +19,7 @@ def piece(session: Session) -> bytes:
     return field(1, session.SerializeToString())
 
 
-class Stamp:
+class RevisionStamp:
     """Encodes sessions that were encoded before they were given a revision and a time."""
 
     def __init__(self, update_time: Timestamp) -> None:

@@ -1,6 +1,6 @@
 """What a ListSessions request asks for: filter, order, page token, mask.
 
-`Query.parse` turns a request into a `Query` or names every field that is wrong.
+`SessionQuery.parse` turns a request into a `SessionQuery` or names every field that is wrong.
 A query knows which sessions match and where a page starts; it holds none.
 """
 
@@ -20,7 +20,7 @@ from typing import NamedTuple, TypeAlias
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from sessiongate.core.errors import MAX_VIOLATIONS, InvalidRequestError, Violation, shown
+from sessiongate.core.errors import MAX_VIOLATIONS, InvalidRequestError, Violation, excerpt
 from sessiongate.core.table.mask import Mask, is_path
 from sessiongate.v1.session_pb2 import Session, SessionState
 from sessiongate.v1.session_service_pb2 import ListSessionsRequest, SessionFilter
@@ -36,7 +36,7 @@ _MAX_TOKEN = _MAX_ORDER = 64  # characters
 # Where a session stands in an order: (connect_time in ns, or 0 in id order; id).
 # Unique and fixed for a session's whole life, so that pages can go by it.
 Key: TypeAlias = tuple[int, int]
-Predicate: TypeAlias = Callable[[Session], bool]
+SessionPredicate: TypeAlias = Callable[[Session], bool]
 
 _ORDERS = ("id", "connect_time")
 _ORDER_WORDS = "id, id desc, connect_time, connect_time desc"
@@ -46,7 +46,7 @@ _MAPPED = bytes(10) + b"\xff\xff"  # what an IPv4 address in IPv6 clothes begins
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class SessionQuery:
     """A valid ListSessions request."""
 
     filter: SessionFilter | None
@@ -62,7 +62,7 @@ class Query:
     filtered: bytes  # fingerprint of the filter, where there is one
 
     @classmethod
-    def parse(cls, request: ListSessionsRequest) -> Query:
+    def parse(cls, request: ListSessionsRequest) -> SessionQuery:
         """The query that a request states. Raises `InvalidRequestError`."""
         if violation := _too_much(request):
             raise InvalidRequestError(violation)
@@ -105,7 +105,7 @@ class Query:
         return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
 
 
-def matcher(wanted: SessionFilter) -> Predicate:
+def matcher(wanted: SessionFilter) -> SessionPredicate:
     """Whether a session matches a valid filter."""
     services, users = frozenset(wanted.services), frozenset(wanted.users)
     states, sources = frozenset(wanted.states), frozenset(wanted.sources)
@@ -223,7 +223,7 @@ def _too_much(request: ListSessionsRequest) -> Violation | None:
     if (paths := len(request.read_mask.paths)) > MAX_MASK_PATHS:
         return Violation("read_mask", f"has {paths} paths; allowed are {MAX_MASK_PATHS}")
     if len(request.order_by) > _MAX_ORDER:
-        return Violation("order_by", f"{shown(request.order_by)} is not one of: {_ORDER_WORDS}")
+        return Violation("order_by", f"{excerpt(request.order_by)} is not one of: {_ORDER_WORDS}")
     if len(request.page_token) > _MAX_TOKEN:
         return Violation("page_token", _FOREIGN)
     return None
@@ -240,7 +240,7 @@ def _check_filter(wanted: SessionFilter, violations: list[Violation]) -> None:
             violations.append(
                 Violation(
                     f"filter.remotes[{index}]",
-                    f"{shown(text)} is neither an address nor a network such as 10.0.0.0/8",
+                    f"{excerpt(text)} is neither an address nor a network such as 10.0.0.0/8",
                 )
             )
     states = frozenset(SessionState.values())
@@ -266,7 +266,7 @@ def _parse_order(text: str, violations: list[Violation]) -> tuple[str, bool]:
         return "id", False
     descending = words[1:] == ["desc"]
     if words[0] not in _ORDERS or not (descending or len(words) == 1):
-        violations.append(Violation("order_by", f"{shown(text)} is not one of: {_ORDER_WORDS}"))
+        violations.append(Violation("order_by", f"{excerpt(text)} is not one of: {_ORDER_WORDS}"))
         return "id", False
     return words[0], descending
 
@@ -277,7 +277,7 @@ def _parse_mask(request: ListSessionsRequest, violations: list[Violation]) -> Ma
         return None
     wrong = [path for path in dict.fromkeys(paths) if not is_path(path)]
     violations += (
-        Violation("read_mask", f"{shown(path)} is not a field of Session") for path in wrong
+        Violation("read_mask", f"{excerpt(path)} is not a field of Session") for path in wrong
     )
     return None if wrong else Mask.of(paths)
 

@@ -19,10 +19,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from sessiongate.core.table.changelog import Change, ChangeLog, Pair
 from sessiongate.core.table.deadlines import Deadlines
 from sessiongate.core.table.draft import Draft, keys_of
-from sessiongate.core.table.encoding import Stamp, piece
+from sessiongate.core.table.encoding import RevisionStamp, piece
 from sessiongate.core.table.mask import Mask
 from sessiongate.core.table.order import Order
-from sessiongate.core.table.query import Key, Query, matcher
+from sessiongate.core.table.query import Key, SessionQuery, matcher
 from sessiongate.runtime.turns import Steps
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
@@ -186,7 +186,7 @@ class SessionTable:
         not hold is passed over.
         """
         now = self.moment()
-        rows, revision, stamp = self._rows, self.revision, Stamp(now)
+        rows, revision, stamp = self._rows, self.revision, RevisionStamp(now)
         changes: list[Change] = []
         pairs: list[Pair] = []
         removed: list[Session] = []
@@ -262,7 +262,7 @@ class SessionTable:
         self.log.append(self.update_time, source=new.status)
         return True
 
-    def page(self, query: Query) -> Steps[Page]:
+    def page(self, query: SessionQuery) -> Steps[Page]:
         """The page that a query asks for, of the table as it is when this begins."""
         rest = ListSessionsResponse(
             revision=self.revision,
@@ -293,17 +293,17 @@ class SessionTable:
         token = query.token(listed[len(pieces) - 1]) if more else ""
         return Page(pieces, token, total, rest)
 
-    def knows(self, query: Query) -> bool:
+    def knows(self, query: SessionQuery) -> bool:
         """Whether a page of it is cut without a look at all sessions."""
         return self._known(query) is not None
 
-    def _known(self, query: Query) -> list[Key] | None:
+    def _known(self, query: SessionQuery) -> list[Key] | None:
         """The keys of the sessions that match the query's filter, ascending, if they are known."""
         if query.filter is None:
             return self._orders[query.order].keys
         return self._memo.get((query.filtered, query.order))
 
-    def _scan(self, query: Query, rows: Mapping[int, _Row]) -> Steps[list[Key]]:
+    def _scan(self, query: SessionQuery, rows: Mapping[int, _Row]) -> Steps[list[Key]]:
         """The same, found among all rows."""
         revision = self.revision
         keys = self._orders[query.order].keys.copy()

@@ -15,7 +15,7 @@ from sessiongate.core.table.changelog import Step
 from sessiongate.core.table.encoding import field
 from sessiongate.core.table.query import digest_of, matcher
 from sessiongate.core.table.table import SessionTable
-from sessiongate.runtime.turns import Steps, T, finished
+from sessiongate.runtime.turns import _T, Steps, finished
 from sessiongate.v1.session_service_pb2 import (
     SessionFilter,
     SessionRemoval,
@@ -39,10 +39,10 @@ _SHARED_PARTS = 256
 _LOOKED_AT = 100  # changes between two rests: less than a millisecond of work
 _EVERY_ID = math.inf
 
-Work: TypeAlias = Callable[[Steps[T]], Awaitable[T]]
+RunSteps: TypeAlias = Callable[[Steps[_T]], Awaitable[_T]]
 
 
-async def _at_once(steps: Steps[T]) -> T:
+async def _at_once(steps: Steps[_T]) -> _T:
     return finished(steps)
 
 
@@ -59,7 +59,7 @@ class Watcher:
         wanted: SessionFilter | None,
         resume_revision: int,
         clock: Callable[[], float],
-        work: Work[Any] = _at_once,
+        work: RunSteps[Any] = _at_once,
     ) -> None:
         self._table = table
         self._work = work

@@ -12,7 +12,7 @@ from sessiongate.gateway.http.in_flight import Body
 from sessiongate.gateway.upstream.views import Version
 
 if TYPE_CHECKING:
-    from sessiongate.gateway.api.request import Ask
+    from sessiongate.gateway.api.request import ApiRequest
 
 _CACHE_BYTES = 32 * 1024 * 1024
 # Longer answers are not remembered: they would leave no room for others.
@@ -29,7 +29,7 @@ class _Making:
     waiting: int = 0
 
 
-class Answers:
+class DocumentCache:
     """Documents that may be asked for again, as long as they stay right; bounded in bytes."""
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class Answers:
         """Whether a document of this many bytes is remembered."""
         return size <= _CACHED_AT_MOST
 
-    def get(self, ask: Ask, version: Version) -> Body | None:
+    def get(self, ask: ApiRequest, version: Version) -> Body | None:
         """The document that is remembered for this question, this version and this second."""
         key = _key(ask, version)
         found = self._documents.get(key)
@@ -52,7 +52,7 @@ class Answers:
         return found
 
     async def make(
-        self, ask: Ask, version: Version, write: Callable[[], Coroutine[None, None, Body]]
+        self, ask: ApiRequest, version: Version, write: Callable[[], Coroutine[None, None, Body]]
     ) -> Body:
         """The document made anew, once, however many ask for it meanwhile."""
         key = _key(ask, version)
@@ -89,5 +89,5 @@ class Answers:
         return document
 
 
-def _key(ask: Ask, version: Version) -> _Key:
+def _key(ask: ApiRequest, version: Version) -> _Key:
     return (ask.fingerprint, ask.wish.gzip, version, int(ask.moment.now))

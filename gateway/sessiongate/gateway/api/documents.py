@@ -9,17 +9,17 @@ from dataclasses import replace
 from typing import Any
 
 from sessiongate.gateway.api.gaps import Gaps
-from sessiongate.gateway.api.request import Ask
-from sessiongate.gateway.api.select import Selected
+from sessiongate.gateway.api.request import ApiRequest
+from sessiongate.gateway.api.select import Selection
 from sessiongate.gateway.http.work import work
 from sessiongate.gateway.jsonapi import collections, paging
 from sessiongate.gateway.jsonapi.collections import with_fields
 from sessiongate.gateway.jsonapi.document import CollectionWriter, top_meta
 from sessiongate.gateway.jsonapi.paging import CursorPage
-from sessiongate.gateway.representation.row import Rendered, write_in_steps
+from sessiongate.gateway.representation.row import SessionRow, write_in_steps
 from sessiongate.gateway.representation.service import names_of, service_resource, services_of
-from sessiongate.gateway.upstream.client import CoreError
-from sessiongate.gateway.upstream.views import Rows, Wanted
+from sessiongate.gateway.upstream.client import UpstreamError
+from sessiongate.gateway.upstream.views import Batch, Selector
 from sessiongate.runtime.turns import Steps
 from sessiongate.v1.session_pb2 import Session
 
@@ -49,7 +49,7 @@ class TransferCutError(Exception):
     """The rest of a document cannot be had; its beginning is sent."""
 
 
-async def write_sessions(ask: Ask, selected: Selected, url: str) -> AsyncGenerator[bytes]:
+async def write_sessions(ask: ApiRequest, selected: Selection, url: str) -> AsyncGenerator[bytes]:
     """The document of a collection, one part or more.
 
     Raises `TransferCutError` where a part cannot be had.
@@ -65,7 +65,7 @@ async def write_sessions(ask: Ask, selected: Selected, url: str) -> AsyncGenerat
     yield writer.closing(members | top_meta(meta))
 
 
-async def _slices(selected: Selected, size: int) -> AsyncGenerator[Rows]:
+async def _slices(selected: Selection, size: int) -> AsyncGenerator[Batch]:
     """All rows, so many at a time, with others' turns between them."""
     head, *more = _cut(selected.first, size)
     yield head
@@ -80,11 +80,11 @@ async def _slices(selected: Selected, size: int) -> AsyncGenerator[Rows]:
                 for rows in _cut(part, size):
                     await asyncio.sleep(0)
                     yield rows
-        except CoreError as error:
+        except UpstreamError as error:
             raise TransferCutError(f"the core failed in the middle of a list: {error}") from None
 
 
-def _cut(rows: Rows, size: int) -> Iterator[Rows]:
+def _cut(rows: Batch, size: int) -> Iterator[Batch]:
     """Rows in one part, which may be empty, or more: of ``size``, or fewer that are large."""
     sessions = rows.sessions
     start = 0
@@ -99,7 +99,7 @@ def _cut(rows: Rows, size: int) -> Iterator[Rows]:
             return
 
 
-def estimated_size(ask: Ask, selected: Selected) -> int:
+def estimated_size(ask: ApiRequest, selected: Selection) -> int:
     """About how many bytes a document will be long, judged by its first rows."""
     first = selected.first
     sample = first.sessions[:_SAMPLE]
@@ -109,7 +109,7 @@ def estimated_size(ask: Ask, selected: Selected) -> int:
     return usual * count * (_PRETTY if ask.query.pretty else 1)
 
 
-def part_size(size: int, selected: Selected) -> int:
+def part_size(size: int, selected: Selection) -> int:
     """About how many bytes of a document of ``size`` are in memory at a time."""
     total = max(1, selected.first.total)
     return min(size * min(_QUICK_ROWS, total) // total, _PRETTY * _WRITTEN * _PART_BYTES)
@@ -118,7 +118,7 @@ def part_size(size: int, selected: Selected) -> int:
 class _Writer:
     """Writes rows the quick way where it can: cut from what is rendered."""
 
-    def __init__(self, ask: Ask) -> None:
+    def __init__(self, ask: ApiRequest) -> None:
         self._ask = ask
         self._writer = CollectionWriter(pretty=ask.query.pretty)
         self._cursors = isinstance(ask.query.page, CursorPage)
@@ -139,7 +139,7 @@ class _Writer:
     def closing(self, members: dict[str, Any]) -> bytes:
         return self._writer.closing(members)
 
-    async def rows(self, rows: Rows) -> bytes:
+    async def rows(self, rows: Batch) -> bytes:
         self.gaps = self.gaps.union(rows.version.gaps)
         moment = self._ask.moment
         if self.quick:
@@ -148,7 +148,7 @@ class _Writer:
             )
         if self._ask.query.include:
             self.seen += await work(_decoded(rows.sessions))
-        resources = await shown(self._ask, rows.sessions)
+        resources = await rendered_resources(self._ask, rows.sessions)
         if self._cursors:
             for resource in resources:
                 resource["meta"] = paging.item_meta(resource["id"])
@@ -162,7 +162,7 @@ class _Writer:
         return b"".join(parts)
 
 
-async def shown(ask: Ask, rows: Iterable[Rendered]) -> list[dict[str, Any]]:
+async def rendered_resources(ask: ApiRequest, rows: Iterable[SessionRow]) -> list[dict[str, Any]]:
     """The resource objects of sessions, as the query wants to see them."""
     moment = ask.moment
 
@@ -184,7 +184,7 @@ async def shown(ask: Ask, rows: Iterable[Rendered]) -> list[dict[str, Any]]:
     return resources
 
 
-def _decoded(rows: Iterable[Rendered]) -> Steps[list[Session]]:
+def _decoded(rows: Iterable[SessionRow]) -> Steps[list[Session]]:
     sessions = []
     for row in rows:
         sessions.append(row.session)
@@ -192,10 +192,10 @@ def _decoded(rows: Iterable[Rendered]) -> Steps[list[Session]]:
     return sessions
 
 
-async def included_with(ask: Ask, sessions: Sequence[Session]) -> list[dict[str, Any]]:
+async def included_with(ask: ApiRequest, sessions: Sequence[Session]) -> list[dict[str, Any]]:
     """The resource objects of all that is to be included with sessions, each once."""
     primary = {session.id for session in sessions}
-    found: dict[int, Rendered] = {}
+    found: dict[int, SessionRow] = {}
     services: set[str] = set()
     for path in ask.query.include:
         tier: Sequence[Session] = sessions
@@ -204,11 +204,11 @@ async def included_with(ask: Ask, sessions: Sequence[Session]) -> list[dict[str,
                 services |= names_of(tier)
                 break
             tier = await _tier(ask, tier, name, found)
-    resources = await shown(
+    resources = await rendered_resources(
         ask, [row for ident, row in sorted(found.items()) if ident not in primary]
     )
     if services:
-        known, _ = await services_of(ask.view, Wanted(services=frozenset(services)))
+        known, _ = await services_of(ask.view, Selector(services=frozenset(services)))
         resources += [
             with_fields(ask.query, service_resource(service, ask.moment.base))
             for service in known.values()
@@ -217,7 +217,7 @@ async def included_with(ask: Ask, sessions: Sequence[Session]) -> list[dict[str,
 
 
 async def _tier(
-    ask: Ask, sessions: Iterable[Session], name: str, found: dict[int, Rendered]
+    ask: ApiRequest, sessions: Iterable[Session], name: str, found: dict[int, SessionRow]
 ) -> list[Session]:
     """The sessions one tier on from others; those that have just gone are passed over."""
     tier = []
@@ -228,7 +228,7 @@ async def _tier(
             if ident not in found:
                 try:
                     found[ident], _ = await ask.view.get(ident)
-                except CoreError as error:
+                except UpstreamError as error:
                     if error.reason != "SESSION_NOT_FOUND":
                         raise
                     continue

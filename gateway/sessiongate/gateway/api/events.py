@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 
@@ -16,9 +16,9 @@ import grpc
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sessiongate.gateway.api.request import Ask
+from sessiongate.gateway.api.request import ApiRequest
 from sessiongate.gateway.api.select import IDLE
-from sessiongate.gateway.api.subscriber import Pieces, Reader, parts_of
+from sessiongate.gateway.api.subscriber import EventSubscriber, Pieces, parts_of
 from sessiongate.gateway.errors import error_of, may_pass, refused
 from sessiongate.gateway.http.in_flight import Charge, InFlight
 from sessiongate.gateway.http.work import each
@@ -33,24 +33,19 @@ from sessiongate.gateway.jsonapi.eventstream import (
 )
 from sessiongate.gateway.jsonapi.filters import is_filter
 from sessiongate.gateway.jsonapi.parameters import invalid
-from sessiongate.gateway.jsonapi.query import Query
-from sessiongate.gateway.shutdown import Stopping
-from sessiongate.gateway.upstream.client import CoreError
-from sessiongate.gateway.upstream.marks import Marks
-from sessiongate.gateway.upstream.views import Wanted
+from sessiongate.gateway.jsonapi.query import QueryParameters
+from sessiongate.gateway.limits import STALLED
+from sessiongate.gateway.shutdown import Shutdown
+from sessiongate.gateway.upstream.client import UpstreamError
+from sessiongate.gateway.upstream.marks import AgeBound
+from sessiongate.gateway.upstream.replica import Watch
+from sessiongate.gateway.upstream.views import Selector
 from sessiongate.runtime.auth.identity import Refusal, caller
 from sessiongate.runtime.elapsed import elapsed
-from sessiongate.v1.session_service_pb2 import (
-    WatchSessionsRequest,
-    WatchSessionsResponse,
-)
-
-Watch = Callable[[WatchSessionsRequest], AsyncGenerator[WatchSessionsResponse]]
 
 # Seconds. The core promises a message a second.
 SILENCE = 5.0  # after which the core counts as lost, and what is older as out of date
 ALIVE = 15.0  # without an event, after which a comment is sent
-STALLED = 30.0  # that a reader may take to make room for more before it is cut off
 _GRACE = 1.0  # the same, once the program stops
 _SOON = 1.0  # after which such a reader counts as a large answer that is not taken
 _HELD = 256 * 1024  # bytes that one holds, with TLS
@@ -64,14 +59,14 @@ _SHUTTING_DOWN = Error(503, "SHUTTING_DOWN", "the gateway is shutting down; ask 
 class Events:
     """What all readers share: the core to watch, what is rendered, and the end."""
 
-    def __init__(self, watch: Watch, stopping: Stopping) -> None:
+    def __init__(self, watch: Watch, stopping: Shutdown) -> None:
         self.watch = watch
         self.stopping = stopping
         self.pieces = Pieces()
-        self.opening = Turns()
+        self.opening = OpeningQueue()
 
 
-class Turns:
+class OpeningQueue:
     """A few begin at a time, so that a crowd that comes at once leaves others their turn."""
 
     def __init__(self) -> None:
@@ -97,15 +92,15 @@ class Turns:
             end()
 
 
-async def stream_sessions(request: Request, ask: Ask, wanted: Wanted) -> Response:
+async def stream_sessions(request: Request, ask: ApiRequest, wanted: Selector) -> Response:
     """The sessions that are wanted, as they come and go.
 
-    Raises `RequestError`, and `CoreError` where the core cannot be asked. A reader that
+    Raises `RequestError`, and `UpstreamError` where the core cannot be asked. A reader that
     resumes waits for the core instead: one that an error answers does not come again.
     """
     check_query(ask.query)
     events: Events = request.app.state.events
-    reader = Reader(ask, wanted, last_event_id(request), events.pieces)
+    reader = EventSubscriber(ask, wanted, last_event_id(request), events.pieces)
     parts = _follow(events, reader)
     async with events.opening.turn():
         first = await anext(parts)
@@ -116,7 +111,7 @@ async def stream_sessions(request: Request, ask: Ask, wanted: Wanted) -> Respons
 
 
 @asynccontextmanager
-async def _patience(stopping: Stopping, in_flight: InFlight) -> AsyncIterator[None]:
+async def _patience(stopping: Shutdown, in_flight: InFlight) -> AsyncIterator[None]:
     """What a part is sent in: time to make room, and little of it where memory has none."""
     held: list[Charge] = []
     loop = asyncio.get_running_loop()
@@ -136,7 +131,7 @@ async def _patience(stopping: Stopping, in_flight: InFlight) -> AsyncIterator[No
             late.cancel()
 
 
-def check_query(query: Query) -> None:
+def check_query(query: QueryParameters) -> None:
     """Raises `RequestError` for each parameter that means nothing to a stream."""
     errors: list[Error] = []
     filters = iter(query.filters)
@@ -154,7 +149,7 @@ def check_query(query: Query) -> None:
         raise RequestError(*errors)
 
 
-async def _follow(events: Events, reader: Reader) -> AsyncGenerator[bytes]:
+async def _follow(events: Events, reader: EventSubscriber) -> AsyncGenerator[bytes]:
     """What a reader is told, through the core's failures, until the program stops.
 
     Or until what the reader has shown of itself is good no more.
@@ -176,7 +171,7 @@ async def _follow(events: Events, reader: Reader) -> AsyncGenerator[bytes]:
 
     while True:
         try:
-            request, marks = reader.start(), Marks(elapsed)
+            request, marks = reader.start(), AgeBound(elapsed)
             async with aclosing(events.watch(request)) as messages:
                 while (end := over()) is None:
                     async with stopping.timeout(SILENCE):
@@ -200,8 +195,8 @@ async def _follow(events: Events, reader: Reader) -> AsyncGenerator[bytes]:
             return
         except TimeoutError:
             text = "the core says nothing, or so late that it may be false by now"
-            failure = CoreError(grpc.StatusCode.DEADLINE_EXCEEDED, None, text)
-        except CoreError as error:
+            failure = UpstreamError(grpc.StatusCode.DEADLINE_EXCEEDED, None, text)
+        except UpstreamError as error:
             failure = error
         if (end := over()) is not None:
             yield event("end", _errors(end))

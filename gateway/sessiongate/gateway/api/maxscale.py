@@ -13,16 +13,16 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sessiongate.gateway.api.request import Ask
+from sessiongate.gateway.api.request import ApiRequest
 from sessiongate.gateway.http.work import work
 from sessiongate.gateway.jsonapi.collections import self_link, with_fields
 from sessiongate.gateway.jsonapi.document import top_meta
-from sessiongate.gateway.representation.row import Rendered
+from sessiongate.gateway.representation.row import SessionRow
 from sessiongate.gateway.upstream.views import EVERYTHING, NO_VERSION
 from sessiongate.runtime.turns import Steps
 
 
-async def show_maxscale(request: Request, ask: Ask) -> Response:
+async def show_maxscale(request: Request, ask: ApiRequest) -> Response:
     """``/v1/maxscale``."""
     retained, version = 1, NO_VERSION
     async with aclosing(ask.view.scan(EVERYTHING)) as parts:
@@ -43,7 +43,7 @@ async def show_maxscale(request: Request, ask: Ask) -> Response:
     return ask.document(document | top_meta(version.gaps.meta()), version)
 
 
-def _all_have_queries(rows: Sequence[Rendered]) -> Steps[bool]:
+def _all_have_queries(rows: Sequence[SessionRow]) -> Steps[bool]:
     for row in rows:
         yield
         if not _has_queries(row):
@@ -51,7 +51,7 @@ def _all_have_queries(rows: Sequence[Rendered]) -> Steps[bool]:
     return True
 
 
-def _has_queries(row: Rendered) -> bool:
+def _has_queries(row: SessionRow) -> bool:
     session = row.session
     return bool(session.queries) or "queries" in (*session.known_empty, *session.truncated)
 

@@ -11,11 +11,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from sessiongate.gateway.api.request import OFFERS, Ask
+from sessiongate.gateway.api.request import OFFERS, ApiRequest
 from sessiongate.gateway.http.normalize_path import routed
-from sessiongate.gateway.jsonapi.query import QueryLimits, Takes
+from sessiongate.gateway.jsonapi.query import AllowedParameters, QueryLimits
 
-Endpoint: TypeAlias = Callable[[Request, Ask], Awaitable[Response]]
+RequestHandler: TypeAlias = Callable[[Request, ApiRequest], Awaitable[Response]]
 
 # Every resource is for reading.
 METHODS = ("GET", "HEAD", "OPTIONS")
@@ -28,11 +28,11 @@ class Operation:
 
     name: str  # that generated clients call it by
     path: str  # in the documented form, with {…} where a name or an id stands
-    endpoint: Endpoint
+    endpoint: RequestHandler
     summary: str
     answer: str  # the schema of its document, in gateway/openapi
     tag: str  # the kind of what it answers with: one of gateway/openapi's TAGS
-    takes: Takes = Takes()  # noqa: RUF009 - frozen
+    takes: AllowedParameters = AllowedParameters()  # noqa: RUF009 - frozen
     offers: Sequence[str] = OFFERS  # the media types that it may be had in
     live: bool = True  # told from sessions alone: it has validators
     asks: bool = True  # the core: it fails where the core does
@@ -58,5 +58,7 @@ class Operation:
         if request.method == "OPTIONS":
             response = Response(status_code=204, headers=ALLOW)
         else:
-            response = await self.endpoint(request, Ask.read(request, self.takes, self.offers))
+            response = await self.endpoint(
+                request, ApiRequest.read(request, self.takes, self.offers)
+            )
         await response(scope, receive, send)

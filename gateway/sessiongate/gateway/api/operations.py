@@ -25,18 +25,18 @@ from sessiongate.gateway.api.sessions import (
 )
 from sessiongate.gateway.api.sources import list_sources, show_source
 from sessiongate.gateway.jsonapi.negotiation import JSON
-from sessiongate.gateway.jsonapi.query import Takes
+from sessiongate.gateway.jsonapi.query import AllowedParameters
 from sessiongate.gateway.openapi.endpoints import HTML, show_description, show_reference
 
-_SESSION = Takes(
+_SESSION = AllowedParameters(
     switches=(RDNS,),
     fields={kind: MEMBERS[kind] for kind in ("sessions", "services")},
     include=INCLUDES,
 )
 _SESSIONS = replace(_SESSION, collection=MEMBERS["sessions"])
-_SERVICE = Takes(fields={"services": MEMBERS["services"]})
+_SERVICE = AllowedParameters(fields={"services": MEMBERS["services"]})
 _SERVICES = replace(_SERVICE, collection=MEMBERS["services"])
-_SOURCE = Takes(fields={"sources": MEMBERS["sources"]})
+_SOURCE = AllowedParameters(fields={"sources": MEMBERS["sources"]})
 _SOURCES = replace(_SOURCE, collection=MEMBERS["sources"])
 
 OPERATIONS = (
@@ -132,7 +132,7 @@ OPERATIONS = (
         "What MaxScale's clients ask of it before they list queries.",
         "MaxScale",
         "maxscale",
-        Takes(fields={"maxscale": MEMBERS["maxscale"]}),
+        AllowedParameters(fields={"maxscale": MEMBERS["maxscale"]}),
     ),
     Operation(
         "getApi",

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from sessiongate.gateway.http.work import LIGHT_ROWS, let_go
 from sessiongate.gateway.jsonapi.sorting import SortKey
-from sessiongate.gateway.representation.row import Rendered
+from sessiongate.gateway.representation.row import SessionRow
 from sessiongate.runtime.turns import Steps
 
 # The parts of a row's sort key one behind the other, which differ before their lengths do, and
@@ -23,14 +23,14 @@ _RUN = 250
 class Ordered:
     """The first ``most`` rows by a key, or all, of those that come in any order."""
 
-    def __init__(self, key: Callable[[Rendered], SortKey], most: int | None) -> None:
+    def __init__(self, key: Callable[[SessionRow], SortKey], most: int | None) -> None:
         self._key = key
         self._most = most
         self._count = 0
-        self._rows: dict[int, Rendered] = {}  # by number; all that the runs name, at least
+        self._rows: dict[int, SessionRow] = {}  # by number; all that the runs name, at least
         self._runs: list[list[_Numbered]] = []  # each sorted
 
-    def add(self, rows: Iterable[Rendered]) -> Steps[None]:
+    def add(self, rows: Iterable[SessionRow]) -> Steps[None]:
         """Take more rows."""
         run: list[_Numbered] = []
         for row in rows:
@@ -43,11 +43,11 @@ class Ordered:
                 run = []
         yield from self._take(run)
 
-    def rows(self, skip: int = 0) -> Steps[list[Rendered]]:
+    def rows(self, skip: int = 0) -> Steps[list[SessionRow]]:
         """All that were taken, in order, but for the first ``skip``."""
         yield from self._merge()
         [merged] = self._runs
-        found: list[Rendered] = []
+        found: list[SessionRow] = []
         for start in range(skip, len(merged), LIGHT_ROWS):
             found += [self._rows[one[-1]] for one in merged[start : start + LIGHT_ROWS]]
             yield
@@ -67,7 +67,7 @@ class Ordered:
 
     def _merge(self) -> Steps[None]:
         merged: list[_Numbered] = []
-        kept: dict[int, Rendered] = {}
+        kept: dict[int, SessionRow] = {}
         numbered = islice(merge(*self._runs), self._most)
         while part := list(islice(numbered, LIGHT_ROWS)):
             merged += part

@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from sessiongate.gateway.api.host_names import RDNS, Naming
-from sessiongate.gateway.api.select import Moment, depends_on_clock
+from sessiongate.gateway.api.select import RenderContext, depends_on_clock
 from sessiongate.gateway.http.in_flight import SMALL, Body, Charge, InFlight
 from sessiongate.gateway.jsonapi.conditional import (
     NO_CONDITIONS,
@@ -38,7 +38,7 @@ from sessiongate.gateway.jsonapi.negotiation import (
     negotiate_encoding,
 )
 from sessiongate.gateway.jsonapi.paging import PROFILE
-from sessiongate.gateway.jsonapi.query import PLAIN, Query, Takes
+from sessiongate.gateway.jsonapi.query import PLAIN, AllowedParameters, QueryParameters
 from sessiongate.gateway.jsonapi.transfer import Parts
 from sessiongate.gateway.upstream.views import SessionView, Version
 
@@ -55,10 +55,10 @@ _NO_STORE = (b"cache-control", b"no-store")
 _REVALIDATE = (b"cache-control", b"private, no-cache")
 
 
-class Wish(NamedTuple):
+class Preferences(NamedTuple):
     """What a request's query and headers say that it wants; the same for the same text."""
 
-    query: Query
+    query: QueryParameters
     media_type: str
     content_type: bytes  # of the answer: the media type, with the profiles applied
     gzip: bool
@@ -67,20 +67,20 @@ class Wish(NamedTuple):
 
 
 @lru_cache(maxsize=512)
-def read_wish(
-    takes: Takes,
+def read_preferences(
+    takes: AllowedParameters,
     offers: Sequence[str],
     query_string: bytes,
     accept: str | None,
     accept_encoding: str | None,
     content_type: str | None,
-) -> Wish:
+) -> Preferences:
     """Read what a request wants. Raises `RequestError` with an error for each fault."""
     accepted = negotiate(accept, offers, (PROFILE,) if takes.collection else ())
     gzip = negotiate_encoding(accept_encoding) == "gzip"
     check_content_type(content_type, body=False)
-    query = Query.parse(query_string, takes, by_cursor=PROFILE in accepted.profiles)
-    return Wish(
+    query = QueryParameters.parse(query_string, takes, by_cursor=PROFILE in accepted.profiles)
+    return Preferences(
         query,
         accepted.media_type,
         accepted.content_type().encode(),
@@ -92,11 +92,11 @@ def read_wish(
 
 
 @dataclass(slots=True)
-class Ask:
+class ApiRequest:
     """What a request asks for, and all that its answer depends on besides the sessions."""
 
-    wish: Wish
-    moment: Moment
+    wish: Preferences
+    moment: RenderContext
     conditions: Conditions
     view: SessionView
     fingerprint: bytes  # equal for requests that equal sessions answer equally
@@ -105,7 +105,9 @@ class Ask:
     naming: Naming | None = None  # of clients' addresses, if that is asked for
 
     @classmethod
-    def read(cls, request: Request, takes: Takes, offers: Sequence[str] = OFFERS) -> Ask:
+    def read(
+        cls, request: Request, takes: AllowedParameters, offers: Sequence[str] = OFFERS
+    ) -> ApiRequest:
         """Read a request. Raises `RequestError` with an error for each fault."""
         scope = request.scope
         accept = accept_encoding = content_type = None
@@ -116,13 +118,13 @@ class Ask:
                 accept_encoding = _joined(accept_encoding, value)
             elif name == b"content-type":
                 content_type = _joined(content_type, value)
-        wish = read_wish(
+        wish = read_preferences(
             takes, offers, scope["query_string"], accept, accept_encoding, content_type
         )
         base: str = scope["state"]["base_url"]
         return cls(
             wish,
-            Moment(base, time.time()),
+            RenderContext(base, time.time()),
             Conditions.read(scope["headers"]),
             scope["app"].state.view,
             b"\0".join(
@@ -134,7 +136,7 @@ class Ask:
         )
 
     @property
-    def query(self) -> Query:
+    def query(self) -> QueryParameters:
         """What the query string asks for."""
         return self.wish.query
 
@@ -175,7 +177,7 @@ class Ask:
         modified = last_modified_of(version.changed, self.moment.now)
         if not unchanged(self.conditions, etag, modified, self.moment.now):
             return None
-        return Answer(304, [_VARY, _REVALIDATE, *self._validators(etag, version)], _NO_BODY)
+        return RawResponse(304, [_VARY, _REVALIDATE, *self._validators(etag, version)], _NO_BODY)
 
     def document(self, members: Mapping[str, Any], version: Version | None) -> Response:
         """A document that is not made of many sessions."""
@@ -195,7 +197,7 @@ class Ask:
         if body.is_gzip:
             headers.append((b"content-encoding", b"gzip"))
         headers.append((b"content-length", b"%d" % body.size))
-        return Answer(200, headers, _NO_BODY if self.head else body)
+        return RawResponse(200, headers, _NO_BODY if self.head else body)
 
     async def body(self, parts: AsyncGenerator[bytes], charge: Charge) -> Body:
         """A document that comes in parts, all of them; compressed if that is wanted."""
@@ -232,7 +234,7 @@ class Ask:
         return Parts(headers, body, charge)
 
 
-class Answer(Response):
+class RawResponse(Response):
     """A response whose headers are written already."""
 
     def __init__(self, status: int, headers: Headers, body: Body) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from sessiongate.gateway.api.order import Ordered
 from sessiongate.gateway.http.work import later, work
-from sessiongate.gateway.jsonapi.collections import Place
+from sessiongate.gateway.jsonapi.collections import PagePosition
 from sessiongate.gateway.jsonapi.filters import Filter
 from sessiongate.gateway.jsonapi.paging import (
     AFTER,
@@ -25,10 +25,10 @@ from sessiongate.gateway.jsonapi.paging import (
     unsupported_sort,
 )
 from sessiongate.gateway.jsonapi.paths import MISSING, Path
-from sessiongate.gateway.jsonapi.query import Query
+from sessiongate.gateway.jsonapi.query import QueryParameters
 from sessiongate.gateway.jsonapi.sorting import Sort
-from sessiongate.gateway.representation.row import Rendered
-from sessiongate.gateway.upstream.views import NO_VERSION, Rows, SessionView, Wanted
+from sessiongate.gateway.representation.row import SessionRow
+from sessiongate.gateway.upstream.views import NO_VERSION, Batch, Selector, SessionView
 from sessiongate.runtime.turns import Steps
 from sessiongate.v1.states import state_of, words_of
 
@@ -38,23 +38,25 @@ _BY_ID = (None, "/id")
 
 
 @dataclass(frozen=True, slots=True)
-class Selected:
+class Selection:
     """The rows of an answer, in one part or more; the first is fetched already."""
 
-    first: Rows
-    rest: AsyncGenerator[Rows] | None = None  # the parts that follow, if any may
-    place: Place = field(default_factory=Place)
+    first: Batch
+    rest: AsyncGenerator[Batch] | None = None  # the parts that follow, if any may
+    place: PagePosition = field(default_factory=PagePosition)
 
 
 @dataclass(slots=True)
-class Moment:
+class RenderContext:
     """What a resource object depends on besides its session."""
 
     base: str  # what URLs start with
     now: float  # seconds since the epoch
 
 
-async def select(view: SessionView, query: Query, wanted: Wanted, moment: Moment) -> Selected:
+async def select(
+    view: SessionView, query: QueryParameters, wanted: Selector, moment: RenderContext
+) -> Selection:
     """The rows that a query asks for, of those wanted.
 
     Raises `CoreError`, and `RequestError` for a cursor or an order that cannot be.
@@ -69,15 +71,15 @@ async def select(view: SessionView, query: Query, wanted: Wanted, moment: Moment
     if filters:
         return await _window(view, query.page.offset, query.page.size, wanted, filters, moment)
     rows = await view.rows(wanted, query.page.size, skip=query.page.offset)
-    return Selected(rows, place=Place(rows.total))
+    return Selection(rows, place=PagePosition(rows.total))
 
 
-def is_large(query: Query) -> bool:
+def is_large(query: QueryParameters) -> bool:
     """Whether all rows are looked at for it, or all are told."""
     return query.page is None or bool(query.filters) or bool(query.sort and _sorts(query.sort))
 
 
-def depends_on_clock(query: Query) -> bool:
+def depends_on_clock(query: QueryParameters) -> bool:
     """Whether time alone changes which rows are selected, or their order."""
     paths = [found.path for found in query.filters]
     if query.sort is not None:
@@ -85,7 +87,7 @@ def depends_on_clock(query: Query) -> bool:
     return any(path.reads(IDLE) for path in paths)
 
 
-def pushed_down(filters: Iterable[Filter], wanted: Wanted) -> tuple[Wanted, tuple[Filter, ...]]:
+def pushed_down(filters: Iterable[Filter], wanted: Selector) -> tuple[Selector, tuple[Filter, ...]]:
     """What the view can select by, and the filters that are left to try on each row."""
     left = []
     for found in filters:
@@ -112,19 +114,19 @@ _VIEWS = {
 
 
 async def _all(
-    view: SessionView, wanted: Wanted, filters: Sequence[Filter], moment: Moment
-) -> Selected:
+    view: SessionView, wanted: Selector, filters: Sequence[Filter], moment: RenderContext
+) -> Selection:
     parts = _scan(view, wanted, filters, moment)
     first = await anext(parts)
     if first.more:
-        return Selected(first, parts)
+        return Selection(first, parts)
     await parts.aclose()
-    return Selected(first)
+    return Selection(first)
 
 
 async def _scan(
-    view: SessionView, wanted: Wanted, filters: Sequence[Filter], moment: Moment
-) -> AsyncGenerator[Rows]:
+    view: SessionView, wanted: Selector, filters: Sequence[Filter], moment: RenderContext
+) -> AsyncGenerator[Batch]:
     """All the rows that are wanted and let through, one part or more."""
     async with aclosing(view.scan(wanted)) as parts:
         async for rows in parts:
@@ -136,8 +138,8 @@ async def _scan(
 
 
 def _let_through(
-    rows: Sequence[Rendered], filters: Sequence[Filter], moment: Moment
-) -> Steps[list[Rendered]]:
+    rows: Sequence[SessionRow], filters: Sequence[Filter], moment: RenderContext
+) -> Steps[list[SessionRow]]:
     kept = []
     for row in rows:
         yield
@@ -151,28 +153,28 @@ async def _window(
     view: SessionView,
     offset: int,
     size: int,
-    wanted: Wanted,
+    wanted: Selector,
     filters: Sequence[Filter],
-    moment: Moment,
-) -> Selected:
-    kept: list[Rendered] = []
+    moment: RenderContext,
+) -> Selection:
+    kept: list[SessionRow] = []
     total = 0
     version = NO_VERSION
     async for rows in _scan(view, wanted, filters, moment):
         version = version.and_older(rows.version)
         kept += rows.sessions[max(0, offset - total) : max(0, offset + size - total)]
         total += len(rows.sessions)
-    return Selected(Rows(kept, total, version), place=Place(total))
+    return Selection(Batch(kept, total, version), place=PagePosition(total))
 
 
 async def _sorted(
     view: SessionView,
     sort: Sort,
     page: NumberPage | None,
-    wanted: Wanted,
+    wanted: Selector,
     filters: Sequence[Filter],
-    moment: Moment,
-) -> Selected:
+    moment: RenderContext,
+) -> Selection:
     key = sort.key_by(lambda path: _getter(path, moment))
     ordered = Ordered(key, page.offset + page.size if page else None)
     total = 0
@@ -185,17 +187,17 @@ async def _sorted(
         sessions = await work(ordered.rows(page.offset if page else 0))
     finally:  # also for a client that has left
         later(ordered.let_go())
-    return Selected(Rows(sessions, total, version), place=Place(total if page else None))
+    return Selection(Batch(sessions, total, version), place=PagePosition(total if page else None))
 
 
 async def _by_cursor(
     view: SessionView,
-    query: Query,
+    query: QueryParameters,
     page: CursorPage,
-    wanted: Wanted,
+    wanted: Selector,
     filters: Sequence[Filter],
-    moment: Moment,
-) -> Selected:
+    moment: RenderContext,
+) -> Selection:
     if query.sort is not None and _sorts(query.sort):
         raise unsupported_sort("id")
     after, before = _cursor(page.after, AFTER), _cursor(page.before, BEFORE)
@@ -210,9 +212,9 @@ async def _by_cursor(
     ids = [row.id for row in sessions]
     has_before = more if before else bool(after)
     has_after = bool(before) if before else more
-    return Selected(
+    return Selection(
         replace(rows, sessions=sessions),
-        place=Place(
+        place=PagePosition(
             rows.total,
             before=str(ids[0]) if ids and has_before else None,
             after=str(ids[-1]) if ids and has_after else None,
@@ -225,11 +227,11 @@ async def _filtered_page(
     count: int,
     after: int,
     before: int,
-    wanted: Wanted,
+    wanted: Selector,
     filters: Sequence[Filter],
-    moment: Moment,
-) -> Rows:
-    kept: list[Rendered] = []
+    moment: RenderContext,
+) -> Batch:
+    kept: list[SessionRow] = []
     total = 0
     version = NO_VERSION
     async for rows in _scan(view, wanted, filters, moment):
@@ -239,7 +241,7 @@ async def _filtered_page(
             kept = [*kept, *(row for row in rows.sessions if row.id < before)][-count:]
         elif len(kept) < count:
             kept += [row for row in rows.sessions if row.id > after][: count - len(kept)]
-    return Rows(kept, total, version)
+    return Batch(kept, total, version)
 
 
 def _cursor(text: str | None, parameter: str) -> int:
@@ -257,7 +259,7 @@ def _sorts(sort: Sort) -> bool:
     return first.descending or first.path.pointer not in _BY_ID
 
 
-def _getter(path: Path, moment: Moment) -> Callable[[Rendered], object]:
+def _getter(path: Path, moment: RenderContext) -> Callable[[SessionRow], object]:
     """What finds the value that a row is sorted by."""
     known = _VALUES.get(path.pointer or "")
     if known is not None:
@@ -266,16 +268,16 @@ def _getter(path: Path, moment: Moment) -> Callable[[Rendered], object]:
     return lambda row: get(row.resource(moment.base, moment.now))
 
 
-def _connected(row: Rendered) -> object:
+def _connected(row: SessionRow) -> object:
     return row.connected
 
 
-def _idle(row: Rendered) -> object:
+def _idle(row: SessionRow) -> object:
     return MISSING if row.active is None else -row.active
 
 
-def _field(name: str) -> Callable[[Rendered], object]:
-    def get(row: Rendered) -> object:
+def _field(name: str) -> Callable[[SessionRow], object]:
+    def get(row: SessionRow) -> object:
         session: Any = row.session
         return getattr(session, name) if session.HasField(name) else MISSING
 
@@ -283,7 +285,7 @@ def _field(name: str) -> Callable[[Rendered], object]:
 
 
 # What is compared for the fields that most are sorted by: times as times.
-_VALUES: Mapping[str, Callable[[Rendered], object]] = {
+_VALUES: Mapping[str, Callable[[SessionRow], object]] = {
     "/id": lambda row: row.id,
     "/attributes/connected": _connected,
     IDLE: _idle,

@@ -8,8 +8,8 @@ from urllib.parse import unquote
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sessiongate.gateway.api.request import Ask
-from sessiongate.gateway.api.sessions import answer_list, session_id
+from sessiongate.gateway.api.request import ApiRequest
+from sessiongate.gateway.api.sessions import answer_list, requested_id
 from sessiongate.gateway.jsonapi import collections
 from sessiongate.gateway.jsonapi.collections import self_link, with_fields
 from sessiongate.gateway.jsonapi.document import top_meta
@@ -23,17 +23,17 @@ from sessiongate.gateway.representation.service import (
     services_url,
 )
 from sessiongate.gateway.representation.session import session_url
-from sessiongate.gateway.upstream.views import EVERYTHING, Version, Wanted
-from sessiongate.runtime.suggestion import cut
+from sessiongate.gateway.upstream.views import EVERYTHING, Selector, Version
+from sessiongate.runtime.suggestion import shorten
 
 
-async def list_services(request: Request, ask: Ask) -> Response:
+async def list_services(request: Request, ask: ApiRequest) -> Response:
     """``/v1/services/``."""
     services, version = await services_of(ask.view, EVERYTHING)
     return _collection(ask, services.values(), version, services_url(ask.moment.base))
 
 
-async def show_service(request: Request, ask: Ask) -> Response:
+async def show_service(request: Request, ask: ApiRequest) -> Response:
     """``/v1/services/{id}``."""
     name = _name(request)
     services, version = await services_of(ask.view, _on(name))
@@ -49,7 +49,7 @@ async def show_service(request: Request, ask: Ask) -> Response:
     return ask.document(document | top_meta(version.gaps.meta()), version)
 
 
-async def list_sessions_of_service(request: Request, ask: Ask) -> Response:
+async def list_sessions_of_service(request: Request, ask: ApiRequest) -> Response:
     """``/v1/services/{id}/sessions``. Who watches may wait for the service's first session."""
     name = _name(request)
     watched = ask.wish.media_type == EVENT_STREAM
@@ -60,17 +60,19 @@ async def list_sessions_of_service(request: Request, ask: Ask) -> Response:
     )
 
 
-async def list_services_of_session(request: Request, ask: Ask) -> Response:
+async def list_services_of_session(request: Request, ask: ApiRequest) -> Response:
     """``/v1/sessions/{id}/services``: the one that it is on."""
-    found, _ = await ask.view.get(session_id(request))
+    found, _ = await ask.view.get(requested_id(request))
     services, version = await services_of(ask.view, _on(found.service))
     url = f"{session_url(ask.moment.base, found.id)}/services"
     return _collection(ask, services.values(), version, url)
 
 
-def _collection(ask: Ask, services: Iterable[Service], version: Version, url: str) -> Response:
+def _collection(
+    ask: ApiRequest, services: Iterable[Service], version: Version, url: str
+) -> Response:
     resources = [service_resource(service, ask.moment.base) for service in services]
-    data, place = collections.cut(resources, ask.query)
+    data, place = collections.paginate(resources, ask.query)
     if response := ask.not_modified(version):
         return response
     members = collections.meta(ask.query, place) | version.gaps.meta()
@@ -82,8 +84,8 @@ def _collection(ask: Ask, services: Iterable[Service], version: Version, url: st
     return ask.document(document, version)
 
 
-def _on(name: str) -> Wanted:
-    return Wanted(services=frozenset((name,)))
+def _on(name: str) -> Selector:
+    return Selector(services=frozenset((name,)))
 
 
 def _name(request: Request) -> str:
@@ -96,4 +98,4 @@ def _name(request: Request) -> str:
 
 
 def _not_found(name: str) -> RequestError:
-    return RequestError(Error(404, "SERVICE_NOT_FOUND", f"{cut(name)} is not a service"))
+    return RequestError(Error(404, "SERVICE_NOT_FOUND", f"{shorten(name)} is not a service"))

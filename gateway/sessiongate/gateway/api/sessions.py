@@ -9,17 +9,17 @@ from urllib.parse import unquote
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sessiongate.gateway.api.document_cache import Answers
+from sessiongate.gateway.api.document_cache import DocumentCache
 from sessiongate.gateway.api.documents import (
     estimated_size,
     included_with,
     part_size,
-    shown,
+    rendered_resources,
     write_sessions,
 )
 from sessiongate.gateway.api.events import stream_sessions
-from sessiongate.gateway.api.request import OFFERS, Ask
-from sessiongate.gateway.api.select import Selected, is_large, select
+from sessiongate.gateway.api.request import OFFERS, ApiRequest
+from sessiongate.gateway.api.select import Selection, is_large, select
 from sessiongate.gateway.http.in_flight import Body
 from sessiongate.gateway.jsonapi.collections import self_link
 from sessiongate.gateway.jsonapi.document import top_meta
@@ -35,8 +35,8 @@ from sessiongate.gateway.representation.session import (
     sessions_url,
 )
 from sessiongate.gateway.representation.source import sources_url
-from sessiongate.gateway.upstream.views import EVERYTHING, Wanted
-from sessiongate.runtime.suggestion import cut
+from sessiongate.gateway.upstream.views import EVERYTHING, Selector
+from sessiongate.runtime.suggestion import shorten
 
 # Of collections of sessions: they may be watched.
 STREAMED_OFFERS = (*OFFERS, EVENT_STREAM)
@@ -46,7 +46,7 @@ MAX_ID = 2**64 - 1
 _ID = re.compile(r"0*([1-9][0-9]{0,19})", re.ASCII)
 
 
-async def show_api(request: Request, ask: Ask) -> Response:
+async def show_api(request: Request, ask: ApiRequest) -> Response:
     """``/`` and ``/v1/``: where to go from here; serves as a health check."""
     base = ask.moment.base
     links = {
@@ -59,9 +59,9 @@ async def show_api(request: Request, ask: Ask) -> Response:
     return ask.document({"links": links, "meta": {"name": "sessiongate"}}, None)
 
 
-async def show_session(request: Request, ask: Ask) -> Response:
+async def show_session(request: Request, ask: ApiRequest) -> Response:
     """``/v1/sessions/{id}``."""
-    ident = session_id(request)
+    ident = requested_id(request)
     # What is included comes from all over the table: its revision, taken first, so that
     # the tag is never newer than the document.
     table = (await ask.view.rows(EVERYTHING, 1)).version if ask.query.include else None
@@ -73,7 +73,7 @@ async def show_session(request: Request, ask: Ask) -> Response:
     if ask.wish.plain and not version.gaps:
         return ask.whole(write_session(found, ask.moment.base, ask.moment.now), version)
     url = session_url(ask.moment.base, found.id)
-    [resource] = await shown(ask, [found])
+    [resource] = await rendered_resources(ask, [found])
     document: dict[str, Any] = {
         "links": {"self": self_link(ask.query, url)},
         "data": resource,
@@ -84,16 +84,16 @@ async def show_session(request: Request, ask: Ask) -> Response:
     return ask.document(document, version if ask.timeless else None)
 
 
-async def list_sessions(request: Request, ask: Ask) -> Response:
+async def list_sessions(request: Request, ask: ApiRequest) -> Response:
     """``/v1/sessions/``. The first part is here before the status is sent."""
     return await answer_list(request, ask, EVERYTHING, sessions_url(ask.moment.base))
 
 
-async def answer_list(request: Request, ask: Ask, wanted: Wanted, url: str) -> Response:
+async def answer_list(request: Request, ask: ApiRequest, wanted: Selector, url: str) -> Response:
     """The document of the sessions that are wanted, or a stream of events about them."""
     if ask.wish.media_type == EVENT_STREAM:
         return await stream_sessions(request, ask, wanted)
-    answers: Answers = request.app.state.answers
+    answers: DocumentCache = request.app.state.answers
     version = ask.view.version() if ask.timeless else None
     if version is not None and not isinstance(ask.query.page, CursorPage):  # may be a bad one
         if response := ask.not_modified(version):
@@ -110,8 +110,8 @@ async def answer_list(request: Request, ask: Ask, wanted: Wanted, url: str) -> R
         return await _make_list(request, ask, wanted, url)
 
 
-async def _make_list(request: Request, ask: Ask, wanted: Wanted, url: str) -> Response:
-    answers: Answers = request.app.state.answers
+async def _make_list(request: Request, ask: ApiRequest, wanted: Selector, url: str) -> Response:
+    answers: DocumentCache = request.app.state.answers
     selected = await select(ask.view, ask.query, wanted, ask.moment)
     await _check_size(request, ask, selected)
     version = selected.first.version if ask.timeless else None
@@ -134,7 +134,7 @@ async def _make_list(request: Request, ask: Ask, wanted: Wanted, url: str) -> Re
     return ask.shared(body, version)
 
 
-async def _check_size(request: Request, ask: Ask, selected: Selected) -> None:
+async def _check_size(request: Request, ask: ApiRequest, selected: Selection) -> None:
     """Raises `RequestError` where more is asked for at once than may be."""
     limit = request.app.state.limits.max_answer
     if ask.query.page is None and not ask.query.filters and selected.first.total > limit:
@@ -145,9 +145,9 @@ async def _check_size(request: Request, ask: Ask, selected: Selected) -> None:
         raise RequestError(Error(400, "ANSWER_TOO_LARGE", detail, parameter="page[size]"))
 
 
-async def show_linkage(request: Request, ask: Ask) -> Response:
+async def show_linkage(request: Request, ask: ApiRequest) -> Response:
     """``/v1/sessions/{id}/relationships/services``."""
-    found, version = await ask.view.get(session_id(request))
+    found, version = await ask.view.get(requested_id(request))
     if response := ask.not_modified(version):
         return response
     url = session_url(ask.moment.base, found.id)
@@ -158,10 +158,10 @@ async def show_linkage(request: Request, ask: Ask) -> Response:
     return ask.document(document | top_meta(version.gaps.meta()), version)
 
 
-def session_id(request: Request) -> int:
+def requested_id(request: Request) -> int:
     """The session's id that stands in the path. Raises `RequestError`."""
     text = unquote(request.path_params["id"])
     found = _ID.fullmatch(text)
     if found is None or int(found[1]) > MAX_ID:
-        raise RequestError(Error(404, "SESSION_NOT_FOUND", f"{cut(text)} is not a session"))
+        raise RequestError(Error(404, "SESSION_NOT_FOUND", f"{shorten(text)} is not a session"))
     return int(found[1])

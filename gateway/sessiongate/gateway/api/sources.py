@@ -7,7 +7,7 @@ from urllib.parse import unquote
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sessiongate.gateway.api.request import Ask
+from sessiongate.gateway.api.request import ApiRequest
 from sessiongate.gateway.jsonapi import collections
 from sessiongate.gateway.jsonapi.collections import self_link, with_fields
 from sessiongate.gateway.jsonapi.document import top_meta
@@ -19,14 +19,14 @@ from sessiongate.gateway.representation.source import (
     sources_url,
 )
 from sessiongate.gateway.upstream.client import CoreClient
-from sessiongate.runtime.suggestion import cut
+from sessiongate.runtime.suggestion import shorten
 
 
-async def list_sources(request: Request, ask: Ask) -> Response:
+async def list_sources(request: Request, ask: ApiRequest) -> Response:
     """``/v1/sources/``."""
     core: CoreClient = request.app.state.core
     base = ask.moment.base
-    data, place = collections.cut(source_resources(await core.list_sources(), base), ask.query)
+    data, place = collections.paginate(source_resources(await core.list_sources(), base), ask.query)
     document = {
         "links": collections.links(ask.query, sources_url(base), place),
         "data": data,
@@ -35,7 +35,7 @@ async def list_sources(request: Request, ask: Ask) -> Response:
     return ask.document(document, None)
 
 
-async def show_source(request: Request, ask: Ask) -> Response:
+async def show_source(request: Request, ask: ApiRequest) -> Response:
     """``/v1/sources/{id}``."""
     core: CoreClient = request.app.state.core
     base, name = ask.moment.base, unquote(request.path_params["id"])
@@ -46,4 +46,4 @@ async def show_source(request: Request, ask: Ask) -> Response:
                 "data": with_fields(ask.query, source_resource(source, base)),
             }
             return ask.document(document, None)
-    raise RequestError(Error(404, "SOURCE_NOT_FOUND", f"{cut(name)} is not a source"))
+    raise RequestError(Error(404, "SOURCE_NOT_FOUND", f"{shorten(name)} is not a source"))

@@ -20,16 +20,16 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 
-from sessiongate.gateway.api.request import Ask
+from sessiongate.gateway.api.request import ApiRequest
 from sessiongate.gateway.api.select import pushed_down
 from sessiongate.gateway.jsonapi.collections import with_fields
 from sessiongate.gateway.jsonapi.document import dump
 from sessiongate.gateway.jsonapi.eventstream import event
 from sessiongate.gateway.jsonapi.filters import Filter
-from sessiongate.gateway.representation.row import Rendered, write_all
+from sessiongate.gateway.representation.row import SessionRow, write_all
 from sessiongate.gateway.representation.session import session_resource
 from sessiongate.gateway.representation.source import SOURCE_STATES
-from sessiongate.gateway.upstream.views import Wanted
+from sessiongate.gateway.upstream.views import Selector
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
     SessionRemoval,
@@ -43,10 +43,12 @@ _PART_BYTES = 8 * 1024
 _KEPT_PIECES = 2048
 
 
-class Reader:
+class EventSubscriber:
     """One reader: what it asked for, how far it is, and what to tell it next."""
 
-    def __init__(self, ask: Ask, wanted: Wanted, resumed: int | None, pieces: Pieces) -> None:
+    def __init__(
+        self, ask: ApiRequest, wanted: Selector, resumed: int | None, pieces: Pieces
+    ) -> None:
         self._ask = ask
         self._wanted, filters = pushed_down(ask.query.filters, wanted)
         self._matches = _Matches(ask, filters, unsure=resumed is not None) if filters else None
@@ -126,7 +128,7 @@ class _Matches:
     ``unsure`` counts those as held that nothing was told of.
     """
 
-    def __init__(self, ask: Ask, filters: Sequence[Filter], *, unsure: bool) -> None:
+    def __init__(self, ask: ApiRequest, filters: Sequence[Filter], *, unsure: bool) -> None:
         self._ask = ask
         self._filters = filters
         self._unsure = unsure
@@ -163,14 +165,14 @@ class Pieces:
     """The sessions told of last, so that one is rendered once for all readers."""
 
     def __init__(self) -> None:
-        self._rows: OrderedDict[tuple[int, int], Rendered] = OrderedDict()
+        self._rows: OrderedDict[tuple[int, int], SessionRow] = OrderedDict()
 
-    def of(self, session: Session) -> Rendered:
+    def of(self, session: Session) -> SessionRow:
         """A session that a message holds."""
         key = (session.id, session.revision)
         row = self._rows.get(key)
         if row is None:
-            row = self._rows[key] = Rendered(session)
+            row = self._rows[key] = SessionRow(session)
             if len(self._rows) > _KEPT_PIECES:
                 self._rows.popitem(last=False)
         return row

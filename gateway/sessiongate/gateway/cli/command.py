@@ -52,7 +52,7 @@ class Command(TyperCommand):
                 formatter.write_dl(records)
 
 
-class Group(TyperGroup):
+class CommandGroup(TyperGroup):
     """Commands. What is none is repeated only if no password can be in it."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -12,7 +12,7 @@ from sessiongate.runtime.auth.credentials import Credentials
 from sessiongate.runtime.tls import ClientTls, ServerTls
 
 
-def require_shelter(
+def refuse_open_listener(
     context: typer.Context,
     name: str,
     address: str | None,
@@ -33,7 +33,7 @@ def require_shelter(
         )
 
 
-def require_cover(
+def refuse_cleartext_token(
     context: typer.Context, core: str, tls: ClientTls | None, token_file: Path | None
 ) -> None:
     """Refuse to send the core's token where others could read it on its way."""

@@ -15,7 +15,7 @@ from sessiongate.gateway.cli.origin import refuse, refuse_by
 from sessiongate.runtime.settings import Setting, settings_of
 from sessiongate.runtime.watched_file import read_file, trouble
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 VARIABLE = "SESSIONGATE_"  # what the names of variables begin with
 
@@ -35,12 +35,12 @@ def option(flag: str, help: str, metavar: str | None = None, **details: Any) -> 
     return typer.Option(flag, envvar=variable, help=help, metavar=metavar, **details)
 
 
-def taking(**groups: type[Any]) -> Callable[[Callable[..., T]], Callable[..., T]]:
+def taking(**groups: type[Any]) -> Callable[[Callable[..., _T]], Callable[..., _T]]:
     """Give a command the settings of groups as options; it gets each group whole, by its name."""
 
-    def decorate(command: Callable[..., T]) -> Callable[..., T]:
+    def decorate(command: Callable[..., _T]) -> Callable[..., _T]:
         @wraps(command)
-        def called(context: typer.Context, **values: Any) -> T:
+        def called(context: typer.Context, **values: Any) -> _T:
             made = {
                 name: _made(context, group, {key: values.pop(key) for key in settings_of(group)})
                 for name, group in groups.items()
@@ -72,11 +72,11 @@ def _made(context: typer.Context, group: type[Any], values: dict[str, Any]) -> A
 
 
 def with_options_of(
-    reader: Callable[..., T],
-) -> Callable[[Callable[[typer.Context, T], None]], Callable[..., None]]:
+    reader: Callable[..., _T],
+) -> Callable[[Callable[[typer.Context, _T], None]], Callable[..., None]]:
     """Give a command the options of a function; it gets what that makes of them."""
 
-    def decorate(command: Callable[[typer.Context, T], None]) -> Callable[..., None]:
+    def decorate(command: Callable[[typer.Context, _T], None]) -> Callable[..., None]:
         @wraps(command)
         def called(context: typer.Context, **values: Any) -> None:
             command(context, reader(context, **values))

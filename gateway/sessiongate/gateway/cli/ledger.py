@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from sessiongate.gateway.cli.command import Command, Group
-from sessiongate.gateway.cli.options import Config, Ledger
+from sessiongate.gateway.cli.command import Command, CommandGroup
+from sessiongate.gateway.cli.options import ConfigOption, LedgerOption
 from sessiongate.gateway.cli.reporting import fail
 from sessiongate.gateway.cli.supervisor import keep_ledger
 from sessiongate.runtime.telemetry.logs import escaped
 
 app = typer.Typer(
-    cls=Group,
+    cls=CommandGroup,
     no_args_is_help=True,
     help="""Copy the ledger, rename sources, and more.
 
@@ -25,16 +25,20 @@ app = typer.Typer(
       sessiongate ledger backup /var/backups/sessiongate.db""",
 )
 
-File = Annotated[
+BackupFileArgument = Annotated[
     Path, typer.Argument(metavar="FILE", help="The copy; it must not exist.", show_default=False)
 ]
 
-Old = Annotated[str, typer.Argument(metavar="OLD", help="Its name.", show_default=False)]
-New = Annotated[str, typer.Argument(metavar="NEW", help="Its new name.", show_default=False)]
+OldNameArgument = Annotated[
+    str, typer.Argument(metavar="OLD", help="Its name.", show_default=False)
+]
+NewNameArgument = Annotated[
+    str, typer.Argument(metavar="NEW", help="Its new name.", show_default=False)
+]
 
 
 @app.command(cls=Command)
-def backup(file: File, *, ledger: Ledger, config: Config = None) -> None:
+def backup(file: BackupFileArgument, *, ledger: LedgerOption, config: ConfigOption = None) -> None:
     """Copy the ledger into a new file, also while a core runs.
 
     A plain copy of the file lacks what its write-ahead log holds.
@@ -48,7 +52,9 @@ def backup(file: File, *, ledger: Ledger, config: Config = None) -> None:
 
 
 @app.command(cls=Command)
-def rename(old: Old, new: New, *, ledger: Ledger, config: Config = None) -> None:
+def rename(
+    old: OldNameArgument, new: NewNameArgument, *, ledger: LedgerOption, config: ConfigOption = None
+) -> None:
     """Give a source another name: its sessions keep their ids.
 
     If the new name is another source's, the two exchange their names. Stop the core first.
@@ -62,7 +68,7 @@ def rename(old: Old, new: New, *, ledger: Ledger, config: Config = None) -> None
 
 
 @app.command(cls=Command)
-def restored(*, ledger: Ledger, config: Config = None) -> None:
+def restored(*, ledger: LedgerOption, config: ConfigOption = None) -> None:
     """Say that the ledger's disk was put back to an older state.
 
     The next start then gives ids from the clock upwards, so that none is given twice. Not needed

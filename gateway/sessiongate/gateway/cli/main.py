@@ -12,24 +12,23 @@ from typing import Annotated
 import typer
 
 from sessiongate.gateway.cli.collisions import refuse_collisions
-from sessiongate.gateway.cli.command import Command, GatheringCommand, Group
-from sessiongate.gateway.cli.exposure import require_shelter
+from sessiongate.gateway.cli.command import Command, CommandGroup, GatheringCommand
+from sessiongate.gateway.cli.exposure import refuse_open_listener
 from sessiongate.gateway.cli.groups import taking, with_options_of
 from sessiongate.gateway.cli.ledger import app as ledger_app
 from sessiongate.gateway.cli.options import (
-    Config,
-    CoreMetrics,
-    CoreTokenFile,
-    Grpc,
-    Insecure,
-    Ledger,
-    Reflection,
-    Sources,
-    StaleAfter,
+    ConfigOption,
+    CoreMetricsOption,
+    CoreTokenFileOption,
+    GrpcOption,
+    InsecureOption,
+    LedgerOption,
+    ReflectionOption,
+    SourcesOption,
+    StaleAfterOption,
 )
 from sessiongate.gateway.cli.origin import gather, place, refuse
 from sessiongate.gateway.cli.plan import (
-    DEFAULT_STALE_AFTER,
     Plan,
     core_origins,
     core_settings,
@@ -38,12 +37,7 @@ from sessiongate.gateway.cli.plan import (
 from sessiongate.gateway.cli.query import app as asking_app
 from sessiongate.gateway.cli.reporting import fail, report
 from sessiongate.gateway.cli.settings_file import warn_of_variables
-from sessiongate.gateway.cli.supervisor import (
-    HOPELESS,
-    CoreStartError,
-    become_core,
-    check_core_settings,
-)
+from sessiongate.gateway.cli.supervisor import CoreStartError, become_core, check_core_settings
 from sessiongate.gateway.cli.users import app as users_app
 from sessiongate.gateway.settings import (
     DEFAULT_CORE,
@@ -52,7 +46,8 @@ from sessiongate.gateway.settings import (
 from sessiongate.runtime.addresses import Address
 from sessiongate.runtime.auth.protection import Protection
 from sessiongate.runtime.descriptors import need_no_output
-from sessiongate.runtime.limits import CoreLimits
+from sessiongate.runtime.exit_codes import EXIT_UNRECOVERABLE
+from sessiongate.runtime.limits import DEFAULT_STALE_AFTER, CoreLimits
 from sessiongate.runtime.listener import ListenError
 from sessiongate.runtime.settings import given
 from sessiongate.runtime.systemd import READY, STOPPING, Notifier
@@ -62,7 +57,7 @@ from sessiongate.runtime.watched_file import FileError
 log = logging.getLogger(__name__)
 
 app = typer.Typer(
-    cls=Group,
+    cls=CommandGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # errors on one line, for whatever reads them
@@ -119,7 +114,7 @@ def serve(context: typer.Context, plan: Plan) -> None:
     _warn_of_exposures(context, gateway)
     from sessiongate.gateway.cli.left_behind import ending_without_them
     from sessiongate.gateway.cli.own_core import own_core
-    from sessiongate.gateway.server.main import serve as serve_gateway
+    from sessiongate.gateway.server.main import run_server as serve_gateway
 
     notify = Notifier()
     with ending_without_them(), suppress(KeyboardInterrupt), ExitStack() as stack:
@@ -139,14 +134,14 @@ def serve(context: typer.Context, plan: Plan) -> None:
 
             serve_gateway(gateway, on_listening)
         except CoreStartError as error:
-            if error.code == HOPELESS:
-                raise typer.Exit(HOPELESS) from None  # it has said why
+            if error.code == EXIT_UNRECOVERABLE:
+                raise typer.Exit(EXIT_UNRECOVERABLE) from None  # it has said why
             fail(str(error), 1)
         except ListenError as error:
             name = "http" if error.where == gateway.http else "metrics"
-            fail(f"{place(context, name)}: {error}", HOPELESS)
+            fail(f"{place(context, name)}: {error}", EXIT_UNRECOVERABLE)
         except FileError as error:
-            fail(str(error), HOPELESS)
+            fail(str(error), EXIT_UNRECOVERABLE)
 
 
 @app.command("check-config", cls=GatheringCommand)
@@ -169,7 +164,7 @@ def check_config(context: typer.Context, plan: Plan) -> None:
     for line in dict.fromkeys(faults):
         report(line)
     if faults:
-        raise typer.Exit(HOPELESS)
+        raise typer.Exit(EXIT_UNRECOVERABLE)
     for name, text in plan.gateway.exposures().items():
         report(f"warning: {place(context, name)}: {text}")
     print(f"nothing is wrong with these settings and the files they name\n{_told(plan)}", end="")
@@ -180,18 +175,18 @@ def check_config(context: typer.Context, plan: Plan) -> None:
 def run_core(
     context: typer.Context,
     *,
-    grpc: Grpc = DEFAULT_CORE,
-    source: Sources,
-    ledger: Ledger,
-    stale_after: StaleAfter = DEFAULT_STALE_AFTER,
+    grpc: GrpcOption = DEFAULT_CORE,
+    source: SourcesOption,
+    ledger: LedgerOption,
+    stale_after: StaleAfterOption = DEFAULT_STALE_AFTER,
     protection: Protection,
-    core_token_file: CoreTokenFile = None,
-    reflection: Reflection = "on",
-    core_metrics: CoreMetrics = None,
+    core_token_file: CoreTokenFileOption = None,
+    reflection: ReflectionOption = "on",
+    core_metrics: CoreMetricsOption = None,
     core_limits: CoreLimits,
     logs: LogSettings,
-    insecure: Insecure = False,
-    config: Config = None,
+    insecure: InsecureOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Serve sessions over gRPC alone.
 
@@ -205,9 +200,9 @@ def run_core(
     """
     if not insecure:
         own = protection.credentials()
-        require_shelter(context, "core_metrics", core_metrics, protection.tls, own)
+        refuse_open_listener(context, "core_metrics", core_metrics, protection.tls, own)
         guards = protection.credentials(core_token_file)
-        require_shelter(context, "grpc", grpc, protection.tls, guards)
+        refuse_open_listener(context, "grpc", grpc, protection.tls, guards)
     files = GatewayConfig(protection=protection, core_token_file=core_token_file)
     for name, text in files.troubles().items():
         refuse(context, text, name)
@@ -224,7 +219,7 @@ def run_core(
     try:
         become_core({**settings, **given(protection), **asdict(logs)})
     except OSError as error:
-        fail(f"the core cannot be started: {error}", HOPELESS)
+        fail(f"the core cannot be started: {error}", EXIT_UNRECOVERABLE)
 
 
 def _warn_of_exposures(context: typer.Context, config: GatewayConfig) -> None:

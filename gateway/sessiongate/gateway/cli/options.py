@@ -16,24 +16,24 @@ from sessiongate.gateway.cli.groups import option, reading
 from sessiongate.gateway.cli.origin import given_as_flag
 from sessiongate.gateway.cli.settings_file import read_settings
 from sessiongate.gateway.cli.values import (
-    Source,
-    address,
+    SourceSetting,
+    address_value,
     default_ledger,
-    grpc_address,
+    grpc_address_value,
     has_password,
-    network,
-    path,
-    seconds,
-    session_id,
-    switch,
-    text,
+    network_value,
+    path_value,
+    seconds_value,
+    session_id_value,
+    switch_value,
+    text_value,
 )
 from sessiongate.runtime.settings import up_to
 
 
 def _refuse_password(
-    context: typer.Context, option: typer.CallbackParam, value: str | list[Source]
-) -> str | list[Source]:
+    context: typer.Context, option: typer.CallbackParam, value: str | list[SourceSetting]
+) -> str | list[SourceSetting]:
     urls = [value] if isinstance(value, str) else [source.url for source in value]
     if given_as_flag(context, option.name) and any(map(has_password, urls)):
         advice = f"put the URL in the --config file or in {option.envvar}"
@@ -45,150 +45,150 @@ def _refuse_password(
     return value
 
 
-Config = Annotated[
+ConfigOption = Annotated[
     Path | None,
     option(
         "--config",
         "Read settings from this TOML file.",
         "FILE",
         is_eager=True,
-        parser=path,  # click's own would look at the file, which may hang
+        parser=path_value,  # click's own would look at the file, which may hang
         callback=read_settings,
     ),
 ]
-Http = Annotated[
+HttpOption = Annotated[
     str,
     option(
         "--http",
         "Listen here for REST; port 0 takes a free one.",
         "ADDRESS",
-        parser=address,
+        parser=address_value,
     ),
 ]
-CoreGrpc = Annotated[
+CoreGrpcOption = Annotated[
     str,
     option(
         "--grpc",
         "Let the core listen here for gRPC; port 0 takes a free one.",
         "ADDRESS",
-        parser=grpc_address,
+        parser=grpc_address_value,
     ),
 ]
-Grpc = Annotated[
+GrpcOption = Annotated[
     str,
     option(
         "--grpc",
         "Listen here for gRPC; port 0 takes a free one.",
         "ADDRESS",
-        parser=grpc_address,
+        parser=grpc_address_value,
     ),
 ]
-Core = Annotated[
+CoreOption = Annotated[
     str,
     option(
         "--core",
         "Ask the core that listens here.",
         "ADDRESS",
-        parser=grpc_address,
+        parser=grpc_address_value,
     ),
 ]
-OtherCore = Annotated[
+OtherCoreOption = Annotated[
     str | None,
     option(
         "--core",
         "Ask the core that listens here, and start none.",
         "ADDRESS",
-        parser=grpc_address,
+        parser=grpc_address_value,
     ),
 ]
-Sources = Annotated[
-    list[Source],
+SourcesOption = Annotated[
+    list[SourceSetting],
     option(
         "--source",
         "Read sessions from here; repeatable.",
         "URL",
-        parser=Source.read,
+        parser=SourceSetting.read,
         callback=_refuse_password,
         default_factory=lambda: ["host:"],
         show_default="host:",
     ),
 ]
-Ledger = Annotated[
+LedgerOption = Annotated[
     str,
     option(
         "--ledger",
         "Keep session ids in this database; sqlite:// is in memory.",
         "URL",
-        parser=text,
+        parser=text_value,
         callback=_refuse_password,
         default_factory=default_ledger,
         show_default="a file in the user's state folder",
     ),
 ]
-StaleAfter = Annotated[
+StaleAfterOption = Annotated[
     float,
     option(
         "--stale-after",
         "Show an unreachable source's last known sessions this long.",
         "SECONDS",
-        parser=seconds,
+        parser=seconds_value,
     ),
 ]
-CoreTimeout = Annotated[
+CoreTimeoutOption = Annotated[
     float,
     option(
         "--core-timeout",
         "Wait this long for an answer of the core.",
         "SECONDS",
-        parser=seconds,
+        parser=seconds_value,
     ),
 ]
-PublicUrl = Annotated[
+PublicUrlOption = Annotated[
     str | None,
     option(
         "--public-url",
         "Build links from this URL instead of the request's host.",
         "URL",
-        parser=text,
+        parser=text_value,
     ),
 ]
-LinkUrl = Annotated[
+LinkUrlOption = Annotated[
     str | None,
     option(
         "--public-url",
         "With --json: begin links with this URL, not with http://localhost:8989.",
         "URL",
-        parser=text,
+        parser=text_value,
     ),
 ]
-AllowedHosts = Annotated[
+AllowedHostsOption = Annotated[
     list[str] | None,
     option(
         "--allowed-host",
         "Answer requests for this host too; repeatable.",
         "HOST",
-        parser=text,
+        parser=text_value,
     ),
 ]
-ReplicaUse = Annotated[
+ReplicaUseOption = Annotated[
     Any,  # a bool; said so, it would be a flag that takes no value
     option(
         "--replica",
         "Answer from a live copy of the core's sessions while it is provably current: on or off.",
         "SWITCH",
-        parser=switch,
+        parser=switch_value,
     ),
 ]
-ReplicaStaleness = Annotated[
+ReplicaStalenessOption = Annotated[
     float,
     option(
         "--replica-staleness",
         "Ask the core instead where the copy may be older than this.",
         "SECONDS",
-        parser=seconds,
+        parser=seconds_value,
     ),
 ]
-Workers = Annotated[
+WorkersOption = Annotated[
     int,
     option(
         "--workers",
@@ -197,70 +197,72 @@ Workers = Annotated[
         parser=reading(up_to(64)),
     ),
 ]
-CoreTokenFile = Annotated[
+CoreTokenFileOption = Annotated[
     Path | None,
     option(
         "--core-token-file",
         "The secret that gateways show their core: a line each, of which a gateway has the first.",
         "FILE",
-        parser=path,
+        parser=path_value,
     ),
 ]
-CoreToken = Annotated[
+CoreTokenOption = Annotated[
     Path | None,
     option(
         "--core-token-file",
         "Show the core the token on this file's first line.",
         "FILE",
-        parser=path,
+        parser=path_value,
     ),
 ]
-Reflection = Annotated[
-    Any,  # a bool, as `ReplicaUse`
+ReflectionOption = Annotated[
+    Any,  # a bool, as `ReplicaUseOption`
     option(
         "--reflection",
         "Let the core tell its methods (gRPC reflection), to those who may call them: on or off.",
         "SWITCH",
-        parser=switch,
+        parser=switch_value,
     ),
 ]
-TrustedProxies = Annotated[
+TrustedProxiesOption = Annotated[
     list[Any] | None,
     option(
         "--trusted-proxies",
         "Believe proxies of this network what they say of their callers; repeatable.",
         "NETWORK",
-        parser=network,
+        parser=network_value,
     ),
 ]
-Metrics = Annotated[
+MetricsOption = Annotated[
     str | None,
     option(
         "--metrics",
         "Show the gateway's metrics here, at /metrics, to Prometheus.",
         "ADDRESS",
-        parser=address,
+        parser=address_value,
     ),
 ]
-CoreMetrics = Annotated[
+CoreMetricsOption = Annotated[
     str | None,
     option(
         "--core-metrics",
         "Let the core show its metrics here, at /metrics, to Prometheus.",
         "ADDRESS",
-        parser=address,
+        parser=address_value,
     ),
 ]
-Insecure = Annotated[
+InsecureOption = Annotated[
     bool,
     option(
         "--insecure",
         "Listen where other machines reach it, also without TLS and credentials.",
-        parser=switch,
+        parser=switch_value,
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the JSON:API document.")]
-SessionId = Annotated[
+AsJsonOption = Annotated[bool, typer.Option("--json", help="Print the JSON:API document.")]
+SessionIdArgument = Annotated[
     int,
-    typer.Argument(metavar="ID", help="The session's id.", parser=session_id, show_default=False),
+    typer.Argument(
+        metavar="ID", help="The session's id.", parser=session_id_value, show_default=False
+    ),
 ]

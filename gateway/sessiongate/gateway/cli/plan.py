@@ -9,31 +9,31 @@ from typing import Any
 import typer
 
 from sessiongate.gateway.cli.collisions import refuse_collisions
-from sessiongate.gateway.cli.exposure import require_cover, require_shelter
+from sessiongate.gateway.cli.exposure import refuse_cleartext_token, refuse_open_listener
 from sessiongate.gateway.cli.groups import taking
 from sessiongate.gateway.cli.options import (
-    AllowedHosts,
-    Config,
-    CoreGrpc,
-    CoreMetrics,
-    CoreTimeout,
-    CoreTokenFile,
-    Http,
-    Insecure,
-    Ledger,
-    Metrics,
-    OtherCore,
-    PublicUrl,
-    Reflection,
-    ReplicaStaleness,
-    ReplicaUse,
-    Sources,
-    StaleAfter,
-    TrustedProxies,
-    Workers,
+    AllowedHostsOption,
+    ConfigOption,
+    CoreGrpcOption,
+    CoreMetricsOption,
+    CoreTimeoutOption,
+    CoreTokenFileOption,
+    HttpOption,
+    InsecureOption,
+    LedgerOption,
+    MetricsOption,
+    OtherCoreOption,
+    PublicUrlOption,
+    ReflectionOption,
+    ReplicaStalenessOption,
+    ReplicaUseOption,
+    SourcesOption,
+    StaleAfterOption,
+    TrustedProxiesOption,
+    WorkersOption,
 )
 from sessiongate.gateway.cli.origin import given_as_flag, origins, refuse, refuse_by
-from sessiongate.gateway.cli.values import Source
+from sessiongate.gateway.cli.values import SourceSetting
 from sessiongate.gateway.limits import Limits
 from sessiongate.gateway.settings import (
     DEFAULT_CORE,
@@ -43,12 +43,10 @@ from sessiongate.gateway.settings import (
     DEFAULT_WORKERS,
     GatewayConfig,
 )
-from sessiongate.gateway.upstream.trust import CoreTrust
+from sessiongate.gateway.upstream.trust import CoreTls
 from sessiongate.runtime.auth.protection import Protection
-from sessiongate.runtime.limits import CoreLimits
+from sessiongate.runtime.limits import DEFAULT_STALE_AFTER, CoreLimits
 from sessiongate.runtime.telemetry.logs import LogSettings
-
-DEFAULT_STALE_AFTER = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +55,12 @@ class Plan:
 
     gateway: GatewayConfig
     core: Mapping[str, object] | None  # settings of a core of its own
-    sources: Sequence[Source]
+    sources: Sequence[SourceSetting]
 
 
 @taking(
     protection=Protection,
-    core_trust=CoreTrust,
+    core_trust=CoreTls,
     limits=Limits,
     core_limits=CoreLimits,
     logs=LogSettings,
@@ -70,30 +68,30 @@ class Plan:
 def plan_of(
     context: typer.Context,
     *,
-    http: Http = DEFAULT_HTTP,
-    grpc: CoreGrpc = DEFAULT_CORE,
-    source: Sources,
-    ledger: Ledger,
-    stale_after: StaleAfter = DEFAULT_STALE_AFTER,
-    core: OtherCore = None,
-    core_timeout: CoreTimeout = DEFAULT_CORE_TIMEOUT,
-    public_url: PublicUrl = None,
-    allowed_host: AllowedHosts = None,
-    replica: ReplicaUse = "on",
-    replica_staleness: ReplicaStaleness = DEFAULT_REPLICA_STALENESS,
-    workers: Workers = DEFAULT_WORKERS,
+    http: HttpOption = DEFAULT_HTTP,
+    grpc: CoreGrpcOption = DEFAULT_CORE,
+    source: SourcesOption,
+    ledger: LedgerOption,
+    stale_after: StaleAfterOption = DEFAULT_STALE_AFTER,
+    core: OtherCoreOption = None,
+    core_timeout: CoreTimeoutOption = DEFAULT_CORE_TIMEOUT,
+    public_url: PublicUrlOption = None,
+    allowed_host: AllowedHostsOption = None,
+    replica: ReplicaUseOption = "on",
+    replica_staleness: ReplicaStalenessOption = DEFAULT_REPLICA_STALENESS,
+    workers: WorkersOption = DEFAULT_WORKERS,
     protection: Protection,
-    core_token_file: CoreTokenFile = None,
-    core_trust: CoreTrust,
-    reflection: Reflection = "on",
-    trusted_proxies: TrustedProxies = None,
-    metrics: Metrics = None,
-    core_metrics: CoreMetrics = None,
+    core_token_file: CoreTokenFileOption = None,
+    core_trust: CoreTls,
+    reflection: ReflectionOption = "on",
+    trusted_proxies: TrustedProxiesOption = None,
+    metrics: MetricsOption = None,
+    core_metrics: CoreMetricsOption = None,
     limits: Limits,
     core_limits: CoreLimits,
     logs: LogSettings,
-    insecure: Insecure = False,
-    config: Config = None,
+    insecure: InsecureOption = False,
+    config: ConfigOption = None,
 ) -> Plan:
     """What the settings ask for. What is wrong with them is refused."""
     settings = core_settings(
@@ -101,12 +99,12 @@ def plan_of(
     )
     if not insecure:
         for name, address in (("http", http), ("metrics", metrics), ("core_metrics", core_metrics)):
-            require_shelter(context, name, address, protection.tls, protection.credentials())
+            refuse_open_listener(context, name, address, protection.tls, protection.credentials())
         if core is None:
             guards = protection.credentials(core_token_file)
-            require_shelter(context, "grpc", grpc, protection.tls, guards)
+            refuse_open_listener(context, "grpc", grpc, protection.tls, guards)
         else:
-            require_cover(context, core, core_trust.tls, core_token_file)
+            refuse_cleartext_token(context, core, core_trust.tls, core_token_file)
     if core is None:
         _refuse_flags(context, asdict(core_trust), "a core elsewhere, which needs --core")
     else:
@@ -146,7 +144,7 @@ def core_origins(context: typer.Context) -> dict[str, str]:
 
 def core_settings(
     grpc: str,
-    source: list[Source],
+    source: list[SourceSetting],
     ledger: str,
     stale_after: float,
     reflection: bool,

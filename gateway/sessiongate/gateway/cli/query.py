@@ -9,36 +9,36 @@ from pathlib import Path
 import typer
 
 from sessiongate.gateway.cli.command import Command
-from sessiongate.gateway.cli.exposure import require_cover
+from sessiongate.gateway.cli.exposure import refuse_cleartext_token
 from sessiongate.gateway.cli.groups import taking
 from sessiongate.gateway.cli.options import (
-    AsJson,
-    Config,
-    Core,
-    CoreTimeout,
-    CoreToken,
-    LinkUrl,
-    SessionId,
+    AsJsonOption,
+    ConfigOption,
+    CoreOption,
+    CoreTimeoutOption,
+    CoreTokenOption,
+    LinkUrlOption,
+    SessionIdArgument,
 )
 from sessiongate.gateway.cli.origin import refuse
 from sessiongate.gateway.settings import DEFAULT_CORE, DEFAULT_CORE_TIMEOUT, GatewayConfig
-from sessiongate.gateway.upstream.trust import CoreTrust
+from sessiongate.gateway.upstream.trust import CoreTls
 
 app = typer.Typer()
 
 
 @app.command("list", cls=Command)
-@taking(core_trust=CoreTrust)
-def list_sessions(
+@taking(core_trust=CoreTls)
+def list_command(
     context: typer.Context,
     *,
-    core: Core = DEFAULT_CORE,
-    core_timeout: CoreTimeout = DEFAULT_CORE_TIMEOUT,
-    core_token_file: CoreToken = None,
-    core_trust: CoreTrust,
-    public_url: LinkUrl = None,
-    json: AsJson = False,
-    config: Config = None,
+    core: CoreOption = DEFAULT_CORE,
+    core_timeout: CoreTimeoutOption = DEFAULT_CORE_TIMEOUT,
+    core_token_file: CoreTokenOption = None,
+    core_trust: CoreTls,
+    public_url: LinkUrlOption = None,
+    json: AsJsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """List the sessions that a core knows.
 
@@ -56,18 +56,18 @@ def list_sessions(
 
 
 @app.command("show", cls=Command)
-@taking(core_trust=CoreTrust)
-def show_session(
+@taking(core_trust=CoreTls)
+def show_command(
     context: typer.Context,
-    ident: SessionId,
+    ident: SessionIdArgument,
     *,
-    core: Core = DEFAULT_CORE,
-    core_timeout: CoreTimeout = DEFAULT_CORE_TIMEOUT,
-    core_token_file: CoreToken = None,
-    core_trust: CoreTrust,
-    public_url: LinkUrl = None,
-    json: AsJson = False,
-    config: Config = None,
+    core: CoreOption = DEFAULT_CORE,
+    core_timeout: CoreTimeoutOption = DEFAULT_CORE_TIMEOUT,
+    core_token_file: CoreTokenOption = None,
+    core_trust: CoreTls,
+    public_url: LinkUrlOption = None,
+    json: AsJsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Show all that a core knows of one session.
 
@@ -84,17 +84,17 @@ def show_session(
 
 
 @app.command("sources", cls=Command)
-@taking(core_trust=CoreTrust)
-def list_sources(
+@taking(core_trust=CoreTls)
+def sources_command(
     context: typer.Context,
     *,
-    core: Core = DEFAULT_CORE,
-    core_timeout: CoreTimeout = DEFAULT_CORE_TIMEOUT,
-    core_token_file: CoreToken = None,
-    core_trust: CoreTrust,
-    public_url: LinkUrl = None,
-    json: AsJson = False,
-    config: Config = None,
+    core: CoreOption = DEFAULT_CORE,
+    core_timeout: CoreTimeoutOption = DEFAULT_CORE_TIMEOUT,
+    core_token_file: CoreTokenOption = None,
+    core_trust: CoreTls,
+    public_url: LinkUrlOption = None,
+    json: AsJsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """List the sources that a core reads, and how that goes.
 
@@ -111,15 +111,15 @@ def list_sources(
 
 
 @app.command("watch", cls=Command)
-@taking(core_trust=CoreTrust)
-def watch_sessions(
+@taking(core_trust=CoreTls)
+def watch_command(
     context: typer.Context,
     *,
-    core: Core = DEFAULT_CORE,
-    core_timeout: CoreTimeout = DEFAULT_CORE_TIMEOUT,
-    core_token_file: CoreToken = None,
-    core_trust: CoreTrust,
-    config: Config = None,
+    core: CoreOption = DEFAULT_CORE,
+    core_timeout: CoreTimeoutOption = DEFAULT_CORE_TIMEOUT,
+    core_token_file: CoreTokenOption = None,
+    core_trust: CoreTls,
+    config: ConfigOption = None,
 ) -> None:
     """Show the sessions as they come and go, until Ctrl-C.
 
@@ -138,15 +138,15 @@ def watch_sessions(
 
 
 @app.command("check", cls=Command)
-@taking(core_trust=CoreTrust)
-def check_core(
+@taking(core_trust=CoreTls)
+def check_command(
     context: typer.Context,
     *,
-    core: Core = DEFAULT_CORE,
-    core_timeout: CoreTimeout = DEFAULT_CORE_TIMEOUT,
-    core_token_file: CoreToken = None,
-    core_trust: CoreTrust,
-    config: Config = None,
+    core: CoreOption = DEFAULT_CORE,
+    core_timeout: CoreTimeoutOption = DEFAULT_CORE_TIMEOUT,
+    core_token_file: CoreTokenOption = None,
+    core_trust: CoreTls,
+    config: ConfigOption = None,
 ) -> None:
     """Ask a core whether it can answer now.
 
@@ -164,9 +164,9 @@ def check_core(
     print(f"the core at {core} is ready")
 
 
-def _check(context: typer.Context, core: str, trust: CoreTrust, token_file: Path | None) -> None:
+def _check(context: typer.Context, core: str, trust: CoreTls, token_file: Path | None) -> None:
     """Refuse settings that no core can be asked with, each by where it came from."""
-    require_cover(context, core, trust.tls, token_file)
+    refuse_cleartext_token(context, core, trust.tls, token_file)
     files = GatewayConfig(core_trust=trust, core_token_file=token_file)
     for name, text in files.troubles().items():
         refuse(context, text, name)

@@ -12,7 +12,6 @@ import grpc
 
 from sessiongate.gateway.api.gaps import Gaps
 from sessiongate.gateway.cli.reporting import fail
-from sessiongate.gateway.cli.supervisor import HOPELESS
 from sessiongate.gateway.cli.tables import (
     print_gaps,
     print_session,
@@ -25,9 +24,10 @@ from sessiongate.gateway.errors import error_of
 from sessiongate.gateway.jsonapi.document import dump, top_meta
 from sessiongate.gateway.representation.session import session_resource, session_url, sessions_url
 from sessiongate.gateway.representation.source import source_resources, sources_url
-from sessiongate.gateway.upstream.client import CoreClient, CoreError
-from sessiongate.gateway.upstream.trust import CoreTrust
+from sessiongate.gateway.upstream.client import CoreClient, UpstreamError
+from sessiongate.gateway.upstream.trust import CoreTls
 from sessiongate.gateway.upstream.views import EVERYTHING, DirectView
+from sessiongate.runtime.exit_codes import EXIT_UNRECOVERABLE
 from sessiongate.runtime.watched_file import FileError
 
 # What links start with, unless --public-url says.
@@ -36,9 +36,7 @@ LOCAL_URL = "http://localhost:8989"
 Question = Callable[[CoreClient], Awaitable[None]]
 
 
-def ask(
-    question: Question, core: str, timeout: float, trust: CoreTrust, token: Path | None
-) -> None:
+def ask(question: Question, core: str, timeout: float, trust: CoreTls, token: Path | None) -> None:
     """Ask a core; where it fails, say so and end."""
 
     async def asking() -> None:
@@ -51,8 +49,8 @@ def ask(
     try:
         asyncio.run(asking())
     except FileError as error:
-        fail(str(error), HOPELESS)
-    except CoreError as error:
+        fail(str(error), EXIT_UNRECOVERABLE)
+    except UpstreamError as error:
         if error.code is grpc.StatusCode.UNAUTHENTICATED:
             fail(f"the core at {core} lets nobody in without its token: --core-token-file")
         if error.reason is None and error.code is grpc.StatusCode.UNAVAILABLE:

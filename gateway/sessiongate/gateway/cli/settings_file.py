@@ -15,7 +15,7 @@ from sessiongate.gateway.cli.groups import VARIABLE
 from sessiongate.gateway.cli.origin import note_file, refuse
 from sessiongate.gateway.cli.reporting import report
 from sessiongate.runtime.suggestion import did_you_mean, nearest
-from sessiongate.runtime.urls import shown
+from sessiongate.runtime.urls import redacted
 from sessiongate.runtime.watched_file import FileError, read_handed_over
 
 _CONTENT = "sessiongate.content"  # in a context's `meta`: what files of settings hold
@@ -80,4 +80,4 @@ def _unknown(name: str, value: object, known: Collection[str]) -> str:
     hint = (
         did_you_mean(name.replace("-", "_"), known) or f"; allowed are {', '.join(sorted(known))}"
     )
-    return f"unknown key {shown(name)}{hint}"
+    return f"unknown key {redacted(name)}{hint}"

@@ -2,7 +2,7 @@
 
 It reads its settings, one line of JSON, from standard input, so that no secret is
 in its arguments, and says on standard output where it listens. It ends with 0
-where it was told to stop, with `HOPELESS` where starting it again would not help.
+where it was told to stop, with `EXIT_UNRECOVERABLE` where starting it again would not help.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from types import TracebackType
 from typing import IO, NoReturn, cast
 
 from sessiongate.gateway.cli.left_behind import KILLED, LeftBehindError, tell_left_behind
+from sessiongate.runtime.exit_codes import EXIT_UNRECOVERABLE
 from sessiongate.runtime.telemetry.logs import escaped
 
 COMMAND = (sys.executable, "-P", "-m", "sessiongate.core")
-HOPELESS = 2  # the exit code of a core that starting again would not help
 _LISTENING = b"listening on "
 # Seconds: the first pause before a core is started again, the longest, how long
 # a core runs before the pauses begin anew, and how long it may take to stop
@@ -67,7 +67,9 @@ def check_core_settings(settings: Settings) -> list[str]:
         (*COMMAND, "check"), input=_line(settings), capture_output=True, check=False
     )
     lines = checked.stdout.decode(errors="replace").splitlines()
-    if checked.returncode not in (0, HOPELESS) or (checked.returncode == HOPELESS and not lines):
+    if checked.returncode not in (0, EXIT_UNRECOVERABLE) or (
+        checked.returncode == EXIT_UNRECOVERABLE and not lines
+    ):
         lines.append(checked.stderr.decode(errors="replace").strip() or "the core cannot check")
     return lines
 

@@ -9,13 +9,13 @@ from typing import Annotated
 
 import typer
 
-from sessiongate.gateway.cli.command import Command, Group
+from sessiongate.gateway.cli.command import Command, CommandGroup
 from sessiongate.gateway.cli.reporting import fail
 from sessiongate.runtime.auth.htpasswd import add_user, name_trouble, remove_user
 from sessiongate.runtime.watched_file import FileError
 
 app = typer.Typer(
-    cls=Group,
+    cls=CommandGroup,
     no_args_is_help=True,
     help="""Edit the file of users that may ask.
 
@@ -26,8 +26,10 @@ app = typer.Typer(
       sessiongate users add alice --users /etc/sessiongate/users""",
 )
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The user's name.", show_default=False)]
-File = Annotated[
+UserNameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="The user's name.", show_default=False)
+]
+UsersFileArgument = Annotated[
     Path,
     typer.Option(
         "--users",
@@ -40,7 +42,7 @@ File = Annotated[
 
 
 @app.command(cls=Command)
-def add(name: Name, *, users: File) -> None:
+def add(name: UserNameArgument, *, users: UsersFileArgument) -> None:
     """Add a user, or give one another password.
 
     The password is asked for, twice; if standard input is a pipe, it is the first line.
@@ -61,7 +63,7 @@ def add(name: Name, *, users: File) -> None:
 
 
 @app.command(cls=Command)
-def remove(name: Name, *, users: File) -> None:
+def remove(name: UserNameArgument, *, users: UsersFileArgument) -> None:
     """Remove a user, who is let in no more.
 
     \b

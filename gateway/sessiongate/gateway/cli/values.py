@@ -21,18 +21,18 @@ from sessiongate.gateway.cli.groups import reading
 from sessiongate.runtime import settings
 from sessiongate.runtime.addresses import Address
 from sessiongate.runtime.telemetry.logs import escaped
-from sessiongate.runtime.urls import Url, UrlError, harmless, shown
+from sessiongate.runtime.urls import Url, UrlError, harmless, redacted
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SourceSetting:
     """A source as it was asked for: its URL, and options given beside it."""
 
     url: str
     options: Mapping[str, str | int | float | bool] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, value: object) -> Source:
+    def read(cls, value: object) -> SourceSetting:
         """Read a URL, or a table of the file: ``url`` and options."""
         if isinstance(value, str):
             return cls(value)
@@ -42,7 +42,7 @@ class Source:
         for key, option in options.items():
             if not isinstance(option, str | int | float | bool):
                 raise typer.BadParameter(
-                    f"option {shown(key)} of a source must be a string, a number, true or false"
+                    f"option {redacted(key)} of a source must be a string, a number, true or false"
                 )
         return cls(value["url"], options)
 
@@ -61,7 +61,7 @@ class Source:
         return escaped(f"{name} ({url})" if name else str(url))
 
 
-def address(value: object) -> str:
+def address_value(value: object) -> str:
     """HOST:PORT."""
     try:
         return str(Address.parse(str(value)))
@@ -83,16 +83,16 @@ def _nearest_address(text: str) -> str:
         return ""
 
 
-def grpc_address(value: object) -> str:
+def grpc_address_value(value: object) -> str:
     """HOST:PORT or unix:PATH."""
     if isinstance(value, str) and value.startswith("unix:"):
         if value == "unix:":
             raise typer.BadParameter("'unix:' lacks the socket's path, as in unix:/run/core.sock")
         return value
-    return address(value)
+    return address_value(value)
 
 
-def network(value: object) -> IPv4Network | IPv6Network:
+def network_value(value: object) -> IPv4Network | IPv6Network:
     """A network, or one address."""
     try:
         return ip_network(str(value))
@@ -101,7 +101,7 @@ def network(value: object) -> IPv4Network | IPv6Network:
         with suppress(ValueError):  # an address in a network
             meant = f"; did you mean '{ip_network(str(value), strict=False)}'?"
         raise typer.BadParameter(
-            f"{shown(value)} is not a network, such as 10.0.0.0/8, or an address{meant}"
+            f"{redacted(value)} is not a network, such as 10.0.0.0/8, or an address{meant}"
         ) from None
 
 
@@ -110,22 +110,22 @@ def is_private(listener: str) -> bool:
     return listener.startswith("unix:") or Address.parse(listener).is_loopback
 
 
-seconds = reading(settings.seconds)
-switch = reading(settings.switch)
-text = reading(settings.text)
+seconds_value = reading(settings.seconds)
+switch_value = reading(settings.switch)
+text_value = reading(settings.text)
 
 
-def path(value: object) -> Path:
+def path_value(value: object) -> Path:
     """The path of a file."""
-    return Path(text(value))
+    return Path(text_value(value))
 
 
-def session_id(value: object) -> int:
+def session_id_value(value: object) -> int:
     """A session's id: 1 to 2^64-1."""
     found = re.fullmatch(r"[0-9]{1,20}", str(value), re.ASCII)
     if found is None or not 0 < int(found[0]) < 2**64:
         raise typer.BadParameter(
-            f"{shown(value)} is not an id: a number from 1 to 18446744073709551615"
+            f"{redacted(value)} is not an id: a number from 1 to 18446744073709551615"
         )
     return int(found[0])
 

@@ -19,9 +19,9 @@ from sessiongate.gateway.api.gaps import Gaps
 from sessiongate.gateway.cli.reporting import report
 from sessiongate.gateway.cli.tables import gap_lines, plain, session_line, sessions_table
 from sessiongate.gateway.errors import error_of, may_pass
-from sessiongate.gateway.representation.row import Rendered
-from sessiongate.gateway.upstream.client import CoreError
-from sessiongate.gateway.upstream.marks import Marks
+from sessiongate.gateway.representation.row import SessionRow
+from sessiongate.gateway.upstream.client import UpstreamError
+from sessiongate.gateway.upstream.marks import AgeBound
 from sessiongate.gateway.upstream.replica import Store, Watch
 from sessiongate.runtime.elapsed import elapsed
 from sessiongate.v1.session_service_pb2 import WatchSessionsRequest, WatchSessionsResponse
@@ -30,17 +30,17 @@ _PAUSE = 0.5  # seconds before a core that failed is asked again
 _TABLE_INTERVAL = 0.25  # seconds between two pictures
 
 
-class Change(NamedTuple):
+class WatchEvent(NamedTuple):
     """A session before and after a change; None where it was not, or is not, there."""
 
-    old: Rendered | None
-    new: Rendered | None
+    old: SessionRow | None
+    new: SessionRow | None
 
 
 class Screen(Protocol):
     """What shows a store that is being followed."""
 
-    def show(self, store: Store, changes: Sequence[Change]) -> None:
+    def show(self, store: Store, changes: Sequence[WatchEvent]) -> None:
         """Show what the store has come to by these changes."""
 
     def lost(self, why: str) -> None:
@@ -50,13 +50,13 @@ class Screen(Protocol):
 async def follow(watch: Watch, screen: Screen) -> None:
     """Show the core's sessions, through its failures, without end.
 
-    Raises `CoreError` where the core cannot be asked at first, or where to ask again
+    Raises `UpstreamError` where the core cannot be asked at first, or where to ask again
     cannot help.
     """
     store, resume, shown = Store(), 0, False
     while True:
         pending: list[WatchSessionsResponse] = []
-        request, marks = WatchSessionsRequest(resume_revision=resume), Marks(elapsed)
+        request, marks = WatchSessionsRequest(resume_revision=resume), AgeBound(elapsed)
         try:
             async with aclosing(watch(request)) as messages:
                 while True:
@@ -71,13 +71,15 @@ async def follow(watch: Watch, screen: Screen) -> None:
                     old = {ident: before.get(ident) for ident in _told_of(pending, before, resume)}
                     store.apply(pending)
                     pending.clear()
-                    pairs = [Change(row, store.get(ident)) for ident, row in sorted(old.items())]
+                    pairs = [
+                        WatchEvent(row, store.get(ident)) for ident, row in sorted(old.items())
+                    ]
                     screen.show(store, [pair for pair in pairs if _differs(pair)])
                     resume, shown = store.revision, True
         except TimeoutError:
             if shown:
                 screen.lost("the core says nothing, or too late")
-        except CoreError as error:
+        except UpstreamError as error:
             if error.code is grpc.StatusCode.OUT_OF_RANGE:
                 resume = 0
             elif not shown or not may_pass(error):
@@ -104,7 +106,7 @@ def _told_of(messages: Sequence[WatchSessionsResponse], before: Store, resume: i
     return found
 
 
-def _differs(change: Change) -> bool:
+def _differs(change: WatchEvent) -> bool:
     old, new = change
     if old is None or new is None:
         return old is not new
@@ -128,7 +130,7 @@ class Lines:
         self._lost = False
         self._gaps = Gaps()
 
-    def show(self, store: Store, changes: Sequence[Change]) -> None:
+    def show(self, store: Store, changes: Sequence[WatchEvent]) -> None:
         if self._lost:
             self._lost = False
             report("the core answers again")
@@ -159,7 +161,7 @@ class LiveTable:
         self._store = Store()
         self._drawn = 0.0
 
-    def show(self, store: Store, changes: Sequence[Change]) -> None:
+    def show(self, store: Store, changes: Sequence[WatchEvent]) -> None:
         self._store = store
         # The core speaks at least once a second: what is not drawn now is soon.
         if time.monotonic() - self._drawn >= _TABLE_INTERVAL:

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from sessiongate.gateway.errors import RETRY_AFTER
 from sessiongate.gateway.http.in_flight import Resting
 from sessiongate.gateway.http.metrics import GatewayMetrics
-from sessiongate.gateway.http.response_tracker import CLOSED, Answer
+from sessiongate.gateway.http.response_tracker import CLOSED, ResponseTracker
 from sessiongate.gateway.http.work import Asker, asker, new_turns
 from sessiongate.gateway.jsonapi.errors import Error, errors_response
 from sessiongate.gateway.jsonapi.eventstream import EVENT_STREAM
@@ -46,7 +46,7 @@ class Admission:
         self._app = app
         self._limits = limits
         self._metrics = metrics
-        self._running: dict[Answer, None] = {}  # being worked on, the oldest first
+        self._running: dict[ResponseTracker, None] = {}  # being worked on, the oldest first
         self.resting = Resting()  # those of them that nobody works on
         self._opening = 0  # how many of them are to become streams
         self._streams = 0
@@ -57,7 +57,7 @@ class Admission:
         if scope["type"] != "http" or scope["path"] in ALWAYS:
             await self._app(scope, receive, send)
             return
-        answer = cast(Answer, send)
+        answer = cast(ResponseTracker, send)
         client = scope["client"]
         address = str(client[0]) if client else "unknown"
         error = self._refusal(scope, answer, address)
@@ -95,7 +95,7 @@ class Admission:
             else:
                 self._streams -= 1
 
-    def _refusal(self, scope: Scope, answer: Answer, address: str) -> Error | None:
+    def _refusal(self, scope: Scope, answer: ResponseTracker, address: str) -> Error | None:
         limits = self._limits
         query = scope["query_string"]
         length = len(scope["raw_path"]) + (len(query) + 1 if query else 0)
@@ -141,7 +141,7 @@ class Admission:
         detail = f"{limit} event streams are open already; max_streams allows no more"
         return Error(503, "TOO_MANY_STREAMS", detail)
 
-    def _admit_stream(self, answer: Answer) -> None:
+    def _admit_stream(self, answer: ResponseTracker) -> None:
         if answer.opening:
             self._opening -= 1
         elif not self._has_room():

@@ -18,7 +18,7 @@ OPEN = frozenset({"/healthz", "/readyz"})
 CERTIFIED = "certificate"
 
 
-class Authentication:
+class AuthenticationMiddleware:
     """Middleware that asks every request but those of health for credentials.
 
     To stand where paths have the form that routes are written in. While a request is

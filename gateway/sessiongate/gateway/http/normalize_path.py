@@ -7,14 +7,14 @@ from urllib.parse import quote, unquote_to_bytes
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sessiongate.runtime.suggestion import LONGEST, edits
+from sessiongate.runtime.suggestion import MAX_NAME_LENGTH, edits
 
 _PREFIX = "/v1"
 # What may stand in a segment without being encoded (RFC 3986, pchar).
 _PLAIN = "-._~!$&'()*+,;=:@"
 
 
-class OneForm:
+class NormalizePath:
     """Middleware that gives every path the form that routes are written in.
 
     Without the prefix ``/v1``, which is optional as in MaxScale; without a slash at
@@ -47,7 +47,7 @@ def routed(path: str) -> str:
 def nearest_path(path: str, known: Iterable[str]) -> list[str]:
     """The documented path that a raw one may be a misspelling of, with its ids; or none."""
     asked = routed(path).split("/")
-    if any(len(part) > LONGEST for part in asked):
+    if any(len(part) > MAX_NAME_LENGTH for part in asked):
         return []
     found: dict[str, int] = {}
     for documented in known:

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sessiongate.gateway.api.documents import TransferCutError
 from sessiongate.gateway.http.metrics import GatewayMetrics
-from sessiongate.gateway.http.response_tracker import Answer
+from sessiongate.gateway.http.response_tracker import ResponseTracker
 from sessiongate.runtime.telemetry.correlation import current, from_headers
 from sessiongate.runtime.telemetry.logs import fields
 
@@ -20,10 +20,10 @@ failures = logging.getLogger(__name__)
 _LONGEST_PATH = 1024  # bytes; longer ones are cut in the log
 
 
-class Observation:
+class RequestLog:
     """Middleware, to be the outermost: what others refuse is seen too.
 
-    Those within get an `Answer` to send by. An exception is logged here, under the
+    Those within get an `ResponseTracker` to send by. An exception is logged here, under the
     request's id, and goes no further; the answer to it was sent, or is cut.
     """
 
@@ -40,7 +40,7 @@ class Observation:
             return
         correlation = from_headers(scope["headers"])
         token = current.set(correlation)
-        answer = Answer(send, correlation.request_id, head=scope["method"] == "HEAD")
+        answer = ResponseTracker(send, correlation.request_id, head=scope["method"] == "HEAD")
         try:
             await self._app(scope, receive, answer)
         except TransferCutError as error:  # the cause is the core's: no trace leads to it

@@ -27,7 +27,7 @@ _REQUEST_ID = REQUEST_ID.encode()
 CLOSED = 499  # stands for the status where the caller left before there was one
 
 
-class Answer:
+class ResponseTracker:
     """Sends an answer on, with more headers; to HEAD, without what it holds.
 
     One object for all: every layer costs.
@@ -54,7 +54,9 @@ class Answer:
         self.status = CLOSED
         self.streaming: float | None = None  # since when it is a stream of events
         # Of `gateway.http.admission`.
-        self.admit_stream: Callable[[Answer], None] | None = None  # asked before one begins
+        self.admit_stream: Callable[[ResponseTracker], None] | None = (
+            None  # asked before one begins
+        )
         self.task: asyncio.Task[Any] | None = None
         self.began = monotonic()
         self.opening = False  # whether it was asked for as a stream, and is not one yet

@@ -16,13 +16,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from sessiongate.gateway.jsonapi.errors import Error, errors_response
 from sessiongate.gateway.settings import GatewayConfig
 from sessiongate.runtime.addresses import Address
-from sessiongate.runtime.suggestion import shown
+from sessiongate.runtime.suggestion import quoted_name
 
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]{2,45})\]|([A-Za-z0-9._-]{1,255}))(?::([0-9]{0,5}))?")
 _LAST_PORT = 65535
 
 
-class KnownHosts:
+class TrustedHosts:
     """Middleware that answers for known hosts only.
 
     Those are localhost, the loopback addresses, the listener's own, that of
@@ -61,7 +61,9 @@ class KnownHosts:
         if name is None:
             return Error(400, "INVALID_HOST", "exactly one valid Host is needed", header="Host")
         if not self._knows(name):
-            detail = f"{shown(name)} is not a host that is answered for; allowed_hosts adds one"
+            detail = (
+                f"{quoted_name(name)} is not a host that is answered for; allowed_hosts adds one"
+            )
             return Error(421, "UNKNOWN_HOST", detail, header="Host")
         # An empty port is the scheme's own.
         return self._public_url or f"{scheme}://{host.removesuffix(':')}"

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 from sessiongate.runtime.auth.identity import caller
-from sessiongate.runtime.turns import Steps, T, Turns, finished
+from sessiongate.runtime.turns import _T, Steps, Turns, finished
 
 # Rows that are looked at between two rests: less than a millisecond of work. Where each is made
 # into a resource object, or a JSONPath asked of it, there is a rest after each.
@@ -34,7 +34,7 @@ class Asker(NamedTuple):
 asker: ContextVar[Asker | None] = ContextVar("asker", default=None)
 
 
-async def work(steps: Steps[T]) -> T:
+async def work(steps: Steps[_T]) -> _T:
     """What work comes to, in turn with others' work; at once where no request is answered."""
     found = asker.get()
     if found is None:
@@ -42,7 +42,7 @@ async def work(steps: Steps[T]) -> T:
     return await found.turns.run(_whose(found), steps)
 
 
-async def each(pieces: Iterator[T | None]) -> AsyncGenerator[T]:
+async def each(pieces: Iterator[_T | None]) -> AsyncGenerator[_T]:
     """What an iterator gives, as in `Turns.each`."""
     found = asker.get()
     if found is None:

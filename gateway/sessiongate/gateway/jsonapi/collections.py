@@ -10,11 +10,11 @@ from sessiongate.gateway.jsonapi import paging
 from sessiongate.gateway.jsonapi.paging import CursorPage, NumberPage
 from sessiongate.gateway.jsonapi.parameters import query_string
 from sessiongate.gateway.jsonapi.paths import Resource
-from sessiongate.gateway.jsonapi.query import Query
+from sessiongate.gateway.jsonapi.query import QueryParameters
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PagePosition:
     """Where a page stands in its collection."""
 
     total: int | None = None  # resources on all pages, where a page was asked for
@@ -22,13 +22,13 @@ class Place:
     after: str | None = None  # cursor that the page after this one starts from, if there is one
 
 
-def self_link(query: Query, url: str) -> str:
+def self_link(query: QueryParameters, url: str) -> str:
     """``url`` with all parameters, where one of them changes what the document is about."""
     parameters = query_string(query.parameters)
     return f"{url}?{parameters}" if parameters else url
 
 
-def links(query: Query, url: str, place: Place) -> dict[str, Any]:
+def links(query: QueryParameters, url: str, place: PagePosition) -> dict[str, Any]:
     """The links of a collection's document."""
     if isinstance(query.page, NumberPage):
         total = place.total or 0
@@ -39,7 +39,7 @@ def links(query: Query, url: str, place: Place) -> dict[str, Any]:
     return {"self": self_link(query, url)}
 
 
-def meta(query: Query, place: Place) -> dict[str, Any]:
+def meta(query: QueryParameters, place: PagePosition) -> dict[str, Any]:
     """What ``meta`` says of the page."""
     if isinstance(query.page, NumberPage):
         return {"total": place.total}
@@ -48,7 +48,9 @@ def meta(query: Query, place: Place) -> dict[str, Any]:
     return {}
 
 
-def cut(resources: Sequence[Resource], query: Query) -> tuple[list[dict[str, Any]], Place]:
+def paginate(
+    resources: Sequence[Resource], query: QueryParameters
+) -> tuple[list[dict[str, Any]], PagePosition]:
     """The resources that a query asks for, of a collection that is all here, in id order.
 
     Ids are the cursors. Raises `RequestError` for an order that pages by cursor do not
@@ -57,9 +59,9 @@ def cut(resources: Sequence[Resource], query: Query) -> tuple[list[dict[str, Any
     found = [item for item in resources if all(f.matches(item) for f in query.filters)]
     if query.sort is not None:
         found.sort(key=query.sort.key())
-    place = Place()
+    place = PagePosition()
     if isinstance(query.page, NumberPage):
-        place = Place(len(found))
+        place = PagePosition(len(found))
         found = found[query.page.offset : query.page.offset + query.page.size]
     elif isinstance(query.page, CursorPage):
         found, place = _by_cursor(found, query, query.page)
@@ -69,15 +71,15 @@ def cut(resources: Sequence[Resource], query: Query) -> tuple[list[dict[str, Any
     return fielded, place
 
 
-def with_fields(query: Query, resource: Resource) -> dict[str, Any]:
+def with_fields(query: QueryParameters, resource: Resource) -> dict[str, Any]:
     """The resource object with the fields that are asked for of its type."""
     fieldset = query.fields.get(resource["type"])
     return dict(resource if fieldset is None else fieldset.apply(resource))
 
 
 def _by_cursor(
-    found: list[Resource], query: Query, page: CursorPage
-) -> tuple[list[Resource], Place]:
+    found: list[Resource], query: QueryParameters, page: CursorPage
+) -> tuple[list[Resource], PagePosition]:
     if query.sort is not None:
         raise paging.unsupported_sort("id, without sort,")
     total = len(found)
@@ -89,7 +91,7 @@ def _by_cursor(
         found = [item for item in found if page.after is None or item["id"] > page.after]
         more, found = len(found) > page.size, found[: page.size]
         has_before, has_after = page.after is not None, more
-    return found, Place(
+    return found, PagePosition(
         total,
         before=found[0]["id"] if found and has_before else None,
         after=found[-1]["id"] if found and has_after else None,

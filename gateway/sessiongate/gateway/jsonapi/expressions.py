@@ -22,7 +22,7 @@ from typing import Any, NoReturn, TypeAlias
 from sessiongate.gateway.jsonapi.paths import id_number
 from sessiongate.runtime.suggestion import did_you_mean
 
-Predicate: TypeAlias = Callable[[Any], bool]
+ValuePredicate: TypeAlias = Callable[[Any], bool]
 
 _ORDERS: Mapping[str, Callable[[Any, Any], bool]] = MappingProxyType(
     {"lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge}
@@ -65,7 +65,7 @@ class Logic:
 Expression: TypeAlias = Comparison | Logic
 
 
-def parse(text: str, start: int, max_depth: int) -> Expression:
+def parse_expression(text: str, start: int, max_depth: int) -> Expression:
     """The expression in ``text`` from ``start`` to its end. Raises `ExpressionError`.
 
     ``max_depth`` bounds the nesting of brackets, those of JSON values included.
@@ -78,7 +78,7 @@ def parse(text: str, start: int, max_depth: int) -> Expression:
     return expression
 
 
-def compiled(expression: Expression, *, of_id: bool) -> Predicate:
+def compiled(expression: Expression, *, of_id: bool) -> ValuePredicate:
     """Whether a value matches, as a function.
 
     Numbers compare as numbers, integer or real; strings by their code points. Values
@@ -97,12 +97,12 @@ def compiled(expression: Expression, *, of_id: bool) -> Predicate:
     return _of_id(matches) if of_id and _is_number(value) else matches
 
 
-def _compiled_logic(expression: Logic, *, of_id: bool) -> Predicate:
+def _compiled_logic(expression: Logic, *, of_id: bool) -> ValuePredicate:
     """The same; what of the operands only names values is looked up, not tried one by one."""
     name = expression.operator
     named = "ne" if name == "and" else "eq"  # not to be one of several is not to be any of them
     values: list[Any] = []
-    parts: list[Predicate] = []
+    parts: list[ValuePredicate] = []
     for operand in expression.operands:
         if (
             isinstance(operand, Comparison)
@@ -237,7 +237,7 @@ def _rest(text: str, start: int) -> str:
     return repr(rest) if rest else "the end"
 
 
-def _logic(name: str, parts: list[Predicate]) -> Predicate:
+def _logic(name: str, parts: list[ValuePredicate]) -> ValuePredicate:
     if name == "not":
         any_of = _logic("or", parts)
         return lambda found: not any_of(found)
@@ -254,7 +254,7 @@ def _logic(name: str, parts: list[Predicate]) -> Predicate:
     return matches
 
 
-def _equality(value: Any) -> Predicate:
+def _equality(value: Any) -> ValuePredicate:
     if value is None or type(value) is bool:
         return lambda found: found is value
     if type(value) is str:
@@ -262,7 +262,7 @@ def _equality(value: Any) -> Predicate:
     return lambda found: _same(found, value)
 
 
-def _one_of(values: Iterable[Any], *, of_id: bool) -> Predicate:
+def _one_of(values: Iterable[Any], *, of_id: bool) -> ValuePredicate:
     """Whether a value is one of these strings and numbers."""
     texts = frozenset(value for value in values if type(value) is str)
     numbers = frozenset(value for value in values if _is_number(value))
@@ -278,13 +278,13 @@ def _one_of(values: Iterable[Any], *, of_id: bool) -> Predicate:
     return matches
 
 
-def _order(order: Callable[[Any, Any], bool], value: Any) -> Predicate:
+def _order(order: Callable[[Any, Any], bool], value: Any) -> ValuePredicate:
     if type(value) is str:
         return lambda found: type(found) is str and order(found, value)
     return lambda found: _is_number(found) and order(found, value)
 
 
-def _of_id(matches: Predicate) -> Predicate:
+def _of_id(matches: ValuePredicate) -> ValuePredicate:
     def matches_id(found: Any) -> bool:
         number = id_number(found) if type(found) is str else None
         return matches(found if number is None else number)

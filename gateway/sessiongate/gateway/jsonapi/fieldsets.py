@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 from sessiongate.gateway.jsonapi.members import Members
 from sessiongate.gateway.jsonapi.parameters import invalid, names
 from sessiongate.gateway.jsonapi.paths import PathError, Resource, pointer_tokens
-from sessiongate.runtime.suggestion import shown
+from sessiongate.runtime.suggestion import quoted_name
 
 MAX_FIELDS = 100
 
@@ -45,7 +45,7 @@ class Fieldset:
                 raise invalid(parameter, str(error)) from None
             if not all(tokens):
                 raise invalid(
-                    parameter, f"{shown(name)} is not a field, such as user or client/cipher"
+                    parameter, f"{quoted_name(name)} is not a field, such as user or client/cipher"
                 )
             if members is not None:
                 members.check_field(parameter, tokens)

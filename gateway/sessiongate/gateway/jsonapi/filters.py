@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from sessiongate.gateway.jsonapi import expressions
-from sessiongate.gateway.jsonapi.expressions import Expression, ExpressionError, Predicate
+from sessiongate.gateway.jsonapi.expressions import Expression, ExpressionError, ValuePredicate
 from sessiongate.gateway.jsonapi.members import Members, as_jsonpath, as_pointer, as_written
 from sessiongate.gateway.jsonapi.parameters import invalid
 from sessiongate.gateway.jsonapi.paths import MISSING, Path, PathError, Resource, almost_jsonpath
 from sessiongate.gateway.jsonapi.routes import routes
-from sessiongate.runtime.suggestion import as_question, shown
+from sessiongate.runtime.suggestion import as_question, quoted_name
 
-MAX_LENGTH = 4096
+MAX_FILTER_LENGTH = 4096
 MAX_DEPTH = 32
 
 
@@ -40,7 +40,7 @@ class Filter:
         value: str,
         *,
         members: Members | None = None,
-        max_length: int = MAX_LENGTH,
+        max_length: int = MAX_FILTER_LENGTH,
         max_depth: int = MAX_DEPTH,
     ) -> Filter:
         """Read the parameter ``filter`` or ``filter[JSONPATH]``. Raises `RequestError`.
@@ -54,7 +54,7 @@ class Filter:
             )
         try:
             path, start = _path(parameter, value)
-            expression = expressions.parse(value, start, max_depth)
+            expression = expressions.parse_expression(value, start, max_depth)
         except PathError as error:
             raise invalid(parameter, f"{error}{_meant(parameter, members)}") from None
         except ExpressionError as error:
@@ -96,7 +96,7 @@ def _path(parameter: str, value: str) -> tuple[Path, int]:
     pointer, equals, _ = value.partition("=")
     if not equals:
         raise PathError(
-            f"{shown(value)} has no '='; write POINTER=EXPRESSION, such as id=1"
+            f"{quoted_name(value)} has no '='; write POINTER=EXPRESSION, such as id=1"
             ' or /attributes/user="app"'
         )
     return Path.of_pointer(pointer), len(pointer) + 1
@@ -111,7 +111,7 @@ def _meant(parameter: str, members: Members | None) -> str:
     return as_question([as_jsonpath(better)] if better else [])
 
 
-def _matcher(path: Path, predicate: Predicate) -> Callable[[Resource], bool]:
+def _matcher(path: Path, predicate: ValuePredicate) -> Callable[[Resource], bool]:
     if path.pointer is None:
         return lambda resource: any(predicate(value) for value in path.values(resource))
     get = path.getter()

@@ -14,14 +14,14 @@ from types import EllipsisType, MappingProxyType
 from typing import TypeAlias
 
 from sessiongate.gateway.jsonapi.parameters import invalid
-from sessiongate.gateway.jsonapi.paths import RESOURCE_MEMBERS, Step
+from sessiongate.gateway.jsonapi.paths import RESOURCE_MEMBERS, PathStep
 from sessiongate.gateway.jsonapi.routes import ANY, DEEP, Route, segments
-from sessiongate.runtime.suggestion import LONGEST, as_question, closest, shown
+from sessiongate.runtime.suggestion import MAX_NAME_LENGTH, as_question, closest, quoted_name
 
 FREE = ...
 
 Shape: TypeAlias = "Mapping[str, Shape] | Sequence[Shape] | EllipsisType | None"
-Steps: TypeAlias = tuple[Step, ...]
+PathSteps: TypeAlias = tuple[PathStep, ...]
 
 # Known by its name alone: `*` and `..` do not come here. So that one such object does
 # not make every name right that is looked for everywhere.
@@ -29,7 +29,7 @@ UNLISTED: Mapping[str, Shape] = MappingProxyType({})
 
 _FIELDS = ("attributes", "relationships")  # where a resource has what ``fields`` names
 
-_FIRST = Step(index=0)
+_FIRST = PathStep(index=0)
 
 # What is looked for costs time, and whoever asks is a stranger.
 _CORRECTIONS = 2  # of one path, after the first
@@ -47,7 +47,9 @@ class Members:
         self._accepted = accepted or {}
         self._known = _merged(declared, self._accepted)  # what suggestions come from
 
-    def check(self, parameter: str, text: str, steps: Steps, write: Callable[[Steps], str]) -> None:
+    def check(
+        self, parameter: str, text: str, steps: PathSteps, write: Callable[[PathSteps], str]
+    ) -> None:
         """Raises `RequestError` where steps from the resource object name nothing.
 
         ``text`` is how they stand in the parameter, and ``write`` gives others that form.
@@ -62,7 +64,7 @@ class Members:
             parameter, noun or "member", text, write(better) if better else None, found[1]
         )
 
-    def nearest(self, steps: Steps) -> Steps | None:
+    def nearest(self, steps: PathSteps) -> PathSteps | None:
         """The steps that are most like these, or these, and lead to what is known."""
         better = _nearest(self._known, steps)
         return better and _to_a_value(self._known, better)
@@ -72,7 +74,7 @@ class Members:
 
         What is in an array is not judged: a field does not enter one.
         """
-        steps = tuple(map(Step, tokens))
+        steps = tuple(map(PathStep, tokens))
         fields = _fields(self._declared)
         found = _fault(_without_items(fields), steps)
         # Names of attributes may be names of relationships too.
@@ -82,46 +84,46 @@ class Members:
         names = [name for token in tokens for name in token.split(".")]
         if names[0] in _FIELDS:
             del names[0]
-        better = _nearest(_fields(self._known), tuple(map(Step, names))) if names else None
+        better = _nearest(_fields(self._known), tuple(map(PathStep, names))) if names else None
         noun = "member" if found[0] else "attribute or relationship"
         raise _unknown(
             parameter, noun, "/".join(tokens), as_field(better) if better else None, found[1]
         )
 
-    def places(self) -> Iterator[Steps]:
+    def places(self) -> Iterator[PathSteps]:
         """The steps to each declared member of a resource that has none itself."""
         places = [*_places(self._declared), ()]
         return (here for here, after in pairwise(places) if after[: len(here)] != here)
 
-    def fields(self) -> Iterator[Steps]:
+    def fields(self) -> Iterator[PathSteps]:
         """The steps to each declared field, and to each part of one."""
         return _places(_without_items(_fields(self._declared)))
 
 
-def as_field(steps: Steps) -> str:
+def as_field(steps: PathSteps) -> str:
     """Steps as ``fields`` has them: ``client/cipher``, to the first array."""
     return "/".join(str(step.name) for step in takewhile(lambda step: step.name, steps))
 
 
-def as_pointer(steps: Steps) -> str:
+def as_pointer(steps: PathSteps) -> str:
     """Steps as a JSON Pointer, to the first where they lead to several."""
     return "".join(f"/{_word(step)}" for step in steps)
 
 
-def as_name(steps: Steps) -> str:
+def as_name(steps: PathSteps) -> str:
     """Steps as ``sort`` names them: ``client.cipher``, to the first where they lead to several."""
     if steps[0].name == "attributes" and len(steps) > 1 and steps[1].name not in RESOURCE_MEMBERS:
         steps = steps[1:]
     return ".".join(map(_word, steps))
 
 
-def as_jsonpath(steps: Steps) -> str:
+def as_jsonpath(steps: PathSteps) -> str:
     """Steps as a JSONPath, without its root where that may be."""
     text = segments(steps)
     return text[1:] if text[:1] == "." != text[1:2] else f"${text}"
 
 
-def as_written(route: Route, steps: Steps) -> str:
+def as_written(route: Route, steps: PathSteps) -> str:
     """Steps as a JSONPath like the one that a route is of, with other names."""
     text = route.text
     for step, better in zip(route.steps, steps, strict=False):
@@ -134,13 +136,15 @@ def as_written(route: Route, steps: Steps) -> str:
     return text if len(steps) == len(route.steps) else as_jsonpath(steps)
 
 
-def _word(step: Step) -> str:
+def _word(step: PathStep) -> str:
     return str(step.index or 0) if step.name is None else step.name
 
 
 def _unknown(parameter: str, noun: str, text: str, better: str | None, around: Shape) -> Exception:
-    detail = f"there is no {noun} {shown(text)}"
-    if text not in parameter and len(parameter) <= LONGEST:  # that of filter[JSONPATH] is in it
+    detail = f"there is no {noun} {quoted_name(text)}"
+    if (
+        text not in parameter and len(parameter) <= MAX_NAME_LENGTH
+    ):  # that of filter[JSONPATH] is in it
         detail = f"{parameter}: {detail}"
     if hint := as_question([better] if better else []):
         detail += hint
@@ -150,7 +154,7 @@ def _unknown(parameter: str, noun: str, text: str, better: str | None, around: S
     return invalid(parameter, detail)
 
 
-def _fault(shape: Shape, steps: Steps) -> tuple[int, Shape] | None:
+def _fault(shape: Shape, steps: PathSteps) -> tuple[int, Shape] | None:
     """The first of the steps that leads nowhere, and the shape that it starts from."""
     shapes = [shape]
     for index, step in enumerate(steps):
@@ -164,7 +168,7 @@ def _fault(shape: Shape, steps: Steps) -> tuple[int, Shape] | None:
     return None
 
 
-def _below(shape: Shape, step: Step) -> Iterator[Shape]:
+def _below(shape: Shape, step: PathStep) -> Iterator[Shape]:
     """The shapes that a step leads to."""
     inside: Iterable[Shape] = ()
     if isinstance(shape, Mapping):
@@ -209,7 +213,7 @@ def _merged(one: Mapping[str, Shape], other: Mapping[str, Shape]) -> dict[str, S
     return merged
 
 
-def _nearest(shape: Shape, steps: Steps, corrections: int = _CORRECTIONS) -> Steps | None:
+def _nearest(shape: Shape, steps: PathSteps, corrections: int = _CORRECTIONS) -> PathSteps | None:
     """The steps that are most like these and lead somewhere, if any are like them at all."""
     found = _fault(shape, steps)
     if found is None:
@@ -222,7 +226,7 @@ def _nearest(shape: Shape, steps: Steps, corrections: int = _CORRECTIONS) -> Ste
             return before[:-1] if before[-1:] == (DEEP,) else before
         return _nearest(shape, (*before, ANY, step, *after), corrections)
     if step.name is not None and "." in step.name:  # a path where a JSON Pointer belongs
-        parts = (Step(part) for part in step.name.split(".") if part not in ("", "$"))
+        parts = (PathStep(part) for part in step.name.split(".") if part not in ("", "$"))
         return _nearest(shape, (*before, *parts, *after), corrections)
     alike = [(*better, *after) for better in _alike(step.name or "", shape, before, around)]
     for better in alike:
@@ -231,27 +235,29 @@ def _nearest(shape: Shape, steps: Steps, corrections: int = _CORRECTIONS) -> Ste
     return _nearest(shape, alike[0], corrections - 1) if alike and corrections else None
 
 
-def _alike(name: str, shape: Shape, before: Steps, around: Mapping[str, Shape]) -> Iterator[Steps]:
+def _alike(
+    name: str, shape: Shape, before: PathSteps, around: Mapping[str, Shape]
+) -> Iterator[PathSteps]:
     """Steps to what is called so elsewhere, then to what is called like that, here or there."""
     name = name.lower()
-    if len(name) > LONGEST:
+    if len(name) > MAX_NAME_LENGTH:
         return
-    elsewhere: dict[str, Steps] = {}
+    elsewhere: dict[str, PathSteps] = {}
     for place in sorted(_places(shape), key=len):
         if place[-1].name is not None:
             elsewhere.setdefault(place[-1].name, place)
     if name in elsewhere:
         yield elsewhere[name]
-    here = {near: (*before, Step(near)) for near in around}
+    here = {near: (*before, PathStep(near)) for near in around}
     called = {**here, **{far: place for far, place in elsewhere.items() if far not in here}}
     yield from (called[close] for close in closest(name, called)[:_CANDIDATES])
 
 
-def _places(shape: Shape, before: Steps = ()) -> Iterator[Steps]:
+def _places(shape: Shape, before: PathSteps = ()) -> Iterator[PathSteps]:
     """The steps to each member, and to the values in arrays."""
     if isinstance(shape, Mapping):
         for name, below in shape.items():
-            here = (*before, Step(name))
+            here = (*before, PathStep(name))
             yield here
             yield from _places(below, here)
     elif isinstance(shape, Sequence):
@@ -276,8 +282,8 @@ def _without_items(shape: Shape) -> Shape:
     return FREE if isinstance(shape, Sequence) else shape
 
 
-def _to_a_value(resource: Shape, steps: Steps) -> Steps:
+def _to_a_value(resource: Shape, steps: PathSteps) -> PathSteps:
     """The steps on to the id of what is related, where they end at a relationship."""
-    ident = (*steps, Step("data"), _FIRST, Step("id"))
+    ident = (*steps, PathStep("data"), _FIRST, PathStep("id"))
     related = len(steps) == 2 and steps[0].name == "relationships"
     return ident if related and _fault(resource, ident) is None else steps

@@ -16,7 +16,7 @@ from typing import Any
 
 from sessiongate.gateway.jsonapi.errors import Error, RequestError
 from sessiongate.gateway.jsonapi.parameters import INVALID_PARAMETER, query_string
-from sessiongate.runtime.suggestion import shown
+from sessiongate.runtime.suggestion import quoted_name
 
 PROFILE = "https://jsonapi.org/profiles/ethanresnick/cursor-pagination/"
 
@@ -180,9 +180,8 @@ def _whole(
         return None
     found = _DIGITS.fullmatch(values[parameter])
     if found is None or int(found[1]) < least:
-        detail = (
-            f"{parameter} is {shown(values[parameter])}; allowed are whole numbers from {least}"
-        )
+        given = quoted_name(values[parameter])
+        detail = f"{parameter} is {given}; allowed are whole numbers from {least}"
         errors.append(_invalid(parameter, detail))
         return None
     return int(found[1])

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from urllib.parse import quote, urlencode
 
 from sessiongate.gateway.jsonapi.errors import Error, RequestError
-from sessiongate.runtime.suggestion import shown
+from sessiongate.runtime.suggestion import quoted_name
 
 INVALID_PARAMETER = "INVALID_PARAMETER"
 
@@ -23,12 +23,14 @@ def names(parameter: str, value: str, most: int) -> list[str]:
     """
     found = value.split(",")
     if not all(found):
-        raise invalid(parameter, f"a name is missing in {shown(value)}; write names as in a,b")
+        raise invalid(
+            parameter, f"a name is missing in {quoted_name(value)}; write names as in a,b"
+        )
     if len(found) > most:
         raise invalid(parameter, f"there are {len(found)} names; allowed are {most}")
     if len(set(found)) < len(found):
         twice = next(name for name in found if found.count(name) > 1)
-        raise invalid(parameter, f"{shown(twice)} is named more than once")
+        raise invalid(parameter, f"{quoted_name(twice)} is named more than once")
     return found
 
 

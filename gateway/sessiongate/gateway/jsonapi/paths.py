@@ -17,13 +17,13 @@ from jsonpath.filter import BaseExpression, FilterQuery
 from jsonpath.segments import JSONPathRecursiveDescentSegment
 from jsonpath.selectors import Filter, NameSelector
 
-from sessiongate.runtime.suggestion import cut, shown
+from sessiongate.runtime.suggestion import quoted_name, shorten
 
 Resource: TypeAlias = dict[str, Any]
 
 MISSING = object()  # what a path leads to where nothing is
 
-MAX_LENGTH = 256
+MAX_PATH_LENGTH = 256
 # A selector list such as [0,0] selects the same node again, and each further list
 # multiplies; so does every `..` after the first.
 MAX_FAN_OUT = 64
@@ -52,7 +52,7 @@ class PathError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class PathStep:
     """One level down: to the member called ``name`` or the element at ``index``.
 
     A JSON Pointer's digits are both. Neither is every child.
@@ -89,7 +89,7 @@ class Path:
     """
 
     text: str
-    steps: tuple[Step, ...]
+    steps: tuple[PathStep, ...]
     query: JSONPath | None = None
 
     @classmethod
@@ -97,7 +97,7 @@ class Path:
         """A JSON Pointer (RFC 6901); its first slash may be missing, as in MaxScale."""
         _check_length(text)
         steps = tuple(
-            Step(token, int(token) if _INDEX.fullmatch(token) else None)
+            PathStep(token, int(token) if _INDEX.fullmatch(token) else None)
             for token in pointer_tokens(text)
         )
         return cls(text, steps)
@@ -131,7 +131,7 @@ class Path:
             tokens = ["attributes", *tokens]
         if not all(tokens):
             raise PathError(
-                f"{shown(text)} is not the name of a field, such as user, client.cipher or id"
+                f"{quoted_name(text)} is not the name of a field, such as user, client.cipher or id"
             )
         escaped = (token.replace("~", "~0").replace("/", "~1") for token in tokens)
         return cls.of_pointer("".join("/" + token for token in escaped))
@@ -197,7 +197,7 @@ def pointer_tokens(text: str) -> list[str]:
     """A JSON Pointer's words, the first slash optional. Raises `PathError`."""
     if fault := _BAD_ESCAPE.search(text):
         raise PathError(
-            f"{shown(text)} is not a JSON Pointer: at offset {fault.start()},"
+            f"{quoted_name(text)} is not a JSON Pointer: at offset {fault.start()},"
             " '~' must be written ~0 (and '/' in a name ~1)"
         )
     return [
@@ -220,17 +220,17 @@ def almost_jsonpath(text: str) -> str | None:
         return None
     words = re.split("[./]", almost["path"])
     meant = "$" + "".join(f"[{word}]" if word.isdecimal() else f".{word}" for word in words)
-    return meant if len(meant) <= MAX_LENGTH else None
+    return meant if len(meant) <= MAX_PATH_LENGTH else None
 
 
 def _check_length(text: str) -> None:
     if not text:
         raise PathError("a path is missing, such as id, /attributes/user or $.attributes.user")
-    if len(text) > MAX_LENGTH:
-        raise PathError(f"a path is {len(text)} characters long; allowed are {MAX_LENGTH}")
+    if len(text) > MAX_PATH_LENGTH:
+        raise PathError(f"a path is {len(text)} characters long; allowed are {MAX_PATH_LENGTH}")
 
 
-def _plain_steps(text: str) -> tuple[Step, ...] | None:
+def _plain_steps(text: str) -> tuple[PathStep, ...] | None:
     """The steps of a JSONPath of names, indexes and wildcards; None for any other."""
     if not text.startswith("$"):
         return None
@@ -240,12 +240,12 @@ def _plain_steps(text: str) -> tuple[Step, ...] | None:
         if found is None:
             return None
         if found["any"]:
-            steps.append(Step())
+            steps.append(PathStep())
         elif found["index"]:
-            steps.append(Step(index=int(found["index"])))
+            steps.append(PathStep(index=int(found["index"])))
         else:
             names = (found["name"], found["single"], found["double"])
-            steps.append(Step(name=next(name for name in names if name is not None)))
+            steps.append(PathStep(name=next(name for name in names if name is not None)))
         position = found.end()
     return tuple(steps)
 
@@ -270,14 +270,16 @@ def _compile(text: str, rooted: str) -> JSONPath:
 
 def _why(error: Exception, text: str, rooted: str) -> str:
     if not isinstance(error, JSONPathError):
-        return f"{shown(text)} is not a JSONPath (RFC 9535): it has a number that is too large"
+        return (
+            f"{quoted_name(text)} is not a JSONPath (RFC 9535): it has a number that is too large"
+        )
     index = error.token.index if error.token is not None else 0
     if index < 0:  # the library's end of text
         index = len(rooted)
     offset = max(0, index - (len(rooted) - len(text)))
     return (
-        f"{shown(text)} is not a JSONPath (RFC 9535, without functions): at offset {offset},"
-        f" {cut(str(error.message))}"
+        f"{quoted_name(text)} is not a JSONPath (RFC 9535, without functions): at offset {offset},"
+        f" {shorten(str(error.message))}"
     )
 
 
@@ -292,14 +294,14 @@ def _check_cost(text: str, query: JSONPath) -> None:
         ]
     if fan_out > MAX_FAN_OUT or descents > MAX_DESCENTS:
         raise PathError(
-            f"{shown(text)} asks too much: allowed are {MAX_FAN_OUT} combinations of selectors"
-            f" and {MAX_DESCENTS} '..'"
+            f"{quoted_name(text)} asks too much: allowed are {MAX_FAN_OUT} combinations of"
+            f" selectors and {MAX_DESCENTS} '..'"
         )
     while expressions:
         expression = expressions.pop()
         if isinstance(expression, FilterQuery) and not expression.path.singular_query():
             raise PathError(
-                f"{shown(text)} asks too much: a path inside '?' is of names and indexes only,"
-                " such as @.server"
+                f"{quoted_name(text)} asks too much: a path inside '?' is of names and indexes"
+                " only, such as @.server"
             )
         expressions += expression.children()

@@ -15,18 +15,25 @@ from sessiongate.gateway.jsonapi.members import Members
 from sessiongate.gateway.jsonapi.paging import CursorPage, NumberPage, parse_page
 from sessiongate.gateway.jsonapi.parameters import invalid, names
 from sessiongate.gateway.jsonapi.sorting import Sort
-from sessiongate.runtime.suggestion import LONGEST, as_question, did_you_mean, edits, nearest, shown
+from sessiongate.runtime.suggestion import (
+    MAX_NAME_LENGTH,
+    as_question,
+    did_you_mean,
+    edits,
+    nearest,
+    quoted_name,
+)
 
 # Far more than there are parameters: a bound on the errors of one answer.
 MAX_PARAMETERS = 100
-DEFAULT_PAGE_SIZE = 100  # of a page by cursor that names no size
+DEFAULT_PAGE_RESOURCES = 100  # of a page by cursor that names no size
 
 _SWITCH = {
     **dict.fromkeys(("true", "yes", "on", "1"), True),
     **dict.fromkeys(("false", "no", "off", "0"), False),
 }
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +41,12 @@ class QueryLimits:
     """How much a query may ask for."""
 
     page_size: int = 10_000  # resources on one page
-    filter_length: int = filters.MAX_LENGTH  # characters
+    filter_length: int = filters.MAX_FILTER_LENGTH  # characters
     filter_depth: int = filters.MAX_DEPTH  # nested brackets
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Takes:
+class AllowedParameters:
     """Which parameters an endpoint takes, beside ``pretty`` and ``sync``; each is its own."""
 
     switches: tuple[str, ...] = ()  # more that are on or off
@@ -60,11 +67,11 @@ class Takes:
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class QueryParameters:
     """What a request asks for."""
 
     pretty: bool = False  # indent the document for people
-    switches: frozenset[str] = frozenset()  # which of `Takes.switches` are on
+    switches: frozenset[str] = frozenset()  # which of `AllowedParameters.switches` are on
     fields: Mapping[str, Fieldset] = field(default_factory=dict)  # by type
     include: tuple[str, ...] = ()
     filters: tuple[Filter, ...] = ()  # all of them hold
@@ -75,7 +82,9 @@ class Query:
     parameters: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def parse(cls, query_string: bytes, takes: Takes, *, by_cursor: bool = False) -> Query:
+    def parse(
+        cls, query_string: bytes, takes: AllowedParameters, *, by_cursor: bool = False
+    ) -> QueryParameters:
         """Read a query string. Raises `RequestError` with an error for each fault.
 
         ``by_cursor`` is whether the request asks for the cursor pagination profile.
@@ -91,7 +100,9 @@ class Query:
             if takes.collection and is_filter(name):
                 found.append(reader.filter(name, value))
             elif name in values:
-                reader.errors += invalid(name, f"{shown(name)} is given more than once").errors
+                reader.errors += invalid(
+                    name, f"{quoted_name(name)} is given more than once"
+                ).errors
             else:
                 values[name] = value
         on = {
@@ -117,17 +128,17 @@ class Query:
         return query
 
 
-PLAIN = Query()  # nothing asked for but the document
+PLAIN = QueryParameters()  # nothing asked for but the document
 
 
 class _Reader:
     """Reads parameters and collects what is wrong with them."""
 
-    def __init__(self, takes: Takes) -> None:
+    def __init__(self, takes: AllowedParameters) -> None:
         self.errors: list[Error] = []
         self._takes = takes
 
-    def read(self, parse: Callable[..., T], *arguments: object, **named: object) -> T | None:
+    def read(self, parse: Callable[..., _T], *arguments: object, **named: object) -> _T | None:
         try:
             return parse(*arguments, **named)
         except RequestError as error:
@@ -167,7 +178,7 @@ class _Reader:
             if path not in self._takes.include:
                 hint = did_you_mean(path, self._takes.include)
                 hint = hint or f"; allowed are {', '.join(self._takes.include)}"
-                detail = f"{shown(path)} cannot be included{hint}"
+                detail = f"{quoted_name(path)} cannot be included{hint}"
                 self.errors += invalid("include", detail).errors
         return tuple(paths)
 
@@ -185,18 +196,20 @@ class _Reader:
         return self.read(
             parse_page,
             found,
-            default_size=DEFAULT_PAGE_SIZE,
+            default_size=DEFAULT_PAGE_RESOURCES,
             max_size=self._takes.limits.page_size,
             profile=by_cursor,
         )
 
 
-def _unknown(name: str, takes: Takes) -> str:
+def _unknown(name: str, takes: AllowedParameters) -> str:
     """What is wrong with a parameter that is none here."""
     if takes.collection and name.startswith("filter["):  # and does not end in a bracket
-        return f"{shown(name)} has no ']' at its end; inside, write %3D for '=' and %26 for '&'"
+        return (
+            f"{quoted_name(name)} has no ']' at its end; inside, write %3D for '=' and %26 for '&'"
+        )
     hint = as_question(_alike(name, takes.names)) or f"; allowed are {', '.join(takes.names)}"
-    return f"{shown(name)} is not a parameter here{hint}"
+    return f"{quoted_name(name)} is not a parameter here{hint}"
 
 
 def _alike(name: str, known: Collection[str]) -> list[str]:
@@ -211,7 +224,7 @@ def _alike(name: str, known: Collection[str]) -> list[str]:
         if not bracket or outer is None:
             continue
         if right == "filter":
-            return [f"filter[{inside}]" if 0 < len(inside) <= LONGEST else each]
+            return [f"filter[{inside}]" if 0 < len(inside) <= MAX_NAME_LENGTH else each]
         if inner is not None:
             found[each] = outer + inner
         elif len(inside) > 2 and within.startswith(inside.lower()):
@@ -248,5 +261,5 @@ def _switch(name: str, value: str) -> bool:
     try:
         return _SWITCH[value.lower()]
     except KeyError:
-        detail = f"{shown(value)} is none of {', '.join(_SWITCH)}; by itself, it is true"
+        detail = f"{quoted_name(value)} is none of {', '.join(_SWITCH)}; by itself, it is true"
         raise invalid(name, detail) from None

@@ -11,10 +11,10 @@ from jsonpath.filter import BaseExpression, FilterQuery, RelativeFilterQuery
 from jsonpath.segments import JSONPathRecursiveDescentSegment
 from jsonpath.selectors import Filter, IndexSelector, JSONPathSelector, NameSelector
 
-from sessiongate.gateway.jsonapi.paths import PLAIN_NAME, Path, Step
+from sessiongate.gateway.jsonapi.paths import PLAIN_NAME, Path, PathStep
 
-ANY = Step()  # every child: that of `*`, of a slice and of `?`
-DEEP = Step("..", -1)  # whatever is here and anywhere beneath; no path has such a step
+ANY = PathStep()  # every child: that of `*`, of a slice and of `?`
+DEEP = PathStep("..", -1)  # whatever is here and anywhere beneath; no path has such a step
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Route:
     """One way from the resource object, and what says so: a path, or one inside its ``?``."""
 
     text: str
-    steps: tuple[Step, ...]
+    steps: tuple[PathStep, ...]
 
 
 def routes(path: Path) -> list[Route]:
@@ -30,7 +30,7 @@ def routes(path: Path) -> list[Route]:
     if path.query is None:
         return [Route(path.text, path.steps)]
     inner: list[Route] = []
-    ways: list[tuple[Step, ...]] = [()]
+    ways: list[tuple[PathStep, ...]] = [()]
     for segment in path.query.segments:
         if isinstance(segment, JSONPathRecursiveDescentSegment):
             ways = [(*way, DEEP) for way in ways]
@@ -42,10 +42,10 @@ def routes(path: Path) -> list[Route]:
     return list(dict.fromkeys([*(Route(path.text, way) for way in ways), *inner]))
 
 
-def segments(steps: tuple[Step, ...]) -> str:
+def segments(steps: tuple[PathStep, ...]) -> str:
     """Steps as a JSONPath has them behind its root."""
     text = ""
-    for before, step in pairwise((Step(), *steps)):
+    for before, step in pairwise((PathStep(), *steps)):
         if step == DEEP:
             text += ".."
         elif step.name is None or not PLAIN_NAME.fullmatch(step.name):
@@ -56,7 +56,7 @@ def segments(steps: tuple[Step, ...]) -> str:
     return text
 
 
-def _inner(selector: Filter, ways: list[tuple[Step, ...]]) -> Iterator[Route]:
+def _inner(selector: Filter, ways: list[tuple[PathStep, ...]]) -> Iterator[Route]:
     """The ways of the paths in a ``?`` that stands at the end of some ways."""
     expressions: list[BaseExpression] = [selector.expression]
     while expressions:
@@ -70,14 +70,14 @@ def _inner(selector: Filter, ways: list[tuple[Step, ...]]) -> Iterator[Route]:
         expressions += expression.children()
 
 
-def _steps(path: JSONPath) -> tuple[Step, ...]:
+def _steps(path: JSONPath) -> tuple[PathStep, ...]:
     return tuple(_step(segment.selectors[0]) for segment in path.segments)
 
 
-def _step(selector: JSONPathSelector) -> Step:
+def _step(selector: JSONPathSelector) -> PathStep:
     match selector:
         case NameSelector():
-            return Step(name=selector.name)
+            return PathStep(name=selector.name)
         case IndexSelector():
-            return Step(index=selector.index)
+            return PathStep(index=selector.index)
     return ANY

@@ -16,9 +16,9 @@ from sessiongate.gateway.jsonapi.parameters import invalid, names
 from sessiongate.gateway.jsonapi.paths import Path, PathError, Resource, id_number
 
 PARAMETER = "sort"
-MAX_FIELDS = 8
+MAX_SORT_FIELDS = 8
 
-Row = TypeVar("Row")
+_Row = TypeVar("_Row")
 SortKey: TypeAlias = tuple[tuple[Any, ...], ...]
 
 _LAST: tuple[Any, ...] = (1,)  # behind every (0, …)
@@ -62,7 +62,7 @@ class Sort:
     def parse(cls, value: str, members: Members | None = None) -> Sort:
         """Read the parameter; names are judged by ``members``. Raises `RequestError`."""
         fields: dict[str | None, SortField] = {}
-        for name in names(PARAMETER, value, MAX_FIELDS):
+        for name in names(PARAMETER, value, MAX_SORT_FIELDS):
             text = name.removeprefix("-")
             try:
                 field = SortField(Path.of_name(text), name.startswith("-"))
@@ -81,7 +81,9 @@ class Sort:
         """
         return self.key_by(lambda path: path.getter())
 
-    def key_by(self, getter: Callable[[Path], Callable[[Row], object]]) -> Callable[[Row], SortKey]:
+    def key_by(
+        self, getter: Callable[[Path], Callable[[_Row], object]]
+    ) -> Callable[[_Row], SortKey]:
         """The same for rows of another kind, or by other values than the shown ones.
 
         ``getter`` gives, for a path, what finds a row's value to compare: a time for

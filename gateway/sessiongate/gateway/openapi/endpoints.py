@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sessiongate.gateway.api.operation import Operation
-from sessiongate.gateway.api.request import Ask
+from sessiongate.gateway.api.request import ApiRequest
 from sessiongate.gateway.jsonapi.document import dump
 from sessiongate.gateway.openapi.description import describe
 from sessiongate.gateway.openapi.page import POLICY, page
@@ -55,13 +55,13 @@ class Written:
         return page(self._description).encode()
 
 
-async def show_description(request: Request, ask: Ask) -> Response:
+async def show_description(request: Request, ask: ApiRequest) -> Response:
     """``/v1/openapi.json``."""
     written: Written = request.app.state.description
     return ask.whole(written.document(ask.moment.base, pretty=ask.query.pretty), None)
 
 
-async def show_reference(request: Request, ask: Ask) -> Response:
+async def show_reference(request: Request, ask: ApiRequest) -> Response:
     """``/docs``."""
     written: Written = request.app.state.description
     answer = ask.whole(written.page(ask.moment.base), None)

@@ -134,7 +134,7 @@ def _filter(members: Members, limits: QueryLimits, examples: _Examples) -> Schem
         "Only resources with this at a JSON Pointer: `POINTER=EXPRESSION`. An expression is a"
         " JSON value, `eq(…)`, `ne`, `lt`, `le`, `gt`, `ge` of one, or `and(…)`, `or`, `not` of"
         " expressions. Several filters must all hold. A filter has at most"
-        f" {limits.filter_length} characters, its path {paths.MAX_LENGTH}, and"
+        f" {limits.filter_length} characters, its path {paths.MAX_PATH_LENGTH}, and"
         f" {limits.filter_depth} brackets in each other.",
         [examples.filter],
         style="form",
@@ -174,7 +174,7 @@ def _sort(members: Members, examples: _Examples) -> Schema:
                 "pattern": f"^-?{_any_of(map(as_name, members.places()))}$",
             },
             "minItems": 1,
-            "maxItems": sorting.MAX_FIELDS,
+            "maxItems": sorting.MAX_SORT_FIELDS,
             "uniqueItems": True,
         },
         "Order by these, a minus sign for descending; what is missing comes last. Names are"

@@ -27,7 +27,7 @@ _BASE, _IDLE = b"\x01", b"\x02"
 _BASE_TOKEN, _IDLE_TOKEN = secrets.token_hex(16), secrets.token_hex(16)
 
 
-class Rendered:
+class SessionRow:
     """A session, kept small: a gateway may hold a hundred thousand.
 
     What lists are cut and services are told by stands here; the rest is kept encoded.
@@ -51,7 +51,7 @@ class Rendered:
     def __init__(self, session: Session) -> None:
         self.id = session.id
         self.revision = session.revision
-        self.changed = seconds(session.update_time)  # since the epoch
+        self.changed = seconds_of(session.update_time)  # since the epoch
         self.connected = session.connect_time.ToNanoseconds()  # since the epoch
         self.service = intern(session.service)
         self.source = intern(session.source)
@@ -60,7 +60,7 @@ class Rendered:
         # Last active, in seconds since the epoch, if known.
         self.active: float | None = None
         if session.HasField("last_active_time"):
-            self.active = seconds(session.last_active_time)
+            self.active = seconds_of(session.last_active_time)
         self._encoded = session.SerializeToString()
         self._piece: bytes | None = None
 
@@ -102,12 +102,12 @@ class Rendered:
         return self._piece
 
 
-def seconds(time: Timestamp | Duration) -> float:
+def seconds_of(time: Timestamp | Duration) -> float:
     """Seconds since the epoch, or of a duration."""
     return time.seconds + time.nanos / 1e9
 
 
-def write_session(row: Rendered, base: str, now: float) -> bytes:
+def write_session(row: SessionRow, base: str, now: float) -> bytes:
     """The compact document of one session, where there is nothing to say besides."""
     written = _written(base)
     return b'{"links":{"self":"%b/v1/sessions/%d"},"data":%b}' % (
@@ -117,12 +117,12 @@ def write_session(row: Rendered, base: str, now: float) -> bytes:
     )
 
 
-def write_all(rows: Iterable[Rendered], base: str, now: float) -> bytes:
+def write_all(rows: Iterable[SessionRow], base: str, now: float) -> bytes:
     """The resource objects, compact, with commas between them."""
     return b",".join([row._at(now) for row in rows]).replace(_BASE, _written(base))
 
 
-def write_in_steps(rows: Sequence[Rendered], base: str, now: float) -> Steps[bytes]:
+def write_in_steps(rows: Sequence[SessionRow], base: str, now: float) -> Steps[bytes]:
     """The same, as work with rests: rows that were not asked for yet are rendered first."""
     parts = []
     for start in range(0, len(rows), _WRITTEN):

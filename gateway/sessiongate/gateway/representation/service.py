@@ -9,9 +9,9 @@ from typing import Any
 from urllib.parse import quote
 
 from sessiongate.gateway.http.work import LIGHT_ROWS, work
-from sessiongate.gateway.representation.row import Rendered
+from sessiongate.gateway.representation.row import SessionRow
 from sessiongate.gateway.representation.session import service_names
-from sessiongate.gateway.upstream.views import NO_VERSION, Rows, SessionView, Version, Wanted
+from sessiongate.gateway.upstream.views import NO_VERSION, Batch, Selector, SessionView, Version
 from sessiongate.runtime.turns import Steps
 from sessiongate.v1.session_pb2 import Session, SessionState
 from sessiongate.v1.session_service_pb2 import ServiceStatus
@@ -34,7 +34,7 @@ class Service:
     router: str | None = None  # in the source's own word
     state: str | None = None  # in the source's own word
 
-    def add(self, row: Rendered) -> None:
+    def add(self, row: SessionRow) -> None:
         """Count a session on this service."""
         self.sources.add(row.source)
         if row.state not in _LISTENER_STATES:
@@ -53,7 +53,7 @@ class Service:
                 return
 
 
-async def services_of(view: SessionView, wanted: Wanted) -> tuple[dict[str, Service], Version]:
+async def services_of(view: SessionView, wanted: Selector) -> tuple[dict[str, Service], Version]:
     """The services of the sessions that are wanted, by name, sorted."""
     services: dict[str, Service] = {}
     version = NO_VERSION
@@ -69,7 +69,7 @@ async def services_of(view: SessionView, wanted: Wanted) -> tuple[dict[str, Serv
     return dict(sorted(services.items())), version
 
 
-def _count(rows: Rows, services: dict[str, Service]) -> Steps[None]:
+def _count(rows: Batch, services: dict[str, Service]) -> Steps[None]:
     for index, row in enumerate(rows.sessions):
         if index % LIGHT_ROWS == 0:
             yield

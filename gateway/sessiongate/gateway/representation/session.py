@@ -124,14 +124,14 @@ def _client(session: Session) -> dict[str, Any]:
 def _query(query: Query) -> dict[str, Any]:
     members: dict[str, Any] = {"statement": query.statement}
     if query.HasField("receive_time"):
-        members["received"] = moment(query.receive_time)
+        members["received"] = asctime(query.receive_time)
     if query.HasField("complete_time"):
-        members["completed"] = moment(query.complete_time)
+        members["completed"] = asctime(query.complete_time)
     if query.truncated:
         members["truncated"] = True
     return members
 
 
-def moment(time: Timestamp) -> str:
+def asctime(time: Timestamp) -> str:
     """A time as ISO 8601 to the millisecond, in UTC: 2017-05-17T10:06:35.000Z."""
     return time.ToDatetime(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

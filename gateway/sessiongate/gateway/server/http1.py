@@ -20,8 +20,8 @@ from typing import cast
 from starlette.types import ASGIApp, Scope
 
 from sessiongate.gateway.jsonapi.errors import Error
-from sessiongate.gateway.limits import Limits
-from sessiongate.gateway.server.http1_request import MALFORMED, Request, parse_head, too_long
+from sessiongate.gateway.limits import STALLED, Limits
+from sessiongate.gateway.server.http1_request import MALFORMED, RequestHead, parse_head, too_long
 from sessiongate.gateway.server.http1_response import WATER, Http1Response, error_response
 
 log = logging.getLogger(__name__)
@@ -29,8 +29,6 @@ log = logging.getLogger(__name__)
 # Seconds that a connection is still read from, and bytes, once it is not answered any more:
 # closed at once, it would lose the response on its way (RFC 9112, section 9.6).
 _LINGER = 2.0
-# Seconds after which a client is cut off that has taken nothing of what it is sent.
-STALLED = 30.0
 _LINGER_BYTES = 1024 * 1024
 # Seconds without an event after which an event stream says that it is alive, and more: a
 # connection that is not used for so long longer than a request may take is idle.
@@ -80,7 +78,7 @@ class Http1(asyncio.Protocol):
         self._has_ended = False  # the client sends no more
         self._response: Http1Response | None = None
         self._task: asyncio.Task[None] | None = None
-        self._request: Request | None = None  # whose body has not come yet
+        self._request: RequestHead | None = None  # whose body has not come yet
         self._refusal: Error | None = None  # of whatever is asked
 
     def refuse_all(self, error: Error) -> None:

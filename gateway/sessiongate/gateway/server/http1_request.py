@@ -37,7 +37,7 @@ _FRAGMENT = Error(400, "MALFORMED_REQUEST", "the target of a request has no frag
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class RequestHead:
     """A request whose head is parsed."""
 
     scope: dict[str, Any]
@@ -51,7 +51,7 @@ class Request:
         return len(body) >= self.length
 
 
-def parse_head(head: bytes, connection: Mapping[str, Any], max_body: int) -> Request | Error:
+def parse_head(head: bytes, connection: Mapping[str, Any], max_body: int) -> RequestHead | Error:
     """The request of a head, up to its empty line.
 
     ``connection`` has the members of the scope that are the connection's. A body of more
@@ -150,7 +150,7 @@ class _Head:
         self.keep_alive = parser.should_keep_alive()
 
 
-def _with_body(scope: dict[str, Any], keep_alive: bool, max_body: int) -> Request | Error:
+def _with_body(scope: dict[str, Any], keep_alive: bool, max_body: int) -> RequestHead | Error:
     length, is_read, expects_continue = 0, True, False
     for name, value in scope["headers"]:
         if name == b"content-length":  # the parser has seen that it is a number
@@ -162,7 +162,7 @@ def _with_body(scope: dict[str, Any], keep_alive: bool, max_body: int) -> Reques
                 return _EXPECTATION
             expects_continue = True
     is_read = is_read and length <= max_body
-    return Request(scope, keep_alive, length if is_read else 0, is_read, expects_continue)
+    return RequestHead(scope, keep_alive, length if is_read else 0, is_read, expects_continue)
 
 
 def _percent_encoded(found: re.Match[bytes]) -> bytes:

@@ -27,7 +27,7 @@ _STATUS_LINES = {
 }
 _WITHOUT_BODY = (204, 304)
 
-Headers = Iterable[tuple[bytes, bytes]]
+RawHeaders = Iterable[tuple[bytes, bytes]]
 
 
 class Http1Response:

@@ -27,25 +27,25 @@ import uvloop
 from starlette.applications import Starlette
 
 from sessiongate.gateway.app import create_app
-from sessiongate.gateway.server.worker import GRACE, Worker
-from sessiongate.gateway.server.workers import Workers
+from sessiongate.gateway.server.worker import REQUEST_GRACE, Worker
+from sessiongate.gateway.server.workers import WorkerPool
 from sessiongate.gateway.settings import GatewayConfig
 from sessiongate.runtime.apart import HangsError, within
-from sessiongate.runtime.descriptors import allow_descriptors, fitted
+from sessiongate.runtime.descriptors import fitted, raise_fd_limit
 from sessiongate.runtime.listener import listen, real_address
-from sessiongate.runtime.memory import collect_rarely, share_memory
+from sessiongate.runtime.memory import collect_rarely, use_one_malloc_arena
 from sessiongate.runtime.telemetry.exporter import Exporter, exporting
 from sessiongate.runtime.telemetry.logs import set_up_logs
-from sessiongate.runtime.telemetry.metrics import Processes, registry, share
-from sessiongate.runtime.telemetry.metrics import Workers as WorkerMetrics
-from sessiongate.runtime.watched_file import EVERY, FileError, FileValue
+from sessiongate.runtime.telemetry.metrics import ProcessCollector, registry, share
+from sessiongate.runtime.telemetry.metrics import WorkerCollector as WorkerMetrics
+from sessiongate.runtime.watched_file import POLL_INTERVAL, FileError, WatchedFile
 
 log = logging.getLogger(__name__)
 
 _PATIENCE = 5.0  # seconds that files may take which workers are renewed for
 
 
-def serve(config: GatewayConfig, on_listening: Callable[[str], None]) -> None:
+def run_server(config: GatewayConfig, on_listening: Callable[[str], None]) -> None:
     """Run a gateway until SIGINT or SIGTERM; to be called in the main thread.
 
     ``on_listening`` is given the address, ``HOST:PORT`` with the real port, once it
@@ -53,11 +53,11 @@ def serve(config: GatewayConfig, on_listening: Callable[[str], None]) -> None:
     cannot be used, and `SystemExit` with 1 where the workers keep dying.
 
     On SIGHUP, and when a file of TLS changes, new workers take over: answers under
-    way are finished, up to `GRACE`.
+    way are finished, up to `REQUEST_GRACE`.
     """
-    share_memory()
+    use_one_malloc_arena()
     config.check_files()
-    allow_descriptors()
+    raise_fd_limit()
     connections = fitted("max_connections", config.limits.max_connections)
     config = replace(config, limits=replace(config.limits, max_connections=connections))
     with ExitStack() as stack:
@@ -68,7 +68,7 @@ def serve(config: GatewayConfig, on_listening: Callable[[str], None]) -> None:
         else:
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="sessiongate-metrics-")))
         work = partial(_work, listener, config, create_app, folder)
-        workers = Workers(work, config.workers, partial(_fault, config))
+        workers = WorkerPool(work, config.workers, partial(_fault, config))
         stack.enter_context(_showing_metrics(config, folder, workers.processes))
         _start_following(config, workers)
         workers.run(partial(on_listening, config.http))
@@ -82,7 +82,7 @@ def _showing_metrics(
     if config.metrics is None or folder is None:
         yield
         return
-    shown = registry(WorkerMetrics(folder), Processes(processes))
+    shown = registry(WorkerMetrics(folder), ProcessCollector(processes))
     exporter = Exporter(config.metrics, shown, config.protection)
     with exporting(exporter):
         log.info("metrics at %s", exporter.url)
@@ -100,7 +100,7 @@ def _fault(config: GatewayConfig) -> str | None:
     return None
 
 
-def _start_following(config: GatewayConfig, workers: Workers) -> None:
+def _start_following(config: GatewayConfig, workers: WorkerPool) -> None:
     """Renew the workers when what they read once can be read anew."""
     tls = (config.protection.tls, config.core_trust.tls)
     files = [path for each in tls if each for path in each.files]
@@ -108,15 +108,15 @@ def _start_following(config: GatewayConfig, workers: Workers) -> None:
         threading.Thread(target=_follow, args=(files, config, workers), daemon=True).start()
 
 
-def _follow(files: Sequence[Path], config: GatewayConfig, workers: Workers) -> None:
+def _follow(files: Sequence[Path], config: GatewayConfig, workers: WorkerPool) -> None:
     def read() -> object:
         config.check_files()
         return object()
 
-    followed = FileValue(files, read)
+    followed = WatchedFile(files, read)
     used = followed.value
     while True:
-        time.sleep(EVERY)
+        time.sleep(POLL_INTERVAL)
         if followed.value is not used:
             used = followed.value
             workers.renew()
@@ -130,7 +130,7 @@ def _work(
     ready: Connection,
 ) -> None:
     """A worker process, from its start to its end; ``metrics`` is where its metrics lie."""
-    share_memory()
+    use_one_malloc_arena()
     collect_rarely()
     set_up_logs("gateway", config.logs)
     if metrics is not None:
@@ -176,5 +176,5 @@ def _follow_parent() -> None:
     if parent is not None:
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(GRACE)
+        time.sleep(REQUEST_GRACE)
         os._exit(1)

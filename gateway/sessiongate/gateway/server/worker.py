@@ -21,7 +21,7 @@ from sessiongate.runtime.tls import ServerTls, server_context
 
 log = logging.getLogger(__name__)
 
-GRACE = 5.0  # seconds that answers under way may take once a worker is told to stop
+REQUEST_GRACE = 5.0  # seconds that answers under way may take once a worker is told to stop
 _TLS_SHUTDOWN = 1.0  # seconds in which a client may answer that it closes, too
 _TICK = 0.5  # seconds between two looks for connections that have lasted too long
 _MANY = 100  # connections, with which memory goes that is worth giving back
@@ -57,7 +57,7 @@ class Worker:
             await stopping.wait()
             self._stop()
             with suppress(TimeoutError):
-                async with asyncio.timeout(GRACE):
+                async with asyncio.timeout(REQUEST_GRACE):
                     while self._accepted:
                         self._ended.clear()
                         await self._ended.wait()

@@ -17,7 +17,7 @@ from time import monotonic
 from types import FrameType
 
 from sessiongate.gateway.cli.left_behind import KILLED, LeftBehindError, tell_left_behind
-from sessiongate.gateway.server.worker import GRACE
+from sessiongate.gateway.server.worker import REQUEST_GRACE
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ _PAUSE = 0.5
 _LONGEST_PAUSE = 10.0
 _CHECKED_AGAIN = 1.0  # seconds between two looks whether workers can be started
 # What a worker is started with: it runs this until SIGTERM, and sends a word once it is ready.
-Work = Callable[[Connection], None]
+WorkerTarget = Callable[[Connection], None]
 
 
 @dataclass(slots=True)
@@ -51,10 +51,10 @@ class _Slot:
 
 
 @dataclass(slots=True)
-class Workers:
+class WorkerPool:
     """So many processes that do the same work. To be used in the main thread."""
 
-    work: Work
+    work: WorkerTarget
     count: int
     check: Callable[[], str | None]  # why new workers could not start, if they could not
     _slots: list[_Slot] = field(default_factory=list)
@@ -201,7 +201,7 @@ class Workers:
         slot.start_at = monotonic() + min(_LONGEST_PAUSE, _PAUSE * self._failures)
 
     def _leave(self, worker: _Worker) -> None:
-        worker.deadline = monotonic() + GRACE + _SLACK
+        worker.deadline = monotonic() + REQUEST_GRACE + _SLACK
         worker.process.terminate()
         self._leaving.append(worker)
 

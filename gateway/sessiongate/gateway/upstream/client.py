@@ -21,8 +21,9 @@ from sessiongate.runtime.auth.core_token import read_core_tokens
 from sessiongate.runtime.auth.identity import CALLER_METADATA, caller
 from sessiongate.runtime.telemetry.correlation import current
 from sessiongate.runtime.tls import ClientTls, grpc_channel_credentials
-from sessiongate.runtime.watched_file import FileValue, in_time
+from sessiongate.runtime.watched_file import WatchedFile, in_time
 from sessiongate.v1 import session_service_pb2, source_service_pb2
+from sessiongate.v1.errors import ERROR_DOMAIN, STATUS_TRAILER
 from sessiongate.v1.session_service_pb2 import (
     GetSessionRequest,
     GetSessionResponse,
@@ -34,9 +35,6 @@ from sessiongate.v1.session_service_pb2 import (
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from sessiongate.v1.source_service_pb2 import ListSourcesRequest, Source
 from sessiongate.v1.source_service_pb2_grpc import SourceServiceStub
-
-ERROR_DOMAIN = "sessiongate"
-STATUS_TRAILER = "grpc-status-details-bin"
 
 # The contract keeps a page under 3 MiB, so that this, gRPC's own default, is room enough.
 MAX_MESSAGE_BYTES = 4 << 20
@@ -85,11 +83,11 @@ _OPTIONS = [
 # Bytes that lie here unread, of a stream. Of events there are thousands, whose readers may stall.
 _AHEAD, EVENTS_AHEAD = 128 << 10, 16 << 10
 
-Request = TypeVar("Request")
-Response = TypeVar("Response")
+_Request = TypeVar("_Request")
+_Response = TypeVar("_Response")
 
 
-class CoreError(Exception):
+class UpstreamError(Exception):
     """A call to the core failed.
 
     ``reason`` is the core's own word for why, and its message then the core's
@@ -106,7 +104,7 @@ class CoreError(Exception):
 class CoreClient:
     """A channel to one core, ``HOST:PORT`` or ``unix:PATH``; to be made inside a running loop.
 
-    Every call ends within ``timeout`` seconds, with an answer or with `CoreError`. It
+    Every call ends within ``timeout`` seconds, with an answer or with `UpstreamError`. It
     shows the core's token, where there is one, and names who makes the request.
     """
 
@@ -132,7 +130,7 @@ class CoreClient:
             self._channel = grpc.aio.secure_channel(address, credentials, options=options)
         self._tokens = None
         if token_file is not None:
-            self._tokens = FileValue([token_file], partial(read_core_tokens, token_file))
+            self._tokens = WatchedFile([token_file], partial(read_core_tokens, token_file))
         self._stub = SessionServiceStub(self._channel)
         self._sources = SourceServiceStub(self._channel)
         self._health: Any = HealthStub(self._channel)  # its methods have no types
@@ -153,18 +151,18 @@ class CoreClient:
         return list(answer.sources)
 
     async def check(self) -> None:
-        """Raise `CoreError` where the core does not say that it can answer now."""
+        """Raise `UpstreamError` where the core does not say that it can answer now."""
         request = HealthCheckRequest(service=_SESSIONS)
         answer = await self._call(self._health.Check, request)
         if answer.status != HealthCheckResponse.SERVING:
-            raise CoreError(
+            raise UpstreamError(
                 grpc.StatusCode.UNAVAILABLE, "NOT_READY", "the core is not ready to answer yet"
             )
 
     async def watch_sessions(
         self, request: WatchSessionsRequest
     ) -> AsyncGenerator[WatchSessionsResponse]:
-        """Follow the sessions, without a deadline, until the stream ends with `CoreError`."""
+        """Follow the sessions, without a deadline, until the stream ends with `UpstreamError`."""
         call = self._stub.WatchSessions(request, wait_for_ready=False, metadata=self._metadata())
         try:
             while (response := await _read(call)) is not grpc.aio.EOF:
@@ -175,7 +173,7 @@ class CoreClient:
             raise _cancelled() from None
         finally:
             call.cancel()
-        raise CoreError(grpc.StatusCode.UNAVAILABLE, None, "the core ended the stream")
+        raise UpstreamError(grpc.StatusCode.UNAVAILABLE, None, "the core ended the stream")
 
     async def close(self) -> None:
         """End the calls under way, and the channel."""
@@ -191,7 +189,9 @@ class CoreClient:
             metadata += correlation.metadata()
         return metadata
 
-    async def _call(self, method: Callable[..., Awaitable[Response]], request: Request) -> Response:
+    async def _call(
+        self, method: Callable[..., Awaitable[_Response]], request: _Request
+    ) -> _Response:
         if self._observe is None:
             return await self._answer(method, request)
         code, began = "CANCELLED", time.perf_counter()
@@ -199,7 +199,7 @@ class CoreClient:
             answer = await self._answer(method, request)
             code = "OK"
             return answer
-        except CoreError as error:
+        except UpstreamError as error:
             code = error.code.name
             raise
         finally:
@@ -207,8 +207,8 @@ class CoreClient:
             self._observe(name, code, time.perf_counter() - began)
 
     async def _answer(
-        self, method: Callable[..., Awaitable[Response]], request: Request
-    ) -> Response:
+        self, method: Callable[..., Awaitable[_Response]], request: _Request
+    ) -> _Response:
         try:
             return await method(request, timeout=self._timeout, metadata=self._metadata())
         except grpc.aio.AioRpcError as error:
@@ -239,11 +239,11 @@ def _cancelled() -> BaseException:
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         return asyncio.CancelledError()
-    return CoreError(grpc.StatusCode.CANCELLED, None, "cancelled by the core")
+    return UpstreamError(grpc.StatusCode.CANCELLED, None, "cancelled by the core")
 
 
-def _core_error(error: grpc.aio.AioRpcError) -> CoreError:
-    return CoreError(error.code(), _reason(error.trailing_metadata()), error.details() or "")
+def _core_error(error: grpc.aio.AioRpcError) -> UpstreamError:
+    return UpstreamError(error.code(), _reason(error.trailing_metadata()), error.details() or "")
 
 
 def _reason(metadata: Any) -> str | None:

@@ -8,11 +8,11 @@ The mark's moment on this clock is what has to be bounded from below:
   as_of`` or later, and the copy is at most ``now - sent - as_of`` old. Nothing that lies
   between the two makes that wrong, whatever it delays. It errs on the old side only, by
   what the request took to begin a stream. That never gets less on the same stream: a copy
-  that it makes look old is renewed on another one (`Marks.is_worn`).
+  that it makes look old is renewed on another one (`AgeBound.is_worn`).
 - The mark was made before it came, so that the stream began at ``received - as_of`` at the
   latest. Where that is before ``sent``, one clock runs faster than the other, or stood
   still: the earlier counts from then on. What clocks can drift apart between two streams is
-  all that is left, and they are not let drift for longer than `LONGEST`.
+  all that is left, and they are not let drift for longer than `RENEWAL_INTERVAL`.
 
 Both clocks go on while their machine sleeps and while their process is stopped.
 """
@@ -21,17 +21,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sessiongate.gateway.representation.row import seconds
+from sessiongate.gateway.representation.row import seconds_of
 from sessiongate.v1.session_service_pb2 import WatchSessionsResponse
 
 Clock = Callable[[], float]
 
 # Seconds after which a stream is renewed in any case. Clocks that are set by NTP drift apart
 # by less than 1 ms a second: 60 ms.
-LONGEST = 60.0
+RENEWAL_INTERVAL = 60.0
 
 
-class Marks:
+class AgeBound:
     """The marks of one stream. To be made before its request is sent."""
 
     def __init__(self, clock: Clock) -> None:
@@ -48,7 +48,7 @@ class Marks:
         """Take a message that has just come; whether it is a mark."""
         if not message.HasField("as_of"):
             return False
-        self._as_of = seconds(message.as_of)
+        self._as_of = seconds_of(message.as_of)
         self._began = min(self._began, self._clock() - self._as_of)
         return True
 
@@ -56,9 +56,9 @@ class Marks:
         """Whether another stream could prove more.
 
         This one makes the copy look older than ``age``, and has lasted for ``unrenewed``
-        seconds; or it has lasted for `LONGEST`.
+        seconds; or it has lasted for `RENEWAL_INTERVAL`.
         """
         lasted = self._clock() - self._sent
-        return lasted >= LONGEST or (
+        return lasted >= RENEWAL_INTERVAL or (
             lasted >= unrenewed and self.age is not None and self.age > age
         )

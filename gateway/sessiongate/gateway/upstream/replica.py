@@ -18,9 +18,9 @@ from contextlib import aclosing
 import grpc
 
 from sessiongate.gateway.api.gaps import Gaps
-from sessiongate.gateway.representation.row import Rendered, seconds
-from sessiongate.gateway.upstream.client import CoreError
-from sessiongate.gateway.upstream.marks import Clock, Marks
+from sessiongate.gateway.representation.row import SessionRow, seconds_of
+from sessiongate.gateway.upstream.client import UpstreamError
+from sessiongate.gateway.upstream.marks import AgeBound, Clock
 from sessiongate.v1.session_service_pb2 import (
     SourceStatus,
     WatchSessionsRequest,
@@ -47,29 +47,29 @@ class Store:
         self.read = math.inf  # when that was, on the same clock, if the core says so
         self.gaps = Gaps()
         self.sources_changed = 0.0  # when a source's state last did, in seconds since the epoch
-        self._sessions: dict[int, Rendered] = {}
+        self._sessions: dict[int, SessionRow] = {}
         self._ids: list[int] = []  # sorted; exactly the keys of _sessions
-        self._all: Sequence[Rendered] | None = None  # what `all` gave
+        self._all: Sequence[SessionRow] | None = None  # what `all` gave
         self._sources: dict[str, SourceStatus] = {}  # by name
 
     def __len__(self) -> int:
         return len(self._ids)
 
-    def get(self, ident: int) -> Rendered | None:
+    def get(self, ident: int) -> SessionRow | None:
         """The session with this id, if it lives."""
         return self._sessions.get(ident)
 
-    def after(self, ident: int, count: int) -> Sequence[Rendered]:
+    def after(self, ident: int, count: int) -> Sequence[SessionRow]:
         """The ``count`` sessions with the next higher ids, in order."""
         start = bisect_right(self._ids, ident)
         return [self._sessions[ident] for ident in self._ids[start : start + count]]
 
-    def before(self, ident: int, count: int) -> Sequence[Rendered]:
+    def before(self, ident: int, count: int) -> Sequence[SessionRow]:
         """The ``count`` sessions with the next lower ids, in order."""
         stop = bisect_left(self._ids, ident)
         return [self._sessions[ident] for ident in self._ids[max(0, stop - count) : stop]]
 
-    def at(self, index: int, count: int) -> Sequence[Rendered]:
+    def at(self, index: int, count: int) -> Sequence[SessionRow]:
         """The ``count`` sessions from a place in id order."""
         return [self._sessions[ident] for ident in self._ids[index : index + count]]
 
@@ -77,7 +77,7 @@ class Store:
         """How all sources are."""
         return tuple(self._sources.values())
 
-    def all(self) -> Sequence[Rendered]:
+    def all(self) -> Sequence[SessionRow]:
         """All sessions, in id order: the same object for as long as nothing changes."""
         if self._all is None:
             self._all = self.at(0, len(self))
@@ -96,14 +96,14 @@ class Store:
                 for session in upserts:
                     if session.id not in self._sessions:
                         added.append(session.id)
-                    self._sessions[session.id] = Rendered(session)
+                    self._sessions[session.id] = SessionRow(session)
             if message.sync.sources or message.changes.sources:
                 self._take_sources(message)
             if message.revision:
                 self.revision = message.revision
-                self.changed = seconds(message.update_time)
+                self.changed = seconds_of(message.update_time)
             if message.HasField("read_time"):
-                self.read = seconds(message.read_time)
+                self.read = seconds_of(message.read_time)
         if removed:
             self._ids = [ident for ident in self._ids if ident in self._sessions]
         if added:
@@ -119,7 +119,7 @@ class Store:
         self.gaps = Gaps.of_statuses(self._sources.values())
         synced = message.HasField("sync")
         changed = message.sync.sources_update_time if synced else message.update_time
-        self.sources_changed = seconds(changed)
+        self.sources_changed = seconds_of(changed)
 
 
 class Replica:
@@ -135,7 +135,7 @@ class Replica:
         self._staleness = staleness
         self._clock = clock
         # Of the stream that last brought the store up to date; None while none has.
-        self._marks: Marks | None = None
+        self._marks: AgeBound | None = None
         self._renewal = _FIRST_RENEWAL
         self._lost_at: float | None = None  # when the core was lost, if it is
 
@@ -157,7 +157,7 @@ class Replica:
             try:
                 await self._follow()
                 continue  # what is proven by now stays so, and grows old meanwhile
-            except CoreError as error:
+            except UpstreamError as error:
                 if error.code is grpc.StatusCode.OUT_OF_RANGE:
                     log.info("the core is asked for all sessions anew: %s", error)
                     self.store = Store()
@@ -187,7 +187,7 @@ class Replica:
         """Follow one stream from where the last one came, until another could prove more."""
         store = self.store if self.store.revision else Store()
         pending: list[WatchSessionsResponse] = []
-        marks = Marks(self._clock)
+        marks = AgeBound(self._clock)
         request = WatchSessionsRequest(resume_revision=store.revision)
         async with aclosing(self._watch(request)) as messages:
             async for message in messages:
@@ -204,7 +204,7 @@ class Replica:
                     store.apply(pending)
                 pending.clear()
 
-    def _is_worn(self, marks: Marks) -> bool:
+    def _is_worn(self, marks: AgeBound) -> bool:
         half = self._staleness / 2
         if not marks.is_worn(half, self._renewal):
             return False

@@ -10,7 +10,7 @@ from sessiongate.runtime.tls import ClientTls
 
 
 @dataclass(frozen=True, slots=True)
-class CoreTrust:
+class CoreTls:
     """The settings of TLS with a core elsewhere; by default there is none."""
 
     core_ca: str | None = setting(

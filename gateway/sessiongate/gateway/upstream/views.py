@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 from sessiongate.gateway.api.gaps import Gaps
 from sessiongate.gateway.http.work import LIGHT_ROWS, work
-from sessiongate.gateway.representation.row import Rendered, seconds
+from sessiongate.gateway.representation.row import SessionRow, seconds_of
 from sessiongate.gateway.upstream.client import CoreClient
 from sessiongate.gateway.upstream.replica import Replica, Store
 from sessiongate.runtime.turns import Steps
@@ -53,7 +53,7 @@ NO_VERSION = Version(2**64, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Selector:
     """Which sessions, as far as the core can tell. An empty set is no wish."""
 
     services: frozenset[str] = frozenset()
@@ -63,7 +63,7 @@ class Wanted:
     def __bool__(self) -> bool:
         return bool(self.services or self.users or self.states)
 
-    def matches(self, row: Rendered) -> bool:
+    def matches(self, row: SessionRow) -> bool:
         """As the core's filter does."""
         return (
             (not self.services or row.service in self.services)
@@ -80,14 +80,14 @@ class Wanted:
         )
 
 
-EVERYTHING = Wanted()
+EVERYTHING = Selector()
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class Batch:
     """Some of the sessions that are wanted, in id order, and what they were taken from."""
 
-    sessions: Sequence[Rendered]
+    sessions: Sequence[SessionRow]
     total: int  # how many are wanted, in all
     version: Version
     more: bool = False  # another part of a scan follows
@@ -100,18 +100,18 @@ class SessionView(Protocol):
     def version(self) -> Version | None:
         """What rows would be taken from now, where that is known without asking."""
 
-    async def get(self, ident: int) -> tuple[Rendered, Version]:
+    async def get(self, ident: int) -> tuple[SessionRow, Version]:
         """One session by its id. Its version is of that answer, not of the whole table."""
 
     async def rows(
-        self, wanted: Wanted, count: int, *, skip: int = 0, after: int = 0, before: int = 0
-    ) -> Rows:
+        self, wanted: Selector, count: int, *, skip: int = 0, after: int = 0, before: int = 0
+    ) -> Batch:
         """``count`` rows, behind ``skip`` of them or behind the id ``after``.
 
         With ``before``, the last ones before that id.
         """
 
-    def scan(self, wanted: Wanted) -> AsyncGenerator[Rows]:
+    def scan(self, wanted: Selector) -> AsyncGenerator[Batch]:
         """All the rows, one part or more; one part in memory at a time."""
 
     async def services(self) -> Mapping[tuple[str, str], ServiceStatus]:
@@ -133,34 +133,37 @@ class DirectView:
     def version(self) -> Version | None:
         return None
 
-    async def get(self, ident: int) -> tuple[Rendered, Version]:
+    async def get(self, ident: int) -> tuple[SessionRow, Version]:
         found = await self._client.get_session(GetSessionRequest(id=ident))
-        changed, gaps = _settled(seconds(found.update_time), _read(found)), Gaps.of_response(found)
-        return Rendered(found.session), Version(found.session.revision, changed, gaps)
+        changed, gaps = (
+            _settled(seconds_of(found.update_time), _read(found)),
+            Gaps.of_response(found),
+        )
+        return SessionRow(found.session), Version(found.session.revision, changed, gaps)
 
     async def rows(
-        self, wanted: Wanted, count: int, *, skip: int = 0, after: int = 0, before: int = 0
-    ) -> Rows:
+        self, wanted: Selector, count: int, *, skip: int = 0, after: int = 0, before: int = 0
+    ) -> Batch:
         request = ListSessionsRequest(
             filter=wanted.filter(), skip=skip, after_id=after, before_id=before
         )
         if before:
             request.order_by = "id desc"
-        found: list[Rendered] = []
+        found: list[SessionRow] = []
         while True:
             request.page_size = count - len(found)
             page = await self._client.list_sessions(request)
             found += await work(_rendered(page.sessions))
             if len(found) >= count or not page.next_page_token:
-                return Rows(found[::-1] if before else found, page.total_size, _version(page))
+                return Batch(found[::-1] if before else found, page.total_size, _version(page))
             request.page_token, request.skip = page.next_page_token, 0
 
-    async def scan(self, wanted: Wanted) -> AsyncGenerator[Rows]:
+    async def scan(self, wanted: Selector) -> AsyncGenerator[Batch]:
         request = ListSessionsRequest(page_size=PAGE_SIZE, filter=wanted.filter())
         while True:
             page = await self._client.list_sessions(request)
             sessions = await work(_rendered(page.sessions))
-            yield Rows(sessions, page.total_size, _version(page), bool(page.next_page_token))
+            yield Batch(sessions, page.total_size, _version(page), bool(page.next_page_token))
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token
@@ -182,7 +185,7 @@ class ReplicaView:
     def version(self) -> Version | None:
         return _version_of(self._replica.store) if self._replica.current else None
 
-    async def get(self, ident: int) -> tuple[Rendered, Version]:
+    async def get(self, ident: int) -> tuple[SessionRow, Version]:
         store = self._replica.store
         found = store.get(ident) if self._replica.current else None
         if found is None:
@@ -192,8 +195,8 @@ class ReplicaView:
         return found, Version(found.revision, changed, store.gaps)
 
     async def rows(
-        self, wanted: Wanted, count: int, *, skip: int = 0, after: int = 0, before: int = 0
-    ) -> Rows:
+        self, wanted: Selector, count: int, *, skip: int = 0, after: int = 0, before: int = 0
+    ) -> Batch:
         if not self._replica.current:
             return await self._direct.rows(wanted, count, skip=skip, after=after, before=before)
         store = self._replica.store
@@ -205,13 +208,13 @@ class ReplicaView:
                 matching = [row for row in matching if row.id < before][-count:]
             else:
                 matching = [row for row in matching if row.id > after]
-            return Rows(matching[skip : skip + count], total, version)
+            return Batch(matching[skip : skip + count], total, version)
         if before:
-            return Rows(store.before(before, count), len(store), version)
+            return Batch(store.before(before, count), len(store), version)
         sessions = store.after(after, count) if after else store.at(skip, count)
-        return Rows(sessions, len(store), version)
+        return Batch(sessions, len(store), version)
 
-    async def scan(self, wanted: Wanted) -> AsyncGenerator[Rows]:
+    async def scan(self, wanted: Selector) -> AsyncGenerator[Batch]:
         if not self._replica.current:
             async for part in self._direct.scan(wanted):
                 yield part
@@ -227,7 +230,7 @@ class ReplicaView:
             if start:
                 await asyncio.sleep(0)  # others' turn
             stop = start + PART_SIZE
-            yield Rows(sessions[start:stop], total, version, stop < total, held=True)
+            yield Batch(sessions[start:stop], total, version, stop < total, held=True)
 
     async def services(self) -> Mapping[tuple[str, str], ServiceStatus]:
         if not self._replica.current:
@@ -247,16 +250,16 @@ def _services(
     }
 
 
-def _rendered(sessions: Iterable[Session]) -> Steps[list[Rendered]]:
+def _rendered(sessions: Iterable[Session]) -> Steps[list[SessionRow]]:
     rows = []
     for session in sessions:
         yield
-        rows.append(Rendered(session))
+        rows.append(SessionRow(session))
     return rows
 
 
-def _matching(rows: Sequence[Rendered], wanted: Wanted) -> Steps[list[Rendered]]:
-    found: list[Rendered] = []
+def _matching(rows: Sequence[SessionRow], wanted: Selector) -> Steps[list[SessionRow]]:
+    found: list[SessionRow] = []
     for start in range(0, len(rows), LIGHT_ROWS):
         yield
         found += [row for row in rows[start : start + LIGHT_ROWS] if wanted.matches(row)]
@@ -268,7 +271,7 @@ def _version_of(store: Store) -> Version:
 
 
 def _version(page: ListSessionsResponse) -> Version:
-    changed = _settled(seconds(page.update_time), _read(page))
+    changed = _settled(seconds_of(page.update_time), _read(page))
     return Version(page.revision, changed, Gaps.of_response(page))
 
 
@@ -278,4 +281,4 @@ def _settled(changed: float, read: float) -> float:
 
 
 def _read(answer: ListSessionsResponse | GetSessionResponse) -> float:
-    return seconds(answer.read_time) if answer.HasField("read_time") else math.inf
+    return seconds_of(answer.read_time) if answer.HasField("read_time") else math.inf

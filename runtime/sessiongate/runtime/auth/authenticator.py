@@ -19,7 +19,7 @@ from sessiongate.runtime.auth.identity import (
 )
 from sessiongate.runtime.auth.passwords import Passwords
 from sessiongate.runtime.auth.tokens import TokenKey, read_token_key, read_token_secret
-from sessiongate.runtime.watched_file import FileValue
+from sessiongate.runtime.watched_file import WatchedFile
 
 GATEWAY = "gateway"  # what who has the core's token is called
 
@@ -35,16 +35,16 @@ class Authenticator:
         self._certificates = credentials.certificates
         self._passwords = self._token_key = self._core_tokens = None
         if path := credentials.users:
-            users = FileValue([path], partial(read_users, path), clock=clock)
+            users = WatchedFile([path], partial(read_users, path), clock=clock)
             self._passwords = Passwords(lambda: users.value, clock)
         for path, read in (
             (credentials.token_key, read_token_key),
             (credentials.token_secret, read_token_secret),
         ):
             if path:
-                self._token_key = FileValue([path], partial(read, path), clock=clock)
+                self._token_key = WatchedFile([path], partial(read, path), clock=clock)
         if path := credentials.core_token:
-            self._core_tokens = FileValue([path], partial(read_core_tokens, path), clock=clock)
+            self._core_tokens = WatchedFile([path], partial(read_core_tokens, path), clock=clock)
         self.challenges = _challenges(credentials)  # values of WWW-Authenticate
 
     async def authenticate(
@@ -89,7 +89,7 @@ class Authenticator:
         return Identity(subject, Proof.TOKEN, partial(_confirm_token, self._token_key, key, ends))
 
 
-def _confirm_token(keys: FileValue[TokenKey], key: TokenKey, ends: float) -> None:
+def _confirm_token(keys: WatchedFile[TokenKey], key: TokenKey, ends: float) -> None:
     if time.time() >= ends:
         raise ExpiredCredentialsError
     if keys.value != key:

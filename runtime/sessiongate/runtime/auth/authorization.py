@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from sessiongate.runtime.auth.identity import WrongCredentialsError
 
-MAX_LENGTH = 8192  # characters
+MAX_AUTHORIZATION_LENGTH = 8192  # characters
 
 _FORM = re.compile(r"([A-Za-z]+) +([A-Za-z0-9._~+/-]+=*)", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -32,7 +32,7 @@ class Token:
 
 def read_authorization(value: str) -> Password | Token:
     """Take a header's value apart. Raises `WrongCredentialsError`, which names what is allowed."""
-    found = _FORM.fullmatch(value) if len(value) <= MAX_LENGTH else None
+    found = _FORM.fullmatch(value) if len(value) <= MAX_AUTHORIZATION_LENGTH else None
     match found.groups() if found else ("", ""):
         case scheme, encoded if scheme.lower() == "basic":
             return _password(encoded)

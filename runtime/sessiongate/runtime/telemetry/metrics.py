@@ -2,7 +2,7 @@
 
 A metric is made by the process that counts. Where a parent answers for many worker
 processes, each of them first calls `share`: what it counts from then on lies in
-files, which the parent adds up (`Workers`), also those of workers that have gone.
+files, which the parent adds up (`WorkerCollector`), also those of workers that have gone.
 Gauges are to be of a ``live…`` mode, so that a worker's go with it.
 """
 
@@ -68,7 +68,7 @@ def _reserve(path: Path, size: int) -> None:
         path.unlink(missing_ok=True)
 
 
-class Workers(Collector):
+class WorkerCollector(Collector):
     """The metrics of all the processes that share a folder, added up."""
 
     def __init__(self, folder: Path) -> None:
@@ -83,7 +83,7 @@ class Workers(Collector):
         return sorted(metrics, key=lambda metric: metric.name)
 
 
-class Processes(Collector):
+class ProcessCollector(Collector):
     """What processes take of the machine, under the names that Prometheus has for that.
 
     ``pids`` gives each process's name, the label ``process``, and its id.

@@ -38,7 +38,7 @@ CODECS = {
 }
 
 
-def text(cell: bytes, codec: str | None = None, *, is_cut: bool = False) -> str:
+def decode_text(cell: bytes, codec: str | None = None, *, is_cut: bool = False) -> str:
     """A text as UTF-8, else by ``codec``, else as far as it is UTF-8.
 
     One that ``is_cut`` may end within a character, which is left out then.
@@ -58,26 +58,26 @@ def _decoded(cell: bytes, codec: str, errors: str, is_cut: bool) -> str:
     return cell.decode(codec, errors)
 
 
-def number(cell: bytes, low: int, high: int) -> int:
+def read_integer(cell: bytes, low: int, high: int) -> int:
     """A whole number within these bounds. Raises `UnreadableError`, as the other readers do."""
     if _NUMBER.fullmatch(cell) and low <= (value := int(cell)) <= high:
         return value
     raise UnreadableError(f"expected a whole number from {low} to {high}")
 
 
-def big(cell: bytes) -> int:
+def read_bigint(cell: bytes) -> int:
     """A whole number of 64 bits."""
-    return number(cell, -(2**63), 2**63 - 1)
+    return read_integer(cell, -(2**63), 2**63 - 1)
 
 
-def tcp_port(cell: bytes) -> int:
+def read_port(cell: bytes) -> int:
     """A TCP port."""
-    return number(cell, 1, _MAX_PORT)
+    return read_integer(cell, 1, _MAX_PORT)
 
 
-def ip_address(cell: bytes) -> str:
+def read_address(cell: bytes) -> str:
     """An IP address, as it is written."""
-    host = text(cell)
+    host = decode_text(cell)
     try:
         socket.inet_pton(AF_INET6 if ":" in host else AF_INET, host.partition("%")[0])
     except (OSError, ValueError):
@@ -85,22 +85,22 @@ def ip_address(cell: bytes) -> str:
     return host
 
 
-def moment(cell: bytes) -> Timestamp:
+def read_timestamp(cell: bytes) -> Timestamp:
     """A time, from microseconds since the epoch."""
     try:
-        return timestamp(big(cell) * 1000)
+        return timestamp(read_bigint(cell) * 1000)
     except ValueError:
         raise UnreadableError("expected a time of the years 1678 to 2261") from None
 
 
-def truth(cell: bytes) -> bool:
+def read_boolean(cell: bytes) -> bool:
     """True or false."""
     if cell not in (b"t", b"f"):
         raise UnreadableError("expected t or f")
     return cell == b"t"
 
 
-def octets(cell: bytes) -> bytes:
+def read_octets(cell: bytes) -> bytes:
     """Bytes, from the digits that they are written in."""
     try:
         if not cell.startswith(b"\\x"):
@@ -110,7 +110,7 @@ def octets(cell: bytes) -> bytes:
         raise UnreadableError("expected hexadecimal digits") from None
 
 
-class Members:
+class RowReader:
     """Reads the members of one session, and remembers which could not be read."""
 
     def __init__(self, place: str, row: NamedTuple) -> None:

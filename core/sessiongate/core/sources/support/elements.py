@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 from sessiongate.core.sources.base import UnreadableError
 from sessiongate.core.sources.support.extent import Extent
-from sessiongate.core.sources.support.json_cursor import Place
+from sessiongate.core.sources.support.json_cursor import JsonCursor
 from sessiongate.core.sources.support.lenient_json import JsonError, loads
 
 # Bytes. An element that is longer than a window is read as a whole all the same, if reading
@@ -33,7 +33,7 @@ _KINDS |= {b"%d" % digit: "a number" for digit in range(10)}
 _decode = json.JSONDecoder(strict=False).raw_decode
 
 
-class Batch(NamedTuple):
+class ElementBatch(NamedTuple):
     """Some elements that stand one behind the other.
 
     One that is too large for an element is passed over: it is a batch without values.
@@ -48,7 +48,7 @@ class Batch(NamedTuple):
         """What is wrong with an element that is passed over."""
         return "" if self.values else str(_element(None, self.first).wrong(_TOO_LARGE))
 
-    def places(self) -> Iterator[Place]:
+    def places(self) -> Iterator[JsonCursor]:
         """The elements, each with where it is."""
         for index, value in enumerate(self.values, self.first or 0):
             yield _element(value, None if self.first is None else index)
@@ -62,20 +62,20 @@ class Pause(NamedTuple):
     """Says that a step is done."""
 
 
-Step: TypeAlias = Batch | More | Pause
+ReadStep: TypeAlias = ElementBatch | More | Pause
 _MORE, _PAUSE = More(), Pause()
-_Steps: TypeAlias = Generator[Step, None, None]
+_Steps: TypeAlias = Generator[ReadStep, None, None]
 
 Skim: TypeAlias = Callable[[bytes, int], tuple[int, int]]
 """How many bytes, and elements, of those at a place are known and need not be read."""
 
 
-def _element(value: object, index: int | None) -> Place:
+def _element(value: object, index: int | None) -> JsonCursor:
     """An element of ``data``, by its number."""
-    document = Place(None)
+    document = JsonCursor(None)
     if index is None:
-        return Place(value, document, "data")
-    return Place(value, Place(None, document, "data"), index)
+        return JsonCursor(value, document, "data")
+    return JsonCursor(value, JsonCursor(None, document, "data"), index)
 
 
 class Elements:
@@ -143,7 +143,7 @@ class Elements:
         if not has_data:
             raise UnreadableError("/data: missing")
 
-    def _members(self) -> Generator[Step, None, bool]:
+    def _members(self) -> Generator[ReadStep, None, bool]:
         """Read an object; whether it has ``data``."""
         self._position += 1
         yield from self._space()
@@ -196,7 +196,7 @@ class Elements:
             yield from self._space()
             self.truncated = self.count >= self._most
 
-    def _window(self) -> Batch | None:
+    def _window(self) -> ElementBatch | None:
         """The elements that begin here and end soon; None if the first one does not."""
         window = self._data[self._position : self._position + WINDOW]
         text = window.decode(errors="surrogateescape")
@@ -226,7 +226,7 @@ class Elements:
         length = end if is_ascii else len(text[:end].encode(errors="surrogateescape"))
         self._position += length
         self.count += len(values)
-        return Batch(self.count - len(values), values, window[:length])
+        return ElementBatch(self.count - len(values), values, window[:length])
 
     def _large(self, index: int | None) -> _Steps:
         """Read one element that is longer, or odd."""
@@ -234,11 +234,11 @@ class Elements:
         kept = yield from self._follow(MAX_ELEMENT)
         self.count += 1
         if kept is None:
-            yield Batch(index, [])
+            yield ElementBatch(index, [])
         else:
-            yield Batch(index, [loads(kept, line, column)])
+            yield ElementBatch(index, [loads(kept, line, column)])
 
-    def _value(self) -> Generator[Step, None, object]:
+    def _value(self) -> Generator[ReadStep, None, object]:
         """A value that may not be large."""
         line, column = self._place()
         kept = yield from self._follow(WINDOW)
@@ -253,7 +253,7 @@ class Elements:
         if kept is not None:
             loads(kept, line, column)
 
-    def _follow(self, most: int) -> Generator[Step, None, bytes | None]:
+    def _follow(self, most: int) -> Generator[ReadStep, None, bytes | None]:
         """The text of the value that begins here; None if it is too large."""
         extent, kept = Extent(), bytearray()
         is_kept = True
@@ -291,7 +291,7 @@ class Elements:
     def _next(self) -> bytes:
         return self._data[self._position : self._position + 1]
 
-    def _expect(self, *marks: bytes) -> Generator[Step, None, bytes]:
+    def _expect(self, *marks: bytes) -> Generator[ReadStep, None, bytes]:
         """Pass over space and one of these marks, which is returned."""
         yield from self._space()
         mark = self._next()

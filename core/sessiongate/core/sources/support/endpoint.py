@@ -19,8 +19,8 @@ from zoneinfo import ZoneInfo
 from sessiongate.core.sources.base import SourceConfig, SourceConfigError, SourceError
 from sessiongate.runtime.addresses import Address
 from sessiongate.runtime.apart import HangsError, within
-from sessiongate.runtime.urls import HOST_AND_PORT, authority, shown
-from sessiongate.runtime.watched_file import MOST, FileError, read_file
+from sessiongate.runtime.urls import HOST_AND_PORT, authority, redacted
+from sessiongate.runtime.watched_file import MAX_FILE_BYTES, FileError, read_file
 
 CREDENTIAL_OPTIONS = ("password", "password_file")
 TLS_OPTIONS = ("tls", "tls_ca")
@@ -140,7 +140,7 @@ class Endpoint:
         return self.host if self.is_unix else str(Address(self.host, self.port))
 
 
-def _read(owner: object, option: str, path: Path, most: int = MOST) -> bytes:
+def _read(owner: object, option: str, path: Path, most: int = MAX_FILE_BYTES) -> bytes:
     """What the file of an option holds now. Raises `SourceError`, which names both.
 
     Not to be waited for in a loop: each ``owner`` waits for itself.
@@ -157,7 +157,9 @@ def flag(config: SourceConfig, key: str) -> bool:
     """An option that is true or false; false without it. Raises `SourceConfigError`."""
     text = config.options.get(key, "false")
     if text not in _BOOLEANS:
-        raise SourceConfigError(f"source {config.name}: {key}={shown(text)}; allowed: true, false")
+        raise SourceConfigError(
+            f"source {config.name}: {key}={redacted(text)}; allowed: true, false"
+        )
     return _BOOLEANS[text]
 
 
@@ -170,7 +172,7 @@ def zone(config: SourceConfig) -> ZoneInfo | None:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):  # not there, or not the name of one
         raise SourceConfigError(
-            f"source {config.name}: timezone={shown(name)} is not known here;"
+            f"source {config.name}: timezone={redacted(name)} is not known here;"
             " allowed: AREA/CITY, such as Europe/Berlin, or UTC"
         ) from None
 
@@ -213,7 +215,9 @@ def _tls(config: SourceConfig, host: str, decided: bool | None) -> Tls | None:
     local = host.startswith("/") or Address(host, 0).is_loopback
     choice = config.options.get("tls", "off" if local else "verify")
     if choice not in ("verify", "off"):
-        raise SourceConfigError(f"source {config.name}: tls={shown(choice)}; allowed: verify, off")
+        raise SourceConfigError(
+            f"source {config.name}: tls={redacted(choice)}; allowed: verify, off"
+        )
     wanted = choice == "verify" if decided is None else decided
     ca = config.options.get("tls_ca")
     if wanted and host.startswith("/"):

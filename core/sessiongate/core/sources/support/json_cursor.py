@@ -15,7 +15,7 @@ _DIGITS = re.compile("[0-9]{1,20}")  # as many as 64 bits can take
 _SHOWN = 60  # characters of a document that an error repeats
 
 
-class Place:
+class JsonCursor:
     """A JSON value and the way to it from the document's root.
 
     Each reader returns the value as what it must be, or raises `UnreadableError`
@@ -24,7 +24,9 @@ class Place:
 
     __slots__ = ("_name", "_parent", "value")
 
-    def __init__(self, value: object, parent: Place | None = None, name: str | int = "") -> None:
+    def __init__(
+        self, value: object, parent: JsonCursor | None = None, name: str | int = ""
+    ) -> None:
         self.value = value
         # The pointer is put together only when an error needs it.
         self._parent = parent
@@ -36,7 +38,7 @@ class Place:
         if self._parent is None:
             return str(self._name)
         name = str(self._name).replace("~", "~0").replace("/", "~1")
-        return f"{self._parent.pointer}/{shown(name)}"
+        return f"{self._parent.pointer}/{ascii_excerpt(name)}"
 
     def wrong(self, reason: str) -> UnreadableError:
         """The error that says what is wrong here."""
@@ -46,18 +48,18 @@ class Place:
         """The error that says what belongs here, and which kind of value was found."""
         return self.wrong(f"expected {what}, found {_KINDS[type(self.value)]}")
 
-    def optional(self, name: str) -> Place | None:
+    def optional(self, name: str) -> JsonCursor | None:
         """A member of this object; None where it is absent or null."""
         if not isinstance(self.value, dict):
             raise self.expected("an object")
         value = self.value.get(name)
-        return None if value is None else Place(value, self, name)
+        return None if value is None else JsonCursor(value, self, name)
 
-    def member(self, name: str) -> Place:
+    def member(self, name: str) -> JsonCursor:
         """A member that this object must have."""
         place = self.optional(name)
         if place is None:
-            raise Place(None, self, name).wrong("missing")
+            raise JsonCursor(None, self, name).wrong("missing")
         return place
 
     def object(self) -> dict[str, object]:
@@ -66,11 +68,11 @@ class Place:
             raise self.expected("an object")
         return self.value
 
-    def items(self) -> Iterator[Place]:
+    def items(self) -> Iterator[JsonCursor]:
         """Every item of this array."""
         if not isinstance(self.value, list):
             raise self.expected("an array")
-        return (Place(value, self, index) for index, value in enumerate(self.value))
+        return (JsonCursor(value, self, index) for index, value in enumerate(self.value))
 
     def text(self) -> str:
         """This string, which protobuf can hold: no half of a surrogate pair."""
@@ -113,7 +115,7 @@ def is_unicode(text: str) -> bool:
     return True
 
 
-def shown(text: str) -> str:
+def ascii_excerpt(text: str) -> str:
     """A document's text as an error may repeat it: short, on one line, ASCII."""
     cut = text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
     return json.dumps(cut)[1:-1]

@@ -23,9 +23,9 @@ from sessiongate.core.sources.base import (
     Unreadable,
     UnreadableError,
 )
-from sessiongate.core.sources.support.elements import Batch, Elements, More
+from sessiongate.core.sources.support.elements import ElementBatch, Elements, More
 from sessiongate.core.sources.support.faults import Faults
-from sessiongate.core.sources.support.json_cursor import Place, is_unicode
+from sessiongate.core.sources.support.json_cursor import JsonCursor, is_unicode
 from sessiongate.core.sources.support.lenient_json import JsonError
 from sessiongate.core.sources.support.moments import timestamp
 from sessiongate.core.sources.support.pacing import Pace
@@ -46,7 +46,7 @@ _INT_BITS = 32
 # The port that MaxScale states of a client on a Unix socket.
 _NO_PORT = -1
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 def read_sessions(
@@ -65,7 +65,7 @@ def read_sessions(
         for step in elements.read():
             if isinstance(step, More):
                 elements.feed(next(parts, b""))
-            elif isinstance(step, Batch):
+            elif isinstance(step, ElementBatch):
                 for resource in step.places():
                     try:
                         sessions.append(read_session(resource, times, statements=statements))
@@ -82,7 +82,7 @@ def read_sessions(
     return sessions, unreadable.all, elements.partial
 
 
-def read_session(resource: Place, times: Times, *, statements: bool = False) -> Observed:
+def read_session(resource: JsonCursor, times: Times, *, statements: bool = False) -> Observed:
     """A session, without the members that cannot be read.
 
     Its id is its ``native_id``; with ``connected``, which the document states exactly, it
@@ -112,7 +112,9 @@ class _Reader:
         self.times = times
         self.unreadable: list[Unreadable] = []
 
-    def attempt(self, read: Callable[[_Reader, Place], None], place: Place, *fields: str) -> None:
+    def attempt(
+        self, read: Callable[[_Reader, JsonCursor], None], place: JsonCursor, *fields: str
+    ) -> None:
         """Read what fills these fields of the session, or note that it cannot be read."""
         try:
             read(self, place)
@@ -142,7 +144,7 @@ class _Start:
     has_zone: bool  # which is UTC then
 
     @classmethod
-    def of(cls, place: Place) -> _Start:
+    def of(cls, place: JsonCursor) -> _Start:
         text = place.text()
         for form, has_zone in _DATE_FORMS.items():
             try:
@@ -158,7 +160,7 @@ class _Start:
         """What a key says of it: the same in whichever zone it is read."""
         return seconds_as_utc(self.local)
 
-    def read(self, reader: _Reader, attributes: Place) -> None:
+    def read(self, reader: _Reader, attributes: JsonCursor) -> None:
         place = attributes.member("connected")
         moment = self.stated if self.has_zone else reader.times.start(self.local)
         if moment is None:
@@ -166,7 +168,7 @@ class _Start:
         reader.session.connect_time.CopyFrom(_timestamp(place, moment))
 
 
-def _read_service(reader: _Reader, resource: Place) -> None:
+def _read_service(reader: _Reader, resource: JsonCursor) -> None:
     data = resource.member("relationships").member("services").member("data")
     names = [_identify(place, "services") for place in data.items()]
     if len(names) != 1:
@@ -174,7 +176,7 @@ def _read_service(reader: _Reader, resource: Place) -> None:
     reader.session.service = names[0]
 
 
-def _read_filters(reader: _Reader, resource: Place) -> None:
+def _read_filters(reader: _Reader, resource: JsonCursor) -> None:
     filters = resource.member("relationships").optional("filters")
     data = filters and filters.optional("data")
     if data:
@@ -182,32 +184,32 @@ def _read_filters(reader: _Reader, resource: Place) -> None:
             reader.session.filters.append(name)
 
 
-def _read_state(reader: _Reader, attributes: Place) -> None:
+def _read_state(reader: _Reader, attributes: JsonCursor) -> None:
     reader.session.state = state_of(attributes.member("state").text())
 
 
-def _read_text(reader: _Reader, attributes: Place, *, name: str) -> None:
+def _read_text(reader: _Reader, attributes: JsonCursor, *, name: str) -> None:
     if place := attributes.optional(name):
         setattr(reader.session, name, place.text())
 
 
-def _read_natural(reader: _Reader, attributes: Place, *, name: str, bits: int) -> None:
+def _read_natural(reader: _Reader, attributes: JsonCursor, *, name: str, bits: int) -> None:
     if place := attributes.optional(name):
         setattr(reader.session, name, place.natural(bits))
 
 
-def _read_port(reader: _Reader, attributes: Place) -> None:
+def _read_port(reader: _Reader, attributes: JsonCursor) -> None:
     place = attributes.optional("port")
     if place and place.value != _NO_PORT:
         reader.session.port = place.natural(16)
 
 
-def _read_memory(reader: _Reader, attributes: Place) -> None:
+def _read_memory(reader: _Reader, attributes: JsonCursor) -> None:
     if (memory := attributes.optional("memory")) and (total := memory.optional("total")):
         reader.session.memory_bytes = total.natural(64)
 
 
-def _read_idle(reader: _Reader, attributes: Place) -> None:
+def _read_idle(reader: _Reader, attributes: JsonCursor) -> None:
     if idle := attributes.optional("idle"):
         seconds = idle.number()
         if seconds < 0:
@@ -216,12 +218,12 @@ def _read_idle(reader: _Reader, attributes: Place) -> None:
         reader.session.last_active_time.CopyFrom(moment)
 
 
-def _read_cipher(reader: _Reader, attributes: Place) -> None:
+def _read_cipher(reader: _Reader, attributes: JsonCursor) -> None:
     if (client := attributes.optional("client")) and (cipher := client.optional("cipher")):
         reader.session.tls_cipher = cipher.text()
 
 
-def _read_connection_attributes(reader: _Reader, attributes: Place) -> None:
+def _read_connection_attributes(reader: _Reader, attributes: JsonCursor) -> None:
     client = attributes.optional("client")
     if client and (place := client.optional("connection_attributes")):
         found = place.object()
@@ -236,13 +238,13 @@ def _read_connection_attributes(reader: _Reader, attributes: Place) -> None:
             raise place.wrong("expected Unicode strings only")
 
 
-def _read_connections(reader: _Reader, attributes: Place) -> None:
+def _read_connections(reader: _Reader, attributes: JsonCursor) -> None:
     if connections := attributes.optional("connections"):
         for connection in _readable(connections.items(), _connection):
             reader.session.connections.append(connection)
 
 
-def _read_queries(reader: _Reader, attributes: Place) -> None:
+def _read_queries(reader: _Reader, attributes: JsonCursor) -> None:
     if queries := attributes.optional("queries"):
         # Commands that carry no statement are listed too.
         for query in _readable(queries.items(), partial(_query, reader=reader)):
@@ -250,7 +252,7 @@ def _read_queries(reader: _Reader, attributes: Place) -> None:
                 reader.session.queries.append(query)
 
 
-def _read_truncated(reader: _Reader, attributes: Place) -> None:
+def _read_truncated(reader: _Reader, attributes: JsonCursor) -> None:
     # By a sessiongate that wrote the document.
     if truncated := attributes.optional("truncated"):
         names = {place.text() for place in truncated.items()}
@@ -259,7 +261,7 @@ def _read_truncated(reader: _Reader, attributes: Place) -> None:
 
 
 # How each attribute is read, and the fields of the session that it fills.
-_ATTRIBUTES: Sequence[tuple[Callable[[_Reader, Place], None], Sequence[str]]] = (
+_ATTRIBUTES: Sequence[tuple[Callable[[_Reader, JsonCursor], None], Sequence[str]]] = (
     (_read_state, ("state",)),
     *((partial(_read_text, name=n), (n,)) for n in ("user", "remote", "database", "application")),
     (_read_port, ("port",)),
@@ -274,7 +276,7 @@ _ATTRIBUTES: Sequence[tuple[Callable[[_Reader, Place], None], Sequence[str]]] = 
 )
 
 
-def _identify(resource: Place, kind: str) -> str:
+def _identify(resource: JsonCursor, kind: str) -> str:
     """A resource's id, if it is of that kind."""
     if resource.member("type").text() != kind:
         raise resource.member("type").wrong(f'expected "{kind}"')
@@ -284,7 +286,7 @@ def _identify(resource: Place, kind: str) -> str:
     return ident
 
 
-def _readable(places: Iterable[Place], read: Callable[[Place], T]) -> Iterator[T]:
+def _readable(places: Iterable[JsonCursor], read: Callable[[JsonCursor], _T]) -> Iterator[_T]:
     """What is read of each place; at the end raises the `UnreadableError` of the first fault."""
     fault: UnreadableError | None = None
     for place in places:
@@ -296,7 +298,7 @@ def _readable(places: Iterable[Place], read: Callable[[Place], T]) -> Iterator[T
         raise fault
 
 
-def _connection(place: Place) -> BackendConnection:
+def _connection(place: JsonCursor) -> BackendConnection:
     connection = BackendConnection(server=place.member("server").text())
     if number := place.optional("connection_id"):
         value = number.value
@@ -309,7 +311,7 @@ def _connection(place: Place) -> BackendConnection:
     return connection
 
 
-def _query(place: Place, reader: _Reader) -> Query | None:
+def _query(place: JsonCursor, reader: _Reader) -> Query | None:
     text = place.optional("statement")
     if text is None:
         return None
@@ -326,7 +328,7 @@ def _query(place: Place, reader: _Reader) -> Query | None:
     return query
 
 
-def _iso_date(place: Place, reader: _Reader) -> float | None:
+def _iso_date(place: JsonCursor, reader: _Reader) -> float | None:
     """The moment of a date of ISO 8601; None if it is a local time that is not certain."""
     text = place.text()
     try:
@@ -340,7 +342,7 @@ def _iso_date(place: Place, reader: _Reader) -> float | None:
     return reader.times.of_statement(text, date, start)
 
 
-def _timestamp(place: Place, moment: float) -> Timestamp:
+def _timestamp(place: JsonCursor, moment: float) -> Timestamp:
     try:
         return timestamp(round(moment * 1e6) * 1000)
     except (ValueError, OverflowError):

@@ -14,10 +14,10 @@ from psycopg.pq.abc import PGresult
 
 from sessiongate.core.sources.base import DEFAULT_MAX_SESSIONS, SourceConnectError, SourceError
 from sessiongate.core.sources.support.causes import meaning
-from sessiongate.core.sources.support.cells import Cell, text
+from sessiongate.core.sources.support.cells import Cell, decode_text
 from sessiongate.core.sources.support.endpoint import Endpoint
 from sessiongate.core.sources.support.pacing import mapped
-from sessiongate.core.sources.support.pq import Connection, RefusedError
+from sessiongate.core.sources.support.pq import PqConnection, RefusedError
 from sessiongate.core.sources.support.resolution import addresses
 from sessiongate.runtime.apart import apart
 
@@ -29,7 +29,7 @@ _NOTHING_IN_THE_CLEAR = "!password"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class QueryResult:
     """What a query selects: the names of its columns, and its rows."""
 
     columns: Sequence[str]
@@ -61,11 +61,11 @@ class Client:
         self._database = database
         self._setup = setup
         self._needs_setup = needs_setup
-        self._connection: Connection | None = None
+        self._connection: PqConnection | None = None
         self.connections = 0  # made so far
-        self.setup_answer = Answer((), ())  # what `setup` selected over this connection
+        self.setup_answer = QueryResult((), ())  # what `setup` selected over this connection
 
-    async def ask(self, *queries: str) -> list[Answer]:
+    async def ask(self, *queries: str) -> list[QueryResult]:
         """The answers to queries that select, one behind the other.
 
         A kept connection that the server has closed is replaced once. Raises
@@ -106,7 +106,7 @@ class Client:
         except SourceConnectError as error:
             raise SourceConnectError(f"{endpoint}: {error}") from None
         for number, host in enumerate(hosts, 1):
-            self._connection = Connection(f"{endpoint}: ")
+            self._connection = PqConnection(f"{endpoint}: ")
             try:
                 parameters = await apart(object(), partial(self._parameters, host))
                 await self._connection.open(parameters)
@@ -123,7 +123,7 @@ class Client:
         except RefusedError:
             if self._needs_setup:
                 raise
-            self.setup_answer = Answer((), ())
+            self.setup_answer = QueryResult((), ())
 
     def _parameters(self, host: str) -> str:
         """How libpq is to connect to an address, or through a Unix socket; files are read."""
@@ -144,7 +144,7 @@ class Client:
             require_auth=_NOTHING_IN_THE_CLEAR if clear and not endpoint.is_unix else None,
         )
 
-    async def _ask(self, query: str) -> Answer:
+    async def _ask(self, query: str) -> QueryResult:
         connection = self._connection
         assert connection is not None  # noqa: S101 - ask() has made it
         try:
@@ -175,13 +175,13 @@ async def _is_there(host: str, place: Endpoint) -> bool:
     return True
 
 
-async def _answer(result: PGresult | None, most: int) -> Answer:
+async def _answer(result: PGresult | None, most: int) -> QueryResult:
     """All cells as they came: the driver would refuse a whole answer for one of them."""
     if result is None:
-        return Answer((), ())
+        return QueryResult((), ())
     columns, cell = range(min(result.nfields, _MAX_COLUMNS)), result.get_value
-    return Answer(
-        [text(result.fname(column) or b"") for column in columns],
+    return QueryResult(
+        [decode_text(result.fname(column) or b"") for column in columns],
         await mapped(
             lambda row: tuple([cell(row, column) for column in columns]),
             range(min(result.ntuples, most)),
@@ -200,4 +200,4 @@ def _cause(error: Exception) -> str:
         return f"what it says makes no sense ({type(error).__name__})"
     elif error.pgconn is not None:  # in the server's encoding, which the driver does not know
         said = error.pgconn.error_message[:_SHOWN]
-    return meaning((text(said) if said else str(error)).strip().partition("\n")[0])
+    return meaning((decode_text(said) if said else str(error)).strip().partition("\n")[0])

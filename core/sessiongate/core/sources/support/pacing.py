@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import Any, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
-from sessiongate.core.sources.support.elements import Batch, Elements, More
+from sessiongate.core.sources.support.elements import ElementBatch, Elements, More
 
 STEP = 0.004  # seconds
 _PART = 100  # items that are looked at in one go
@@ -129,14 +129,14 @@ def sorted_apart(items: Iterable[_T], key: Callable[[_T], Any], pace: Pace) -> I
 
 async def batches(
     elements: Elements, parts: AsyncIterable[bytes], pace: Pace
-) -> AsyncIterator[Batch]:
+) -> AsyncIterator[ElementBatch]:
     """The elements of a document of which the parts arrive.
 
     Raises what `Elements.read` does.
     """
     arriving = aiter(parts)
     for step in elements.read():
-        if isinstance(step, Batch):
+        if isinstance(step, ElementBatch):
             yield step
         elif isinstance(step, More):
             elements.feed(await anext(arriving, b""))

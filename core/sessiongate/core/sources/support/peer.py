@@ -20,7 +20,7 @@ def split_port(text: str) -> tuple[str, int | None]:
     return found[1], int(found[2])
 
 
-def address(host: str) -> str | None:
+def canonical_address(host: str) -> str | None:
     """The IP address that a host is, in its usual form, IPv4 in IPv6 clothes as IPv4.
 
     None where the host is a name.
@@ -35,7 +35,7 @@ def address(host: str) -> str | None:
 def peer(text: str) -> tuple[str, int] | None:
     """The IP address and port of ADDRESS:PORT; None where the text is anything else."""
     host, port = split_port(text)
-    known = address(host)
+    known = canonical_address(host)
     return None if known is None or port is None else (known, port)
 
 

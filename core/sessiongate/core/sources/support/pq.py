@@ -19,7 +19,7 @@ from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 
 from sessiongate.core.sources.base import SourceError
-from sessiongate.core.sources.support.received import MAX_BYTES, bounded
+from sessiongate.core.sources.support.received import MAX_RECEIVED_BYTES, limit_received
 from sessiongate.runtime.apart import HangsError, apart
 
 _MAX_GREETING = 1024 * 1024  # bytes until the server has let this end in
@@ -37,7 +37,7 @@ class RefusedError(Exception):
         self.text = text
 
 
-class Connection:
+class PqConnection:
     """Asks one question at a time, from `open` to `close`."""
 
     def __init__(self, where: str) -> None:
@@ -70,7 +70,7 @@ class Connection:
             steps = self._asking(pgconn, query.encode())
             return waiting.wait(steps, pgconn.socket, _WAKE)
 
-        return await self._in_thread(work, MAX_BYTES)
+        return await self._in_thread(work, MAX_RECEIVED_BYTES)
 
     @property
     def is_lost(self) -> bool:
@@ -104,7 +104,7 @@ class Connection:
                     if self._is_closed:
                         self._finish()
 
-        async with bounded(self._descriptor, self._where, most):
+        async with limit_received(self._descriptor, self._where, most):
             self._is_busy = True
             try:
                 return await apart(self, whole)

@@ -16,7 +16,7 @@ class Process:
     start_time: float  # seconds since the epoch
 
 
-class Processes:
+class ProcessTable:
     """Looks processes up, remembering between look-ups what does not change."""
 
     def __init__(self) -> None:

@@ -7,17 +7,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from sessiongate.core.sources.base import Observation, Observed, Unreadable, Wire, know_empty
+from sessiongate.core.sources.base import Observation, Observed, TcpLink, Unreadable, know_empty
+from sessiongate.core.sources.support.cells import Cell
 from sessiongate.core.sources.support.moments import LATEST
 from sessiongate.core.sources.support.pacing import Pace, in_order, kept, mapped
-from sessiongate.core.sources.support.peer import address, split_port
-from sessiongate.core.sources.support.stability import again, steadied
-from sessiongate.core.sources.support.statement import MAX_BYTES, statement
+from sessiongate.core.sources.support.peer import canonical_address, split_port
+from sessiongate.core.sources.support.stability import debounce, reuse_if_same
+from sessiongate.core.sources.support.statement import MAX_STATEMENT_BYTES, statement
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import Session, SessionState
 
 # A value as the server sends it: in characters, also a number; None: NULL.
-Cell: TypeAlias = bytes | None
 
 # What the server calls a client that has not logged in yet.
 _NOBODY = b"unauthenticated user"
@@ -40,7 +40,7 @@ _NO_COMMAND = Unreadable("COMMAND: expected a command", ("state",))
 _NO_IDLE = Unreadable("TIME: expected a whole number", ("last_active_time",))
 
 
-class Row(NamedTuple):
+class ThreadRow(NamedTuple):
     """What `Dialect.query` selects of one thread, in this order."""
 
     ident: Cell
@@ -57,18 +57,18 @@ class Row(NamedTuple):
 class Threads:
     """The rows of a process list by id, in the order of the ids, and those without one."""
 
-    rows: Mapping[int, Row]
+    rows: Mapping[int, ThreadRow]
     unreadable: tuple[Unreadable, ...] = ()
 
     @classmethod
     async def of(cls, answer: Iterable[Sequence[Cell]]) -> Threads:
         """Read the ids of an answer to `Dialect.query`."""
-        rows: dict[int, Row] = {}
+        rows: dict[int, ThreadRow] = {}
         unreadable = []
 
         def read(cells: Sequence[Cell]) -> None:
-            row = Row._make(cells)
-            ident = number(row.ident)
+            row = ThreadRow._make(cells)
+            ident = integer(row.ident)
             if ident is None or ident < 0 or ident in rows:
                 unreadable.append(_NO_ID)
             else:
@@ -116,9 +116,9 @@ class Dialect:
         )
 
     def query(self, *, statements: bool, include_self: bool, most: int) -> str:
-        """The query for the process list, as so many `Row`s at most."""
+        """The query for the process list, as so many `ThreadRow`s at most."""
         # One byte more than is kept, so that a cut is seen.
-        info = f"LEFT({self.info}, {MAX_BYTES + 1})" if statements else "NULL"
+        info = f"LEFT({self.info}, {MAX_STATEMENT_BYTES + 1})" if statements else "NULL"
         where = "" if include_self else " WHERE ID <> CONNECTION_ID()"
         columns = f"ID, USER, HOST, DB, COMMAND, {info}, {self.query_id}, {self.idle}"
         return f"SELECT {columns} FROM {self.table}{where} LIMIT {most}"  # noqa: S608 - constants all
@@ -187,7 +187,7 @@ class ProcessList:
         attributes: dict[int, Mapping[str, str]] = {}
         sessions: list[Observed] = []
 
-        def read(thread: tuple[int, Row]) -> None:
+        def read(thread: tuple[int, ThreadRow]) -> None:
             ident, row = thread
             known = self._known_of(ident, row, moment)
             if known is not None:
@@ -198,10 +198,10 @@ class ProcessList:
 
         await mapped(read, threads.rows.items())
         self._known, self._attributes = seen, attributes
-        self._last = again(self._last, sessions, self._start, threads.unreadable)
+        self._last = reuse_if_same(self._last, sessions, self._start, threads.unreadable)
         return self._last
 
-    def _known_of(self, ident: int, row: Row, moment: float) -> _Known | None:
+    def _known_of(self, ident: int, row: ThreadRow, moment: float) -> _Known | None:
         """What is made of a row, or was before; None if it is no client's."""
         known = self._known.get(ident)
         if known is None or known.stated != row[:-1]:
@@ -214,7 +214,7 @@ class ProcessList:
                 return self._made(ident, row, active)
         return known
 
-    def _made(self, ident: int, row: Row, active: _Active) -> _Known:
+    def _made(self, ident: int, row: ThreadRow, active: _Active) -> _Known:
         unreadable = []
         session = Session(native_id=str(ident), service=self._service)
         if row.user == _NOBODY:
@@ -224,11 +224,11 @@ class ProcessList:
         else:
             unreadable.append(_NO_COMMAND)
         if row.user is not None and row.user != _NOBODY:
-            session.user = text(row.user)
+            session.user = decoded(row.user)
         if row.database is not None:
-            session.database = text(row.database)
-        host, port = split_port(text(row.host or b""))
-        remote = address(host)
+            session.database = decoded(row.database)
+        host, port = split_port(decoded(row.host or b""))
+        remote = canonical_address(host)
         if port is not None:
             session.remote, session.port = remote or host, port
         elif host and host != "localhost":  # which is what the client of a Unix socket is called
@@ -242,14 +242,14 @@ class ProcessList:
         if name := attributes.get("program_name"):
             session.application = name
         if row.info is not None:
-            query = statement(text(row.info))
+            query = statement(decoded(row.info))
             if session.HasField("last_active_time"):
                 query.receive_time.CopyFrom(session.last_active_time)
             session.queries.append(query)
         elif self._statements:
             know_empty(session, (), "queries")
         client = (remote, port) if remote is not None and port is not None else None
-        wire = Wire(client=client, server=self._server, server_id=ident)
+        wire = TcpLink(client=client, server=self._server, server_id=ident)
         accepted = wire if client or self._server else None
         observed = Observed(str(ident), session, accepted, unreadable=tuple(unreadable))
         return _Known(row[:-1], active, observed)
@@ -268,37 +268,37 @@ class _Known:
     observed: Observed
 
 
-def _by_ident(thread: tuple[int, Row]) -> int:
+def _by_ident(thread: tuple[int, ThreadRow]) -> int:
     return thread[0]
 
 
-def text(cell: bytes) -> str:
+def decoded(cell: bytes) -> str:
     """What the server sent as text: clients can make it of any bytes."""
     return cell.decode(errors="replace")
 
 
-def number(cell: Cell) -> int | None:
+def integer(cell: Cell) -> int | None:
     """A whole number that the server sent; None if it is none."""
     return int(cell) if cell is not None and _NUMBER.fullmatch(cell) else None
 
 
-def _is_client(row: Row) -> bool:
+def _is_client(row: ThreadRow) -> bool:
     """Whether a thread serves a client, and is none of the server's own."""
     if _SYSTEM_COMMAND.fullmatch(row.command or b""):
         return False
-    return row.user != _SYSTEM_USER or split_port(text(row.host or b""))[1] is not None
+    return row.user != _SYSTEM_USER or split_port(decoded(row.host or b""))[1] is not None
 
 
-def _active(row: Row, moment: float, before: _Active = None) -> _Active:
+def _active(row: ThreadRow, moment: float, before: _Active = None) -> _Active:
     """When the client last did anything, ``before`` if that is as good.
 
     None if the server does not say, or its clock was set meanwhile.
     """
     if row.idle is None:
         return None
-    idle = number(row.idle)
+    idle = integer(row.idle)
     if idle is None:
         return _NO_IDLE
     if not 0 <= idle / 1000 < moment <= LATEST:
         return None
-    return steadied(moment - idle / 1000, before if isinstance(before, float) else None)
+    return debounce(moment - idle / 1000, before if isinstance(before, float) else None)

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from sessiongate.core.sources.base import SourceError
 from sessiongate.runtime.memory import give_back
 
-MAX_BYTES = 128 * 1024 * 1024
+MAX_RECEIVED_BYTES = 128 * 1024 * 1024
 _LOOK = 0.02  # seconds between two looks
 _LET_GO = 1.0  # seconds
 # Where Linux's `tcp_info` has tcpi_bytes_received.
@@ -40,16 +40,16 @@ def received(descriptor: int) -> int | None:
 
 
 @asynccontextmanager
-async def bounded(
+async def limit_received(
     descriptor: Callable[[], int], where: str = "", most: int | None = None
 ) -> AsyncIterator[None]:
     """Give up what is awaited within, once more than ``most`` bytes came over a connection.
 
-    That is `MAX_BYTES` if not told. ``descriptor`` is the connection's, -1 as long as there is
-    none. What came is of no use then, nor is the connection: raises `SourceError`, whose text
-    begins with ``where``.
+    That is `MAX_RECEIVED_BYTES` if not told. ``descriptor`` is the connection's, -1 as long as
+    there is none. What came is of no use then, nor is the connection: raises `SourceError`,
+    whose text begins with ``where``.
     """
-    most = MAX_BYTES if most is None else most
+    most = MAX_RECEIVED_BYTES if most is None else most
     before = received(descriptor()) or 0
     loop = asyncio.get_running_loop()
     timer: asyncio.TimerHandle
@@ -79,5 +79,5 @@ async def bounded(
 def too_large(where: str = "", most: int | None = None) -> SourceError:
     """The error that says so. What came is given back soon: its reader lets go of it first."""
     asyncio.get_running_loop().call_later(_LET_GO, give_back)
-    most = MAX_BYTES if most is None else most
+    most = MAX_RECEIVED_BYTES if most is None else most
     return SourceError(f"{where}the answer is larger than {most // 1024**2} MiB")

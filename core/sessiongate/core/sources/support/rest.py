@@ -19,8 +19,8 @@ from sessiongate.core.sources.support.tls_probe import refuse_tls
 from sessiongate.runtime.apart import apart
 
 # Of one answer: of a list, which is read while it comes in, and of any other.
-MAX_BYTES = 256 * 1024 * 1024
-MAX_SMALL_BYTES = 256 * 1024
+MAX_RESPONSE_BYTES = 256 * 1024 * 1024
+MAX_SMALL_RESPONSE_BYTES = 256 * 1024
 _BUFFER = 256 * 1024  # bytes that may have come in and are not read yet; or twice as many
 _SHOWN = 300  # characters of an error's text
 
@@ -38,7 +38,7 @@ class RestClient:
     async def get(self, path: str, query: Mapping[str, str]) -> bytes | None:
         """The body of a small resource; None where there is none (404).
 
-        Raises `SourceError` as `stream` does, and if it is larger than `MAX_SMALL_BYTES`.
+        Raises `SourceError` as `stream` does, and if it is larger than `MAX_SMALL_RESPONSE_BYTES`.
         """
         async with self.stream(path, query, is_small=True) as parts:
             return None if parts is None else b"".join([part async for part in parts])
@@ -50,7 +50,7 @@ class RestClient:
         """The body of a resource, part by part; None where there is none (404).
 
         Raises `SourceError`: no answer, or one whose status is not 200, or
-        which is larger than `MAX_BYTES`; `SourceConnectError` if nothing is there.
+        which is larger than `MAX_RESPONSE_BYTES`; `SourceConnectError` if nothing is there.
         """
         endpoint = self._endpoint
         url = URL.build(
@@ -71,7 +71,7 @@ class RestClient:
                 elif response.status != HTTPStatus.OK:
                     raise SourceError(f"GET {path} was answered with {_status(response.status)}")
                 else:
-                    most = MAX_SMALL_BYTES if is_small else MAX_BYTES
+                    most = MAX_SMALL_RESPONSE_BYTES if is_small else MAX_RESPONSE_BYTES
                     yield _parts(response.content, path, most)
         except aiohttp.ClientConnectorError as error:
             unanswered = isinstance(error.os_error, ssl.SSLError)

@@ -14,7 +14,7 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from sessiongate.core.sources.base import Observed
-from sessiongate.core.sources.support.stability import TOLERANCE, steadied
+from sessiongate.core.sources.support.stability import TOLERANCE, debounce
 
 # The members that only the clock changes; ``idle`` is kept. These characters are
 # nothing but a member's name in JSON: within a string the quotes are escaped.
@@ -24,7 +24,7 @@ _TIMES = re.compile(
     )
 )
 _LONGER = 4  # bytes by which a time may have grown, on average
-MAX_BYTES = 64 * 1024 * 1024  # of text that is kept of an answer
+MAX_REMEMBERED_BYTES = 64 * 1024 * 1024  # of text that is kept of an answer
 _SMALL = 32 * 1024  # bytes of a run that is read along with the one before it
 
 
@@ -36,7 +36,7 @@ class Active(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownElement:
     """What was made of a resource object."""
 
     ident: str
@@ -69,7 +69,7 @@ def digest(value: Any) -> bytes:
 
 
 def last_active(
-    idle: object, moment: float, known: Known | None, *, is_same: bool
+    idle: object, moment: float, known: KnownElement | None, *, is_same: bool
 ) -> Active | None:
     """When a client was last active, by its idle time; None if that states no such moment."""
     if not isinstance(idle, int | float) or isinstance(idle, bool) or not 0 <= idle <= moment:
@@ -79,13 +79,13 @@ def last_active(
         return Active(moment - idle, not idle)
     if before.is_busy and not idle and is_same:
         return before  # still at it: nothing but the clock has changed
-    return Active(steadied(moment - idle, before.moment), not idle)
+    return Active(debounce(moment - idle, before.moment), not idle)
 
 
 class Run:
     """Some sessions of an answer, and their text but for its times."""
 
-    def __init__(self, text: bytes, rows: Sequence[tuple[Hashable, Known]]) -> None:
+    def __init__(self, text: bytes, rows: Sequence[tuple[Hashable, KnownElement]]) -> None:
         parts = _TIMES.split(text)
         self.size = len(text)
         self.rows = rows

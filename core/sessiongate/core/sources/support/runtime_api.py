@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sessiongate.core.sources.base import SourceError
-from sessiongate.core.sources.support.json_cursor import shown
+from sessiongate.core.sources.support.json_cursor import ascii_excerpt
 from sessiongate.core.sources.support.moments import LATEST
 
 _MAX_INFO = 64 * 1024  # characters of an answer to 'show info'
@@ -21,7 +21,7 @@ _POINTED = re.compile(r"^0x[0-9a-f]+: ", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class StatsDump:
     """A complete answer to ``show info;show sess``, or ``show sess all``.
 
     Complete is what has both commands' answers, each with the empty line that ends it. It
@@ -37,7 +37,7 @@ class Answer:
     uptime: int | None  # in seconds
 
     @classmethod
-    def parse(cls, parts: Sequence[str]) -> Answer:
+    def parse(cls, parts: Sequence[str]) -> StatsDump:
         """Take an answer apart. Raises `SourceError` if it is cut or no such answer."""
         text, others = _beginning(parts)
         end = text.find("\n\n", 0, _MAX_INFO)
@@ -100,4 +100,4 @@ def _stranger(text: str) -> str:
 
 
 def _first_line(text: str) -> str:
-    return f'"{shown(text[:_MAX_INFO].split(chr(10), 1)[0])}"'
+    return f'"{ascii_excerpt(text[:_MAX_INFO].split(chr(10), 1)[0])}"'

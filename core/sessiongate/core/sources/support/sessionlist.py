@@ -18,28 +18,28 @@ from sessiongate.core.sources.base import (
     Observation,
     Observed,
     SourceError,
+    TcpLink,
     UnreadableError,
-    Wire,
     know_empty,
 )
-from sessiongate.core.sources.support.elements import Batch, Elements
+from sessiongate.core.sources.support.elements import ElementBatch, Elements
 from sessiongate.core.sources.support.faults import Faults
-from sessiongate.core.sources.support.json_cursor import Place, shown
+from sessiongate.core.sources.support.json_cursor import JsonCursor, ascii_excerpt
 from sessiongate.core.sources.support.jsonapi_sessions import read_session
 from sessiongate.core.sources.support.lenient_json import JsonError, loads
 from sessiongate.core.sources.support.pacing import Pace, batches, in_order
-from sessiongate.core.sources.support.peer import address
+from sessiongate.core.sources.support.peer import canonical_address
 from sessiongate.core.sources.support.runs import (
-    MAX_BYTES,
+    MAX_REMEMBERED_BYTES,
     Active,
-    Known,
+    KnownElement,
     Run,
     Runs,
     digest,
     last_active,
 )
 from sessiongate.core.sources.support.serverzone import ServerZone
-from sessiongate.core.sources.support.stability import again
+from sessiongate.core.sources.support.stability import reuse_if_same
 from sessiongate.v1.session_service_pb2 import ServiceStatus
 
 Servers = Mapping[str, tuple[str, int]]
@@ -47,7 +47,7 @@ Servers = Mapping[str, tuple[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class ReadingContext:
     """What an answer is read with. Times are in seconds since the epoch."""
 
     moment: float  # when it came, by this clock
@@ -74,7 +74,7 @@ class SessionList:
         # The core shows those first that it knows, so that more are read than it shows.
         self._most = 2 * max_sessions
         # Of the last answer, and what was made of it.
-        self._known: Mapping[Hashable, Known] = {}
+        self._known: Mapping[Hashable, KnownElement] = {}
         self._runs: Sequence[Run] = ()
         self._is_all_runs = False
         self._last: Observation | None = None
@@ -83,7 +83,7 @@ class SessionList:
         # When the last answer came of which all sessions could be read, by the server's clock.
         self._looked: float | None = None
 
-    async def read(self, answer: AsyncIterable[bytes], context: Context) -> Observation:
+    async def read(self, answer: AsyncIterable[bytes], context: ReadingContext) -> Observation:
         """The sessions of an answer, in the order of their ids, read while it comes in.
 
         Raises `SourceError` for what is no list of sessions, and then remembers nothing of it.
@@ -96,7 +96,7 @@ class SessionList:
         pace = Pace()
         try:
             async for batch in batches(elements, answer, pace):
-                rows: list[tuple[Hashable, Known]] = []
+                rows: list[tuple[Hashable, KnownElement]] = []
                 for place in batch.places():
                     try:
                         resource = _resource(place)
@@ -123,7 +123,7 @@ class SessionList:
             self._known = seen.all()
             ordered = await in_order(self._known.values(), lambda known: known.order, pace)
             sessions, unreadable = [known.observed for known in ordered], tuple(seen.unreadable.all)
-        self._last = again(
+        self._last = reuse_if_same(
             self._last,
             sessions,
             context.incarnation,
@@ -135,8 +135,12 @@ class SessionList:
         return self._last
 
     def _look(
-        self, known: Known | None, resource: dict[str, Any], context: Context, is_known: bool
-    ) -> Known:
+        self,
+        known: KnownElement | None,
+        resource: dict[str, Any],
+        context: ReadingContext,
+        is_known: bool,
+    ) -> KnownElement:
         """What a resource object is; ``known`` if it is what it was. Raises `UnreadableError`."""
         attributes = resource["attributes"]
         alive, idle = attributes.pop("seconds_alive", None), attributes.pop("idle", None)
@@ -149,13 +153,13 @@ class SessionList:
             idle = max(0.0, context.moment - active.moment)
         whole = {**resource, "attributes": {**attributes, "idle": idle}}
         times = _RowTimes(context, self._looked, known, whole, alive)
-        place = Place(whole, None, f"session {shown(resource['id'])} ")
+        place = JsonCursor(whole, None, f"session {ascii_excerpt(resource['id'])} ")
         item = read_session(place, times, statements=self._statements)
         stated = [name for name in self._lists if isinstance(attributes.get(name), list)]
         know_empty(item.session, item.unreadable, *stated)
         observed = _wired(item, context.servers)
         connected = attributes.get("connected")
-        return Known(
+        return KnownElement(
             ident=resource["id"],
             digest=found,
             connected=connected if isinstance(connected, str) else None,
@@ -171,7 +175,7 @@ class _Seen:
     """What an answer was found to hold so far."""
 
     def __init__(self, known: Runs, moment: float) -> None:
-        self.rows: dict[Hashable, Known] = {}
+        self.rows: dict[Hashable, KnownElement] = {}
         self.unreadable = Faults()
         self.runs: list[Run] = []
         self._known = known
@@ -202,7 +206,7 @@ class _Seen:
         self._fold()
         return ident if ident not in self.rows else (ident, len(self.rows))
 
-    def keep(self, batch: Batch, rows: Sequence[tuple[Hashable, Known]]) -> None:
+    def keep(self, batch: ElementBatch, rows: Sequence[tuple[Hashable, KnownElement]]) -> None:
         """Remember the text of sessions that were read."""
         self._is_skimmed = False
         if len(rows) == len(batch.values) and batch.text:
@@ -210,13 +214,13 @@ class _Seen:
         else:
             self.is_all_runs = False
 
-    def all(self) -> dict[Hashable, Known]:
+    def all(self) -> dict[Hashable, KnownElement]:
         """All the sessions."""
         self._fold()
         return self.rows
 
     def _keep(self, run: Run) -> None:
-        if self._kept + run.size <= MAX_BYTES:
+        if self._kept + run.size <= MAX_REMEMBERED_BYTES:
             self._kept += run.size
             self.runs.append(run)
         else:
@@ -235,9 +239,9 @@ class _RowTimes:
 
     def __init__(
         self,
-        context: Context,
+        context: ReadingContext,
         looked: float | None,
-        known: Known | None,
+        known: KnownElement | None,
         resource: dict[str, Any],
         alive: object,
     ) -> None:
@@ -301,14 +305,14 @@ def _moment(active: Active | None) -> float | None:
     return None if active is None else active.moment
 
 
-def _resource(place: Place) -> dict[str, Any]:
+def _resource(place: JsonCursor) -> dict[str, Any]:
     """A resource object with an id and attributes. Raises `UnreadableError`."""
     place.member("id").text()
     place.member("attributes").object()
     return place.object()
 
 
-def parse(body: bytes) -> object:
+def parse_json(body: bytes) -> object:
     """The JSON value of a body, or `SourceError`."""
     try:
         return loads(body)
@@ -321,14 +325,14 @@ def _wired(item: Observed, servers: Servers) -> Observed:
     session = item.session
     ident = session.native_id
     client = None
-    if session.HasField("port") and (remote := address(session.remote)) is not None:
+    if session.HasField("port") and (remote := canonical_address(session.remote)) is not None:
         client = (remote, session.port)
     number = int(ident) if ident.isascii() and ident.isdigit() and len(ident) < 20 else None
     return replace(
         item,
-        accepted=Wire(client=client, server_id=number) if client else None,
+        accepted=TcpLink(client=client, server_id=number) if client else None,
         opened=tuple(
-            Wire(server=servers[backend.server], server_id=backend.connection_id)
+            TcpLink(server=servers[backend.server], server_id=backend.connection_id)
             for backend in session.connections
             if backend.server in servers and backend.HasField("connection_id")
         ),

@@ -65,7 +65,7 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
+class TcpConnection:
     """One side of a connection: of one that is being made or unmade, too."""
 
     version: int  # of IP: 4 or 6; IPv4 through a listener of 6 is 6, its addresses mapped
@@ -99,7 +99,7 @@ class Sockets:
     """
 
     listeners: list[Listener] = field(default_factory=list)
-    connections: list[Connection] = field(default_factory=list)
+    connections: list[TcpConnection] = field(default_factory=list)
     unreadable: list[Unreadable] = field(default_factory=list)
     partial: str = ""
 
@@ -120,7 +120,7 @@ def read_sockets(inodes: Inodes, most: int = 4 * DEFAULT_MAX_SESSIONS) -> Socket
     Raises what psutil does: its `Error`, OSError, RuntimeError.
     """
     listeners: list[Listener] = []
-    connections: list[Connection] = []
+    connections: list[TcpConnection] = []
     faults = Faults()
     pace = Pace()
     inodes.look(most, pace)
@@ -160,7 +160,7 @@ def _read(pace: Pace) -> Iterator[tuple[object, object, object, object, object]]
 
 def _socket(
     pid: object, family: object, status: object, local: object, remote: object, inodes: Inodes
-) -> Listener | Connection | None:
+) -> Listener | TcpConnection | None:
     """A socket; None if it is neither bound to a port nor connected.
 
     Raises `UnreadableError`.
@@ -178,7 +178,7 @@ def _socket(
         return Listener(version, end, pid, inodes.of(version, (end.ip, end.port), None))
     near, far = _end(local, version), _end(remote, version)
     inode = inodes.of(version, (near.ip, near.port), (far.ip, far.port))
-    return Connection(version, status, near, far, pid, inode)
+    return TcpConnection(version, status, near, far, pid, inode)
 
 
 def _end(found: object, version: int) -> End:

@@ -18,12 +18,12 @@ from sessiongate.v1.session_service_pb2 import ServiceStatus
 TOLERANCE = 1.5
 
 
-def steadied(time: float, before: float | None) -> float:
+def debounce(time: float, before: float | None) -> float:
     """``time``, or the one of the last observation where it is as good as that."""
     return time if before is None or abs(time - before) > TOLERANCE else before
 
 
-def again(
+def reuse_if_same(
     last: Observation | None,
     sessions: Sequence[Observed],
     incarnation: float | None,

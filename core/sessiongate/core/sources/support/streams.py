@@ -12,15 +12,15 @@ from sessiongate.core.sources.base import (
     DEFAULT_MAX_SESSIONS,
     Observation,
     Observed,
+    TcpLink,
     Unreadable,
     UnreadableError,
-    Wire,
     know_empty,
 )
 from sessiongate.core.sources.support.pacing import Pace
 from sessiongate.core.sources.support.peer import is_loopback
-from sessiongate.core.sources.support.runtime_api import Answer
-from sessiongate.core.sources.support.stability import again
+from sessiongate.core.sources.support.runtime_api import StatsDump
+from sessiongate.core.sources.support.stability import reuse_if_same
 from sessiongate.core.sources.support.stream import MAX_STREAM, Stream, each_block, each_line
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import BackendConnection, Session, SessionState
@@ -56,7 +56,7 @@ class Streams:
         in steps. Raises `SourceError`.
         """
         pace = Pace()
-        answer = Answer.parse(parts)
+        answer = StatsDump.parse(parts)
         process = (answer.pid, self._start(answer, moment))
         known = self._known if process == self._process else {}
         seen: dict[object, Observed | None] = {}
@@ -80,10 +80,10 @@ class Streams:
                 seen[identity] = _unchanged(before, found) or found
         self._process, self._known = process, seen
         sessions = [*filter(None, seen.values())]
-        self._last = again(self._last, sessions, process[1], tuple(unreadable), partial)
+        self._last = reuse_if_same(self._last, sessions, process[1], tuple(unreadable), partial)
         return self._last
 
-    def _start(self, answer: Answer, moment: float) -> float | None:
+    def _start(self, answer: StatsDump, moment: float) -> float | None:
         """When the process started, in seconds since the epoch; None if it cannot be told."""
         if answer.start is not None:
             return answer.start
@@ -122,7 +122,7 @@ class Streams:
         know_empty(session, odd, "connections")
         return Observed(key, session, accepted, (opened,) if opened else (), tuple(odd))
 
-    def _wire(self, stream: Stream, client: str, server: str) -> Wire | None:
+    def _wire(self, stream: Stream, client: str, server: str) -> TcpLink | None:
         """The connection between two ends, where both are known and mean the same everywhere."""
         if server not in stream.fields:
             return None
@@ -131,7 +131,7 @@ class Streams:
             return None
         if not self._is_here and (is_loopback(ends[0][0]) or is_loopback(ends[1][0])):
             return None
-        return Wire(*ends)
+        return TcpLink(*ends)
 
 
 @contextmanager
