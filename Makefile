@@ -14,14 +14,19 @@ help: ## List the targets
 
 install: .venv/installed ## Create .venv with everything that the other targets need
 
-.venv/installed: pyproject.toml
+.venv/installed: .venv/serving
+	$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
+
+# What the servers need, and no more.
+.venv/serving: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable '.[server]' --group dev
+	$(BIN)/python -m pip install --quiet --editable '.[server]'
 	@touch $@
 
-run: install ## Show this machine's sessions on http://localhost:8989/v1/sessions
+run: .venv/serving ## Show this machine's sessions on http://localhost:8989/v1/sessions
 	$(BIN)/sessiongate serve
 
 test: install ## Run the tests, on two cores

@@ -100,6 +100,18 @@ def wheel(built: Path) -> Path:
     return found
 
 
+def test_running_it_installs_no_tools_of_developers() -> None:
+    planned = subprocess.run(
+        ["make", "--dry-run", "--always-make", "run"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "'.[server]'" in planned
+    assert "--group" not in planned
+
+
 def test_the_sdist_has_what_a_maintainer_needs(built: Path) -> None:
     [sdist] = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
