@@ -17,7 +17,7 @@ _TUNED = ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES")
 _PROGRAM = """
 import ctypes
 import threading
-from sessiongate.runtime.memory import share_memory
+from sessiongate.runtime.memory import use_one_malloc_arena
 
 {call}
 together = threading.Barrier(4)
@@ -54,14 +54,14 @@ def _places(call: str) -> int:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc that is told")
 def test_threads_take_memory_from_one_place() -> None:
     assert _places("") > 1, "what this is about is gone"
-    assert _places("share_memory()") == 1
+    assert _places("use_one_malloc_arena()") == 1
 
 
 _GROWS = """
 import os
-from sessiongate.runtime.memory import give_back, share_memory
+from sessiongate.runtime.memory import give_back, use_one_malloc_arena
 
-share_memory()
+use_one_malloc_arena()
 
 def resident():
     with open("/proc/self/statm") as file:
