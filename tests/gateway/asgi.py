@@ -1,4 +1,4 @@
-"""Small applications to put middleware around, and one request to them at a time."""
+"""Small applications to wrap in middleware, called with one request at a time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 @dataclass
 class Exchange:
-    """A request as a server makes it of what came in, and what is sent in answer."""
+    """A request as a server passes it to an application, and what is sent in answer."""
 
     path: str = "/"
     method: str = "GET"
@@ -45,7 +45,7 @@ class Exchange:
 
     async def _receive(self) -> Message:
         if self._asked:
-            await asyncio.Event().wait()  # the caller stays
+            await asyncio.Event().wait()  # the caller stays connected
         self._asked = True
         return {"type": "http.request", "body": b"", "more_body": False}
 
@@ -66,10 +66,10 @@ class Exchange:
 
     @property
     def text(self) -> str:
-        """The answer's body, as far as it was sent."""
+        """The answer's body as sent so far."""
         return b"".join(message.get("body", b"") for message in self.sent[1:]).decode()
 
     @property
     def complete(self) -> bool:
-        """Whether the answer has its end."""
+        """Whether the answer is complete."""
         return len(self.sent) > 1 and not self.sent[-1].get("more_body", False)

@@ -1,6 +1,6 @@
-"""Programs that many tests can share, since these only ask.
+"""Programs that many tests can share, since these tests only read.
 
-What a caller may rely on is tested over both views: each test that asks for `http` or
+What a caller may rely on is tested over both views: each test that requests `http` or
 `fleet` runs with a gateway that answers from a replica, and with one that asks the core.
 """
 
@@ -26,34 +26,34 @@ from tests.gateway.scripted import ScriptedCore, listening
 
 @pytest.fixture(scope="session", params=VIEWS)
 def view(request: pytest.FixtureRequest) -> str:
-    """Where the gateways have their sessions from."""
+    """Name the view that the gateways answer from."""
     return cast(str, request.param)
 
 
 @pytest.fixture(scope="session")
 def core() -> Iterator[str]:
-    """A core that shows the reference text's sessions."""
+    """Run a core that shows the reference text's sessions."""
     with running_core(f"document:{DATA / 'sessions.json'}") as address:
         yield address
 
 
 @pytest.fixture(scope="session")
 def gateway(core: str, view: str) -> Iterator[Gateway]:
-    """A gateway in front of `core`."""
+    """Run a gateway in front of `core`."""
     with viewing_gateway(core, view) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def http(gateway: Gateway) -> Iterator[httpx.Client]:
-    """A client of `gateway`."""
+    """Open a client of `gateway`."""
     with client_of(gateway) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
 def fleet_core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A core that shows sessions with everything in them."""
+    """Run a core whose sessions have every field."""
     path = write_fleet(tmp_path_factory.mktemp("fleet") / "fleet.json")
     with running_core(f"document:{path}") as address:
         yield address
@@ -61,21 +61,21 @@ def fleet_core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def fleet_gateway(fleet_core: str, view: str) -> Iterator[Gateway]:
-    """A gateway in front of `fleet_core`."""
+    """Run a gateway in front of `fleet_core`."""
     with viewing_gateway(fleet_core, view) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def fleet(fleet_gateway: Gateway) -> Iterator[httpx.Client]:
-    """A client of `fleet_gateway`."""
+    """Open a client of `fleet_gateway`."""
     with client_of(fleet_gateway) as client:
         yield client
 
 
 @pytest.fixture
 def scripted() -> Iterator[tuple[ScriptedCore, str]]:
-    """A core to be told what to do, and its address."""
+    """Serve a core that tests script; yield it and its address."""
     core = ScriptedCore()
     with listening(core) as address:
         yield core, address

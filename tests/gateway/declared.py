@@ -1,4 +1,4 @@
-"""The description, held against every answer that a test receives: it declares every member.
+"""Checks every answer that a test receives against the description: it declares every member.
 
 The description leaves objects open, since they may get members one day. Here they are closed:
 a member that its schema does not name is a fault, unless the schema calls the object a map.
@@ -24,13 +24,13 @@ _ROUTES = [(operation.route(), operation) for operation in OPERATIONS]
 
 
 def check_declared(answer: httpx.Response) -> None:
-    """For a client's event hooks: fails where the answer is not what its schema says."""
+    """Fail if an answer does not match its schema; for a client's event hooks."""
     if _is_json(answer):
         _check(answer, json.loads(answer.read()))
 
 
 async def check_declared_async(answer: httpx.Response) -> None:
-    """The same for clients that are asynchronous."""
+    """Do the same for asynchronous clients."""
     if _is_json(answer):
         _check(answer, json.loads(await answer.aread()))
 
@@ -47,7 +47,7 @@ def _check(answer: httpx.Response, document: Any) -> None:
 
 
 def operation_at(url: httpx.URL) -> Operation | None:
-    """The operation that a URL is for; None where the path is none of ours."""
+    """Return the operation at a URL, or None if the API does not have the path."""
     path = routed(url.raw_path.partition(b"?")[0].decode("latin-1"))
     scope = {"type": "http", "method": "GET", "path": path}
     for route, operation in _ROUTES:
@@ -63,7 +63,7 @@ def _validator(name: str) -> Draft202012Validator:
 
 
 def _closed(schema: Any) -> Any:
-    """A schema whose objects have no members but those that it names."""
+    """Return a copy of a schema whose objects have only the members that it names."""
     if isinstance(schema, list):
         return [_closed(part) for part in schema]
     if not isinstance(schema, dict):

@@ -1,4 +1,4 @@
-"""The API as its description has it, for schemathesis to ask."""
+"""The API as its description declares it, for schemathesis to call."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from tests.gateway.programs import LONG
 
 
 def described(*, strict: bool = True, **settings: Any) -> Any:
-    """The description, with every check on. What no schema can say is left out here, by name.
+    """Load the description, every check on. Exclude here, by name, what no schema can express.
 
-    ``strict`` is whether what the patterns do not allow must be refused: they are narrower
-    than the grammar, which those find who try for long. ``settings`` are schemathesis's own.
+    ``strict`` is whether values that the patterns do not allow must be refused: the patterns are
+    narrower than the grammar, as long runs show. ``settings`` are schemathesis's own.
     """
     config = SchemathesisConfig.from_dict(
         {
             "request-timeout": LONG,
             "checks": {
-                # What a condition says no to is asked for rightly.
+                # A request is valid even if its condition fails.
                 "positive_data_acceptance": {
                     "expected-statuses": ["2xx", "304", "404", "412"],
                 },
-                # What is wrong may be too long, too.
+                # An invalid value may also be too long.
                 "negative_data_rejection": {
                     "enabled": strict,
                     "expected-statuses": ["400", "404", "405", "406", "414", "431"],
@@ -38,7 +38,7 @@ def described(*, strict: bool = True, **settings: Any) -> Any:
             **settings,
         }
     )
-    # A copy: schemathesis adds what it infers, and the parts are everybody's.
+    # A copy: schemathesis adds what it infers, and the parts are shared.
     description = deepcopy(describe(OPERATIONS, "http://localhost:8989"))
     schema: Any = schemathesis.openapi.from_dict(description, config=config)
     schema.hook(filter_case)
@@ -47,7 +47,7 @@ def described(*, strict: bool = True, **settings: Any) -> Any:
 
 
 def filter_case(context: Any, case: Any) -> bool:
-    """Whether to try a case: what one parameter's schema cannot say of several."""
+    """Return whether to try a case; schemas cannot express rules across parameters."""
     names = {*(case.query or {})}
     if RDNS in names:
         return False  # DNS is outside: tests/gateway/test_host_names.py asks for names
@@ -58,7 +58,7 @@ def filter_case(context: Any, case: Any) -> bool:
 
 
 def before_add_examples(context: Any, examples: list[Any]) -> None:
-    """Leave cursors and names out of what has an example of every parameter at once."""
+    """Remove cursors and names from cases that have an example of every parameter at once."""
     for case in examples:
         for name in (AFTER, BEFORE, RDNS):
             case.query.pop(name, None)

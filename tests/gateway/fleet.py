@@ -1,4 +1,4 @@
-"""A document with everything in it that a session may have, and services of every name."""
+"""A document whose sessions have everything that sessions may have, and services of every name."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SIZE = 60
 
 
 def write_fleet(path: Path) -> Path:
-    """Write the document: ids from 1 to `SIZE`."""
+    """Write the document, with ids from 1 to `SIZE`."""
     items = [_item(ident) for ident in range(1, SIZE + 1)]
     path.write_text(json.dumps({"data": items}), encoding="utf-8")
     return path

@@ -1,4 +1,4 @@
-"""JSON:API 1.1's rules, held against every document that a test receives."""
+"""Checks every document that a test receives against the rules of JSON:API 1.1."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _MEDIA_TYPE = "application/vnd.api+json"
 
 
 def check_answer(answer: httpx.Response) -> None:
-    """For a client's event hooks: fails where the answer is a document that breaks a rule."""
+    """Fail if the answer is a document that breaks a rule; for a client's event hooks."""
     if answer.request.method != "HEAD" and _is_document(answer):
         check_document(json.loads(answer.read()))
 
 
 async def check_answer_async(answer: httpx.Response) -> None:
-    """The same for clients that are asynchronous."""
+    """Do the same for asynchronous clients."""
     if answer.request.method != "HEAD" and _is_document(answer):
         check_document(json.loads(await answer.aread()))
 
 
 def check_document(document: Any) -> None:
-    """Fails where the document breaks a rule."""
+    """Fail if the document breaks a rule."""
     _SCHEMA.validate(document)
     primary = document.get("data") or []
     resources = primary if isinstance(primary, list) else [primary]

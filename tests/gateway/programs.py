@@ -27,14 +27,14 @@ from tests.gateway.jsonapi_rules import check_answer, check_answer_async
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "tests" / "data"
-LONG = 20.0  # seconds after which a test that waits for something gives up
+LONG = 20.0  # seconds after which a test stops waiting
 
 
 @contextmanager
 def running_core(*sources: str, ready: bool = True) -> Iterator[str]:
-    """A core process, over sources and a ledger in memory; its address.
+    """Run a core process with sources and a ledger in memory; yield its address.
 
-    It is waited for until it is ``ready``, or not.
+    Wait until it is ready if ``ready`` is true.
     """
     settings = {"source": list(sources), "grpc": "127.0.0.1:0", "exit_on_eof": True}
     command = [sys.executable, "-P", "-m", "sessiongate.core"]
@@ -65,7 +65,7 @@ def _await_ready(address: str) -> None:
 
 
 def client_of(gateway: Gateway) -> httpx.Client:
-    """A client that calls a gateway as the reference text does, and checks what it gets."""
+    """Create a client that calls a gateway as the reference text does, and checks each answer."""
     return httpx.Client(
         base_url=gateway.url,
         headers={"Host": "localhost:8989"},
@@ -75,19 +75,19 @@ def client_of(gateway: Gateway) -> httpx.Client:
 
 
 class Gateway:
-    """A gateway process, and the address that it listens on."""
+    """A gateway process and its listening address."""
 
     def __init__(self, process: SpawnProcess, address: str) -> None:
         self.process = process
         self.address = address
         self.url = f"http://{address}"
         self.port = int(address.rpartition(":")[2])
-        self.exit_code = 0  # what it is to end with
+        self.exit_code = 0  # the expected exit code
 
 
 @contextmanager
 def running_gateway(core: str, **settings: object) -> Iterator[Gateway]:
-    """A gateway, on a free port where none is given; it is to end with its ``exit_code``."""
+    """Run a gateway, on a free port unless one is given; it must exit with its ``exit_code``."""
     config = GatewayConfig(core=core, **{"http": "127.0.0.1:0", **settings})  # type: ignore[arg-type]
     here, there = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=_serve, args=(config, there))
@@ -108,15 +108,15 @@ def running_gateway(core: str, **settings: object) -> Iterator[Gateway]:
 
 
 def worker_of(gateway: Gateway) -> psutil.Process:
-    """The process that answers: the one child that the gateway makes itself."""
+    """Return the process that answers: the only child that the gateway itself spawns."""
     assert gateway.process.pid
     children = psutil.Process(gateway.process.pid).children()
     [worker] = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
     return worker
 
 
-# Ways to have sessions that must not differ to callers. The copy never counts as old:
-# no answer is the core's because a mark came late.
+# How a gateway gets sessions; callers must not notice a difference. The copy never counts as
+# old: the core never answers just because a mark came late.
 VIEWS: Mapping[str, Mapping[str, object]] = {
     "replica": {"replica_staleness": 3600.0},
     "direct": {"replica_staleness": 0.0},
@@ -125,7 +125,7 @@ VIEWS: Mapping[str, Mapping[str, object]] = {
 
 @contextmanager
 def viewing_gateway(core: str, view: str) -> Iterator[Gateway]:
-    """A gateway that answers as `VIEWS` says; with a replica, for certain from that."""
+    """Run a gateway that answers as `VIEWS` says; with a replica, wait until it answers from it."""
     with running_gateway(core, core_timeout=1.0, **VIEWS[view]) as gateway:
         if view == "replica":
             while not answers_alone(core, gateway):
@@ -134,7 +134,7 @@ def viewing_gateway(core: str, view: str) -> Iterator[Gateway]:
 
 
 def answers_alone(core: str, gateway: Gateway) -> bool:
-    """Whether a gateway answers while its core stands still."""
+    """Return whether a gateway answers while its core is suspended."""
     [process] = [
         child
         for child in psutil.Process().children()
@@ -157,7 +157,7 @@ def _serve(config: GatewayConfig, pipe: Connection) -> None:
 async def in_process(
     core: str, look_up: LookUp = by_dns, /, **settings: object
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a gateway's application, without a server between."""
+    """Open a client of a gateway's application, with no server in between."""
     app = create_app(GatewayConfig(core=core, **settings), look_up)  # type: ignore[arg-type]
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)

@@ -1,4 +1,4 @@
-"""A reader of server-sent events, as WHATWG's format has it."""
+"""A reader of server-sent events in WHATWG's format."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EVENTS = {"Accept": "text/event-stream"}
 
 @dataclass
 class Event:
-    """One event; ``ident`` is the last id that there was, as a browser's lastEventId."""
+    """An event; ``ident`` is the most recent id, like a browser's lastEventId."""
 
     name: str
     data: Any
@@ -25,7 +25,7 @@ class Event:
 
 
 def events_in(lines: Iterable[str]) -> Iterator[Event]:
-    """The events that lines make; an unfinished one is none."""
+    """Parse lines into events; skip an unfinished one."""
     fields: dict[str, str] = {}
     ident = ""
     for line in lines:
@@ -51,18 +51,18 @@ class Reading:
         self._events = events_in(response.iter_lines())
 
     def next(self) -> Event:
-        """The next event."""
+        """Return the next event."""
         return next(self._events)
 
     def until(self, name: str) -> list[Event]:
-        """The next events, up to the first one of a name."""
+        """Return the next events, up to and with the first one of a name."""
         found = [self.next()]
         while found[-1].name != name:
             found.append(self.next())
         return found
 
     def rest(self) -> list[Event]:
-        """All events up to the end. Raises `httpx.RemoteProtocolError` where it was cut."""
+        """Return all remaining events. Raises `httpx.RemoteProtocolError` if the stream was cut."""
         return list(self._events)
 
 
@@ -73,7 +73,7 @@ def reading(
     headers: Mapping[str, str] | None = None,
     **parameters: str,
 ) -> Iterator[Reading]:
-    """Read events, with a connection of its own."""
+    """Read events over a separate connection."""
     with (
         httpx.Client(base_url=url, timeout=2 * LONG) as client,
         client.stream(

@@ -1,4 +1,4 @@
-"""A core that does what a real one will not do on demand."""
+"""A core that does what a real one does not do on demand."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Response = TypeVar("Response")
 
 @dataclass
 class Failure:
-    """An error to answer with; with a reason, one that a core itself states."""
+    """An error to answer with; with a reason, an error that the core itself reports."""
 
     code: grpc.StatusCode
     reason: str = ""
@@ -59,10 +59,10 @@ class ScriptedCore(SessionServiceServicer):
         self.session: GetSessionResponse | Failure = GetSessionResponse(session=session(1))
         self.pages: Sequence[ListSessionsResponse | Failure] = [ListSessionsResponse()]
         self.silent_from: int | None = None  # the page that is never answered
-        self.silent = False  # about single sessions
+        self.silent = False  # for single sessions
         self.calls = 0
-        self.asked = threading.Event()  # for what is not answered
-        self.abandoned = threading.Event()  # by who asked for it
+        self.asked = threading.Event()  # set when an unanswered request arrives
+        self.abandoned = threading.Event()  # set when its caller gives up
 
     def GetSession(
         self, request: GetSessionRequest, context: grpc.ServicerContext
@@ -104,7 +104,7 @@ def _answer(answer: Response | Failure, context: grpc.ServicerContext) -> Respon
 
 @contextmanager
 def listening(core: ScriptedCore, address: str = "127.0.0.1:0") -> Iterator[str]:
-    """Serve a scripted core; its address."""
+    """Serve a scripted core; yield its address."""
     with ThreadPoolExecutor(max_workers=8) as pool:
         server = grpc.server(pool, options=[("grpc.max_send_message_length", -1)])
         add_SessionServiceServicer_to_server(core, server)
@@ -117,7 +117,7 @@ def listening(core: ScriptedCore, address: str = "127.0.0.1:0") -> Iterator[str]
 
 
 def session(ident: int, **fields: object) -> Session:
-    """A session with only what every session has."""
+    """Make a session with only the fields that every session has."""
     made = Session(
         id=ident,
         source="test",
@@ -130,6 +130,6 @@ def session(ident: int, **fields: object) -> Session:
 
 
 def page(first: int, count: int, unreachable: Sequence[str] = ()) -> ListSessionsResponse:
-    """A page of sessions with ids in a row."""
+    """Make a page of sessions with consecutive ids."""
     sessions = [session(ident) for ident in range(first, first + count)]
     return ListSessionsResponse(sessions=sessions, unreachable=unreachable)

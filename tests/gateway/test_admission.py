@@ -1,4 +1,4 @@
-"""Which requests are worked on: each limit, met and exceeded."""
+"""Which requests are processed: each limit, reached and exceeded."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class House:
         return StreamingResponse(iter(["one"]), media_type="text/event-stream")
 
     def ask(self, path: str = "/", stuck: asyncio.Event | None = None) -> asyncio.Task[Exchange]:
-        """A request under way."""
+        """Start a request."""
         return asyncio.create_task(Exchange(path, stuck=stuck).run(self.app))
 
 
@@ -72,7 +72,7 @@ def run(test: Callable[[House], Awaitable[None]], limits: Limits = LIMITS) -> No
 
 
 async def settle() -> None:
-    """Let every task come to where it waits."""
+    """Let every task run until it waits."""
     for _ in range(20):
         await asyncio.sleep(0)
 
@@ -167,7 +167,7 @@ def test_what_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> Non
         assert json.loads(late.text)["errors"][0]["code"] == "REQUEST_TIMEOUT"
         cut = await Exchange(stuck=asyncio.Event()).run(house.app)
         assert (cut.status, cut.complete) == (200, False)
-        # Event streams have all the time in the world.
+        # Event streams have no time limit.
         stream = house.ask("/events")
         assert (await Exchange("/slow").run(house.app)).status == 503
         house.gate.set()
@@ -225,7 +225,7 @@ def test_what_is_to_be_a_stream_counts_as_one_before_it_begins() -> None:
         house.gate.set()
         assert [(await each).text for each in working] == ["at last"] * 2
         assert [(await each).text for each in opening] == ["one"] * 2
-        # What became none makes room too.
+        # Requests that did not become streams make room too.
         assert [(await ask("/")).text for _ in range(3)] == ["here"] * 3
         assert (await ask("/events")).status == 200
 

@@ -1,7 +1,7 @@
-"""Real programs, and ways between them that delay: no session is shown for too long after its end.
+"""Real programs with delays between them: no session is shown for too long after its end.
 
 Sessions come and go all the time, and a watcher of the core itself notes when each was gone.
-What the gateway answers is held against that, by this process' own clock.
+The gateway's answers are compared with that, by this process's own clock.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from tests.relay import Relay, at_once
 
 STALENESS = 1.0
 LATE = 4.0
-# What two clocks of one machine and the cutting of as_of to nanoseconds may come to.
+# The most by which two clocks of a machine and the cutting of as_of to nanoseconds may differ.
 MARGIN = 0.01
 CHURN = "synthetic:?sessions=20&churn=20"
 
 
 class Truth:
-    """When each session was gone from the core, at the latest."""
+    """The latest time at which each session was gone from the core."""
 
     def __init__(self) -> None:
         self.gone: dict[int, float] = {}
@@ -49,7 +49,7 @@ class Truth:
                     self.gone.setdefault(removal.id, now)
 
     def check(self, answer: httpx.Response, asked: float) -> bool:
-        """Whether an answer, asked for at that moment, shows sessions; all must be recent."""
+        """Return whether an answer to a request at ``asked`` shows sessions; all must be recent."""
         if answer.status_code != 200:
             assert answer.status_code in (503, 504)
             return False
@@ -71,12 +71,12 @@ class Stage:
         self.http = httpx.AsyncClient(base_url=gateway.url, timeout=LONG)
 
     async def ask(self) -> bool:
-        """Ask for all sessions; whether they were shown."""
+        """Ask for all sessions; return whether they were shown."""
         asked = time.monotonic()
         return self.truth.check(await self.http.get("/v1/sessions"), asked)
 
     async def ask_for(self, seconds: float) -> list[bool]:
-        """Ask, again and again."""
+        """Ask repeatedly."""
         until = time.monotonic() + seconds
         return [await self.ask() async for _ in _ticks(until)]
 
@@ -111,7 +111,7 @@ def after_first_bytes(passed: int) -> float:
 
 
 def from_the_beginning(passed: int) -> float:
-    return LATE if passed else 0.0  # but for HTTP/2's greeting, so that there is a connection
+    return LATE if passed else 0.0  # except for HTTP/2's greeting, so that there is a connection
 
 
 def at_random(_passed: int) -> float:
@@ -181,7 +181,7 @@ def test_an_event_stream_says_so_when_the_core_comes_late() -> None:
             ) as events:
                 lines = events.aiter_lines()
                 await _until(lines, "event: sync")
-                # It is never silent for long, but tells what was 8 s ago.
+                # It is never silent for long, but reports the state of 8 s ago.
                 made.relay.delay = later(time.monotonic(), at_most=8.0)
                 await _until(lines, "event: lost")
                 made.relay.delay = at_once
@@ -191,7 +191,7 @@ def test_an_event_stream_says_so_when_the_core_comes_late() -> None:
 
 
 def later(start: float, *, at_most: float) -> Callable[[int], float]:
-    """Later with each second since some moment."""
+    """Return a delay that grows with each second since ``start``, up to ``at_most``."""
     return lambda _passed: min(0.7 * (time.monotonic() - start), at_most)
 
 

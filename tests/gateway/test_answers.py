@@ -23,7 +23,7 @@ from tests.gateway.programs import in_process
 
 
 def asked(now: float) -> ApiRequest:
-    """The part of a question that documents are remembered by; always the same question."""
+    """Make the part of a request that documents are remembered by; always the same request."""
     question = {"fingerprint": b"one", "wish": SimpleNamespace(gzip=False)}
     return cast(ApiRequest, SimpleNamespace(**question, moment=SimpleNamespace(now=now)))
 

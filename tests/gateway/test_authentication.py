@@ -35,9 +35,9 @@ def files(tmp_path: Path) -> CredentialFiles:
 
 
 def routes() -> list[tuple[str, str]]:
-    """Every method of every path that is routed, in the forms that callers write.
+    """Return every method of every path that is routed, in the forms that callers write.
 
-    A new route is here without being told.
+    New routes are included automatically.
     """
     paths = []
     for route in create_app(GatewayConfig()).routes:
@@ -119,7 +119,7 @@ def test_too_many_wrong_passwords_are_told_when_to_come_back(
 
 
 class Echo:
-    """An application that answers who asks."""
+    """An application that answers with the caller's identity."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         identity = caller.get()
@@ -171,7 +171,7 @@ def test_a_certificate_that_the_server_has_seen_may_be_enough(certified: bool) -
 
 
 class ListeningCore(grpc.GenericRpcHandler):
-    """Answers GetSession, and keeps what it was shown."""
+    """Answers GetSession, and keeps the credentials that it was sent."""
 
     def __init__(self) -> None:
         self.shown: list[dict[str, str]] = []

@@ -1,4 +1,4 @@
-"""Each wrong question, and the error that it gets."""
+"""Each invalid request, and the error that it gets."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ SIZE, NUMBER = "page[size]", "page[number]"
 AFTER, BEFORE = "page[after]", "page[before]"
 BAD = "INVALID_PARAMETER"
 
-# The query of a question about the sessions; the codes of its errors, and what each blames.
+# The query of a request for the sessions; the codes of its errors, and what each blames.
 QUERIES: list[tuple[str, list[tuple[str, str | None]]]] = [
-    # What is not a parameter.
+    # Unknown parameters.
     ("x=1", [(BAD, "x")]),
     ("=1", [(BAD, "")]),
     ("Pretty=true", [(BAD, "Pretty")]),
@@ -27,7 +27,7 @@ QUERIES: list[tuple[str, list[tuple[str, str | None]]]] = [
     ("&".join(["x=1"] * 101), [(BAD, None)]),
     ("sort=%FF", [(BAD, None)]),
     ("filter=id=%22%ED%A0%80%22", [(BAD, None)]),
-    # What is given twice.
+    # Repeated parameters.
     ("pretty=true&pretty=true", [(BAD, "pretty")]),
     ("sort=id&sort=id", [(BAD, SORT)]),
     ("include=services&include=services", [(BAD, "include")]),

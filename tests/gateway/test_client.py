@@ -27,7 +27,7 @@ class _Allocated(ctypes.Structure):
 
 
 def allocated() -> int:
-    """Bytes that this process has from the C library and has not given back."""
+    """Return the bytes that this process has from the C library and has not given back."""
     library = ctypes.CDLL(None)
     if not hasattr(library, "mallinfo2"):
         pytest.skip("the C library is not glibc 2.33 or later")

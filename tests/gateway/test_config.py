@@ -1,4 +1,4 @@
-"""Every value of the configuration that is wrong is named, with what is allowed."""
+"""Every invalid value of the configuration is named, with what is allowed."""
 
 from __future__ import annotations
 

@@ -20,13 +20,13 @@ from tests.gateway.declared import check_declared
 from tests.gateway.fleet import write_fleet
 from tests.gateway.programs import client_of, running_core, running_gateway
 
-# What there is of each kind, and what there is not.
+# What exists of each kind, and what does not.
 NAMED = {"sessions": ("3", "999"), "services": ("a/b", "none"), "sources": ("gone", "none")}
 
 
 @pytest.fixture(scope="module")
 def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """A client of a gateway whose answers have as many members as they come by."""
+    """Open a client of a gateway whose answers have as many members as possible."""
     folder = tmp_path_factory.mktemp("declared")
     sources = (
         f"document:{write_fleet(folder / 'fleet.json')}",
@@ -42,7 +42,7 @@ def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
 
 
 def queries(operation: Operation) -> Iterator[dict[str, str]]:
-    """What is asked for, so that every member appears that may."""
+    """Yield queries that together make every possible member appear."""
     takes = operation.takes
     yield {"pretty": "true"}
     if takes.include:

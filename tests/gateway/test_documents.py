@@ -1,4 +1,4 @@
-"""The documented answers, whole, through real HTTP and a real core."""
+"""The documented answers, in full, through real HTTP and a real core."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_head_is_get_without_the_body(http: httpx.Client, path: str, query: str)
 
 
 def lasting(answer: httpx.Response) -> dict[str, str]:
-    """The headers, but for those that are of the one request."""
+    """Return the headers without those specific to one request."""
     own = ("date", "x-request-id")
     return {name: value for name, value in answer.headers.items() if name not in own}
 

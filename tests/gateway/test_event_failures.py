@@ -61,7 +61,7 @@ def progress(revision: int) -> WatchSessionsResponse:
 
 
 class Core:
-    """Answers each call by the next of its streams: messages, and then an error or silence."""
+    """Answers each call with the next of its streams: messages, and then an error or silence."""
 
     def __init__(self, *streams: list[WatchSessionsResponse | UpstreamError]) -> None:
         self._streams = iter(streams)
@@ -77,7 +77,7 @@ class Core:
 
 
 class Stream:
-    """One request for events, without a server between."""
+    """A request for events, with no server in between."""
 
     def __init__(self) -> None:
         self.stopping = Shutdown()
@@ -99,24 +99,24 @@ class Stream:
         return {"type": "http.disconnect"}
 
     async def status(self) -> int:
-        """The status of the answer."""
+        """Return the answer's status."""
         status = (await self.sent.get())["status"]
         assert isinstance(status, int)
         return status
 
     async def text(self, last: str) -> str:
-        """What comes, up to and with a text."""
+        """Return what arrives, up to and with a text."""
         found = ""
         while last not in found:
             found += (await self.sent.get())["body"].decode()
         return found
 
     async def events(self, last: str) -> list[Event]:
-        """The events that come, up to the first of a name."""
+        """Return the events that arrive, up to and with the first one of a name."""
         return list(events_in((await self.text(f"event: {last}\n")).splitlines()))
 
     async def whole(self) -> bool:
-        """Wait for the answer's end; whether it says that nothing is missing."""
+        """Wait for the answer's end; return whether it says that nothing is missing."""
         await self.answering
         ended = False
         while not self.sent.empty():

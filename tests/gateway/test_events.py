@@ -19,7 +19,7 @@ DOCUMENT = json.loads((DATA / "sessions.json").read_text())
 
 
 class Table:
-    """The sessions that a core shows, to be replaced by a test: users by number.
+    """The sessions that a core shows, which a test can replace: users by number.
 
     Each test numbers its own from 1, in the order that it first shows them.
     """
@@ -44,7 +44,7 @@ class Table:
         new.replace(self.file)
 
     def told(self, events: Sequence[Event]) -> list[tuple[str, int]]:
-        """What events say of sessions, by their numbers."""
+        """Return what events say of sessions, by their numbers."""
         return [
             (event.name, int(event.data["id"]) - self.before)
             for event in events
@@ -258,7 +258,7 @@ def test_a_gateway_that_stops_or_reloads_ends_its_streams(core: str, sign: signa
         stream.until("sync")
         assert gateway.process.pid
         os.kill(gateway.process.pid, sign)
-        [end] = stream.rest()  # and the transfer is whole
+        [end] = stream.rest()  # and the transfer is complete
         assert end.name == "end"
         assert [error["code"] for error in end.data["errors"]] == ["SHUTTING_DOWN"]
         if sign is signal.SIGHUP:

@@ -1,4 +1,4 @@
-"""What a caller is told when the core fails."""
+"""What callers receive when the core fails."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_every_status_of_the_core_has_its_answer(
             answer = await http.get(path)
             assert answer.status_code == HTTP[code]
             error = the_error(answer)
-            if code is not grpc.StatusCode.UNAUTHENTICATED:  # that is between core and gateway
+            if code is not grpc.StatusCode.UNAUTHENTICATED:  # which is between core and gateway
                 assert error["code"] == "THE_REASON"
                 assert error["detail"] == "text at 192.0.2.1:5432"
             assert core.calls == attempts

@@ -16,7 +16,7 @@ Item = dict[str, Any]
 
 
 def attribute(item: Item, *names: str) -> Any:
-    """An attribute, or a part of one; None where it is missing."""
+    """Return an attribute or a part of one; None if it is missing."""
     found = item["attributes"]
     for name in names:
         found = found.get(name, {}) if isinstance(found, dict) else {}
@@ -24,18 +24,18 @@ def attribute(item: Item, *names: str) -> Any:
 
 
 def service(item: Item) -> str:
-    """The service that a session is on."""
+    """Return a session's service."""
     name: str = item["relationships"]["services"]["data"][0]["id"]
     return name
 
 
 def is_on(name: str, item: Item) -> bool:
-    """Whether a session is on the service."""
+    """Return whether a session is on the service."""
     return service(item) == name
 
 
 def servers(item: Item) -> list[str]:
-    """The servers behind a session."""
+    """List a session's servers."""
     return [found["server"] for found in item["attributes"].get("connections", [])]
 
 

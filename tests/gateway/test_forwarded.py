@@ -1,4 +1,4 @@
-"""What proxies tell of their callers, and whom that is believed of."""
+"""What proxies say of their callers, and which proxies are believed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TRUSTED = [ip_network("127.0.0.0/8"), ip_network("10.0.0.0/8"), ip_network("fd00
 
 
 def seen(*headers: tuple[str, str], client: str = "127.0.0.1") -> tuple[str, str, str]:
-    """Client, scheme and Host, as the application has them."""
+    """Return client, scheme and Host as the application sees them."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         hosts = [value for name, value in scope["headers"] if name == b"host"]
@@ -39,7 +39,7 @@ FOR, PROTO, HOST, NEW = "x-forwarded-for", "x-forwarded-proto", "x-forwarded-hos
         ([], ("127.0.0.1", "http", "localhost")),
         ([(FOR, "192.0.2.1")], ("192.0.2.1", "http", "localhost")),
         ([(PROTO, "https"), (HOST, "a.example")], ("127.0.0.1", "https", "a.example")),
-        # Each proxy adds at the end; what stands before the first trusted one anyone may say.
+        # Each proxy appends its own; anyone may have written what precedes the first trusted one.
         ([(FOR, "198.51.100.9, 192.0.2.1, 10.0.0.1")], ("192.0.2.1", "http", "localhost")),
         ([(FOR, "192.0.2.1"), (FOR, "10.0.0.1")], ("192.0.2.1", "http", "localhost")),
         ([(FOR, "10.0.0.2, 10.0.0.1")], ("10.0.0.2", "http", "localhost")),

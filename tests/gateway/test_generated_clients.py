@@ -1,4 +1,4 @@
-"""Clients that others' programs make of the description, talking to the gateway that served it."""
+"""Clients that other tools generate from the description, calling the gateway that served it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Part = Callable[[str], Any]
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Where a gateway answers that shows sessions with everything in them."""
+    """Yield the URL of a gateway whose sessions have every field."""
     fleet = write_fleet(tmp_path_factory.mktemp("fleet") / "fleet.json")
     sources = ("--source", f"document:{fleet}", "--source", "synthetic:?sessions=3")
     with Serving(*sources, "--ledger", "sqlite://") as served:
@@ -39,19 +39,19 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def plain(url: str, path: str) -> Any:
-    """What plain HTTP has at a path."""
+    """Fetch what plain HTTP returns at a path."""
     return httpx.get(url + path, timeout=LONG).json()
 
 
 def timeless(document: Any) -> Any:
-    """A document without what the clock alone changes."""
+    """Remove from a document what changes with the clock alone."""
     for item in document["data"] if isinstance(document["data"], list) else [document["data"]]:
         item["attributes"].pop("idle", None)
     return document
 
 
 def run(*command: str | Path, cwd: Path, **variables: str) -> None:
-    """Run a program to its end; fails with what it says where it fails."""
+    """Run a program to its end; fail with its output if it fails."""
     done = subprocess.run(
         command,
         cwd=cwd,
@@ -69,9 +69,9 @@ def run(*command: str | Path, cwd: Path, **variables: str) -> None:
 
 @pytest.fixture(scope="module")
 def part(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Part]:
-    """What imports a module of the Python client.
+    """Yield a function that imports a module of the Python client.
 
-    Its generator wants an older Typer than the command does, so it is installed apart.
+    Its generator needs an older Typer than the command does, so it is installed separately.
     """
     folder = tmp_path_factory.mktemp("python")
     tools = folder / "venv"
@@ -82,7 +82,7 @@ def part(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Part]:
         *(tools / "bin" / "openapi-python-client", "generate", "--fail-on-warning"),
         *("--url", f"{url}/v1/openapi.json", "--meta", "none", "--output-path", folder / PACKAGE),
         cwd=folder,
-        # It formats what it writes by the ruff that it brings.
+        # It formats its output with the ruff that it installs.
         PATH=f"{tools / 'bin'}{os.pathsep}{os.environ['PATH']}",
         NO_PROXY="127.0.0.1",
     )
@@ -93,7 +93,7 @@ def part(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Part]:
 
 @pytest.fixture(scope="module")
 def client(url: str, part: Part) -> Any:
-    """The client, which takes no status for an answer that is not described."""
+    """Open the client, which rejects any status that is not described."""
     made = part("client").Client(
         base_url=url, timeout=httpx.Timeout(LONG), raise_on_unexpected_status=True
     )
@@ -102,14 +102,14 @@ def client(url: str, part: Part) -> Any:
 
 
 def undeclared(value: Any) -> list[str]:
-    """The members of a client's model that its class does not declare."""
+    """Return the members of a client's model that its class does not declare."""
     if isinstance(value, list):
         return [name for item in value for name in undeclared(item)]
     if not attrs.has(type(value)):
         return []
     found = [f"{type(value).__name__}.{name}" for name in value.additional_properties]
     for field in attrs.fields(type(value)):
-        # Of these every driver has its own.
+        # These differ from driver to driver.
         if field.name not in ("additional_properties", "connection_attributes"):
             found += undeclared(getattr(value, field.name))
     return found
@@ -156,7 +156,7 @@ def test_a_client_in_python_asks_for_what_there_are_parameters_for(
 def test_the_documented_program_prints_every_session(
     url: str, part: Part, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of docs/rest.md; ``part`` has put the client in its place."""
+    """The program of docs/rest.md; ``part`` has put the client in its place."""
     [program] = texts("docs/rest.md", "python")
     exec(program.replace("http://localhost:8989", url), {})
     query = {"sort": "-connected,user", "page[size]": "10"}
@@ -212,7 +212,7 @@ def test_a_client_in_python_reads_errors(url: str, part: Part, client: Any) -> N
     assert undeclared(found.parsed) == []
 
 
-# Real answers, held against the types, and what a program does with them.
+# Real answers, checked against the types, and how a program uses them.
 USE = """
 import type { paths } from "./api";
 

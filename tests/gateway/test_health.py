@@ -1,4 +1,4 @@
-"""Whether the gateway lives and can answer, as those who start and watch it ask."""
+"""Whether the gateway lives and can answer, as those who start and monitor it ask."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ NAMES = {
 
 
 class Resolver:
-    """Looks names up in a table, and counts."""
+    """Looks names up in a table, and counts the look-ups."""
 
     def __init__(self) -> None:
         self.asked: Counter[str] = Counter()
@@ -55,7 +55,7 @@ class Resolver:
 
 @pytest.fixture(scope="module")
 def named_core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A core that shows a session for each of `REMOTES`."""
+    """Run a core that shows a session for each of `REMOTES`."""
     path = tmp_path_factory.mktemp("names") / "sessions.json"
     items = [
         {
@@ -115,7 +115,7 @@ def test_remote_is_shown_by_its_name(named_core: str, view: str) -> None:
                 assert plain["data"] == named["data"]
         assert remotes((await http.get("/v1/sessions/2?rdns=true")).json()) == ["alfa.example"]
         assert remotes((await http.get("/v1/sessions/2?rdns=false")).json()) == ["192.0.2.2"]
-        # Each once, and what is no address not at all.
+        # Each once, and what is not an address not at all.
         assert resolver.asked == {"192.0.2.1": 1, "192.0.2.2": 1, "2001:db8::3": 1}
 
     run(named_core, view, resolver, test)
@@ -246,7 +246,7 @@ def test_names_are_remembered_for_a_while_and_within_a_bound(
         names = HostNames(look_up)
         for seconds, more in (
             (0.0, ["10.0.0.1", "10.0.0.9"]),
-            (REMEMBERED - 1, []),  # that there is no name is remembered too
+            (REMEMBERED - 1, []),  # the absence of a name is remembered too
             (1.0, ["10.0.0.1", "10.0.0.9"]),
         ):
             clock.now += seconds

@@ -23,7 +23,7 @@ CONFIG = GatewayConfig(
 def ask(
     config: GatewayConfig, *hosts: str, http_version: str = "1.1", scheme: str = "http"
 ) -> tuple[int, str]:
-    """The status of an answer, and the URL that its links start with, or its error's code."""
+    """Return the answer's status, and the URL that its links start with, or its error's code."""
     sent: list[Message] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

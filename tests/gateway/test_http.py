@@ -1,4 +1,4 @@
-"""What HTTP promises of every answer, over both views and the real server."""
+"""What HTTP promises for every answer, over both views and the real server."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ FAR_AHEAD = "Fri, 01 Jan 2100 00:00:00 GMT"
 
 
 def headers(answer: httpx.Response) -> dict[str, str]:
-    """An answer's headers, but for those that differ from one request to the next."""
+    """Return an answer's headers, except those that differ from one request to the next."""
     passing = ("date", "x-request-id", "transfer-encoding")
     return {name: value for name, value in answer.headers.items() if name not in passing}
 
 
 def the_error(answer: httpx.Response) -> dict[str, Any]:
-    """The one error of an answer, in the one shape."""
+    """Return an answer's only error, and check its shape."""
     assert answer.headers["content-type"] == MEDIA_TYPE
     assert answer.headers["vary"] == VARY
     assert answer.headers["cache-control"] == "no-store"
@@ -78,7 +78,7 @@ def test_nothing_may_be_changed(fleet: httpx.Client, path: str, method: str) -> 
 @pytest.mark.parametrize("encoding", ["identity", "gzip"])
 def test_head_is_get_in_every_header(fleet: httpx.Client, path: str, encoding: str) -> None:
     asked = {"Accept-Encoding": encoding}
-    while True:  # until nothing became older meanwhile, which may lengthen a document
+    while True:  # until nothing grew older meanwhile, which may lengthen a document
         get, head = fleet.get(path, headers=asked), fleet.head(path, headers=asked)
         if headers(fleet.get(path, headers=asked)) == headers(get):
             break

@@ -1,4 +1,4 @@
-"""HTTP/1.1 on real connections to a real worker: what it takes, and what it says to the rest."""
+"""HTTP/1.1 on real connections to a real worker: what it accepts, and how it answers the rest."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HOST = b"Host: localhost\r\n"
 
 
 class Echo:
-    """An application that responds with what it was asked; ``gate`` holds it up."""
+    """An application that echoes each request; ``gate`` holds it up."""
 
     def __init__(self) -> None:
         self.scopes: list[Scope] = []
@@ -37,7 +37,7 @@ class Echo:
         self._asked = asyncio.Event()
 
     async def asked(self, count: int) -> None:
-        """Wait until so many requests have come."""
+        """Wait until that many requests have arrived."""
         while len(self.scopes) < count:
             self._asked.clear()
             await self._asked.wait()
@@ -94,7 +94,7 @@ class Served:
             writer.transport.abort()
 
     async def exchange(self, *parts: bytes) -> bytes:
-        """What a connection brings for some bytes, until the server closes it."""
+        """Send bytes over a connection; return what it receives until the server closes it."""
         async with self.connected() as (reader, writer):
             for part in parts:
                 writer.write(part)
@@ -127,7 +127,7 @@ def get(target: bytes, *headers: bytes, version: bytes = b"1.1", close: bool = T
 
 
 def parsed(response: bytes) -> tuple[int, dict[str, str], bytes]:
-    """Status, header and body of one response."""
+    """Return the status, header and body of a response."""
     head, _, body = response.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     headers = dict(line.split(": ", 1) for line in lines)
@@ -135,7 +135,7 @@ def parsed(response: bytes) -> tuple[int, dict[str, str], bytes]:
 
 
 def error_in(response: bytes) -> tuple[int, dict[str, Any]]:
-    """Status and error object of a response that is a document of JSON:API."""
+    """Return the status and error object of a response that is a JSON:API document."""
     status, headers, body = parsed(response)
     assert headers["content-type"] == "application/vnd.api+json"
     assert headers["connection"] == "close"
@@ -461,7 +461,7 @@ def test_who_says_that_nothing_follows_is_answered_all_the_same() -> None:
                 writer.write(get(b"/a", close=False) * requests)
                 writer.write_eof()
                 await served.app.asked(1)
-                await asyncio.sleep(0.05)  # the end has come by then, or comes later
+                await asyncio.sleep(0.05)  # the end has arrived by then, or arrives later
                 served.app.gate.set()
                 assert (await reader.read()).count(b"HTTP/1.1 200") == requests
 

@@ -1,4 +1,4 @@
-"""What answers may take that are not taken yet: shared, waited for, and given back."""
+"""Memory for answers that are not read yet: shared, waited for, and given back."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_large_sessions_come_in_parts_of_fewer() -> None:
 
 @pytest.fixture
 def no_garbage() -> Iterator[None]:
-    """What is in a cycle stays, as it may for minutes: garbage is looked for seldom."""
+    """Keep cycles uncollected, as they may be for minutes: garbage is rarely collected."""
     gc.collect()
     gc.disable()
     yield
@@ -146,7 +146,7 @@ def no_garbage() -> Iterator[None]:
 
 
 async def leave(readers: list[asyncio.Task[Exchange]]) -> None:
-    """Let the last of them leave; a task that is held holds its trace."""
+    """Cancel the last reader and drop it; a task that is held holds its traceback."""
     reader = readers.pop()
     assert not reader.done()
     reader.cancel()

@@ -1,4 +1,4 @@
-"""JSON:API documents and queries, knowing no session."""
+"""JSON:API documents and queries, independent of sessions."""
 
 from __future__ import annotations
 

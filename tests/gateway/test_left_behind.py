@@ -81,7 +81,7 @@ def test_a_worker_that_cannot_be_killed(
 
 
 def read(path: Path, ready: Connection) -> None:
-    """Work that hangs."""
+    """Do work that hangs."""
     ready.send(None)
     path.read_text()
 

@@ -1,4 +1,4 @@
-"""Limits of a real gateway: each as a setting, met and exceeded, through its server."""
+"""The limits of a real gateway: each as a setting, reached and exceeded, through its server."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def connect(gateway: Gateway) -> socket.socket:
 
 
 def exchange(gateway: Gateway, request: bytes) -> bytes:
-    """What a connection brings for some bytes, until the gateway closes it."""
+    """Send bytes over a connection; return what it receives until the gateway closes it."""
     with connect(gateway) as connection:
         connection.sendall(request)
         return b"".join(iter(lambda: connection.recv(65536), b""))

@@ -1,4 +1,4 @@
-"""Whoever follows links gets everywhere."""
+"""Following links reaches everything."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STARTS = [
 
 
 def links_in(value: Any) -> Iterator[str]:
-    """Every link that stands in a document, wherever."""
+    """Yield every link in a document, at any depth."""
     if isinstance(value, list):
         for item in value:
             yield from links_in(item)
@@ -111,7 +111,7 @@ def test_services_count_their_sessions(fleet: httpx.Client) -> None:
 
 
 def test_a_json_api_client_walks_everywhere(fleet_gateway: Gateway) -> None:
-    """jsonapi-client, which knows the start only, and holds JSON:API 1.0's schema itself."""
+    """jsonapi-client, which knows only the start, and itself checks JSON:API 1.0's schema."""
 
     sessions, services = set(), set()
     client = jsonapi_client.Session(f"{fleet_gateway.url}/v1")

@@ -1,4 +1,4 @@
-"""maxctrl's requests, as they were recorded, and what each command reads of the answers."""
+"""maxctrl's requests, as recorded, and what each command reads from the answers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HEADERS = {
 
 
 def requests() -> dict[str, list[tuple[str, str]]]:
-    """The methods and paths that each command asks for, in order."""
+    """Return the methods and paths that each command requests, in order."""
     rows = re.findall(r"^\| (`.+`) \| (.+) \|$", RECORDED, re.MULTILINE)
     return {
         re.findall(r"`([^`]+)`", command)[0]: re.findall(r"`(GET|DELETE|POST) ([^`]+)`", asked)
@@ -65,7 +65,7 @@ def write_sessions(path: Path, queries: list[Any]) -> Path:
 
 @pytest.fixture(scope="module")
 def cores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """A core that shows statements of every session, and one that does not."""
+    """Run a core that shows statements of every session, and one that does not."""
     folder = tmp_path_factory.mktemp("maxctrl")
     told = write_sessions(folder / "told.json", [{"statement": "SELECT 2"}])
     untold = write_sessions(folder / "untold.json", [])
@@ -77,7 +77,7 @@ def cores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]
 
 
 def asked(core: str, view: str, command: str) -> list[httpx.Response]:
-    """The answers to what a command asks."""
+    """Return the answers to a command's requests."""
 
     async def main() -> list[httpx.Response]:
         look_up = {"192.0.2.1": "one.example", "192.0.2.2": "two.example"}.get
@@ -91,7 +91,7 @@ def asked(core: str, view: str, command: str) -> list[httpx.Response]:
 
 
 def check_session(item: dict[str, Any], remote: str) -> None:
-    """What maxctrl reads of a session."""
+    """Check what maxctrl reads from a session."""
     attributes = item["attributes"]
     assert (attributes["user"], attributes["remote"]) == ("app", remote)
     assert attributes["connected"] == "Wed May 17 10:06:35 2017"
@@ -151,7 +151,7 @@ def check_filtered(answers: list[httpx.Response]) -> None:
 
 
 def check_refused(answers: list[httpx.Response]) -> None:
-    """A view changes nothing; maxctrl prints the document."""
+    """Check that a view refuses changes; maxctrl prints the document."""
     [answer] = answers
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
     assert [error["code"] for error in answer.json()["errors"]] == ["METHOD_NOT_ALLOWED"]
@@ -197,7 +197,7 @@ def test_a_command_of_maxctrl(command: str, cores: tuple[str, str], view: str) -
 
 
 def test_services_show_the_router_and_state_that_their_maxscale_states(view: str) -> None:
-    """As `maxctrl list services` shows them, whatever other sources have the services too."""
+    """As `maxctrl list services` shows them, even if other sources have the services too."""
     maxscale = MaxScale()
 
     def check(location: str) -> None:
@@ -225,7 +225,7 @@ def test_services_show_the_router_and_state_that_their_maxscale_states(view: str
             assert sorted(included, key=lambda item: item["id"]) == sorted(
                 answer.json()["data"], key=lambda item: item["id"]
             )
-            # As a source asks for them, which reads this gateway as its MaxScale.
+            # As a source asks for them when it reads this gateway as its MaxScale.
             asked_for = {"fields[services]": "router,state"}
             body = http.get("/v1/services", params=asked_for).content
             told = asyncio.run(read_services(arriving(body)))
@@ -251,7 +251,7 @@ def test_services_show_the_router_and_state_that_their_maxscale_states(view: str
 def test_no_queries_are_promised_unless_every_session_has_them(
     cores: tuple[str, str], view: str
 ) -> None:
-    """maxctrl then says by itself what to set, instead of failing at the session without."""
+    """maxctrl then itself says what to set, instead of failing at the session without queries."""
     maxscale, _ = asked(cores[1], view, "list queries")
     parameters = maxscale.raise_for_status().json()["data"]["attributes"]["parameters"]
     assert parameters == {"retain_last_statements": 0}
@@ -265,7 +265,7 @@ def test_it_has_the_validators_of_the_sessions(cores: tuple[str, str], view: str
 
 
 def test_its_attributes_are_there_whatever_is_asked_for(http: httpx.Client) -> None:
-    """So asks our own source for MaxScale, which may be pointed at a gateway."""
+    """Our own source for MaxScale asks this way, and may be pointed at a gateway."""
     answer = http.get("/v1/maxscale", params={"fields[maxscale]": "started_at,uptime"})
     assert answer.json()["data"]["attributes"] == {}
     answer = http.get("/v1/maxscale", params={"fields[maxscale]": "uptimes"})

@@ -1,4 +1,4 @@
-"""What MaxScale has is known by name, whether a session of ours has it or not."""
+"""MaxScale's members are known by name, whether or not a session of ours has them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RECORDED = {
 
 
 def pointers(found: Any, before: str = "") -> Iterator[str]:
-    """The JSON Pointers to all that a JSON value holds."""
+    """Yield the JSON Pointers to everything that a JSON value holds."""
     if isinstance(found, dict | list):
         for name, part in found.items() if isinstance(found, dict) else enumerate(found):
             here = f"{before}/{name}"

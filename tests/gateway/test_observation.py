@@ -1,4 +1,4 @@
-"""What is told of every request, and to every caller."""
+"""What is reported of every request, and to every caller."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The description: whole, true to what is parsed and answered, and made of nothing else."""
+"""The description: complete, true to what is parsed and answered, and made of nothing else."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_it_is_made_once_for_whatever_host_asks(monkeypatch: pytest.MonkeyPatch)
 
 
 def resolved(found: dict[str, Any]) -> dict[str, Any]:
-    """What a reference stands for."""
+    """Return what a reference refers to."""
     if "$ref" in found:
         target: Any = DESCRIPTION
         for step in found["$ref"].removeprefix("#/").split("/"):
@@ -72,7 +72,7 @@ def parameters_of(operation: Operation) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda found: found.name)
 def test_it_names_the_parameters_that_are_parsed(operation: Operation) -> None:
     names = {found["name"] for found in parameters_of(operation) if found["in"] == "query"}
-    paths = {"filter[JSONPATH]": "filters"}  # whose names are told by a pattern
+    paths = {"filter[JSONPATH]": "filters"}  # whose names are described by a pattern
     assert names == {paths.get(name, name) for name in operation.takes.names}
     in_path = [found["name"] for found in parameters_of(operation) if found["in"] == "path"]
     assert in_path == (["id"] if "{id}" in operation.path else [])
@@ -100,7 +100,7 @@ def test_each_operation_is_described_whole(operation: Operation) -> None:
 
 
 def query_of(parameter: dict[str, Any]) -> list[tuple[str, str]]:
-    """How a query parameter's example stands in a URL."""
+    """Return how a query parameter's example is written in a URL."""
     name, value = parameter["name"], parameter["example"]
     if isinstance(value, dict):
         return [*value.items()]
@@ -117,14 +117,14 @@ def test_examples_ask_for_what_there_is(operation: Operation) -> None:
         if parameter["in"] == "query":
             query = query_of(parameter)
             if parameter["name"] == "page[number]":
-                query.append(("page[size]", "1"))  # which it needs beside it
+                query.append(("page[size]", "1"))  # required with page[number]
             QueryParameters.parse(urlencode(query).encode(), operation.takes)
             for path in re.findall(r"`(attributes\.[\w.]+)`", parameter["description"]):
                 QueryParameters.parse(f"sort={path}".encode(), operation.takes)
 
 
 def kind_of(operation: Operation) -> str:
-    """The type of the resources that an operation answers with; "api" where there are none."""
+    """Return the type of the resources that an operation answers with; "api" if there are none."""
     data = SCHEMAS[operation.answer].get("properties", {}).get("data")
     if data is None:
         return "api"
@@ -155,7 +155,7 @@ def test_what_is_open_to_everyone_says_so(operation: Operation) -> None:
 
 
 def statuses_in_code() -> set[int]:
-    """Every status that the gateway's code makes an error with."""
+    """Return every status that the gateway's code makes an error with."""
     found = {answer.status for answer in HTTP_MAPPINGS.values()}
     for path in Path(ROOT, "gateway").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -196,7 +196,7 @@ def test_errors_are_what_their_schema_says() -> None:
 
 
 def test_the_example_has_every_attribute_and_the_schema_describes_each() -> None:
-    """So that no attribute is ever added without its description."""
+    """No attribute can be added without its description."""
     described = SCHEMAS["SessionAttributes"]["properties"]
     assert [*SESSION["attributes"]] == [*described]
     relationships = SCHEMAS["SessionResource"]["properties"]["relationships"]["properties"]
@@ -209,12 +209,12 @@ def test_the_example_has_every_attribute_and_the_schema_describes_each() -> None
     for name in ("connections", "queries"):
         items = resolved(described[name]["items"])["properties"]
         assert {*SESSION["attributes"][name][0]} | {"truncated"} == {*items} | {"truncated"}
-    # A field that is new in the contract has to be thought of here.
+    # Update the description for each new field of the contract.
     assert len(Session.DESCRIPTOR.fields) == 26
 
 
 def schemas_in(found: Any, place: str = "#") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every object of the description that is or may hold a schema, by its place."""
+    """Yield every object of the description that is or may hold a schema, with its place."""
     if isinstance(found, dict):
         yield place, found
         for name, part in found.items():
@@ -226,7 +226,7 @@ def schemas_in(found: Any, place: str = "#") -> Iterator[tuple[str, dict[str, An
 
 
 def stumbling_blocks(found: Any) -> list[str]:
-    """What is valid, and what makers of clients have no name or no type for."""
+    """Return what is valid, but what client generators have no name or no type for."""
     faults = []
     for place, schema in schemas_in(found):
         if not {"const", "enum"}.isdisjoint(schema) and "type" not in schema:
@@ -266,7 +266,7 @@ def test_what_makers_of_clients_stumble_over_is_noticed(schema: dict[str, Any]) 
 
 
 def test_upstream_is_towards_the_server_and_downstream_towards_the_client() -> None:
-    """As in the contract: `upstream_ids` are what a session's own connections are, one tier on."""
+    """As in the contract: `upstream_ids` are a session's own connections, one tier on."""
     relationships = SCHEMAS["SessionResource"]["properties"]["relationships"]["properties"]
     told = {name: relationships[name]["description"] for name in ("upstream", "downstream")}
     assert told == {

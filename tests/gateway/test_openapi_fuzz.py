@@ -1,6 +1,6 @@
-"""The API as its description has it: each operation, and what its answers lead to, tried at length.
+"""The API as described: each operation, and whatever its answers link to, fuzzed.
 
-At far more length, and in ways that no description has, in tests/faults/test_fuzz.py.
+tests/faults/test_fuzz.py runs for far longer, and in ways that no description has.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def test_each_operation(case: Any, fleet_gateway: Gateway) -> None:
 
 
 def test_what_answers_lead_to(fleet_gateway: Gateway) -> None:
-    # Where answers lead is asked here; what is to be refused, above.
+    # Follows what answers link to; the test above covers what must be refused.
     machine = described(strict=False).as_state_machine()
 
     class Walk(machine):  # type: ignore[misc, valid-type] # made of the description

@@ -1,4 +1,4 @@
-"""Rows in order, a part at a time: what sorting them all at once gives."""
+"""Rows in order, a part at a time: the same as sorting them all at once."""
 
 from __future__ import annotations
 
@@ -50,6 +50,6 @@ def test_many_rows_are_told_and_let_go_of_in_many_steps() -> None:
     rows = [SessionRow(Session(id=number + 1, user="a")) for number in range(3000)]
     ordered = Ordered(Sort.parse("-user").key_by(lambda path: _getter(path, _MOMENT)), None)
     assert sum(1 for _ in ordered.add(rows)) == len(rows)
-    # Merged, the runs of which that was let go of, and told; then all is let go of.
+    # Rows are merged, the merged runs released, and the rows returned; then all is released.
     assert sum(1 for _ in ordered.rows()) > 2 * len(rows) // LIGHT_ROWS + len(rows) // 250
     assert sum(1 for _ in ordered.let_go()) > len(rows) // 500

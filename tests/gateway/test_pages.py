@@ -1,4 +1,4 @@
-"""Pages against the plain list: by number, and by cursor while sessions come and go."""
+"""Pages compared with the plain list: by number, and by cursor while sessions come and go."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ questions = st.fixed_dictionaries(
 
 
 def ask(client: httpx.Client, link: str) -> dict[str, Any]:
-    """A document by a link, or by the path of one."""
+    """Fetch a document by a link or path."""
     answer = client.get(link.removeprefix(BASE))
     assert answer.status_code == 200, answer.text
     document: dict[str, Any] = answer.json()
@@ -47,7 +47,7 @@ def ask(client: httpx.Client, link: str) -> dict[str, Any]:
 
 
 def plain(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """The resources, without what time alone changes and what is of the page."""
+    """Return the resources without what changes with time alone and what belongs to the page."""
     found = []
     for item in document["data"]:
         attributes = {k: v for k, v in item.get("attributes", {}).items() if k != "idle"}
@@ -142,7 +142,7 @@ steps = st.lists(
 def test_pages_by_cursor_neither_repeat_nor_hide_what_stays(
     view: str, begin: set[int], steps: list[tuple[set[int], set[int]]], size: int, back: bool
 ) -> None:
-    """Between two pages sessions come and go; the walk goes on in the same direction."""
+    """Sessions come and go between two pages; the walk goes on in the same direction."""
     source = SourceConfig.parse(f"document:{DATA / 'sessions.json'}")
 
     async def test() -> None:
@@ -184,7 +184,7 @@ async def answering_from_its_copy(http: httpx.AsyncClient) -> None:
 
 
 async def shown(http: httpx.AsyncClient) -> set[int]:
-    """The ids of the plain list."""
+    """Return the ids of the plain list."""
     await asyncio.sleep(0)  # a replica answers without ever waiting
     document = (await http.get("/v1/sessions?fields[sessions]=")).json()
     return {int(item["id"]) for item in document["data"]}

@@ -1,4 +1,4 @@
-"""The replica: always the table at some revision, never back, used only while provably new."""
+"""The replica: always the table at some revision, never older, used only while provably new."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def changes(upserts: list[int], removals: list[int]) -> WatchSessionsResponse:
 
 
 class ScriptedCore:
-    """Streams what it is told to, to one replica; what was asked for is in ``asked``."""
+    """Streams what it is told to, to one replica; ``asked`` holds the requests."""
 
     def __init__(self) -> None:
         self.asked: list[int] = []
@@ -81,13 +81,13 @@ class ScriptedCore:
                 raise event
             try:
                 yield event
-            except GeneratorExit:  # what the stream still held is lost with it
+            except GeneratorExit:  # the stream's remaining messages are lost with it
                 while not self._events.empty():
                     self._events.get_nowait()
                 raise
 
     async def send(self, *events: WatchSessionsResponse | Exception) -> None:
-        """Send, and wait until all is taken."""
+        """Send, and wait until everything is taken."""
         self.waiting.clear()
         for event in events:
             self._events.put_nowait(event)
@@ -216,7 +216,7 @@ def test_a_stream_is_renewed_before_clocks_drift_apart() -> None:
 def test_a_clock_that_stood_still_here_is_noticed_by_the_next_prompt_mark() -> None:
     async def test(stage: Stage) -> None:
         await stage.core.send(sync(10, 0.0))
-        await stage.core.send(progress(10, 9.0))  # while none went by here
+        await stage.core.send(progress(10, 9.0))  # while none passed here
         assert stage.replica.age == pytest.approx(0.0)
         stage.now += 1.5
         await stage.core.send(progress(10, 9.5))
@@ -233,17 +233,17 @@ def test_a_clock_that_stood_still_here_is_noticed_by_the_next_prompt_mark() -> N
 def test_however_messages_are_delayed_the_copy_is_never_older_than_its_age(
     begins: list[float], delays: list[float]
 ) -> None:
-    """Streams begin late, and marks come late, each as long as it likes, in order."""
+    """Streams begin late, and marks arrive late, by any delay, in order."""
 
     async def test(stage: Stage) -> None:
         streams, began, marked_at = 0, 0.0, 0.0
-        made = 0.0  # when the mark that was applied last was, on the test's own clock
+        made = 0.0  # the test's own time of the last mark applied
         for number, delay in enumerate(delays):
-            if len(stage.core.asked) != streams:  # a stream was asked for just now
+            if len(stage.core.asked) != streams:  # a stream was just requested
                 streams = len(stage.core.asked)
                 began = stage.now + begins[streams % len(begins)]
                 marked_at = began
-            stage.now = max(stage.now, marked_at + delay)  # what was sent first comes first
+            stage.now = max(stage.now, marked_at + delay)  # messages arrive in order
             mark = progress if number else sync
             await stage.core.send(mark(10, marked_at - began))
             made = max(made, marked_at)

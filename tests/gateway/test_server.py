@@ -79,7 +79,7 @@ def test_a_request_that_has_begun_is_answered_while_it_stops(
             assert gateway.process.pid
             os.kill(gateway.process.pid, number)
             while idle.recv(4096):
-                pass  # until the worker closes what is idle: it stops
+                pass  # until the worker closes what is idle: it is stopping
             slow.sendall(b"alhost\r\n\r\n")
             answer = b""
             while part := slow.recv(4096):

@@ -1,4 +1,4 @@
-"""Sources over REST: where sessions are read from, and how that goes."""
+"""Sources over REST: where sessions are read from, and how the reading goes."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_the_root_leads_to_them(http: httpx.Client) -> None:
 
 
 def test_they_answer_while_the_core_is_not_ready(tmp_path: Path) -> None:
-    # Nobody accepts here: neither an answer nor a failure, for as long as the test runs.
+    # Nothing accepts here: neither an answer nor a failure, for as long as the test runs.
     import socket
 
     with socket.create_server(("127.0.0.1", 0), backlog=8) as silent:

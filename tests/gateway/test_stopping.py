@@ -1,4 +1,4 @@
-"""Who waits is woken when the program stops."""
+"""Waiting tasks are woken when the program stops."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_one_whose_time_is_over_just_then_holds_up_no_other() -> None:
 
     async def test() -> None:
         waiting = [asyncio.create_task(wait(seconds)) for seconds in (0.0, 10 * LONG)]
-        await asyncio.sleep(0)  # both wait, and the first's time is over in the next round
+        await asyncio.sleep(0)  # both wait, and the first times out in the next round
         asyncio.get_running_loop().call_soon(stopping.begin)
         async with asyncio.timeout(LONG):
             await asyncio.gather(*waiting)

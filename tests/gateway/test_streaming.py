@@ -97,7 +97,7 @@ def test_head_asks_for_the_first_page_only(core: ScriptedCore, http: httpx.Clien
     assert core.calls == 1
     assert head.content == b""
     assert head.status_code == 200
-    # A HEAD's answer has no body to be told the end of.
+    # A HEAD's answer has no body whose end has to be marked.
     assert {*head.headers} == {*get.headers} - {"transfer-encoding"}
     assert head.headers["content-type"] == get.headers["content-type"]
 
@@ -156,7 +156,7 @@ def test_memory_is_bounded_by_the_page_however_slow_the_client(
 
 
 def peak_memory(process: psutil.Process) -> int:
-    """The most memory that a process has held, in bytes."""
+    """Return the most memory that a process has held, in bytes."""
     lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
     [kibibytes] = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
     return int(kibibytes) * 1024

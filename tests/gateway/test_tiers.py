@@ -16,7 +16,7 @@ from tests.program import run
 
 @pytest.fixture(scope="module")
 def tiers() -> Iterator[tuple[str, httpx.Client, int]]:
-    """A core that reads both, a client of its gateway, and the backend's process id.
+    """Yield a core that reads both, a client of its gateway, and the backend's process id.
 
     An application called ``till 7`` is in a transaction, through the one to the other.
     """
@@ -41,7 +41,7 @@ def tiers() -> Iterator[tuple[str, httpx.Client, int]]:
 
 
 def linked(http: httpx.Client) -> dict[str, Any]:
-    """The document of the till's session and what is upstream, once both are seen."""
+    """Return the document of the till's session and what is upstream, once both are seen."""
     parameters = {"filter[$.attributes.source]": 'eq("pool")', "include": "upstream"}
     while True:
         document: dict[str, Any] = http.get("/v1/sessions", params=parameters).json()

@@ -1,4 +1,4 @@
-"""Long work on requests: others have their turn meanwhile, and it gives the same."""
+"""Long work on requests: other requests run meanwhile, and the result is the same."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Steady:
 
 
 async def view() -> ReplicaView:
-    """A replica of made-up sessions."""
+    """Make a replica of made-up sessions."""
     observation = await SyntheticSource(SESSIONS, 0, 1).observe()
     message = WatchSessionsResponse(revision=10, snapshot=WatchSnapshot())
     for number, observed in enumerate(observation.sessions):
@@ -61,7 +61,7 @@ async def view() -> ReplicaView:
 
 
 async def asked(path: str) -> tuple[Any, int]:
-    """The document, and how many rounds the loop made meanwhile."""
+    """Return the document, and how many rounds the loop made meanwhile."""
     rounds, done = 0, False
 
     async def count() -> None:
@@ -131,7 +131,7 @@ def test_garbage_is_looked_for_rarely_among_all_objects() -> None:
         collect_rarely()
         young, middle, old = gc.get_threshold()
         assert young * middle * old > 1_000_000
-        assert young * middle <= 10_000  # are looked at in one go, some milliseconds
+        assert young * middle <= 10_000  # are scanned in one go, some milliseconds
         assert len(gc.get_objects()) < gc.get_freeze_count()
     finally:
         gc.set_threshold(*before)

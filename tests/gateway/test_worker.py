@@ -1,4 +1,4 @@
-"""A worker's connections: taken, refused and ended; TLS as clients meet it."""
+"""A worker's connections: accepted, refused and ended; TLS as clients see it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def tls(authority: Authority) -> ServerTls:
 
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list[str]]]:
-    """What was logged."""
+    """Yield a function that returns the logged lines."""
     with caplog.at_level(logging.INFO):
         yield lambda: [record.getMessage() for record in caplog.records]
 
@@ -154,7 +154,7 @@ def test_a_client_that_does_not_trust_the_server_is_one_line(
     tls: ServerTls, lines: Callable[[], list[str]]
 ) -> None:
     def connect(port: int) -> None:
-        # Of its own: uvloop's would not tell the server why it leaves.
+        # Not uvloop's client: it would leave without giving the server a reason.
         plain = socket.create_connection(("127.0.0.1", port), LONG)
         with plain, pytest.raises(ssl.SSLCertVerificationError):
             ssl.create_default_context().wrap_socket(plain, server_hostname="localhost")
@@ -234,7 +234,7 @@ def test_connections_that_are_not_open_yet_are_told_to_stop(
     async def test(port: int, stopping: asyncio.Event) -> None:
         silent, writer = await asyncio.open_connection("127.0.0.1", port)
         begun, late = await asyncio.open_connection("127.0.0.1", port)
-        late.write(b"\x16")  # of a handshake that goes on once it is to stop
+        late.write(b"\x16")  # of a handshake that continues after the stop
         await asyncio.sleep(0.1)
         stopping.set()
         assert await silent.read() == b""
@@ -253,7 +253,7 @@ def test_connections_that_are_not_open_yet_are_told_to_stop(
                     is_first = False
                     incoming.write(await begun.read(65536))
             late.write(outgoing.read())
-            # It is open, and closed like any other that asks for nothing.
+            # The connection is open, and closed like any other without a request.
             while data := await begun.read(65536):
                 incoming.write(data)
         writer.close()

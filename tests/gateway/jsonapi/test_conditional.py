@@ -36,7 +36,7 @@ BEFORE, AT, AFTER = (
 def outcome(
     conditions: Conditions, tag: ETag | None = TAG, changed: int | None = CHANGED
 ) -> int | None:
-    """304, 412, or None to proceed."""
+    """Return 304, 412, or None to proceed."""
     try:
         return 304 if unchanged(conditions, tag, changed, NOW) else None
     except RequestError as error:
@@ -44,8 +44,8 @@ def outcome(
         return fault.status
 
 
-# What each header is worth to GET and HEAD, where the answer has a tag and a date:
-# whether the condition holds; None is a header that is not there, or to be ignored.
+# How GET and HEAD evaluate each header if the answer has a tag and a date: whether the
+# condition holds; None if the header is missing or to be ignored.
 IF_MATCH = {None: None, SAME: True, OTHER: False, "*": True, f"{OTHER}, {SAME}": True, "": False}
 IF_NONE_MATCH = {None: None, SAME: False, OTHER: True, "*": False, f'{OTHER},"5-abc"': False}
 IF_UNMODIFIED_SINCE = {None: None, BEFORE: False, AT: True, AFTER: True, "yesterday": None}
@@ -53,7 +53,7 @@ IF_MODIFIED_SINCE = {None: None, BEFORE: True, AT: False, AFTER: False, f"{AT}, 
 
 
 def by_the_book(conditions: Conditions) -> int | None:
-    """RFC 9110, section 13.2.2, step by step."""
+    """Evaluate conditions by RFC 9110, section 13.2.2, step by step."""
     if conditions.if_match is not None:  # 1
         if not IF_MATCH[conditions.if_match]:
             return 412
@@ -134,7 +134,7 @@ def test_lists_of_tags(header: str, tags: list[ETag]) -> None:
     assert list(parse_etags(header)) == tags
 
 
-# RFC 9110, section 8.8.3.2; strength does not count here.
+# RFC 9110, section 8.8.3.2; strength does not matter here.
 @pytest.mark.parametrize(
     ("one", "other", "same"),
     [
@@ -177,7 +177,7 @@ def test_a_date_is_stated_once_its_second_has_passed(
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        # RFC 9110's examples, and the same in other moments.
+        # RFC 9110's examples, and the same for other times.
         ("Sun, 06 Nov 1994 08:49:37 GMT", CHANGED),
         ("Sunday, 06-Nov-94 08:49:37 GMT", CHANGED),
         ("Sun Nov  6 08:49:37 1994", CHANGED),

@@ -1,4 +1,4 @@
-"""The fields parameter: parts of resources, in the order that they stood in."""
+"""The fields parameter: parts of resources, in their original order."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SESSION: dict[str, Any] = {
 
 
 def cut(value: str) -> tuple[str | None, str | None]:
-    """What is left of attributes and relationships, as JSON: the order counts."""
+    """Return the remaining attributes and relationships as JSON: the order counts."""
     resource = Fieldset.parse("fields[sessions]", value).apply(SESSION)
     rest = {name: SESSION[name] for name in ("id", "type", "links")}
     assert {name: resource[name] for name in rest} == rest
@@ -69,11 +69,11 @@ def cut(value: str) -> tuple[str | None, str | None]:
             None,
         ),
         ("user/name", '{"user": "app"}', None),
-        # What is not there is left out, and so is what nothing is left of.
+        # Missing members are left out, and so are objects that become empty.
         ("nothing", None, None),
         ("client/nothing,state/x", '{"state": "Session started"}', None),
         ("empty", '{"empty": {}}', None),
-        # No prefix: these name fields called so.
+        # Not prefixes: these name fields with such names.
         ("attributes/user,relationships/services", None, None),
         ("id,type,links", None, None),
         ("", None, None),

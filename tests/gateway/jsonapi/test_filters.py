@@ -1,4 +1,4 @@
-"""The filter parameter: MaxScale's examples, a naive evaluator, and what strangers may send."""
+"""The filter parameter: MaxScale's examples, a naive evaluator, and untrusted input."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def matching(parameter: str, value: str) -> list[str]:
         ("filter", '/relationships/services/data/0/id="CLI"', ["50", "100"]),
         ("filter[id]", 'eq("75")', ["75"]),
         ("filter[attributes.port]", "eq(3306)", ["1"]),
-        # The same place, written in every way.
+        # The same path, in every notation.
         ("filter", 'attributes/user="app"', ["1", "100"]),
         ("filter", '/attributes/user=eq("app")', ["1", "100"]),
         ("filter[attributes.user]", '"app"', ["1", "100"]),
@@ -55,7 +55,7 @@ def matching(parameter: str, value: str) -> list[str]:
         ("filter[$['attributes']['user']]", 'eq("app")', ["1", "100"]),
         ('filter[$["attributes"].user]', 'eq("app")', ["1", "100"]),
         ("filter[$.attributes.user]", '"ünïcode"', ["75"]),
-        # Any element is enough, and one element must match all of the expression.
+        # One matching element is enough, but it must match the whole expression.
         ("filter[$.attributes.connections[*].server]", 'eq("db2")', ["75"]),
         ("filter[$.attributes.connections[*].server]", 'ne("db1")', ["75"]),
         ("filter[$.attributes.connections[*].server]", 'and("db1",ne("db1"))', []),
@@ -67,14 +67,14 @@ def matching(parameter: str, value: str) -> list[str]:
         ("filter[$..server]", 'eq("db2")', ["75"]),
         ("filter[$..id]", "eq(75)", ["75"]),
         ("filter[$.attributes.connections[?@.server == 'db2'].server]", 'ne("")', ["75"]),
-        # Nothing there: no match, however the expression is turned.
+        # A missing value never matches, even if the expression is negated.
         ("filter", 'attributes/user=ne("app")', ["50", "75"]),
         ("filter", 'attributes/user=not("app")', ["50", "75"]),
         ("filter", "attributes/nothing=ne(1)", []),
         ("filter", "attributes/user/name=ne(1)", []),
         ("filter", "attributes/connections/7=ne(1)", []),
         ("filter", "attributes/connections/x=ne(1)", []),
-        # Numbers are numbers; an id is one in a string, and other strings are not.
+        # Numbers compare as numbers; an id is a number in a string, other strings are not.
         ("filter", "attributes/idle=lt(9.5)", ["1"]),
         ("filter", "attributes/idle=10.0", ["50"]),
         ("filter", "attributes/native_id=5", []),
@@ -84,7 +84,7 @@ def matching(parameter: str, value: str) -> list[str]:
         ("filter", "attributes/port=gt(3306)", ["50"]),
         ("filter", 'attributes/port=ge("")', []),
         ("filter", 'attributes/user=ge("ü")', ["75"]),
-        # JSON of every kind, blanks, escapes.
+        # JSON of every kind, spaces, escapes.
         ("filter", "attributes/connections=[]", ["50"]),
         ("filter", 'attributes/connections=[{"server":"db1"}]', ["1"]),
         ("filter", "attributes/connections=ne(null)", ["1", "50", "75"]),
@@ -321,7 +321,7 @@ def test_filters_agree_with_a_naive_evaluator(
     expected = any(naive_match(expression, found, of_id) for found in naive_values(resource, path))
     fast = Filter.parse(f"filter[{jsonpath(path)}]", written(expression, blank))
     assert fast.matches(resource) is expected
-    # Naming the last step twice changes nothing, but who walks the path: the library.
+    # Naming the last step twice only changes who walks the path: the library.
     twice = {"*": "[*,*]", 0: "[0,0]", 1: "[1,1]"}.get(path[-1], f"['{path[-1]}','{path[-1]}']")
     slow = Filter.parse(f"filter[{jsonpath(path[:-1])}{twice}]", written(expression, blank))
     assert slow.path.query is not None
@@ -346,13 +346,13 @@ def test_pointers_enter_objects_by_name_and_arrays_by_index(
     assert found.matches(resource) is expected
 
 
-# Strangers.
+# Untrusted input.
 
 grammar = st.text(alphabet="eqnltgandor()[]{},\"\\:~/=*.$@?!&|<>-01 \t\n'aé", max_size=40)
 
 
 def parsed(parameter: str, value: str) -> Filter | None:
-    """The filter, or None for what is refused in the one allowed way."""
+    """Return the filter, or None if it is refused in the one allowed way."""
     try:
         return Filter.parse(parameter, value)
     except RequestError:

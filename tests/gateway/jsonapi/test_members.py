@@ -1,4 +1,4 @@
-"""Names that there are not, and what is offered instead."""
+"""Names that do not exist, and the suggestions made for them."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def ask(parameter: str, value: str) -> None:
         ("filter[$.attributes.berths[?@.number == 1 && @.cabin.deck].cabin]", "1"),
         ("filter[$.attributes.berths[?@.number == $.id].cabin]", "1"),
         ("filter[$.attributes.berths[1:].number]", "1"),
-        # What may have any name may have this one, where it can be reached.
+        # Objects that may have any member may have this one, if the path can reach it.
         ("filter[$..nothing]", "1"),
         ("filter[$.attributes.*.*.nothing]", "1"),
         ("filter[$.attributes.engine..nothing]", "1"),
@@ -141,7 +141,7 @@ def test_what_there_is_may_be_asked_for(parameter: str, value: str) -> None:
             "no attribute '$.attributes.berth[?@.number].number';"
             " did you mean '$.attributes.berths[?@.number].number'?",
         ),
-        # Names behind a step that leads to several places.
+        # Names after a step that leads to several places.
         (
             "filter[$.attributes.*.nane]",
             "1",
@@ -191,7 +191,7 @@ def test_a_misspelt_name_is_refused(parameter: str, value: str, detail: str) -> 
     [error] = raised.value.errors
     assert (error.status, error.code) == (400, "INVALID_PARAMETER")
     assert error.parameter == parameter
-    # The parameter is named once: the text of filter[JSONPATH] stands in its name.
+    # The parameter is named once: the name of filter[JSONPATH] contains its text.
     once = "" if "filter[" in parameter else f"{parameter}: "
     assert error.detail.startswith(f"{once}there is no ")
     assert detail in error.detail

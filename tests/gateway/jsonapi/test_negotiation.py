@@ -1,4 +1,4 @@
-"""What is answered to Accept, Accept-Encoding and Content-Type."""
+"""Answers to Accept, Accept-Encoding and Content-Type."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ PROFILE = "https://jsonapi.org/profiles/ethanresnick/cursor-pagination/"
         (f"{API};q=0, */*;q=0.1", JSON),
         (f"{API};q=0.0, application/*", JSON),
         ("text/html, application/xhtml+xml, */*;q=0.8", API),
-        # Weights that are a little off; the first is Java's own, before 19.
+        # Slightly malformed weights; the first is what Java sent before version 19.
         ("text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2", API),
         (f"{API};q=.8, {JSON};q=.9", JSON),
         (f"{API}; q=.9, {JSON}; q=0.8", API),
@@ -50,23 +50,23 @@ PROFILE = "https://jsonapi.org/profiles/ethanresnick/cursor-pagination/"
         (f"{API};q=.5, {JSON};q=1.5, text/html", JSON),
         (f"{API};q=0.9, {JSON};q=1.001, text/html", JSON),
         (f"{API};q=.0, {JSON}", JSON),
-        # Named precisely, at the same weight.
+        # Exact types, at the same weight.
         (f"{JSON}, text/plain, */*", JSON),
         (f"*/*, {JSON}", JSON),
         ("application/*, */*", API),
-        # RFC 9110's own examples, as far as they let anything of ours through.
+        # RFC 9110's own examples, if they accept any of our types.
         ("text/*;q=0.3, text/plain;q=0.7, text/plain;format=flowed, */*;q=0.5", API),
         ("text/plain; q=0.5, text/html, text/x-dvi; q=0.8, text/x-c, */*;q=0.1", API),
-        # JSON has no parameters that could tell one kind from another.
+        # JSON has no parameters that would distinguish one kind from another.
         (f"{JSON};charset=utf-8", JSON),
         (f"{JSON} ; charset=utf-8 ; q=1 , text/html", JSON),
-        # JSON:API: instances with other parameters are ignored, those with unknown profiles not.
+        # JSON:API: ranges with other parameters are ignored, those with unknown profiles are not.
         (f"{API};charset=utf-8, {API}", API),
         (f"{API};charset=utf-8, {API};q=0.1, {JSON};q=0.5", JSON),
         (f'{API};ext="https://example.com/ext", {API};q=0.5', API),
         (f'{API};ext=""', API),
         (f'{API};profile="https://example.com/a,b;c"', API),
-        # What does not parse is passed over.
+        # What does not parse is skipped.
         (", ,", API),
         ("nonsense", API),
         (f"nonsense, {JSON}", JSON),
@@ -97,7 +97,7 @@ def test_which_media_type_is_chosen(accept: str | None, expected: str) -> None:
         f'{API};ext="https://example.com/ext"',
         f'{API};ext="a b";profile="c"',
         f'{API};version=1, {API};ext="a"',
-        # JSON:API leaves no way out by another media type.
+        # JSON:API does not allow another media type as a fallback here.
         f"{API};charset=utf-8, {JSON}",
         f"{API};charset=utf-8, */*",
     ],
@@ -262,7 +262,7 @@ weights = st.sampled_from([None, "0", "0.3", "0.300", ".5", "1"])
 @settings(deadline=None)
 @given(st.dictionaries(st.sampled_from([API, JSON, "application/*", "*/*", "a/b"]), weights))
 def test_the_heaviest_offer_wins(ranges: dict[str, str | None]) -> None:
-    """By RFC 9110's rule written out: the most specific range gives an offer its weight."""
+    """RFC 9110's rule written out: the most specific range gives an offer its weight."""
     header = ", ".join(
         name if weight is None else f"{name};q={weight}" for name, weight in ranges.items()
     )

@@ -1,4 +1,4 @@
-"""Pages and their links, against slices of a plain list."""
+"""Pages and their links, compared with slices of a plain list."""
 
 from __future__ import annotations
 
@@ -218,7 +218,7 @@ def test_links_by_number_walk_the_whole_list(total: int, size: int, start: int) 
     def cut(asked: NumberPage) -> list[int]:
         return rows[asked.offset : asked.offset + asked.size]
 
-    # Forwards from the first page: everything, in order.
+    # Forwards from the first page: all rows, in order.
     walked, links = [], number_links(URL, [], NumberPage(size, 0), total)
     link: str | None = links["first"]
     while link is not None:
@@ -229,7 +229,7 @@ def test_links_by_number_walk_the_whole_list(total: int, size: int, start: int) 
         last, link = link, links.get("next")
     assert walked == rows
     assert links["last"] == last
-    # Backwards from wherever: everything before, in order.
+    # Backwards from any page: all rows before it, in order.
     at, walked = NumberPage(size, start), []
     while "prev" in (links := number_links(URL, [], at, total)):
         at = asked_by(links["prev"])

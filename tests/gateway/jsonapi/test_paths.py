@@ -1,4 +1,4 @@
-"""Paths: what they are read as, and what of a resource they may depend on."""
+"""Paths: how they are parsed, and which parts of a resource they may depend on."""
 
 from __future__ import annotations
 

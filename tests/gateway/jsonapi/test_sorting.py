@@ -1,4 +1,4 @@
-"""The sort parameter: orders that hold whatever the values are."""
+"""The sort parameter: orders that hold for values of any kind."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def named(idents: list[str], sort: str) -> list[str]:
 
 
 def kind(value: object) -> int:
-    """Which values compare with each other: 0, 1, 2; 3 for those that never come first."""
+    """Return which values compare with each other: 0, 1, 2; 3 for those that never come first."""
     if isinstance(value, bool):
         return 0
     if isinstance(value, int | float):
