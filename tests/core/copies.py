@@ -1,4 +1,4 @@
-"""What a caller of WatchSessions makes of the messages, as the contract tells it to."""
+"""How a caller of WatchSessions applies the messages, as the contract requires."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from sessiongate.v1.session_service_pb2 import WatchSessionsResponse
 
 
 class Copy:
-    """A copy of the sessions that match a filter, which holds the stream to its promises."""
+    """A copy of the sessions that match a filter, which checks what the stream promises."""
 
     def __init__(self) -> None:
         self.sessions: dict[int, Session] = {}
         self.sources: dict[str, bool] = {}
-        self.revision = 0  # 0 until there is something to resume from
+        self.revision = 0  # 0 until there is a revision to resume from
 
     def resume(self) -> int:
-        """The resume_revision to go on with; without one the copy starts over."""
+        """Return the resume_revision to continue from; without one the copy starts over."""
         if not self.revision:
             self.__init__()  # type: ignore[misc] # this very class
         return self.revision

@@ -1,4 +1,4 @@
-"""What docs/sources.md says of a kind of source, read for the tests that hold it to that."""
+"""What docs/sources.md says of a kind of source, parsed for the tests that check it."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ _ROW = re.compile(r"^\| (?P<name>[^|]+) \| (?P<words>[^|]+) \|$", re.MULTILINE)
 
 
 def section(kind: str) -> str:
-    """The section with this heading."""
+    """Return the section with this heading."""
     found = re.search(rf"^## {kind}\n(.*?)(?=^## |\Z)", _TEXT, re.DOTALL | re.MULTILINE)
     assert found, kind
     return found[1]
 
 
 def block(kind: str, language: str) -> str:
-    """The one code block in a language of a kind's section."""
+    """Return the only code block in a language of a kind's section."""
     (found,) = texts("docs/sources.md", language, kind)
     return found
 
 
 def states(kind: str) -> dict[str, str]:
-    """The table of states: the words for a session's, by what the source calls it."""
+    """Return the table of states: the words for a session's, by what the source calls it."""
     _, _, table = section(kind).partition(f"| {kind} says | session |\n|---|---|\n")
     assert table, kind
     rows = table.partition("\n\n")[0]

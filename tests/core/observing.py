@@ -1,4 +1,4 @@
-"""Looking at a source in tests."""
+"""Helpers to observe a source in tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.servers import PATIENCE
 
 
 async def seen(source: Source, wanted: Callable[[list[Observed]], bool]) -> list[Observed]:
-    """What the source observes, once it is what is wanted."""
+    """Observe the source until it shows what is wanted; return that."""
     async with asyncio.timeout(PATIENCE):
         while not wanted(found := list((await source.observe()).sessions)):
             pass
@@ -20,20 +20,20 @@ async def seen(source: Source, wanted: Callable[[list[Observed]], bool]) -> list
 
 
 async def arriving(body: bytes, size: int = 65536) -> AsyncIterator[bytes]:
-    """A body as it comes from the network."""
+    """Yield a body in parts, as it arrives from the network."""
     for start in range(0, len(body), size):
         yield body[start : start + size]
 
 
 async def refusal(observing: Awaitable[Observation]) -> str:
-    """The text of the error that an observation ends with."""
+    """Return the text of the error that an observation ends with."""
     with pytest.raises(SourceError) as caught:
         await observing
     return str(caught.value)
 
 
 async def hanging(source: Source) -> None:
-    """Observe until that hangs, and is given up: what was stopped may have one answer left."""
+    """Observe until that hangs, then give up: a stopped server may have one answer left."""
     async with asyncio.timeout(PATIENCE):
         while True:
             try:

@@ -19,35 +19,35 @@ from sessiongate.core.sources.base import (
 from sessiongate.v1.session_pb2 import Session
 from tests.servers import PATIENCE
 
-_MOMENT = 0.2  # seconds; what does not answer does not answer later either
+_MOMENT = 0.2  # seconds; what has not answered by then will not
 _T = TypeVar("_T")
 
 
 class Watched:
-    """The source of a URL, by the name ``here``, with an event loop of its own."""
+    """The source of a URL, named ``here``, with its own event loop."""
 
     def __init__(self, url: str, **options: str) -> None:
         self.source = open_source(SourceConfig.parse(url, {"name": "here", **options}))
         self._runner = asyncio.Runner()
 
     def run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
-        """Run something in the source's event loop."""
+        """Run a coroutine in the source's event loop."""
         return self._runner.run(coroutine)
 
     def observe(self) -> Observation:
-        """One observation."""
+        """Observe once."""
         return self.run(self.source.observe())
 
     def items(self) -> list[Observed]:
-        """What one observation shows."""
+        """Return what one observation shows."""
         return list(self.observe().sessions)
 
     def sessions(self) -> list[Session]:
-        """The sessions that one observation shows."""
+        """Return the sessions that one observation shows."""
         return [item.session for item in self.items()]
 
     def until(self, holds: Callable[[list[Session]], bool]) -> list[Session]:
-        """Observe until the sessions are such: servers need a moment to notice things."""
+        """Observe until the condition ``holds``: servers need a moment to notice things."""
 
         async def observe() -> list[Session]:
             async with asyncio.timeout(PATIENCE):
@@ -60,20 +60,20 @@ class Watched:
         return self.run(observe())
 
     def failure(self) -> str:
-        """What an observation fails with."""
+        """Return the error text of a failing observation."""
         with pytest.raises(SourceError) as caught:
             self.observe()
         return str(caught.value)
 
     def give_up(self) -> None:
-        """Begin an observation of what does not answer, and cancel it."""
+        """Begin an observation of a server that does not answer, and cancel it."""
 
         async def observe() -> None:
             observing = asyncio.ensure_future(self.source.observe())
             done, _ = await asyncio.wait({observing}, timeout=_MOMENT)
             assert not done, "it answered"
             observing.cancel()
-            # Bound by the one who waits, as a core is: cancelling must not wait for the server.
+            # The caller sets the bound, as a core does: cancelling must not wait for the server.
             done, _ = await asyncio.wait({observing}, timeout=PATIENCE)
             assert observing.cancelled()
 

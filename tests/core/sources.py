@@ -1,4 +1,4 @@
-"""A source for tests, with named switches for what may go wrong."""
+"""A source for tests, with named switches for faults."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sessiongate.v1.session_pb2 import Session, SessionState
 
 
 def seen(key: str, *, connected: int | None = None, **fields: str | int) -> Observed:
-    """One observed session; ``connected`` in seconds since the epoch."""
+    """Make an observed session; ``connected`` is in seconds since the epoch."""
     session = Session(service="app", state=SessionState.SESSION_STATE_STARTED)
     for name, value in fields.items():
         setattr(session, name, value)
@@ -20,7 +20,7 @@ def seen(key: str, *, connected: int | None = None, **fields: str | int) -> Obse
 
 
 class ScriptedSource:
-    """Answers with what it was last told; ``failing`` and ``hanging`` are its faults.
+    """Answers with the latest observation set; ``failing`` and ``hanging`` are its faults.
 
     Each observation begins when `step` says so, and `step` waits for its end.
     """
@@ -41,7 +41,7 @@ class ScriptedSource:
         self.keys = dict.fromkeys(keys, connected)
 
     async def step(self) -> None:
-        """Let one observation happen, and wait until the next is asked for."""
+        """Let one observation happen, and wait until the next is requested."""
         await self._idle.wait()
         self._idle.clear()
         self._go.put_nowait(None)

@@ -51,7 +51,7 @@ Metadata = tuple[tuple[str, str], ...]
 
 
 def methods() -> dict[str, Any]:
-    """Every method that a core serves, by its path: a new one is here without being told."""
+    """Return every method that a core serves, by path; new ones are included automatically."""
     files: list[Any] = [health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR, V1]
     for module in pkgutil.iter_modules(sessiongate.v1.__path__):
         if module.name.endswith("_pb2"):
@@ -65,7 +65,7 @@ def methods() -> dict[str, Any]:
 
 
 def call(channel: Any, method: Any, metadata: Metadata) -> Any:
-    """Call any method with an empty request; how that ends, or the first response."""
+    """Call any method with an empty request; return how that ends, or the first response."""
     path = f"/{method.containing_service.full_name}/{method.name}"
     details: dict[str, Any] = {"metadata": metadata, "timeout": LONG}
     if method.client_streaming:
@@ -76,7 +76,7 @@ def call(channel: Any, method: Any, metadata: Metadata) -> Any:
 
 
 def connect(address: str, tls: grpc.ChannelCredentials | None = None) -> Any:
-    """A channel of its own, without types: its calls take bytes."""
+    """Open a separate channel, without types: its calls take bytes."""
     options = [("grpc.use_local_subchannel_pool", 1)]
     if tls is None:
         return grpc.aio.insecure_channel(address, options)
@@ -84,7 +84,7 @@ def connect(address: str, tls: grpc.ChannelCredentials | None = None) -> Any:
 
 
 async def refusal(call: Awaitable[Any]) -> tuple[grpc.StatusCode, str, Status] | None:
-    """How a caller is refused: code, reason and all of it; None where it is let in."""
+    """Return how a caller is refused: code, reason and full status; None if it is let in."""
     try:
         await call
         return None
@@ -163,7 +163,7 @@ def test_reflection_can_be_off(path: str) -> None:
     run(test, Protection(), reflection=False)
 
 
-# Credentials that are good when a stream begins, what happens then, and why it ends.
+# Credentials that are valid when a stream begins, what happens then, and why it ends.
 LATER: dict[str, tuple[Callable[[], str], Callable[[CredentialFiles], object], str]] = {
     "a token expires": (
         lambda: bearer(exp=time.time() - LEEWAY + 2),
@@ -264,7 +264,7 @@ def test_the_private_way_knows_no_tls_but_asks_for_credentials(
     run(test, protection, core_token_file=str(files.core_token), private=private)
 
 
-# Who a method is told calls it.
+# Which caller a method sees.
 
 
 async def names_one(request: bytes, context: Any) -> bytes:
@@ -291,7 +291,7 @@ def told() -> bytes:
 
 
 class Echo(grpc.GenericRpcHandler):
-    """One method of each kind, which answers who calls it."""
+    """A method of each kind, which answers with its caller's identity."""
 
     def service(self, details: grpc.HandlerCallDetails) -> MethodHandler | None:
         made: dict[str, MethodHandler] = {

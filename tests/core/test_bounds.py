@@ -1,4 +1,4 @@
-"""What a call may hold and cost: bounds with a reason, and others answered meanwhile."""
+"""What a call may hold and cost: bounds with a reason, and other calls answered meanwhile."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _TEXTS = ["x%d", "😀" * 3000 + "%d", "\x00\u202e" * 2000 + "%d"]
 
 
 async def refused(call: Any) -> tuple[grpc.StatusCode, str, ErrorInfo, list[str]]:
-    """How a call ended, with the fields that are to blame."""
+    """Return how a call ended, with the fields at fault."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
     status = Status.FromString(dict(caught.value.trailing_metadata())[STATUS_TRAILER])
@@ -124,7 +124,7 @@ def test_an_error_is_cut_such_that_grpc_carries_it(text: str, count: int) -> Non
 
 
 class Endless:
-    """Work without an end, that notes whether it is given up."""
+    """Endless work that notes whether it is given up."""
 
     def __init__(self) -> None:
         self.begun = self.ended = 0
@@ -141,13 +141,13 @@ class Endless:
             self.moved.set()
 
     async def until(self, reached: Callable[[], bool]) -> None:
-        """Wait until work that begins or ends makes this true."""
+        """Wait until work that begins or ends makes ``reached`` true."""
         while not reached():
             self.moved.clear()
             await self.moved.wait()
 
 
-# What is never short enough to be answered without turns.
+# Never short enough to be answered without turns.
 LONG = ListSessionsRequest(page_size=service._SHORT_PAGE + 1)
 
 

@@ -1,4 +1,4 @@
-"""Cells of PostgreSQL's protocol, and what becomes of odd ones."""
+"""Cells of PostgreSQL's protocol, and how odd ones are read."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from sessiongate.core.sources.support.cells import (
         ("Зоя".encode("koi8_r"), "KOI8R", "Зоя"),
         ("山".encode("euc_jp"), "EUC_JP", "山"),
         (b"caf\xe9", "SQL_ASCII", "caf\ufffd"),
-        (b"caf\x9d", "WIN1252", "caf\ufffd"),  # which that page has not either
+        (b"caf\x9d", "WIN1252", "caf\ufffd"),  # which that code page also lacks
         (b"", "LATIN1", ""),
     ],
 )

@@ -27,7 +27,7 @@ from tests.core.sources import ScriptedSource, seen
 
 
 class Scene:
-    """A collector at work on scripted sources."""
+    """A running collector of scripted sources."""
 
     def __init__(
         self,
@@ -258,7 +258,7 @@ class Clock:
 
 
 def hang(ledger: Ledger) -> threading.Event:
-    """Let the ledger hang, as on a disk that does, until the event is set."""
+    """Make the ledger hang, as on a disk that hangs, until the event is set."""
     hangs, released = threading.Event(), threading.Event()
 
     def work() -> None:
@@ -568,7 +568,7 @@ def test_an_object_stated_again_is_unchanged_but_for_its_links() -> None:
 def test_links_are_right_whatever_another_source_shows_meanwhile(seed: int) -> None:
     drawn = random.Random(seed)
     wires = [TcpLink(("10.0.0.5", 40000 + n), ("10.0.0.7", 5432), 77 + n) for n in range(4)]
-    # Objects that are stated again, too.
+    # The same objects are stated again, too.
     proxied = [Observed(f"p{n}", seen("p").session, opened=(wire,)) for n, wire in enumerate(wires)]
     served = [Observed(f"s{n}", seen("s").session, accepted=wire) for n, wire in enumerate(wires)]
 
@@ -652,7 +652,7 @@ def test_whatever_a_source_raises_it_is_asked_again(fault: BaseException) -> Non
 
 
 class ClosingSource(ScriptedSource):
-    """Does not close as it should, and does not heed that it is to stop observing."""
+    """Does not close as it should, and ignores the request to stop observing."""
 
     def __init__(self, fault: BaseException | None) -> None:
         super().__init__()
@@ -691,7 +691,7 @@ def test_a_source_that_does_not_close_keeps_nobody_from_ending(
             now=time.time_ns,
         )
         await collector.start()
-        await asyncio.sleep(0)  # both are observed now
+        await asyncio.sleep(0)  # both have been observed by now
         async with asyncio.timeout(20):
             await collector.close()
         assert good.closed

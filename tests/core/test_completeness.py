@@ -1,4 +1,4 @@
-"""Observations that are not whole: what they cost, and what is told of it."""
+"""Observations that are incomplete: what they cost, and what is reported of it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LOST = (Unreadable("/data/3/id: expected a string"),)
 
 
 def lacking(key: str, name: str, database: str | None = None, port: int | None = None) -> Observed:
-    """A session of which one member cannot be read."""
+    """Make a session that has one unreadable member."""
     session = Session(database=database, port=port)
     return Observed(key, session, unreadable=(Unreadable(f"{name}: expected it", (name,)),))
 

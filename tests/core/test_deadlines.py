@@ -1,4 +1,4 @@
-"""Deadlines: held to by who answers, and by a timer."""
+"""Deadlines: enforced by whoever answers, and by a timer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sessiongate.core.table.deadlines import Deadlines
 
 
 class Clock:
-    """A clock that is set."""
+    """A clock that tests set."""
 
     def __init__(self) -> None:
         self.now = 100.0

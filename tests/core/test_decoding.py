@@ -1,4 +1,4 @@
-"""What a core says to requests that are no messages of its methods."""
+"""How a core answers requests that are not messages of its methods."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LONG = 20.0
 async def refused(
     core: Core, path: str, metadata: tuple[tuple[str, str], ...] = ()
 ) -> tuple[grpc.StatusCode, str]:
-    """How a call with no message is refused: code and reason."""
+    """Return how a call without a valid message is refused: code and reason."""
     async with connect(core.address) as channel:
         # To the core, a stream of one request is one request.
         call = channel.stream_stream(path)(iter([NO_MESSAGE]), timeout=LONG, metadata=metadata)

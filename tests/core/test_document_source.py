@@ -1,4 +1,4 @@
-"""``document:PATH`` over real files: what it shows, when it reads, what it says of a bad one."""
+"""``document:PATH`` over real files: what it shows, when it reads, how it reports a bad one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from sessiongate.core.sources.document import MAX_DOCUMENT_BYTES, DocumentSource
 
 DATA = Path(__file__).parent.parent / "data"
 SESSIONS = (DATA / "sessions.json").read_bytes()
-LONG_AGO = 1_495_015_595_000_000_000  # ns: long enough that a file is not being written to
+LONG_AGO = 1_495_015_595_000_000_000  # ns: so long ago that a file is not being written to
 
 
 @contextmanager
@@ -52,19 +52,19 @@ def refusal(source: Source) -> str:
 
 
 def write(path: Path, content: bytes, modified: int = LONG_AGO) -> None:
-    """Write in place: the same file, with a time of modification that tells nothing."""
+    """Write in place: the same file, with a time of modification that reveals nothing."""
     path.write_bytes(content)
     os.utime(path, ns=(modified, modified))
 
 
 def in_a_while() -> int:
-    """A moment when all that was written until now is settled."""
+    """Return a time by which everything written until now is settled."""
     return time.time_ns() + 10_000_000_000
 
 
 @contextmanager
 def unread(path: Path) -> Iterator[None]:
-    """Fail if the file is opened meanwhile. Every opening of this process is told of."""
+    """Fail if the file is opened meanwhile. Every opening by this process is noted."""
     opened: list[object] = []
     _watching.append(opened)
     yield
@@ -290,7 +290,7 @@ def test_a_file_that_may_not_be_read_is_named(path: Path) -> None:
 
 @contextmanager
 def _nobody() -> Iterator[None]:
-    """Where root runs this, who may read every file, be somebody else."""
+    """Become another user if this is root, who may read every file."""
     user = os.geteuid()
     if user == 0:
         os.seteuid(65534)

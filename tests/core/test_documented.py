@@ -1,4 +1,4 @@
-"""The documented form: what is read from it, and how it says where it is wrong."""
+"""The documented form: how it is parsed, and how errors name their place."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ FULL: dict[str, Any] = {
 def read_sessions(
     document: object, times: DocumentTimes, *, statements: bool = False
 ) -> tuple[Sequence[Observed], Sequence[Unreadable]]:
-    """The sessions of a document, and those that cannot be read: it is read to its end."""
+    """Read a document to its end: return its sessions, and those that cannot be read."""
     content = json.dumps(document).encode()
     sessions, unreadable, partial = documented.read_sessions(content, times, statements=statements)
     assert not partial
@@ -86,7 +86,7 @@ UTC_TIMES = DocumentTimes(MOMENT.timestamp(), ServerZone(ZoneInfo("UTC")))
 
 
 def observed(document: object) -> Sequence[Observed]:
-    """The sessions of a document, all of which can be read."""
+    """Return the sessions of a document, all of which must be readable."""
     sessions, unreadable = read_sessions(document, UTC_TIMES, statements=True)
     assert not unreadable
     assert not any(item.unreadable for item in sessions)
@@ -310,7 +310,7 @@ NO_SERVICES: dict[str, Any] = {"services": {"data": []}}
 TWO_SERVICES = {"services": {"data": FULL["relationships"]["services"]["data"] * 2}}
 DATE = '/connected: expected a date such as "Wed May 17 10:06:35 2017"'
 
-# What an attribute may be, and what is then said of which fields.
+# Wrong attributes, what is said of them, and of which fields.
 WRONG_ATTRIBUTES: list[tuple[dict[str, object], str, str]] = [
     ({"state": 1}, "/state: expected a string, found a number", "state"),
     ({"state": None}, "/state: missing", "state"),
@@ -477,7 +477,7 @@ def test_the_recorded_list_of_odd_clients_is_read() -> None:
     assert (sessions["2"].remote, sessions["2"].HasField("port")) == ("localhost", False)
 
 
-# Any text, halves of surrogate pairs included, which JSON can write.
+# Any text, including halves of surrogate pairs, which JSON can write.
 TEXT = st.text(st.characters(exclude_categories=()), max_size=8)
 SCALAR = st.none() | st.booleans() | st.integers() | st.floats() | TEXT
 JSON = st.recursive(
@@ -486,7 +486,7 @@ JSON = st.recursive(
 
 
 def places(value: object) -> list[tuple[str | int, ...]]:
-    """The way to every value within a JSON value."""
+    """Return the path to every value within a JSON value."""
     if isinstance(value, dict):
         members = list(value.items())
     elif isinstance(value, list):

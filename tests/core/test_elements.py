@@ -1,4 +1,4 @@
-"""Documents that are read while they come in: as they would be as a whole, in short steps."""
+"""Documents that are read as they arrive: the same as when read whole, in short steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The core's gRPC server, and callers that are no gRPC clients."""
+"""The core's gRPC server, and callers that are not gRPC clients."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EMPTY = b"\0\0\0\0\0"  # a message, as gRPC sends it
 
 
 def call(path: str, *more: tuple[str, str]) -> Call:
-    """A call as gRPC's clients make it, but for what is in Latin-1."""
+    """Make a call as gRPC's clients do, except that headers may be in Latin-1."""
     headers = [(":method", "POST"), (":scheme", "http"), (":path", path), ("te", "trailers")]
     headers += [(":authority", "localhost"), ("content-type", "application/grpc"), *more]
     return Call(headers, EMPTY)

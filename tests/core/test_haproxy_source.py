@@ -1,4 +1,4 @@
-"""``haproxy:`` over a real HAProxy, its real clients, and what goes wrong on the way."""
+"""``haproxy:`` over a real HAProxy, its real clients, and what may go wrong between them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def proxy() -> Iterator[HAProxy]:
 
 @pytest.fixture
 def clients() -> Iterator[ExitStack]:
-    """Connections that are closed at the end of the test."""
+    """Yield a stack that closes its connections at the end of the test."""
     with ExitStack() as stack:
         yield stack
 
@@ -48,7 +48,7 @@ def source(proxy: HAProxy, **options: str) -> HAProxySource:
 
 
 async def only(source: HAProxySource, *connections: socket.socket) -> list[Observed]:
-    """The sessions of these TCP clients, in their order, once they and no others are there."""
+    """Return the sessions of these TCP clients, in order, once they and no others are shown."""
     ports = [connection.getsockname()[1] for connection in connections]
 
     def complete(found: list[Observed]) -> bool:
@@ -82,7 +82,7 @@ def test_each_client_is_a_session_on_its_frontend(proxy: HAProxy, clients: ExitS
         assert not session.connections[0].HasField("connection_id")
         assert session.native_id.startswith("0x")
         assert session.native_id in item.key
-        # An age is of whole seconds, as is the start that it gives.
+        # An age is in whole seconds, as is the start computed from it.
         assert before - 1 <= session.connect_time.seconds <= time.time()
         assert not session.HasField("user")
         assert item.accepted is None
@@ -158,7 +158,7 @@ def test_links_tell_both_ends_of_both_connections(
     client = clients.enter_context(proxy.connect("plain", "::1"))
     backend, address = proxy.listener.accept()
     clients.enter_context(backend)
-    while address[1] not in asyncio.run(_backend_ports(linked)):  # of earlier tests
+    while address[1] not in asyncio.run(_backend_ports(linked)):  # from earlier tests
         backend, address = proxy.listener.accept()
         clients.enter_context(backend)
 
@@ -212,7 +212,7 @@ def test_a_port_that_speaks_tls_and_resets_the_connection_is_named(proxy: HAProx
 
     def refuse(listener: socket.socket) -> None:
         client, _ = listener.accept()
-        with client, pytest.raises(ssl.SSLError):  # and what was not read resets it
+        with client, pytest.raises(ssl.SSLError):  # and unread data resets it
             context.wrap_socket(client, server_side=True)
 
     async def refused(listener: socket.socket) -> str:
@@ -236,7 +236,7 @@ def test_what_cannot_be_connected_to_is_told_from_what_refuses(proxy: HAProxy) -
     assert not isinstance(caught.value, SourceConnectError)
 
 
-# What a proxy says before its client's first byte: PROXY protocol 1 and 2.
+# What a proxy sends before its client's first byte: PROXY protocol 1 and 2.
 PROXIED = (
     b"PROXY TCP4 203.0.113.9 203.0.113.10 4444 5555\r\n",
     b"PROXY TCP6 2001:db8::9 2001:db8::10 0 65535\r\n",
@@ -250,7 +250,7 @@ PROXIED = (
 def test_behind_the_proxy_protocol_the_client_is_the_proxy(
     proxy: HAProxy, clients: ExitStack, links: str
 ) -> None:
-    """From HAProxy 2.5 on; and whatever the proxy says makes nothing odd."""
+    """From HAProxy 2.5 on; and nothing that the proxy sends makes a member unreadable."""
     connections = [clients.enter_context(proxy.connect("proxied")) for _ in PROXIED]
     for connection, header in zip(connections, PROXIED, strict=True):
         connection.sendall(header)

@@ -1,4 +1,4 @@
-"""The gRPC health service of a core: what everyone may ask."""
+"""The gRPC health service of a core: what anyone may ask."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def run(
     monkeypatch: pytest.MonkeyPatch,
     limits: CoreLimits | None = None,
 ) -> None:
-    """Run a core whose one source answers when a test says so; with a client of its health."""
+    """Run a core whose only source answers when a test says so; with a client of its health."""
 
     async def main() -> None:
         source = ScriptedSource()
@@ -52,7 +52,7 @@ def run(
 
 
 async def stalled_watch(core: Core) -> asyncio.StreamWriter:
-    """A watch that has begun, and whose reader makes no room for anything, not even once."""
+    """Begin a watch whose reader never makes room for anything, not even once."""
     host, _, port = core.address.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     connection = H2Connection()
@@ -109,7 +109,7 @@ def test_a_reader_that_takes_nothing_holds_up_nobody(monkeypatch: pytest.MonkeyP
         assert (await watch.read()).status == NOT_SERVING
         await source.step()
         assert (await watch.read()).status == SERVING
-        await core.stop()  # also while the reader stalls
+        await core.stop()  # even while the reader stalls
         stalled.close()
 
     run(test, monkeypatch)

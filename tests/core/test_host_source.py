@@ -62,7 +62,7 @@ def source() -> Iterator[Source]:
 
 
 def on_port(source: Source, port: int) -> list[Observed]:
-    """What is seen on one port: the tests' sockets are not the machine's only ones."""
+    """Return what is seen on one port: the machine has more sockets than the tests'."""
     ends = f":{port}"
     observation = asyncio.run(source.observe())
     return [
@@ -80,7 +80,7 @@ def states(items: list[Observed]) -> list[str]:
 def connected(
     address: str, listener: socket.socket
 ) -> Iterator[tuple[socket.socket, socket.socket]]:
-    """A client's socket and the server's, each closed at the end."""
+    """Yield a client's socket and the server's, each closed at the end."""
     with ExitStack() as stack:
         client = stack.enter_context(socket.create_connection((address, listener.getsockname()[1])))
         server, _ = listener.accept()
@@ -137,7 +137,7 @@ def test_a_client_that_comes_back_from_its_port_is_another_session(source: Sourc
         back = 0  # the client's port
         for _ in range(3):
             with socket.socket() as client:
-                # Closed by a reset, so that both ends are free at once.
+                # Close with a reset, so that both ends are free at once.
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 client.bind(("127.0.0.1", back))
                 client.connect(("127.0.0.1", port))
@@ -312,7 +312,7 @@ def test_a_wrong_configuration_is_refused(url: str, message: str) -> None:
         open_source(SourceConfig.parse(url))
 
 
-# The rules, over sockets that are made up.
+# The rules, over made-up sockets.
 
 
 def names(sockets: Sockets, processes: dict[int, Process] | None = None) -> list[tuple[str, str]]:
@@ -465,7 +465,7 @@ def test_a_start_that_cannot_be_costs_only_itself(odd: float) -> None:
 
 
 class Socket(NamedTuple):
-    """What psutil says of one, in the order of `psutil._common.sconn` without its descriptor."""
+    """A socket as psutil reports it, fields as in `psutil._common.sconn` without the descriptor."""
 
     family: object
     laddr: object
@@ -528,7 +528,7 @@ def test_one_odd_socket_costs_itself(place: int, member: str, odd: object) -> No
     asyncio.run(source.close())
     listeners, connections = before.sessions[:3], before.sessions[3:]
     service = place // 2
-    # Without its listener a connection cannot be told from an outgoing one.
+    # Without its listener, a connection is indistinguishable from an outgoing one.
     lost = [*listeners[service : service + 1], *connections[service : service + 1]]
     if place % 2:
         lost = lost[1:]

@@ -1,4 +1,4 @@
-"""Lists that nobody takes: what they may take, for how long, and who waits for them."""
+"""Lists that nobody reads: how much they may hold, for how long, and who waits for them."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_when_all_is_taken_a_caller_without_any_has_one_still() -> None:
         assert flight.take_now("c", 1) is None
         held.pop().release()
         assert flight.take_now("c", 1)
-        assert flight.take_now("c", 1) is None  # the others have all that there is
+        assert flight.take_now("c", 1) is None  # the others hold the rest
 
     run(test)
 
@@ -83,7 +83,7 @@ def test_who_leaves_holds_up_nobody_and_takes_nothing() -> None:
         with pytest.raises(TooManyCallsError):
             await flight.take("a", LIMIT)
         waiting[0].cancel()
-        held.release()  # in the same round: the second has its turn, and leaves with it
+        held.release()  # in the same round: the second gets its turn, and leaves with it
         waiting[1].cancel()
         (await waiting[2]).release()
         assert flight.taken() == 0
@@ -92,17 +92,17 @@ def test_who_leaves_holds_up_nobody_and_takes_nothing() -> None:
 
 
 def asked(stream: int) -> bytes:
-    """A list of all sessions asked for, on a stream."""
+    """Request a list of all sessions, on a stream."""
     return call(LIST, ListSessionsRequest(page_size=10_000).SerializeToString(), stream)
 
 
 def watched(stream: int) -> bytes:
-    """All sessions watched, on a stream."""
+    """Watch all sessions, on a stream."""
     return call(WATCH, b"", stream)
 
 
 async def reset(reader: asyncio.StreamReader) -> int:
-    """The next stream that is reset."""
+    """Return the next stream that is reset."""
     while True:
         head = await reader.readexactly(9)
         await reader.readexactly(int.from_bytes(head[:3]))
@@ -133,7 +133,7 @@ def test_what_is_not_taken_is_cut_and_keeps_no_other_caller_waiting(
             writer.write(opening({INITIAL_WINDOW_SIZE: 0}) + b"".join(map(ask, streams)))
             stub = SessionServiceStub(channel)
             found = []
-            for _ in streams:  # gRPC holds the last call until another one comes
+            for _ in streams:  # gRPC holds the last call until another one arrives
                 listed = await stub.ListSessions(ListSessionsRequest(page_size=10_000))
                 assert len(listed.sessions) == 1000
                 found.append(await reset(reader))

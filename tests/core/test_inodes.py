@@ -1,4 +1,4 @@
-"""Sockets that no process has taken yet, and that processes share, by the real kernel."""
+"""Sockets that no process has accepted yet, and that processes share, by the real kernel."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(not os.path.exists("/proc/net/tcp"), reason="nee
 
 
 def seen(port: int, inodes: Inodes) -> list[tuple[str, str]]:
-    """The keys of the connections to a port, and the former ones."""
+    """Return the keys of the connections to a port, and their former keys."""
     found = sessions_of_sockets(read_sockets(inodes), {}, 1.0)
     own = [each for each in found if each.session.remote and f":{port}<-" in each.key]
     return [(each.key, each.former) for each in own]

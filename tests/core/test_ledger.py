@@ -1,4 +1,4 @@
-"""The ledger by properties, and what it does when it cannot do its work."""
+"""The ledger by properties, and what it does when it cannot work."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def opened(url: str, now: int = 0) -> Ledger:
 
 
 class LedgerMachine(RuleBasedStateMachine):
-    """A ledger through openings, endings and restarts, beside a plain model of it."""
+    """A ledger through openings, endings and restarts, beside a simple model of it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.ledger = self.runner.run(opened(url_of(Path(self.folder.name))))
         self.live: dict[str, dict[str, Held]] = {"a": {}, "b": {}}
         self.given: set[int] = set()
-        self.following = 1  # the number that the counter has come to, at least
+        self.following = 1  # the counter's number, at least
         self.revision = 0
 
     def teardown(self) -> None:

@@ -1,4 +1,4 @@
-"""No id is given twice, whatever becomes of the ledger's file."""
+"""No id is given twice, whatever happens to the ledger's file."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ async def opened(folder: Path) -> Ledger:
 
 
 async def give(ledger: Ledger, *stated: int | None) -> list[int]:
-    """Ids of new sessions."""
+    """Give ids to new sessions."""
     openings = [Opening(f"{time.monotonic_ns()}-{i}", 1, each) for i, each in enumerate(stated)]
     return await ledger.record("a", opened=openings, closed=[], incarnation=None)
 
 
 class Restored(RuleBasedStateMachine):
-    """A ledger whose file is put back to what it once was, killed, copied and lost."""
+    """A ledger whose file is put back to an earlier state, killed, copied and lost."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class Restored(RuleBasedStateMachine):
 
     @rule()
     def be_killed(self) -> None:
-        """Find in another folder what a kill would leave in this."""
+        """Continue in another folder with what a kill would leave in this one."""
         folder = self._new_folder()
         for file in self.folder.iterdir():
             if not file.name.endswith((".lock", "-shm")):
@@ -142,7 +142,7 @@ def _take_the_mark_of_another(folder: Path) -> None:
 
 
 def _become_0_1(folder: Path) -> None:
-    """A ledger as 0.1 left it: it knows neither marks nor stated ids."""
+    """Turn a ledger into one that 0.1 left: it knows neither marks nor stated ids."""
     _lose_mark(folder)
     connection = sqlite3.connect(folder / "ledger.db")
     connection.executescript(
@@ -299,7 +299,7 @@ def test_all_its_files_are_this_users_alone_whatever_the_umask(umask: int, tmp_p
         left = {f"ledger.db{suffix}": (tmp_path / f"ledger.db{suffix}").read_bytes()
                 for suffix in ("", "-wal", "-shm")}  # fmt: skip
         await ledger.close()
-        for name, content in left.items():  # as a core that was killed leaves them
+        for name, content in left.items():  # as a killed core leaves them
             (tmp_path / name).write_bytes(content)
             (tmp_path / name).chmod(0o666)
         ledger = await opened(tmp_path)
@@ -421,7 +421,7 @@ def test_a_file_system_that_fails_just_now_has_not_lost_the_file(tmp_path: Path)
         ledger = await opened(tmp_path)
         path = tmp_path / "ledger.db"
         path.rename(tmp_path / "aside.db")
-        path.symlink_to(path)  # a loop: to look at it fails, and it is not gone
+        path.symlink_to(path)  # a loop: looking at it fails, but it is not gone
         assert await ledger.is_in_place()
         path.unlink()
         assert not await ledger.is_in_place()

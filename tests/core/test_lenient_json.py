@@ -1,4 +1,4 @@
-"""JSON with one value that a parser refuses: what it costs."""
+"""JSON with one value that a parser refuses: what that costs."""
 
 from __future__ import annotations
 

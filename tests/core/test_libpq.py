@@ -1,4 +1,4 @@
-"""What a server that cannot be read says, over PostgreSQL's protocol."""
+"""How a server that cannot be read answers over PostgreSQL's protocol."""
 
 from __future__ import annotations
 

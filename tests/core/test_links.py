@@ -1,4 +1,4 @@
-"""Links: what is one connection is linked, and nothing else."""
+"""Links: ends of one connection are linked, and nothing else."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def accepted(wire: TcpLink) -> SessionTcpLinks:
         (TcpLink(PROXY, SERVER, 77), TcpLink(PROXY, None, 77), True),
         (TcpLink(PROXY, SERVER), TcpLink(PROXY, SERVER, 77), True),
         (TcpLink(None, SERVER, 77), TcpLink(PROXY, SERVER, 77), True),
-        # The server is reached by another address than the proxy's, but says the same id.
+        # The server is reached at another address than the proxy's, but states the same id.
         (TcpLink(PROXY, SERVER, 77), TcpLink(PROXY, ("127.0.0.1", 5432), 77), True),
-        # A port used again: the server says that it is another connection.
+        # A reused port: the server says that it is another connection.
         (TcpLink(PROXY, SERVER, 77), TcpLink(PROXY, SERVER, 78), False),
-        # The same client end, to another server, or to one not known.
+        # The same client end, to another server, or to an unknown one.
         (TcpLink(PROXY, SERVER), TcpLink(PROXY, ("10.0.0.8", 5432)), False),
         (TcpLink(PROXY, SERVER), TcpLink(PROXY, None), False),
         (TcpLink(PROXY, None), TcpLink(PROXY, None), False),

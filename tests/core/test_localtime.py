@@ -1,4 +1,4 @@
-"""Local times, held against their zone."""
+"""Local times, checked against their zone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def read(text: str, zone: ZoneInfo | None = None) -> float:
 
 @pytest.fixture
 def in_new_york(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """This process runs in New York."""
+    """Run this process in New York's time zone."""
     monkeypatch.setenv("TZ", "America/New_York")
     time.tzset()
     yield
@@ -39,7 +39,7 @@ def in_new_york(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     [
         ("2026-11-23 20:30:00 CET", BERLIN, "2026-11-23 19:30:00"),
         ("2026-06-01 20:30:00 CEST", BERLIN, "2026-06-01 18:30:00"),
-        # The hour that there is twice.
+        # The hour that occurs twice.
         ("2026-10-25 02:30:00 CEST", BERLIN, "2026-10-25 00:30:00"),
         ("2026-10-25 02:30:00 CET", BERLIN, "2026-10-25 01:30:00"),
         # One abbreviation, three countries.
@@ -49,10 +49,10 @@ def in_new_york(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         # Zones without an abbreviation.
         ("2026-11-23 19:30:00 -03", None, "2026-11-23 22:30:00"),
         ("2026-11-23 19:30:00 +0545", BERLIN, "2026-11-23 13:45:00"),
-        # UTC whatever the zone.
+        # UTC in any zone.
         ("2026-11-23 19:30:00 UTC", BERLIN, "2026-11-23 19:30:00"),
         ("2026-11-23 19:30:00 GMT", BERLIN, "2026-11-23 19:30:00"),
-        # No zone named.
+        # No zone.
         ("2026-06-01 20:30:00", BERLIN, "2026-06-01 18:30:00"),
     ],
 )

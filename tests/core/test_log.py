@@ -13,7 +13,7 @@ from sessiongate.core.table.encoding import piece
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import ServiceStatus, SourceStatus
 
-FAR = 3600.0  # seconds that no test waits for
+FAR = 3600.0  # seconds that no test waits
 
 
 def append(log: ChangeLog, ident: int = 1, application: str = "") -> Session:

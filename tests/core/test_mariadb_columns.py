@@ -1,4 +1,4 @@
-"""A MariaDB that names columns without end."""
+"""A MariaDB that sends column names endlessly."""
 
 from __future__ import annotations
 

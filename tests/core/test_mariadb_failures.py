@@ -24,7 +24,7 @@ from tests.mariadb import PASSWORD, MariaDB, mariadb, only, opened, run
 from tests.relay import Relay
 from tests.servers import certificates, free_port
 
-# What a server says first: that it has TLS too.
+# A server's first packet: it also offers TLS.
 _GREETING = (
     b"\x0a10.11.0-MariaDB\0" + b"\1\0\0\0" + b"a" * 8 + b"\0" + b"\xff\xf7\x2d\2\0\xff\x81\x15"
     b"\0\0\0\0\0\0\0\0\0\0" + b"b" * 12 + b"\0mysql_native_password\0"
@@ -63,7 +63,7 @@ def test_the_start_stays_where_the_servers_clock_is_set(server: MariaDB) -> None
                 *("DEFAULT", "UNIX_TIMESTAMP() + 86400", "UNIX_TIMESTAMP() - 86400"),
                 *("1", "2147483647"),  # the years 1970 and 2038
             ):
-                await run(client, f"SET timestamp = {shift}")  # the clock, as this client sees it
+                await run(client, f"SET timestamp = {shift}")  # the clock, for this client
                 starts.append(int(str((await run(client, start))[0][0])))
         return starts
 
@@ -106,7 +106,7 @@ def test_a_stopped_server_is_waited_for_and_is_no_restart(server: MariaDB) -> No
 
 
 async def uptime(client: Connection) -> int:
-    """Seconds, as the server counts them."""
+    """Return the server's uptime, in its seconds."""
     ((_, seconds),) = await run(client, "SHOW GLOBAL STATUS LIKE 'Uptime'")
     return int(str(seconds))
 
@@ -117,7 +117,7 @@ def test_after_a_restart_the_same_ids_are_of_another_run(server: MariaDB) -> Non
             async with server.client() as one, server.client() as another:
                 await only(source, one, another)
                 before = await source.observe()
-                # A server that starts again sooner has the same start, as far as it says.
+                # A server that restarts sooner appears to have the same start.
                 while await uptime(one) <= INCARNATION_TOLERANCE:
                     pass
                 server.server.kill()
@@ -140,7 +140,7 @@ def test_after_a_restart_the_same_ids_are_of_another_run(server: MariaDB) -> Non
 
 
 async def failure(source: MariaDBSource) -> tuple[type[SourceError], str]:
-    """What kind of error an observation ends with, and its text."""
+    """Return the type of error that an observation ends with, and its text."""
     with pytest.raises(SourceError) as caught:
         await source.observe()
     return type(caught.value), str(caught.value)
@@ -166,7 +166,7 @@ def test_a_name_that_is_not_known_could_not_be_connected_to(
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     async def observe() -> None:
-        monkeypatch.setattr(socket, "getaddrinfo", unknown)  # nothing is asked of a network
+        monkeypatch.setattr(socket, "getaddrinfo", unknown)  # no network is asked
         source = open_source(SourceConfig.parse("mariadb://ann@db.example?tls=off"))
         kind, text = await failure(source)
         assert kind is SourceConnectError
@@ -193,7 +193,7 @@ def test_a_server_that_refuses_was_connected_to(server: MariaDB, tmp_path: Path)
             opened(server) as watcher,
             AsyncExitStack() as clients,
         ):
-            await only(watcher, root)  # others, which have left, would make room
+            await only(watcher, root)  # former clients still connected would free places
             await run(root, "SET GLOBAL max_connections = 10")
             with suppress(errors.OperationalError):
                 for _ in range(10):
@@ -208,14 +208,14 @@ def test_a_server_that_refuses_was_connected_to(server: MariaDB, tmp_path: Path)
 
 @pytest.mark.parametrize("greets", [False, True])
 def test_a_connection_that_breaks_at_once_was_one(greets: bool) -> None:
-    """As that of a server that starts or stops; also while TLS begins."""
+    """As with a server that starts or stops; also while TLS begins."""
 
     async def observe() -> None:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             if greets:
                 writer.write(len(_GREETING).to_bytes(3, "little") + b"\0" + _GREETING)
                 await reader.readexactly(36 + 1)  # the request for TLS, and TLS has begun
-                on, seconds = 1, 0  # to be ended by a reset
+                on, seconds = 1, 0  # so that closing resets
                 linger = struct.pack("ii", on, seconds)
                 writer.get_extra_info("socket").setsockopt(
                     socket.SOL_SOCKET, socket.SO_LINGER, linger
@@ -247,7 +247,7 @@ def test_an_answer_that_is_cut_or_garbled_is_an_error(server: MariaDB) -> None:
                 assert (await refusal(source.observe())).startswith(place)
             relay.cut_after = None
             for relay.garble in (0, 10, 90, 100, 110, 120, 150, 200, 300, 400, 500, 600):
-                # Of a length that became larger the rest is waited for.
+                # If a length became larger, the reader waits for the rest.
                 with suppress(TimeoutError):
                     text = await asyncio.wait_for(refusal(source.observe()), 0.5)
                     assert text.startswith(place)

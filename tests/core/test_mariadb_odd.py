@@ -39,7 +39,7 @@ _SLEEP = f"SELECT SLEEP({PATIENCE}), ".encode()
         ("utf8mb4", "'größe 数 😀'".encode(), "'größe 数 😀'"),
         ("utf8mb4", b"_binary'\xed\xa0\x80 \xff'", "_binary'\ufffd\ufffd\ufffd \ufffd'"),
         ("utf8mb4", b"'a\0b'", "'a\0b'"),
-        ("latin1", "'größe'".encode("latin-1"), "'gr\ufffd\ufffde'"),  # ößes bytes are no UTF-8
+        ("latin1", "'größe'".encode("latin-1"), "'gr\ufffd\ufffde'"),  # ößes bytes are not UTF-8
     ],
 )
 def test_a_statement_may_hold_any_bytes(
@@ -65,7 +65,7 @@ def test_a_statement_may_hold_any_bytes(
 
 @pytest.mark.parametrize("over", [-1, 0, 1, 2, 3, 4, 5])
 def test_a_cut_falls_between_characters(server: MariaDB, over: int) -> None:
-    """A statement that is so many bytes over the limit, and ends with a character of four."""
+    """A statement ``over`` bytes above the limit, which ends with a four-byte character."""
     filler = MAX_STATEMENT_BYTES - len(_SLEEP) - len("'😀'".encode()) + over
     statement = _SLEEP + f"'{'x' * filler}😀'".encode()
 
@@ -115,7 +115,7 @@ def test_names_may_be_of_any_bytes(server: MariaDB) -> None:
 
 
 class Bytes:
-    """What the driver takes for a text, and sends as these bytes."""
+    """What the driver accepts as text, and sends as these bytes."""
 
     def __init__(self, sent: bytes) -> None:
         self._sent = sent
@@ -139,7 +139,7 @@ def test_an_attribute_may_be_of_any_bytes(server: MariaDB) -> None:
             source = await stack.enter_async_context(opened(server))
             found = await only(source, root, *clients)
             assert await source.observe() is await source.observe()
-        # The server itself replaces what is no character at all.
+        # The server itself replaces bytes that are not characters at all.
         shown = ["??", "lone\ufffd\ufffd\ufffd", "", "größe", "a\0b\x1b[2J"]
         assert [item.session.application for item in found[1:]] == shown
         assert not any(item.unreadable for item in found)
@@ -184,7 +184,7 @@ def test_clients_whose_login_fails_or_hangs_hide_nobody(server: MariaDB, charset
             client = await stack.enter_async_context(server.client())
             source = await stack.enter_async_context(opened(server))
             (before,) = await only(source, client)
-            for _ in range(3):  # they say nothing, and stay unauthenticated
+            for _ in range(3):  # they send nothing, and stay unauthenticated
                 _, writer = await asyncio.open_connection("127.0.0.1", server.port)
                 stack.callback(writer.close)
             with pytest.raises(errors.OperationalError, match="Access denied"):
@@ -205,13 +205,13 @@ def test_what_only_the_clock_changes_is_no_change(
 ) -> None:
     """Clients that sleep, run, and wait for each other's locks, in and out of transactions.
 
-    Also asked as MySQL is, as far as MariaDB answers that.
+    Also queried like MySQL, as far as MariaDB can answer that.
     """
     dialect = Dialect.of(version, performance_schema=False)
     monkeypatch.setattr(Dialect, "of", lambda *_, **__: dialect)
 
     async def age(client: Connection) -> int:
-        """Seconds since one of the clients last asked for anything."""
+        """Return the seconds since one of the clients last made a request."""
         query = "SELECT MIN(TIME) FROM information_schema.PROCESSLIST WHERE USER = 'app'"
         ((seconds,),) = await run(client, query)
         return int(str(seconds))
@@ -260,7 +260,7 @@ _CELLS = st.one_of(
 def test_whatever_the_server_sends_of_a_client_hides_no_other(
     server: MariaDB, column: str, odd: Cell
 ) -> None:
-    """Through the driver, from a server that is told what to say."""
+    """Through the driver, from a server that is told what to send."""
     rows = [
         ThreadRow(ident, b"app", b"192.0.2.7:4711", b"shop", b"Query", b"SELECT 1", b"42", None)
         for ident in (b"7", b"8", b"9")
@@ -284,7 +284,7 @@ def test_whatever_the_server_sends_of_a_client_hides_no_other(
 
 
 def said(rows: Iterable[ThreadRow]) -> str:
-    """A query that selects these rows."""
+    """Return a query that selects these rows."""
     return " UNION ALL ".join(
         "SELECT " + ", ".join("NULL" if cell is None else f"UNHEX('{cell.hex()}')" for cell in row)
         for row in rows

@@ -119,7 +119,7 @@ def test_a_statement_is_read_only_when_asked_for(server: MariaDB) -> None:
         assert statement.startswith(query.statement)
         assert (
             MAX_STATEMENT_BYTES - 1 <= len(query.statement.encode()) <= MAX_STATEMENT_BYTES
-        )  # no half a letter
+        )  # not half a letter
         assert query.receive_time == item.session.last_active_time
         assert abs(query.receive_time.seconds - time.time()) < PATIENCE
         assert not query.HasField("complete_time")

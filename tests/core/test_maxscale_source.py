@@ -45,7 +45,7 @@ from tests.relay import Relay
 from tests.servers import certificates
 
 PASSWORD = "open sesame"
-MEMORY = ("--ledger", "sqlite://")  # what a program on its own keeps its ids in
+MEMORY = ("--ledger", "sqlite://")  # where a standalone program keeps its ids
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def maxscale() -> MaxScale:
 async def opened(
     location: str, scheme: str = "http", **options: str
 ) -> AsyncIterator[MaxScaleSource]:
-    """A source for a location, with a user and a password."""
+    """Open a source for a location, with a user and a password."""
     url = f"maxscale+{scheme}://ann@{location}"
     source = open_source(SourceConfig.parse(url, {"password": PASSWORD, **options}))
     try:
@@ -67,12 +67,12 @@ async def opened(
 
 
 def servers_of(body: bytes, *, is_here: bool) -> dict[str, tuple[str, int]]:
-    """The servers that a body names."""
+    """Return the servers that a body names."""
     return asyncio.run(read_servers(arriving(body), is_here=is_here))
 
 
 def observed(maxscale: MaxScale, **options: str) -> Observation:
-    """One observation of what it answers."""
+    """Observe its answers once."""
 
     async def observe() -> Observation:
         async with maxscale.serving() as location, opened(location, **options) as source:
@@ -82,7 +82,7 @@ def observed(maxscale: MaxScale, **options: str) -> Observation:
 
 
 def refused(maxscale: MaxScale, **options: str) -> str:
-    """The error that one observation of what it answers ends with, without its place."""
+    """Return the error that observing its answers once ends with, without its place."""
 
     async def observe() -> str:
         async with maxscale.serving() as location, opened(location, **options) as source:
@@ -350,7 +350,7 @@ def test_without_one_the_zone_is_what_the_data_prove_across_its_change(
 @pytest.mark.parametrize("zone", ["Europe/Helsinki", "America/St_Johns", "Australia/Lord_Howe"])
 @pytest.mark.parametrize("step", [5, 600, 2400])
 def test_no_time_is_wrong_whatever_cannot_be_read(maxscale: MaxScale, zone: str, step: int) -> None:
-    """While the clocks are put back, and an odd row hides which sessions are new."""
+    """The clocks are put back, and an odd row hides which sessions are new."""
     there = ZoneInfo(zone)
     started = datetime(2026, 3, 1, tzinfo=UTC)
     change = {"Europe/Helsinki": (10, 25, 1), "America/St_Johns": (11, 1, 4)}.get(zone, (4, 4, 15))
@@ -450,7 +450,7 @@ def test_the_recorded_statements_prove_their_zone(maxscale: MaxScale) -> None:
 
 
 def clock_of(started: datetime, now: datetime) -> object:
-    """What a MaxScale says of itself."""
+    """Return what a MaxScale says of itself."""
     uptime = int((now - started).total_seconds())
     stated = f"{started:%a, %d %b %Y %H:%M:%S} GMT"
     return {"data": {"attributes": {"started_at": stated, "uptime": uptime}}}
@@ -459,7 +459,7 @@ def clock_of(started: datetime, now: datetime) -> object:
 def old_answer(
     zone: ZoneInfo, starts: dict[str, datetime], ages: dict[str, float] | None = None
 ) -> bytes:
-    """Sessions as versions up to 22.08 state them: in local time, with a statement each."""
+    """Return sessions as versions up to 22.08 state them: local times, with a statement each."""
     service = {"services": {"data": [{"id": "RW", "type": "services"}]}}
     resources = []
     for ident, start in starts.items():
@@ -578,7 +578,7 @@ def test_one_that_is_gone_is_named_and_found_again(maxscale: MaxScale) -> None:
                     assert (await refusal(source.observe())).startswith(f"{place}: GET /v1/")
             relay.cut_after = None
             for relay.garble in range(0, 6000, 400):
-                # Of a text the letters may be others, and a larger length is waited for.
+                # Letters of a text may change, and a larger length is waited for.
                 with suppress(SourceError, TimeoutError):
                     async with opened(place) as source, asyncio.timeout(0.5):
                         await source.observe()
@@ -601,7 +601,7 @@ def test_another_machines_loopback_is_no_server_of_ours() -> None:
 
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[Serving]:
-    """A sessiongate that shows the recorded sessions and the reference text's."""
+    """Run a sessiongate that shows the recorded sessions and the reference text's."""
     with Serving(
         *MEMORY,
         *("--source", f"document:{DATA / 'maxscale-24.02' / 'sessions.json'}?name=recorded"),
@@ -616,7 +616,7 @@ def test_a_gateway_over_a_gateway_shows_the_same_sessions(gateway: Serving) -> N
     assert len(below) == 5
     for one, other in zip(below, above, strict=True):
         attributes = other["attributes"]
-        for name in ("source", "native_id"):  # of those that could not keep their ids
+        for name in ("source", "native_id"):  # of sessions that could not keep their ids
             one["attributes"].pop(name, None)
         assert attributes.pop("source") == "upstream"
         assert attributes.pop("native_id") == one["id"]
@@ -628,7 +628,7 @@ def test_a_gateway_over_a_gateway_shows_the_same_sessions(gateway: Serving) -> N
 
 
 def get(program: Serving) -> list[dict[str, Any]]:
-    """The sessions that a gateway shows."""
+    """Return the sessions that a gateway shows."""
     answer = httpx.get(f"http://{program.http}/v1/sessions", trust_env=False)
     resources: list[dict[str, Any]] = answer.json()["data"]
     return resources

@@ -1,4 +1,4 @@
-"""The locations of networked sources: what is read from them, and that no secret leaves them."""
+"""The locations of networked sources: how they are parsed, and that they reveal no secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a core tells of itself: metrics, logs under the caller's id, and its limits."""
+"""What a core reports of itself: metrics, logs under the caller's id, and its limits."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Scene:
         self.health: Any = HealthStub(channel)  # its methods have no types
 
     async def metrics(self) -> dict[str, float]:
-        """Every sample, by its name and its labels' values."""
+        """Return every sample, by its name and its labels' values."""
         exporter = self.core.exporter
         assert exporter is not None
         async with httpx.AsyncClient(trust_env=False) as client:
@@ -164,7 +164,7 @@ def test_a_call_is_logged_under_the_id_that_came_with_it(
         await scene.source.step()
         metadata = (("x-request-id", "abc"), ("traceparent", TRACE))
         await scene.stub.ListSessions(ListSessionsRequest(), metadata=metadata)
-        monkeypatch.setattr(scene.core.table, "get", None)  # a fault of the core's own
+        monkeypatch.setattr(scene.core.table, "get", None)  # a fault of the core itself
         with pytest.raises(grpc.aio.AioRpcError):
             await scene.stub.GetSession(GetSessionRequest(id=1), metadata=metadata)
         monkeypatch.undo()

@@ -54,7 +54,7 @@ def server() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="module")
 def pool(server: Postgres) -> Iterator[PgBouncer]:
-    """One whose sources are the documented user, and who runs where these tests do not."""
+    """Run one in another time zone, which lets the documented user in as a source."""
     name, _, value = block("PgBouncer", "ini").partition("=")
     settings = {name.strip(): value.strip(), "server_tls_sslmode": "prefer"}
     with running_pgbouncer(server, USERS, {"TZ": "Asia/Kolkata"}, **settings) as pool:
@@ -77,13 +77,13 @@ def watched(pool: PgBouncer, *, host: str = "127.0.0.1", **options: str) -> Watc
 
 
 def named(source: Watched, application: str) -> Observed:
-    """The session of a client that calls itself so."""
+    """Return the session of the client with this application name."""
     (item,) = (item for item in source.items() if item.session.application == application)
     return item
 
 
 def backend(client: psycopg.Connection) -> int:
-    """Begin a transaction; the process that serves it."""
+    """Begin a transaction; return the process id of its backend."""
     client.execute("BEGIN")
     row = client.execute("SELECT pg_backend_pid()").fetchone()
     assert row
@@ -140,7 +140,7 @@ def test_a_client_over_tcp(
     assert item.accepted == TcpLink(local_end(client), (host, pool.port))
     (wire,) = item.opened
     assert (wire.server, wire.server_id) == ((host, server.port), pid)
-    # The server says the same of the other end.
+    # The server says the same at the other end.
     reached = "[::1]" if host == "::1" else host
     superuser = f"postgresql://postgres:{quote(PASSWORD)}@{reached}:{server.port}"
     with Watched(superuser) as far:
@@ -191,7 +191,7 @@ def test_a_client_has_a_server_for_as_long_as_a_transaction(
 
 
 def console(pool: PgBouncer, application: str) -> str:
-    """What PgBouncer calls the state of a client."""
+    """Return PgBouncer's name for the state of a client."""
     with pool.connect(dbname="pgbouncer") as admin:
         cursor = admin.execute("SHOW CLIENTS")
         assert cursor.description
@@ -351,7 +351,7 @@ def test_after_a_restart_all_sessions_are_others(pool: PgBouncer) -> None:
 
 @pytest.fixture
 def processes(server: Postgres) -> Iterator[list[PgBouncer]]:
-    """Two that share a port, each with a Unix socket of its own."""
+    """Run two that share a port, each with its own Unix socket."""
     settings: dict[str, object] = {"so_reuseport": 1, "stats_users": "sessiongate"}
     with (
         running_pgbouncer(server, USERS, None, **settings) as one,
@@ -361,7 +361,7 @@ def processes(server: Postgres) -> Iterator[list[PgBouncer]]:
 
 
 def add_client(process: PgBouncer, clients: postgres.Clients) -> None:
-    """Connect to this very process, as an application of its folder's name."""
+    """Connect to this very process, with its folder's name as the application."""
     folder = str(process.folder)
     clients.add(process.connect(host=folder, application_name=folder))
 
@@ -435,7 +435,7 @@ def test_a_broken_answer_is_none(pool: PgBouncer, clients: postgres.Clients) -> 
                 with pytest.raises(SourceError, match=place):
                     await source.observe()
             relay.cut_after, relay.garble = None, 0
-            # Garbage may promise more than ever comes.
+            # Garbage may announce more than ever arrives.
             with pytest.raises((SourceError, TimeoutError)):
                 async with asyncio.timeout(1):
                     await source.observe()
@@ -446,7 +446,7 @@ def test_a_broken_answer_is_none(pool: PgBouncer, clients: postgres.Clients) -> 
     asyncio.run(main())
 
 
-# The columns that versions have, and a client and its server in those of the first.
+# The columns of each version, and a client and its server in those of the first.
 ENDS = ["addr", "port", "local_addr", "local_port", "connect_time", "request_time"]
 LINKS = ["wait", "wait_us", "close_needed", "ptr", "link", "remote_pid", "tls"]
 OLD = ["type", "user", "database", "state", *ENDS, *LINKS]
@@ -473,7 +473,7 @@ def answer(columns: list[str], *lines: dict[str, object]) -> QueryResult:
 
 
 def cell(value: object) -> bytes | None:
-    """A value as PgBouncer writes it."""
+    """Encode a value as PgBouncer does."""
     return None if value is None else str(value).encode()
 
 

@@ -52,7 +52,7 @@ def running() -> Iterator[Postgres]:
 
 @pytest.fixture
 def server(running: Postgres) -> Postgres:
-    """One that nobody is connected to."""
+    """Return one without clients."""
     running.wait_until_left()
     return running
 
@@ -79,7 +79,7 @@ def local_port(client: psycopg.Connection) -> int:
 
 
 def end(server: Postgres, client: psycopg.Connection) -> None:
-    """End a client whose statement goes on."""
+    """End a client whose statement is still running."""
     server.execute(f"SELECT pg_terminate_backend({pid(client)})")
 
 
@@ -112,7 +112,7 @@ def test_a_client_over_tcp(
     assert session.tls_cipher.startswith("TLS_") == encrypted
     assert not session.connections
     assert not session.queries, "nobody asked for statements"
-    # This source came by IPv4: which address a client of IPv6 came to is not known.
+    # This source connects by IPv4: the address that an IPv6 client reached is not known.
     reached = ("127.0.0.1", server.port) if host == "127.0.0.1" else None
     assert item.accepted == TcpLink((host, port), reached, pid(client))
 
@@ -141,7 +141,7 @@ def test_what_a_client_does_is_its_state(server: Postgres, clients: Clients) -> 
     with server.connect(application_name="other") as other, Watched(url(server)) as watched:
 
         def state() -> str:
-            """As the server says it, where the source sees the session that this stands for."""
+            """Return the server's state; check that the source sees the session it denotes."""
             row = other.execute(
                 "SELECT state FROM pg_stat_activity WHERE pid = %s", [pid(client)]
             ).fetchone()
@@ -399,7 +399,7 @@ def test_names_that_the_consoles_database_cannot_express(
     console = url(server) + "/win"
 
     def left(sessions: list[Session]) -> bool:
-        return len(sessions) == 4  # who renamed the role has left
+        return len(sessions) == 4  # the client that renamed the role has left
 
     with Watched(console, statements="true") as watched, Watched(url(server)) as other:
         sessions = watched.until(left)
@@ -413,7 +413,7 @@ def test_names_that_the_consoles_database_cannot_express(
         assert [query.statement for one in sessions[2:] for query in one.queries] == [
             *("SELECT '日本'", "SELECT 'äöü'"),
         ]
-        # In the database of this one, nothing says what the byte is.
+        # In this source's database, nothing says what the byte is.
         names = {session.user for session in other.sessions()}
         assert names == {"app", "Ýrsa", "Zo\ufffd", SUPERUSER}
         utf8.execute(f"SELECT '{'é' * 10_000}'".encode())
@@ -423,7 +423,7 @@ def test_names_that_the_consoles_database_cannot_express(
 
 
 def grant(server: Postgres, role: str, *lines: str) -> str:
-    """The URL of a source that is a role with just these lines."""
+    """Grant a role just these lines; return the URL of a source with that role."""
     server.execute(*(line.replace("sessiongate", role) for line in lines))
     server.wait_until_left()
     return url(server, user=role)
@@ -471,7 +471,7 @@ def test_without_a_grant_replication_is_no_session(server: Postgres, clients: Cl
     )
     server.wait_until_left()
     client = clients.add(server.connect(user="app"))
-    clients.add(server.connect(replication="database"))  # and asks for nothing
+    clients.add(server.connect(replication="database"))  # and requests nothing
     there = f"host=127.0.0.1 port={server.port} user={SUPERUSER} password=''{PASSWORD}''"
     with server.connect(dbname="copy") as admin, Watched(url(server, user="looking")) as watched:
         admin.execute(
@@ -488,7 +488,7 @@ def test_without_a_grant_replication_is_no_session(server: Postgres, clients: Cl
 
 
 def _replicates(admin: psycopg.Connection) -> bool:
-    """Whether a worker of the subscription is there, and both who send."""
+    """Return whether a worker of the subscription is there, and both senders."""
     row = admin.execute(
         "SELECT (SELECT count(pid) FROM pg_stat_subscription),"
         " (SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming')"
@@ -509,7 +509,7 @@ def test_a_wrong_password_is_not_repeated(
             assert text.startswith(f"127.0.0.1:{server.port}: ")
             assert "password authentication failed" in text
             assert "barley" not in text + repr(watched.source) + caplog.text
-            if "password_file" in options:  # it has been put right meanwhile
+            if "password_file" in options:  # which has been corrected meanwhile
                 secret.write_text(PASSWORD)
                 assert watched.sessions() == []
 
@@ -545,7 +545,7 @@ def test_a_password_is_not_shown_in_the_clear(server: Postgres) -> None:
         try:
             rules.write_text("host all all 127.0.0.1/32 password\n" + kept)
             server.execute("SELECT pg_reload_conf()")
-            # Which of the rules a connection meets is for the server to notice.
+            # The server applies the new rules once it notices them.
             while "password" not in (text := watched.failure()):
                 pass
             assert "cleartext" in text
@@ -571,7 +571,7 @@ def test_a_server_that_hangs_is_given_up_and_seen_again(
         (item,) = before.sessions
 
         def alone(sessions: list[Session]) -> bool:
-            return len(sessions) == 1  # the connections that were given up have gone
+            return len(sessions) == 1  # the abandoned connections have gone
 
         assert watched.until(alone) == [item.session]
         assert watched.observe().incarnation == before.incarnation
@@ -611,7 +611,7 @@ def test_a_broken_answer_is_none(server: Postgres, clients: Clients) -> None:
                 with pytest.raises(SourceError, match=place):
                     await source.observe()
             relay.cut_after, relay.garble = None, 0
-            # Garbage may promise more than ever comes.
+            # Garbage may announce more than ever arrives.
             with pytest.raises((SourceError, TimeoutError)):
                 async with asyncio.timeout(1):
                     await source.observe()

@@ -1,4 +1,4 @@
-"""A connection of libpq's to a server that says more than it should, or hangs."""
+"""A libpq connection to a server that sends more than it should, or hangs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NOTICE = pg(b"N", b"SNOTICE\0C00000\0Mhello\0\0")
 
 @asynccontextmanager
 async def source(speak: Callable[..., Awaitable[None]]) -> AsyncIterator[Source]:
-    """One that reads what speaks so."""
+    """Open a source whose server speaks so."""
 
     speaking: set[asyncio.Task[None] | None] = set()
 

@@ -1,4 +1,4 @@
-"""Processes are known by more than their pid."""
+"""Processes are identified by more than their pid."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sessiongate.core.sources.support.processes import Process, ProcessTable
 
 @pytest.fixture
 def child() -> Iterator[subprocess.Popen[bytes]]:
-    """A process that ends when it is told to."""
+    """Run a process that ends when it is told to."""
     command = [sys.executable, "-c", "print(flush=True); input()"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None

@@ -1,4 +1,4 @@
-"""Process lists of MariaDB and MySQL: rows into sessions, and what time alone does to them."""
+"""Process lists of MariaDB and MySQL: how rows become sessions, and what time alone changes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SERVER = ("192.0.2.9", 3306)
 
 
 def row(ident: int = 7, **changes: object) -> ThreadRow:
-    """A client of MariaDB that has been idle for a second."""
+    """Make a client of MariaDB that has been idle for a second."""
     given: dict[str, object] = {
         "user": "app",
         "host": "192.0.2.7:4711",
@@ -40,7 +40,7 @@ def row(ident: int = 7, **changes: object) -> ThreadRow:
 
 
 def cell(value: object) -> Cell:
-    """As the server sends it."""
+    """Encode a value as the server does."""
     return value if value is None or isinstance(value, bytes) else str(value).encode()
 
 
@@ -176,7 +176,7 @@ def test_a_client_that_logs_in_is_asked_about_then() -> None:
     assert strangers(reader, listed(somebody)) == [7]
 
 
-# Of a MariaDB 10.11, with statements: a client that waits, one that runs something, one that
+# From a MariaDB 10.11, with statements: a client that waits, one that runs something, one that
 # logs in, one on a Unix socket, and the event scheduler.
 RECORDED = [
     ThreadRow(b"9", b"app", b"127.0.0.1:41782", b"shop", b"Sleep", None, b"65", b"2041"),
@@ -210,7 +210,7 @@ CELLS = st.one_of(
 @example(place=1, column="idle", odd=b"-" + b"9" * 20, is_counted=False)
 @example(place=3, column="command", odd=None, is_counted=True)
 def test_one_odd_row_costs_itself(place: int, column: str, odd: Cell, is_counted: bool) -> None:
-    # In MySQL requests are not counted.
+    # MySQL does not count requests.
     rows = RECORDED if is_counted else [each._replace(query_id=None) for each in RECORDED]
     reader = processes()
     before = read(reader, threads(rows), NOW)
@@ -266,7 +266,7 @@ def test_a_thread_without_a_command_keeps_the_state_it_had() -> None:
 
 
 def test_what_the_server_does_not_know_is_absent() -> None:
-    """As MySQL's performance schema may have it, of any thread."""
+    """Values that MySQL's performance schema may lack, for any thread."""
     lone = row(user=None, host=None, database=None, info=None, query_id=None, idle=None)
     (item,) = read(processes(), listed(lone), NOW).sessions
     for field in ("user", "remote", "port", "database", "last_active_time"):

@@ -1,4 +1,4 @@
-"""Rows of servers are read in steps, between which others have the loop."""
+"""Rows of servers are read in steps, between which other tasks run."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """``maxscale+http://`` over a real MaxScale, in front of a real MariaDB, with odd clients.
 
-No package has a MaxScale: the variable SESSIONGATE_MAXSCALE names the program of one (24.02),
-installed or unpacked. Without it these tests are skipped, and what was recorded from one is
+No package provides MaxScale: set the variable SESSIONGATE_MAXSCALE to the program of one
+(24.02), installed or unpacked. Without it these tests are skipped, and recordings of one are
 read instead (tests/core/test_maxscale_source.py).
 """
 
@@ -68,7 +68,7 @@ type=listener
 service=RC
 socket={folder}/clients.sock
 """
-# Where it finds what it comes with, if it was unpacked and not installed.
+# Where it finds its own files, if it was unpacked and not installed.
 _FOLDERS = {"libdir": "lib/*/maxscale", "sharedir": "share/maxscale", "execdir": "bin"}
 
 
@@ -156,7 +156,7 @@ def test_odd_clients_cost_nobody(proxy: tuple[MaxScale, MariaDB], zone: str) -> 
                         assert abs(query.receive_time.ToSeconds() - now) < 60
                 before = await source.observe()
                 for _ in range(4):
-                    await asyncio.sleep(1)  # it is what time alone changes that is looked at
+                    await asyncio.sleep(1)  # lets time alone make changes
                     after = await source.observe()
                     one, other = (by_program(list(each.sessions)) for each in (before, after))
                     active = [each["busy"].session.last_active_time for each in (one, other)]

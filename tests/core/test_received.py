@@ -1,4 +1,4 @@
-"""What came over a connection is counted, and too much of it ends the wait for more."""
+"""Received bytes of a connection are counted, and too many of them end the wait for more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens between the preparation of an observation and its showing."""
+"""What happens between preparing an observation and showing it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WIRES = [TcpLink(("10.0.0.5", 40000 + n), ("10.0.0.7", 5432), 77 + n) for n in r
 
 
 class Scene:
-    """Two sources, and what one has others do between its preparation and its showing."""
+    """Two sources, and what others do between one's preparation and its showing."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.table = SessionTable(["proxy", "server"], 1, lambda: Timestamp(seconds=1_700_000_000))
@@ -110,7 +110,7 @@ def test_sessions_that_are_let_go_of_before_they_are_shown_are_shown_again() -> 
     run(test)
 
 
-# For each wire, how each end is stated: not at all, by the same object again, or anew.
+# For each wire, how each end is stated: not at all, by the same object, or by a new one.
 stated = st.lists(st.sampled_from(["gone", "again", "anew"]), min_size=3, max_size=3)
 
 

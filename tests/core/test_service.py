@@ -38,7 +38,7 @@ DOCUMENT = Path(__file__).parent.parent / "data" / "sessions.json"
 
 
 class Client:
-    """A channel to a core of its own, and the stubs on it."""
+    """A channel to a separate core, and the stubs on it."""
 
     def __init__(self, core: Core, channel: grpc.aio.Channel) -> None:
         self.core = core
@@ -67,7 +67,7 @@ def run(
 
 
 async def failing(call: Awaitable[Any]) -> tuple[grpc.StatusCode, str, ErrorInfo, BadRequest]:
-    """The error that a call ends with: code, text, and both details."""
+    """Return the error that a call ends with: code, text, and both details."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
     error = caught.value

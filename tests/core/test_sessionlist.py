@@ -1,4 +1,4 @@
-"""Answers of a REST API, read again and again: what changes, and what only the clock does."""
+"""Answers of a REST API, read repeatedly: what changes, and what only the clock changes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SERVERS = {"server1": ("192.0.2.9", 3306)}
 
 
 def answer(*changes: dict[str, Any]) -> bytes:
-    """The recorded answer, with changes to the attributes of its sessions, 2 and then 1."""
+    """Return the recorded answer, with changes to the attributes of its sessions, 2 and then 1."""
     document = json.loads(RECORDED)
     for resource, change in zip(document["data"], changes, strict=False):
         resource["attributes"].update(change)
@@ -35,7 +35,7 @@ def answer(*changes: dict[str, Any]) -> bytes:
 
 
 def later(seconds: float, *changes: dict[str, Any]) -> bytes:
-    """The same so many seconds later."""
+    """Return the same answer ``seconds`` later."""
     times = {"idle": 95.2 + seconds, "seconds_alive": 95.1 + seconds}
     return answer(*({**times, **change} for change in (changes or ({}, {}))))
 
@@ -103,7 +103,7 @@ def test_time_alone_changes_nothing() -> None:
 
 
 def test_times_that_are_read_anew_change_nothing_either() -> None:
-    """Where another session's attribute has changed, so that the answer is read."""
+    """Another session's attribute has changed, so that the answer is read."""
     reader = SessionList()
     first = read(reader, later(0))
     second = read(reader, later(10, {"io_activity": 5}, {}), NOW + 11)

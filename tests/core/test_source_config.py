@@ -1,4 +1,4 @@
-"""A source's URL, taken apart; and a password in it, which shows nowhere."""
+"""A source's URL, parsed; and a password in it, which appears nowhere."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def test_both_commands_tell_of_the_same_sessions(text: str, blocks: bool) -> Non
 
 
 def many(blocks: bool) -> str:
-    """An answer of 1.5 MB, in which one stream is far too long."""
+    """Make an answer of 1.5 MB, in which one stream is far too long."""
     info, text = (BLOCKS if blocks else BRIEF).split("\n\n", 1)
     stream = text.partition("\n0x")[0] + "\n"
     answer = [stream.replace("0x55d5", f"0x{number:04x}") for number in range(1500)]
@@ -124,7 +124,7 @@ def test_an_age_that_haproxy_does_not_know_leaves_the_start_to_the_core() -> Non
     assert item.unreadable == ()
 
 
-# What stands in a line, what stands there instead, and the fields that cannot be read then.
+# A text of a line, its replacement, and the fields that cannot be read then.
 ODD_MEMBERS = [
     ("age=5s", "", ("connect_time",)),
     ("age=5s", "age=", ("connect_time",)),
@@ -232,7 +232,7 @@ def test_the_start_of_a_line_that_was_odd_is_read_once_it_can_be() -> None:
     assert item.session.connect_time.seconds == START + 5
 
 
-# Members of a line and of a block, with what is around them.
+# Members of a line and of a block, with what surrounds them.
 MEMBER = re.compile(r"(?<==)[^ \n,)]*|^0x[0-9a-f]+(?=:)|\[[^]]*\]|[a-z.]+=[^ \n]*", re.MULTILINE)
 ODD_VALUES = (
     *("", "-1", "0", "99999999999999999999", "nan", "inf", "<NONE>", "<none>", "GLOBAL", "?"),
@@ -299,7 +299,7 @@ def test_pointers_used_again_by_another_process_are_other_sessions() -> None:
 
 
 def test_an_uptime_that_stands_still_is_no_restart_and_one_that_falls_is() -> None:
-    """As of a process that was stopped; before 2.4 no start is stated."""
+    """As with a process that was stopped; before 2.4 no start is stated."""
     text = re.sub("Start_time_sec: .*\n", "", one_line())
     reader = streams()
     first = reader.read([text.replace("Uptime_sec: 2", "Uptime_sec: 100")], NOW)
@@ -339,7 +339,7 @@ def test_streams_without_a_client_are_left_out() -> None:
 @pytest.mark.parametrize(("text", "blocks"), [(BRIEF, False), (BLOCKS, True)])
 def test_every_answer_that_is_cut_short_is_refused(text: str, blocks: bool) -> None:
     for end in range(len(text)):
-        # An answer that lacks nothing but the last line's end lacks nothing.
+        # An answer that lacks only the last line's end is complete.
         if text[:end].endswith("\n\n") and text[end:].strip() == "":
             continue
         with pytest.raises(SourceError):

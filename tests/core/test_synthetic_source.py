@@ -1,4 +1,4 @@
-"""The synthetic source: the same seed, the same sessions, whatever the clock does."""
+"""The synthetic source: the same seed gives the same sessions, whatever the clock does."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sessiongate.core.sources.synthetic import SyntheticSource
 
 
 def observe(times: Iterable[float], seed: int = 7, churn: float = 10) -> list[Observation]:
-    """What is observed at some times, the first of which is the beginning."""
+    """Observe at these times, the first of which is the beginning."""
     clock = iter(times)
     source = SyntheticSource(20, churn, seed, lambda: next(clock))
 

@@ -1,4 +1,4 @@
-"""The table by properties: pages under churn, revisions, filters against a plain scan."""
+"""The table by properties: pages under churn, revisions, filters compared with a plain scan."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def sessions_of(page: Page) -> list[Session]:
 
 
 def ids_of(table: SessionTable, request: ListSessionsRequest) -> list[int]:
-    """All ids that match, walked page by page."""
+    """Return all matching ids, walking page by page."""
     found: list[int] = []
     while True:
         page = finished(table.page(SessionQuery.parse(request)))
@@ -215,7 +215,7 @@ def test_networks_are_those_of_the_standard_library(
         except ValueError:
             assert not matches(Session(remote=remote))
             continue
-        # An IPv4 address in IPv6 clothes, and a network of such alone, are IPv4's.
+        # An IPv4-mapped IPv6 address, and a network of such alone, count as IPv4.
         mapped = getattr(address, "ipv4_mapped", None)
         expected = any((mapped or address) in _unclothed(network) for network in known)
         assert matches(Session(remote=remote)) == expected, remote
@@ -375,11 +375,11 @@ def test_ids_bound_a_list_in_id_order_only() -> None:
 
 
 def test_no_change_bears_a_time_before_one_that_was_told() -> None:
-    """A clock that is set back stands, and then goes on."""
+    """After the clock is set back, the time stays until the clock catches up."""
     clock = [100, 101, 102, 103]
     table = SessionTable(["fake"], 1000, lambda: Timestamp(seconds=clock.pop(0)))
     assert table.moment().seconds == 101
-    clock[:] = [50, 51, 52, 102]  # of the change, the page, the source, the next change
+    clock[:] = [50, 51, 52, 102]  # for the change, the page, the source, the next change
     table.apply([make(1)], [])
     assert (table.update_time.seconds, sessions_of(page_of(table))[0].update_time.seconds) == (
         101,

@@ -12,7 +12,7 @@ from tests.core.observing import seen
 from tests.haproxy import haproxy
 from tests.mariadb import mariadb, only, opened, run
 
-PROXY, SERVER = 1000, 2000  # what the ids of either's sessions are counted from
+PROXY, SERVER = 1000, 2000  # the first ids of either's sessions
 
 
 def wires(found: Iterable[Observed], first: int) -> dict[int, SessionTcpLinks]:
@@ -34,7 +34,7 @@ def test_a_client_is_followed_through_the_proxy_to_the_server() -> None:
                 server.client(port=proxy.ports["plain"], host="::1") as another,
                 opened(server) as source,
             ):
-                # One request each, so that all three are where they belong.
+                # One request each, so that all three are in place.
                 for client in (direct, one, another):
                     assert await run(client, "SELECT 1") == [(1,)]
                 behind = await only(source, direct, one, another)
@@ -44,7 +44,7 @@ def test_a_client_is_followed_through_the_proxy_to_the_server() -> None:
     links = Links()
     links.observe("edge", wires(proxied, PROXY))
     links.observe("db", wires(behind, SERVER))
-    # The order in which both list them may differ; who is who, the addresses tell.
+    # Both may list them in different orders; the addresses identify them.
     assert links.downstream(SERVER) == []
     pairs = [(links.upstream(PROXY), PROXY), (links.upstream(PROXY + 1), PROXY + 1)]
     assert sorted(upstream for upstream, _ in pairs) == [[SERVER + 1], [SERVER + 2]]

@@ -1,4 +1,4 @@
-"""Sessions, keys and texts that are longer than may be: what of them is shown."""
+"""Sessions, keys and texts above the limits: what of them is shown."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_any_session_fits_whatever_the_limit(
             assert same or name in cut.truncated or name in ("known_empty", "truncated")
     linked = Session()
     linked.CopyFrom(cut)
-    for _ in range(2):  # linked anew, nothing adds up
+    for _ in range(2):  # when linked again, nothing adds up
         link(linked, upstream, downstream, limit)
         for name, stated in (("upstream_ids", upstream), ("downstream_ids", downstream)):
             given = [*getattr(linked, name)]

@@ -1,4 +1,4 @@
-"""Long work in short steps comes to what it would in one."""
+"""Long work in short steps gives the same result as in one."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_each_item_is_looked_at() -> None:
 )
 def test_a_text_is_split_as_if_at_once(parts: list[str]) -> None:
     def known(pieces: Iterable[str]) -> list[str | None]:
-        """The pieces; what is too long is only known to be that."""
+        """Return the pieces, with None for each that is too long."""
         return [piece if len(piece) <= MAX_STREAM else None for piece in pieces if piece]
 
     for between in (_BETWEEN_LINES, _BETWEEN_BLOCKS):

@@ -36,7 +36,7 @@ from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from tests.core.copies import Copy
 
 MIB = 1024 * 1024
-# A window that does not grow: a reader that stops is felt at once.
+# A window that does not grow, so that a stopped reader is noticed at once.
 NARROW = [("grpc.http2.bdp_probe", 0)]
 Call: TypeAlias = grpc.aio.UnaryStreamCall[WatchSessionsRequest, WatchSessionsResponse]
 
@@ -46,7 +46,7 @@ def make(*ids: int, service: str = "app", **fields: str) -> list[Session]:
 
 
 class Watch:
-    """One call of WatchSessions, and the copy that comes of it."""
+    """A call of WatchSessions, and the copy made from it."""
 
     def __init__(self, stub: Any, copy: Copy | None = None, **request: Any) -> None:
         self.copy = copy or Copy()
@@ -69,7 +69,7 @@ class Watch:
                 return message
 
     async def error(self) -> tuple[grpc.StatusCode, str]:
-        """The status and the reason that the call ends with, after what is still to come."""
+        """Return the status and reason that the call ends with, after the remaining messages."""
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await self.until("an end")
         trailers: dict[str, Any] = dict(caught.value.trailing_metadata() or ())
@@ -79,12 +79,12 @@ class Watch:
 
 
 def handlers() -> list[asyncio.Task[Any]]:
-    """What this process's servers have running for WatchSessions."""
+    """Return the tasks of this process's servers that run WatchSessions."""
     return [task for task in asyncio.all_tasks() if "WatchSessions" in task.get_name()]
 
 
 class Line:
-    """A way to a local port that can be cut."""
+    """A relay to a local port that can be cut."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -358,7 +358,7 @@ def test_progress_goes_on_while_nothing_changes(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_stalled_watch_holds_up_nobody_and_is_cut_off() -> None:
     async def test(scene: Scene) -> None:
-        limit = 5 * MIB  # two changes, each of what was and what is
+        limit = 5 * MIB  # two changes, each of the old and the new session
         scene.table.log = logs.ChangeLog(scene.table.revision, limit)
         stalled, brisk = scene.watch(), scene.watch()
         await stalled.until("sync")
@@ -399,7 +399,7 @@ def test_a_reader_that_leaves_leaves_nothing_behind(
         assert not scene.table.log._waiting
         assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
-    # Little is written at once, and they wait for more; much, and they wait for the reader.
+    # After a little is written, they wait for more; after much, for the reader.
     run(test, make(1))
 
 

@@ -1,4 +1,4 @@
-"""Watchers over a table, by a model: whatever happens, a copy is the table at some revision."""
+"""Watchers over a table, by a model: a copy always equals the table at some revision."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ services = st.sampled_from("ab")
 
 
 class Reader:
-    """One caller, which asks for messages when it likes to and comes back where it was cut."""
+    """A caller that reads messages at its own pace and resumes where it was cut."""
 
     def __init__(
         self, table: SessionTable, wanted: SessionFilter | None, clock: Callable[[], float]
@@ -48,7 +48,7 @@ class Reader:
         self.stream = self._open()
 
     async def read(self) -> WatchSessionsResponse | None:
-        """The next message, applied; None where the stream ended and another was begun."""
+        """Read and apply the next message; return None if the stream ended and another began."""
         try:
             message = WatchSessionsResponse.FromString(await anext(self.stream))
         except RevisionNotHeldError:
@@ -79,7 +79,7 @@ class WatchMachine(RuleBasedStateMachine):
         self.states: dict[int, Sessions] = {100: {}}  # by revision
         self.sources = {"s": False, "t": False}
         self.time = 0
-        self.stood = {0: 100}  # by time, the revision that the table was at
+        self.stood = {0: 100}  # the table's revision by time
 
     def teardown(self) -> None:
         self.runner.close()
@@ -93,7 +93,7 @@ class WatchMachine(RuleBasedStateMachine):
         return Reader(self.table, wanted, lambda: self.time)
 
     def changed(self) -> None:
-        """Time goes on when the table changes, and only then."""
+        """Advance the time; it passes when the table changes, and only then."""
         self.time += 1
         self.stood[self.time] = self.table.revision
 
@@ -136,7 +136,7 @@ class WatchMachine(RuleBasedStateMachine):
             reader.cut()
 
     def read_one(self, reader: Reader) -> str | None:
-        """Read a message, which must leave the copy what it says; its kind."""
+        """Read a message, which must leave the copy in the state that it says; return its kind."""
         message = self.runner.run(reader.read())
         if message is None:
             return None
@@ -157,7 +157,7 @@ class WatchMachine(RuleBasedStateMachine):
         self.holds(reader)
 
     def holds(self, reader: Reader) -> None:
-        """The copy is what of the table at the copy's revision matches."""
+        """Check that the copy is what of the table at the copy's revision matches."""
         matches = matcher(reader.wanted or SessionFilter())
         state = self.states[reader.copy.revision]
         expected = {ident: session for ident, session in state.items() if matches(session)}
