@@ -1,4 +1,4 @@
-"""Values of ``Authorization`` that let nobody in."""
+"""Values of ``Authorization`` that are all refused."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _claims = st.fixed_dictionaries(
     {"aud": st.sampled_from(["another", ["x"], 1, None]), "sub": st.just("bob"), "exp": _json},
     optional={"nbf": _json, "iat": _json, "iss": _json},
 )
-# What takes long to read, or goes deep.
+# Values that take long to read, or are deeply nested.
 _deep = st.builds(
     lambda text, times: text * times,
     st.sampled_from(["[", '{"a":', "[],", "-", "9"]),
@@ -54,7 +54,7 @@ def _part(text: str) -> str:
 
 
 def _signed(header: dict[str, Any], claims: str) -> str:
-    """A token that the key has signed, with what no issuer would put there."""
+    """Make a token that the key has signed, with content that no issuer would put there."""
     signed = f"{_part(json.dumps({**header, 'alg': 'HS256'}))}.{_part(claims)}"
     signature = hmac.digest(SECRET.encode(), signed.encode(), "sha256")
     return f"{signed}.{urlsafe_b64encode(signature).rstrip(b'=').decode()}"

@@ -1,6 +1,6 @@
 """Callers beside an attack: small calls ten times a second, in a process that does nothing else.
 
-What attacks in the same process would make them wait for its interpreter, not for the program.
+An attack in the same process would make them wait for its interpreter, not for the program.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ from tests.program import PATIENCE, channel
 PERIOD = 0.1  # seconds from one call to the next
 LATEST = 10.0  # seconds that a caller waits for an answer
 
-# Raises what is wrong with an answer.
+# Raises an error that says what is wrong with an answer.
 Ask = Callable[[], None]
 
 
 class Answer(NamedTuple):
-    """One answer to a caller."""
+    """An answer to a caller."""
 
     began: float  # on the machine's monotonic clock, which all processes share
     took: float  # seconds
-    wrong: str  # why it is none, or is not true; empty where all is well
+    wrong: str  # why it is not an answer, or is untrue; empty if all is well
 
 
 class Beside:
-    """Asks from `__enter__`, when each caller has its first answer, to `__exit__`.
+    """Callers that ask from `__enter__`, when each has its first answer, to `__exit__`.
 
-    What they were answered is here afterwards; ``since`` and ``until`` pick those who
-    began to ask between two moments.
+    Their answers are available afterwards; ``since`` and ``until`` select requests that
+    began between two moments.
     """
 
     def __init__(self, rest: str, core: str, authority: Path | None = None) -> None:
-        """``rest`` is a URL, ``core`` a target of gRPC, ``authority`` the CA of the first."""
+        """Take a URL (``rest``), a gRPC target (``core``), and the URL's CA (``authority``)."""
         self._arguments = [rest, core, *([str(authority)] if authority else ())]
         self._answers: Mapping[str, list[Answer]] = {}
-        self.totals: set[int] = set()  # how many sessions there were, as lists told
+        self.totals: set[int] = set()  # how many sessions there were, according to lists
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
@@ -81,7 +81,7 @@ class Beside:
             self.totals = set(totals)
 
     def wrong(self, since: float = 0.0, until: float = math.inf) -> list[str]:
-        """What was wrong with answers."""
+        """Return what was wrong with answers."""
         return [
             f"{name}: {answer.wrong}"
             for name, answers in self._answers.items()
@@ -90,19 +90,19 @@ class Beside:
         ]
 
     def count(self, since: float = 0.0, until: float = math.inf) -> dict[str, int]:
-        """How many answers each caller had."""
+        """Count each caller's answers."""
         return {name: len(took) for name, took in self._took(since, until)}
 
     def p99(self, since: float = 0.0, until: float = math.inf) -> dict[str, int]:
-        """How many ms each caller waited at most, but for one answer in 100."""
+        """Return the most ms that each caller waited, except for one answer in 100."""
         return {name: _ms(took[len(took) * 99 // 100]) for name, took in self._took(since, until)}
 
     def slowest(self, since: float = 0.0, until: float = math.inf) -> dict[str, int]:
-        """How many ms each caller waited at most."""
+        """Return the most ms that each caller waited."""
         return {name: _ms(took[-1]) for name, took in self._took(since, until)}
 
     def _took(self, since: float, until: float) -> Iterator[tuple[str, list[float]]]:
-        """By caller, ascending; fails unless all of them were answered, with the truth."""
+        """Yield the seconds by caller, ascending. Fail unless all were answered, with the truth."""
         wrong = self.wrong(since, until)
         assert not wrong, (len(wrong), wrong[:3])
         assert self._answers
@@ -139,7 +139,7 @@ class _Caller(threading.Thread):
 
 
 def _getting(rest: str, authority: str | None, path: str, *, ident: str | None) -> Ask:
-    """Asks for a path on a connection of its own, which stays."""
+    """Return a function that requests a path on its own persistent connection."""
     url = urlsplit(rest)
     assert url.hostname is not None
     connection = http.client.HTTPConnection(url.hostname, url.port, timeout=LATEST)
@@ -167,7 +167,7 @@ def _getting(rest: str, authority: str | None, path: str, *, ident: str | None) 
 
 
 def main(rest: str, core: str, authority: str | None = None) -> None:
-    """Say when all callers have an answer, ask until standard input ends, and tell all."""
+    """Report when all callers have an answer, ask until standard input ends, and report all."""
     totals: set[int] = set()
     with channel(core) as opened:
         stub = SessionServiceStub(opened)

@@ -1,4 +1,4 @@
-"""Calls of the core as no gRPC library makes them: any method, metadata, deadline and message."""
+"""Calls of the core that no gRPC library makes: any method, metadata, deadline and message."""
 
 from __future__ import annotations
 
@@ -90,13 +90,13 @@ _METADATA = {
 _STATUSES: dict[int, str] = {code.value[0]: code.name for code in grpc.StatusCode}
 _HEAD = 9  # bytes before a frame's body
 _WINDOW = 2**31 - 1
-_MORE = (_WINDOW - 65535).to_bytes(4)  # than a connection as a whole has from the start
+_MORE = (_WINDOW - 65535).to_bytes(4)  # beyond a connection's initial window
 _QUIET = 0.1  # seconds; what has not answered by then waits for more, or streams
 
 
 @dataclass(slots=True)
 class Call:
-    """One call to make, and how it ends: with gRPC's status, or what stands for it."""
+    """A call to make, and how it ends: with gRPC's status, or a substitute for it."""
 
     headers: list[tuple[str, str]]
     data: bytes
@@ -104,7 +104,7 @@ class Call:
     text: str = ""
 
     def end(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        """Note what these headers tell of the end, if anything."""
+        """Note what these headers say of the end, if anything."""
         for name, value in headers:
             if name == b":status" and value != b"200":
                 self.ended = f"HTTP {value.decode()}"
@@ -115,7 +115,7 @@ class Call:
 
 
 def any_call(rng: random.Random) -> Call:
-    """A call with a fault or several, or none."""
+    """Make a call with any number of faults."""
     path = rng.choice([*METHODS])
     message = any_message(METHODS[path], rng)
     if rng.random() < 0.05:
@@ -137,7 +137,7 @@ def any_call(rng: random.Random) -> Call:
 
 
 def any_message(kind: Descriptor, rng: random.Random) -> bytes:
-    """A message of a kind, with any values in it; or something that is none."""
+    """Make a message of a kind, with any values in it; or something that is not a message."""
     if rng.random() < 0.2:
         return rng.randbytes(rng.randrange(100))
     message = GetMessageClass(kind)()
@@ -184,7 +184,7 @@ def _scalar(one: Any, rng: random.Random) -> object:
 
 
 def _framed(message: bytes, rng: random.Random) -> bytes:
-    """The message as gRPC sends it; now and then with a length or a flag that lies."""
+    """Frame the message as gRPC does; now and then with a false length or flag."""
     length, flag = len(message), 0
     if rng.random() < 0.05:
         length = rng.choice([0, length + 1, max(0, length - 1), 2**20 + 1, 2**32 - 1])
@@ -194,7 +194,7 @@ def _framed(message: bytes, rng: random.Random) -> bytes:
 
 
 def _making(calls: Sequence[Call]) -> bytes:
-    """What a client says that makes calls at once and has room for all answers."""
+    """Return what a client sends that makes calls at once and has room for all answers."""
     said = opening({INITIAL_WINDOW_SIZE: _WINDOW}) + frame(WINDOW_UPDATE, 0, 0, _MORE)
     for number, call in enumerate(calls):
         stream, last = 2 * number + 1, 0 if call.data else END_STREAM
@@ -218,7 +218,7 @@ def make(address: str, calls: Sequence[Call]) -> None:
 
 
 def _take(received: bytes, decoder: Decoder, waiting: dict[int, Call]) -> bytes:
-    """Take the frames that are all there, and note what they tell; the rest."""
+    """Take the complete frames, and note what they say; return the rest."""
     while len(received) >= _HEAD:
         end = _HEAD + int.from_bytes(received[:3])
         if len(received) < end:

@@ -1,4 +1,4 @@
-"""The dearest calls that are allowed, and some that are not, by several callers at once.
+"""The most expensive calls that are allowed, and some that are not, by several callers at once.
 
 They are made in a process that does nothing else: `attack` is to be called there.
 """
@@ -32,7 +32,7 @@ from tests.faults.scale import times
 from tests.program import PATIENCE, channel
 
 SESSIONS = times(3000, 100_000)
-SECONDS = times(1, 5)  # of each kind of call
+SECONDS = times(1, 5)  # for each kind of call
 ATTACKERS = 8
 LATEST = 3.0  # seconds that they wait
 
@@ -43,7 +43,7 @@ _numbers = itertools.count()
 
 
 def lists() -> dict[str, Callable[[], ListSessionsRequest]]:
-    """Calls of the core, each anew, so that nothing is remembered of it."""
+    """Return calls of the core, new each time, so that nothing remembered answers them."""
 
     def filtered(**fields: object) -> ListSessionsRequest:
         return ListSessionsRequest(filter=SessionFilter(**fields), page_size=10_000)  # type: ignore[arg-type] # of any kind
@@ -78,7 +78,7 @@ MEMBERS = ("user", "remote", "database", "state", "connected", "application")
 
 
 def queries() -> dict[str, Callable[[], Mapping[str, str]]]:
-    """Queries over REST, likewise."""
+    """Return queries over REST, likewise."""
     alternatives = ",".join(str(n) for n in range(700))
     return {
         "a filter of 700 numbers": lambda: {
@@ -110,7 +110,7 @@ def queries() -> dict[str, Callable[[], Mapping[str, str]]]:
 
 
 def attack(name: str, rest: str, core: str) -> Counter[str]:
-    """Make calls of one kind all the time, by several at once; how they went."""
+    """Make calls of one kind all the time, by several callers at once; return their outcomes."""
     outcomes: Counter[str] = Counter()
     with channel(core) as opened, _client(rest) as http:
         makes = lists()
@@ -134,7 +134,7 @@ def _client(rest: str) -> httpx.Client:
 
 def _calling(opened: grpc.Channel, make: Callable[[], ListSessionsRequest]) -> Ask:
     stub = SessionServiceStub(opened)
-    # What is answered is not read: that would take this process's time.
+    # Answers are not parsed: that would take this process's time.
     listing: Callable[..., bytes] = opened.unary_unary(
         LIST, request_serializer=ListSessionsRequest.SerializeToString
     )
@@ -167,10 +167,10 @@ def _asking(http: httpx.Client, make: Callable[[], Mapping[str, str]]) -> Ask:
 
 
 def _outcome(error: grpc.RpcError, waited: float) -> str:
-    """How a call failed: only by its deadline, or with a reason."""
+    """Return how a call failed: only by its deadline, or with a reason."""
     assert isinstance(error, grpc.Call)
     code = error.code()
-    # If the core's end of a call sees the deadline first, gRPC says here that it is cancelled.
+    # If the core's end of a call sees the deadline first, gRPC reports CANCELLED here.
     is_late = code is grpc.StatusCode.CANCELLED and waited > LATEST * 0.9
     if is_late or code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return grpc.StatusCode.DEADLINE_EXCEEDED.name

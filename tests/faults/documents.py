@@ -8,12 +8,12 @@ from pathlib import Path
 
 
 def write_document(path: Path, sessions: int) -> None:
-    """So many sessions, with ids from 1 and users of the same number."""
+    """Write that many sessions, with ids from 1 and users of the same number."""
     write_users(path, {number: number for number in range(1, sessions + 1)})
 
 
 def write_users(path: Path, users: Mapping[int, int]) -> None:
-    """A session for each id, of the user with that number."""
+    """Write a session for each id, of the user with that number."""
     data = [
         {
             "id": str(ident),
@@ -29,4 +29,4 @@ def write_users(path: Path, users: Mapping[int, int]) -> None:
     ]
     written = path.with_suffix(".new")
     written.write_text(json.dumps({"data": data}))
-    written.replace(path)  # so that no reader finds half of it
+    written.replace(path)  # so that readers never see half of it

@@ -1,4 +1,4 @@
-"""One connection to a gateway, on which anything is asked; and what its answers must be."""
+"""A connection to a gateway for any request; and what the answers must be."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.gateway.jsonapi_rules import check_document
 from tests.program import PATIENCE
 
 _TEXT = (Path(__file__).parents[2] / "docs" / "rest.md").read_text(encoding="utf-8")
-# The statuses and codes of errors that are documented; 500 is, as a bug.
+# The documented statuses and codes of errors, including 500 for bugs.
 DOCUMENTED = {
     (status, code)
     for status, codes in re.findall(r"^\| (\d{3}) \| (.*?) \|", _TEXT, re.MULTILINE)
@@ -30,7 +30,7 @@ _JSON_API = "application/vnd.api+json"
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer, whole, but for a stream of events, which has no end."""
+    """A complete answer, except for a stream of events, which has no end."""
 
     method: str
     status: int
@@ -38,9 +38,9 @@ class Reply:
     body: bytes
 
     def check(self) -> None:
-        """Fails where the answer is not one that is documented."""
+        """Fail unless the answer is documented."""
         if self.headers.get("server") != "sessiongate":
-            # The server's own, to what is no HTTP: it says nothing more.
+            # The server's own answer to what is not HTTP: it says nothing more.
             assert self.status in (400, 408, 413, 414, 431), self
             assert not self.body, self
             return
@@ -67,7 +67,7 @@ class Reply:
 
 
 class Exchange:
-    """Asks on one connection as long as it is kept, and on a new one then."""
+    """Asks on one connection as long as it is kept, then on a new one."""
 
     def __init__(self, address: str) -> None:
         host, _, port = address.rpartition(":")
@@ -75,7 +75,7 @@ class Exchange:
         self._socket: socket.socket | None = None
 
     def ask(self, request: Request) -> Reply:
-        """The answer to a request. Fails where there is none, or no end of it."""
+        """Return the answer to a request. Fail if there is none, or it does not end."""
         if self._socket is not None:
             try:
                 return self._ask(request, self._socket)
@@ -88,7 +88,7 @@ class Exchange:
             raise AssertionError(f"no answer to {request.wire!r}: {error!r}") from error
 
     def _ask(self, request: Request, connection: socket.socket) -> Reply:
-        with suppress(BrokenPipeError, ConnectionResetError):  # refused before it is all there
+        with suppress(BrokenPipeError, ConnectionResetError):  # refused before it is complete
             connection.sendall(request.wire)
         response = HTTPResponse(connection, method=request.method)
         response.begin()
@@ -100,7 +100,7 @@ class Exchange:
         return Reply(request.method, response.status, headers, body)
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         if self._socket is not None:
             self._socket.close()
         self._socket = None

@@ -1,4 +1,4 @@
-"""Servers that answer without end, or next to nothing, each in the protocol of its kind.
+"""Servers that answer endlessly, or next to nothing, each in the protocol of its kind.
 
 ``python -m tests.faults.floods`` serves all of them until its input ends, and prints where.
 """
@@ -20,18 +20,18 @@ Speaks = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 def pg(kind: bytes, body: bytes) -> bytes:
-    """A message of PostgreSQL's protocol."""
+    """Make a message of PostgreSQL's protocol."""
     return kind + struct.pack(">I", len(body) + 4) + body
 
 
 def row(*cells: bytes) -> bytes:
-    """A row of an answer in it."""
+    """Make a row of an answer in that protocol."""
     data = b"".join(struct.pack(">I", len(cell)) + cell for cell in cells)
     return pg(b"D", struct.pack(">H", len(cells)) + data)
 
 
 def columns(*names: bytes) -> bytes:
-    """What its columns are called."""
+    """Make the description of its columns, by name."""
     of_text = struct.pack(">IHIhih", 0, 0, 25, -1, -1, 0)
     each = b"".join(name + b"\0" + of_text for name in names)
     return pg(b"T", struct.pack(">H", len(names)) + each)
@@ -58,7 +58,7 @@ async def trickle(writer: asyncio.StreamWriter, data: bytes) -> None:
 
 
 def postgresql(flood: Callable[[asyncio.StreamWriter], Awaitable[None]]) -> Speaks:
-    """One that says what it is, and answers the question behind that with a flood."""
+    """Make one that identifies itself, and answers the query after that with a flood."""
 
     async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         (length,) = struct.unpack(">I", await reader.readexactly(4))
@@ -101,12 +101,12 @@ async def pg_trickle(writer: asyncio.StreamWriter) -> None:
 
 
 def packet(number: int, body: bytes) -> bytes:
-    """A packet of MariaDB's protocol."""
+    """Make a packet of MariaDB's protocol."""
     return struct.pack("<I", len(body))[:3] + bytes([number & 255]) + body
 
 
 def mariadb(flood: Callable[[asyncio.StreamWriter], Awaitable[None]]) -> Speaks:
-    """One that lets anybody in, and answers the first question behind that with a flood."""
+    """Make one that lets anybody in, and answers the first query after that with a flood."""
 
     async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         capabilities = 0x0081_F7FF | 1 << 15 | 1 << 19
@@ -175,7 +175,7 @@ async def mariadb_trickle(writer: asyncio.StreamWriter) -> None:
 
 
 def haproxy(flood: Callable[[asyncio.StreamWriter], Awaitable[None]]) -> Speaks:
-    """One that says its process's number, and then floods."""
+    """Make one that states its process id, and then floods."""
 
     async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readline()

@@ -1,4 +1,4 @@
-"""HTTP/2 by hand (RFC 9113, RFC 7541): frames that no client that means well would send."""
+"""HTTP/2 by hand (RFC 9113, RFC 7541): frames that no well-meaning client would send."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
 def frame(kind: int, flags: int, stream: int, body: bytes = b"") -> bytes:
-    """One frame, with its true length."""
+    """Make a frame with its true length."""
     return len(body).to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4) + body
 
 
 def opening(settings: dict[int, int] | None = None) -> bytes:
-    """What a connection begins with."""
+    """Return what a connection begins with."""
     pairs = (settings or {}).items()
     body = b"".join(name.to_bytes(2) + value.to_bytes(4) for name, value in pairs)
     return PREFACE + frame(SETTINGS, 0, 0, body)
 
 
 def field(name: str, value: str, *, indexed: bool = False) -> bytes:
-    """A header field, in plain Latin-1; remembered by the other side where ``indexed``."""
+    """Encode a header field in plain Latin-1; the other side remembers it if ``indexed``."""
     return (b"\x40" if indexed else b"\0") + _text(name) + _text(value)
 
 
 def fields(*pairs: tuple[str, str]) -> bytes:
-    """Header fields."""
+    """Encode header fields."""
     return b"".join(field(name, value) for name, value in pairs)
 
 
 def call(path: str, request: bytes, stream: int) -> bytes:
-    """A whole call of gRPC, on a stream."""
+    """Make a complete gRPC call on a stream."""
     headers = fields(
         *((":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "localhost")),
         *(("te", "trailers"), ("content-type", "application/grpc")),
@@ -58,12 +58,12 @@ def _text(text: str) -> bytes:
 
 
 def connect(address: str, timeout: float) -> socket.socket:
-    """A connection to ``HOST:PORT``."""
+    """Connect to ``HOST:PORT``."""
     host, _, port = address.rpartition(":")
     return socket.create_connection((host, int(port)), timeout=timeout)
 
 
 def send(peer: socket.socket, data: bytes) -> None:
-    """Send as much as the other side takes before it hangs up or stops to read."""
+    """Send as much as the other side takes before it hangs up or stops reading."""
     with suppress(OSError):
         peer.sendall(data)

@@ -1,4 +1,4 @@
-"""Clients that ask all the time and judge every answer."""
+"""Clients that ask all the time and check every answer."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import httpx
 
 from tests.program import PATIENCE
 
-# What a gateway may say while its core is away, and must say in JSON:API form.
+# What a gateway may answer while its core is away, and must answer in JSON:API form.
 AWAY = (503, 504)
 
 Check = Callable[[Mapping[str, Any]], None]
 
 
 class Load:
-    """Threads that ask for paths in turn, from `__enter__` to `__exit__`.
+    """Threads that request paths in turn, from `__enter__` to `__exit__`.
 
     ``outcomes`` counts: "right", "503", "504", "cut" (a transfer that visibly did not
-    end), "refused" (no connection was to be had). Anything else is in ``wrong``.
+    end), "refused" (no connection could be made). Anything else is in ``wrong``.
     """
 
     def __init__(self, address: str, paths: Mapping[str, Check], clients: int = 4) -> None:

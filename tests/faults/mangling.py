@@ -10,13 +10,13 @@ REQUEST = b"GET /v1/sessions/1 HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 def mangled(rng: random.Random) -> bytes:
-    """Something like HTTP/1, HTTP/2 or gRPC, with faults in it."""
+    """Make something like HTTP/1, HTTP/2 or gRPC, with faults in it."""
     kind = rng.randrange(5)
     if kind == 0:
         return rng.randbytes(rng.randrange(1, 2000))
     if kind == 1:
         return PREFACE + rng.randbytes(rng.randrange(1, 500))
-    if kind == 2:  # frames with random types, flags, streams and lengths that may lie
+    if kind == 2:  # frames with random types, flags, streams and possibly false lengths
         frames = PREFACE + b"\0\0\0\4\0\0\0\0\0"
         for _ in range(rng.randrange(1, 8)):
             body = rng.randbytes(rng.randrange(0, 60))

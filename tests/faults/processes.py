@@ -1,4 +1,4 @@
-"""What the processes of a running program take."""
+"""The resources that the processes of a running program use."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import psutil
 from tests.program import Serving
 
 MIB = 1024 * 1024
-_PERIOD = 0.1  # seconds from one look at a process to the next
+_PERIOD = 0.1  # seconds from one sample to the next
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one process has: resident bytes, and open files and connections."""
+    """What a process has: resident bytes, and open files and connections."""
 
     resident: int
     descriptors: int
 
 
 def processes(serving: Serving) -> dict[str, psutil.Process]:
-    """The program's processes by what they are: "serve", "core", "worker 1" and so on."""
+    """Return the program's processes by role: "serve", "core", "worker 1" and so on."""
     core = serving.core()
     found = {"serve": psutil.Process(serving.process.pid), "core": core}
     workers = [child for child in serving.children() if "spawn_main" in " ".join(child.cmdline())]
@@ -32,7 +32,7 @@ def processes(serving: Serving) -> dict[str, psutil.Process]:
 
 
 def usage(serving: Serving) -> dict[str, Usage]:
-    """What each process has just now."""
+    """Return what each process has now."""
     return {
         name: Usage(process.memory_info().rss, process.num_fds())
         for name, process in processes(serving).items()
@@ -40,13 +40,13 @@ def usage(serving: Serving) -> dict[str, Usage]:
 
 
 def grown(before: dict[str, Usage], after: dict[str, Usage]) -> dict[str, int]:
-    """By how many MiB each process has grown; the processes must be the same."""
+    """Return by how many MiB each process has grown; the processes must be the same."""
     assert before.keys() == after.keys()
     return {name: round((after[name].resident - before[name].resident) / MIB) for name in before}
 
 
 def peaks(serving: Serving) -> dict[str, int]:
-    """The most MiB that each process has ever had resident."""
+    """Return the most MiB that each process has ever had resident."""
     found = {}
     for name, process in processes(serving).items():
         status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
@@ -56,7 +56,7 @@ def peaks(serving: Serving) -> dict[str, int]:
 
 
 def peak(process: psutil.Process, seconds: float) -> int:
-    """The most bytes that a process has resident in the next seconds, looked at ten times each."""
+    """Sample ten times a second; return the most bytes that a process has resident meanwhile."""
     most = process.memory_info().rss
     deadline, clock = time.monotonic() + seconds, Event()  # which is never set
     while time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""Query parameters in the grammar of this API, right and wrong in every part of it."""
+"""Query parameters in the grammar of this API, valid and invalid in every part."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Pairs: TypeAlias = list[tuple[str, str]]
 
 
 def among(*groups: Sequence[str]) -> SearchStrategy[str]:
-    """One of these texts."""
+    """Return a strategy that draws one of these texts."""
     return st.sampled_from([text for group in groups for text in group])
 
 
-# Hypothesis draws the ends of a range more often than what lies between them.
+# Hypothesis draws the ends of a range more often than the values between them.
 rarely = st.integers(0, 15).map(lambda number: number == 11)
 any_text = st.text(max_size=12)
 
@@ -40,7 +40,7 @@ _slips = st.one_of(
 
 @st.composite
 def slipped(draw: DrawFn, texts: SearchStrategy[str]) -> str:
-    """A text, at times with something in it that does not belong there, and with something lost."""
+    """Draw a text, at times with something out of place in it, and with something lost."""
     text = draw(texts)
     if not draw(rarely):
         return text
@@ -154,7 +154,7 @@ _jsonpaths = st.builds(
     st.lists(_segments, max_size=3),
 )
 
-# Parameters: each strategy gives those that belong together.
+# Parameters: each strategy draws some that belong together.
 
 counts = st.one_of(
     *[st.integers(1, 70).map(str)] * 3,
@@ -203,7 +203,7 @@ _STRAY = st.one_of(
 
 
 def _known(members: Members) -> list[SearchStrategy[Pairs]]:
-    """Filters and orders by what resources have: of names drawn freely most are refused."""
+    """Make filters and orders by what resources have: most freely drawn names are refused."""
     places = [*members.places()]
     pointers, paths, names = (
         st.sampled_from([*map(write, places)]) for write in (as_pointer, as_jsonpath, as_name)
@@ -216,7 +216,7 @@ def _known(members: Members) -> list[SearchStrategy[Pairs]]:
 
 
 def parameters(takes: AllowedParameters) -> SearchStrategy[Pairs]:
-    """Parameters that an operation takes, and now and then one that it does not."""
+    """Return a strategy for parameters that an operation takes, and rarely one that it does not."""
     fitting = [_ANYWHERE]
     if takes.collection:
         fitting += [_FILTER, _FILTER_BY_PATH, _SORT, _PAGE, _PAGE, *_known(takes.collection)]

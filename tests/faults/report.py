@@ -1,4 +1,4 @@
-"""Write the figures of a full run into the documentation: between the two marks of that name."""
+"""Writes the figures of a full run into the documentation: between the two marks of that name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    """``python -m tests.faults.report FIGURES DOCUMENT NAME``."""
+    """Run ``python -m tests.faults.report FIGURES DOCUMENT NAME``."""
     figures, document, name = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     rows = [json.loads(line) for line in figures.read_text(encoding="utf-8").splitlines()]

@@ -1,4 +1,4 @@
-"""Requests to this API, right and wrong in every part of them."""
+"""Requests to this API, valid and invalid in every part."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ _ENDS = b"\r\n\0"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request of HTTP/1.1: what stands in it, byte for byte."""
+    """A request of HTTP/1.1, byte for byte."""
 
     method: str
     target: bytes
     headers: tuple[tuple[str, bytes], ...]
     body: bytes = b""
-    framed: bool = True  # where not, there is no telling where it ends
+    framed: bool = True  # otherwise its end is unknown
 
     @property
     def wire(self) -> bytes:
-        """The request as it is sent: what would end a line of it is left out."""
+        """The request as sent, without the bytes that would end a line early."""
         head = b"%b %b HTTP/1.1\r\n" % (self.method.encode(), self.target.translate(None, _ENDS))
         lines = [b"%b: %b\r\n" % (n.encode(), v.translate(None, _ENDS)) for n, v in self.headers]
         return b"".join((head, *lines, b"\r\n", self.body))
 
 
-# What a text may look like in a URL: encoded rightly, more than that, too little, badly.
+# How a text may be written in a URL: encoded correctly, excessively, too little, or badly.
 
 _WRITERS: Mapping[str, Callable[[str], bytes]] = {
     "right": lambda text: quote(text, safe="", errors="surrogatepass").encode(),
@@ -57,7 +57,7 @@ def _bytes(text: str) -> bytes:
 
 @st.composite
 def _broken(draw: DrawFn, urls: SearchStrategy[bytes]) -> bytes:
-    """A part of a URL, at times with something in it that does not belong there."""
+    """Draw a part of a URL, at times with something out of place in it."""
     url = draw(urls)
     if not draw(rarely):
         return url
@@ -203,7 +203,7 @@ _LENGTHS = (b"+1", b"-1", b"1, 1", b"0x1", b"", b"9" * 30, b"1 1", "٣".encode()
 
 @st.composite
 def requests(draw: DrawFn) -> Request:
-    """A request: mostly of what there is, with one thing or several that are not right."""
+    """Draw a request: mostly for what exists, with one fault or several."""
     target, query = draw(_strange_targets if draw(rarely) else _known_targets)
     if query or draw(rarely):
         target += b"?" + query

@@ -1,4 +1,4 @@
-"""The callers beside an attack: what is no answer, or not true, is told."""
+"""The callers beside an attack: they report whatever is not an answer, or not true."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def serving(document: Path) -> Iterator[Serving]:
 
 
 def lose_the_first(document: Path, serving: Serving) -> None:
-    """Let session 1 end, and wait until it has."""
+    """End session 1, and wait until it has gone."""
     found = json.loads(document.read_bytes())
     new = document.with_suffix(".new")
     new.write_text(json.dumps({"data": found["data"][1:]}))

@@ -27,9 +27,9 @@ from tests.program import DATA, PATIENCE, Serving, channel
 REFERENCE: dict[str, Any] = json.loads((DATA / "sessions.json").read_text())["data"][0]
 MIB = 1 << 20
 LARGE = 5 * MIB
-LISTS = times(1, 2) * MIB  # what the others are large by: a document has 64 MiB at most
-# 32 bytes; written in JSON, 39. With more that is escaped, or more values than in the lists
-# below, reading one session would hold up others: `core.sources.support.elements` passes over it.
+LISTS = times(1, 2) * MIB  # the size of the other large texts: a document has 64 MiB at most
+# 32 bytes; written in JSON, 39. With more escapes, or more values than in the lists below,
+# reading one session would hold up others: `core.sources.support.elements` passes over it.
 TEXT = 'ü\\"\x01' + "x" * 26
 
 
@@ -37,7 +37,7 @@ def text(size: int) -> str:
     return TEXT * (size // 32)
 
 
-# What is too large about a session, and what of it is cut.
+# What is too large in a session, and what of it is cut.
 KINDS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "application": ({"application": text(LARGE)}, {"application"}),
     "statements": ({"queries": [{"statement": text(16_000)}] * 330}, {"queries"}),
@@ -116,7 +116,7 @@ def stub(serving: Serving) -> Iterator[SessionServiceStub]:
 
 
 def judge(sessions: list[Session]) -> None:
-    """All are there; what was too large fits, is cut where it had to be, and says so."""
+    """Check that all are there; what was too large fits, is cut where necessary, and says so."""
     assert len(sessions) == ALL + 4
     too_large = [session for session in sessions if session.source == "large.json"]
     too_large.sort(key=lambda session: (session.HasField("native_id"), session.id))
@@ -188,7 +188,7 @@ def test_changes_are_told_and_fit(serving: Serving, stub: SessionServiceStub, pa
         for message in stream:
             changed.update(session.id for session in message.changes.upserts)
             assert not message.changes.removals
-            if len(changed) == ALL - 1:  # all but the one whose user is what is cut
+            if len(changed) == ALL - 1:  # all but the one whose cut text is the user
                 break
     finally:
         stream.cancel()
@@ -238,7 +238,7 @@ def test_what_max_session_allows_is_not_cut(path: Path) -> None:
 
 
 def list_all(stub: SessionServiceStub) -> list[Session]:
-    """All pages: fewer sessions fit one message."""
+    """List all pages: fewer sessions fit into one message."""
     request = ListSessionsRequest(page_size=10_000)
     found: list[Session] = []
     while True:

@@ -1,4 +1,4 @@
-"""The dearest calls that are allowed, and some that are not: others are answered beside them."""
+"""The most expensive calls, some of them not allowed: others are answered beside them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BOUND = 256  # MiB that the calls may add to a process
 
 @pytest.mark.parametrize("replica", ["on", "off"])
 def test_dear_calls_keep_no_other_waiting(replica: str) -> None:
-    spans: dict[str, tuple[float, float]] = {}  # when each kind was attacked with
+    spans: dict[str, tuple[float, float]] = {}  # when each kind of attack ran
     answers: Counter[str] = Counter()
     with (
         Serving(

@@ -51,7 +51,7 @@ def test_a_core_killed_again_and_again_costs_no_wrong_answer(tmp_path: Path) -> 
 
 
 def recovery(serving: Serving) -> float:
-    """Seconds from the killed core's successor listening to the first right answer."""
+    """Return the seconds from the killed core's successor listening to the first right answer."""
     serving.expect("the core was killed")
     serving.expect(r"the core listens on \S+ again")
     began = time.monotonic()
@@ -118,7 +118,7 @@ def test_a_worker_killed_under_load_is_replaced(tmp_path: Path) -> None:
 
 
 def workers(serving: Serving) -> list[psutil.Process]:
-    """The gateway's worker processes."""
+    """Return the gateway's worker processes."""
     found = []
     for child in serving.children():
         try:

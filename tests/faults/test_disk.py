@@ -24,7 +24,7 @@ BEFORE, MORE = 10, 3000  # sessions
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, of 4 MiB."""
+    """Mount a separate file system of 4 MiB."""
     folder = tmp_path / "disk"
     folder.mkdir()
     if mount("-t", "tmpfs", "-o", "size=4m", "none", folder).returncode:
@@ -40,7 +40,7 @@ def mount(*arguments: object) -> subprocess.CompletedProcess[bytes]:
 
 
 def fill(disk: Path) -> Path:
-    """Leave no room; the file that takes it."""
+    """Leave no room; return the file that takes it."""
     filler = disk / "filler"
     with filler.open("wb", buffering=0) as file:
         for size in (1 << 16, 1 << 12, 1):
@@ -90,7 +90,7 @@ def test_a_disk_that_hangs_is_named_and_only_who_writes_waits_for_it(tmp_path: P
         with hanging_disk(serving.core().pid):
             write_document(app, BEFORE + 1)
             assert "the ledger's disk hangs" in await_failure(serving)
-            # They were last confirmed too long ago: whether they live is not known.
+            # They were last confirmed too long ago: whether they live is unknown.
             left = await_answer(serving, lambda found: len(found["data"]) == BEFORE)
             assert left["meta"]["unreachable"] == ["app"], "the other has nothing to write"
             ready = httpx.get(f"http://{serving.http}/readyz", timeout=PATIENCE)
@@ -128,7 +128,7 @@ def test_the_first_answer_of_a_core_that_was_stopped_is_honest(tmp_path: Path) -
         await_sessions(serving, BEFORE)
         list_sessions = SessionServiceStub(core).ListSessions
         process = serving.core()
-        for stopped in (0.0, 3.0):  # what its interval, timeout and lateness allow is 2.2 s
+        for stopped in (0.0, 3.0):  # its interval, timeout and lateness allow 2.2 s
             process.suspend()
             write_document(document, 0)  # all have ended: unless it says that it does not know
             answering = [list_sessions.future(ListSessionsRequest()) for _ in range(20)]
@@ -144,7 +144,7 @@ def test_the_first_answer_of_a_core_that_was_stopped_is_honest(tmp_path: Path) -
 
 @contextmanager
 def hanging_disk(pid: int) -> Iterator[None]:
-    """Let each sync of a process to its disk take 15 seconds, until the end."""
+    """Make each sync of a process to its disk take 15 seconds, until the end."""
     strace = require("strace", "strace")
     inject = "inject=fsync,fdatasync:delay_enter=15000000"
     arguments = [strace, "-f", "-qq", "-o", "/dev/null", "-e", inject, "-p", str(pid)]
@@ -200,12 +200,12 @@ def sessions(serving: Serving) -> dict[str, Any]:
 
 
 def ids(document: dict[str, Any]) -> dict[str, str]:
-    """Ids by user: which session is which."""
+    """Return ids by user: which session is which."""
     return {one["attributes"]["user"]: one["id"] for one in document["data"]}
 
 
 def await_sessions(serving: Serving, count: int) -> dict[str, Any]:
-    """The answer once it has so many sessions, and misses no source."""
+    """Return the answer once it has that many sessions, and misses no source."""
 
     def whole(found: dict[str, Any]) -> bool:
         return len(found["data"]) == count and "unreachable" not in found.get("meta", {})
@@ -214,7 +214,7 @@ def await_sessions(serving: Serving, count: int) -> dict[str, Any]:
 
 
 def await_failure(serving: Serving) -> str:
-    """Why the source cannot be read, once that is so."""
+    """Return why the source cannot be read, once that is so."""
     found = await_answer(serving, lambda found: "unreachable" in found.get("meta", {}))
     assert found["meta"]["unreachable"] == ["app"], serving.output
     source = httpx.get(f"http://{serving.http}/v1/sources/app", timeout=PATIENCE).json()
@@ -234,7 +234,7 @@ def test_a_full_disk_for_temporary_files_costs_metrics_only(disk: Path) -> None:
         url = f"http://{serving.http}"
         assert httpx.get(f"{url}/v1/sessions", timeout=PATIENCE).status_code == 200
         fill(disk)
-        for number in range(20):  # each has series of its own, in pages that were not used yet
+        for number in range(20):  # each creates new series, in pages not used yet
             for method in ("GET", "HEAD", "OPTIONS"):
                 for path in ("/v1/sessions", "/v1/sources", f"/v1/sessions/{number}", "/readyz"):
                     assert httpx.request(method, f"{url}{path}", timeout=PATIENCE).status_code < 500

@@ -1,4 +1,4 @@
-"""Many sources at ``max_sessions`` whose sessions all go, and others come, at each observation."""
+"""Many sources at ``max_sessions`` whose sessions are all replaced at each observation."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tests.faults.scale import figure, times
 from tests.program import DATA, PATIENCE, Serving
 
 SOURCES = times(3, 20)
-SESSIONS = times(300, 2_500)  # of each
+SESSIONS = times(300, 2_500)  # of each source
 SECONDS = times(6, 180)
-# Of sessions, past changes and what is remembered of an answer; it does not grow any more.
+# For sessions, past changes and what is remembered of an answer; it grows no further.
 GROWTH = times(150 * MIB, SOURCES * SESSIONS * 12 * 1024 + 250 * MIB)
 
 
 def bodies() -> Sequence[bytes]:
-    """Two answers that have no session in common, one more each than may be."""
+    """Make two answers that have no session in common, one more each than allowed."""
     data = json.loads((DATA / "sessions.json").read_bytes())["data"]
 
     def session(ident: int) -> object:
@@ -44,7 +44,7 @@ def bodies() -> Sequence[bytes]:
 
 
 class Flapping(BaseHTTPRequestHandler):
-    """Some MaxScales, by path, each of which answers the one and then the other."""
+    """MaxScales, by path, each of which alternates between the answers."""
 
     answers: Sequence[bytes] = ()
     asked: ClassVar[Counter[str]] = Counter()
@@ -63,12 +63,12 @@ class Flapping(BaseHTTPRequestHandler):
             self.wfile.write(answer)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager
 def flapping() -> Iterator[int]:
-    """The port of them."""
+    """Serve them; yield their port."""
     Flapping.answers, Flapping.asked = bodies(), Counter()
     with ThreadingHTTPServer(("127.0.0.1", 0), Flapping) as server:
         thread = Thread(target=server.serve_forever)
@@ -81,7 +81,7 @@ def flapping() -> Iterator[int]:
 
 
 def url(port: int, number: int) -> str:
-    """Of one of them."""
+    """Return the URL of one of them."""
     place = f"maxscale+http://127.0.0.1:{port}/{number}?name=flapping{number}&timezone=UTC"
     return f"{place}&timeout=120&interval=0.2&max_sessions={SESSIONS}"
 
@@ -101,7 +101,7 @@ def test_all_sources_flap_at_once_and_every_answer_is_whole() -> None:
             most = peak(core, SECONDS)
         states = rest.get("/v1/sources").json()["data"]
         assert "Traceback" not in serving.output
-    # Each source's are there, or none.
+    # Each source's sessions are all there, or none.
     assert {(total - 3) % SESSIONS for total in beside.totals} == {0}
     assert {each["attributes"]["state"] for each in states} == {"reachable"}
     partial = {each["attributes"]["partial"] for each in states} - {""}

@@ -37,10 +37,10 @@ from tests.program import PATIENCE, Serving
 
 COUNT = times(2000, 100_000)
 CONNECTIONS = times(3, 20)
-GIVE_UP = times(1, 5)  # seconds after which a server that reads no more has won
-BOUND = 64  # MiB that a process may need more than before, at any moment
-# For each connection in addition, while gRPC reads headers that it will refuse: it holds
-# what a block of them unfolds to, nearly 1 MiB, for as many calls as are open.
+GIVE_UP = times(1, 5)  # seconds after which a server that stopped reading has won
+BOUND = 64  # MiB that a process may add at any moment
+# In addition, per connection, while gRPC reads headers that it will refuse: it holds
+# an unfolded block of them, nearly 1 MiB, for as many calls as are open.
 HEADERS_BOUND = 48
 
 METHOD = "/sessiongate.v1.SessionService/ListSessions"
@@ -67,7 +67,7 @@ def serving() -> Iterator[Serving]:
 
 
 def serves_others(serving: Serving) -> None:
-    """Both ports answer, at the latest once what was begun has been given up."""
+    """Check that both ports answer, at the latest once what was begun has been given up."""
     deadline = time.monotonic() + PATIENCE
     while True:
         answer = httpx.get(f"http://{serving.http}/v1/sessions", timeout=PATIENCE)
@@ -113,7 +113,7 @@ def continuations_of_nothing(begin: bytes) -> Iterator[bytes]:
 
 
 def a_header_repeated_by_its_index(begin: bytes) -> Iterator[bytes]:
-    """Four kilobytes, said once and then again and again in a byte each."""
+    """Send four kilobytes once, then again and again in a byte each."""
     yield opening()
     said = field("x", "y" * 3900, indexed=True)
     for stream in range(1, COUNT // 20, 2):
@@ -122,7 +122,7 @@ def a_header_repeated_by_its_index(begin: bytes) -> Iterator[bytes]:
 
 
 def answers_that_nobody_takes(begin: bytes) -> Iterator[bytes]:
-    """No window for any answer: each has to wait."""
+    """Leave no window for any answer: each has to wait."""
     yield opening({INITIAL_WINDOW_SIZE: 0})
     for stream in range(1, COUNT // 5, 2):
         yield frame(HEADERS, WHOLE, stream, begin)

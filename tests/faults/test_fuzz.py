@@ -1,6 +1,6 @@
-"""Tens of thousands of generated requests: no answer that is not documented, and no trace.
+"""Tens of thousands of generated requests: no undocumented answer, and no lasting effect.
 
-What is drawn differs from one full run to the next: FAULTS_SEED draws it again.
+Each full run draws others: FAULTS_SEED draws the same again.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from tests.program import PATIENCE, Serving
 
 Tallies: TypeAlias = defaultdict[str, Counter[str]]
 
-VIEWS = {"replica": "on", "direct": "off"}  # where the gateway has its answers from
+VIEWS = {"replica": "on", "direct": "off"}  # what the gateway answers from
 CALLS_AT_ONCE = 50
 PEERS_AT_ONCE = 16
-MOMENT = 0.05  # seconds; a server that has said nothing by then waits for more
+MOMENT = 0.05  # seconds; a server that has sent nothing by then waits for more
 
 DRAWN = settings(
     deadline=None,
@@ -58,8 +58,8 @@ TROUBLE = ("Traceback", "Exception ignored", '"level": "error"', '"level": "crit
 
 @contextmanager
 def unharmed(*arguments: object) -> Iterator[Serving]:
-    """A program that must be the same afterwards, and must have had no trouble."""
-    print(f"FAULTS_SEED={SEED}")  # shown where something fails
+    """Run a program that must be the same afterwards, and must have had no trouble."""
+    print(f"FAULTS_SEED={SEED}")  # shown on failure
     arguments += ("--ledger", "sqlite://", "--access-log", "--trusted-proxies", "127.0.0.0/8")
     with Serving(*arguments) as running:
         with Exchange(running.http) as exchange:
@@ -75,7 +75,7 @@ def unharmed(*arguments: object) -> Iterator[Serving]:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A source with everything in it."""
+    """Make a source whose sessions have every field."""
     return f"document:{write_fleet(tmp_path_factory.mktemp('fleet') / 'fleet.json')}"
 
 
@@ -88,7 +88,7 @@ def serving(request: pytest.FixtureRequest, source: str) -> Iterator[Serving]:
 
 @pytest.fixture(scope="module")
 def guarded(source: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    """A program that lets nobody in without credentials."""
+    """Run a program that admits nobody without credentials."""
     flags = CredentialFiles(tmp_path_factory.mktemp("credentials")).flags
     with unharmed("--source", source, *flags) as running:
         yield running
@@ -96,7 +96,7 @@ def guarded(source: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 @pytest.fixture(scope="module", autouse=True)
 def tallies() -> Iterator[Tallies]:
-    """How many requests of each kind were answered in which way."""
+    """Count how many requests of each kind were answered in which way."""
     found: Tallies = defaultdict(Counter)
     yield found
     figure("fuzz: FAULTS_SEED", str(SEED))
@@ -120,7 +120,7 @@ def test_requests_by_the_description(
     answer = case.call(base_url=f"http://{serving.http}", session=http)
     tallies["by the description"][str(answer.status_code)] += 1
     case.validate_response(answer)
-    # The client has unpacked the body.
+    # The client has decompressed the body.
     headers = {name: ", ".join(values) for name, values in answer.headers.items()}
     headers.pop("content-encoding", None)
     Reply(case.method, answer.status_code, headers, answer.content).check()
@@ -135,7 +135,7 @@ def test_requests_in_the_grammar_of_the_api(
 
 def test_credentials_that_let_nobody_in(guarded: Serving, tallies: Tallies) -> None:
     def asking(authorization: str, address: int) -> Request:
-        # Each from an address of its own: the throttle is tested elsewhere.
+        # Each from its own address: the throttle is tested elsewhere.
         told = (("Host", b"localhost"), ("X-Forwarded-For", str(IPv4Address(address)).encode()))
         value = authorization.encode("utf-8", "surrogatepass")
         return Request("GET", b"/v1/sessions", (*told, ("Authorization", value)))
@@ -149,9 +149,9 @@ def test_credentials_that_let_nobody_in(guarded: Serving, tallies: Tallies) -> N
 def ask_all(
     serving: Serving, asked: SearchStrategy[Request], count: int, name: str
 ) -> Counter[str]:
-    """Ask, and check each answer; how many there were of each status.
+    """Ask, and check each answer; return how many had each status.
 
-    Each ``name`` draws others.
+    Each ``name`` draws other requests.
     """
     answers: Counter[str] = Counter()
     with Exchange(serving.http) as exchange:
@@ -175,20 +175,20 @@ def test_mangled_bytes(serving: Serving, which: str, tallies: Tallies) -> None:
     addresses = {"http": serving.http, "grpc": serving.grpc, "metrics": metrics_of(serving)}
     said = [mangled(rng) for _ in range(times(300, 10_000))]
     answers = asyncio.run(say_all(addresses[which], said))
-    said_wrong = ("501", "505")  # a method or a version that there is not
+    said_wrong = ("501", "505")  # an unknown method or version
     assert not [code for code in answers if code.startswith("5") and code not in said_wrong]
     tallies[f"bytes over {which}"] += answers
 
 
 def metrics_of(serving: Serving) -> str:
-    """Where the gateway shows its metrics."""
+    """Return where the gateway shows its metrics."""
     found = re.search(r'"gateway".*metrics at http://([0-9.:]+)/', serving.output)
     assert found
     return found[1]
 
 
 async def say_all(address: str, said: Sequence[bytes]) -> Counter[str]:
-    """Say each on a connection of its own; how the first answers were, in HTTP/1 or not."""
+    """Send each on its own connection; count the first answers by status, in HTTP/1 or not."""
     host, _, port = address.rpartition(":")
     answers: Counter[str] = Counter()
     room = asyncio.Semaphore(PEERS_AT_ONCE)
@@ -221,14 +221,14 @@ def test_calls_of_a_core_that_lets_nobody_in(guarded: Serving, tallies: Tallies)
 
 
 def call_all(serving: Serving, count: int) -> Counter[str]:
-    """Make calls; how many ended in which way. None may with what the core did not expect."""
+    """Make calls; count how each ended. None may end with an error that the core did not expect."""
     rng = random.Random(SEED)
     ended: Counter[str] = Counter()
     for _ in range(0, count, CALLS_AT_ONCE):
         calls = [any_call(rng) for _ in range(CALLS_AT_ONCE)]
         make(serving.grpc, calls)
         for call in calls:
-            # What is INTERNAL is so by gRPC, which finds that it is not spoken to in gRPC.
+            # INTERNAL comes only from gRPC itself, when what it receives is not gRPC.
             assert call.ended != "UNKNOWN", call
             assert call.ended != "INTERNAL" or "the core failed" not in call.text, call
             ended[call.ended] += 1

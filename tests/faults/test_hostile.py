@@ -1,4 +1,4 @@
-"""Bytes from strangers: the server goes on serving others, and says nothing it should not."""
+"""Bytes from strangers: the server continues to serve others, and reveals nothing."""
 
 from __future__ import annotations
 

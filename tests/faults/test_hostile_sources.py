@@ -1,4 +1,4 @@
-"""Servers that answer without end, or next to nothing: each costs only its own source."""
+"""Servers that answer endlessly, or next to nothing: each costs only its own source."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from tests.program import DATA, PATIENCE, Serving
 
 SECONDS = times(8, 60)
 TIMEOUT = times(2, 10)  # of a source
-# Of as many answers as there are servers, of up to 128 MiB each, and what is made of them.
+# For an answer from each server, of up to 128 MiB each, and what is made of them.
 PEAK = 3 * 128 * len(SERVERS) * MIB
 
 
 @contextmanager
 def served() -> Iterator[dict[str, str]]:
-    """All of them: where each is, by what it does."""
+    """Serve all of them; yield where each is, by what it does."""
     with subprocess.Popen(
         [sys.executable, "-m", "tests.faults.floods"],
         stdin=subprocess.PIPE,
@@ -42,7 +42,7 @@ def served() -> Iterator[dict[str, str]]:
 
 
 def url(what: str, place: str) -> str:
-    """Of the source that reads one of them."""
+    """Return the URL of the source that reads one of them."""
     name = what.replace(",", "").replace(" ", "-")
     return f"{SERVERS[what][0].format(place)}?name={name}&timeout={TIMEOUT}"
 

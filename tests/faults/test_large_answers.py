@@ -1,4 +1,4 @@
-"""A source whose answer is far too large: it costs itself, and nobody waits for it."""
+"""A source whose answer is far too large: only the source suffers, and nobody waits for it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PART = b"{}," * 20_000
 
 
 class Endless(BaseHTTPRequestHandler):
-    """A MaxScale that knows its sessions only, of which there are as many as fit."""
+    """A MaxScale that has nothing but sessions, as many as fit."""
 
     def do_GET(self) -> None:
         if not self.path.startswith("/v1/sessions"):
@@ -36,12 +36,12 @@ class Endless(BaseHTTPRequestHandler):
             self.wfile.write(b"{}]}")
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager
 def endless() -> Iterator[int]:
-    """The port of one."""
+    """Serve one; yield its port."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server:
         thread = Thread(target=server.serve_forever)
         thread.start()

@@ -1,4 +1,4 @@
-"""The ledger, killed in the middle of its writing again and again."""
+"""The ledger, killed repeatedly while it writes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from sessiongate.core.ledger.sqlite import Ledger
 from tests.faults.scale import figure, times
 
-# Opens sessions as fast as it can and says which ids it was given.
+# Opens sessions as fast as it can and prints the ids it was given.
 WRITER = """
 import asyncio, itertools, sys, time
 from sessiongate.core.ledger.sqlite import Ledger
@@ -55,7 +55,7 @@ def test_a_ledger_killed_while_it_writes_gives_no_id_twice(tmp_path: Path) -> No
 
 
 def killed_writer(url: str, number: int) -> list[int]:
-    """The ids that a writer told before it was killed, somewhere in its work."""
+    """Return the ids that a writer printed before it was killed at a random moment."""
     told: list[int] = []
     lines = random.Random(number).randrange(1, 30)
     with subprocess.Popen(
@@ -69,6 +69,6 @@ def killed_writer(url: str, number: int) -> list[int]:
         finally:
             process.kill()
         for line in process.stdout:
-            if line.endswith("\n"):  # else it was killed in the middle of telling
+            if line.endswith("\n"):  # otherwise it was killed while printing
                 told += map(int, line.split())
     return told

@@ -20,7 +20,7 @@ def opening(folder: HangingFolder) -> Program:
 
 @pytest.fixture(autouse=True)
 def mapped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let SQLite map what it shares."""
+    """Let SQLite map its shared memory."""
     options = "passive,dir_cache=no,attr_timeout=0,entry_timeout=0"
     monkeypatch.setattr(hanging, "_OPTIONS", options)
 
@@ -45,4 +45,4 @@ def test_a_core_that_waits_for_its_ledger_can_be_stopped(tmp_path: Path) -> None
             core.process.terminate()
             core.expect("told to stop before the ledger was open: the core ends")
             folder.answer()
-            assert core.wait() in (0, 1)  # it is not waited for any more
+            assert core.wait() in (0, 1)  # it no longer waits for the ledger

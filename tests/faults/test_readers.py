@@ -1,4 +1,4 @@
-"""Readers that ask for all there is and take nothing: memory is bounded, and others are served."""
+"""Readers that request everything and take nothing: memory is bounded, and others are served."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.program import PATIENCE, Program, await_ready
 READERS = times(60, 1200)
 HOLD = times(2, 8)  # seconds that they stay
 SOURCE = "synthetic:?sessions=10000&churn=0"
-# MiB: what answers in flight may take, and a process beside that.
+# MiB: the limit of answers in flight, and what else a process may take.
 IN_FLIGHT, BESIDE = times(32, 256), 64
 EVENTS = "Accept: text/event-stream\r\n"
 KINDS = {
@@ -38,7 +38,7 @@ KINDS = {
     "head": ("HEAD", "/v1/sessions", ""),
     "events": ("GET", "/v1/sessions", EVENTS),
 }
-OVERLOADED = "503 "  # an answer, to callers beside readers that come just now
+OVERLOADED = "503 "  # an answer to callers beside readers that are just arriving
 
 
 @pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "TLS"])
@@ -62,7 +62,7 @@ def test_readers_that_take_nothing(is_tls: bool, tmp_path: Path) -> None:
         with Beside(url, f"unix:{tmp_path}/core", authority.cert if is_tls else None) as beside:
             asyncio.run(attack.run())
         assert "Traceback" not in program.output
-    # While the readers come, one at a time is told that there is too much to do.
+    # While the readers arrive, one caller at a time is told that there is too much to do.
     assert all(OVERLOADED in wrong for wrong in beside.wrong()), beside.wrong()[:3]
     slowest = {kind: max(beside.p99(*held).values()) for kind, held in attack.held.items()}
     answers: Counter[str] = Counter()
@@ -76,7 +76,7 @@ def test_readers_that_take_nothing(is_tls: bool, tmp_path: Path) -> None:
 
 
 class Attack:
-    """Readers of each kind in turn."""
+    """Attacks by readers of each kind in turn."""
 
     context: ssl.SSLContext | None = None
 
@@ -86,7 +86,7 @@ class Attack:
         self._most = 0
         self.growth: dict[str, int] = {}
         self.back: dict[str, float] = {}  # seconds after they left
-        self.held: dict[str, tuple[float, float]] = {}  # when all were there
+        self.held: dict[str, tuple[float, float]] = {}  # while all were there
 
     async def run(self) -> None:
         async with AsyncExitStack() as stack:
@@ -98,12 +98,12 @@ class Attack:
                 timeout=PATIENCE,
             )
             await stack.enter_async_context(client)
-            # What is loaded when it is first needed is no growth.
+            # What is loaded on first use does not count as growth.
             for method, path, header in KINDS.values():
                 headers = dict(re.findall(r"(\S+): (\S+)", header))
                 if header != EVENTS:
                     assert (await client.request(method, path, headers=headers)).is_success
-            # It answers, so that it is there.
+            # It has answered, so it exists.
             self._worker = self._find_worker()
             group = await stack.enter_async_context(asyncio.TaskGroup())
             weighing = group.create_task(self._weigh())
@@ -149,7 +149,7 @@ class Attack:
                 reader.close()
 
     async def _reader(self, request: bytes) -> socket.socket:
-        """A connection that has asked, and takes nothing."""
+        """Open a connection that has sent a request, and reads nothing."""
         loop = asyncio.get_running_loop()
         peer = socket.socket()
         peer.setblocking(False)

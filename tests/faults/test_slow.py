@@ -1,4 +1,4 @@
-"""Connections that say next to nothing, as many as there may be: others get in again."""
+"""Connections that send next to nothing, as many as possible: others get in again."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tests.faults.frames import END_HEADERS, HEADERS, PREFACE, connect, fields, 
 from tests.faults.scale import figure, times
 from tests.program import DATA, PATIENCE, Serving, channel
 
-ROOM = 40  # connections that a listener takes at once
-SLOW = times(60, 2000)  # connections that want to keep them
+ROOM = 40  # connections that a listener accepts at once
+SLOW = times(60, 2000)  # connections that try to stay
 
 BODY = b"POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n\r\n"
 HEAD = b"GET /v1/sessions HTTP/1.1\r\nHost: localhost\r\nX-Slow: " + b"a" * 2000
 CALL = fields((":method", "POST"), (":scheme", "http"), (":path", "/a/b"), ("te", "trailers"))
-# What is said, a byte at a time.
+# What is sent, a byte at a time.
 SAYINGS = {
     "http": [
         HEAD,
@@ -66,7 +66,7 @@ def test_slow_connections_shut_nobody_out(serving: Serving, port: str) -> None:
 
 
 def say(slow: Sequence[socket.socket], sayings: Sequence[bytes], at: int) -> None:
-    """The next byte of each that still has one to say."""
+    """Send the next byte on each connection that has one left."""
     for number, peer in enumerate(slow):
         saying = sayings[number % len(sayings)]
         with suppress(OSError):  # it was cut off
@@ -74,7 +74,7 @@ def say(slow: Sequence[socket.socket], sayings: Sequence[bytes], at: int) -> Non
 
 
 def served(serving: Serving, port: str) -> bool:
-    """Whether a caller that means well is answered, within a moment."""
+    """Return whether a well-meaning caller is answered, within a moment."""
     if port == "http":
         with suppress(httpx.TransportError):
             return httpx.get(f"http://{serving.http}/v1/sessions", timeout=0.2).is_success

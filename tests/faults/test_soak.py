@@ -20,17 +20,17 @@ from tests.faults.visitors import Visitor, Visitors
 from tests.program import PATIENCE, Serving
 
 SECONDS = times(4, 600)
-PERIOD = times(1, 30)  # seconds from one line that tells how it goes to the next
-GROWTH = 2.0  # per cent that a process's resident memory may grow by after minute 2
+PERIOD = times(1, 30)  # seconds from one progress line to the next
+GROWTH = 2.0  # per cent that a process's resident memory may grow after minute 2
 
 # A session lives for three seconds. So many come and go that the core's log of changes,
-# which is bounded, is as long as it may be long before the first two minutes are over. Of
-# this machine's connections some are enough.
+# which is bounded, reaches its limit long before the first two minutes are over. Some of
+# this machine's connections are enough.
 SOURCES = ("synthetic:?sessions=3000&churn=1000", "host:?max_sessions=100")
 
 
 class Document:
-    """A file of sessions, of which others are there after each edit."""
+    """A file of sessions, which each edit replaces by others."""
 
     def __init__(self, path: Path, dice: random.Random) -> None:
         self.path = path
@@ -43,7 +43,7 @@ class Document:
 
 
 def visits(visitor: Visitor, document: Document) -> Sequence[tuple[Callable[[], None], float]]:
-    """Who comes, each for itself, and after how many seconds it comes again."""
+    """Return each visit, and after how many seconds it is repeated."""
     return (
         *[(visitor.browse, 0.1)] * 3,
         *[(visitor.ask, 0.02)] * 2,
@@ -70,7 +70,7 @@ def test_nothing_grows_while_sessions_and_clients_come_and_go(tmp_path: Path) ->
         assert len(metrics) == 2
         plan = visits(Visitor(serving.http, serving.grpc, metrics, dice), document)
         with Visitors(plan) as first:
-            first.wait_for_each()  # what is made when it is first needed is there now
+            first.wait_for_each()  # what is made on first use exists now
         running, before = processes(serving), quiet(serving)
         with Visitors(plan) as crowd:
             samples = observe(serving, crowd)
@@ -86,7 +86,7 @@ def test_nothing_grows_while_sessions_and_clients_come_and_go(tmp_path: Path) ->
 
 
 def quiet(serving: Serving, most: Mapping[str, int] | None = None) -> Mapping[str, int]:
-    """The descriptors that each process has, once it has no connections, and at the ``most``."""
+    """Return each process's descriptors, once it has no connections, and at most ``most``."""
     deadline = time.monotonic() + PATIENCE
     while True:
         connected = any(
@@ -101,7 +101,7 @@ def quiet(serving: Serving, most: Mapping[str, int] | None = None) -> Mapping[st
 
 
 def observe(serving: Serving, crowd: Visitors) -> Sequence[Mapping[str, Usage]]:
-    """What each process takes, once a second; told to whoever runs this by hand."""
+    """Return what each process uses, once a second; print it for whoever runs this by hand."""
     samples: list[Mapping[str, Usage]] = []
     began = time.monotonic()
     clock = Event()  # never set: a wait for it ends when its time is over

@@ -1,4 +1,4 @@
-"""Many watchers, half of them stalled: memory is bounded, and the others are told in time."""
+"""Many watchers, half of them stalled: memory is bounded, and the others get changes in time."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from tests.program import PATIENCE, Serving
 
 EVENT_STREAMS = times(60, 1000)
 CALLS = times(20, 200)
-STEPS = times(4, 20)  # changes that all are followed through, one a second
+STEPS = times(4, 20)  # changes that all follow, one a second
 
-# A snapshot is half a MiB: more than lies between a server and a reader that stalls.
+# A snapshot is half a MiB: more than fits between a server and a stalled reader.
 SOURCE = "synthetic:?sessions=1000&churn=20"
 SMALL, SEGMENT = 4096, 536  # bytes that a stalled reader's socket takes, in all and at once
-# MiB that a process may grow by: half a one for each stream. Of what is unread, a stalled
-# reader's may be no more; the core's log alone may take 32.
+# MiB that a process may grow by: half of one for each stream. A stalled reader's unread data
+# may be no more than that; the core's log alone may take 32.
 BOUND = 100 + EVENT_STREAMS // 2
 
 ID = re.compile(rb"\nid: (\d+)\n")
@@ -37,11 +37,11 @@ OK = b"HTTP/1.1 200"
 
 
 class Told:
-    """How far each live watcher is, and how late one was told what another knew."""
+    """How far each live watcher is, and how late one received what another already had."""
 
     def __init__(self) -> None:
         self._reached: dict[str, int] = {}  # revisions
-        self._first: dict[int, float] = {}  # when a revision was first told, to anyone
+        self._first: dict[int, float] = {}  # when anyone first received a revision
         self._changed = asyncio.Condition()
         self.latest = 0.0  # seconds, the worst of all
 
@@ -54,12 +54,12 @@ class Told:
                 self._changed.notify_all()
 
     async def all(self, watchers: int) -> None:
-        """Wait until so many have all that there is; lateness counts from there."""
+        """Wait until that many have everything that there is; lateness counts from there."""
         await self._until(lambda: len(self._reached) == watchers)
         self.latest = 0.0
 
     async def step(self) -> None:
-        """Wait until everyone was told of what nobody knows yet."""
+        """Wait until everyone has received a revision that nobody has yet."""
         newest = max(self._reached.values())
         await self._until(lambda: min(self._reached.values()) > newest)
 
@@ -69,14 +69,14 @@ class Told:
 
 
 async def connected(address: str, room: int | None = None) -> socket.socket:
-    """A connection that a stream of events has begun on, with so much room for it."""
+    """Open a connection on which a stream of events has begun, with ``room`` for it if given."""
     host, _, port = address.rpartition(":")
     loop = asyncio.get_running_loop()
     peer = socket.socket()
     peer.setblocking(False)
     if room is not None:
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
-        # Or the server's end makes room for many of loopback's large segments.
+        # Otherwise the server's end makes room for many of loopback's large segments.
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT)
     await loop.sock_connect(peer, (host, int(port)))
     await loop.sock_sendall(peer, REQUEST)
@@ -86,7 +86,7 @@ async def connected(address: str, room: int | None = None) -> socket.socket:
 
 
 async def read_events(name: str, peer: socket.socket, told: Told) -> None:
-    """Read a stream of events without end, noting the last id of what has come."""
+    """Read a stream of events without end, noting the last id received."""
     loop = asyncio.get_running_loop()
     tail = b""
     while chunk := await loop.sock_recv(peer, 65536):
@@ -105,10 +105,10 @@ async def read_call(name: str, channel: grpc.aio.Channel, told: Told) -> None:
 
 
 def channel_to(address: str, number: int) -> grpc.aio.Channel:
-    """A connection of its own to the core."""
+    """Open a separate connection to the core."""
     options = [
         ("grpc.use_local_subchannel_pool", 1),
-        ("grpc.http2.bdp_probe", 0),  # a reader that stalls makes no more room than others
+        ("grpc.http2.bdp_probe", 0),  # a stalled reader makes no more room than others
         ("grpc.enable_http_proxy", 0),
         ("grpc.max_receive_message_length", -1),
         ("number", number),
@@ -126,7 +126,7 @@ def test_watchers_that_stall_cost_the_others_nothing() -> None:
 
 
 async def streams(metrics: str) -> float:
-    """How many event streams the gateway has open, by its own word."""
+    """Return how many event streams the gateway says it has open."""
     async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
         shown = (await client.get(metrics)).text
     (count,) = re.findall(r"^sessiongate_http_event_streams (\S+)$", shown, re.MULTILINE)
@@ -134,9 +134,9 @@ async def streams(metrics: str) -> float:
 
 
 async def watch(serving: Serving, stack: ExitStack) -> dict[str, int]:
-    """Let half of all watchers stall, and the others be told of every step.
+    """Stall half of all watchers, while the others receive every step.
 
-    By how many MiB each process has grown.
+    Return by how many MiB each process has grown.
     """
     told = Told()
     (metrics,) = re.findall(r"metrics at (http://[^\s\"]+)", serving.output)
@@ -165,7 +165,7 @@ async def watch(serving: Serving, stack: ExitStack) -> dict[str, int]:
         growth = grown(before, usage(serving))
         figure("watchers: the latest told of a change behind the first, s", round(told.latest, 2))
         if FULL:
-            # Who stalls is cut off after 30 seconds; nobody else is.
+            # Stalled watchers are cut off after 30 seconds; others are not.
             async with asyncio.timeout(PATIENCE):
                 while await streams(metrics) > 1 + EVENT_STREAMS // 2:
                     await told.step()

@@ -28,15 +28,15 @@ from tests.credentials import basic
 from tests.faults.scale import times
 from tests.program import PATIENCE
 
-STAY = times(1, 10)  # seconds that one who watches stays, at most
+STAY = times(1, 10)  # seconds that a watcher stays, at most
 _METADATA = (("authorization", basic()),)
 _OWN_CONNECTION = (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0))
 
 
 class Visitor:
-    """Visits a program, with right credentials where not said otherwise.
+    """Visits a program, with valid credentials unless otherwise stated.
 
-    Each public method is one visit, and raises where an answer is wrong. ``metrics`` are
+    Each public method is one visit, and raises if an answer is wrong. ``metrics`` are
     the URLs that Prometheus reads.
     """
 
@@ -47,7 +47,7 @@ class Visitor:
         self._dice = dice
 
     def browse(self) -> None:
-        """Lists, pages and filters, a session and the same again, on one connection."""
+        """Request lists, pages and filters, a session and the same again, on one connection."""
         with self._connection() as opened:
             _ask(opened, f"/v1/sessions?{self._question()}", self._headers())
             tag, document = _ask(opened, f"/v1/sessions?{self._page()}", self._headers())
@@ -61,12 +61,12 @@ class Visitor:
             _ask(opened, self._dice.choice(("/v1/services", "/v1/sources", "/v1/", "/readyz")), {})
 
     def ask(self) -> None:
-        """One question."""
+        """Make one request."""
         with self._connection() as opened:
             _ask(opened, f"/v1/sessions?{self._question()}", self._headers())
 
     def fetch(self) -> None:
-        """Every session at once."""
+        """Fetch every session at once."""
         with self._connection() as opened:
             _, document = _ask(opened, "/v1/sessions", {})
             ids = [int(session["id"]) for session in document["data"]]
@@ -74,7 +74,7 @@ class Visitor:
             assert ids
 
     def stray(self) -> None:
-        """What is refused, each for its own reason."""
+        """Make requests that are refused, each for its own reason."""
         dice = self._dice
         number = dice.randrange(10**12, 10**15)
         for path, headers, status in (
@@ -94,7 +94,7 @@ class Visitor:
             _ask(opened, "/v1/sessions", wrong, 401, 429)
 
     def follow(self) -> None:
-        """A stream of events, of all sessions or of some; left whatever comes just then."""
+        """Follow events of all sessions or some; leave whatever is just arriving."""
         question = self._dice.choice(("", self._user(), f"filter={quote('/id=ge(1)')}"))
         headers = {"Authorization": basic(), "Accept": "text/event-stream"}
         until = time.monotonic() + self._dice.uniform(0, STAY)
@@ -106,7 +106,7 @@ class Visitor:
                 assert answer.read1(65536), "a stream of events was cut"
 
     def call(self) -> None:
-        """Pages, a filter, sessions, and what is refused, by gRPC."""
+        """Request pages, a filter, sessions, and what is refused, by gRPC."""
         dice = self._dice
         with self._channel() as stub:
             request = ListSessionsRequest(page_size=dice.randrange(1, 500), order_by="connect_time")
@@ -123,7 +123,7 @@ class Visitor:
             _refused(stub, dice.randrange(10**12, 10**15), grpc.StatusCode.NOT_FOUND)
 
     def watch(self) -> None:
-        """A stream of messages, of all sessions or of some."""
+        """Watch a stream of messages, of all sessions or some."""
         dice = self._dice
         wanted = SessionFilter(users=dice.sample([f"app_{each}" for each in range(50)], k=9))
         request = WatchSessionsRequest(filter=dice.choice((None, wanted)))
@@ -134,7 +134,7 @@ class Visitor:
                     break
 
     def scrape(self) -> None:
-        """What Prometheus does."""
+        """Read the metrics as Prometheus does."""
         for url in self._metrics:
             _, _, address, path = url.split("/")
             host, _, port = address.rpartition(":")
@@ -159,7 +159,7 @@ class Visitor:
             yield SessionServiceStub(opened)
 
     def _headers(self) -> Mapping[str, str]:
-        """Such as no two requests have."""
+        """Draw headers that no two requests share."""
         dice = self._dice
         return {
             "Accept": f"application/json;q=0.{dice.randrange(1, 1000)}, */*;q=0",
@@ -190,8 +190,8 @@ class Visitor:
 class Visitors:
     """Threads that visit without end, from `__enter__` to `__exit__`.
 
-    Each has a visit and the seconds that it waits before it makes that, again and again.
-    ``visits`` counts those that went well, by name; what did not is in ``wrong``.
+    Each repeats one visit, and waits the given seconds before each time.
+    ``visits`` counts successful ones, by name; failed ones are in ``wrong``.
     """
 
     def __init__(self, visits: Sequence[tuple[Callable[[], None], float]]) -> None:
@@ -241,7 +241,7 @@ class Visitors:
 def _ask(
     opened: HTTPConnection, path: str, headers: Mapping[str, str], *expected: int
 ) -> tuple[str, Any]:
-    """The answer's tag, if it has one, and its document."""
+    """Return the answer's tag, if it has one, and its document."""
     opened.request("GET", path, headers={"Authorization": basic(), **headers})
     answer = opened.getresponse()
     body = answer.read()
