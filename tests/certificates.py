@@ -17,7 +17,7 @@ class Pair:
 
 
 class Authority:
-    """A CA of one's own, which keeps all it makes in one folder."""
+    """A private CA that keeps all it makes in one folder."""
 
     def __init__(self, folder: Path, name: str = "ca") -> None:
         self._ca = trustme.CA()
@@ -28,7 +28,7 @@ class Authority:
     def issue(
         self, name: str, *hosts: str, common_name: str | None = None, replace: bool = False
     ) -> Pair:
-        """A certificate for hosts, in ``NAME.pem`` and ``NAME.key``."""
+        """Issue a certificate for hosts, in ``NAME.pem`` and ``NAME.key``."""
         pair = Pair(self._folder / f"{name}.pem", self._folder / f"{name}.key")
         assert replace or not pair.cert.exists(), "that would change what another test uses"
         issued = self._ca.issue_cert(*hosts or ("localhost", "127.0.0.1"), common_name=common_name)

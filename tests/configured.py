@@ -16,7 +16,7 @@ from sessiongate.core.sources.base import SourceConfig
 
 
 def sources_in(text: str, folder: Path) -> tuple[SourceConfig, ...]:
-    """The sources that a configuration names, which is written into a file of the folder."""
+    """Write a configuration into a file of the folder; return the sources that it names."""
     file = folder / "sessiongate.toml"
     file.write_text(text, encoding="utf-8")
     told: list[Mapping[str, object]] = []

@@ -1,4 +1,4 @@
-"""Credentials for tests, in files: right ones, wrong ones, expired ones."""
+"""Credentials for tests, in files: valid ones, wrong ones, expired ones."""
 
 from __future__ import annotations
 
@@ -32,28 +32,28 @@ class CredentialFiles:
 
     @property
     def settings(self) -> dict[str, str]:
-        """The two for callers, as settings."""
+        """The callers' two files, as settings."""
         return {"users": str(self.users), "token_secret": str(self.token_secret)}
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """The two for callers, as flags."""
+        """The callers' two files, as flags."""
         return ("--users", str(self.users), "--token-secret", str(self.token_secret))
 
 
 def basic(name: str = USER, password: str = PASSWORD) -> str:
-    """A value of Authorization: a name and a password, the right ones by default."""
+    """Make a value of Authorization: a name and a password, the right ones by default."""
     return "Basic " + b64encode(f"{name}:{password}".encode()).decode()
 
 
 def bearer(**claims: Any) -> str:
-    """A value of Authorization: a token, a right one by default."""
+    """Make a value of Authorization: a token, a valid one by default."""
     known = {"sub": "bob", "aud": "sessiongate", "exp": time.time() + 600, **claims}
     return "Bearer " + jwt.encode(known, SECRET, "HS256")
 
 
 def cases() -> dict[str, tuple[str | None, str | None]]:
-    """Values of Authorization, each with the reason that it is refused for, if it is."""
+    """Return values of Authorization, each with the reason for refusing it, if it is refused."""
     return {
         "nothing": (None, "CREDENTIALS_MISSING"),
         "nonsense": ("Negotiate YQ==", "CREDENTIALS_WRONG"),

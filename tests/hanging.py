@@ -16,7 +16,7 @@ import pytest
 from tests.program import PATIENCE
 from tests.servers import require
 
-# Nothing is answered from what is known.
+# No caching: every answer comes from the server.
 _OPTIONS = "passive,dir_cache=no,attr_timeout=0,entry_timeout=0,direct_io"
 
 
@@ -28,11 +28,11 @@ class HangingFolder:
         self._server = server
 
     def hang(self) -> None:
-        """Let nothing in the folder answer."""
+        """Stop all answers in the folder."""
         self._server.send_signal(signal.SIGSTOP)
 
     def answer(self) -> None:
-        """Let all that waits be answered."""
+        """Let everything that waits be answered."""
         self._server.send_signal(signal.SIGCONT)
 
 

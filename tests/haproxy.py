@@ -1,4 +1,4 @@
-"""A private HAProxy in front of a server that takes every connection and says nothing."""
+"""A private HAProxy in front of a server that accepts every connection and sends nothing."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class HAProxy:
         self.server = self._start()
 
     def _start(self) -> Server:
-        # With a master process: HAProxy says that it is ready in no other way.
+        # With a master process: HAProxy reports readiness in no other way.
         master = ("-W", "-S", self.folder / "master.sock")
         return Server([self._binary, *master, "-f", self._configuration], ready="Loading success")
 
@@ -93,11 +93,11 @@ class HAProxy:
         self.server = self._start()
 
     def connect(self, frontend: str, host: str = "127.0.0.1") -> socket.socket:
-        """A client's connection to a frontend."""
+        """Connect a client to a frontend."""
         return socket.create_connection((host, self.ports[frontend]))
 
     def connect_unix(self) -> socket.socket:
-        """A client's connection to the frontend ``plain`` through its Unix socket."""
+        """Connect a client to the frontend ``plain`` through its Unix socket."""
         client = socket.socket(socket.AF_UNIX)
         client.connect(str(self.folder / "plain.sock"))
         return client
@@ -109,7 +109,7 @@ class HAProxy:
 
 @contextmanager
 def haproxy(server: int | None = None) -> Iterator[HAProxy]:
-    """A running HAProxy."""
+    """Run an HAProxy."""
     with private_folder() as folder:
         running = HAProxy(folder, server)
         try:

@@ -1,4 +1,4 @@
-"""A private MariaDB, as real as they come, and the source that reads it."""
+"""A private, real MariaDB, and the source that reads it."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from tests.servers import (
 from tests.snippets import texts
 
 PASSWORD = "open sesame"
-# app is what clients are, nosy has no privilege, and plain may see everyone over a
-# connection in the clear, which a relay can garble.
+# Clients log in as app, nosy has no privilege, and plain may see everyone over an
+# unencrypted connection, which a relay can garble.
 _ACCOUNTS = f"""\
 ALTER USER root@localhost IDENTIFIED BY '{PASSWORD}';
 CREATE USER app@'%' IDENTIFIED BY '{PASSWORD}';
@@ -41,19 +41,19 @@ GRANT ALL ON shop.* TO app@'%';
 
 
 def documented_lines() -> list[str]:
-    """The SQL that the documentation says to run: what is needed, and what can be added.
+    """Return the SQL that the documentation says to run: what is needed, and what can be added.
 
-    For clients from anywhere.
+    It admits clients from anywhere.
     """
     blocks = texts("docs/sources.md", "sql", "MariaDB and MySQL")
     return [block.replace("192.0.2.10", "%") for block in blocks]
 
 
 class MariaDB:
-    """A server on IPv4, IPv6 and a Unix socket, with TLS for who asks for it.
+    """A server on IPv4, IPv6 and a Unix socket, with optional TLS.
 
     Every account's password is `PASSWORD`; among them is sessiongate, as it is
-    documented. `restart` gives it a new start, and its data stay.
+    documented. `restart` gives it a new start time and keeps its data.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -83,7 +83,7 @@ class MariaDB:
         options = {
             "datadir": self._data,
             "socket": self.socket,
-            "tmpdir": self.folder,  # one that starts deletes the others' tables in it
+            "tmpdir": self.folder,  # a server that starts deletes the others' tables in it
             "port": self.port,
             "bind-address": "*",
             "ssl-ca": self.certificates.ca,
@@ -112,7 +112,7 @@ class MariaDB:
     async def client(
         self, user: str | bytes = "app", host: str = "127.0.0.1", **options: object
     ) -> AsyncIterator[Connection]:
-        """A client's connection, to TCP or, where ``host`` is empty, to the Unix socket."""
+        """Connect a client, to TCP or, if ``host`` is empty, to the Unix socket."""
         place = {"host": host, "port": self.port} if host else {"unix_socket": str(self.socket)}
         login = {"user": user, "password": PASSWORD, "autocommit": True}
         client = Connection(**{**login, **place, **options})
@@ -128,7 +128,7 @@ class MariaDB:
 
 @contextmanager
 def mariadb() -> Iterator[MariaDB]:
-    """A running MariaDB."""
+    """Run a MariaDB."""
     with private_folder() as folder:
         running = MariaDB(folder)
         try:
@@ -138,7 +138,7 @@ def mariadb() -> Iterator[MariaDB]:
 
 
 async def run(client: Connection, statement: str) -> list[tuple[object, ...]]:
-    """What a client's statement selects."""
+    """Run a client's statement; return the rows."""
     cursor = client.cursor()
     await cursor.execute(statement)
     return list(await cursor.fetchall())
@@ -146,9 +146,9 @@ async def run(client: Connection, statement: str) -> list[tuple[object, ...]]:
 
 @asynccontextmanager
 async def running(client: Connection, statement: bytes, other: Connection) -> AsyncIterator[None]:
-    """Let a client's statement run meanwhile, as it stands; ``other`` ends it.
+    """Run a client's statement meanwhile, unchanged; ``other`` ends it.
 
-    It is seen by who looks soon, not necessarily at once.
+    It soon becomes visible, not necessarily at once.
     """
     task = asyncio.ensure_future(client.query(statement))
     try:
@@ -160,7 +160,7 @@ async def running(client: Connection, statement: bytes, other: Connection) -> As
 
 
 async def end(client: Connection) -> tuple[str, int]:
-    """The client's end of its connection."""
+    """Return the client's end of its connection."""
     _, transport = await client.connect()
     address: tuple[str, int] = transport.get_extra_info("sockname")[:2]
     return address
@@ -170,7 +170,7 @@ async def end(client: Connection) -> tuple[str, int]:
 async def opened(
     server: MariaDB, user: str = "sessiongate", password: str = PASSWORD, **options: str
 ) -> AsyncIterator[MariaDBSource]:
-    """A source named db, in TLS if it is the documented user's; ``port`` is where it connects."""
+    """Open a source named db, over TLS for the documented user; ``port`` is where it connects."""
     port = options.pop("port", server.port)
     if user == "sessiongate":
         options = {"tls": "verify", "tls_ca": str(server.certificates.ca), **options}
@@ -184,7 +184,7 @@ async def opened(
 
 
 async def only(source: MariaDBSource, *clients: Connection) -> list[Observed]:
-    """The sessions of these clients, in the order of their ids, once no others are there."""
+    """Return the sessions of these clients, ordered by id, once no others are there."""
     idents = sorted(str(client.thread_id()) for client in clients)
 
     def complete(found: list[Observed]) -> bool:

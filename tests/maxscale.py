@@ -1,4 +1,4 @@
-"""A web server that answers as a MaxScale 24.02 did when it was recorded."""
+"""A web server that answers as a recorded MaxScale 24.02 did."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.servers import Certificates
 
 RECORDED = (DATA / "maxscale-24.02" / "sessions.json").read_bytes()
 SERVICES = json.loads((DATA / "maxscale-24.02" / "services.json").read_bytes())
-# As the documentation of MaxScale shows them: these two are not recorded.
+# As in MaxScale's documentation: these two are not recorded.
 STARTED = "Mon, 23 Nov 2026 18:30:00 GMT"
 SERVERS = {
     "data": [
@@ -30,10 +30,10 @@ SERVERS = {
 
 
 class MaxScale:
-    """A web server with a MaxScale's answers; what is asked is kept in ``requests``.
+    """A web server with a MaxScale's answers; ``requests`` holds the requests it received.
 
-    ``sessions``, ``maxscale``, ``servers`` and ``services`` are what it answers with,
-    None for 404. ``status`` is of every answer, which waits for ``answers``.
+    It answers with ``sessions``, ``maxscale``, ``servers`` and ``services``, None for 404.
+    ``status`` applies to every answer, each of which waits for ``answers``.
     """
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class MaxScale:
 
     @asynccontextmanager
     async def serving(self, tls: Certificates | None = None, path: str = "") -> AsyncIterator[str]:
-        """Serve on a free port, or on a Unix socket; the source's location is given."""
+        """Serve on a free port, or on a Unix socket; yield the source's location."""
         runner = web.ServerRunner(web.Server(self.answer), shutdown_timeout=0)
         await runner.setup()
         context = None

@@ -1,4 +1,4 @@
-"""A private PostgreSQL and a private PgBouncer, as real as they come."""
+"""A private PostgreSQL and a private PgBouncer, both real."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.servers import (
 )
 
 SUPERUSER, PASSWORD = "postgres", "open sesame"
-STATEMENT_SIZE = 32768  # bytes that the server keeps of a statement, but for one
+STATEMENT_SIZE = 32768  # bytes that the server keeps of a statement, minus one
 _PAUSE = 0.01  # seconds from one look at its processes to the next
 _CLIENT = re.compile(r"\[local\]|\(\d+\)")
 _HBA = """\
@@ -37,13 +37,13 @@ host all all all scram-sha-256
 
 
 class Clients:
-    """Clients' connections, to be closed whatever they are at."""
+    """Clients' connections, which can be closed whatever they are doing."""
 
     def __init__(self) -> None:
         self._connections: list[psycopg.Connection] = []
 
     def add(self, connection: psycopg.Connection) -> psycopg.Connection:
-        """One more."""
+        """Add a connection; return it."""
         self._connections.append(connection)
         return connection
 
@@ -54,16 +54,16 @@ class Clients:
 
 
 class Postgres:
-    """A server on IPv4, IPv6 and a Unix socket, with TLS for who asks for it.
+    """A server on IPv4, IPv6 and a Unix socket, with optional TLS.
 
-    Every role's password is `PASSWORD`. `restart` gives it a new start, and its
-    data stay.
+    Every role's password is `PASSWORD`. `restart` gives it a new start time and
+    keeps its data.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = free_port()
-        # Not for ::1, so that there is a name that it does not fit.
+        # Not for ::1, so that one name does not match it.
         self.certificates = certificates(folder, "localhost", "127.0.0.1")
         self._data = folder / "data"
         self._binary = Path(require("postgres", "postgresql")).resolve()
@@ -112,7 +112,7 @@ class Postgres:
         self.server = self._start()
 
     def parameters(self, **changes: Any) -> dict[str, Any]:
-        """What a client connects with; ``changes`` replace some of it."""
+        """Return a client's connection parameters; ``changes`` replace some of them."""
         return {
             "host": "127.0.0.1",
             "port": self.port,
@@ -125,7 +125,7 @@ class Postgres:
         }
 
     def connect(self, **changes: Any) -> psycopg.Connection:
-        """A client's connection, without a transaction."""
+        """Connect a client, without a transaction."""
         return psycopg.connect(autocommit=True, **self.parameters(**changes))
 
     def execute(self, *statements: str) -> None:
@@ -135,14 +135,14 @@ class Postgres:
                 connection.execute(statement.encode())
 
     def wait_until_left(self) -> None:
-        """Wait until it serves nobody: it needs a moment to notice that a client has left."""
+        """Wait until it has no client: it needs a moment to notice that one has left."""
         deadline = time.monotonic() + PATIENCE
         while self._serves():
             assert time.monotonic() < deadline, "a client has not left"
             time.sleep(_PAUSE)
 
     def _serves(self) -> bool:
-        """Whether there is a process for some client: its title tells where that came from."""
+        """Return whether it has a process for some client: its title says where that came from."""
         for child in psutil.Process(self.server.process.pid).children():
             with suppress(psutil.NoSuchProcess):
                 if _CLIENT.search(" ".join(child.cmdline())):
@@ -152,7 +152,7 @@ class Postgres:
 
 @contextmanager
 def running_postgres() -> Iterator[Postgres]:
-    """A server that is there until the block ends."""
+    """Run a server until the block ends."""
     with private_folder() as folder:
         postgres = Postgres(folder)
         try:
@@ -165,8 +165,8 @@ class PgBouncer:
     """A PgBouncer in front of a `Postgres`; users and passwords are the server's.
 
     Database ``shop`` is the server's ``postgres`` over IPv4, ``shop6`` over IPv6,
-    ``shopunix`` through its Unix socket and ``shoptls`` over TLS. One server
-    connection a database and user.
+    ``shopunix`` through its Unix socket and ``shoptls`` over TLS. There is one server
+    connection per database and user.
     """
 
     def __init__(
@@ -235,7 +235,7 @@ class PgBouncer:
         self.server = self._start()
 
     def connect(self, **changes: Any) -> psycopg.Connection:
-        """A client's connection, without a transaction."""
+        """Connect a client, without a transaction."""
         parameters = {
             "host": "127.0.0.1",
             "port": self.port,
@@ -256,7 +256,7 @@ def running_pgbouncer(
     environment: Mapping[str, str] | None = None,
     **settings: object,
 ) -> Iterator[PgBouncer]:
-    """A PgBouncer that is there until the block ends; ``settings`` are of its ini file."""
+    """Run a PgBouncer until the block ends; ``settings`` are of its ini file."""
     with private_folder() as folder:
         pgbouncer = PgBouncer(folder, postgres, users, environment or {}, **settings)
         try:

@@ -22,12 +22,12 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 BIN = Path(sys.executable).parent
 COMMAND = BIN / "sessiongate"
 DATA = Path(__file__).parent / "data"
-# No wait of a test is longer than this; what takes longer hangs. Seconds.
+# Seconds: no wait of a test is longer than this; what takes longer hangs.
 PATIENCE = 60.0
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """This process's environment without what would change the program."""
+    """Return this process's environment without what would change the program."""
     mine = {
         name: value
         for name, value in os.environ.items()
@@ -37,7 +37,7 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end."""
+    """Run the command until it ends."""
     return subprocess.run(
         [COMMAND, *map(str, arguments)],
         env=environment(**variables),
@@ -49,7 +49,7 @@ def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str
 
 
 class Program:
-    """A running command. On leaving, it and all that it started are ended."""
+    """A running command. On exit, it and everything that it started are ended."""
 
     def __init__(self, *arguments: object, **variables: str) -> None:
         self.process = subprocess.Popen(
@@ -59,7 +59,7 @@ class Program:
             stderr=subprocess.STDOUT,
             text=True,
             errors="backslashreplace",
-            start_new_session=True,  # a process group of its own, as in a terminal
+            start_new_session=True,  # a separate process group, as in a terminal
         )
         self._lines: list[str] = []
         self._read = 0  # lines that `expect` has passed
@@ -80,11 +80,11 @@ class Program:
 
     @property
     def output(self) -> str:
-        """What it has printed so far."""
+        """Its output so far."""
         return "\n".join(self._lines)
 
     def expect(self, pattern: str) -> re.Match[str]:
-        """The next line that matches; fails where the program ends without one."""
+        """Return the next line that matches; fail if the program ends without one."""
 
         def found() -> re.Match[str] | None:
             while self._read < len(self._lines):
@@ -100,22 +100,22 @@ class Program:
         return match
 
     def wait(self) -> int:
-        """Its exit code, once it and everything that writes where it writes has ended."""
+        """Return its exit code, once it and every writer to its output have ended."""
         code = self.process.wait(PATIENCE)
         self._reader.join(PATIENCE)
         assert self._ended, "something that it started goes on"
         return code
 
     def interrupt(self) -> None:
-        """Ctrl-C: the whole process group gets it."""
+        """Press Ctrl-C: the whole process group gets it."""
         os.killpg(self.process.pid, signal.SIGINT)
 
     def children(self) -> list[psutil.Process]:
-        """All that it started and that still runs."""
+        """Return everything that it started and that still runs."""
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def core(self) -> psutil.Process:
-        """The core that it started."""
+        """Return the core that it started."""
         (core,) = (
             child for child in self.children() if child.cmdline()[-2:] == ["-m", "sessiongate.core"]
         )
@@ -165,7 +165,7 @@ class Serving(Program):
 
 
 def await_ready(address: str) -> None:
-    """Wait until the core at ``address`` says that it serves."""
+    """Wait until the core at ``address`` reports that it serves."""
     with channel(address) as opened:
         stub: Any = HealthStub(opened)  # its stub file lacks the calls
         states = stub.Watch(HealthCheckRequest(), wait_for_ready=True, timeout=PATIENCE)
@@ -178,7 +178,7 @@ def await_ready(address: str) -> None:
 
 @contextmanager
 def channel(address: str) -> Iterator[grpc.Channel]:
-    """A channel that finds a server that comes back soon after it did."""
+    """Open a channel that soon finds a server that has come back."""
     options = [("grpc.max_reconnect_backoff_ms", 200), ("grpc.enable_http_proxy", 0)]
     with grpc.insecure_channel(address, options) as opened:
         yield opened

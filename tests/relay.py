@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a server, with switches for what it does to the answers."""
+"""A TCP proxy in front of a server, with switches that change the answers."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ Delay = Callable[[int], float]
 
 
 def at_once(_passed: int) -> float:
-    """No delay."""
+    """Return no delay."""
     return 0.0
 
 
 class Relay:
     """Passes on what it gets, on a free port of ``127.0.0.1``, within one event loop.
 
-    ``cut_after`` hangs up behind so many bytes of a connection's answers;
-    ``garble`` replaces, from that byte on, one in eight of their bytes. ``delay`` is how
-    many seconds late an answer's bytes behind so many are passed on, and ``hold`` a
-    request's; never before what came before them.
+    ``cut_after`` hangs up after that many bytes of a connection's answers;
+    ``garble`` replaces, from that byte on, one in eight of their bytes. ``delay`` takes the bytes
+    of an answer already passed, and returns by how many seconds to delay the next; ``hold`` does
+    so for requests. Bytes never overtake earlier ones.
     """
 
     def __init__(self, port: int, host: str = "127.0.0.1") -> None:
@@ -69,9 +69,9 @@ class Relay:
                 passing.cancel()
                 await asyncio.gather(passing, return_exceptions=True)
         except (OSError, asyncio.CancelledError):
-            pass  # nobody there, or the relay is closed
+            pass  # nobody is there, or the relay is closed
         finally:
-            writer.close()  # what was written is still on its way
+            writer.close()  # what was written is still in transit
             if there is not None:
                 there.transport.abort()
 
@@ -79,7 +79,7 @@ class Relay:
         async with aclosing(_late(reader, lambda: self.hold)) as chunks:
             async for chunk in chunks:
                 writer.write(chunk)
-        writer.write_eof()  # a client that asks no more may still read
+        writer.write_eof()  # a client that sends no more may still read
 
     async def _answer(self, chunks: AsyncGenerator[bytes], writer: asyncio.StreamWriter) -> None:
         passed = 0
@@ -104,8 +104,8 @@ class Relay:
 
 
 async def _late(reader: asyncio.StreamReader, delay: Callable[[], Delay]) -> AsyncGenerator[bytes]:
-    """What is read, chunk by chunk, each when it is due."""
-    # Without a delay, no more is read than is passed on.
+    """Yield what is read, chunk by chunk, each when it is due."""
+    # Without a delay, read no more than is passed on.
     due: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(1 if delay() is at_once else 0)
 
     async def read() -> None:

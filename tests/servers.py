@@ -1,7 +1,7 @@
-"""Real servers for tests: installed where that may be, started privately, ended by process id.
+"""Real servers for tests: installed if possible, started privately, ended by process id.
 
 A kind of server builds on `Server`: it writes its configuration into a
-`private_folder`, takes a `free_port`, and names the line that says it is ready.
+`private_folder`, takes a `free_port`, and names the line that reports readiness.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ import pytest
 
 from tests.certificates import Authority
 
-# No wait for a server is longer than this; what takes longer hangs. Seconds.
+# Seconds: no wait for a server is longer than this; what takes longer hangs.
 PATIENCE = 60.0
-# Where Debian puts servers that are not on everyone's path.
+# Where Debian puts servers that are not in everyone's path.
 _FOLDERS = ("/usr/sbin", "/usr/lib/openssh", "/usr/lib/postgresql/*/bin")
 _KEPT_LINES = 200
-# Who runs the servers where the tests are run by root: some refuse to be root.
+# The user of the servers if root runs the tests: some refuse to run as root.
 _UNPRIVILEGED = "nobody"
 _POLICY = Path("/usr/sbin/policy-rc.d")
 
@@ -43,10 +43,10 @@ _LOCK = Path(tempfile.gettempdir()) / "sessiongate-tests-install.lock"
 
 
 def require(binary: str, package: str) -> str:
-    """The path of a program, from Debian's ``package`` where it is missing.
+    """Return the path of a program; install Debian's ``package`` if it is missing.
 
-    Where it cannot be installed (not root, no apt-get) the test is skipped,
-    or fails where CI runs it: there nothing is skipped.
+    If it cannot be installed (not root, no apt-get), skip the test, or fail it
+    in CI: nothing is skipped there.
     """
     if found := _find(binary):
         return found
@@ -67,7 +67,7 @@ def _find(binary: str) -> str | None:
 
 
 def _install(package: str) -> None:
-    """Install a package whose services are not to be started; one test process at a time."""
+    """Install a package without starting its services; one test process at a time."""
     with open(_LOCK, "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not _installed(package):
@@ -99,7 +99,7 @@ def _install_alone(package: str) -> None:
 
 @contextmanager
 def _no_services() -> Iterator[None]:
-    """Tell the packages' scripts to start nothing, unless the machine has a policy of its own."""
+    """Tell the packages' scripts to start nothing, unless the machine has its own policy."""
     try:
         with _POLICY.open("x") as file:
             file.write("#!/bin/sh\nexit 101\n")
@@ -114,13 +114,13 @@ def _no_services() -> Iterator[None]:
 
 
 def account() -> str | None:
-    """The user that servers run as; None: this one."""
+    """Return the user that servers run as; None for the current one."""
     return _UNPRIVILEGED if os.geteuid() == 0 else None
 
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """A folder of the servers' user alone, its path short enough for Unix sockets in it."""
+    """Make a folder of the servers' user alone, its path short enough for Unix sockets in it."""
     folder = Path(tempfile.mkdtemp(prefix="sg-"))
     try:
         give(folder)
@@ -130,7 +130,7 @@ def private_folder() -> Iterator[Path]:
 
 
 def give(path: Path) -> Path:
-    """Let the servers' user own a file or folder, and nobody else read it."""
+    """Make the servers' user the owner of a file or folder that nobody else can read."""
     path.chmod(0o700 if path.is_dir() else 0o600)
     if user := account():
         shutil.chown(path, user)
@@ -138,13 +138,13 @@ def give(path: Path) -> Path:
 
 
 def write(path: Path, text: str | bytes) -> Path:
-    """A file of the servers' user with this content."""
+    """Write a file with this content, owned by the servers' user."""
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     return give(path)
 
 
 def free_port() -> int:
-    """A TCP port that is free just now, for IPv4 and IPv6."""
+    """Return a TCP port that is free now, for IPv4 and IPv6."""
     with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as probe:
         port: int = probe.getsockname()[1]
         return port
@@ -160,19 +160,19 @@ class Certificates:
 
 
 def certificates(folder: Path, *names: str) -> Certificates:
-    """Make an authority, and a certificate for ``names`` (without any: this machine's names)."""
+    """Make an authority, and a certificate for ``names`` (by default, this machine's names)."""
     authority = Authority(folder)
     pair = authority.issue("server", *(names or ("localhost", "127.0.0.1", "::1")))
-    folder.chmod(0o755)  # the tests read the authority's, as every client may
+    folder.chmod(0o755)  # the tests read the authority's certificate, as every client may
     return Certificates(ca=authority.cert, cert=give(pair.cert), key=give(pair.key))
 
 
 class Server:
-    """A server that runs as `account` from its readiness on; on leaving, it has ended.
+    """A server that runs as `account` and is ready once constructed; on exit, it has ended.
 
-    ``ready`` is a regular expression for the line of its output that says it is
-    ready. ``stop`` is the signal that ends it soon and in order. ``as_root`` is for
-    one that gives its rights up by itself.
+    ``ready`` is a regular expression for the line of its output that reports
+    readiness. ``stop`` is the signal that ends it soon and in order. ``as_root`` is
+    for a server that drops root's rights by itself.
     """
 
     def __init__(
@@ -225,7 +225,7 @@ class Server:
         return "".join(tuple(self._lines))
 
     def processes(self) -> list[psutil.Process]:
-        """The server's process and all that it started."""
+        """Return the server's process and all that it started."""
         main = psutil.Process(self.process.pid)
         return [main, *main.children(recursive=True)]
 
@@ -236,7 +236,7 @@ class Server:
                 process.suspend()
 
     def resume(self) -> None:
-        """Let every process go on."""
+        """Resume every process."""
         for process in self.processes():
             with suppress(psutil.NoSuchProcess):
                 process.resume()

@@ -18,7 +18,7 @@ _FENCE = re.compile(r" *(?P<fence>`{3,}|~{3,})(?P<language>.*)")
 
 @dataclass(frozen=True, slots=True)
 class Snippet:
-    """A fenced block: its document, the headings that it is under, its language and text."""
+    """A fenced block: its document, the headings above it, its language and text."""
 
     document: str
     headings: tuple[str, ...]  # from the second level on
@@ -27,7 +27,7 @@ class Snippet:
 
 
 def snippets() -> Iterator[Snippet]:
-    """Every fenced block of every document."""
+    """Yield every fenced block of every document."""
     for path in DOCUMENTS:
         document = str(path.relative_to(ROOT))
         headings: list[str] = []
@@ -45,7 +45,7 @@ def _until(fence: str, lines: Iterator[str]) -> str:
 
 
 def texts(document: str, language: str, heading: str | None = None) -> list[str]:
-    """The blocks of a document in a language: all, or those under a heading."""
+    """Return the blocks of a document in a language: all, or those under a heading."""
     return [
         snippet.text
         for snippet in snippets()
@@ -55,7 +55,7 @@ def texts(document: str, language: str, heading: str | None = None) -> list[str]
 
 
 def examples(document: str) -> list[tuple[str, str]]:
-    """The commands of a document's console blocks, each with the output that follows it."""
+    """Return the commands of a document's console blocks, each with the output that follows it."""
     return [
         (command, output)
         for text in texts(document, "console")

@@ -1,4 +1,4 @@
-"""The arrows of ARCHITECTURE.md, read off the import statements."""
+"""The arrows of ARCHITECTURE.md, checked against the import statements."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-# Where the modules of `sessiongate` are, by the package that each of these folders holds.
+# Where each package of `sessiongate` is: the folder that holds it.
 ROOTS = {"core": "core", "gateway": "gateway", "runtime": "runtime", "v1": "proto"}
 MODULES = sorted(
     path.relative_to(ROOT / root / "sessiongate")
@@ -28,7 +28,7 @@ def parse(path: Path) -> ast.Module:
 
 
 def imports(path: Path) -> Iterator[str]:
-    """The dotted names that a module imports, wherever in it."""
+    """Yield the dotted names that a module imports anywhere."""
     for node in ast.walk(parse(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -40,14 +40,14 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def within(*rooms: str) -> list[Path]:
-    """The modules in folders, or at paths, of the repository."""
+    """Return the modules in folders, or at paths, of the repository."""
     found = [path for path in MODULES if any(path.is_relative_to(room) for room in rooms)]
     assert found, rooms
     return found
 
 
 def reached(paths: list[Path], *packages: str) -> list[str]:
-    """What of ``packages`` the modules import, as "module imports name"."""
+    """Return what of ``packages`` the modules import, as "module imports name"."""
     return [
         f"{path} imports {name}"
         for path in paths
@@ -70,9 +70,9 @@ def within_core(*rooms: str) -> list[str]:
         ("gateway", (CORE,)),
         ("runtime", (CORE, GATEWAY)),
         ("v1", (CORE, GATEWAY, RUNTIME)),
-        # A small library of its own: JSON:API and HTTP, no session, no contract.
+        # A small, separate library: JSON:API and HTTP, no session, no contract.
         ("gateway/jsonapi", ("sessiongate.v1", "grpc", "google")),
-        # The table, its queries and the ledger answer to whoever calls.
+        # The table, its queries and the ledger serve any caller.
         (
             "core/table",
             ("grpc", "sqlalchemy", *within_core("sources", "ledger", "collect", "grpc")),
@@ -81,12 +81,12 @@ def within_core(*rooms: str) -> list[str]:
             "core/ledger/sqlite.py",
             ("grpc", "sessiongate.v1", *within_core("table", "sources", "grpc")),
         ),
-        # A kind of source knows what a source must be, and nothing of who runs it.
+        # A kind of source knows what a source must be, and nothing of what runs it.
         (
             "core/sources",
             ("grpc", "sqlalchemy", *within_core("table", "ledger", "collect", "grpc")),
         ),
-        # What a session looks like is decided without asking how it came.
+        # A session's representation does not depend on how the session arrived.
         (
             "gateway/representation/session.py",
             ("grpc", "starlette", f"{GATEWAY}.upstream", f"{GATEWAY}.api", f"{GATEWAY}.http"),
@@ -99,7 +99,7 @@ def test_a_room_does_not_import(room: str, forbidden: tuple[str, ...]) -> None:
 
 def test_jsonapi_imports_nothing_of_the_gateway_around_it() -> None:
     arrows = reached(within("gateway/jsonapi"), GATEWAY, RUNTIME)
-    # Of what both programs share, the nearest right name of any words.
+    # The only shared part it may use: the suggestion of the nearest valid word.
     known = (f" {GATEWAY}.jsonapi", f" {RUNTIME}.suggestion")
     assert [arrow for arrow in arrows if not any(name in arrow for name in known)] == []
     assert reached(within("runtime/suggestion.py"), RUNTIME, "grpc", "sessiongate.v1") == []
@@ -124,7 +124,7 @@ def test_the_event_loop_is_asyncio_only() -> None:
 
 
 def test_a_client_needs_nothing_of_the_servers() -> None:
-    """What the base distribution installs is enough for the contract's modules."""
+    """The base distribution alone installs enough for the contract's modules."""
     base = {"__future__", "collections", "types", "grpc", "google", "sessiongate"}
     outside = {name.partition(".")[0] for path in within("v1") for name in imports(path)}
     assert outside <= base
@@ -138,7 +138,7 @@ def test_each_root_holds_a_part_of_one_namespace_and_nothing_else() -> None:
         assert (folder / package / "py.typed").exists()
 
 
-# Names that stand for the same thing wherever they are defined.
+# Names that mean the same thing wherever they are defined.
 SAME = {"app", "log", "main", "open_source"}
 
 

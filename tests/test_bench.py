@@ -1,4 +1,4 @@
-"""What the benchmark claims of itself; that it runs is seen by running it."""
+"""What the benchmark claims of itself; running it shows that it runs."""
 
 from __future__ import annotations
 

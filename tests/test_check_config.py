@@ -1,4 +1,4 @@
-"""`sessiongate check-config`: all that is wrong with a configuration, before anything starts."""
+"""`sessiongate check-config`: every fault of a configuration, before anything starts."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_it_checks_beside_a_program_that_runs(tmp_path: Path) -> None:
     try:
         listener = listen(DEFAULT_HTTP)
     except ListenError:
-        listener = None  # taken by another program, which does as well
+        listener = None  # taken by another program, which serves just as well
     assert run("check-config", "--ledger", "sqlite://").returncode == 0
     if listener:
         listener.close()

@@ -1,4 +1,4 @@
-"""The machine's clock is set: what has changed is never said to be as it was."""
+"""The machine's clock is set: what has changed is never reported as unchanged."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Clock:
         self.set(0)
 
     def set(self, seconds: int) -> None:
-        """Set it to so many seconds ahead of this process' clock."""
+        """Set it to that many seconds ahead of this process's clock."""
         new = self._file.with_suffix(".new")
         new.write_text(f"{seconds:+d}s\n")
         new.rename(self._file)
@@ -48,7 +48,7 @@ class Served:
         self._http = http
 
     def change(self, user: str) -> None:
-        """Make the sessions others, and wait until they are shown."""
+        """Change the sessions, and wait until the change is shown."""
         sessions = json.loads((DATA / "sessions.json").read_text())
         sessions["data"][0]["attributes"]["user"] = user
         new = self._document.with_suffix(".new")
@@ -61,13 +61,13 @@ class Served:
     def get(self, since: str = "") -> httpx.Response:
         headers = {"If-Modified-Since": since} if since else {}
         answer = self._http.get("/v1/sessions", headers=headers)
-        while answer.status_code in (503, 504):  # the core starts
+        while answer.status_code in (503, 504):  # the core is starting
             answer = self._http.get("/v1/sessions", headers=headers)
         assert answer.status_code in (200, 304), answer.text
         return answer
 
     def dated(self) -> str:
-        """The date of the sessions, once it may be stated."""
+        """Return the date of the sessions, once it may be stated."""
         until = time.monotonic() + PATIENCE
         while (date := self.get().headers.get("last-modified")) is None:
             assert time.monotonic() < until
@@ -88,7 +88,7 @@ def document(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def core(tmp_path: Path, document: Path) -> Sequence[str]:
-    """The command of a core with an address of its own."""
+    """Return the command of a core with its own address."""
     source = f"document:{document}?interval=0.1"
     ledger = f"sqlite:///{tmp_path}/ledger.db"
     return "core", "--grpc", f"127.0.0.1:{free_port()}", "--source", source, "--ledger", ledger
@@ -145,7 +145,7 @@ def test_a_core_that_starts_again_knows_that_the_clock_was_set_back(
         clock.set(-HOUR)
         with Program(*core, **clock.environment):
             sessions.change("second")
-            time.sleep(2.5)  # so that the second is over, and the gateway has been told so
+            time.sleep(2.5)  # so that the second is over, and the gateway knows it
             assert sessions.get(since=date).status_code == 200
             clock.set(5)
             sessions.change("third")

@@ -1,4 +1,4 @@
-"""The files in deploy/, by the programs that read them."""
+"""The files in deploy/, checked by the programs that read them."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def test_the_unit_is_enabled_as_documented(tmp_path: Path) -> None:
     units = tmp_path / "etc/systemd/system"
     units.mkdir(parents=True)
     shutil.copy(UNIT, units)
-    # In a folder, which no running systemd is asked for.
+    # In a separate folder: no running systemd is involved.
     enable = [require("systemctl", "systemd"), f"--root={tmp_path}", "enable", "sessiongate"]
     subprocess.run(enable, check=True, capture_output=True, timeout=PATIENCE)
     assert (units / "multi-user.target.wants" / UNIT.name).is_symlink()
 
 
 def test_the_unit_takes_the_documented_lines_for_haproxy(tmp_path: Path) -> None:
-    """Those of `systemctl edit`. Whether HAProxy's socket lets their group in, is tested there."""
+    """The lines of `systemctl edit`; their own test checks that HAProxy admits their group."""
     here = tmp_path / UNIT.name
     here.write_text(UNIT.read_text().replace("/opt/sessiongate/bin/sessiongate", str(COMMAND)))
     lines = tmp_path / f"{UNIT.name}.d" / "override.conf"
@@ -68,7 +68,7 @@ def test_the_unit_is_a_sandbox() -> None:
 
 
 def test_the_unit_starts_what_there_is() -> None:
-    unit = RawConfigParser(strict=False)  # some keys of a unit add up
+    unit = RawConfigParser(strict=False)  # some keys of a unit accumulate
     unit.read_string(UNIT.read_text())
     program, command, *options = shlex.split(unit["Service"]["ExecStart"])
     assert Path(program).name == COMMAND.name
@@ -80,7 +80,7 @@ def test_the_unit_starts_what_there_is() -> None:
 
 
 def test_the_unit_s_own_user_reads_what_only_root_may() -> None:
-    """The manual installs the configuration for root alone; the service is somebody else."""
+    """The manual installs the configuration for root alone; the service runs as another user."""
     unit = RawConfigParser(strict=False)
     unit.read_string(UNIT.read_text())
     service = unit["Service"]

@@ -25,20 +25,20 @@ DOCUMENTS = sorted(ROOT.glob("*.md"))
 
 
 def blocks(language: str) -> list[str]:
-    """The README's code blocks in a language."""
+    """Return the README's code blocks in a language."""
     return texts("README.md", language)
 
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Serving]:
-    """The program as the README starts it, but on free ports."""
+    """Run the program as the README starts it, but on free ports."""
     (command,) = (block for block in blocks("sh") if block.startswith("sessiongate serve "))
     with Serving(*shlex.split(command)[2:]) as program:
         yield program
 
 
 def run(arguments: list[str], served: Serving) -> str:
-    """What a program prints; it and its output believe to be on the default ports."""
+    """Return what a program prints; it and its output appear to use the default ports."""
     ports = {"8989": served.http.rpartition(":")[2], "50051": served.grpc.rpartition(":")[2]}
 
     def moved(text: str, ports: dict[str, str]) -> str:
@@ -102,13 +102,13 @@ def test_each_kind_of_source_is_shown_as_it_is_configured(tmp_path: Path) -> Non
 
 
 def settings() -> list[str]:
-    """The lines of the table of settings, as the commands themselves have them."""
+    """Return the lines of the table of settings, as the commands themselves define them."""
     group = typer.main.get_command(app)
     assert isinstance(group, TyperGroup)
     options: dict[str, TyperOption] = {}
     commands: dict[str, list[str]] = {}
     for name, command in group.commands.items():
-        if name == "check-config":  # takes what serve takes
+        if name == "check-config":  # takes the same as serve
             continue
         for option in command.params:
             if isinstance(option, TyperOption) and option.envvar:

@@ -1,4 +1,4 @@
-"""The whole path, as its users have it: the real command, real sockets, real signals."""
+"""The whole path, as users have it: the real command, real sockets, real signals."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ DOCUMENT = f"document:{DATA / 'sessions.json'}"
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Serving]:
-    """The reference text's sessions, on a fresh ledger."""
+    """Serve the reference text's sessions, on a fresh ledger."""
     with Serving("--source", DOCUMENT, "--ledger", "sqlite://") as program:
         yield program
 
 
 def get(program: Serving, path: str) -> httpx.Response:
-    """A request to the program, by the name that the reference text has for it."""
+    """Make a request to the program, under its name in the reference text."""
     return httpx.get(
         f"http://{program.http}{path}",
         headers={"Host": "localhost:8989"},
@@ -40,7 +40,7 @@ def get(program: Serving, path: str) -> httpx.Response:
 
 
 def sessions(program: Serving) -> dict[str, str]:
-    """The documents' services by the sessions' ids."""
+    """Return the documents' services by the sessions' ids."""
     answer = get(program, "/v1/sessions")
     assert answer.status_code == 200, answer.text
     return {
@@ -173,18 +173,18 @@ def test_a_core_that_cannot_start_again_just_now_is_tried_until_it_can() -> None
 
 
 def await_answer(program: Serving) -> None:
-    """Ask until the gateway has found the core again: it looks for it once a second."""
+    """Ask until the gateway has found the core again: it looks once a second."""
     deadline = time.monotonic() + PATIENCE
     while get(program, "/v1/sessions/1").status_code == 503:
         assert time.monotonic() < deadline, program.output
 
 
 def stop_core(program: Serving) -> None:
-    """Kill the core; until the program is continued, it starts no other."""
+    """Kill the core; the program starts no other until it is continued."""
     core = program.core()
     program.process.send_signal(signal.SIGSTOP)
     core.kill()
-    # Its parent stands still and cannot reap it. It is gone when its port is.
+    # Its parent is stopped and cannot reap it. It is gone when its port is free.
     host, port = program.grpc.split(":")
     while True:
         with suppress(OSError), socket.create_server((host, int(port))):

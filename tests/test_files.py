@@ -1,4 +1,4 @@
-"""Files that a running program follows: what hangs in their place costs nothing else."""
+"""Files that a running program follows: if one hangs, nothing else suffers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `--help` says: of the command that is asked about, whole, and with an example."""
+"""What `--help` says: all of it, for the command in question, and with an example."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STARTING = {"serve", "core"}
 
 
 def commands(group: TyperGroup, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every command and group, by the words that name it."""
+    """Yield every command and group, by the words that name it."""
     yield path, group
     for name, command in group.commands.items():
         if isinstance(command, TyperGroup):
@@ -31,7 +31,7 @@ COMMANDS = dict(commands(ROOT))
 
 
 def helped(*path: str, flag: str = "--help") -> str:
-    """A command's help at a terminal of 80 columns."""
+    """Return a command's help at a terminal of 80 columns."""
     asked = run(*path, flag, COLUMNS="80")
     assert (asked.returncode, asked.stderr) == (0, "")
     return asked.stdout
@@ -61,7 +61,7 @@ def test_each_example_can_be_typed(path: tuple[str, ...]) -> None:
         while words and words[0] in getattr(command, "commands", {}):
             name, *words = words
             command = command.commands[name]
-        command.make_context("example", words, parent=context)  # raises for what is wrong
+        command.make_context("example", words, parent=context)  # raises if anything is wrong
 
 
 @pytest.mark.parametrize("path", [path for path in COMMANDS if path], ids=" ".join)

@@ -153,7 +153,7 @@ def test_a_session_of_a_ledger_of_0_1_keeps_its_id_when_its_key_changes(tmp_path
         connection = sqlite3.connect(path)
         connection.executescript(LEDGER_0_1.format(listener=address))
         connection.close()
-        for _ in range(2):  # in the old form of its key, and in the new one
+        for _ in range(2):  # with the old form of its key, and with the new one
             with Serving("--source", "host:", "--ledger", f"sqlite:///{path}") as serving:
                 assert 41 in ids(serving)
                 answer = httpx.get(f"http://{serving.http}/v1/sessions/41", timeout=PATIENCE)

@@ -1,4 +1,4 @@
-"""Typical mistakes in flags, files and URLs: each is answered so that the next try is right.
+"""Typical mistakes in flags, files and URLs: each answer makes the next try succeed.
 
 An answer says which setting is wrong, what is allowed, and what was probably meant.
 """
@@ -23,22 +23,22 @@ FREE = f"--http 127.0.0.1:0 --grpc 127.0.0.1:0 {QUIET}"
 
 @dataclass(frozen=True)
 class Mistake:
-    """A command line, and what its answer has in it. ``{folder}`` is a folder of the test's."""
+    """A command line, and what its answer contains. ``{folder}`` is a folder of the test."""
 
     line: str
     said: str
-    toml: str = ""  # what {folder}/s.toml holds
+    toml: str = ""  # the content of {folder}/s.toml
     variables: dict[str, str] = field(default_factory=dict)
     code: int = 2
 
 
 def in_file(toml: str, said: str) -> Mistake:
-    """A mistake in the file of settings."""
+    """Make a mistake in the file of settings."""
     return Mistake("serve --config {folder}/s.toml", said, toml)
 
 
 def source(url: str, said: str) -> Mistake:
-    """A mistake in a source's URL."""
+    """Make a mistake in a source's URL."""
     return Mistake(f"serve {FREE} --source '{url}'", said)
 
 
@@ -70,13 +70,13 @@ MISTAKES = [
     Mistake("serve --trusted-proxies 10.1.2.3/8", "did you mean '10.0.0.0/8'?"),
     Mistake("serve --ledger /srv/ledger.db", "did you mean 'sqlite:////srv/ledger.db'?"),
     Mistake("serve --ledger postgresql://h/l", "in postgresql: use sqlite:///PATH, or sqlite://"),
-    # What reaches further than it should.
+    # Settings that expose more than they should.
     Mistake("serve --http 0.0.0.0:8989", "Add TLS (--tls-cert and --tls-key) and credentials"),
     Mistake("serve --source mariadb://u:p@h", "or the password in a file and its path in"
             " password_file=PATH"),
     Mistake("serve --core 127.0.0.1:1 --source host:", "--source: it is for the core that serve"),
     Mistake("list --core 192.0.2.1:1 --core-token-file t", "in the clear: add TLS (--core-ca)"),
-    # Addresses that cannot be had, and cores that do not answer.
+    # Addresses that are not available, and cores that do not answer.
     Mistake(f"serve --grpc 127.0.0.1:0 {QUIET} --http {{taken}}",
             "--http: cannot listen on {taken}: another program listens there; stop it"),
     Mistake(f"core {QUIET} --grpc {{taken}}",
@@ -156,7 +156,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_answer_to_a_mistake_says_what_to_do(mistake: Mistake, folder: Path) -> None:
     (folder / "s.toml").write_text(mistake.toml.replace("{folder}", str(folder)))
     with socket.create_server(("127.0.0.1", 0)) as taken, socket.socket() as free:
-        free.bind(("127.0.0.1", 0))  # and listen not
+        free.bind(("127.0.0.1", 0))  # without listening
         names = {
             "folder": str(folder),
             "taken": f"127.0.0.1:{taken.getsockname()[1]}",

@@ -1,4 +1,4 @@
-"""A source that can be read only in part, through the real programs: who tells what of it."""
+"""A source that can be read only in part, through the real programs: where that is reported."""
 
 from __future__ import annotations
 
@@ -161,6 +161,6 @@ def test_a_file_that_heals_is_whole_again_and_its_ids_are_never_given_twice(
 
 
 def ids(program: Serving) -> dict[str, str | None]:
-    """The native id of each session, by its id."""
+    """Return the native id of each session, by its id."""
     answer = httpx.get(f"http://{program.http}/v1/sessions", timeout=PATIENCE, trust_env=False)
     return {item["id"]: item["attributes"].get("native_id") for item in answer.json()["data"]}

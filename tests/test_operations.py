@@ -1,4 +1,4 @@
-"""What an operator watches, of the real programs: metrics, logs, health, the service manager."""
+"""What an operator monitors, in the real programs: metrics, logs, health, the service manager."""
 
 from __future__ import annotations
 
@@ -51,17 +51,17 @@ class Watched(Serving):
         self.shown = found["gateway"], found["core"]
 
     def lines(self) -> list[dict[str, Any]]:
-        """The log so far."""
+        """Return the log so far."""
         return [json.loads(line) for line in self.output.splitlines() if line.startswith("{")]
 
     def get(self, path: str, **headers: str) -> httpx.Response:
-        """A request on a connection of its own: any worker may answer."""
+        """Make a request on a separate connection: any worker may answer."""
         return httpx.get(
             f"http://{self.http}{path}", headers=headers, timeout=PATIENCE, trust_env=False
         )
 
     def samples(self) -> list[Sample]:
-        """All that both show."""
+        """Return all samples that both show."""
         texts = [httpx.get(url, timeout=PATIENCE, trust_env=False).text for url in self.shown]
         return [
             sample
@@ -71,7 +71,7 @@ class Watched(Serving):
         ]
 
     def requests(self, route: str) -> float:
-        """How many requests a route has answered, by the metrics."""
+        """Return how many requests a route has answered, by the metrics."""
         return sum(
             sample.value
             for sample in self.samples()
@@ -107,7 +107,7 @@ def queries() -> Iterator[str]:
 
 
 def selectors(query: str) -> list[Any]:
-    """The series that a query reads."""
+    """Return the series that a query reads."""
     found: list[Any] = []
 
     def visit(node: Any) -> None:
@@ -121,7 +121,7 @@ def selectors(query: str) -> list[Any]:
 
 
 def grouped_by(query: str) -> set[str]:
-    """The labels that a query groups by; those of histograms are there by themselves."""
+    """Return the labels that a query groups by, without the one that histograms imply."""
     groups = re.findall(r"by \(([a-z_, ]+)\)", query)
     return {label.strip() for group in groups for label in group.split(",")} - {"le"}
 
@@ -154,7 +154,7 @@ def test_prometheus_takes_the_documented_targets(tmp_path: Path) -> None:
 
 
 def documented() -> Mapping[str, tuple[str, str, set[str]]]:
-    """Metrics in the manual: their type, and their labels."""
+    """Return the metrics in the manual: their type, and their labels."""
     rows = re.findall(r"^\| `((?:sessiongate|process)_\w+)` \| (\w+) \| (.*?) \|", MANUAL, re.M)
     return {name: (name, kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
 

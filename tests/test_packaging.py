@@ -1,4 +1,4 @@
-"""What is shipped: built, and installed where there was nothing, as an operator does it."""
+"""The shipped package: built, and installed from scratch, as an operator does it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LONG = 10 * PATIENCE
 
 
 def pinned() -> dict[str, Requirement]:
-    """What requirements.txt pins, by name."""
+    """Return what requirements.txt pins, by name."""
     pins = [Requirement(line.rstrip(" \\")) for line in LOCK.splitlines() if re.match(r"\w", line)]
     return {canonicalize_name(pin.name): pin for pin in pins}
 
@@ -53,7 +53,7 @@ def test_the_pins_name_no_index() -> None:
 
 
 def installed(folder: Path, *requirements: object) -> Path:
-    """An environment of its own with these requirements; its folder of commands."""
+    """Make a separate environment with these requirements; return its folder of commands."""
     venv.create(folder, with_pip=True)
     pip(folder / "bin", *requirements)
     return folder / "bin"
@@ -79,7 +79,7 @@ def run(command: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with the sdist, and the wheel that is built from it."""
+    """Build the sdist, and from it the wheel; return their folder."""
     folder = tmp_path_factory.mktemp("built")
     done = subprocess.run(
         [BIN / "uv", "build", "--quiet", "--python", sys.executable, "--out-dir", folder, ROOT],
@@ -117,7 +117,7 @@ def test_the_sdist_has_what_a_maintainer_needs(built: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     wanted = {"README.md", "LICENSE", "Makefile", "requirements.txt", "tests/test_packaging.py"}
-    wanted |= {"bench/__main__.py", "tests/test_bench.py"}  # the one imports the other
+    wanted |= {"bench/__main__.py", "tests/test_bench.py"}  # the second imports the first
     assert wanted <= names
     assert "deploy/sessiongate.service" in names
 
@@ -128,15 +128,15 @@ def test_the_wheel_has_the_programs_and_nothing_else(wheel: Path) -> None:
     rooms = {name.partition("/")[0] for name in names}
     assert {room for room in rooms if not room.endswith(".dist-info")} == {"sessiongate"}
     packages = {name.split("/")[1] for name in names if name.startswith("sessiongate/")}
-    # A namespace package: a module of its own would hide what other distributions add.
+    # A namespace package: its own module would hide what other distributions add.
     assert packages == {"v1", "core", "gateway", "runtime"}
     assert {f"sessiongate/{package}/py.typed" for package in packages} <= {*names}
 
 
 def installed_as_documented(wheel: Path, folder: Path) -> Path:
-    """Do the steps of the manual in this folder's opt and etc; the folder of commands.
+    """Do the steps of the manual in this folder's opt and etc; return the folder of commands.
 
-    The last, for systemd, is tested with the unit.
+    The last step, for systemd, is tested with the unit.
     """
     (steps,) = texts("docs/operations.md", "sh", "Installing it as a service")
     steps, _, last = steps.strip().rpartition("\n")

@@ -28,7 +28,7 @@ from tests.snippets import examples
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docs" / "rest.md").read_text(encoding="utf-8")
 
-# Of the core's errors: answered to those who watch, or who speak no gRPC of ours.
+# Errors of the core for callers that watch, or whose messages are not of our gRPC contract.
 NOT_SHOWN = {"REVISION_NOT_HELD", "MALFORMED_REQUEST"}
 
 
@@ -58,7 +58,7 @@ def test_each_command_prints_what_stands_below_it(served: Serving, tmp_path: Pat
 
 
 def question(command: str) -> tuple[AllowedParameters, list[tuple[str, str]]]:
-    """What a command asks with: the parameters that it may have, and those that it has."""
+    """Return what a command asks with: the parameters that it may have, and those that it has."""
     words = shlex.split(command)
     [url] = [httpx.URL(word) for word in words if word.startswith("http:")]
     pairs = parse_qsl(url.query.decode(), keep_blank_values=True)
@@ -85,7 +85,7 @@ def test_each_example_names_what_there_is() -> None:
 
 
 def table(heading: str) -> list[list[str]]:
-    """The cells of the table with this heading."""
+    """Return the cells of the table with this heading."""
     _, _, rest = TEXT.partition(heading + "\n|---|---|")
     assert rest, heading
     rows = rest.partition("\n")[2].partition("\n\n")[0]
@@ -93,7 +93,7 @@ def table(heading: str) -> list[list[str]]:
 
 
 def named(cell: str) -> list[str]:
-    """What stands between backquotes."""
+    """Return what is between backquotes."""
     return re.findall(r"`([^`]+)`", cell)
 
 
@@ -113,7 +113,7 @@ def test_each_parameter_is_in_the_table() -> None:
 
 
 def codes() -> set[str]:
-    """Every code that the programs' own errors have."""
+    """Return every code that the programs' own errors have."""
     found = {answer.reason for answer in STATUS_MAPPINGS.values()} - NOT_SHOWN
     refusals = vars(identity).values()
     found |= {one.reason for one in refusals if hasattr(one, "reason")}
@@ -132,7 +132,7 @@ def test_each_code_is_in_the_table() -> None:
     rows = table("| Status | Code | When |")
     shown = [code for row in rows for code in named(row[1])]
     assert len(shown) == len(set(shown))
-    # The parameter's and the router's codes are no literals beside their errors.
+    # The parameter's and the router's codes are not literals beside their errors.
     assert set(shown) == codes() | {"INVALID_PARAMETER", "NOT_FOUND", "METHOD_NOT_ALLOWED"}
 
 

@@ -1,4 +1,4 @@
-"""A password shows nowhere, however its URL is mistyped; and nothing commands a terminal."""
+"""A password appears nowhere, however its URL is mistyped; and nothing commands a terminal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sessiongate.core.sources.base import SourceConfig, SourceConfigError, open_
 from sessiongate.gateway.cli.values import SourceSetting, has_password
 from tests.program import COMMAND, DATA, PATIENCE, Program, Serving, environment, run
 
-# A password in two parts: what stands between them is what goes wrong.
+# A password in two parts: the text between them is what goes wrong.
 PARTS = ("hunter", "swordfish")
 BEFORE = [
     "postgresql://app:", "postgresql:///app:", "postgresql:/app:", "postgresql:app:",
@@ -60,7 +60,7 @@ def tells(text: str) -> bool:
 @settings(max_examples=5000, deadline=None)
 def test_no_url_tells_its_password_when_it_is_read(url: str) -> None:
     place = url.rpartition("@")[2].partition("/")[0]
-    assume(not tells(place) or "@" not in url)  # that is where its host stands
+    assume(not tells(place) or "@" not in url)  # which is where its host belongs
     has_password(url)
     try:
         said = str(ledger_path(url))
@@ -163,7 +163,7 @@ def test_no_name_of_a_user_commands_a_terminal(hostile: Serving, arguments: str)
 @pytest.mark.parametrize(("flags", "mode"), [([], 0o600), (["--socket-mode", "660"], 0o660)])
 def test_a_cores_socket_is_its_users_alone(tmp_path: Path, flags: list[str], mode: int) -> None:
     socket = tmp_path / "core.sock"
-    before = os.umask(0)  # the program has it too
+    before = os.umask(0)  # the program inherits it
     try:
         arguments = ("core", "--ledger", "sqlite://", "--grpc", f"unix:{socket}", *flags)
         with Program(*arguments) as core:
@@ -181,7 +181,7 @@ def test_a_socket_that_its_user_cannot_use_is_refused() -> None:
 
 
 def closed(arguments: str, streams: str, **variables: str) -> tuple[int, str]:
-    """Run the command with some of its streams closed; its exit code, and standard error."""
+    """Run the command with some of its streams closed; return its exit code, and standard error."""
     ended = subprocess.run(
         ["bash", "-c", f"exec {COMMAND} {arguments} {streams}"],
         env=environment(**variables),

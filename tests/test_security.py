@@ -81,7 +81,7 @@ class Guarded(Program):
             raise
 
     def await_ready(self) -> None:
-        """Wait until the core serves, which it tells everyone."""
+        """Wait until the core serves, which it reports to everyone."""
         with self.channel() as opened:
             stub: Any = HealthStub(opened)  # its stub file lacks the calls
             states = stub.Watch(HealthCheckRequest(), wait_for_ready=True, timeout=PATIENCE)
@@ -103,7 +103,7 @@ class Guarded(Program):
 
     @contextmanager
     def following(self, path: str, *arguments: object) -> Iterator[IO[str]]:
-        """What curl writes of a stream of events, by lines."""
+        """Yield what curl writes of a stream of events, by lines."""
         command = ("curl", "--silent", "--no-buffer", "--cacert", self.authority.cert)
         accept = ("--header", "Accept: text/event-stream", "--max-time", PATIENCE)
         with subprocess.Popen(
@@ -116,13 +116,13 @@ class Guarded(Program):
             yield process.stdout
 
     def status(self, path: str, *arguments: object) -> int:
-        """The status of curl's answer; 0 where there is none."""
+        """Return the status of curl's answer; 0 if there is none."""
         done = self.curl(path, "--output", os.devnull, "--write-out", "%{http_code}", *arguments)
         return int(done.stdout)
 
     @contextmanager
     def channel(self) -> Iterator[grpc.Channel]:
-        """A channel of its own to the core's listener."""
+        """Open a separate channel to the core's listener."""
         credentials = grpc.ssl_channel_credentials(
             self.authority.cert.read_bytes(),
             self.client.key.read_bytes() if self.client else None,
@@ -133,19 +133,19 @@ class Guarded(Program):
             yield opened
 
     def list(self, *metadata: tuple[str, str]) -> int:
-        """How many sessions the core lists. Raises `grpc.RpcError`."""
+        """Return how many sessions the core lists. Raises `grpc.RpcError`."""
         with self.channel() as opened:
             stub = SessionServiceStub(opened)
             listed = stub.ListSessions(ListSessionsRequest(), metadata=metadata, timeout=LONG)
             return len(listed.sessions)
 
     def workers(self) -> set[psutil.Process]:
-        """The processes that answer HTTP."""
+        """Return the processes that answer HTTP."""
         return {child for child in self.children() if "spawn_main" in " ".join(child.cmdline())}
 
 
 def eventually(look: Callable[[], T], wanted: Callable[[T], bool]) -> T:
-    """Look until that is seen which is wanted."""
+    """Look until the result is as wanted; return it."""
     end = time.monotonic() + PATIENCE
     while not wanted(seen := look()):
         assert time.monotonic() < end, f"still {seen!r}"
@@ -153,7 +153,7 @@ def eventually(look: Callable[[], T], wanted: Callable[[T], bool]) -> T:
 
 
 def code_of(call: Callable[[], object]) -> grpc.StatusCode:
-    """How a call that must fail does."""
+    """Return how a call that must fail does."""
     with pytest.raises(grpc.RpcError) as ended:
         call()
     error: Any = ended.value
@@ -323,7 +323,7 @@ def test_a_new_certificate_is_used_and_answers_under_way_are_finished(
             pieces = answer.iter_bytes(1000)
             body = next(pieces)
             other.issue("server", replace=True)
-            assert idle.recv(1) == b""  # the worker was told to stop, and answers no more
+            assert idle.recv(1) == b""  # the worker was told to stop, and no longer answers
             body += b"".join(pieces)
         assert len(json.loads(body)["data"]) == 40000
         eventually(program.workers, lambda now: len(now) == 1 and not now & before)
@@ -341,7 +341,7 @@ def test_a_new_certificate_is_used_and_answers_under_way_are_finished(
 
 @contextmanager
 def connected(program: Guarded, trust: ssl.SSLContext) -> Iterator[ssl.SSLSocket]:
-    """A connection that was served once, and waits."""
+    """Open a connection that was served once, and waits."""
     address = ("localhost", int(program.http.rpartition(":")[2]))
     with (
         socket.create_connection(address, PATIENCE) as plain,
@@ -377,7 +377,7 @@ def test_a_gateway_and_the_command_get_to_a_guarded_core_elsewhere(
 
 
 def run_until(arguments: tuple[object, ...], text: str) -> subprocess.CompletedProcess[str]:
-    """Run a command until its output has a text."""
+    """Run a command until its output contains a text."""
     return eventually(lambda: run(*arguments), lambda done: text in done.stdout)
 
 

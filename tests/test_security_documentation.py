@@ -1,4 +1,4 @@
-"""docs/security.md, done step by step."""
+"""docs/security.md, followed step by step."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ class Followed:
         return done.stdout
 
     def moved(self, text: str) -> str:
-        """Text with the ports that are used here."""
+        """Return text with the ports that are used here."""
         return re.sub(r"(?<=:)\d+\b", lambda found: self.ports.get(found[0], found[0]), text)
 
     def starting(self, command: str) -> list[str]:
-        """The arguments of a command that serves, on free ports and over known sessions."""
+        """Return the arguments of a command that serves, on free ports and over known sessions."""
         free = re.sub(r"(?<=0\.0\.0\.0:)\d+", "0", self.moved(command).replace("\\\n", " "))
         arguments = shlex.split(free.replace("sessions.example:", "localhost:"))[1:]
         paths = {file.name: str(file) for file in self.folder.iterdir()}
@@ -60,7 +60,7 @@ class Followed:
 
 @pytest.fixture(scope="module")
 def followed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Followed]:
-    """All that is made is made; the first program that is started runs."""
+    """Make everything that the page makes, and run the first program that it starts."""
     done = Followed(tmp_path_factory.mktemp("security"))
     starts = []
     for block in blocks("sh"):
@@ -73,7 +73,7 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Followed]:
         done.ports["8989"] = program.expect(r"REST +https://\S+:(\d+)/v1/sessions$")[1]
         done.ports["50051"] = program.expect(r"gRPC +\S+:(\d+)$")[1]
         program.expect("Try")
-        # The core may have started a moment ago: 503 is asked again.
+        # The core may have started a moment ago: a 503 is retried.
         retry = ["--retry", "9", "--fail", "--user", "alice:open sesame", "--cacert", "ca.pem"]
         done.run(["curl", "--silent", *retry, "https://localhost:8989/v1/sessions"])
         yield done

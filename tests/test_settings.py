@@ -23,7 +23,7 @@ from tests.program import run
 
 SECRET = "hunter2"
 ED25519 = Ed25519PrivateKey.generate().public_key()
-# What every core is told.
+# What every core receives.
 MORE = {"core_metrics": None, **asdict(CoreLimits()), **asdict(LogSettings())}
 
 
@@ -46,14 +46,14 @@ def _without_settings_of_ones_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
-    """The settings that this process would have become a core with."""
+    """Collect the settings that this process would have become a core with."""
     settings: list[Settings] = []
     monkeypatch.setattr(sessiongate.gateway.cli.main, "become_core", settings.append)
     return settings
 
 
 def invoke(*arguments: str) -> tuple[int, str]:
-    """Run a command in this process, which does where it starts nothing: exit code and output."""
+    """Run a command in this process; it must start nothing. Return its exit code and output."""
     result = CliRunner().invoke(
         sessiongate.gateway.cli.main.app, arguments, prog_name="sessiongate"
     )
@@ -62,7 +62,7 @@ def invoke(*arguments: str) -> tuple[int, str]:
 
 
 def refusal(*arguments: str) -> str:
-    """What a command that must be refused says."""
+    """Return what a command that must be refused says."""
     code, output = invoke(*arguments)
     assert code == 2, output
     return output.rpartition("Error: ")[2].strip()
@@ -163,7 +163,7 @@ def test_a_relative_state_folder_is_passed_over(
     ]
 
 
-# What is refused, and in which words.
+# Refused settings, and the words of the refusal.
 
 
 @pytest.mark.parametrize(

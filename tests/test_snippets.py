@@ -1,4 +1,4 @@
-"""No block of the documentation, and no file of deploy/, is without a test that runs it."""
+"""Every block of the documentation, and every file of deploy/, has a test that runs it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tests.snippets import ROOT, snippets
 
 Test = Callable[..., None]
 
-# The blocks that a test runs, each by its document, the headings that it is under and its language.
-# Text in place of a test says why there is none.
+# The blocks that a test runs, each by its document, the headings above it and its language.
+# A text in place of a test says why there is none.
 RUNNERS: dict[Test | str, list[str]] = {
     "a drawing": [
         "ARCHITECTURE.md: : ",
@@ -151,7 +151,7 @@ RUNNERS: dict[Test | str, list[str]] = {
         "docs/watch.md: At a terminal: console",
     ],
 }
-# Likewise, of the files in deploy/.
+# The same for the files in deploy/.
 DEPLOYED: dict[str, list[Test]] = {
     "grafana-dashboard.json": [operations.test_every_query_of_the_dashboard_finds_its_series],
     "sessiongate.service": [deploy.test_the_unit_is_valid, deploy.test_the_unit_is_a_sandbox],
@@ -159,7 +159,7 @@ DEPLOYED: dict[str, list[Test]] = {
 
 
 def test_each_block_is_run_by_a_test() -> None:
-    """Where a block is new: write a test that runs it, and add it to `RUNNERS`."""
+    """If a block is new, write a test that runs it, and add it to `RUNNERS`."""
     there = Counter(
         f"{snippet.document}: {' / '.join(snippet.headings)}: {snippet.language}"
         for snippet in snippets()

@@ -1,4 +1,4 @@
-"""docs/sources.md: what it says to paste is pasted into the real programs, and read from there."""
+"""docs/sources.md: what it says to paste works in the real programs, straight from the page."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from tests.servers import Server, certificates, free_port, private_folder, requi
 from tests.snippets import texts
 
 PAGE = "docs/sources.md"
-# Where Debian's package has it told which folder of HAProxy's there is.
+# How Debian's package declares the folder of HAProxy's sockets.
 PACKAGED = Path("/usr/lib/tmpfiles.d/haproxy.conf")
-# As Debian's haproxy.cfg has it, and a frontend that keeps its clients.
+# As in Debian's haproxy.cfg, with a frontend that keeps its clients.
 AROUND = """\
 global
     stats socket {folder}/admin.sock mode 660 level admin
@@ -50,18 +50,18 @@ frontend plain
     tcp-request inspect-delay 1h
     tcp-request content accept if {{ req.len gt 0 }}
 """
-# In MaxScale's reference of the section [maxscale]. No MaxScale is to be had here to load it.
+# In MaxScale's reference of the section [maxscale]. There is no MaxScale here to load it.
 MAXSCALE_KEYS = {"admin_host", "admin_ssl_key", "admin_ssl_cert"}
 # What "localhost" may be.
 LOOPBACK = ("127.0.0.1/32", "::1/128")
 
 
 def configured(kind: str, folder: Path, place: str, ca: Path) -> SourceConfig:
-    """The source that a section shows, at a place of this machine."""
+    """Return the source that a section shows, at an address of this machine."""
     password = folder / "password"
     password.write_text(PASSWORD, encoding="utf-8")
     text = block(kind, "toml")
-    # This machine is spoken to in TLS only if one says so, by the scheme or an option.
+    # A source on this machine uses TLS only on request, by the scheme or an option.
     tls = "" if "+https:" in text else 'tls = "verify", '
     for shown, here in (
         (r"[a-z0-9]+\.example:\d+", place),
@@ -75,7 +75,7 @@ def configured(kind: str, folder: Path, place: str, ca: Path) -> SourceConfig:
 
 
 async def observe(config: SourceConfig) -> Observation:
-    """What a source shows."""
+    """Return what a source shows."""
     source = open_source(config)
     try:
         return await source.observe()
@@ -84,7 +84,7 @@ async def observe(config: SourceConfig) -> Observation:
 
 
 def refusal(config: SourceConfig) -> str:
-    """What a source that cannot be read says."""
+    """Return what a source that cannot be read says."""
     with pytest.raises(SourceError) as caught:
         asyncio.run(observe(config))
     return str(caught.value)
@@ -132,7 +132,7 @@ def test_the_lines_for_mariadb_let_it_in(tmp_path: Path) -> None:
         config = configured("MariaDB and MySQL", tmp_path, place, server.certificates.ca)
 
         async def main() -> None:
-            # Again, because a server that starts passes over what is wrong.
+            # Run them again, because a starting server ignores errors.
             async with server.client("root", host="") as root:
                 for statement in ("DROP USER sessiongate@'%'", *statements):
                     await run(root, statement)
@@ -173,7 +173,7 @@ def test_the_synthetic_source_is_served() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A HAProxy that was started as root, with the documented lines, and one client of it."""
+    """A HAProxy started as root, with the documented lines, and one client of it."""
 
     folder: Path  # in place of /run/haproxy
     stats: int  # in place of port 9999
@@ -185,7 +185,7 @@ def edge() -> Iterator[Edge]:
     binary = require("haproxy", "haproxy")
     as_root()
     (group,) = texts(PAGE, "sh", "HAProxy")
-    # What it makes stays, as what the package makes does: others may test here just now.
+    # The group that it makes stays, as the package's does: others may be testing here now.
     subprocess.run(["sh", "-euc", group], check=True)
     with private_folder() as private:
         private.chmod(0o755)
@@ -204,7 +204,7 @@ def edge() -> Iterator[Edge]:
 
 
 def as_root() -> None:
-    """Skip what only root may do, as what is not installed; nothing is skipped in CI."""
+    """Skip the test unless run as root, as if something were not installed; CI skips nothing."""
     if os.geteuid() == 0:
         return
     reason = "only root may make a group, and give a socket to it"
@@ -214,7 +214,7 @@ def as_root() -> None:
 
 
 def packaged(folder: Path) -> Path:
-    """The folder of HAProxy's sockets as Debian's package makes it, but in another one."""
+    """Make the folder of HAProxy's sockets as Debian's package does, but in another one."""
     (line,) = re.findall(r"^d /run/haproxy .*$", PACKAGED.read_text(), re.MULTILINE)
     _, path, mode, user, group, *_ = line.split()
     made = folder / Path(path).name
@@ -226,7 +226,7 @@ def packaged(folder: Path) -> Path:
 
 @contextmanager
 def being(user: str, *groups: str) -> Iterator[None]:
-    """Have the rights of a user who is in some groups too."""
+    """Take the rights of a user who is also in some groups."""
     account, mine = pwd.getpwnam(user), os.getgroups()
     os.setgroups([getgrnam(group).gr_gid for group in groups])
     os.setegid(account.pw_gid)
@@ -240,7 +240,7 @@ def being(user: str, *groups: str) -> Iterator[None]:
 
 
 def documented_group() -> str:
-    """The group that the lines for systemd give to sessiongate."""
+    """Return the group that the lines for systemd give to sessiongate."""
     unit = RawConfigParser()
     unit.read_string(block("HAProxy", "ini"))
     return unit["Service"]["SupplementaryGroups"]

@@ -1,4 +1,4 @@
-"""How the programs start: quickly, and without a trace where Ctrl-C comes amid it."""
+"""How the programs start: quickly, and without a traceback if Ctrl-C interrupts them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.program import DATA, PATIENCE, Serving, environment, run
 
 DOCUMENT = f"document:{DATA / 'sessions.json'}"
 
-# What costs time to import, and is of no use before a command begins its work.
+# Modules that are slow to import, and of no use before a command begins its work.
 HEAVY = {"aiohttp", "bcrypt", "cryptography", "google.protobuf", "grpc", "httptools", "jsonpath"}
 HEAVY |= {"jwt", "psutil", "rich", "sqlalchemy", "starlette", "uvloop"}
 
@@ -32,7 +32,7 @@ except SystemExit as ended:
     print("\\n" + json.dumps([ended.code, sorted(sys.modules)]))
 """
 
-# Ctrl-C as a module begins to be imported.
+# Presses Ctrl-C as the import of a module begins.
 INTERRUPTED = """
 import os, signal, sys
 class Finder:
@@ -46,7 +46,7 @@ CORE = "import runpy; runpy.run_module('sessiongate.core', run_name='__main__')"
 
 
 def python(program: str) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end."""
+    """Run a program until it ends."""
     return subprocess.run(
         [sys.executable, "-c", program],
         env=environment(),

@@ -18,7 +18,7 @@ from tests.program import BIN, DATA, PATIENCE, Serving, environment
 from tests.snippets import texts
 
 ROOT = Path(__file__).parent.parent
-# A browser completes URLs by the page's own; and this page is left after the first mark.
+# A browser resolves URLs against the page's own; and this page is left after the first mark.
 _PAGE = """\
 const Stream = globalThis.EventSource;
 globalThis.EventSource = class extends Stream {{
@@ -33,12 +33,12 @@ TEXT = (ROOT / "docs" / "watch.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str) -> list[str]:
-    """The code blocks in a language."""
+    """Return the code blocks in a language."""
     return texts("docs/watch.md", language)
 
 
 def example(program: str) -> tuple[str, str]:
-    """The command that runs a program, and the output that stands below it."""
+    """Return the command that runs a program, and the output shown below it."""
     (block,) = (block for block in blocks("console") if program in block.partition("\n")[0])
     command, _, output = block.removeprefix("$ ").partition("\n")
     return command, output
@@ -51,7 +51,7 @@ def served() -> Iterator[Serving]:
 
 
 def run(command: str, served: Serving) -> str:
-    """What a command of the page prints, on the default ports."""
+    """Return what a command of the page prints, on the default ports."""
     port = served.http.rpartition(":")[2]
     done = subprocess.run(
         shlex.split(command.replace(":8989", f":{port}")),
@@ -90,9 +90,9 @@ def test_the_page_in_a_browser_follows_the_sessions(served: Serving, tmp_path: P
 
 
 def browser() -> list[str]:
-    """The command of a Node.js that has the browsers' EventSource; without one, skip.
+    """Return the command of a Node.js that has the browsers' EventSource; without one, skip.
 
-    In CI that is a failure: there nothing is skipped. Debian's own may be too old for it.
+    In CI that is a failure: nothing is skipped there. Debian's own may be too old for it.
     """
     command = ["node", "--no-warnings", "--experimental-eventsource"]
     if shutil.which("node"):

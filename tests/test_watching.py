@@ -1,4 +1,4 @@
-"""The commands that say how sources are, and how sessions come and go."""
+"""The commands that show how sources are, and how sessions come and go."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ALL = json.loads((DATA / "sessions.json").read_text())
 
 
 def show(file: Path, *numbers: int, state: str = "Listener Session") -> None:
-    """Let a document hold some of the reference text's sessions."""
+    """Make a document hold some of the reference text's sessions."""
     sessions = json.loads(json.dumps([ALL["data"][number - 1] for number in numbers]))
     for session in sessions:
         session["attributes"]["state"] = state
@@ -92,7 +92,7 @@ def test_a_core_that_dies_is_said_to_be_lost_and_asked_again(served: Serving, fi
         watch.expect("; asking again$")
         show(file, 2)
         watch.expect("the core answers again")
-        watch.expect(r"^-\t1\t")  # what went meanwhile is told too
+        watch.expect(r"^-\t1\t")  # what went meanwhile is reported too
         watch.interrupt()
         assert watch.wait() == 0
     assert watch.output.count("\t2\t") == 1 + watch.output.count("~\t2\t")
@@ -121,7 +121,7 @@ def test_a_terminal_gets_a_live_table(served: Serving, file: Path) -> None:
 
 
 def read_until(terminal: int, *texts: str) -> None:
-    """Read what a program shows until all of these were in it."""
+    """Read what a program shows until it has contained all of these."""
     seen = ""
     while not all(text in seen for text in texts):
         seen += os.read(terminal, 65536).decode(errors="replace")
