@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Clock:
-    """A clock that stands still until it is told to go on."""
+    """A clock that advances only when told to."""
 
     now = 100.0
 

@@ -1,4 +1,4 @@
-"""Who is calling, over real files."""
+"""The identity of callers, over real files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CORE_TOKEN, NEXT_CORE_TOKEN = "c" * 32, "d" * 32
 
 
 class House:
-    """All files, and a clock."""
+    """All credential files, and a clock."""
 
     def __init__(self, folder: Path) -> None:
         self.now = 100.0
@@ -63,7 +63,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
 
 
 class Asked:
-    """An authenticator, asked from one address."""
+    """An authenticator, called from one address."""
 
     def __init__(self, authenticator: Authenticator) -> None:
         self.authenticator = authenticator
@@ -71,7 +71,7 @@ class Asked:
     async def __call__(
         self, authorization: str | None, certificate: str | None = None
     ) -> Identity | type[Refusal]:
-        """Who calls, or how it is refused."""
+        """Return who calls, or how the caller is refused."""
         try:
             return await self.authenticator.authenticate(authorization, certificate, "192.0.2.1")
         except Refusal as refusal:
@@ -123,7 +123,7 @@ def test_every_wrong_proof_is_refused(house: House) -> None:
             f"Bearer {CORE_TOKEN}, {basic('alice', 'swordfish')}",
         ):
             assert await ask(wrong) is WrongCredentialsError
-            # What was sent counts, also where there is a certificate.
+            # Credentials that were sent count, even if there is a certificate.
             assert await ask(wrong, "billing") is WrongCredentialsError
         assert await ask(bearer(exp=time.time() - 60)) is ExpiredCredentialsError
 

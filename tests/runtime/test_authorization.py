@@ -1,4 +1,4 @@
-"""The Authorization header, taken apart."""
+"""The Authorization header, parsed."""
 
 from __future__ import annotations
 

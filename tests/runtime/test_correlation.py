@@ -1,4 +1,4 @@
-"""Request ids and traces: what is taken from callers, and what is not."""
+"""Request ids and traces: what is accepted from callers, and what is not."""
 
 from __future__ import annotations
 

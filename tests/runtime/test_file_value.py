@@ -138,7 +138,7 @@ def test_a_file_edited_in_place_is_seen_though_its_size_and_time_are_kept(
 def test_a_second_change_within_a_tick_of_the_file_systems_clock_is_seen(
     tmp_path: Path, clock: Clock
 ) -> None:
-    with hanging_folder(tmp_path) as folder:  # which knows no ctime
+    with hanging_folder(tmp_path) as folder:  # which has no ctime
         path = folder.path / "number"
         path.write_text("1")
         kept = path.stat()

@@ -1,4 +1,4 @@
-"""The users' file: what is read, what is refused, how it is edited."""
+"""The users' file: how it is parsed, what is refused, how it is edited."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sessiongate.runtime.auth.htpasswd import (
 )
 from sessiongate.runtime.watched_file import FileError
 
-# Of "swordfish", with rounds for a test.
+# A hash of "swordfish", with few rounds for the tests.
 HASH = bcrypt.hashpw(b"swordfish", bcrypt.gensalt(4)).decode()
 
 

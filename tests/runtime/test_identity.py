@@ -1,4 +1,4 @@
-"""Who a caller is."""
+"""The identity of a caller."""
 
 from __future__ import annotations
 

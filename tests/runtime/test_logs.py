@@ -1,4 +1,4 @@
-"""What lines look like, and that nobody else can write one."""
+"""How log lines look, and that nobody else can write one."""
 
 from __future__ import annotations
 

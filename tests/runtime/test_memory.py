@@ -1,4 +1,4 @@
-"""Memory that all threads of a process share, and that it gives back."""
+"""Memory that all threads of a process share, and that the process gives back."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import sys
 
 import pytest
 
-# What would tell glibc too.
+# Variables that would also tune glibc.
 _TUNED = ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES")
 
-# As many threads as take memory at the same time; then what the C library says it has.
+# Four threads take memory at the same time; then the C library reports what it has.
 _PROGRAM = """
 import ctypes
 import threading

@@ -42,13 +42,13 @@ sys.stdin.read()
 
 
 def worker(folder: Path, amount: int) -> subprocess.Popen[str]:
-    """A process that counts, and stays until its standard input ends."""
+    """Start a process that counts, and stays until its standard input ends."""
     command = [sys.executable, "-c", WORKER, str(folder), str(amount)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def samples(shown: CollectorRegistry) -> dict[str, float]:
-    """Every sample, by its name and its labels' values."""
+    """Return every sample, by its name and its labels' values."""
     return {
         "/".join((sample.name, *sample.labels.values())): sample.value
         for metric in shown.collect()
@@ -89,7 +89,7 @@ def test_a_process_shows_what_it_takes() -> None:
 
 @pytest.fixture
 def exporter() -> Iterator[str]:
-    """The address of an exporter that shows one counter."""
+    """Run an exporter that shows one counter; yield its address."""
     shown = CollectorRegistry()
     Counter("done_total", "Done.", registry=shown).inc(7)
     exporter = Exporter("127.0.0.1:0", shown)

@@ -1,4 +1,4 @@
-"""Checking passwords: right, wrong, remembered, at once, and too often."""
+"""Checking passwords: right, wrong, remembered, concurrently, and too often."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def hashed(password: str, cost: int = 4) -> bytes:
 
 
 class House:
-    """Users, a clock, and a record of what bcrypt was asked."""
+    """Users, a clock, and a record of the hashes that bcrypt compared."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
@@ -168,7 +168,7 @@ def test_nothing_that_is_kept_holds_a_password_or_a_plain_hash_of_it(run: Run) -
         other = Passwords(lambda: house.users, lambda: house.now)
         assert await other.check("alice", b"swordfish", HERE)
         other.close()
-        assert other._remembered["alice"].mark != mark  # of another key
+        assert other._remembered["alice"].mark != mark  # with another key
 
     run(test)
 
@@ -204,7 +204,7 @@ def test_failures_of_one_address_hold_up_neither_others_nor_who_is_remembered(ru
             assert not await house.check("alice", f"guess {number}")
         with pytest.raises(TooManyAttemptsError):
             await house.check("alice", "one more guess")
-        with pytest.raises(TooManyAttemptsError):  # nor is a right guess told from a wrong one
+        with pytest.raises(TooManyAttemptsError):  # nor does a right guess differ from a wrong one
             await house.check("bob", "tuna")
         assert await house.check("alice", "swordfish")
         assert await house.check("bob", "tuna", ELSEWHERE)

@@ -1,4 +1,4 @@
-"""Settings in groups: what they may be, and what is said where they are not that."""
+"""Settings in groups: what is allowed, and the errors for everything else."""
 
 from __future__ import annotations
 

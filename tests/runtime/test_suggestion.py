@@ -1,4 +1,4 @@
-"""The nearest right name, by edits."""
+"""The nearest valid word, by edits."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ words = st.text("abc_", max_size=8)
         ("usr", "user", 1),
         ("usre", "user", 1),  # two letters swapped
         ("staet", "state", 1),
-        ("staet", "started", None),  # 2 of 7 would do; these are 3
+        ("staet", "started", None),  # 2 of 7 would be accepted; this needs 3
         ("conected", "connected", 1),
-        ("id", "ip", None),  # half of it
+        ("id", "ip", None),  # half of it differs
         ("abcdef", "abcdzz", 2),
         ("abcdef", "abczzz", None),
         ("a" * MAX_NAME_LENGTH, "a" * MAX_NAME_LENGTH, 0),
@@ -41,7 +41,7 @@ def test_edits_are_counted_up_to_a_third(one: str, other: str, count: int | None
 
 
 def by_definition(one: str, other: str) -> int:
-    """The optimal string alignment distance, written as it is defined."""
+    """Compute the optimal string alignment distance by its definition."""
     if not one or not other:
         return len(one) + len(other)
     ways = [
@@ -74,6 +74,6 @@ def test_what_is_asked() -> None:
     assert did_you_mean("STATE", known) == "; did you mean 'state'?"
     assert did_you_mean("page", known) == "; did you mean 'page[size]' or 'page[number]'?"
     assert did_you_mean("colour", known) == ""
-    assert nearest("ab", ["abx", "aby"]) == ["abx"]  # of equal ones, the first
+    assert nearest("ab", ["abx", "aby"]) == ["abx"]  # of equally near ones, the first
     assert quoted_name("x" * 50) == f"'{'x' * MAX_NAME_LENGTH}'..."
     assert shorten("x" * 50) == f"{'x' * MAX_NAME_LENGTH}..."

@@ -1,4 +1,4 @@
-"""How often an address may be wrong."""
+"""How many failures an address is allowed."""
 
 from __future__ import annotations
 

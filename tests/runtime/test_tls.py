@@ -62,7 +62,7 @@ def serving(tls: ServerTls, test: Callable[[int], Awaitable[None]]) -> None:
 
 
 async def call(port: int, tls: ClientTls) -> grpc.StatusCode:
-    """Connect anew and make a call; how it ends."""
+    """Make a call over a new connection; return how it ends."""
     credentials = grpc_channel_credentials(tls)
     options = [("grpc.use_local_subchannel_pool", 1)]
     async with grpc.aio.secure_channel(f"localhost:{port}", credentials, options) as channel:
@@ -136,7 +136,7 @@ def test_a_new_certificate_is_for_new_connections(
 )
 def test_the_floor_is_1_2(server: Pair, version: str, is_served: bool) -> None:
     async def test(port: int) -> None:
-        # Of its own OpenSSL takes the old versions at this level only.
+        # By itself, OpenSSL accepts the old versions only at this level.
         asking = await asyncio.create_subprocess_exec(
             *("openssl", "s_client", "-connect", f"127.0.0.1:{port}", version),
             *("-cipher", "DEFAULT@SECLEVEL=0"),

@@ -1,4 +1,4 @@
-"""Bearer tokens: what a key is, and which tokens it takes."""
+"""Bearer tokens: what is a valid key, and which tokens it accepts."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ KEYS: dict[str, Any] = {
 
 
 def pem(key: Any) -> bytes:
-    """The public half of a key, or the secret."""
+    """Return the public half of a key, or the secret."""
     if isinstance(key, bytes):
         return key
     form = Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
@@ -55,7 +55,7 @@ def pem(key: Any) -> bytes:
 
 
 def key_in(path: Path) -> TokenKey:
-    """What a file holds: a public key, or the secret."""
+    """Read what a file holds: a public key, or the secret."""
     if path.read_bytes().startswith(SECRET):
         return read_token_secret(path)
     return read_token_key(path)
@@ -70,7 +70,7 @@ CERTIFICATE: bytes = trustme.CA().cert_pem.bytes()
 
 
 def claims(**changes: Any) -> dict[str, Any]:
-    """Those of a good token, changed; None takes one out."""
+    """Return a valid token's claims, with changes; None removes one."""
     good = {"sub": "alice", "aud": "sessiongate", "exp": time.time() + 600}
     return {name: value for name, value in {**good, **changes}.items() if value is not None}
 
@@ -113,7 +113,7 @@ def test_a_key_takes_no_other_keys_tokens(path: Path, algorithm: str) -> None:
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
 def test_a_public_key_is_no_secret(path: Path, algorithm: str) -> None:
-    """The oldest of attacks: a token signed by HMAC with what everyone may know."""
+    """The oldest of attacks: a token signed by HMAC with the public key, which anyone may know."""
     path.write_bytes(pem(KEYS[algorithm]))
     key = read_token_key(path)
     secret = jwt.get_algorithm_by_name("HS256")

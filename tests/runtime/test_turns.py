@@ -1,4 +1,4 @@
-"""Work in turns: how long a round is, whose turn it is, and what becomes of work given up."""
+"""Work in turns: how long a round is, whose turn it is, and what happens to abandoned work."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sessiongate.runtime.turns import SLICE, Steps, TooMuchWorkError, Turns
 
 
 class Clock:
-    """Stands still but for the work, of which each step takes ``STEP``."""
+    """A clock that only work advances, by ``STEP`` at each step."""
 
     def __init__(self) -> None:
         self.now = 0.0

@@ -1,4 +1,4 @@
-"""URLs of sources and ledgers, and what of a text an error may repeat."""
+"""URLs of sources and ledgers, and which parts of a text an error may repeat."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sessiongate.runtime.urls import Url, UrlError, harmless, ledger_file
         ("postgresql://app:s[cret@db1", "db1"),
         ("postgresql://app@[::1]:5432", "[::1]:5432"),
         ("postgresql://app@%2Frun%2Fpg:5433", "%2Frun%2Fpg:5433"),
-        # Where a password may stand there is no name.
+        # No name is shown if a password may be in its place.
         ("postgresql://app:secret", "postgresql"),
         ("postgresql://app:secret/db", "postgresql"),
         ("postgresql://app%3Asecret", "postgresql"),
