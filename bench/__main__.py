@@ -26,7 +26,7 @@ DEATHS = 3
 
 
 def main() -> int:
-    """Measure what is asked for; the exit code."""
+    """Measure what the options ask for; return the exit code."""
     options = _options()
     for advice in surroundings.missing():
         print(advice, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""One HTTP request and its whole answer, for what is checked and not for what is measured."""
+"""An HTTP request and its whole answer, for checks and not for measurements."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from http.client import HTTPConnection
 from typing import Any
 
-# The server's own, and those of one connection: no part of what is asked for.
+# The server's own headers, and those of one connection: not part of the answer proper.
 _OF_THE_SERVER = ("server", "date", "content-length", "transfer-encoding", "connection")
 
 
@@ -21,17 +21,17 @@ class Answer:
     body: bytes
 
     def header(self, name: str) -> str | None:
-        """A header's value, if it is there."""
+        """Return a header's value, or None if it is missing."""
         return dict(self.headers).get(name)
 
     @property
     def json(self) -> Any:
-        """The body's JSON value."""
+        """The JSON value of the body."""
         return json.loads(self.body)
 
 
 def ask(address: str, path: str, headers: Mapping[str, str] | None = None) -> Answer:
-    """Ask a server at ``HOST:PORT``. Raises `OSError` where it does not answer."""
+    """Ask a server at ``HOST:PORT``. Raises `OSError` if it does not answer."""
     connection = HTTPConnection(address, timeout=60)
     try:
         connection.request("GET", path, headers=dict(headers or {}))

@@ -1,7 +1,7 @@
-"""``python -m bench.bare FOLDER``: the least that can be sent, by the gateway's own server.
+"""``python -m bench.bare FOLDER``: the minimum to send, through the gateway's own server.
 
 An ASGI application that sends answers from memory (``FOLDER/answers.json``), and
-``/hello`` from a Starlette application, as `gateway.server.main` runs the gateway.
+``/hello`` from a Starlette application, run as `gateway.server.main` runs the gateway.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _FILE = "answers.json"
 
 
 def keep(folder: Path, answers: Mapping[str, Answer]) -> None:
-    """Write answers down, by the path that they are to be had at."""
+    """Write answers down, by the path that each is served at."""
     kept = {
         path: {
             "status": answer.status,
@@ -43,7 +43,7 @@ def keep(folder: Path, answers: Mapping[str, Answer]) -> None:
 
 
 def create_app(folder: Path, _: GatewayConfig) -> Starlette:
-    """The application that sends what `keep` wrote down."""
+    """Create the application that sends what `keep` wrote down."""
     kept: dict[str, Any] = json.loads((folder / _FILE).read_text())
     messages = {}
     for path, answer in kept.items():
@@ -72,9 +72,9 @@ async def _hello(request: Request) -> PlainTextResponse:
 
 
 def main() -> None:
-    """Serve until told to stop; prints where."""
+    """Serve until told to stop; print the address."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    # Everything is as it is for the gateway, but for the application.
+    # Everything except the application is as in the gateway.
     vars(sessiongate.gateway.server.main)["create_app"] = partial(create_app, Path(sys.argv[1]))
     sessiongate.gateway.server.main.run_server(
         GatewayConfig(http="127.0.0.1:0"),

@@ -1,7 +1,7 @@
-"""How long a change at the source takes to be answered, and a killed core to be replaced.
+"""How long until a change at the source is answered, and until a killed core is replaced.
 
-Both are seen from outside: a document that is a source is replaced by another, and
-one REST connection asks again and again for its session, until it shows the new one.
+Both are measured from outside: a document that is a source is replaced by another, and
+one REST connection requests its session repeatedly, until it shows the new one.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ class _Serving:
     steady: int
 
     def show(self, user: str) -> float:
-        """Replace the document; the time."""
+        """Replace the document; return the time."""
         write_steady(self.folder, user)
         return time.perf_counter()
 
     def seen(self, user: str) -> float:
-        """The time at which the first answer with a user was complete."""
+        """Return the time at which the first answer with a user was complete."""
         wanted = f'"user":"{user}"'.encode()
         end = time.monotonic() + PATIENCE
         connection = HTTPConnection(self.http, timeout=PATIENCE)
@@ -68,13 +68,13 @@ class _Serving:
 
 
 def freshness(stage: Stage, samples: int) -> list[float]:
-    """Seconds from the document's replacement to the first answer that shows it, sorted."""
+    """Return the seconds from each replacement of the document to its first answer, sorted."""
     with _serving(stage) as serving:
         return sorted(_delay(serving, f"changed_{number}") for number in range(samples))
 
 
 def recovery(stage: Stage, samples: int) -> list[Recovery]:
-    """Kill the core again and again; while it is dead, change what it will find."""
+    """Kill the core repeatedly; while it is dead, change what it will find."""
     with _serving(stage) as serving:
         return [_recover(serving, f"recovered_{number}") for number in range(samples)]
 
@@ -103,7 +103,7 @@ def _recover(serving: _Serving, user: str) -> Recovery:
 
 
 def _listens(address: str) -> float:
-    """The time at which an address is listened on."""
+    """Return the time from which an address is listened on."""
     host, _, port = address.rpartition(":")
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:

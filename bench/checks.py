@@ -1,7 +1,7 @@
-"""The proof, before anything is measured, that a server answers as it should.
+"""The proof, before any measurement, that a server answers as it should.
 
-Compared is what has the right status and holds the right sessions; what the bare
-server sends has to be the gateway's bytes.
+Only answers with the right status and sessions are compared; the bare server must
+send the gateway's bytes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bench.stack import BARE, ENVOY, GATEWAY, HELLO, Stack, Stage
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question that was answered as it should be, and the answer's length in bytes."""
+    """A question that was answered correctly, and the answer's length in bytes."""
 
     question: Question
     length: int
@@ -33,7 +33,7 @@ class Checks:
         self._references: dict[str, Answer] = {}
 
     def references(self, paths: Set[str]) -> dict[str, Answer]:
-        """The gateway's answers on these paths, by the paths at which the bare server has them."""
+        """Return the gateway's answers on these paths, by the bare server's paths for them."""
         address = self._stack.servers[GATEWAY].address
         for path in paths - {NOT_MODIFIED}:
             (asked,) = self._question(path, GATEWAY).paths
@@ -86,7 +86,7 @@ class Checks:
         expected = sorted(self._stack.ids)
         if path == PAGE:
             expected = expected[:PAGE_SIZE]
-        if self._stage.churning:  # a walk meets some of what comes while it lasts
+        if self._stage.churning:  # a walk meets some sessions that arrive meanwhile
             return path in (PAGE, ALL) and abs(len(found) - len(expected)) <= len(expected) // 10
         return found == expected
 
@@ -96,10 +96,10 @@ def _is_ascending(ids: Sequence[int]) -> bool:
 
 
 def _ids(answer: Answer, is_envoy: bool) -> Iterable[int]:
-    """The ids of a document's sessions, in its order."""
+    """Return the ids of a document's sessions, in its order."""
     document = answer.json
     if is_envoy:
-        # What is empty is left out.
+        # Empty members are left out.
         rows = [document["session"]] if "session" in document else document.get("sessions", [])
     else:
         data = document["data"]

@@ -1,7 +1,7 @@
-"""What an observation costs the core where nothing has changed: reading it, and comparing.
+"""The cost for the core of an observation without changes: reading it, and comparing.
 
-A real collector runs, in this process, over answers that were recorded
-(`bench.recordings`); what is counted is the process's CPU time.
+A real collector runs, in this process, over recorded answers (`bench.recordings`);
+the process's CPU time is measured.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ SESSIONS = 10_000
 
 
 def measure() -> Mapping[str, float]:
-    """CPU seconds of an observation of unchanged sessions, by the kind of the source."""
+    """Return the CPU seconds of an observation of unchanged sessions, by the source's kind."""
     return {kind: asyncio.run(_measure(KINDS[kind](SESSIONS))) for kind in KINDS}
 
 
 class _Recorded:
-    """A source that notes when, in CPU time, each of its observations begins."""
+    """A source that records when, in CPU time, each of its observations begins."""
 
     def __init__(self, observe: Observe) -> None:
         self._observe = observe
@@ -44,7 +44,7 @@ class _Recorded:
         return await self._observe()
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there is nothing to release."""
 
 
 async def _measure(observe: Observe) -> float:
@@ -58,8 +58,8 @@ async def _measure(observe: Observe) -> float:
     await collector.close()
     await ledger.close()
     assert len(table) == SESSIONS, len(table)
-    # The first observation finds everything new, and to the second it is new that
-    # all was there before.
+    # The first observation finds everything new; to the second, it is new that everything
+    # was there before.
     times = source.began[2:]
     return median(end - begin for begin, end in pairwise(times))
 

@@ -1,9 +1,9 @@
 """What the core adds to an RPC: its calls beside an empty unary one, in one process.
 
 ``python -m bench.core_rpc`` starts a core with synthetic sessions, every default on
-and one method more, in a process of its own, and calls it from this one. Requests
-and responses stay bytes here, so that the client costs the same whatever is called.
-Rounds are interleaved; what is shown are medians.
+and one more method, in a separate process, and calls it from this one. Requests
+and responses stay bytes here, so that the client costs the same for every call.
+Rounds are interleaved; medians are shown.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from sessiongate.v1.session_service_pb2 import GetSessionRequest, ListSessionsRe
 SESSIONS = 10_000
 CONCURRENCY = 16
 ROUNDS = 7
-SECONDS = 1.5  # a call a round
+SECONDS = 1.5  # per call and round
 EMPTY = "empty"
 _SERVICE = "/sessiongate.v1.SessionService"
 _CALLS = {
@@ -55,7 +55,7 @@ class Figure:
 
 
 def measure(rounds: int = ROUNDS, seconds: float = SECONDS) -> Sequence[Figure]:
-    """Every call's figure, the empty one first."""
+    """Return every call's figure, the empty one first."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     server = context.Process(target=_serve, args=(theirs,))
@@ -87,7 +87,7 @@ async def _measure(
 
 
 async def _load(call: Any, request: bytes, seconds: float) -> tuple[int, float]:
-    """Call for so long, so many at once; the number of calls and the time they took."""
+    """Call for ``seconds``, `CONCURRENCY` at a time; return the number of calls and the time."""
     began = time.perf_counter()
     end = began + seconds
 
@@ -107,7 +107,7 @@ def _serve(pipe: Connection) -> None:
 
 
 class _Core(Core):
-    """A core that answers one method more, with nothing."""
+    """A core with one more method, which answers with nothing."""
 
     def _listen(self) -> grpc.aio.Server:
         server = super()._listen()

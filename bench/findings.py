@@ -1,4 +1,4 @@
-"""All that a run finds, and how it compares with what was to be reached."""
+"""All that a run finds, and how it compares with the targets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SMALL, LARGE = Stage(1_000), Stage(100_000)
 
 @dataclass(slots=True)
 class Findings:
-    """Times are in seconds."""
+    """The findings of a run; times are in seconds."""
 
     figures: Figures = field(default_factory=Figures)
     calls: Sequence[Figure] = ()  # of the core's gRPC service, the empty one first
@@ -27,13 +27,13 @@ class Findings:
     observations: Mapping[str, float] = field(default_factory=dict)  # CPU, by kind of source
 
     def against(self, path: str, server: str, stage: Stage = STILL) -> float | None:
-        """The gateway's rate, to another server's on the same path."""
+        """Return the ratio of the gateway's rate to another server's on the same path."""
         return _ratio(
             self.figures.rate(path, GATEWAY, stage), self.figures.rate(path, server, stage)
         )
 
     def churned(self) -> dict[str, float]:
-        """The gateway's rate with churn to that without, by path."""
+        """Return the ratio of the gateway's rate with churn to that without, by path."""
         rate = self.figures.rate
         ratios = {
             path: _ratio(rate(path, GATEWAY, CHURNING), rate(path, GATEWAY, STILL))
@@ -44,7 +44,7 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Something to be reached; ``measured`` is None where it was not measured."""
+    """A figure to be reached; ``measured`` returns None if it was not measured."""
 
     text: str
     bound: float
@@ -57,7 +57,7 @@ class Target:
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
-    """The smallest value that this share of all does not exceed."""
+    """Return the smallest value that this share of all does not exceed."""
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 

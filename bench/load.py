@@ -15,7 +15,8 @@ from bench.programs import BenchError
 
 TOOLS = {"wrk": "wrk"}  # and Debian's packages
 CONNECTIONS = 16
-# For answers this large fewer, for longer, so that those cut off at the end weigh little.
+# Fewer connections for answers this large, for longer, so that those cut off at the end
+# weigh little.
 LARGE = 1024 * 1024
 LARGE_CONNECTIONS = 4
 LARGE_SECONDS = 3  # times as long
@@ -25,11 +26,11 @@ _SCRIPT = Path(__file__).with_name("load.lua")
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What came of it. A walk over several pages counts as one answer."""
+    """The result of a load. A walk over several pages counts as one answer."""
 
     answers: float
     seconds: float
-    p50: float  # seconds; of a walk, that of its requests one after another
+    p50: float  # seconds; for a walk, a request's times their number
     p99: float
 
     @property
@@ -38,12 +39,12 @@ class Load:
 
 
 def missing_tools() -> list[str]:
-    """Debian's packages of what is not installed."""
+    """Return Debian's packages of the tools that are not installed."""
     return [package for tool, package in TOOLS.items() if shutil.which(tool) is None]
 
 
 def wrk(address: str, asked: Asked, seconds: int) -> Load:
-    """Ask over HTTP/1.1. Raises `BenchError` where an answer is not what it was before."""
+    """Ask over HTTP/1.1. Raises `BenchError` if an answer is not what it was before."""
     question = asked.question
     connections = CONNECTIONS
     if asked.length > LARGE:
@@ -57,8 +58,8 @@ def wrk(address: str, asked: Asked, seconds: int) -> Load:
     found = json.loads(output.partition("RESULT ")[2])
     _check(command, found["requests"], found["errors"], output)
     walk = len(question.paths)
-    # Beside bodies there are headers, and parts of what was on its way at the end;
-    # the numbers in a body may have grown or shrunk.
+    # There are also headers, and parts of answers in transit at the end; the numbers in a
+    # body may have grown or shrunk.
     bodies = found["requests"] / walk * asked.length
     beside = 1024 * found["requests"] + connections * asked.length
     if not 0.9 * bodies <= found["bytes"] <= 1.1 * bodies + beside:
@@ -72,7 +73,7 @@ def wrk(address: str, asked: Asked, seconds: int) -> Load:
 
 
 def version(tool: str) -> str:
-    """What a tool says of its version."""
+    """Return the version that a tool states."""
     text = subprocess.run([tool, "--version"], capture_output=True, text=True, check=False).stdout
     found = re.search(r"[0-9]+\.[0-9.]+[0-9]", text)
     return found[0] if found else "unknown"

@@ -1,4 +1,4 @@
-"""The paths that are measured, and what each server is asked for on them."""
+"""The measured paths, and what each server is asked for on them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ PATHS = (ONE, NOT_MODIFIED, PAGE, FILTERED, ALL)
 
 PAGE_SIZE = 100
 
-# At other sizes than this only the paths whose cost may depend on the size.
+# At other sizes, only the paths whose cost may depend on the size are measured.
 FULL_SIZE = 10_000
 SIZED = (PAGE, ALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Requests that together are answered with what a path is for; asked in turn."""
+    """Requests, made in turn, whose answers together are what a path is for."""
 
     paths: Sequence[str]
     status: int = 200
@@ -32,7 +32,7 @@ class Question:
 
 
 def servers_of(path: str, stage: Stage) -> tuple[str, ...]:
-    """The servers that are compared on a path."""
+    """Return the servers that are compared on a path."""
     compared = {
         ONE: (GATEWAY, GATEWAY_2, ENVOY, BARE, HELLO),
         NOT_MODIFIED: (GATEWAY, GATEWAY_2),
@@ -48,14 +48,14 @@ def servers_of(path: str, stage: Stage) -> tuple[str, ...]:
 
 
 def paths_of(stage: Stage) -> tuple[str, ...]:
-    """The paths that are measured at a stage."""
+    """Return the paths that are measured at a stage."""
     if stage.sessions != FULL_SIZE:
         return SIZED
     return PATHS
 
 
 def question(path: str, server: str, stack: Stack) -> Question:
-    """What to ask a server for. On NOT_MODIFIED a validator has to be added to the headers."""
+    """Return what to ask a server for. On NOT_MODIFIED, add a validator to the headers."""
     if server == HELLO:
         return Question(["/hello"])
     if server == BARE:
@@ -84,7 +84,7 @@ def _of_envoy(path: str, stack: Stack) -> Question:
 
 
 def _path(query: Mapping[str, object] | None, stack: Stack) -> str:
-    """The collection with a query, or without one the session that stays."""
+    """Return the collection's path with a query; for None, that of the session that stays."""
     if query is None:
         return f"/v1/sessions/{stack.steady}"
     return f"/v1/sessions?{urlencode(query, quote_via=quote)}" if query else "/v1/sessions"

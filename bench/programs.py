@@ -1,4 +1,4 @@
-"""Programs that are measured: started, waited for by what they print, and ended."""
+"""Measured programs: started, awaited by what they print, and ended."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Program:
             self._changed.notify_all()
 
     def expect(self, pattern: str) -> str:
-        """The first group of the first line that matches, once there is one."""
+        """Wait for a line that matches; return the first group of the first one."""
 
         def found() -> re.Match[str] | None:
             return next(filter(None, (re.search(pattern, line) for line in self._lines)), None)
@@ -71,12 +71,12 @@ class Program:
         return "\n".join(self._lines[-20:])
 
     def processes(self) -> list[psutil.Process]:
-        """It, and all that it started and that still runs."""
+        """Return it, and everything that it started and that still runs."""
         mine = psutil.Process(self._process.pid)
         return [mine, *mine.children(recursive=True)]
 
     def cpu(self) -> float:
-        """CPU seconds that these processes have taken."""
+        """Return the CPU seconds that these processes have taken."""
         return sum(_cpu(process) for process in self.processes())
 
     def stop(self) -> None:
@@ -96,7 +96,7 @@ class Program:
 
 @contextmanager
 def running(command: Sequence[str], **variables: str) -> Iterator[Program]:
-    """A program, until the context is left."""
+    """Run a program until the context is left."""
     mine = {
         name: value
         for name, value in os.environ.items()

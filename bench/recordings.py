@@ -1,7 +1,7 @@
-"""What each kind of source reads where nothing has happened since it last read.
+"""What each kind of source reads if nothing has happened since it last read.
 
-An answer is what the program sends, as its driver hands it on: text and JSON as they
-come, rows as Python values or as the bytes of their cells. Only what the clock alone
+An answer is what the program sends, as its driver delivers it: text and JSON as they
+arrive, rows as Python values or as the bytes of their cells. Only what the clock alone
 changes differs from one answer to the next: ages and idle times grow.
 """
 
@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 
 def _each(answer: Callable[[int], T], read: Callable[[T, float], Observation]) -> Observe:
-    """What reads one answer after another, each made beforehand."""
+    """Return a function that reads one answer after another, each made beforehand."""
 
     async def read_at_once(given: T, moment: float) -> Observation:
         return read(given, moment)
@@ -54,7 +54,7 @@ def _each(answer: Callable[[int], T], read: Callable[[T, float], Observation]) -
 def _each_in_steps(
     answer: Callable[[int], T], read: Callable[[T, float], Awaitable[Observation]]
 ) -> Observe:
-    """The same, of what reads in steps."""
+    """Do the same for what reads in steps."""
     answers = [answer(second) for second in range(ANSWERS)]
     seconds = count()
 
@@ -179,7 +179,7 @@ def _maxscale(sessions: int) -> Observe:
 
 
 async def _arriving(body: bytes) -> AsyncIterator[bytes]:
-    """A body as it comes from the network."""
+    """Yield a body as it arrives from the network."""
     for start in range(0, len(body), _ARRIVING):
         yield body[start : start + _ARRIVING]
 
@@ -212,7 +212,7 @@ def _pgbouncer(sessions: int) -> Observe:
 
 
 def _cells(*values: str | int | None) -> tuple[Cell, ...]:
-    """A row as the protocol of PostgreSQL carries it."""
+    """Make a row as PostgreSQL's protocol carries it."""
     return tuple(None if value is None else str(value).encode() for value in values)
 
 

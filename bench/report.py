@@ -1,4 +1,4 @@
-"""The report: Markdown, as `make bench` writes it down."""
+"""The report: Markdown, as `make bench` writes it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ driver's connection is not in it.
 
 
 def render(findings: Findings, facts: Sequence[tuple[str, str]], rounds: str) -> str:
-    """The whole report. ``facts`` are versions and machine; ``rounds`` says how many of what."""
+    """Render the report. ``facts`` are versions and machine; ``rounds`` says how many of what."""
     parts = [
         "# What `make bench` measured\n\nWritten by `make bench`; not by hand.\n",
         _table(("", ""), facts),

@@ -1,7 +1,7 @@
 """Rounds: every server loaded on every path, once a round, side by side.
 
-A round starts everything anew and goes through all the stages, so that what changes
-on the machine meanwhile changes all of them alike.
+Each round restarts everything and goes through all the stages, so that changes on
+the machine meanwhile affect all of them alike.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bench.stack import BARE, GATEWAY, HELLO, Server, Stage, bare, standing
 
 STAGES = (Stage(1_000), Stage(FULL_SIZE), Stage(FULL_SIZE, churning=True), Stage(100_000))
 
-# Quiet is less than this share of a CPU, for so many seconds, in all programs together.
+# Quiet is less than this share of a CPU, for `_QUIET_FOR` seconds, in all programs together.
 _QUIET = 0.1
 _QUIET_FOR = 0.5
 _SETTLING = 8.0
@@ -32,7 +32,7 @@ _SETTLING = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What was measured: a server, a path and a stage."""
+    """A measured combination: a server, a path and a stage."""
 
     path: str
     server: str
@@ -59,17 +59,17 @@ class Figures:
     faults: dict[Cell, str] = field(default_factory=dict)  # why a cell was not measured
 
     def median(self, cell: Cell, value: Callable[[Sample], float]) -> float | None:
-        """The median of the rounds; None where the cell was not measured."""
+        """Return the median of the rounds, or None if the cell was not measured."""
         samples = self.samples.get(cell)
         return median(map(value, samples)) if samples and cell not in self.faults else None
 
     def memory(self, sessions: int) -> float | None:
-        """The median of resident bytes."""
+        """Return the median of resident bytes."""
         found = self.resident.get(sessions)
         return median(found) if found else None
 
     def rate(self, path: str, server: str, stage: Stage) -> float | None:
-        """Answers a second."""
+        """Return the answers a second."""
         return self.median(Cell(path, server, stage), lambda sample: sample.load.rate)
 
 
@@ -82,7 +82,7 @@ class Plan:
     seconds: int  # of load on each cell
 
     def cells(self, stage: Stage) -> list[Cell]:
-        """A stage's cells; those of one path stand together."""
+        """Return a stage's cells, grouped by path."""
         return [
             Cell(path, server, stage)
             for path in paths_of(stage)
@@ -92,7 +92,7 @@ class Plan:
 
 
 def measure(plan: Plan, figures: Figures, report: Callable[[str], None]) -> None:
-    """Do one round, and add what it finds. Raises `BenchError` where nothing can be measured."""
+    """Do one round, and add what it finds. Raises `BenchError` if nothing can be measured."""
     for stage in plan.stages:
         if cells := plan.cells(stage):
             report(f"{stage.name} sessions")
@@ -110,7 +110,7 @@ def _measure_stage(
 ) -> None:
     with ExitStack() as context:
         names = {cell.server for cell in cells}
-        # The gateway's answers are what the bare server sends.
+        # The bare server sends the gateway's answers.
         started = {GATEWAY, *names} if BARE in names else names
         stack = context.enter_context(standing(stage, started, folder))
         checks = Checks(stage, stack)
@@ -150,7 +150,7 @@ def _load(asked: Asked, cell: Cell, server: Server, core: Program, seconds: int)
 
 
 def _settle(programs: Sequence[Program]) -> None:
-    """Wait until what was started has nothing left to do; of what never rests, not for ever."""
+    """Wait until the programs have nothing left to do, at most `_SETTLING` seconds."""
     end = time.monotonic() + _SETTLING
     while time.monotonic() < end:
         before = sum(program.cpu() for program in programs)

@@ -42,7 +42,7 @@ class Stage:
         return f"{self.sessions:,}" + (" churning" if self.churning else "")
 
     def sources(self, folder: Path, interval: float = 1) -> list[str]:
-        """The options that give a core these sessions, one of them from a document."""
+        """Return the options that give a core these sessions, one of them from a document."""
         write_steady(folder, USER)
         churn = self.sessions * CHURN if self.churning else 0
         document = f"document:{folder / STEADY}.json?name={STEADY}&interval={interval:g}"
@@ -52,7 +52,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Something that answers over HTTP, at ``HOST:PORT``."""
+    """A program that answers over HTTP, at ``HOST:PORT``."""
 
     address: str
     program: Program
@@ -71,7 +71,7 @@ class Stack:
 
 @contextmanager
 def standing(stage: Stage, names: Iterable[str], folder: Path) -> Iterator[Stack]:
-    """A core with a stage's sessions, and those of gateway and Envoy that are named."""
+    """Run a core with a stage's sessions, and those of gateway and Envoy that are named."""
     with ExitStack() as stack:
         core = stack.enter_context(
             sessiongate(folder, "core", "--grpc", "127.0.0.1:0", *stage.sources(folder))
@@ -90,14 +90,14 @@ def standing(stage: Stage, names: Iterable[str], folder: Path) -> Iterator[Stack
 
 @contextmanager
 def bare(folder: Path) -> Iterator[Server]:
-    """The server that sends what is kept in a folder, and the Starlette application."""
+    """Run the server that sends what a folder keeps, and the Starlette application."""
     with running([str(BIN / "python"), "-m", "bench.bare", str(folder)]) as program:
         yield Server(program.expect(r"listening on (\S+)"), program)
 
 
 @contextmanager
 def sessiongate(folder: Path, *arguments: str) -> Iterator[Program]:
-    """The command, with its defaults, and its state in a folder of its own."""
+    """Run the command, with its defaults, and its state in a separate folder."""
     command = [str(BIN / "sessiongate"), *arguments]
     with running(command, XDG_STATE_HOME=str(folder)) as program:
         yield program
@@ -181,7 +181,7 @@ def _until(true: Callable[[], bool], otherwise: str) -> None:
 
 
 def _walk(core: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """The ids of all sessions, and the tokens of Envoy's pages, once the core is ready."""
+    """Return the ids of all sessions, and the tokens of Envoy's pages, once the core is ready."""
     ids: list[int] = []
     tokens = [""]
     with grpc.insecure_channel(core) as channel:
@@ -208,7 +208,7 @@ def _is_ready(stub: SessionServiceStub) -> bool:
 
 
 def steady_id(core: str) -> int:
-    """The id that a core gave the session that stays."""
+    """Return the id that a core gave the session that stays."""
     with grpc.insecure_channel(core) as channel:
         wanted = ListSessionsRequest(filter=SessionFilter(sources=[STEADY]))
         found = SessionServiceStub(channel).ListSessions(wanted, timeout=PATIENCE)

@@ -20,7 +20,7 @@ _PACKAGES = ("httptools", "uvloop", "starlette", "grpcio", "protobuf", "envoy-se
 
 
 def missing() -> list[str]:
-    """What has to be installed first, and how; nothing where all is there."""
+    """Return what has to be installed first, and how; nothing if everything is there."""
     advice = []
     if packages := load.missing_tools():
         advice.append(f"wrk is Debian's: apt-get install {' '.join(packages)}")
@@ -32,7 +32,7 @@ def missing() -> list[str]:
 
 
 def facts() -> Iterator[tuple[str, str]]:
-    """The machine, the versions and the time."""
+    """Yield the machine, the versions and the time."""
     yield "date", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     yield "commit", _commit()
     memory = psutil.virtual_memory().total / 1024**3
