@@ -80,7 +80,7 @@ def recovery(stage: Stage, samples: int) -> list[Recovery]:
 
 
 def _delay(serving: _Serving, user: str) -> float:
-    time.sleep(random.uniform(1, 2) * INTERVAL)  # at any moment between two observations
+    time.sleep(random.uniform(1, 2) * INTERVAL)  # at a random moment between two observations
     return -serving.show(user) + serving.seen(user)
 
 

@@ -66,7 +66,7 @@ class HAProxy:
 
     ``ports`` are those of its frontends, by name, of its stats socket (``stats``)
     and of the server: one of its own, unless ``server`` is the port of another.
-    `restart` gives it a new process.
+    `restart` starts a new process.
     """
 
     def __init__(self, folder: Path, server: int | None) -> None:

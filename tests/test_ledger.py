@@ -1,4 +1,4 @@
-"""The ledger's file, by the commands of the documentation and the real programs."""
+"""The ledger's file, with the documented commands and the real programs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BACKUP, RESTORED, RENAME = texts("docs/operations.md", "sh", "The ledger's file"
 
 
 def typed(block: str, ledger: str, copy: Path) -> Any:
-    """Run a command of the documentation on a ledger of the test."""
+    """Run a documented command on the test's ledger."""
     words = block.split()
     places = {"/var/backups/sessiongate.db": str(copy), words[-1]: ledger}
     return run(*(places.get(word, word) for word in words[1:]))

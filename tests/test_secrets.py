@@ -1,4 +1,4 @@
-"""A password appears nowhere, however its URL is mistyped; and nothing commands a terminal."""
+"""A password appears nowhere, however its URL is mistyped; and no output controls a terminal."""
 
 from __future__ import annotations
 

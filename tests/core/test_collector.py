@@ -249,7 +249,7 @@ def test_a_ledger_that_cannot_write_makes_the_source_unreachable(
 
 
 class Clock:
-    """The clock `elapsed`, which can be put forward."""
+    """The clock `elapsed`, which tests can advance."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.ahead = 0.0
@@ -691,7 +691,7 @@ def test_a_source_that_does_not_close_keeps_nobody_from_ending(
             now=time.time_ns,
         )
         await collector.start()
-        await asyncio.sleep(0)  # both have been observed by now
+        await asyncio.sleep(0)  # both observations are under way now
         async with asyncio.timeout(20):
             await collector.close()
         assert good.closed

@@ -193,7 +193,7 @@ def test_a_server_that_refuses_was_connected_to(server: MariaDB, tmp_path: Path)
             opened(server) as watcher,
             AsyncExitStack() as clients,
         ):
-            await only(watcher, root)  # former clients still connected would free places
+            await only(watcher, root)  # otherwise clients that are leaving would make room
             await run(root, "SET GLOBAL max_connections = 10")
             with suppress(errors.OperationalError):
                 for _ in range(10):

@@ -1,4 +1,4 @@
-"""``mariadb://`` over a real MariaDB: what is read of its real clients, and with what rights."""
+"""``mariadb://`` over a real MariaDB: what it reads of real clients, and with which rights."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def test_the_recorded_sessions_are_read_with_start_and_wires(maxscale: MaxScale)
     one, two = observation.sessions
     assert (one.session.native_id, one.session.service) == ("1", "RW-Split-Router")
     assert (two.session.native_id, two.session.service) == ("2", "Read-Connection-Router")
-    # The MaxScale is on this machine: its loopback is ours.
+    # The MaxScale is on this machine: both have the same loopback.
     assert one.opened == (TcpLink(server=("127.0.0.1", 3306), server_id=9),)
 
 
@@ -316,7 +316,7 @@ def test_local_times_are_read_in_the_zone_that_is_configured(
 def test_without_one_the_zone_is_what_the_data_prove_across_its_change(
     maxscale: MaxScale, zone: str
 ) -> None:
-    """Sessions that appear between two looks, while summer time ends in Europe and America."""
+    """Sessions appear between two observations, while summer time ends in Europe and America."""
     there = ZoneInfo(zone)
     started = datetime(2026, 10, 1, tzinfo=UTC)
     now = datetime(2026, 10, 24, 23, 30, tzinfo=UTC)

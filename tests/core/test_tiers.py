@@ -1,4 +1,4 @@
-"""A client through a real HAProxy to a real MariaDB: two sessions, one connection between them."""
+"""A client through a real HAProxy to a real MariaDB: two sessions linked by a connection."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def test_the_first_answer_of_a_core_that_was_stopped_is_honest(tmp_path: Path) -
         process = serving.core()
         for stopped in (0.0, 3.0):  # its interval, timeout and lateness allow 2.2 s
             process.suspend()
-            write_document(document, 0)  # all have ended: unless it says that it does not know
+            write_document(document, 0)  # all have ended: show none, or admit not to know
             answering = [list_sessions.future(ListSessionsRequest()) for _ in range(20)]
             time.sleep(stopped)
             process.resume()

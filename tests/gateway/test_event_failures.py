@@ -81,7 +81,7 @@ class Stream:
 
     def __init__(self) -> None:
         self.stopping = Shutdown()
-        self.stuck = False  # whether the reader takes nothing
+        self.stuck = False  # whether the reader has stopped reading
         self.stalls = asyncio.Event()
         self.gone = asyncio.Event()
         self.sent: asyncio.Queue[Message] = asyncio.Queue()

@@ -165,7 +165,7 @@ def test_entering_a_filter_is_an_upsert_and_leaving_it_a_removal(scene: Scene, f
         scene.synced(stream, 1)
         scene.show({1: "bob", 2: "bob"})
         assert scene.told([stream.next()]) == [("remove", 1)]
-        scene.show({2: "ann"})  # and 1, which is not held, goes
+        scene.show({2: "ann"})  # 1 goes too: the stream does not hold it
         entered = stream.next()
         assert scene.told([entered]) == [("upsert", 2)]
         assert entered.data["attributes"]["user"] == "ann"

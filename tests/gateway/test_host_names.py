@@ -1,4 +1,4 @@
-"""Names of clients' addresses: shown if they are asked for, and never waited for long."""
+"""Names of clients' addresses: shown on request, and never waited for long."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def named_core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait for every name, however slow the machine is."""
+    """Make look-ups wait for every name, however slow the machine is."""
     monkeypatch.setattr(host_names, "WAIT", LONG)
 
 

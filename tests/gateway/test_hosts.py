@@ -1,4 +1,4 @@
-"""Which hosts are answered for."""
+"""The hosts that the gateway answers for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A process that waits for a file system cannot be killed: it is named, and left behind."""
+"""A process that waits for a file system cannot be killed: it is reported, and left behind."""
 
 from __future__ import annotations
 

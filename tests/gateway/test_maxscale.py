@@ -182,7 +182,7 @@ CHECKS: dict[str, Callable[[list[httpx.Response]], None]] = {
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait for every name, however slow the machine is."""
+    """Make look-ups wait for every name, however slow the machine is."""
     monkeypatch.setattr("sessiongate.gateway.api.host_names.WAIT", 20.0)
 
 

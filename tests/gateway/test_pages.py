@@ -177,7 +177,7 @@ def test_pages_by_cursor_neither_repeat_nor_hide_what_stays(
 
 
 async def answering_from_its_copy(http: httpx.AsyncClient) -> None:
-    """Wait until a gateway does so: before that the core answers, which is a moment ahead."""
+    """Wait until a gateway answers from its copy; until then the core does, a moment ahead."""
     transport: Any = http._transport
     while transport.app.state.view.version() is None:
         await shown(http)

@@ -18,7 +18,7 @@ from tests.program import run
 def tiers() -> Iterator[tuple[str, httpx.Client, int]]:
     """Yield a core that reads both, a client of its gateway, and the backend's process id.
 
-    An application called ``till 7`` is in a transaction, through the one to the other.
+    An application called ``till 7`` is in a transaction, through PgBouncer to PostgreSQL.
     """
     with (
         running_postgres() as postgres,

@@ -271,7 +271,7 @@ def test_without_users_there_is_still_something_to_compare(run: Run) -> None:
 
 @contextmanager
 def held(house: House) -> Iterator[Callable[[], None]]:
-    """Hold the thread that compares, until told to let go."""
+    """Hold the comparing thread until the yielded function is called."""
     gate = threading.Event()
     house.passwords._pool.submit(gate.wait, 20)
     try:
