@@ -1,4 +1,4 @@
-"""Collections: the links and the meta of their documents, and small ones cut by a query."""
+"""Collections: the links and meta of their documents, and queries on small ones."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from sessiongate.gateway.jsonapi.query import QueryParameters
 
 @dataclass(frozen=True, slots=True)
 class PagePosition:
-    """Where a page stands in its collection."""
+    """A page's position in its collection."""
 
-    total: int | None = None  # resources on all pages, where a page was asked for
-    before: str | None = None  # cursor that the page before this one ends at, if there is one
-    after: str | None = None  # cursor that the page after this one starts from, if there is one
+    total: int | None = None  # resources on all pages, if a page was requested
+    before: str | None = None  # cursor that the previous page ends at, if there is one
+    after: str | None = None  # cursor that the next page starts from, if there is one
 
 
 def self_link(query: QueryParameters, url: str) -> str:
-    """``url`` with all parameters, where one of them changes what the document is about."""
+    """Return ``url``, with all parameters if one changes what the document is about."""
     parameters = query_string(query.parameters)
     return f"{url}?{parameters}" if parameters else url
 
 
 def links(query: QueryParameters, url: str, place: PagePosition) -> dict[str, Any]:
-    """The links of a collection's document."""
+    """Return the links of a collection's document."""
     if isinstance(query.page, NumberPage):
         total = place.total or 0
         return dict(paging.number_links(url, query.parameters, query.page, total))
@@ -40,7 +40,7 @@ def links(query: QueryParameters, url: str, place: PagePosition) -> dict[str, An
 
 
 def meta(query: QueryParameters, place: PagePosition) -> dict[str, Any]:
-    """What ``meta`` says of the page."""
+    """Return the members of ``meta`` about the page."""
     if isinstance(query.page, NumberPage):
         return {"total": place.total}
     if isinstance(query.page, CursorPage):
@@ -51,10 +51,10 @@ def meta(query: QueryParameters, place: PagePosition) -> dict[str, Any]:
 def paginate(
     resources: Sequence[Resource], query: QueryParameters
 ) -> tuple[list[dict[str, Any]], PagePosition]:
-    """The resources that a query asks for, of a collection that is all here, in id order.
+    """Return what a query asks for from a complete collection, which is in id order.
 
     Ids are the cursors. Raises `RequestError` for an order that pages by cursor do not
-    go by.
+    support.
     """
     found = [item for item in resources if all(f.matches(item) for f in query.filters)]
     if query.sort is not None:
@@ -72,7 +72,7 @@ def paginate(
 
 
 def with_fields(query: QueryParameters, resource: Resource) -> dict[str, Any]:
-    """The resource object with the fields that are asked for of its type."""
+    """Return the resource object with the fields requested for its type."""
     fieldset = query.fields.get(resource["type"])
     return dict(resource if fieldset is None else fieldset.apply(resource))
 

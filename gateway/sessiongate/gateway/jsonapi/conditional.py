@@ -32,7 +32,7 @@ _DATES = (
 
 @dataclass(frozen=True, slots=True)
 class ETag:
-    """An entity tag: what stands between the quotes, and whether it is a weak one."""
+    """An entity tag: the text between the quotes, and whether it is weak."""
 
     opaque: str
     weak: bool
@@ -41,13 +41,13 @@ class ETag:
         return f'W/"{self.opaque}"' if self.weak else f'"{self.opaque}"'
 
     def same_as(self, other: ETag) -> bool:
-        """Weak comparison: whether two tags stand for equivalent representations."""
+        """Compare weakly: return whether the two tags mean equivalent representations."""
         return self.opaque == other.opaque
 
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """The conditional headers of a request; None for one that is not there."""
+    """The conditional headers of a request; None for one that is absent."""
 
     if_match: str | None = None
     if_none_match: str | None = None
@@ -56,9 +56,9 @@ class Conditions:
 
     @classmethod
     def read(cls, headers: Iterable[tuple[bytes, bytes]]) -> Conditions:
-        """From the headers of an ASGI request; a header that is repeated counts as one list.
+        """Read the headers of an ASGI request; a repeated header counts as one list.
 
-        `NO_CONDITIONS` where none of them is there.
+        Returns `NO_CONDITIONS` if none of them is present.
         """
         found: dict[str, str] = {}
         for name, value in headers:
@@ -79,12 +79,12 @@ _FIELDS = {
 def unchanged(
     conditions: Conditions, etag: ETag | None, last_modified: int | None, now: float
 ) -> bool:
-    """Whether the answer to a GET or HEAD is 304, in RFC 9110's order of precedence.
+    """Return whether to answer a GET or HEAD with 304, in RFC 9110's order of precedence.
 
-    ``etag`` and ``last_modified`` (seconds since the epoch) are the answer's, None
-    where it carries none. Raises `RequestError` (412). A weak tag is good enough for
-    If-Match: MaxScale's clients send back what they got. A date that is not one is
-    ignored, and so is a condition on a date that the answer does not have.
+    ``etag`` and ``last_modified`` (seconds since the epoch) are the answer's, None if it
+    has none. Raises `RequestError` (412). A weak tag satisfies If-Match: MaxScale's
+    clients send back what they got. An invalid date is ignored, and so is a condition
+    on a date that the answer does not have.
     """
     if conditions.if_match is not None:
         if not _any_of(conditions.if_match, etag):
@@ -102,37 +102,37 @@ def unchanged(
 
 
 def parse_etags(header: str) -> tuple[ETag, ...]:
-    """The tags of a list; what is none is passed over."""
+    """Return the tags of a list, skipping whatever is not a tag."""
     return tuple(ETag(found[2], found[1] is not None) for found in _ETAG.finditer(header))
 
 
 def weak_etag(revision: int, fingerprint: bytes) -> ETag:
-    """The tag of what a table of this revision answers to a question.
+    """Return the tag of the answer to a question at this revision of the table.
 
-    ``fingerprint`` is all that the answer depends on besides: path, query, media type,
-    host.
+    ``fingerprint`` is everything else that the answer depends on: path, query, media
+    type, host.
     """
     return ETag(f"{revision:x}-{blake2b(fingerprint, digest_size=8).hexdigest()}", True)
 
 
 def last_modified_of(changed: float, now: float) -> int | None:
-    """The date to state for a change, in seconds since the epoch; None while it may mislead.
+    """Return the date of a change in seconds since the epoch; None while it may mislead.
 
     Dates are whole seconds: until the second of a change has passed, another change
-    could bear the same date.
+    could have the same date.
     """
     return int(changed) if changed < int(now) else None
 
 
 def format_date(seconds: int) -> str:
-    """``Sun, 06 Nov 1994 08:49:37 GMT``."""
+    """Format a date as ``Sun, 06 Nov 1994 08:49:37 GMT``."""
     return formatdate(seconds, usegmt=True)
 
 
 def parse_date(text: str, now: float) -> int | None:
-    """An HTTP-date in any of its three forms, in seconds since the epoch; None for no date.
+    """Parse an HTTP-date in any of its three forms to seconds since the epoch; else None.
 
-    A year of two digits that seems more than 50 years ahead of ``now`` is past.
+    A two-digit year that seems more than 50 years ahead of ``now`` is in the past.
     """
     found = next(filter(None, (form.fullmatch(text) for form in _DATES)), None)
     if found is None:
@@ -144,7 +144,7 @@ def parse_date(text: str, now: float) -> int | None:
         if year > present + 50:
             year -= 100
     day, hour, minute, second = (int(found[part]) for part in ("day", "hour", "minute", "second"))
-    leap = second == 60  # which the grammar has, and datetime has not
+    leap = second == 60  # valid in the grammar, not in datetime
     try:
         moment = datetime(year, month, day, hour, minute, second - leap, tzinfo=UTC)
     except ValueError:
@@ -153,7 +153,7 @@ def parse_date(text: str, now: float) -> int | None:
 
 
 def _any_of(header: str, etag: ETag | None) -> bool:
-    """Whether the header's list holds the tag. ``*`` holds every one, and the lack of one."""
+    """Return whether the header's list has the tag; ``*`` matches even without a tag."""
     if header.strip() == "*":
         return True
     return etag is not None and any(etag.same_as(tag) for tag in parse_etags(header))

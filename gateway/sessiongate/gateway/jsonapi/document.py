@@ -1,4 +1,4 @@
-"""JSON:API documents as bytes: compact, or indented for people; whole, or piece by piece."""
+"""JSON:API documents as bytes: compact or indented for people, whole or piece by piece."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ _INDENT = 4
 
 
 def dump(document: object, *, pretty: bool) -> bytes:
-    """A JSON value in UTF-8, as short as it gets or indented by 4; no newline at the end."""
+    """Serialize to JSON in UTF-8, compact or indented by 4, without a final newline."""
     return _text(document, pretty).encode()
 
 
 def top_meta(members: Mapping[str, Any]) -> dict[str, Any]:
-    """The top-level member ``meta``, where there is something to say in it."""
+    """Return the top-level member ``meta``, or nothing if it would be empty."""
     return {"meta": dict(members)} if members else {}
 
 
 class CollectionWriter:
     """A document whose ``data`` is a list, written piece by piece.
 
-    ``opening``, any number of ``items``, ``closing``: joined, they are what
-    `dump` gives for the whole document.
+    ``opening``, any number of ``items`` and ``closing``, joined, equal what `dump`
+    returns for the whole document.
     """
 
     def __init__(self, *, pretty: bool) -> None:
@@ -33,14 +33,14 @@ class CollectionWriter:
         self._empty = True
 
     def opening(self, members: Mapping[str, Any]) -> bytes:
-        """All that stands before the first item: the members before ``data``."""
+        """Return everything before the first item; ``members`` come before ``data``."""
         before, bracket, _ = _text({**members, "data": []}, self._pretty).rpartition("[")
         return (before + bracket).encode()
 
     def items(self, objects: Iterable[Mapping[str, Any]]) -> bytes:
-        """The next items."""
-        # Items stand two levels deep. A line break is always one of the layout:
-        # inside a string JSON escapes it.
+        """Return the next items."""
+        # Items are two levels deep. Every line break belongs to the layout: JSON
+        # escapes those inside strings.
         between = "\n" + 2 * _INDENT * " " if self._pretty else ""
         texts = [_text(item, self._pretty).replace("\n", between) for item in objects]
         if not texts:
@@ -50,7 +50,7 @@ class CollectionWriter:
         return (before + ("," + between).join(texts)).encode()
 
     def written(self, items: bytes) -> bytes:
-        """The next items, written already: compact, with commas between them."""
+        """Return the next items, already written: compact, with commas between them."""
         if not items:
             return b""
         before = b"" if self._empty else b","
@@ -58,7 +58,7 @@ class CollectionWriter:
         return before + items
 
     def closing(self, members: Mapping[str, Any]) -> bytes:
-        """All that stands after the last item: the members after ``data``."""
+        """Return everything after the last item; ``members`` come after ``data``."""
         if self._empty:
             end = _text({"data": []}, self._pretty).rpartition("[")[2]
         else:

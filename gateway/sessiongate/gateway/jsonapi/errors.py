@@ -1,4 +1,4 @@
-"""JSON:API errors: what one says, and the answer that holds them."""
+"""JSON:API errors: their objects, and the answer that contains them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from sessiongate.gateway.jsonapi.document import MEDIA_TYPE, dump
 
-# Caches keep a 404 unless they are told not to, and a thing may be there a second later.
+# Caches keep a 404 unless told otherwise, and a resource may exist a second later.
 _HEADERS = {"Cache-Control": "no-store", "Vary": "Accept, Accept-Encoding"}
 
 
@@ -26,7 +26,7 @@ class Error:
     header: str | None = None  # the request header to blame
 
     def members(self) -> dict[str, Any]:
-        """The error object."""
+        """Return the error object."""
         members: dict[str, Any] = {
             "status": str(self.status),
             "code": self.code,
@@ -41,7 +41,7 @@ class Error:
 
 
 class RequestError(Exception):
-    """The request is wrong in one or more ways, all of the same status."""
+    """A request with one or more errors, all of the same status."""
 
     def __init__(self, *errors: Error) -> None:
         super().__init__("; ".join(error.detail for error in errors))
@@ -49,7 +49,7 @@ class RequestError(Exception):
 
 
 def errors_response(errors: Sequence[Error], headers: Mapping[str, str] | None = None) -> Response:
-    """The answer for errors of one status."""
+    """Return the answer for errors of one status."""
     document = {"errors": [error.members() for error in errors]}
     return Response(
         dump(document, pretty=False),

@@ -1,7 +1,7 @@
-"""Server-sent events: how one is written, and the answer that they come in.
+"""Server-sent events: how one is written, and the answer that carries them.
 
-The format is WHATWG's (HTML, section 9.2). An answer that was cut short ends without
-the end that its transfer coding has; so does one whose reader stalls.
+The format is WHATWG's (HTML, section 9.2). An answer that is cut short, or whose reader
+stalls, ends without the end of its transfer coding.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ _HEADERS = (
     (b"content-type", EVENT_STREAM.encode()),
     (b"cache-control", b"no-store"),
     (b"vary", b"Accept"),
-    # Proxies of the nginx kind hold back what they do not know to be a stream.
+    # Proxies such as nginx buffer what they do not know to be a stream.
     (b"x-accel-buffering", b"no"),
 )
 _LONGEST_ID = 20  # digits of the largest 64-bit number
 
 
 def event(name: str, data: bytes, ident: int | None = None) -> bytes:
-    """One event. ``data`` has no line breaks, as compact JSON has none.
+    """Write one event. ``data`` has no line breaks, as compact JSON has none.
 
-    With an ``ident`` a reader that reconnects says that it came so far.
+    A reader that reconnects sends back the last ``ident`` that it received.
     """
     if ident is None:
         return b"event: %b\ndata: %b\n\n" % (name.encode(), data)
@@ -40,17 +40,17 @@ def event(name: str, data: bytes, ident: int | None = None) -> bytes:
 
 
 def reconnect_after(seconds: float) -> bytes:
-    """Tells the reader how long to wait before it connects again, should it be cut off."""
+    """Tell the reader how long to wait before reconnecting if it is cut off."""
     return b"retry: %d\n\n" % (seconds * 1000)
 
 
 def alive(ident: int | None) -> bytes:
-    """What keeps a connection open and is no event; still, an ``ident`` counts."""
+    """Write a keep-alive, which is not an event; its ``ident`` counts nevertheless."""
     return b": alive\n\n" if ident is None else b": alive\nid: %d\n\n" % ident
 
 
 def last_event_id(request: Request) -> int | None:
-    """How far a reader that reconnects came. Raises `RequestError` for what is no id of ours."""
+    """Return the last id that a reader received. Raises `RequestError` if it is not one of ours."""
     text = request.headers.get(LAST_EVENT_ID)
     if not text:
         return None
@@ -63,11 +63,11 @@ def last_event_id(request: Request) -> int | None:
 
 
 class EventStream(Response):
-    """An answer without an end of its own: parts, sent as they come.
+    """An answer without an end of its own, in parts that are sent as they arrive.
 
-    One part is in memory at a time: the next is asked for once there is room for it.
-    A reader that makes none is cut off by ``patience``, which each part is sent in and
-    which raises `TimeoutError`.
+    One part is in memory at a time: the next is requested once there is room for it.
+    Each part is sent inside ``patience``, which raises `TimeoutError` to cut off a
+    reader that makes no room.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class EventStream(Response):
         rest: AsyncGenerator[bytes],
         patience: Callable[[], AbstractAsyncContextManager[object]],
     ) -> None:
-        # Not the base's: nothing of a body that is all here applies.
+        # Skips the base's __init__, which is for a body that is complete.
         self.status_code = 200
         self.raw_headers = list(_HEADERS)
         self.background = None
@@ -109,4 +109,4 @@ class EventStream(Response):
 
 
 class _StalledError(Exception):
-    """The reader takes nothing any more."""
+    """The reader has stopped reading."""

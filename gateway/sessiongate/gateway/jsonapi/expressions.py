@@ -1,10 +1,10 @@
-"""Filter expressions: what one value must be like, in MaxScale 24.02's grammar.
+"""Filter expressions: conditions on one value, in MaxScale 24.02's grammar.
 
     expression = json / comparison / logic
     comparison = ("eq" / "ne" / "lt" / "le" / "gt" / "ge") "(" json ")"
     logic      = ("and" / "or" / "not") "(" expression *("," expression) ")"
 
-A JSON value alone stands for eq(); not() of several matches where none of them does.
+A JSON value alone means eq(); not() of several matches if none of them does.
 Blanks are allowed between words.
 """
 
@@ -43,12 +43,12 @@ _BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"?|([(\[{])|([)\]}])', re.DOTALL)
 
 
 class ExpressionError(ValueError):
-    """An expression is not one; the text says what is wrong, where, and what is allowed."""
+    """An invalid expression; the text says what is wrong, where, and what is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """``operator`` is one of `COMPARISONS`, ``value`` what JSON gives for the text."""
+    """``operator`` is one of `COMPARISONS`, ``value`` the parsed JSON."""
 
     operator: str
     value: Any
@@ -66,9 +66,9 @@ Expression: TypeAlias = Comparison | Logic
 
 
 def parse_expression(text: str, start: int, max_depth: int) -> Expression:
-    """The expression in ``text`` from ``start`` to its end. Raises `ExpressionError`.
+    """Parse the expression in ``text`` from ``start`` to the end. Raises `ExpressionError`.
 
-    ``max_depth`` bounds the nesting of brackets, those of JSON values included.
+    ``max_depth`` limits the nesting of brackets, including those of JSON values.
     """
     _check_depth(text, start, max_depth)
     expression, end = _expression(text, start)
@@ -79,11 +79,11 @@ def parse_expression(text: str, start: int, max_depth: int) -> Expression:
 
 
 def compiled(expression: Expression, *, of_id: bool) -> ValuePredicate:
-    """Whether a value matches, as a function.
+    """Compile an expression to a function that returns whether a value matches.
 
     Numbers compare as numbers, integer or real; strings by their code points. Values
-    of different types are unequal, and neither is before the other. With ``of_id``, a
-    whole decimal number in a string compares with a number as a number.
+    of different types are unequal and have no order. With ``of_id``, a string that is a
+    whole decimal number compares with a number as a number.
     """
     if isinstance(expression, Logic):
         return _compiled_logic(expression, of_id=of_id)
@@ -98,9 +98,9 @@ def compiled(expression: Expression, *, of_id: bool) -> ValuePredicate:
 
 
 def _compiled_logic(expression: Logic, *, of_id: bool) -> ValuePredicate:
-    """The same; what of the operands only names values is looked up, not tried one by one."""
+    """Compile an operation; operands that only name values are looked up, not tried one by one."""
     name = expression.operator
-    named = "ne" if name == "and" else "eq"  # not to be one of several is not to be any of them
+    named = "ne" if name == "and" else "eq"  # and() of ne() is not() of any eq()
     values: list[Any] = []
     parts: list[ValuePredicate] = []
     for operand in expression.operands:
@@ -119,7 +119,7 @@ def _compiled_logic(expression: Logic, *, of_id: bool) -> ValuePredicate:
 
 
 def strings(expression: Expression) -> tuple[str, ...] | None:
-    """The strings that the expression is true for, where it only asks for one of them."""
+    """Return the strings to match if the expression only asks for one of them; otherwise None."""
     if isinstance(expression, Comparison):
         if expression.operator == "eq" and type(expression.value) is str:
             return (expression.value,)
@@ -175,13 +175,13 @@ def _close(text: str, position: int, name: str) -> int:
 def _value(text: str, start: int, allowed: str) -> tuple[Any, int]:
     try:
         value, end = _JSON.raw_decode(text, start)
-        # Half of a pair is no text: nothing that is stored or sent can hold it.
+        # A lone surrogate is not text: it cannot be stored or sent.
         json.dumps(value, ensure_ascii=False).encode()
         return value, end
     except UnicodeEncodeError:
         problem = f"at offset {start}, \\ud800 to \\udfff must come in pairs"
     except json.JSONDecodeError as error:
-        # The decoder points at what it missed, which may lie far inside a value.
+        # The decoder points to what it missed, which may be deep inside a value.
         where = f"{error.msg} at offset {error.pos}" if error.pos > start else ""
         problem = where or f"at offset {start}, {_rest(text, start)} is not a JSON value"
         if hint := _operation_meant(text, start):
@@ -192,7 +192,7 @@ def _value(text: str, start: int, allowed: str) -> tuple[Any, int]:
 
 
 def _operation_meant(text: str, start: int) -> str:
-    """Which operation a call of none is near to; nothing for what is no such call."""
+    """Suggest an operation for a call to an unknown one; empty if it is no such call."""
     called = _CALL.match(text, start)
     if called is None or called[1] in (*COMPARISONS, *LOGIC):
         return ""
@@ -243,7 +243,7 @@ def _logic(name: str, parts: list[ValuePredicate]) -> ValuePredicate:
         return lambda found: not any_of(found)
     if len(parts) == 1:
         return parts[0]
-    decides = name == "or"  # what one operand alone decides
+    decides = name == "or"  # the result that one operand alone decides
 
     def matches(found: Any) -> bool:
         for part in parts:
@@ -263,7 +263,7 @@ def _equality(value: Any) -> ValuePredicate:
 
 
 def _one_of(values: Iterable[Any], *, of_id: bool) -> ValuePredicate:
-    """Whether a value is one of these strings and numbers."""
+    """Return a test of whether a value is one of these strings and numbers."""
     texts = frozenset(value for value in values if type(value) is str)
     numbers = frozenset(value for value in values if _is_number(value))
 
@@ -297,7 +297,7 @@ def _is_number(value: object) -> bool:
 
 
 def _same(found: Any, value: Any) -> bool:
-    """Equality of JSON values: Python's, but true is not 1."""
+    """Compare JSON values for equality as Python does, except that true is not 1."""
     if type(value) is dict:
         return (
             type(found) is dict

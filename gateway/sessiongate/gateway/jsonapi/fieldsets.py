@@ -2,10 +2,10 @@
 
     fields[sessions]=state,connections,client/cipher,services
 
-A field is an attribute or a relationship by its name, or, as in MaxScale, a JSON
-Pointer to a part of one; a slash before it is optional. The pointer starts inside
-``attributes`` or ``relationships``: written before it, those words name a field of
-that name. It does not enter arrays: an array, or a scalar, is answered whole.
+A field is the name of an attribute or a relationship or, as in MaxScale, a JSON Pointer
+to a part of one; its first slash is optional. The pointer starts inside ``attributes``
+or ``relationships``: if it begins with one of those words, that is a field's name. It
+does not enter arrays: an array or a scalar is returned whole.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sessiongate.runtime.suggestion import quoted_name
 
 MAX_FIELDS = 100
 
-# Names to what is wanted below them; None is everything.
+# Maps names to what is wanted below them; None means everything.
 _Tree: TypeAlias = "Mapping[str, _Tree | None]"
 
 
@@ -33,9 +33,9 @@ class Fieldset:
 
     @classmethod
     def parse(cls, parameter: str, value: str, members: Members | None = None) -> Fieldset:
-        """Read the parameter ``fields[TYPE]``; empty is no fields. Raises `RequestError`.
+        """Parse the parameter ``fields[TYPE]``; empty means no fields. Raises `RequestError`.
 
-        Names are judged by ``members``, the TYPE's.
+        The TYPE's ``members`` checks the names.
         """
         tree: dict[str, Any] = {}
         for name in names(parameter, value, MAX_FIELDS) if value else ():
@@ -53,10 +53,10 @@ class Fieldset:
         return cls(tree)
 
     def apply(self, resource: Resource) -> Resource:
-        """The resource object with only these fields, in the order that they stood in.
+        """Return the resource object with only these fields, in their original order.
 
-        ``attributes`` and ``relationships`` are left out where nothing of them is
-        left; every other member stays. The given object is not changed.
+        ``attributes`` and ``relationships`` are left out if nothing remains in them;
+        every other member stays. The given object is not changed.
         """
         cut = {}
         for name, value in resource.items():
@@ -69,7 +69,7 @@ class Fieldset:
 
 
 def fieldset_type(parameter: str) -> str | None:
-    """The TYPE of a parameter ``fields[TYPE]``; None for any other parameter."""
+    """Return the TYPE of a parameter ``fields[TYPE]``; None for any other parameter."""
     if parameter.startswith("fields[") and parameter.endswith("]"):
         return parameter[len("fields[") : -1]
     return None

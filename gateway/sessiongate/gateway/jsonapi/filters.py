@@ -1,10 +1,10 @@
 """The ``filter`` parameter: which resources of a collection to answer with.
 
 ``filter=POINTER=EXPRESSION`` or ``filter[JSONPATH]=EXPRESSION``, as MaxScale 24.02
-documents them; the expressions are `gateway.jsonapi.expressions`'. A resource matches
-where any one value that the path leads to matches the whole expression. So, as in
-MaxScale, a path that leads to nothing matches nothing, not even under ne() or not().
-Several filters are for the caller to AND.
+documents them; `gateway.jsonapi.expressions` parses the expressions. A resource matches
+if any one value that the path leads to matches the whole expression. So, as in MaxScale,
+a path that does not exist never matches, not even under ne() or not(). The caller must
+AND several filters.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_DEPTH = 32
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """One filter parameter. ``matches`` tells whether a resource object is let through."""
+    """One filter parameter. ``matches`` returns whether a resource object passes it."""
 
     path: Path
     expression: Expression
@@ -43,9 +43,9 @@ class Filter:
         max_length: int = MAX_FILTER_LENGTH,
         max_depth: int = MAX_DEPTH,
     ) -> Filter:
-        """Read the parameter ``filter`` or ``filter[JSONPATH]``. Raises `RequestError`.
+        """Parse the parameter ``filter`` or ``filter[JSONPATH]``. Raises `RequestError`.
 
-        The path's names are judged by ``members``. ``max_length`` bounds the value's
+        ``members`` checks the path's names. ``max_length`` limits the value's
         characters, ``max_depth`` its nested brackets.
         """
         if len(value) > max_length:
@@ -69,10 +69,10 @@ class Filter:
         return cls(path, expression, _matcher(path, predicate))
 
     def equals(self) -> tuple[str, tuple[str, ...]] | None:
-        """A JSON Pointer and strings, where the filter is: the value there is one of these.
+        """Return a JSON Pointer and strings if the filter wants one of them as the value there.
 
-        None for every other filter. So that whoever holds the resources can look
-        them up instead of trying each.
+        None for any other filter. With the result, the holder of the resources can
+        look them up instead of trying each.
         """
         pointer = self.path.pointer
         strings = expressions.strings(self.expression)
@@ -80,7 +80,7 @@ class Filter:
 
 
 def is_filter(parameter: str) -> bool:
-    """Whether a parameter is one that `Filter.parse` reads."""
+    """Return whether `Filter.parse` takes the parameter."""
     return parameter == "filter" or (parameter.startswith("filter[") and parameter.endswith("]"))
 
 
@@ -89,7 +89,7 @@ def _jsonpath(parameter: str) -> str | None:
 
 
 def _path(parameter: str, value: str) -> tuple[Path, int]:
-    """The path, and where in ``value`` the expression starts."""
+    """Return the path, and the offset in ``value`` where the expression starts."""
     jsonpath = _jsonpath(parameter)
     if jsonpath is not None:
         return Path.of_jsonpath(jsonpath), 0
@@ -103,7 +103,7 @@ def _path(parameter: str, value: str) -> tuple[Path, int]:
 
 
 def _meant(parameter: str, members: Members | None) -> str:
-    """Which path to take instead of what is almost a JSONPath."""
+    """Suggest a path instead of something that is almost a JSONPath."""
     if members is None or (text := _jsonpath(parameter)) is None:
         return ""
     almost = almost_jsonpath(text)

@@ -1,8 +1,8 @@
-"""What resources have, by name: what a question is judged by, and the nearest right name.
+"""The names of resources' members, for checking queries and suggesting the nearest right name.
 
-A shape is made like what it describes: a dict of names for an object, a list of one shape
-for an array, None for a scalar; `FREE` for what may have any names, and `UNLISTED` for
-what may, and is not here.
+A shape mirrors what it describes: a dict of names for an object, a list of one shape for
+an array, None for a scalar; `FREE` for an object that may have any names, and `UNLISTED`
+for one that may but does not exist here.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ FREE = ...
 Shape: TypeAlias = "Mapping[str, Shape] | Sequence[Shape] | EllipsisType | None"
 PathSteps: TypeAlias = tuple[PathStep, ...]
 
-# Known by its name alone: `*` and `..` do not come here. So that one such object does
-# not make every name right that is looked for everywhere.
+# Known by its name alone: `*` and `..` do not enter it. Otherwise one such object would
+# make every name valid that is searched for everywhere.
 UNLISTED: Mapping[str, Shape] = MappingProxyType({})
 
-_FIELDS = ("attributes", "relationships")  # where a resource has what ``fields`` names
+_FIELDS = ("attributes", "relationships")  # what contains the names in ``fields``
 
 _FIRST = PathStep(index=0)
 
-# What is looked for costs time, and whoever asks is a stranger.
+# Searching costs time, and callers are untrusted.
 _CORRECTIONS = 2  # of one path, after the first
 _CANDIDATES = 3  # for a name
 
 
 class Members:
-    """What resources of one type have."""
+    """The members of resources of one type."""
 
     def __init__(
         self, declared: Mapping[str, Shape], accepted: Mapping[str, Shape] | None = None
     ) -> None:
-        """``accepted`` are names that are known too, though no resource here has them."""
+        """Take ``accepted`` for names that are known too, though no resource here has them."""
         self._declared = declared
         self._accepted = accepted or {}
         self._known = _merged(declared, self._accepted)  # what suggestions come from
@@ -50,9 +50,9 @@ class Members:
     def check(
         self, parameter: str, text: str, steps: PathSteps, write: Callable[[PathSteps], str]
     ) -> None:
-        """Raises `RequestError` where steps from the resource object name nothing.
+        """Raise `RequestError` if steps from the resource object name nothing.
 
-        ``text`` is how they stand in the parameter, and ``write`` gives others that form.
+        ``text`` is their form in the parameter; ``write`` gives other steps that form.
         """
         found = _fault(self._declared, steps)
         if found is None or _fault(self._accepted, steps) is None:
@@ -65,14 +65,14 @@ class Members:
         )
 
     def nearest(self, steps: PathSteps) -> PathSteps | None:
-        """The steps that are most like these, or these, and lead to what is known."""
+        """Return these steps or the most similar that lead to something known, if any."""
         better = _nearest(self._known, steps)
         return better and _to_a_value(self._known, better)
 
     def check_field(self, parameter: str, tokens: Sequence[str]) -> None:
-        """Raises `RequestError` where words inside a resource's fields name nothing.
+        """Raise `RequestError` if tokens inside a resource's fields name nothing.
 
-        What is in an array is not judged: a field does not enter one.
+        The contents of arrays are not checked: a field does not enter one.
         """
         steps = tuple(map(PathStep, tokens))
         fields = _fields(self._declared)
@@ -91,40 +91,40 @@ class Members:
         )
 
     def places(self) -> Iterator[PathSteps]:
-        """The steps to each declared member of a resource that has none itself."""
+        """Yield the steps to each declared member that has no members itself."""
         places = [*_places(self._declared), ()]
         return (here for here, after in pairwise(places) if after[: len(here)] != here)
 
     def fields(self) -> Iterator[PathSteps]:
-        """The steps to each declared field, and to each part of one."""
+        """Yield the steps to each declared field, and to each part of one."""
         return _places(_without_items(_fields(self._declared)))
 
 
 def as_field(steps: PathSteps) -> str:
-    """Steps as ``fields`` has them: ``client/cipher``, to the first array."""
+    """Write steps as in ``fields``, up to the first array: ``client/cipher``."""
     return "/".join(str(step.name) for step in takewhile(lambda step: step.name, steps))
 
 
 def as_pointer(steps: PathSteps) -> str:
-    """Steps as a JSON Pointer, to the first where they lead to several."""
+    """Write steps as a JSON Pointer, to the first value if they lead to several."""
     return "".join(f"/{_word(step)}" for step in steps)
 
 
 def as_name(steps: PathSteps) -> str:
-    """Steps as ``sort`` names them: ``client.cipher``, to the first where they lead to several."""
+    """Write steps as in ``sort``: ``client.cipher``, to the first value if there are several."""
     if steps[0].name == "attributes" and len(steps) > 1 and steps[1].name not in RESOURCE_MEMBERS:
         steps = steps[1:]
     return ".".join(map(_word, steps))
 
 
 def as_jsonpath(steps: PathSteps) -> str:
-    """Steps as a JSONPath, without its root where that may be."""
+    """Write steps as a JSONPath, without its root if that is optional."""
     text = segments(steps)
     return text[1:] if text[:1] == "." != text[1:2] else f"${text}"
 
 
 def as_written(route: Route, steps: PathSteps) -> str:
-    """Steps as a JSONPath like the one that a route is of, with other names."""
+    """Write steps as a JSONPath like the route's own, with other names."""
     text = route.text
     for step, better in zip(route.steps, steps, strict=False):
         if step != better and step != DEEP and step.name and better.name:
@@ -144,7 +144,7 @@ def _unknown(parameter: str, noun: str, text: str, better: str | None, around: S
     detail = f"there is no {noun} {quoted_name(text)}"
     if (
         text not in parameter and len(parameter) <= MAX_NAME_LENGTH
-    ):  # that of filter[JSONPATH] is in it
+    ):  # filter[JSONPATH] contains the text
         detail = f"{parameter}: {detail}"
     if hint := as_question([better] if better else []):
         detail += hint
@@ -155,10 +155,10 @@ def _unknown(parameter: str, noun: str, text: str, better: str | None, around: S
 
 
 def _fault(shape: Shape, steps: PathSteps) -> tuple[int, Shape] | None:
-    """The first of the steps that leads nowhere, and the shape that it starts from."""
+    """Return the index of the first step that leads nowhere, and the shape before it."""
     shapes = [shape]
     for index, step in enumerate(steps):
-        # Where one that may have any names can be reached, any name may be one of its.
+        # If a shape that may have any names is among these, the step may lead into it.
         if any(each is FREE or each is UNLISTED for each in shapes):
             return None
         below = {id(one): one for each in shapes for one in _below(each, step)}
@@ -169,7 +169,7 @@ def _fault(shape: Shape, steps: PathSteps) -> tuple[int, Shape] | None:
 
 
 def _below(shape: Shape, step: PathStep) -> Iterator[Shape]:
-    """The shapes that a step leads to."""
+    """Yield the shapes that a step leads to."""
     inside: Iterable[Shape] = ()
     if isinstance(shape, Mapping):
         if step in (ANY, DEEP):
@@ -191,7 +191,7 @@ def _is_unlisted(shape: Shape) -> bool:
 
 
 def _together(shapes: Sequence[Shape]) -> Shape:
-    """All the names of some shapes; without any, a shape that is no scalar, if one is none."""
+    """Merge the names of shapes; without names, return the first non-scalar, if any."""
     merged: dict[str, Shape] = {}
     for shape in shapes:
         if isinstance(shape, Mapping):
@@ -200,7 +200,7 @@ def _together(shapes: Sequence[Shape]) -> Shape:
 
 
 def _merged(one: Mapping[str, Shape], other: Mapping[str, Shape]) -> dict[str, Shape]:
-    """What either has, in the order of the first; of two shapes of a name, the first's."""
+    """Merge two objects in the order of the first, whose shapes win if they conflict."""
     merged = {**one, **{name: below for name, below in other.items() if name not in one}}
     for name in one.keys() & other.keys():
         mine, theirs = one[name], other[name]
@@ -214,18 +214,18 @@ def _merged(one: Mapping[str, Shape], other: Mapping[str, Shape]) -> dict[str, S
 
 
 def _nearest(shape: Shape, steps: PathSteps, corrections: int = _CORRECTIONS) -> PathSteps | None:
-    """The steps that are most like these and lead somewhere, if any are like them at all."""
+    """Return the steps most like these that lead somewhere, if any are similar at all."""
     found = _fault(shape, steps)
     if found is None:
         return steps
     index, around = found
     before, (step, *after) = steps[:index], steps[index:]
     if not isinstance(around, Mapping):
-        # A list, whose items are meant; or a scalar, which has nothing in it.
+        # A list, whose items are meant, or a scalar, which has no members.
         if not isinstance(around, Sequence):
             return before[:-1] if before[-1:] == (DEEP,) else before
         return _nearest(shape, (*before, ANY, step, *after), corrections)
-    if step.name is not None and "." in step.name:  # a path where a JSON Pointer belongs
+    if step.name is not None and "." in step.name:  # a path instead of a JSON Pointer
         parts = (PathStep(part) for part in step.name.split(".") if part not in ("", "$"))
         return _nearest(shape, (*before, *parts, *after), corrections)
     alike = [(*better, *after) for better in _alike(step.name or "", shape, before, around)]
@@ -238,7 +238,7 @@ def _nearest(shape: Shape, steps: PathSteps, corrections: int = _CORRECTIONS) ->
 def _alike(
     name: str, shape: Shape, before: PathSteps, around: Mapping[str, Shape]
 ) -> Iterator[PathSteps]:
-    """Steps to what is called so elsewhere, then to what is called like that, here or there."""
+    """Yield steps to the same name elsewhere, then to similar names here or elsewhere."""
     name = name.lower()
     if len(name) > MAX_NAME_LENGTH:
         return
@@ -254,7 +254,7 @@ def _alike(
 
 
 def _places(shape: Shape, before: PathSteps = ()) -> Iterator[PathSteps]:
-    """The steps to each member, and to the values in arrays."""
+    """Yield the steps to each member, and to the values in arrays."""
     if isinstance(shape, Mapping):
         for name, below in shape.items():
             here = (*before, PathStep(name))
@@ -267,7 +267,7 @@ def _places(shape: Shape, before: PathSteps = ()) -> Iterator[PathSteps]:
 
 
 def _fields(resource: Mapping[str, Shape]) -> dict[str, Shape]:
-    """The shape that ``fields`` names parts of: what is always answered is no fault there."""
+    """Return the shape that ``fields`` selects from, including what is always returned."""
     fields: dict[str, Shape] = {}
     for part in _FIELDS:
         inside = resource.get(part)
@@ -283,7 +283,7 @@ def _without_items(shape: Shape) -> Shape:
 
 
 def _to_a_value(resource: Shape, steps: PathSteps) -> PathSteps:
-    """The steps on to the id of what is related, where they end at a relationship."""
+    """Extend steps that end at a relationship to the id of the related resource."""
     ident = (*steps, PathStep("data"), _FIRST, PathStep("id"))
     related = len(steps) == 2 and steps[0].name == "relationships"
     return ident if related and _fault(resource, ident) is None else steps

@@ -1,9 +1,9 @@
 """Content negotiation: ``Accept``, ``Accept-Encoding`` and ``Content-Type``.
 
-RFC 9110, and JSON:API 1.1's rules for its own media type. A member of a list that
-does not parse is passed over, like an empty one; a list without any that does counts
-as absent. A weight may be any number: many clients send ``q=.2``, which RFC 9110 does
-not know, and more than 1 is 1.
+Follows RFC 9110, and JSON:API 1.1's rules for its own media type. List members that
+do not parse are skipped, like empty ones; a list in which none parses counts as absent.
+A weight may be any number: many clients send ``q=.2``, which RFC 9110 does not allow,
+and more than 1 counts as 1.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What to answer with: a media type, and the profiles asked for that the caller knows."""
+    """The media type to answer with, and the requested profiles that the caller knows."""
 
     media_type: str
     profiles: tuple[str, ...] = ()
 
     def content_type(self) -> str:
-        """The answer's ``Content-Type`` where the profiles are applied."""
+        """Return the answer's ``Content-Type`` with the profiles applied."""
         if not self.profiles:
             return self.media_type
         return f'{self.media_type};profile="{" ".join(self.profiles)}"'
@@ -42,7 +42,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """One member of a list with weights: its name in lower case, its parameters, its weight."""
+    """One member of a weighted list: its name in lower case, its parameters, its weight."""
 
     name: str
     parameters: dict[str, str]
@@ -54,32 +54,31 @@ def negotiate(
     offers: Sequence[str] = (MEDIA_TYPE, JSON),
     profiles: Sequence[str] = (),
 ) -> Accepted:
-    """The one of ``offers`` that the ``Accept`` header prefers. Raises `RequestError` (406).
+    """Choose the offer that the ``Accept`` header prefers. Raises `RequestError` (406).
 
-    Among equal weights, what the header names more precisely wins, then what is
-    offered first; so does a member with profiles over one without. ``profiles`` are
-    those that the caller knows; others are ignored.
+    Among equal weights, the offer that the header names more precisely wins, then the
+    first offer; likewise, a member with profiles wins over one without. ``profiles``
+    are those that the caller knows; others are ignored.
     """
     choose = _remembered_media_type if len(accept or "") <= _SHORT else _media_type
     return choose(accept or "", tuple(offers), tuple(profiles))
 
 
 def negotiate_encoding(accept_encoding: str | None) -> str:
-    """``gzip`` or ``identity``. Raises `RequestError` (406) where the header excludes both.
+    """Choose ``gzip`` or ``identity``. Raises `RequestError` (406) if both are excluded.
 
-    gzip needs to be named, or ``*``, and to weigh no less than what is said of
-    identity.
+    The header must name gzip or ``*``, with a weight no less than any for identity.
     """
     choose = _remembered_encoding if len(accept_encoding or "") <= _SHORT else _encoding
     return choose(accept_encoding or "")
 
 
 def check_content_type(content_type: str | None, *, body: bool) -> None:
-    """Raises `RequestError` (415) for a request's ``Content-Type`` that JSON:API forbids.
+    """Raise `RequestError` (415) if JSON:API forbids a request's ``Content-Type``.
 
-    JSON:API's media type must not have parameters but ``ext``, of which none is
-    supported, and ``profile``, be there a body or not. A body needs that media type,
-    or ``application/json``.
+    With or without a body, JSON:API's media type must have no parameters but ``ext``,
+    of which none is supported, and ``profile``. A body needs that media type, or
+    ``application/json``.
     """
     member = next(_members(content_type or ""), None)
     name = member.name if member is not None else None
@@ -122,8 +121,8 @@ def _encoding(accept_encoding: str) -> str:
     return "identity"
 
 
-# Clients send the same few headers with every request. Long ones are nobody's habit,
-# and would let a stranger fill memory.
+# Clients send the same few headers with every request. Long ones are unusual, and would
+# let an untrusted caller fill memory.
 _SHORT = 256
 _remembered_media_type = lru_cache(maxsize=256)(_media_type)
 _remembered_encoding = lru_cache(maxsize=256)(_encoding)
@@ -135,10 +134,10 @@ def _not_acceptable(header: str, hint: str) -> RequestError:
 
 
 def _quality(offer: str, ranges: Sequence[_Member]) -> tuple[tuple[float, int], _Member | None]:
-    """The weight that the header gives an offer, and how precisely it names it.
+    """Return the weight that the header gives an offer, and how precisely it names it.
 
-    The most precise of the ranges that match decides. Of several that name JSON:API's
-    media type, with profiles and without, the heaviest does: it may have either.
+    The most precise matching range decides. If several name JSON:API's media type,
+    with profiles or without, the heaviest does: the type may have either.
     """
     kind = offer.partition("/")[0]
     for precision, name in ((2, offer), (1, f"{kind}/*"), (0, "*/*")):
@@ -154,13 +153,13 @@ def _quality(offer: str, ranges: Sequence[_Member]) -> tuple[tuple[float, int], 
 
 
 def _only_modified(ranges: Sequence[_Member]) -> bool:
-    """Whether JSON:API wants 406: its media type is there, but never as it may be."""
+    """Return whether JSON:API requires 406: its media type is there only in forbidden forms."""
     found = [member for member in ranges if member.name == MEDIA_TYPE]
     return bool(found) and not any(_understood(member.parameters) for member in found)
 
 
 def _understood(parameters: dict[str, str]) -> bool:
-    """Whether these are parameters that JSON:API's media type may have here."""
+    """Return whether JSON:API's media type may have these parameters here."""
     return parameters.keys() <= {"ext", "profile"} and not parameters.get("ext", "").split()
 
 
@@ -174,7 +173,7 @@ def _known_profiles(
 
 
 def _members(header: str) -> Iterator[_Member]:
-    """The members of ``a;x=y;q=0.5, b, …`` that parse, in order."""
+    """Yield the members of ``a;x=y;q=0.5, b, …`` that parse, in order."""
     for text in _MEMBER.findall(header):
         first, *rest = _PART.findall(text) or [""]
         name = first.strip().lower()

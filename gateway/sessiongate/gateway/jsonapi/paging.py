@@ -1,10 +1,10 @@
 """The ``page[…]`` parameters: pages by number as in MaxScale, pages by cursor, and their links.
 
-By number, ``page[size]`` and ``page[number]``, which starts from 0: what comes and goes
-moves the rest from one page to another. By cursor, ``page[size]`` and ``page[after]``
-or ``page[before]``: the cursor pagination profile. Cursors are the caller's; to this
-module they are strings. ``page[size]`` alone is by number, unless the request asks for
-the profile (``Accept: application/vnd.api+json;profile="…"``).
+Pages by number take ``page[size]`` and ``page[number]``, which starts from 0; resources
+that come and go move the rest between pages. Pages by cursor take ``page[size]`` and
+``page[after]`` or ``page[before]``, as in the cursor pagination profile. The caller
+defines cursors; to this module they are strings. ``page[size]`` alone is by number,
+unless the request asks for the profile (``Accept: application/vnd.api+json;profile="…"``).
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ _DIGITS = re.compile("0*([0-9]{1,18})", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class NumberPage:
-    """A page of ``size`` resources; ``number`` pages of that size stand before it."""
+    """A page of ``size`` resources; ``number`` pages of that size come before it."""
 
     size: int
     number: int
 
     @property
     def offset(self) -> int:
-        """How many resources stand before the page."""
+        """How many resources come before the page."""
         return self.size * self.number
 
 
 @dataclass(frozen=True, slots=True)
 class CursorPage:
-    """A page of ``size`` resources right after or right before a cursor; the first without one."""
+    """A page of ``size`` resources right after or before a cursor; without one, the first page."""
 
     size: int
     after: str | None
@@ -54,14 +54,14 @@ class CursorPage:
 class PageError(Error):
     """An error of a type that the profile defines; ``type`` is the last part of its URI.
 
-    The profile writes the link in an array; JSON:API 1.1 allows a string only.
+    The profile puts the link in an array; JSON:API 1.1 allows only a string.
     """
 
     type: str = ""
     max_size: int | None = None
 
     def members(self) -> dict[str, Any]:
-        """The error object."""
+        """Return the error object."""
         members = {**Error.members(self), "links": {"type": PROFILE + self.type}}
         if self.max_size is not None:
             members["meta"] = {"page": {"maxSize": self.max_size}}
@@ -71,10 +71,10 @@ class PageError(Error):
 def parse_page(
     values: Mapping[str, str], *, default_size: int, max_size: int = MAX_NUMBER, profile: bool
 ) -> NumberPage | CursorPage | None:
-    """The page that the parameters in ``values`` ask for; None where they ask for none.
+    """Return the page that the parameters in ``values`` ask for; None if they ask for none.
 
-    ``profile`` is whether the request asks for the cursor pagination profile, and
-    ``default_size`` that of a page by cursor without a size. Raises `RequestError`
+    ``profile`` says whether the request asks for the cursor pagination profile;
+    ``default_size`` is for a page by cursor without a size. Raises `RequestError`
     with an error for each fault.
     """
     errors: list[Error] = []
@@ -99,13 +99,13 @@ def parse_page(
 
 
 def invalid_cursor(parameter: str) -> RequestError:
-    """The error for ``page[after]`` or ``page[before]`` with what is not a cursor."""
+    """Return the error for a ``page[after]`` or ``page[before]`` that is not a cursor."""
     detail = f"{parameter} is not a cursor; take it from a link or an item's meta.page.cursor"
     return RequestError(_invalid(parameter, detail))
 
 
 def unsupported_sort(allowed: str) -> RequestError:
-    """The error for an order that pages by cursor cannot be cut from; ``allowed`` names those."""
+    """Return the error for an order that pages by cursor cannot follow, unlike ``allowed``."""
     detail = f"pages by cursor go by {allowed} only; page[number] goes with every order"
     return RequestError(PageError(400, "UNSUPPORTED_SORT", detail, "sort", type="unsupported-sort"))
 
@@ -113,10 +113,11 @@ def unsupported_sort(allowed: str) -> RequestError:
 def number_links(
     url: str, parameters: Iterable[tuple[str, str]], page: NumberPage, total: int
 ) -> dict[str, str]:
-    """``self``, ``first``, ``prev``, ``next`` and ``last`` of a page of ``total`` resources.
+    """Return the links ``self``, ``first``, ``prev``, ``next`` and ``last`` of a page.
 
-    Each keeps every other parameter of the request. ``prev`` and ``next`` are left out
-    where there is none; behind the end, ``prev`` is the last page.
+    ``total`` counts the resources on all pages. Each link keeps every other parameter
+    of the request. ``prev`` and ``next`` are left out if there is no such page; past
+    the end, ``prev`` is the last page.
     """
     others = [pair for pair in parameters if pair[0] not in PARAMETERS]
     last = max(0, -(-total // page.size) - 1)
@@ -140,11 +141,11 @@ def cursor_links(
     before: str | None,
     after: str | None,
 ) -> dict[str, str | None]:
-    """``self``, ``first``, ``prev`` and ``next`` of a page by cursor.
+    """Return the links ``self``, ``first``, ``prev`` and ``next`` of a page by cursor.
 
-    ``before`` is the cursor that the page before this one ends at, ``after`` that the
-    next one starts from: this page's first and last item's. None says that there is no
-    such page; the profile wants its link to be null.
+    ``before`` is the cursor that the previous page ends at, ``after`` the one that the
+    next starts from: those of this page's first and last item. None means that there
+    is no such page; the profile requires its link to be null.
     """
     kept = list(parameters)
     others = [pair for pair in kept if pair[0] not in (AFTER, BEFORE)]
@@ -163,19 +164,19 @@ def cursor_links(
 
 
 def page_meta(total: int) -> dict[str, Any]:
-    """The profile's top-level ``meta``: how many resources there are on all pages."""
+    """Return the profile's top-level ``meta``: how many resources are on all pages."""
     return {"page": {"total": total}}
 
 
 def item_meta(cursor: str) -> dict[str, Any]:
-    """The profile's ``meta`` of a resource object: the cursor that falls on it."""
+    """Return the profile's ``meta`` of a resource object: its cursor."""
     return {"page": {"cursor": cursor}}
 
 
 def _whole(
     values: Mapping[str, str], parameter: str, least: int, errors: list[Error]
 ) -> int | None:
-    """A parameter that is a whole number; None where it is not there, or is an error."""
+    """Parse a parameter as a whole number; None if it is absent or an error."""
     if parameter not in values:
         return None
     found = _DIGITS.fullmatch(values[parameter])

@@ -1,4 +1,4 @@
-"""Query parameters: the way to say that one is wrong, names in one, and all of them in a URL."""
+"""Query parameters: errors about them, lists of names in them, and encoding them in a URL."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ INVALID_PARAMETER = "INVALID_PARAMETER"
 
 
 def invalid(parameter: str, detail: str) -> RequestError:
-    """The error for a parameter with a bad value: 400."""
+    """Return the error for a parameter with a bad value: 400."""
     return RequestError(Error(400, INVALID_PARAMETER, detail, parameter=parameter))
 
 
 def names(parameter: str, value: str, most: int) -> list[str]:
-    """The names in ``a,b,c``, at most ``most`` and none of them empty or twice.
+    """Split ``a,b,c`` into names: at most ``most``, none of them empty or repeated.
 
     Raises `RequestError`.
     """
@@ -35,5 +35,5 @@ def names(parameter: str, value: str, most: int) -> list[str]:
 
 
 def query_string(parameters: Iterable[tuple[str, str]]) -> str:
-    """Parameters as they stand in a URL: everything but RFC 3986's unreserved encoded."""
+    """Encode parameters for a URL: all characters but RFC 3986's unreserved ones."""
     return urlencode(list(parameters), quote_via=quote)

@@ -1,7 +1,7 @@
 """Paths into a resource object: JSON Pointers, JSONPaths, and the names of fields.
 
-A resource object is made of dicts, lists and scalars, as a JSON parser gives them.
-Whoever names a path is a stranger: what a path can cost is bounded when it is read.
+A resource object consists of dicts, lists and scalars, as a JSON parser returns them.
+Callers are untrusted: parsing a path bounds what it can cost.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from sessiongate.runtime.suggestion import quoted_name, shorten
 
 Resource: TypeAlias = dict[str, Any]
 
-MISSING = object()  # what a path leads to where nothing is
+MISSING = object()  # the value at a path that does not exist
 
 MAX_PATH_LENGTH = 256
-# A selector list such as [0,0] selects the same node again, and each further list
-# multiplies; so does every `..` after the first.
+# A selector list such as [0,0] selects the same node twice, and each further list
+# multiplies the nodes, as does every `..` after the first.
 MAX_FAN_OUT = 64
 MAX_DESCENTS = 1
 
@@ -40,7 +40,7 @@ _STEP = re.compile(
 )
 _INDEX = re.compile(r"0|[1-9][0-9]{0,14}", re.ASCII)
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,19}", re.ASCII)
-# What others write for a JSONPath, such as /connections/0/server or connections.0.server.
+# What callers write instead of a JSONPath, such as /connections/0/server or connections.0.server.
 _ALMOST = re.compile(
     rf"(?:\$\.|/)?(?P<path>{_NAME}(?:[./](?:{_NAME}|0|[1-9][0-9]{{0,14}}))*)", re.ASCII
 )
@@ -48,21 +48,21 @@ _BAD_ESCAPE = re.compile("~(?![01])")
 
 
 class PathError(ValueError):
-    """A path is not one; the text says where, and what is allowed."""
+    """An invalid path; the text says where it is wrong and what is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
 class PathStep:
     """One level down: to the member called ``name`` or the element at ``index``.
 
-    A JSON Pointer's digits are both. Neither is every child.
+    Digits in a JSON Pointer set both. With neither, a step leads to every child.
     """
 
     name: str | None = None
     index: int | None = None
 
     def children(self, value: object) -> Iterable[Any]:
-        """What of ``value`` the step leads to."""
+        """Return the children of ``value`` that the step leads to."""
         if type(value) is dict:
             if self.name is not None:
                 return (value[self.name],) if self.name in value else ()
@@ -74,7 +74,7 @@ class PathStep:
         return ()
 
     def covers(self, token: str) -> bool:
-        """Whether the step may lead to what a JSON Pointer calls ``token``."""
+        """Return whether the step may lead to what a JSON Pointer calls ``token``."""
         if self.name == token or (self.name is None and self.index is None):
             return True
         return self.index is not None and (self.index < 0 or str(self.index) == token)
@@ -82,9 +82,9 @@ class PathStep:
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """One place in a resource object, or many.
+    """One place in a resource object, or several.
 
-    ``steps`` lead there; what they cannot say, ``query`` does instead, at about a
+    ``steps`` lead there. If steps cannot express the path, ``query`` does, at about a
     hundred times the cost.
     """
 
@@ -94,7 +94,7 @@ class Path:
 
     @classmethod
     def of_pointer(cls, text: str) -> Path:
-        """A JSON Pointer (RFC 6901); its first slash may be missing, as in MaxScale."""
+        """Parse a JSON Pointer (RFC 6901); its first slash is optional, as in MaxScale."""
         _check_length(text)
         steps = tuple(
             PathStep(token, int(token) if _INDEX.fullmatch(token) else None)
@@ -104,11 +104,11 @@ class Path:
 
     @classmethod
     def of_jsonpath(cls, text: str) -> Path:
-        """A JSONPath (RFC 9535); its root ``$.`` may be missing, as in MaxScale.
+        """Parse a JSONPath (RFC 9535); its root ``$.`` is optional, as in MaxScale.
 
-        A filter selector (``?``) may compare and combine single values, and may
-        call no function: of RFC 9535's, ``match`` and ``search`` run a stranger's
-        regular expression, and the others say nothing that a path is needed for.
+        A filter selector (``?``) may compare and combine single values, but not call
+        functions: of RFC 9535's, ``match`` and ``search`` run an untrusted caller's
+        regular expression, and the others do nothing that a path is needed for.
         """
         _check_length(text)
         rooted = "$." + text if PLAIN_NAME.match(text) else text
@@ -119,11 +119,11 @@ class Path:
 
     @classmethod
     def of_name(cls, text: str) -> Path:
-        """A field as ``sort`` names it: from the attributes, or from the resource object.
+        """Parse a field as ``sort`` names it, from the attributes or from the resource object.
 
-        ``user``, ``client.cipher``, ``client/cipher``, ``id``, ``attributes.user``,
-        ``/attributes/user``: a path from the resource object starts with a slash, or
-        with the name of one of its members.
+        Examples: ``user``, ``client.cipher``, ``client/cipher``, ``id``, ``attributes.user``,
+        ``/attributes/user``. A path from the resource object starts with a slash or with
+        the name of one of its members.
         """
         _check_length(text)
         tokens = pointer_tokens(text) if "/" in text else text.split(".")
@@ -138,7 +138,7 @@ class Path:
 
     @property
     def pointer(self) -> str | None:
-        """The one place as a JSON Pointer; None for a path that may lead to many."""
+        """The path as a JSON Pointer; None if it may lead to several places."""
         tokens = []
         for step in self.steps:
             if step.name is not None:
@@ -151,7 +151,7 @@ class Path:
 
     @property
     def names_id(self) -> bool:
-        """Whether the path's last word is ``id``: see `id_number`."""
+        """Whether the path's last name is ``id``; see `id_number`."""
         if self.query is None:
             return bool(self.steps) and self.steps[-1].name == "id"
         return bool(self.query.segments) and all(
@@ -160,12 +160,12 @@ class Path:
         )
 
     def reads(self, pointer: str) -> bool:
-        """Whether what the path leads to may hold, or lie in, what ``pointer`` points to."""
+        """Return whether the path's target may contain, or lie in, the target of ``pointer``."""
         tokens = pointer_tokens(pointer)
         return all(step.covers(token) for step, token in zip(self.steps, tokens, strict=False))
 
     def values(self, resource: Resource) -> Iterable[Any]:
-        """What the path leads to, in document order; nothing where nothing is."""
+        """Return the values at the path in document order; none if it does not exist."""
         if self.query is not None:
             return (node.obj for node in self.query.finditer(resource))
         found: list[Any] = [resource]
@@ -174,7 +174,7 @@ class Path:
         return found
 
     def getter(self) -> Callable[[Resource], Any]:
-        """The values' first, or `MISSING`; compiled, for a path that is asked often."""
+        """Compile a function that gets the first of `values`, or `MISSING`, for frequent use."""
         if self.pointer is None:
             return lambda resource: next(iter(self.values(resource)), MISSING)
         steps = tuple((step.name, step.index) for step in self.steps)
@@ -194,7 +194,7 @@ class Path:
 
 
 def pointer_tokens(text: str) -> list[str]:
-    """A JSON Pointer's words, the first slash optional. Raises `PathError`."""
+    """Return a JSON Pointer's tokens; its first slash is optional. Raises `PathError`."""
     if fault := _BAD_ESCAPE.search(text):
         raise PathError(
             f"{quoted_name(text)} is not a JSON Pointer: at offset {fault.start()},"
@@ -206,7 +206,7 @@ def pointer_tokens(text: str) -> list[str]:
 
 
 def id_number(text: str) -> int | None:
-    """The whole number, of at most 20 digits, that an id is; None for any other id.
+    """Return an id as a whole number of at most 20 digits; None for any other id.
 
     JSON:API's ids are strings, whatever they identify.
     """
@@ -214,7 +214,7 @@ def id_number(text: str) -> int | None:
 
 
 def almost_jsonpath(text: str) -> str | None:
-    """The JSONPath that is meant by a text of names and indexes that is none."""
+    """Return the JSONPath meant by a text of names and indexes that is not one."""
     almost = _ALMOST.fullmatch(text)
     if almost is None:
         return None
@@ -231,7 +231,7 @@ def _check_length(text: str) -> None:
 
 
 def _plain_steps(text: str) -> tuple[PathStep, ...] | None:
-    """The steps of a JSONPath of names, indexes and wildcards; None for any other."""
+    """Return the steps of a JSONPath of names, indexes and wildcards; None for any other."""
     if not text.startswith("$"):
         return None
     steps, position = [], 1
@@ -252,7 +252,7 @@ def _plain_steps(text: str) -> tuple[PathStep, ...] | None:
 
 class _Environment(JSONPathEnvironment):
     def setup_function_extensions(self) -> None:
-        """None: see `Path.of_jsonpath`."""
+        """Set up none; see `Path.of_jsonpath`."""
 
 
 _JSONPATH = _Environment(strict=True, filter_caching=False)
@@ -261,10 +261,10 @@ _JSONPATH = _Environment(strict=True, filter_caching=False)
 def _compile(text: str, rooted: str) -> JSONPath:
     try:
         query = _JSONPATH.compile(rooted)
-    # The last two escape from the library where a number in a path is too large.
+    # The library leaks the last two if a number in a path is too large.
     except (JSONPathError, ArithmeticError, ValueError) as error:
         raise PathError(_why(error, text, rooted)) from None
-    _check_cost(text, cast(JSONPath, query))  # compound paths exist outside strict mode only
+    _check_cost(text, cast(JSONPath, query))  # compound paths exist only outside strict mode
     return cast(JSONPath, query)
 
 

@@ -1,4 +1,4 @@
-"""The query parameters that a request may have, strictly read."""
+"""Strict parsing of a request's query parameters."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from sessiongate.runtime.suggestion import (
     quoted_name,
 )
 
-# Far more than there are parameters: a bound on the errors of one answer.
+# Far more parameters than there are: it limits the errors in one answer.
 MAX_PARAMETERS = 100
-DEFAULT_PAGE_RESOURCES = 100  # of a page by cursor that names no size
+DEFAULT_PAGE_RESOURCES = 100  # on a page by cursor without a size
 
 _SWITCH = {
     **dict.fromkeys(("true", "yes", "on", "1"), True),
@@ -38,7 +38,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class QueryLimits:
-    """How much a query may ask for."""
+    """Limits on what a query may ask for."""
 
     page_size: int = 10_000  # resources on one page
     filter_length: int = filters.MAX_FILTER_LENGTH  # characters
@@ -47,17 +47,17 @@ class QueryLimits:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AllowedParameters:
-    """Which parameters an endpoint takes, beside ``pretty`` and ``sync``; each is its own."""
+    """The parameters of an endpoint besides ``pretty`` and ``sync``; compared by identity."""
 
-    switches: tuple[str, ...] = ()  # more that are on or off
-    fields: Mapping[str, Members] = field(default_factory=dict)  # by the TYPEs of fields[TYPE]
+    switches: tuple[str, ...] = ()  # further on/off parameters
+    fields: Mapping[str, Members] = field(default_factory=dict)  # by TYPE of fields[TYPE]
     include: tuple[str, ...] = ()  # the relationship paths of include
-    collection: Members | None = None  # filter and sort, by what its resources have; and page
+    collection: Members | None = None  # for filter and sort, its resources' members; and page
     limits: QueryLimits = QueryLimits()
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The parameters, as they are written."""
+        """The parameters' names, as written."""
         names = ["pretty", "sync", *self.switches, *(f"fields[{kind}]" for kind in self.fields)]
         if self.include:
             names.append("include")
@@ -74,20 +74,20 @@ class QueryParameters:
     switches: frozenset[str] = frozenset()  # which of `AllowedParameters.switches` are on
     fields: Mapping[str, Fieldset] = field(default_factory=dict)  # by type
     include: tuple[str, ...] = ()
-    filters: tuple[Filter, ...] = ()  # all of them hold
+    filters: tuple[Filter, ...] = ()  # all must hold
     sort: Sort | None = None
     page: NumberPage | CursorPage | None = None
-    # All parameters as they were given, where one of them changes what the document
-    # is about: links then keep them. Else none.
+    # All parameters as given if one of them changes what the document is about: links
+    # then keep them. Otherwise none.
     parameters: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def parse(
         cls, query_string: bytes, takes: AllowedParameters, *, by_cursor: bool = False
     ) -> QueryParameters:
-        """Read a query string. Raises `RequestError` with an error for each fault.
+        """Parse a query string. Raises `RequestError` with an error for each fault.
 
-        ``by_cursor`` is whether the request asks for the cursor pagination profile.
+        ``by_cursor`` says whether the request asks for the cursor pagination profile.
         """
         if not query_string:
             return PLAIN
@@ -128,7 +128,7 @@ class QueryParameters:
         return query
 
 
-PLAIN = QueryParameters()  # nothing asked for but the document
+PLAIN = QueryParameters()  # asks for nothing but the document
 
 
 class _Reader:
@@ -203,7 +203,7 @@ class _Reader:
 
 
 def _unknown(name: str, takes: AllowedParameters) -> str:
-    """What is wrong with a parameter that is none here."""
+    """Describe what is wrong with a parameter that does not exist here."""
     if takes.collection and name.startswith("filter["):  # and does not end in a bracket
         return (
             f"{quoted_name(name)} has no ']' at its end; inside, write %3D for '=' and %26 for '&'"
@@ -213,7 +213,7 @@ def _unknown(name: str, takes: AllowedParameters) -> str:
 
 
 def _alike(name: str, known: Collection[str]) -> list[str]:
-    """The parameter that a name is nearest to; what is in brackets counts by itself."""
+    """Find the parameters nearest to a name; text in brackets is compared separately."""
     base, bracket, inside = name.removesuffix("]").partition("[")
     if not bracket:
         return nearest(name, known)
@@ -248,12 +248,12 @@ def _pairs(query_string: bytes, switches: Collection[str]) -> list[tuple[str, st
 
 
 def _spelt_out(part: str, switches: Collection[str]) -> str:
-    """A part of the query; a switch by itself is on."""
+    """Complete a part of the query: a switch without a value is on."""
     return f"{part}=true" if part in switches else part
 
 
 def _asks(pairs: list[tuple[str, str]]) -> bool:
-    """Whether a parameter stands there besides those that only say how to answer."""
+    """Return whether any parameter does more than say how to answer."""
     return any(name not in ("pretty", "sync") for name, _ in pairs)
 
 

@@ -1,4 +1,4 @@
-"""Which names a path goes by: every way that it leads, for whoever judges names."""
+"""The names on every route that a path takes, for checking them."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from jsonpath.selectors import Filter, IndexSelector, JSONPathSelector, NameSele
 
 from sessiongate.gateway.jsonapi.paths import PLAIN_NAME, Path, PathStep
 
-ANY = PathStep()  # every child: that of `*`, of a slice and of `?`
-DEEP = PathStep("..", -1)  # whatever is here and anywhere beneath; no path has such a step
+ANY = PathStep()  # every child: for `*`, a slice and `?`
+DEEP = PathStep("..", -1)  # a value and everything below it; no path has such a step
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One way from the resource object, and what says so: a path, or one inside its ``?``."""
+    """One route from the resource object, and the text of its path or of one inside a ``?``."""
 
     text: str
     steps: tuple[PathStep, ...]
 
 
 def routes(path: Path) -> list[Route]:
-    """The ways that a path leads, and those that the paths inside its ``?`` do."""
+    """Return the routes of a path, and those of the paths inside its ``?``."""
     if path.query is None:
         return [Route(path.text, path.steps)]
     inner: list[Route] = []
@@ -43,7 +43,7 @@ def routes(path: Path) -> list[Route]:
 
 
 def segments(steps: tuple[PathStep, ...]) -> str:
-    """Steps as a JSONPath has them behind its root."""
+    """Write steps as a JSONPath without its root."""
     text = ""
     for before, step in pairwise((PathStep(), *steps)):
         if step == DEEP:
@@ -57,7 +57,7 @@ def segments(steps: tuple[PathStep, ...]) -> str:
 
 
 def _inner(selector: Filter, ways: list[tuple[PathStep, ...]]) -> Iterator[Route]:
-    """The ways of the paths in a ``?`` that stands at the end of some ways."""
+    """Yield the routes of the paths inside a ``?`` at the end of ``ways``."""
     expressions: list[BaseExpression] = [selector.expression]
     while expressions:
         expression = expressions.pop()

@@ -2,7 +2,7 @@
 
     sort=-connected,attributes.user
 
-Names are those of `Path.of_name`; a minus sign is for descending.
+Names are as in `Path.of_name`; a minus sign means descending.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_SORT_FIELDS = 8
 _Row = TypeVar("_Row")
 SortKey: TypeAlias = tuple[tuple[Any, ...], ...]
 
-_LAST: tuple[Any, ...] = (1,)  # behind every (0, …)
+_LAST: tuple[Any, ...] = (1,)  # after every (0, …)
 _INVERTED = bytes(max(0, 254 - byte) for byte in range(256))
 
 
@@ -33,10 +33,10 @@ class SortField:
     descending: bool
 
     def part(self, value: object) -> tuple[Any, ...]:
-        """What the field adds to a row's sort key, from the row's value.
+        """Return the field's part of a row's sort key, given the row's value.
 
-        Booleans come before numbers and numbers before strings, or the other way
-        round; whatever is none of them is missing, and last either way.
+        Booleans come before numbers and numbers before strings, or in reverse if
+        descending. Any other value counts as missing and comes last either way.
         """
         if type(value) is str:
             if self.path.names_id and (number := id_number(value)) is not None:
@@ -60,7 +60,7 @@ class Sort:
 
     @classmethod
     def parse(cls, value: str, members: Members | None = None) -> Sort:
-        """Read the parameter; names are judged by ``members``. Raises `RequestError`."""
+        """Parse the parameter; ``members`` checks the names. Raises `RequestError`."""
         fields: dict[str | None, SortField] = {}
         for name in names(PARAMETER, value, MAX_SORT_FIELDS):
             text = name.removeprefix("-")
@@ -70,29 +70,29 @@ class Sort:
                 raise invalid(PARAMETER, str(error)) from None
             if members is not None:
                 members.check(PARAMETER, text, field.path.steps, as_name)
-            fields.setdefault(field.path.pointer, field)  # once more, it would decide nothing
+            fields.setdefault(field.path.pointer, field)  # repeated, it has no effect
         return cls(tuple(fields.values()))
 
     def key(self) -> Callable[[Resource], SortKey]:
-        """The sort key of a resource object, for `sorted` and `heapq`.
+        """Return a function from resource objects to sort keys, for `sorted` and `heapq`.
 
-        Equal for what the order does not tell apart: a stable sort keeps the order
-        that was there.
+        Keys are equal if the order does not distinguish the objects: a stable sort
+        keeps their existing order.
         """
         return self.key_by(lambda path: path.getter())
 
     def key_by(
         self, getter: Callable[[Path], Callable[[_Row], object]]
     ) -> Callable[[_Row], SortKey]:
-        """The same for rows of another kind, or by other values than the shown ones.
+        """Return the same for rows of another kind, or by values other than those shown.
 
-        ``getter`` gives, for a path, what finds a row's value to compare: a time for
-        a field that shows a text. It is asked once for each field.
+        ``getter`` returns, for a path, a function from a row to the value to compare:
+        a time for a field that shows a text. It is called once for each field.
         """
         parts = [(getter(field.path), field.part) for field in self.fields]
         return lambda row: tuple([part(get(row)) for get, part in parts])
 
 
 def _reversed(text: str) -> bytes:
-    """What sorts the other way round: UTF-8 has the order of code points, and no 255."""
+    """Encode text to sort in reverse: UTF-8 has the order of code points, and no byte 255."""
     return text.encode("utf-8", "surrogatepass").translate(_INVERTED) + b"\xff"

@@ -1,4 +1,4 @@
-"""Answers in parts: sent for as long as their reader is there."""
+"""Answers in parts, sent for as long as their reader is connected."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from starlette.types import Receive, Scope, Send
 
 
 class Parts(Response):
-    """An answer of which one part is in memory at a time; what their generator raises cuts it.
+    """An answer with one part in memory at a time; an exception in the generator cuts it short.
 
-    Starlette's own loads what it streams with when the first is sent, which then takes
-    longer, and memory that is not expected to be taken.
+    Starlette's own loads its streaming code when the first answer is sent, which then
+    takes longer, and takes memory unexpectedly.
     """
 
     def __init__(
@@ -23,8 +23,8 @@ class Parts(Response):
         parts: AsyncGenerator[bytes],
         charge: object = None,
     ) -> None:
-        """``charge`` is held until it is sent."""
-        # Not the base's: nothing of a body that is all here applies.
+        """Hold ``charge`` until the answer is sent."""
+        # Skips the base's __init__, which is for a body that is complete.
         self.status_code = 200
         self.raw_headers = headers
         self.background = None
@@ -43,7 +43,7 @@ class Parts(Response):
 
 
 async def send_while_read(answer: Coroutine[object, object, None], receive: Receive) -> None:
-    """Run what sends an answer, until its reader is gone; raises what that raises."""
+    """Run ``answer`` until it ends or its reader is gone; raises what it raises."""
     sending = asyncio.ensure_future(answer)
     leaving = asyncio.ensure_future(_left(receive))
     try:
@@ -51,7 +51,7 @@ async def send_while_read(answer: Coroutine[object, object, None], receive: Rece
     finally:
         for task in (sending, leaving):
             task.cancel()
-        # What went wrong in sending is raised; that it was cancelled is no wrong.
+        # An error in sending is raised; its cancellation is not an error.
         with suppress(asyncio.CancelledError):
             await sending
 
