@@ -1,4 +1,4 @@
-"""The API's description in OpenAPI 3.1, made from the operations that are routed."""
+"""The API's description in OpenAPI 3.1, made from the routed operations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ABOUT = (
     " slash at the end are optional. Every error is a JSON:API document."
 )
 _HEAD = "The same answer, without its document."
-_ANY: Schema = {"type": "string", "minLength": 1}  # OPTIONS looks for nothing
+_ANY: Schema = {"type": "string", "minLength": 1}  # OPTIONS looks nothing up
 _OPTIONS = "The methods that may be asked."
 
 TAGS = {
@@ -31,7 +31,7 @@ TAGS = {
 
 
 def describe(operations: Iterable[Operation], base: str) -> Schema:
-    """The whole description; ``base`` is what every URL starts with, without a slash."""
+    """Return the whole description; ``base`` is what every URL starts with, without a slash."""
     shared: Schema = {}
     paths = {operation.path: _path(operation, shared) for operation in operations}
     return {
@@ -84,7 +84,7 @@ def _operation(operation: Operation, method: str, shared: Schema) -> Schema:
 
 
 def _shared(parameter: Schema, shared: Schema) -> Schema:
-    """A reference to a parameter, or itself where another is known by its name."""
+    """Return a reference to a parameter, or the parameter itself if another has its name."""
     key = re.sub(r"\W", "-", parameter["name"]).strip("-")
     if shared.setdefault(key, parameter) != parameter:
         return parameter

@@ -19,23 +19,23 @@ from sessiongate.gateway.openapi.schemas import Schema
 
 HTML = "text/html"
 
-# Stands for what every URL starts with; no caller can guess it.
+# A placeholder for what every URL starts with; no caller can guess it.
 _BASE = secrets.token_hex(16)
 
 
 class Written:
-    """The description as it is sent, written when it is first asked for: that takes long."""
+    """The description as sent; written when first requested, because that takes long."""
 
     def __init__(self, operations: Sequence[Operation]) -> None:
         self._operations = operations
 
     def document(self, base: str, *, pretty: bool) -> bytes:
-        """As JSON; ``base`` is what every URL starts with, without a slash."""
+        """Return it as JSON; ``base`` is what every URL starts with, without a slash."""
         written = self._pretty if pretty else self._compact
         return written.replace(_BASE.encode(), dump(base, pretty=False)[1:-1])
 
     def page(self, base: str) -> bytes:
-        """As a page."""
+        """Return it as a page."""
         return self._page.replace(_BASE.encode(), escape(base).encode())
 
     @cached_property
@@ -56,13 +56,13 @@ class Written:
 
 
 async def show_description(request: Request, ask: ApiRequest) -> Response:
-    """``/v1/openapi.json``."""
+    """Answer ``/v1/openapi.json``."""
     written: Written = request.app.state.description
     return ask.whole(written.document(ask.moment.base, pretty=ask.query.pretty), None)
 
 
 async def show_reference(request: Request, ask: ApiRequest) -> Response:
-    """``/docs``."""
+    """Answer ``/docs``."""
     written: Written = request.app.state.description
     answer = ask.whole(written.page(ask.moment.base), None)
     answer.raw_headers.append((b"content-security-policy", POLICY.encode()))

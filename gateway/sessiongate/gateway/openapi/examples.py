@@ -1,4 +1,4 @@
-"""Examples of documents: made by what makes the real ones, from one session and its service."""
+"""Example documents of one session and its service, made by the code that makes real ones."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from sessiongate.gateway.openapi.schemas import Schema
 _STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 _HASH = b64encode(sha256(_STYLE.encode()).digest()).decode()
 
-# The style stands in the page, so that nothing is loaded; nothing else is let in.
+# The style is in the page, so that nothing is loaded; nothing else is allowed.
 POLICY = (
     f"default-src 'none'; style-src 'sha256-{_HASH}'; base-uri 'none'; form-action 'none';"
     " frame-ancestors 'none'"
@@ -24,7 +24,7 @@ POLICY = (
 
 
 def page(description: Schema) -> str:
-    """The page for an OpenAPI description, as `describe` makes it."""
+    """Return the page for an OpenAPI description as `describe` returns it."""
     info, base = description["info"], description["servers"][0]["url"]
     paths = description["paths"].items()
     parts = description["components"]
@@ -47,7 +47,7 @@ def page(description: Schema) -> str:
 
 
 def _resolved(operation: Schema, components: Schema) -> Schema:
-    """An operation whose parameters and answers stand in it."""
+    """Replace an operation's references to parameters and answers with what they refer to."""
 
     def target(found: Schema) -> Schema:
         if "$ref" not in found:
@@ -88,7 +88,7 @@ def _section(path: str, operation: Schema, base: str) -> str:
 
 
 def _url(path: str, taken: Iterable[Schema], base: str) -> str:
-    """The URL of an example, with what the path needs and with one filter where it takes any."""
+    """Return an example URL, with what the path needs and with one filter if it takes any."""
     query: list[tuple[str, str]] = []
     for parameter in taken:
         if parameter["in"] == "path":
@@ -107,7 +107,7 @@ def _parameter(parameter: Schema) -> tuple[str, str]:
 
 
 def _example(parameter: Schema) -> str:
-    """How the example stands in a request, before it is encoded."""
+    """Return the example as written in a request, before it is encoded."""
     name, value = parameter["name"], parameter["example"]
     if parameter["in"] != "query":
         return str(value)
@@ -147,7 +147,7 @@ def _prose(text: str) -> str:
 
 
 def _line(text: str) -> str:
-    """Text in which backquotes stand around code."""
+    """Return text as HTML, with backquoted parts as code."""
     parts = escape(text, quote=False).split("`")
     return "".join(
         f"<code>{part}</code>" if index % 2 else part for index, part in enumerate(parts)

@@ -1,6 +1,6 @@
-"""The parameters of requests, as OpenAPI has them.
+"""The parameters of requests, in OpenAPI.
 
-Which of them an operation takes is `Takes`' to say; here is what each may be.
+`AllowedParameters` says which of them an operation takes; this says what each may be.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _EXPRESSION = rf"(?:{_TEST}|(?:and|or|not)\({_TEST}(?:,{_TEST}){{0,3}}\))"
 
 
 class _Examples(NamedTuple):
-    """What may be asked of resources of one kind, by names that these have."""
+    """Example parameters for resources of one kind, with names that these have."""
 
     fields: list[str]
     filter: str
@@ -64,7 +64,7 @@ _FIELDS_EXAMPLES = {
 
 
 def parameters(operation: Operation) -> list[Schema]:
-    """What a request may have, in the order that a reader looks for it."""
+    """Return a request's parameters, in the order that a reader looks for them."""
     takes = operation.takes
     found = [] if operation.kind is None else [_ident(operation.kind)]
     if takes.collection:
@@ -116,7 +116,7 @@ def _ident(kind: str) -> Schema:
 
 
 def _any_of(names: Iterable[str]) -> str:
-    """A pattern for these names and no others."""
+    """Return a pattern for these names and no others."""
     return f"(?:{'|'.join(map(re.escape, names))})"
 
 
@@ -190,7 +190,7 @@ _SESSION_CURSOR: Schema = {"type": "string", "pattern": "^[1-9][0-9]{0,18}$"}
 
 
 def _pages(cursor: Schema, limits: QueryLimits) -> list[Schema]:
-    # A parameter each: many clients write no object as page[size]=1&page[number]=0.
+    # One parameter each: many clients write no object as page[size]=1&page[number]=0.
     size = {"type": "integer", "minimum": 1, "maximum": limits.page_size}
     number = {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}
     return [

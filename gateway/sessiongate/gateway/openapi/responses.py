@@ -1,4 +1,4 @@
-"""What an operation may answer, as OpenAPI has it: every status, its headers and its document."""
+"""An operation's possible answers in OpenAPI: every status, its headers and its document."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _EVENTS: Schema = {
     }
 }
 
-# Of every request, whatever it asks for.
+# For every request, whatever it asks for.
 _ALWAYS = {
     400: "The query or the Host is wrong; `source` says what of it.",
     401: "Credentials are needed, where the gateway asks for them, or they are wrong.",
@@ -37,8 +37,8 @@ _ALWAYS = {
     503: "There is too much to do just now, or the core cannot be reached or is not ready.",
     505: "The version of HTTP is none of 1.",
 }
-_GUARD = (401, 429)  # of these, what those are answered who may not ask
-# Of requests that the core is asked for.
+_GUARD = (401, 429)  # of these, the ones for callers who may not ask
+# For requests that need the core.
 _CORE = {
     403: "The core does not allow this.",
     409: "The core gave the request up.",
@@ -92,7 +92,7 @@ _REQUIRED = {"Allow", "Cache-Control", "Retry-After", "Vary", "WWW-Authenticate"
 
 
 def responses(operation: Operation, method: str) -> Schema:
-    """The answers to a method, by status."""
+    """Return the answers to a method, by status."""
     always = [status for status in _ALWAYS if status not in _GUARD or operation.path not in OPEN]
     if method == "options":
         allowed = {"description": "What may be asked.", "headers": _headers("Allow")}
@@ -150,13 +150,13 @@ def _headers(*names: str) -> Schema:
 
 
 def error_components() -> Schema:
-    """The errors that answers refer to."""
+    """Return the errors that answers refer to."""
     known = {**_ALWAYS, **_CORE, **_CONDITIONAL}
     return {f"Error{status}": _error(status, known[status]) for status in sorted(known)}
 
 
 def header_components() -> Schema:
-    """The headers that answers refer to."""
+    """Return the headers that answers refer to."""
     return {name: {**HEADERS[name], "required": name in _REQUIRED} for name in HEADERS}
 
 
@@ -184,7 +184,7 @@ def _links(kind: dict[str, tuple[str, str]], ident: str) -> Schema:
 
 
 _SERVICE_OF_SESSION = "/relationships/services/data/0/id"
-# Where an answer's ids lead.
+# The operations that an answer's ids lead to.
 _LINKS: dict[str, Schema] = {
     "listSessions": _links(_SESSION_LINKS, "/data/0/id")
     | _links(_SERVICE_LINKS, f"/data/0{_SERVICE_OF_SESSION}"),

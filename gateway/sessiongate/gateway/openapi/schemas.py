@@ -1,6 +1,6 @@
-"""What documents look like, as JSON Schema: the components that answers refer to.
+"""JSON Schemas of the documents: the components that answers refer to.
 
-Objects may get further members one day; what stands here stays.
+Objects may gain members later; those here stay.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ VERSION = "3.1.1"  # of OpenAPI
 
 
 def ref(name: str) -> Schema:
-    """A schema of this file, by its name."""
+    """Return a reference to a schema in this file."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
@@ -37,7 +37,7 @@ def _text(about: str, **more: Any) -> Schema:
 
 
 def _is(value: str) -> Schema:
-    """The one text that stands there. Generated clients need the type too."""
+    """Return the schema of one fixed text. Generated clients need the type too."""
     return {"type": "string", "const": value}
 
 
