@@ -1,8 +1,8 @@
-"""Sessions as bytes: each rendered once a change, for any host and at any second.
+"""Sessions as bytes, each rendered once per change, for any host and at any second.
 
 A rendered session is its compact JSON with holes: for what every URL starts with,
-and for the seconds that it has been idle. The bytes that mark the holes are none
-that JSON may contain; they take the place of tokens that no caller can guess.
+and for the seconds that it has been idle. The bytes that mark the holes cannot occur
+in JSON; they replace tokens that no caller can guess.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sessiongate.gateway.representation.session import session_resource
 from sessiongate.runtime.turns import Steps
 from sessiongate.v1.session_pb2 import Session
 
-_WRITTEN = 20  # rows between two rests
+_WRITTEN = 20  # rows between two yields
 
 _BASE, _IDLE = b"\x01", b"\x02"
 _BASE_TOKEN, _IDLE_TOKEN = secrets.token_hex(16), secrets.token_hex(16)
@@ -30,8 +30,8 @@ _BASE_TOKEN, _IDLE_TOKEN = secrets.token_hex(16), secrets.token_hex(16)
 class SessionRow:
     """A session, kept small: a gateway may hold a hundred thousand.
 
-    What lists are cut and services are told by stands here; the rest is kept encoded.
-    Its JSON is made when it is first asked for.
+    Attributes hold what selects the rows of lists and describes services; the rest stays
+    encoded. The JSON is made when it is first requested.
     """
 
     __slots__ = (
@@ -57,7 +57,7 @@ class SessionRow:
         self.source = intern(session.source)
         self.state = session.state
         self.user = intern(session.user) if session.HasField("user") else None
-        # Last active, in seconds since the epoch, if known.
+        # When it was last active, in seconds since the epoch, if known.
         self.active: float | None = None
         if session.HasField("last_active_time"):
             self.active = seconds_of(session.last_active_time)
@@ -66,30 +66,30 @@ class SessionRow:
 
     @property
     def size(self) -> int:
-        """How many bytes it is long, encoded."""
+        """The encoded session's length in bytes."""
         return len(self._encoded)
 
     @property
     def session(self) -> Session:
-        """The session, decoded anew."""
+        """The session, decoded on each access."""
         return Session.FromString(self._encoded)
 
     def write(self, base: bytes, now: float) -> bytes:
-        """The resource object, compact.
+        """Return the resource object, compact.
 
-        ``base`` is as it stands inside a JSON string, ``now`` in seconds since the epoch.
+        ``base`` is escaped as inside a JSON string, ``now`` in seconds since the epoch.
         """
         return self._at(now).replace(_BASE, base)
 
     def _at(self, now: float) -> bytes:
-        """The resource object with the hole for what URLs start with."""
+        """Return the resource object with a hole for what URLs start with."""
         piece = self._piece or self._render()
         if self.active is None:
             return piece
         return piece.replace(_IDLE, b"%.1f" % max(0.0, now - self.active))
 
     def resource(self, base: str, now: float) -> dict[str, Any]:
-        """The resource object as a JSON value."""
+        """Return the resource object as a JSON value."""
         return session_resource(self.session, base, now)
 
     def _render(self) -> bytes:
@@ -103,12 +103,12 @@ class SessionRow:
 
 
 def seconds_of(time: Timestamp | Duration) -> float:
-    """Seconds since the epoch, or of a duration."""
+    """Return a time as seconds since the epoch, or a duration in seconds."""
     return time.seconds + time.nanos / 1e9
 
 
 def write_session(row: SessionRow, base: str, now: float) -> bytes:
-    """The compact document of one session, where there is nothing to say besides."""
+    """Return the compact document of one session, for when it needs nothing else."""
     written = _written(base)
     return b'{"links":{"self":"%b/v1/sessions/%d"},"data":%b}' % (
         written,
@@ -118,12 +118,12 @@ def write_session(row: SessionRow, base: str, now: float) -> bytes:
 
 
 def write_all(rows: Iterable[SessionRow], base: str, now: float) -> bytes:
-    """The resource objects, compact, with commas between them."""
+    """Return the resource objects, compact, with commas between them."""
     return b",".join([row._at(now) for row in rows]).replace(_BASE, _written(base))
 
 
 def write_in_steps(rows: Sequence[SessionRow], base: str, now: float) -> Steps[bytes]:
-    """The same, as work with rests: rows that were not asked for yet are rendered first."""
+    """Return the same, in steps: rows that were not requested before are rendered first."""
     parts = []
     for start in range(0, len(rows), _WRITTEN):
         parts.append(write_all(rows[start : start + _WRITTEN], base, now))
@@ -133,5 +133,5 @@ def write_in_steps(rows: Sequence[SessionRow], base: str, now: float) -> Steps[b
 
 @lru_cache(maxsize=64)
 def _written(base: str) -> bytes:
-    """What every URL starts with, as it stands inside a JSON string."""
+    """Return what every URL starts with, escaped as inside a JSON string."""
     return dump(base, pretty=False)[1:-1]

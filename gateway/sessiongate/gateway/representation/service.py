@@ -1,4 +1,4 @@
-"""Services, as the sessions on them and their sources tell of them."""
+"""Services, as described by the sessions on them and by their sources."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Service:
     connections: int = 0  # sessions that are not listeners
     listeners: int = 0
     started: int | None = None  # of the earliest listener, in seconds since the epoch
-    router: str | None = None  # in the source's own word
-    state: str | None = None  # in the source's own word
+    router: str | None = None  # in the source's own words
+    state: str | None = None  # in the source's own words
 
     def add(self, row: SessionRow) -> None:
         """Count a session on this service."""
@@ -45,7 +45,7 @@ class Service:
         self.started = connected if self.started is None else min(self.started, connected)
 
     def describe(self, told: Mapping[tuple[str, str], ServiceStatus]) -> None:
-        """Take over what the first of its sources, by name, that says something says."""
+        """Copy the router and state from the first of its sources, by name, that has a status."""
         for source in sorted(self.sources):
             if status := told.get((source, self.name)):
                 self.router = status.router if status.HasField("router") else None
@@ -54,7 +54,7 @@ class Service:
 
 
 async def services_of(view: SessionView, wanted: Selector) -> tuple[dict[str, Service], Version]:
-    """The services of the sessions that are wanted, by name, sorted."""
+    """Return the services of the wanted sessions by name, sorted."""
     services: dict[str, Service] = {}
     version = NO_VERSION
     async for rows in view.scan(wanted):
@@ -62,7 +62,7 @@ async def services_of(view: SessionView, wanted: Selector) -> tuple[dict[str, Se
         version = version.and_older(rows.version)
     if services:
         if (now := view.version()) is not None:
-            version = version.and_older(now)  # of the copy that is asked next
+            version = version.and_older(now)  # of the copy that services are read from
         told = await view.services()
         for service in services.values():
             service.describe(told)
@@ -75,27 +75,27 @@ def _count(rows: Batch, services: dict[str, Service]) -> Steps[None]:
             yield
         name = row.service
         if not name:
-            continue  # a resource has a name
+            continue  # a resource needs a name
         if name not in services:
             services[name] = Service(name)
         services[name].add(row)
 
 
 def services_url(base: str) -> str:
-    """The URL of the collection."""
+    """Return the URL of the collection."""
     return f"{base}/v1/services/"
 
 
 def service_url(base: str, name: str) -> str:
-    """The URL of one service. Any name stands in it, percent-encoded."""
+    """Return the URL of one service. It may contain any name, percent-encoded."""
     segment = quote(name, safe="")
-    if segment in (".", ".."):  # which clients take for steps up, and remove
+    if segment in (".", ".."):  # dot segments, which clients resolve and remove
         segment = segment.replace(".", "%2E")
     return f"{base}/v1/services/{segment}"
 
 
 def service_resource(service: Service, base: str) -> dict[str, Any]:
-    """The resource object."""
+    """Return the resource object."""
     url = service_url(base, service.name)
     attributes: dict[str, Any] = {
         "sources": sorted(service.sources),
@@ -119,5 +119,5 @@ def service_resource(service: Service, base: str) -> dict[str, Any]:
 
 
 def names_of(sessions: Iterable[Session]) -> frozenset[str]:
-    """The services that sessions are on."""
+    """Return the names of the services that sessions are on."""
     return frozenset(name for session in sessions for name in service_names(session))

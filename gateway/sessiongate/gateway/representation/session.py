@@ -1,7 +1,7 @@
 """Sessions as resource objects: the documented representation.
 
-Members stand in the order of the reference text; further attributes follow
-after ``connected``, each only where it is known.
+Members are in the order of the reference text; further attributes follow after
+``connected``, each only if it is known.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from sessiongate.v1.states import words_of
 
 
 def api_url(base: str) -> str:
-    """The URL of the API itself. ``base`` is what every URL starts with, without a slash."""
+    """Return the URL of the API itself. ``base`` is what every URL starts with, without a slash."""
     return f"{base}/v1/"
 
 
 def sessions_url(base: str) -> str:
-    """The URL of the collection."""
+    """Return the URL of the collection."""
     return f"{base}/v1/sessions/"
 
 
 def session_url(base: str, ident: int) -> str:
-    """The URL of one session."""
+    """Return the URL of one session."""
     return f"{base}/v1/sessions/{ident}"
 
 
 def session_resource(session: Session, base: str, now: float) -> dict[str, Any]:
-    """One session; ``now`` is in seconds since the epoch."""
+    """Return one session's resource object; ``now`` is in seconds since the epoch."""
     return {
         "id": str(session.id),
         "type": "sessions",
@@ -43,7 +43,7 @@ def session_resource(session: Session, base: str, now: float) -> dict[str, Any]:
 
 
 def service_names(session: Session) -> list[str]:
-    """Names of the services that a session is on: one, or none if that could not be read."""
+    """Return the names of a session's services: one, or none if that could not be read."""
     return [session.service] if session.service else []
 
 
@@ -77,7 +77,7 @@ def _attributes(session: Session, now: float) -> dict[str, Any]:
         active = session.last_active_time
         idle = now - active.seconds - active.nanos / 1e9
         attributes["idle"] = max(0.0, round(idle, 1))
-    stated = (*session.known_empty, *session.truncated)  # if only as an empty list
+    stated = (*session.known_empty, *session.truncated)  # shown even as an empty list
     if session.connections or "connections" in stated:
         attributes["connections"] = [_connection(backend) for backend in session.connections]
     if client := _client(session):
@@ -133,5 +133,5 @@ def _query(query: Query) -> dict[str, Any]:
 
 
 def asctime(time: Timestamp) -> str:
-    """A time as ISO 8601 to the millisecond, in UTC: 2017-05-17T10:06:35.000Z."""
+    """Format a time as ISO 8601 to the millisecond, in UTC: 2017-05-17T10:06:35.000Z."""
     return time.ToDatetime(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""Sources: what the core says of where sessions are read from, as resource objects."""
+"""Sources as resource objects: what the core says about where sessions are read from."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ SOURCE_STATES = {
 
 
 def sources_url(base: str) -> str:
-    """The URL of the collection."""
+    """Return the URL of the collection."""
     return f"{base}/v1/sources/"
 
 
 def source_url(base: str, name: str) -> str:
-    """The URL of one source. Any name stands in it, percent-encoded."""
+    """Return the URL of one source. It may contain any name, percent-encoded."""
     return f"{base}/v1/sources/{quote(name, safe='')}"
 
 
 def source_resource(source: Source, base: str) -> dict[str, Any]:
-    """The resource object. What never happened is left out."""
+    """Return the resource object, leaving out what never happened."""
     attributes: dict[str, Any] = {
         "kind": source.kind,
         "state": SOURCE_STATES[source.state],
@@ -58,7 +58,7 @@ def source_resource(source: Source, base: str) -> dict[str, Any]:
 
 
 def source_resources(sources: Sequence[Source], base: str) -> list[dict[str, Any]]:
-    """The resource objects, in the order of their ids."""
+    """Return the resource objects in the order of their ids."""
     return [source_resource(source, base) for source in sorted(sources, key=_name)]
 
 
