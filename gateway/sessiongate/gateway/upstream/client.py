@@ -36,13 +36,13 @@ from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from sessiongate.v1.source_service_pb2 import ListSourcesRequest, Source
 from sessiongate.v1.source_service_pb2_grpc import SourceServiceStub
 
-# The contract keeps a page under 3 MiB, so that this, gRPC's own default, is room enough.
+# The contract keeps a page under 3 MiB, so this, gRPC's own default, is large enough.
 MAX_MESSAGE_BYTES = 4 << 20
 
 _SESSIONS = session_service_pb2.DESCRIPTOR.services_by_name["SessionService"].full_name
 _SOURCES = source_service_pb2.DESCRIPTOR.services_by_name["SourceService"].full_name
 
-# Reads only: asking again is safe. All attempts share the call's one deadline.
+# Only reads, so retrying is safe. All attempts share the call's one deadline.
 _RETRIES = {
     "name": [
         {"service": _SESSIONS, "method": "ListSessions"},
@@ -58,7 +58,7 @@ _RETRIES = {
     },
 }
 
-# Every stream of events is a call. Where one connection has as many as the core allows,
+# Every stream of events is a call. When one connection has as many as the core allows,
 # gRPC opens another (gRFC A105).
 _CONNECTIONS = 1000
 
@@ -71,16 +71,16 @@ _OPTIONS = [
     ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
     ("grpc.max_connections_per_subchannel_cap", _CONNECTIONS),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    # A core that is back is found within a second, however long it was away.
+    # Finds a core that is back within a second, however long it was away.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
-    # The core is a neighbour: never ask it through what http_proxy names.
+    # The core is a neighbour: never call it through the proxy in http_proxy.
     ("grpc.enable_http_proxy", 0),
-    # Of a stream, what lies here unread; gRPC would let it grow with the speed of the way.
+    # Fixes how much of a stream is buffered unread; gRPC would grow it with bandwidth.
     ("grpc.http2.bdp_probe", 0),
 ]
-# Bytes that lie here unread, of a stream. Of events there are thousands, whose readers may stall.
+# Bytes buffered unread per stream. Event streams number thousands, and their readers may stall.
 _AHEAD, EVENTS_AHEAD = 128 << 10, 16 << 10
 
 _Request = TypeVar("_Request")
@@ -90,9 +90,9 @@ _Response = TypeVar("_Response")
 class UpstreamError(Exception):
     """A call to the core failed.
 
-    ``reason`` is the core's own word for why, and its message then the core's
-    text for callers; None where the core did not say: it was not reached, or it
-    is not a core.
+    ``reason`` is the core's own word for the cause, and the message is then the
+    core's text for callers. ``reason`` is None if the core gave none: it was
+    not reached, or it is not a core.
     """
 
     def __init__(self, code: grpc.StatusCode, reason: str | None, text: str) -> None:
@@ -102,10 +102,10 @@ class UpstreamError(Exception):
 
 
 class CoreClient:
-    """A channel to one core, ``HOST:PORT`` or ``unix:PATH``; to be made inside a running loop.
+    """A channel to one core, ``HOST:PORT`` or ``unix:PATH``; create it inside a running loop.
 
     Every call ends within ``timeout`` seconds, with an answer or with `UpstreamError`. It
-    shows the core's token, where there is one, and names who makes the request.
+    sends the core's token, if there is one, and names who makes the request.
     """
 
     def __init__(
@@ -117,10 +117,10 @@ class CoreClient:
         observe: Callable[[str, str, float], None] | None = None,
         ahead: int = _AHEAD,
     ) -> None:
-        """``observe`` is told of each call: its method, status code and seconds.
+        """Call ``observe`` with the method, status code and seconds of each call.
 
-        ``ahead`` are the bytes that are taken of a stream before they are read. Raises
-        `FileError`.
+        ``ahead`` is how many bytes of a stream are received before they are read.
+        Raises `FileError`.
         """
         options = [*_OPTIONS, ("grpc.http2.lookahead_bytes", ahead)]
         if tls is None:
@@ -138,20 +138,20 @@ class CoreClient:
         self._observe = observe
 
     async def list_sessions(self, request: ListSessionsRequest) -> ListSessionsResponse:
-        """One page of sessions."""
+        """Return one page of sessions."""
         return await self._call(self._stub.ListSessions, request)
 
     async def get_session(self, request: GetSessionRequest) -> GetSessionResponse:
-        """One session."""
+        """Return one session."""
         return await self._call(self._stub.GetSession, request)
 
     async def list_sources(self) -> Sequence[Source]:
-        """All sources, in the order of the core's configuration."""
+        """Return all sources, in the order of the core's configuration."""
         answer = await self._call(self._sources.ListSources, ListSourcesRequest())
         return list(answer.sources)
 
     async def check(self) -> None:
-        """Raise `UpstreamError` where the core does not say that it can answer now."""
+        """Raise `UpstreamError` unless the core says that it can answer now."""
         request = HealthCheckRequest(service=_SESSIONS)
         answer = await self._call(self._health.Check, request)
         if answer.status != HealthCheckResponse.SERVING:
@@ -176,7 +176,7 @@ class CoreClient:
         raise UpstreamError(grpc.StatusCode.UNAVAILABLE, None, "the core ended the stream")
 
     async def close(self) -> None:
-        """End the calls under way, and the channel."""
+        """End the calls under way and close the channel."""
         await self._channel.close()
 
     def _metadata(self) -> list[tuple[str, str]]:
@@ -218,10 +218,10 @@ class CoreClient:
 
 
 async def _read(call: Any) -> Any:
-    """The next message of a stream, or EOF.
+    """Return the next message of a stream, or EOF.
 
-    What grpc has taken for a read it lets go of when that ends, and never where it is
-    cancelled (grpc/grpc#43360): so the call is cancelled, which ends the read.
+    grpc releases what a read has allocated when the read ends, but never if it is
+    cancelled (grpc/grpc#43360). So the call is cancelled, which ends the read.
     """
     reading = asyncio.ensure_future(call.read())
     try:
@@ -230,12 +230,12 @@ async def _read(call: Any) -> Any:
         call.cancel()
         await asyncio.wait((reading,))
         if not reading.cancelled():
-            reading.exception()  # is of no more interest
+            reading.exception()  # no longer of interest
         raise
 
 
 def _cancelled() -> BaseException:
-    """What a cancellation means: grpc tells so of calls that the core cancelled, too."""
+    """Return what a cancellation means: grpc also reports one if the core cancelled the call."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         return asyncio.CancelledError()
@@ -247,7 +247,7 @@ def _core_error(error: grpc.aio.AioRpcError) -> UpstreamError:
 
 
 def _reason(metadata: Any) -> str | None:
-    """The reason that the core gave among a call's trailing metadata."""
+    """Return the reason that the core gave in a call's trailing metadata."""
     for key, value in metadata or ():
         if key != STATUS_TRAILER:
             continue

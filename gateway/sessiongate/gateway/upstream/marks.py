@@ -1,20 +1,20 @@
-"""How old a copy of the core's sessions is at most: what the marks of one stream prove.
+"""An upper bound on the age of a copy of the core's sessions, from the marks of one stream.
 
-A mark is a message that carries ``as_of``. It says: so many seconds after the core began
-the stream, on the core's clock, the table was what the copy is once the mark is applied.
-The mark's moment on this clock is what has to be bounded from below:
+A mark is a message that carries ``as_of``. It says that ``as_of`` seconds after the core
+began the stream, on the core's clock, the table was what the copy is once the mark is
+applied. A lower bound is needed for the mark's time on this clock:
 
 - The core began the stream after the request was sent. So the mark was made at ``sent +
-  as_of`` or later, and the copy is at most ``now - sent - as_of`` old. Nothing that lies
-  between the two makes that wrong, whatever it delays. It errs on the old side only, by
-  what the request took to begin a stream. That never gets less on the same stream: a copy
+  as_of`` or later, and the copy is at most ``now - sent - as_of`` old. Nothing between the
+  gateway and the core makes that wrong, whatever it delays: it only overstates the age, by
+  what the request took to begin a stream. That never shrinks on the same stream: a copy
   that it makes look old is renewed on another one (`AgeBound.is_worn`).
-- The mark was made before it came, so that the stream began at ``received - as_of`` at the
-  latest. Where that is before ``sent``, one clock runs faster than the other, or stood
-  still: the earlier counts from then on. What clocks can drift apart between two streams is
-  all that is left, and they are not let drift for longer than `RENEWAL_INTERVAL`.
+- The mark was made before it arrived, so the stream began at ``received - as_of`` at the
+  latest. If that is before ``sent``, one clock runs faster than the other, or stood still:
+  the earlier time counts from then on. The only error left is the drift between the clocks
+  from one stream to the next, and it never lasts longer than `RENEWAL_INTERVAL`.
 
-Both clocks go on while their machine sleeps and while their process is stopped.
+Both clocks keep running while their machine sleeps and while their process is stopped.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from sessiongate.v1.session_service_pb2 import WatchSessionsResponse
 
 Clock = Callable[[], float]
 
-# Seconds after which a stream is renewed in any case. Clocks that are set by NTP drift apart
-# by less than 1 ms a second: 60 ms.
+# Seconds after which a stream is always renewed. Clocks that are set by NTP drift apart by
+# less than 1 ms a second: 60 ms.
 RENEWAL_INTERVAL = 60.0
 
 
 class AgeBound:
-    """The marks of one stream. To be made before its request is sent."""
+    """The marks of one stream. Create it before the stream's request is sent."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -41,11 +41,11 @@ class AgeBound:
 
     @property
     def age(self) -> float | None:
-        """How old the copy is at most, in seconds; None before the first mark."""
+        """An upper bound on the copy's age, in seconds; None before the first mark."""
         return None if self._as_of is None else self._clock() - self._began - self._as_of
 
     def note(self, message: WatchSessionsResponse) -> bool:
-        """Take a message that has just come; whether it is a mark."""
+        """Take a message that has just arrived; return whether it is a mark."""
         if not message.HasField("as_of"):
             return False
         self._as_of = seconds_of(message.as_of)
@@ -53,10 +53,10 @@ class AgeBound:
         return True
 
     def is_worn(self, age: float, unrenewed: float) -> bool:
-        """Whether another stream could prove more.
+        """Return whether another stream could prove more.
 
-        This one makes the copy look older than ``age``, and has lasted for ``unrenewed``
-        seconds; or it has lasted for `RENEWAL_INTERVAL`.
+        True if this one makes the copy look older than ``age`` and has lasted for
+        ``unrenewed`` seconds, or if it has lasted for `RENEWAL_INTERVAL`.
         """
         lasted = self._clock() - self._sent
         return lasted >= RENEWAL_INTERVAL or (

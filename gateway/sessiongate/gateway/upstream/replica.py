@@ -1,8 +1,8 @@
 """A live copy of the core's sessions, and the proof that it is current.
 
-In informer terms: a `Replica` lists and watches (one call of WatchSessions does
-both) into a `Store`. The store is only ever in states that the table was in:
-messages are applied together, up to one that carries ``as_of``.
+In informer terms, a `Replica` lists and watches (one call of WatchSessions does
+both) into a `Store`. The store only takes states that the table was in: messages
+are applied together, up to one that carries ``as_of``.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ log = logging.getLogger(__name__)
 
 Watch = Callable[[WatchSessionsRequest], AsyncGenerator[WatchSessionsResponse]]
 
-# Seconds before a stream that ended is asked for again, doubled up to the second.
+# Seconds before a stream that ended is requested again: doubles from the first to the last.
 _FIRST_BACK_OFF, _LAST_BACK_OFF = 0.05, 1.0
-# Seconds that a stream which makes the copy look old lasts before it is renewed, doubled up
-# to the second where the next one does, too: the way is slow, not its beginning.
+# Seconds before a stream that makes the copy look old is renewed: doubles from the first to
+# the last if the next one does, too, as then the connection is slow, not just its beginning.
 _FIRST_RENEWAL, _LAST_RENEWAL = 0.25, 15.0
 
 
@@ -43,48 +43,48 @@ class Store:
 
     def __init__(self) -> None:
         self.revision = 0
-        self.changed = 0.0  # when the table last did, in seconds since the epoch
-        self.read = math.inf  # when that was, on the same clock, if the core says so
+        self.changed = 0.0  # when the table last changed, in seconds since the epoch
+        self.read = math.inf  # when it was read, on the same clock, if the core says so
         self.gaps = Gaps()
-        self.sources_changed = 0.0  # when a source's state last did, in seconds since the epoch
+        self.sources_changed = 0.0  # when a source's state last changed, likewise
         self._sessions: dict[int, SessionRow] = {}
         self._ids: list[int] = []  # sorted; exactly the keys of _sessions
-        self._all: Sequence[SessionRow] | None = None  # what `all` gave
+        self._all: Sequence[SessionRow] | None = None  # what `all` returned
         self._sources: dict[str, SourceStatus] = {}  # by name
 
     def __len__(self) -> int:
         return len(self._ids)
 
     def get(self, ident: int) -> SessionRow | None:
-        """The session with this id, if it lives."""
+        """Return the session with this id, if it is alive."""
         return self._sessions.get(ident)
 
     def after(self, ident: int, count: int) -> Sequence[SessionRow]:
-        """The ``count`` sessions with the next higher ids, in order."""
+        """Return the ``count`` sessions with the next higher ids, in order."""
         start = bisect_right(self._ids, ident)
         return [self._sessions[ident] for ident in self._ids[start : start + count]]
 
     def before(self, ident: int, count: int) -> Sequence[SessionRow]:
-        """The ``count`` sessions with the next lower ids, in order."""
+        """Return the ``count`` sessions with the next lower ids, in order."""
         stop = bisect_left(self._ids, ident)
         return [self._sessions[ident] for ident in self._ids[max(0, stop - count) : stop]]
 
     def at(self, index: int, count: int) -> Sequence[SessionRow]:
-        """The ``count`` sessions from a place in id order."""
+        """Return the ``count`` sessions from an index in id order."""
         return [self._sessions[ident] for ident in self._ids[index : index + count]]
 
     def sources(self) -> Sequence[SourceStatus]:
-        """How all sources are."""
+        """Return the status of every source."""
         return tuple(self._sources.values())
 
     def all(self) -> Sequence[SessionRow]:
-        """All sessions, in id order: the same object for as long as nothing changes."""
+        """Return all sessions in id order: the same object as long as nothing changes."""
         if self._all is None:
             self._all = self.at(0, len(self))
         return self._all
 
     def apply(self, messages: Iterable[WatchSessionsResponse]) -> None:
-        """Take messages of one stream over, in order."""
+        """Apply messages of one stream, in order."""
         self._all = None
         added: list[int] = []
         removed = False
@@ -107,7 +107,7 @@ class Store:
         if removed:
             self._ids = [ident for ident in self._ids if ident in self._sessions]
         if added:
-            # Sorted runs, and an id added twice when it went and came in between.
+            # Sorted runs; an id that was removed and added again would be in both.
             known = set(self._ids) if removed else None
             fresh = {ident for ident in added if ident in self._sessions}
             self._ids += sorted(fresh - known if known is not None else fresh)
@@ -125,8 +125,8 @@ class Store:
 class Replica:
     """Keeps a store in step with a core by `run`, until that is cancelled.
 
-    ``store`` is what to answer from while `current`; it is replaced as a whole
-    when the core has to be asked for everything again.
+    Answer from ``store`` while `current`; it is replaced as a whole when everything
+    has to be requested from the core again.
     """
 
     def __init__(self, watch: Watch, *, staleness: float, clock: Clock) -> None:
@@ -134,14 +134,14 @@ class Replica:
         self._watch = watch
         self._staleness = staleness
         self._clock = clock
-        # Of the stream that last brought the store up to date; None while none has.
+        # Of the stream that last brought the store up to date; None until one has.
         self._marks: AgeBound | None = None
         self._renewal = _FIRST_RENEWAL
         self._lost_at: float | None = None  # when the core was lost, if it is
 
     @property
     def age(self) -> float | None:
-        """How old the store is at most, in seconds; None where nothing proves it."""
+        """An upper bound on the store's age, in seconds; None if nothing proves one."""
         return None if self._marks is None else self._marks.age
 
     @property
@@ -151,12 +151,12 @@ class Replica:
         return age is not None and age <= self._staleness
 
     async def run(self) -> None:
-        """Follow the core, through its failures, without end."""
+        """Follow the core forever, through its failures."""
         back_off = _FIRST_BACK_OFF
         while True:
             try:
                 await self._follow()
-                continue  # what is proven by now stays so, and grows old meanwhile
+                continue  # what is proven so far stays so, and ages meanwhile
             except UpstreamError as error:
                 if error.code is grpc.StatusCode.OUT_OF_RANGE:
                     log.info("the core is asked for all sessions anew: %s", error)
@@ -165,26 +165,26 @@ class Replica:
                     self._lose(str(error))
             except Exception:
                 log.exception("the copy of the core's sessions is dropped")
-                self.store = Store()  # it may be half of a state
+                self.store = Store()  # it may hold half of a state
             back_off = _FIRST_BACK_OFF if self._marks is not None else back_off * 2
             self._marks = None
             await asyncio.sleep(min(back_off, _LAST_BACK_OFF) * random.uniform(0.5, 1))  # noqa: S311
 
     def _lose(self, why: str) -> None:
-        """Say once that the core is lost, however often it is asked in vain."""
+        """Log once that the core is lost, however often requests fail."""
         if self._lost_at is None:
             self._lost_at = self._clock()
             log.warning("the core's sessions cannot be followed: %s; asking again", why)
 
     def _find(self) -> None:
-        """Say once that the core is back."""
+        """Log once that the core is back."""
         if self._lost_at is not None:
             seconds_lost = self._clock() - self._lost_at
             self._lost_at = None
             log.warning("the core's sessions are followed again, after %.1f s", seconds_lost)
 
     async def _follow(self) -> None:
-        """Follow one stream from where the last one came, until another could prove more."""
+        """Follow one stream from where the last one ended, until another could prove more."""
         store = self.store if self.store.revision else Store()
         pending: list[WatchSessionsResponse] = []
         marks = AgeBound(self._clock)
@@ -199,7 +199,7 @@ class Replica:
                     if self._is_worn(marks):
                         return
                 elif store is self.store:
-                    continue  # the table was not in the state that this would bring
+                    continue  # the table was not in the state that this would produce
                 else:
                     store.apply(pending)
                 pending.clear()

@@ -1,4 +1,4 @@
-"""What a gateway trusts its core by, and is trusted by."""
+"""The certificates by which a gateway and its core trust each other."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sessiongate.runtime.tls import ClientTls
 
 @dataclass(frozen=True, slots=True)
 class CoreTls:
-    """The settings of TLS with a core elsewhere; by default there is none."""
+    """The settings of TLS with a remote core; without them, there is none."""
 
     core_ca: str | None = setting(
         None, text, "Speak TLS with the core, whose certificate is of one of these CAs.", "FILE"
@@ -22,7 +22,7 @@ class CoreTls:
     core_key: str | None = setting(None, text, "That certificate's key.", "FILE")
 
     def __post_init__(self) -> None:
-        """Raise `ValueError` where one setting lacks another, which it names."""
+        """Raise `ValueError`, naming the missing setting, if one setting lacks another."""
         for name, other in (
             ("core_cert", "core_key"),
             ("core_key", "core_cert"),
@@ -33,7 +33,7 @@ class CoreTls:
 
     @property
     def tls(self) -> ClientTls | None:
-        """The files, where TLS is spoken."""
+        """The files, if TLS is used."""
         if self.core_ca is None:
             return None
         if self.core_cert is None or self.core_key is None:

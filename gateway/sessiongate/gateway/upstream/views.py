@@ -1,4 +1,4 @@
-"""Where the gateway gets sessions from: the core, asked each time, or a replica of it."""
+"""Where the gateway gets sessions: from the core, asked each time, or from a replica of it."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from sessiongate.v1.session_service_pb2 import (
 )
 from sessiongate.v1.source_service_pb2 import Source
 
-PAGE_SIZE = 1000  # sessions asked of the core at a time
+PAGE_SIZE = 1000  # sessions requested from the core at a time
 PART_SIZE = 2000  # sessions taken from a replica at a time: a few ms of work
 
 
 class Version(NamedTuple):
-    """What an answer was taken from. Equal revisions and sources: equal answers."""
+    """What an answer was taken from. Equal revisions and sources mean equal answers."""
 
     revision: int
-    changed: float  # seconds since the epoch; infinite while another change may bear that second
+    changed: float  # seconds since the epoch; infinite while another change may share that second
     gaps: Gaps = Gaps()
 
     def and_older(self, other: Version) -> Version:
-        """The version of what is put together from two: no part of it is older."""
+        """Return the version of an answer combined from both: no part of it is older."""
         if self == other:
             return self
         return Version(
@@ -48,13 +48,13 @@ class Version(NamedTuple):
         )
 
 
-# Of what is put together from nothing yet.
+# The version of what is combined from nothing yet.
 NO_VERSION = Version(2**64, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """Which sessions, as far as the core can tell. An empty set is no wish."""
+    """Which sessions are wanted, as far as the core can filter. An empty set allows all."""
 
     services: frozenset[str] = frozenset()
     users: frozenset[str] = frozenset()
@@ -64,7 +64,7 @@ class Selector:
         return bool(self.services or self.users or self.states)
 
     def matches(self, row: SessionRow) -> bool:
-        """As the core's filter does."""
+        """Return whether a session matches, as the core's filter does."""
         return (
             (not self.services or row.service in self.services)
             and (not self.users or row.user in self.users)
@@ -72,7 +72,7 @@ class Selector:
         )
 
     def filter(self) -> SessionFilter | None:
-        """As the core's filter."""
+        """Return the core's filter for these; None for everything."""
         if not self:
             return None
         return SessionFilter(
@@ -85,47 +85,47 @@ EVERYTHING = Selector()
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some of the sessions that are wanted, in id order, and what they were taken from."""
+    """Some of the wanted sessions, in id order, and what they were taken from."""
 
     sessions: Sequence[SessionRow]
-    total: int  # how many are wanted, in all
+    total: int  # how many are wanted in all
     version: Version
     more: bool = False  # another part of a scan follows
     held: bool = False  # all parts are in memory anyway
 
 
 class SessionView(Protocol):
-    """What answers for the sessions. Each method raises `CoreError`."""
+    """Answers for the sessions. Each method raises `UpstreamError`."""
 
     def version(self) -> Version | None:
-        """What rows would be taken from now, where that is known without asking."""
+        """Return what rows would be taken from now, if that is known without asking."""
 
     async def get(self, ident: int) -> tuple[SessionRow, Version]:
-        """One session by its id. Its version is of that answer, not of the whole table."""
+        """Return one session by its id. Its version is of that answer, not of the whole table."""
 
     async def rows(
         self, wanted: Selector, count: int, *, skip: int = 0, after: int = 0, before: int = 0
     ) -> Batch:
-        """``count`` rows, behind ``skip`` of them or behind the id ``after``.
+        """Return ``count`` rows, after the first ``skip`` or after the id ``after``.
 
-        With ``before``, the last ones before that id.
+        With ``before``, return the last ones before that id.
         """
 
     def scan(self, wanted: Selector) -> AsyncGenerator[Batch]:
-        """All the rows, one part or more; one part in memory at a time."""
+        """Yield all the rows in one or more parts; one part is in memory at a time."""
 
     async def services(self) -> Mapping[tuple[str, str], ServiceStatus]:
-        """What sources say of services, by the names of both.
+        """Return what sources say of services, by the names of both.
 
-        To be asked after rows, so that it is no older than their version.
+        Ask for it after rows, so that it is no older than their version.
         """
 
     async def check(self) -> None:
-        """Nothing, where it can answer now."""
+        """Raise `UpstreamError` unless the view can answer now."""
 
 
 class DirectView:
-    """Asks the core, each time."""
+    """Asks the core each time."""
 
     def __init__(self, client: CoreClient) -> None:
         self._client = client
@@ -189,7 +189,7 @@ class ReplicaView:
         store = self._replica.store
         found = store.get(ident) if self._replica.current else None
         if found is None:
-            # What the replica does not hold the core may still know something of.
+            # The core may still know something of what the replica does not hold.
             return await self._direct.get(ident)
         changed = _settled(max(found.changed, store.sources_changed), store.read)
         return found, Version(found.revision, changed, store.gaps)
@@ -221,14 +221,14 @@ class ReplicaView:
             return
         store = self._replica.store
         version = _version_of(store)
-        # One state of the table: what changes while the answer is sent is not mixed in.
+        # One state of the table: changes while the answer is sent are not mixed in.
         sessions = store.all()
         if wanted:
             sessions = await work(_matching(sessions, wanted))
         total = len(sessions)
         for start in range(0, max(total, 1), PART_SIZE):
             if start:
-                await asyncio.sleep(0)  # others' turn
+                await asyncio.sleep(0)  # let others run
             stop = start + PART_SIZE
             yield Batch(sessions[start:stop], total, version, stop < total, held=True)
 
@@ -276,7 +276,7 @@ def _version(page: ListSessionsResponse) -> Version:
 
 
 def _settled(changed: float, read: float) -> float:
-    """When something changed, once that second is over on the core's clock, which read it."""
+    """Return ``changed`` if its second was over on the core's clock at ``read``; else infinity."""
     return changed if math.isinf(read) or changed < int(read) else math.inf
 
 
