@@ -1,4 +1,4 @@
-"""What a kind of source must provide, and how one is found.
+"""What a kind of source must provide, and how kinds are found.
 
 A kind is an entry point in the group ``sessiongate.sources``: its name is the
 scheme of the source's URL, its value a callable that takes a `SourceConfig` and
@@ -32,9 +32,9 @@ DEFAULT_INTERVAL = 1.0
 DEFAULT_TIMEOUT = 10.0
 DEFAULT_MAX_SESSIONS = 200_000
 MAX_NAME_BYTES = 255
-# Other names of kinds, as others write their URLs.
+# Other names of kinds, as other programs write their URLs.
 _ALIASES = {"postgres": "postgresql"}
-# What other clients of databases call some options; and what is no option here.
+# What other database clients call some options, and what is not an option here.
 _OTHERWISE = {
     **dict.fromkeys(("ssl", "sslmode", "ssl_mode", "usessl", "ssl_verify_cert"), "tls"),
     **dict.fromkeys(("sslrootcert", "ssl_ca", "sslca", "cafile"), "tls_ca"),
@@ -49,7 +49,7 @@ COMMON_OPTIONS = ("name", "interval", "timeout", "max_sessions")
 
 
 class SourceConfigError(ValueError):
-    """A source's configuration is wrong; the text names the key and what is allowed."""
+    """A source's configuration is wrong; the text names the key and the allowed values."""
 
 
 class SourceError(Exception):
@@ -57,23 +57,23 @@ class SourceError(Exception):
 
 
 class SourceConnectError(SourceError):
-    """The source could not even be connected to: it is tried again at longer intervals."""
+    """The source could not be connected to; it is tried again at longer intervals."""
 
 
 class UnreadableError(Exception):
     """A part of an answer cannot be read.
 
-    The text names the place and what was expected there, and never repeats the value:
-    that may be anything that a client sent.
+    The text names the place and what was expected there. It never repeats the value,
+    which may be anything that a client sent.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A part of an observation that could not be read, and what that leaves open.
+    """A part of an observation that could not be read, and what that leaves unknown.
 
-    ``text`` is an `UnreadableError`'s. For a member of a session, ``fields`` are those
-    of `Session` that it would have filled.
+    ``text`` is that of an `UnreadableError`. For a member of a session, ``fields`` are
+    the fields of `Session` that it would have filled.
     """
 
     text: str
@@ -84,10 +84,10 @@ class Unreadable:
 class TcpLink:
     """One TCP connection between a client and a server, as one of its ends states it.
 
-    A proxy's session and a server's session are linked where both state the same
-    wire (`core.collect.links`). ``client`` and ``server`` are address and port, IPv4 in
-    IPv6 clothes as IPv4; ``server`` may be where the source itself reaches the
-    server. ``server_id`` is what the server calls the connection: its backend's
+    A proxy's session and a server's session are linked if both state the same
+    wire (`core.collect.links`). ``client`` and ``server`` are address and port, an
+    IPv4-mapped IPv6 address as IPv4; ``server`` may be where the source itself reaches
+    the server. ``server_id`` is what the server calls the connection: its backend's
     process id, its connection id. What is not known for certain is None.
     """
 
@@ -102,18 +102,18 @@ class Observed:
 
     ``key`` holds only values that the source states exactly and repeats; with
     the source's name and incarnation it is the session's identity. ``session``
-    has no ``id``, ``source``, ``update_time`` or ``revision``: the core gives
+    has no ``id``, ``source``, ``update_time`` or ``revision``: the core sets
     those. The core keeps the first ``connect_time`` that a key came
-    with (its own clock's where it came with none), so that a start that is only
-    inferred does not wander; one that the source states exactly belongs in the key.
+    with (the core's own time if it came with none), so that an inferred start does
+    not drift; a start that the source states exactly belongs in the key.
     ``accepted`` is the connection that the session came in by, ``opened`` those
-    that its service opened for it, where the source states them. The same object
-    in the next observation says that nothing about the session changed.
+    that its service opened for it, if the source states them. The same object
+    in the next observation means that nothing about the session changed.
 
     ``unreadable`` are the members that could not be read: ``session`` lacks them, and
     the core keeps their last known values. ``stated_id`` is the id that the source
     asks for, and gets if it is still free; ``native_id`` is shown only if it is not.
-    ``former`` is the key that an earlier version had for the same session, if another.
+    ``former`` is the key that an earlier version used for the same session, if different.
     """
 
     key: str
@@ -126,7 +126,7 @@ class Observed:
 
 
 def know_empty(session: Session, unreadable: Sequence[Unreadable], *lists: str) -> None:
-    """Note which of these lists a source states, could read, and found empty."""
+    """Record which of these lists, all stated by the source, were read and are empty."""
     for name in lists:
         if not getattr(session, name) and not any(name in part.fields for part in unreadable):
             session.known_empty.append(name)
@@ -134,17 +134,17 @@ def know_empty(session: Session, unreadable: Sequence[Unreadable], *lists: str) 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """All the sessions of a source at one moment, in the order that ids are given in.
+    """All the sessions of a source at one moment, in the order in which they get ids.
 
     ``incarnation`` is when the observed server started, in seconds since the
-    epoch, where it states that: a move of more than two seconds means that it
-    restarted, and that every key is a new session. The same object returned
-    twice says that nothing changed.
+    epoch, if the server states that: a change of more than two seconds means that
+    it restarted, and that every key is a new session. The same object returned
+    twice means that nothing changed.
 
     ``unreadable`` are the sessions whose key could not be read. As long as there are
-    any, the core ends no session of the source. ``partial`` is why these are not all
-    the sessions of the source, for an operator; empty if they are, as far as it says.
-    ``services`` are those that the source says something of, by name.
+    any, the core ends no session of the source. ``partial`` tells an operator why these
+    are not all the sessions of the source; empty if they are, as far as the source says.
+    ``services`` are those that the source describes, by name.
     """
 
     sessions: Sequence[Observed]
@@ -158,21 +158,21 @@ class Source(Protocol):
     """A place that sessions are read from. Only one call runs at a time."""
 
     async def observe(self) -> Observation:
-        """Read all the sessions. Raises `SourceError` where that fails."""
+        """Read all the sessions. Raises `SourceError` if that fails."""
 
     async def close(self) -> None:
-        """Let go of connections and files."""
+        """Close connections and files."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceConfig:
-    """A source's URL, taken apart: ``kind:location?option=value&…``.
+    """The parts of a source's URL: ``kind:location?option=value&…``.
 
     ``name`` is unique in a core, and stable: ids are kept under it. Without a
     ``name`` option it is the URL's host and port, or the end of its path, or the
     kind (`runtime.urls`). ``interval`` (seconds from the end of one
     observation to the next), ``timeout`` (seconds that one may take) and
-    ``max_sessions`` (what is read beyond them is left out) are options of every
+    ``max_sessions`` (sessions read beyond it are left out) are options of every
     kind; ``options`` holds the kind's own.
     """
 
@@ -182,15 +182,15 @@ class SourceConfig:
     interval: float = DEFAULT_INTERVAL
     timeout: float = DEFAULT_TIMEOUT
     max_sessions: int = DEFAULT_MAX_SESSIONS
-    options: Mapping[str, str] = field(default_factory=dict, repr=False)  # so may these
-    # Whether errors may repeat the options' names: one may be a part of a password.
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold one too
+    # Whether errors may repeat option names; false if one may be part of a password.
     names_are_plain: bool = True
 
     @classmethod
     def parse(cls, url: str, extra: Mapping[str, str] | None = None) -> SourceConfig:
-        """Take a URL apart; ``extra`` are options given beside it, and win.
+        """Parse a URL; ``extra`` holds options given beside it, which take precedence.
 
-        Raises `SourceConfigError`. Its text repeats nothing that may be a password.
+        Raises `SourceConfigError`, whose text repeats nothing that may be a password.
         """
         try:
             refuse_bytes("".join((extra or {}).values()))
@@ -221,9 +221,9 @@ class SourceConfig:
 
     @property
     def place(self) -> str:
-        """Kind and location, without user and password: two with one place are one source.
+        """Kind and location, without user and password; the same place is the same source.
 
-        However it is spelt, it is the same.
+        All spellings of a place give the same text.
         """
         prefix = "//" if self.location.startswith("//") else ""
         place = self.location.removeprefix(prefix).rpartition("@")[2]
@@ -231,11 +231,11 @@ class SourceConfig:
 
     @property
     def label(self) -> str:
-        """The name, for an error; the kind if it was taken from what may be a misplaced login."""
+        """The name, for errors; the kind if the name may come from a misplaced login."""
         return _label(self.kind, self.location, self.name)
 
     def take(self, *allowed: str) -> Mapping[str, str]:
-        """The options, all of them among ``allowed``, or `SourceConfigError` naming the others."""
+        """Return the options. Raises `SourceConfigError` for one that is not ``allowed``."""
         known = (*COMMON_OPTIONS, *allowed)
         for key in self.options:
             if key not in allowed:
@@ -248,7 +248,7 @@ class SourceConfig:
         return self.options
 
     def _meant(self, key: str, known: Collection[str]) -> str:
-        """What an unknown option may be meant to be; empty if that is open."""
+        """Suggest what an unknown option may have meant; return "" if that is unclear."""
         lowered = key.lower().replace("-", "_")
         if lowered in _IN_FRONT and self.location.startswith("//"):
             return "; user, host, port and database stand in front: KIND://USER@HOST:PORT/DATABASE"
@@ -262,7 +262,7 @@ def _label(kind: str, location: str, name: str) -> str:
 
 
 def _positive(options: dict[str, str], name: str, key: str, default: float) -> float:
-    """Take a number above 0 off the options."""
+    """Remove a number above 0 from the options, and return it."""
     text = options.pop(key, None)
     if text is None:
         return default
@@ -278,7 +278,7 @@ def _positive(options: dict[str, str], name: str, key: str, default: float) -> f
 
 
 def _count(options: dict[str, str], name: str, key: str, default: int) -> int:
-    """Take a whole number above 0 off the options."""
+    """Remove a whole number above 0 from the options, and return it."""
     text = options.get(key)
     value = _positive(options, name, key, default)
     if value != int(value):
@@ -294,7 +294,7 @@ def _kinds() -> dict[str, EntryPoint]:
 
 
 def open_source(config: SourceConfig) -> Source:
-    """The source that a configuration asks for. Raises `SourceConfigError`."""
+    """Open the source that a configuration asks for. Raises `SourceConfigError`."""
     kinds = _kinds()
     if config.kind not in kinds:
         raise SourceConfigError(

@@ -2,8 +2,8 @@
 
 The file is read again when it changes. PATH may be percent-encoded, and is
 relative to the working directory. Options: ``statements=true`` reads the
-statements that the document holds; ``timezone=AREA/CITY`` is where its local times
-are of, without which they are taken as UTC.
+statements that the document holds; ``timezone=AREA/CITY`` is the zone of its local
+times, which are taken as UTC without it.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from sessiongate.runtime.watched_file import FileError, Stamp, read_file, unread
 
 MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
 
-# A file written to twice within a tick of its file system's clock shows one
-# time for both: until this long after a change it is read again regardless.
+# Two writes within one tick of the file system's clock leave the same time: read
+# the file again regardless until this long after a change.
 _SETTLED_NS = 2_000_000_000
 
-# A whole number as every JSON parser reads it, in its one form.
+# A whole number that every JSON parser reads exactly, in its only form.
 _ID = re.compile("[1-9][0-9]{0,15}")
 _MAX_ID = 2**53 - 1
 
@@ -46,8 +46,8 @@ _MAX_ID = 2**53 - 1
 class DocumentSource:
     """A document's sessions, observed when the file was last modified.
 
-    A file that is as it was is not read again: its observation is the same
-    object, or its error the same text.
+    An unchanged file is not read again: its observation is the same object, or
+    its error the same text.
     """
 
     def __init__(
@@ -59,44 +59,44 @@ class DocumentSource:
         max_sessions: int = DEFAULT_MAX_SESSIONS,
         now: Callable[[], int] = time.time_ns,
     ) -> None:
-        """``path`` is absolute: the working directory may change. ``now`` is in ns since 1970.
+        """Take an absolute ``path``, as the working directory may change.
 
-        ``zone`` is of the document's local times; None: UTC.
+        ``zone`` is that of the document's local times; None: UTC. ``now`` is in ns since 1970.
         """
         self._path = path
         self._name = os.fsencode(path).decode(errors="backslashreplace")  # for errors
         self._statements = statements
-        self._most = 2 * max_sessions  # that are read: see `SessionList`
+        self._most = 2 * max_sessions  # sessions to read: see `SessionList`
         self._zone = ServerZone(zone or ZoneInfo("UTC"))
         self._now = now
-        # The file as it was when the answer below was read from it; None: read it again.
+        # The file's stamp when the answer below was read from it; None: read it again.
         self._stamp: Stamp | None = None
-        # The same, and a digest of what it held: what is read again may be the same.
+        # That stamp and a digest of the content: the file may hold the same when read again.
         self._read: tuple[Stamp, bytes] | None = None
         self._answer: Observation | str = ""
 
     async def observe(self) -> Observation:
-        """The sessions of the file as it is. Raises `SourceError` with file and place."""
+        """Return the file's current sessions. Raises `SourceError` with file and place."""
         try:
             answer = await apart(self, self._look)
-        except HangsError:  # since an observation before, which was given up
+        except HangsError:  # since an earlier observation, which was given up
             raise SourceError(f"{self._name}: no answer of the file system") from None
         if isinstance(answer, str):
             raise SourceError(answer)
         return answer
 
     async def close(self) -> None:
-        """Nothing is kept open."""
+        """Do nothing: no file is kept open."""
 
     def _look(self) -> Observation | str:
-        """Read the file where it has changed; an error's text where that fails."""
+        """Read the file if it has changed; return an error's text if that fails."""
         try:
             found = os.stat(self._path)
             stamp = Stamp.of(found)
             if stamp == self._stamp:
                 return self._answer
             self._stamp = None
-            # Its stamp is of before it is read, so that a change meanwhile shows next time.
+            # The stamp is taken before reading, so that a change meanwhile is seen next time.
             content = read_file(Path(self._path), MAX_DOCUMENT_BYTES)
             read = stamp, blake2b(content).digest()
             if read != self._read:
@@ -124,17 +124,17 @@ class DocumentSource:
 
 
 def _own_id(text: str) -> int | None:
-    """The id that a session of a document keeps if it is free: one of those that we give."""
+    """Return the id that a document's session keeps if it is free, if we could have given it."""
     return int(text) if _ID.fullmatch(text) and int(text) <= _MAX_ID else None
 
 
 def has_login(location: str) -> bool:
-    """Whether a location is a server's, with what may be a password."""
+    """Return whether a location is a server's, and may hold a password."""
     return location.startswith("//") and not {*"@:"}.isdisjoint(location)
 
 
 def open_source(config: SourceConfig) -> DocumentSource:
-    """The document that a configuration names. Raises `SourceConfigError`."""
+    """Open the document that a configuration names. Raises `SourceConfigError`."""
     config.take("statements", "timezone")
     path = os.fsdecode(unquote_to_bytes(config.location))
     if not path or "\0" in path or has_login(config.location):

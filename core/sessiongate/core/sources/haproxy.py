@@ -1,10 +1,10 @@
 """``haproxy:PATH`` or ``haproxy://HOST:PORT``: the streams of an HAProxy, 2.2 to 3.x.
 
-They are read from a stats socket of ``level operator``, with one connection for
-each observation: HAProxy ends it behind the last answer, so that none is taken
-for complete that is not. Options: ``links=true`` reads the addresses of the
-backend connections too, which is costly; ``include_self=true`` shows the clients
-of the stats sockets.
+They are read from a stats socket of ``level operator``, over a new connection for
+each observation: HAProxy closes it after the last answer, so that an incomplete
+answer is never taken for a complete one. Options: ``links=true`` also reads the
+addresses of the backend connections, which is costly; ``include_self=true`` shows
+the clients of the stats sockets.
 """
 
 from __future__ import annotations
@@ -50,18 +50,18 @@ class HAProxySource:
         max_sessions: int = DEFAULT_MAX_SESSIONS,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """``place`` is an address, or the path of a Unix socket. ``now`` is in s since 1970."""
+        """Take an address or the path of a Unix socket; ``now`` is in seconds since 1970."""
         self._place = place
         self._links = links
         self._now = now
         is_here = isinstance(place, str) or place.is_loopback
-        # The core shows those first that it knows, so that more are read than it shows.
+        # Read more sessions than the core shows, as it shows those it knows first.
         self._streams = Streams(include_self=include_self, is_here=is_here, most=2 * max_sessions)
-        # Its own thread: a large answer holds up nobody.
+        # A thread of its own, so that a large answer delays nothing else.
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="haproxy")
 
     async def observe(self) -> Observation:
-        """The streams as they are. Raises `SourceError`, which names the socket."""
+        """Return the current streams. Raises `SourceError`, which names the socket."""
         reader, writer = await self._connect()
         try:
             command = "show sess all" if self._links else "show sess"
@@ -78,7 +78,7 @@ class HAProxySource:
             writer.transport.abort()
 
     async def close(self) -> None:
-        """Let go of the thread. Nothing else is kept open."""
+        """Shut the thread down. Nothing else is kept open."""
         self._reader.shutdown(wait=False, cancel_futures=True)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -96,19 +96,19 @@ class HAProxySource:
 async def _ask(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, commands: str
 ) -> list[str]:
-    """The answer to a line of commands: all of the same process.
+    """Return the answer to a line of commands, all of it from the same process.
 
-    It stays in parts: to put 128 MiB together would stop this process for 0.1 s.
+    It stays in parts: joining 128 MiB would block this process for 0.1 s.
     """
     writer.write(commands.encode())
-    # HAProxy ends the connection behind the answer by itself; its master, which is asked by
-    # mistake, waits for more unless there will be none.
-    with suppress(OSError):  # the connection is reset already
+    # HAProxy closes the connection after the answer by itself; its master, if asked by
+    # mistake, waits for more commands until it sees the end.
+    with suppress(OSError):  # the connection is already reset
         writer.write_eof()
     decoder = getincrementaldecoder("utf-8")(errors="replace")
     answer: list[str] = []
     size = 0
-    with suppress(ConnectionError):  # what came before tells more, or that it was cut
+    with suppress(ConnectionError):  # what came before says more, or shows that it was cut off
         while chunk := await reader.read(_CHUNK):
             answer.append(decoder.decode(chunk))
             size += len(chunk)
@@ -122,7 +122,7 @@ def _cause(error: OSError) -> str:
 
 
 def open_source(config: SourceConfig) -> HAProxySource:
-    """The HAProxy that a configuration names. Raises `SourceConfigError`."""
+    """Open the HAProxy that a configuration names. Raises `SourceConfigError`."""
     config.take("links", "include_self")
     place: Address | str
     if config.location.startswith("//"):

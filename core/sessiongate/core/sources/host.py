@@ -1,8 +1,8 @@
-"""``host:``: the TCP connections of this machine, as far as its user may see them.
+"""``host:``: the TCP connections of this machine that the process's user may see.
 
 A listening socket is a service and a "Listener Session"; a connection that came
 in through it is a session on that service. A connection whose listener is gone
-cannot be told from an outgoing one, and is not shown.
+looks like an outgoing one, and is not shown.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ from sessiongate.core.sources.support.stability import reuse_if_same
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import Session, SessionState
 
-# Sessions by all that is told of them.
+# Sessions by all the facts that they are made from.
 KnownSockets: TypeAlias = dict[Hashable, Observed]
 
-# The states of TCP in which a connection is a session. In CLOSE_WAIT the client
+# The TCP states in which a connection is a session. In CLOSE_WAIT the client
 # has closed and the service has not; in FIN_WAIT it is the other way round. In
-# the others there is no connection yet, or no longer.
+# all other states there is no connection yet, or no longer.
 _STATES: Mapping[str, SessionState] = {
     psutil.CONN_ESTABLISHED: session_pb2.SESSION_STATE_STARTED,
     psutil.CONN_CLOSE_WAIT: session_pb2.SESSION_STATE_STOPPING,
@@ -55,11 +55,11 @@ _STATES: Mapping[str, SessionState] = {
     psutil.CONN_FIN_WAIT2: session_pb2.SESSION_STATE_STOPPING,
 }
 
-# A socket that listens on "::" may accept IPv4 too; such a connection is a
-# socket of version 6, with mapped addresses.
+# A socket that listens on "::" may accept IPv4 too; such a connection is an
+# IPv6 socket with IPv4-mapped addresses.
 _WILDCARDS = {4: "0.0.0.0", 6: "::"}  # noqa: S104 - compared with, never bound
 
-# Seconds; less than what counts as another boot (`Observation.incarnation`).
+# Seconds; less than what counts as a reboot (`Observation.incarnation`).
 _CLOCK_STEP = 1.0
 
 _NO_START = Unreadable("start: expected a time from 1678 to 2261", ("connect_time",))
@@ -69,16 +69,16 @@ class HostSource:
     """The listening sockets of this machine and the connections that they accepted.
 
     The incarnation is the machine's boot. A connection's start is when it was
-    first seen; a listener's, its process's start where that is visible. No
-    wires are stated: a server's own source accounts for the same connections,
-    and two accounts of one wire link to nothing (`core.collect.links`).
+    first seen; a listener's is its process's start if that is visible. No
+    wires are stated: a server's own source states the same connections, and a
+    wire that is stated twice links nothing (`core.collect.links`).
     """
 
     def __init__(self, *, max_sessions: int = DEFAULT_MAX_SESSIONS) -> None:
-        # The core shows those first that it knows, so that more are read than it shows; both
+        # Read more sessions than the core shows, as it shows those it knows first; both
         # ends of a connection may be here.
         self._most = 4 * max_sessions
-        # Its own thread: a look that takes long holds up no other source.
+        # A thread of its own, so that a slow read delays no other source.
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="host")
         self._processes = ProcessTable()
         self._inodes = Inodes()
@@ -87,11 +87,11 @@ class HostSource:
         self._last: Observation | None = None
 
     async def observe(self) -> Observation:
-        """The sockets as they are. Raises `SourceError` where they cannot be read at all."""
+        """Return the current sockets. Raises `SourceError` if they cannot be read at all."""
         return await asyncio.get_running_loop().run_in_executor(self._reader, self._look)
 
     async def close(self) -> None:
-        """Let go of the thread. Nothing else is kept open."""
+        """Shut the thread down. Nothing else is kept open."""
         self._reader.shutdown(wait=False, cancel_futures=True)
 
     def _look(self) -> Observation:
@@ -109,10 +109,10 @@ class HostSource:
         return self._last
 
     def _incarnation(self, boot_time: float) -> float | None:
-        """The boot time. No boot happens while this runs: a move is the clock being set.
+        """Return the boot time; None if no valid one was seen yet.
 
-        It is followed, in steps too short to look like another boot. None if there
-        was none yet that can be.
+        The machine cannot boot while this runs: a changed boot time means that the clock
+        was set. It is followed in steps too short to look like a reboot.
         """
         if _moment(boot_time) is None:
             return self._boot_time
@@ -129,15 +129,15 @@ def sessions_of_sockets(
     now: float,
     known: KnownSockets | None = None,
 ) -> list[Observed]:
-    """The sessions among ``sockets``: the listeners, then what they accepted, in order of port.
+    """Return the sessions of ``sockets``: the listeners, then what they accepted, each by port.
 
-    Works in a thread, in steps.
+    Run this in a thread; it works in steps.
 
     Sockets that listen on one address and port are one listener; all that
     listen on one port are one service, named for the oldest process that is
     visible. ``processes`` are the visible ones by pid, ``now`` is in seconds
-    since the epoch. ``known`` is what was read before, and becomes what is read now:
-    what is the same in all that is told of it is the same object.
+    since the epoch. ``known`` holds what was read before, and is updated to what is
+    read now: a session whose facts are unchanged stays the same object.
     """
     pace = Pace()
     before = dict(known or {})
@@ -162,7 +162,7 @@ def sessions_of_sockets(
         listeners.setdefault(listener.place, listener)
     doors = {(listener.version, listener.local) for listener in listeners.values()}
     accepted: dict[str, TcpConnection] = {}
-    # The programs at this end of each connection, by the other end's name for it.
+    # The program at this end of each connection, by the other end's name for the connection.
     clients: dict[str, str] = {}
     for item in sockets.connections:
         pace.sleep()
@@ -187,7 +187,7 @@ def _by_port(socket: Listener | TcpConnection) -> tuple[int, str]:
 
 
 def _service_name(port: int, process: Process | None) -> str:
-    """``process:port``, or the port's registered name, or its number."""
+    """Return ``process:port``, or the port's registered name, or its number."""
     if process:
         return f"{process.name}:{port}"
     try:
@@ -197,7 +197,7 @@ def _service_name(port: int, process: Process | None) -> str:
 
 
 def _is_accepted(connection: TcpConnection, doors: Container[tuple[int, End]]) -> bool:
-    """Whether a connection is a session that came in by one of ``doors``, the ends that listen."""
+    """Return whether a connection is a session that came in by one of ``doors``, the listeners."""
     version, local = connection.version, connection.local
     wildcard = End(_WILDCARDS[version], local.port)
     return connection.status in _STATES and (
@@ -214,7 +214,7 @@ def _listener_session(listener: Listener, service: str, start: float) -> Observe
 
 
 def _session(connection: TcpConnection, service: str, now: float, client: str | None) -> Observed:
-    """One session; ``client`` is the name of the client's program, where it is known."""
+    """Make one session; ``client`` is the name of the client's program, if known."""
     session = Session(
         service=service,
         state=_STATES[connection.status],
@@ -228,7 +228,7 @@ def _session(connection: TcpConnection, service: str, now: float, client: str | 
 
 
 def _begin(session: Session, start: float) -> tuple[Unreadable, ...]:
-    """Let a session have its start; what of that is unreadable."""
+    """Set a session's start; return what of it is unreadable."""
     moment = _moment(start)
     if moment is None:
         return (_NO_START,)
@@ -237,15 +237,15 @@ def _begin(session: Session, start: float) -> tuple[Unreadable, ...]:
 
 
 def _moment(seconds: float) -> Timestamp | None:
-    """Seconds since the epoch, as the contract has them; None if that cannot be stored."""
+    """Convert seconds since the epoch to a timestamp; None if it cannot be stored."""
     try:
         return timestamp(int(seconds * 1e9))
-    except (ValueError, OverflowError):  # of what is not finite, too
+    except (ValueError, OverflowError):  # also for what is not finite
         return None
 
 
 def open_source(config: SourceConfig) -> HostSource:
-    """This machine. Raises `SourceConfigError` for a location or an option: there are none."""
+    """Open this machine. Raises `SourceConfigError` for a location or an option of its own."""
     config.take()
     if config.location:
         raise SourceConfigError(f"source {config.name}: host takes no location: 'host:'")

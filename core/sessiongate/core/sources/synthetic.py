@@ -1,7 +1,7 @@
 """``synthetic:?sessions=N&churn=PER_SECOND&seed=S``: made-up sessions, for load only.
 
-The same seed makes the same sessions and replaces them in the same order; how many
-of them have been replaced is all that depends on the time.
+The same seed makes the same sessions and replaces them in the same order; only how
+many of them have been replaced depends on the time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import Session
 
 DEFAULT_SESSIONS = 1000
-# When the first session connected; the others follow it, a second each.
+# When the first session connected; the others follow at intervals of a second.
 _EPOCH = 1_767_225_600  # 2026-01-01 00:00:00 UTC
 
 _SERVICES = ("orders-rw", "orders-ro", "billing", "reports")
@@ -32,7 +32,7 @@ _SERVERS = 6
 class SyntheticSource:
     """``sessions`` live sessions, of which ``churn`` a second are replaced by new ones.
 
-    ``clock`` is monotonic, in seconds; time begins with the first observation.
+    ``clock`` is monotonic, in seconds; time starts at the first observation.
     """
 
     def __init__(
@@ -45,13 +45,13 @@ class SyntheticSource:
         self._began: float | None = None
         self._replaced = 0
         # The serial number of the session in each slot, and the sessions by serial
-        # number: in the order that they came in.
+        # number, in the order in which they were made.
         self._slots = list(range(sessions))
         self._live = {serial: self._make(serial) for serial in self._slots}
         self._observation = Observation(tuple(self._live.values()))
 
     async def observe(self) -> Observation:
-        """The sessions that live by now; the very same object where none was replaced."""
+        """Return the live sessions; the same object if none was replaced."""
         now = self._clock()
         if self._began is None:
             self._began = now
@@ -63,7 +63,7 @@ class SyntheticSource:
         return self._observation
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: nothing is held open."""
 
     def _replace(self) -> None:
         slot = self._victims.randrange(len(self._slots))
@@ -74,7 +74,7 @@ class SyntheticSource:
         self._replaced += 1
 
     def _make(self, serial: int) -> Observed:
-        """The session with this serial number, whatever was made before it."""
+        """Make the session with this serial number, independently of those made before."""
         dice = _Dice(self._seed, serial)
         connected = _EPOCH + serial
         session = Session(
@@ -97,7 +97,7 @@ class SyntheticSource:
 
 
 class _Dice:
-    """Throws that depend on nothing but two numbers, and cost little."""
+    """Cheap pseudo-random numbers that depend only on the seed and the serial number."""
 
     def __init__(self, seed: int, serial: int) -> None:
         digest = hashlib.blake2b(b"%d %d" % (seed, serial), digest_size=16).digest()
@@ -112,7 +112,7 @@ class _Dice:
 
 
 def open_source(config: SourceConfig) -> SyntheticSource:
-    """The source that a configuration describes. Raises `SourceConfigError`."""
+    """Open the source that a configuration describes. Raises `SourceConfigError`."""
     options = config.take("sessions", "churn", "seed")
     if config.location:
         raise SourceConfigError(f"source {config.name}: synthetic takes no location")
