@@ -70,8 +70,8 @@ class HostSource:
 
     The incarnation is the machine's boot. A connection's start is when it was
     first seen; a listener's is its process's start if that is visible. No
-    wires are stated: a server's own source states the same connections, and a
-    wire that is stated twice links nothing (`core.collect.links`).
+    wires are stated: a server's own source states the same connections, and a wire
+    that is stated twice from one end links nothing (`core.collect.links`).
     """
 
     def __init__(self, *, max_sessions: int = DEFAULT_MAX_SESSIONS) -> None:
@@ -245,7 +245,7 @@ def _moment(seconds: float) -> Timestamp | None:
 
 
 def open_source(config: SourceConfig) -> HostSource:
-    """Open this machine. Raises `SourceConfigError` for a location or an option of its own."""
+    """Open this machine, without location or own options. Raises `SourceConfigError`."""
     config.take()
     if config.location:
         raise SourceConfigError(f"source {config.name}: host takes no location: 'host:'")

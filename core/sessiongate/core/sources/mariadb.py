@@ -1,7 +1,7 @@
 """``mariadb://`` and ``mysql://``: the client connections of a MariaDB or MySQL server.
 
 They are read from the process list over one connection that stays open. Options:
-``statements=true`` reads what the clients run, ``include_self=true`` shows that
+``statements=true`` reads what the clients run, ``include_self=true`` shows this
 connection too; and those of every source in a network (`core.sources.support.endpoint`).
 """
 
@@ -51,9 +51,9 @@ from sessiongate.runtime.apart import apart
 
 MARIADB_PORT = 3306
 
-# Without the PROCESS privilege the server shows one's own threads and says nothing.
-# The status of an engine needs it too, and this engine has none: the cheapest
-# question that is refused without it.
+# Without the PROCESS privilege the server silently shows only the user's own threads.
+# An engine's status needs the privilege too, and this engine has no status: this is the
+# cheapest query that is refused without it.
 _NEEDS_PROCESS = "SHOW ENGINE MEMORY STATUS"
 _NOT_ALLOWED = 1227
 _TABLE_NOT_ALLOWED = 1142
@@ -63,19 +63,19 @@ _ATTRIBUTES = (
     " FROM performance_schema.session_connect_attrs WHERE PROCESSLIST_ID IN ({})"
 )
 
-_FOREVER = 31536000  # to the driver; the collector waits for an observation, not for its parts
-_OWN = 2000  # where the numbers of errors begin that are the driver's, not the server's
+_FOREVER = 31536000  # for the driver; the collector limits observations, not their parts
+_OWN = 2000  # error numbers from here on are the driver's, not the server's
 _FAREWELL = 1.0  # seconds
-# Rows of an answer that are read at once, and of one that has a few at the most.
+# Rows of an answer that are read at once, and the limit for an answer of few rows.
 _AT_ONCE = 100
 _FEW = 1000
 _MAX_COLUMNS = 100
-_MAX_ATTRIBUTES = 1000  # of a client: the server keeps some 512 bytes, if not told otherwise
+_MAX_ATTRIBUTES = 1000  # of a client: by default the server keeps some 512 bytes
 _SHOWN = 200  # characters of an error's text
 
 
 class MariaDBSource:
-    """A server's client connections, by its process list."""
+    """A server's client connections, read from its process list."""
 
     def __init__(
         self,
@@ -87,23 +87,23 @@ class MariaDBSource:
         max_sessions: int = DEFAULT_MAX_SESSIONS,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """``service`` is what the sessions are on. ``now`` is in seconds since the epoch."""
+        """Show sessions on ``service``; ``now`` is in seconds since the epoch."""
         self._endpoint = endpoint
         self._service = service
         self._statements = statements
         self._include_self = include_self
-        # The core shows those first that it knows, so that more are read than it shows.
+        # Read more sessions than the core shows, as it shows those it knows first.
         self._most = 2 * max_sessions
         self._now = now
         self._driver: _Driver | None = None
         self._transport: asyncio.BaseTransport | None = None  # the driver's
-        # Known of the server for as long as the connection lives; it dies with the server.
+        # What is known of the server while the connection lives, which ends with the server.
         self._query = ""
         self._has_attributes = False
         self._processes: ProcessList | None = None
 
     async def observe(self) -> Observation:
-        """The client connections as they are. Raises `SourceError`, which names the server."""
+        """Return the current client connections. Raises `SourceError`, which names the server."""
         try:
             if self._driver is not None and (observation := await self._look_again()):
                 return observation
@@ -115,12 +115,12 @@ class MariaDBSource:
             self._drop()
             cause = self._endpoint.told(_cause(error))
             raise SourceError(f"{self._endpoint}: {cause}") from None
-        except BaseException:  # cancelled amid an answer: the rest would be taken for the next
+        except BaseException:  # cancelled during an answer: its rest would be read as the next
             self._drop()
             raise
 
     async def close(self) -> None:
-        """Take leave of the server, which otherwise counts an aborted client."""
+        """Log out of the server, which otherwise counts an aborted client."""
         with suppress(Exception):
             async with asyncio.timeout(_FAREWELL):
                 if self._driver is not None:
@@ -128,7 +128,7 @@ class MariaDBSource:
         self._drop()
 
     async def _look_again(self) -> Observation | None:
-        """Look over the connection that is open; None where the server closed it meanwhile."""
+        """Read over the open connection; return None if the server closed it meanwhile."""
         assert self._driver is not None  # noqa: S101
         try:
             return await self._look(self._driver)
@@ -150,7 +150,7 @@ class MariaDBSource:
 
     async def _connect(self) -> _Driver:
         endpoint = self._endpoint
-        if not endpoint.is_unix:  # the driver asks again, of what is known by then
+        if not endpoint.is_unix:  # the driver asks again, when the answer is already known
             await addresses(self, endpoint.host)
         context = await apart(object(), endpoint.tls.context) if endpoint.tls else None
         private = context is not None or endpoint.is_unix
@@ -162,7 +162,7 @@ class MariaDBSource:
             password=await apart(object(), endpoint.password) or "",
             ssl=context,
             charset="utf8mb4",
-            # Left as they come: the driver would give up an answer for one odd character.
+            # Leave texts undecoded: the driver would reject an answer for one odd character.
             use_unicode=False,
             conv={},
             autocommit=True,
@@ -180,7 +180,7 @@ class MariaDBSource:
             return await self._introduced(driver)
 
     async def _introduced(self, driver: _Driver) -> _Driver:
-        """The connection, over which the server has said what it is."""
+        """Ask the server what it is, and return the connection."""
         ((version, performance_schema),) = await _ask(
             driver, "SELECT VERSION(), @@performance_schema"
         )
@@ -208,7 +208,7 @@ class MariaDBSource:
             ) from None
 
     def _descriptor(self) -> int:
-        """The connection's; -1 without one."""
+        """Return the connection's file descriptor; -1 without a connection."""
         transport = self._transport
         connection = transport.get_extra_info("socket") if transport is not None else None
         return -1 if connection is None else int(connection.fileno())
@@ -217,15 +217,15 @@ class MariaDBSource:
         driver, self._driver = self._driver, None
         transport, self._transport = self._transport, None
         if isinstance(transport, asyncio.WriteTransport):
-            transport.abort()  # a server that hangs answers no farewell, in TLS neither
+            transport.abort()  # a server that hangs answers no farewell, nor TLS's own
         if driver is not None:
             driver.close()
 
 
 async def _ask(driver: _Driver, query: str, most: int = _FEW) -> Sequence[Sequence[Cell]]:
-    """The rows that a query selects. Raises `SourceError` if there are more than ``most``."""
+    """Return the rows that a query selects. Raises `SourceError` for more than ``most``."""
     driver.columns = 0
-    cursor, pace = driver.cursor(SSCursor), Pace()  # one that reads no further than it is asked to
+    cursor, pace = driver.cursor(SSCursor), Pace()  # this cursor reads only what is fetched
     await cursor.execute(query)
     rows: list[Sequence[Cell]] = []
     while part := await cursor.fetchmany(_AT_ONCE):
@@ -239,7 +239,7 @@ async def _ask(driver: _Driver, query: str, most: int = _FEW) -> Sequence[Sequen
 
 
 def _start(rows: Sequence[Sequence[Cell]]) -> float | None:
-    """When the server started, in seconds since the epoch; None if it does not say that."""
+    """Return the server's start, in seconds since the epoch; None if it does not state it."""
     seconds = integer(rows[0][0]) if rows else None
     try:
         return None if seconds is None else float(timestamp(seconds * 10**9).seconds)
@@ -248,7 +248,7 @@ def _start(rows: Sequence[Sequence[Cell]]) -> float | None:
 
 
 async def _has_attributes(driver: _Driver) -> bool:
-    """Whether this user may read connection attributes."""
+    """Return whether this user may read connection attributes."""
     try:
         await _ask(driver, _ATTRIBUTES.format(0))
     except errors.MySQLError as error:
@@ -259,7 +259,7 @@ async def _has_attributes(driver: _Driver) -> bool:
 
 
 async def _attributes(driver: _Driver, idents: Iterable[int]) -> dict[int, dict[str, str]]:
-    """The connection attributes of these clients; none of one that has gone, or sent none."""
+    """Return these clients' connection attributes; empty if one has gone, or sent none."""
     attributes: dict[int, dict[str, str]] = {ident: {} for ident in idents}
 
     def read(row: Sequence[Cell]) -> None:
@@ -276,7 +276,7 @@ async def _attributes(driver: _Driver, idents: Iterable[int]) -> dict[int, dict[
 
 
 def _address(transport: asyncio.BaseTransport) -> tuple[str, int] | None:
-    """The address that the server was reached at; None through a Unix socket."""
+    """Return the address at which the server was reached; None through a Unix socket."""
     end = transport.get_extra_info("peername")
     if not isinstance(end, tuple):
         return None
@@ -285,12 +285,12 @@ def _address(transport: asyncio.BaseTransport) -> tuple[str, int] | None:
 
 
 class _Driver(Connection):
-    """One that reads a few columns of an answer: the driver keeps as many as there are."""
+    """A connection that limits an answer's columns: the driver itself keeps all of them."""
 
     columns = 0  # of this answer so far
 
     async def read_packet(self, packet_type: type = MysqlPacket) -> MysqlPacket:
-        """The next packet. Raises `SourceError` if there are too many columns."""
+        """Read the next packet. Raises `SourceError` if there are too many columns."""
         if packet_type is FieldDescriptorPacket:
             self.columns += 1
             if self.columns > _MAX_COLUMNS:
@@ -300,10 +300,10 @@ class _Driver(Connection):
 
 
 class _Refused:
-    """A way to log in that shows the password to everyone on the way to the server."""
+    """A login method that shows the password to everyone on the way to the server."""
 
     def __init__(self, driver: _Driver) -> None:
-        """What the driver calls a plugin with."""
+        """Accept the arguments that the driver gives a plugin."""
 
     def authenticate(self, packet: object) -> None:
         raise SourceError("the server asks for the password in the clear: that needs TLS")
@@ -313,9 +313,9 @@ _NOTHING_IN_THE_CLEAR = {"mysql_clear_password": _Refused, "dialog": _Refused}
 
 
 def _is_unconnected(error: errors.OperationalError) -> bool:
-    """Whether the server could not be reached at all.
+    """Return whether the server could not be reached at all.
 
-    The driver says so too if a connection breaks while TLS begins.
+    The driver raises the same error if a connection breaks while TLS begins.
     """
     cause = error.__cause__
     broken = isinstance(cause, ConnectionError) and not isinstance(cause, ConnectionRefusedError)
@@ -324,19 +324,19 @@ def _is_unconnected(error: errors.OperationalError) -> bool:
 
 
 def _cause(error: Exception) -> str:
-    """What went wrong, for an operator."""
+    """Describe what went wrong, for an operator."""
     if isinstance(error, errors.MySQLError) and len(error.args) == 2:
         code, told = error.args
         if isinstance(code, int) and code >= _OWN:
             return meaning(" ".join(str(told).split())[:_SHOWN])
         return f"{' '.join(str(told).split())[:_SHOWN]} ({code})"
-    if isinstance(error, RuntimeError):  # a package that a way to log in needs
+    if isinstance(error, RuntimeError):  # a login method needs a package
         return str(error)[:_SHOWN]
     return f"this is no answer of a MariaDB or MySQL server ({type(error).__name__})"
 
 
 def open_source(config: SourceConfig) -> MariaDBSource:
-    """The server that a configuration names. Raises `SourceConfigError`."""
+    """Open the server that a configuration names. Raises `SourceConfigError`."""
     config.take("statements", "include_self", *CREDENTIAL_OPTIONS, *TLS_OPTIONS)
     endpoint = Endpoint.of(config, port=MARIADB_PORT)
     if endpoint.user is None:

@@ -1,9 +1,9 @@
 """``maxscale+http://`` and ``maxscale+https://``: the sessions of a MaxScale, by its REST API.
 
 Versions 2.2 to 24.02; a sessiongate answers in the same way. Options:
-``statements=true`` asks for the statements that the sessions ran, ``tls_ca`` is
-for https; ``timezone=AREA/CITY`` is where the MaxScale runs, which writes local
-times; and those that give a password (`core.sources.support.endpoint`).
+``statements=true`` asks for the statements that the sessions ran; ``tls_ca`` is
+for https; ``timezone=AREA/CITY`` is the zone in which the MaxScale runs and writes
+local times; and those for a password (`core.sources.support.endpoint`).
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ from sessiongate.v1.session_service_pb2 import ServiceStatus
 MAXSCALE_PORT = 8989
 MAX_RESOURCES = 10_000  # servers, and services, that are read
 _UTC = ServerZone(ZoneInfo("UTC"))
-# Bytes of a server's name, or of what is said of a service: one takes the place of no other.
+# Bytes of a server's name, or of a service's status, so that none displaces others.
 MAX_RESOURCE_BYTES = 1024
-# What is kept of services: a source's state is told in one message, with those of others.
+# Bytes kept of services: a source's status shares one message with those of others.
 MAX_SERVICES_BYTES = 64 * 1024
 
 # What `read_sessions` reads. Versions that do not know the parameter answer with
-# more, and those that do not know paths in it without the memory.
+# more; those that do not know paths in it answer without the memory.
 _FIELDS = (
     *("state", "connected", "user", "remote", "port", "database", "idle", "connections"),
     *("client", "memory/total", "io_activity", "thread", "application", "services", "filters"),
@@ -68,7 +68,7 @@ class MaxScaleSource:
         max_sessions: int = DEFAULT_MAX_SESSIONS,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """``zone`` is where the MaxScale runs; None: what it says has to prove that.
+        """Read times in ``zone``, where the MaxScale runs; None: its answers must prove it.
 
         ``now`` is in seconds since the epoch.
         """
@@ -81,7 +81,7 @@ class MaxScaleSource:
         self._started: float | None = None
 
     async def observe(self) -> Observation:
-        """The sessions as they are. Raises `SourceError`, which names the MaxScale."""
+        """Return the current sessions. Raises `SourceError`, which names the MaxScale."""
         try:
             body = await self._get("maxscale", "started_at,uptime")
             clock = ServerClock() if body is None else read_server_clock(body, self._now())
@@ -93,7 +93,7 @@ class MaxScaleSource:
                 services = await read_services(parts) if parts else ()
             zone = self._zone
             if clock.started is None and zone.zone is None and await self._is_sessiongate():
-                zone = _UTC  # a sessiongate says nothing of its clock, and writes UTC
+                zone = _UTC  # a sessiongate states nothing about its clock, and writes UTC
             async with self._list("sessions", self._fields) as parts:
                 if parts is None:
                     raise SourceError("there is no /v1/sessions: this is no MaxScale")
@@ -111,7 +111,7 @@ class MaxScaleSource:
         await self._client.close()
 
     async def _is_sessiongate(self) -> bool:
-        """Whether it says so of itself: a MaxScale's root is empty."""
+        """Return whether the root names a sessiongate; a MaxScale's root is empty."""
         body = await self._get("", "")
         with suppress(SourceError, UnreadableError):
             return (
@@ -139,16 +139,16 @@ class MaxScaleSource:
 
 
 def _chosen(resource: str, fields: str) -> dict[str, str]:
-    """The parameter that asks for these fields alone."""
+    """Return the query parameter that asks for these fields only."""
     return {f"fields[{resource}]": fields} if fields else {}
 
 
 async def read_servers(parts: AsyncIterable[bytes], *, is_here: bool) -> dict[str, tuple[str, int]]:
-    """Addresses and ports of the servers that are named by an IP address, by name.
+    """Return, by name, the addresses and ports of servers configured by IP address.
 
-    ``is_here`` says that the MaxScale is on this machine: only then is its
+    ``is_here`` means that the MaxScale is on this machine: only then is its
     loopback ours. A server that cannot be read is left out: nothing is linked to it.
-    Raises `SourceError` for what is no list.
+    Raises `SourceError` for anything but a list.
     """
     servers = {}
     async for server in _resources("servers", parts):
@@ -164,7 +164,7 @@ async def read_servers(parts: AsyncIterable[bytes], *, is_here: bool) -> dict[st
 
 
 async def _resources(kind: str, parts: AsyncIterable[bytes]) -> AsyncIterator[JsonCursor]:
-    """The resources of a list. Raises `SourceError` for what is none."""
+    """Yield the resources of a list. Raises `SourceError` for anything but a list."""
     try:
         async for batch in batches(Elements(MAX_RESOURCES), parts, Pace()):
             if batch.first is None:
@@ -178,10 +178,10 @@ async def _resources(kind: str, parts: AsyncIterable[bytes]) -> AsyncIterator[Js
 
 
 async def read_services(parts: AsyncIterable[bytes]) -> tuple[ServiceStatus, ...]:
-    """What is said of services, by name, as far as `MAX_SERVICES_BYTES` hold it.
+    """Return the status of services, in order of name, up to `MAX_SERVICES_BYTES` in all.
 
-    A service that cannot be read, or is larger than `MAX_RESOURCE_BYTES`, is left out, and so
-    is a member that cannot be read. Raises `SourceError` for what is no list.
+    A service that cannot be read, or is larger than `MAX_RESOURCE_BYTES`, is left out, as
+    is a member that cannot be read. Raises `SourceError` for anything but a list.
     """
     services: dict[str, ServiceStatus] = {}
     async for resource in _resources("services", parts):
@@ -204,16 +204,16 @@ async def read_services(parts: AsyncIterable[bytes]) -> tuple[ServiceStatus, ...
 
 @dataclass(frozen=True, slots=True)
 class ServerClock:
-    """What a MaxScale says of its clock. Times are in seconds since the epoch."""
+    """What a MaxScale states about its clock. Times are in seconds since the epoch."""
 
     started: float | None = None
-    skew: float = 0.0  # seconds that it is ahead of this machine's, as far as it says
+    skew: float = 0.0  # seconds that it is ahead of this machine's, as far as is stated
 
 
 def read_server_clock(body: bytes, now: float) -> ServerClock:
-    """The clock of the MaxScale that answered this just now.
+    """Read the clock of the MaxScale that gave this answer at ``now``.
 
-    What cannot be read of it counts as not stated. Raises `SourceError` for what is no
+    What cannot be read counts as not stated. Raises `SourceError` for anything but a
     document.
     """
     try:
@@ -237,7 +237,7 @@ def read_server_clock(body: bytes, now: float) -> ServerClock:
 
 
 def open_source(config: SourceConfig) -> MaxScaleSource:
-    """The MaxScale that a configuration names. Raises `SourceConfigError`."""
+    """Open the MaxScale that a configuration names. Raises `SourceConfigError`."""
     config.take("statements", "timezone", "tls_ca", *CREDENTIAL_OPTIONS)
     endpoint = Endpoint.of(config, port=MAXSCALE_PORT, tls=config.kind == "maxscale+https")
     if endpoint.user and ":" in endpoint.user:

@@ -1,10 +1,10 @@
 """``pgbouncer://USER@HOST:6432``: the clients of a PgBouncer, 1.12 to 1.25.
 
 They are read from its admin console, over one connection that stays open, by a
-user who is one of ``stats_users``. Options: ``include_self=true`` shows that
-connection too; ``timezone=AREA/CITY`` is where PgBouncer runs, which writes
-local times, where that is not this machine's zone; and those of every source in
-a network (`core.sources.support.endpoint`).
+user in ``stats_users``. Options: ``include_self=true`` shows that connection too;
+``timezone=AREA/CITY`` is the zone in which PgBouncer runs and writes local times,
+if it is not this machine's; and those of every source in a network
+(`core.sources.support.endpoint`).
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ from sessiongate.v1.session_pb2 import Session, SessionState
 PGBOUNCER_PORT = 6432
 CONSOLE = "pgbouncer"  # the database that is the admin console
 
-# What SHOW CLIENTS calls a client's state. A cancel request is a connection of its
-# own, which says whose statement to cancel and never becomes a session.
+# The client states in SHOW CLIENTS. A cancel request is a connection of its own,
+# which names the statement to cancel and never becomes a session.
 CLIENT_STATES: Mapping[str, SessionState] = {
     "active": session_pb2.SESSION_STATE_STARTED,
     "idle": session_pb2.SESSION_STATE_STARTED,
@@ -66,8 +66,8 @@ CLIENT_STATES: Mapping[str, SessionState] = {
     "waiting_cancel_req": session_pb2.SESSION_STATE_DUMMY,
 }
 
-_UNIX = b"unix"  # stands for the address of a Unix socket
-# Stand for a name where a cancel request has none.
+_UNIX = b"unix"  # shown as the address of a Unix socket
+# Shown if a cancel request has no name.
 _NO_USER = "(nouser)"
 _NO_DATABASE = "(nodb)"
 
@@ -77,19 +77,19 @@ _PARTIAL = (
     "so_reuseport is on: other PgBouncer processes on this port have clients of their own;"
     " name each process as a source, by its own Unix socket (unix_socket_dir) or port"
 )
-# Connections to a shared port until one reaches the process that was read before. It is
-# taken to have ended if none does: of eight processes, one is missed so once in 5,000 times.
+# Connections to a shared port until one reaches the process that was read before. If none
+# does, it counts as ended: with eight processes, one is missed once in 5,000 times.
 _ATTEMPTS = 64
 _MAX_SETTINGS = 1000
 
 
 class ClientRow(NamedTuple):
-    """A line of SHOW CLIENTS or SHOW SERVERS. What this version does not tell is None."""
+    """A line of SHOW CLIENTS or SHOW SERVERS. What this version does not state is None."""
 
     database: Cell
     connect_time: Cell
     ptr: Cell
-    link: Cell = None  # ptr of the server that a client has, or the other way round
+    link: Cell = None  # ptr of a client's server, or of a server's client
     state: Cell = None
     user: Cell = None
     addr: Cell = None  # "unix" for a Unix socket
@@ -103,7 +103,7 @@ class ClientRow(NamedTuple):
 
 
 async def rows(answer: QueryResult) -> list[ClientRow]:
-    """What an answer holds, by its columns' names. Raises `SourceError` for another answer."""
+    """Return an answer's rows by column name. Raises `SourceError` for any other answer."""
     names = list(answer.columns)
     missing = {"database", "connect_time", "ptr"} - set(names)
     if missing:
@@ -113,7 +113,7 @@ async def rows(answer: QueryResult) -> list[ClientRow]:
 
 
 class Clients:
-    """Turns rows into sessions. Of a row that is as it was, the session is the same object."""
+    """Turns rows into sessions; an unchanged row gives the same session object."""
 
     def __init__(self, times: LocalTime) -> None:
         self._times = times
@@ -123,10 +123,10 @@ class Clients:
     async def read(
         self, clients: Iterable[ClientRow], servers: Iterable[ClientRow], partial: str = ""
     ) -> Observation:
-        """The sessions that the clients are; the last object if unchanged.
+        """Return the clients' sessions; the last object if unchanged.
 
-        The two were not read at one moment: a server and a client are together
-        where both say so.
+        The two lists were not read at the same moment: a server and a client belong
+        together only if both say so.
         """
         linked: dict[Cell, ClientRow] = {}
         seen: dict[tuple[ClientRow, ClientRow | None], Observed | Unreadable] = {}
@@ -154,9 +154,9 @@ class Clients:
         return self._last
 
     async def are_others(self, clients: Sequence[ClientRow]) -> bool:
-        """Whether these are clients of another process than those that were read last.
+        """Return whether these are clients of another process than those read last.
 
-        They are if not one stayed; nobody can tell if there was none.
+        They are if none of those is left; without clients last time, return False.
         """
         before = {*await mapped(lambda pair: _identity(pair[0]), self._known)}
         return bool(before) and not await kept(lambda one: _identity(one) in before, clients)
@@ -219,18 +219,18 @@ class PgBouncerSource:
         include_self: bool = False,
         max_sessions: int = DEFAULT_MAX_SESSIONS,
     ) -> None:
-        """``zone`` is where PgBouncer runs; None: where this runs."""
-        # The core shows those first that it knows, so that more are read than it shows.
+        """Read times in ``zone``, where PgBouncer runs; None: this machine's zone."""
+        # Read more sessions than the core shows, as it shows those it knows first.
         most = 2 * max_sessions
         self._endpoint = endpoint
         self._console = Client(endpoint, CONSOLE, "SHOW CONFIG", needs_setup=False, most=most)
-        self._read_over = 0  # which of the console's connections was read over last
+        self._read_over = 0  # the number of the console connection that was last read
         self._missed = 0  # connections since then, each to another process
         self._include_self = include_self
         self._clients = Clients(LocalTime(zone))
 
     async def observe(self) -> Observation:
-        """The clients as they are. Raises `SourceError`, which names PgBouncer."""
+        """Return the current clients. Raises `SourceError`, which names PgBouncer."""
         clients, servers = await self._ask()
         while await self._is_another_process(clients) and self._missed < _ATTEMPTS:
             self._missed += 1
@@ -252,12 +252,12 @@ class PgBouncerSource:
         return clients, servers
 
     async def _is_another_process(self, clients: Sequence[ClientRow]) -> bool:
-        """Whether a new connection to a shared port has reached another process than the last."""
+        """Return whether a new connection to a shared port has reached another process."""
         is_new = self._read_over != self._console.connections
         return is_new and self._shares_port() and await self._clients.are_others(clients)
 
     def _shares_port(self) -> bool:
-        """Whether other processes may listen at the place that this one was reached at."""
+        """Return whether other processes may listen where this one was reached."""
         config = self._console.setup_answer.rows[:_MAX_SETTINGS]
         return not self._endpoint.is_unix and any(row[:2] == _REUSEPORT for row in config)
 
@@ -266,11 +266,11 @@ class PgBouncerSource:
         await self._console.close()
 
     async def _own(self, clients: Iterable[ClientRow]) -> Collection[Cell]:
-        """Which clients are this source, by ``ptr``.
+        """Return the ``ptr`` of the clients that are this source.
 
-        The console's client that is at this end's address, or is this process
-        on the other side of a Unix socket. Where address translation hides both:
-        the only one that calls itself as this source does.
+        That is the console's client at this end's address, or this process on the
+        other side of a Unix socket. If address translation hides both, it is the only
+        client with this source's application name.
         """
         here = self._console.local_end()
         console = await kept(_is_console, clients)
@@ -279,13 +279,13 @@ class PgBouncerSource:
 
 
 def _is_console(client: ClientRow) -> bool:
-    """Whether a client uses the console, and may be this source."""
+    """Return whether a client uses the console, and may be this source."""
     is_named = client.application_name in (APPLICATION.encode(), None)
     return is_named and client.database == CONSOLE.encode()
 
 
 def _is_at(client: ClientRow, here: tuple[str, int] | None) -> bool:
-    """Whether a client is at this address, or this process on the other side of a socket."""
+    """Return whether a client is at this address, or is this process, through a Unix socket."""
     if here is None:
         return client.remote_pid == str(os.getpid()).encode()
     members = RowReader("SHOW CLIENTS", client)
@@ -293,7 +293,7 @@ def _is_at(client: ClientRow, here: tuple[str, int] | None) -> bool:
 
 
 def _connect(session: Session, row: ClientRow, server: RowReader) -> tuple[TcpLink, ...]:
-    """Give a session the server that it has; the connection to that, if it goes by TCP."""
+    """Add a session's server to it; return the connection to that server if it is TCP."""
     end = _end(server, "addr", "port", "connections")
     if end is None and row.addr != _UNIX:
         return ()
@@ -307,19 +307,19 @@ def _connect(session: Session, row: ClientRow, server: RowReader) -> tuple[TcpLi
 
 
 def _host(members: RowReader, column: str, *fields: str) -> str | None:
-    """The IP address in a column; None for a Unix socket too."""
+    """Return the IP address in a column; None also for a Unix socket."""
     return None if getattr(members.row, column) == _UNIX else members.read(column, _ip, *fields)
 
 
 def _end(members: RowReader, host: str, port: str, *fields: str) -> tuple[str, int] | None:
-    """The address and port in two columns; None for a Unix socket too."""
+    """Return the address and port in two columns; None also for a Unix socket."""
     ip = _host(members, host, *fields)
     its_port = None if ip is None else members.read(port, read_port, *fields)
     return None if ip is None or its_port is None else (ip, its_port)
 
 
 def _identity(client: ClientRow) -> tuple[str | None, ...]:
-    """What a client is known by. A place in memory is soon used again, within a second too."""
+    """Return what identifies a client; ``ptr`` alone may be reused within a second."""
     stated = client.ptr, client.connect_time, client.addr, client.port, client.remote_pid
     return tuple(map(_text, stated))
 
@@ -329,19 +329,19 @@ def _text(cell: Cell) -> str | None:
 
 
 def _ip(cell: bytes) -> str:
-    """An IP address, IPv4 in IPv6 clothes as IPv4."""
+    """Read an IP address, an IPv4-mapped IPv6 address as IPv4."""
     host = read_address(cell)
     return (host.startswith("::ffff:") and canonical_address(host)) or host
 
 
 def _pid(cell: bytes) -> int | None:
-    """The process id that a server gave a connection; None where it gave none."""
+    """Read the process id that a server gave a connection; None if it gave none."""
     pid = read_integer(cell, -(2**31), 2**32 - 1)
     return pid if pid > 0 else None
 
 
 def _cipher(cell: bytes) -> str:
-    """The TLS cipher; empty in the clear."""
+    """Read the TLS cipher; empty in the clear."""
     cipher = decode_text(cell).partition("/")[2].partition("/")[0]
     if cell and not cipher:
         raise UnreadableError("expected PROTOCOL/CIPHER")
@@ -349,7 +349,7 @@ def _cipher(cell: bytes) -> str:
 
 
 def open_source(config: SourceConfig) -> PgBouncerSource:
-    """The PgBouncer that a configuration names. Raises `SourceConfigError`."""
+    """Open the PgBouncer that a configuration names. Raises `SourceConfigError`."""
     config.take("timezone", "include_self", *CREDENTIAL_OPTIONS, *TLS_OPTIONS)
     endpoint = Endpoint.of(config, port=PGBOUNCER_PORT)
     if endpoint.path not in ("", CONSOLE):

@@ -1,8 +1,8 @@
 """``postgresql://USER@HOST:5432/DATABASE``: the client backends of a PostgreSQL server, 10 to 18.
 
 They are read from ``pg_stat_activity`` over one connection that stays open. A
-role that is not a member of ``pg_monitor`` (or ``pg_read_all_stats``) sees of
-other roles' sessions no more than that they are there; they are reported so.
+role that is not a member of ``pg_monitor`` (or ``pg_read_all_stats``) sees only
+that other roles' sessions exist, and they are reported with no more than that.
 Options: ``statements=true`` reads what the clients run, ``include_self=true``
 shows that connection too; and those of every source in a network
 (`core.sources.support.endpoint`).
@@ -54,8 +54,8 @@ from sessiongate.v1.session_pb2 import Query, Session, SessionState
 POSTGRESQL_PORT = 5432
 DEFAULT_DATABASE = "postgres"
 
-# What pg_stat_activity calls a client backend's state. It is NULL where this
-# role may not know it, and unspecified then.
+# The states of a client backend in pg_stat_activity. A state is NULL if this role
+# may not see it; the session's state is then unspecified.
 BACKEND_STATES: Mapping[str, SessionState] = {
     "starting": session_pb2.SESSION_STATE_ALLOC,
     "active": session_pb2.SESSION_STATE_STARTED,
@@ -67,9 +67,9 @@ BACKEND_STATES: Mapping[str, SessionState] = {
 }
 _RUNNING = ("active", "fastpath function call")
 
-# What holds for as long as a connection does. Read only, and never for long: the
-# server ends what this end no longer waits for. It takes the backends for a
-# handful, and would look through all its databases for each.
+# Settings for the whole connection. It is read-only, and the server cancels statements
+# that this end no longer waits for. The server expects only a handful of backends, and
+# would use nested loops that scan all its databases for each.
 _SETUP = """
 SET default_transaction_read_only = on;
 SET statement_timeout = {timeout};
@@ -80,10 +80,10 @@ SELECT extract(epoch FROM pg_postmaster_start_time())::float8, host(inet_server_
  current_setting('server_encoding')
 """
 
-# Times in microseconds since the epoch, which is what the server keeps. To a role
-# that may not know a backend's kind, NULL, the server's own show by having neither
-# user nor database, and what replicates by the views of replication. To others, those
-# are not looked at.
+# Times are in microseconds since the epoch, as the server keeps them. If this role may
+# not see a backend's kind (NULL), the server's own backends are recognized by having
+# no user or database, and replication by the replication views, which are not read
+# otherwise.
 _SELECT = """
 SELECT a.pid, (extract(epoch FROM a.backend_start) * 1000000)::bigint, a.usename, a.datname,
  a.application_name, host(a.client_addr), a.client_port, a.state,
@@ -96,21 +96,21 @@ WHERE (a.backend_type = 'client backend'
 ORDER BY a.backend_start, a.pid LIMIT {most}
 """
 _STATEMENT = (
-    # One byte more than is kept, so that a cut is seen.
+    # One byte more than is kept, so that truncation shows.
     f"substring(textsend(a.query) FROM 1 FOR {MAX_STATEMENT_BYTES + 1}),"
     " (extract(epoch FROM a.query_start) * 1000000)::bigint"
 )
 _NO_STATEMENT = "NULL::bytea, NULL::bigint"
 _OTHERS = " AND a.pid <> pg_backend_pid()"
 
-# The server cuts statements at a length of bytes, and before a character that the cut
-# would fall in.
+# The server truncates statements to a number of bytes, before a character that would be
+# split.
 _LONGEST_CHARACTER = 4
 _MAX_PID = 2**31 - 1
 
 
 class BackendRow(NamedTuple):
-    """A client backend, as the query selects it; times in microseconds since the epoch."""
+    """A client backend as the query selects it; times are in microseconds since the epoch."""
 
     pid: Cell
     backend_start: Cell
@@ -128,17 +128,17 @@ class BackendRow(NamedTuple):
 
 
 class Reached(NamedTuple):
-    """What the server says of itself over one connection."""
+    """What the server states about itself over one connection."""
 
     start: float  # seconds since the epoch
     address: str | None  # the server's end of the connection; None: a Unix socket
     port: int | None
-    statement_size: int  # bytes after which it cuts statements, and one more
-    codec: str | None = None  # of the database that it is asked in; None: not known
+    statement_size: int  # bytes to which it truncates statements, plus one
+    codec: str | None = None  # of the database that is queried; None: not known
 
     @classmethod
     def of(cls, answer: QueryResult) -> Reached:
-        """What the set-up selected. Raises `SourceError` where that makes no sense."""
+        """Read what the set-up selected. Raises `SourceError` if that makes no sense."""
         try:
             ((start, address, its_port, size, encoding),) = answer.rows
             reached = cls(
@@ -156,7 +156,7 @@ class Reached(NamedTuple):
 
 
 class Backends:
-    """Turns rows into sessions. Of a row that is as it was, the session is the same object."""
+    """Turns rows into sessions; an unchanged row gives the same session object."""
 
     def __init__(self, service: str, reached: Reached) -> None:
         self.reached = reached
@@ -165,7 +165,7 @@ class Backends:
         self._last: Observation | None = None
 
     async def read(self, rows: Iterable[tuple[Cell, ...]]) -> Observation:
-        """Read rows, each as `BackendRow` has it; return the last observation if unchanged."""
+        """Read rows laid out like `BackendRow`; return the last observation if unchanged."""
         seen: dict[tuple[Cell, ...], Observed | Unreadable] = {}
         sessions: list[Observed] = []
         unreadable: list[Unreadable] = []
@@ -234,7 +234,7 @@ class Backends:
         )
         query = statement(decode_text(whole, self.reached.codec, is_cut=is_cut))
         query.truncated |= is_cut
-        # Without its start the statement is still the one that runs.
+        # Even without its start, the statement is the one that runs.
         if start := members.read("query_start", read_timestamp):
             query.receive_time.CopyFrom(start)
         if state not in _RUNNING and session.HasField("last_active_time"):
@@ -242,10 +242,10 @@ class Backends:
         return query
 
     def _wire(self, row: BackendRow, remote: str, its_port: int) -> TcpLink:
-        """The connection by which the client came.
+        """Return the connection by which the client came.
 
-        The server does not say at which of its addresses. It is the one that
-        this source reached it at, unless that one cannot have been.
+        The server does not state which of its addresses the client used. Assume the
+        one at which this source reached it, unless that is impossible.
         """
         here = self.reached
         server = None
@@ -267,8 +267,8 @@ class PostgreSQLSource:
         include_self: bool = False,
         max_sessions: int = DEFAULT_MAX_SESSIONS,
     ) -> None:
-        """``service`` is what the sessions are on; ``patience``, in seconds, the server's too."""
-        most = max_sessions + 1  # so that it is seen that there are more
+        """Show sessions on ``service``; ``patience``, in seconds, also limits the server."""
+        most = max_sessions + 1  # one more, so that an excess shows
         timeout = max(1, round(patience * 1000))
         database = endpoint.path or DEFAULT_DATABASE
         self._endpoint = endpoint
@@ -282,7 +282,7 @@ class PostgreSQLSource:
         self._backends: Backends | None = None
 
     async def observe(self) -> Observation:
-        """The client backends as they are. Raises `SourceError`, which names the server."""
+        """Return the current client backends. Raises `SourceError`, which names the server."""
         (answer,) = await self._client.ask(self._select)
         try:
             if len(answer.columns) != len(BackendRow._fields):
@@ -300,7 +300,7 @@ class PostgreSQLSource:
 
 
 def _key(row: BackendRow) -> str:
-    """What a session is known by. Raises `UnreadableError`."""
+    """Return a session's key. Raises `UnreadableError`."""
     pid = _pid(row)
     if row.backend_start is None:
         return str(pid)
@@ -311,7 +311,7 @@ def _key(row: BackendRow) -> str:
 
 
 def _pid(row: BackendRow) -> int:
-    """The backend's process. Raises `UnreadableError`."""
+    """Return the backend's process id. Raises `UnreadableError`."""
     try:
         return read_integer(row.pid or b"", 1, _MAX_PID)
     except UnreadableError as error:
@@ -319,12 +319,12 @@ def _pid(row: BackendRow) -> int:
 
 
 def _kind(address: str) -> tuple[bool, bool]:
-    """IPv6 or not, this machine's own or not: connections do not go between these."""
+    """Return whether an address is IPv6, and loopback; no connection crosses these kinds."""
     return ":" in address, address.startswith("127.") or address == "::1"
 
 
 def open_source(config: SourceConfig) -> PostgreSQLSource:
-    """The server that a configuration names. Raises `SourceConfigError`."""
+    """Open the server that a configuration names. Raises `SourceConfigError`."""
     config.take("statements", "include_self", *CREDENTIAL_OPTIONS, *TLS_OPTIONS)
     return PostgreSQLSource(
         Endpoint.of(config, port=POSTGRESQL_PORT),

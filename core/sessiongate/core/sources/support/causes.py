@@ -1,15 +1,15 @@
-"""What the texts of libraries mean: why a server was not reached or left, in plain words."""
+"""Plain words for library errors: why a server was not reached, or was lost."""
 
 from __future__ import annotations
 
 import re
 
-# What libpq puts in front, which repeats the address.
+# The beginning of libpq's errors, which repeats the address.
 _FRONT = re.compile(
     r'^(?:connection failed: )?connection to server (?:at|on socket) "[^"]*"[^:]* failed: '
     r"(?:FATAL: +)?"
 )
-# The first that is found in a text counts.
+# The first pattern found in a text counts.
 _MEANINGS = [
     (re.compile(pattern), meaning)
     for pattern, meaning in (
@@ -63,9 +63,9 @@ _MEANINGS = [
 
 
 def meaning(text: str, *, clear: str = "tls=off") -> str:
-    """What an error's text means; as it is, without what repeats the address, if not known.
+    """Explain an error's text; return an unknown text without libpq's repeated address.
 
-    ``clear`` is how a source is told to do without TLS.
+    ``clear`` is how a source is configured to do without TLS.
     """
     for pattern, words in _MEANINGS:
         if found := pattern.search(text):

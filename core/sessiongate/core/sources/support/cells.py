@@ -1,7 +1,7 @@
 """Cells of an answer in PostgreSQL's protocol: a text's bytes, or None for NULL.
 
-What a cell should hold is for its reader to know; what one holds may be anything
-that a client or a version thought of.
+The reader knows what a cell should hold; it may hold anything that a client or a
+server version made up.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _MAX_PORT = 65535
 _T = TypeVar("_T")
 
 
-# What PostgreSQL calls the encodings that its databases can have, and Python. UTF8 is
-# tried anyway; the others say nothing (SQL_ASCII), or Python does not know them.
+# PostgreSQL's names of database encodings, and Python's. UTF8 is tried in any case; any
+# other name means nothing (SQL_ASCII), or Python does not know its encoding.
 CODECS = {
     **{f"LATIN{part}": f"latin{part}" for part in range(1, 11)},
     **{f"ISO_8859_{part}": f"iso8859_{part}" for part in range(5, 9)},
@@ -39,9 +39,9 @@ CODECS = {
 
 
 def decode_text(cell: bytes, codec: str | None = None, *, is_cut: bool = False) -> str:
-    """A text as UTF-8, else by ``codec``, else as far as it is UTF-8.
+    """Decode a text as UTF-8, else by ``codec``, else as UTF-8 with replacements.
 
-    One that ``is_cut`` may end within a character, which is left out then.
+    If it ``is_cut``, it may end within a character, which is then left out.
     """
     try:
         return _decoded(cell, "utf-8", "strict", is_cut)
@@ -59,24 +59,24 @@ def _decoded(cell: bytes, codec: str, errors: str, is_cut: bool) -> str:
 
 
 def read_integer(cell: bytes, low: int, high: int) -> int:
-    """A whole number within these bounds. Raises `UnreadableError`, as the other readers do."""
+    """Read a whole number within bounds. Raises `UnreadableError`, as all readers here do."""
     if _NUMBER.fullmatch(cell) and low <= (value := int(cell)) <= high:
         return value
     raise UnreadableError(f"expected a whole number from {low} to {high}")
 
 
 def read_bigint(cell: bytes) -> int:
-    """A whole number of 64 bits."""
+    """Read a whole number of 64 bits."""
     return read_integer(cell, -(2**63), 2**63 - 1)
 
 
 def read_port(cell: bytes) -> int:
-    """A TCP port."""
+    """Read a TCP port."""
     return read_integer(cell, 1, _MAX_PORT)
 
 
 def read_address(cell: bytes) -> str:
-    """An IP address, as it is written."""
+    """Read an IP address, and return it as written."""
     host = decode_text(cell)
     try:
         socket.inet_pton(AF_INET6 if ":" in host else AF_INET, host.partition("%")[0])
@@ -86,7 +86,7 @@ def read_address(cell: bytes) -> str:
 
 
 def read_timestamp(cell: bytes) -> Timestamp:
-    """A time, from microseconds since the epoch."""
+    """Read a time, given in microseconds since the epoch."""
     try:
         return timestamp(read_bigint(cell) * 1000)
     except ValueError:
@@ -94,14 +94,14 @@ def read_timestamp(cell: bytes) -> Timestamp:
 
 
 def read_boolean(cell: bytes) -> bool:
-    """True or false."""
+    """Read a boolean."""
     if cell not in (b"t", b"f"):
         raise UnreadableError("expected t or f")
     return cell == b"t"
 
 
 def read_octets(cell: bytes) -> bytes:
-    """Bytes, from the digits that they are written in."""
+    """Read bytes from hexadecimal digits."""
     try:
         if not cell.startswith(b"\\x"):
             raise ValueError
@@ -114,20 +114,20 @@ class RowReader:
     """Reads the members of one session, and remembers which could not be read."""
 
     def __init__(self, place: str, row: NamedTuple) -> None:
-        """``row`` is of the cells; ``place`` says where they are from."""
+        """Read the cells of ``row``; ``place`` names where they come from, for errors."""
         self.row = row
         self._place = place
         self._unreadable: list[Unreadable] = []
 
     @property
     def unreadable(self) -> tuple[Unreadable, ...]:
-        """Those that could not be read, so far."""
+        """The members that could not be read so far."""
         return tuple(self._unreadable)
 
     def read(self, column: str, reader: Callable[[bytes], _T], *fields: str) -> _T | None:
-        """What a column holds, which goes to ``fields`` of the session.
+        """Read a column, which fills ``fields`` of the session.
 
-        None where it says nothing, or cannot be read.
+        Return None if it is NULL or cannot be read.
         """
         cell: Cell = getattr(self.row, column)
         if cell is None:

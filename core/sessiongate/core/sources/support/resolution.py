@@ -1,4 +1,4 @@
-"""The addresses of a name, asked of a name service that may hang."""
+"""Addresses of names, from a name service that may hang."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _MOST = 16  # addresses that are tried
 
 
 async def addresses(of: Hashable, host: str) -> list[str]:
-    """The addresses of a host, the best first; of an address it is that one alone.
+    """Return a host's addresses, the best first; for an address, only that address.
 
-    ``of`` is who asks. It has a thread of its own, and one question under way: a name that hangs
-    holds up no one else. Raises `SourceConnectError`.
+    ``of`` is the caller. It has a thread of its own, and one lookup at a time: a name that
+    hangs delays no one else. Raises `SourceConnectError`.
     """
     try:
         found = await apart(("addresses", of), lambda: _found(host))
@@ -33,7 +33,7 @@ async def addresses(of: Hashable, host: str) -> list[str]:
 async def connected(
     of: Hashable, host: str, port: int, limit: int
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection to the first address of a host that takes one, as asyncio opens it.
+    """Connect to the first address of a host that accepts, as asyncio does.
 
     Raises `SourceConnectError`, and the last address's OSError.
     """
@@ -45,12 +45,12 @@ async def connected(
 
 
 class Resolver(AbstractResolver):
-    """The same for aiohttp."""
+    """Gives aiohttp the results of `addresses`."""
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """The addresses of a host, of any family. Raises `SourceConnectError`."""
+        """Return a host's addresses, of any family. Raises `SourceConnectError`."""
         return [
             ResolveResult(
                 hostname=host,
@@ -64,7 +64,7 @@ class Resolver(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing is kept open."""
+        """Do nothing: nothing is kept open."""
 
 
 def _found(host: str) -> list[str]:

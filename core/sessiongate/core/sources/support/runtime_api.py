@@ -1,4 +1,4 @@
-"""An answer of HAProxy's runtime API to ``show info;show sess``, or what it is instead."""
+"""Answers of HAProxy's runtime API to ``show info;show sess``, and what else may answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MAX_INFO = 64 * 1024  # characters of an answer to 'show info'
 _MAX_BEFORE = 1024 * 1024  # characters within which the first stream begins
 _SEVERITY = r"(?:\[\w+\]: *)?"  # before a message, if the socket has severity-output
 _REFUSED = re.compile(_SEVERITY + "Permission denied")
-# The master's process refuses 'show info', and names the commands that it has itself.
+# The master process refuses 'show info', and lists its own commands.
 _MASTER = re.compile(rf"{_SEVERITY}Unknown command.*^ *show proc ", re.DOTALL | re.MULTILINE)
 _TLS_RECORD = re.compile("[\x15\x16]\x03")  # an alert or a handshake
 _POINTED = re.compile(r"^0x[0-9a-f]+: ", re.MULTILINE)
@@ -24,21 +24,21 @@ _POINTED = re.compile(r"^0x[0-9a-f]+: ", re.MULTILINE)
 class StatsDump:
     """A complete answer to ``show info;show sess``, or ``show sess all``.
 
-    Complete is what has both commands' answers, each with the empty line that ends it. It
-    is one to ``show sess`` if any line of it begins with a stream's pointer: the stream of
-    the socket that asks is among them. What else stands there, and whether it can be read,
-    is a matter of single streams.
+    It is complete if it has both commands' answers, each with the empty line that ends it.
+    It answers ``show sess`` if any line begins with a stream's pointer: the stream of the
+    socket that asks is always included. Whatever else it holds, and whether that can be
+    read, is decided for each stream.
     """
 
     pid: str
-    # One line each, or a block of indented lines behind the first; in parts.
+    # One line each, or a block whose lines after the first are indented; in parts.
     streams: Sequence[str]
     start: int | None  # in seconds since the epoch; None if it is not stated (before 2.4)
     uptime: int | None  # in seconds
 
     @classmethod
     def parse(cls, parts: Sequence[str]) -> StatsDump:
-        """Take an answer apart. Raises `SourceError` if it is cut or no such answer."""
+        """Parse an answer. Raises `SourceError` if it is cut short or not such an answer."""
         text, others = _beginning(parts)
         end = text.find("\n\n", 0, _MAX_INFO)
         info, streams = (text[:end], text[end + 2 :]) if end >= 0 else (text[:_MAX_INFO], "")
@@ -58,7 +58,7 @@ class StatsDump:
 
 
 def _beginning(parts: Sequence[str]) -> tuple[str, Sequence[str]]:
-    """As much of a text as is looked at at once, or all; and the parts that follow."""
+    """Return the beginning of a text that is examined as one string, and the parts after it."""
     size = 0
     for number, part in enumerate(parts, 1):
         size += len(part)
@@ -68,7 +68,7 @@ def _beginning(parts: Sequence[str]) -> tuple[str, Sequence[str]]:
 
 
 def _ending(parts: Sequence[str]) -> str:
-    """The last two characters of a text."""
+    """Return the last two characters of a text in parts."""
     found = ""
     for part in reversed(parts):
         found = part[-2:] + found
@@ -78,13 +78,13 @@ def _ending(parts: Sequence[str]) -> str:
 
 
 def _seconds(info: Mapping[str, str], name: str) -> int | None:
-    """A number of seconds that can be stored; None for anything else."""
+    """Return a number of seconds that can be stored; None for anything else."""
     text = info.get(name, "")
     return int(text) if re.fullmatch("[0-9]{1,10}", text) and int(text) <= LATEST else None
 
 
 def _stranger(text: str) -> str:
-    """What an answer is that is none to ``show info``."""
+    """Describe an answer that does not answer ``show info``."""
     if not text:
         return (
             "the connection was closed without an answer, as by a port that speaks TLS or is"

@@ -1,8 +1,8 @@
 """Local times that a server states without their zone.
 
-The zone is configured, or what the server's own data prove: a time that is known to lie
-between two moments has one offset from UTC at most, since zones differ by quarters of an
-hour. No offset is taken to hold where it was not proven: summer time may have begun since.
+The zone is configured, or proven by the server's own data: a time that is known to lie
+between two close moments has only one possible offset from UTC, since zones differ by
+quarters of an hour. An offset counts only when it was proven: summer time may have begun since.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from calendar import timegm
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-# Seconds. Zones are multiples of the first apart, from UTC-12 to UTC+14. Moments that bound
-# a time may be off by the second: clocks differ, and answers are on their way.
+# Seconds. Zones differ by multiples of `_STEP`, from UTC-12 to UTC+14. The moments that bound
+# a time may be off by `_SLACK`: clocks differ, and answers take time to arrive.
 _STEP = 900
 _OFFSETS = range(-12 * 3600, 14 * 3600 + 1, _STEP)
 _SLACK = 60.0
 _LARGEST_MOVE = 2 * 3600.0  # by which clocks are put back or forward, in Antarctica
-# Longer than this nothing is taken to hold that is not proven anew: summer time may have
-# come and gone.
+# After this long without new proof, an offset counts as unknown in between: summer time may
+# have come and gone.
 _LONGEST_GAP = 30 * 86400.0
 
 
@@ -27,27 +27,27 @@ class ServerZone:
     """Reads a server's local times. All moments are in seconds since the epoch."""
 
     def __init__(self, zone: ZoneInfo | None = None) -> None:
-        """``zone`` is where the server runs; None: its data have to prove that."""
+        """Read times in ``zone``, where the server runs; None: its data must prove the zone."""
         self.zone = zone
         # Offsets in seconds, each with the moments from and to which it was proven.
         self._proven: list[tuple[int, float, float]] = []
 
     @property
     def doubt(self) -> str:
-        """Why a time may not be certain, and what helps."""
+        """Why a time may be uncertain, and how to fix that."""
         if self.zone is None:
             return "a local time, and its zone is not known: set timezone=AREA/CITY"
         return f"a local time that {self.zone} had twice"
 
     @property
     def proofs(self) -> int:
-        """How often an offset was proven that is not the last one."""
+        """How often a new offset, or a new period of one, was proven."""
         return len(self._proven)
 
     def read(
         self, local: datetime, earliest: float = -math.inf, latest: float = math.inf
     ) -> float | None:
-        """The moment of a local time that lies between two moments; None if that is not certain."""
+        """Return the moment of a local time between two moments; None if it is uncertain."""
         if self.zone is not None:
             return self._of_zone(local, earliest, latest)
         stated = timegm(local.timetuple()) + local.microsecond / 1e6
@@ -66,7 +66,7 @@ class ServerZone:
         return stated - offsets[0]
 
     def _of_zone(self, local: datetime, earliest: float, latest: float) -> float | None:
-        """Of the hour that a clock shows twice, the one of the two that is possible."""
+        """Read a time in the zone; in an hour that occurs twice, return the possible moment."""
         try:
             moments = {local.replace(tzinfo=self.zone, fold=fold).timestamp() for fold in (0, 1)}
         except OverflowError:  # next to the first or the last year that can be written
@@ -76,10 +76,10 @@ class ServerZone:
         return found.pop() if len(found) == 1 else None
 
     def _is_proven(self, offset: int, moment: float, earliest: float, latest: float) -> bool:
-        """Whether the offset held then, and no other can have stood for the same local time.
+        """Return whether the offset held then, and the local time can have had no other.
 
-        Where clocks are put back a local time comes twice: at a moment for which an offset
-        is proven, and at another that is possible and for which none is.
+        When clocks are put back, a local time occurs twice: at a moment for which an offset
+        is proven, and at another possible moment for which none is.
         """
         nearest = max(moment - _LARGEST_MOVE, earliest - _SLACK)
         furthest = min(moment + _LARGEST_MOVE, latest + _SLACK)
@@ -98,5 +98,5 @@ class ServerZone:
 
 
 def seconds_as_utc(local: datetime) -> int:
-    """A local time's seconds since the epoch if it were of UTC: the same in every zone."""
+    """Return a local time's seconds since the epoch as if it were UTC, whatever the zone."""
     return timegm(local.replace(tzinfo=UTC).timetuple())

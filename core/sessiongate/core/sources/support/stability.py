@@ -1,8 +1,8 @@
-"""What stays the same from one observation to the next, although it was read anew.
+"""Reuse of unchanged sessions and times between observations.
 
-Sources tell when something happened as "so long ago", measured by their clock
-and in their steps. Counted back from this clock it comes out a little different
-each time. What only the clock changes must not change a session.
+Sources state when something happened as an age, measured by their clock and in
+their steps. Subtracted from this machine's clock, it gives a slightly different time
+at each observation. A difference of clocks alone must not change a session.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from operator import is_
 from sessiongate.core.sources.base import Observation, Observed, Unreadable
 from sessiongate.v1.session_service_pb2 import ServiceStatus
 
-# Seconds. More than one step of a source that counts whole seconds, and the
-# time that an answer is on its way.
+# Seconds. More than one step of a source that counts whole seconds, plus the
+# time that an answer takes to arrive.
 TOLERANCE = 1.5
 
 
 def debounce(time: float, before: float | None) -> float:
-    """``time``, or the one of the last observation where it is as good as that."""
+    """Return ``before``, the last observation's time, if within `TOLERANCE`, else ``time``."""
     return time if before is None or abs(time - before) > TOLERANCE else before
 
 
@@ -31,7 +31,7 @@ def reuse_if_same(
     partial: str = "",
     services: tuple[ServiceStatus, ...] = (),
 ) -> Observation:
-    """The last observation itself where it is of the very same sessions, else a new one."""
+    """Return the last observation if all is the same, down to session objects, else a new one."""
     if (
         last is not None
         and (last.incarnation, last.unreadable, last.partial) == (incarnation, unreadable, partial)

@@ -1,6 +1,6 @@
-"""HAProxy's streams as sessions: what the answers of its runtime API say of its clients.
+"""HAProxy's streams as sessions: its clients, from the answers of its runtime API.
 
-A stream that cannot be read costs itself, and one of whose members is odd that member.
+A stream that cannot be read is left out; so is a member that cannot be read.
 """
 
 from __future__ import annotations
@@ -25,35 +25,35 @@ from sessiongate.core.sources.support.stream import MAX_STREAM, Stream, each_blo
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import BackendConnection, Session, SessionState
 
-# The frontend that HAProxy gives the clients of its own runtime API.
+# The frontend to which HAProxy assigns the clients of its own runtime API.
 _OWN_FRONTEND = "GLOBAL"
 _TOO_LONG = Unreadable(f"show sess: expected at most {MAX_STREAM // 1024} KiB")
 
 
 class Streams:
-    """Turns answers into observations, and remembers what it made of the last one."""
+    """Turns answers into observations, and remembers the sessions of the last one."""
 
     def __init__(
         self, *, include_self: bool, is_here: bool = True, most: int = 2 * DEFAULT_MAX_SESSIONS
     ) -> None:
-        """``is_here`` says that the HAProxy is on this machine: its loopback is ours.
+        """Read at most ``most`` streams of an answer.
 
-        Of an answer, ``most`` streams are read.
+        ``is_here`` means that the HAProxy is on this machine: its loopback is ours.
         """
         self._most = most
         self._include_self = include_self
         self._is_here = is_here
         self._process: tuple[str, float | None] | None = None
         self._uptime = 0
-        # What a stream was read from, to what was made of it: None where that is no session.
+        # Maps what a stream was read from to its session; None if it is not a session.
         self._known: dict[object, Observed | None] = {}
         self._last: Observation | None = None
 
     def read(self, parts: Sequence[str], moment: float, *, blocks: bool = False) -> Observation:
-        """The sessions of an answer that came in parts, at ``moment`` in seconds since the epoch.
+        """Read the sessions of an answer in parts, which came at ``moment``.
 
-        ``blocks`` says that it is an answer to ``show sess all``. It is read in a thread,
-        in steps. Raises `SourceError`.
+        ``moment`` is in seconds since the epoch. ``blocks`` means that this is an answer to
+        ``show sess all``. Run this in a thread; it works in steps. Raises `SourceError`.
         """
         pace = Pace()
         answer = StatsDump.parse(parts)
@@ -84,7 +84,7 @@ class Streams:
         return self._last
 
     def _start(self, answer: StatsDump, moment: float) -> float | None:
-        """When the process started, in seconds since the epoch; None if it cannot be told."""
+        """Return the process's start, in seconds since the epoch; None if it is unknown."""
         if answer.start is not None:
             return answer.start
         goes_on = self._process is not None and self._process[0] == answer.pid
@@ -92,8 +92,8 @@ class Streams:
         uptime = answer.uptime
         if uptime is None or uptime > moment:
             return last
-        # The uptime stands still while the process does: it says nothing about a
-        # process that is seen to go on.
+        # The uptime stops while the process is stopped, so it is ignored for a process
+        # that is known to have continued.
         before, self._uptime = self._uptime, uptime
         return last if last is not None and uptime >= before else moment - uptime
 
@@ -123,7 +123,7 @@ class Streams:
         return Observed(key, session, accepted, (opened,) if opened else (), tuple(odd))
 
     def _wire(self, stream: Stream, client: str, server: str) -> TcpLink | None:
-        """The connection between two ends, where both are known and mean the same everywhere."""
+        """Return the connection of two ends; None unless both are known and unambiguous."""
         if server not in stream.fields:
             return None
         ends = stream.end(client), stream.end(server)
@@ -136,7 +136,7 @@ class Streams:
 
 @contextmanager
 def _costing(lost: list[Unreadable], *fields: str) -> Iterator[None]:
-    """Note what cannot be read, and that it would have filled these fields of a session."""
+    """Record in ``lost`` what cannot be read, with the session fields it would have filled."""
     try:
         yield
     except UnreadableError as error:
@@ -144,13 +144,13 @@ def _costing(lost: list[Unreadable], *fields: str) -> Iterator[None]:
 
 
 def _unchanged(before: Observed | None, found: Observed | None) -> Observed | None:
-    """The stream as it was, if the same of it cannot be read: all else was the same text."""
+    """Return the stream as it was if the same parts are unreadable: its text is unchanged."""
     same = before is not None and found is not None and before.unreadable == found.unreadable
     return before if same else None
 
 
 def _route(session: Session, backend: str | None, server: str | None) -> None:
-    """Tell how far a stream has come."""
+    """Set a session's state and server by how far its stream has come."""
     session.state = _state(backend, server)
     if server:
         name = f"{backend}/{server}" if backend else server
