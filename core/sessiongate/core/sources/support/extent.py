@@ -1,4 +1,4 @@
-"""Where a JSON value ends in bytes that come in parts: found without reading the value."""
+"""Finding the end of a JSON value in bytes that come in parts, without reading the value."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ _SPECIAL = re.compile(rb'["\[\]{},]')
 _SCALAR = re.compile(rb"[^,\]}\s]*+")
 _STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 _OPENING, _QUOTE = b"[{", b'"'
-_ESCAPES = 8  # of them take as long to read as one value
+_ESCAPES = 8  # this many take as long to read as one value
 
 
 class Extent:
-    """Follows one value from its first byte on.
+    """Follows one value from its first byte.
 
-    ``weight`` is how long it takes to read what was followed so far: as long as so many of
-    the smallest values.
+    ``weight`` is how long it takes to read what was followed so far, in units of the
+    smallest values.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Extent:
         self._is_begun = False
 
     def follow(self, data: bytes, start: int, stop: int) -> int:
-        """Follow the value from ``start`` to its end, or to ``stop`` at the most: to where."""
+        """Follow the value from ``start`` to its end, at most to ``stop``; return to where."""
         position = start
         while position < stop and not self.ended:
             if self._is_string:
@@ -47,7 +47,7 @@ class Extent:
             self._is_string = False
             self.ended = not self._depth
             return end + 1
-        return end  # behind it may be a backslash, of which the other half is still to come
+        return end  # a backslash may follow, whose escaped character is still to come
 
     def _follow_value(self, data: bytes, start: int, stop: int) -> int:
         if not self._is_begun and data[start] not in b'"[{':

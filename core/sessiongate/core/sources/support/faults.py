@@ -1,4 +1,4 @@
-"""The sessions of an answer that cannot be read: named as far as it helps, and counted."""
+"""The sessions of an answer that cannot be read: the first are named, the rest counted."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ _FURTHER = Unreadable("a further session")
 
 
 class Faults:
-    """Those of one answer."""
+    """The unreadable sessions of one answer."""
 
     def __init__(self) -> None:
         self.all: list[Unreadable] = []
 
     def note(self, fault: str) -> None:
-        """Note that a session cannot be read, and why."""
+        """Record that a session cannot be read, and why."""
         self.all.append(Unreadable(fault) if len(self.all) < _NAMED else _FURTHER)

@@ -1,6 +1,6 @@
-"""The inodes of TCP sockets, by which Linux tells one socket from the next at its place.
+"""The inodes of TCP sockets, which distinguish successive sockets at one place on Linux.
 
-psutil does not tell them. Elsewhere than on Linux there are none.
+psutil does not provide them. On other systems there are none.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sessiongate.core.sources.support.pacing import Pace
 _TABLES = {4: "/proc/net/tcp", 6: "/proc/net/tcp6"}
 _STATE, _INODE = 3, 9  # columns
 _OPEN = ("01", "08")  # ESTABLISHED and CLOSE_WAIT: this end has not closed it
-_WORD = 4  # bytes, which the kernel shows as one number of this machine's byte order
+_WORD = 4  # bytes that the kernel shows as one number, in this machine's byte order
 
 
 class Inodes:
@@ -27,15 +27,15 @@ class Inodes:
         self._inodes: dict[str, int] = {}
 
     def look(self, most: int, pace: Pace) -> None:
-        """Read what the kernel tells now, of so many sockets at the most; in a thread."""
+        """Read the kernel's current tables, at most ``most`` sockets; run this in a thread."""
         inodes: dict[str, int] = {}
         for key, state, found in islice(_sockets(), most):
             pace.sleep()
             if not found and state in _OPEN:
-                continue  # no process has taken it yet; that of its place before is not its own
+                continue  # no process has accepted it yet; its place's last inode is not its own
             known = self._inodes.get(key, 0)
             inode = found or known  # its process has closed it
-            # Of listeners that share a place one stands for all: the same one while it listens.
+            # Listeners that share a place are represented by one: the same while it listens.
             is_known = key in inodes and inodes[key] == known
             if key not in inodes or inode == known or (inode < inodes[key] and not is_known):
                 inodes[key] = inode
@@ -44,10 +44,10 @@ class Inodes:
     def of(
         self, version: int, local: tuple[str, int], remote: tuple[str, int] | None
     ) -> int | None:
-        """The inode of the socket between two ends; of a listener, without a ``remote`` one.
+        """Return the inode of the socket between two ends; a listener has no ``remote`` one.
 
-        0 if its process had closed it before the first look; None if the kernel tells of no
-        such socket, or no process has accepted it yet.
+        It is 0 if its process had closed it before the first look; None if the kernel lists
+        no such socket, or no process has accepted it yet.
         """
         anywhere = "0.0.0.0" if version == 4 else "::"  # noqa: S104 - looked up, never bound
         far = remote or (anywhere, 0)
@@ -55,7 +55,7 @@ class Inodes:
 
 
 def _sockets() -> Iterator[tuple[str, str, int]]:
-    """The key, state and inode of each socket."""
+    """Yield the key, state and inode of each socket."""
     for version, path in _TABLES.items():
         with suppress(OSError), open(path, encoding="ascii", errors="replace") as table:
             next(table, None)
@@ -72,7 +72,7 @@ def _key(version: int, local: str, remote: str) -> str:
 
 @lru_cache(maxsize=65536)
 def _shown(ip: str, port: int) -> str:
-    """An end as the kernel's tables show it."""
+    """Format an end as the kernel's tables show it."""
     address = ip_address(ip)
     packed = IPv6Address(int(address)).packed if address.version == 6 else address.packed
     words = (packed[start : start + _WORD] for start in range(0, len(packed), _WORD))

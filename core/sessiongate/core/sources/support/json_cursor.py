@@ -1,4 +1,4 @@
-"""A value in a parsed JSON document, which knows where in the document it is."""
+"""A value in a parsed JSON document, with its place in the document."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from sessiongate.core.sources.base import UnreadableError
 
 _KINDS = {dict: "an object", list: "an array", str: "a string", bool: "a boolean"}
 _KINDS |= {int: "a number", float: "a number", type(None): "null"}
-_DIGITS = re.compile("[0-9]{1,20}")  # as many as 64 bits can take
+_DIGITS = re.compile("[0-9]{1,20}")  # as many as 64 bits can have
 _SHOWN = 60  # characters of a document that an error repeats
 
 
 class JsonCursor:
-    """A JSON value and the way to it from the document's root.
+    """A JSON value and the path to it from the document's root.
 
-    Each reader returns the value as what it must be, or raises `UnreadableError`
+    Each reader returns the value as the type it must have, or raises `UnreadableError`
     that begins with the place as a JSON Pointer (RFC 6901) and repeats no value.
     """
 
@@ -28,54 +28,54 @@ class JsonCursor:
         self, value: object, parent: JsonCursor | None = None, name: str | int = ""
     ) -> None:
         self.value = value
-        # The pointer is put together only when an error needs it.
+        # The pointer is built only when an error needs it.
         self._parent = parent
         self._name = name
 
     @property
     def pointer(self) -> str:
-        """The JSON Pointer to this value, behind the root's name."""
+        """The JSON Pointer to this value, after the root's name."""
         if self._parent is None:
             return str(self._name)
         name = str(self._name).replace("~", "~0").replace("/", "~1")
         return f"{self._parent.pointer}/{ascii_excerpt(name)}"
 
     def wrong(self, reason: str) -> UnreadableError:
-        """The error that says what is wrong here."""
+        """Return an error that names this place and what is wrong."""
         return UnreadableError(f"{self.pointer or 'the document'}: {reason}")
 
     def expected(self, what: str) -> UnreadableError:
-        """The error that says what belongs here, and which kind of value was found."""
+        """Return an error that states what was expected here, and the kind of value found."""
         return self.wrong(f"expected {what}, found {_KINDS[type(self.value)]}")
 
     def optional(self, name: str) -> JsonCursor | None:
-        """A member of this object; None where it is absent or null."""
+        """Return a member of this object; None if it is absent or null."""
         if not isinstance(self.value, dict):
             raise self.expected("an object")
         value = self.value.get(name)
         return None if value is None else JsonCursor(value, self, name)
 
     def member(self, name: str) -> JsonCursor:
-        """A member that this object must have."""
+        """Return a member that this object must have."""
         place = self.optional(name)
         if place is None:
             raise JsonCursor(None, self, name).wrong("missing")
         return place
 
     def object(self) -> dict[str, object]:
-        """This object, which may have any members."""
+        """Return this object, which may have any members."""
         if not isinstance(self.value, dict):
             raise self.expected("an object")
         return self.value
 
     def items(self) -> Iterator[JsonCursor]:
-        """Every item of this array."""
+        """Return every item of this array."""
         if not isinstance(self.value, list):
             raise self.expected("an array")
         return (JsonCursor(value, self, index) for index, value in enumerate(self.value))
 
     def text(self) -> str:
-        """This string, which protobuf can hold: no half of a surrogate pair."""
+        """Return this string, in a form that protobuf can hold: without lone surrogates."""
         if not isinstance(self.value, str):
             raise self.expected("a string")
         if not is_unicode(self.value):
@@ -83,7 +83,7 @@ class JsonCursor:
         return self.value
 
     def number(self) -> float:
-        """This number, which is finite."""
+        """Return this number, which must be finite."""
         if isinstance(self.value, bool) or not isinstance(self.value, int | float):
             raise self.expected("a number")
         try:
@@ -95,7 +95,7 @@ class JsonCursor:
         return number
 
     def natural(self, bits: int, *, or_digits: bool = False) -> int:
-        """This whole number, from 0 to 2^bits - 1; ``or_digits``, or a string of its digits."""
+        """Return this whole number from 0 to 2^bits - 1; ``or_digits``: or a string of digits."""
         value = self.value
         if or_digits and isinstance(value, str) and _DIGITS.fullmatch(value):
             value = int(value)
@@ -107,7 +107,7 @@ class JsonCursor:
 
 
 def is_unicode(text: str) -> bool:
-    """Whether protobuf can hold a text: JSON can write halves of surrogate pairs."""
+    """Return whether protobuf can hold a text: JSON can contain lone surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -116,6 +116,6 @@ def is_unicode(text: str) -> bool:
 
 
 def ascii_excerpt(text: str) -> str:
-    """A document's text as an error may repeat it: short, on one line, ASCII."""
+    """Shorten a document's text to what an error may repeat: one line of ASCII."""
     cut = text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
     return json.dumps(cut)[1:-1]

@@ -1,4 +1,4 @@
-"""JSON of which one value may be anything: what a parser refuses costs that value only."""
+"""Lenient JSON: what a parser refuses in a value makes only that value unreadable."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import json
 import re
 from contextlib import suppress
 
-_DEEPEST = 64  # levels of arrays and objects; what is nested more deeply is no value of ours
+_DEEPEST = 64  # levels of arrays and objects; no value that is read is nested more deeply
 _LONGEST = 400  # digits of a whole number
 _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
 
 
 class JsonError(ValueError):
-    """A text is no JSON; the text of the error says where."""
+    """A text is not JSON; the text of the error says where."""
 
 
 def loads(body: bytes, line: int = 1, column: int = 1) -> object:
-    """The value of a body, which begins at this line and column of what it is a part of.
+    """Return the value of a body, which begins at this line and column of the whole text.
 
-    Bytes that are not UTF-8 are U+FFFD, control characters may stand in strings, and what
-    is nested too deeply or has too many digits is a value that nothing can be: NaN. Raises
-    `JsonError`.
+    Bytes that are not UTF-8 become U+FFFD, control characters may occur in strings, and
+    what is nested too deeply or has too many digits becomes NaN, which no reader accepts.
+    Raises `JsonError`.
     """
     with suppress(ValueError, RecursionError):
         value: object = json.loads(body.decode())
@@ -39,7 +39,7 @@ def _whole(digits: str) -> int | float:
 
 
 def _flattened(text: str) -> str:
-    """The text with NaN in place of what is nested too deeply."""
+    """Replace what is nested too deeply in a text by NaN."""
     kept, depth, start = [], 0, 0
     for token in _TOKEN.finditer(text):
         if token[0] in ("[", "{"):

@@ -1,4 +1,4 @@
-"""Times that a program writes in its own time zone, named by an abbreviation."""
+"""Times that a program writes in its own time zone, with the zone's abbreviation."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ class LocalTime:
     """Reads times such as ``2026-11-23 20:30:00 CET``.
 
     ``zone`` is where the program runs; None: where this one does. An
-    abbreviation means nothing by itself ("IST" is three zones): it is held
-    against the zone's own, which also tells the two hours apart that have one
-    name when summer ends.
+    abbreviation is ambiguous by itself ("IST" is three zones): it is compared
+    with the zone's own, which also distinguishes the two hours of the same time
+    when summer time ends.
     """
 
     def __init__(self, zone: ZoneInfo | None = None) -> None:
         self._zone = zone
 
     def read(self, text: str) -> Timestamp:
-        """A moment, to the second.
+        """Return a moment, to the second.
 
-        Raises `ValueError`, whose text says what was expected and not what was there.
+        Raises `ValueError`, whose text says what was expected and not what was found.
         """
         try:
             return timestamp(int(self._aware(text).timestamp()) * 10**9)
-        except (ValueError, OverflowError, OSError):  # the ends of the calendar are all three
+        except (ValueError, OverflowError, OSError):  # the calendar's ends may raise each of them
             raise ValueError(f"expected a time of {self._zone or 'this machine'}") from None
 
     def _aware(self, text: str) -> datetime:

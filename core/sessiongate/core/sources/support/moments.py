@@ -1,21 +1,21 @@
-"""Moments that sources state, as the contract has them, within what can be stored."""
+"""Moments that sources state, in the contract's form and within what can be stored."""
 
 from __future__ import annotations
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-# What 64 bits of nanoseconds reach, in whole seconds: the years 1677 to 2262. The ledger
-# and all who compare times count so.
+# The range of 64 bits of nanoseconds, in whole seconds: the years 1677 to 2262. The ledger
+# and all code that compares times use nanoseconds.
 EARLIEST, LATEST = -(2**63) // 10**9 + 1, 2**63 // 10**9 - 1
 
 
 def is_storable(time: Timestamp) -> bool:
-    """Whether a moment can be stored."""
+    """Return whether a moment can be stored."""
     return EARLIEST <= time.seconds <= LATEST
 
 
 def timestamp(nanoseconds: int) -> Timestamp:
-    """A moment, from nanoseconds since the epoch.
+    """Convert nanoseconds since the epoch to a moment.
 
     Raises `ValueError` for one that cannot be stored.
     """

@@ -1,4 +1,4 @@
-"""Long work on the event loop in short steps, of which one is done between two looks at it."""
+"""Long work in short steps on the event loop, which serves others between two steps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 from sessiongate.core.sources.support.elements import ElementBatch, Elements, More
 
 STEP = 0.004  # seconds
-_PART = 100  # items that are looked at in one go
+_PART = 100  # items that are processed in one go
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -24,7 +24,7 @@ _queues: WeakKeyDictionary[asyncio.AbstractEventLoop, _Queue] = WeakKeyDictionar
 
 
 class Pace:
-    """Tells one who works on the event loop when to let others have it."""
+    """Limits how long work on the event loop runs before others get the loop."""
 
     def __init__(self) -> None:
         self._began = perf_counter()
@@ -35,13 +35,13 @@ class Pace:
         return perf_counter() - self._began > STEP
 
     def sleep(self) -> None:
-        """The same in a thread, which holds up the loop as much as if it ran there."""
+        """Pause in a thread, which delays the loop as much as work on it does."""
         if self.is_due:
             time.sleep(STEP)
             self._began = perf_counter()
 
     async def rest(self) -> None:
-        """Go on in a step of one's own, of which the loop makes one at a time."""
+        """Wait for a step of one's own; the loop runs one step at a time."""
         loop = asyncio.get_running_loop()
         queue = _queues.setdefault(loop, deque())
         turn = loop.create_future()
@@ -58,7 +58,7 @@ class Pace:
 
 
 def _give(loop: asyncio.AbstractEventLoop, queue: _Queue) -> None:
-    """Let the next one in the queue have its turn."""
+    """Give the next in the queue its turn."""
     while queue:
         turn = queue.popleft()
         if not turn.done():  # it was cancelled meanwhile
@@ -69,7 +69,7 @@ def _give(loop: asyncio.AbstractEventLoop, queue: _Queue) -> None:
 
 
 def _look(loop: asyncio.AbstractEventLoop, queue: _Queue, began: float) -> None:
-    """Let calls have the loop for as long as the turn took, if it was longer than a step."""
+    """Leave the loop to calls for as long as the turn took, if it was longer than a step."""
     took = perf_counter() - began
     loop.call_later(took if took > STEP else 0, _give, loop, queue)
 
@@ -77,7 +77,7 @@ def _look(loop: asyncio.AbstractEventLoop, queue: _Queue, began: float) -> None:
 async def mapped(
     function: Callable[[_T], _R], items: Iterable[_T], pace: Pace | None = None
 ) -> list[_R]:
-    """What the function makes of each item."""
+    """Return the function's result for each item."""
     pace = pace or Pace()
     found: list[_R] = []
     following = iter(items)
@@ -90,7 +90,7 @@ async def mapped(
 async def kept(
     holds: Callable[[_T], bool], items: Iterable[_T], pace: Pace | None = None
 ) -> list[_T]:
-    """The items of which something holds."""
+    """Return the items for which ``holds`` is true."""
     found: list[_T] = []
 
     def look(item: _T) -> None:
@@ -102,7 +102,7 @@ async def kept(
 
 
 async def in_order(items: Iterable[_T], key: Callable[[_T], Any], pace: Pace) -> list[_T]:
-    """The items, sorted by what ``key`` gives of each; those of one key stay as they are."""
+    """Return the items sorted by ``key``; items with equal keys keep their order."""
     parts: list[list[tuple[Any, int, _T]]] = []
     is_sorted = True
     numbered = ((key(item), number, item) for number, item in enumerate(items))
@@ -116,7 +116,7 @@ async def in_order(items: Iterable[_T], key: Callable[[_T], Any], pace: Pace) ->
 
 
 def sorted_apart(items: Iterable[_T], key: Callable[[_T], Any], pace: Pace) -> Iterator[_T]:
-    """The same in a thread, one item after the other."""
+    """Yield the items sorted as by `in_order`, for use in a thread."""
     numbered = ((key(item), number, item) for number, item in enumerate(items))
     parts: list[list[tuple[Any, int, _T]]] = []
     while part := sorted(islice(numbered, 10 * _PART)):
@@ -130,7 +130,7 @@ def sorted_apart(items: Iterable[_T], key: Callable[[_T], Any], pace: Pace) -> I
 async def batches(
     elements: Elements, parts: AsyncIterable[bytes], pace: Pace
 ) -> AsyncIterator[ElementBatch]:
-    """The elements of a document of which the parts arrive.
+    """Yield the elements of a document whose parts are still arriving.
 
     Raises what `Elements.read` does.
     """

@@ -10,9 +10,9 @@ _MAX_PORT = 65535
 
 
 def split_port(text: str) -> tuple[str, int | None]:
-    """A host and the port behind its last colon; the port is None where there is none.
+    """Split a host from the port after the last colon; the port is None if there is none.
 
-    IPv6 may stand without brackets, as MariaDB and HAProxy write it.
+    IPv6 may be without brackets, as MariaDB and HAProxy write it.
     """
     found = _PORT.fullmatch(text)
     if found is None or int(found[2]) > _MAX_PORT:
@@ -21,9 +21,9 @@ def split_port(text: str) -> tuple[str, int | None]:
 
 
 def canonical_address(host: str) -> str | None:
-    """The IP address that a host is, in its usual form, IPv4 in IPv6 clothes as IPv4.
+    """Return a host's IP address in its usual form, an IPv4-mapped IPv6 address as IPv4.
 
-    None where the host is a name.
+    Return None if the host is a name.
     """
     try:
         found = ip_address(host)
@@ -33,14 +33,14 @@ def canonical_address(host: str) -> str | None:
 
 
 def peer(text: str) -> tuple[str, int] | None:
-    """The IP address and port of ADDRESS:PORT; None where the text is anything else."""
+    """Return the IP address and port of ADDRESS:PORT; None if the text is anything else."""
     host, port = split_port(text)
     known = canonical_address(host)
     return None if known is None or port is None else (known, port)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is one that means another machine on every machine."""
+    """Return whether an address is loopback, which is a different machine on each machine."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -1,7 +1,7 @@
-"""One connection of libpq, whose work is done in a thread.
+"""One connection of libpq, which works in a thread.
 
-A step of libpq takes whatever has arrived, and whatever arrives meanwhile: a server decides how
-long that is. Giving up ends the connection, and with it the thread's work.
+A step of libpq reads all that has arrived, and all that arrives meanwhile, so the server decides
+how long it takes. Giving up closes the connection, which ends the thread's work.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from sessiongate.core.sources.base import SourceError
 from sessiongate.core.sources.support.received import MAX_RECEIVED_BYTES, limit_received
 from sessiongate.runtime.apart import HangsError, apart
 
-_MAX_GREETING = 1024 * 1024  # bytes until the server has let this end in
-_MAX_RESULTS = 16  # of one question: libpq keeps each of them
-_WAKE = 0.1  # seconds between two looks whether to go on waiting
+_MAX_GREETING = 1024 * 1024  # bytes until the server has accepted the login
+_MAX_RESULTS = 16  # of one query: libpq keeps each of them
+_WAKE = 0.1  # seconds between checks whether to continue waiting
 _SHOWN = 1000  # bytes of an error's text
 _T = TypeVar("_T")
 
 
 class RefusedError(Exception):
-    """The server answered with an error; its text says which, in the server's encoding."""
+    """The server answered with an error, whose text is in the server's encoding."""
 
     def __init__(self, text: bytes) -> None:
         super().__init__(text)
@@ -38,16 +38,16 @@ class RefusedError(Exception):
 
 
 class PqConnection:
-    """Asks one question at a time, from `open` to `close`."""
+    """Runs one query at a time, from `open` to `close`."""
 
     def __init__(self, where: str) -> None:
-        """``where`` is what errors begin with."""
+        """Begin errors with ``where``."""
         self._where = where
         self._lock = threading.Lock()
         self._is_busy = False
         self._is_closed = False
         self._pgconn: PGconn | None = None
-        # The connection's as well as libpq's own one, which may close that at any time.
+        # A duplicate of libpq's own socket, which libpq may close at any time.
         self._socket: socket.socket | None = None
 
     async def open(self, parameters: str) -> None:
@@ -59,7 +59,7 @@ class PqConnection:
         await self._in_thread(work, _MAX_GREETING)
 
     async def ask(self, query: str) -> PGresult | None:
-        """The last result of a question of one statement or a few.
+        """Return the last result of a query of one or a few statements.
 
         Raises `RefusedError`, psycopg's errors and `SourceError`.
         """
@@ -74,18 +74,18 @@ class PqConnection:
 
     @property
     def is_lost(self) -> bool:
-        """Whether the other end has closed it."""
+        """Whether the other end has closed the connection."""
         return self._pgconn is None or self._pgconn.status == ConnStatus.BAD
 
     def local_end(self) -> tuple[str, int] | None:
-        """This end's address and port; None if there is none any longer."""
+        """Return this end's address and port; None if it no longer exists."""
         if self._socket is None:
             return None
         address, port = self._socket.getsockname()[:2]
         return address, port
 
     def close(self) -> None:
-        """End the connection at once; what waits for an answer fails."""
+        """Close the connection at once; a caller that waits for an answer fails."""
         with self._lock:
             self._is_closed = True
             if self._socket is not None:
@@ -116,7 +116,7 @@ class PqConnection:
         return -1 if self._socket is None else self._socket.fileno()
 
     def _connecting(self, parameters: str) -> PQGenConn[PGconn]:
-        """The steps of a connection that is being made, with a look at each."""
+        """Run the steps of connecting, noting the socket at each."""
         steps = generators.connect(parameters)
         try:
             descriptor, wanted = next(steps)
@@ -129,7 +129,7 @@ class PqConnection:
             return pgconn
 
     def _note(self, descriptor: int) -> None:
-        """Take note of the connection's socket, which another attempt may replace."""
+        """Keep the connection's socket, which another attempt may replace."""
         with self._lock:
             if self._is_closed:
                 raise OperationalError("it was given up")
@@ -138,7 +138,7 @@ class PqConnection:
             self._socket = socket.socket(fileno=os.dup(descriptor))
 
     def _asking(self, pgconn: PGconn, query: bytes) -> PQGen[PGresult | None]:
-        """The steps of a question."""
+        """Run the steps of a query."""
         pgconn.send_query(query)
         yield from generators.send(pgconn)
         last: PGresult | None = None
@@ -156,7 +156,7 @@ class PqConnection:
         raise SourceError(f"{self._where}the answer has more than {_MAX_RESULTS} results")
 
     def _finish(self) -> None:
-        """Let go of all of it; the lock is held, and nothing under way."""
+        """Close everything; the caller holds the lock, and no query is running."""
         if self._pgconn is not None:
             self._pgconn.finish()
         if self._socket is not None:

@@ -1,4 +1,4 @@
-"""Names and start times of this machine's processes, as far as they are visible."""
+"""Names and start times of this machine's visible processes."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ class Process:
 
 
 class ProcessTable:
-    """Looks processes up, remembering between look-ups what does not change."""
+    """Looks processes up, and remembers between look-ups what does not change."""
 
     def __init__(self) -> None:
-        # Those of the last look-up. psutil reads a start time once for each
-        # object, from a file that is long where a machine has many processors.
+        # The processes of the last look-up. psutil reads a start time once for each
+        # object, from a file that is long if a machine has many processors.
         self._known: dict[int, psutil.Process] = {}
 
     def look_up(self, pids: Iterable[int]) -> dict[int, Process]:
-        """The processes that are visible among ``pids``; not those that have just ended."""
+        """Return the visible processes among ``pids``, without those that have just ended."""
         known: dict[int, psutil.Process] = {}
         visible = {}
         for pid in pids:
             try:
                 process = self._known.get(pid)
-                # A process that is not running leaves its pid to another.
+                # When a process has ended, its pid may pass to another.
                 if process is None or not process.is_running():
                     process = psutil.Process(pid)
                 # The name is read each time: a process may become another program.
                 visible[pid] = Process(_printable(process.name()), process.create_time())
-            # One that ends meanwhile may leave files that psutil finds empty.
+            # A process that ends meanwhile may leave files that psutil finds empty.
             except (psutil.Error, OSError, ValueError, LookupError):
                 continue
             known[pid] = process
@@ -45,5 +45,5 @@ class ProcessTable:
 
 
 def _printable(name: str) -> str:
-    """A name that any client can be shown: a process calls itself what it likes, in any bytes."""
+    """Make a name safe to show: a process may give itself any name, of any bytes."""
     return "".join(character if character.isprintable() else "?" for character in name)

@@ -1,7 +1,7 @@
-"""A bound on the bytes of an answer that a driver reads, which bounds none itself.
+"""A limit on the bytes of an answer that a driver reads, as drivers have no limit.
 
-The system counts what came over a TCP connection, and tells that on Linux. Elsewhere, and
-through a Unix socket, only the time bounds an answer.
+Linux counts the bytes that arrived over a TCP connection, and reports them. On other systems,
+and through a Unix socket, only time limits an answer.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from sessiongate.core.sources.base import SourceError
 from sessiongate.runtime.memory import give_back
 
 MAX_RECEIVED_BYTES = 128 * 1024 * 1024
-_LOOK = 0.02  # seconds between two looks
+_LOOK = 0.02  # seconds between two checks
 _LET_GO = 1.0  # seconds
-# Where Linux's `tcp_info` has tcpi_bytes_received.
+# The position of tcpi_bytes_received in Linux's `tcp_info`.
 _RECEIVED = struct.Struct("=128xQ")
 
 
 def received(descriptor: int) -> int | None:
-    """Bytes that came over a connection so far; None if nobody counts them."""
+    """Return the bytes that arrived over a connection so far; None if they are not counted."""
     if descriptor < 0 or not hasattr(socket, "TCP_INFO"):
         return None
     try:
@@ -35,7 +35,7 @@ def received(descriptor: int) -> int | None:
     except OSError:
         return None
     finally:
-        connection.detach()  # it is the driver's
+        connection.detach()  # it belongs to the driver
     return int(_RECEIVED.unpack(info)[0]) if len(info) == _RECEIVED.size else None
 
 
@@ -43,11 +43,11 @@ def received(descriptor: int) -> int | None:
 async def limit_received(
     descriptor: Callable[[], int], where: str = "", most: int | None = None
 ) -> AsyncIterator[None]:
-    """Give up what is awaited within, once more than ``most`` bytes came over a connection.
+    """Cancel what is awaited within once more than ``most`` bytes arrived over a connection.
 
-    That is `MAX_RECEIVED_BYTES` if not told. ``descriptor`` is the connection's, -1 as long as
-    there is none. What came is of no use then, nor is the connection: raises `SourceError`,
-    whose text begins with ``where``.
+    The default is `MAX_RECEIVED_BYTES`. ``descriptor`` returns the connection's descriptor, -1
+    while there is none. Raises `SourceError`, whose text begins with ``where``; what arrived,
+    and the connection, are then of no use.
     """
     most = MAX_RECEIVED_BYTES if most is None else most
     before = received(descriptor()) or 0
@@ -77,7 +77,7 @@ async def limit_received(
 
 
 def too_large(where: str = "", most: int | None = None) -> SourceError:
-    """The error that says so. What came is given back soon: its reader lets go of it first."""
+    """Return the error for too large an answer, and free memory once its reader has let go."""
     asyncio.get_running_loop().call_later(_LET_GO, give_back)
     most = MAX_RECEIVED_BYTES if most is None else most
     return SourceError(f"{where}the answer is larger than {most // 1024**2} MiB")

@@ -1,4 +1,4 @@
-"""A REST API that is read: requests with credentials, and answers of bounded size."""
+"""Reading a REST API: requests with credentials, and answers of bounded size."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from sessiongate.core.sources.support.resolution import Resolver
 from sessiongate.core.sources.support.tls_probe import refuse_tls
 from sessiongate.runtime.apart import apart
 
-# Of one answer: of a list, which is read while it comes in, and of any other.
+# The size of one answer: of a list, which is read while it arrives, and of any other.
 MAX_RESPONSE_BYTES = 256 * 1024 * 1024
 MAX_SMALL_RESPONSE_BYTES = 256 * 1024
-_BUFFER = 256 * 1024  # bytes that may have come in and are not read yet; or twice as many
+_BUFFER = 256 * 1024  # bytes that may have arrived unread; or twice as many
 _SHOWN = 300  # characters of an error's text
 
 
@@ -36,7 +36,7 @@ class RestClient:
         self._session: aiohttp.ClientSession | None = None
 
     async def get(self, path: str, query: Mapping[str, str]) -> bytes | None:
-        """The body of a small resource; None where there is none (404).
+        """Return the body of a small resource; None if there is none (404).
 
         Raises `SourceError` as `stream` does, and if it is larger than `MAX_SMALL_RESPONSE_BYTES`.
         """
@@ -47,10 +47,10 @@ class RestClient:
     async def stream(
         self, path: str, query: Mapping[str, str], *, is_small: bool = False
     ) -> AsyncIterator[AsyncIterator[bytes] | None]:
-        """The body of a resource, part by part; None where there is none (404).
+        """Yield an iterator over the parts of a resource's body; None if there is none (404).
 
-        Raises `SourceError`: no answer, or one whose status is not 200, or
-        which is larger than `MAX_RESPONSE_BYTES`; `SourceConnectError` if nothing is there.
+        Raises `SourceError` if there is no answer, or if its status is not 200, or if it
+        is larger than `MAX_RESPONSE_BYTES`; `SourceConnectError` if nothing is there.
         """
         endpoint = self._endpoint
         url = URL.build(
@@ -100,11 +100,11 @@ class RestClient:
             read_bufsize=_BUFFER,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"Accept": "application/json, */*", "Accept-Encoding": "identity"},
-            timeout=aiohttp.ClientTimeout(),  # the collector waits, for all of an observation
+            timeout=aiohttp.ClientTimeout(),  # the collector limits the whole observation
         )
 
     async def _credentials(self) -> dict[str, str]:
-        """Of HTTP's Basic scheme. A password's file may have changed: it is read each time."""
+        """Return HTTP Basic credentials; a password file is read each time, as it may change."""
         if self._endpoint.user is None:
             return {}
         password = await apart(object(), self._endpoint.password)
@@ -129,6 +129,6 @@ def _status(number: int) -> str:
 
 
 def _cause(error: Exception) -> str:
-    """What went wrong, on one line; the URL that it may name holds no credentials."""
+    """Describe what went wrong, on one line; a URL in it holds no credentials."""
     text = " ".join(str(error).split())[:_SHOWN] or type(error).__name__
     return meaning(text, clear="maxscale+http://")

@@ -1,7 +1,7 @@
 """Local times that a server states without their zone.
 
 The zone is configured, or proven by the server's own data: a time that is known to lie
-between two close moments has only one possible offset from UTC, since zones differ by
+between two close moments has at most one possible offset from UTC, since zones differ by
 quarters of an hour. An offset counts only when it was proven: summer time may have begun since.
 """
 

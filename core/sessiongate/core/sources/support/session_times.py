@@ -1,4 +1,4 @@
-"""How the times of a session are read, some of which state no zone."""
+"""Reading the times of a session, some of which state no zone."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from sessiongate.core.sources.support.serverzone import ServerZone
 
 
 class Times(Protocol):
-    """How the times of a session are read. Moments are in seconds since the epoch."""
+    """Reads the times of a session. Moments are in seconds since the epoch."""
 
     @property
     def moment(self) -> float:
-        """When the document was true: ``idle`` counts back from it."""
+        """The moment that the document describes: ``idle`` counts back from it."""
 
     @property
     def doubt(self) -> str:
-        """Why a local time may not be certain."""
+        """Why a local time may be uncertain."""
 
     def start(self, local: datetime) -> float | None:
-        """When a session began, by its server's local time; None if that is not certain."""
+        """Read when a session began, in its server's local time; None if it is uncertain."""
 
     def of_statement(self, text: str, local: datetime, start: float) -> float | None:
-        """The same of a time of a statement of a session that began then at the earliest."""
+        """Read the time of a statement, not before ``start``; None if it is uncertain."""
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentTimes:
-    """The times of a document that was true at a moment."""
+    """Reads the times of a document that describes one moment."""
 
     moment: float
     zone: ServerZone

@@ -1,4 +1,4 @@
-"""The TCP sockets of this machine, as far as they are visible."""
+"""The visible TCP sockets of this machine."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _MAX_PORT = 65535
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """An address and a port, as the machine states it."""
+    """An address and a port, as the machine states them."""
 
     ip: str
     port: int
 
     @property
     def address(self) -> str:
-        """The address as people know it: IPv4 mapped into IPv6 is IPv4."""
+        """The address as people know it: an IPv4-mapped IPv6 address as IPv4."""
         mapped = IPv6Address(self.ip).ipv4_mapped if ":" in self.ip else None
         return str(mapped or self.ip)
 
@@ -43,37 +43,37 @@ class End:
 class Listener:
     """A socket that listens."""
 
-    version: int  # of IP: 4 or 6; one of 6 may accept IPv4 too
+    version: int  # of IP: 4 or 6; a version 6 listener may accept IPv4 too
     local: End
     pid: int = 0  # of a process that has it; 0: none is visible
-    inode: int | None = None  # 0: its process has closed it; None: it is not told
+    inode: int | None = None  # 0: its process has closed it; None: unknown
 
     @property
     def name(self) -> str:
-        """The end that it listens on, such as ``127.0.0.1:80``."""
+        """The address and port that it listens on, such as ``127.0.0.1:80``."""
         return str(self.local)
 
     @property
     def place(self) -> str:
-        """The name, unique: IPv4 and IPv6 may each have a socket of one name."""
+        """The name, made unique by the IP version: IPv4 and IPv6 may share a name."""
         return f"tcp{self.version} {self.name}"
 
     @property
     def key(self) -> str:
-        """The place and the inode: another socket may take the place."""
+        """The place and the inode, as another socket may take the place."""
         return _key(self.place, self.inode)
 
 
 @dataclass(frozen=True, slots=True)
 class TcpConnection:
-    """One side of a connection: of one that is being made or unmade, too."""
+    """One side of a connection, which may be opening or closing."""
 
-    version: int  # of IP: 4 or 6; IPv4 through a listener of 6 is 6, its addresses mapped
+    version: int  # of IP: 4 or 6; IPv4 through a version 6 listener is 6, with mapped addresses
     status: str  # one of psutil.CONN_*
     local: End
     remote: End
-    pid: int = 0  # of a process that has it; 0: none is visible, or none has it any longer
-    inode: int | None = None  # 0: its process has closed it; None: not told, or not accepted yet
+    pid: int = 0  # of a process that has it; 0: none is visible, or no process has it any longer
+    inode: int | None = None  # 0: its process has closed it; None: unknown, or not accepted yet
 
     @property
     def name(self) -> str:
@@ -82,18 +82,18 @@ class TcpConnection:
 
     @property
     def place(self) -> str:
-        """The name, unique, as a listener's."""
+        """The name, made unique by the IP version, as for a listener."""
         return f"tcp{self.version} {self.name}"
 
     @property
     def key(self) -> str:
-        """The place and the inode: the client may come back from the same port."""
+        """The place and the inode, as the client may come back from the same port."""
         return _key(self.place, self.inode)
 
 
 @dataclass(frozen=True, slots=True)
 class Sockets:
-    """Sockets at one moment. One that processes share may be there once for each.
+    """Sockets at one moment. A socket that processes share may occur once for each.
 
     ``partial`` is why these are not all; empty if they are.
     """
@@ -105,7 +105,7 @@ class Sockets:
 
     @property
     def pids(self) -> set[int]:
-        """The processes that have them."""
+        """The processes that have these sockets."""
         listening = {listener.pid for listener in self.listeners}
         return (listening | {connection.pid for connection in self.connections}) - {0}
 
@@ -115,7 +115,7 @@ def _key(place: str, inode: int | None) -> str:
 
 
 def read_sockets(inodes: Inodes, most: int = 4 * DEFAULT_MAX_SESSIONS) -> Sockets:
-    """The sockets that are visible, ``most`` of them, those that listen first; in a thread.
+    """Read at most ``most`` visible sockets, listening ones first; run this in a thread.
 
     Raises what psutil does: its `Error`, OSError, RuntimeError.
     """
@@ -143,11 +143,11 @@ def read_sockets(inodes: Inodes, most: int = 4 * DEFAULT_MAX_SESSIONS) -> Socket
 
 
 def _read(pace: Pace) -> Iterator[tuple[object, object, object, object, object]]:
-    """Process, family, status and both ends of each socket, as psutil has them."""
+    """Yield each socket's process, family, status and both ends, as psutil states them."""
     try:
         connections = psutil.net_connections("tcp")
     except psutil.AccessDenied:
-        # macOS shows an ordinary user nothing but its own processes, one by one.
+        # macOS shows an ordinary user only its own processes, one by one.
         for process in psutil.process_iter():
             with suppress(psutil.Error):
                 for own in process.net_connections("tcp"):
@@ -161,7 +161,7 @@ def _read(pace: Pace) -> Iterator[tuple[object, object, object, object, object]]
 def _socket(
     pid: object, family: object, status: object, local: object, remote: object, inodes: Inodes
 ) -> Listener | TcpConnection | None:
-    """A socket; None if it is neither bound to a port nor connected.
+    """Read a socket; return None if it is neither bound to a port nor connected.
 
     Raises `UnreadableError`.
     """
@@ -182,7 +182,7 @@ def _socket(
 
 
 def _end(found: object, version: int) -> End:
-    """An end of a socket. Raises `UnreadableError`."""
+    """Read an end of a socket. Raises `UnreadableError`."""
     match found:
         case (str(ip), int(port)) if _version(ip) == version and 0 <= port <= _MAX_PORT:
             return End(ip, port)
@@ -192,7 +192,7 @@ def _end(found: object, version: int) -> End:
 
 @lru_cache(maxsize=16384)
 def _version(ip: str) -> int | None:
-    """Of which version of IP an address is; None if it is none."""
+    """Return an address's IP version; None if it is not an address."""
     try:
         return ip_address(ip).version
     except ValueError:

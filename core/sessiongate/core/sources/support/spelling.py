@@ -13,13 +13,13 @@ _PORTS |= {"postgresql": 5432}
 
 
 def one_spelling(place: str) -> str:
-    """A place, as ``kind:location``, in the form that all its spellings have.
+    """Return the common form, ``kind:location``, of all spellings of a place.
 
-    Hosts have no capitals and ports are stated; paths are absolute and decoded, without a
-    slash at the end.
+    Hosts are in lower case and ports are stated; paths are absolute and decoded, without
+    a trailing slash.
     """
     kind, _, location = place.partition(":")
-    kind = "mariadb" if kind == "mysql" else kind  # either reads both
+    kind = "mariadb" if kind == "mysql" else kind  # each kind reads both servers
     if not location:
         return place
     if not location.startswith("//"):

@@ -1,4 +1,4 @@
-"""Statements that clients run, as a session shows them."""
+"""Statements that clients run, as sessions show them."""
 
 from __future__ import annotations
 

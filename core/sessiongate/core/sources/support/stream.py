@@ -1,7 +1,7 @@
-"""What ``show sess`` and ``show sess all`` of HAProxy's runtime API say of one stream.
+"""One stream in ``show sess`` or ``show sess all`` of HAProxy's runtime API.
 
-Fields are found by their names, wherever they stand, so that the answers of
-2.2 to 3.x are read alike.
+Fields are found by name, in any position, so that the answers of 2.2 to 3.x are
+read alike.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from sessiongate.core.sources.base import UnreadableError
 from sessiongate.core.sources.support.peer import peer
 
 _POINTER = re.compile("0x[0-9a-f]{1,16}")
-# A line and a block as all versions so far write them, as far as they are read, but for the
-# age. All else in them changes by itself.
+# The parts of a line and of a block that are read, except for the age, as all versions so far
+# write them. Everything else in them changes by itself.
 _USUAL_LINE = re.compile(
     f"({_POINTER.pattern}: proto=[^ ]+(?: src=[^ ]+ fe=[^ ]+ be=[^ ]+ srv=[^ ]+)?) ts="
 )
@@ -23,15 +23,15 @@ _USUAL_BLOCK = re.compile(
     f"({_POINTER.pattern}: .*)\n  flags=.*\n(  frontend=.*\n  backend=.*\n  server=.*)\n"
 )
 MAX_STREAM = 64 * 1024  # characters of a line or block that is read
-_STEP = 128 * 1024  # characters that are looked at in one go, or some more
+_STEP = 128 * 1024  # characters that are split in one go, or slightly more
 _BETWEEN_LINES = re.compile("\n")
 _BETWEEN_BLOCKS = re.compile(r"\n(?=[^ \n])")  # all but the first line is indented
-_FIRST_LINE = "] id="  # is in the first line of a block, and also there if its pointer is odd
+_FIRST_LINE = "] id="  # is in the first line of a block, even if its pointer is malformed
 _BEFORE_FIRST_LINE = re.compile(r"\n(?=.*\] id=)")
-# The lines of a block that name something, which may have an address.
+# The lines of a block that hold a name, and perhaps an address.
 _NAMING = {"  frontend": "fe", "  backend": "be", "  server": "srv"}
 _NAMING_LINES = re.compile("^(?:" + "|".join(_NAMING) + ")=.*", re.MULTILINE)
-_READ = ("proto", "src", "fe", "be", "srv")  # of a line, but for the age
+_READ = ("proto", "src", "fe", "be", "srv")  # of a line, except for the age
 _LOCAL = re.compile("[a-z]+(?::[0-9]{1,10})?")  # an end that is on no network, such as unix:3
 _AGE = re.compile("".join(rf"(?:([0-9]{{1,9}}){unit})?" for unit in "wdhms"))
 _AGE_UNITS = (604800, 86400, 3600, 60, 1)
@@ -39,9 +39,9 @@ _AGE_UNITS = (604800, 86400, 3600, 60, 1)
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """The fields of a stream as they are written; each is judged when it is asked for.
+    """The fields of a stream as they are written; each is checked when it is read.
 
-    What is not as it must be raises `UnreadableError`.
+    A field that is not valid raises `UnreadableError`.
     """
 
     pointer: str
@@ -56,24 +56,24 @@ class Stream:
         if not _POINTER.fullmatch(pointer):
             raise UnreadableError("show sess: expected a line that begins with a pointer")
         fields = {**words, **_block_fields(lines)}
-        # Of a stream without a client HAProxy states as much as it has, which is no source.
+        # HAProxy states what a stream without a client has, which includes no source.
         has_none = {"src", "fe"}.isdisjoint(words) and {"proto", "age"} <= fields.keys()
         return cls(pointer, fields, not has_none)
 
     def name(self, field: str) -> str:
-        """A text that must be there."""
+        """Return a name that must be present."""
         text = self.fields.get(field, "")
         if not text or not text.isprintable():
             raise self._expected(field, "a name")
         return text
 
     def target(self, field: str) -> str | None:
-        """A backend or server; None if HAProxy writes <NONE> or <none>: there is none."""
+        """Return a backend or server; None if HAProxy writes <NONE> or <none>."""
         name = self.name(field)
         return None if name.lower() == "<none>" else name
 
     def end(self, field: str) -> tuple[str, int] | None:
-        """The address and port of a connection's end; None if it is absent or on no network."""
+        """Return the address and port of an end; None if it is absent or not on a network."""
         text = self.fields.get(field)
         if text is None or _LOCAL.fullmatch(text):
             return None
@@ -83,7 +83,7 @@ class Stream:
         return found
 
     def age(self, longest: float) -> int | None:
-        """Seconds, such as of ``4s``, ``1m5s`` or ``2d3h``; None for ``?``: HAProxy says none."""
+        """Read seconds from ``4s``, ``1m5s`` or ``2d3h``; None for ``?``, an unknown age."""
         text = self.fields.get("age", "")
         found = _AGE.fullmatch(text)
         if text == "?":
@@ -101,7 +101,7 @@ class Stream:
 
 
 def each_line(streams: Iterable[str]) -> Iterator[tuple[object, str]]:
-    """Each line of ``show sess``, with what only a change of its stream changes."""
+    """Yield each line of ``show sess``, after a key that changes only if its stream does."""
     for line in filter(None, _split(_BETWEEN_LINES, streams)):
         if len(line) > MAX_STREAM:
             yield None, line
@@ -113,7 +113,7 @@ def each_line(streams: Iterable[str]) -> Iterator[tuple[object, str]]:
 
 
 def each_block(streams: Iterable[str]) -> Iterator[tuple[object, str]]:
-    """Each block of ``show sess all``, with what only a change of its stream changes."""
+    """Yield each block of ``show sess all``, after a key that changes only if its stream does."""
     for block in _split_blocks(streams):
         if len(block) > MAX_STREAM:
             yield None, block
@@ -124,9 +124,9 @@ def each_block(streams: Iterable[str]) -> Iterator[tuple[object, str]]:
 
 
 def _split(between: re.Pattern[str], parts: Iterable[str]) -> Iterator[str]:
-    """A text that comes in parts, split in short steps.
+    """Split a text that comes in parts, in short steps.
 
-    Of what is far too long its end is given, which is too long, too.
+    Of a piece that is far too long, only the end is yielded, which is also too long.
     """
     text = ""
     for part in parts:
@@ -148,16 +148,16 @@ def _split_blocks(streams: Iterable[str]) -> Iterator[str]:
 
 
 def _line_fields(line: str) -> tuple[str, dict[str, str]]:
-    """The pointer that a line begins with, and the fields behind it."""
+    """Return the pointer that a line begins with, and the fields after it."""
     pointer, _, rest = line.partition(": ")
     words = _words(rest)
-    if "source" in words:  # as blocks call it
+    if "source" in words:  # its name in blocks
         words["src"] = words.pop("source")
     return pointer, words
 
 
 def _block_fields(indented: list[str]) -> dict[str, str]:
-    """The fields that the further lines of a block add."""
+    """Return the fields that the indented lines of a block add."""
     fields: dict[str, str] = {}
     for line in indented:
         name, _, rest = line.partition("=")
@@ -170,15 +170,15 @@ def _block_fields(indented: list[str]) -> dict[str, str]:
             added = {"age": _words(rest).get("age", "")}
         else:
             continue
-        # Lines that repeat say nothing, as words that do.
+        # A repeated line means nothing, like a repeated word.
         fields.update({key: "" if key in fields else value for key, value in added.items()})
     return fields
 
 
 def _words(text: str) -> dict[str, str]:
-    """The NAME=VALUE of a text, without brackets around them.
+    """Return the NAME=VALUE words of a text, without brackets around them.
 
-    One that repeats says nothing: its value is empty, which that of no field may be.
+    A repeated name means nothing: its value is empty, which is valid for no field.
     """
     words: dict[str, str] = {}
     for word in text.split(" "):

@@ -1,4 +1,4 @@
-"""Whether a port speaks TLS, to name what is wrong when it was asked in the clear."""
+"""A check whether a port speaks TLS, to explain why it did not answer in the clear."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ async def refuse_tls(host: str, port: int) -> None:
 
 
 async def speaks_tls(host: str, port: int) -> bool:
-    """Whether a handshake of TLS succeeds there. Nothing is said over it, and nobody trusted."""
+    """Return whether a TLS handshake succeeds there; nothing is sent, and nobody is trusted."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
