@@ -1,7 +1,7 @@
-"""The elements of a JSON document's ``data``, read while the document comes in.
+"""The elements of a JSON document's ``data``, read while the document arrives.
 
-No step takes longer than what 1,000 elements or some 128 KiB of JSON take to read, whatever
-the document is, and nothing is kept of it but what the next step needs.
+Whatever the document is, no step takes longer than reading 1,000 elements or some 128 KiB
+of JSON, and only what the next step needs is kept.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from sessiongate.core.sources.support.extent import Extent
 from sessiongate.core.sources.support.json_cursor import JsonCursor
 from sessiongate.core.sources.support.lenient_json import JsonError, loads
 
-# Bytes. An element that is longer than a window is read as a whole all the same, if reading
-# it takes no longer: it is text, mostly.
+# Bytes. An element that is longer than a window is still read as a whole if reading it
+# takes no longer: it is mostly text.
 WINDOW = 128 * 1024
-BATCH = 1000  # elements: some milliseconds of work, if they are as short as may be
+BATCH = 1000  # elements: some milliseconds of work, if they are as short as possible
 MAX_ELEMENT = 8 * 1024 * 1024
 MAX_WEIGHT = 100_000  # of an element: see `Extent`
 _TOO_LARGE = f"expected at most {MAX_ELEMENT // 1024**2} MiB and {MAX_WEIGHT:,} values"
-_FOLLOWED = 16 * 1024  # of a long one in a step
+_FOLLOWED = 16 * 1024  # bytes of a long element in a step
 
 _SPACE = re.compile(rb"[ \t\n\r]*+")
 _BETWEEN = re.compile(r"[ \t\n\r]*+,[ \t\n\r]*+")
@@ -34,32 +34,32 @@ _decode = json.JSONDecoder(strict=False).raw_decode
 
 
 class ElementBatch(NamedTuple):
-    """Some elements that stand one behind the other.
+    """Some consecutive elements.
 
-    One that is too large for an element is passed over: it is a batch without values.
+    An element that is too large is skipped: it is a batch without values.
     """
 
-    first: int | None  # which element of ``data`` the first one is; None if that is no array
+    first: int | None  # the index of the first one in ``data``; None if that is not an array
     values: list[object]
-    text: bytes = b""  # from the first to the end of the last; empty if it is not to be kept
+    text: bytes = b""  # from the first to the end of the last; empty if it need not be kept
 
     @property
     def fault(self) -> str:
-        """What is wrong with an element that is passed over."""
+        """What is wrong with a skipped element; empty for any other batch."""
         return "" if self.values else str(_element(None, self.first).wrong(_TOO_LARGE))
 
     def places(self) -> Iterator[JsonCursor]:
-        """The elements, each with where it is."""
+        """Yield the elements, each with its place."""
         for index, value in enumerate(self.values, self.first or 0):
             yield _element(value, None if self.first is None else index)
 
 
 class More(NamedTuple):
-    """Says that more of the document is needed: `Elements.feed` takes it."""
+    """A request for more of the document, by `Elements.feed`."""
 
 
 class Pause(NamedTuple):
-    """Says that a step is done."""
+    """The end of a step."""
 
 
 ReadStep: TypeAlias = ElementBatch | More | Pause
@@ -71,7 +71,7 @@ Skim: TypeAlias = Callable[[bytes, int], tuple[int, int]]
 
 
 def _element(value: object, index: int | None) -> JsonCursor:
-    """An element of ``data``, by its number."""
+    """Return an element of ``data`` with its index; None if ``data`` is not an array."""
     document = JsonCursor(None)
     if index is None:
         return JsonCursor(value, document, "data")
@@ -89,10 +89,10 @@ class Elements:
         skim: Skim = lambda _data, _start: (0, 0),
         is_known: Callable[[object], bool] = lambda _value: False,
     ) -> None:
-        """At most so many elements are read: the document is not read to its end then.
+        """Read at most ``most`` elements, and then not the rest of the document.
 
-        ``tells_lines`` lets an error tell line and column, which takes the time to count them.
-        ``skim`` is asked before each batch; an element which `is_known` may begin one.
+        ``tells_lines`` makes errors state line and column, which takes time to count.
+        ``skim`` is called before each batch; an element that ``is_known`` may begin one.
         """
         self.count = 0
         self.truncated = False
@@ -103,16 +103,16 @@ class Elements:
         self._data = b""
         self._position = 0
         self._ended = False
-        # Where in the document the data begin.
+        # Where in the document `_data` begins.
         self._line, self._column = 1, 1
 
     @property
     def partial(self) -> str:
-        """Why the document was not read to its end; empty if it is."""
+        """Why the document was not read to its end; empty if it was."""
         return f"only {self._most} sessions of an answer are read" if self.truncated else ""
 
     def feed(self, part: bytes) -> None:
-        """Take the next part of the document; an empty one is its end."""
+        """Add the next part of the document; an empty part is its end."""
         if self._tells_lines:
             self._line, self._column = self._place()
         self._data = self._data[self._position :] + part
@@ -120,9 +120,9 @@ class Elements:
         self._ended = not part
 
     def read(self) -> _Steps:
-        """The document, step by step.
+        """Read the document, step by step.
 
-        Raises `JsonError` for what is no JSON, `UnreadableError` for what is no such document.
+        Raises `JsonError` if it is not JSON, `UnreadableError` if it is no such document.
         """
         yield from self._need(3)
         if self._data.startswith(b"\xef\xbb\xbf"):
@@ -144,7 +144,7 @@ class Elements:
             raise UnreadableError("/data: missing")
 
     def _members(self) -> Generator[ReadStep, None, bool]:
-        """Read an object; whether it has ``data``."""
+        """Read an object; return whether it has ``data``."""
         self._position += 1
         yield from self._space()
         has_data = False
@@ -197,7 +197,7 @@ class Elements:
             self.truncated = self.count >= self._most
 
     def _window(self) -> ElementBatch | None:
-        """The elements that begin here and end soon; None if the first one does not."""
+        """Read the elements that begin here and end soon; None if the first one does not."""
         window = self._data[self._position : self._position + WINDOW]
         text = window.decode(errors="surrogateescape")
         is_ascii = len(text) == len(window)
@@ -208,9 +208,9 @@ class Elements:
             try:
                 value, stop = _decode(text, start)
             except (ValueError, RecursionError):
-                break  # it is longer, or odd
+                break  # it is longer, or malformed
             if stop == len(text) and not is_whole:
-                break  # a number that may go on
+                break  # a number that may continue
             if not is_ascii and _is_escaped(text[start:stop]):
                 break
             if values and self._is_known(value):
@@ -229,7 +229,7 @@ class Elements:
         return ElementBatch(self.count - len(values), values, window[:length])
 
     def _large(self, index: int | None) -> _Steps:
-        """Read one element that is longer, or odd."""
+        """Read one element that is longer, or malformed."""
         line, column = self._place()
         kept = yield from self._follow(MAX_ELEMENT)
         self.count += 1
@@ -239,7 +239,7 @@ class Elements:
             yield ElementBatch(index, [loads(kept, line, column)])
 
     def _value(self) -> Generator[ReadStep, None, object]:
-        """A value that may not be large."""
+        """Read a value that must not be large."""
         line, column = self._place()
         kept = yield from self._follow(WINDOW)
         if kept is None:
@@ -247,14 +247,14 @@ class Elements:
         return loads(kept, line, column)
 
     def _pass_over(self) -> _Steps:
-        """Pass over a value; one that is small has to be JSON."""
+        """Skip a value; a small one must be JSON."""
         line, column = self._place()
         kept = yield from self._follow(WINDOW)
         if kept is not None:
             loads(kept, line, column)
 
     def _follow(self, most: int) -> Generator[ReadStep, None, bytes | None]:
-        """The text of the value that begins here; None if it is too large."""
+        """Return the text of the value that begins here; None if it is too large."""
         extent, kept = Extent(), bytearray()
         is_kept = True
         while not extent.ended:
@@ -275,12 +275,12 @@ class Elements:
         return bytes(kept) if is_kept else None
 
     def _need(self, length: int) -> _Steps:
-        """Wait for so many bytes, or the end of the document."""
+        """Wait for ``length`` bytes, or the end of the document."""
         while not self._ended and len(self._data) - self._position < length:
             yield _MORE
 
     def _space(self) -> _Steps:
-        """Pass over space, to a byte that is none if there is one."""
+        """Skip space, up to the next byte that is not space, or the end."""
         while True:
             found = _SPACE.match(self._data, self._position)
             self._position = found.end() if found else self._position
@@ -292,7 +292,7 @@ class Elements:
         return self._data[self._position : self._position + 1]
 
     def _expect(self, *marks: bytes) -> Generator[ReadStep, None, bytes]:
-        """Pass over space and one of these marks, which is returned."""
+        """Skip space and one of these marks; return the mark."""
         yield from self._space()
         mark = self._next()
         if mark not in marks:
@@ -301,14 +301,14 @@ class Elements:
         return mark
 
     def _kind(self) -> str:
-        """What kind of value begins here."""
+        """Return the kind of value that begins here."""
         kind = _KINDS.get(self._next())
         if kind is None:
             raise self._wrong("Expecting value")
         return kind
 
     def _place(self) -> tuple[int, int]:
-        """Line and column, in bytes, both from 1."""
+        """Return line and column, the latter in bytes, both from 1."""
         if self._tells_lines and (lines := self._data.count(b"\n", 0, self._position)):
             return self._line + lines, self._position - self._data.rfind(b"\n", 0, self._position)
         return self._line, self._column + self._position
@@ -319,7 +319,7 @@ class Elements:
 
 
 def _is_escaped(text: str) -> bool:
-    """Whether bytes of a text were not UTF-8."""
+    """Return whether any bytes of a text were not UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:

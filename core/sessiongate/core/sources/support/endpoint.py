@@ -1,7 +1,7 @@
 """Where a source is reached over a network, and with what credentials.
 
 The location of such a source is ``//USER:PASSWORD@HOST:PORT/PATH``, all but
-HOST optional, each part percent-encoded where it holds one of ``:/?#@[]%``. HOST
+HOST optional, each part percent-encoded if it holds one of ``:/?#@[]%``. HOST
 is a name, an IPv4 address, an IPv6 address in brackets, or the absolute path of
 a Unix socket (``%2Frun%2F…``).
 """
@@ -25,35 +25,35 @@ from sessiongate.runtime.watched_file import MAX_FILE_BYTES, FileError, read_fil
 CREDENTIAL_OPTIONS = ("password", "password_file")
 TLS_OPTIONS = ("tls", "tls_ca")
 
-_PASSWORD = 64 * 1024  # bytes that a password's file may have
-_PATIENCE = 2.0  # seconds that a file system is waited for, once
+_PASSWORD = 64 * 1024  # bytes that a password file may have
+_PATIENCE = 2.0  # seconds to wait for a file system, once
 
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
-_USUAL = re.compile(r"[\w.$-]*")  # of users and databases
-_QUOTED = re.compile(r"[\"'`:«»“”„]|\b(?:user|role|database) ")  # what a quoted name follows
+_USUAL = re.compile(r"[\w.$-]*")  # names of users and databases
+_QUOTED = re.compile(r"[\"'`:«»“”„]|\b(?:user|role|database) ")  # comes before a quoted name
 _BOOLEANS = {"true": True, "false": False}
 
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """TLS whose certificate is always verified: its chain and its name."""
+    """TLS that always verifies the certificate: its chain and its name."""
 
     ca: Path | None  # certificates to trust; None: those that the system trusts
 
     def context(self) -> ssl.SSLContext:
-        """What Python's clients take. Raises `SourceError` where ``ca`` cannot be read."""
+        """Return a context for Python's clients. Raises `SourceError` if ``ca`` is unreadable."""
         if self.ca is None:
             return ssl.create_default_context()
         content = _read(self, "tls_ca", self.ca)
         try:
             return ssl.create_default_context(cadata=content.decode("ascii", "ignore"))
-        except (ssl.SSLError, ValueError):  # the latter of an empty file
+        except (ssl.SSLError, ValueError):  # the latter for an empty file
             raise SourceError(f"tls_ca: {self.ca} holds no certificates in PEM") from None
 
     def ca_file(self) -> str:
-        """What libpq takes for ``sslrootcert``: it may have been built with other paths.
+        """Return libpq's ``sslrootcert``; libpq may have been built with other default paths.
 
-        Raises `SourceError` where it cannot be read: libpq would wait for what hangs.
+        Raises `SourceError` if ``ca`` cannot be read: libpq would wait for one that hangs.
         """
         if self.ca is not None:
             _read(self, "tls_ca", self.ca)
@@ -62,7 +62,7 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One server, as a source's configuration names it. Shown, it has no password."""
+    """One server, as a source's configuration names it. Its repr and text hide the password."""
 
     host: str  # a name or an IP address, IPv6 without brackets, or a Unix socket's path
     port: int
@@ -74,11 +74,11 @@ class Endpoint:
 
     @classmethod
     def of(cls, config: SourceConfig, *, port: int, tls: bool | None = None) -> Endpoint:
-        """The endpoint that a configuration names; ``port`` where it names none.
+        """Return the endpoint that a configuration names; ``port`` is the default port.
 
-        ``tls`` is for kinds whose scheme decides; None: the option does, and
-        without it all but this machine is spoken to in TLS. Raises
-        `SourceConfigError`, whose text repeats nothing of the location.
+        ``tls`` is for kinds whose scheme decides; None: the option decides, and
+        without it TLS is used for all but this machine. Raises `SourceConfigError`,
+        whose text repeats nothing of the location.
         """
         try:
             user, password, host, stated_port, path = _take_apart(config.location)
@@ -112,10 +112,10 @@ class Endpoint:
         return self.host.startswith("/")
 
     def password(self) -> str | None:
-        """The password as it now is: a file is read each time, so that it can be replaced.
+        """Return the current password: a file is read each time, so that it can be replaced.
 
-        The line that ends the file is no part of it. Raises `SourceError`,
-        which names the file.
+        A newline at the end of the file is not part of it. Raises `SourceError`, which
+        names the file.
         """
         if self._password_file is None:
             return self._password
@@ -126,10 +126,10 @@ class Endpoint:
             raise SourceError(f"password_file: {self._password_file} is not UTF-8") from None
 
     def told(self, text: str) -> str:
-        """A server's text; only its beginning if it may quote a password.
+        """Return a server's text; only its beginning if it may quote a password.
 
-        Servers quote the user and the database that they refuse. If what the URL has in the
-        place of these is no usual name, a mistyped password may be in it.
+        Servers quote the user and the database that they refuse. If either is not a usual
+        name in the URL, it may contain a mistyped password.
         """
         if _USUAL.fullmatch(self.user or "") and _USUAL.fullmatch(self.path.replace("/", "")):
             return text
@@ -141,9 +141,9 @@ class Endpoint:
 
 
 def _read(owner: object, option: str, path: Path, most: int = MAX_FILE_BYTES) -> bytes:
-    """What the file of an option holds now. Raises `SourceError`, which names both.
+    """Read the file that an option names. Raises `SourceError`, which names both.
 
-    Not to be waited for in a loop: each ``owner`` waits for itself.
+    Do not call this on the event loop: it waits for the file, separately for each ``owner``.
     """
     try:
         return within(_PATIENCE, (id(owner), path), lambda: read_file(path, most))
@@ -154,7 +154,7 @@ def _read(owner: object, option: str, path: Path, most: int = MAX_FILE_BYTES) ->
 
 
 def flag(config: SourceConfig, key: str) -> bool:
-    """An option that is true or false; false without it. Raises `SourceConfigError`."""
+    """Read an option that is true or false; default false. Raises `SourceConfigError`."""
     text = config.options.get(key, "false")
     if text not in _BOOLEANS:
         raise SourceConfigError(
@@ -164,13 +164,13 @@ def flag(config: SourceConfig, key: str) -> bool:
 
 
 def zone(config: SourceConfig) -> ZoneInfo | None:
-    """The option ``timezone``; None without it. Raises `SourceConfigError`."""
+    """Read the option ``timezone``; None without it. Raises `SourceConfigError`."""
     name = config.options.get("timezone")
     if name is None:
         return None
     try:
         return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):  # not there, or not the name of one
+    except (KeyError, ValueError, OSError):  # not found, or not a zone's name
         raise SourceConfigError(
             f"source {config.name}: timezone={redacted(name)} is not known here;"
             " allowed: AREA/CITY, such as Europe/Berlin, or UTC"
@@ -178,7 +178,7 @@ def zone(config: SourceConfig) -> ZoneInfo | None:
 
 
 def _take_apart(location: str) -> tuple[str | None, str | None, str, int | None, str]:
-    """User, password, host, port, path. Raises `ValueError` that repeats none of them."""
+    """Return user, password, host, port, path. Raises `ValueError` that repeats no part."""
     if not location.startswith("//"):
         raise ValueError("the location does not start with //")
     login, place, path = authority(location)

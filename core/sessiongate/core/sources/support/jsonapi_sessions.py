@@ -1,8 +1,8 @@
-"""The documented form of sessions, read: a JSON:API document into observed sessions.
+"""Reading the documented form of sessions, a JSON:API document, into observed sessions.
 
-Understands the sessions resource as MaxScale documented it in 2017 and as
-MaxScale 24.02 answers. Members that are not named here are ignored; an optional
-member that is null counts as absent. A member that cannot be read is left out.
+The sessions resource is read as MaxScale documented it in 2017 and as MaxScale
+24.02 answers. Members that are not named here are ignored; an optional member
+that is null counts as absent. A member that cannot be read is left out.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from sessiongate.core.sources.support.statement import statement
 from sessiongate.v1.session_pb2 import BackendConnection, Query, Session
 from sessiongate.v1.states import state_of
 
-# C's asctime, in the server's local time, and the date of HTTP, which MaxScale changed to
-# in 23.02. With each, whether it states its zone.
+# C's asctime, in the server's local time, and the HTTP date, to which MaxScale changed
+# in 23.02; each with whether it states its zone.
 _DATE_FORMS = {"%a %b %d %H:%M:%S %Y": False, "%a, %d %b %Y %H:%M:%S GMT": True}
 
 _PART = 256 * 1024  # bytes of a document in a step
 
-# MaxScale prints the ids of connections to servers as a C int: from 2^31 on they are negative.
+# MaxScale prints server connection ids as a C int: from 2^31 they are negative.
 _INT_BITS = 32
-# The port that MaxScale states of a client on a Unix socket.
+# The port that MaxScale states for a client on a Unix socket.
 _NO_PORT = -1
 
 _T = TypeVar("_T")
@@ -52,10 +52,10 @@ _T = TypeVar("_T")
 def read_sessions(
     content: bytes, times: Times, *, statements: bool = False, most: int = 2 * DEFAULT_MAX_SESSIONS
 ) -> tuple[Sequence[Observed], Sequence[Unreadable], str]:
-    """The sessions of a document, in its order, those that cannot be read, and why not all are.
+    """Return a document's sessions in its order, the unreadable ones, and why it was cut short.
 
-    Works in steps, in a thread. ``data`` may be a list of sessions or a single one. Raises
-    `SourceError` for what is no such document.
+    Run this in a thread; it works in steps. ``data`` may be a list of sessions or a single
+    one. Raises `SourceError` for anything but such a document.
     """
     sessions: list[Observed] = []
     unreadable = Faults()
@@ -83,11 +83,11 @@ def read_sessions(
 
 
 def read_session(resource: JsonCursor, times: Times, *, statements: bool = False) -> Observed:
-    """A session, without the members that cannot be read.
+    """Read a session, without the members that cannot be read.
 
-    Its id is its ``native_id``; with ``connected``, which the document states exactly, it
-    is the key. ``queries`` are read only if ``statements`` is set. Raises `UnreadableError`
-    if the key cannot be read.
+    Its id is its ``native_id``; the key is the id with ``connected``, which the document
+    states exactly. ``queries`` are read only if ``statements`` is set. Raises
+    `UnreadableError` if the key cannot be read.
     """
     ident = _identify(resource, "sessions")
     attributes = resource.member("attributes")
@@ -105,7 +105,7 @@ def read_session(resource: JsonCursor, times: Times, *, statements: bool = False
 
 
 class _Reader:
-    """A session that is being read, and what of it cannot be."""
+    """A session that is being read, and what of it is unreadable."""
 
     def __init__(self, session: Session, times: Times) -> None:
         self.session = session
@@ -115,14 +115,14 @@ class _Reader:
     def attempt(
         self, read: Callable[[_Reader, JsonCursor], None], place: JsonCursor, *fields: str
     ) -> None:
-        """Read what fills these fields of the session, or note that it cannot be read."""
+        """Read what fills these fields of the session, or record that it cannot be read."""
         try:
             read(self, place)
         except UnreadableError as error:
             self.unreadable.append(Unreadable(str(error), fields))
 
     def name_application(self) -> None:
-        """Name the client's program as it did when it connected, if no other name is stated."""
+        """Take the program name from the connection attributes, if no other is stated."""
         session = self.session
         if session.HasField("application"):
             return
@@ -138,10 +138,10 @@ class _Reader:
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """When a session began, as it is stated."""
+    """When a session began, as stated."""
 
     local: datetime
-    has_zone: bool  # which is UTC then
+    has_zone: bool  # the zone is then UTC
 
     @classmethod
     def of(cls, place: JsonCursor) -> _Start:
@@ -157,7 +157,7 @@ class _Start:
 
     @property
     def stated(self) -> int:
-        """What a key says of it: the same in whichever zone it is read."""
+        """The start in a key: the same in whichever zone it is read."""
         return seconds_as_utc(self.local)
 
     def read(self, reader: _Reader, attributes: JsonCursor) -> None:
@@ -246,14 +246,14 @@ def _read_connections(reader: _Reader, attributes: JsonCursor) -> None:
 
 def _read_queries(reader: _Reader, attributes: JsonCursor) -> None:
     if queries := attributes.optional("queries"):
-        # Commands that carry no statement are listed too.
+        # Commands without a statement are listed too.
         for query in _readable(queries.items(), partial(_query, reader=reader)):
             if query is not None:
                 reader.session.queries.append(query)
 
 
 def _read_truncated(reader: _Reader, attributes: JsonCursor) -> None:
-    # By a sessiongate that wrote the document.
+    # Stated if a sessiongate wrote the document.
     if truncated := attributes.optional("truncated"):
         names = {place.text() for place in truncated.items()}
         fields = (field.name for field in Session.DESCRIPTOR.fields)
@@ -277,7 +277,7 @@ _ATTRIBUTES: Sequence[tuple[Callable[[_Reader, JsonCursor], None], Sequence[str]
 
 
 def _identify(resource: JsonCursor, kind: str) -> str:
-    """A resource's id, if it is of that kind."""
+    """Return a resource's id. Raises `UnreadableError` if it is of another kind."""
     if resource.member("type").text() != kind:
         raise resource.member("type").wrong(f'expected "{kind}"')
     ident = resource.member("id").text()
@@ -287,7 +287,7 @@ def _identify(resource: JsonCursor, kind: str) -> str:
 
 
 def _readable(places: Iterable[JsonCursor], read: Callable[[JsonCursor], _T]) -> Iterator[_T]:
-    """What is read of each place; at the end raises the `UnreadableError` of the first fault."""
+    """Yield what is read at each place; then raise the first `UnreadableError`, if any."""
     fault: UnreadableError | None = None
     for place in places:
         try:
@@ -317,19 +317,19 @@ def _query(place: JsonCursor, reader: _Reader) -> Query | None:
         return None
     query = statement(text.text())
     if (truncated := place.optional("truncated")) and truncated.value is True:
-        query.truncated = True  # by a sessiongate that wrote the document
+        query.truncated = True  # stated if a sessiongate wrote the document
     for name, time in (("received", query.receive_time), ("completed", query.complete_time)):
         if stated := place.optional(name):
             if (moment := _iso_date(stated, reader)) is not None:
                 time.CopyFrom(_timestamp(stated, moment))
             else:
-                # The statement is whole but for that: there is nothing to keep of the last one.
+                # Only the time is missing, so no earlier statement needs to be kept.
                 reader.unreadable.append(Unreadable(str(stated.wrong(reader.times.doubt))))
     return query
 
 
 def _iso_date(place: JsonCursor, reader: _Reader) -> float | None:
-    """The moment of a date of ISO 8601; None if it is a local time that is not certain."""
+    """Read an ISO 8601 date; return None if it is a local time that is uncertain."""
     text = place.text()
     try:
         date = datetime.fromisoformat(text)

@@ -22,9 +22,9 @@ from sessiongate.core.sources.support.resolution import addresses
 from sessiongate.runtime.apart import apart
 
 APPLICATION = "sessiongate"
-_MAX_COLUMNS = 100  # that are read of an answer
+_MAX_COLUMNS = 100  # of an answer that are read
 _SHOWN = 1000  # bytes of an error's text
-# In the clear, servers that want to be shown the password itself are not shown it.
+# Without TLS, a server that asks for the password itself does not get it.
 _NOTHING_IN_THE_CLEAR = "!password"
 
 
@@ -37,10 +37,10 @@ class QueryResult:
 
 
 class Client:
-    """Asks one server, over a connection made when it is needed and kept while it is good.
+    """Queries one server, over a connection made when needed and kept while it is good.
 
-    A question that fails or is cancelled costs the connection, so that no
-    answer is ever taken for another question's.
+    A query that fails or is cancelled closes the connection, so that no answer is
+    ever taken for another query's.
     """
 
     def __init__(
@@ -52,9 +52,10 @@ class Client:
         needs_setup: bool = True,
         most: int = 2 * DEFAULT_MAX_SESSIONS,
     ) -> None:
-        """``setup`` is asked first over every new connection; see `setup_answer`.
+        """Ask ``setup`` first over every new connection; see `setup_answer`.
 
-        Where it is not needed, the server may refuse it. Of an answer, ``most`` rows are read.
+        Without ``needs_setup`` the server may refuse it. At most ``most`` rows of an answer
+        are read.
         """
         self._most = most
         self._endpoint = endpoint
@@ -66,11 +67,11 @@ class Client:
         self.setup_answer = QueryResult((), ())  # what `setup` selected over this connection
 
     async def ask(self, *queries: str) -> list[QueryResult]:
-        """The answers to queries that select, one behind the other.
+        """Return the answers to queries that select, asked one after the other.
 
         A kept connection that the server has closed is replaced once. Raises
-        `SourceError`, which names the server and has no password in it;
-        `SourceConnectError` where there is nothing to connect to.
+        `SourceError`, which names the server and contains no password;
+        `SourceConnectError` if there is nothing to connect to.
         """
         try:
             if self._connection is not None:
@@ -87,13 +88,13 @@ class Client:
             raise SourceError(f"{self._endpoint}: {cause}") from None
 
     async def close(self) -> None:
-        """Close the connection, if there is one. The next question makes another."""
+        """Close the connection, if there is one. The next query makes another."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
 
     def local_end(self) -> tuple[str, int] | None:
-        """This end's address and port; None without a connection and through a Unix socket."""
+        """Return this end's address and port; None without a connection or for a Unix socket."""
         if self._connection is None or self._endpoint.is_unix:
             return None
         return self._connection.local_end()
@@ -126,7 +127,7 @@ class Client:
             self.setup_answer = QueryResult((), ())
 
     def _parameters(self, host: str) -> str:
-        """How libpq is to connect to an address, or through a Unix socket; files are read."""
+        """Return libpq's parameters for an address or a Unix socket; this reads files."""
         endpoint = self._endpoint
         clear = endpoint.tls is None
         return make_conninfo(
@@ -137,8 +138,8 @@ class Client:
             password=endpoint.password(),
             dbname=self._database,
             application_name=APPLICATION,
-            client_encoding="SQL_ASCII",  # no name is lost in a conversion: see `cells.text`
-            gssencmode="disable",  # it would take the place of TLS, and is not verified
+            client_encoding="SQL_ASCII",  # no conversion loses a name: see `decode_text`
+            gssencmode="disable",  # it would replace TLS, and is not verified
             sslmode="disable" if endpoint.tls is None else "verify-full",
             sslrootcert=None if endpoint.tls is None else endpoint.tls.ca_file(),
             require_auth=_NOTHING_IN_THE_CLEAR if clear and not endpoint.is_unix else None,
@@ -156,11 +157,11 @@ class Client:
 
 
 class _ClosedError(Exception):
-    """The connection is no longer there."""
+    """The connection is lost."""
 
 
 async def _is_there(host: str, place: Endpoint) -> bool:
-    """Whether something can be connected to: the driver's errors tell it in words only."""
+    """Return whether anything accepts connections: the driver's errors say so only in words."""
     try:
         if place.is_unix:
             path = f"{place.host}/.s.PGSQL.{place.port}"
@@ -176,7 +177,7 @@ async def _is_there(host: str, place: Endpoint) -> bool:
 
 
 async def _answer(result: PGresult | None, most: int) -> QueryResult:
-    """All cells as they came: the driver would refuse a whole answer for one of them."""
+    """Return all cells undecoded: the driver would refuse a whole answer for one of them."""
     if result is None:
         return QueryResult((), ())
     columns, cell = range(min(result.nfields, _MAX_COLUMNS)), result.get_value
@@ -190,7 +191,7 @@ async def _answer(result: PGresult | None, most: int) -> QueryResult:
 
 
 def _cause(error: Exception) -> str:
-    """One line that says what went wrong. What clients ran is not in it."""
+    """Describe what went wrong, on one line, without what clients ran."""
     if isinstance(error, _ClosedError):
         error = error.args[0]
     said = None

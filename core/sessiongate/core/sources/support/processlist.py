@@ -1,4 +1,4 @@
-"""The process list of a MariaDB or MySQL server, read: its rows into observed sessions."""
+"""Reading the process list of a MariaDB or MySQL server into observed sessions."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from sessiongate.v1.session_pb2 import Session, SessionState
 
 # A value as the server sends it: in characters, also a number; None: NULL.
 
-# What the server calls a client that has not logged in yet.
+# The server's name for a client that has not logged in yet.
 _NOBODY = b"unauthenticated user"
 _SYSTEM_USER = b"system user"
 
-# By COMMAND; all others mean that the client is logged in, and served or waited for.
+# By COMMAND; any other means that the client is logged in, and served or waited for.
 _STATES: Mapping[bytes, SessionState] = {
     b"Connect": session_pb2.SESSION_STATE_ALLOC,
     b"Killed": session_pb2.SESSION_STATE_STOPPING,
@@ -41,7 +41,7 @@ _NO_IDLE = Unreadable("TIME: expected a whole number", ("last_active_time",))
 
 
 class ThreadRow(NamedTuple):
-    """What `Dialect.query` selects of one thread, in this order."""
+    """The columns that `Dialect.query` selects for one thread, in this order."""
 
     ident: Cell
     user: Cell
@@ -49,13 +49,13 @@ class ThreadRow(NamedTuple):
     database: Cell
     command: Cell
     info: Cell  # the statement; None if statements are not read
-    query_id: Cell  # of the last thing that the client asked for; None: not known
-    idle: Cell  # milliseconds since the client asked for it, or got the answer
+    query_id: Cell  # of the client's last request; None: not known
+    idle: Cell  # milliseconds since that request, or its answer
 
 
 @dataclass(frozen=True, slots=True)
 class Threads:
-    """The rows of a process list by id, in the order of the ids, and those without one."""
+    """The rows of a process list by id, in the order of the ids, and those without an id."""
 
     rows: Mapping[int, ThreadRow]
     unreadable: tuple[Unreadable, ...] = ()
@@ -81,22 +81,22 @@ class Threads:
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How a server is asked for its start and its process list.
+    """The SQL that asks a server for its start and its process list.
 
-    Each is what takes the fewest locks on that server.
+    Each part is the one that takes the fewest locks on that server.
     """
 
-    start: str  # one row with one number: seconds since the epoch
+    start: str  # selects one row with one number: seconds since the epoch
     table: str
-    info: str  # in bytes, as nearly those that the client sent as the server has them
+    info: str  # in bytes, as close to what the client sent as the server has them
     query_id: str
     idle: str  # in milliseconds
 
     @classmethod
     def of(cls, version: str, performance_schema: bool) -> Dialect:
-        """The dialect of a server, by its VERSION() and its @@performance_schema."""
+        """Return a server's dialect, by its VERSION() and its @@performance_schema."""
         if "mariadb" in version.lower():
-            # Tries each thread's lock, and waits for none; the performance schema has no port.
+            # It tries each thread's lock without waiting; the performance schema has no port.
             return cls(
                 start=_START.format("information_schema"),
                 table="information_schema.PROCESSLIST",
@@ -105,7 +105,7 @@ class Dialect:
                 idle="CAST(TIME_MS AS SIGNED)",
             )
         numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:3])
-        # Filled from instrumentation, without the mutex that new connections wait for.
+        # It is filled from instrumentation, without the mutex that new connections wait for.
         free = performance_schema and numbers >= (8, 0, 22)
         return cls(
             start=_START.format("performance_schema"),
@@ -116,18 +116,18 @@ class Dialect:
         )
 
     def query(self, *, statements: bool, include_self: bool, most: int) -> str:
-        """The query for the process list, as so many `ThreadRow`s at most."""
-        # One byte more than is kept, so that a cut is seen.
+        """Return the query for the process list, for at most ``most`` `ThreadRow`s."""
+        # One byte more than is kept, so that truncation shows.
         info = f"LEFT({self.info}, {MAX_STATEMENT_BYTES + 1})" if statements else "NULL"
         where = "" if include_self else " WHERE ID <> CONNECTION_ID()"
         columns = f"ID, USER, HOST, DB, COMMAND, {info}, {self.query_id}, {self.idle}"
         return f"SELECT {columns} FROM {self.table}{where} LIMIT {most}"  # noqa: S608 - constants all
 
 
-# Uptime is the server's clock now less its clock when it started, and the clock
-# that a statement sees is read once: the difference is exact, and stays what it
-# was when that clock is set. Before its own start a server has been up for 2^64
-# seconds less those to come, which as a signed number is exact too.
+# Uptime is the server's clock now minus its clock when it started, and a statement
+# reads the clock only once: the difference is exact, and does not change when the
+# clock is set. If the clock is before the start, uptime is 2^64 minus the seconds
+# until then, which as a signed number is exact too.
 _START = (
     "SELECT CAST(UNIX_TIMESTAMP() AS SIGNED) - CAST(VARIABLE_VALUE AS SIGNED)"
     " FROM {}.global_status WHERE VARIABLE_NAME = 'Uptime'"
@@ -135,9 +135,9 @@ _START = (
 
 
 class ProcessList:
-    """Turns process lists into observations, and remembers what it made of the last one.
+    """Turns process lists into observations, and remembers the sessions of the last one.
 
-    It is of one run of the server: a server that started again needs a new one.
+    It is for one run of the server: a restarted server needs a new one.
     """
 
     def __init__(
@@ -148,9 +148,9 @@ class ProcessList:
         *,
         statements: bool = False,
     ) -> None:
-        """``start`` is the server's, in seconds since the epoch, ``server`` its address.
+        """Take the server's start, in seconds since the epoch, and its address (``server``).
 
-        ``statements`` says that the list tells what the clients run.
+        ``statements`` means that the list includes what the clients run.
         """
         self._service = service
         self._statements = statements
@@ -162,11 +162,11 @@ class ProcessList:
 
     @property
     def run(self) -> tuple[float | None, tuple[str, int] | None]:
-        """The server's start and address: of another run, nothing here holds."""
+        """The server's start and address: nothing here is valid for another run."""
         return self._start, self._server
 
     async def strangers(self, threads: Threads) -> list[int]:
-        """Ids of the clients among them whose connection attributes are not known yet."""
+        """Return the ids of clients whose connection attributes are not known yet."""
 
         def is_stranger(ident: int) -> bool:
             row = threads.rows[ident]
@@ -175,13 +175,13 @@ class ProcessList:
         return await kept(is_stranger, threads.rows)
 
     def introduce(self, attributes: Mapping[int, Mapping[str, str]]) -> None:
-        """Take note of connection attributes, by id. They never change."""
+        """Remember connection attributes, by id. They never change."""
         self._attributes.update(attributes)
 
     async def read(self, threads: Threads, moment: float) -> Observation:
-        """The sessions of a process list that came at ``moment``, in seconds since the epoch.
+        """Read the sessions of a process list that came at ``moment``, in s since the epoch.
 
-        Sessions are in the order of their ids, in which the server gave them.
+        Sessions are in the order of their ids, in which the server assigned them.
         """
         seen: dict[int, _Known] = {}
         attributes: dict[int, Mapping[str, str]] = {}
@@ -202,12 +202,12 @@ class ProcessList:
         return self._last
 
     def _known_of(self, ident: int, row: ThreadRow, moment: float) -> _Known | None:
-        """What is made of a row, or was before; None if it is no client's."""
+        """Read a row, or reuse its last result; return None if it is not a client's."""
         known = self._known.get(ident)
         if known is None or known.stated != row[:-1]:
             return self._made(ident, row, _active(row, moment)) if _is_client(row) else None
-        # The server counts what clients ask for; if it does not, only the
-        # time since then tells whether they asked again.
+        # The server numbers the clients' requests; if it does not, only the idle
+        # time shows whether they made another.
         if row.query_id is None or known.active is _NO_IDLE:
             active = _active(row, moment, known.active)
             if active != known.active:
@@ -231,7 +231,7 @@ class ProcessList:
         remote = canonical_address(host)
         if port is not None:
             session.remote, session.port = remote or host, port
-        elif host and host != "localhost":  # which is what the client of a Unix socket is called
+        elif host and host != "localhost":  # the name of a client on a Unix socket
             session.remote = remote or host
         if isinstance(active, Unreadable):
             unreadable.append(active)
@@ -255,15 +255,15 @@ class ProcessList:
         return _Known(row[:-1], active, observed)
 
 
-# When a client last did anything, in seconds since the epoch. None: it is not known.
+# When a client last did anything, in seconds since the epoch. None: not known.
 _Active: TypeAlias = float | Unreadable | None
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What was made of a row."""
+    """The result of reading a row."""
 
-    stated: tuple[Cell, ...]  # all of the row but its time
+    stated: tuple[Cell, ...]  # all of the row except its time
     active: _Active
     observed: Observed
 
@@ -273,26 +273,26 @@ def _by_ident(thread: tuple[int, ThreadRow]) -> int:
 
 
 def decoded(cell: bytes) -> str:
-    """What the server sent as text: clients can make it of any bytes."""
+    """Decode what the server sent as text; clients can put any bytes in it."""
     return cell.decode(errors="replace")
 
 
 def integer(cell: Cell) -> int | None:
-    """A whole number that the server sent; None if it is none."""
+    """Read a whole number that the server sent; None if it is not one."""
     return int(cell) if cell is not None and _NUMBER.fullmatch(cell) else None
 
 
 def _is_client(row: ThreadRow) -> bool:
-    """Whether a thread serves a client, and is none of the server's own."""
+    """Return whether a thread serves a client, and is not one of the server's own."""
     if _SYSTEM_COMMAND.fullmatch(row.command or b""):
         return False
     return row.user != _SYSTEM_USER or split_port(decoded(row.host or b""))[1] is not None
 
 
 def _active(row: ThreadRow, moment: float, before: _Active = None) -> _Active:
-    """When the client last did anything, ``before`` if that is as good.
+    """Return when the client last did anything; ``before`` if that is close enough.
 
-    None if the server does not say, or its clock was set meanwhile.
+    Return None if the server does not state it, or its clock was set meanwhile.
     """
     if row.idle is None:
         return None

@@ -57,7 +57,7 @@ class KnownElement:
 
 
 def digest(value: Any) -> bytes:
-    """Return a digest to keep instead of a JSON value; empty if it has none.
+    """Return a digest to keep instead of a JSON value; empty if it is nested too deeply.
 
     An object with many members takes far more memory than its text, and the garbage
     collector visits each member.

@@ -1,8 +1,8 @@
-"""The sessions resource of a REST API, read again and again without reading all of it.
+"""Repeated reading of a REST API's sessions resource, without reading all of it.
 
-Most of an answer is what the one before it was. Reading JSON costs more than all
-else, so an answer that differs in nothing but its times is not read at all, and
-in any other only the sessions that changed.
+Most of an answer is the same as in the previous one. Reading JSON costs more than
+anything else, so an answer that differs only in its times is not read at all, and
+of any other answer only the sessions that changed are read.
 """
 
 from __future__ import annotations
@@ -48,45 +48,45 @@ Servers = Mapping[str, tuple[str, int]]
 
 @dataclass(frozen=True, slots=True)
 class ReadingContext:
-    """What an answer is read with. Times are in seconds since the epoch."""
+    """What is known when an answer is read. Times are in seconds since the epoch."""
 
-    moment: float  # when it came, by this clock
+    moment: float  # when it arrived, by this machine's clock
     zone: ServerZone  # of the server
     skew: float = 0.0  # seconds that the server's clock is ahead of this one
-    servers: Servers = field(default_factory=dict)  # those that backend connections may lead to
+    servers: Servers = field(default_factory=dict)  # to which backend connections may lead
     incarnation: float | None = None  # when the server started
-    services: tuple[ServiceStatus, ...] = ()  # what the server says of them
+    services: tuple[ServiceStatus, ...] = ()  # what the server states about services
 
     @property
     def server_moment(self) -> float:
-        """When the answer came, by the server's clock."""
+        """When the answer arrived, by the server's clock."""
         return self.moment + self.skew
 
 
 class SessionList:
-    """Turns answers into observations, and remembers what it made of the last one."""
+    """Turns answers into observations, and remembers the sessions of the last one."""
 
     def __init__(
         self, *, statements: bool = False, max_sessions: int = DEFAULT_MAX_SESSIONS
     ) -> None:
         self._statements = statements
         self._lists = ("connections", "queries") if statements else ("connections",)
-        # The core shows those first that it knows, so that more are read than it shows.
+        # Read more sessions than the core shows, as it shows those it knows first.
         self._most = 2 * max_sessions
-        # Of the last answer, and what was made of it.
+        # The sessions and runs of the last answer, and its observation.
         self._known: Mapping[Hashable, KnownElement] = {}
         self._runs: Sequence[Run] = ()
         self._is_all_runs = False
         self._last: Observation | None = None
-        # What was known apart from it: if that changes, all is read anew.
+        # What was known besides the answer: if that changes, all is read again.
         self._knowledge: object = None
-        # When the last answer came of which all sessions could be read, by the server's clock.
+        # When the last answer arrived, by the server's clock; None unless all of it was read.
         self._looked: float | None = None
 
     async def read(self, answer: AsyncIterable[bytes], context: ReadingContext) -> Observation:
-        """The sessions of an answer, in the order of their ids, read while it comes in.
+        """Read the sessions of an answer while it arrives; return them in the order of their ids.
 
-        Raises `SourceError` for what is no list of sessions, and then remembers nothing of it.
+        Raises `SourceError` for anything but a list of sessions, of which nothing is remembered.
         """
         knowledge = (context.servers, context.zone, context.zone.proofs)
         is_known = self._knowledge == knowledge
@@ -117,7 +117,7 @@ class SessionList:
             raise SourceError(str(error)) from None
         self._knowledge, self._runs, self._is_all_runs = knowledge, seen.runs, seen.is_all_runs
         if seen.is_as_before:
-            assert self._last is not None  # noqa: S101 - there was one with these runs
+            assert self._last is not None  # noqa: S101 - an observation had these runs
             sessions, unreadable = self._last.sessions, self._last.unreadable
         else:
             self._known = seen.all()
@@ -141,7 +141,7 @@ class SessionList:
         context: ReadingContext,
         is_known: bool,
     ) -> KnownElement:
-        """What a resource object is; ``known`` if it is what it was. Raises `UnreadableError`."""
+        """Read a resource object; reuse ``known`` if unchanged. Raises `UnreadableError`."""
         attributes = resource["attributes"]
         alive, idle = attributes.pop("seconds_alive", None), attributes.pop("idle", None)
         found = digest(resource)
@@ -172,7 +172,7 @@ class SessionList:
 
 
 class _Seen:
-    """What an answer was found to hold so far."""
+    """What has been found in an answer so far."""
 
     def __init__(self, known: Runs, moment: float) -> None:
         self.rows: dict[Hashable, KnownElement] = {}
@@ -180,19 +180,19 @@ class _Seen:
         self.runs: list[Run] = []
         self._known = known
         self._moment = moment
-        self._skimmed: list[Run] = []  # that ``rows`` lack as yet
-        self._is_skimmed = True  # as a whole
-        self.is_all_runs = True  # and nothing else
+        self._skimmed: list[Run] = []  # not yet in ``rows``
+        self._is_skimmed = True  # all of the answer
+        self.is_all_runs = True  # the answer has nothing else
         self._kept = 0  # bytes of text
 
     @property
     def is_as_before(self) -> bool:
-        """Whether it is what the last answer was."""
+        """Whether the answer is the same as the last one."""
         known = self._known
         return self._is_skimmed and known.is_all and len(self.runs) == len(known.all) > 0
 
     def skim(self, data: bytes, start: int) -> tuple[int, int]:
-        """How many bytes and sessions of the answer are as they were."""
+        """Return how many bytes and sessions of the answer are unchanged from ``start``."""
         found = self._known.found(data, start, self._moment)
         if found is None:
             return 0, 0
@@ -202,7 +202,7 @@ class _Seen:
         return length, len(run.rows)
 
     def slot(self, ident: str) -> Hashable:
-        """What a session is remembered by that comes next."""
+        """Return the key under which to remember the next session."""
         self._fold()
         return ident if ident not in self.rows else (ident, len(self.rows))
 
@@ -215,7 +215,7 @@ class _Seen:
             self.is_all_runs = False
 
     def all(self) -> dict[Hashable, KnownElement]:
-        """All the sessions."""
+        """Return all the sessions."""
         self._fold()
         return self.rows
 
@@ -235,7 +235,7 @@ class _Seen:
 
 
 class _RowTimes:
-    """The times of one session, each between the moments that it can have been."""
+    """Reads the times of one session, each between its earliest and latest possible moment."""
 
     def __init__(
         self,
@@ -245,7 +245,7 @@ class _RowTimes:
         resource: dict[str, Any],
         alive: object,
     ) -> None:
-        """``looked`` is when the last answer came, ``alive`` the session's age as stated."""
+        """Take when the last answer arrived (``looked``), and the session's stated age."""
         self.moment = context.moment
         self.started: float | None = None
         self.resolved: dict[str, float] = {}
@@ -269,7 +269,7 @@ class _RowTimes:
             began = self._now - self._alive
             self.started = self._zone.read(local, began, began)
         else:
-            # One that the last answer lacked began since then.
+            # A session that the last answer lacked began since then.
             earliest = self._looked if known is None else -math.inf
             self.started = self._zone.read(local, earliest, self._now)
         return self.started
@@ -289,7 +289,7 @@ _NO_TIMES: Set[str] = frozenset()
 
 
 def _times_of(queries: object) -> Set[str]:
-    """The times that statements state."""
+    """Return the times of statements, as stated."""
     if not isinstance(queries, list) or not queries:
         return _NO_TIMES
     times = (
@@ -306,14 +306,14 @@ def _moment(active: Active | None) -> float | None:
 
 
 def _resource(place: JsonCursor) -> dict[str, Any]:
-    """A resource object with an id and attributes. Raises `UnreadableError`."""
+    """Return a resource object with an id and attributes. Raises `UnreadableError`."""
     place.member("id").text()
     place.member("attributes").object()
     return place.object()
 
 
 def parse_json(body: bytes) -> object:
-    """The JSON value of a body, or `SourceError`."""
+    """Return the JSON value of a body. Raises `SourceError`."""
     try:
         return loads(body)
     except JsonError:
@@ -321,7 +321,7 @@ def parse_json(body: bytes) -> object:
 
 
 def _wired(item: Observed, servers: Servers) -> Observed:
-    """The session with the wires that it states."""
+    """Return the session with the wires that it states."""
     session = item.session
     ident = session.native_id
     client = None
