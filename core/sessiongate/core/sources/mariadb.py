@@ -217,7 +217,7 @@ class MariaDBSource:
         driver, self._driver = self._driver, None
         transport, self._transport = self._transport, None
         if isinstance(transport, asyncio.WriteTransport):
-            transport.abort()  # a server that hangs answers no farewell, nor TLS's own
+            transport.abort()  # a server that hangs answers no farewell, not even TLS's
         if driver is not None:
             driver.close()
 

@@ -319,7 +319,7 @@ def _end(members: RowReader, host: str, port: str, *fields: str) -> tuple[str, i
 
 
 def _identity(client: ClientRow) -> tuple[str | None, ...]:
-    """Return what identifies a client; ``ptr`` alone may be reused within a second."""
+    """Return what identifies a client; its ``ptr`` is soon reused, even within a second."""
     stated = client.ptr, client.connect_time, client.addr, client.port, client.remote_pid
     return tuple(map(_text, stated))
 

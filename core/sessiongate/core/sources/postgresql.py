@@ -319,7 +319,7 @@ def _pid(row: BackendRow) -> int:
 
 
 def _kind(address: str) -> tuple[bool, bool]:
-    """Return whether an address is IPv6, and loopback; no connection crosses these kinds."""
+    """Return whether an address is IPv6, and loopback; a connection's ends agree in both."""
     return ":" in address, address.startswith("127.") or address == "::1"
 
 

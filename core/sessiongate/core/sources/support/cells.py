@@ -127,7 +127,7 @@ class RowReader:
     def read(self, column: str, reader: Callable[[bytes], _T], *fields: str) -> _T | None:
         """Read a column, which fills ``fields`` of the session.
 
-        Return None if it is NULL or cannot be read.
+        Return None if it holds nothing, or cannot be read.
         """
         cell: Cell = getattr(self.row, column)
         if cell is None:

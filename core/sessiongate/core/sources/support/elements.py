@@ -71,7 +71,7 @@ Skim: TypeAlias = Callable[[bytes, int], tuple[int, int]]
 
 
 def _element(value: object, index: int | None) -> JsonCursor:
-    """Return an element of ``data`` with its index; None if ``data`` is not an array."""
+    """Return an element of ``data``; ``index`` is None if ``data`` is not an array."""
     document = JsonCursor(None)
     if index is None:
         return JsonCursor(value, document, "data")

@@ -95,7 +95,7 @@ class JsonCursor:
         return number
 
     def natural(self, bits: int, *, or_digits: bool = False) -> int:
-        """Return this whole number from 0 to 2^bits - 1; ``or_digits``: or a string of digits."""
+        """Return this number, whole, 0 to 2^bits - 1; ``or_digits`` also allows it as a string."""
         value = self.value
         if or_digits and isinstance(value, str) and _DIGITS.fullmatch(value):
             value = int(value)

@@ -39,7 +39,7 @@ def _whole(digits: str) -> int | float:
 
 
 def _flattened(text: str) -> str:
-    """Replace what is nested too deeply in a text by NaN."""
+    """Return the text with NaN in place of what is nested too deeply."""
     kept, depth, start = [], 0, 0
     for token in _TOKEN.finditer(text):
         if token[0] in ("[", "{"):

@@ -35,7 +35,7 @@ class Pace:
         return perf_counter() - self._began > STEP
 
     def sleep(self) -> None:
-        """Pause in a thread, which delays the loop as much as work on it does."""
+        """Do in a thread what `pause` does on the loop: a thread delays the loop just as much."""
         if self.is_due:
             time.sleep(STEP)
             self._began = perf_counter()

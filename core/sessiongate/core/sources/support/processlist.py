@@ -17,8 +17,6 @@ from sessiongate.core.sources.support.statement import MAX_STATEMENT_BYTES, stat
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import Session, SessionState
 
-# A value as the server sends it: in characters, also a number; None: NULL.
-
 # The server's name for a client that has not logged in yet.
 _NOBODY = b"unauthenticated user"
 _SYSTEM_USER = b"system user"
@@ -41,7 +39,10 @@ _NO_IDLE = Unreadable("TIME: expected a whole number", ("last_active_time",))
 
 
 class ThreadRow(NamedTuple):
-    """The columns that `Dialect.query` selects for one thread, in this order."""
+    """The columns that `Dialect.query` selects for one thread, in this order.
+
+    Each is in characters, as the server sends it, even a number; None: NULL.
+    """
 
     ident: Cell
     user: Cell
@@ -179,9 +180,10 @@ class ProcessList:
         self._attributes.update(attributes)
 
     async def read(self, threads: Threads, moment: float) -> Observation:
-        """Read the sessions of a process list that came at ``moment``, in s since the epoch.
+        """Read the sessions of a process list that arrived at ``moment``.
 
-        Sessions are in the order of their ids, in which the server assigned them.
+        ``moment`` is in seconds since the epoch. Sessions are in the order of their ids, in
+        which the server assigned them.
         """
         seen: dict[int, _Known] = {}
         attributes: dict[int, Mapping[str, str]] = {}

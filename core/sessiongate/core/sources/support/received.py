@@ -43,7 +43,7 @@ def received(descriptor: int) -> int | None:
 async def limit_received(
     descriptor: Callable[[], int], where: str = "", most: int | None = None
 ) -> AsyncIterator[None]:
-    """Cancel what is awaited within once more than ``most`` bytes arrived over a connection.
+    """Cancel the body once more than ``most`` bytes arrived over a connection.
 
     The default is `MAX_RECEIVED_BYTES`. ``descriptor`` returns the connection's descriptor, -1
     while there is none. Raises `SourceError`, whose text begins with ``where``; what arrived,
