@@ -19,6 +19,7 @@ from sessiongate.core.sources.support.elements import (
     Elements,
     More,
 )
+from sessiongate.core.sources.support.excerpt import Excerpt
 from sessiongate.core.sources.support.lenient_json import JsonError, loads
 
 JSON = st.recursive(
@@ -89,15 +90,73 @@ def test_a_long_element_that_is_text_is_read(text: str) -> None:
         b"[" * 200_000 + b"]" * 200_000,
         b"9" * (MAX_ELEMENT + 1),
         b'"' + b"\\n" * MAX_ELEMENT + b'"',
+        b'{"a":' * 200_000 + b"1" + b"}" * 200_000,
     ],
-    ids=["text", "many", "deep", "digits", "escapes"],
+    ids=["text", "many", "deep", "digits", "escapes", "deep objects"],
 )
-def test_an_element_that_is_too_large_is_passed_over_and_named(odd: bytes) -> None:
-    found = [*batches(Elements(100), b'{"data":[1,' + odd + b",2]}", 65536)]
-    assert [batch.values for batch in found] == [[1], [], [2]]
-    assert [batch.fault for batch in found if not batch.values] == [
-        "/data/1: expected at most 8 MiB and 100,000 values"
-    ]
+def test_an_element_that_is_too_large_costs_no_other(odd: bytes) -> None:
+    found = read(b'{"data":[1,' + odd + b",2]}", 65536)
+    assert (found[0], found[2], len(found)) == (1, 2, 3)
+
+
+@pytest.mark.parametrize("size", [1000, 65536])
+def test_of_a_session_that_is_too_large_the_rest_is_kept(size: int) -> None:
+    text, many = "ü\\" * MAX_ELEMENT, 100_000
+    attributes: dict[str, object] = {
+        "state": "Started",
+        "user": text,
+        "queries": [{"statement": "SELECT 1", "completed": None}] * many,
+        "connections": [{"server": "a"}],
+        "client": {"cipher": "", "connection_attributes": {str(n): "x" for n in range(many)}},
+        "database": "shop",
+    }
+    session = {"id": "1", "type": "sessions", "attributes": attributes, "links": {"self": "x"}}
+    (found,) = read(json.dumps({"data": [session]}, ensure_ascii=False).encode(), size)
+    kept = found["attributes"]
+    assert text.startswith(kept.pop("user"))
+    assert 1000 < len(kept.pop("queries")) < many
+    assert kept.pop("truncated") == ["connection_attributes", "connections", "queries", "user"]
+    assert kept == {"state": "Started", "connections": [], "client": {"cipher": ""}} | {
+        "client": {"cipher": "", "connection_attributes": {}},
+        "database": "shop",
+    }
+    assert (found["id"], found["links"]) == ("1", {"self": "x"})
+
+
+def is_part(part: object, whole: object) -> bool:
+    """Return whether a value is another one, without some ends and items."""
+    if isinstance(part, dict) and isinstance(whole, dict):
+        return all(name in whole and is_part(part[name], whole[name]) for name in part)
+    if isinstance(part, list) and isinstance(whole, list):
+        return len(part) <= len(whole) and all(map(is_part, part, whole))
+    if isinstance(part, str) and isinstance(whole, str):
+        return whole.startswith(part)
+    return part == whole
+
+
+@settings(deadline=None)
+@given(
+    value=JSON,
+    most=st.integers(0, 100),
+    weight=st.integers(0, 40),
+    size=st.integers(2, 9),  # an escape is taken as a whole
+    indent=st.none() | st.integers(0, 2),
+    is_ascii=st.booleans(),
+)
+def test_an_excerpt_is_a_part_of_the_value(
+    value: Any, most: int, weight: int, size: int, indent: int | None, is_ascii: bool
+) -> None:
+    text = json.dumps(value, indent=indent, ensure_ascii=is_ascii)
+    data = text.encode(errors="replace") + b" "
+    excerpt, position = Excerpt(most, weight), 0
+    while not excerpt.ended:
+        position = excerpt.follow(data, position, min(position + size, len(data)))
+    assert data[position:].strip() == b""
+    found, whole = json.loads(excerpt.text), json.loads(data)
+    assert is_part(found, whole)
+    assert (found == whole) == (not excerpt.cut)
+    if len(data) <= most and 2 * len(data) <= weight:
+        assert found == whole
 
 
 @pytest.mark.parametrize("most", [1, 10, 50_000])

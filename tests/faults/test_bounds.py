@@ -29,7 +29,7 @@ MIB = 1 << 20
 LARGE = 5 * MIB
 LISTS = times(1, 2) * MIB  # the size of the other large texts: a document has 64 MiB at most
 # 32 bytes; written in JSON, 39. With more escapes, or more values than in the lists below,
-# reading one session would hold up others: `core.sources.support.elements` passes over it.
+# the source cuts the session itself: `core.sources.support.excerpt`.
 TEXT = 'ü\\"\x01' + "x" * 26
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator
 from typing import NamedTuple, TypeAlias
 
 from sessiongate.core.sources.base import UnreadableError
+from sessiongate.core.sources.support.excerpt import Excerpt
 from sessiongate.core.sources.support.extent import Extent
 from sessiongate.core.sources.support.json_cursor import JsonCursor
 from sessiongate.core.sources.support.lenient_json import JsonError, loads
@@ -21,9 +22,8 @@ from sessiongate.core.sources.support.lenient_json import JsonError, loads
 WINDOW = 128 * 1024
 BATCH = 1000  # elements: some milliseconds of work, if they are as short as possible
 MAX_ELEMENT = 8 * 1024 * 1024
-MAX_WEIGHT = 100_000  # of an element: see `Extent`
-_TOO_LARGE = f"expected at most {MAX_ELEMENT // 1024**2} MiB and {MAX_WEIGHT:,} values"
-_FOLLOWED = 16 * 1024  # bytes of a long element in a step
+MAX_WEIGHT = 100_000  # of an element: see `Excerpt`
+_FOLLOWED = 8 * 1024  # bytes of a long element in a step
 
 _SPACE = re.compile(rb"[ \t\n\r]*+")
 _BETWEEN = re.compile(r"[ \t\n\r]*+,[ \t\n\r]*+")
@@ -34,19 +34,11 @@ _decode = json.JSONDecoder(strict=False).raw_decode
 
 
 class ElementBatch(NamedTuple):
-    """Some consecutive elements.
-
-    An element that is too large is skipped: it is a batch without values.
-    """
+    """Some consecutive elements."""
 
     first: int | None  # the index of the first one in ``data``; None if that is not an array
     values: list[object]
     text: bytes = b""  # from the first to the end of the last; empty if it need not be kept
-
-    @property
-    def fault(self) -> str:
-        """What is wrong with a skipped element; empty for any other batch."""
-        return "" if self.values else str(_element(None, self.first).wrong(_TOO_LARGE))
 
     def places(self) -> Iterator[JsonCursor]:
         """Yield the elements, each with its place."""
@@ -229,14 +221,19 @@ class Elements:
         return ElementBatch(self.count - len(values), values, window[:length])
 
     def _large(self, index: int | None) -> _Steps:
-        """Read one element that is longer, or malformed."""
+        """Read one element that is longer, or malformed: as much of it as is allowed."""
         line, column = self._place()
-        kept = yield from self._follow(MAX_ELEMENT)
+        excerpt = Excerpt(MAX_ELEMENT, MAX_WEIGHT)
+        while not excerpt.ended:
+            yield from self._need(_FOLLOWED)
+            stop = min(self._position + _FOLLOWED, len(self._data))
+            self._position = excerpt.follow(self._data, self._position, stop)
+            if self._ended and stop == len(self._data) and not excerpt.ended:
+                self._position = stop
+                break
+            yield _PAUSE
         self.count += 1
-        if kept is None:
-            yield ElementBatch(index, [])
-        else:
-            yield ElementBatch(index, [loads(kept, line, column)])
+        yield ElementBatch(index, [excerpt.value(line, column)])
 
     def _value(self) -> Generator[ReadStep, None, object]:
         """Read a value that must not be large."""
@@ -264,7 +261,7 @@ class Elements:
             self._position = extent.follow(self._data, start, stop)
             if is_kept:
                 kept += self._data[start : self._position]
-                is_kept = len(kept) <= most and extent.weight <= MAX_WEIGHT
+                is_kept = len(kept) <= most
                 if not is_kept:
                     kept.clear()
             if self._ended and stop == len(self._data) and not extent.ended:

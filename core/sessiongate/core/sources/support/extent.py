@@ -8,18 +8,12 @@ _SPECIAL = re.compile(rb'["\[\]{},]')
 _SCALAR = re.compile(rb"[^,\]}\s]*+")
 _STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 _OPENING, _QUOTE = b"[{", b'"'
-_ESCAPES = 8  # this many take as long to read as one value
 
 
 class Extent:
-    """Follows one value from its first byte.
-
-    ``weight`` is how long it takes to read what was followed so far, in units of the
-    smallest values.
-    """
+    """Follows one value from its first byte."""
 
     def __init__(self) -> None:
-        self.weight = 0.0
         self.ended = False
         self._depth = 0
         self._is_string = False
@@ -42,7 +36,6 @@ class Extent:
     def _follow_string(self, data: bytes, start: int, stop: int) -> int:
         found = _STRING.match(data, start, stop)
         end = found.end() if found else start
-        self.weight += data.count(b"\\", start, end) / _ESCAPES
         if data[end : end + 1] == _QUOTE and end < stop:
             self._is_string = False
             self.ended = not self._depth
@@ -57,7 +50,6 @@ class Extent:
         found = _SPECIAL.search(data, start, stop)
         if found is None:
             return stop
-        self.weight += 1
         special = found[0]
         if special == _QUOTE:
             self._is_string = True

@@ -72,8 +72,6 @@ def read_sessions(
                     except UnreadableError as error:
                         unreadable.note(str(error))
                     pace.sleep()
-                if step.fault:
-                    unreadable.note(step.fault)
             pace.sleep()
     except JsonError as error:
         raise SourceError(f"not JSON: {error}") from None

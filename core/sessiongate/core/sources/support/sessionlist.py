@@ -108,8 +108,6 @@ class SessionList:
                         seen.unreadable.note(str(error))
                     if pace.is_due:
                         await pace.rest()
-                if batch.fault:
-                    seen.unreadable.note(batch.fault)
                 seen.keep(batch, rows)
         except JsonError:
             raise SourceError("this is not JSON") from None
