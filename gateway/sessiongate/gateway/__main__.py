@@ -11,17 +11,17 @@ from sessiongate.runtime.descriptors import open_standard_streams
 
 open_standard_streams()
 
-# Ctrl-C ends this process without a word, until a command has something to let go of and
-# handles it. It may come amid imports, also of a worker, which imports this module first.
+# Ctrl-C ends this process silently until a command has something to clean up and handles it.
+# It may arrive during imports, also in a worker, which imports this module first.
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-# What writing fails with where nothing more fits, or nothing is open.
+# Error numbers of a write if nothing more fits or nothing is open.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 
 def main() -> None:
-    """Run the command; where its needs are not installed, say how to install them."""
+    """Run the command; if its dependencies are missing, say how to install them."""
     try:
         from sessiongate.gateway.cli.main import app
     except ModuleNotFoundError as error:
@@ -37,7 +37,7 @@ def main() -> None:
     except OSError as error:
         if error.filename is not None or error.errno not in (errno.EPIPE, *_FULL):
             raise
-        # What is left of it is not tried again when Python ends.
+        # Keeps Python from trying to write the rest when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if error.errno == errno.EPIPE:
             sys.exit(1)  # its reader has seen enough

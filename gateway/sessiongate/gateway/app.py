@@ -43,13 +43,13 @@ from sessiongate.runtime.suggestion import as_question, shorten
 
 
 def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
-    """A gateway in front of ``config.core``. Its lifespan opens and closes the channel.
+    """Create a gateway in front of ``config.core``; its lifespan opens and closes the channel.
 
-    ``look_up`` is what knows names of addresses; it is asked in threads.
+    ``look_up`` finds the names of addresses; it is called in threads.
 
-    Every error that it answers with is a JSON:API document; to what it does not
-    expect, one with a fixed text. Raises `FileError` where a file that callers'
-    credentials are checked with cannot be used.
+    Every error response is a JSON:API document; for unexpected errors, its text is
+    fixed. Raises `FileError` if a file that callers' credentials are checked with
+    cannot be used.
     """
     stopping = Shutdown()
     metrics = None if config.metrics is None else GatewayMetrics()
@@ -103,9 +103,9 @@ def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
         },
         lifespan=lifespan,
     )
-    app.state.stopping = stopping  # which the server begins
-    app.router.redirect_slashes = False  # what `NormalizePath` leaves is not there
-    # Around all that Starlette makes, which answers exceptions outside its own middleware.
+    app.state.stopping = stopping  # the server begins it
+    app.router.redirect_slashes = False  # slashes that `NormalizePath` leaves mean 404
+    # Wraps all that Starlette builds: it answers exceptions outside its own middleware.
     admission = Admission(app.build_middleware_stack(), config.limits, metrics)
     stack: ASGIApp = RequestLog(admission, access_log=config.logs.access_log, metrics=metrics)
     if config.trusted_proxies:
@@ -118,7 +118,7 @@ def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
 async def open_view(
     client: CoreClient, staleness: float, metrics: GatewayMetrics | None = None
 ) -> AsyncIterator[SessionView]:
-    """A view of the core's sessions: a replica, where one may be used up to some age."""
+    """Open a view of the core's sessions, with a replica unless ``staleness`` is 0."""
     direct = DirectView(client)
     if not staleness:
         yield direct
@@ -146,10 +146,10 @@ async def _core_error(request: Request, failure: Exception) -> Response:
 
 
 async def _http_error(request: Request, raised: Exception) -> Response:
-    """What the router raises: 404 for a path, 405 for a method."""
+    """Answer what the router raises: 404 for a path, 405 for a method."""
     error = cast(HTTPException, raised)
     path = request.scope["raw_path"].decode("latin-1")
-    # Whoever comes this far may read them all in the description.
+    # A caller that gets this far may read all paths in the description.
     near = nearest_path(path, [operation.path for operation in OPERATIONS])
     details = {
         404: f"{shorten(path)} is not a resource{as_question(near)}",
@@ -162,6 +162,6 @@ async def _http_error(request: Request, raised: Exception) -> Response:
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
-    # Starlette raises the error again, for `RequestLog` to log.
+    # Starlette raises the error again, and `RequestLog` logs it.
     detail = "the gateway failed to answer; its log has the cause"
     return errors_response([Error(500, "INTERNAL", detail)])

@@ -1,4 +1,4 @@
-"""What a caller is told when the core fails: the one table from gRPC to HTTP."""
+"""Errors for callers when the core fails: the one table from gRPC to HTTP."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RETRY_AFTER = {"Retry-After": "1"}  # seconds; with every 503
 
 @dataclass(frozen=True, slots=True)
 class HttpMapping:
-    """How a gRPC status is answered. ``detail`` stands in where the core gave no reason."""
+    """The answer to a gRPC status. ``detail`` is used if the core gave no reason."""
 
     status: int
     detail: str
@@ -47,20 +47,20 @@ HTTP_MAPPINGS: Mapping[grpc.StatusCode, HttpMapping] = {
 
 
 def error_of(failure: UpstreamError) -> Error:
-    """A failed call as a JSON:API error: the core's reason and text, where it gave them."""
+    """Return a failed call as a JSON:API error, with the core's reason and text if given."""
     answer = HTTP_MAPPINGS[failure.code]
     if failure.reason is None or failure.code is grpc.StatusCode.UNAUTHENTICATED:
-        # The text is then gRPC's own, which names addresses, or is about this gateway's
+        # The text is gRPC's own, which names addresses, or concerns this gateway's
         # credentials, which the caller would take for its own.
         return Error(answer.status, failure.code.name, answer.detail)
     return Error(answer.status, failure.reason, str(failure))
 
 
 def refused(refusal: Refusal) -> Error:
-    """What one is told who may not ask: 401."""
+    """Return the 401 error for a caller who may not ask."""
     return Error(401, refusal.reason, str(refusal), header="Authorization")
 
 
 def may_pass(failure: UpstreamError) -> bool:
-    """Whether to ask again may help: the core is away, starts, or has too much to do."""
+    """Return whether asking again may help: the core is away, starting or overloaded."""
     return HTTP_MAPPINGS[failure.code].status in (503, 504)

@@ -1,4 +1,4 @@
-"""What a gateway does at most."""
+"""The limits of a gateway."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from sessiongate.runtime.settings import count, seconds, setting, size, up_to
 
-if TYPE_CHECKING:  # else imported where it is used: settings need no parser of queries
+if TYPE_CHECKING:  # else imported on use: settings need no query parser
     from sessiongate.gateway.jsonapi.query import QueryLimits
 
-# Seconds after which a client is cut off that has taken nothing of what it is sent.
+# Seconds after which a client that takes nothing of what it is sent is cut off.
 STALLED = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Beyond one of these, a request is refused, and others are answered as before."""
+    """Limits beyond which a request is refused, while others are answered as before."""
 
     max_url: int = setting(8192, count, "Longest path and query of a request.", "BYTES")
     max_headers: int = setting(16384, count, "Largest header of a request.", "BYTES")
@@ -51,7 +51,7 @@ class Limits:
 
     @property
     def query(self) -> QueryLimits:
-        """What a query may ask for."""
+        """The limits of a query."""
         from sessiongate.gateway.jsonapi.query import QueryLimits
 
         return QueryLimits(self.max_page, self.max_filter, self.max_filter_depth)

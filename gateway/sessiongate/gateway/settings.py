@@ -33,34 +33,34 @@ _URL = re.compile(r"[!#-;=?-~]+")  # printable ASCII without quotes, angle brack
 
 @dataclass(frozen=True, slots=True)
 class GatewayConfig:
-    """What a gateway needs to know.
+    """The configuration of a gateway.
 
     Raises `ValueError`, whose text names the key, the value and what is allowed.
     """
 
     http: str = DEFAULT_HTTP  # HOST:PORT; port 0 takes a free one
     core: str = DEFAULT_CORE  # HOST:PORT or unix:PATH
-    public_url: str | None = None  # what links start with, where not with the request's host
-    allowed_hosts: tuple[str, ...] = ()  # answered for, beside those that are always known
-    core_timeout: float = DEFAULT_CORE_TIMEOUT  # seconds that one answer of the core may take
-    # Seconds that the replica answered from may be old; 0 keeps none.
+    public_url: str | None = None  # what links start with, instead of the request's host
+    allowed_hosts: tuple[str, ...] = ()  # answered for, besides those always known
+    core_timeout: float = DEFAULT_CORE_TIMEOUT  # seconds that one answer from the core may take
+    # How old the replica may be to answer, in seconds; 0 keeps none.
     replica_staleness: float = DEFAULT_REPLICA_STALENESS
-    workers: int = DEFAULT_WORKERS  # processes that answer
+    workers: int = DEFAULT_WORKERS  # processes that answer requests
     protection: Protection = field(default_factory=Protection)  # of the HTTP listener
     core_trust: CoreTls = field(default_factory=CoreTls)
-    core_token_file: Path | None = None  # what the core is shown: runtime.core_token
-    trusted_proxies: tuple[Network, ...] = ()  # whose word on their callers is taken
-    metrics: str | None = None  # HOST:PORT to show metrics at
+    core_token_file: Path | None = None  # shown to the core: `runtime.auth.core_token`
+    trusted_proxies: tuple[Network, ...] = ()  # believed about their callers
+    metrics: str | None = None  # HOST:PORT to serve metrics at
     limits: Limits = field(default_factory=Limits)
     logs: LogSettings = field(default_factory=LogSettings)
 
     def check_files(self) -> None:
-        """Read every file that this names once. Raises `FileError`, which names the setting."""
+        """Read every file named here once. Raises `FileError`, which names the setting."""
         for name, text in self.troubles().items():
             raise FileError(f"{name}: {text}")
 
     def troubles(self) -> dict[str, str]:
-        """Why files cannot be used, by the settings that name them."""
+        """Return why files cannot be used, by the settings that name them."""
         found = self.protection.troubles()
         if self.core_trust.tls is not None:
             found |= self.core_trust.tls.troubles()
@@ -69,9 +69,9 @@ class GatewayConfig:
         return {name: text for name, text in found.items() if text}
 
     def exposures(self) -> dict[str, str]:
-        """Which secrets' files every user of the machine can read, by the settings that name them.
+        """Return which secret files every user of the machine can read, by their settings.
 
-        A secret that tokens are signed with is not among them: it is refused.
+        A secret that signs tokens is not among them: it is refused.
         """
         paths = {
             "tls_key": self.protection.tls_key,
@@ -119,12 +119,12 @@ def _check_core(value: str) -> None:
 
 def _check_public_url(value: str) -> None:
     allowed = "allowed is http(s)://HOST[:PORT][/PATH], such as https://sessions.example"
-    if "@" in value:  # it may be a password: not repeated
+    if "@" in value:  # may be a password, so it is not repeated
         raise ValueError(f"public_url: has a user part; {allowed}")
     try:
         parts = urlsplit(value)
         valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # of the port or of an IPv6 address
+    except ValueError:  # from the port or an IPv6 address
         valid = False
     if not valid or not _URL.fullmatch(value) or "?" in value or "#" in value:
         raise ValueError(f"public_url: {redacted(value)} is not a URL to put before /v1; {allowed}")
@@ -139,7 +139,7 @@ def _check_host(value: str) -> None:
 
 
 def _meant(url: str) -> str:
-    """The host that a URL or an address with a port is of, if that is what was given."""
+    """Suggest the host if a URL or an address with a port was given."""
     try:
         host = urlsplit(url if "://" in url else f"//{url}").hostname
     except ValueError:

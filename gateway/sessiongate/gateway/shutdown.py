@@ -1,4 +1,4 @@
-"""The end of the program, told to answers that would never end by themselves."""
+"""Shutdown of the program, which also ends answers that would never end by themselves."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from contextlib import asynccontextmanager, suppress
 
 
 class Shutdown:
-    """Whether the program is about to stop, and who waits and is to be woken by that."""
+    """Holds whether the program is about to stop, and wakes those who wait when it does."""
 
     def __init__(self) -> None:
         self.begun = False
-        # What each of those who wait may still take once it has begun, in seconds.
+        # How long each waiter may still take once shutdown has begun, in seconds.
         self._waiting: dict[asyncio.Timeout, float] = {}
 
     def begin(self) -> None:
-        """Wake all who wait; to be called in the event loop."""
+        """Wake all waiters; call this in the event loop."""
         self.begun = True
         now = asyncio.get_running_loop().time()
         for alarm, grace in self._waiting.items():
@@ -27,7 +27,7 @@ class Shutdown:
     async def timeout(
         self, seconds: float, *, grace: float = 0.0
     ) -> AsyncIterator[asyncio.Timeout]:
-        """As `asyncio.timeout`, but only ``grace`` seconds once the program stops."""
+        """Act as `asyncio.timeout`, but allow only ``grace`` seconds once the program stops."""
         async with asyncio.timeout(min(seconds, grace) if self.begun else seconds) as alarm:
             self._waiting[alarm] = grace
             try:
@@ -36,7 +36,7 @@ class Shutdown:
                 del self._waiting[alarm]
 
     async def sleep(self, seconds: float) -> None:
-        """Sleep, until the program stops at the latest."""
+        """Sleep, but only until the program stops."""
         with suppress(TimeoutError):
             async with self.timeout(seconds):
                 await asyncio.Event().wait()
