@@ -1,4 +1,4 @@
-"""Documents that were answered, remembered for who asks the same within the second."""
+"""Cache of answered documents, for callers who ask the same within the same second."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ if TYPE_CHECKING:
     from sessiongate.gateway.api.request import ApiRequest
 
 _CACHE_BYTES = 32 * 1024 * 1024
-# Longer answers are not remembered: they would leave no room for others.
+# Longer answers are not cached: they would leave no room for others.
 _CACHED_AT_MOST = _CACHE_BYTES // 2
-# What was asked, whether compressed, of what, in which second.
+# The question, whether compressed, the version of the sessions, and the second.
 _Key: TypeAlias = tuple[bytes, bool, Version, int]
 
 
 @dataclass(slots=True)
 class _Making:
-    """A document that is being made, and how many wait for it."""
+    """A document being made, and how many callers wait for it."""
 
     task: asyncio.Task[Body]
     waiting: int = 0
 
 
 class DocumentCache:
-    """Documents that may be asked for again, as long as they stay right; bounded in bytes."""
+    """Keeps documents that may be asked for again while they are correct; bounded in bytes."""
 
     def __init__(self) -> None:
-        # All of one second: those of an earlier one are never asked for again.
+        # All from one second: earlier ones are never asked for again.
         self._documents: OrderedDict[_Key, Body] = OrderedDict()
         self._second = 0
         self._bytes = 0
         self._making: dict[_Key, _Making] = {}
 
     def room_for(self, size: int) -> bool:
-        """Whether a document of this many bytes is remembered."""
+        """Return whether a document of this many bytes is cached."""
         return size <= _CACHED_AT_MOST
 
     def get(self, ask: ApiRequest, version: Version) -> Body | None:
-        """The document that is remembered for this question, this version and this second."""
+        """Return the document cached for this question, version and second, if any."""
         key = _key(ask, version)
         found = self._documents.get(key)
         if found is not None:
@@ -54,7 +54,7 @@ class DocumentCache:
     async def make(
         self, ask: ApiRequest, version: Version, write: Callable[[], Coroutine[None, None, Body]]
     ) -> Body:
-        """The document made anew, once, however many ask for it meanwhile."""
+        """Make the document once, however many callers ask for it meanwhile."""
         key = _key(ask, version)
         making = self._making.get(key)
         if making is None:
@@ -64,7 +64,7 @@ class DocumentCache:
             return await asyncio.shield(making.task)
         finally:
             making.waiting -= 1
-            if not making.waiting and not making.task.done():  # all have left
+            if not making.waiting and not making.task.done():  # every caller has left
                 self._making.pop(key, None)
                 making.task.cancel()
 
@@ -72,7 +72,7 @@ class DocumentCache:
         try:
             document = await write()
         except asyncio.CancelledError:
-            raise  # nobody waits, and another may be making it by now
+            raise  # nobody waits, and another task may be making it by now
         except BaseException:
             del self._making[key]
             raise

@@ -1,4 +1,4 @@
-"""Documents of sessions: written row by row, with what is included and how the pages link."""
+"""Documents of sessions, written row by row, with included resources and page links."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sessiongate.gateway.upstream.views import Batch, Selector
 from sessiongate.runtime.turns import Steps
 from sessiongate.v1.session_pb2 import Session
 
-# What may be included with sessions: their services, and the sessions one tier on.
+# May be included with sessions: their services, and sessions on further tiers.
 INCLUDES = (
     "services",
     "upstream",
@@ -36,23 +36,23 @@ INCLUDES = (
 
 
 _SAMPLE = 10  # rows
-_USUAL_BYTES = 600  # of a row, where there is none to judge by
-_PRETTY = 2  # times as many bytes as compact
-# Rows written between two turns of others: some milliseconds of work.
+_USUAL_BYTES = 600  # of a row, if there is none to judge by
+_PRETTY = 2  # times the bytes of a compact document
+# Rows written before others get a turn: some milliseconds of work.
 _QUICK_ROWS, _SLOW_ROWS = 2000, 50
-# Their bytes, encoded, but for the last one's; written, they are some times as many.
+# Encoded bytes of these rows, without the last; written out, they take a few times as many.
 _PART_BYTES, _WRITTEN = 1024 * 1024, 3
-_LOOKED_UP = 20  # sessions one tier on, between two turns of others
+_LOOKED_UP = 20  # sessions looked up on the next tier before others get a turn
 
 
 class TransferCutError(Exception):
-    """The rest of a document cannot be had; its beginning is sent."""
+    """The rest of a document is unavailable, but its beginning has been sent."""
 
 
 async def write_sessions(ask: ApiRequest, selected: Selection, url: str) -> AsyncGenerator[bytes]:
-    """The document of a collection, one part or more.
+    """Yield the document of a collection in one part or more.
 
-    Raises `TransferCutError` where a part cannot be had.
+    Raises `TransferCutError` if a part is unavailable.
     """
     writer = _Writer(ask)
     yield writer.opening({"links": collections.links(ask.query, url, selected.place)})
@@ -66,7 +66,7 @@ async def write_sessions(ask: ApiRequest, selected: Selection, url: str) -> Asyn
 
 
 async def _slices(selected: Selection, size: int) -> AsyncGenerator[Batch]:
-    """All rows, so many at a time, with others' turns between them."""
+    """Yield all rows, ``size`` at a time, with turns for others in between."""
     head, *more = _cut(selected.first, size)
     yield head
     for rows in more:
@@ -85,7 +85,7 @@ async def _slices(selected: Selection, size: int) -> AsyncGenerator[Batch]:
 
 
 def _cut(rows: Batch, size: int) -> Iterator[Batch]:
-    """Rows in one part, which may be empty, or more: of ``size``, or fewer that are large."""
+    """Cut rows into one part, which may be empty, or more: of ``size``, or fewer if large."""
     sessions = rows.sessions
     start = 0
     while True:
@@ -100,7 +100,7 @@ def _cut(rows: Batch, size: int) -> Iterator[Batch]:
 
 
 def estimated_size(ask: ApiRequest, selected: Selection) -> int:
-    """About how many bytes a document will be long, judged by its first rows."""
+    """Estimate how many bytes long a document will be, judging by its first rows."""
     first = selected.first
     sample = first.sessions[:_SAMPLE]
     size = sum(len(row.write(b"", 0.0)) for row in sample)
@@ -110,13 +110,13 @@ def estimated_size(ask: ApiRequest, selected: Selection) -> int:
 
 
 def part_size(size: int, selected: Selection) -> int:
-    """About how many bytes of a document of ``size`` are in memory at a time."""
+    """Estimate how many bytes of a document of ``size`` are in memory at a time."""
     total = max(1, selected.first.total)
     return min(size * min(_QUICK_ROWS, total) // total, _PRETTY * _WRITTEN * _PART_BYTES)
 
 
 class _Writer:
-    """Writes rows the quick way where it can: cut from what is rendered."""
+    """Writes rows the quick way if it can: cut from what is rendered."""
 
     def __init__(self, ask: ApiRequest) -> None:
         self._ask = ask
@@ -131,7 +131,7 @@ class _Writer:
             or "sessions" in query.fields
         )
         self.gaps = Gaps()
-        self.seen: list[Session] = []  # where something is to be included with them
+        self.seen: list[Session] = []  # if something is to be included with them
 
     def opening(self, members: dict[str, Any]) -> bytes:
         return self._writer.opening(members)
@@ -163,7 +163,7 @@ class _Writer:
 
 
 async def rendered_resources(ask: ApiRequest, rows: Iterable[SessionRow]) -> list[dict[str, Any]]:
-    """The resource objects of sessions, as the query wants to see them."""
+    """Render sessions as the resource objects that the query asks for."""
     moment = ask.moment
 
     def made() -> Steps[list[dict[str, Any]]]:
@@ -193,7 +193,7 @@ def _decoded(rows: Iterable[SessionRow]) -> Steps[list[Session]]:
 
 
 async def included_with(ask: ApiRequest, sessions: Sequence[Session]) -> list[dict[str, Any]]:
-    """The resource objects of all that is to be included with sessions, each once."""
+    """Return the resource objects to include with sessions, each once."""
     primary = {session.id for session in sessions}
     found: dict[int, SessionRow] = {}
     services: set[str] = set()
@@ -219,12 +219,12 @@ async def included_with(ask: ApiRequest, sessions: Sequence[Session]) -> list[di
 async def _tier(
     ask: ApiRequest, sessions: Iterable[Session], name: str, found: dict[int, SessionRow]
 ) -> list[Session]:
-    """The sessions one tier on from others; those that have just gone are passed over."""
+    """Return the sessions one tier on from others, skipping those that have just gone."""
     tier = []
     for session in sessions:
         for ident in session.upstream_ids if name == "upstream" else session.downstream_ids:
             if len(found) % _LOOKED_UP == 0:
-                await asyncio.sleep(0)  # others' turn
+                await asyncio.sleep(0)  # give others a turn
             if ident not in found:
                 try:
                     found[ident], _ = await ask.view.get(ident)

@@ -1,6 +1,6 @@
 """Sessions as server-sent events: each reader has one stream of WatchSessions.
 
-Here the core is followed; what its messages mean to a reader is `gateway.api.subscriber`'.
+This module follows the core; `gateway.api.subscriber` turns its messages into events.
 """
 
 from __future__ import annotations
@@ -44,20 +44,20 @@ from sessiongate.runtime.auth.identity import Refusal, caller
 from sessiongate.runtime.elapsed import elapsed
 
 # Seconds. The core promises a message a second.
-SILENCE = 5.0  # after which the core counts as lost, and what is older as out of date
+SILENCE = 5.0  # after which the core counts as lost, and anything older as out of date
 ALIVE = 15.0  # without an event, after which a comment is sent
-_GRACE = 1.0  # the same, once the program stops
-_SOON = 1.0  # after which such a reader counts as a large answer that is not taken
-_HELD = 256 * 1024  # bytes that one holds, with TLS
-_RECONNECT = (1.0, 5.0)  # after which a reader that was cut off comes again
-_OPENING, _OPENING_TIME = 8, 0.05  # streams that begin at a time, and seconds
+_GRACE = 1.0  # in which a reader must take something once the program stops
+_SOON = 1.0  # after which a reader that takes nothing counts as a large answer not taken
+_HELD = 256 * 1024  # bytes that such a reader holds, with TLS
+_RECONNECT = (1.0, 5.0)  # after which a reader that was cut off reconnects
+_OPENING, _OPENING_TIME = 8, 0.05  # streams that begin at a time, for so many seconds at most
 _FIRST_BACK_OFF, _LAST_BACK_OFF = 0.05, 1.0
 
 _SHUTTING_DOWN = Error(503, "SHUTTING_DOWN", "the gateway is shutting down; ask again")
 
 
 class Events:
-    """What all readers share: the core to watch, what is rendered, and the end."""
+    """State that all readers share: the core to watch, rendered sessions, the shutdown."""
 
     def __init__(self, watch: Watch, stopping: Shutdown) -> None:
         self.watch = watch
@@ -67,14 +67,14 @@ class Events:
 
 
 class OpeningQueue:
-    """A few begin at a time, so that a crowd that comes at once leaves others their turn."""
+    """Lets a few begin at a time, so that a crowd that comes at once leaves others a turn."""
 
     def __init__(self) -> None:
         self._few = asyncio.Semaphore(_OPENING)
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Begin; whoever takes longer than `_OPENING_TIME` no longer keeps the next waiting."""
+        """Wait to begin; after `_OPENING_TIME`, a stream no longer keeps the next waiting."""
         await self._few.acquire()
         is_over = False
 
@@ -93,10 +93,10 @@ class OpeningQueue:
 
 
 async def stream_sessions(request: Request, ask: ApiRequest, wanted: Selector) -> Response:
-    """The sessions that are wanted, as they come and go.
+    """Stream the wanted sessions as they come and go.
 
-    Raises `RequestError`, and `UpstreamError` where the core cannot be asked. A reader that
-    resumes waits for the core instead: one that an error answers does not come again.
+    Raises `RequestError`, and `UpstreamError` if the core cannot be asked. A reader that
+    resumes waits for the core instead: after an error response, it would not come back.
     """
     check_query(ask.query)
     events: Events = request.app.state.events
@@ -105,14 +105,14 @@ async def stream_sessions(request: Request, ask: ApiRequest, wanted: Selector) -
     async with events.opening.turn():
         first = await anext(parts)
     patience = partial(_patience, events.stopping, ask.in_flight)
-    # Not all at once, where a gateway has stopped that many were connected to.
+    # Not all at once if a gateway that many were connected to has stopped.
     retry = reconnect_after(random.uniform(*_RECONNECT))  # noqa: S311
     return EventStream([retry + first], parts, patience)
 
 
 @asynccontextmanager
 async def _patience(stopping: Shutdown, in_flight: InFlight) -> AsyncIterator[None]:
-    """What a part is sent in: time to make room, and little of it where memory has none."""
+    """Bound the time to send a part: enough to make room, but little if memory has none."""
     held: list[Charge] = []
     loop = asyncio.get_running_loop()
 
@@ -132,7 +132,7 @@ async def _patience(stopping: Shutdown, in_flight: InFlight) -> AsyncIterator[No
 
 
 def check_query(query: QueryParameters) -> None:
-    """Raises `RequestError` for each parameter that means nothing to a stream."""
+    """Raise `RequestError` with an error for each parameter that means nothing to a stream."""
     errors: list[Error] = []
     filters = iter(query.filters)
     for name, _ in query.parameters:
@@ -150,16 +150,16 @@ def check_query(query: QueryParameters) -> None:
 
 
 async def _follow(events: Events, reader: EventSubscriber) -> AsyncGenerator[bytes]:
-    """What a reader is told, through the core's failures, until the program stops.
+    """Yield a reader's events, through the core's failures, until the program stops.
 
-    Or until what the reader has shown of itself is good no more.
+    Or until the credentials that the reader has shown are no longer valid.
     """
     stopping, told, back_off = events.stopping, False, _FIRST_BACK_OFF
     due = time.monotonic() + ALIVE
     identity = caller.get()
 
     def over() -> Error | None:
-        """Why it is to end now, if it is."""
+        """Return why the stream must end now, if it must."""
         if stopping.begun:
             return _SHUTTING_DOWN
         try:

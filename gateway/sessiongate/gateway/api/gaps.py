@@ -1,4 +1,4 @@
-"""What an answer about sessions may lack, by the sources that could not be read as a whole."""
+"""Gaps in answers about sessions, by the sources that could not be read completely."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Gaps(NamedTuple):
 
     @classmethod
     def of_response(cls, response: ListSessionsResponse | GetSessionResponse) -> Gaps:
-        """The gaps that the core names with an answer."""
+        """Return the gaps that the core names in an answer."""
         return cls((*response.unreachable,), (*response.partial,))
 
     @classmethod
     def of_statuses(cls, statuses: Iterable[SourceStatus]) -> Gaps:
-        """The gaps that sources in these states make."""
+        """Return the gaps that sources in these states cause."""
         known = sorted(statuses, key=lambda status: status.name)
         return cls(
             tuple(status.name for status in known if not status.reachable),
@@ -36,7 +36,7 @@ class Gaps(NamedTuple):
         )
 
     def union(self, other: Gaps) -> Gaps:
-        """The gaps of what is put together from two answers."""
+        """Return the gaps of what is combined from two answers."""
         if self == other:
             return self
         return Gaps(
@@ -45,5 +45,5 @@ class Gaps(NamedTuple):
         )
 
     def meta(self) -> dict[str, Any]:
-        """The members of ``meta``; none where nothing is missing."""
+        """Return the members of ``meta``; none if nothing is missing."""
         return {name: list(sources) for name, sources in self._asdict().items() if sources}

@@ -1,8 +1,8 @@
-"""The names of addresses, as DNS has them: looked up off the loop, and remembered for a while.
+"""Names of addresses from DNS, looked up off the event loop and remembered for a while.
 
-A name is what whoever owns the address calls it: it is shown, and nothing goes by it. Looking
-one up can take many seconds, and nobody waits for that: an address without a name by then is
-shown as it is.
+The owner of an address chooses its name: it is shown, but nothing relies on it. A lookup can
+take many seconds, and nobody waits that long: an address without a name by then is shown as
+it is.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from threading import Thread
 from time import monotonic
 from typing import NamedTuple, TypeAlias
 
-RDNS = "rdns"  # the parameter that asks for them, as MaxScale calls it
+RDNS = "rdns"  # the parameter that asks for names, as MaxScale calls it
 
-WAIT = 0.25  # seconds that a request waits for names, in all
-MAX_LOOKUPS = 100  # for a request
+WAIT = 0.25  # seconds that a request waits for names, in total
+MAX_LOOKUPS = 100  # per request
 REMEMBERED = 60.0  # seconds
 MAX_REMEMBERED = 10_000  # addresses
-_MAX_PENDING = 200  # lookups that have not ended
+_MAX_PENDING = 200  # lookups under way
 _THREADS = 16
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,255}")
@@ -34,7 +34,7 @@ LookUp: TypeAlias = Callable[[str], str | None]
 
 
 def by_dns(address: str) -> str | None:
-    """What this machine's resolver calls an address."""
+    """Look up the name of an address with this machine's resolver."""
     try:
         name, _ = socket.getnameinfo((address, 0), socket.NI_NAMEREQD)
     except OSError:
@@ -48,29 +48,29 @@ class _Found(NamedTuple):
 
 
 class HostNames:
-    """Names of addresses, for all requests. To be closed."""
+    """Looks up names of addresses for all requests. Must be closed."""
 
     def __init__(self, look_up: LookUp = by_dns) -> None:
         self._look_up = look_up
-        self._found: OrderedDict[str, _Found] = OrderedDict()  # what is looked up last, last
+        self._found: OrderedDict[str, _Found] = OrderedDict()  # the latest lookup last
         self._pending: dict[str, asyncio.Future[None]] = {}
         self._queue: SimpleQueue[str | None] = SimpleQueue()
         self._threads: list[Thread] = []
 
     def known(self, address: str) -> _Found | None:
-        """What is remembered of an address."""
+        """Return what is remembered of an address, if anything."""
         found = self._found.get(address)
         return found if found is not None and found.until > monotonic() else None
 
     def ask(self, address: str) -> asyncio.Future[None] | None:
-        """What is done when the address is known; None if too many are looked up already."""
+        """Return a future, done when the address is known; None if too many are pending."""
         pending = self._pending.get(address)
         if pending is None and len(self._pending) < _MAX_PENDING:
             loop = asyncio.get_running_loop()
             pending = self._pending[address] = loop.create_future()
             self._queue.put(address)
             if len(self._threads) < min(_THREADS, len(self._pending)):
-                # A daemon: the end of the program does not wait for DNS.
+                # A daemon: the program does not wait for DNS when it ends.
                 thread = Thread(target=self._work, args=(loop,), daemon=True)
                 self._threads.append(thread)
                 thread.start()
@@ -98,7 +98,7 @@ class HostNames:
 
 
 class Naming:
-    """The names that one request shows, within its bounds."""
+    """Finds the names that one request shows, within its bounds."""
 
     def __init__(self, names: HostNames) -> None:
         self._names = names
@@ -106,7 +106,7 @@ class Naming:
         self._seconds = WAIT
 
     async def of(self, texts: Iterable[str]) -> Mapping[str, str]:
-        """The names of those texts that are addresses and have one."""
+        """Return the names of those texts that are addresses and have one."""
         addresses = [text for text in dict.fromkeys(texts) if _is_address(text)]
         await self._wait_for([one for one in addresses if self._names.known(one) is None])
         found = {address: self._names.known(address) for address in addresses}

@@ -1,6 +1,6 @@
-"""What MaxScale says of itself, as far as its clients need it here.
+"""The resource of MaxScale itself, as far as its clients need it here.
 
-maxctrl lists queries only if ``retain_last_statements`` says that they are kept, and then
+maxctrl lists queries only if ``retain_last_statements`` says that they are kept; it then
 reads those of every session.
 """
 
@@ -23,7 +23,7 @@ from sessiongate.runtime.turns import Steps
 
 
 async def show_maxscale(request: Request, ask: ApiRequest) -> Response:
-    """``/v1/maxscale``."""
+    """Answer ``/v1/maxscale``."""
     retained, version = 1, NO_VERSION
     async with aclosing(ask.view.scan(EVERYTHING)) as parts:
         async for rows in parts:
@@ -34,7 +34,7 @@ async def show_maxscale(request: Request, ask: ApiRequest) -> Response:
     if response := ask.not_modified(version):
         return response
     data = with_fields(ask.query, maxscale_resource(retained, ask.moment.base))
-    # Its clients take the attributes to be there, whatever they ask for of them.
+    # MaxScale's clients expect attributes, whichever of them they ask for.
     data.setdefault("attributes", {})
     document = {
         "links": {"self": self_link(ask.query, maxscale_url(ask.moment.base))},
@@ -57,12 +57,12 @@ def _has_queries(row: SessionRow) -> bool:
 
 
 def maxscale_url(base: str) -> str:
-    """The URL of the resource."""
+    """Return the URL of the resource."""
     return f"{base}/v1/maxscale/"
 
 
 def maxscale_resource(retained: int, base: str) -> dict[str, Any]:
-    """The resource object; ``retained`` is how many statements each session tells at least."""
+    """Return the resource object; each session has at least ``retained`` statements."""
     return {
         "id": "maxscale",
         "type": "maxscale",

@@ -1,4 +1,4 @@
-"""One thing that may be asked, declared once: from this it is routed, read and documented."""
+"""An operation of the API, declared once: this is how it is routed, read and documented."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sessiongate.gateway.jsonapi.query import AllowedParameters, QueryLimits
 
 RequestHandler: TypeAlias = Callable[[Request, ApiRequest], Awaitable[Response]]
 
-# Every resource is for reading.
+# Every resource is read-only.
 METHODS = ("GET", "HEAD", "OPTIONS")
 ALLOW = {"Allow": ", ".join(METHODS)}
 
@@ -26,34 +26,34 @@ ALLOW = {"Allow": ", ".join(METHODS)}
 class Operation:
     """One resource, and how it is read."""
 
-    name: str  # that generated clients call it by
-    path: str  # in the documented form, with {…} where a name or an id stands
+    name: str  # by which generated clients call it
+    path: str  # in the documented form, with {…} for a name or an id
     endpoint: RequestHandler
     summary: str
     answer: str  # the schema of its document, in gateway/openapi
-    tag: str  # the kind of what it answers with: one of gateway/openapi's TAGS
+    tag: str  # the kind of its answer: one of gateway/openapi's TAGS
     takes: AllowedParameters = AllowedParameters()  # noqa: RUF009 - frozen
-    offers: Sequence[str] = OFFERS  # the media types that it may be had in
-    live: bool = True  # told from sessions alone: it has validators
-    asks: bool = True  # the core: it fails where the core does
+    offers: Sequence[str] = OFFERS  # the media types that it is available in
+    live: bool = True  # derived from sessions alone: it has validators
+    asks: bool = True  # asks the core: it fails if the core does
 
     @property
     def kind(self) -> str | None:
-        """The kind of what the path names by ``{id}``, if it does: such as "sessions"."""
+        """The kind of what the path names by ``{id}``, such as "sessions"; else None."""
         place, named, _ = self.path.partition("/{id}")
         return place.rpartition("/")[2] if named else None
 
     def within(self, limits: QueryLimits) -> Operation:
-        """The same, within other limits."""
+        """Return the same operation within other limits."""
         return replace(self, takes=replace(self.takes, limits=limits))
 
     def route(self) -> Route:
-        """The operation as the router has it."""
+        """Return the operation as a route for the router."""
         return Route(routed(self.path), self, name=self.name, methods=[*METHODS])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # An ASGI application of its own: around a function Starlette would put layers
-        # that cost as much as the answer.
+        # An ASGI application of its own: Starlette would wrap a function in layers that
+        # cost as much as the answer.
         request = Request(scope, receive, send)
         if request.method == "OPTIONS":
             response = Response(status_code=204, headers=ALLOW)

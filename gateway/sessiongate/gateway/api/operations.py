@@ -1,4 +1,4 @@
-"""All that may be asked. What does not stand here is not there."""
+"""All operations of the API. There are no others."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _SOURCE = AllowedParameters(fields={"sources": MEMBERS["sources"]})
 _SOURCES = replace(_SOURCE, collection=MEMBERS["sources"])
 
 OPERATIONS = (
-    # What is asked most stands first: the router goes through them in turn.
+    # The most frequent come first: the router tries them in turn.
     Operation(
         "getSession",
         "/v1/sessions/{id}",

@@ -1,4 +1,4 @@
-"""Rows in another order than that of their ids, a part at a time."""
+"""Sorts rows in another order than that of their ids, a part at a time."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from sessiongate.gateway.jsonapi.sorting import SortKey
 from sessiongate.gateway.representation.row import SessionRow
 from sessiongate.runtime.turns import Steps
 
-# The parts of a row's sort key one behind the other, which differ before their lengths do, and
-# the row's number, so that equals stay in their order. One tuple a row is soon let go of, and
-# one of texts and numbers the garbage collector need not look at.
+# The parts of a row's sort key in sequence, which differ before their lengths do, and the
+# row's number, so that equal rows keep their order. A single tuple per row is quickly freed,
+# and the garbage collector need not look at one of texts and numbers.
 _Numbered: TypeAlias = tuple[Any, ...]
-# Sorted at a time: about a millisecond of work.
+# Rows sorted at a time: about a millisecond of work.
 _RUN = 250
 
 
 class Ordered:
-    """The first ``most`` rows by a key, or all, of those that come in any order."""
+    """Keeps the first ``most`` rows by a key, or all, of rows that come in any order."""
 
     def __init__(self, key: Callable[[SessionRow], SortKey], most: int | None) -> None:
         self._key = key
         self._most = most
         self._count = 0
-        self._rows: dict[int, SessionRow] = {}  # by number; all that the runs name, at least
+        self._rows: dict[int, SessionRow] = {}  # by number; at least all that the runs name
         self._runs: list[list[_Numbered]] = []  # each sorted
 
     def add(self, rows: Iterable[SessionRow]) -> Steps[None]:
-        """Take more rows."""
+        """Add more rows."""
         run: list[_Numbered] = []
         for row in rows:
             yield
@@ -44,7 +44,7 @@ class Ordered:
         yield from self._take(run)
 
     def rows(self, skip: int = 0) -> Steps[list[SessionRow]]:
-        """All that were taken, in order, but for the first ``skip``."""
+        """Return the rows kept, in order, without the first ``skip``."""
         yield from self._merge()
         [merged] = self._runs
         found: list[SessionRow] = []
@@ -54,7 +54,7 @@ class Ordered:
         return found
 
     def let_go(self) -> Steps[None]:
-        """Forget all, as work with rests."""
+        """Forget all rows, resting between steps."""
         rows = [*self._rows.values()]
         self._rows.clear()
         yield from let_go(*self._runs, rows)

@@ -1,4 +1,4 @@
-"""From what a request asks to an answer: negotiated, validated, compressed."""
+"""From a request to its answer: negotiated, validated, compressed."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ _REVALIDATE = (b"cache-control", b"private, no-cache")
 
 
 class Preferences(NamedTuple):
-    """What a request's query and headers say that it wants; the same for the same text."""
+    """What a request's query and headers ask for; the same for the same text."""
 
     query: QueryParameters
     media_type: str
     content_type: bytes  # of the answer: the media type, with the profiles applied
     gzip: bool
-    plain: bool  # nothing is asked for but the document
-    timeless: bool  # equal sessions always answer it equally, but for what is idle
+    plain: bool  # only the document itself is asked for
+    timeless: bool  # equal sessions always give equal answers, except for ``idle``
 
 
 @lru_cache(maxsize=512)
@@ -75,7 +75,7 @@ def read_preferences(
     accept_encoding: str | None,
     content_type: str | None,
 ) -> Preferences:
-    """Read what a request wants. Raises `RequestError` with an error for each fault."""
+    """Read what a request asks for. Raises `RequestError` with an error for each fault."""
     accepted = negotiate(accept, offers, (PROFILE,) if takes.collection else ())
     gzip = negotiate_encoding(accept_encoding) == "gzip"
     check_content_type(content_type, body=False)
@@ -86,23 +86,23 @@ def read_preferences(
         accepted.content_type().encode(),
         gzip,
         plain=query == PLAIN,
-        # Names are DNS's, which tells nobody when they change.
+        # Names come from DNS, which does not announce changes.
         timeless=not depends_on_clock(query) and RDNS not in query.switches,
     )
 
 
 @dataclass(slots=True)
 class ApiRequest:
-    """What a request asks for, and all that its answer depends on besides the sessions."""
+    """A request, and everything that its answer depends on besides the sessions."""
 
     wish: Preferences
     moment: RenderContext
     conditions: Conditions
     view: SessionView
-    fingerprint: bytes  # equal for requests that equal sessions answer equally
+    fingerprint: bytes  # equal for requests with equal answers from equal sessions
     head: bool
     in_flight: InFlight
-    naming: Naming | None = None  # of clients' addresses, if that is asked for
+    naming: Naming | None = None  # of clients' addresses, if asked for
 
     @classmethod
     def read(
@@ -142,11 +142,11 @@ class ApiRequest:
 
     @property
     def timeless(self) -> bool:
-        """Whether equal sessions always answer this equally, but for what is idle."""
+        """Whether equal sessions always give equal answers, except for ``idle``."""
         return self.wish.timeless
 
     def headers(self, version: Version | None) -> Headers:
-        """The answer's headers but its length; ``version`` is None for what has none."""
+        """Return the answer's headers except its length; ``version`` is None if it has none."""
         headers = [(b"content-type", self.wish.content_type), _VARY]
         if version is None:
             headers.append(_NO_STORE)
@@ -163,14 +163,14 @@ class ApiRequest:
         return validators
 
     def etag(self, version: Version) -> ETag:
-        """The tag of the answer from what has this version."""
+        """Return the tag of the answer made from this version."""
         if not version.gaps:
             return weak_etag(version.revision, self.fingerprint)
         gaps = "\0".join((*version.gaps.unreachable, "\0", *version.gaps.partial)).encode()
         return weak_etag(version.revision, self.fingerprint + b"\0" + gaps)
 
     def not_modified(self, version: Version) -> Response | None:
-        """304, where the caller has this answer already. Raises `RequestError` (412)."""
+        """Return 304 if the caller has this answer already. Raises `RequestError` (412)."""
         if self.conditions is NO_CONDITIONS:
             return None
         etag = self.etag(version)
@@ -180,11 +180,11 @@ class ApiRequest:
         return RawResponse(304, [_VARY, _REVALIDATE, *self._validators(etag, version)], _NO_BODY)
 
     def document(self, members: Mapping[str, Any], version: Version | None) -> Response:
-        """A document that is not made of many sessions."""
+        """Answer with a document that is not made of many sessions."""
         return self.whole(dump(members, pretty=self.query.pretty), version)
 
     def whole(self, body: bytes, version: Version | None) -> Response:
-        """A document that is all here. Raises `RequestError` where there is no room for it."""
+        """Answer with a complete document. Raises `RequestError` if there is no room for it."""
         is_gzip = self.wish.gzip and len(body) >= _WORTH_COMPRESSING
         if is_gzip:
             body = zlib.compress(body, level=1, wbits=_GZIP)
@@ -192,7 +192,7 @@ class ApiRequest:
         return self.shared(Body((body,), charge, is_gzip=is_gzip), version)
 
     def shared(self, body: Body, version: Version | None) -> Response:
-        """A document that others may be sent, too."""
+        """Answer with a document that others may be sent, too."""
         headers = self.headers(version)
         if body.is_gzip:
             headers.append((b"content-encoding", b"gzip"))
@@ -200,7 +200,7 @@ class ApiRequest:
         return RawResponse(200, headers, _NO_BODY if self.head else body)
 
     async def body(self, parts: AsyncGenerator[bytes], charge: Charge) -> Body:
-        """A document that comes in parts, all of them; compressed if that is wanted."""
+        """Collect all parts of a document, compressed if the request wants that."""
         found: list[bytes] = []
         if not self.wish.gzip:
             async for part in parts:
@@ -226,7 +226,7 @@ class ApiRequest:
     def streamed(
         self, parts: AsyncGenerator[bytes], version: Version | None, charge: Charge
     ) -> Response:
-        """A document that comes in parts, of which ``charge`` is for one at a time."""
+        """Stream a document in parts; ``charge`` is for one part at a time."""
         headers = self.headers(version)
         if self.wish.gzip:
             headers.append((b"content-encoding", b"gzip"))
@@ -235,10 +235,10 @@ class ApiRequest:
 
 
 class RawResponse(Response):
-    """A response whose headers are written already."""
+    """A response whose headers are already encoded."""
 
     def __init__(self, status: int, headers: Headers, body: Body) -> None:
-        # Not the base's: all that it would work out is here.
+        # Does not call the base class: all that it would work out is here.
         self.status_code = status
         self._body = body
         self.raw_headers = headers

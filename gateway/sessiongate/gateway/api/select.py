@@ -1,8 +1,8 @@
-"""Which sessions a query asks for, and in which order.
+"""Selects the sessions that a query asks for, in the order that it asks for.
 
-What a view can do, it does: an equality on what the core filters by, pages in id
-order. For the rest the rows are scanned part by part, and only those are kept that
-the answer needs.
+The view does what it can: equality on what the core filters by, and pages in id
+order. For the rest, rows are scanned part by part, and only those that the answer
+needs are kept.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _BY_ID = (None, "/id")
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The rows of an answer, in one part or more; the first is fetched already."""
+    """The rows of an answer, in one part or more; the first is already fetched."""
 
     first: Batch
     rest: AsyncGenerator[Batch] | None = None  # the parts that follow, if any may
@@ -57,9 +57,9 @@ class RenderContext:
 async def select(
     view: SessionView, query: QueryParameters, wanted: Selector, moment: RenderContext
 ) -> Selection:
-    """The rows that a query asks for, of those wanted.
+    """Select the rows that a query asks for among those wanted.
 
-    Raises `CoreError`, and `RequestError` for a cursor or an order that cannot be.
+    Raises `UpstreamError`, and `RequestError` for an impossible cursor or order.
     """
     wanted, filters = pushed_down(query.filters, wanted)
     if isinstance(query.page, CursorPage):
@@ -75,12 +75,12 @@ async def select(
 
 
 def is_large(query: QueryParameters) -> bool:
-    """Whether all rows are looked at for it, or all are told."""
+    """Return whether answering a query reads all rows, or returns all."""
     return query.page is None or bool(query.filters) or bool(query.sort and _sorts(query.sort))
 
 
 def depends_on_clock(query: QueryParameters) -> bool:
-    """Whether time alone changes which rows are selected, or their order."""
+    """Return whether time alone changes which rows are selected, or their order."""
     paths = [found.path for found in query.filters]
     if query.sort is not None:
         paths += [found.path for found in query.sort.fields]
@@ -88,7 +88,7 @@ def depends_on_clock(query: QueryParameters) -> bool:
 
 
 def pushed_down(filters: Iterable[Filter], wanted: Selector) -> tuple[Selector, tuple[Filter, ...]]:
-    """What the view can select by, and the filters that are left to try on each row."""
+    """Return what the view can select by, and the filters left to try on each row."""
     left = []
     for found in filters:
         equals = found.equals()
@@ -127,7 +127,7 @@ async def _all(
 async def _scan(
     view: SessionView, wanted: Selector, filters: Sequence[Filter], moment: RenderContext
 ) -> AsyncGenerator[Batch]:
-    """All the rows that are wanted and let through, one part or more."""
+    """Yield all wanted rows that pass the filters, in one part or more."""
     async with aclosing(view.scan(wanted)) as parts:
         async for rows in parts:
             if not filters:
@@ -201,7 +201,7 @@ async def _by_cursor(
     if query.sort is not None and _sorts(query.sort):
         raise unsupported_sort("id")
     after, before = _cursor(page.after, AFTER), _cursor(page.before, BEFORE)
-    # One more than the page, to know whether there is another.
+    # Fetch one row more than the page, to know whether another page follows.
     if filters:
         rows = await _filtered_page(view, page.size + 1, after, before, wanted, filters, moment)
     else:
@@ -245,7 +245,7 @@ async def _filtered_page(
 
 
 def _cursor(text: str | None, parameter: str) -> int:
-    """The id in a cursor; 0 for none."""
+    """Return the id in a cursor; 0 if there is no cursor."""
     if text is None:
         return 0
     if not (text.isascii() and text.isdigit() and len(text) <= 20 and 0 < int(text) < 2**64):
@@ -254,13 +254,13 @@ def _cursor(text: str | None, parameter: str) -> int:
 
 
 def _sorts(sort: Sort) -> bool:
-    """Whether an order is another than that of the ids."""
+    """Return whether an order differs from that of the ids."""
     first = sort.fields[0]
     return first.descending or first.path.pointer not in _BY_ID
 
 
 def _getter(path: Path, moment: RenderContext) -> Callable[[SessionRow], object]:
-    """What finds the value that a row is sorted by."""
+    """Return a function that finds the value a row is sorted by."""
     known = _VALUES.get(path.pointer or "")
     if known is not None:
         return known
@@ -284,7 +284,7 @@ def _field(name: str) -> Callable[[SessionRow], object]:
     return get
 
 
-# What is compared for the fields that most are sorted by: times as times.
+# What is compared for the fields most often sorted by: times as times.
 _VALUES: Mapping[str, Callable[[SessionRow], object]] = {
     "/id": lambda row: row.id,
     "/attributes/connected": _connected,

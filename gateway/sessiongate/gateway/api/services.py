@@ -1,4 +1,4 @@
-"""The handlers of services, which are told from the sessions on them."""
+"""The handlers of services, which are derived from the sessions on them."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from sessiongate.runtime.suggestion import shorten
 
 
 async def list_services(request: Request, ask: ApiRequest) -> Response:
-    """``/v1/services/``."""
+    """Answer ``/v1/services/``."""
     services, version = await services_of(ask.view, EVERYTHING)
     return _collection(ask, services.values(), version, services_url(ask.moment.base))
 
 
 async def show_service(request: Request, ask: ApiRequest) -> Response:
-    """``/v1/services/{id}``."""
+    """Answer ``/v1/services/{id}``."""
     name = _name(request)
     services, version = await services_of(ask.view, _on(name))
     if name not in services:
@@ -50,7 +50,7 @@ async def show_service(request: Request, ask: ApiRequest) -> Response:
 
 
 async def list_sessions_of_service(request: Request, ask: ApiRequest) -> Response:
-    """``/v1/services/{id}/sessions``. Who watches may wait for the service's first session."""
+    """Answer ``/v1/services/{id}/sessions``. A watcher may wait for the first session."""
     name = _name(request)
     watched = ask.wish.media_type == EVENT_STREAM
     if not watched and not (await ask.view.rows(_on(name), 1)).total:
@@ -61,7 +61,7 @@ async def list_sessions_of_service(request: Request, ask: ApiRequest) -> Respons
 
 
 async def list_services_of_session(request: Request, ask: ApiRequest) -> Response:
-    """``/v1/sessions/{id}/services``: the one that it is on."""
+    """Answer ``/v1/sessions/{id}/services``: the service that it is on."""
     found, _ = await ask.view.get(requested_id(request))
     services, version = await services_of(ask.view, _on(found.service))
     url = f"{session_url(ask.moment.base, found.id)}/services"
@@ -89,7 +89,7 @@ def _on(name: str) -> Selector:
 
 
 def _name(request: Request) -> str:
-    """The service's name that stands in the path, percent-encoded. Raises `RequestError`."""
+    """Return the service's name, percent-encoded in the path. Raises `RequestError`."""
     text: str = request.path_params["id"]
     try:
         return unquote(text, errors="strict")

@@ -38,7 +38,7 @@ from sessiongate.gateway.representation.source import sources_url
 from sessiongate.gateway.upstream.views import EVERYTHING, Selector
 from sessiongate.runtime.suggestion import shorten
 
-# Of collections of sessions: they may be watched.
+# For collections of sessions, which may be watched.
 STREAMED_OFFERS = (*OFFERS, EVENT_STREAM)
 
 MAX_ID = 2**64 - 1
@@ -47,7 +47,7 @@ _ID = re.compile(r"0*([1-9][0-9]{0,19})", re.ASCII)
 
 
 async def show_api(request: Request, ask: ApiRequest) -> Response:
-    """``/`` and ``/v1/``: where to go from here; serves as a health check."""
+    """Answer ``/`` and ``/v1/``: where to go from here; serves as a health check."""
     base = ask.moment.base
     links = {
         "self": api_url(base),
@@ -60,10 +60,10 @@ async def show_api(request: Request, ask: ApiRequest) -> Response:
 
 
 async def show_session(request: Request, ask: ApiRequest) -> Response:
-    """``/v1/sessions/{id}``."""
+    """Answer ``/v1/sessions/{id}``."""
     ident = requested_id(request)
-    # What is included comes from all over the table: its revision, taken first, so that
-    # the tag is never newer than the document.
+    # Included resources come from all over the table. Its revision is taken first, so
+    # that the tag is never newer than the document.
     table = (await ask.view.rows(EVERYTHING, 1)).version if ask.query.include else None
     found, version = await ask.view.get(ident)
     if table is not None:
@@ -85,17 +85,17 @@ async def show_session(request: Request, ask: ApiRequest) -> Response:
 
 
 async def list_sessions(request: Request, ask: ApiRequest) -> Response:
-    """``/v1/sessions/``. The first part is here before the status is sent."""
+    """Answer ``/v1/sessions/``. The first part is fetched before the status is sent."""
     return await answer_list(request, ask, EVERYTHING, sessions_url(ask.moment.base))
 
 
 async def answer_list(request: Request, ask: ApiRequest, wanted: Selector, url: str) -> Response:
-    """The document of the sessions that are wanted, or a stream of events about them."""
+    """Answer with the document of the wanted sessions, or a stream of events about them."""
     if ask.wish.media_type == EVENT_STREAM:
         return await stream_sessions(request, ask, wanted)
     answers: DocumentCache = request.app.state.answers
     version = ask.view.version() if ask.timeless else None
-    if version is not None and not isinstance(ask.query.page, CursorPage):  # may be a bad one
+    if version is not None and not isinstance(ask.query.page, CursorPage):  # may be invalid
         if response := ask.not_modified(version):
             return response
         if (body := answers.get(ask, version)) is not None:
@@ -103,7 +103,7 @@ async def answer_list(request: Request, ask: ApiRequest, wanted: Selector, url: 
     if not is_large(ask.query):
         return await _make_list(request, ask, wanted, url)
     async with ask.in_flight.making():
-        # Others that asked the same may have had their turn.
+        # Others that asked the same may have been answered meanwhile.
         version = ask.view.version() if ask.timeless else None
         if version is not None and (body := answers.get(ask, version)) is not None:
             return ask.shared(body, version)
@@ -135,7 +135,7 @@ async def _make_list(request: Request, ask: ApiRequest, wanted: Selector, url: s
 
 
 async def _check_size(request: Request, ask: ApiRequest, selected: Selection) -> None:
-    """Raises `RequestError` where more is asked for at once than may be."""
+    """Raise `RequestError` if more is asked for at once than allowed."""
     limit = request.app.state.limits.max_answer
     if ask.query.page is None and not ask.query.filters and selected.first.total > limit:
         if selected.rest is not None:
@@ -146,7 +146,7 @@ async def _check_size(request: Request, ask: ApiRequest, selected: Selection) ->
 
 
 async def show_linkage(request: Request, ask: ApiRequest) -> Response:
-    """``/v1/sessions/{id}/relationships/services``."""
+    """Answer ``/v1/sessions/{id}/relationships/services``."""
     found, version = await ask.view.get(requested_id(request))
     if response := ask.not_modified(version):
         return response
@@ -159,7 +159,7 @@ async def show_linkage(request: Request, ask: ApiRequest) -> Response:
 
 
 def requested_id(request: Request) -> int:
-    """The session's id that stands in the path. Raises `RequestError`."""
+    """Return the session's id from the path. Raises `RequestError`."""
     text = unquote(request.path_params["id"])
     found = _ID.fullmatch(text)
     if found is None or int(found[1]) > MAX_ID:

@@ -1,4 +1,4 @@
-"""The handlers of sources. They answer while the core is not ready too, which is why it is not."""
+"""The handlers of sources. They also answer before the core is ready, and show why it is not."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sessiongate.runtime.suggestion import shorten
 
 
 async def list_sources(request: Request, ask: ApiRequest) -> Response:
-    """``/v1/sources/``."""
+    """Answer ``/v1/sources/``."""
     core: CoreClient = request.app.state.core
     base = ask.moment.base
     data, place = collections.paginate(source_resources(await core.list_sources(), base), ask.query)
@@ -36,7 +36,7 @@ async def list_sources(request: Request, ask: ApiRequest) -> Response:
 
 
 async def show_source(request: Request, ask: ApiRequest) -> Response:
-    """``/v1/sources/{id}``."""
+    """Answer ``/v1/sources/{id}``."""
     core: CoreClient = request.app.state.core
     base, name = ask.moment.base, unquote(request.path_params["id"])
     for source in await core.list_sources():

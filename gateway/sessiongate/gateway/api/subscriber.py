@@ -1,17 +1,17 @@
-"""One reader of events: what it holds, and what it is told next.
+"""One reader of events: what it holds, and what it is sent next.
 
-The events, in the order that a reader meets them:
+The events, in the order in which a reader meets them:
 
 - ``snapshot``: forget all that you hold; the sessions follow.
 - ``upsert``: a session is new, or has changed; the data are its resource object.
-- ``remove``: a session is gone, or no longer matches; its type and id. One that the
-  reader does not hold is to be passed over.
-- ``sources``: resource objects of the sources whose state has changed; all, in a snapshot.
-- ``sync``: what was told is what the core holds at this revision.
+- ``remove``: a session is gone, or no longer matches; its type and id. Ignore one that
+  you do not hold.
+- ``sources``: resource objects of the sources whose state has changed; in a snapshot, of all.
+- ``sync``: what was sent is what the core holds at this revision.
 - ``lost``: the core cannot be asked; until the next ``sync`` nothing is known to be true.
-- ``end``: the stream is over, and was not cut; why, as an error document.
+- ``end``: the stream is over, and was not cut; the data say why, as an error document.
 
-Ids are revisions: from the ``sync`` of a snapshot on, a reader can resume from each.
+Ids are revisions: from the ``sync`` of a snapshot on, a reader can resume from any.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _KEPT_PIECES = 2048
 
 
 class EventSubscriber:
-    """One reader: what it asked for, how far it is, and what to tell it next."""
+    """One reader: what it asked for, how far it has got, and what to send it next."""
 
     def __init__(
         self, ask: ApiRequest, wanted: Selector, resumed: int | None, pieces: Pieces
@@ -54,22 +54,22 @@ class EventSubscriber:
         self._matches = _Matches(ask, filters, unsure=resumed is not None) if filters else None
         self._pieces = pieces
         self.revision = resumed or 0  # to resume from; 0: a snapshot is needed
-        self.synced = False  # whether all that was told is true by now
+        self.synced = False  # whether all that was sent is true by now
         self._lost = False  # whether the reader knows that it is not
-        self._fresh = True  # whether nothing of the stream has come yet
+        self._fresh = True  # whether nothing of the stream has arrived yet
 
     def start(self) -> WatchSessionsRequest:
-        """What to ask the core, for a new stream."""
+        """Begin a new stream; return what to ask the core."""
         self.synced, self._fresh = False, True
         return WatchSessionsRequest(filter=self._wanted.filter(), resume_revision=self.revision)
 
     def lose(self) -> bool:
-        """Note that the core is lost; whether that is news."""
+        """Note that the core is lost; return whether that is news."""
         news, self._lost = not self._lost, True
         return news
 
     def tell(self, message: WatchSessionsResponse, *, late: bool = False) -> Iterator[bytes]:
-        """A message of the core, as events; without ``sync`` where it comes ``late``."""
+        """Yield a message of the core as events, without ``sync`` if it comes ``late``."""
         if self._fresh and not self.revision:
             # An empty id: a reader that is cut off now has nothing to resume from.
             yield b"event: snapshot\nid:\ndata: {}\n\n"
@@ -91,14 +91,14 @@ class EventSubscriber:
         now = time.time()
         for session in message.snapshot.sessions:
             yield from self._upsert(session, None, now)
-        # In revision order: whoever resumes from one has then seen all before it.
+        # In revision order: a reader that resumes from one has then seen all before it.
         changes: list[Session | SessionRemoval] = [
             *message.changes.removals,
             *message.changes.upserts,
         ]
         changes.sort(key=_revision)
         for change in changes:
-            # Before the sync there is nothing to resume from.
+            # Before the sync, there is nothing to resume from.
             ident = change.revision if message.revision else None
             if isinstance(change, Session):
                 yield from self._upsert(change, ident, now)
@@ -124,23 +124,23 @@ class EventSubscriber:
 class _Matches:
     """The filters that the core cannot apply, and which sessions the reader holds by them.
 
-    What it holds is known of a snapshot. Who resumes may hold any session, so that
-    ``unsure`` counts those as held that nothing was told of.
+    After a snapshot, what it holds is known. A reader that resumes may hold any session,
+    so ``unsure`` counts every session that it was sent nothing about as held.
     """
 
     def __init__(self, ask: ApiRequest, filters: Sequence[Filter], *, unsure: bool) -> None:
         self._ask = ask
         self._filters = filters
         self._unsure = unsure
-        self._held: dict[int, bool] = {}  # where it is not as it counts without
+        self._held: dict[int, bool] = {}  # if it differs from ``unsure``
 
     def forget(self) -> None:
-        """The reader holds nothing."""
+        """Note that the reader holds nothing."""
         self._unsure = False
         self._held.clear()
 
     def has(self, session: Session, now: float) -> bool:
-        """Whether a session matches, and is therefore held from now on."""
+        """Return whether a session matches, and is therefore held from now on."""
         resource = session_resource(session, self._ask.moment.base, now)
         if not all(found.matches(resource) for found in self._filters):
             return False
@@ -148,7 +148,7 @@ class _Matches:
         return True
 
     def leaves(self, ident: int, *, gone: bool) -> bool:
-        """Whether the reader holds, up to now, one that is gone or no longer matches."""
+        """Return whether the reader held a session that is gone or no longer matches."""
         held = self._held.pop(ident, self._unsure)
         if not gone:
             self._note(ident, held=False)
@@ -162,13 +162,13 @@ class _Matches:
 
 
 class Pieces:
-    """The sessions told of last, so that one is rendered once for all readers."""
+    """Keeps the sessions sent last, so that each is rendered once for all readers."""
 
     def __init__(self) -> None:
         self._rows: OrderedDict[tuple[int, int], SessionRow] = OrderedDict()
 
     def of(self, session: Session) -> SessionRow:
-        """A session that a message holds."""
+        """Return the row of a session from a message."""
         key = (session.id, session.revision)
         row = self._rows.get(key)
         if row is None:
@@ -179,7 +179,7 @@ class Pieces:
 
 
 def parts_of(events: Iterable[bytes]) -> Iterator[bytes | None]:
-    """Events put together to parts that are worth sending; None where that may rest."""
+    """Join events into parts worth sending; yield None where the work may rest."""
     part: list[bytes] = []
     size = 0
     for written in events:
