@@ -1,4 +1,4 @@
-"""Which requests are worked on, and for how long."""
+"""Decides which requests are worked on, and for how long."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from sessiongate.gateway.jsonapi.errors import Error, errors_response
 from sessiongate.gateway.jsonapi.eventstream import EVENT_STREAM
 from sessiongate.gateway.limits import Limits
 
-# Answered whatever there is to do: they tell others how it is going.
+# Answered under any load: they show others how the gateway is doing.
 ALWAYS = ("/healthz", "/readyz")
 
-_TICK = 0.5  # seconds between two looks at what is being worked on
+_TICK = 0.5  # seconds between two checks of what is being worked on
 _BODY = (b"content-length", b"transfer-encoding")
-_EVENTS = EVENT_STREAM.encode()  # who accepts this alone gets a stream of events, or an error
+_EVENTS = EVENT_STREAM.encode()  # a client that accepts only this gets an event stream, or an error
 
 
 class _NoRoomError(Exception):
-    """There are as many event streams as there may be."""
+    """As many event streams are open as allowed."""
 
 
 class Admission:
-    """Middleware that keeps to `Limits`, within `Observation`; `watching` runs beside it.
+    """Middleware that enforces `Limits`, within `RequestLog`; `watching` runs beside it.
 
-    What is refused is refused at once. Where there is too much to do, a client with nothing
-    under way is let in still, so that some that ask much shut no other out. A request that
-    waits for its reader, or for others' readers, does not count as worked on, so that slow
-    readers shut nobody out. Neither does one for a stream of events, which counts as a
-    stream before that begins: a browser that is refused one never asks again, and many come
-    at once where a gateway was away.
+    It refuses at once. Under too much load, a client with nothing under way is still let
+    in, so that clients that ask a lot shut no other out. A request that waits for its
+    reader, or for others' readers, does not count as worked on, so that slow readers shut
+    nobody out. Neither does a request for an event stream, which counts as a stream before
+    the stream begins: a browser that is refused one never asks again, and many come at
+    once after a gateway was away.
     """
 
     def __init__(self, app: ASGIApp, limits: Limits, metrics: GatewayMetrics | None = None) -> None:
@@ -47,10 +47,10 @@ class Admission:
         self._limits = limits
         self._metrics = metrics
         self._running: dict[ResponseTracker, None] = {}  # being worked on, the oldest first
-        self.resting = Resting()  # those of them that nobody works on
+        self.resting = Resting()  # those of them that nobody is working on
         self._opening = 0  # how many of them are to become streams
         self._streams = 0
-        self._of: dict[str, int] = {}  # how many of them are whose, by address
+        self._of: dict[str, int] = {}  # how many of them each client has, by address
         self._turns = new_turns()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -79,11 +79,11 @@ class Admission:
             if not answer.timed_out or answer.task is None:
                 raise
             answer.task.uncancel()
-            if answer.status == CLOSED:  # what has begun is cut
+            if answer.status == CLOSED:  # an answer that has begun is cut off
                 detail = "the answer took too long; request_timeout allows no more"
                 await _refuse(Error(503, "REQUEST_TIMEOUT", detail), scope, receive, send)
         finally:
-            answer.task = None  # which holds this: whatever ends it, its trace holds the answer
+            answer.task = None  # breaks a cycle: the trace of whatever ends it holds the answer
             left = self._of[address] - 1
             if left:
                 self._of[address] = left
@@ -126,7 +126,7 @@ class Admission:
 
     def _body_refusal(self, name: bytes, value: bytes) -> Error | None:
         allowed = self._limits.max_body
-        if name == b"transfer-encoding" or not value.isdigit():  # HTTP/2 lets an empty one in
+        if name == b"transfer-encoding" or not value.isdigit():  # HTTP/2 lets an empty one through
             return Error(411, "LENGTH_REQUIRED", "a body must come with its length")
         if int(value) > allowed:
             detail = f"the body is {int(value)} bytes long; max_body allows {allowed}"
@@ -151,7 +151,7 @@ class Admission:
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
-        """Give up what takes too long."""
+        """Give up requests that take too long."""
         watch = asyncio.create_task(self._watch())
         try:
             yield

@@ -1,4 +1,4 @@
-"""Letting only those ask who show who they are."""
+"""Lets only callers with valid credentials ask."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from sessiongate.gateway.jsonapi.errors import Error, errors_response
 from sessiongate.runtime.auth.authenticator import Authenticator
 from sessiongate.runtime.auth.identity import Refusal, TooManyAttemptsError, caller
 
-# Whether the gateway lives and is ready is for everyone to know.
+# Everyone may know whether the gateway lives and is ready.
 OPEN = frozenset({"/healthz", "/readyz"})
 
-# The server takes no connection without a certificate, but does not tell whose it is.
+# The server accepts no connection without a certificate, but does not say whose it is.
 CERTIFIED = "certificate"
 
 
 class AuthenticationMiddleware:
-    """Middleware that asks every request but those of health for credentials.
+    """Middleware that asks every request for credentials, except health checks.
 
-    To stand where paths have the form that routes are written in. While a request is
-    answered, ``runtime.auth.identity.caller`` is who asks. With ``certified`` the client's
-    certificate, which the server has seen, is enough.
+    Use it after paths have been given the form that routes are written in. While a request
+    is answered, ``runtime.auth.identity.caller`` is who asks. With ``certified``, the
+    client's certificate, which the server has seen, is enough.
     """
 
     def __init__(self, app: ASGIApp, authenticator: Authenticator, *, certified: bool) -> None:

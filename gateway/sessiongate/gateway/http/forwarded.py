@@ -1,8 +1,8 @@
-"""Who asked, and under which name, where a proxy asks for others.
+"""Finds out who asked, and under which name, if a proxy asks for others.
 
-Only proxies that are trusted are believed: anyone can send these headers. A proxy
-adds what it sees at the end of a list, so that a list is read from there, as far as
-it was written by those that are trusted.
+Only trusted proxies are believed: anyone can send these headers. A proxy appends
+what it sees to a list, so a list is read from its end, as far as trusted proxies
+have written it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PAIR = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """What one proxy says of who asked it; None where it does not say."""
+    """What one proxy says about its caller; None if it does not say."""
 
     client: IPv4Address | IPv6Address | None = None
     scheme: str | None = None
@@ -34,10 +34,10 @@ class Hop:
 
 
 class Forwarded:
-    """Middleware that puts client, scheme and Host in place, as trusted proxies tell them.
+    """Middleware that sets client, scheme and Host as trusted proxies report them.
 
-    ``X-Forwarded-For``, ``-Proto`` and ``-Host``, or ``Forwarded``. Where both came,
-    one of them may be the caller's own, and neither is believed.
+    It reads ``X-Forwarded-For``, ``-Proto`` and ``-Host``, or ``Forwarded``. If both are
+    present, one of them may be the caller's own, and neither is believed.
     """
 
     def __init__(self, app: ASGIApp, trusted: Sequence[IPv4Network | IPv6Network]) -> None:
@@ -60,7 +60,7 @@ class Forwarded:
         return address is not None and any(address in network for network in self._trusted)
 
     def _origin(self, headers: Sequence[tuple[bytes, bytes]]) -> Hop:
-        """What the farthest of the trusted proxies says."""
+        """Return what the farthest of the trusted proxies says."""
         old, new = _old_hops(headers), _new_hops(headers)
         if old and new:
             return Hop()
@@ -105,7 +105,7 @@ def _new_hops(headers: Sequence[tuple[bytes, bytes]]) -> list[Hop]:
 
 
 def _elements(value: str) -> Iterator[dict[str, str]]:
-    """The elements of one ``Forwarded``; what is not well formed ends them, empty."""
+    """Yield the elements of one ``Forwarded``; an empty one ends them if the rest is malformed."""
     pairs: dict[str, str] = {}
     start = 0
     while start < len(value):
@@ -123,15 +123,15 @@ def _elements(value: str) -> Iterator[dict[str, str]]:
 
 
 def _values(headers: Sequence[tuple[bytes, bytes]], wanted: bytes) -> list[str]:
-    """The members of a header that is a list, of all its lines."""
+    """Return the members of a list header, from all its lines."""
     lines = [value.decode("latin-1") for name, value in headers if name == wanted]
     return [member.strip() for member in ",".join(lines).split(",")] if lines else []
 
 
 def _node(text: str) -> IPv4Address | IPv6Address | None:
-    """An address, with or without a port; None for a name that only hides one.
+    """Parse an address, with or without a port; return None for a name that only hides one.
 
-    IPv4 in IPv6 clothes is IPv4.
+    An IPv4-mapped IPv6 address becomes IPv4.
     """
     found = _NODE.fullmatch(text)
     try:

@@ -1,7 +1,7 @@
-"""Bytes of answers that are made, or being made, and not taken yet: bounded for a worker.
+"""Bounds the bytes of a worker's answers that are made, or being made, and not taken yet.
 
 A body is charged once, however many readers share it, and as long as anything holds it:
-a reader, or what is remembered.
+a reader, or a cache.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from sessiongate.gateway.jsonapi.errors import Error, RequestError
 
 SMALL = 65536  # bytes of an answer that waits for no other
-_PATIENCE = 5.0  # seconds that a large one waits
-# Large answers that are made at a time: more would take longer, each of them and whatever
-# is asked meanwhile, and memory.
+_PATIENCE = 5.0  # seconds that a large answer waits
+# Large answers made at a time: more would delay each of them, and whatever is asked
+# meanwhile, and take more memory.
 _AT_ONCE = 2
-_QUICKER_WHOLE = 1024 * 1024  # bytes that are put together once, to be sent at once to each reader
+_QUICKER_WHOLE = 1024 * 1024  # bytes that are joined once, to be sent to each reader at once
 _OVERLOADED = Error(
     503, "OVERLOADED", "others have not taken what they were answered; try again shortly"
 )
@@ -27,7 +27,7 @@ _BUSY = Error(503, "OVERLOADED", "there is too much to do just now; try again sh
 
 
 class Resting:
-    """How many requests nobody works on: they wait for their reader, or for room."""
+    """Counts requests that nobody works on: they wait for their reader, or for room."""
 
     __slots__ = ("count",)
 
@@ -36,7 +36,7 @@ class Resting:
 
     @contextmanager
     def one(self) -> Iterator[None]:
-        """One more, as long as it lasts."""
+        """Count one more while the context lasts."""
         self.count += 1
         try:
             yield
@@ -45,11 +45,11 @@ class Resting:
 
 
 class InFlight:
-    """What the answers of a worker may take, ``limit`` bytes in all; first come, first served."""
+    """Room for the answers of a worker, ``limit`` bytes in all; first come, first served."""
 
     def __init__(self, limit: int, resting: Resting | None = None) -> None:
-        # The rest is for what answers take beside their bytes: making them, the requests that
-        # wait for room, TLS.
+        # The rest is for what answers take besides their bytes: making them, the requests
+        # that wait for room, TLS.
         self.limit = limit * 3 // 4
         self.used = 0
         self._resting = resting or Resting()
@@ -59,7 +59,7 @@ class InFlight:
 
     @asynccontextmanager
     async def making(self) -> AsyncIterator[None]:
-        """Make a large answer, once it is its turn. Raises `RequestError` if that takes long."""
+        """Wait for a turn to make a large answer. Raises `RequestError` if that takes too long."""
         with self._resting.one():
             try:
                 async with asyncio.timeout(_PATIENCE):
@@ -72,9 +72,9 @@ class InFlight:
             self._makers.release()
 
     async def take(self, size: int) -> Charge:
-        """Take so many bytes, once they are free. Raises `RequestError` where they do not get so.
+        """Take ``size`` bytes once they are free. Raises `RequestError` if that takes too long.
 
-        A small answer is charged, and never waits.
+        A small answer is charged, but never waits.
         """
         if size <= SMALL or (not self._waiting and self._fits(size)):
             self.used += size
@@ -84,14 +84,14 @@ class InFlight:
         return Charge(self, size)
 
     def take_now(self, size: int) -> Charge:
-        """The same for what is made already, and cannot wait."""
+        """Take bytes as `take` does, but at once, for an answer that is already made."""
         if size > SMALL and (self._waiting or not self._fits(size)):
             raise RequestError(_OVERLOADED)
         self.used += size
         return Charge(self, size)
 
     def change(self, by: int) -> None:
-        """Note that so many bytes more are taken, or fewer; from any thread."""
+        """Note that ``by`` more bytes are taken, or fewer; may be called from any thread."""
         self.used += by
         if by < 0 and self._waiting and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._wake)
@@ -125,7 +125,7 @@ class InFlight:
 
 
 class Charge:
-    """Bytes that are taken, until nothing holds this."""
+    """Bytes that are taken until nothing holds this object."""
 
     __slots__ = ("_in_flight", "size")
 
@@ -134,7 +134,7 @@ class Charge:
         self.size = size
 
     def settle(self, size: int) -> None:
-        """Note that it is so many bytes."""
+        """Correct the charge to ``size`` bytes."""
         self._in_flight.change(size - self.size)
         self.size = size
 
@@ -150,7 +150,7 @@ class Body:
     def __init__(
         self, parts: Sequence[bytes], charge: Charge | None = None, *, is_gzip: bool = False
     ) -> None:
-        """``charge`` is settled to what it really takes."""
+        """Settle ``charge`` to what the body really takes."""
         self.size = sum(map(len, parts))
         self.parts = (b"".join(parts),) if self.size <= _QUICKER_WHOLE else parts
         self.is_gzip = is_gzip

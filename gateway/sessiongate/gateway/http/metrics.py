@@ -1,4 +1,4 @@
-"""What a gateway's worker counts for Prometheus."""
+"""Metrics of a gateway's worker for Prometheus."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from starlette.types import Scope
 from sessiongate.gateway.upstream.replica import Replica
 from sessiongate.runtime.telemetry.metrics import LATENCY_BUCKETS
 
-# What callers choose must not become a label as it is: there would be no end of them.
+# What callers choose must not become a label unchanged: there would be no end of labels.
 _METHODS = frozenset(("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"))
 _OTHER = "other"
-_EVERY = 1.0  # seconds between two looks at the replica
+_EVERY = 1.0  # seconds between two checks of the replica
 
 
 class GatewayMetrics:
-    """One worker's metrics. Those of all workers are added up where they are shown."""
+    """One worker's metrics. Those of all workers are combined when they are shown."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -60,7 +60,7 @@ class GatewayMetrics:
             multiprocess_mode="livemin",
             registry=self.registry,
         )
-        # Histograms by their labels, which the library looks up at more cost.
+        # Histograms by their labels; the library's own lookup costs more.
         self._known: dict[tuple[str, str, int], Histogram] = {}
 
     def answered(self, scope: Scope, status: int, seconds: float) -> None:
@@ -76,16 +76,16 @@ class GatewayMetrics:
         known.observe(seconds)
 
     def called(self, method: str, code: str, seconds: float) -> None:
-        """Count a call of the core."""
+        """Count a call to the core."""
         self._calls.labels(method, code).observe(seconds)
 
     def working(self, requests: int, streams: int) -> None:
-        """Tell how much is under way."""
+        """Record how much is under way."""
         self._working.set(requests)
         self._streams.set(streams)
 
     async def follow(self, replica: Replica) -> None:
-        """Tell how far a replica is, until cancelled."""
+        """Record how far a replica is, until cancelled."""
         while True:
             if replica.age is not None:
                 self._revision.set(replica.store.revision)

@@ -1,4 +1,4 @@
-"""Paths as they are routed: in one form, whatever form they were asked for in."""
+"""Normalizes paths to the one form that is routed, whatever form was asked for."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from sessiongate.runtime.suggestion import MAX_NAME_LENGTH, edits
 
 _PREFIX = "/v1"
-# What may stand in a segment without being encoded (RFC 3986, pchar).
+# Characters that a segment may contain unencoded (RFC 3986, pchar).
 _PLAIN = "-._~!$&'()*+,;=:@"
 
 
 class NormalizePath:
     """Middleware that gives every path the form that routes are written in.
 
-    Without the prefix ``/v1``, which is optional as in MaxScale; without a slash at
-    the end; each segment percent-encoded in the one shortest way, so that a slash in
-    a name stays apart from those between segments. ``*``, which asks for the options of
-    all, is asked of the root: they are the same everywhere. ``raw_path`` stays as it was.
+    It has no prefix ``/v1``, which is optional as in MaxScale, and no slash at the end;
+    each segment is percent-encoded in the one shortest way, so that a slash in a name
+    stays distinct from those between segments. ``*``, which asks for the options of all,
+    becomes the root: they are the same everywhere. ``raw_path`` is left as it was.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -33,7 +33,7 @@ class NormalizePath:
 
 
 def routed(path: str) -> str:
-    """The form of a raw path, its bytes as Latin-1, that is routed."""
+    """Return the form of a raw path, its bytes as Latin-1, that is routed."""
     if "%" in path or not path.isascii():
         segments = [_segment(segment) for segment in path.split("/")]
         path = "/".join(segments)
@@ -45,7 +45,7 @@ def routed(path: str) -> str:
 
 
 def nearest_path(path: str, known: Iterable[str]) -> list[str]:
-    """The documented path that a raw one may be a misspelling of, with its ids; or none."""
+    """Return the documented path that a raw one may misspell, with its ids, if any."""
     asked = routed(path).split("/")
     if any(len(part) > MAX_NAME_LENGTH for part in asked):
         return []
@@ -72,4 +72,4 @@ def _segment(text: str) -> str:
     try:
         return quote(found.decode(), safe=_PLAIN)
     except UnicodeDecodeError:
-        return text  # not UTF-8: no name of ours
+        return text  # not UTF-8, so no name of ours

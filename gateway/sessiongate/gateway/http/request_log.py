@@ -1,4 +1,4 @@
-"""Every request: under an id, logged, counted, and answered with what browsers must know."""
+"""Gives every request an id, logs and counts it, and adds what browsers must know."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _LONGEST_PATH = 1024  # bytes; longer ones are cut in the log
 
 
 class RequestLog:
-    """Middleware, to be the outermost: what others refuse is seen too.
+    """Middleware, to be the outermost: it also sees what others refuse.
 
-    Those within get an `ResponseTracker` to send by. An exception is logged here, under the
-    request's id, and goes no further; the answer to it was sent, or is cut.
+    Inner applications send through a `ResponseTracker`. An exception is logged here, under
+    the request's id, and goes no further; its answer was sent already, or is cut off.
     """
 
     def __init__(
@@ -43,12 +43,12 @@ class RequestLog:
         answer = ResponseTracker(send, correlation.request_id, head=scope["method"] == "HEAD")
         try:
             await self._app(scope, receive, answer)
-        except TransferCutError as error:  # the cause is the core's: no trace leads to it
+        except TransferCutError as error:  # the core is the cause: no trace leads to it
             failures.warning("an answer is cut short: %s", error)
         except Exception:
             failures.exception("a request failed")
         finally:
-            # Of an event stream only how long it took to begin says anything.
+            # For an event stream, only the time that it took to begin is meaningful.
             took = (answer.streaming or monotonic()) - answer.began
             if self._metrics is not None:
                 self._metrics.answered(scope, answer.status, took)
@@ -58,7 +58,7 @@ class RequestLog:
 
 
 def _log(scope: Scope, status: int, took: float) -> None:
-    """Never the query: it may name who is looked for. A path is not logged at any length."""
+    """Log a request, never its query: it may name who is looked for. Long paths are cut."""
     client: Any = scope.get("client")
     path = scope["raw_path"][:_LONGEST_PATH].decode("latin-1")
     more = fields(

@@ -1,4 +1,4 @@
-"""An answer on its way out: what is added to it, and how far it has come."""
+"""An answer on its way out: what is added to it, and how far it has got."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from starlette.types import Message, Send
 from sessiongate.gateway.http.in_flight import Resting
 from sessiongate.runtime.telemetry.correlation import REQUEST_ID
 
-# A document is data: no page may run, frame or embed it, or guess that it is a page. A
-# page of ours brings a policy of its own.
+# A document is data: no page may run, frame or embed it, or guess that it is a page. Our
+# own pages bring their own policy.
 _POLICY = b"content-security-policy"
 SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (_POLICY, b"default-src 'none'; frame-ancestors 'none'"),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
-    (b"server", b"sessiongate"),  # or the server would name itself
+    (b"server", b"sessiongate"),  # else the server would name itself
 )
 _OWN_POLICY = SECURITY_HEADERS[1:]
 _REQUEST_ID = REQUEST_ID.encode()
-CLOSED = 499  # stands for the status where the caller left before there was one
+CLOSED = 499  # the status if the caller left before there was one
 
 
 class ResponseTracker:
-    """Sends an answer on, with more headers; to HEAD, without what it holds.
+    """Passes an answer on with more headers; for HEAD, without its body.
 
-    One object for all: every layer costs.
+    One object does it all, because every layer costs time.
     """
 
     __slots__ = (
@@ -52,10 +52,10 @@ class ResponseTracker:
         self._head = head
         self._request_id = request_id.encode()
         self.status = CLOSED
-        self.streaming: float | None = None  # since when it is a stream of events
-        # Of `gateway.http.admission`.
+        self.streaming: float | None = None  # when it became a stream of events
+        # Used by `gateway.http.admission`.
         self.admit_stream: Callable[[ResponseTracker], None] | None = (
-            None  # asked before one begins
+            None  # called before one begins
         )
         self.task: asyncio.Task[Any] | None = None
         self.began = monotonic()
@@ -75,7 +75,7 @@ class ResponseTracker:
             self.status = message["status"]
             message["headers"] = [*message["headers"], *more, (_REQUEST_ID, self._request_id)]
         elif self._head:
-            # An error has one; over HTTP/2 that would break the protocol.
+            # An error has a body; over HTTP/2, sending it would break the protocol.
             message["body"] = b""
         if self.resting is None or self.opening or self.streaming is not None:
             await self._send(message)

@@ -1,7 +1,7 @@
-"""Which hosts are answered for, and the URL that links start with.
+"""Decides which hosts are answered for, and which URL links start with.
 
-A web page can give a loopback service a name of its own (DNS rebinding); it
-cannot make a browser send another Host than that name.
+A web page can give a loopback service a name of its own (DNS rebinding), but it
+cannot make a browser send any other Host than that name.
 """
 
 from __future__ import annotations
@@ -26,10 +26,9 @@ class TrustedHosts:
     """Middleware that answers for known hosts only.
 
     Those are localhost, the loopback addresses, the listener's own, that of
-    ``public_url``, and ``allowed_hosts``; on any port, and with a dot at the end, as
-    names that are whole have it. Others get 421. For the
-    rest of the request ``scope["state"]["base_url"]`` is what URLs start with,
-    without a slash.
+    ``public_url``, and ``allowed_hosts``; on any port, and also with the trailing dot of
+    a fully qualified name. Others get 421. For the rest of the request,
+    ``scope["state"]["base_url"]`` is what URLs start with, without a trailing slash.
     """
 
     def __init__(self, app: ASGIApp, config: GatewayConfig) -> None:
@@ -56,7 +55,7 @@ class TrustedHosts:
         await self._app(scope, receive, send)
 
     def _find(self, scheme: str, host: str) -> str | Error:
-        """What URLs start with for a known host; else the error."""
+        """Return what URLs start with for a known host, else the error."""
         name = _name(host)
         if name is None:
             return Error(400, "INVALID_HOST", "exactly one valid Host is needed", header="Host")
@@ -65,12 +64,12 @@ class TrustedHosts:
                 f"{quoted_name(name)} is not a host that is answered for; allowed_hosts adds one"
             )
             return Error(421, "UNKNOWN_HOST", detail, header="Host")
-        # An empty port is the scheme's own.
+        # An empty port means the scheme's default.
         return self._public_url or f"{scheme}://{host.removesuffix(':')}"
 
     def _host(self, scope: Scope) -> str:
-        """The request's one Host; without one, in HTTP/1.0, the listener."""
-        # A server may show a Host that is missing as one that is empty.
+        """Return the request's one Host; if HTTP/1.0 has none, the listener."""
+        # A server may present a missing Host as an empty one.
         values = [value for key, value in scope["headers"] if key == b"host" and value]
         if not values and scope["http_version"] in ("1", "1.0"):
             return str(self._listener)
@@ -82,12 +81,12 @@ class TrustedHosts:
         address = _address(name)
         if address is None:
             return False
-        # A listener on every address has each of this machine's for its own.
+        # A listener on every address owns each address of this machine.
         return address.is_loopback or self._everywhere
 
 
 def _name(host: str) -> str | None:
-    """The name or address in a Host, without brackets and port."""
+    """Return the name or address in a Host, without brackets and port."""
     found = _HOST.fullmatch(host)
     if found is None or int(found[3] or 0) > _LAST_PORT:
         return None
@@ -95,7 +94,7 @@ def _name(host: str) -> str | None:
 
 
 def _plain(name: str) -> str:
-    """A name or address in the one form that it is known by."""
+    """Return a name or address in the one form that it is known by."""
     return name.lower().removesuffix(".")
 
 

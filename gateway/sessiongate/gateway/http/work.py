@@ -1,4 +1,4 @@
-"""The work on requests: long work is done by turns of those who ask, others meanwhile."""
+"""Work on requests: callers take turns with long work, and others are answered meanwhile."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 from sessiongate.runtime.auth.identity import caller
 from sessiongate.runtime.turns import _T, Steps, Turns, finished
 
-# Rows that are looked at between two rests: less than a millisecond of work. Where each is made
-# into a resource object, or a JSONPath asked of it, there is a rest after each.
+# Rows looked at between two rests: less than a millisecond of work. If each is made into a
+# resource object, or queried by a JSONPath, there is a rest after each.
 LIGHT_ROWS = 100
-# Objects that are let go of between two rests, likewise.
+# Objects freed between two rests, likewise.
 _LET_GO = 500
 
 
@@ -24,18 +24,18 @@ def new_turns() -> Turns:
 
 
 class Asker(NamedTuple):
-    """Who a request is from, and whose turns its work has."""
+    """Who a request is from, and the turns that its work takes."""
 
     turns: Turns
     address: str
 
 
-# Of the request that is being answered here.
+# The asker of the request being answered in this context.
 asker: ContextVar[Asker | None] = ContextVar("asker", default=None)
 
 
 async def work(steps: Steps[_T]) -> _T:
-    """What work comes to, in turn with others' work; at once where no request is answered."""
+    """Return what work comes to, in turn with others; at once if no request is answered."""
     found = asker.get()
     if found is None:
         return finished(steps)
@@ -43,7 +43,7 @@ async def work(steps: Steps[_T]) -> _T:
 
 
 async def each(pieces: Iterator[_T | None]) -> AsyncGenerator[_T]:
-    """What an iterator gives, as in `Turns.each`."""
+    """Yield what an iterator gives, as `Turns.each` does."""
     found = asker.get()
     if found is None:
         for piece in pieces:
@@ -55,7 +55,7 @@ async def each(pieces: Iterator[_T | None]) -> AsyncGenerator[_T]:
 
 
 def let_go(*lists: list[Any]) -> Steps[None]:
-    """Empty long lists, as work with rests: to let go of 100,000 tuples takes 20 ms."""
+    """Empty long lists, resting between steps: freeing 100,000 tuples takes 20 ms."""
     for found in lists:
         while found:
             del found[-_LET_GO:]
