@@ -1,4 +1,4 @@
-"""Takes connections from a socket that listens, as long as there is room for them."""
+"""Accepts connections on a listening socket as long as there is room for them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from sessiongate.runtime.rarely import Rarely
 
 log = logging.getLogger(__name__)
 
-# Connections taken before it is others' turn: workers share the socket, and whoever took
-# all that wait would serve them alone.
+# Connections accepted before others get a turn: workers share the socket, and one that
+# accepted all that wait would serve them alone.
 _A_TURN = 16
-# Bytes that the kernel takes of a connection before it sends them: what lies there is
-# memory, too, and a reader that takes nothing is to be known by it.
+# Bytes of a connection that the kernel takes before it sends them: they use memory, too,
+# and reveal a reader that takes nothing.
 _UNSENT = 131072
-_PAUSE = 1.0  # seconds until it tries again when the system refused to give it one
+_PAUSE = 1.0  # seconds until it tries again after the system refused to give it one
 
 
 class Acceptor:
@@ -35,17 +35,17 @@ class Acceptor:
         self._is_reading = False
         self._pause: asyncio.TimerHandle | None = None
         self._rarely = Rarely(log)
-        # Which its connections inherit.
+        # Its connections inherit this.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
 
     def start(self) -> None:
-        """Begin, or go on when there is room again."""
+        """Begin to accept, or go on when there is room again."""
         if not self._is_reading and self._pause is None:
             self._is_reading = True
             asyncio.get_running_loop().add_reader(self._listener, self._accept)
 
     def stop(self) -> None:
-        """Take no more; none that was taken is lost."""
+        """Accept no more; no accepted connection is lost."""
         if self._is_reading:
             self._is_reading = False
             asyncio.get_running_loop().remove_reader(self._listener)
@@ -62,7 +62,7 @@ class Acceptor:
                 connection, _ = self._listener.accept()
             except (BlockingIOError, InterruptedError):
                 return
-            except ConnectionError:  # it was gone before it was taken
+            except ConnectionError:  # it was gone before it was accepted
                 continue
             except OSError as error:  # no descriptor is left, or no memory
                 self._rarely.warn(f"no connection can be accepted: {error.strerror}")

@@ -1,8 +1,8 @@
 """HTTP/1.1 on one connection: requests in, one at a time, and responses out.
 
-A head has a bound and a deadline, and all that is refused gets an error in JSON:API's
-form. A body is handed on as a whole if it comes with its length and is small enough; any
-other is not read, and ends the connection behind the response.
+A head has a bound and a deadline, and every refusal is a JSON:API error. A body is passed
+on as a whole if it comes with its length and is small enough; any other is not read, and
+ends the connection after the response.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from sessiongate.gateway.server.http1_response import WATER, Http1Response, erro
 
 log = logging.getLogger(__name__)
 
-# Seconds that a connection is still read from, and bytes, once it is not answered any more:
-# closed at once, it would lose the response on its way (RFC 9112, section 9.6).
+# Seconds, and bytes, that a connection is still read from once it is no longer answered:
+# closing it at once would lose the response on its way (RFC 9112, section 9.6).
 _LINGER = 2.0
 _LINGER_BYTES = 1024 * 1024
-# Seconds without an event after which an event stream says that it is alive, and more: a
-# connection that is not used for so long longer than a request may take is idle.
+# A connection is idle if it is unused for this many seconds longer than a request may take:
+# more than the seconds without an event after which an event stream says that it is alive.
 _IDLE = 60.0
-# Seconds that an idle connection may still bring a request once the worker is to stop.
+# Seconds in which an idle connection may still bring a request once the worker is to stop.
 PARTING = 0.25
 
 _END = b"\r\n\r\n"
-# The end of a head as some write it by hand; the parser says what is wrong with it.
+# The end of a head as some write it by hand, which is refused.
 _BARE_END = re.compile(rb"\n\r?\n")
 _HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -48,7 +48,7 @@ _HTTP2 = Error(400, "MALFORMED_REQUEST", "HTTP/2 is not spoken here; HTTP/1.1 is
 class Http1(asyncio.Protocol):
     """A connection that the server has accepted: one of ``connections`` while it is open.
 
-    ``on_lost`` is called once it is open no more.
+    ``on_lost`` is called once it is no longer open.
     """
 
     def __init__(
@@ -63,22 +63,22 @@ class Http1(asyncio.Protocol):
         self._limits = limits
         self._connections = connections
         self._on_lost = on_lost
-        # Twice what is allowed, so that what is a little too large is told so by `Admission`.
+        # Twice what is allowed, so that `Admission` refuses what is only a little too large.
         self._longest_head = 2 * (limits.max_url + limits.max_headers)
-        self._buffer = b""  # what has come and is not parsed yet
-        self._searched = 0  # bytes of it in which a head does not end
+        self._buffer = b""  # what has arrived and is not parsed yet
+        self._searched = 0  # bytes of it in which no head ends
         self._since = monotonic()  # when it began to wait for a request, or to linger
-        self._begun = False  # whether a part of a request has come since then
-        self._deadline: asyncio.TimerHandle | None = None  # of what has to come
-        self._is_timed = False  # it is that of the request that has begun
-        self._left: tuple[int, int] | None = None  # what it had not taken at the last look
+        self._begun = False  # whether a part of a request has arrived since then
+        self._deadline: asyncio.TimerHandle | None = None  # of what has to arrive
+        self._is_timed = False  # whether it is that of the request that has begun
+        self._left: tuple[int, int] | None = None  # what the client had not taken at the last check
         self._left_since = 0.0
-        self._lingering = 0  # bytes that it may still send; 0 as long as it is answered
+        self._lingering = 0  # bytes that the client may still send; 0 while it is answered
         self._is_stopping = False
         self._has_ended = False  # the client sends no more
         self._response: Http1Response | None = None
         self._task: asyncio.Task[None] | None = None
-        self._request: RequestHead | None = None  # whose body has not come yet
+        self._request: RequestHead | None = None  # whose body has not arrived yet
         self._refusal: Error | None = None  # of whatever is asked
 
     def refuse_all(self, error: Error) -> None:
@@ -88,13 +88,13 @@ class Http1(asyncio.Protocol):
     # Called by asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
+        transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
         transport.set_write_buffer_limits(*WATER)
         self._transport = transport
         self._room = asyncio.Event()
         self._room.set()
         self._is_tls = transport.get_extra_info("sslcontext") is not None
-        # The ends are None if the client has left already.
+        # The addresses are None if the client has left already.
         client, server = map(transport.get_extra_info, ("peername", "sockname"))
         self._facts = {
             "scheme": "https" if self._is_tls else "http",
@@ -130,20 +130,20 @@ class Http1(asyncio.Protocol):
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
-        """Answer what was asked, also to who has said that nothing follows.
+        """Answer what was asked, even if the client has said that nothing follows.
 
-        Who has read a part of a response without a stated end, such as of events, has left. So
-        has whoever ends TLS: nothing can be sent to it any more.
+        A client that has read part of a response without a stated end, such as events, has
+        left. So has a client that ends TLS: nothing can be sent to it any more.
         """
         if self._is_tls:
             self._leave()
         elif not self._lingering and self._response is not None and not self._response.is_chunked:
             self._has_ended = True
             return True
-        return False  # which closes the connection
+        return False  # this closes the connection
 
     def _leave(self) -> None:
-        """Work no longer for a client that has left."""
+        """Stop work for a client that has left."""
         self._buffer = b""
         self._room.set()
         if self._response is not None and not self._response.leave() and self._task is not None:
@@ -152,13 +152,13 @@ class Http1(asyncio.Protocol):
     # Called by the server
 
     def check(self, now: float) -> None:
-        """End it if it is idle or lingers for too long. ``now`` is monotonic, in seconds.
+        """End a connection that idles or lingers for too long. ``now``: monotonic, in seconds.
 
-        A response that is under way `Admission` keeps to its time; whoever takes nothing
-        of what it is sent is cut off, whatever that is.
+        `Admission` keeps a response under way to its time; a client that takes nothing of
+        what it is sent is cut off, whatever that is.
         """
         size = self._transport.get_write_buffer_size()
-        # What the client's end of the connection has taken tells of slow ones, too.
+        # What the client's end of the connection has taken counts too, for slow ones.
         left = (size, self._sent_to_nobody()) if size else None
         if not left or left != self._left:
             self._left, self._left_since = left, now
@@ -172,7 +172,7 @@ class Http1(asyncio.Protocol):
             self._transport.abort()
 
     def _sent_to_nobody(self) -> int:
-        """Bytes that the kernel has, and the client's has not."""
+        """Return how many bytes the kernel has that the client's does not."""
         try:
             found = ioctl(self._transport.get_extra_info("socket").fileno(), TIOCOUTQ, bytes(4))
         except OSError:
@@ -190,19 +190,19 @@ class Http1(asyncio.Protocol):
             self._deadline = None
 
     def _give_up(self) -> None:
-        """Wait no longer for a request, or for its rest."""
+        """Stop waiting for a request, or for its rest."""
         if not self._begun:
             self._transport.abort()
             return
         allowed = f"header_timeout allows {self._limits.header_timeout:g} s"
         detail = f"the request did not arrive in time; {allowed}"
-        # Nothing is left unread, so that nothing is lost by closing; others wait for room.
+        # Nothing is left unread, so closing loses nothing; others wait for room.
         error = Error(408, "HEADER_TIMEOUT", detail)
         self._transport.write(error_response(error, is_head=self._is_head(self._buffer)))
         self._end()
 
     def stop(self) -> None:
-        """End the connection once what it was asked is answered."""
+        """End the connection once its request is answered."""
         self._is_stopping = True
         if self._response is not None:
             self._response.keep_alive = False
@@ -211,7 +211,7 @@ class Http1(asyncio.Protocol):
             asyncio.get_running_loop().call_later(PARTING, self._part)
 
     def _part(self) -> None:
-        # The rest of a request that has begun may still come, and is waited for.
+        # The rest of a request that has begun may still arrive: wait for it.
         if self._response is None and not self._lingering and not self._begun:
             self._transport.close()
 
@@ -224,12 +224,12 @@ class Http1(asyncio.Protocol):
     # Requests
 
     def _begin_next(self) -> None:
-        """Begin the next request, if all of it has come."""
+        """Begin the next request, if all of it has arrived."""
         if self._request is None:
             self._parse_next()
         request = self._request
         if request is None or not request.has_come(self._buffer):
-            # Most requests come whole, and need no timer.
+            # Most requests arrive whole, and need no timer.
             if self._begun and not self._is_timed and not self._lingering:
                 self._is_timed = True
                 self._set_deadline()
@@ -258,14 +258,14 @@ class Http1(asyncio.Protocol):
             self._finish(response)
 
     def _finish(self, response: Http1Response) -> None:
-        """Go on with the next request behind a response, or end the connection."""
+        """Go on with the next request after a response, or end the connection."""
         self._response = self._task = None
         self._since = monotonic()
         response.leave()
         if self._transport.is_closing():
             return
         if not response.is_complete:
-            # The application has cut it, and said why: no part is to be taken for the whole.
+            # The application cut it and said why: no part may be taken for the whole.
             self._transport.abort()
         elif not response.keep_alive:
             self._linger()
@@ -277,13 +277,13 @@ class Http1(asyncio.Protocol):
                 self._transport.close()
 
     def _is_head(self, head: bytes) -> bool:
-        """Whether HEAD is what is asked: in a request that has begun, or in this ``head``."""
+        """Return whether HEAD is asked: in a request that has begun, or in this ``head``."""
         if self._request is not None:
             return bool(self._request.scope["method"] == "HEAD")
         return head.startswith(b"HEAD ")
 
     def _refuse(self, error: Error, head: bytes) -> None:
-        """Answer what cannot be read any further, and end the connection."""
+        """Refuse what cannot be read any further, and end the connection."""
         self._transport.write(error_response(error, is_head=self._is_head(head)))
         self._since = monotonic()
         self._linger()
@@ -307,7 +307,7 @@ class Http1(asyncio.Protocol):
             self._transport.close()
 
     def _parse_next(self) -> None:
-        """Parse the head of the next request, if it has come."""
+        """Parse the head of the next request, if it has arrived."""
         if self._searched == 0:
             self._buffer = self._buffer.lstrip(b"\r\n")  # RFC 9112, section 2.2
         buffer = self._buffer

@@ -1,7 +1,7 @@
 """The head of an HTTP/1.1 request, parsed by llhttp, as the scope of an ASGI application.
 
-What llhttp does not do is here: characters of the target that clients should percent-encode
-and send raw, and absolute targets.
+This module does what llhttp does not: it accepts characters of the target that clients send
+raw although they should percent-encode them, and absolute targets.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _VERSION = re.compile(rb" HTTP/([0-9])\.[0-9]$")
 _METHOD = re.compile(rb"[A-Za-z][A-Za-z0-9!#$%&'*+.^_`|~-]* ")
 
 MALFORMED = Error(400, "MALFORMED_REQUEST", "this is not a request of HTTP/1.1")
-# Lines of a header. Short ones cost more to read than their bytes tell.
+# Lines of a header. Short ones cost more to read than their bytes suggest.
 _MAX_LINES = 100
 _MANY_LINES = Error(
     431, "HEADER_TOO_LARGE", f"the header has more lines than the {_MAX_LINES} that are allowed"
@@ -38,34 +38,34 @@ _FRAGMENT = Error(400, "MALFORMED_REQUEST", "the target of a request has no frag
 
 @dataclass(frozen=True, slots=True)
 class RequestHead:
-    """A request whose head is parsed."""
+    """The parsed head of a request."""
 
     scope: dict[str, Any]
-    keep_alive: bool  # the connection is to be kept
-    length: int  # bytes of the body that are to be read
-    is_read: bool  # with them, all of the request is
-    expects_continue: bool  # the client waits to be told that the body is wanted
+    keep_alive: bool  # whether the connection is to be kept
+    length: int  # bytes of the body to read
+    is_read: bool  # whether the whole request is read with them
+    expects_continue: bool  # whether the client waits for word that the body is wanted
 
     def has_come(self, body: bytes) -> bool:
-        """Whether all of the body that is to be read is there."""
+        """Return whether all of the body that is to be read has arrived."""
         return len(body) >= self.length
 
 
 def parse_head(head: bytes, connection: Mapping[str, Any], max_body: int) -> RequestHead | Error:
-    """The request of a head, up to its empty line.
+    """Parse the head of a request, up to its empty line.
 
-    ``connection`` has the members of the scope that are the connection's. A body of more
-    than ``max_body`` bytes is not to be read.
+    ``connection`` has the connection's members of the scope. A body of more than
+    ``max_body`` bytes is not to be read.
     """
     line = head.index(b"\r\n")
-    if not head[:line].endswith(_VERSIONS):  # the parser takes some that are not spoken
+    if not head[:line].endswith(_VERSIONS):  # the parser accepts some that are not spoken
         version = _VERSION.search(head, 0, line)
         if version is None:
             return MALFORMED
         if version[1] != b"1":
             return _OTHER_VERSION
-        head = head[: line - 1] + b"1" + head[line:]  # a later one is like it (RFC 9110, 2.5)
-    if head.count(b"\r\n") > _MAX_LINES + 2:  # the request's own, and the end
+        head = head[: line - 1] + b"1" + head[line:]  # a later one counts as 1.1 (RFC 9110, 2.5)
+    if head.count(b"\r\n") > _MAX_LINES + 2:  # the request line, and the end
         return _MANY_LINES
     if _RAW.search(head, 0, line):
         head = _RAW.sub(_percent_encoded, head[:line]) + head[line:]
@@ -73,7 +73,7 @@ def parse_head(head: bytes, connection: Mapping[str, Any], max_body: int) -> Req
     try:
         parsed.feed(head)
     except httptools.HttpParserUpgrade:
-        pass  # to what is not spoken here: HTTP/1.1 goes on
+        pass  # to a protocol not spoken here: HTTP/1.1 goes on
     except httptools.HttpParserInvalidMethodError:
         return _UNKNOWN_METHOD if _METHOD.match(head) else MALFORMED
     except httptools.HttpParserError:
@@ -85,7 +85,7 @@ def parse_head(head: bytes, connection: Mapping[str, Any], max_body: int) -> Req
         if absolute is None:
             return _NO_PATH
         hosts = [value for name, value in headers if name == b"host"]
-        if len(hosts) == 1 or (not hosts and parsed.version == "1.0"):  # else it is bad anyway
+        if len(hosts) == 1 or (not hosts and parsed.version == "1.0"):  # else it is invalid anyway
             others = (pair for pair in headers if pair[0] != b"host")
             headers = [(b"host", absolute[1]), *others]
         url = absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2]
@@ -109,16 +109,16 @@ def parse_head(head: bytes, connection: Mapping[str, Any], max_body: int) -> Req
 
 
 def too_long(head: bytes) -> Error:
-    """What is wrong with a head that has no end in what of it is read."""
+    """Return what is wrong with a head whose end is not in the part read."""
     if b"\n" in head:
         return Error(431, "HEADER_TOO_LARGE", "the header is larger than max_headers allows")
-    if b" " not in head:  # it is no URL that is long, but a method
+    if b" " not in head:  # it is not a URL that is long, but a method
         return MALFORMED
     return Error(414, "URL_TOO_LONG", "the URL is longer than max_url allows")
 
 
 class _Head:
-    """What the parser tells of a head."""
+    """What the parser reports of a head."""
 
     def __init__(self) -> None:
         self.url = b""
@@ -128,7 +128,7 @@ class _Head:
         self._parser: httptools.HttpRequestParser | None = None
 
     def feed(self, head: bytes) -> None:
-        """Parse a whole head. Raises what the parser does."""
+        """Parse a whole head. Raises what the parser raises."""
         self._parser = httptools.HttpRequestParser(self)
         try:
             self._parser.feed_data(head)
@@ -142,7 +142,7 @@ class _Head:
         self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        # Behind the end of the message the parser has forgotten all of it.
+        # After the end of the message, the parser has forgotten all of it.
         parser = self._parser
         assert parser is not None  # noqa: S101 - it calls this
         self.method = parser.get_method().decode()
@@ -153,7 +153,7 @@ class _Head:
 def _with_body(scope: dict[str, Any], keep_alive: bool, max_body: int) -> RequestHead | Error:
     length, is_read, expects_continue = 0, True, False
     for name, value in scope["headers"]:
-        if name == b"content-length":  # the parser has seen that it is a number
+        if name == b"content-length":  # the parser has checked that it is a number
             length = int(value)
         elif name == b"transfer-encoding":
             is_read = False

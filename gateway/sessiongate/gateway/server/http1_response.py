@@ -15,11 +15,11 @@ from sessiongate.gateway.http.response_tracker import SECURITY_HEADERS
 from sessiongate.gateway.jsonapi.errors import Error, errors_response
 from sessiongate.runtime.telemetry.correlation import from_headers
 
-# A larger body is handed to the kernel in parts of so many bytes, each once there is room.
-# TLS makes a copy of a part, and lets others lie behind it.
+# A larger body is passed to the kernel in parts of this many bytes, each once there is room.
+# TLS makes a copy of a part, and lets others queue after it.
 _PART, _TLS_PART = 65536, 16384
-# Bytes that the kernel has not taken yet, from which on and down to which a response waits.
-# Those of chunks are nobody else's, and there may be thousands who do not read them.
+# Bytes not yet taken by the kernel at which a response begins to wait, and down to which it
+# waits. Those of chunks are not shared, and there may be thousands who do not read them.
 WATER, _CHUNKS_WATER = (65536, 16384), (16384, 4096)
 
 _STATUS_LINES = {
@@ -31,7 +31,7 @@ RawHeaders = Iterable[tuple[bytes, bytes]]
 
 
 class Http1Response:
-    """What an application is called with to read its request's body and to respond."""
+    """Lets an application read its request's body and respond."""
 
     __slots__ = (
         "_body",
@@ -65,9 +65,9 @@ class Http1Response:
         self.version = version
         self.keep_alive = keep_alive
         self.is_started = False
-        self.is_chunked = False  # it has begun, and its end is not stated
+        self.is_chunked = False  # whether it has begun, and its end is not stated
         self.is_complete = False
-        self.has_left = False  # the client, before the response was complete
+        self.has_left = False  # whether the client left before the response was complete
         self._transport = transport
         self._room = room
         is_tls = transport.get_extra_info("sslcontext") is not None
@@ -75,10 +75,10 @@ class Http1Response:
         self._body: bytes | None = body
         self._left: asyncio.Future[None] | None = None
         self._start: Message | None = None
-        self._unsent: int | None = None  # bytes of the stated length, if one is stated
+        self._unsent: int | None = None  # bytes left of the stated length, if one is stated
 
     async def receive(self) -> Message:
-        """The request's body, as one message, and then that the client has left."""
+        """Return the request's body as one message, and then that the client has left."""
         if self._body is not None:
             body, self._body = self._body, None
             return {"type": "http.request", "body": body, "more_body": False}
@@ -88,7 +88,7 @@ class Http1Response:
         return {"type": "http.disconnect"}
 
     def leave(self) -> bool:
-        """Note that the client has left, or has all that it asked for; whether that is heard."""
+        """Note that the client has left, or has its answer; return whether that is heard."""
         self.has_left = not self.is_complete
         if self._left is None:
             return False
@@ -97,7 +97,7 @@ class Http1Response:
         return True
 
     async def send(self, message: Message) -> None:
-        """Send a message on; returns once there is room for the next. Nothing, to who has left."""
+        """Send a message on, but not to a client that left; return once the next has room."""
         if message["type"] == "http.response.start":
             if self._start is not None or self.is_started:
                 raise RuntimeError("the response has begun already")
@@ -135,7 +135,7 @@ class Http1Response:
         else:
             if head:
                 self._transport.write(head)
-            shared = memoryview(body)  # which others may be sent: none has a copy of it
+            shared = memoryview(body)  # others may be sent it, too: nobody copies it
             for start in range(0, len(body), part):
                 if not self._room.is_set():
                     await self._room.wait()
@@ -148,7 +148,7 @@ class Http1Response:
             await self._room.wait()
 
     def _head(self, start: Message, length: int, *, more: bool) -> bytes:
-        """The head of the response, whose first part of a body is so long."""
+        """Return the response's head; the first part of its body has ``length`` bytes."""
         status = start["status"]
         lines = [_STATUS_LINES[status]]
         stated = None
@@ -176,7 +176,7 @@ class Http1Response:
 
 
 def error_response(error: Error, *, is_head: bool = False) -> bytes:
-    """The whole response that refuses a request, and ends the connection."""
+    """Return the whole response that refuses a request and ends the connection."""
     response = errors_response([error])
     request_id = from_headers(()).request_id.encode()
     headers = [*response.raw_headers, *SECURITY_HEADERS, (b"x-request-id", request_id)]
@@ -189,5 +189,5 @@ def error_response(error: Error, *, is_head: bool = False) -> bytes:
 
 @lru_cache(maxsize=1)
 def _date(second: int) -> bytes:
-    """The last line of a head, which is the same for a second, and the end of the head."""
+    """Return the last line of a head, the same for a second, and the end of the head."""
     return b"date: %b\r\n\r\n" % formatdate(second, usegmt=True).encode()

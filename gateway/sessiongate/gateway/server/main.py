@@ -1,8 +1,8 @@
 """The gateway's server: one listening socket, and the worker processes that serve it.
 
 The socket is opened here and handed to the workers. So a port that is taken is refused
-at once, port 0 is known before anything runs, and whoever connects while a worker starts
-(or starts again) waits instead of being turned away.
+at once, the real port for 0 is known before anything runs, and a client that connects
+while a worker starts (or restarts) waits instead of being turned away.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ from sessiongate.runtime.watched_file import POLL_INTERVAL, FileError, WatchedFi
 
 log = logging.getLogger(__name__)
 
-_PATIENCE = 5.0  # seconds that files may take which workers are renewed for
+_PATIENCE = 5.0  # seconds that a check of the files may take
 
 
 def run_server(config: GatewayConfig, on_listening: Callable[[str], None]) -> None:
-    """Run a gateway until SIGINT or SIGTERM; to be called in the main thread.
+    """Run a gateway until SIGINT or SIGTERM; call this in the main thread.
 
     ``on_listening`` is given the address, ``HOST:PORT`` with the real port, once it
-    is listened on. Raises `ListenError` where it cannot be, `FileError` where a file
-    cannot be used, and `SystemExit` with 1 where the workers keep dying.
+    is listened on. Raises `ListenError` if it cannot be listened on, `FileError` if a
+    file cannot be used, and `SystemExit` with 1 if the workers keep dying.
 
-    On SIGHUP, and when a file of TLS changes, new workers take over: answers under
-    way are finished, up to `REQUEST_GRACE`.
+    On SIGHUP, and when a TLS file changes, new workers take over: answers under way
+    are finished, up to `REQUEST_GRACE`.
     """
     use_one_malloc_arena()
     config.check_files()
@@ -78,7 +78,7 @@ def run_server(config: GatewayConfig, on_listening: Callable[[str], None]) -> No
 def _showing_metrics(
     config: GatewayConfig, folder: Path | None, processes: Callable[[], Mapping[str, int]]
 ) -> Iterator[None]:
-    """Show the workers' metrics, which lie in ``folder``, if that is wanted."""
+    """Show the workers' metrics, which are kept in ``folder``, if wanted."""
     if config.metrics is None or folder is None:
         yield
         return
@@ -90,7 +90,7 @@ def _showing_metrics(
 
 
 def _fault(config: GatewayConfig) -> str | None:
-    """Why workers could not start with the files as they are now, if they could not."""
+    """Return why workers could not start with the files as they are now, if so."""
     try:
         within(_PATIENCE, _fault, config.check_files)
     except FileError as error:
@@ -101,7 +101,7 @@ def _fault(config: GatewayConfig) -> str | None:
 
 
 def _start_following(config: GatewayConfig, workers: WorkerPool) -> None:
-    """Renew the workers when what they read once can be read anew."""
+    """Renew the workers when files that they read only once have changed and are readable."""
     tls = (config.protection.tls, config.core_trust.tls)
     files = [path for each in tls if each for path in each.files]
     if files:
@@ -129,7 +129,7 @@ def _work(
     metrics: Path | None,
     ready: Connection,
 ) -> None:
-    """A worker process, from its start to its end; ``metrics`` is where its metrics lie."""
+    """Run a worker process from start to end; ``metrics`` is the folder of its metrics."""
     use_one_malloc_arena()
     collect_rarely()
     set_up_logs("gateway", config.logs)
@@ -146,8 +146,8 @@ def _work(
         logging.shutdown()
         os._exit(1)
     uvloop.run(_serve(listener, config, app, ready))
-    # All is answered and closed. gRPC's threads may still be there, and crash in an
-    # interpreter that is being taken down: leave it standing.
+    # Everything is answered and closed. gRPC's threads may still be there, and crash in
+    # an interpreter that shuts down: skip its shutdown.
     logging.shutdown()
     os._exit(0)
 
@@ -155,7 +155,7 @@ def _work(
 async def _serve(
     listener: socket.socket, config: GatewayConfig, app: Starlette, ready: Connection
 ) -> None:
-    """Serve an application until SIGTERM. Its ``state.stopping`` is told of that first."""
+    """Serve an application until SIGTERM, which first begins its ``state.stopping``."""
     stopping = asyncio.Event()
     worker = Worker(app, listener, config.limits, config.protection.tls)
     async with app.router.lifespan_context(app):
@@ -171,7 +171,7 @@ async def _serve(
 
 
 def _follow_parent() -> None:
-    """Stop when the parent is gone, however it went: it cannot always say so."""
+    """Stop when the parent is gone, however it ended: it cannot always say so."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

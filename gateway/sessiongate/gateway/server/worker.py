@@ -1,4 +1,4 @@
-"""One worker of the gateway: accepts connections on a socket that it is handed, and serves them."""
+"""One worker of the gateway: accepts connections on a socket it is given, and serves them."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ from sessiongate.runtime.tls import ServerTls, server_context
 log = logging.getLogger(__name__)
 
 REQUEST_GRACE = 5.0  # seconds that answers under way may take once a worker is told to stop
-_TLS_SHUTDOWN = 1.0  # seconds in which a client may answer that it closes, too
-_TICK = 0.5  # seconds between two looks for connections that have lasted too long
-_MANY = 100  # connections, with which memory goes that is worth giving back
+_TLS_SHUTDOWN = 1.0  # seconds in which a client may confirm that it closes, too
+_TICK = 0.5  # seconds between two checks for connections that have lasted too long
+_MANY = 100  # connections whose end frees memory worth giving back
 _LATE = 2.0  # seconds until memory is given back a second time
 _PLAIN = Error(400, "TLS_REQUIRED", "this port speaks TLS; use https://")
 
 
 class Worker:
-    """Serves an application on a socket that listens, until it is told to stop."""
+    """Serves an application on a listening socket until it is told to stop."""
 
     def __init__(
         self, app: ASGIApp, listener: socket.socket, limits: Limits, tls: ServerTls | None = None
     ) -> None:
-        """Raises `FileError` where a file of ``tls`` cannot be used."""
+        """Raise `FileError` if a file of ``tls`` cannot be used."""
         self._app = app
         self._limits = limits
         self._acceptor = Acceptor(listener, self._has_room, self._take)
         self._rarely = Rarely(log)
-        # For each connection as the files are then.
+        # Each connection uses the files as they are then.
         self._context = None if tls is None else server_context(tls, self._refused)
         self._open: set[Http1] = set()
-        self._silent: set[asyncio.Future[None]] = set()  # of which nothing has come yet
-        self._accepted = 0  # connections, those that are not open yet among them
+        self._silent: set[asyncio.Future[None]] = set()  # of connections that have sent nothing yet
+        self._accepted = 0  # connections, including those not open yet
         self._is_stopping = False
-        self._ended = asyncio.Event()  # set when there is one less
+        self._ended = asyncio.Event()  # set when a connection ends
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self, stopping: asyncio.Event) -> None:
@@ -74,7 +74,7 @@ class Worker:
         self._acceptor.stop()
         for connection in [*self._open]:
             connection.stop()
-        # As of those that are open, the first request may be on its way.
+        # As for open connections, the first request may be on its way.
         asyncio.get_running_loop().call_later(PARTING, self._part)
 
     def _part(self) -> None:
@@ -127,7 +127,7 @@ class Worker:
         )
 
     async def _first_byte(self, connection: socket.socket) -> bytes:
-        """The first byte that a connection brings, which is left there. Raises `OSError`."""
+        """Return a connection's first byte, but leave it unread. Raises `OSError`."""
         loop = asyncio.get_running_loop()
         has_come: asyncio.Future[None] = loop.create_future()
         self._silent.add(has_come)
@@ -150,8 +150,8 @@ class Worker:
             self._acceptor.start()
 
     async def _check(self) -> None:
-        most = 0  # connections, since memory was given back last
-        late = 0.0  # when it is given back once more: what some held goes by and by
+        most = 0  # connections at a time since memory was last given back
+        late = 0.0  # when it is given back once more: some of it becomes free later
         while True:
             await asyncio.sleep(_TICK)
             now = monotonic()
@@ -161,7 +161,7 @@ class Worker:
                 give_back()
             elif 0 < late <= now:
                 late = 0.0
-                gc.collect()  # what requests held that were given up may hold itself
+                gc.collect()  # what abandoned requests held may hold itself
                 give_back()
             for connection in [*self._open]:
                 connection.check(now)

@@ -23,11 +23,11 @@ log = logging.getLogger(__name__)
 
 _SLACK = 1.0  # seconds that a worker may take to end once its time is over
 _TRIES = 3  # workers in a row that may end before they are ready
-# Seconds before another is started then, times their number; and at the most.
+# Seconds before another is started then, times their number; and the longest pause.
 _PAUSE = 0.5
 _LONGEST_PAUSE = 10.0
-_CHECKED_AGAIN = 1.0  # seconds between two looks whether workers can be started
-# What a worker is started with: it runs this until SIGTERM, and sends a word once it is ready.
+_CHECKED_AGAIN = 1.0  # seconds between two checks whether workers can be started
+# What a worker runs until SIGTERM; it sends a message once it is ready.
 WorkerTarget = Callable[[Connection], None]
 
 
@@ -37,22 +37,22 @@ class _Worker:
     ready: Connection
     is_ready: bool = False
     deadline: float = float("inf")  # when it is killed, on the monotonic clock
-    is_killed: bool = False  # the deadline is when it is given up
+    is_killed: bool = False  # if so, it is given up at the deadline
 
 
 @dataclass(slots=True)
 class _Slot:
-    """The place of one worker, and of the one that is to follow it."""
+    """The place of one worker and its successor."""
 
     number: int
     current: _Worker | None = None
     following: _Worker | None = None
-    start_at: float = 0.0  # when a worker that is missing is started
+    start_at: float = 0.0  # when a missing worker is started
 
 
 @dataclass(slots=True)
 class WorkerPool:
-    """So many processes that do the same work. To be used in the main thread."""
+    """Runs ``count`` processes that do the same work. Use it in the main thread."""
 
     work: WorkerTarget
     count: int
@@ -61,20 +61,20 @@ class WorkerPool:
     _leaving: list[_Worker] = field(default_factory=list)
     _left_behind: list[_Worker] = field(default_factory=list)
     _failures: int = 0
-    _fault: str | None = None  # why workers could not start, when that was last looked at
-    _has_served: bool = False  # a worker was ready: what hinders others may go away
+    _fault: str | None = None  # why workers could not start, at the last check
+    _has_served: bool = False  # a worker was ready: what stops others may go away
     _is_stopping: bool = False
     _is_renewing: bool = False
     _wakeup: tuple[socket.socket, socket.socket] = field(default_factory=socket.socketpair)
 
     def processes(self) -> Mapping[str, int]:
-        """The process ids of this process and its workers, by what they are called."""
+        """Return the process ids of this process and its workers, by name."""
         found = {f"worker {slot.number}": slot.current for slot in self._slots}
         pids = {name: worker.process.pid for name, worker in found.items() if worker is not None}
         return {"gateway": os.getpid(), **{name: pid for name, pid in pids.items() if pid}}
 
     def renew(self) -> None:
-        """Let new workers take over from those that there are; from any thread."""
+        """Let new workers take over from the current ones; may be called from any thread."""
         self._is_renewing = True
         self._wake()
 
@@ -82,7 +82,7 @@ class WorkerPool:
         """Run the workers until SIGINT or SIGTERM; SIGHUP renews them.
 
         ``on_start`` is called once signals are handled. Raises `SystemExit` with 1 if
-        workers keep dying before one was ever ready, and `LeftBehindError` in the end if
+        workers keep dying before one was ever ready, and `LeftBehindError` at the end if
         one does not end.
         """
         with self._handling_signals():
@@ -104,8 +104,8 @@ class WorkerPool:
     def _start(self) -> _Worker:
         ours, theirs = multiprocessing.Pipe(duplex=False)
         process = multiprocessing.get_context("spawn").Process(target=self.work, args=(theirs,))
-        # Ctrl-C reaches the whole group of a terminal: a worker would print a trace amid its start.
-        # The tracker, started with the first worker, would let it through to that again.
+        # Ctrl-C reaches the whole group of a terminal: a starting worker would print a trace.
+        # The tracker, if started with the first worker, would unblock it there again.
         resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:
@@ -124,7 +124,7 @@ class WorkerPool:
                     slot.start_at = monotonic() + _CHECKED_AGAIN
 
     def _may_start(self) -> bool:
-        """Whether a worker could start; if one that ended has to be replaced, why not is said."""
+        """Return whether a worker could start; if one that ended must be replaced, log why not."""
         fault = self.check() if self._has_served else None
         if fault is not None and fault != self._fault:
             log.error("%s; no worker is started until that is mended", fault)
@@ -177,7 +177,7 @@ class WorkerPool:
 
     def _becomes_ready(self, worker: _Worker) -> bool:
         if not worker.is_ready and worker.ready.poll():
-            with suppress(EOFError):  # it has ended without a word
+            with suppress(EOFError):  # it has ended without a message
                 worker.ready.recv()
                 worker.is_ready = True
                 return True
