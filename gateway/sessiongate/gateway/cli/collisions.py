@@ -1,4 +1,4 @@
-"""Listeners that cannot all be opened: two of them want one port of one address."""
+"""Refuses listeners that want the same port of the same address."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _ALL = {"0.0.0.0": 4, "::": 6}  # noqa: S104 - not bound
 
 
 def refuse_collisions(context: typer.Context, listeners: Mapping[str, str | None]) -> None:
-    """Refuse each listener whose address another one before it has. ``listeners``: by setting.
+    """Refuse each listener whose address an earlier one has. ``listeners`` are by setting.
 
-    Nothing is opened: what other programs have is not looked at.
+    Nothing is opened: what other programs listen on is not looked at.
     """
     told = [(name, where) for name, where in listeners.items() if where is not None]
     for (name, where), (later, other) in combinations(told, 2):
@@ -37,12 +37,12 @@ def _collide(where: str, other: str, *, either_is_grpc: bool) -> bool:
         return True
     if not any(host in _ALL for host in hosts):
         return False
-    # gRPC takes all of both families for all of one.
+    # gRPC listens on all addresses of both families if asked for all of one.
     return either_is_grpc or len({_family(host) for host in hosts}) == 1
 
 
 def _numeric(host: str) -> str:
-    """A host's address, where that can be told without asking anybody."""
+    """Return a host's address, if it is known without asking anybody, else the host."""
     if host.lower() == "localhost":
         try:
             return str(socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0][4][0])

@@ -1,4 +1,4 @@
-"""How a command reads its arguments, and shows its help."""
+"""How a command reads its arguments and shows its help."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from sessiongate.gateway.cli.origin import gather, place
 from sessiongate.runtime.suggestion import did_you_mean
 from sessiongate.runtime.urls import harmless
 
-_PLAIN = re.compile(r"\([\w. -]+\)$")  # behind the text of an error: what it is about
+_PLAIN = re.compile(r"\([\w. -]+\)$")  # after the text of an error: what it is about
 
-# What other programs call some settings.
+# Some settings by their names in other programs.
 _OTHERWISE = {
     **dict.fromkeys(("--address", "--bind", "--host", "--listen", "--port"), "--http"),
     **dict.fromkeys(("--debug", "--verbose"), "--log-level"),
@@ -25,7 +25,7 @@ _OTHERWISE = {
 class Command(TyperCommand):
     """A command whose errors say where a bad value was: flag, variable or file.
 
-    Its help shows options that belong together under a title of their own.
+    Its help shows related options under a title of their own.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -53,7 +53,7 @@ class Command(TyperCommand):
 
 
 class CommandGroup(TyperGroup):
-    """Commands. What is none is repeated only if no password can be in it."""
+    """Commands. An unknown one is repeated only if no password can be in it."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         given = [*args]
@@ -71,7 +71,7 @@ class CommandGroup(TyperGroup):
 
 
 class GatheringCommand(Command):
-    """A command that refuses no setting's value: what is wrong with them is noted."""
+    """A command that refuses no setting's value, but notes what is wrong with it."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         found = gather(ctx)
@@ -86,7 +86,7 @@ class GatheringCommand(Command):
 
 
 def _use_default(parameter: Any) -> None:
-    """Let a parameter of this run take its default, whatever is given."""
+    """Make a parameter take its default in this run, whatever is given."""
     default = parameter.default
     value = default() if callable(default) else default
     usual = parameter.process_value
@@ -94,7 +94,7 @@ def _use_default(parameter: Any) -> None:
 
 
 def _explain(context: Any, error: Any, given: Sequence[str]) -> None:
-    """Let an error of flags themselves say what the next try is to be."""
+    """Make an error about flags themselves say what to try next."""
     options = {flag: each for each in context.command.params for flag in each.opts}
     flag = str(getattr(error, "option_name", ""))
     if hasattr(error, "possibilities"):
@@ -106,7 +106,7 @@ def _explain(context: Any, error: Any, given: Sequence[str]) -> None:
     elif flag in options and "requires an argument" in error.message:
         error.message = f"{flag} needs a value: {flag} {options[flag].metavar}"
     elif "unexpected extra argument" in error.message:
-        # One may be a part of a password with a blank.
+        # One may be part of a password with a space.
         if not _PLAIN.search(error.message) or not all(map(harmless, given)):
             error.message = "Got an unexpected extra argument"
         if "--source" in options:
@@ -114,6 +114,6 @@ def _explain(context: Any, error: Any, given: Sequence[str]) -> None:
 
 
 def _put_place(context: typer.Context, error: typer.BadParameter) -> None:
-    """Let an error name where the value comes from."""
+    """Make an error name where the value comes from."""
     if error.param is not None and error.param_hint is None:
         error.param_hint = place(context, error.param.name)

@@ -1,4 +1,4 @@
-"""The closed default: what other machines can reach asks who they are, or does not start."""
+"""The closed default: a listener open to other machines asks who they are, or does not start."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def refuse_open_listener(
     tls: ServerTls | None,
     credentials: Credentials,
 ) -> None:
-    """Refuse an address to listen on, unless only this machine reaches it or nobody gets in."""
+    """Refuse an address that other machines can reach, unless TLS and credentials guard it."""
     missing = [] if tls else ["TLS (--tls-cert and --tls-key)"]
     if not credentials.wanted:
         missing.append("credentials (--users, --token-key, --token-secret or --tls-client-ca)")
@@ -36,7 +36,7 @@ def refuse_open_listener(
 def refuse_cleartext_token(
     context: typer.Context, core: str, tls: ClientTls | None, token_file: Path | None
 ) -> None:
-    """Refuse to send the core's token where others could read it on its way."""
+    """Refuse to send the core's token if others could read it on its way."""
     if token_file is not None and tls is None and not is_private(core):
         refuse(
             context,

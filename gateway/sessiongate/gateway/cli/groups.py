@@ -17,9 +17,9 @@ from sessiongate.runtime.watched_file import read_file, trouble
 
 _T = TypeVar("_T")
 
-VARIABLE = "SESSIONGATE_"  # what the names of variables begin with
+VARIABLE = "SESSIONGATE_"  # the prefix of variables' names
 
-# Under which title the help shows a group's settings.
+# The titles under which the help shows the groups' settings.
 _TITLES = {
     "protection": "TLS and credentials",
     "core_trust": "TLS with a core elsewhere",
@@ -30,13 +30,13 @@ _TITLES = {
 
 
 def option(flag: str, help: str, metavar: str | None = None, **details: Any) -> Any:
-    """An option that is a setting: it has a variable, and a key in the file."""
+    """Declare an option that is a setting: it has a variable, and a key in the file."""
     variable = VARIABLE + flag.removeprefix("--").replace("-", "_").upper()
     return typer.Option(flag, envvar=variable, help=help, metavar=metavar, **details)
 
 
 def taking(**groups: type[Any]) -> Callable[[Callable[..., _T]], Callable[..., _T]]:
-    """Give a command the settings of groups as options; it gets each group whole, by its name."""
+    """Give a command the settings of groups as options; it receives each group whole, by name."""
 
     def decorate(command: Callable[..., _T]) -> Callable[..., _T]:
         @wraps(command)
@@ -59,7 +59,7 @@ def taking(**groups: type[Any]) -> Callable[[Callable[..., _T]], Callable[..., _
 
 
 def _made(context: typer.Context, group: type[Any], values: dict[str, Any]) -> Any:
-    """A group with these values, but for those that are refused."""
+    """Make a group with these values, except those that are refused."""
     try:
         return group(**values)
     except ValueError as error:
@@ -74,7 +74,7 @@ def _made(context: typer.Context, group: type[Any], values: dict[str, Any]) -> A
 def with_options_of(
     reader: Callable[..., _T],
 ) -> Callable[[Callable[[typer.Context, _T], None]], Callable[..., None]]:
-    """Give a command the options of a function; it gets what that makes of them."""
+    """Give a command the options of a function; it receives what the function returns."""
 
     def decorate(command: Callable[[typer.Context, _T], None]) -> Callable[..., None]:
         @wraps(command)
@@ -106,7 +106,7 @@ def _parameters(group: type[Any], title: str) -> Iterator[Parameter]:
 
 
 def reading(reader: Callable[[object], Any]) -> Callable[[object], Any]:
-    """A parser of an option, of what raises `ValueError`."""
+    """Make a parser for an option from a reader that raises `ValueError`."""
 
     def read(value: object) -> Any:
         try:

@@ -1,4 +1,4 @@
-"""The commands that keep the ledger's file."""
+"""The commands that maintain the ledger's file."""
 
 from __future__ import annotations
 

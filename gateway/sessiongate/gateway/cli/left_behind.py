@@ -1,4 +1,4 @@
-"""Processes that do not end though they were killed: one that waits for a disk cannot."""
+"""Processes that do not end although killed: one that waits for a disk cannot."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KILLED = 2.0  # seconds that a process may take to end once it is killed
 
 
 class LeftBehindError(Exception):
-    """Processes that this one started go on for as long as something does not answer them."""
+    """Processes that this one started go on until what they wait for answers."""
 
 
 def tell_left_behind(name: str, pid: int | None) -> None:
@@ -27,7 +27,7 @@ def tell_left_behind(name: str, pid: int | None) -> None:
 
 @contextmanager
 def ending_without_them() -> Iterator[None]:
-    """End this process with 1 where `LeftBehindError` comes: Python would wait for its children."""
+    """End this process with 1 on `LeftBehindError`: Python would wait for its children."""
     try:
         yield
     except LeftBehindError:

@@ -1,4 +1,4 @@
-"""The commands of ``sessiongate``. They end with 0, with 1, or with 2: no use in trying again."""
+"""The commands of ``sessiongate``. They end with 0, with 1, or with 2 if a retry cannot help."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ app = typer.Typer(
     cls=CommandGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # errors on one line, for whatever reads them
+    rich_markup_mode=None,  # errors on one line, for programs that read them
     context_settings={"help_option_names": ["-h", "--help"]},
     help="""Who is connected to our databases and proxies right now, to what, since when.
 
@@ -118,7 +118,7 @@ def serve(context: typer.Context, plan: Plan) -> None:
 
     notify = Notifier()
     with ending_without_them(), suppress(KeyboardInterrupt), ExitStack() as stack:
-        # Until the gateway runs and takes the signals over, both of them end up here.
+        # Until the gateway runs and takes over the signals, both end up here.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler)
         grpc_shown, sources_shown = gateway.core, "those of the core"
@@ -135,7 +135,7 @@ def serve(context: typer.Context, plan: Plan) -> None:
             serve_gateway(gateway, on_listening)
         except CoreStartError as error:
             if error.code == EXIT_UNRECOVERABLE:
-                raise typer.Exit(EXIT_UNRECOVERABLE) from None  # it has said why
+                raise typer.Exit(EXIT_UNRECOVERABLE) from None  # the core has said why
             fail(str(error), 1)
         except ListenError as error:
             name = "http" if error.where == gateway.http else "metrics"
@@ -223,18 +223,18 @@ def run_core(
 
 
 def _warn_of_exposures(context: typer.Context, config: GatewayConfig) -> None:
-    """Log which files of secrets every user of the machine can read."""
+    """Log which secret files every user of the machine can read."""
     for name, text in config.exposures().items():
         log.warning("%s: %s", place(context, name), text)
 
 
 def _line(fault: typer.BadParameter) -> str:
-    """A fault in one line: where the value comes from, and what is wrong."""
+    """Return a fault in one line: where the value comes from, and what is wrong."""
     return fault.format_message().removeprefix("Invalid value for ").removeprefix("Invalid value: ")
 
 
 def _told(plan: Plan) -> str:
-    """What is started, in lines as those of the welcome."""
+    """Describe what is started, in lines like those of the welcome."""
     gateway = plan.gateway
     scheme = "https" if gateway.protection.tls else "http"
     lines = [f"REST     {scheme}://{gateway.http}/v1/sessions"]

@@ -2,7 +2,7 @@
 
 An option with a variable is a setting. The file (`gateway.cli.settings_file`) holds settings
 under the flags' names, with underscores for hyphens, and becomes click's ``default_map``:
-flag, variable and file are read and refused by the same code, in the same words.
+flags, variables and the file are read and refused by the same code, in the same words.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ ConfigOption = Annotated[
         "Read settings from this TOML file.",
         "FILE",
         is_eager=True,
-        parser=path_value,  # click's own would look at the file, which may hang
+        parser=path_value,  # click's own would access the file, which may hang
         callback=read_settings,
     ),
 ]
@@ -171,7 +171,7 @@ AllowedHostsOption = Annotated[
     ),
 ]
 ReplicaUseOption = Annotated[
-    Any,  # a bool; said so, it would be a flag that takes no value
+    Any,  # a bool; declared so, it would be a flag that takes no value
     option(
         "--replica",
         "Answer from a live copy of the core's sessions while it is provably current: on or off.",

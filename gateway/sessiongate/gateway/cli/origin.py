@@ -7,20 +7,20 @@ from typing import Any
 
 import typer
 
-# In a context's `meta`: what is wrong so far, where a command wants to know all of it; and
-# the file of settings.
+# In a context's `meta`: what is wrong so far, if a command wants to know all of it, and the
+# settings file.
 _FAULTS = "sessiongate.faults"
 _FILE = "sessiongate.file"
 _FLAG = re.compile("--[a-z][a-z-]*[a-z]")
 
 
 def given_as_flag(context: typer.Context, name: str) -> bool:
-    """Whether an option's value comes from the command line itself."""
+    """Return whether an option's value comes from the command line itself."""
     return _origin(context, name) == "COMMANDLINE"
 
 
 def place(context: typer.Context, name: str) -> str:
-    """Where a parameter's value comes from, for an error: a flag, a variable or a file's key."""
+    """Return where a parameter's value comes from, for an error: flag, variable or file's key."""
     parameter = next(known for known in context.command.params if known.name == name)
     match _origin(context, name):
         case "ENVIRONMENT":
@@ -34,7 +34,7 @@ def place(context: typer.Context, name: str) -> str:
 
 
 def origins(context: typer.Context, *names: str) -> dict[str, str]:
-    """Where the values of some parameters come from, for who has them without this context."""
+    """Return where the values of some parameters come from, for code without this context."""
     return {name: place(context, name) for name in names}
 
 
@@ -44,13 +44,13 @@ def note_file(context: typer.Context, file: object) -> None:
 
 
 def gather(context: typer.Context) -> list[typer.BadParameter]:
-    """From now on, refuse nothing but note it in this list."""
+    """Refuse nothing from now on, but note it in the list returned."""
     found: list[typer.BadParameter] = context.meta.setdefault(_FAULTS, [])
     return found
 
 
 def refuse(context: typer.Context, text: str, name: str | None = None) -> None:
-    """Say what is wrong with the setting of this name, which ends the command, or note it."""
+    """Report what is wrong with the setting of this name and end the command, or note it."""
     hint = place(context, name) if name else None
     if name:
         text = _FLAG.sub(lambda flag: _as_given(context, flag[0], name), text)
@@ -67,7 +67,7 @@ def refuse_by(context: typer.Context, error: ValueError) -> None:
 
 
 def _as_given(context: typer.Context, flag: str, name: str) -> str:
-    """A flag, or what stands in its place where the setting of this name came from."""
+    """Return a flag, or its counterpart in the place that the setting of this name came from."""
     for parameter in context.command.params:
         if flag in parameter.opts and getattr(parameter, "envvar", None):
             match _origin(context, name):

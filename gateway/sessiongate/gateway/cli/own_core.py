@@ -1,4 +1,4 @@
-"""The core that a gateway starts for itself, and the way between the two."""
+"""The core that a gateway starts for itself, and the connection between the two."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from sessiongate.runtime.settings import given
 def own_core(
     gateway: GatewayConfig, settings: Settings, report: Report
 ) -> Iterator[tuple[GatewayConfig, str]]:
-    """Run a core; the gateway's configuration with which it gets there, and where others do.
+    """Run a core; yield the gateway's configuration to reach it, and the address for others.
 
-    Where TLS or credentials guard the core's listener, the gateway has a way of its
-    own: a socket in a folder that only this user can enter, and a token that is made
-    for it if there is none. So no certificate need be for a name that it knows the
-    core by. Raises `CoreStartError`.
+    If TLS or credentials guard the core's listener, the gateway has its own access: a
+    socket in a folder that only this user can enter, and a token that is made for it if
+    there is none. So no certificate need be for a name by which it knows the core.
+    Raises `CoreStartError`.
     """
     guarded = gateway.protection.credentials(gateway.core_token_file).wanted
     settings = {**settings, **given(gateway.protection)}

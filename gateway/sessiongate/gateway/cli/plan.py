@@ -1,4 +1,4 @@
-"""What `serve` starts, by its settings."""
+"""What `serve` starts, according to its settings."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Plan:
     """What `serve` starts."""
 
     gateway: GatewayConfig
-    core: Mapping[str, object] | None  # settings of a core of its own
+    core: Mapping[str, object] | None  # settings of its own core, if it has one
     sources: Sequence[SourceSetting]
 
 
@@ -93,7 +93,7 @@ def plan_of(
     insecure: InsecureOption = False,
     config: ConfigOption = None,
 ) -> Plan:
-    """What the settings ask for. What is wrong with them is refused."""
+    """Return what the settings ask for; refuse what is wrong with them."""
     settings = core_settings(
         grpc, source, ledger, stale_after, reflection, core_metrics, core_limits
     )
@@ -113,7 +113,7 @@ def plan_of(
         )
     wanted: dict[str, Any] = {
         "http": http,
-        "core": core or DEFAULT_CORE,  # of its own: the real one once that listens
+        "core": core or DEFAULT_CORE,  # its own core's: the real one once that listens
         "public_url": public_url,
         "allowed_hosts": tuple(allowed_host or ()),
         "core_timeout": core_timeout,
@@ -138,7 +138,7 @@ def plan_of(
 
 
 def core_origins(context: typer.Context) -> dict[str, str]:
-    """Where the settings come from that only the core can judge."""
+    """Return where the settings that only the core can judge come from."""
     return origins(context, "source", "ledger", "grpc", "core_metrics")
 
 
@@ -151,7 +151,7 @@ def core_settings(
     metrics: str | None,
     limits: CoreLimits,
 ) -> dict[str, object]:
-    """A core's own settings, as it reads them."""
+    """Return a core's own settings, as it reads them."""
     return {
         "grpc": grpc,
         "source": [each.setting for each in source],

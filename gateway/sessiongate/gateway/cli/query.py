@@ -1,4 +1,4 @@
-"""The commands that ask a core: what people at a terminal would ask REST."""
+"""The commands that ask a core what people at a terminal would ask REST."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def watch_command(
     from sessiongate.gateway.cli.questions import ask, watch
 
     with suppress(KeyboardInterrupt):
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # the terminal is to be restored
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # so that the terminal is restored
         ask(watch, core, core_timeout, core_trust, core_token_file)
 
 
@@ -165,7 +165,7 @@ def check_command(
 
 
 def _check(context: typer.Context, core: str, trust: CoreTls, token_file: Path | None) -> None:
-    """Refuse settings that no core can be asked with, each by where it came from."""
+    """Refuse settings with which no core can be asked, naming where each came from."""
     refuse_cleartext_token(context, core, trust.tls, token_file)
     files = GatewayConfig(core_trust=trust, core_token_file=token_file)
     for name, text in files.troubles().items():

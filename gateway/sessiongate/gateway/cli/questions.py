@@ -30,14 +30,14 @@ from sessiongate.gateway.upstream.views import EVERYTHING, DirectView
 from sessiongate.runtime.exit_codes import EXIT_UNRECOVERABLE
 from sessiongate.runtime.watched_file import FileError
 
-# What links start with, unless --public-url says.
+# What links start with, unless --public-url is given.
 LOCAL_URL = "http://localhost:8989"
 
 Question = Callable[[CoreClient], Awaitable[None]]
 
 
 def ask(question: Question, core: str, timeout: float, trust: CoreTls, token: Path | None) -> None:
-    """Ask a core; where it fails, say so and end."""
+    """Ask a core; if it fails, say so and end."""
 
     async def asking() -> None:
         client = CoreClient(core, timeout, trust.tls, token)
@@ -120,7 +120,7 @@ def _print_document(link: str, data: Any, gaps: Gaps) -> None:
     print(unobeyed(dump(document, pretty=True).decode()))
 
 
-# What gRPC's texts have in them, and what that is to whoever asks.
+# Parts of gRPC's error texts, and what they mean to the user.
 _UNREACHED = {
     "CERTIFICATE_VERIFY_FAILED": "shows a certificate that --core-ca does not vouch for",
     "handshake failed": "does not speak TLS as it was asked to; --core-ca says that it should",
@@ -132,7 +132,7 @@ _UNREACHED = {
 
 
 def _unreached(core: str, text: str) -> str:
-    """Why no core was reached, and what to do."""
+    """Return why no core was reached, and what to do."""
     for sign, fault in _UNREACHED.items():
         if sign in text:
             return f"the core at {core} {fault}"

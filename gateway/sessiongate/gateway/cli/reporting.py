@@ -1,4 +1,4 @@
-"""What a command says on standard error, and how it ends."""
+"""What a command writes to standard error, and how it ends."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from sessiongate.runtime.telemetry.logs import escaped
 
 
 def report(text: str) -> None:
-    """Say on standard error what happens; of what others sent, nothing commands a terminal."""
+    """Report on standard error; escape what others sent that would command a terminal."""
     lines = "\n".join(map(escaped, text.split("\n")))
     typer.echo(f"sessiongate: {lines}", err=True)
 
 
 def fail(text: str, code: int = 1) -> NoReturn:
-    """Say why, and end the command."""
+    """Report why, and end the command."""
     report(text)
     raise typer.Exit(code)

@@ -1,4 +1,4 @@
-"""The file that may hold settings, and which settings there are."""
+"""The file that may hold settings, and which settings exist."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from sessiongate.runtime.suggestion import did_you_mean, nearest
 from sessiongate.runtime.urls import redacted
 from sessiongate.runtime.watched_file import FileError, read_handed_over
 
-_CONTENT = "sessiongate.content"  # in a context's `meta`: what files of settings hold
+_CONTENT = "sessiongate.content"  # in a context's `meta`: the content of settings files
 
 
 def settings(root: object) -> Mapping[str, bool]:
-    """The names of all the commands' settings, and whether each can be given many times."""
+    """Return the names of all commands' settings, and whether each can be given many times."""
     return {
         option.name: option.multiple
         for command in cast(TyperGroup, root).commands.values()
@@ -32,7 +32,7 @@ def settings(root: object) -> Mapping[str, bool]:
 
 
 def warn_of_variables(root: object) -> None:
-    """Say which variables are nearly those of settings. Others may be somebody else's."""
+    """Warn of variables that nearly match settings. Others may belong to somebody else."""
     known = [name.upper() for name in (*settings(root), "config")]
     for variable in sorted(os.environ):
         name = variable.removeprefix(VARIABLE)
@@ -41,14 +41,14 @@ def warn_of_variables(root: object) -> None:
 
 
 def read_settings(context: typer.Context, file: Path | None) -> Path | None:
-    """Let the file's settings be the command's defaults."""
+    """Make the file's settings the command's defaults."""
     if file is None:
         return None
     try:
-        # Kept: who gathers faults reads the settings again and again, and a pipe can be read once.
+        # Kept: a command that gathers faults reads the settings repeatedly, a pipe only once.
         content = context.meta.setdefault(_CONTENT, {}).get(file) or read_handed_over(file)
         context.meta[_CONTENT][file] = content
-        values = tomllib.loads(content.decode("utf-8-sig"))  # some editors begin with a BOM
+        values = tomllib.loads(content.decode("utf-8-sig"))  # some editors write a BOM first
     except FileError as error:
         raise typer.BadParameter(str(error)) from None
     except UnicodeDecodeError:
@@ -74,7 +74,7 @@ def read_settings(context: typer.Context, file: Path | None) -> Path | None:
 
 
 def _unknown(name: str, value: object, known: Collection[str]) -> str:
-    """What is wrong with a key that is none."""
+    """Return what is wrong with a key that is no setting."""
     if isinstance(value, dict):
         return f"[{name}] is no setting: all stand at the top of the file, under no heading"
     hint = (

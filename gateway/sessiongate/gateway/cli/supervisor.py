@@ -1,8 +1,8 @@
 """The core, as a program of its own: ``python -P -m sessiongate.core``.
 
 It reads its settings, one line of JSON, from standard input, so that no secret is
-in its arguments, and says on standard output where it listens. It ends with 0
-where it was told to stop, with `EXIT_UNRECOVERABLE` where starting it again would not help.
+in its arguments, and writes to standard output where it listens. It ends with 0 if it
+was asked to stop, and with `EXIT_UNRECOVERABLE` if starting it again would not help.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from sessiongate.runtime.telemetry.logs import escaped
 COMMAND = (sys.executable, "-P", "-m", "sessiongate.core")
 _LISTENING = b"listening on "
 # Seconds: the first pause before a core is started again, the longest, how long
-# a core runs before the pauses begin anew, and how long it may take to stop
+# a core runs before the pauses start over, and how long it may take to stop
 # (longer than the grace that it gives to calls under way).
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 10.0
@@ -40,7 +40,7 @@ Report = Callable[[str], None]
 
 
 class CoreStartError(Exception):
-    """The core did not start; it has told standard error why."""
+    """The core did not start; it has written why to standard error."""
 
     def __init__(self, code: int) -> None:
         super().__init__(f"the core {_ending(code)} before it listened")
@@ -48,7 +48,7 @@ class CoreStartError(Exception):
 
 
 def become_core(settings: Settings) -> NoReturn:
-    """Replace this program by a core. Raises `OSError` where the settings are too long."""
+    """Replace this program with a core. Raises `OSError` if the settings are too long."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)  # nobody reads yet: what does not fit must not hang
     line = _line(settings)
@@ -56,13 +56,13 @@ def become_core(settings: Settings) -> NoReturn:
         raise OSError("the settings are too long")
     os.close(writing)
     os.dup2(reading, 0)
-    # Python would print a trace for Ctrl-C while it starts. The core takes it up once it can.
+    # Python would print a trace on Ctrl-C while it starts. The core handles it once it can.
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     os.execv(COMMAND[0], COMMAND)  # noqa: S606 - no shell is wanted
 
 
 def check_core_settings(settings: Settings) -> list[str]:
-    """What a core finds wrong with its settings, a line each; it looks and ends."""
+    """Return what a core finds wrong with its settings, a line each; it checks and ends."""
     checked = subprocess.run(  # noqa: S603 - a fixed command
         (*COMMAND, "check"), input=_line(settings), capture_output=True, check=False
     )
@@ -75,7 +75,7 @@ def check_core_settings(settings: Settings) -> list[str]:
 
 
 def keep_ledger(action: str, settings: Settings) -> str:
-    """Have a core's program back a ledger up, or take it for restored; what went wrong, if so."""
+    """Have a core's program do ``action`` to a ledger; return what went wrong, if anything."""
     done = subprocess.run(  # noqa: S603 - a fixed command
         (*COMMAND, "ledger", action), input=_line(settings), capture_output=True, check=False
     )
@@ -88,9 +88,9 @@ def keep_ledger(action: str, settings: Settings) -> str:
 class Supervisor:
     """Runs a core from `__enter__` to `__exit__`, and starts it again when it dies.
 
-    The first start must succeed. After that any end of the core is followed by
-    another start on the same address, also where the core says that it would not
-    help: what stopped it (another program on its port, a lock) may have gone.
+    The first start must succeed. After that, whenever the core ends, it is started
+    again on the same address, even if the core says that it would not help: what
+    stopped it (another program on its port, a lock) may have gone.
     The core ends when this process does, however that happens.
     """
 
@@ -98,7 +98,7 @@ class Supervisor:
         self._settings = {**settings, "exit_on_eof": True}
         self._report = report
         self._stop = threading.Event()
-        self._spawning = threading.Lock()  # held where a core is spawned, and to forbid it
+        self._spawning = threading.Lock()  # held while a core is spawned, and to forbid it
         self._child: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
         self.address = ""  # where the core listens; never changes once it does
@@ -113,7 +113,7 @@ class Supervisor:
             self._end()
             raise
         self.address = address
-        self._settings |= {"grpc": address}  # for those that follow
+        self._settings |= {"grpc": address}  # for later starts
         self._thread.start()
         return self
 
@@ -125,7 +125,7 @@ class Supervisor:
     ) -> None:
         """Stop the core: it lets calls under way finish first.
 
-        Raises `LeftBehindError` if it does not end though it is killed.
+        Raises `LeftBehindError` if it does not end although killed.
         """
         self._end()
         self._thread.join()
@@ -144,7 +144,7 @@ class Supervisor:
             _await_killed(child)
 
     def _launch(self) -> str | None:
-        """Start a core; its address once it listens, None if it ends before or must not start."""
+        """Start a core; return its address, None if it ends before it listens or must not start."""
         with self._spawning:
             if self._stop.is_set():
                 return None
@@ -165,9 +165,9 @@ class Supervisor:
         return None
 
     def _outlive(self) -> int:
-        """Wait for the core's end; its exit code."""
+        """Wait for the core's end; return its exit code."""
         with cast("subprocess.Popen[bytes]", self._child) as child:
-            for line in cast("IO[bytes]", child.stdout):  # sources may print: not to block them
+            for line in cast("IO[bytes]", child.stdout):  # sources may print: do not block them
                 _pass_on(line)
         return child.returncode
 

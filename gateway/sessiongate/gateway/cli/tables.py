@@ -1,4 +1,4 @@
-"""What people at a terminal read of sessions and sources."""
+"""Sessions and sources as people at a terminal read them."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.source_service_pb2 import Source
 from sessiongate.v1.states import words_of
 
-# Wider than any table: what is not read by a person must not be cut to a width.
+# Wider than any table: output that no person reads must not be cut to a width.
 _UNLIMITED = 100_000
 
 
 def print_sessions(sessions: Iterable[Session], now: float) -> None:
-    """A line for each session; ``now`` is in seconds since the epoch."""
+    """Print a line for each session; ``now`` is in seconds since the epoch."""
     _print(sessions_table(sessions, now))
 
 
 def sessions_table(sessions: Iterable[Session], now: float) -> Table:
-    """A table with a line for each session; ``now`` is in seconds since the epoch."""
+    """Return a table with a line for each session; ``now`` is in seconds since the epoch."""
     table = _table()
     table.add_column("ID", justify="right")
     for name in ("State", "User", "Client", "Service", "Connected"):
@@ -42,13 +42,13 @@ def sessions_table(sessions: Iterable[Session], now: float) -> Table:
 
 
 def session_line(sign: str, session: Session) -> str:
-    """A line for programs to read: a sign and the cells of the table, with tabs between them."""
-    *before, _, source = _cells(session, 0)  # without how long it is idle
+    """Return a line for programs: a sign and the table's cells, with tabs between them."""
+    *before, _, source = _cells(session, 0)  # without the idle time
     return "\t".join(map(plain, (sign, *before, source)))
 
 
 def print_sources(sources: Sequence[Source]) -> None:
-    """A line for each source; on standard error, what could not be read of those that could."""
+    """Print a line for each source; on standard error, what was unreadable in those read."""
     table = _table()
     for name in ("Name", "Kind", "State"):
         table.add_column(name)
@@ -65,7 +65,7 @@ def print_sources(sources: Sequence[Source]) -> None:
 
 
 def print_session(session: Session, attributes: Mapping[str, Any]) -> None:
-    """A line for each thing known of a session; ``attributes`` as in its resource object."""
+    """Print a line for each fact about a session; ``attributes`` as in its resource object."""
     table = _table()
     table.show_header = False
     known = {"id": session.id, "service": session.service}
@@ -84,13 +84,13 @@ def print_session(session: Session, attributes: Mapping[str, Any]) -> None:
 
 
 def print_gaps(gaps: Gaps) -> None:
-    """Say on standard error which sources could not be read as a whole, if any."""
+    """Print on standard error which sources could not be read completely, if any."""
     for line in gap_lines(gaps):
         print(line, file=sys.stderr)
 
 
 def gap_lines(gaps: Gaps) -> Iterator[str]:
-    """A line for the sources that could not be read, one for those read only in part."""
+    """Yield a line for the sources that could not be read, one for those read only in part."""
     if gaps.unreachable:
         names = plain(", ".join(gaps.unreachable))
         yield f"unreachable: {names} (its sessions may be missing or out of date)"
@@ -138,7 +138,7 @@ def _source_cells(source: Source) -> Sequence[str]:
 
 
 def _source_notes(source: Source) -> Iterator[str]:
-    """What was not read of a source, a line each."""
+    """Yield what was not read of a source, a line each."""
     if source.partial:
         yield f"read only in part: {source.partial}"
     if source.unreadable_sessions or source.unreadable_members:
@@ -154,7 +154,7 @@ def _time(time: Timestamp) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """The two largest units that count: 12s, 3m04s, 2h05m, 4d03h."""
+    """Format a duration in its two largest units: 12s, 3m04s, 2h05m, 4d03h."""
     whole = max(0, int(seconds))
     if whole < 60:
         return f"{whole}s"
@@ -166,7 +166,7 @@ def _duration(seconds: float) -> str:
 
 
 def _flat(value: object, name: str = "") -> Iterable[tuple[str, str]]:
-    """The leaves of a JSON value, each with its path."""
+    """Yield the leaves of a JSON value, each with its path."""
     prefix = name and name + "."
     if isinstance(value, Mapping):
         for key, member in value.items():
@@ -183,13 +183,13 @@ def _text(value: str) -> Text:
 
 
 def plain(value: str) -> str:
-    """Text that came from clients, without what would command a terminal."""
+    """Return text that came from clients without what would command a terminal."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in value)
 
 
 def unobeyed(document: str) -> str:
-    """A JSON document that means the same, without what would command a terminal."""
-    lines = document.split("\n")  # of the layout: inside a string JSON escapes them
+    """Return a JSON document that means the same, without what would command a terminal."""
+    lines = document.split("\n")  # lines of the layout: JSON escapes newlines in strings
     return "\n".join(line if line.isprintable() else _escaped(line) for line in lines)
 
 

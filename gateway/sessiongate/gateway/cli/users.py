@@ -81,7 +81,7 @@ def remove(name: UserNameArgument, *, users: UsersFileArgument) -> None:
 
 def _password() -> str:
     if sys.stdin.isatty():
-        # What is typed is not shown: Ctrl-C must end that too.
+        # Typed characters are hidden: Ctrl-C must end that too.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         answer: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
         return answer

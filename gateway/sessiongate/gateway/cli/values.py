@@ -1,7 +1,7 @@
 """What an option's value may be, wherever it comes from.
 
-Each reader takes what the command line, a variable or the configuration file
-gave, and raises `typer.BadParameter` that names the value and what is allowed.
+Each reader takes a value from the command line, a variable or the configuration
+file, and raises `typer.BadParameter`, which names the value and what is allowed.
 No error repeats a URL: it may hold a password.
 """
 
@@ -26,7 +26,7 @@ from sessiongate.runtime.urls import Url, UrlError, harmless, redacted
 
 @dataclass(frozen=True, slots=True)
 class SourceSetting:
-    """A source as it was asked for: its URL, and options given beside it."""
+    """A source as it was asked for: its URL, and options given beside the URL."""
 
     url: str
     options: Mapping[str, str | int | float | bool] = field(default_factory=dict)
@@ -48,11 +48,11 @@ class SourceSetting:
 
     @property
     def setting(self) -> object:
-        """The form that the core's configuration has it in."""
+        """The form that the core's configuration uses."""
         return {"url": self.url, **self.options} if self.options else self.url
 
     def __str__(self) -> str:
-        """For showing: without user, password and options, but for a name."""
+        """Return the source for display: without user, password and options, except a name."""
         try:
             url = Url.parse(self.url)
         except UrlError:
@@ -62,7 +62,7 @@ class SourceSetting:
 
 
 def address_value(value: object) -> str:
-    """HOST:PORT."""
+    """Read HOST:PORT."""
     try:
         return str(Address.parse(str(value)))
     except ValueError as error:
@@ -70,7 +70,7 @@ def address_value(value: object) -> str:
 
 
 def _nearest_address(text: str) -> str:
-    """What was meant by an address without a host or with a scheme, if that can be told."""
+    """Suggest what an address without a host or with a scheme meant, if that is clear."""
     if not harmless(text):
         return ""
     place = text.partition("://")[2] or text
@@ -84,7 +84,7 @@ def _nearest_address(text: str) -> str:
 
 
 def grpc_address_value(value: object) -> str:
-    """HOST:PORT or unix:PATH."""
+    """Read HOST:PORT or unix:PATH."""
     if isinstance(value, str) and value.startswith("unix:"):
         if value == "unix:":
             raise typer.BadParameter("'unix:' lacks the socket's path, as in unix:/run/core.sock")
@@ -93,7 +93,7 @@ def grpc_address_value(value: object) -> str:
 
 
 def network_value(value: object) -> IPv4Network | IPv6Network:
-    """A network, or one address."""
+    """Read a network, or one address."""
     try:
         return ip_network(str(value))
     except ValueError:
@@ -106,7 +106,7 @@ def network_value(value: object) -> IPv4Network | IPv6Network:
 
 
 def is_private(listener: str) -> bool:
-    """Whether only this machine can reach an address that is listened on."""
+    """Return whether only this machine can reach an address that is listened on."""
     return listener.startswith("unix:") or Address.parse(listener).is_loopback
 
 
@@ -116,12 +116,12 @@ text_value = reading(settings.text)
 
 
 def path_value(value: object) -> Path:
-    """The path of a file."""
+    """Read the path of a file."""
     return Path(text_value(value))
 
 
 def session_id_value(value: object) -> int:
-    """A session's id: 1 to 2^64-1."""
+    """Read a session's id: 1 to 2^64-1."""
     found = re.fullmatch(r"[0-9]{1,20}", str(value), re.ASCII)
     if found is None or not 0 < int(found[0]) < 2**64:
         raise typer.BadParameter(
@@ -131,18 +131,18 @@ def session_id_value(value: object) -> int:
 
 
 def has_password(url: str) -> bool:
-    """Whether a URL holds a password: beside its user, or in an option."""
+    """Return whether a URL holds a password: beside its user, or in an option."""
     try:
         return Url.parse(url).has_password
-    except UrlError:  # which is said where it is read
+    except UrlError:  # reported when the URL is read
         return not harmless(url)
 
 
 def default_ledger() -> str:
-    """The URL of the ledger where none is given: a file that outlives a restart.
+    """Return the URL of the ledger if none is given: a file that outlives a restart.
 
-    A folder whose path is relative is passed over, as the XDG specification wants
-    it: ids would depend on where the program is started.
+    A folder whose path is relative is skipped, as the XDG specification requires:
+    ids would depend on where the program is started.
     """
     kept = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]  # systemd may list several
     home = os.environ.get("XDG_STATE_HOME", "")

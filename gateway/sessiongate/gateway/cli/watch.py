@@ -1,4 +1,4 @@
-"""Watching sessions at a terminal, or as lines that a program reads."""
+"""Shows sessions as they change, at a terminal or as lines that a program reads."""
 
 from __future__ import annotations
 
@@ -27,31 +27,31 @@ from sessiongate.runtime.elapsed import elapsed
 from sessiongate.v1.session_service_pb2 import WatchSessionsRequest, WatchSessionsResponse
 
 _PAUSE = 0.5  # seconds before a core that failed is asked again
-_TABLE_INTERVAL = 0.25  # seconds between two pictures
+_TABLE_INTERVAL = 0.25  # seconds between two redraws
 
 
 class WatchEvent(NamedTuple):
-    """A session before and after a change; None where it was not, or is not, there."""
+    """A session before and after a change; None if it did not, or does not, exist."""
 
     old: SessionRow | None
     new: SessionRow | None
 
 
 class Screen(Protocol):
-    """What shows a store that is being followed."""
+    """Shows a store that is being followed."""
 
     def show(self, store: Store, changes: Sequence[WatchEvent]) -> None:
-        """Show what the store has come to by these changes."""
+        """Show the store after these changes."""
 
     def lost(self, why: str) -> None:
-        """Say that the core cannot be asked, and that it is asked again."""
+        """Say that the core cannot be asked, and is asked again."""
 
 
 async def follow(watch: Watch, screen: Screen) -> None:
     """Show the core's sessions, through its failures, without end.
 
-    Raises `UpstreamError` where the core cannot be asked at first, or where to ask again
-    cannot help.
+    Raises `UpstreamError` if the core cannot be asked at first, or if asking again cannot
+    help.
     """
     store, resume, shown = Store(), 0, False
     while True:
@@ -90,7 +90,7 @@ async def follow(watch: Watch, screen: Screen) -> None:
 
 
 def _told_of(messages: Sequence[WatchSessionsResponse], before: Store, resume: int) -> set[int]:
-    """The ids that messages may change: all those of before, where they are of a snapshot."""
+    """Return the ids that messages may change; for a snapshot, also all ids held before."""
     found = {
         told.id
         for message in messages
@@ -115,7 +115,7 @@ def _differs(change: WatchEvent) -> bool:
 
 @contextmanager
 def open_screen() -> Iterator[Screen]:
-    """A live table where a person reads, else lines."""
+    """Open a live table if a person reads, else lines."""
     if not sys.stdout.isatty():
         yield Lines()
         return
@@ -124,7 +124,7 @@ def open_screen() -> Iterator[Screen]:
 
 
 class Lines:
-    """A line for each change: ``+`` came, ``~`` changed, ``-`` went."""
+    """Prints a line for each change: ``+`` came, ``~`` changed, ``-`` went."""
 
     def __init__(self) -> None:
         self._lost = False
@@ -154,7 +154,7 @@ class Lines:
 
 
 class LiveTable:
-    """As many sessions as there is room for, and how many there are."""
+    """Draws as many sessions as there is room for, and how many there are."""
 
     def __init__(self, live: Live) -> None:
         self._live = live
@@ -163,7 +163,7 @@ class LiveTable:
 
     def show(self, store: Store, changes: Sequence[WatchEvent]) -> None:
         self._store = store
-        # The core speaks at least once a second: what is not drawn now is soon.
+        # The core sends a message at least once a second: what is not drawn now is drawn soon.
         if time.monotonic() - self._drawn >= _TABLE_INTERVAL:
             state = f"{len(store)} sessions"
             for name, sources in store.gaps._asdict().items():
