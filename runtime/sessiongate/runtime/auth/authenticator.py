@@ -1,4 +1,4 @@
-"""Who is calling: the one place that decides, for REST and for gRPC."""
+"""Authentication of callers: the one place that decides, for REST and for gRPC."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from sessiongate.runtime.auth.passwords import Passwords
 from sessiongate.runtime.auth.tokens import TokenKey, read_token_key, read_token_secret
 from sessiongate.runtime.watched_file import WatchedFile
 
-GATEWAY = "gateway"  # what who has the core's token is called
+GATEWAY = "gateway"  # the name of a caller that has the core's token
 
 
 class Authenticator:
-    """Tells who is calling, from what it has shown; to be used inside one running loop."""
+    """Identifies callers by what they show; use it inside one running loop."""
 
     def __init__(
         self, credentials: Credentials, clock: Callable[[], float] = time.monotonic
@@ -50,10 +50,10 @@ class Authenticator:
     async def authenticate(
         self, authorization: str | None, certificate: str | None, address: str
     ) -> Identity:
-        """Who calls. Raises `Refusal`.
+        """Return who calls. Raises `Refusal`.
 
-        ``authorization`` is the header's value, all of them joined by commas where there
-        are many; it comes before ``certificate``, the name in the client's certificate.
+        ``authorization`` is the header's value; many are joined by commas. It takes
+        precedence over ``certificate``, the name in the client's certificate.
         ``address`` is the IP address that the call comes from.
         """
         if authorization is not None:

@@ -1,4 +1,4 @@
-"""What callers send as ``Authorization``: Basic (RFC 7617) or Bearer (RFC 6750)."""
+"""The ``Authorization`` that callers send: Basic (RFC 7617) or Bearer (RFC 6750)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 @dataclass(frozen=True, slots=True)
 class Password:
-    """A user's name, and what is said to be its password."""
+    """A user's name, and the password given for it."""
 
     name: str
     password: bytes = field(repr=False)
@@ -31,7 +31,7 @@ class Token:
 
 
 def read_authorization(value: str) -> Password | Token:
-    """Take a header's value apart. Raises `WrongCredentialsError`, which names what is allowed."""
+    """Parse a header's value. Raises `WrongCredentialsError`, which names what is allowed."""
     found = _FORM.fullmatch(value) if len(value) <= MAX_AUTHORIZATION_LENGTH else None
     match found.groups() if found else ("", ""):
         case scheme, encoded if scheme.lower() == "basic":

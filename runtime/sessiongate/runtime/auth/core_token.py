@@ -14,7 +14,7 @@ _TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
 
 
 def read_core_tokens(path: Path) -> tuple[str, ...]:
-    """The tokens of a file, one a line: the core takes each, a gateway sends the first.
+    """Return a file's tokens, one a line: the core accepts each, a gateway sends the first.
 
     So a new one can be put first without a moment in which the two disagree.
     Raises `FileError`.
@@ -31,6 +31,6 @@ def read_core_tokens(path: Path) -> tuple[str, ...]:
 
 
 def is_one_of(token: str, tokens: tuple[str, ...]) -> bool:
-    """Whether a token is one of these, in a time that does not tell which, or how nearly."""
+    """Return whether a token is one of these, in a time that hides which, or how nearly."""
     equal = [hmac.compare_digest(token.encode(), each.encode()) for each in tokens]
     return any(equal)

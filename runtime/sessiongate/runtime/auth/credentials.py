@@ -1,4 +1,4 @@
-"""What callers may show, and the files that it is checked with."""
+"""What callers may show, and the files to check it with."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ DEFAULT_AUDIENCE = "sessiongate"
 class Credentials:
     """What callers may show. Each file is read again when it changes."""
 
-    users: Path | None = None  # names and hashes of passwords: runtime.htpasswd
-    token_key: Path | None = None  # the public key of bearer tokens: runtime.tokens
-    token_secret: Path | None = None  # in its place, the secret that they are signed with
+    users: Path | None = None  # names and password hashes: runtime.auth.htpasswd
+    token_key: Path | None = None  # the public key of bearer tokens: runtime.auth.tokens
+    token_secret: Path | None = None  # instead of it, the secret that signs them
     token_audience: str = DEFAULT_AUDIENCE  # whom bearer tokens must be for
-    core_token: Path | None = None  # what gateways show: runtime.core_token
-    certificates: bool = False  # whether a client's certificate, where it is known, is enough
+    core_token: Path | None = None  # what gateways show: runtime.auth.core_token
+    certificates: bool = False  # whether a client's certificate, if known, is enough
 
     @property
     def has_tokens(self) -> bool:

@@ -1,6 +1,6 @@
-"""A file of users and their passwords' bcrypt hashes, in the form of Apache's htpasswd.
+"""A file of users and their passwords' bcrypt hashes, in the format of Apache's htpasswd.
 
-One ``NAME:HASH`` a line; empty lines, and lines that begin with ``#``, are passed over.
+One ``NAME:HASH`` a line; empty lines, and lines that begin with ``#``, are skipped.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Users = Mapping[str, bytes]  # hashes by names
 
 
 def read_users(path: Path) -> Users:
-    """The users of a file. Raises `FileError`, which names the line and what is wrong."""
+    """Read a file's users. Raises `FileError`, which names the line and what is wrong."""
     users: dict[str, bytes] = {}
     for number, line in enumerate(_lines(path), 1):
         if not _is_entry(line):
@@ -43,15 +43,15 @@ def read_users(path: Path) -> Users:
 
 
 def add_user(path: Path, name: str, password: str) -> bool:
-    """Give a user a password; whether the user is new. The file is made where there is none.
+    """Set a user's password; return whether the user is new. Create the file if there is none.
 
-    Raises `ValueError` where name or password cannot be used, or else `FileError`.
+    Raises `ValueError` if name or password cannot be used, or else `FileError`.
     """
     if trouble := name_trouble(name) or password_trouble(password):
         raise ValueError(trouble)
-    import bcrypt  # not for those who only read
+    import bcrypt  # not needed by those who only read
 
-    # Apache knows the hash as 2y, which for such short passwords is the same as 2b.
+    # Apache writes the hash as 2y, which for such short passwords is the same as 2b.
     hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt(COST)).replace(b"$2b$", b"$2y$")
     entry = f"{name}:{hashed.decode()}"
     with _editing(path):
@@ -63,7 +63,7 @@ def add_user(path: Path, name: str, password: str) -> bool:
 
 
 def remove_user(path: Path, name: str) -> bool:
-    """Take a user out; whether there was one of that name. Raises `FileError`."""
+    """Remove a user; return whether there was one of that name. Raises `FileError`."""
     with _editing(path):
         lines = _lines(path)
         kept = [line for line in lines if not _names(line, name)]
@@ -73,7 +73,7 @@ def remove_user(path: Path, name: str) -> bool:
 
 
 def name_trouble(name: str) -> str:
-    """Why this cannot be a user's name; empty where it can."""
+    """Return why this cannot be a user's name; empty if it can."""
     if not name or name.startswith("#") or name != name.strip():
         return "a name has one character or more, no # first and no space around it"
     if ":" in name or not name.isprintable() or len(name.encode()) > MAX_NAME:
@@ -82,7 +82,7 @@ def name_trouble(name: str) -> str:
 
 
 def password_trouble(password: str) -> str:
-    """Why this cannot be a password; empty where it can."""
+    """Return why this cannot be a password; empty if it can."""
     if not password or _UNUSABLE.search(password):
         return "a password has one character or more, and no control character"
     if len(password.encode()) > MAX_PASSWORD:
@@ -117,7 +117,7 @@ def _names(line: str, name: str) -> bool:
 
 @contextmanager
 def _editing(path: Path) -> Iterator[None]:
-    """Keep others from editing the file. Its folder is what is locked: the file is replaced."""
+    """Keep others from editing the file. Lock its folder: the file itself is replaced."""
     try:
         folder = os.open(path.resolve().parent, os.O_RDONLY)
     except OSError as error:
@@ -132,7 +132,7 @@ def _editing(path: Path) -> Iterator[None]:
 
 
 def _write(path: Path, lines: list[str]) -> None:
-    """Replace the file at once. It keeps its owner and mode; a new one is its owner's alone."""
+    """Replace the file atomically. It keeps its owner and mode; a new one is its owner's alone."""
     target = path.resolve()
     descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:

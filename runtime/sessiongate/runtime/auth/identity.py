@@ -1,4 +1,4 @@
-"""Who a caller is, and how it is told that it may not call."""
+"""The identity of a caller, and the errors that refuse one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import ClassVar
 from urllib.parse import quote, unquote
 
-# The gRPC metadata that a gateway names its caller in, as `Identity.encode` does.
+# The gRPC metadata in which a gateway names its caller, as `Identity.encode` does.
 CALLER_METADATA = "x-sessiongate-caller"
 
 
@@ -23,7 +23,7 @@ class Proof(StrEnum):
 
 
 def _confirmed() -> None:
-    """What is good for as long as a connection lives."""
+    """Confirm what is good for as long as a connection lives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +32,12 @@ class Identity:
 
     name: str  # a user's, a token's subject, a certificate's
     proof: Proof
-    # Raises `Refusal` once what it has shown is good no more. To be asked again and again
-    # while an answer goes on.
+    # Raises `Refusal` once what the caller has shown is no longer good. Call it again and
+    # again while an answer goes on.
     confirm: Callable[[], None] = field(default=_confirmed, compare=False, repr=False)
 
     def encode(self) -> str:
-        """Name and proof as ASCII without spaces but for one, for a header or metadata."""
+        """Encode name and proof as ASCII with a single space, for a header or metadata."""
         return f"{self.proof} {quote(self.name, safe='')}"
 
     @classmethod
@@ -49,18 +49,18 @@ class Identity:
         return cls(unquote(name, errors="strict"), Proof(proof))
 
 
-# Who makes the request that is being answered here; None where nobody needs to say.
+# Who makes the request being answered here; None if nobody needs to say.
 caller: ContextVar[Identity | None] = ContextVar("caller", default=None)
 
 
 class Refusal(Exception):
-    """A caller may not call. The text is for the caller, and repeats nothing of what it sent."""
+    """A caller may not call. The text is for the caller, and repeats nothing that it sent."""
 
     reason: ClassVar[str]  # what clients tell refusals apart by
 
 
 class MissingCredentialsError(Refusal):
-    """It has shown nothing."""
+    """The caller has shown nothing."""
 
     reason = "CREDENTIALS_MISSING"
 
@@ -69,7 +69,7 @@ class MissingCredentialsError(Refusal):
 
 
 class WrongCredentialsError(Refusal):
-    """What it has shown is not right."""
+    """What the caller has shown is wrong."""
 
     reason = "CREDENTIALS_WRONG"
 
@@ -78,7 +78,7 @@ class WrongCredentialsError(Refusal):
 
 
 class ExpiredCredentialsError(Refusal):
-    """What it has shown was right once."""
+    """What the caller has shown was right once."""
 
     reason = "CREDENTIALS_EXPIRED"
 
@@ -87,7 +87,7 @@ class ExpiredCredentialsError(Refusal):
 
 
 class TooManyAttemptsError(Refusal):
-    """Too many wrong passwords came from there, or too many at once from everywhere."""
+    """Too many wrong passwords from one place, or too many at once from everywhere."""
 
     reason = "TOO_MANY_ATTEMPTS"
 

@@ -1,4 +1,4 @@
-"""Checking passwords, such that it costs little and tells nothing."""
+"""Password checks that cost little and reveal nothing."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from sessiongate.runtime.auth.identity import TooManyAttemptsError, WrongCredent
 from sessiongate.runtime.auth.throttle import Throttle
 
 REMEMBER = 60.0  # seconds that a right password is remembered
-MAX_WAITING = 64  # checks that run or wait for their turn
+MAX_WAITING = 64  # checks that run or wait their turn
 
 
 @cache
 def nobody() -> bytes:
-    """What an unknown user's password is compared with where there is no user at all."""
+    """Return the hash to compare an unknown user's password with if there is no user at all."""
     return bcrypt.hashpw(secrets.token_bytes(32), bcrypt.gensalt(COST))
 
 
 @dataclass(frozen=True, slots=True)
 class _Remembered:
-    """A user's right password: its mark, the hash it is right by, and until when that counts."""
+    """A user's right password: its mark, the hash it matches, and until when that counts."""
 
     mark: bytes
     hashed: bytes
@@ -37,32 +37,32 @@ class _Remembered:
 
 
 class Passwords:
-    """Checks passwords against users' hashes; to be used inside one running loop.
+    """Checks passwords against users' hashes; use it inside one running loop.
 
-    bcrypt is slow on purpose: it runs in a thread of its own, where at most
-    `MAX_WAITING` checks wait. Equal ones are made once. A right password is
-    remembered for `REMEMBER` seconds, or until its user changes, as a hash under a
-    key that only this process knows; whoever sends it then waits for nobody.
+    bcrypt is slow on purpose: it runs in its own thread, for which at most `MAX_WAITING`
+    checks wait. Equal ones are made once. A right password is remembered for `REMEMBER`
+    seconds, or until its user changes, as a hash under a key that only this process
+    knows; whoever sends it then waits for nobody.
     """
 
     def __init__(
         self, users: Callable[[], Users], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """``users`` gives the same object for as long as nothing changes in it."""
+        """Take ``users``, which returns the same object for as long as nothing changes in it."""
         self._get_users = users
         self._clock = clock
         self._throttle = Throttle(clock)
         self._key = secrets.token_bytes(32)
         self._users = users()
-        self._nobody = nobody()  # now: it takes as long as a check
-        # By the names of users, each as it is in `_users`.
+        self._nobody = nobody()  # make it now: it takes as long as a check
+        # By user name, each user as in `_users`.
         self._remembered: dict[str, _Remembered] = {}
-        # By their marks, and the hashes that they compare with.
+        # By mark, and the hash it is compared with.
         self._running: dict[tuple[bytes, bytes], asyncio.Task[bool]] = {}
         self._pool = ThreadPoolExecutor(1, "password")
 
     async def check(self, name: str, password: bytes, address: str) -> bytes | None:
-        """The user's hash, if this is its password. Raises `TooManyAttemptsError`."""
+        """Return the user's hash if this is its password. Raises `TooManyAttemptsError`."""
         users = self._get_users()
         if users is not self._users:
             self._users = users
@@ -83,11 +83,11 @@ class Passwords:
             self._throttle.take(address)
             running = asyncio.create_task(self._compare(name, password, address, mark, hashed))
             self._running[mark, hashed] = running
-        # Others may wait for it too: it goes on when this caller is gone.
+        # Others may wait for it too: it goes on if this caller leaves.
         return hashed if await asyncio.shield(running) else None
 
     def confirm(self, name: str, hashed: bytes) -> None:
-        """Raises `WrongCredentialsError` where this is the user's hash no more."""
+        """Raise `WrongCredentialsError` if this is no longer the user's hash."""
         if self._get_users().get(name) != hashed:
             raise WrongCredentialsError
 
@@ -113,9 +113,9 @@ class Passwords:
         return True
 
     def _hash(self, name: str) -> bytes:
-        """The user's hash; for a name that is no user's always the same other one.
+        """Return the user's hash; for a name that is no user's, always the same other one.
 
-        So a check takes as long as for some user: the costs of hashes differ.
+        So a check takes as long as for some user: hashes differ in cost.
         """
         if known := self._users.get(name):
             return known

@@ -1,4 +1,4 @@
-"""What keeps strangers out of a listener: TLS and credentials, from their settings."""
+"""How strangers are kept out of a listener: TLS and credentials, from their settings."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Protection:
     )
 
     def __post_init__(self) -> None:
-        """Raise `ValueError` where one setting lacks another, which it names."""
+        """Raise `ValueError` if one setting lacks another, which it names."""
         for name, other in (
             ("tls_cert", "tls_key"),
             ("tls_key", "tls_cert"),
@@ -62,7 +62,7 @@ class Protection:
         return ServerTls(Path(self.tls_cert), Path(self.tls_key), _path(self.tls_client_ca))
 
     def credentials(self, core_token_file: Path | None = None) -> Credentials:
-        """What callers may show; the core's token only where its file is given."""
+        """Return what callers may show; the core's token only if its file is given."""
         return Credentials(
             users=_path(self.users),
             token_key=_path(self.token_key),
@@ -73,9 +73,9 @@ class Protection:
         )
 
     def troubles(self) -> dict[str, str]:
-        """Why files cannot be used, by the settings that name them."""
+        """Return why files cannot be used, by the settings that name them."""
         from sessiongate.runtime.auth.htpasswd import (
-            read_users,  # costly, as the next: only where it is needed
+            read_users,  # costly, like the next: import it only when needed
         )
         from sessiongate.runtime.auth.tokens import read_token_key, read_token_secret
 

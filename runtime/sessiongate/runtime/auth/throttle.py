@@ -1,4 +1,4 @@
-"""How often an address may be wrong."""
+"""A limit on an address's failed attempts."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ MAX_ADDRESSES = 10_000
 
 
 class Throttle:
-    """A bucket of attempts for each address, for what fails.
+    """A bucket of attempts for each address, emptied by those that fail.
 
-    Whoever makes an attempt takes one from its address's bucket, and gives it back
-    where the attempt succeeds. Of IPv6, a network of 64 bits counts as one address:
-    one host may have all of it. An address whose bucket is full again is forgotten in
-    time; where there are too many, those that tried least recently go first.
+    Whoever makes an attempt takes one from its address's bucket, and gives it back if the
+    attempt succeeds. An IPv6 network of 64 bits counts as one address: one host may have
+    all of it. An address whose bucket is full again is forgotten in time; if there are
+    too many, those that tried least recently go first.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        # For each address when its bucket is full again.
+        # When each address's bucket is full again.
         self._full: OrderedDict[str, float] = OrderedDict()
 
     def take(self, address: str) -> None:
-        """Take an attempt. Raises `TooManyAttemptsError` where none is left."""
+        """Take an attempt. Raises `TooManyAttemptsError` if none is left."""
         place = _place(address)
         now = self._clock()
         while self._full and next(iter(self._full.values())) <= now:
@@ -54,7 +54,7 @@ class Throttle:
 
 
 def _place(address: str) -> str:
-    """What counts as one address."""
+    """Return what counts as one address."""
     try:
         found = ip_address(address.partition("%")[0])
     except ValueError:

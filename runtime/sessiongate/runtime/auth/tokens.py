@@ -1,4 +1,4 @@
-"""Bearer tokens: JSON Web Tokens, signed by one key or secret that pins the algorithm."""
+"""Bearer tokens: JSON Web Tokens, signed with one key or secret that pins the algorithm."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from sessiongate.runtime.watched_file import FileError, read_file, refuse_what_o
 
 MIN_SECRET = 32  # bytes
 MIN_RSA = 2048  # bits
-MAX_SUBJECT = 255  # characters, as OpenID Connect has it
+MAX_SUBJECT = 255  # characters, as in OpenID Connect
 LEEWAY = 10  # seconds that clocks may differ
 
 _RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 _CURVES = {SECP256R1: "ES256", SECP384R1: "ES384", SECP521R1: "ES512"}
 
-# A line of htpasswd: the hash of a password, in any of its forms.
+# A line of htpasswd: a password's hash, in any of its forms.
 _HTPASSWD = re.compile(rb"^[^:\s]+:(\$(2[abxy]|apr1|[156])\$|\{SHA\})", re.MULTILINE)
 _HOW_TO_MAKE = "`openssl rand -hex 32` makes one"
 
@@ -44,7 +44,7 @@ PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
 
 
 class Claims(NamedTuple):
-    """What counts of a token that is good."""
+    """The claims of a good token that matter."""
 
     subject: str  # whose it is
     ends: float  # when it stops being good, in seconds since the epoch
@@ -52,7 +52,7 @@ class Claims(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TokenKey:
-    """A key that tokens are checked with, and the algorithms that it is for."""
+    """A key to check tokens with, and the algorithms it is for."""
 
     key: PublicKey | bytes = field(repr=False)
     algorithms: tuple[str, ...]
@@ -60,9 +60,8 @@ class TokenKey:
     def claims(self, token: str, audience: str) -> Claims:
         """Read a token. Raises `WrongCredentialsError` or `ExpiredCredentialsError`.
 
-        It must have ``exp``, which is to come, ``aud``, which has ``audience`` in it,
-        and ``sub``, which can be printed and is not long; if it has ``nbf``, that must
-        be past.
+        It must have ``exp``, in the future; ``aud``, which contains ``audience``; and ``sub``,
+        printable and not long. If it has ``nbf``, that must be in the past.
         """
         try:
             claims = jwt.decode(
@@ -84,7 +83,7 @@ class TokenKey:
 
 
 def read_token_key(path: Path) -> TokenKey:
-    """The public key in PEM that a file holds. Raises `FileError`, which says what to do."""
+    """Return the public key that a file holds in PEM. Raises `FileError`, which says what to do."""
     content = read_file(path)
     if b"PRIVATE KEY-----" in content:
         raise FileError(
@@ -109,7 +108,7 @@ def read_token_key(path: Path) -> TokenKey:
 
 
 def read_token_secret(path: Path) -> TokenKey:
-    """The secret that is all of a file but a newline at its end. Raises `FileError`.
+    """Return the secret: all of a file but a newline at its end. Raises `FileError`.
 
     What is plainly something else is refused: others may know it.
     """
@@ -136,7 +135,7 @@ def read_token_secret(path: Path) -> TokenKey:
 
 
 def _is_public(content: bytes) -> bool:
-    """Whether what is not in PEM is a key all the same: as a secret everyone would know it."""
+    """Return whether non-PEM content is a key all the same: as a secret everyone would know it."""
     for load in (load_ssh_public_key, load_der_public_key):
         try:
             load(content)
