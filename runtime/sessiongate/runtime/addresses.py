@@ -13,14 +13,14 @@ _FORM = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9._-]+)):(?
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A TCP address. Port 0, where it is listened on, is a free one."""
+    """A TCP address. To listen on port 0 is to listen on a free one."""
 
     host: str  # a name or an IP address, IPv6 without brackets
     port: int
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """Take HOST:PORT apart. Raises `ValueError`, whose text names what is allowed."""
+        """Parse HOST:PORT. Raises `ValueError`, whose text names what is allowed."""
         found = _FORM.fullmatch(text)
         if found is None or int(found["port"]) > 65535 or not _is_ipv6(found["v6"]):
             raise ValueError(
@@ -31,7 +31,7 @@ class Address:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine can reach it. Of names, only localhost is known to be so."""
+        """Whether only this machine can reach it. The only such name known is localhost."""
         try:
             return ip_address(self.host).is_loopback
         except ValueError:
@@ -42,7 +42,7 @@ class Address:
 
 
 def _is_ipv6(text: str | None) -> bool:
-    """Whether what stood in brackets, if anything did, is an IPv6 address."""
+    """Return whether the text in brackets, if any, is an IPv6 address."""
     try:
         return text is None or ip_address(text).version == 6
     except ValueError:

@@ -1,7 +1,7 @@
-"""What may hang, such as a file system: done apart, in a thread that nobody has to wait for.
+"""Work that may hang, such as on a file system, in a thread that nobody has to wait for.
 
-Of one thing at most one run is under way, however often it is asked for. Its thread is a
-daemon: it holds up no exit.
+At most one run about a thing is under way, however often it is asked for. Its thread is
+a daemon, so it delays no exit.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ _under_way: set[Hashable] = set()
 
 
 class HangsError(Exception):
-    """It takes too long, or still does since it was asked for before."""
+    """The work takes too long, or an earlier run of it has not ended."""
 
 
 def within(seconds: float, of: Hashable, work: Callable[[], _T]) -> _T:
-    """What ``work`` gives or raises; `HangsError` where it takes longer than ``seconds``.
+    """Return or raise what ``work`` does; `HangsError` if it takes longer than ``seconds``.
 
-    ``of`` is what it is about. Where a run of that is under way, there is no waiting.
+    ``of`` is what the work is about. If a run of that is under way, this does not wait.
     """
     future = _start(of, work)
     try:
         return future.result(seconds)
     except TimeoutError:
         if future.done():
-            raise  # it is what ``work`` raises
+            raise  # ``work`` raised it
         raise HangsError from None
 
 
 async def apart(of: Hashable, work: Callable[[], _T]) -> _T:
-    """What ``work`` gives or raises, for a loop, which goes on meanwhile.
+    """Return or raise what ``work`` does, while the event loop goes on.
 
-    ``of`` is what it is about. Raises `HangsError` where a run of that is under way.
+    ``of`` is what the work is about. Raises `HangsError` if a run of that is under way.
     """
     return await asyncio.wrap_future(_start(of, work))
 
 
 def is_under_way(of: Hashable) -> bool:
-    """Whether a run of this has not ended."""
+    """Return whether a run about this has not ended."""
     return of in _under_way
 
 

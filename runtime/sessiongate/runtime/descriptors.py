@@ -1,4 +1,4 @@
-"""The files that a process has open: the first three, and how many there may be."""
+"""A process's open files: the first three, and how many there may be."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from typing import TextIO
 log = logging.getLogger(__name__)
 
 _ENOUGH = 65536
-# Those that are no caller's: files, sources or a core, the exporter's, the interpreter's own.
+# Descriptors that no caller uses: files, sources or a core, the exporter, the interpreter.
 _OWN = 128
 
 
 def raise_fd_limit() -> None:
     """Allow this process, and those it starts, as many as it may have; at most 65536.
 
-    The usual limit is 1024, for the sake of programs that use select().
+    The usual limit is 1024, for programs that use select().
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _ENOUGH if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH)
@@ -31,7 +31,7 @@ def raise_fd_limit() -> None:
 
 
 def fitted(name: str, wanted: int) -> int:
-    """How many callers' connections of ``wanted``, a setting, there is room for; says if fewer."""
+    """Return how many of ``wanted`` (a setting) callers' connections fit; warn if fewer."""
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if allowed == resource.RLIM_INFINITY or wanted <= allowed - _OWN:
         return wanted
@@ -45,10 +45,10 @@ def fitted(name: str, wanted: int) -> int:
 
 
 def open_standard_streams() -> None:
-    """Open those of the descriptors 0 to 2 that are closed on the null device.
+    """Open on the null device those of descriptors 0 to 2 that are closed.
 
-    To be called before anything else is opened: it would take their place, and be
-    read and written as standard input, output or error.
+    Call this before anything else is opened: that would take their place, and be read
+    and written as standard input, output or error.
     """
     for number in range(3):
         try:
@@ -68,7 +68,7 @@ def open_standard_streams() -> None:
 
 
 def need_no_output() -> None:
-    """Go on where standard output was closed: what is printed is not what this is run for."""
+    """Go on if standard output was closed: printing is not what this program is for."""
     if isinstance(getattr(getattr(sys.stdout, "buffer", None), "raw", None), _Closed):
         sys.stdout = _null(1)
 
@@ -78,7 +78,7 @@ def _null(number: int) -> TextIO:
 
 
 class _Closed(io.RawIOBase):
-    """Standard output that was closed: the first attempt to write fails."""
+    """Standard output that was closed: the first write fails."""
 
     _failed = False
 

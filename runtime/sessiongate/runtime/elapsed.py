@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-# CLOCK_MONOTONIC stands still while the machine sleeps; sessions elsewhere go on.
+# CLOCK_MONOTONIC stops while the machine sleeps; sessions elsewhere go on.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 

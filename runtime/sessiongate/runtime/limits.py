@@ -1,4 +1,4 @@
-"""What a core does at most."""
+"""The limits of a core."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from sessiongate.runtime.settings import between, count, seconds, setting
 
 MAX_SESSION = 65_536
-# Seconds that the sessions of an unreachable source stay.
+# Seconds that an unreachable source's sessions stay.
 DEFAULT_STALE_AFTER = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class CoreLimits:
-    """Beyond one of these, a call waits or ends with RESOURCE_EXHAUSTED, or a session is cut."""
+    """Limits beyond which a call waits or ends with RESOURCE_EXHAUSTED, or a session is cut."""
 
     max_core_connections: int = setting(
         1024, count, "Connections to the core at once; more are closed.", "N"
     )
-    # What floods a core with calls that it cancels at once (CVE-2023-44487) is held to
-    # this many by gRPC; without it, gRPC sheds others' calls, too.
+    # gRPC holds clients that flood a core with calls and cancel them at once (CVE-2023-44487)
+    # to this many; without it, gRPC sheds others' calls, too.
     max_calls: int = setting(
         100, count, "Calls that one connection to the core may have open at once; more wait.", "N"
     )

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from sessiongate.runtime.addresses import Address
 
-BACKLOG = 1024  # connections that wait to be taken
+BACKLOG = 1024  # connections that wait to be accepted
 
 
 class ListenError(Exception):
@@ -23,7 +23,7 @@ class ListenError(Exception):
 
 
 def listen(where: str) -> socket.socket:
-    """A socket that listens on ``HOST:PORT`` alone, not blocking. Raises `ListenError`."""
+    """Return a non-blocking socket that listens on ``HOST:PORT`` only. Raises `ListenError`."""
     address = Address.parse(where)
     try:
         found = socket.getaddrinfo(
@@ -38,7 +38,7 @@ def listen(where: str) -> socket.socket:
 
 
 def _cause(error: OSError) -> str:
-    """Why an address cannot be listened on, and what to do."""
+    """Return why an address cannot be listened on, and what to do."""
     if isinstance(error, socket.gaierror):
         return "no address is known for this name"
     match error.errno:
@@ -52,15 +52,15 @@ def _cause(error: OSError) -> str:
 
 
 def real_address(where: str, listener: socket.socket) -> str:
-    """``where``, with the port that is really listened on."""
+    """Return ``where`` with the port that is really listened on."""
     return str(replace(Address.parse(where), port=listener.getsockname()[1]))
 
 
 @contextmanager
 def created_with(mode: int, address: str) -> Iterator[None]:
-    """Let a Unix socket that is made meanwhile have a mode, whatever the umask; never a wider one.
+    """Give a Unix socket created meanwhile this mode, whatever the umask; never a wider one.
 
-    The umask is the process's: another thread's files get no more rights by it.
+    The umask is the whole process's, but it gives other threads' files no more rights.
     """
     before = os.umask(0o177)
     try:
@@ -72,7 +72,7 @@ def created_with(mode: int, address: str) -> Iterator[None]:
 
 
 def is_listened_on(path: str) -> bool:
-    """Whether a program takes connections at a Unix socket's path."""
+    """Return whether a program accepts connections at a Unix socket's path."""
     with socket.socket(socket.AF_UNIX) as caller:
         try:
             caller.connect(path)

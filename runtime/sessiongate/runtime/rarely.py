@@ -1,4 +1,4 @@
-"""Lines of the log about what others can make happen any number of times."""
+"""Log lines about what others can cause any number of times."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ LOG_INTERVAL = 60.0  # seconds between two lines of a kind
 
 
 class Rarely:
-    """Logs one line of a kind a minute, which says how many more there would have been.
+    """Logs one line of a kind per minute, which says how many more there would have been.
 
-    A kind is the text of its line: no part of it may be chosen by who makes it happen.
+    A kind is the text of its line: no part of it may be chosen by whoever causes it.
     """
 
     def __init__(self, log: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
         self._log = log
         self._clock = clock
-        self._said: dict[str, float] = {}  # when, last
+        self._said: dict[str, float] = {}  # when last logged
         self._unsaid: dict[str, int] = {}  # how many times since then
 
     def warn(self, text: str) -> None:
-        """Say that it has happened, or count it."""
+        """Log that it has happened, or count it."""
         now = self._clock()
         if now - self._said.get(text, -LOG_INTERVAL) < LOG_INTERVAL:
             self._unsaid[text] = self._unsaid.get(text, 0) + 1

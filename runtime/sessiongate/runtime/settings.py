@@ -1,8 +1,8 @@
 """Settings that belong together, as the fields of a frozen dataclass.
 
-A field tells all there is to know of a setting: its name, default, what it may be
-and what it does. The command line makes options of the fields; the core reads its own
-from its configuration, in the same words.
+A field holds everything about a setting: its name, default, allowed values and effect.
+The command line makes options of the fields; the core reads its own from its
+configuration, in the same words.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _Group = TypeVar("_Group")
 _T = TypeVar("_T")
 
 MAX_SECONDS = 86400.0  # seconds, of any setting
-# Lengths of time as others write them, and their seconds.
+# Durations as others write them, and their units in seconds.
 _LENGTH = re.compile(r"([0-9]{1,6}(?:\.[0-9]+)?) ?(ms|s|m|min|h)")
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600}
 _SWITCH = {
@@ -32,30 +32,30 @@ _SWITCH = {
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a field tells beside its name and default.
+    """What a field holds besides its name and default.
 
-    ``read`` takes text, or what a file has, and raises `ValueError`, whose text
-    names the value and what is allowed.
+    ``read`` takes text, or a file's value, and raises `ValueError`, whose text names the
+    value and what is allowed.
     """
 
     read: Callable[[object], Any]
     help: str
-    metavar: str | None = None  # None where the setting is a switch
+    metavar: str | None = None  # None if the setting is a switch
 
 
 def setting(default: _T, read: Callable[[object], _T], help: str, metavar: str | None = None) -> _T:
-    """A field of a group."""
+    """Return a field of a group."""
     made: _T = field(default=default, metadata={"setting": Setting(read, help, metavar)})
     return made
 
 
 def settings_of(group: type[Any]) -> Mapping[str, Setting]:
-    """A group's settings by name."""
+    """Return a group's settings by name."""
     return {each.name: each.metadata["setting"] for each in fields(group)}
 
 
 def read_group(group: type[_Group], values: Mapping[str, object]) -> _Group:
-    """A group from those of ``values`` that are its. Raises `ValueError`, which names the key."""
+    """Make a group from those of ``values`` that are its. Raises `ValueError`, naming the key."""
     read = {}
     for name, each in settings_of(group).items():
         if name in values:
@@ -67,12 +67,12 @@ def read_group(group: type[_Group], values: Mapping[str, object]) -> _Group:
 
 
 def given(group: Any) -> dict[str, Any]:
-    """A group's settings that are not None, as values to read it from."""
+    """Return a group's settings that are not None, as values to read it from."""
     return {name: value for name, value in asdict(group).items() if value is not None}
 
 
 def count(value: object) -> int:
-    """A whole number, 1 or more."""
+    """Read a whole number, 1 or more."""
     number = _whole(value)
     if number is None or number < 1:
         raise ValueError(f"{redacted(value)} is not a whole number above 0")
@@ -80,12 +80,12 @@ def count(value: object) -> int:
 
 
 def up_to(most: int) -> Callable[[object], int]:
-    """A whole number from 1 to ``most``."""
+    """Return a reader of whole numbers from 1 to ``most``."""
     return between(1, most)
 
 
 def between(least: int, most: int) -> Callable[[object], int]:
-    """A whole number from ``least`` to ``most``."""
+    """Return a reader of whole numbers from ``least`` to ``most``."""
 
     def read(value: object) -> int:
         number = _whole(value)
@@ -97,7 +97,7 @@ def between(least: int, most: int) -> Callable[[object], int]:
 
 
 def size(value: object) -> int:
-    """A whole number, 0 or more."""
+    """Read a whole number, 0 or more."""
     number = _whole(value)
     if number is None or number < 0:
         raise ValueError(f"{redacted(value)} is not a whole number, 0 or more")
@@ -112,7 +112,7 @@ def _whole(value: object) -> int | None:
 
 
 def seconds(value: object) -> float:
-    """A length of time."""
+    """Read a duration in seconds."""
     number = math.nan
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         with suppress(ValueError):
@@ -129,7 +129,7 @@ def seconds(value: object) -> float:
 
 
 def switch(value: object) -> bool:
-    """Whether something is on."""
+    """Read whether something is on."""
     try:
         return _SWITCH[str(value).lower()]
     except KeyError:
@@ -137,7 +137,7 @@ def switch(value: object) -> bool:
 
 
 def mode(value: object) -> str:
-    """Who may use a file: digits as chmod takes them. Its owner always may."""
+    """Read who may use a file: digits as chmod takes them. Its owner always may."""
     found = str(value).removeprefix("0o").lstrip("0")
     if not re.fullmatch("6[0-7][0-7]|7[0-7][0-7]", found):
         raise ValueError(f"{redacted(value)} is not three digits as chmod has them, 600 to 777")
@@ -145,14 +145,14 @@ def mode(value: object) -> str:
 
 
 def text(value: object) -> str:
-    """Text that is not empty."""
+    """Read text that is not empty."""
     if not isinstance(value, str) or not value:
         raise ValueError(f"{redacted(value)} is not a string of one character or more")
     return value
 
 
 def one_of(*words: str) -> Callable[[object], Any]:
-    """One of some words."""
+    """Return a reader of one of some words."""
 
     def word(value: object) -> str:
         if value not in words:

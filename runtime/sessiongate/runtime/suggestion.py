@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-MAX_NAME_LENGTH = 40  # characters of a name that is looked up: whoever asks may be a stranger
+MAX_NAME_LENGTH = 40  # characters of a name to look up: the caller may be a stranger
 
 
 def nearest(word: str, known: Iterable[str]) -> list[str]:
-    """The known name that is nearest to a word, or two that it is a part of; none if none is.
+    """Return up to two known names that contain a word, else the nearest one, else none.
 
-    Of equally near ones, the first.
+    Of equally near ones, return the first.
     """
     names = {name.lower(): name for name in known}
     lowered = word.lower()
@@ -19,38 +19,38 @@ def nearest(word: str, known: Iterable[str]) -> list[str]:
 
 
 def closest(word: str, known: Iterable[str]) -> list[str]:
-    """The names that a word may be a misspelling of, the nearest first."""
+    """Return the names that a word may be a misspelling of, the nearest first."""
     found = {name: edits(word, name) for name in known}
     near = {name: count for name, count in found.items() if count is not None}
     return sorted(near, key=near.__getitem__)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``; did you mean 'x'?`` for what is near, or nothing."""
+    """Return ``; did you mean 'x'?`` for what is near, or nothing."""
     return as_question(nearest(word, known))
 
 
 def as_question(near: Collection[str]) -> str:
-    """The same for names that were found; nothing if one holds more than names of ours do."""
+    """Return the same for names found already; nothing if one is longer than ours can be."""
     if not near or any(len(name) > 2 * MAX_NAME_LENGTH for name in near):
         return ""
     return f"; did you mean {' or '.join(map(repr, near))}?"
 
 
 def quoted_name(text: str) -> str:
-    """A text in quotes, cut if it is longer than any name."""
+    """Quote a text, cut if it is longer than any name."""
     return repr(text) if len(text) <= MAX_NAME_LENGTH else f"{text[:MAX_NAME_LENGTH]!r}..."
 
 
 def shorten(text: str) -> str:
-    """The same without quotes."""
+    """Cut a text like `quoted_name`, without quotes."""
     return text if len(text) <= MAX_NAME_LENGTH else f"{text[:MAX_NAME_LENGTH]}..."
 
 
 def edits(one: str, other: str) -> int | None:
-    """Count the edits from one word to another; None if they are more than a third of its length.
+    """Count the edits from one word to another; None if more than a third of the longer length.
 
-    Two neighbouring letters that are swapped are one edit.
+    Swapping two neighbouring letters is one edit.
     """
     length = max(len(one), len(other))
     most = length // 3

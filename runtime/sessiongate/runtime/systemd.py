@@ -1,4 +1,4 @@
-"""Telling a service manager how a program is doing (sd_notify)."""
+"""Notifications to a service manager about a program's state (sd_notify)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ STOPPING = "STOPPING=1"
 
 
 class Notifier:
-    """Tells the service manager that started this program, if one did and wants to know.
+    """Notifies the service manager that started this program, if one did and wants to know.
 
-    It takes ``NOTIFY_SOCKET`` off the environment: the programs that this one starts
+    It removes ``NOTIFY_SOCKET`` from the environment: the programs that this one starts
     are not the service.
     """
 
@@ -20,10 +20,10 @@ class Notifier:
         self._path = os.environ.pop("NOTIFY_SOCKET", "")
 
     def __call__(self, state: str) -> None:
-        """Tell one thing. Raises `OSError` where the service manager is not there."""
+        """Send one state. Raises `OSError` if the service manager is not there."""
         if not self._path:
             return
-        # A name that begins with @ is not a file but in the kernel's own name space.
+        # A name that begins with @ is not a file but in the kernel's own namespace.
         name = "\0" + self._path[1:] if self._path.startswith("@") else self._path
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.sendto(state.encode(), name)

@@ -1,4 +1,4 @@
-"""TLS: what servers and their clients read from files. TLS 1.2 is the floor."""
+"""TLS: what servers and their clients read from files. At least TLS 1.2."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sessiongate.runtime.watched_file import FileError, WatchedFile, read_file, trouble
 
-if TYPE_CHECKING:  # else imported where it is used: settings name files, and need no gRPC
+if TYPE_CHECKING:  # else imported when used: settings name files and need no gRPC
     import grpc
 
 
@@ -22,7 +22,7 @@ class ServerTls:
 
     cert: Path  # the server's certificate, and those between it and the CA
     key: Path  # its key, without a password
-    client_ca: Path | None = None  # if given, clients must have a certificate of one of these CAs
+    client_ca: Path | None = None  # if given, clients must have a certificate from one of its CAs
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -30,14 +30,14 @@ class ServerTls:
         return tuple(path for path in (self.cert, self.key, self.client_ca) if path)
 
     def check(self) -> None:
-        """Raise `FileError` where a file cannot be used, or the key is not the certificate's."""
+        """Raise `FileError` if a file cannot be used, or the key is not the certificate's."""
         _check_certificates(self.cert)
         _check_pair(self.cert, self.key)
         if self.client_ca is not None:
             _check_certificates(self.client_ca)
 
     def troubles(self) -> dict[str, str]:
-        """Why files cannot be used, by the settings that name them; empty for those that can."""
+        """Return why files cannot be used, by the settings that name them; empty if they can."""
         found = _pair_troubles(self.cert, self.key, "tls_cert", "tls_key")
         if self.client_ca is not None:
             found["tls_client_ca"] = trouble(_check_certificates, self.client_ca)
@@ -58,7 +58,7 @@ class ClientTls:
         return tuple(path for path in (self.ca, self.cert, self.key) if path)
 
     def troubles(self) -> dict[str, str]:
-        """Why files cannot be used, by the settings that name them; empty for those that can."""
+        """Return why files cannot be used, by the settings that name them; empty if they can."""
         found = {"core_ca": trouble(_check_certificates, self.ca)}
         if self.cert is not None and self.key is not None:
             found |= _pair_troubles(self.cert, self.key, "core_cert", "core_key")
@@ -66,34 +66,34 @@ class ClientTls:
 
 
 def grpc_server_credentials(tls: ServerTls) -> grpc.ServerCredentials:
-    """Credentials that follow the files, from one connection to the next. Raises `FileError`."""
+    """Return credentials that follow the files with each connection. Raises `FileError`."""
     import grpc
 
     configuration = WatchedFile(tls.files, lambda: _grpc_configuration(tls))
     used = configuration.value
 
     def changed() -> grpc.ServerCertificateConfiguration | None:
-        """What new connections use from now on; None where nothing has changed."""
+        """Return what new connections use from now on; None if nothing has changed."""
         nonlocal used
         before, used = used, configuration.value
         return None if used is before else used
 
     required = tls.client_ca is not None
-    # Its types lack None, which its documentation has.
+    # Its types lack None, which its documentation allows.
     return grpc.dynamic_ssl_server_credentials(used, changed, required)  # type: ignore[arg-type]
 
 
 def server_context(
     tls: ServerTls, on_refused: Callable[[str], None] | None = None
 ) -> WatchedFile[ssl.SSLContext]:
-    """What a server of asyncio gives a connection that begins now. Raises `FileError`.
+    """Return the context for asyncio connections that begin now. Raises `FileError`.
 
-    ``on_refused`` is told why a handshake failed, in words that no client chose.
+    ``on_refused`` is given why a handshake failed, in words that no client chose.
     """
 
     def read() -> ssl.SSLContext:
         tls.check()
-        # A new one each time: a context forgets no CA that it was given.
+        # Make a new one each time: a context never forgets a CA.
         context = _ServerContext(ssl.PROTOCOL_TLS_SERVER)
         context.on_refused = on_refused
         context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -107,7 +107,7 @@ def server_context(
 
 
 class _ServerContext(ssl.SSLContext):
-    """A context whose connections tell a client that is refused why."""
+    """A context whose connections tell a refused client why."""
 
     on_refused: Callable[[str], None] | None = None
 
@@ -121,8 +121,8 @@ class _ServerContext(ssl.SSLContext):
 class _ServerObject(ssl.SSLObject):
     """One end of a connection, which sends its alert when a handshake fails.
 
-    Event loops drop what OpenSSL has to say then. They send it if more is to be read
-    first; the client hangs up upon it, or the handshake ends as one that takes too long.
+    Event loops drop OpenSSL's output then, but send it if more is to be read first. The
+    client hangs up upon it, or the handshake times out.
     """
 
     outgoing: ssl.MemoryBIO
@@ -158,7 +158,7 @@ _REFUSALS = {
 
 
 def _refusal(error: ssl.SSLError) -> str:
-    """Why a handshake failed, in words that no client chose."""
+    """Return why a handshake failed, in words that no client chose."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the client's certificate is refused: {error.verify_message}"
     reason = error.reason or "no reason is known"
@@ -169,7 +169,7 @@ def _refusal(error: ssl.SSLError) -> str:
 
 
 def grpc_channel_credentials(tls: ClientTls) -> grpc.ChannelCredentials:
-    """Credentials of the files as they are now. Raises `FileError`."""
+    """Return credentials from the files as they are now. Raises `FileError`."""
     import grpc
 
     _check_certificates(tls.ca)
@@ -206,7 +206,7 @@ def _load_pair(context: ssl.SSLContext, cert: Path, key: Path) -> None:
     contents = _private_key(key), read_file(cert)
     try:
         with _in_memory(contents[0]) as key_copy, _in_memory(contents[1]) as cert_copy:
-            # Without a function a key with a password would be asked about at the terminal.
+            # Without a function, OpenSSL would ask for a key's password at the terminal.
             context.load_cert_chain(cert_copy, key_copy, _no_password)
     except ssl.SSLError as error:
         if error.reason in ("KEY_VALUES_MISMATCH", "NO_CERTIFICATE_ASSIGNED"):
@@ -218,7 +218,7 @@ def _load_pair(context: ssl.SSLContext, cert: Path, key: Path) -> None:
 
 @contextmanager
 def _in_memory(content: bytes) -> Iterator[str]:
-    """The path of a file in memory: OpenSSL reads files only, and waits for those that hang."""
+    """Yield the path of a file in memory: OpenSSL only reads files, and waits if they hang."""
     descriptor = os.memfd_create("pem")
     try:
         with open(descriptor, "wb", closefd=False) as file:
@@ -245,7 +245,7 @@ def _check_certificates(path: Path) -> None:
         context.load_verify_locations(cadata=_certificates(path))
     except FileError:
         raise
-    except (ssl.SSLError, ValueError):  # the latter of an empty file
+    except (ssl.SSLError, ValueError):  # an empty file raises the latter
         raise FileError(f"{path} holds no certificates in PEM") from None
 
 

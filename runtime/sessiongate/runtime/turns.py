@@ -1,9 +1,9 @@
-"""Long work in short slices, such that nothing else in the loop waits for long.
+"""Long work in short slices, so that nothing else in the loop waits for long.
 
-Work is a generator that yields wherever it may rest. The slices of one round of the loop
-are short together. The next is given to the caller whose work has taken the least time, and of
-its work to what has just begun, then to what began first: what a call costs, its caller
-waits for.
+Work is a generator that yields wherever it may rest. All slices in one round of the loop
+together are short. The next goes to the caller whose work has taken the least time, and
+among its pieces of work first to those without a slice so far, then to those that began
+first: a caller waits for what its own calls cost.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from contextlib import suppress
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple, TypeAlias, TypeVar
 
-# Seconds of work in a round of the loop. A gRPC call takes some four rounds.
+# Seconds of work in one round of the loop. A gRPC call takes about four rounds.
 SLICE = 0.002
 
 _T = TypeVar("_T")
@@ -30,12 +30,12 @@ class _Wait(NamedTuple):
     """A piece of work that waits for its next slice."""
 
     long: bool  # whether it has had a slice
-    number: int  # in the order of beginning
+    number: int  # in order of beginning
     granted: asyncio.Future[None]
 
 
 class _Caller:
-    """What one caller has under way."""
+    """The work that one caller has under way."""
 
     __slots__ = ("pieces", "took", "waiting")
 
@@ -46,20 +46,20 @@ class _Caller:
 
 
 class Turns:
-    """Gives slices to work; ``limit`` pieces of one caller's may be under way at once."""
+    """Gives slices to work; one caller may have ``limit`` pieces under way at once."""
 
     def __init__(self, limit: int, clock: Callable[[], float] = time.perf_counter) -> None:
         self._limit = limit
         self._clock = clock
         self._callers: dict[str, _Caller] = {}
-        self._free = True  # no slice is given
+        self._free = True  # no slice is in use
         self._waiting = 0  # pieces of work
         self._spent = 0.0  # seconds of work in this round of the loop
         self._round_ends = False  # whether `_next_round` is to be called
         self._number = 0
 
     async def run(self, whose: str, steps: Steps[_T]) -> _T:
-        """What the work comes to. Raises `TooMuchWorkError`.
+        """Run the work and return its result. Raises `TooMuchWorkError`.
 
         If this is cancelled, the work ends where it rests.
         """
@@ -93,7 +93,7 @@ class Turns:
                 del self._callers[whose]
 
     async def each(self, whose: str, pieces: Iterator[_T | None]) -> AsyncGenerator[_T]:
-        """What an iterator gives, one after the other; where it gives None, it may rest."""
+        """Yield an iterator's items in order; when it gives None, it may rest."""
         while (found := await self.run(whose, _until_found(pieces))) is not None:
             yield found
 
@@ -110,7 +110,7 @@ class Turns:
         try:
             await granted
         except asyncio.CancelledError:
-            if not granted.cancelled():  # it has come meanwhile
+            if not granted.cancelled():  # the slice has come meanwhile
                 self._give(caller, 0.0)
             else:
                 with suppress(ValueError):
@@ -120,7 +120,7 @@ class Turns:
             raise
 
     def _give(self, caller: _Caller, spent: float) -> None:
-        """Give a slice back."""
+        """Return a slice."""
         self._free = True
         self._spent += spent
         caller.took += spent
@@ -139,18 +139,18 @@ class Turns:
         self._grant()
 
     def _grant(self) -> None:
-        """Give a slice to what is to have it next."""
+        """Grant a slice to whatever is next."""
         while self._free and self._waiting:
             waiting = (caller for caller in self._callers.values() if caller.waiting)
             granted = heappop(min(waiting, key=_took).waiting).granted
             self._waiting -= 1
-            if not granted.done():  # or it is cancelled
+            if not granted.done():  # else it is cancelled
                 self._free = False
                 granted.set_result(None)
 
 
 def finished(steps: Steps[_T]) -> _T:
-    """What work comes to, without a rest."""
+    """Return the result of work that runs without a rest."""
     while True:
         try:
             next(steps)

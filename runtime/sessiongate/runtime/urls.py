@@ -1,7 +1,7 @@
-"""URLs of sources and ledgers, taken apart; and what of a text an error may repeat.
+"""Parsing of URLs of sources and ledgers; and which text an error may repeat.
 
-A URL may hold a password, and one that is mistyped may hold it anywhere. So no error here
-repeats any of it, and what stands in the place of a host but is none gives no name.
+A URL may hold a password, and a mistyped one may hold it anywhere. So no error here
+repeats any of it, and no name comes from text in the host's place that is not a host.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ SECRETS = ("password", "passwd", "pwd", "secret", "token")  # how such options' 
 _KIND = re.compile(r"[A-Za-z][A-Za-z0-9+._-]*")
 _HOST = r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[^:\[\]]+))"
 HOST_AND_PORT = re.compile(_HOST + r"(?::(?P<port>[0-9]{1,5}))?")
-_NAME = re.compile(r"[A-Za-z0-9._-]+|/.*")  # of a host, or the path of a Unix socket
+_NAME = re.compile(r"[A-Za-z0-9._-]+|/.*")  # of a host, or a Unix socket's path
 _V6 = re.compile(r"[0-9A-Fa-f:.]+")
 _OTHER_DATABASES = ("mariadb", "mssql", "mysql", "oracle", "postgres", "postgresql")
-# A URL with something behind a host that is no port, and an option that holds a secret.
+# A URL in which no port follows the host, and an option that holds a secret.
 _LOGIN = re.compile(r":/+(?:\[[^\]]*\]|[^/\[]*?):(?![0-9]*(?:[/?#]|$))")
 _BARE_LOGIN = re.compile(r"[\w.+-]+:[^/].*[^\w./:\[\]-]", re.DOTALL)
 _SECRET_OPTION = re.compile(rf"(?:{'|'.join(SECRETS)})\s*[=:]", re.IGNORECASE)
 
 
 class UrlError(ValueError):
-    """A text is no URL of a source or a ledger; the error's repeats nothing of it."""
+    """A text is no URL of a source or a ledger; the error's text repeats nothing of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,8 @@ class Url:
     """``kind:location?option=value&…``.
 
     A location is ``//USER:PASSWORD@HOST:PORT/PATH``, or a path.
-    All that is special in a part of it is percent-encoded, and decoded by whoever
-    takes the part; options are decoded.
+    Special characters in a part of it are percent-encoded; whoever takes the part
+    decodes it. Options are decoded.
     """
 
     kind: str
@@ -44,7 +44,7 @@ class Url:
 
     @classmethod
     def parse(cls, text: str) -> Url:
-        """Take a URL apart. Raises `UrlError`."""
+        """Parse a URL. Raises `UrlError`."""
         refuse_bytes(text)
         kind, colon, rest = text.partition(":")
         if not colon or not _KIND.fullmatch(kind):
@@ -53,7 +53,7 @@ class Url:
             )
         location, _, query = rest.partition("?")
         if location.startswith("//"):
-            # What follows would name parts of a password as a host or an option.
+            # What follows would repeat parts of a password as a host or an option.
             if "#" in location or "@" in authority(location)[2] + query:
                 raise UrlError(
                     "in a user or password percent-encode '/', '?' and '#'; an '@' behind them too"
@@ -67,9 +67,9 @@ class Url:
 
     @property
     def name(self) -> str:
-        """Where it leads, in short: the host and the port, or the end of the path; or the kind.
+        """Short name of its target: the host and port, or the end of the path; or the kind.
 
-        It is never taken from where a password may stand.
+        It is never taken from where a password may be.
         """
         if self.location.startswith("//"):
             place = authority(self.location)[1]
@@ -79,18 +79,18 @@ class Url:
 
     @property
     def has_password(self) -> bool:
-        """Whether it holds a password: beside its user, or in an option."""
+        """Whether it holds a password: after its user, or in an option."""
         login = authority(self.location)[0] if self.location.startswith("//") else ""
         return ":" in login or any(name.lower().endswith(SECRETS) for name in self.options)
 
     @property
     def names_are_plain(self) -> bool:
-        """Whether no option's name can be a part of a password that was not encoded."""
+        """Whether no option's name can be part of a password that was not encoded."""
         misplaced = self.location.startswith("//") and not is_place(authority(self.location)[1])
         return not misplaced and not any(name.lower().endswith(SECRETS) for name in self.options)
 
     def __str__(self) -> str:
-        """For showing: without user, password and options."""
+        """Return a form for display: without user, password and options."""
         if not self.location.startswith("//"):
             return f"{self.kind}:{self.location}"
         _, place, path = authority(self.location)
@@ -100,20 +100,20 @@ class Url:
 
 
 def refuse_bytes(text: str) -> None:
-    """Raise `UrlError` for what an argument or a variable had that is not UTF-8."""
+    """Raise `UrlError` if an argument or a variable was not UTF-8."""
     if any("\ud800" <= char <= "\udfff" for char in text):
         raise UrlError("what is given is not UTF-8")
 
 
 def authority(location: str) -> tuple[str, str, str]:
-    """Login, host and port, and path of a location that begins with ``//``; all still encoded."""
+    """Split a location that begins with ``//`` into login, place and path; all still encoded."""
     front, _, path = location[2:].partition("/")
     login, _, place = front.rpartition("@")
     return login, place, path
 
 
 def is_place(text: str) -> bool:
-    """Whether a text has the form HOST or HOST:PORT."""
+    """Return whether a text has the form HOST or HOST:PORT."""
     found = HOST_AND_PORT.fullmatch(text)
     if found is None:
         return False
@@ -142,7 +142,7 @@ def _options(query: str) -> dict[str, str]:
 
 
 def ledger_file(url: str) -> str | None:
-    """The path at a ledger's URL, ``sqlite:///PATH``; None for one in memory. Raises `UrlError`."""
+    """Return the path in a ledger's URL, ``sqlite:///PATH``; None in memory. Raises `UrlError`."""
     refuse_bytes(url)
     kind, colon, rest = url.partition(":")
     name = kind.partition("+")[0].lower()
@@ -174,13 +174,13 @@ def _is_plain_path(text: str) -> bool:
 
 
 def plain_path(text: str) -> str:
-    """``; did you mean 'document:…'?`` for what is plainly a file's path, or nothing."""
+    """Return ``; did you mean 'document:…'?`` for what is plainly a file's path, or nothing."""
     is_file = not set(text) & set("@:?#") and ("/" in text or "." in text[:2])
     return f"; did you mean 'document:{text}'?" if is_file else ""
 
 
 def harmless(value: object) -> bool:
-    """Whether a text can be repeated: it has nothing of a URL that a password may stand in."""
+    """Return whether a text can be repeated: no part of it is a URL's that may hold a password."""
     text = str(value)
     if "@" in text or _BARE_LOGIN.match(text):
         return False
@@ -188,5 +188,5 @@ def harmless(value: object) -> bool:
 
 
 def redacted(value: object) -> str:
-    """A value as an error repeats it, in quotes; not if a password may be in it."""
+    """Return a value in quotes for an error to repeat; without it if it may hold a password."""
     return repr(value) if harmless(value) else "what is given"

@@ -1,4 +1,4 @@
-"""Values that live in files, and follow them."""
+"""Values that are read from files and follow them."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _T = TypeVar("_T")
 
 POLL_INTERVAL = 1.0  # seconds between two looks at the files
 MAX_FILE_BYTES = 16 * 1024 * 1024  # bytes of a file
-# Seconds: how long a look is waited for, so that who asks after a change meets the change;
-# how long one may take for the next to be waited for, too; and after how long of no answer
-# that is said.
+# Seconds: how long to wait for a look, so that whoever asks after a change sees the change;
+# how long one may take for the next to be waited for, too; and how long to go without an
+# answer before that is logged.
 _WAIT = 0.25
 _QUICK = 0.05
 _HANGS = 5.0
 # A file written to twice within a tick of its file system's clock shows one time for both,
-# and some file systems tick in seconds: until so many ns after a change it is read regardless.
+# and some file systems tick in seconds: for so many ns after a change it is read regardless.
 _SETTLED = 2_500_000_000
 
 _KINDS = {
@@ -38,33 +38,33 @@ _KINDS = {
     stat.S_IFCHR: "a device, not a regular file",
     stat.S_IFBLK: "a device, not a regular file",
 }
-# Paths of what whoever starts a program hands over to it, such as a shell's <(…).
+# Paths that whoever starts a program passes to it, such as a shell's <(…).
 _HANDED_OVER = re.compile(r"/dev/stdin|(/dev|/proc/self)/fd/[0-9]+")
 
 
 class Stamp(NamedTuple):
-    """What tells that a file is another, or has been written to."""
+    """Differs once a file is replaced or written to."""
 
     device: int
     inode: int
-    changed: int  # in ns, as the next; nobody can set it
+    changed: int  # in ns, like the next; nobody can set it
     modified: int
     size: int
 
     @classmethod
     def of(cls, found: os.stat_result) -> Stamp:
-        """The stamp of a file as it was found."""
+        """Make the stamp of a file from its status."""
         return cls(found.st_dev, found.st_ino, found.st_ctime_ns, found.st_mtime_ns, found.st_size)
 
 
 class FileError(ValueError):
-    """A file cannot be used; the text names it and says why, and repeats nothing of it."""
+    """A file cannot be used; the text names it and says why, and repeats nothing from it."""
 
 
 def read_file(path: Path, most: int = MAX_FILE_BYTES) -> bytes:
-    """What a file holds. Raises `FileError`, also of what is no regular file or too large.
+    """Return a file's content. Raises `FileError`, also if it is no regular file or too large.
 
-    Nothing else is opened: a FIFO would wait for a writer, a device never end.
+    Nothing else is opened: a FIFO would wait for a writer, a device would never end.
     """
     try:
         refuse_what_is_no_file(path, os.stat(path))
@@ -84,7 +84,7 @@ def read_file(path: Path, most: int = MAX_FILE_BYTES) -> bytes:
 
 
 def read_handed_over(path: Path) -> bytes:
-    """What a file holds, or a pipe that this program was started with. Raises `FileError`.
+    """Return the content of a file, or of a pipe passed to this program. Raises `FileError`.
 
     The pipe is read to its end, and can be read once.
     """
@@ -112,7 +112,7 @@ def _shown(size: int) -> str:
 
 
 def unreadable(path: Path, error: OSError) -> FileError:
-    """The error that says why a file cannot be read."""
+    """Return the error that says why a file cannot be read."""
     match error:
         case FileNotFoundError() | NotADirectoryError():
             where = "" if path.is_absolute() else f" in {Path.cwd()}"
@@ -124,20 +124,20 @@ def unreadable(path: Path, error: OSError) -> FileError:
 
 
 def refuse_what_others_read(path: Path) -> None:
-    """Raise `FileError` where every user of the machine can read or write a file."""
+    """Raise `FileError` if every user of the machine can read or write a file."""
     if text := exposure(path):
         raise FileError(f"{text}; make another if somebody may have seen it")
 
 
 def exposure(path: Path) -> str:
-    """That every user of the machine can read or write a secret; empty where that is not so.
+    """Return a warning if every user of the machine can read or write a secret; empty if not.
 
-    Its group may: that is how systemd hands over what only root can read, and how the
-    user of a service reads what is renewed while it runs.
+    Its group may: that is how systemd passes on what only root can read, and how a
+    service's user reads what is renewed while it runs.
     """
     try:
         mode = in_time(lambda: os.stat(path).st_mode, path)
-    except (OSError, FileError):  # what is wrong is told when it is read
+    except (OSError, FileError):  # what is wrong is reported when it is read
         return ""
     if not mode & (stat.S_IROTH | stat.S_IWOTH):
         return ""
@@ -148,9 +148,9 @@ def exposure(path: Path) -> str:
 
 
 def in_time(work: Callable[[], _T], *paths: Path) -> _T:
-    """What ``work`` makes of files at a start. Raises `FileError`, also if they do not answer.
+    """Return what ``work`` makes of files at startup. Raises `FileError`, also on no answer.
 
-    That is for what is read once: a `WatchedFile` goes on with what it has.
+    This is for what is read once: a `WatchedFile` goes on with what it has.
     """
     try:
         return within(_HANGS, object(), work)
@@ -159,7 +159,7 @@ def in_time(work: Callable[[], _T], *paths: Path) -> _T:
 
 
 def trouble(read: Callable[..., object], *paths: Path) -> str:
-    """Why files cannot be read by a function that raises `FileError`; empty if they can."""
+    """Return why ``read``, which raises `FileError`, cannot read files; empty if it can."""
     try:
         in_time(lambda: read(*paths), *paths)
     except FileError as error:
@@ -170,9 +170,9 @@ def trouble(read: Callable[..., object], *paths: Path) -> str:
 class WatchedFile(Generic[_T]):
     """What ``read`` makes of some files, made again when one of them changes.
 
-    A change that cannot be read leaves the value as it is: it is logged, and tried
-    again until it can be. So does a file system that hangs or is slow: who asks waits for
-    it no longer than `_WAIT`, and once. Safe to share between threads.
+    A change that cannot be read leaves the value as it is; it is logged, and tried again
+    until it can be read. A file system that hangs or is slow leaves it, too: a caller waits
+    for it no longer than `_WAIT`, and once. Safe to share between threads.
     """
 
     def __init__(
@@ -187,7 +187,7 @@ class WatchedFile(Generic[_T]):
         self._read = read
         self._clock = clock
         self._looked = clock()
-        self._is_quick = True  # the last look was no longer than `_QUICK`
+        self._is_quick = True  # the last look took no longer than `_QUICK`
         self._trouble = ""  # why the last change could not be read
         self._value = in_time(self._first, *paths)
 
@@ -205,7 +205,7 @@ class WatchedFile(Generic[_T]):
         return self._value
 
     def _first(self) -> _T:
-        # Stamps are taken before reading: a change in between is seen later.
+        # Take stamps before reading: a change in between is seen later.
         self._seen = self._stamps()
         self._is_settled = _are_settled(self._seen)
         self._content = self._digest()
@@ -258,7 +258,7 @@ class WatchedFile(Generic[_T]):
         return [_stamp(path) for path in self._paths]
 
     def _digest(self) -> bytes | None:
-        """Tells what the files hold and who may read them; None if they cannot be read."""
+        """Digest what the files hold and who may read them; None if they cannot be read."""
         digest = blake2b()
         try:
             for path in self._paths:
@@ -277,7 +277,7 @@ def _stamp(path: Path) -> Stamp | None:
 
 
 def _are_settled(stamps: Sequence[Stamp | None]) -> bool:
-    """Whether files have not been written to just now."""
+    """Return whether no file was written to just now."""
     now = time.time_ns()
     return all(abs(now - stamp.changed) > _SETTLED for stamp in stamps if stamp is not None)
 
