@@ -1,8 +1,8 @@
-"""What ties together all that one request causes: its id, and the trace that it is part of.
+"""What links everything that one request causes: its id, and the trace it belongs to.
 
-The names are the same as HTTP headers and as gRPC metadata keys: a gateway takes
-them from its caller and gives them to the core. A trace is carried through as it
-came (W3C Trace Context): no span is recorded here, so none is claimed.
+HTTP headers and gRPC metadata keys have the same names: a gateway takes them from its
+caller and gives them to the core. A trace is passed on as it came (W3C Trace Context):
+no span is recorded here, so none is claimed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Correlation(NamedTuple):
         return self.traceparent.split("-")[1] if self.traceparent else None
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """What to send along with a gRPC call."""
+        """Return what to send along with a gRPC call."""
         pairs = [(REQUEST_ID, self.request_id)]
         if self.traceparent:
             pairs.append((TRACEPARENT, self.traceparent))
@@ -51,12 +51,12 @@ class Correlation(NamedTuple):
         return tuple(pairs)
 
 
-# That of the request which is being answered here, if any.
+# The correlation of the request being answered here, if any.
 current: ContextVar[Correlation | None] = ContextVar("correlation", default=None)
 
 
 def from_headers(headers: Iterable[tuple[bytes, bytes]]) -> Correlation:
-    """The correlation that a caller states, in lower-case headers; a new one where it does not.
+    """Read the correlation from lower-case headers; make a new one if a caller states none.
 
     What is not well formed, or given twice, counts as not given.
     """
@@ -70,7 +70,7 @@ def from_headers(headers: Iterable[tuple[bytes, bytes]]) -> Correlation:
 
 
 def from_pairs(pairs: Iterable[tuple[str, str | bytes]]) -> Correlation:
-    """As `from_headers`, of a gRPC call's metadata."""
+    """Do the same as `from_headers`, for a gRPC call's metadata."""
     given = {name: value for name, value in pairs if isinstance(value, str)}
     request_id = given.get(REQUEST_ID, "")
     traceparent = parse_traceparent(given.get(TRACEPARENT, ""))
@@ -83,14 +83,14 @@ def from_pairs(pairs: Iterable[tuple[str, str | bytes]]) -> Correlation:
 
 
 def new_request_id() -> str:
-    """An id that no other request has, of this process or another: hexadecimal digits."""
+    """Return an id that no other request has, in this process or another: hexadecimal digits."""
     return f"{_PROCESS}{next(_NUMBERS):08x}"
 
 
 def parse_traceparent(text: str) -> str | None:
-    """A ``traceparent`` in the form of version 00; None where it is not valid.
+    """Return a ``traceparent`` in the form of version 00; None if it is not valid.
 
-    Of a later version the fields that 00 has are kept, as the standard asks for.
+    Of a later version, keep the fields that 00 has, as the standard asks for.
     """
     found = _TRACEPARENT.fullmatch(text)
     if found is None or found["version"] == "ff":

@@ -1,4 +1,4 @@
-"""The listener that a Prometheus server reads metrics from: ``GET /metrics``, and nothing else."""
+"""The listener that serves metrics to a Prometheus server: ``GET /metrics`` and nothing else."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sessiongate.runtime.listener import listen, real_address
 from sessiongate.runtime.tls import server_context
 
 _LONGEST_HEAD = 16 * 1024  # bytes of a request
-_PATIENCE = 10.0  # seconds that one may take to be sent and to be answered
+_PATIENCE = 10.0  # seconds that a request may take to be sent and answered
 _CONNECTIONS = 32  # at once, then the oldest is cut; there is one reader, or a few
 _HOST = re.compile(r"\[?([^\[\]]*?)\]?(?::[0-9]{1,5})?")
 _HEADERS = (
@@ -39,7 +39,7 @@ class Exporter:
     TLS and credentials are as ``protection`` says. On loopback it answers only requests
     whose Host is an address, ``localhost`` or the listener's own: a web page can give
     this listener a name of its own (DNS rebinding), but not an address. Raises
-    `ListenError`, and `FileError` where a file of the protection cannot be used.
+    `ListenError`, and `FileError` if a file of the protection cannot be used.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Exporter:
         self._authenticator = Authenticator(credentials) if credentials.wanted else None
         self._address = Address.parse(where)
         self._server: asyncio.Server | None = None
-        self._tasks: dict[asyncio.Task[None], None] = {}  # one a connection, the oldest first
+        self._tasks: dict[asyncio.Task[None], None] = {}  # one per connection, the oldest first
         self._listener = listen(where)
         scheme = "https" if tls else "http"
         self.url = f"{scheme}://{real_address(where, self._listener)}/metrics"
@@ -68,7 +68,7 @@ class Exporter:
         )
 
     async def stop(self) -> None:
-        """Stop listening, also where `start` was not reached, and cut what is under way."""
+        """Stop listening, even if `start` was not reached, and cut what is under way."""
         (self._server or self._listener).close()
         for task in self._tasks:
             task.cancel()
@@ -78,17 +78,17 @@ class Exporter:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = cast("asyncio.Task[None]", asyncio.current_task())
-        if len(self._tasks) >= _CONNECTIONS:  # whoever means it is answered in milliseconds
+        if len(self._tasks) >= _CONNECTIONS:  # real readers are answered in milliseconds
             oldest = next(iter(self._tasks))
             del self._tasks[oldest]
             oldest.cancel()
         self._tasks[task] = None
         address = str(writer.get_extra_info("peername")[0])
         try:
-            # Cut is cut: asyncio's streams complain of a task that ends as cancelled.
+            # Also end quietly if cut: asyncio's streams complain about a cancelled task.
             with suppress(TimeoutError, OSError, EOFError, asyncio.CancelledError):
                 async with asyncio.timeout(_PATIENCE):
-                    if self._tls is not None:  # here, for what the files say now
+                    if self._tls is not None:  # here, to use the files as they are now
                         await writer.start_tls(self._tls.value)
                     writer.write(await self._exchange(reader, address))
                     await writer.drain()
@@ -113,7 +113,7 @@ class Exporter:
                 return _answer(HTTPStatus.BAD_REQUEST)
 
     async def _refusal(self, headers: Mapping[str, str], address: str) -> bytes | None:
-        """What one who may not ask is answered."""
+        """Return the answer to a request that is refused; None if it is not."""
         if not self._knows(headers.get("host", "")):
             return _answer(HTTPStatus.MISDIRECTED_REQUEST)
         if self._authenticator is None:

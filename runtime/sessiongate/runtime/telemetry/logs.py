@@ -1,7 +1,7 @@
 """Logs on standard error: a JSON object a line, or lines for people.
 
-Every line tells which request it belongs to, where it belongs to one. What callers
-send cannot end a line, forge one or command a terminal: it is escaped.
+Every line says which request it belongs to, if any. What callers send cannot end a
+line, forge one or command a terminal: it is escaped.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Literal, TextIO, get_args
 from sessiongate.runtime.settings import one_of, setting, switch
 from sessiongate.runtime.telemetry.correlation import current
 
-_WAIT = 100  # milliseconds that who reads the log is waited for
+_WAIT = 100  # milliseconds to wait for whoever reads the log
 
 Form = Literal["auto", "json", "text"]
 Level = Literal["debug", "info", "warning", "error"]
@@ -44,7 +44,7 @@ class LogSettings:
 
 
 def set_up_logs(program: str, settings: LogSettings) -> None:
-    """Send all logging to standard error; to be called once, as ``program`` starts."""
+    """Send all logging to standard error; call this once, as ``program`` starts."""
     handler = _Unblocked(sys.stderr)
     handler.setFormatter(formatter(program, settings.log_format, sys.stderr))
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
@@ -52,21 +52,21 @@ def set_up_logs(program: str, settings: LogSettings) -> None:
 
 
 def formatter(program: str, form: Form, stream: TextIO) -> logging.Formatter:
-    """What makes records into lines for ``stream``."""
+    """Return what makes records into lines for ``stream``."""
     if form == "auto":
         form = "text" if stream.isatty() else "json"
     return _Text(program) if form == "text" else _Json(program)
 
 
 def fields(**values: object) -> Mapping[str, Mapping[str, object]]:
-    """For logging's ``extra``: more members of a record's line, all of them JSON values."""
+    """Return logging's ``extra``: more members of a record's line, all of them JSON values."""
     return {"fields": values}
 
 
 class _Unblocked(logging.StreamHandler[TextIO]):
-    """Writes lines, and drops them while who reads them does not: requests go on.
+    """Writes lines, and drops them while nobody reads them, so that requests go on.
 
-    A pipe or a socket is waited for once; the lines that are lost are counted, and told of.
+    It waits for a pipe or a socket once; lines that are lost are counted and reported.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -88,12 +88,12 @@ class _Unblocked(logging.StreamHandler[TextIO]):
             room = select.poll()
             room.register(self.stream.fileno(), select.POLLOUT)
             return bool(room.poll(0 if self._lost else _WAIT))
-        except (OSError, ValueError):  # it is no file
+        except (OSError, ValueError):  # it is not a file
             return True
 
 
 class _Json(logging.Formatter):
-    """A line is one JSON object in ASCII."""
+    """Formats a line as one JSON object in ASCII."""
 
     def __init__(self, program: str) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ class _Json(logging.Formatter):
 
 
 class _Text(logging.Formatter):
-    """A line is words, then NAME=VALUE; an exception follows on indented lines."""
+    """Formats a line as words, then NAME=VALUE; an exception follows on indented lines."""
 
     def __init__(self, program: str) -> None:
         super().__init__()
@@ -132,7 +132,7 @@ class _Text(logging.Formatter):
 
 
 def escaped(text: str) -> str:
-    """Text on one line, with nothing in it that a terminal would obey."""
+    """Put text on one line, with nothing in it that a terminal would obey."""
     if text.isprintable():
         return text
     return "".join(
@@ -141,7 +141,7 @@ def escaped(text: str) -> str:
 
 
 def _members(record: logging.LogRecord) -> dict[str, object]:
-    """What the record tells beside its message: its request, and its own fields."""
+    """Return what a record holds besides its message: its request, and its own fields."""
     members: dict[str, object] = {}
     correlation = current.get()
     if correlation is not None:
@@ -158,7 +158,7 @@ def _time(record: logging.LogRecord) -> str:
 
 
 def _value(value: object) -> str:
-    """A value as one word, in quotes where it has blanks or quotes of its own."""
+    """Return a value as one word, in quotes if it has blanks or quotes of its own."""
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     if text and '"' not in text and " " not in text:
         return escaped(text)

@@ -1,9 +1,9 @@
 """Prometheus metrics of one process, and of many that are one program.
 
-A metric is made by the process that counts. Where a parent answers for many worker
-processes, each of them first calls `share`: what it counts from then on lies in
-files, which the parent adds up (`WorkerCollector`), also those of workers that have gone.
-Gauges are to be of a ``live…`` mode, so that a worker's go with it.
+The process that counts makes a metric. If a parent answers for many worker processes,
+each of them first calls `share`: what it counts from then on is kept in files, which
+the parent adds up (`WorkerCollector`), including those of workers that have gone.
+Gauges must have a ``live…`` mode, so that a worker's go with it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0
 
 
 def share(folder: Path) -> None:
-    """Keep this process's metrics in files of ``folder``; to be called before any is made."""
+    """Keep this process's metrics in files of ``folder``; call this before any is made."""
     try:
         _reserve(folder / f"room_{os.getpid()}", _FILES * _ROOM)
     except OSError as error:
@@ -45,9 +45,9 @@ def share(folder: Path) -> None:
 
 
 class _Reserved(MmapedDict):
-    """A process's values in a file whose room on the disk is taken beforehand.
+    """A process's values in a file whose disk space is reserved beforehand.
 
-    They are written through memory: where the disk is full, the kernel would kill the process.
+    They are written through memory: if the disk is full, the kernel would kill the process.
     """
 
     def __init__(self, filename: str, read_mode: bool = False) -> None:
@@ -60,7 +60,7 @@ class _Reserved(MmapedDict):
 
 
 def _reserve(path: Path, size: int) -> None:
-    """See whether there is room. Raises `OSError`."""
+    """Check that there is room. Raises `OSError`."""
     try:
         with path.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, size)
@@ -69,7 +69,7 @@ def _reserve(path: Path, size: int) -> None:
 
 
 class WorkerCollector(Collector):
-    """The metrics of all the processes that share a folder, added up."""
+    """The metrics of all processes that share a folder, added up."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -84,9 +84,9 @@ class WorkerCollector(Collector):
 
 
 class ProcessCollector(Collector):
-    """What processes take of the machine, under the names that Prometheus has for that.
+    """What processes use of the machine, under the names that Prometheus has for that.
 
-    ``pids`` gives each process's name, the label ``process``, and its id.
+    ``pids`` returns each process's name, the label ``process``, and its id.
     """
 
     def __init__(self, pids: Callable[[], Mapping[str, int]]) -> None:
@@ -119,8 +119,8 @@ class ProcessCollector(Collector):
 
 
 def registry(*collectors: Collector) -> CollectorRegistry:
-    """A registry of these collectors."""
-    # When each series began is of no use to anyone, and a third more of them.
+    """Make a registry of these collectors."""
+    # When each series began is no use to anyone, and would add a third more series.
     disable_created_metrics()  # type: ignore[no-untyped-call]
     made = CollectorRegistry(auto_describe=False)
     for collector in collectors:
