@@ -1,4 +1,4 @@
-"""How the contract's errors travel: both ends agree on this."""
+"""How the contract's errors are sent, as both ends agree."""
 
 # The domain of each ErrorInfo.
 ERROR_DOMAIN = "sessiongate"

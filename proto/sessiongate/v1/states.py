@@ -25,17 +25,17 @@ STATE_WORDS: Mapping[SessionState, str] = MappingProxyType(
 )
 
 _STATES = {words: state for state, words in STATE_WORDS.items()} | {
-    # What MaxScale says since 2.4 and 2.5; both states had other words before.
+    # MaxScale's words since 2.4 and 2.5; both states had other words before.
     "Session created": session_pb2.SESSION_STATE_ALLOC,
     "Session creation failed": session_pb2.SESSION_STATE_STOPPING,
 }
 
 
 def words_of(state: SessionState) -> str:
-    """The words for a state; "Invalid State" for one that this version does not know."""
+    """Return the words for a state; "Invalid State" for one that this version does not know."""
     return STATE_WORDS.get(state, STATE_WORDS[session_pb2.SESSION_STATE_UNSPECIFIED])
 
 
 def state_of(words: str) -> SessionState:
-    """The state that words stand for, in any version; unspecified for any other text."""
+    """Return the state that words mean in any version; unspecified for any other text."""
     return _STATES.get(words, session_pb2.SESSION_STATE_UNSPECIFIED)
