@@ -1,4 +1,4 @@
-"""Letting only those call who show who they are."""
+"""Admission of only those gRPC callers who show who they are."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from sessiongate.runtime.auth.identity import (
     caller,
 )
 
-CONFIRM = 1.0  # seconds from one look at what a stream's caller has shown to the next
+CONFIRM = 1.0  # seconds between two looks at what a stream's caller has shown
 
 
 class AuthenticationInterceptor(Interceptor):
     """Asks every call but those of health for credentials.
 
-    While a method runs, ``runtime.auth.identity.caller`` is who calls: for a gateway that
-    names its own caller in the metadata, that one. Nobody else is believed there.
-    A stream ends when what its caller has shown is good no more.
+    While a method runs, ``runtime.auth.identity.caller`` is who calls: if a gateway names
+    its own caller in the metadata, that one. Nobody else is believed there.
+    A stream ends when what its caller has shown is no longer good.
     """
 
     def __init__(self, authenticator: Authenticator) -> None:
@@ -71,7 +71,7 @@ class AuthenticationInterceptor(Interceptor):
         return behaving(handler, stream if isasyncgenfunction(behaviour) else answer)
 
     async def _admit(self, context: CallContext) -> Identity:
-        """Who calls; the call is ended unless it may go on."""
+        """Return who calls; end the call unless it may go on."""
         metadata = [(key, value) for key, value in context.invocation_metadata() or ()]
         try:
             identity = await self._authenticator.authenticate(
@@ -118,7 +118,7 @@ def _authorization(metadata: Sequence[tuple[str, Any]]) -> str | None:
 
 
 def _caller(metadata: Sequence[tuple[str, Any]]) -> Identity | None:
-    """Whom a gateway names as its caller, if anyone."""
+    """Return whom a gateway names as its caller, if anyone."""
     for key, value in metadata:
         if key == CALLER_METADATA:
             with suppress(ValueError):
@@ -127,7 +127,7 @@ def _caller(metadata: Sequence[tuple[str, Any]]) -> Identity | None:
 
 
 def _certificate(context: CallContext) -> str | None:
-    """The name in the client's certificate: its common name, or its first alternative one."""
+    """Return the name in the client's certificate: common name, or first alternative one."""
     shown = context.auth_context()
     for key in ("x509_common_name", "x509_subject_alternative_name"):
         for value in shown.get(key, ()):
@@ -137,7 +137,7 @@ def _certificate(context: CallContext) -> str | None:
 
 
 def _address(peer: str) -> str:
-    """The IP address in what gRPC calls a peer: ``ipv4:192.0.2.1:4711``, ``unix:``."""
+    """Return the IP address in gRPC's name of a peer: ``ipv4:192.0.2.1:4711``, ``unix:``."""
     kind, _, rest = peer.partition(":")
     if kind not in ("ipv4", "ipv6"):
         return kind

@@ -1,4 +1,4 @@
-"""Every call of the core: under the id of the request that caused it, logged, and counted."""
+"""Logging and counting of the core's calls, under the id of the request that caused each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Behaviour: TypeAlias = Callable[[Any, Any], Awaitable[Any]]
 
 
 class CallLog(Interceptor):
-    """To be the first of a server's interceptors, so that it sees what others refuse too."""
+    """Logs and counts calls; must be a server's first interceptor, to see what others refuse."""
 
     def __init__(self, metrics: CallMetrics, *, access_log: bool) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class CallLog(Interceptor):
     def before(self, method: str, handler: MethodHandler) -> MethodHandler:
         behaviour = behaviour_of(handler)
         if handler.request_streaming or not iscoroutinefunction(behaviour):
-            return handler  # a generator is left as it is
+            return handler  # leave a generator as it is
         seen = self._wrapped(method, behaviour, streams=handler.response_streaming)
         return behaving(handler, seen)
 
@@ -77,6 +77,6 @@ class CallLog(Interceptor):
 
 
 def _code(context: Any, default: str = "OK") -> str:
-    """The status that a call was ended with; ``default`` where it is still the first, OK."""
+    """Return the status that a call ended with; ``default`` if it is still the first, OK."""
     code = context.code()
     return str(code.name) if isinstance(code, grpc.StatusCode) and code.value[0] else default

@@ -1,7 +1,7 @@
-"""Reading requests: what is no message of its method is refused as the contract has it.
+"""Decoding of requests: what is no message of its method is refused as the contract says.
 
-gRPC itself answers with the name of a class of Python's, and logs a trace for everyone
-who sends nonsense.
+gRPC itself answers with the name of a Python class, and logs a trace for everyone who
+sends nonsense.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from sessiongate.core.grpc.interceptor import (
     behaviour_of,
 )
 
-# No method needs more, and many may wait at once; what is larger, up to max_message, is read
-# for its answer only.
+# No method needs more, and many may wait at once; a larger request, up to max_message, is
+# read only to be answered.
 MAX_REQUEST_BYTES = 64 * 1024
 
 
 class Decoding(Interceptor):
-    """To be the last of a server's interceptors: who may not call is not read."""
+    """Decodes requests; must be a server's last interceptor: who may not call is not read."""
 
     def before(self, method: str, handler: MethodHandler) -> MethodHandler:
         decode: Callable[[bytes], Any] | None = handler.request_deserializer

@@ -1,8 +1,8 @@
-"""gRPC's server, which no caller can end, and whose log and memory none can fill.
+"""A gRPC server that no caller can end, and whose log and memory none can fill.
 
-grpc.aio reads the path of every call as UTF-8, and stops serving where one is not. It
-logs a trace for metadata that is none. It keeps an answer that its caller does not take, and has
-no way to end that call.
+grpc.aio reads the path of every call as UTF-8, and stops serving if one is not. It
+logs a trace for metadata that is not text. It keeps an answer that its caller does not
+take, and has no way to end that call.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from grpc._cython import cygrpc  # type: ignore[attr-defined] # its stubs lack i
 def grpc_server(
     interceptors: Sequence[grpc.aio.ServerInterceptor], options: Sequence[tuple[str, Any]]
 ) -> grpc.aio.Server:
-    """A server as ``grpc.aio.server`` makes one. It serves registered method handlers only."""
+    """Make a server as ``grpc.aio.server`` does. It serves registered method handlers only."""
     logging.getLogger("grpc._cython.cygrpc").addFilter(_is_no_callers_doing)
     before = cygrpc.AioServer
     cygrpc.AioServer = _Server
@@ -32,7 +32,7 @@ def grpc_server(
 
 
 def cutter() -> Callable[[], None]:
-    """What cuts the call that is answered here, also once its answer waits for its caller."""
+    """Return what cuts the call being answered, even once the answer waits for its caller."""
     tasks = _current(), _holding.get()
 
     def cut() -> None:
@@ -43,8 +43,8 @@ def cutter() -> Callable[[], None]:
     return cut
 
 
-# The task that waits for a caller to end its call. With it and the one that answers goes the last
-# that holds the call, which gRPC then resets; so nothing here holds a task.
+# The task that waits for a caller to end its call. Once it and the task that answers are gone,
+# nothing holds the call any more, and gRPC resets it; so nothing here holds a task.
 _holding: ContextVar[ReferenceType[asyncio.Task[Any]]] = ContextVar("holding")
 _schedule = cygrpc._schedule_rpc_coro
 
@@ -64,13 +64,13 @@ cygrpc._schedule_rpc_coro = _scheduled
 
 
 class _Server(cygrpc.AioServer):  # type: ignore[misc] # it has no types
-    """A call of a method that there is comes in by that method. The others are answered here.
+    """Passes a call of an existing method to that method, and answers the others here.
 
     So their paths are never read: there is no such method, whatever it is called.
     """
 
     async def _request_call(self) -> None:
-        """Where the base waits for the next call of no registered method: it waits for ever."""
+        """Answer calls of no registered method for ever; the base only waits for the next."""
         loop = asyncio.get_running_loop()
         answering: set[asyncio.Task[None]] = set()
         while True:
@@ -84,10 +84,10 @@ class _Server(cygrpc.AioServer):  # type: ignore[misc] # it has no types
 _NO_METHODS = cygrpc._MethodResolver([], {})
 
 
-# Of grpc's own lines: metadata that is no text, and a call that ended before its answer.
+# Lines of grpc's own: metadata that is not text, and a call that ended before its answer.
 _CALLERS_DOING = ("Invalid encoding on", "ExecuteBatchError raised in core")
 
 
 def _is_no_callers_doing(record: logging.LogRecord) -> bool:
-    """Whether a record tells of more than what a caller can cause as often as it likes."""
+    """Return whether a record reports more than callers can cause as often as they like."""
     return not str(record.msg).startswith(_CALLERS_DOING)

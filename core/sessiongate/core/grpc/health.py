@@ -1,6 +1,6 @@
 """The gRPC health service: one status for the core and for each of its services.
 
-Open to everyone, so that a reader who takes nothing must hold up nobody: it is told of
+It is open to everyone, so a reader who takes nothing must hold up nobody: it is sent
 the newest status when it makes room, and streams are counted.
 """
 
@@ -28,14 +28,14 @@ class Health(HealthServicer):
     """grpc.health.v1.Health; NOT_SERVING at first."""
 
     def __init__(self, services: Iterable[str], watchers: StreamQuota) -> None:
-        """For ``services`` and for all together, which has no name."""
+        """Serve ``services``, and all together under an empty name."""
         self._services = frozenset({"", *services})
         self._watchers = watchers
         self._serving = False
         self._changed = asyncio.Event()  # set, and replaced, when the status changes
 
     def tell(self, *, serving: bool) -> None:
-        """Whether the core serves, from now on."""
+        """Set whether the core serves, from now on."""
         self._serving = serving
         self._changed.set()
         self._changed = asyncio.Event()

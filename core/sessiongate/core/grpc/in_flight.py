@@ -1,7 +1,7 @@
 """Bytes of lists that are made, or being made, and not taken yet.
 
-They are bounded for each caller, so that who takes nothing keeps only itself waiting; and in
-all, but for one list of each caller that has no other.
+They are bounded for each caller, so that one who takes nothing keeps only itself waiting;
+and in total, except for one list of each caller that has no other.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ _MAX_WAITING = 256  # lists of a caller
 
 
 class ListsInFlight:
-    """What the lists of all callers take."""
+    """The bytes that all callers' lists take."""
 
     def __init__(self) -> None:
         self._taken: Counter[str] = Counter()
-        # In the order that they came in: whose they are, and their bytes.
+        # In order of arrival: whose they are, and their bytes.
         self._waiting: dict[asyncio.Future[ListCharge], tuple[str, int]] = {}
 
     def taken(self, caller: str | None = None) -> int:
-        """The bytes that a caller's lists take, or all lists."""
+        """Return the bytes that a caller's lists take, or all lists."""
         return self._taken.total() if caller is None else self._taken[caller]
 
     def take_now(self, caller: str, size: int) -> ListCharge | None:
-        """Take so many bytes, if they are free and none of the caller's lists waits for them."""
+        """Take so many bytes, if they are free and none of the caller's lists waits for any."""
         if any(whose == caller for whose, _ in self._waiting.values()):
             return None
         return self._take(caller, size) if self._fits(caller, size) else None
@@ -51,7 +51,7 @@ class ListsInFlight:
         try:
             return await turn
         except asyncio.CancelledError:
-            if self._waiting.pop(turn, None) is None:  # it has come meanwhile
+            if self._waiting.pop(turn, None) is None:  # it was granted meanwhile
                 turn.result().release()
             else:
                 self._grant()
@@ -94,11 +94,11 @@ class ListCharge:
         self._size = size
 
     def settle(self, size: int) -> None:
-        """Note that it is so many bytes."""
+        """Set the number of bytes taken."""
         by, self._size = size - self._size, size
         if by:
             self._in_flight.change(self._caller, by)
 
     def release(self) -> None:
-        """Give them back."""
+        """Release the bytes."""
         self.settle(0)

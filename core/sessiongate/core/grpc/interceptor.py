@@ -1,4 +1,4 @@
-"""Standing before the methods of a gRPC server."""
+"""Interception of calls to the methods of a gRPC server."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _KINDS = {
 
 
 class Interceptor(grpc.aio.ServerInterceptor, ABC):
-    """Puts a handler of its own before that of each method; it is made once."""
+    """Puts a handler of its own before that of each method; makes it once."""
 
     def __init__(self) -> None:
-        # By method: what was found, and what stands before it.
+        # By method: the handler found, and the one put before it.
         self._known: dict[str, tuple[MethodHandler, MethodHandler]] = {}
 
     @abstractmethod
     def before(self, method: str, handler: MethodHandler) -> MethodHandler:
-        """What is to stand before a handler; ``method`` is ``SERVICE/METHOD``."""
+        """Return what to put before a handler; ``method`` is ``SERVICE/METHOD``."""
 
     async def intercept_service(
         self,
@@ -38,7 +38,7 @@ class Interceptor(grpc.aio.ServerInterceptor, ABC):
     ) -> MethodHandler | None:
         handler = await continuation(details)
         if handler is None:
-            return None  # a method that does not exist: all may know that
+            return None  # the method does not exist: everyone may know that
         known = self._known.get(details.method)
         if known is None or known[0] is not handler:
             known = handler, self.before(details.method.lstrip("/"), handler)
@@ -47,18 +47,18 @@ class Interceptor(grpc.aio.ServerInterceptor, ABC):
 
 
 def behaviour_of(handler: MethodHandler) -> Any:
-    """What answers a handler's calls, of request and context."""
+    """Return what answers a handler's calls, given request and context."""
     name, _ = _KINDS[handler.request_streaming, handler.response_streaming]
     return getattr(handler, name)
 
 
 def behaving(handler: MethodHandler, behaviour: Any) -> MethodHandler:
-    """The handler with another behaviour of the same kind."""
+    """Return the handler with another behaviour of the same kind."""
     return _made(handler, behaviour, handler.request_deserializer)
 
 
 def behaving_on_bytes(handler: MethodHandler, behaviour: Any) -> MethodHandler:
-    """The same, with requests as they were sent."""
+    """Do the same as `behaving`, with requests as they were sent."""
     return _made(handler, behaviour, None)
 
 

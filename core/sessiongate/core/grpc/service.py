@@ -1,7 +1,7 @@
 """The gRPC servicer: decode, one call, encode.
 
-Responses leave the servicer encoded, put together from the table's pieces: a
-session that did not change is not encoded again.
+Responses leave the servicer encoded, put together from the table's pieces: an
+unchanged session is not encoded again.
 """
 
 from __future__ import annotations
@@ -53,19 +53,19 @@ _Response = TypeVar("_Response")
 _T = TypeVar("_T")
 
 # Lists, and steps of streams, that one caller may have under way; what waits for its reader
-# is not.
+# does not count.
 MAX_UNDER_WAY = 256
-# Seconds until a call is cut whose caller has not taken the list that it asked for, or made room
-# for the next message of a stream.
+# Seconds until a call is cut if its caller has not taken the list that it asked for, or made
+# room for the next message of a stream.
 STALL_TIMEOUT = 30.0
-# Of a request in bytes, and of its page in sessions: less than half a millisecond of work.
+# Bytes of a request, and sessions of its page: less than half a millisecond of work.
 _SHORT_REQUEST, _SHORT_PAGE = 1024, 1000
 
 
 def answering(
     method: Callable[[Any, _Request, CallContext], Awaitable[_Response]],
 ) -> Callable[[Any, _Request, CallContext], Awaitable[_Response]]:
-    """Answer a `CoreError` as `ANSWERS` says, anything else as INTERNAL without its text."""
+    """Answer a `CoreError` as `STATUS_MAPPINGS` says, else INTERNAL without the error's text."""
 
     @wraps(method)
     async def answered(self: Any, request: _Request, context: CallContext) -> _Response:
@@ -75,7 +75,7 @@ def answering(
             await abort(context, error)
         except grpc.aio.InternalError:
             # The call itself has ended, which write may learn before its task is
-            # cancelled. Nobody is left to be answered.
+            # cancelled. Nobody is left to answer.
             raise asyncio.CancelledError from None
         except Exception:
             log.exception("%s failed", method.__name__)
@@ -165,7 +165,7 @@ class SessionService:
                     await _write(context, message)
 
     async def _work(self, caller: str, steps: Steps[_T]) -> _T:
-        """What work comes to, in turn with others' work. Raises `TooManyCallsError`."""
+        """Run work in turn with others' and return its result. Raises `TooManyCallsError`."""
         try:
             return await self._turns.run(caller, steps)
         except TooMuchWorkError:
@@ -176,7 +176,7 @@ class SessionService:
 
 
 async def _write(context: CallContext, message: bytes) -> None:
-    """Send a message of a stream; returns when its reader has room for more."""
+    """Send a message of a stream; return when its reader has room for more."""
     try:
         async with asyncio.timeout(STALL_TIMEOUT):
             await context.write(message)
@@ -186,7 +186,7 @@ async def _write(context: CallContext, message: bytes) -> None:
 
 
 def _release_once_taken(charge: ListCharge) -> None:
-    """Give bytes of an answer back once its caller has it, or was given long enough."""
+    """Release an answer's bytes once its caller has it, or was given long enough."""
     answering = asyncio.current_task()
     assert answering is not None  # noqa: S101 - this runs in one
     late = asyncio.get_running_loop().call_later(STALL_TIMEOUT, cutter())
@@ -195,7 +195,7 @@ def _release_once_taken(charge: ListCharge) -> None:
         late.cancel()
         charge.release()
 
-    # Not by the context, whose callbacks hold the call.
+    # Not through the context, whose callbacks hold the call.
     answering.add_done_callback(done)
 
 
@@ -211,7 +211,7 @@ def _encoded(page: Page) -> bytes:
 
 
 def _may_be_short(request: ListSessionsRequest) -> bool:
-    """Whether a list costs too little for turns, unless a filter has to be tried on all."""
+    """Return whether a list costs too little for turns, unless a filter must be tried on all."""
     return (
         request.page_size <= _SHORT_PAGE
         and not request.HasField("read_mask")
@@ -229,7 +229,7 @@ def _moment(time: Timestamp) -> tuple[int, int]:
 
 
 def _settle(table: SessionTable) -> None:
-    """Make the table say what holds now. Raises `NotReadyError`."""
+    """Bring the table up to now. Raises `NotReadyError`."""
     table.deadlines.enforce()
     if not table.ready.is_set():
         raise NotReadyError("not every source has answered or failed yet; try again shortly")

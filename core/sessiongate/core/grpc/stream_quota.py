@@ -1,4 +1,4 @@
-"""How many streams each caller has open."""
+"""The number of streams that each caller has open."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sessiongate.runtime.auth.identity import caller
 
 
 def caller_of(context: CallContext) -> str:
-    """Whose a call is: the identity that was shown, or else the address that it came from."""
+    """Return whose a call is: the identity shown, or else the address that it came from."""
     identity = caller.get()
     return identity.encode() if identity else str(context.peer().rpartition(":")[0])
 
 
-# Of the filters of one caller's streams, for each stream that it may have: they are kept as
-# long as the streams are open.
+# Bytes of one caller's filters, for each stream that it may have: they are kept as long as
+# the streams are open.
 _FILTER_BYTES = 4096
 
 
@@ -35,7 +35,7 @@ class StreamQuota:
 
     @contextmanager
     def admitted(self, caller: str, size: int = 0) -> Iterator[None]:
-        """Count a stream for as long as it is open; ``size`` is its filter's, in bytes.
+        """Count a stream while it is open; ``size`` is its filter's, in bytes.
 
         Raises `TooManyWatchersError`.
         """
