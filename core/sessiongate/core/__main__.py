@@ -2,8 +2,8 @@
 
 Reads its configuration, one line of JSON, from standard input. Prints
 ``listening on ADDRESS`` on standard output once it listens; logs to standard
-error. Ends with 0 after SIGTERM, SIGINT or the end of standard input where that
-was asked for, and with 2 where starting it again would not help.
+error. Exits with 0 after SIGTERM, SIGINT or, if asked to, the end of standard
+input, and with 2 if starting it again would not help.
 
 With the argument ``check`` it reads the same, prints what is wrong with it, one fault a line,
 and exits with 0 or 2; it starts nothing. ``ledger backup`` and ``ledger restored`` read the
@@ -22,9 +22,9 @@ need_no_output()
 
 
 def main() -> int:
-    """Run a core until it is told to stop, or check its configuration; the exit code."""
-    # Until the core handles it, Ctrl-C ends this process without a word, also amid imports.
-    # Whoever started it may have held it back so far.
+    """Run a core until it is told to stop, or check its configuration; return the exit code."""
+    # Until the core handles it, Ctrl-C ends this process silently, even during imports.
+    # Whoever started the process may have blocked it so far.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     if sys.argv[1:] == ["check"]:

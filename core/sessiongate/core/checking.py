@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, all of it, found without starting anything."""
+"""Finds everything that is wrong with a configuration, without starting anything."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from sessiongate.core.sources.support.session_times import DocumentTimes
 from sessiongate.runtime.exit_codes import EXIT_UNRECOVERABLE
 from sessiongate.runtime.watched_file import MAX_FILE_BYTES, FileError, read_file, trouble
 
-_ELSEWHERE = "//user@host.invalid"  # a location that is right
-_MOST_OPTIONS = 20  # of a URL, that are looked at one by one
+_ELSEWHERE = "//user@host.invalid"  # a valid location
+_MOST_OPTIONS = 20  # of a URL, that are tried one by one
 
 
 def check() -> int:
-    """Print what is wrong with the configuration on standard input; the exit code."""
+    """Print what is wrong with the configuration on standard input; return the exit code."""
     found = list(faults(json.loads(sys.stdin.readline())))
     for line in found:
         print(line)
@@ -39,7 +39,7 @@ def check() -> int:
 
 
 def faults(values: dict[str, Any]) -> Iterator[str]:
-    """What is wrong with a configuration, a line each, which names where it came from."""
+    """Yield what is wrong with a configuration, a line each, which names where it came from."""
     origins = values.pop("origins", {})
     for text in _of_sources(values.pop("source")):
         yield named(text, "source", origins)
@@ -64,10 +64,10 @@ def _of_sources(sources: Sequence[object]) -> Iterator[str]:
 
 
 def _of_source(value: object) -> tuple[list[str], SourceConfig | None]:
-    """What is wrong with a source, and how it is read without that; None if it cannot be.
+    """Return what is wrong with a source, and how it reads without that; None if it cannot.
 
-    A kind tells one thing at a time. So what is to blame is left out, until nothing is
-    wrong or nothing is to blame: an option, or the location.
+    A kind reports one fault at a time. So leave out what is to blame, an option or the
+    location, until nothing is wrong or nothing is to blame.
     """
     found: list[str] = []
     config = _config(value)
@@ -83,7 +83,7 @@ def _of_source(value: object) -> tuple[list[str], SourceConfig | None]:
 
 
 def _trouble(value: object) -> str:
-    """Why a source cannot be opened; empty if it can."""
+    """Return why a source cannot be opened; empty if it can."""
     try:
         asyncio.run(open_source(read_source(value)).close())
     except (ConfigError, SourceConfigError) as error:
@@ -99,7 +99,7 @@ def _config(value: object) -> SourceConfig | None:
 
 
 def _otherwise(value: object, config: SourceConfig | None) -> Iterator[object]:
-    """A source, each time without another of its options, the last first; then elsewhere.
+    """Yield a source without each of its options in turn, the last first; then elsewhere.
 
     All have its name, which is in every text.
     """
@@ -122,7 +122,7 @@ def _otherwise(value: object, config: SourceConfig | None) -> Iterator[object]:
 
 
 def _files(config: SourceConfig) -> Iterator[str]:
-    """What is wrong with the files that a source names."""
+    """Yield what is wrong with the files that a source names."""
     options = config.options
     paths = {key: options[key] for key in ("password_file", "tls_ca") if key in options}
     if config.kind == "document" and config.location and not has_login(config.location):
@@ -143,7 +143,7 @@ def _read_document(path: Path, most: int) -> None:
 
 
 def _ledger(url: str) -> Iterator[str]:
-    """Why the ledger's file could not be opened or made."""
+    """Yield why the ledger's file could not be opened or made."""
     try:
         path = ledger_path(url)
         if path is not None:

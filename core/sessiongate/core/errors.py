@@ -1,8 +1,8 @@
-"""What may go wrong in the core, and the one table from there to gRPC.
+"""What may go wrong in the core, and the one table that maps it to gRPC.
 
 An error is answered as ``google.rpc.Status`` with one ``ErrorInfo`` (reason,
-domain ``sessiongate``, metadata), and a ``BadRequest`` where fields of the
-request are to blame (AIP-193). Clients branch on the reason, never on the text.
+domain ``sessiongate``, metadata), and a ``BadRequest`` if fields of the request
+are to blame (AIP-193). Clients branch on the reason, never on the text.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from sessiongate.runtime.auth.identity import (
 )
 from sessiongate.v1.errors import ERROR_DOMAIN, STATUS_TRAILER
 
-# gRPC carries an error in trailing metadata, and puts RESOURCE_EXHAUSTED in the place of
-# one that is over 8 KiB there. In bytes: a text may take three times as many on the wire,
+# gRPC carries an error in trailing metadata, and replaces one that is over 8 KiB there
+# with RESOURCE_EXHAUSTED. In bytes: a text may take three times as many on the wire,
 # details four thirds.
 MAX_TEXT = 512  # of the error
 MAX_DETAIL = 200  # of each text of its details
@@ -36,7 +36,7 @@ MAX_VIOLATIONS = 20
 
 
 class CoreError(Exception):
-    """An error that the caller is told of. Each kind stands in `STATUS_MAPPINGS`."""
+    """An error that is reported to the caller. Each kind is in `STATUS_MAPPINGS`."""
 
     def __init__(self, text: str, **metadata: str) -> None:
         super().__init__(text)
@@ -48,7 +48,7 @@ class SessionNotFoundError(CoreError):
 
 
 class SourceUnreachableError(CoreError):
-    """The source that last had this session cannot be read: it may live or not."""
+    """The source that last had this session cannot be read: the session may live or not."""
 
 
 class NotReadyError(CoreError):
@@ -56,7 +56,7 @@ class NotReadyError(CoreError):
 
 
 class RevisionNotHeldError(CoreError):
-    """The log of changes does not begin early enough, or has not come so far."""
+    """The change log does not begin early enough, or has not come so far."""
 
 
 class TooManyWatchersError(CoreError):
@@ -83,7 +83,7 @@ _NAMED = 5  # violations that the text of an error names; its details name more
 
 
 class InvalidRequestError(CoreError):
-    """One or more fields of the request are wrong, as its violations tell."""
+    """One or more fields of the request are wrong, as its violations say."""
 
     def __init__(self, *violations: Violation) -> None:
         first = "; ".join(f"{v.field}: {v.description}" for v in violations[:_NAMED])
@@ -150,7 +150,7 @@ async def abort(
 
 
 def status_of(error: CoreError | Refusal) -> Status:
-    """The error as ``google.rpc.Status``, with its details, cut such that gRPC carries it."""
+    """Return the error as ``google.rpc.Status`` with its details, cut so that gRPC carries it."""
     answer = STATUS_MAPPINGS[type(error)]
     code: int = answer.code.value[0]
     status = Status(code=code, message=_cut(str(error), MAX_TEXT))
@@ -169,12 +169,12 @@ def status_of(error: CoreError | Refusal) -> Status:
 
 
 def excerpt(value: str, most: int = 40) -> str:
-    """A value of the caller's as an error repeats it: its beginning, in quotes."""
+    """Quote the beginning of a caller's value, for an error to repeat."""
     return repr(value) if len(value) <= most else f"{value[:most]!r}…"
 
 
 def _bad_request(violations: Sequence[Violation]) -> BadRequest:
-    """The violations, as many as there is room for; the last says that there are others."""
+    """Return as many violations as there is room for; the last says that there are others."""
     bad = BadRequest()
     room = MAX_DETAILS
     for violation in violations:
@@ -192,7 +192,7 @@ _VIOLATION_OVERHEAD = 10  # bytes, at most, of tags and lengths
 
 
 def _cut(text: str, size: int) -> str:
-    """The text, within so many bytes of UTF-8."""
+    """Cut a text to so many bytes of UTF-8."""
     encoded = text.encode()
     if len(encoded) <= size:
         return text

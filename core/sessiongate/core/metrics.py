@@ -1,4 +1,4 @@
-"""What a core shows of itself to Prometheus."""
+"""The metrics that a core shows to Prometheus."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class CallMetrics:
 
 
 class _State(MetricCollector):
-    """The table, its watchers and its sources, as they are when they are asked for."""
+    """The table, its watchers and its sources, as they are when collected."""
 
     def __init__(self, table: SessionTable, watchers: StreamQuota, collector: Collector) -> None:
         self._table = table
@@ -104,7 +104,7 @@ class _State(MetricCollector):
 def core_registry(
     calls: CallMetrics, table: SessionTable, watchers: StreamQuota, collector: Collector
 ) -> CollectorRegistry:
-    """All that a core shows."""
+    """Return a registry of all that a core shows."""
     processes = ProcessCollector(lambda: {"core": os.getpid()})
     return registry(calls.registry, _State(table, watchers, collector), processes)
 

@@ -1,4 +1,4 @@
-"""Where a setting that is wrong came from, as whoever started the core told it."""
+"""Where a wrong setting came from, as whoever started the core says."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 
 def origins_of(configuration: str) -> Mapping[str, str]:
-    """The origins that a configuration tells, also one that is wrong."""
+    """Return the origins that a configuration states, even a wrong one."""
     try:
         return dict(json.loads(configuration)["origins"])
     except (ValueError, TypeError, KeyError):
@@ -15,7 +15,7 @@ def origins_of(configuration: str) -> Mapping[str, str]:
 
 
 def named(text: str, setting: str, origins: Mapping[str, str]) -> str:
-    """A text about a setting, behind the place that its value came from."""
+    """Put the place that a setting's value came from before a text about the setting."""
     if not setting:
         return text
     place = origins.get(setting, "--" + setting.replace("_", "-"))

@@ -1,4 +1,4 @@
-"""A core from its configuration to the signal that stops it."""
+"""Running a core from its configuration to the signal that stops it."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from sessiongate.runtime.watched_file import FileError
 log = logging.getLogger(__name__)
 
 EXIT_UNFINISHED = 1
-STARTING = 3.0  # seconds that a start may go on once it is to stop
+STARTING = 3.0  # seconds that a start may go on once it is told to stop
 JOINING = 1.0  # seconds that a thread may take to end
 
 
 def run() -> int:
-    """Run a core until it is told to stop; the exit code."""
+    """Run a core until it is told to stop; return the exit code."""
     use_one_malloc_arena()
     collect_rarely()
     notify = Notifier()
@@ -55,7 +55,7 @@ def run() -> int:
 
 
 def _abandon_hanging_threads() -> None:
-    """End the process here if a thread still waits for a disk: Python would wait for it."""
+    """End the process now if a thread still waits for a disk: Python would wait for it."""
     for thread in threading.enumerate():
         if thread.daemon or thread is threading.main_thread():
             continue
@@ -67,7 +67,7 @@ def _abandon_hanging_threads() -> None:
 
 
 def _setting(error: Exception, grpc: str) -> str:
-    """The setting that an error is about; empty if it does not tell."""
+    """Return the setting that an error is about; empty if it does not say."""
     match error:
         case ConfigError():
             return error.setting
@@ -79,12 +79,12 @@ def _setting(error: Exception, grpc: str) -> str:
 
 
 async def _run(config: CoreConfig, notify: Notifier) -> int:
-    """Run until a signal, or until the core cannot go on; the exit code."""
+    """Run until a signal, or until the core cannot go on; return the exit code."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    # Whoever says so has changed a file. Files are followed: there is nothing to do.
+    # Whoever sends it has changed a file. Files are followed: there is nothing to do.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if config.exit_on_eof:
         loop.add_reader(sys.stdin, _stop_at_end, stop)
@@ -104,7 +104,7 @@ async def _run(config: CoreConfig, notify: Notifier) -> int:
 
 
 async def _start(core: Core, stop: asyncio.Event) -> bool:
-    """Start a core, unless it is to stop before that is done; whether it has started."""
+    """Start a core, unless told to stop before that is done; return whether it has started."""
     starting = asyncio.create_task(core.start())
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -121,7 +121,7 @@ async def _start(core: Core, stop: asyncio.Event) -> bool:
 
 
 def _stop_at_end(stop: asyncio.Event) -> None:
-    """Standard input became readable: more of it is of no use, its end means stop."""
+    """Stop at the end of standard input, which became readable; ignore more of it."""
     if not sys.stdin.readline():
         asyncio.get_running_loop().remove_reader(sys.stdin)
         stop.set()

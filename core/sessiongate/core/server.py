@@ -44,12 +44,12 @@ log = logging.getLogger(__name__)
 SESSION_SERVICE = DESCRIPTOR.services_by_name["SessionService"].full_name
 SOURCE_SERVICE = source_service_pb2.DESCRIPTOR.services_by_name["SourceService"].full_name
 
-LEDGER_INTERVAL = 0.5  # seconds between two looks for the ledger's file
+LEDGER_INTERVAL = 0.5  # seconds between two looks at the ledger's file
 # Milliseconds.
-HANDSHAKE_MS = 10_000  # in which a connection shows that it is one for gRPC
-ALIVE_MS = 20_000  # of silence, after which a caller is asked whether it lives; and to answer
+HANDSHAKE_MS = 10_000  # for a connection to show that it is one for gRPC
+ALIVE_MS = 20_000  # of silence until a caller is asked whether it lives; and to answer
 
-_SET_BACK = 24 * 3600 * 10**6  # microseconds that a clock is set back, at most, to be waited for
+_SET_BACK = 24 * 3600 * 10**6  # microseconds: a clock set back further is not waited for
 
 
 class Core:
@@ -64,19 +64,19 @@ class Core:
         self._calls = CallMetrics()
         self.watchers = StreamQuota(config.limits.max_watchers)
         self.exporter: Exporter | None = None
-        self.ledger_lost = asyncio.Event()  # its file was taken away: ids are not kept any more
+        self.ledger_lost = asyncio.Event()  # its file was taken away: ids are no longer kept
 
     async def start(self) -> None:
         """Start. Raises `ConfigError`, `LedgerError`, `FileError` or `ListenError`.
 
-        Then nothing runs.
+        After an error nothing runs.
         """
         config = self._config
         try:
             sources = [(source, open_source(source)) for source in config.sources]
         except SourceConfigError as error:
             raise ConfigError(str(error), "source") from None
-        async with AsyncExitStack() as closing:  # in the order that `stop` needs, from the end
+        async with AsyncExitStack() as closing:  # `stop` needs the reverse order
             ledger = await Ledger.open(
                 config.ledger,
                 retention=config.ledger_retention,
@@ -87,8 +87,8 @@ class Core:
             now, ceiling = time.time_ns() // 1000, await ledger.ceiling()
             revision = max(now, ceiling)
             await ledger.reserve(revision)
-            # Where the clock was set back since changes were last written down, times go on
-            # from there; not if it was wrong by so much that they would stand for long.
+            # If the clock was set back since changes were last written down, times go on from
+            # there; not if it was wrong by so much that they would stay the same for long.
             was_set_back = now < ceiling <= now + _SET_BACK
             self.table = SessionTable(
                 (source.name for source in config.sources),
@@ -150,12 +150,12 @@ class Core:
         return server
 
     def _add_port(self, server: grpc.aio.Server, address: str) -> int:
-        """Listen, with TLS where there is any and the address is not a Unix socket's."""
+        """Listen, with TLS if there is any and the address is not a Unix socket's."""
         local = address.startswith("unix:")
         tls = None if local else self._config.protection.tls
         try:
             if local and is_listened_on(address.removeprefix("unix:")):
-                port = 0  # gRPC would put its own socket in the place of the other
+                port = 0  # gRPC would replace the other socket with its own
             elif local:
                 with created_with(int(self._config.protection.socket_mode, 8), address):
                     port = server.add_insecure_port(address)
@@ -172,20 +172,20 @@ class Core:
         return port
 
     def _open_exporter(self) -> Exporter | None:
-        """What shows metrics, where that is wanted. Raises `ListenError`."""
+        """Return what shows metrics, if wanted. Raises `ListenError`."""
         if self._config.core_metrics is None:
             return None
         shown = core_registry(self._calls, self.table, self.watchers, self._collector)
         return Exporter(self._config.core_metrics, shown, self._config.protection)
 
     async def _announce(self) -> None:
-        """Tell health when the core becomes ready."""
+        """Report the core as serving once it becomes ready."""
         await self.table.ready.wait()
         self._health.tell(serving=True)
         log.info("ready: %d sessions", len(self.table))
 
     async def _watch(self, ledger: Ledger) -> None:
-        """Notice when the ledger's file is no longer the one that is written to."""
+        """Notice when the ledger's file is no longer the one being written to."""
         while not self.ledger_lost.is_set():
             await asyncio.sleep(LEDGER_INTERVAL)
             if not await ledger.is_in_place():
@@ -199,7 +199,7 @@ class Core:
         await server.stop(self._config.grace)
 
     async def stop(self) -> None:
-        """Stop taking calls, give those under way their grace, and let everything go."""
+        """Stop taking calls, give those under way their grace, and release everything."""
         await self._closing.aclose()
 
     async def __aenter__(self) -> Core:
@@ -216,7 +216,7 @@ class Core:
 
 
 def _why_not(path: Path) -> str:
-    """Why a Unix socket cannot be listened on."""
+    """Return why a Unix socket cannot be listened on."""
     if is_listened_on(str(path)):
         return "another program listens there; stop it, or take another path"
     if not path.parent.is_dir():
@@ -227,7 +227,7 @@ def _why_not(path: Path) -> str:
 
 
 def _limits(limits: CoreLimits) -> list[tuple[str, int]]:
-    """What gRPC is told of limits."""
+    """Return the limits as options of gRPC."""
     idle = int(limits.idle_timeout * 1000)
     return [
         ("grpc.max_allowed_incoming_connections", limits.max_core_connections),
@@ -235,7 +235,7 @@ def _limits(limits: CoreLimits) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", limits.max_message),
         ("grpc.max_connection_idle_ms", idle),
         ("grpc.server_handshake_timeout_ms", min(idle, HANDSHAKE_MS)),
-        # A caller that went away without a word holds its calls until then.
+        # A caller that vanished holds its calls until then.
         ("grpc.keepalive_time_ms", ALIVE_MS),
         ("grpc.keepalive_timeout_ms", ALIVE_MS),
     ]

@@ -32,14 +32,14 @@ class ConfigError(ValueError):
     """The configuration is wrong; the text names the key, the value and what is allowed."""
 
     def __init__(self, text: str, setting: str = "") -> None:
-        """``setting`` is the one that the value came by."""
+        """Keep ``setting``, the one that the value came from."""
         super().__init__(text)
         self.setting = setting
 
 
 @dataclass(frozen=True, slots=True)
 class CoreConfig:
-    """What a core needs to know. Times are in seconds."""
+    """The configuration of a core. Times are in seconds."""
 
     sources: tuple[SourceConfig, ...]
     grpc: str = DEFAULT_GRPC  # host:port, port 0 for a free one, or unix:PATH
@@ -51,10 +51,10 @@ class CoreConfig:
     limits: CoreLimits = field(default_factory=CoreLimits)
     logs: LogSettings = field(default_factory=LogSettings)
     protection: Protection = field(default_factory=Protection)
-    core_token_file: str | None = None  # what gateways show: runtime.core_token
+    core_token_file: str | None = None  # what gateways show: runtime.auth.core_token
     reflection: bool = True  # whether the reflection service answers
     private: str | None = None  # unix:PATH to listen on too, without TLS
-    again: int = 0  # how many cores ended whose place it takes
+    again: int = 0  # how many cores that it replaces have ended
     # Where settings come from, for errors: flags, variables, or keys of a file.
     origins: Mapping[str, str] = field(default_factory=dict)
     exit_on_eof: bool = False  # drain and exit when standard input ends
@@ -85,7 +85,7 @@ class CoreConfig:
 
 
 def _groups(values: dict[str, Any]) -> dict[str, Any]:
-    """Take the settings that come in groups off the values."""
+    """Remove the settings that come in groups from the values; return the groups."""
     groups: dict[str, Any] = {}
     for key, group in _GROUPS.items():
         try:
@@ -110,7 +110,7 @@ def _sources(values: object) -> tuple[SourceConfig, ...]:
 
 
 def read_source(value: Any) -> SourceConfig:
-    """A source as the configuration has it. Raises `ConfigError` or `SourceConfigError`."""
+    """Read a source from the configuration. Raises `ConfigError` or `SourceConfigError`."""
     if isinstance(value, str):
         return SourceConfig.parse(value)
     if not isinstance(value, Mapping) or not isinstance(value.get("url"), str):
