@@ -1,6 +1,6 @@
 """The collector: runs the sources, and has what they observe shown.
 
-Each source has its own task, timeout and back-off; one that fails hurts no other.
+Each source has its own task, timeout and back-off; one that fails does not affect others.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from sessiongate.v1 import source_service_pb2
 
 log = logging.getLogger(__name__)
 
-DUTY = 4  # between two observations lies at least this many times the first's duration
+DUTY = 4  # the pause between two observations is at least this many times the first's duration
 # Seconds between two attempts at a source that fails, and at one that cannot be connected to.
 MAX_BACK_OFF = 5.0
 MAX_CONNECT_BACK_OFF = 30.0
-WHOLE_AGAIN = 5.0  # seconds that a source is read as a whole before that is said
-SOURCE_CLOSE_TIMEOUT = 2.0  # seconds that a source may take to let go
-# Seconds that a source may be later than its interval and timeout allow: the loop may be.
+WHOLE_AGAIN = 5.0  # seconds that a source is read as a whole before that is logged
+SOURCE_CLOSE_TIMEOUT = 2.0  # seconds that a source may take to close
+# Seconds that a source may be later than its interval and timeout allow: the loop may be late.
 LATENESS = 2.0
 
 
@@ -48,7 +48,7 @@ class Tally:
 
     succeeded: int = 0
     failed: int = 0
-    seconds: float = 0.0  # that those which succeeded took
+    seconds: float = 0.0  # taken by those that succeeded
 
 
 class Collector:
@@ -79,12 +79,12 @@ class Collector:
         self._tasks = [asyncio.create_task(runner.run()) for runner in self._runners]
 
     def reports(self) -> list[source_service_pb2.Source]:
-        """How reading each source goes, in the order of the configuration."""
+        """Return how reading each source goes, in the order of the configuration."""
         self._table.deadlines.enforce()
         return [runner.report() for runner in self._runners]
 
     def tallies(self) -> Mapping[str, Tally]:
-        """How often each source was observed, by its name."""
+        """Return the tally of each source's observations, by its name."""
         return {runner.name: runner.tally for runner in self._runners}
 
     async def close(self) -> None:
@@ -111,9 +111,9 @@ class _Runner:
         self._sessions = Reconciler(config, shared)
         self._is_failing = False
         self._is_writing = False  # what was observed waits for the ledger
-        self._told = _WHOLE  # what was logged of the last observation's completeness
+        self._told = _WHOLE  # what was logged about the last observation's completeness
         self._whole_since: float | None = None  # on the loop's clock
-        # What is told of the source, but for what the table and the reconciler know.
+        # What is reported of the source, except what the table and the reconciler know.
         self._report = source_service_pb2.Source(name=config.name, kind=config.kind)
 
     async def restore(self, place: str | None) -> None:
@@ -138,7 +138,7 @@ class _Runner:
             except (Exception, asyncio.CancelledError) as error:
                 task = asyncio.current_task()
                 if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
-                    raise  # it is this task that is to end, not something that the source awaits
+                    raise  # this task is to end, not something that the source awaits
                 self._failed(error)
                 failures += 1
                 pause = back_off(error, self._config.interval, failures)
@@ -177,7 +177,7 @@ class _Runner:
         return report
 
     async def _accept(self, observation: Observation, asked: float, following: float) -> None:
-        """Show what was observed when it was asked for; the ``following`` is due by a moment."""
+        """Show an observation asked for at ``asked``; the next one is due by ``following``."""
         observed = self._now()
         self._is_writing = True
         try:
@@ -202,14 +202,14 @@ class _Runner:
         self._log_completeness(self._sessions.completeness)
 
     def _log_completeness(self, found: Completeness) -> None:
-        """One line if what could not be read has changed in kind, not in number."""
+        """Log one line if what could not be read has changed in kind, not in number."""
         told, now = _told(found), asyncio.get_running_loop().time()
         if told != _WHOLE:
             self._whole_since = None
         if told == self._told:
             return
         if told == _WHOLE:
-            # An odd client that comes and goes shall not write a line each time.
+            # An odd client that comes and goes must not cause a line each time.
             self._whole_since = self._whole_since or now
             if now - self._whole_since >= WHOLE_AGAIN:
                 self._told = told
@@ -235,7 +235,7 @@ class _Runner:
         self._lose(text)
 
     def _overdue(self) -> None:
-        """Say that what was last confirmed is too old to be taken for what is now."""
+        """Report that what was last confirmed is too old to count as current."""
         state = self._table.source(self.name)
         if state.tried and not state.reachable:
             self._lose(state.error)
@@ -257,14 +257,14 @@ class _Runner:
 
 
 def back_off(error: BaseException, interval: float, failures: int) -> float:
-    """Seconds before another attempt at a source that failed so many times, at the most."""
+    """Return the longest pause before another attempt, in seconds, after so many failures."""
     unconnected = isinstance(error, SourceConnectError)
     longest = MAX_CONNECT_BACK_OFF if unconnected else MAX_BACK_OFF
     return float(min(longest, interval * 2 ** min(failures, 10)))
 
 
 def _told(found: Completeness) -> tuple[object, ...]:
-    """What of an observation's completeness is worth a line when it changes."""
+    """Return what of an observation's completeness is worth a line when it changes."""
     return found.partial, found.sessions > 0, found.members > 0
 
 

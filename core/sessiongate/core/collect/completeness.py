@@ -1,4 +1,4 @@
-"""How much of a source an observation is."""
+"""How much of a source an observation covers."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from sessiongate.core.sources.base import Observation, Observed
 
 @dataclass(frozen=True, slots=True)
 class Completeness:
-    """How much of a source the last observation was."""
+    """How much of a source the last observation covered."""
 
     sessions: int = 0  # that could not be read
     members: int = 0  # of other sessions, that could not be read
-    example: str = ""  # of those: the place, and what was expected
+    example: str = ""  # one of those: the place, and what was expected
     truncated: bool = False
-    partial: str = ""  # why it was not of all sessions
+    partial: str = ""  # why it did not cover all sessions
 
 
 def distinguished(
     pairs: Sequence[tuple[str, Observed]], shown: Mapping[str, Observed]
 ) -> dict[str, Observed]:
-    """The sessions by key: of two with the same one, that which is shown, or the first."""
+    """Return the sessions by key: of two with the same key, the one shown, or the first."""
     distinct = dict(pairs)
     if len(distinct) < len(pairs):
         distinct |= dict(reversed(pairs))
@@ -37,7 +37,7 @@ def assess(
     observed: Mapping[str, Observed],
     max_sessions: int,
 ) -> Completeness:
-    """How much of the source an observation is: what it has by key, and what of that is taken."""
+    """Assess how much of the source is observed: what it has by key, and what of that is taken."""
     lost = [part.text for part in observation.unreadable]
     lost += ["two sessions of one identity"] * (len(observation.sessions) - len(distinct))
     members = [part.text for item in observed.values() for part in item.unreadable]

@@ -1,4 +1,4 @@
-"""Keys of sessions as the core keeps them: one that is long is hashed, never cut."""
+"""Keys of sessions as the core keeps them: a long one is hashed, never cut."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import hashlib
 
 import sqlalchemy as sa
 
-KEY_BYTES = 256  # a longer key is hashed: cut, it could be another session's
+KEY_BYTES = 256  # a longer key is hashed: if cut, it could be another session's
 
 
 def short(key: str) -> str:
-    """The key itself, or a hash of it if it is long."""
+    """Return the key itself, or a hash of it if it is long."""
     encoded = key.encode(errors="surrogatepass")
     if len(encoded) <= KEY_BYTES:
         return key

@@ -1,4 +1,4 @@
-"""Members of sessions that cannot be read just now keep their last known values."""
+"""Last known values for members of sessions that cannot be read just now."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class LastKnown:
         self._unknown: dict[str, Set[str]] = {}
 
     def keep(self, observed: Mapping[str, Observed]) -> None:
-        """Forget all sessions but those of these that could not be read whole."""
+        """Forget all sessions except those of these that could not be read whole."""
         self._unknown = {
             key: fields
             for key, fields in self._unknown.items()
@@ -28,7 +28,7 @@ class LastKnown:
     def fill_in(self, key: str, item: Observed, known: Session | None) -> None:
         """Give the session the last known values of what could not be read."""
         fields = {field for part in item.unreadable for field in part.fields}
-        # Where a list was never read whole, what can be read of it now is more than nothing.
+        # If a list was never read whole, what can be read of it now is more than nothing.
         unknown = self._unknown.get(key, frozenset()) & fields if known else fields
         self._unknown[key] = unknown
         if known is None:

@@ -1,14 +1,15 @@
 """Links across tiers: a proxy's backend connection is a server's client connection.
 
 Sources state the wires that their sessions came in by and that their services
-opened. Where a proxy's and a server's source state the same wire, the server's
-session is *upstream* of the proxy's. No link beats a wrong link:
+opened. If a proxy's and a server's source state the same wire, the server's
+session is *upstream* of the proxy's. A missing link is better than a wrong one.
+They are linked only if:
 
-- both ends name the same client address and port, and agree on the server's
-  address or on its id for the connection, and name no two different ids; or
+- both ends name the same client address and port, agree on the server's address
+  or on its id for the connection, and do not name two different ids; or
 - one end does not know the client's address, and both agree on the server's
   address and its id;
-- and exactly one session on either side answers to that.
+- and exactly one session on either side matches.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from sessiongate.core.sources.support.pacing import Pace, kept
 
 # (the proxy's session, the server's session)
 _Pair: TypeAlias = tuple[int, int]
-# Ids of the sessions upstream of one, and downstream.
+# Ids of the sessions upstream of a session, and downstream.
 Linked: TypeAlias = tuple[tuple[int, ...], tuple[int, ...]]
 UNLINKED: Linked = (), ()
 _Stated: TypeAlias = tuple[int, "SessionTcpLinks"]  # by the session with this id
 _NO_WIRES: Mapping[int, SessionTcpLinks] = {}
-# Instead of a place in the list of opened wires: the end that was accepted.
+# Instead of an index in the list of opened wires: the end that was accepted.
 _ACCEPTED = -1
 
 
@@ -42,7 +43,7 @@ class SessionTcpLinks:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What a source states, and which of it is not what it stated before."""
+    """What a source states, and how it differs from what it stated before."""
 
     before: Mapping[int, SessionTcpLinks]  # by session id
     wires: Mapping[int, SessionTcpLinks]
@@ -54,7 +55,7 @@ class _End(NamedTuple):
     """One end of a wire, as one session states it."""
 
     ident: int
-    place: int  # in the list of those that the session opened; _ACCEPTED for the other end
+    place: int  # in the session's list of opened wires; _ACCEPTED for the other end
     wire: TcpLink
 
 
@@ -86,9 +87,9 @@ class Links:
 
     def __init__(self) -> None:
         self._wires: dict[str, Mapping[int, SessionTcpLinks]] = {}  # by source, then session id
-        # Most wires are stated by one end only, and meet no other: these are kept as they are.
+        # Most wires are stated by one end only and meet no other: these are kept as they are.
         self._alone: dict[Hashable, _End] = {}
-        self._meetings: dict[Hashable, _Meeting] = {}  # under no name of those
+        self._meetings: dict[Hashable, _Meeting] = {}  # under none of those names
         self._pairs: Counter[_Pair] = Counter()  # in how many meetings each is linked
         self._upstream: defaultdict[int, set[int]] = defaultdict(set)
         self._downstream: defaultdict[int, set[int]] = defaultdict(set)
@@ -100,11 +101,11 @@ class Links:
         return tuple(self.upstream(ident)), tuple(self.downstream(ident))
 
     def upstream(self, ident: int) -> list[int]:
-        """Ids of the sessions that this session's backend connections are, ascending."""
+        """Return ids of the sessions that this session's backend connections are, ascending."""
         return sorted(self._upstream.get(ident, ()))
 
     def downstream(self, ident: int) -> list[int]:
-        """Ids of the sessions whose backend connections this one is, ascending."""
+        """Return ids of the sessions whose backend connections this one is, ascending."""
         return sorted(self._downstream.get(ident, ()))
 
     async def compared(self, source: str, wires: Mapping[int, SessionTcpLinks]) -> Statement:
@@ -115,10 +116,10 @@ class Links:
         return Statement(before, wires, withdrawn, added)
 
     def observe(self, source: str, stated: Mapping[int, SessionTcpLinks] | Statement) -> set[int]:
-        """Replace what a source states; ids of the sessions, of any source, linked anew."""
+        """Replace what a source states; return ids of sessions of any source with changed links."""
         before = self._wires.get(source, _NO_WIRES)
         if isinstance(stated, Statement) and stated.before is not before:
-            stated = stated.wires  # it let go of its sessions since they were compared
+            stated = stated.wires  # the source let go of its sessions since the comparison
         if not isinstance(stated, Statement):
             withdrawn = [*filter(_not_in(stated), before.items())]
             added = [*filter(_not_in(before), stated.items())]
@@ -147,7 +148,7 @@ class Links:
         return {ident for pair in changed for ident in pair}
 
     def _enter(self, name: Hashable, end: _End, names: set[Hashable]) -> None:
-        """Let an end of a wire be met under a name; note the name if it meets another there."""
+        """Enter an end of a wire under a name; note the name if it meets another end there."""
         meeting = self._meetings.get(name)
         if meeting is None:
             other = self._alone.setdefault(name, end)
@@ -167,7 +168,7 @@ class Links:
         names.add(name)
 
     def _pair(self, name: Hashable, touched: Counter[_Pair]) -> None:
-        """Link anew what meets under a name; count what is linked there more than before."""
+        """Relink what meets under a name; count how much more than before each pair is linked."""
         meeting = self._meetings[name]
         matches = [
             (opened, server)
@@ -189,7 +190,7 @@ class Links:
             del self._meetings[name]
 
     def _count(self, pair: _Pair, more: int) -> bool:
-        """Count the meetings that a pair is linked in; whether it is linked anew or no more."""
+        """Count the meetings that link a pair; return whether it became linked or unlinked."""
         before = self._pairs[pair]
         if before + more:
             self._pairs[pair] = before + more
@@ -199,7 +200,7 @@ class Links:
 
 
 def _not_in(known: Mapping[int, SessionTcpLinks]) -> Callable[[_Stated], bool]:
-    """Tell whether a session is not known to state this."""
+    """Return a test of whether a session is not known to state this."""
 
     def not_in(stated: _Stated) -> bool:
         ident, wires = stated
@@ -210,7 +211,7 @@ def _not_in(known: Mapping[int, SessionTcpLinks]) -> Callable[[_Stated], bool]:
 
 
 def _ends(ident: int, wires: SessionTcpLinks) -> Iterator[tuple[Hashable, _End]]:
-    """The ends of wires that a session states, each with a name that it is met under."""
+    """Yield the ends of wires that a session states, each with a name to meet under."""
     for place, wire in enumerate(wires.opened):
         for name in _names(wire)[:1]:
             yield name, _End(ident, place, wire)
@@ -220,7 +221,7 @@ def _ends(ident: int, wires: SessionTcpLinks) -> Iterator[tuple[Hashable, _End]]
 
 
 def _names(wire: TcpLink) -> list[Hashable]:
-    """What a wire is met under: its client's end, the server's id for it."""
+    """Return what a wire is met under: its client's end, the server's id for it."""
     names: list[Hashable] = []
     if wire.client is not None:
         names.append(wire.client)
@@ -230,7 +231,7 @@ def _names(wire: TcpLink) -> list[Hashable]:
 
 
 def _same(opened: TcpLink, accepted: TcpLink) -> bool:
-    """Whether two statements that met are of one wire."""
+    """Return whether two statements that met are of one wire."""
     servers_agree = opened.server is not None and opened.server == accepted.server
     if opened.server_id is not None and accepted.server_id is not None:
         return opened.server_id == accepted.server_id and (

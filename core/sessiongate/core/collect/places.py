@@ -1,4 +1,4 @@
-"""Where each source is read from, and what it means that a name stands for another place."""
+"""Where each source is read from, and what follows if a name comes to mean another place."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sessiongate.core.ledger.lock import LedgerError
 
 
 def refuse_exchange(before: Mapping[str, str], now: Mapping[str, str]) -> None:
-    """Raise `LedgerError` where a name has lost its place to another name.
+    """Raise `LedgerError` if a name has lost its place to another name.
 
     ``before`` and ``now`` are places by the names of sources. Sessions are known by
     their source's name: under another's they would take over its sessions' ids.

@@ -1,7 +1,7 @@
 """One source's sessions, made ready to be shown before the table changes.
 
-Between the preparation and the showing, other sources show what they observed. What was
-prepared tells what it was made of, and is made again if that has changed.
+Between preparation and showing, other sources show what they observed. What was prepared
+records what it was made from, and is made again if that has changed.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Preparation:
         return ready.draft
 
     def relinked(self, idents: Iterable[int]) -> Iterator[Draft]:
-        """Return live sessions, of any source, with the links that they have now."""
+        """Yield live sessions, of any source, with the links that they have now."""
         for known in filter(None, map(self._table.get, idents)):
             session = Session()
             session.CopyFrom(known)
@@ -75,17 +75,17 @@ class Preparation:
         return Ready(session, known, linked, Draft.of(session))
 
     def _complete(self, key: str, item: Observed, held: Held, known: Session | None) -> Session:
-        """Return the observed session with what the core adds to it, but for its links."""
+        """Return the observed session with what the core adds to it, except its links."""
         session = item.session
-        if session.id:  # observed before: what the table was given is not written to again
+        if session.id:  # observed before: do not write again to what the table was given
             session = Session()
             session.CopyFrom(item.session)
-            link(session, (), (), self._max_session)  # what the core added has no part in its size
+            link(session, (), (), self._max_session)  # what the core added is no part of its size
         elif item.unreadable:
             self._last_known.fill_in(key, item, known)
         session.id = held.id
         session.source = self._source
         session.connect_time.FromNanoseconds(held.connect_time)
-        if item.stated_id == held.id:  # nothing is added to a session that keeps its own id
+        if item.stated_id == held.id:  # add nothing to a session that keeps its own id
             session.ClearField("native_id")
         return truncate(session, self._max_session)

@@ -1,6 +1,6 @@
 """One source's observations, written to the ledger and then shown in the table.
 
-An observation is first written down, then made visible, in one step of the table. A
+An observation is first written down, then made visible in one step of the table. A
 source that has nothing to write waits for nobody's disk. What could not be read costs
 no session its place: members keep their last known values, and while a session's key
 cannot be read, all that were known stay until they are stale.
@@ -30,12 +30,12 @@ log = logging.getLogger(__name__)
 # A server's stated start may move by this many seconds without a restart.
 INCARNATION_TOLERANCE = 2.0
 _WORTH_WRITING = INCARNATION_TOLERANCE / 2
-_MANY = 10_000  # sessions that left at once, so that their memory is worth giving back
+_MANY = 10_000  # sessions that left at once, enough for their memory to be worth returning
 
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What all sources have in common."""
+    """What all sources share."""
 
     table: SessionTable
     ledger: Ledger
@@ -48,7 +48,7 @@ class Shared:
 
 @dataclass(slots=True)
 class Underway:
-    """What observations that are being written down will change in the table, at the most."""
+    """The most that observations being written down will change in the table."""
 
     changes: int = 0
 
@@ -67,14 +67,14 @@ class Reconciler:
         self._underway = shared.underway
         self._stale_after = shared.stale_after
         self._now = shared.now
-        # The sessions that the ledger holds open, by key. In the table too, but
-        # for those that went stale or were not seen since the core started.
+        # The sessions that the ledger holds open, by key. The table has them too, except
+        # those that went stale or were not seen since the core started.
         self._held: dict[str, Held] = {}
         # The server's start as it last stated it, and as the ledger has it: clocks
         # drift, and a drift followed step by step is never taken for a restart.
         self._incarnation: float | None = None
         self._written: float | None = None
-        self._former_place: str | None = None  # where it was read from, as the ledger has it
+        self._former_place: str | None = None  # where it was read from, according to the ledger
         self._last: Observation | None = None
         self._observed_at = 0.0  # when that was, on the clock `elapsed`
         # What the table shows, by key: an object that is stated again is unchanged.
@@ -86,7 +86,7 @@ class Reconciler:
         self._unseen: Collection[int] = ()  # ids of sessions held open that the table lacks
 
     async def restore(self, place: str | None) -> None:
-        """Take over what the ledger holds open, of a source that was read from a place.
+        """Take over what the ledger holds open for a source that was read from ``place``.
 
         Raises `LedgerError`.
         """
@@ -106,7 +106,7 @@ class Reconciler:
         return self._observed_at + self._stale_after
 
     async def take(self, observation: Observation, observed_at: float) -> None:
-        """Make an observation visible that was made at a moment on the clock `elapsed`.
+        """Show an observation that was made at a moment on the clock `elapsed`.
 
         Raises `LedgerError`, and then nothing has changed.
         """
@@ -131,12 +131,12 @@ class Reconciler:
         observed = self._limited(distinct)
         completeness = assess(observation, distinct, observed, self._max_sessions)
         await pace.pause()
-        # Of a server that has started again nothing that was known before lives.
+        # If the server has started again, nothing that was known before lives.
         is_complete = not observation.unreadable or self._restarted(observation.incarnation)
         missing = {} if is_complete else self._not_observed(observed)
         observed |= {key: self._shown[key] for key in missing if key in self._shown}
-        # At the most; before anything is written, so that from there to the table nothing
-        # can fail, whatever others show meanwhile.
+        # An upper bound, reserved before anything is written, so that from there to the table
+        # nothing can fail, whatever others show meanwhile.
         changes = len(observed) + len(self._held) + len(self._table)
         self._underway.changes += changes
         try:
@@ -154,9 +154,9 @@ class Reconciler:
     async def _bring(
         self, observed: Mapping[str, Observed], missing: Iterable[str], closed: Sequence[int]
     ) -> None:
-        """Let the table hold what was observed, and nothing else of this source.
+        """Make the table hold what was observed, and nothing else of this source.
 
-        What takes long is done before, in short steps; what is seen changes in one.
+        Do what takes long before, in short steps; what is seen changes in one.
         """
         pace = Pace()
         wires = dict(filter(None, await mapped(self._wires, observed.items(), pace)))
@@ -165,14 +165,14 @@ class Reconciler:
         while True:
             shown = self._shown
             ready = [*filter(None, await mapped(self._ready, observed.items(), pace))]
-            await pace.rest()  # other sources' changes are seen in steps of the loop of their own
+            await pace.rest()  # other sources' changes are seen in steps of their own
             if self._shown is shown:
                 break  # else all sessions were let go of meanwhile
         self._shown = {}  # until all of this is shown
         linked = self._links.observe(self._name, stated)
         drafts = [*filter(None, map(self._preparation.draft, ready))]
         linked.difference_update(closed, stale, (each.session.id for each in ready))
-        del ready  # its memory is taken by what the table adds
+        del ready  # what the table adds takes its memory
         drafts += self._preparation.relinked(linked)
         self._hide(stale)
         self._table.show(drafts, (*closed, *stale))
@@ -187,23 +187,23 @@ class Reconciler:
         self._unseen = idents
 
     def _limited(self, observed: dict[str, Observed]) -> dict[str, Observed]:
-        """At most ``max_sessions`` of what was observed, those known before first."""
+        """Keep at most ``max_sessions`` of what was observed, preferring those known before."""
         if len(observed) <= self._max_sessions:
             return observed
-        keys = sorted(observed, key=lambda key: key not in self._held)  # stable: order stays
+        keys = sorted(observed, key=lambda key: key not in self._held)  # stable: keeps the order
         kept = set(keys[: self._max_sessions])
         return {key: item for key, item in observed.items() if key in kept}
 
     def _not_observed(self, observed: Mapping[str, Observed]) -> dict[str, float]:
-        """What is held open, is not in an incomplete observation, and is not stale yet.
+        """Return what is held open, is not in an incomplete observation, and is not stale yet.
 
-        With when each was last observed, on the clock `elapsed`, or could have been first.
+        Values are when each was last observed, on the clock `elapsed`, or could first have been.
         """
         now = elapsed()
         since = self._observed_at or now
         seen = {key: self._missing.get(key, since) for key in self._held if key not in observed}
         missing = [(key, time) for key, time in seen.items() if time > now - self._stale_after]
-        # Many short sessions are not kept in any number while one row stays unreadable.
+        # Do not keep any number of short sessions while one row stays unreadable.
         return dict(missing[-self._max_sessions :])
 
     async def _write_down(
@@ -212,9 +212,9 @@ class Reconciler:
         incarnation: float | None,
         missing: Mapping[str, float],
     ) -> list[int]:
-        """Let the ledger hold what was observed or is ``missing``, and no more.
+        """Make the ledger hold what was observed or is ``missing``, and no more.
 
-        The ids that ended.
+        Return the ids that ended.
         """
         pace = Pace()
         held = {} if self._restarted(incarnation) else self._held
@@ -271,10 +271,10 @@ class Reconciler:
         return self._held[key].id, SessionTcpLinks(item.accepted, item.opened)
 
     def _ready(self, observed: tuple[str, Observed]) -> Ready | None:
-        """The session if it may have changed; one that is stated again as it was has not."""
+        """Return the session if it may have changed; None if it was stated again as it was."""
         key, item = observed
         held = self._held[key]
-        # Without the table's the key is a new session by now.
+        # If the table lacks it, the key is a new session by now.
         if item is self._shown.get(key) and self._table.get(held.id) is not None:
             return None
         return self._preparation.ready(key, item, held)
@@ -285,13 +285,13 @@ class Reconciler:
         return self._former_place not in (None, self._place)
 
     def _restarted(self, incarnation: float | None) -> bool:
-        """Whether nothing that was known before lives; elsewhere, unless it is one server."""
+        """Return whether nothing known before lives; so if read elsewhere, unless it is one server."""
         if incarnation is None or self._incarnation is None:
             return self._is_moved
         return abs(incarnation - self._incarnation) > INCARNATION_TOLERANCE
 
     def _drifted(self, incarnation: float | None) -> bool:
-        """Whether the start that the ledger knows is worth writing again."""
+        """Return whether the start that the ledger knows is worth writing again."""
         if incarnation is None:
             return False
         return self._written is None or abs(incarnation - self._written) > _WORTH_WRITING
