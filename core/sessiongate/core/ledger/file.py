@@ -1,4 +1,4 @@
-"""The file of a ledger and what stands beside it: the lock, and the mark.
+"""A ledger's file and what is beside it: the lock, and the mark.
 
 A ledger's file may be older than its ids: restored from a backup, copied without its
 write-ahead log, put in the place of another, gone. The mark is written before ids beyond
@@ -22,14 +22,14 @@ from sessiongate.runtime.urls import UrlError, ledger_file
 
 log = logging.getLogger(__name__)
 
-_IDS_AHEAD = 10_000  # that may be given before the mark is written again
+_IDS_AHEAD = 10_000  # to give before the mark is written again
 _LARGEST_MARK = 4096  # bytes that are read
-_LARGEST = (1 << 62) - 1  # that a mark may hold of ids: SQLite's integers have 63 bits
+_LARGEST = (1 << 62) - 1  # of the ids in a mark: SQLite's integers have 63 bits
 _COPIED = -1  # no ledger's generation
-_BESIDE = ("-wal", "-shm")  # what SQLite has beside a file
-# SQLite takes a file that is shorter than its header for a new one.
+_BESIDE = ("-wal", "-shm")  # what SQLite keeps beside a file
+# SQLite takes a file shorter than its header for a new one.
 _HEADER_BYTES = 100
-_FIRST_PAGES = 4 * 4096  # bytes, in which the counters stand
+_FIRST_PAGES = 4 * 4096  # bytes, which include the counters
 
 
 class CorruptError(LedgerError):
@@ -43,28 +43,28 @@ class Mark:
     generation: int  # drawn when the ledger was made; its file has it, too
     following: int  # the counter has not gone beyond it
     stated: int  # the highest id that was given because a document stated it
-    file: int  # the inode of the ledger that it is of: a copy has another
-    itself: int = 0  # its own, as `write_mark` notes it
+    file: int  # the inode of its ledger: a copy has another
+    itself: int = 0  # its own inode, as `write_mark` notes it
 
 
 class LedgerFile:
     """A ledger's file, locked from the beginning until `close`."""
 
     def __init__(self, path: Path, now: Callable[[], int]) -> None:
-        """``now`` gives ns since the epoch. Raises `LedgerError`."""
+        """Lock the file; ``now`` returns ns since the epoch. Raises `LedgerError`."""
         self.path = path.resolve()  # one file has one mark, by whatever name
         self._now = now
         self._lock: IO[bytes] | None = take_lock(path)
         self._is_new = not path.exists()
-        # The file is gone, if what stood beside it is there.
+        # The file is gone, if what was beside it is there.
         self._is_in_doubt = self._is_new and any(map(os.path.lexists, self._beside()))
         self._inode = (0, 0)  # device and inode, once it is there
         self._mark: Mark | None = None  # until it is known where the ids go on
-        self._descriptor: int | None = None  # closed by itself, SQLite would lose its locks
-        self._seen: tuple[object, ...] | None = None  # of what is in it, when it was last written
+        self._descriptor: int | None = None  # if closed alone, SQLite would lose its locks
+        self._seen: tuple[object, ...] | None = None  # what `_look` saw after the last write
 
     def require(self) -> None:
-        """Have the file there, for this user alone. Raises `LedgerError`.
+        """Make sure that the file is there, for this user alone. Raises `LedgerError`.
 
         SQLite gives those that it puts beside it the same mode.
         """
@@ -85,7 +85,7 @@ class LedgerFile:
             raise CorruptError(f"the ledger ({self.path}) is cut short")
 
     def set_aside(self, error: LedgerError) -> None:
-        """Rename a corrupt file and what belongs to it, and have an empty one there."""
+        """Rename a corrupt file and what belongs to it, and put an empty one there."""
         aside = self.path.with_name(f"{self.path.name}.corrupt-{self._now()}")
         for suffix in ("", *_BESIDE):
             beside = self.path.with_name(self.path.name + suffix)
@@ -98,10 +98,10 @@ class LedgerFile:
     def following(
         self, generation: int, following: int, kept: Collection[int], reached: int
     ) -> int:
-        """The id to go on from, if the file has come to ``following``, and gave ``kept`` too.
+        """Return the id to go on from, if the file came to ``following``, and gave ``kept`` too.
 
         In doubt it is the time in microseconds, and beyond what the clock has ``reached``
-        by the file. Raises `LedgerError`.
+        according to the file. Raises `LedgerError`.
         """
         mark = read_mark(self.path)
         highest = max(following - 1, *kept, 0)
@@ -123,7 +123,7 @@ class LedgerFile:
         return following
 
     def cover(self, following: int, kept: Collection[int]) -> None:
-        """Let the mark cover ids that are about to be given. Raises `LedgerError`."""
+        """Make the mark cover ids that are about to be given. Raises `LedgerError`."""
         mark = self._mark
         if mark is None:
             raise LedgerError(f"the ledger {self.path} is not open")
@@ -145,7 +145,7 @@ class LedgerFile:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Write to the file meanwhile. Raises `LedgerError` if it is not as it was left."""
+        """Allow writing to the file. Raises `LedgerError` if it is not as it was left."""
         if not self.is_in_place:
             raise LedgerError(f"the ledger {self.path} is gone or was replaced")
         try:
@@ -157,10 +157,10 @@ class LedgerFile:
                 self._seen = None
 
     def _look(self) -> tuple[object, ...]:
-        """What tells that another has written to the file, or taken its log away.
+        """Return what shows that another has written to the file, or taken its log away.
 
-        It may be copied into the place of itself, with its times kept: so the pages with
-        the counters are compared. SQLite writes there only when this process has it do so.
+        A copy may replace the file with its times kept: so the pages with the counters are
+        compared. SQLite writes there only when this process has it do so.
         """
         if self._descriptor is None:
             return ()
@@ -169,7 +169,7 @@ class LedgerFile:
         return log_file.st_ino, size, os.pread(self._descriptor, _FIRST_PAGES, 0)
 
     def close(self, following: int | None) -> None:
-        """Unlock it, with a mark that is exact, if it is known where the ids go on.
+        """Unlock it, with an exact mark if it is known where the ids go on.
 
         A mark that was never read stays as it is.
         """
@@ -191,10 +191,10 @@ class LedgerFile:
         return (self.path.with_name(self.path.name + suffix) for suffix in (*_BESIDE, ".mark"))
 
     def _restrict(self) -> None:
-        """Let what SQLite left beside the file be this user's alone, as the file is."""
+        """Restrict what SQLite left beside the file to this user, like the file."""
         for suffix in _BESIDE:
             flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-            with suppress(OSError):  # SQLite says what it cannot open
+            with suppress(OSError):  # SQLite reports what it cannot open
                 file = os.open(self.path.with_name(self.path.name + suffix), flags)
                 try:
                     os.fchmod(file, 0o600)
@@ -212,7 +212,7 @@ class LedgerFile:
 
 
 def ledger_path(url: str) -> Path | None:
-    """The file at a ledger's URL; None for one in memory. Raises `LedgerError`."""
+    """Return the file at a ledger's URL; None for one in memory. Raises `LedgerError`."""
     try:
         path = ledger_file(url)
     except UrlError as error:
@@ -221,14 +221,14 @@ def ledger_path(url: str) -> Path | None:
 
 
 def mark_path(path: Path) -> Path:
-    """The mark of the ledger in a file."""
+    """Return the path of the mark of the ledger in a file."""
     return path.with_name(f"{path.name}.mark")
 
 
 def read_mark(path: Path) -> Mark | None:
     """Read the mark of the ledger in a file; None if there is none that can be read.
 
-    One that was copied, as with the whole folder, may be old, and is of no generation.
+    A copied one, as with the whole folder, may be old, and is of no generation.
     """
     with suppress(OSError, ValueError, TypeError):
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK

@@ -1,4 +1,4 @@
-"""The lock by which one core holds a ledger."""
+"""The lock with which one core holds a ledger."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class LedgerHeldError(LedgerError):
 
 
 def _lock_file(path: Path) -> int:
-    """Open the lock's file, for this user alone whatever the umask; no symbolic link."""
+    """Open the lock's file, for this user alone whatever the umask; follow no symbolic link."""
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     file = os.open(path, flags, 0o600)
     os.fchmod(file, 0o600)
@@ -30,7 +30,7 @@ def _lock_file(path: Path) -> int:
 
 
 def refuse_what_is_no_ledger(path: Path) -> None:
-    """Raise `LedgerError` where something else than a file stands at a ledger's path."""
+    """Raise `LedgerError` if something other than a file is at a ledger's path."""
     if _is_planted(path):
         raise LedgerError(f"{path} is another user's symbolic link, in a folder of all users")
     try:
@@ -38,11 +38,11 @@ def refuse_what_is_no_ledger(path: Path) -> None:
     except FileError as error:
         raise LedgerError(str(error)) from None
     except OSError:
-        pass  # there is none yet; or it is told what is wrong when it is opened
+        pass  # there is none yet; or opening it reports what is wrong
 
 
 def _is_planted(path: Path) -> bool:
-    """Whether a path is a link that Linux would not follow (``fs.protected_symlinks``)."""
+    """Return whether a path is a link that Linux would not follow (``fs.protected_symlinks``)."""
     try:
         link, folder = os.lstat(path), os.stat(path.parent)
     except OSError:
@@ -55,8 +55,8 @@ def _is_planted(path: Path) -> bool:
 
 def take_lock(path: Path) -> IO[bytes]:
     """Lock the ledger for this process; the lock's file names the holder."""
-    refuse_what_is_no_ledger(path)  # it would be set aside as one that is corrupt
-    name = Path(f"{path.resolve()}.lock")  # one file has one lock, by whatever name
+    refuse_what_is_no_ledger(path)  # else it would be set aside as corrupt
+    name = Path(f"{path.resolve()}.lock")  # one file has one lock, under whatever name
     with ExitStack() as stack:
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

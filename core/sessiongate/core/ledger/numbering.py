@@ -1,4 +1,4 @@
-"""Which ids come next: in the order of first sight, around those that documents state."""
+"""Which ids come next: in order of first sight, around those that documents state."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _DRAWN = 1 << 36  # microseconds, 19 hours
 
 
 def from_clock(now: int, reached: int = 0) -> int:
-    """A number beyond all that were given, at a time; both in microseconds.
+    """Return a number beyond all that were given, at a time; both in microseconds.
 
-    ``reached`` is how far the clock is known to have been. One that is behind it was set
-    back, and may be so to the same time again: the number is drawn then.
+    ``reached`` is how far the clock is known to have been. A clock behind it was set back,
+    and may be set back to the same time again: then the number is drawn.
     """
     known = max(reached, CLOCK)
     return now if now > known else known + 1 + secrets.randbelow(_DRAWN)
@@ -23,18 +23,18 @@ def from_clock(now: int, reached: int = 0) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """Ids to give, and what the numbering is once they are given."""
+    """Ids to give, and the state of the numbering once they are given."""
 
     ids: Sequence[int]
     following: int
-    kept: Sequence[int]  # of ids, those that were stated
+    kept: Sequence[int]  # those of the ids that were stated
     passed: Sequence[int]  # kept earlier or now, and behind the counter from now on
 
 
 class Numbering:
     """A counter, and the ids at or above it that were given because they were stated.
 
-    Invariant: no id at or above ``following`` was given, but for those in ``kept``.
+    Invariant: no id at or above ``following`` was given, except those in ``kept``.
     """
 
     def __init__(self, following: int, kept: Iterable[int] = ()) -> None:
@@ -47,10 +47,10 @@ class Numbering:
         return self._following
 
     def plan(self, stated: Sequence[int | None]) -> Numbers:
-        """An id for each: the stated one if it was never given, else the next number.
+        """Return an id for each: the stated one if it was never given, else the next number.
 
         Stated ids are taken before numbers are given. Nothing is given before `carry_out`.
-        Once ids go on from the clock, which ones were given is not known: none is taken.
+        Once ids go on from the clock, it is not known which were given: no stated one is taken.
         """
         kept: dict[int, int] = {}  # index in stated, by id
         for index, ident in enumerate(stated):
@@ -72,7 +72,7 @@ class Numbering:
         return Numbers(ids, following, [*kept], passed)
 
     def carry_out(self, numbers: Numbers) -> None:
-        """Note that planned ids are given, once that is written down."""
+        """Note that planned ids are given; call this once that is written down."""
         self._following = numbers.following
         self._kept.update(numbers.kept)
         self._kept.difference_update(numbers.passed)

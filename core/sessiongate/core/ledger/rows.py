@@ -16,12 +16,12 @@ class Opening:
 
     key: str
     connect_time: int  # ns since the epoch
-    stated_id: int | None = None  # what its id is to be, if that was never given
+    stated_id: int | None = None  # its id, if that was never given
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What an observation changes. None is not written."""
+    """What an observation changes. What is None is not written."""
 
     source: str
     opened: Sequence[Opening]
@@ -31,7 +31,7 @@ class Changes:
     place: str | None  # where the source is read from
 
     def write(self, connection: sa.Connection, ids: Sequence[int], now: int) -> None:
-        """Write it down; ``ids`` are those of ``opened``, ``now`` is in ns since the epoch."""
+        """Write the changes; ``ids`` are those of ``opened``, ``now`` is in ns since the epoch."""
         if self.incarnation is not None:
             _replace(connection, sources, self.source, incarnation=self.incarnation)
         if self.place is not None:

@@ -36,14 +36,14 @@ log = logging.getLogger(__name__)
 # Revisions reserved at a time; one write then serves as many changes.
 _REVISIONS_AHEAD = 1_000_000
 LEDGER_CLOSE_TIMEOUT = 5.0  # seconds that the last writes may take
-SLOW = 3.0  # seconds of opening, after which it is said what is waited for
+SLOW = 3.0  # seconds of opening, after which what is waited for is logged
 _SLOW = "the ledger (%s) is not open yet, and is waited for: its disk hangs or is slow"
 _FORGET_EVERY = 3600 * 10**9  # ns between two looks for sessions that closed long ago
 _SCHEMA = 2
-_WITHOUT_KEPT_IDS = 1  # which a ledger of version 2 is to be read without: it would repeat them
+_WITHOUT_KEPT_IDS = 1  # whose programs must not read version 2: they would repeat kept ids
 _GENERATION_BITS = 62  # SQLite's integers have 63 and a sign
-_APART = 1 << 32  # ids, which are 71 minutes of the clock, from one core in memory to the next
-_WAL_BYTES = 16 * 1024 * 1024  # that the write-ahead log is cut to once it is written back
+_APART = 1 << 32  # ids, or 71 minutes of the clock, from one core in memory to the next
+_WAL_BYTES = 16 * 1024 * 1024  # to which the write-ahead log is cut once it is written back
 
 _is_id = counters.c.name == "id"
 
@@ -59,7 +59,7 @@ class Held:
 
 
 class Ledger:
-    """An open, locked ledger. Made by `Ledger.open`; calls are queued on one thread."""
+    """An open, locked ledger. Make it with `Ledger.open`; calls are queued on one thread."""
 
     def __init__(
         self,
@@ -76,16 +76,16 @@ class Ledger:
         self._now = now
         self._forgot = -_FORGET_EVERY  # when sessions closed long ago were last forgotten
         self._ceiling = 0
-        self._numbering = Numbering(1)  # as it stands in the file, once that is read
+        self._numbering = Numbering(1)  # as in the file, once that is read
 
     @classmethod
     async def open(
         cls, url: str, *, retention: float, now: Callable[[], int], again: int = 0
     ) -> Ledger:
-        """Open and lock the ledger at a URL, making it where there is none.
+        """Open and lock the ledger at a URL; create it if there is none.
 
         ``retention`` is how long closed sessions are kept, in seconds; ``now``
-        gives ns since the epoch. A file that is corrupt is set aside, never deleted.
+        returns ns since the epoch. A corrupt file is set aside, never deleted.
         If a file may not know all the ids that were given (`core.ledger.file`), or one in
         memory was opened ``again`` so many times, they go on from the clock in microseconds.
         Raises `LedgerError`.
@@ -110,7 +110,7 @@ class Ledger:
         return ledger
 
     async def close(self) -> None:
-        """Finish what is queued and let the ledger go; a disk that hangs is not waited for."""
+        """Finish what is queued and let the ledger go; do not wait for a disk that hangs."""
         try:
             async with asyncio.timeout(LEDGER_CLOSE_TIMEOUT):
                 await self._run(self._finish)
@@ -121,12 +121,12 @@ class Ledger:
         self._thread.shutdown()
 
     async def is_in_place(self) -> bool:
-        """Whether the ledger's file is still the one that was opened."""
+        """Return whether the ledger's file is still the one that was opened."""
         file = self._file
         return file is None or await self._run(lambda: file.is_in_place)
 
     async def ceiling(self) -> int:
-        """A number above every revision that was ever used."""
+        """Return a number above every revision that was ever used."""
         return await self._run(lambda: self._counter("revision"))
 
     async def reserve(self, revision: int) -> None:
@@ -135,7 +135,7 @@ class Ledger:
             await self._run(lambda: self._reserve(revision))
 
     async def held(self, source: str) -> dict[str, Held]:
-        """The open sessions of a source, by key."""
+        """Return the open sessions of a source, by key."""
         wanted = sa.select(sessions.c.key, sessions.c.id, sessions.c.connect_time).where(
             sessions.c.closed_time.is_(None), sessions.c.source == source
         )
@@ -147,7 +147,7 @@ class Ledger:
         return await self._run(read)
 
     async def incarnation(self, source: str) -> float | None:
-        """When the source's server had started, the last time it was written down."""
+        """Return when the source's server had started, the last time it was written down."""
         wanted = sa.select(sources.c.incarnation).where(sources.c.name == source)
 
         def read() -> float | None:
@@ -157,7 +157,7 @@ class Ledger:
         return await self._run(read)
 
     async def places(self) -> dict[str, str]:
-        """Where each source was read from, by name, the last time that it could be."""
+        """Return where each source was read from, by name, the last time that it could be."""
         wanted = sa.select(places.c.name, places.c.place)
 
         def read() -> dict[str, str]:
@@ -176,9 +176,9 @@ class Ledger:
         rekeyed: Mapping[str, int] = MappingProxyType({}),
         place: str | None = None,
     ) -> list[int]:
-        """Write one observation down: the ids of ``opened``, in order.
+        """Write one observation down; return the ids of ``opened``, in order.
 
-        They are given as `Numbering` plans them. What is what: `core.ledger.rows.Changes`.
+        They are given as `Numbering` plans them. For the arguments see `core.ledger.rows.Changes`.
         Raises `LedgerError`, and then nothing is written.
         """
         changes = Changes(source, opened, closed, incarnation, rekeyed, place)
@@ -200,7 +200,7 @@ class Ledger:
 
     def _prepare_or_start_over(self, *, again: int) -> None:
         if self._file is None:
-            # Each time further on: the clock may stand at the same time again.
+            # Further on each time: the clock may show the same time again.
             following = from_clock(self._now() // 1000) + again * _APART
             self._prepare(first_id=following if again else 1)
             return
@@ -221,7 +221,7 @@ class Ledger:
             raise CorruptError(f"the ledger ({self._engine.url.database}) is corrupt: {found}")
 
     def _prepare(self, first_id: int) -> None:
-        """Make the tables ready, and go on with the ids."""
+        """Prepare the tables, and go on with the ids."""
         metadata.create_all(self._engine)
         with self._writing() as connection:
             found = connection.execute(
@@ -243,7 +243,7 @@ class Ledger:
             self._number(connection)
             self._forget(connection)
             shorten_all(connection, sessions)
-        if self._file is not None:  # a copy of the file alone is to hold all this
+        if self._file is not None:  # a copy of the file alone must hold all this
             with self._file.writing(), self._engine.connect() as connection:
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -265,7 +265,7 @@ class Ledger:
         self._numbering = Numbering(following, kept)
 
     def _forget(self, connection: sa.Connection) -> None:
-        """Drop the sessions that closed too long ago, where it is time to look."""
+        """Drop the sessions that closed too long ago, if it is time to look."""
         if (now := self._now()) - self._forgot >= _FORGET_EVERY:
             old = sessions.c.closed_time < now - self._retention
             connection.execute(sa.delete(sessions).where(old))
@@ -285,7 +285,7 @@ class Ledger:
 
     @contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
-        """A transaction, committed at the end."""
+        """Begin a transaction, committed at the end."""
         file = self._file
         with file.writing() if file else nullcontext(), self._engine.begin() as connection:
             yield connection
@@ -296,7 +296,7 @@ class Ledger:
             self._file.cover(numbers.following, numbers.kept)
         with self._writing() as connection:
             self._forget(connection)
-            # No less than the time: a later start knows by it that the clock was set back.
+            # No less than the time: it shows a later start that the clock was set back.
             ceiling = max(self._ceiling, self._now() // 1000)
             if ceiling > self._ceiling:
                 _set_counter(connection, "revision", ceiling)
@@ -310,7 +310,7 @@ class Ledger:
 
 @contextmanager
 def _named(engine: sa.Engine) -> Iterator[None]:
-    """Raise what the database raises as `LedgerError` instead, naming the ledger."""
+    """Raise the database's errors as `LedgerError` instead, naming the ledger."""
     try:
         yield
     except sa.exc.DBAPIError as error:
@@ -342,7 +342,7 @@ def _engine(path: Path | None) -> sa.Engine:
 
     @sa.event.listens_for(engine, "connect")
     def _durable(connection: Any, _record: object) -> None:
-        # WAL with a sync a commit: an id that was given survives a power cut.
+        # WAL with a sync per commit: an id that was given survives a power cut.
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute(f"PRAGMA journal_size_limit={_WAL_BYTES}")

@@ -1,4 +1,4 @@
-"""What is done to a ledger from outside a core: a copy of it, and word that it was restored."""
+"""Work on a ledger from outside a core: copy it, rename a source, note that it was restored."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BUSY = 30.0  # seconds that a copy waits for a core that writes
 
 
 def run_tool(name: str) -> int:
-    """Do what is called ``name`` to the ledger that standard input tells of; the exit code."""
+    """Do ``name`` to the ledger that standard input names; return the exit code."""
     settings = json.loads(sys.stdin.readline())
     try:
         if name == "backup":
@@ -50,7 +50,7 @@ def back_up(url: str, target: Path) -> None:
             closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", _BUSY, uri=True)) as source,
             closing(sqlite3.connect(target)) as copy,
         ):
-            source.execute("select value from counters")  # it is a ledger
+            source.execute("select value from counters")  # check that it is a ledger
             source.backup(copy)
             copy.execute("PRAGMA journal_mode=DELETE")  # all of it in one file
     except sqlite3.Error as error:
@@ -59,7 +59,7 @@ def back_up(url: str, target: Path) -> None:
 
 
 def forget_mark(url: str) -> None:
-    """Let the ids of the ledger at a URL go on from the clock at the next start.
+    """Make the ids of the ledger at a URL go on from the clock at the next start.
 
     Raises `LedgerError`, also while a core holds the ledger.
     """
@@ -69,7 +69,7 @@ def forget_mark(url: str) -> None:
 
 
 def rename_source(url: str, old: str, new: str) -> None:
-    """Give a source another name in the ledger at a URL; if it is taken, they exchange names.
+    """Rename a source in the ledger at a URL; if the name is taken, they exchange names.
 
     Raises `LedgerError`, also while a core holds the ledger.
     """
@@ -80,14 +80,14 @@ def rename_source(url: str, old: str, new: str) -> None:
     with take_lock(path):
         try:
             with closing(sqlite3.connect(path)) as connection, connection:
-                connection.execute("select value from counters")  # it is a ledger
+                connection.execute("select value from counters")  # check that it is a ledger
                 _rename(connection, old, new)
         except sqlite3.Error as error:
             raise LedgerError(f"the ledger {path} cannot be changed: {error}") from None
 
 
 def _rename(connection: sqlite3.Connection, old: str, new: str) -> None:
-    connection.execute(  # a ledger of 0.1 has none
+    connection.execute(  # a ledger of 0.1 lacks the table
         "create table if not exists places (name varchar not null primary key,"
         " place varchar not null)"
     )
