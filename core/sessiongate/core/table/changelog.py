@@ -1,8 +1,8 @@
 """ChangeLog: the table's last changes, bounded, for all who watch it.
 
-Nobody registers with the log: a watcher is a revision that it has reached, reads
-the step after that one, and waits for the next. One that does not come back costs
-the log nothing.
+Nobody registers with the log: a watcher is a revision that it has reached, reads the
+step after that, and waits for the next. One that does not come back costs the log
+nothing.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from sessiongate.v1.session_service_pb2 import ListSessionsResponse, SourceStatu
 
 # What the log may hold, in bytes. 32 MiB are about 100,000 changes.
 LOG_BYTES = 32 * 1024 * 1024
-# What a step takes besides its changes, with a source's state, and a change besides
-# its encoded sessions.
+# Bytes of a step besides its changes, with a source's state, and of a change besides its
+# encoded sessions.
 _STEP_OVERHEAD = 600
 _CHANGE_OVERHEAD = 150
-# Steps that are kept ready for watchers, the newest ones: few watchers are further behind.
+# Newest steps to keep ready for watchers: few watchers are further behind.
 _FRESH_STEPS = 4
 # Watchers woken in one round of the loop, so that a call need not wait for all of them.
 _WOKEN_AT_ONCE = 50
@@ -44,7 +44,7 @@ class Change(NamedTuple):
 
 _PIECES = itemgetter(1), itemgetter(2)  # of a change
 
-# The sessions of a change: what it was, what it is.
+# The sessions of a change: before it and after it.
 Pair = tuple[Session | None, Session | None]
 
 
@@ -69,20 +69,20 @@ class Step:
         self.update_time = update_time
         self.changes = changes
         self.source = source
-        # Bytes that the step takes, once it is not fresh any more.
+        # Bytes that the step takes once it is no longer fresh.
         self.size = _STEP_OVERHEAD + _CHANGE_OVERHEAD * len(changes)
         for piece in _PIECES:
             self.size += sum(map(len, filter(None, map(piece, changes))))
         if source is not None:
             self.size += source.ByteSize()
-        # Parts encoded for watchers, by filter and the revision that they come after, with
-        # that which they reach. None once the step is not fresh any more, and nor are the
-        # pairs.
+        # Parts encoded for watchers, by filter and the revision that they come after, each
+        # with the revision that it reaches. None once the step is no longer fresh, as are
+        # the pairs.
         self.shared: dict[tuple[bytes, int], tuple[bytes, int]] | None = {}
         self._pairs: Sequence[Pair] | None = pairs
 
     def pair(self, index: int) -> Pair:
-        """The sessions of a change, decoded again where the step is not fresh."""
+        """Return the sessions of a change, decoded again if the step is not fresh."""
         if self._pairs is not None:
             return self._pairs[index]
         change = self.changes[index]
@@ -97,7 +97,7 @@ class Step:
 class ChangeLog:
     """The steps from some revision up to ``revision``, the newest.
 
-    Invariant: the steps are without gaps. The oldest go, so that all together
+    Invariant: the steps have no gaps. The oldest go, so that all together
     stay within ``limit`` bytes; the newest stays, whatever its size.
     """
 
@@ -117,7 +117,7 @@ class ChangeLog:
         pairs: Sequence[Pair] = (),
         source: SourceStatus | None = None,
     ) -> None:
-        """Add a step of one change or more, and wake all who wait."""
+        """Add a step of one or more changes, and wake all who wait."""
         if len(self._steps) >= _FRESH_STEPS:
             self._steps[-_FRESH_STEPS].age()
         step = Step(self.revision + 1, update_time, changes, pairs, source)
@@ -133,7 +133,7 @@ class ChangeLog:
         self._wake()
 
     def after(self, revision: int) -> Step | None:
-        """The step that holds the change after this one; None where that is still to come.
+        """Return the step that holds the change after this one; None if that is still to come.
 
         Raises `RevisionNotHeldError`, and `ShuttingDownError` once closed.
         """

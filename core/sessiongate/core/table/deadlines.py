@@ -1,7 +1,7 @@
 """Deadlines that hold at every answer, however late the event loop is.
 
 A timer alone is not enough: a loop that was held up, or a process that was stopped,
-answers the calls that were waiting before it runs its timers.
+answers waiting calls before it runs its timers.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ class Deadlines:
         self._timer: asyncio.TimerHandle | None = None
 
     def set(self, action: Action, moment: float) -> None:
-        """Have an action done at a moment; one that was set before moves there."""
+        """Schedule an action for a moment; one that was set before moves there."""
         self._due[action] = moment
         if moment < self._next:
             self._next = moment
             self._schedule()
 
     def cancel(self, action: Action) -> None:
-        """Have an action not done, if it was to be."""
+        """Cancel an action, if it was set."""
         self._due.pop(action, None)
 
     def enforce(self) -> None:

@@ -1,4 +1,4 @@
-"""A session that is about to be shown, with all that can be made of it before the table changes."""
+"""A session about to be shown, with all that can be made of it before the table changes."""
 
 from __future__ import annotations
 

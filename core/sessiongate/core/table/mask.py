@@ -1,4 +1,4 @@
-"""Which fields of a session are answered with: a FieldMask, read once."""
+"""The fields of a session to answer with: a FieldMask, read once."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _DESCRIPTOR = cast(Descriptor, Session.DESCRIPTOR)
 
 
 def is_path(path: str) -> bool:
-    """Whether a path of a FieldMask is one of `Session`'s."""
+    """Return whether a path of a FieldMask is one of `Session`'s."""
     return FieldMask(paths=[path]).IsValidForDescriptor(_DESCRIPTOR)
 
 
 @dataclass(frozen=True, slots=True)
 class Mask:
-    """What of a message is to be left out: what one path costs, a thousand cost."""
+    """The parts of a message to leave out: a thousand paths cost what one costs."""
 
     without: tuple[str, ...]  # fields
     within: tuple[tuple[str, Mask], ...]  # fields of which a part is left out
 
     @classmethod
     def of(cls, paths: Iterable[str]) -> Mask:
-        """The mask of valid paths."""
+        """Make the mask of valid paths."""
         return cls._of((path.split(".") for path in paths), _DESCRIPTOR)
 
     @classmethod
@@ -46,7 +46,7 @@ class Mask:
         return cls(without, tuple(within))
 
     def apply(self, session: Session) -> Session:
-        """The session with only the fields that the mask names."""
+        """Return a copy of the session with only the fields that the mask names."""
         cut = Session()
         cut.CopyFrom(session)
         self._clear(cut)

@@ -1,4 +1,4 @@
-"""The keys of a table's sessions in one order, kept by each change."""
+"""The keys of a table's sessions in one order, updated by each change."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from sessiongate.core.table.query import Key
 
-# Keys that are added one by one, and runs of keys that are removed so; if there are more, what
-# lies between them is copied once.
+# Keys to add, and runs of keys to remove, one by one; if there are more, what lies between
+# them is copied once.
 _FEW = 32
 
 
@@ -17,7 +17,7 @@ _FEW = 32
 class Order:
     """The keys of all sessions in one order.
 
-    Invariant: ``keys`` is sorted, and no key is there twice.
+    Invariant: ``keys`` is sorted and has no duplicates.
     """
 
     keys: list[Key] = field(default_factory=list)
@@ -56,7 +56,7 @@ class Order:
         self.keys = [key for key in self.keys if key[1] in idents]
 
     def _runs(self, keys: Sequence[Key]) -> list[range]:
-        """Return where these keys are, which are sorted."""
+        """Return where these keys are; they must be sorted."""
         runs: list[range] = []
         start = stop = 0
         for key in keys:

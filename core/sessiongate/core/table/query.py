@@ -1,7 +1,7 @@
 """What a ListSessions request asks for: filter, order, page token, mask.
 
 `SessionQuery.parse` turns a request into a `SessionQuery` or names every field that is wrong.
-A query knows which sessions match and where a page starts; it holds none.
+A query knows which sessions match and where a page starts; it holds no sessions.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from sessiongate.v1.session_service_pb2 import ListSessionsRequest, SessionFilte
 
 DEFAULT_PAGE_SIZE = 1000
 MAX_PAGE_SIZE = 10_000
-# What a request may hold: each costs something to read, and to keep as long as a stream is open.
+# Limits of a request: each value costs something to read, and to keep while a stream is open.
 MAX_FILTER_BYTES = 32 * 1024
 MAX_FILTER_VALUES = 1000  # in all fields together
 MAX_MASK_PATHS = 100
 _MAX_TOKEN = _MAX_ORDER = 64  # characters
 
-# Where a session stands in an order: (connect_time in ns, or 0 in id order; id).
+# A session's place in an order: (connect_time in ns, or 0 in id order; id).
 # Unique and fixed for a session's whole life, so that pages can go by it.
 Key: TypeAlias = tuple[int, int]
 SessionPredicate: TypeAlias = Callable[[Session], bool]
@@ -42,7 +42,7 @@ _ORDERS = ("id", "connect_time")
 _ORDER_WORDS = "id, id desc, connect_time, connect_time desc"
 _FOREIGN = "is not a next_page_token of ListSessions"
 _TOKEN = struct.Struct(">8sqQ")
-_MAPPED = bytes(10) + b"\xff\xff"  # what an IPv4 address in IPv6 clothes begins with
+_MAPPED = bytes(10) + b"\xff\xff"  # what an IPv4-mapped IPv6 address begins with
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +54,16 @@ class SessionQuery:
     descending: bool
     page_size: int  # 1 to MAX_PAGE_SIZE
     skip: int
-    after: Key | None  # the page starts behind this key, in the query's direction
+    after: Key | None  # the page starts after this key, in the query's direction
     above: Key | None  # only keys above this one
     below: Key | None  # only keys below this one
     mask: Mask | None
     fingerprint: bytes  # of everything that a page token is bound to
-    filtered: bytes  # fingerprint of the filter, where there is one
+    filtered: bytes  # fingerprint of the filter, if there is one
 
     @classmethod
     def parse(cls, request: ListSessionsRequest) -> SessionQuery:
-        """The query that a request states. Raises `InvalidRequestError`."""
+        """Read the query that a request states. Raises `InvalidRequestError`."""
         if violation := _too_much(request):
             raise InvalidRequestError(violation)
         violations: list[Violation] = []
@@ -100,13 +100,13 @@ class SessionQuery:
         )
 
     def token(self, last: Key) -> str:
-        """The page token for what follows ``last``."""
+        """Return the page token for what follows ``last``."""
         packed = _TOKEN.pack(self.fingerprint, *last)
         return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
 
 
 def matcher(wanted: SessionFilter) -> SessionPredicate:
-    """Whether a session matches a valid filter."""
+    """Return a test of whether a session matches a valid filter."""
     services, users = frozenset(wanted.services), frozenset(wanted.users)
     states, sources = frozenset(wanted.states), frozenset(wanted.sources)
     networks = _Networks(_network(text) for text in wanted.remotes)
@@ -143,10 +143,10 @@ class _Network(NamedTuple):
 
 
 class _Networks:
-    """Networks as ranges apart from each other, so that an address is looked up among them."""
+    """Networks as disjoint ranges, so that an address can be looked up among them."""
 
     def __init__(self, networks: Iterable[_Network]) -> None:
-        # By the size of an address: the first of each range, ascending, and the last.
+        # By address size: the first of each range, ascending, and the last.
         self._ranges: dict[int, tuple[list[int], list[int]]] = {}
         for size, first, last in sorted(networks):
             firsts, lasts = self._ranges.setdefault(size, ([], []))
@@ -160,7 +160,7 @@ class _Networks:
         return bool(self._ranges)
 
     def hold(self, remote: str) -> bool:
-        """Whether an address is in one of them."""
+        """Return whether an address is in one of them."""
         address = _packed(remote)
         ranges = self._ranges.get(len(address))
         if ranges is None:
@@ -172,9 +172,9 @@ class _Networks:
 
 
 def _packed(remote: str) -> bytes:
-    """The address, an IPv4 one in IPv6 clothes as IPv4; empty for a Unix socket's path.
+    """Return the address, an IPv4-mapped one as IPv4; empty for a Unix socket's path.
 
-    Read anew for each session: looking it up takes as long, and what is remembered
+    Read it again for each session: looking it up takes as long, and what is remembered
     would mostly be of sessions that are gone.
     """
     return _read(remote.partition("%")[0]).removeprefix(_MAPPED)
@@ -190,7 +190,7 @@ def _read(address: str) -> bytes:
 
 
 def _network(text: str) -> _Network:
-    """A network or one address, of IPv4 in IPv6 clothes as of IPv4. Raises `ValueError`."""
+    """Read a network or one address, IPv4-mapped IPv6 as IPv4. Raises `ValueError`."""
     address, slash, length = text.partition("/")
     packed = _read(address)
     if packed and not slash:
@@ -211,7 +211,7 @@ def _network(text: str) -> _Network:
 
 
 def _too_much(request: ListSessionsRequest) -> Violation | None:
-    """What is more than a request may hold: told before anything is worked on."""
+    """Return what is more than a request may hold, before anything is worked on."""
     if request.HasField("filter"):
         wanted = request.filter
         names = len(wanted.services) + len(wanted.users) + len(wanted.sources)
@@ -230,7 +230,7 @@ def _too_much(request: ListSessionsRequest) -> Violation | None:
 
 
 def _check_filter(wanted: SessionFilter, violations: list[Violation]) -> None:
-    """Note what is wrong, but for what is behind the last that an error has room for."""
+    """Note what is wrong, up to the last violation that an error has room for."""
     for index, text in enumerate(wanted.remotes):
         if len(violations) >= MAX_VIOLATIONS:
             return
@@ -291,7 +291,7 @@ def _fingerprint(request: ListSessionsRequest) -> bytes:
 
 
 def digest_of(message: Message) -> bytes:
-    """The same for equal messages, and short, however long they are."""
+    """Hash a message: equal ones to the same digest, short however long they are."""
     return hashlib.sha256(message.SerializeToString(deterministic=True)).digest()
 
 

@@ -1,8 +1,8 @@
 """SessionTable: the live sessions, in memory, in order, with revisions.
 
-The table knows no source, no ledger and no gRPC. One event loop uses it; every
-method is done before another starts, so that a reader sees whole observations. A page is
-work of many steps, and shows the table as it was at the first.
+The table knows no source, no ledger and no gRPC. One event loop uses it; every method
+ends before another starts, so that a reader sees whole observations. A page is work of
+many steps, and shows the table as it was at the first.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from sessiongate.v1.session_service_pb2 import (
 
 # The sessions of one message stay under this, whatever the page size asked for, so
 # that a client with gRPC's default limit of 4 MiB receives it. The promised limit is
-# 3 MiB; what is missing here is for the rest of the message.
+# 3 MiB; the difference is for the rest of the message.
 MAX_PAGE_BYTES = 3 * 1024 * 1024 - 64 * 1024
-# Filtered lists remembered for the revision they were made at.
+# Filtered lists to remember for the revision they were made at.
 _MEMO_SIZE = 16
-# One of so many sessions goes: then looking at all keys costs less than finding those that go.
+# If one of so many sessions goes, looking at all keys costs less than finding those that go.
 _DENSE = 16
-# Sessions that are looked at between two rests: less than a millisecond of work.
+# Sessions to look at between two rests: less than a millisecond of work.
 _LOOKED_AT, _MASKED = 100, 50
 
 
@@ -52,12 +52,12 @@ class SourceState:
     tried: bool = False  # it has answered or failed since the core started
     reachable: bool = False  # its last observation succeeded
     error: str = ""  # why the last observation failed
-    partial: str = ""  # why the last observation was not of all sessions
+    partial: str = ""  # why the last observation did not cover all sessions
     services: tuple[ServiceStatus, ...] = ()  # what it last said of them, by name
 
     @property
     def status(self) -> SourceStatus:
-        """As the contract has it."""
+        """The state as the contract has it."""
         return SourceStatus(
             name=self.name,
             reachable=self.reachable,
@@ -74,11 +74,11 @@ class Page:
     pieces: Sequence[bytes]
     next_page_token: str  # empty after the last page
     total_size: int  # sessions that match, on all pages
-    rest: ListSessionsResponse  # what else there is to say, of when the page was cut
+    rest: ListSessionsResponse  # the rest of the answer, as of when the page was cut
 
 
 class _Row(NamedTuple):
-    """A session, and the session encoded, once a change, for whatever is answered."""
+    """A session and its encoding, made once per change for all answers."""
 
     session: Session
     piece: bytes
@@ -88,8 +88,8 @@ class SessionTable:
     """The live sessions, the states of their sources, and the revision of both.
 
     ``revision`` only grows; every changed session and source state takes one.
-    ``update_time`` is when it last did, ``sources_time`` when a source's state last
-    did. ``log`` tells what changed.
+    ``update_time`` is when it last grew, ``sources_time`` when a source's state last
+    changed. ``log`` holds what changed.
     """
 
     def __init__(
@@ -100,14 +100,14 @@ class SessionTable:
         *,
         since: int = 0,
     ) -> None:
-        """``since`` is what no time is to lie before, in microseconds since the epoch."""
+        """Let no time be before ``since``, in microseconds since the epoch."""
         self.log = ChangeLog(revision)
         self._now = now
-        self._latest = Timestamp()  # what `moment` was at the most
+        self._latest = Timestamp()  # the latest `moment` so far
         self._latest.FromMicroseconds(since)
         self.update_time = self.sources_time = self.moment()
         self._rows: dict[int, _Row] = {}
-        # The rows as of the revision, for work that goes on while they change; one for all.
+        # The rows as of the revision, for work that goes on while they change; shared by all.
         self._kept: Mapping[int, _Row] | None = None
         self._orders = {"id": Order(), "connect_time": Order()}  # in the order of `keys_of`
         self._sources = {name: SourceState(name) for name in sources}
@@ -116,9 +116,9 @@ class SessionTable:
         # Ids that the ledger holds open while their source cannot be read: whether
         # these sessions live is not known.
         self.unseen: dict[int, str] = {}
-        # What must have been done to the table by when; readers enforce it first.
+        # What must be done to the table by when; readers enforce it first.
         self.deadlines = Deadlines()
-        # Set once every source has answered or failed; until then the table tells lies.
+        # Set once every source has answered or failed; until then the table is wrong.
         self.ready = asyncio.Event()
 
     def __len__(self) -> int:
@@ -130,7 +130,7 @@ class SessionTable:
         return self.log.revision
 
     def moment(self) -> Timestamp:
-        """Now. It never goes back, and stays where the machine's clock is set back.
+        """Return now. It never goes back, and stays the same if the machine's clock is set back.
 
         So a change never bears a second that was over when something was answered.
         """
@@ -150,31 +150,31 @@ class SessionTable:
         return sorted(state.name for state in self._sources.values() if state.partial)
 
     def source(self, name: str) -> SourceState:
-        """The state of a configured source."""
+        """Return the state of a configured source."""
         return self._sources[name]
 
     def sources(self) -> Sequence[SourceState]:
-        """The states of all configured sources."""
+        """Return the states of all configured sources."""
         return tuple(self._sources.values())
 
     def get(self, ident: int) -> Session | None:
-        """The session with this id, if it lives."""
+        """Return the session with this id, if it lives."""
         row = self._rows.get(ident)
         return None if row is None else row.session
 
     def piece(self, ident: int) -> bytes | None:
-        """The session with this id, if it lives, as a piece of `core.table.encoding`."""
+        """Return the session with this id, if it lives, as a piece of `core.table.encoding`."""
         row = self._rows.get(ident)
         return None if row is None else row.piece
 
     def following(self, ident: int, count: int) -> Sequence[tuple[Session, bytes]]:
-        """The ``count`` sessions with the next higher ids, in order, each with its piece."""
+        """Return the ``count`` sessions with the next higher ids, in order, each with its piece."""
         keys = self._orders["id"].keys
         start = bisect_right(keys, (0, ident))
         return [self._rows[i] for _, i in keys[start : start + count]]
 
     def apply(self, upserts: Iterable[Session], removals: Iterable[int]) -> None:
-        """Make changes visible, all at once, removals first: as `show` does, of sessions."""
+        """Make changes of sessions visible as `show` does: all at once, removals first."""
         self.show([*map(Draft.of, upserts)], removals)
 
     def show(self, upserts: Iterable[Draft], removals: Iterable[int]) -> None:
@@ -182,8 +182,7 @@ class SessionTable:
 
         Each session of ``upserts`` is the table's from now on; it gets its
         ``update_time`` and ``revision`` here. Its ``connect_time`` never changes
-        under one id. An id of ``removals`` that the table does
-        not hold is passed over.
+        under one id. An id of ``removals`` that the table does not hold is skipped.
         """
         now = self.moment()
         rows, revision, stamp = self._rows, self.revision, RevisionStamp(now)
@@ -240,9 +239,9 @@ class SessionTable:
         partial: str = "",
         services: tuple[ServiceStatus, ...] = (),
     ) -> bool:
-        """Note how a source's last observation went; whether that is a change.
+        """Note how a source's last observation went; return whether that is a change.
 
-        Of one that cannot be reached, the ``services`` that it last told of stay.
+        A source that cannot be reached keeps the ``services`` that it last reported.
         """
         old = self._sources[name]
         new = SourceState(
@@ -263,7 +262,7 @@ class SessionTable:
         return True
 
     def page(self, query: SessionQuery) -> Steps[Page]:
-        """The page that a query asks for, of the table as it is when this begins."""
+        """Return the page that a query asks for, of the table as it is when this begins."""
         rest = ListSessionsResponse(
             revision=self.revision,
             update_time=self.update_time,
@@ -286,7 +285,7 @@ class SessionTable:
         indexes = indexes[query.skip :]
         listed = [keys[index] for index in indexes[: query.page_size]]
         total = len(keys)
-        # From here on the table may change: its keys are looked at no more.
+        # From here on the table may change: its keys are no longer looked at.
         more = len(indexes) > len(listed)
         pieces = yield from _pieces([rows[key[1]] for key in listed], query.mask)
         more = more or len(pieces) < len(listed)
@@ -294,17 +293,17 @@ class SessionTable:
         return Page(pieces, token, total, rest)
 
     def knows(self, query: SessionQuery) -> bool:
-        """Whether a page of it is cut without a look at all sessions."""
+        """Return whether a page of it is cut without a look at all sessions."""
         return self._known(query) is not None
 
     def _known(self, query: SessionQuery) -> list[Key] | None:
-        """The keys of the sessions that match the query's filter, ascending, if they are known."""
+        """Return the keys of the sessions that match the query's filter, ascending, if known."""
         if query.filter is None:
             return self._orders[query.order].keys
         return self._memo.get((query.filtered, query.order))
 
     def _scan(self, query: SessionQuery, rows: Mapping[int, _Row]) -> Steps[list[Key]]:
-        """The same, found among all rows."""
+        """Find the same among all rows."""
         revision = self.revision
         keys = self._orders[query.order].keys.copy()
         matches = matcher(query.filter or SessionFilter())
@@ -321,7 +320,7 @@ class SessionTable:
 
 
 def _pieces(rows: Sequence[_Row], mask: Mask | None) -> Steps[list[bytes]]:
-    """The rows' pieces, as many as a page may have; one at least."""
+    """Return the rows' pieces, as many as a page may have; at least one."""
     if mask is None:
         pieces = [row.piece for row in rows]
         if sum(map(len, pieces)) <= MAX_PAGE_BYTES:

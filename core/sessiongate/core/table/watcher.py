@@ -1,8 +1,8 @@
 """One watcher: the table's sessions and its log, as the messages of WatchSessions.
 
 While it waits for its reader, a watcher holds no part of the table or the log, only
-the messages of one step. What it has told is always the table at its revision, up to
-the highest id that it has told.
+the messages of one step. What it has sent is always the table at its revision, up to
+the highest id that it has sent.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from sessiongate.v1.session_service_pb2 import (
 # Seconds between messages that carry as_of: one a second is promised, and the loop
 # may be late.
 PROGRESS_INTERVAL = 0.9
-# Sessions looked at for one message of a snapshot. It is what is kept for a reader that
+# Sessions looked at for one message of a snapshot. So many are kept for a reader that
 # stalls, once here and once, decoded, where it reads.
 SNAPSHOT_SESSIONS = 25
 _SNAPSHOT_BYTES = 64 * 1024  # of one message, unless one session takes more
-# Of a message with changes, likewise: each reader that stalls holds one.
+# Likewise of a message with changes: each reader that stalls holds one.
 _CHANGES_BYTES = 128 * 1024
-# Parts of a fresh step, by filter, that are kept encoded for others with the same one.
+# Parts of a fresh step, by filter, to keep encoded for others with the same one.
 _SHARED_PARTS = 256
 _LOOKED_AT = 100  # changes between two rests: less than a millisecond of work
 _EVERY_ID = math.inf
@@ -50,7 +50,7 @@ class Watcher:
     """Follows a table for one reader.
 
     ``wanted`` is a valid filter, or None for every session; ``resume_revision`` as in
-    WatchSessionsRequest; ``clock`` is monotonic, in seconds; ``work`` does what takes long.
+    WatchSessionsRequest; ``clock`` is monotonic, in seconds; ``work`` runs long work.
     """
 
     def __init__(
@@ -68,15 +68,15 @@ class Watcher:
         self._clock = clock
         self._began = clock()
         self._revision = resume_revision or table.revision
-        # Ids up to this one are told: every one from the sync on.
+        # Ids up to this one have been sent: every one from the sync on.
         self._told = _EVERY_ID if resume_revision else 0.0
         self._due = self._began  # when the next as_of is
 
     async def messages(self) -> AsyncGenerator[bytes]:
-        """Encoded WatchSessionsResponses without end, each made when it is asked for.
+        """Yield encoded WatchSessionsResponses without end, each made when it is asked for.
 
-        Raises `RevisionNotHeldError`, also where the reader comes back so late that
-        the log went on without it, and `ShuttingDownError`.
+        Raises `RevisionNotHeldError`, also if the reader comes back so late that the log
+        went on without it, and `ShuttingDownError`.
         """
         while True:
             messages = await self._next()
@@ -86,7 +86,7 @@ class Watcher:
                 await self._table.log.wait(self._revision, self._due - self._clock())
 
     async def _next(self) -> Sequence[bytes]:
-        """What there is to tell now, if anything."""
+        """Return what there is to send now, if anything."""
         self._table.deadlines.enforce()
         step = self._table.log.after(self._revision)
         if step is not None:
@@ -99,10 +99,10 @@ class Watcher:
         return []
 
     def _snapshot(self) -> Steps[Sequence[bytes]]:
-        """The next part of the snapshot, and the sync behind the last.
+        """Return the next part of the snapshot, and the sync after the last.
 
-        Work without a rest, so that the table stays as it is; but it waits for its turn, and
-        tells nothing if the table has changed until then.
+        It works without a rest, so that the table stays as it is; but it waits for its turn,
+        and returns nothing if the table has changed by then.
         """
         self._table.deadlines.enforce()
         if self._revision != self._table.revision:
@@ -131,9 +131,9 @@ class Watcher:
         yield
 
     async def _changes(self, step: Step) -> Sequence[bytes]:
-        """What a step changes of what was told, or as much of it as fits into a message."""
+        """Return what a step changes of what was sent, or as much of it as fits into a message."""
         synced = self._told == _EVERY_ID
-        # What others have told too, who are past the sync.
+        # What others who are past the sync are sent too.
         key = self._filter, self._revision
         part = step.shared.get(key) if synced and step.shared is not None else None
         if part is None:
@@ -147,9 +147,9 @@ class Watcher:
         return [message] if message else []
 
     def _part(self, step: Step) -> Steps[tuple[bytes, int]]:
-        """The message, empty for what is hidden, and the revision that it reaches.
+        """Return the message, empty for what is hidden, and the revision that it reaches.
 
-        Before the sync it carries none.
+        Before the sync the message carries no revision.
         """
         pieces: list[bytes] = []
         room = _CHANGES_BYTES
@@ -178,7 +178,7 @@ class Watcher:
         return changes + rest.SerializeToString(), reached
 
     def _effect(self, step: Step, index: int) -> bytes | None:
-        """What a change is to this watcher, as a part of `WatchChanges`."""
+        """Return what a change is to this watcher, as a part of `WatchChanges`."""
         change = step.changes[index]
         if change.id > self._told:
             return None
@@ -195,7 +195,7 @@ class Watcher:
         return None
 
     def _current(self, message: WatchSessionsResponse) -> bytes:
-        """The message, saying that it brings the copy to what the table is now."""
+        """Encode the message, saying that it brings the copy to what the table is now."""
         message.revision = self._revision
         message.update_time.CopyFrom(self._table.update_time)
         return message.SerializeToString() + self._as_of()
