@@ -59,6 +59,22 @@ def reached(paths: list[Path], *packages: str) -> list[str]:
 CORE, GATEWAY, RUNTIME = "sessiongate.core", "sessiongate.gateway", "sessiongate.runtime"
 
 
+@pytest.mark.parametrize("room", ["table", "collect", "ledger", "sources"])
+def test_the_domain_of_the_core_knows_no_grpc_however_far_one_follows(room: str) -> None:
+    """Follow the imports of these rooms to their end."""
+    known = {".".join(("sessiongate", *path.with_suffix("").parts)): path for path in MODULES}
+    following = [name for name in known if name.startswith(f"{CORE}.{room}.")]
+    assert following
+    seen = set(following)
+    while following:
+        name = following.pop()
+        for imported in imports(known[name]):
+            assert imported.partition(".")[0] != "grpc", name
+            if imported in known and imported not in seen:
+                seen.add(imported)
+                following.append(imported)
+
+
 def within_core(*rooms: str) -> list[str]:
     return [f"{CORE}.{room}" for room in rooms]
 

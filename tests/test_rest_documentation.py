@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlencode
 import httpx
 import pytest
 
-from sessiongate.core.errors import STATUS_MAPPINGS
+from sessiongate.core.grpc.status import STATUS_MAPPINGS
 from sessiongate.gateway.api.documents import INCLUDES
 from sessiongate.gateway.api.operations import OPERATIONS
 from sessiongate.gateway.jsonapi.errors import RequestError

@@ -13,17 +13,15 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from google.rpc.status_pb2 import Status
 
 from sessiongate.core.errors import (
-    MAX_DETAILS,
-    MAX_TEXT,
     MAX_VIOLATIONS,
     InvalidRequestError,
     SessionNotFoundError,
     TooManyWatchersError,
     Violation,
-    status_of,
 )
 from sessiongate.core.grpc import service
 from sessiongate.core.grpc.decoding import MAX_REQUEST_BYTES
+from sessiongate.core.grpc.status import MAX_DETAILS, MAX_TEXT, status_of
 from sessiongate.core.grpc.stream_quota import StreamQuota
 from sessiongate.core.table.query import MAX_FILTER_BYTES, MAX_FILTER_VALUES, MAX_MASK_PATHS
 from sessiongate.runtime.turns import Steps

@@ -16,7 +16,8 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from sessiongate.core import server
-from sessiongate.core.errors import STATUS_MAPPINGS, CoreError
+from sessiongate.core.errors import CoreError
+from sessiongate.core.grpc.status import STATUS_MAPPINGS
 from sessiongate.core.server import SESSION_SERVICE, Core
 from sessiongate.core.settings import CoreConfig
 from sessiongate.core.sources.base import SourceConfig

@@ -39,7 +39,7 @@ def check() -> int:
 
 
 def faults(values: dict[str, Any]) -> Iterator[str]:
-    """Yield what is wrong with a configuration, a line each, which names where it came from."""
+    """Yield what is wrong with a configuration, a line each, naming where it came from."""
     origins = values.pop("origins", {})
     for text in _of_sources(values.pop("source")):
         yield named(text, "source", origins)

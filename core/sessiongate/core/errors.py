@@ -1,38 +1,10 @@
-"""What may go wrong in the core, and the one table that maps it to gRPC.
-
-An error is answered as ``google.rpc.Status`` with one ``ErrorInfo`` (reason,
-domain ``sessiongate``, metadata), and a ``BadRequest`` if fields of the request
-are to blame (AIP-193). Clients branch on the reason, never on the text.
-"""
+"""What may go wrong in the core, whoever asks. `core.grpc.status` answers gRPC."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
 
-import grpc
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.message import Message
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
-from google.rpc.status_pb2 import Status
-
-from sessiongate.runtime.auth.identity import (
-    ExpiredCredentialsError,
-    MissingCredentialsError,
-    Refusal,
-    TooManyAttemptsError,
-    WrongCredentialsError,
-)
-from sessiongate.v1.errors import ERROR_DOMAIN, STATUS_TRAILER
-
-# gRPC carries an error in trailing metadata, and replaces one that is over 8 KiB there
-# with RESOURCE_EXHAUSTED. In bytes: a text may take three times as many on the wire,
-# details four thirds.
-MAX_TEXT = 512  # of the error
-MAX_DETAIL = 200  # of each text of its details
-MAX_DETAILS = 3072  # of all violations
-MAX_VIOLATIONS = 20
+MAX_VIOLATIONS = 20  # of a request that are named
 
 
 class CoreError(Exception):
@@ -102,98 +74,6 @@ class InternalError(CoreError):
         super().__init__("the core failed to answer; its log has the cause")
 
 
-@dataclass(frozen=True, slots=True)
-class StatusMapping:
-    """How a kind of error looks on the wire."""
-
-    code: grpc.StatusCode
-    reason: str
-
-
-STATUS_MAPPINGS: Mapping[type[CoreError | Refusal], StatusMapping] = {
-    SessionNotFoundError: StatusMapping(grpc.StatusCode.NOT_FOUND, "SESSION_NOT_FOUND"),
-    SourceUnreachableError: StatusMapping(grpc.StatusCode.UNAVAILABLE, "SOURCE_UNREACHABLE"),
-    NotReadyError: StatusMapping(grpc.StatusCode.UNAVAILABLE, "NOT_READY"),
-    RevisionNotHeldError: StatusMapping(grpc.StatusCode.OUT_OF_RANGE, "REVISION_NOT_HELD"),
-    TooManyWatchersError: StatusMapping(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_WATCHERS"),
-    ShuttingDownError: StatusMapping(grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN"),
-    TooManyCallsError: StatusMapping(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS"),
-    InvalidRequestError: StatusMapping(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
-    MalformedRequestError: StatusMapping(grpc.StatusCode.INVALID_ARGUMENT, "MALFORMED_REQUEST"),
-    InternalError: StatusMapping(grpc.StatusCode.INTERNAL, "INTERNAL"),
-    MissingCredentialsError: StatusMapping(
-        grpc.StatusCode.UNAUTHENTICATED, MissingCredentialsError.reason
-    ),
-    WrongCredentialsError: StatusMapping(
-        grpc.StatusCode.UNAUTHENTICATED, WrongCredentialsError.reason
-    ),
-    ExpiredCredentialsError: StatusMapping(
-        grpc.StatusCode.UNAUTHENTICATED, ExpiredCredentialsError.reason
-    ),
-    TooManyAttemptsError: StatusMapping(
-        grpc.StatusCode.RESOURCE_EXHAUSTED, TooManyAttemptsError.reason
-    ),
-}
-
-
-async def abort(
-    context: grpc.aio.ServicerContext[Any, Any], error: CoreError | Refusal
-) -> NoReturn:
-    """End a call with an error."""
-    status = status_of(error)
-    await context.abort(
-        STATUS_MAPPINGS[type(error)].code,
-        status.message,
-        trailing_metadata=((STATUS_TRAILER, status.SerializeToString()),),
-    )
-    raise AssertionError("abort returned")
-
-
-def status_of(error: CoreError | Refusal) -> Status:
-    """Return the error as ``google.rpc.Status`` with its details, cut so that gRPC carries it."""
-    answer = STATUS_MAPPINGS[type(error)]
-    code: int = answer.code.value[0]
-    status = Status(code=code, message=_cut(str(error), MAX_TEXT))
-    metadata = error.metadata if isinstance(error, CoreError) else {}
-    metadata = {name: _cut(text, MAX_DETAIL) for name, text in metadata.items()}
-    details: list[Message] = [
-        ErrorInfo(reason=answer.reason, domain=ERROR_DOMAIN, metadata=metadata)
-    ]
-    if isinstance(error, InvalidRequestError):
-        details.append(_bad_request(error.violations))
-    if isinstance(error, TooManyAttemptsError):
-        details.append(RetryInfo(retry_delay=Duration(seconds=error.retry_after)))
-    for detail in details:
-        status.details.add().Pack(detail)
-    return status
-
-
 def excerpt(value: str, most: int = 40) -> str:
     """Quote the beginning of a caller's value, for an error to repeat."""
     return repr(value) if len(value) <= most else f"{value[:most]!r}…"
-
-
-def _bad_request(violations: Sequence[Violation]) -> BadRequest:
-    """Return as many violations as there is room for; the last says that there are others."""
-    bad = BadRequest()
-    room = MAX_DETAILS
-    for violation in violations:
-        field, text = _cut(violation.field, MAX_DETAIL), _cut(violation.description, MAX_DETAIL)
-        room -= len(field.encode()) + len(text.encode()) + _VIOLATION_OVERHEAD
-        if room < 0 or len(bad.field_violations) == MAX_VIOLATIONS - 1:
-            text = "this and what follows is not all told here; mend the others first"
-            bad.field_violations.add(field=field, description=text)
-            break
-        bad.field_violations.add(field=field, description=text)
-    return bad
-
-
-_VIOLATION_OVERHEAD = 10  # bytes, at most, of tags and lengths
-
-
-def _cut(text: str, size: int) -> str:
-    """Cut a text to so many bytes of UTF-8."""
-    encoded = text.encode()
-    if len(encoded) <= size:
-        return text
-    return encoded[: size - len("…".encode())].decode(errors="ignore") + "…"

@@ -13,7 +13,7 @@ _FORM = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9._-]+)):(?
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A TCP address. To listen on port 0 is to listen on a free one."""
+    """A TCP address. Listening on port 0 takes a free port."""
 
     host: str  # a name or an IP address, IPv6 without brackets
     port: int

@@ -31,7 +31,7 @@ def raise_fd_limit() -> None:
 
 
 def fitted(name: str, wanted: int) -> int:
-    """Return how many of ``wanted`` (a setting) callers' connections fit; warn if fewer."""
+    """Return how many of ``wanted``, a setting for callers' connections, fit; warn if fewer."""
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if allowed == resource.RLIM_INFINITY or wanted <= allowed - _OWN:
         return wanted

@@ -66,7 +66,7 @@ class ClientTls:
 
 
 def grpc_server_credentials(tls: ServerTls) -> grpc.ServerCredentials:
-    """Return credentials that follow the files with each connection. Raises `FileError`."""
+    """Return credentials that follow the files for each new connection. Raises `FileError`."""
     import grpc
 
     configuration = WatchedFile(tls.files, lambda: _grpc_configuration(tls))

@@ -1,7 +1,7 @@
 """Long work in short slices, so that nothing else in the loop waits for long.
 
-Work is a generator that yields wherever it may rest. All slices in one round of the loop
-together are short. The next goes to the caller whose work has taken the least time, and
+Work is a generator that yields wherever it may rest. The slices of one round of the loop
+are short in total. The next goes to the caller whose work has taken the least time, and
 among its pieces of work first to those without a slice so far, then to those that began
 first: a caller waits for what its own calls cost.
 """
@@ -55,7 +55,7 @@ class Turns:
         self._free = True  # no slice is in use
         self._waiting = 0  # pieces of work
         self._spent = 0.0  # seconds of work in this round of the loop
-        self._round_ends = False  # whether `_next_round` is to be called
+        self._round_ends = False  # whether `_next_round` is scheduled
         self._number = 0
 
     async def run(self, whose: str, steps: Steps[_T]) -> _T:

@@ -106,7 +106,7 @@ def refuse_bytes(text: str) -> None:
 
 
 def authority(location: str) -> tuple[str, str, str]:
-    """Split a location that begins with ``//`` into login, place and path; all still encoded."""
+    """Split a ``//…`` location into login, host and port, and path; all still encoded."""
     front, _, path = location[2:].partition("/")
     login, _, place = front.rpartition("@")
     return login, place, path
@@ -180,7 +180,7 @@ def plain_path(text: str) -> str:
 
 
 def harmless(value: object) -> bool:
-    """Return whether a text can be repeated: no part of it is a URL's that may hold a password."""
+    """Return whether a text can be repeated: it has no part of a URL that may hold a password."""
     text = str(value)
     if "@" in text or _BARE_LOGIN.match(text):
         return False
@@ -188,5 +188,5 @@ def harmless(value: object) -> bool:
 
 
 def redacted(value: object) -> str:
-    """Return a value in quotes for an error to repeat; without it if it may hold a password."""
+    """Quote a value for an error to repeat; leave it out if a password may be in it."""
     return repr(value) if harmless(value) else "what is given"

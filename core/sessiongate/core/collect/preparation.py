@@ -44,7 +44,7 @@ class Preparation:
         return self._compared(self._complete(key, item, held, known), known)
 
     def draft(self, ready: Ready) -> Draft | None:
-        """Return what is to be shown now, if anything."""
+        """Return what to show now, if anything."""
         ident = ready.session.id
         known = self._table.get(ident)
         if known is not ready.known or self._links.of(ident) != ready.linked:

@@ -285,7 +285,7 @@ class Reconciler:
         return self._former_place not in (None, self._place)
 
     def _restarted(self, incarnation: float | None) -> bool:
-        """Return whether nothing known before lives; so if read elsewhere, unless it is one server."""
+        """Return whether nothing known before lives; so if read elsewhere, unless one server."""
         if incarnation is None or self._incarnation is None:
             return self._is_moved
         return abs(incarnation - self._incarnation) > INCARNATION_TOLERANCE

@@ -11,7 +11,6 @@ from urllib.parse import unquote
 
 from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
 
-from sessiongate.core.errors import abort
 from sessiongate.core.grpc.interceptor import (
     CallContext,
     Interceptor,
@@ -19,6 +18,7 @@ from sessiongate.core.grpc.interceptor import (
     behaving,
     behaviour_of,
 )
+from sessiongate.core.grpc.status import abort
 from sessiongate.runtime.auth.authenticator import Authenticator
 from sessiongate.runtime.auth.identity import (
     CALLER_METADATA,

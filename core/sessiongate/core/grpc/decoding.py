@@ -13,7 +13,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from sessiongate.core.errors import InvalidRequestError, MalformedRequestError, Violation, abort
+from sessiongate.core.errors import InvalidRequestError, MalformedRequestError, Violation
 from sessiongate.core.grpc.interceptor import (
     CallContext,
     Interceptor,
@@ -21,6 +21,7 @@ from sessiongate.core.grpc.interceptor import (
     behaving_on_bytes,
     behaviour_of,
 )
+from sessiongate.core.grpc.status import abort
 
 # No method needs more, and many may wait at once; a larger request, up to max_message, is
 # read only to be answered.

@@ -15,7 +15,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_g
 
 
 def _described_as_v1() -> FileDescriptor:
-    """Describe v1, for which reflection is asked too."""
+    """Return the description of v1, which reflection is asked for too."""
     older = FileDescriptorProto()
     reflection_pb2.DESCRIPTOR.CopyToProto(older)
     older.ClearField("options")  # of generated code, and deprecated

@@ -26,11 +26,11 @@ from sessiongate.core.errors import (
     SourceUnreachableError,
     TooManyCallsError,
     Violation,
-    abort,
 )
 from sessiongate.core.grpc.hardened import cutter
 from sessiongate.core.grpc.in_flight import SMALL_LIST, ListCharge, ListsInFlight
 from sessiongate.core.grpc.interceptor import CallContext
+from sessiongate.core.grpc.status import abort
 from sessiongate.core.grpc.stream_quota import StreamQuota, caller_of
 from sessiongate.core.table.query import SessionQuery
 from sessiongate.core.table.table import MAX_PAGE_BYTES, Page, SessionTable
@@ -229,7 +229,7 @@ def _moment(time: Timestamp) -> tuple[int, int]:
 
 
 def _settle(table: SessionTable) -> None:
-    """Bring the table up to now. Raises `NotReadyError`."""
+    """Bring the table up to date. Raises `NotReadyError`."""
     table.deadlines.enforce()
     if not table.ready.is_set():
         raise NotReadyError("not every source has answered or failed yet; try again shortly")

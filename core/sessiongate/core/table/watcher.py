@@ -133,7 +133,7 @@ class Watcher:
     async def _changes(self, step: Step) -> Sequence[bytes]:
         """Return what a step changes of what was sent, or as much of it as fits into a message."""
         synced = self._told == _EVERY_ID
-        # What others who are past the sync are sent too.
+        # Shared with other watchers that are past the sync.
         key = self._filter, self._revision
         part = step.shared.get(key) if synced and step.shared is not None else None
         if part is None:
