@@ -397,7 +397,9 @@ def test_a_reader_that_leaves_leaves_nothing_behind(
             while handlers():
                 await scene.stub.GetSession(GetSessionRequest(id=1))
         assert not scene.table.log._waiting
-        assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+        # gRPC's poller also wakes the loops of earlier tests, which are closed.
+        records = [each for each in caplog.records if "PollerCompletionQueue" not in each.msg]
+        assert not [record for record in records if record.levelno >= logging.WARNING]
 
     # After a little is written, they wait for more; after much, for the reader.
     run(test, make(1))
