@@ -71,6 +71,7 @@ def test_nothing_grows_while_sessions_and_clients_come_and_go(tmp_path: Path) ->
         plan = visits(Visitor(serving.http, serving.grpc, metrics, dice), document)
         with Visitors(plan) as first:
             first.wait_for_each()  # what is made on first use exists now
+            wait_for_each_worker(serving)
         running, before = processes(serving), quiet(serving)
         with Visitors(plan) as crowd:
             samples = observe(serving, crowd)
@@ -83,6 +84,24 @@ def test_nothing_grows_while_sessions_and_clients_come_and_go(tmp_path: Path) ->
     figure("descriptors after they left", after)
     if FULL:
         judge(samples)
+
+
+def wait_for_each_worker(serving: Serving) -> None:
+    """Wait until the workers have the same connections to the core.
+
+    A worker makes the one for event streams when the first one comes to it.
+    """
+    deadline, clock = time.monotonic() + PATIENCE, Event()  # which is never set
+    while True:
+        found = {
+            name: len(process.net_connections("unix"))
+            for name, process in processes(serving).items()
+            if name.startswith("worker")
+        }
+        if len({*found.values()}) == 1:
+            return
+        assert time.monotonic() < deadline, f"the workers have {found} Unix sockets"
+        clock.wait(0.1)
 
 
 def quiet(serving: Serving, most: Mapping[str, int] | None = None) -> Mapping[str, int]:
