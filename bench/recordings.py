@@ -16,9 +16,9 @@ from zoneinfo import ZoneInfo
 
 import psutil
 
-from sessiongate.core.sources import host, pgbouncer, postgresql
+from sessiongate.core.sources import host, postgresql
 from sessiongate.core.sources.base import Observation
-from sessiongate.core.sources.support import processlist
+from sessiongate.core.sources.support import pgbouncer_clients, processlist
 from sessiongate.core.sources.support.cells import Cell
 from sessiongate.core.sources.support.libpq import QueryResult
 from sessiongate.core.sources.support.localtime import LocalTime
@@ -185,8 +185,8 @@ async def _arriving(body: bytes) -> AsyncIterator[bytes]:
 
 
 def _pgbouncer(sessions: int) -> Observe:
-    clients = pgbouncer.Clients(LocalTime(ZoneInfo("UTC")))
-    columns = ("type", *pgbouncer.ClientRow._fields)
+    clients = pgbouncer_clients.Clients(LocalTime(ZoneInfo("UTC")))
+    columns = ("type", *pgbouncer_clients.ClientRow._fields)
     moment = datetime.fromtimestamp(START, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
     def line(kind: str, n: int) -> tuple[Cell, ...]:
@@ -206,7 +206,9 @@ def _pgbouncer(sessions: int) -> Observe:
 
     async def read(both: tuple[QueryResult, QueryResult], _: float) -> Observation:
         shown, servers = both
-        return await clients.read(await pgbouncer.rows(shown), await pgbouncer.rows(servers))
+        return await clients.read(
+            await pgbouncer_clients.rows(shown), await pgbouncer_clients.rows(servers)
+        )
 
     return _each_in_steps(answer, read)
 

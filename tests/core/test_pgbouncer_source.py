@@ -28,10 +28,16 @@ from sessiongate.core.sources.base import (
     TcpLink,
     open_source,
 )
-from sessiongate.core.sources.pgbouncer import CLIENT_STATES, CONSOLE, ClientRow, Clients, rows
+from sessiongate.core.sources.pgbouncer import CONSOLE
 from sessiongate.core.sources.support.endpoint import Endpoint
 from sessiongate.core.sources.support.libpq import Client, QueryResult
 from sessiongate.core.sources.support.localtime import LocalTime
+from sessiongate.core.sources.support.pgbouncer_clients import (
+    CLIENT_STATES,
+    ClientRow,
+    Clients,
+    rows,
+)
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import BackendConnection, Session
 from sessiongate.v1.states import state_of

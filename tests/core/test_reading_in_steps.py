@@ -8,10 +8,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from sessiongate.core.sources import pgbouncer
 from sessiongate.core.sources.base import Observation
 from sessiongate.core.sources.postgresql import Backends, Reached
-from sessiongate.core.sources.support import pacing as turns
+from sessiongate.core.sources.support import pacing, pgbouncer_clients
 from sessiongate.core.sources.support.libpq import QueryResult
 from sessiongate.core.sources.support.localtime import LocalTime
 from sessiongate.core.sources.support.processlist import ProcessList, Threads
@@ -28,8 +27,8 @@ async def of_postgresql() -> Observation:
 async def of_pgbouncer() -> Observation:
     columns = ("database", "connect_time", "ptr")
     lines = [(b"shop", b"2026-01-01 00:00:00 UTC", b"%d" % ptr) for ptr in range(ROWS)]
-    rows = await pgbouncer.rows(QueryResult(columns, lines))
-    return await pgbouncer.Clients(LocalTime(ZoneInfo("UTC"))).read(rows, rows)
+    rows = await pgbouncer_clients.rows(QueryResult(columns, lines))
+    return await pgbouncer_clients.Clients(LocalTime(ZoneInfo("UTC"))).read(rows, rows)
 
 
 async def of_mariadb() -> Observation:
@@ -44,7 +43,7 @@ async def of_mariadb() -> Observation:
 def test_others_go_on_while_rows_are_read(
     monkeypatch: pytest.MonkeyPatch, read: Callable[[], Awaitable[Observation]]
 ) -> None:
-    monkeypatch.setattr(turns, "STEP", 0.0)  # each part of the work is a step
+    monkeypatch.setattr(pacing, "STEP", 0.0)  # each part of the work is a step
 
     async def test() -> int:
         turns_had = 0
@@ -60,4 +59,4 @@ def test_others_go_on_while_rows_are_read(
         beside.cancel()
         return turns_had
 
-    assert asyncio.run(test()) >= ROWS // turns._PART
+    assert asyncio.run(test()) >= ROWS // pacing._PART

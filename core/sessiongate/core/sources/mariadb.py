@@ -14,10 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from asyncmy import errors
-from asyncmy.connection import Connection
 from asyncmy.constants.CR import CR_CONN_HOST_ERROR
 from asyncmy.cursors import SSCursor
-from asyncmy.protocol import FieldDescriptorPacket, MysqlPacket
 
 from sessiongate.core.sources.base import (
     DEFAULT_MAX_SESSIONS,
@@ -36,6 +34,7 @@ from sessiongate.core.sources.support.endpoint import (
     flag,
 )
 from sessiongate.core.sources.support.moments import timestamp
+from sessiongate.core.sources.support.mysql_driver import NOTHING_IN_THE_CLEAR, Driver
 from sessiongate.core.sources.support.pacing import Pace, mapped
 from sessiongate.core.sources.support.peer import canonical_address
 from sessiongate.core.sources.support.processlist import (
@@ -55,7 +54,9 @@ MARIADB_PORT = 3306
 # An engine's status needs the privilege too, and this engine has no status: this is the
 # cheapest query that is refused without it.
 _NEEDS_PROCESS = "SHOW ENGINE MEMORY STATUS"
+
 _NOT_ALLOWED = 1227
+
 _TABLE_NOT_ALLOWED = 1142
 
 _ATTRIBUTES = (
@@ -64,13 +65,18 @@ _ATTRIBUTES = (
 )
 
 _FOREVER = 31536000  # for the driver; the collector limits observations, not their parts
+
 _OWN = 2000  # error numbers from here on are the driver's, not the server's
+
 _FAREWELL = 1.0  # seconds
+
 # Rows of an answer that are read at once, and the limit for an answer of few rows.
 _AT_ONCE = 100
+
 _FEW = 1000
-_MAX_COLUMNS = 100
+
 _MAX_ATTRIBUTES = 1000  # of a client: by default the server keeps some 512 bytes
+
 _SHOWN = 200  # characters of an error's text
 
 
@@ -95,7 +101,7 @@ class MariaDBSource:
         # Read more sessions than the core shows, as it shows those it knows first.
         self._most = 2 * max_sessions
         self._now = now
-        self._driver: _Driver | None = None
+        self._driver: Driver | None = None
         self._transport: asyncio.BaseTransport | None = None  # the driver's
         # What is known of the server while the connection lives, which ends with the server.
         self._query = ""
@@ -136,7 +142,7 @@ class MariaDBSource:
             self._drop()
             return None
 
-    async def _look(self, driver: _Driver) -> Observation:
+    async def _look(self, driver: Driver) -> Observation:
         processes = self._processes
         assert processes is not None  # noqa: S101
         async with limit_received(self._descriptor):
@@ -148,13 +154,13 @@ class MariaDBSource:
                 processes.introduce(await _attributes(driver, strangers))
         return await processes.read(threads, moment)
 
-    async def _connect(self) -> _Driver:
+    async def _connect(self) -> Driver:
         endpoint = self._endpoint
         if not endpoint.is_unix:  # the driver asks again, when the answer is already known
             await addresses(self, endpoint.host)
         context = await apart(object(), endpoint.tls.context) if endpoint.tls else None
         private = context is not None or endpoint.is_unix
-        self._driver = driver = _Driver(
+        self._driver = driver = Driver(
             host=None if endpoint.is_unix else endpoint.host,
             port=endpoint.port,
             unix_socket=endpoint.host if endpoint.is_unix else None,
@@ -167,7 +173,7 @@ class MariaDBSource:
             conv={},
             autocommit=True,
             connect_timeout=_FOREVER,
-            auth_plugin_map={} if private else _NOTHING_IN_THE_CLEAR,
+            auth_plugin_map={} if private else NOTHING_IN_THE_CLEAR,
         )
         try:
             await driver.connect()
@@ -179,7 +185,7 @@ class MariaDBSource:
         async with limit_received(self._descriptor):
             return await self._introduced(driver)
 
-    async def _introduced(self, driver: _Driver) -> _Driver:
+    async def _introduced(self, driver: Driver) -> Driver:
         """Ask the server what it is, and return the connection."""
         ((version, performance_schema),) = await _ask(
             driver, "SELECT VERSION(), @@performance_schema"
@@ -197,7 +203,7 @@ class MariaDBSource:
             self._processes = ProcessList(self._service, *run, statements=self._statements)
         return driver
 
-    async def _check_privilege(self, driver: _Driver) -> None:
+    async def _check_privilege(self, driver: Driver) -> None:
         try:
             await _ask(driver, _NEEDS_PROCESS)
         except errors.MySQLError as error:
@@ -222,7 +228,7 @@ class MariaDBSource:
             driver.close()
 
 
-async def _ask(driver: _Driver, query: str, most: int = _FEW) -> Sequence[Sequence[Cell]]:
+async def _ask(driver: Driver, query: str, most: int = _FEW) -> Sequence[Sequence[Cell]]:
     """Return the rows that a query selects. Raises `SourceError` for more than ``most``."""
     driver.columns = 0
     cursor, pace = driver.cursor(SSCursor), Pace()  # this cursor reads only what is fetched
@@ -247,7 +253,7 @@ def _start(rows: Sequence[Sequence[Cell]]) -> float | None:
         return None
 
 
-async def _has_attributes(driver: _Driver) -> bool:
+async def _has_attributes(driver: Driver) -> bool:
     """Return whether this user may read connection attributes."""
     try:
         await _ask(driver, _ATTRIBUTES.format(0))
@@ -258,7 +264,7 @@ async def _has_attributes(driver: _Driver) -> bool:
     return True
 
 
-async def _attributes(driver: _Driver, idents: Iterable[int]) -> dict[int, dict[str, str]]:
+async def _attributes(driver: Driver, idents: Iterable[int]) -> dict[int, dict[str, str]]:
     """Return these clients' connection attributes; empty if one has gone, or sent none."""
     attributes: dict[int, dict[str, str]] = {ident: {} for ident in idents}
 
@@ -282,34 +288,6 @@ def _address(transport: asyncio.BaseTransport) -> tuple[str, int] | None:
         return None
     known = canonical_address(end[0].partition("%")[0])
     return None if known is None else (known, end[1])
-
-
-class _Driver(Connection):
-    """A connection that limits an answer's columns: the driver itself keeps all of them."""
-
-    columns = 0  # of this answer so far
-
-    async def read_packet(self, packet_type: type = MysqlPacket) -> MysqlPacket:
-        """Read the next packet. Raises `SourceError` if there are too many columns."""
-        if packet_type is FieldDescriptorPacket:
-            self.columns += 1
-            if self.columns > _MAX_COLUMNS:
-                raise SourceError(f"the answer has more than {_MAX_COLUMNS} columns")
-        packet: MysqlPacket = await super().read_packet(packet_type)  # type: ignore[no-untyped-call] # it has no types
-        return packet
-
-
-class _Refused:
-    """A login method that shows the password to everyone on the way to the server."""
-
-    def __init__(self, driver: _Driver) -> None:
-        """Accept the arguments that the driver gives a plugin."""
-
-    def authenticate(self, packet: object) -> None:
-        raise SourceError("the server asks for the password in the clear: that needs TLS")
-
-
-_NOTHING_IN_THE_CLEAR = {"mysql_clear_password": _Refused, "dialog": _Refused}
 
 
 def _is_unconnected(error: errors.OperationalError) -> bool:

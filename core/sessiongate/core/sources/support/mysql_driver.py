@@ -1,0 +1,40 @@
+"""The driver of MariaDB and MySQL, with limits that it does not have itself."""
+
+from __future__ import annotations
+
+from asyncmy.connection import Connection
+from asyncmy.protocol import FieldDescriptorPacket, MysqlPacket
+
+from sessiongate.core.sources.base import (
+    SourceError,
+)
+
+_MAX_COLUMNS = 100
+
+
+class Driver(Connection):
+    """A connection that limits an answer's columns: the driver itself keeps all of them."""
+
+    columns = 0  # of this answer so far
+
+    async def read_packet(self, packet_type: type = MysqlPacket) -> MysqlPacket:
+        """Read the next packet. Raises `SourceError` if there are too many columns."""
+        if packet_type is FieldDescriptorPacket:
+            self.columns += 1
+            if self.columns > _MAX_COLUMNS:
+                raise SourceError(f"the answer has more than {_MAX_COLUMNS} columns")
+        packet: MysqlPacket = await super().read_packet(packet_type)  # type: ignore[no-untyped-call] # it has no types
+        return packet
+
+
+class _Refused:
+    """A login method that shows the password to everyone on the way to the server."""
+
+    def __init__(self, driver: Driver) -> None:
+        """Accept the arguments that the driver gives a plugin."""
+
+    def authenticate(self, packet: object) -> None:
+        raise SourceError("the server asks for the password in the clear: that needs TLS")
+
+
+NOTHING_IN_THE_CLEAR = {"mysql_clear_password": _Refused, "dialog": _Refused}

@@ -1,0 +1,233 @@
+"""The clients of a PgBouncer, read from rows of its admin console."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
+from typing import NamedTuple
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from sessiongate.core.sources.base import (
+    Observation,
+    Observed,
+    SourceError,
+    TcpLink,
+    Unreadable,
+    UnreadableError,
+    know_empty,
+)
+from sessiongate.core.sources.support.cells import (
+    Cell,
+    RowReader,
+    decode_text,
+    read_address,
+    read_integer,
+    read_port,
+)
+from sessiongate.core.sources.support.libpq import QueryResult
+from sessiongate.core.sources.support.localtime import LocalTime
+from sessiongate.core.sources.support.pacing import Pace, kept, mapped
+from sessiongate.core.sources.support.peer import canonical_address
+from sessiongate.core.sources.support.stability import reuse_if_same
+from sessiongate.runtime.addresses import Address
+from sessiongate.v1 import session_pb2
+from sessiongate.v1.session_pb2 import Session, SessionState
+
+# The client states in SHOW CLIENTS. A cancel request is a connection of its own,
+# which names the statement to cancel and never becomes a session.
+CLIENT_STATES: Mapping[str, SessionState] = {
+    "active": session_pb2.SESSION_STATE_STARTED,
+    "idle": session_pb2.SESSION_STATE_STARTED,
+    "waiting": session_pb2.SESSION_STATE_STARTED,
+    "active_cancel_req": session_pb2.SESSION_STATE_DUMMY,
+    "waiting_cancel_req": session_pb2.SESSION_STATE_DUMMY,
+}
+
+_UNIX = b"unix"  # shown as the address of a Unix socket
+
+# Shown if a cancel request has no name.
+_NO_USER = "(nouser)"
+
+_NO_DATABASE = "(nodb)"
+
+
+class ClientRow(NamedTuple):
+    """A line of SHOW CLIENTS or SHOW SERVERS. What this version does not state is None."""
+
+    database: Cell
+    connect_time: Cell
+    ptr: Cell
+    link: Cell = None  # ptr of a client's server, or of a server's client
+    state: Cell = None
+    user: Cell = None
+    addr: Cell = None  # "unix" for a Unix socket
+    port: Cell = None
+    local_addr: Cell = None
+    local_port: Cell = None
+    request_time: Cell = None
+    remote_pid: Cell = None  # of a server, or of a client on this machine; or 0
+    tls: Cell = None  # protocol/cipher/…; empty in the clear
+    application_name: Cell = None
+
+
+async def rows(answer: QueryResult) -> list[ClientRow]:
+    """Return an answer's rows by column name. Raises `SourceError` for any other answer."""
+    names = list(answer.columns)
+    missing = {"database", "connect_time", "ptr"} - set(names)
+    if missing:
+        raise SourceError(f"what answers is no PgBouncer: it tells no {min(missing)}")
+    pick = itemgetter(*(names.index(name) if name in names else -1 for name in ClientRow._fields))
+    return await mapped(lambda row: ClientRow._make(pick((*row, None))), answer.rows)
+
+
+class Clients:
+    """Turns rows into sessions; an unchanged row gives the same session object."""
+
+    def __init__(self, times: LocalTime) -> None:
+        self._times = times
+        self._known: dict[tuple[ClientRow, ClientRow | None], Observed | Unreadable] = {}
+        self._last: Observation | None = None
+
+    async def read(
+        self, clients: Iterable[ClientRow], servers: Iterable[ClientRow], partial: str = ""
+    ) -> Observation:
+        """Return the clients' sessions; the last object if unchanged.
+
+        The two lists were not read at the same moment: a server and a client belong
+        together only if both say so.
+        """
+        linked: dict[Cell, ClientRow] = {}
+        seen: dict[tuple[ClientRow, ClientRow | None], Observed | Unreadable] = {}
+        sessions: list[Observed] = []
+        unreadable: list[Unreadable] = []
+
+        def read(client: ClientRow) -> None:
+            server = linked.get(client.ptr)
+            if server is not None and server.ptr != client.link:
+                server = None
+            pair = client, server
+            if pair in seen:
+                return
+            item = seen[pair] = self._known.get(pair) or self._read(client, server)
+            if isinstance(item, Observed):
+                sessions.append(item)
+            else:
+                unreadable.append(item)
+
+        pace = Pace()
+        await mapped(lambda server: linked.update({server.link: server}), servers, pace)
+        await mapped(read, clients, pace)
+        self._known = seen
+        self._last = reuse_if_same(self._last, tuple(sessions), None, tuple(unreadable), partial)
+        return self._last
+
+    async def are_others(self, clients: Sequence[ClientRow]) -> bool:
+        """Return whether these are clients of another process than those read last.
+
+        They are if none of those is left; without clients last time, return False.
+        """
+        before = {*await mapped(lambda pair: _identity(pair[0]), self._known)}
+        return bool(before) and not await kept(lambda one: _identity(one) in before, clients)
+
+    def _read(self, client: ClientRow, server: ClientRow | None) -> Observed | Unreadable:
+        for name in ("ptr", "connect_time"):
+            if not getattr(client, name):
+                return Unreadable(f"SHOW CLIENTS {name}: expected a text")
+        members = RowReader("SHOW CLIENTS", client)
+        remote = _host(members, "addr", "remote")
+        its_port = None if client.addr in (None, _UNIX) else members.read("port", read_port, "port")
+        database = _text(client.database) or _NO_DATABASE
+        user = _text(client.user)
+        session = Session(
+            service=database,
+            native_id=_text(client.ptr),
+            state=CLIENT_STATES.get(
+                _text(client.state) or "", session_pb2.SESSION_STATE_UNSPECIFIED
+            ),
+            user=None if user == _NO_USER else user,
+            database=None if database == _NO_DATABASE else database,
+            application=_text(client.application_name) or None,
+            remote=remote,
+            port=its_port,
+            connect_time=members.read("connect_time", self._time, "connect_time"),
+            last_active_time=members.read("request_time", self._time, "last_active_time"),
+            tls_cipher=members.read("tls", _cipher, "tls_cipher"),
+        )
+        accepted = None
+        if remote is not None and its_port is not None:
+            accepted = TcpLink((remote, its_port), client_end(members, "local_addr", "local_port"))
+        opened: tuple[TcpLink, ...] = ()
+        unreadable = members.unreadable
+        if server is not None:
+            far = RowReader("SHOW SERVERS", server)
+            opened = _connect(session, server, far)
+            unreadable += far.unreadable
+        know_empty(session, unreadable, "connections")
+        return Observed(
+            " ".join(map(str, _identity(client))), session, accepted, opened, unreadable
+        )
+
+    def _time(self, cell: bytes) -> Timestamp:
+        try:
+            return self._times.read(decode_text(cell))
+        except ValueError as error:
+            raise UnreadableError(
+                f"{error}; timezone=AREA/CITY states where PgBouncer runs"
+            ) from None
+
+
+def _connect(session: Session, row: ClientRow, server: RowReader) -> tuple[TcpLink, ...]:
+    """Add a session's server to it; return the connection to that server if it is TCP."""
+    end = client_end(server, "addr", "port", "connections")
+    if end is None and row.addr != _UNIX:
+        return ()
+    pid = server.read("remote_pid", _pid)
+    session.connections.add(
+        server=str(Address(*end)) if end else f"unix:{_text(row.port)}",
+        connection_id=pid,
+        tls_cipher=server.read("tls", _cipher),
+    )
+    return (TcpLink(client_end(server, "local_addr", "local_port"), end, pid),) if end else ()
+
+
+def _host(members: RowReader, column: str, *fields: str) -> str | None:
+    """Return the IP address in a column; None also for a Unix socket."""
+    return None if getattr(members.row, column) == _UNIX else members.read(column, _ip, *fields)
+
+
+def client_end(members: RowReader, host: str, port: str, *fields: str) -> tuple[str, int] | None:
+    """Return the address and port in two columns; None also for a Unix socket."""
+    ip = _host(members, host, *fields)
+    its_port = None if ip is None else members.read(port, read_port, *fields)
+    return None if ip is None or its_port is None else (ip, its_port)
+
+
+def _identity(client: ClientRow) -> tuple[str | None, ...]:
+    """Return what identifies a client; its ``ptr`` is soon reused, even within a second."""
+    stated = client.ptr, client.connect_time, client.addr, client.port, client.remote_pid
+    return tuple(map(_text, stated))
+
+
+def _text(cell: Cell) -> str | None:
+    return None if cell is None else decode_text(cell)
+
+
+def _ip(cell: bytes) -> str:
+    """Read an IP address, an IPv4-mapped IPv6 address as IPv4."""
+    host = read_address(cell)
+    return (host.startswith("::ffff:") and canonical_address(host)) or host
+
+
+def _pid(cell: bytes) -> int | None:
+    """Read the process id that a server gave a connection; None if it gave none."""
+    pid = read_integer(cell, -(2**31), 2**32 - 1)
+    return pid if pid > 0 else None
+
+
+def _cipher(cell: bytes) -> str:
+    """Read the TLS cipher; empty in the clear."""
+    cipher = decode_text(cell).partition("/")[2].partition("/")[0]
+    if cell and not cipher:
+        raise UnreadableError("expected PROTOCOL/CIPHER")
+    return cipher
