@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sessiongate.core.sources.base import Observed, SourceError, Unreadable
-from sessiongate.core.sources.support import jsonapi_sessions as documented
+from sessiongate.core.sources.support import jsonapi_sessions
 from sessiongate.core.sources.support.serverzone import ServerZone
 from sessiongate.core.sources.support.session_times import DocumentTimes
 from sessiongate.core.sources.support.statement import MAX_STATEMENT_BYTES
@@ -77,7 +77,9 @@ def read_sessions(
 ) -> tuple[Sequence[Observed], Sequence[Unreadable]]:
     """Read a document to its end: return its sessions, and those that cannot be read."""
     content = json.dumps(document).encode()
-    sessions, unreadable, partial = documented.read_sessions(content, times, statements=statements)
+    sessions, unreadable, partial = jsonapi_sessions.read_sessions(
+        content, times, statements=statements
+    )
     assert not partial
     return sessions, unreadable
 

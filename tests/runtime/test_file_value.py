@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sessiongate.runtime import watched_file as file_value
+from sessiongate.runtime import watched_file
 from sessiongate.runtime.apart import HangsError, within
 from sessiongate.runtime.watched_file import (
     MAX_FILE_BYTES,
@@ -187,7 +187,7 @@ def test_a_file_system_that_is_slow_is_waited_for_once(
         return number(path)
 
     value = WatchedFile([path], read, clock=clock)
-    monkeypatch.setattr(file_value, "within", noted)
+    monkeypatch.setattr(watched_file, "within", noted)
     for text in range(2, 8):
         path.write_text(f"{text}")
         clock.now += 1
@@ -199,7 +199,7 @@ def test_a_file_system_that_is_slow_is_waited_for_once(
 def test_files_that_do_not_answer_at_the_start_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(file_value, "_HANGS", 0.01)
+    monkeypatch.setattr(watched_file, "_HANGS", 0.01)
     answers = threading.Event()
     path = tmp_path / "number"
     with pytest.raises(FileError, match=f"^{path}: no answer of the file system$"):

@@ -19,7 +19,7 @@ from prometheus_client import Counter
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import CollectorRegistry
 
-from sessiongate.runtime import watched_file as file_value
+from sessiongate.runtime import watched_file
 from sessiongate.runtime.auth.protection import Protection
 from sessiongate.runtime.listener import ListenError, listen
 from sessiongate.runtime.telemetry.exporter import Exporter, exporting
@@ -220,7 +220,7 @@ def test_metrics_are_guarded_as_the_other_listeners_are(tmp_path: Path) -> None:
 def test_a_new_certificate_is_shown_from_the_next_connection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(file_value, "POLL_INTERVAL", 0.0)
+    monkeypatch.setattr(watched_file, "POLL_INTERVAL", 0.0)
     authority = Authority(tmp_path)
     pair = authority.issue("server")
     protection = Protection(tls_cert=str(pair.cert), tls_key=str(pair.key))
@@ -247,7 +247,7 @@ def test_a_new_certificate_is_shown_from_the_next_connection(
 def test_a_ca_that_is_taken_out_lets_nobody_in_any_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(file_value, "POLL_INTERVAL", 0.0)
+    monkeypatch.setattr(watched_file, "POLL_INTERVAL", 0.0)
     old, new = Authority(tmp_path), Authority(tmp_path, "new")
     server, before, after = old.issue("server"), old.issue("before"), new.issue("after")
     trusted = tmp_path / "clients.pem"

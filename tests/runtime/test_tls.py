@@ -22,7 +22,7 @@ from grpc_health.v1.health import aio as health
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub, add_HealthServicer_to_server
 
-from sessiongate.runtime import watched_file as file_value
+from sessiongate.runtime import watched_file
 from sessiongate.runtime.tls import (
     ClientTls,
     ServerTls,
@@ -116,7 +116,7 @@ def test_a_client_ca_makes_a_certificate_a_must(
 def test_a_new_certificate_is_for_new_connections(
     server: Pair, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(file_value, "POLL_INTERVAL", 0.0)
+    monkeypatch.setattr(watched_file, "POLL_INTERVAL", 0.0)
     other = Authority(tmp_path, "other")
 
     async def test(port: int) -> None:

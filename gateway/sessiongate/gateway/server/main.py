@@ -36,8 +36,7 @@ from sessiongate.runtime.listener import listen, real_address
 from sessiongate.runtime.memory import collect_rarely, use_one_malloc_arena
 from sessiongate.runtime.telemetry.exporter import Exporter, exporting
 from sessiongate.runtime.telemetry.logs import set_up_logs
-from sessiongate.runtime.telemetry.metrics import ProcessCollector, registry, share
-from sessiongate.runtime.telemetry.metrics import WorkerCollector as WorkerMetrics
+from sessiongate.runtime.telemetry.metrics import ProcessCollector, WorkerCollector, registry, share
 from sessiongate.runtime.watched_file import POLL_INTERVAL, FileError, WatchedFile
 
 log = logging.getLogger(__name__)
@@ -82,7 +81,7 @@ def _showing_metrics(
     if config.metrics is None or folder is None:
         yield
         return
-    shown = registry(WorkerMetrics(folder), ProcessCollector(processes))
+    shown = registry(WorkerCollector(folder), ProcessCollector(processes))
     exporter = Exporter(config.metrics, shown, config.protection)
     with exporting(exporter):
         log.info("metrics at %s", exporter.url)
