@@ -46,9 +46,8 @@ from sessiongate.core.sources.support.processlist import (
 )
 from sessiongate.core.sources.support.received import limit_received
 from sessiongate.core.sources.support.resolution import addresses
+from sessiongate.core.sources.support.spelling import DEFAULT_PORTS
 from sessiongate.runtime.apart import apart
-
-MARIADB_PORT = 3306
 
 # Without the PROCESS privilege the server silently shows only the user's own threads.
 # An engine's status needs the privilege too, and this engine has no status: this is the
@@ -316,7 +315,7 @@ def _cause(error: Exception) -> str:
 def open_source(config: SourceConfig) -> MariaDBSource:
     """Open the server that a configuration names. Raises `SourceConfigError`."""
     config.take("statements", "include_self", *CREDENTIAL_OPTIONS, *TLS_OPTIONS)
-    endpoint = Endpoint.of(config, port=MARIADB_PORT)
+    endpoint = Endpoint.of(config, port=DEFAULT_PORTS["mariadb"])
     if endpoint.user is None:
         raise SourceConfigError(f"source {config.name}: a user is missing: //USER@HOST")
     if endpoint.path:

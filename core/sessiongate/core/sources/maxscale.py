@@ -35,11 +35,11 @@ from sessiongate.core.sources.support.peer import canonical_address, is_loopback
 from sessiongate.core.sources.support.rest import RestClient
 from sessiongate.core.sources.support.serverzone import ServerZone
 from sessiongate.core.sources.support.sessionlist import ReadingContext, SessionList, parse_json
+from sessiongate.core.sources.support.spelling import DEFAULT_PORTS
 from sessiongate.core.sources.support.stability import debounce
 from sessiongate.runtime.addresses import Address
 from sessiongate.v1.session_service_pb2 import ServiceStatus
 
-MAXSCALE_PORT = 8989
 MAX_RESOURCES = 10_000  # servers, and services, that are read
 _UTC = ServerZone(ZoneInfo("UTC"))
 # Bytes of a server's name, or of a service's status, so that none displaces others.
@@ -239,7 +239,9 @@ def read_server_clock(body: bytes, now: float) -> ServerClock:
 def open_source(config: SourceConfig) -> MaxScaleSource:
     """Open the MaxScale that a configuration names. Raises `SourceConfigError`."""
     config.take("statements", "timezone", "tls_ca", *CREDENTIAL_OPTIONS)
-    endpoint = Endpoint.of(config, port=MAXSCALE_PORT, tls=config.kind == "maxscale+https")
+    endpoint = Endpoint.of(
+        config, port=DEFAULT_PORTS["maxscale+http"], tls=config.kind == "maxscale+https"
+    )
     if endpoint.user and ":" in endpoint.user:
         raise SourceConfigError(f"source {config.name}: a user has no colon")
     return MaxScaleSource(

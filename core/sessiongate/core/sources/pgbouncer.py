@@ -35,8 +35,7 @@ from sessiongate.core.sources.support.libpq import APPLICATION, Client
 from sessiongate.core.sources.support.localtime import LocalTime
 from sessiongate.core.sources.support.pacing import kept
 from sessiongate.core.sources.support.pgbouncer_clients import ClientRow, Clients, client_end, rows
-
-PGBOUNCER_PORT = 6432
+from sessiongate.core.sources.support.spelling import DEFAULT_PORTS
 
 CONSOLE = "pgbouncer"  # the database that is the admin console
 
@@ -141,7 +140,7 @@ def _is_at(client: ClientRow, here: tuple[str, int] | None) -> bool:
 def open_source(config: SourceConfig) -> PgBouncerSource:
     """Open the PgBouncer that a configuration names. Raises `SourceConfigError`."""
     config.take("timezone", "include_self", *CREDENTIAL_OPTIONS, *TLS_OPTIONS)
-    endpoint = Endpoint.of(config, port=PGBOUNCER_PORT)
+    endpoint = Endpoint.of(config, port=DEFAULT_PORTS["pgbouncer"])
     if endpoint.path not in ("", CONSOLE):
         raise SourceConfigError(
             f"source {config.name}: its console is database {CONSOLE!r}; name none or that one"

@@ -46,12 +46,12 @@ from sessiongate.core.sources.support.endpoint import (
 )
 from sessiongate.core.sources.support.libpq import Client, QueryResult
 from sessiongate.core.sources.support.pacing import mapped
+from sessiongate.core.sources.support.spelling import DEFAULT_PORTS
 from sessiongate.core.sources.support.stability import reuse_if_same
 from sessiongate.core.sources.support.statement import MAX_STATEMENT_BYTES, statement
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import Query, Session, SessionState
 
-POSTGRESQL_PORT = 5432
 DEFAULT_DATABASE = "postgres"
 
 # The states of a client backend in pg_stat_activity. A state is NULL if this role
@@ -327,7 +327,7 @@ def open_source(config: SourceConfig) -> PostgreSQLSource:
     """Open the server that a configuration names. Raises `SourceConfigError`."""
     config.take("statements", "include_self", *CREDENTIAL_OPTIONS, *TLS_OPTIONS)
     return PostgreSQLSource(
-        Endpoint.of(config, port=POSTGRESQL_PORT),
+        Endpoint.of(config, port=DEFAULT_PORTS["postgresql"]),
         config.name,
         patience=config.timeout,
         statements=flag(config, "statements"),

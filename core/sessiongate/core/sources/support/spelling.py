@@ -8,8 +8,14 @@ from urllib.parse import unquote
 
 from sessiongate.runtime.urls import HOST_AND_PORT, authority
 
-_PORTS = {"mariadb": 3306, "maxscale+http": 8989, "maxscale+https": 8989, "pgbouncer": 6432}
-_PORTS |= {"postgresql": 5432}
+# By kind, if a URL states no port. `mysql:` is read as `mariadb:`.
+DEFAULT_PORTS = {
+    "mariadb": 3306,
+    "maxscale+http": 8989,
+    "maxscale+https": 8989,
+    "pgbouncer": 6432,
+    "postgresql": 5432,
+}
 
 
 def one_spelling(place: str) -> str:
@@ -28,7 +34,7 @@ def one_spelling(place: str) -> str:
     found = HOST_AND_PORT.fullmatch(end)
     if found is None:
         return place
-    port = found["port"] or _PORTS.get(kind)
+    port = found["port"] or DEFAULT_PORTS.get(kind)
     stated = f":{int(port)}" if port else ""
     path = f"/{unquote(path)}".rstrip("/")
     return f"{kind}://{_host(unquote(found['v6'] or found['host']))}{stated}{path}"
