@@ -24,6 +24,7 @@ _USUAL_BLOCK = re.compile(
 )
 MAX_STREAM = 64 * 1024  # characters of a line or block that is read
 _STEP = 128 * 1024  # characters that are split in one go, or slightly more
+_TOO_LONG = "x" * (MAX_STREAM + 1)
 _BETWEEN_LINES = re.compile("\n")
 _BETWEEN_BLOCKS = re.compile(r"\n(?=[^ \n])")  # all but the first line is indented
 _FIRST_LINE = "] id="  # is in the first line of a block, even if its pointer is malformed
@@ -126,7 +127,7 @@ def each_block(streams: Iterable[str]) -> Iterator[tuple[object, str]]:
 def _split(between: re.Pattern[str], parts: Iterable[str]) -> Iterator[str]:
     """Split a text that comes in parts, in short steps.
 
-    Of a piece that is far too long, only the end is yielded, which is also too long.
+    Of a piece that is far too long, yield another one that is too long.
     """
     text = ""
     for part in parts:
@@ -135,8 +136,15 @@ def _split(between: re.Pattern[str], parts: Iterable[str]) -> Iterator[str]:
             *pieces, text = between.split(text)
             yield from pieces
             if len(text) > MAX_STREAM:
-                text = text[-MAX_STREAM - 1 :]
+                text = _bounded(text)
     yield from between.split(text)
+
+
+def _bounded(text: str) -> str:
+    """Return a piece that is as short as can be, and too long if this one is."""
+    inner = text.strip("\n")  # line breaks around a piece do not count
+    end = "\n" if text.endswith("\n") else ""  # the next piece may begin behind it
+    return (inner if len(inner) <= MAX_STREAM else _TOO_LONG) + end
 
 
 def _split_blocks(streams: Iterable[str]) -> Iterator[str]:
