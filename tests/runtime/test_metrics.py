@@ -78,6 +78,22 @@ def test_workers_are_added_up_and_gauges_go_with_them(tmp_path: Path) -> None:
         assert samples(shown) == {**everything, "newest": 1}
 
 
+def test_the_disk_space_of_a_worker_s_files_is_reserved(tmp_path: Path) -> None:
+    program = """
+import sys
+from pathlib import Path
+from sessiongate.runtime.telemetry.metrics import share
+share(Path(sys.argv[1]))
+from sessiongate.gateway.http.metrics import GatewayMetrics
+metrics = GatewayMetrics()
+"""
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True)
+    sizes = {path.name.rpartition("_")[0]: path.stat() for path in tmp_path.iterdir()}
+    assert sorted(sizes) == ["gauge_livemin", "gauge_livesum", "histogram"]
+    assert {found.st_size for found in sizes.values()} == {512 * 1024}
+    assert all(found.st_blocks * 512 >= found.st_size for found in sizes.values())
+
+
 def test_a_process_shows_what_it_takes() -> None:
     shown = samples(registry(ProcessCollector(lambda: {"me": os.getpid(), "nobody": 2**22 + 1})))
     assert shown["process_resident_memory_bytes/me"] > 1_000_000

@@ -17,14 +17,13 @@ from pathlib import Path
 import psutil
 from prometheus_client import CollectorRegistry, disable_created_metrics, values
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
 log = logging.getLogger(__name__)
 
-# A worker's files, and bytes of each: more than all their series take.
-_FILES = 4
+# A worker's files by the kinds of its metrics, and bytes of each: more than all its series take.
+_FILES = ("histogram", "gauge_livemin", "gauge_livesum")
 _ROOM = 512 * 1024
 
 # Seconds: from what a replica answers in to what a core may take.
@@ -33,39 +32,33 @@ LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0
 
 def share(folder: Path) -> None:
     """Keep this process's metrics in files of ``folder``; call this before any is made."""
+    paths = [folder / f"{kind}_{os.getpid()}.db" for kind in _FILES]
     try:
-        _reserve(folder / f"room_{os.getpid()}", _FILES * _ROOM)
+        for path in paths:
+            _reserve(path)
     except OSError as error:
         log.error("this worker's metrics are not shown: %s: %s", folder, error.strerror)
+        for path in paths:
+            path.unlink(missing_ok=True)
         return
-    # The library chooses by a variable when it is imported, which is too early here.
+    # The library reads the variable when it is imported. That is too early: set in the
+    # parent, it would also reach the core, and workers whose files have no room.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
-    vars(values)["MmapedDict"] = _Reserved
     values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
 
 
-class _Reserved(MmapedDict):
-    """A process's values in a file whose disk space is reserved beforehand.
+def _reserve(path: Path) -> None:
+    """Make a file of values, and take its disk space. Raises `OSError`.
 
-    They are written through memory: if the disk is full, the kernel would kill the process.
+    The library writes through memory: if the disk were full, the kernel would kill the process.
     """
-
-    def __init__(self, filename: str, read_mode: bool = False) -> None:
-        if not read_mode and not os.path.exists(filename):
-            new = Path(f"{filename}.new")  # which nobody reads
-            with new.open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, _ROOM)
-            new.rename(filename)
-        super().__init__(filename, read_mode)  # type: ignore[no-untyped-call]
-
-
-def _reserve(path: Path, size: int) -> None:
-    """Check that there is room. Raises `OSError`."""
+    new = path.with_suffix(".new")  # which nobody reads
     try:
-        with path.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, size)
+        with new.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, _ROOM)
+        new.rename(path)
     finally:
-        path.unlink(missing_ok=True)
+        new.unlink(missing_ok=True)
 
 
 class WorkerCollector(Collector):
