@@ -46,6 +46,8 @@ FOR, PROTO, HOST, NEW = "x-forwarded-for", "x-forwarded-proto", "x-forwarded-hos
         ([(FOR, "[2001:db8::1]:4711, fd00::1")], ("2001:db8::1", "http", "localhost")),
         ([(FOR, "192.0.2.1, [::ffff:10.0.0.1]:80")], ("192.0.2.1", "http", "localhost")),
         ([(FOR, "::ffff:192.0.2.1")], ("192.0.2.1", "http", "localhost")),
+        ([(FOR, "fe80::1%x")], ("127.0.0.1", "http", "localhost")),
+        ([(FOR, "192.0.2.1:65536")], ("127.0.0.1", "http", "localhost")),
         ([(FOR, "192.0.2.1:4711")], ("192.0.2.1", "http", "localhost")),
         ([(FOR, "unknown, 10.0.0.1")], ("127.0.0.1", "http", "localhost")),
         (

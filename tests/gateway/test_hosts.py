@@ -134,6 +134,7 @@ def test_another_host_is_not(host: str) -> None:
         'localhost"',
         "[::1",
         "::1",
+        "[127.0.0.1]",
         "lócalhost",
         "[localhost]x",
     ],

@@ -141,6 +141,8 @@ def test_metrics_are_shown_to_a_prometheus_server(exporter: str) -> None:
         ("GET", "/metrics", "rebound.example", 421),
         ("GET", "/metrics", "Localhost:9180", 200),
         ("GET", "/metrics", "localhost", 200),
+        ("GET", "/metrics", "localhost:65536", 421),
+        ("GET", "/metrics", "::1", 421),
         ("GET", "/metrics?x=1", "[::1]:9180", 200),
     ],
 )

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from sessiongate.gateway.limits import Limits
 from sessiongate.gateway.upstream.trust import CoreTls
-from sessiongate.runtime.addresses import Address
+from sessiongate.runtime.addresses import Address, is_ipv6
 from sessiongate.runtime.auth.core_token import read_core_tokens
 from sessiongate.runtime.auth.protection import Protection
 from sessiongate.runtime.telemetry.logs import LogSettings
@@ -131,7 +131,7 @@ def _check_public_url(value: str) -> None:
 
 
 def _check_host(value: str) -> None:
-    if not _NAME.fullmatch(value) and not _is_ipv6(value):
+    if not _NAME.fullmatch(value) and not is_ipv6(value):
         raise ValueError(
             f"allowed_host: {redacted(value)} is not a host name or an IP address, without a port,"
             f" such as sessions.example or ::1{_meant(value)}"
@@ -145,10 +145,3 @@ def _meant(url: str) -> str:
     except ValueError:
         return ""
     return f"; did you mean {host!r}?" if host and _NAME.fullmatch(host) else ""
-
-
-def _is_ipv6(value: str) -> bool:
-    try:
-        return ip_address(value).version == 6
-    except ValueError:
-        return False

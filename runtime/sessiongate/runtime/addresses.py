@@ -1,14 +1,21 @@
-"""Addresses to listen on and to connect to: HOST:PORT."""
+"""IP addresses, and addresses to listen on and to connect to: HOST:PORT."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address
+from typing import TypeAlias
 
 from sessiongate.runtime.urls import redacted
 
-_FORM = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9._-]+)):(?P<port>[0-9]{1,5})")
+IpAddress: TypeAlias = IPv4Address | IPv6Address
+
+MAX_PORT = 65535
+
+_HOST_AND_PORT = re.compile(
+    r"(?:\[(?P<v6>[0-9A-Fa-f:.]{2,45})\]|(?P<host>[A-Za-z0-9._-]{1,255}))(?::(?P<port>[0-9]{0,5}))?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,29 +28,52 @@ class Address:
     @classmethod
     def parse(cls, text: str) -> Address:
         """Parse HOST:PORT. Raises `ValueError`, whose text names what is allowed."""
-        found = _FORM.fullmatch(text)
-        if found is None or int(found["port"]) > 65535 or not _is_ipv6(found["v6"]):
+        host, port = split_host(text) or (None, None)
+        if host is None or port is None:
             raise ValueError(
                 f"{redacted(text)} is not HOST:PORT, such as 127.0.0.1:8989 or [::1]:8989,"
                 " with a port from 0 to 65535"
             )
-        return cls(found["v6"] or found["host"], int(found["port"]))
+        return cls(host, port)
 
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach it. The only such name known is localhost."""
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host.lower() == "localhost"
+        ip = parse_ip(self.host)
+        return self.host.lower() == "localhost" if ip is None else ip.is_loopback
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def _is_ipv6(text: str | None) -> bool:
-    """Return whether the text in brackets, if any, is an IPv6 address."""
+def split_host(text: str) -> tuple[str, int | None] | None:
+    """Split HOST or HOST:PORT, as a Host header has it; return None if the text is neither.
+
+    An IPv6 address is in brackets; it is returned without them. An empty port is none.
+    """
+    found = _HOST_AND_PORT.fullmatch(text)
+    if found is None or (found["v6"] and not is_ipv6(found["v6"])):
+        return None
+    port = int(found["port"]) if found["port"] else None
+    return None if port is not None and port > MAX_PORT else (found["v6"] or found["host"], port)
+
+
+def parse_ip(text: str) -> IpAddress | None:
+    """Parse an IP address; return None if the text is not one.
+
+    `ipaddress.ip_address` takes longer for IPv6, since it tries IPv4 first.
+    """
     try:
-        return text is None or ip_address(text).version == 6
+        return IPv6Address(text) if ":" in text else IPv4Address(text)
     except ValueError:
-        return False
+        return None
+
+
+def is_ipv6(text: str) -> bool:
+    """Return whether a text is an IPv6 address, without brackets."""
+    return isinstance(parse_ip(text), IPv6Address)
+
+
+def unmapped(address: IpAddress) -> IpAddress:
+    """Return an IPv4-mapped IPv6 address as IPv4, and any other as it is."""
+    return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address

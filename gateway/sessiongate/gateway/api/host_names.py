@@ -13,11 +13,12 @@ import socket
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from ipaddress import ip_address
 from queue import SimpleQueue
 from threading import Thread
 from time import monotonic
 from typing import NamedTuple, TypeAlias
+
+from sessiongate.runtime.addresses import parse_ip
 
 RDNS = "rdns"  # the parameter that asks for names, as MaxScale calls it
 
@@ -107,7 +108,7 @@ class Naming:
 
     async def of(self, texts: Iterable[str]) -> Mapping[str, str]:
         """Return the names of those texts that are addresses and have one."""
-        addresses = [text for text in dict.fromkeys(texts) if _is_address(text)]
+        addresses = [text for text in dict.fromkeys(texts) if parse_ip(text)]
         await self._wait_for([one for one in addresses if self._names.known(one) is None])
         found = {address: self._names.known(address) for address in addresses}
         return {address: one.name for address, one in found.items() if one and one.name}
@@ -122,11 +123,3 @@ class Naming:
             began = monotonic()
             await asyncio.wait(pending, timeout=self._seconds)
             self._seconds -= monotonic() - began
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True

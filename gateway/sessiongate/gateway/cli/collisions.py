@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
-from ipaddress import ip_address
 from itertools import combinations
 
 import typer
 
 from sessiongate.gateway.cli.origin import place, refuse
-from sessiongate.runtime.addresses import Address
+from sessiongate.runtime.addresses import Address, parse_ip
 
 _ALL = {"0.0.0.0": 4, "::": 6}  # noqa: S104 - not bound
 
@@ -48,14 +47,9 @@ def _numeric(host: str) -> str:
             return str(socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0][4][0])
         except OSError:
             return host
-    try:
-        return str(ip_address(host))
-    except ValueError:
-        return host.lower()
+    return str(parse_ip(host) or host.lower())
 
 
 def _family(host: str) -> int:
-    try:
-        return ip_address(host).version
-    except ValueError:
-        return 0
+    found = parse_ip(host)
+    return found.version if found else 0

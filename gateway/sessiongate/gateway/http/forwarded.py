@@ -10,15 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from sessiongate.runtime.addresses import IpAddress, parse_ip, split_host, unmapped
+
 _FOR, _PROTO, _HOST = b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"
 _FORWARDED = b"forwarded"  # RFC 7239
-_NODE = re.compile(
-    r"\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|([0-9.]+)(?::[0-9]{1,5})?|([0-9A-Fa-f:.]+)"
-)
 _PAIR = re.compile(
     r"\s*(?P<name>[A-Za-z]+)=(?:\"(?P<quoted>(?:[^\"\\]|\\.)*)\"|(?P<plain>[^\s\",;]+))\s*(?P<end>[;,]|$)"
 )
@@ -28,7 +27,7 @@ _PAIR = re.compile(
 class Hop:
     """What one proxy says about its caller; None if it does not say."""
 
-    client: IPv4Address | IPv6Address | None = None
+    client: IpAddress | None = None
     scheme: str | None = None
     host: str | None = None
 
@@ -56,7 +55,7 @@ class Forwarded:
                 scope["headers"] = [*others, (b"host", hop.host.encode("latin-1"))]
         await self._app(scope, receive, send)
 
-    def _trusts(self, address: IPv4Address | IPv6Address | None) -> bool:
+    def _trusts(self, address: IpAddress | None) -> bool:
         return address is not None and any(address in network for network in self._trusted)
 
     def _origin(self, headers: Sequence[tuple[bytes, bytes]]) -> Hop:
@@ -128,22 +127,20 @@ def _values(headers: Sequence[tuple[bytes, bytes]], wanted: bytes) -> list[str]:
     return [member.strip() for member in ",".join(lines).split(",")] if lines else []
 
 
-def _node(text: str) -> IPv4Address | IPv6Address | None:
+def _node(text: str) -> IpAddress | None:
     """Parse an address, with or without a port; return None for a name that only hides one.
 
     An IPv4-mapped IPv6 address becomes IPv4.
     """
-    found = _NODE.fullmatch(text)
-    try:
-        address = ip_address(found[1] or found[2] or found[3]) if found else None
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
+    found = split_host(text)
+    host = found[0] if found else text  # IPv6 without brackets
+    address = None if "%" in host else parse_ip(host)
+    return address and unmapped(address)
 
 
 def _scheme(text: str) -> str | None:
     return text.lower() if text.lower() in ("http", "https") else None
 
 
-def _address(scope: Scope) -> IPv4Address | IPv6Address | None:
+def _address(scope: Scope) -> IpAddress | None:
     return _node(scope["client"][0]) if scope.get("client") else None

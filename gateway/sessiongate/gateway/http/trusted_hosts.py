@@ -6,20 +6,15 @@ cannot make a browser send any other Host than that name.
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sessiongate.gateway.jsonapi.errors import Error, errors_response
 from sessiongate.gateway.settings import GatewayConfig
-from sessiongate.runtime.addresses import Address
+from sessiongate.runtime.addresses import Address, parse_ip, split_host
 from sessiongate.runtime.suggestion import quoted_name
-
-_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]{2,45})\]|([A-Za-z0-9._-]{1,255}))(?::([0-9]{0,5}))?")
-_LAST_PORT = 65535
 
 
 class TrustedHosts:
@@ -34,7 +29,7 @@ class TrustedHosts:
     def __init__(self, app: ASGIApp, config: GatewayConfig) -> None:
         self._app = app
         self._listener = Address.parse(config.http)
-        own = _address(self._listener.host)
+        own = parse_ip(self._listener.host)
         self._everywhere = own is not None and own.is_unspecified
         self._public_url = config.public_url.rstrip("/") if config.public_url else None
         hosts = ["localhost", self._listener.host, *config.allowed_hosts]
@@ -56,9 +51,10 @@ class TrustedHosts:
 
     def _find(self, scheme: str, host: str) -> str | Error:
         """Return what URLs start with for a known host, else the error."""
-        name = _name(host)
-        if name is None:
+        found = split_host(host)
+        if found is None:
             return Error(400, "INVALID_HOST", "exactly one valid Host is needed", header="Host")
+        name = _plain(found[0])
         if not self._knows(name):
             detail = (
                 f"{quoted_name(name)} is not a host that is answered for; allowed_hosts adds one"
@@ -78,28 +74,13 @@ class TrustedHosts:
     def _knows(self, name: str) -> bool:
         if name in self._known:
             return True
-        address = _address(name)
+        address = parse_ip(name)
         if address is None:
             return False
         # A listener on every address owns each address of this machine.
         return address.is_loopback or self._everywhere
 
 
-def _name(host: str) -> str | None:
-    """Return the name or address in a Host, without brackets and port."""
-    found = _HOST.fullmatch(host)
-    if found is None or int(found[3] or 0) > _LAST_PORT:
-        return None
-    return _plain(found[1] or found[2])
-
-
 def _plain(name: str) -> str:
     """Return a name or address in the one form that it is known by."""
     return name.lower().removesuffix(".")
-
-
-def _address(name: str) -> IPv4Address | IPv6Address | None:
-    try:
-        return ip_address(name)
-    except ValueError:
-        return None

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Address
 from math import ceil
 
+from sessiongate.runtime.addresses import parse_ip, unmapped
 from sessiongate.runtime.auth.identity import TooManyAttemptsError
 
 BURST = 10  # attempts that may fail at once, or be under way
@@ -55,12 +56,10 @@ class Throttle:
 
 def _place(address: str) -> str:
     """Return what counts as one address."""
-    try:
-        found = ip_address(address.partition("%")[0])
-    except ValueError:
+    found = parse_ip(address.partition("%")[0])
+    if found is None:
         return address
-    if not isinstance(found, IPv6Address):
-        return str(found)
-    if found.ipv4_mapped:
-        return str(found.ipv4_mapped)
-    return str(IPv6Address(int(found) >> 64 << 64))
+    found = unmapped(found)
+    if isinstance(found, IPv6Address):
+        found = IPv6Address(int(found) >> 64 << 64)
+    return str(found)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
-from ipaddress import ip_address
 from typing import cast
 
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import CollectorRegistry
 
-from sessiongate.runtime.addresses import Address
+from sessiongate.runtime.addresses import Address, parse_ip, split_host
 from sessiongate.runtime.auth.authenticator import Authenticator
 from sessiongate.runtime.auth.identity import Refusal, TooManyAttemptsError
 from sessiongate.runtime.auth.protection import Protection
@@ -24,7 +22,6 @@ from sessiongate.runtime.tls import server_context
 _LONGEST_HEAD = 16 * 1024  # bytes of a request
 _PATIENCE = 10.0  # seconds that a request may take to be sent and answered
 _CONNECTIONS = 32  # at once, then the oldest is cut; there is one reader, or a few
-_HOST = re.compile(r"\[?([^\[\]]*?)\]?(?::[0-9]{1,5})?")
 _HEADERS = (
     "Cache-Control: no-store\r\n"
     "Content-Security-Policy: default-src 'none'\r\n"
@@ -148,9 +145,11 @@ class Exporter:
     def _knows(self, host: str) -> bool:
         if not self._address.is_loopback:
             return True
-        found = _HOST.fullmatch(host)
-        name = found[1].lower() if found else ""
-        return name in ("localhost", self._address.host.lower()) or _is_address(name)
+        found = split_host(host)
+        if found is None:
+            return False
+        name = found[0].lower()
+        return name in ("localhost", self._address.host.lower()) or parse_ip(name) is not None
 
 
 @contextmanager
@@ -167,14 +166,6 @@ def exporting(exporter: Exporter) -> Iterator[None]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _answer(

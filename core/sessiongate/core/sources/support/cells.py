@@ -18,11 +18,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from sessiongate.core.sources.base import Unreadable, UnreadableError
 from sessiongate.core.sources.support.moments import timestamp
+from sessiongate.runtime.addresses import MAX_PORT
 
 Cell = bytes | None
 
 _NUMBER = re.compile(rb"-?[0-9]{1,19}")
-_MAX_PORT = 65535
 _T = TypeVar("_T")
 
 
@@ -72,7 +72,7 @@ def read_bigint(cell: bytes) -> int:
 
 def read_port(cell: bytes) -> int:
     """Read a TCP port."""
-    return read_integer(cell, 1, _MAX_PORT)
+    return read_integer(cell, 1, MAX_PORT)
 
 
 def read_address(cell: bytes) -> str:

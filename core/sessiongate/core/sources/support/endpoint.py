@@ -11,13 +11,12 @@ from __future__ import annotations
 import re
 import ssl
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
 from sessiongate.core.sources.base import SourceConfig, SourceConfigError, SourceError
-from sessiongate.runtime.addresses import Address
+from sessiongate.runtime.addresses import MAX_PORT, Address, is_ipv6
 from sessiongate.runtime.apart import HangsError, within
 from sessiongate.runtime.urls import HOST_AND_PORT, authority, redacted
 from sessiongate.runtime.watched_file import MAX_FILE_BYTES, FileError, read_file
@@ -188,12 +187,12 @@ def _take_apart(location: str) -> tuple[str | None, str | None, str, int | None,
         raise ValueError("what should be HOST:PORT is not")
     host = unquote(found["v6"] or found["host"])
     if found["v6"]:
-        if not _is_ipv6(host):
+        if not is_ipv6(host):
             raise ValueError("what stands in brackets is not an IPv6 address")
     elif not host.startswith("/") and not _NAME.fullmatch(host):
         raise ValueError("the host is neither a name, nor an address, nor an absolute path")
     port = int(found["port"]) if found["port"] else None
-    if port is not None and not 0 < port < 65536:
+    if port is not None and not 0 < port <= MAX_PORT:
         raise ValueError("the port is not from 1 to 65535")
     return (
         unquote(user) or None,
@@ -202,13 +201,6 @@ def _take_apart(location: str) -> tuple[str | None, str | None, str, int | None,
         port,
         unquote(path),
     )
-
-
-def _is_ipv6(text: str) -> bool:
-    try:
-        return ip_address(text).version == 6
-    except ValueError:
-        return False
 
 
 def _tls(config: SourceConfig, host: str, decided: bool | None) -> Tls | None:

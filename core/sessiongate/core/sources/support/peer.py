@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address
+
+from sessiongate.runtime.addresses import MAX_PORT, parse_ip, unmapped
 
 _PORT = re.compile(r"(.*):([0-9]{1,5})", re.DOTALL)
-_MAX_PORT = 65535
 
 
 def split_port(text: str) -> tuple[str, int | None]:
@@ -15,7 +15,7 @@ def split_port(text: str) -> tuple[str, int | None]:
     IPv6 may be without brackets, as MariaDB and HAProxy write it.
     """
     found = _PORT.fullmatch(text)
-    if found is None or int(found[2]) > _MAX_PORT:
+    if found is None or int(found[2]) > MAX_PORT:
         return text, None
     return found[1], int(found[2])
 
@@ -25,11 +25,13 @@ def canonical_address(host: str) -> str | None:
 
     Return None if the host is a name.
     """
-    try:
-        found = ip_address(host)
-    except ValueError:
-        return None
-    return str((found.version == 6 and found.ipv4_mapped) or found)
+    found = parse_ip(host)
+    return None if found is None else str(unmapped(found))
+
+
+def shown_address(host: str) -> str:
+    """Return an address as written, but an IPv4-mapped IPv6 address as IPv4."""
+    return (host.startswith("::ffff:") and canonical_address(host)) or host
 
 
 def peer(text: str) -> tuple[str, int] | None:
@@ -41,7 +43,5 @@ def peer(text: str) -> tuple[str, int] | None:
 
 def is_loopback(host: str) -> bool:
     """Return whether an address is loopback, which is a different machine on each machine."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+    found = parse_ip(host)
+    return found is not None and found.is_loopback

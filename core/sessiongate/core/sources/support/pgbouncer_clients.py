@@ -28,7 +28,7 @@ from sessiongate.core.sources.support.cells import (
 from sessiongate.core.sources.support.libpq import QueryResult
 from sessiongate.core.sources.support.localtime import LocalTime
 from sessiongate.core.sources.support.pacing import Pace, kept, mapped
-from sessiongate.core.sources.support.peer import canonical_address
+from sessiongate.core.sources.support.peer import shown_address
 from sessiongate.core.sources.support.stability import reuse_if_same
 from sessiongate.runtime.addresses import Address
 from sessiongate.v1 import session_pb2
@@ -215,8 +215,7 @@ def _text(cell: Cell) -> str | None:
 
 def _ip(cell: bytes) -> str:
     """Read an IP address, an IPv4-mapped IPv6 address as IPv4."""
-    host = read_address(cell)
-    return (host.startswith("::ffff:") and canonical_address(host)) or host
+    return shown_address(read_address(cell))
 
 
 def _pid(cell: bytes) -> int | None:

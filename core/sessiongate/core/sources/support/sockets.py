@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_address
 from itertools import chain, islice
 from socket import AF_INET, AF_INET6
 
@@ -16,9 +15,10 @@ from sessiongate.core.sources.base import DEFAULT_MAX_SESSIONS, Unreadable, Unre
 from sessiongate.core.sources.support.faults import Faults
 from sessiongate.core.sources.support.inodes import Inodes
 from sessiongate.core.sources.support.pacing import Pace
+from sessiongate.core.sources.support.peer import shown_address
+from sessiongate.runtime.addresses import MAX_PORT, parse_ip
 
 _VERSIONS: Mapping[int, int] = {AF_INET: 4, AF_INET6: 6}
-_MAX_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,7 @@ class End:
     @property
     def address(self) -> str:
         """The address as people know it: an IPv4-mapped IPv6 address as IPv4."""
-        mapped = IPv6Address(self.ip).ipv4_mapped if ":" in self.ip else None
-        return str(mapped or self.ip)
+        return shown_address(self.ip)
 
     def __str__(self) -> str:
         address = self.address
@@ -184,7 +183,7 @@ def _socket(
 def _end(found: object, version: int) -> End:
     """Read an end of a socket. Raises `UnreadableError`."""
     match found:
-        case (str(ip), int(port)) if _version(ip) == version and 0 <= port <= _MAX_PORT:
+        case (str(ip), int(port)) if _version(ip) == version and 0 <= port <= MAX_PORT:
             return End(ip, port)
         case _:
             raise UnreadableError(f"a TCP socket: expected an IPv{version} address and a port")
@@ -193,7 +192,5 @@ def _end(found: object, version: int) -> End:
 @lru_cache(maxsize=16384)
 def _version(ip: str) -> int | None:
     """Return an address's IP version; None if it is not an address."""
-    try:
-        return ip_address(ip).version
-    except ValueError:
-        return None
+    found = parse_ip(ip)
+    return found.version if found else None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from ipaddress import ip_address
 from urllib.parse import unquote
 
+from sessiongate.runtime.addresses import parse_ip
 from sessiongate.runtime.urls import HOST_AND_PORT, authority
 
 # By kind, if a URL states no port. `mysql:` is read as `mariadb:`.
@@ -46,8 +46,7 @@ def _host(text: str) -> str:
     name = text.lower().rstrip(".")
     if name == "localhost":
         return "127.0.0.1"
-    try:
-        address = ip_address(name)
-    except ValueError:
+    address = parse_ip(name)
+    if address is None:
         return name
     return f"[{address}]" if address.version == 6 else str(address)
