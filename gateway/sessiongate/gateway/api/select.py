@@ -16,6 +16,7 @@ from sessiongate.gateway.api.order import Ordered
 from sessiongate.gateway.http.work import later, work
 from sessiongate.gateway.jsonapi.collections import PagePosition
 from sessiongate.gateway.jsonapi.filters import Filter
+from sessiongate.gateway.jsonapi.ids import parse_id
 from sessiongate.gateway.jsonapi.paging import (
     AFTER,
     BEFORE,
@@ -248,9 +249,10 @@ def _cursor(text: str | None, parameter: str) -> int:
     """Return the id in a cursor; 0 if there is no cursor."""
     if text is None:
         return 0
-    if not (text.isascii() and text.isdigit() and len(text) <= 20 and 0 < int(text) < 2**64):
+    found = parse_id(text)
+    if found is None:
         raise invalid_cursor(parameter)
-    return int(text)
+    return found
 
 
 def _sorts(sort: Sort) -> bool:

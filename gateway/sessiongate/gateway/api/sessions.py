@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 from urllib.parse import unquote
 
@@ -25,6 +24,7 @@ from sessiongate.gateway.jsonapi.collections import self_link
 from sessiongate.gateway.jsonapi.document import top_meta
 from sessiongate.gateway.jsonapi.errors import Error, RequestError
 from sessiongate.gateway.jsonapi.eventstream import EVENT_STREAM
+from sessiongate.gateway.jsonapi.ids import parse_id
 from sessiongate.gateway.jsonapi.paging import CursorPage
 from sessiongate.gateway.representation.row import write_session
 from sessiongate.gateway.representation.service import services_url
@@ -40,10 +40,6 @@ from sessiongate.runtime.suggestion import shorten
 
 # For collections of sessions, which may be watched.
 STREAMED_OFFERS = (*OFFERS, EVENT_STREAM)
-
-MAX_ID = 2**64 - 1
-
-_ID = re.compile(r"0*([1-9][0-9]{0,19})", re.ASCII)
 
 
 async def show_api(request: Request, ask: ApiRequest) -> Response:
@@ -161,7 +157,7 @@ async def show_linkage(request: Request, ask: ApiRequest) -> Response:
 def requested_id(request: Request) -> int:
     """Return the session's id from the path. Raises `RequestError`."""
     text = unquote(request.path_params["id"])
-    found = _ID.fullmatch(text)
-    if found is None or int(found[1]) > MAX_ID:
+    found = parse_id(text)
+    if found is None:
         raise RequestError(Error(404, "SESSION_NOT_FOUND", f"{shorten(text)} is not a session"))
-    return int(found[1])
+    return found

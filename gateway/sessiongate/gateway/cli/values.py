@@ -8,7 +8,6 @@ No error repeats a URL: it may hold a password.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from pathlib import Path
 import typer
 
 from sessiongate.gateway.cli.groups import reading
+from sessiongate.gateway.jsonapi.ids import parse_id
 from sessiongate.runtime import settings
 from sessiongate.runtime.addresses import Address
 from sessiongate.runtime.telemetry.logs import escaped
@@ -122,12 +122,12 @@ def path_value(value: object) -> Path:
 
 def session_id_value(value: object) -> int:
     """Read a session's id: 1 to 2^64-1."""
-    found = re.fullmatch(r"[0-9]{1,20}", str(value), re.ASCII)
-    if found is None or not 0 < int(found[0]) < 2**64:
+    found = parse_id(str(value))
+    if found is None:
         raise typer.BadParameter(
             f"{redacted(value)} is not an id: a number from 1 to 18446744073709551615"
         )
-    return int(found[0])
+    return found
 
 
 def has_password(url: str) -> bool:

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from sessiongate.gateway.jsonapi.errors import Error, RequestError
+from sessiongate.gateway.jsonapi.ids import parse_id
 from sessiongate.gateway.jsonapi.transfer import send_while_read
 
 EVENT_STREAM = "text/event-stream"
@@ -26,7 +27,6 @@ _HEADERS = (
     # Proxies such as nginx buffer what they do not know to be a stream.
     (b"x-accel-buffering", b"no"),
 )
-_LONGEST_ID = 20  # digits of the largest 64-bit number
 
 
 def event(name: str, data: bytes, ident: int | None = None) -> bytes:
@@ -54,12 +54,11 @@ def last_event_id(request: Request) -> int | None:
     text = request.headers.get(LAST_EVENT_ID)
     if not text:
         return None
-    if not (text.isascii() and text.isdigit() and len(text) <= _LONGEST_ID) or not (
-        0 < int(text) < 2**64
-    ):
+    found = parse_id(text)
+    if found is None:
         detail = f"{LAST_EVENT_ID} is not an id of this stream; leave it out to start from anew"
         raise RequestError(Error(400, "INVALID_HEADER", detail, header=LAST_EVENT_ID))
-    return int(text)
+    return found
 
 
 class EventStream(Response):
