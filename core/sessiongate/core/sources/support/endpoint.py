@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 from sessiongate.core.sources.base import SourceConfig, SourceConfigError, SourceError
 from sessiongate.runtime.addresses import MAX_PORT, Address, is_ipv6
 from sessiongate.runtime.apart import HangsError, within
-from sessiongate.runtime.urls import HOST_AND_PORT, authority, redacted
+from sessiongate.runtime.urls import HOST_AND_PORT, authority, is_place, redacted
 from sessiongate.runtime.watched_file import MAX_FILE_BYTES, FileError, read_file
 
 CREDENTIAL_OPTIONS = ("password", "password_file")
@@ -27,7 +27,6 @@ TLS_OPTIONS = ("tls", "tls_ca")
 _PASSWORD = 64 * 1024  # bytes that a password file may have
 _PATIENCE = 2.0  # seconds to wait for a file system, once
 
-_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _USUAL = re.compile(r"[\w.$-]*")  # names of users and databases
 _QUOTED = re.compile(r"[\"'`:«»“”„]|\b(?:user|role|database) ")  # comes before a quoted name
 _BOOLEANS = {"true": True, "false": False}
@@ -189,7 +188,7 @@ def _take_apart(location: str) -> tuple[str | None, str | None, str, int | None,
     if found["v6"]:
         if not is_ipv6(host):
             raise ValueError("what stands in brackets is not an IPv6 address")
-    elif not host.startswith("/") and not _NAME.fullmatch(host):
+    elif not is_place(place):
         raise ValueError("the host is neither a name, nor an address, nor an absolute path")
     port = int(found["port"]) if found["port"] else None
     if port is not None and not 0 < port <= MAX_PORT:
