@@ -30,7 +30,7 @@ from sessiongate.core.sources.base import (
 )
 from sessiongate.core.sources.pgbouncer import CONSOLE
 from sessiongate.core.sources.support.endpoint import Endpoint
-from sessiongate.core.sources.support.libpq import Client, QueryResult
+from sessiongate.core.sources.support.libpq import LibpqClient, QueryResult
 from sessiongate.core.sources.support.localtime import LocalTime
 from sessiongate.core.sources.support.pgbouncer_clients import (
     CLIENT_STATES,
@@ -411,7 +411,7 @@ def test_a_process_on_a_shared_port_that_ended_is_replaced_by_another(
 
 def test_a_console_that_refuses_to_tell_its_settings_is_read(pool: PgBouncer) -> None:
     endpoint = Endpoint.of(SourceConfig.parse(url(pool)), port=pool.port)
-    client = Client(endpoint, CONSOLE, "SHOW NONSENSE", needs_setup=False)
+    client = LibpqClient(endpoint, CONSOLE, "SHOW NONSENSE", needs_setup=False)
 
     async def main() -> list[QueryResult]:
         answers = await client.ask("SHOW CLIENTS")

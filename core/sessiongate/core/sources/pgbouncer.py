@@ -31,7 +31,7 @@ from sessiongate.core.sources.support.endpoint import (
     flag,
     zone,
 )
-from sessiongate.core.sources.support.libpq import APPLICATION, Client
+from sessiongate.core.sources.support.libpq import APPLICATION, LibpqClient
 from sessiongate.core.sources.support.localtime import LocalTime
 from sessiongate.core.sources.support.pacing import kept
 from sessiongate.core.sources.support.pgbouncer_clients import ClientRow, Clients, client_end, rows
@@ -68,7 +68,7 @@ class PgBouncerSource:
         # Read more sessions than the core shows, as it shows those it knows first.
         most = 2 * max_sessions
         self._endpoint = endpoint
-        self._console = Client(endpoint, CONSOLE, "SHOW CONFIG", needs_setup=False, most=most)
+        self._console = LibpqClient(endpoint, CONSOLE, "SHOW CONFIG", needs_setup=False, most=most)
         self._read_over = 0  # the number of the console connection that was last read
         self._missed = 0  # connections since then, each to another process
         self._include_self = include_self

@@ -44,7 +44,7 @@ from sessiongate.core.sources.support.endpoint import (
     Endpoint,
     flag,
 )
-from sessiongate.core.sources.support.libpq import Client, QueryResult
+from sessiongate.core.sources.support.libpq import LibpqClient, QueryResult
 from sessiongate.core.sources.support.pacing import mapped
 from sessiongate.core.sources.support.spelling import DEFAULT_PORTS
 from sessiongate.core.sources.support.stability import reuse_if_same
@@ -272,7 +272,7 @@ class PostgreSQLSource:
         timeout = max(1, round(patience * 1000))
         database = endpoint.path or DEFAULT_DATABASE
         self._endpoint = endpoint
-        self._client = Client(endpoint, database, _SETUP.format(timeout=timeout), most=most)
+        self._client = LibpqClient(endpoint, database, _SETUP.format(timeout=timeout), most=most)
         self._service = service
         self._select = _SELECT.format(
             statement=_STATEMENT if statements else _NO_STATEMENT,

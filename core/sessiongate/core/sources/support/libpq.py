@@ -36,7 +36,7 @@ class QueryResult:
     rows: Sequence[tuple[Cell, ...]]
 
 
-class Client:
+class LibpqClient:
     """Queries one server, over a connection made when needed and kept while it is good.
 
     A query that fails or is cancelled closes the connection, so that no answer is
