@@ -114,9 +114,9 @@ def test_each_parameter_is_in_the_table() -> None:
 
 def codes() -> set[str]:
     """Return every code that the programs' own errors have."""
-    found = {answer.reason for answer in STATUS_MAPPINGS.values()} - NOT_SHOWN
+    found = {str(answer.reason) for answer in STATUS_MAPPINGS.values()} - NOT_SHOWN
     refusals = vars(identity).values()
-    found |= {one.reason for one in refusals if hasattr(one, "reason")}
+    found |= {str(one.reason) for one in refusals if hasattr(one, "reason")}
     for path in (ROOT / "gateway").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             match node:

@@ -9,9 +9,10 @@ from pathlib import Path
 import grpc
 import pytest
 
-from sessiongate.core.server import SOURCE_SERVICE, Core
+from sessiongate.core.server import Core
 from sessiongate.core.settings import CoreConfig
 from sessiongate.core.sources.base import SourceConfig
+from sessiongate.v1.service_names import SOURCE_SERVICE
 from sessiongate.v1.session_service_pb2 import ListSessionsRequest
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from tests.faults.calls import Call, make

@@ -16,10 +16,11 @@ from h2.events import ResponseReceived
 from h2.settings import SettingCodes, Settings
 
 from sessiongate.core import server
-from sessiongate.core.server import SESSION_SERVICE, SOURCE_SERVICE, Core
+from sessiongate.core.server import Core
 from sessiongate.core.settings import CoreConfig
 from sessiongate.core.sources.base import SourceConfig
 from sessiongate.runtime.limits import CoreLimits
+from sessiongate.v1.service_names import SESSION_SERVICE, SOURCE_SERVICE
 from tests.core.sources import ScriptedSource
 
 SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING

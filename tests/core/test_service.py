@@ -18,12 +18,13 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from sessiongate.core import server
 from sessiongate.core.errors import CoreError
 from sessiongate.core.grpc.status import STATUS_MAPPINGS
-from sessiongate.core.server import SESSION_SERVICE, Core
+from sessiongate.core.server import Core
 from sessiongate.core.settings import CoreConfig
 from sessiongate.core.sources.base import SourceConfig
 from sessiongate.core.table.query import SessionQuery
 from sessiongate.runtime.auth.identity import Refusal
 from sessiongate.v1.errors import STATUS_TRAILER
+from sessiongate.v1.service_names import SESSION_SERVICE
 from sessiongate.v1.session_pb2 import SessionState
 from sessiongate.v1.session_service_pb2 import (
     GetSessionRequest,

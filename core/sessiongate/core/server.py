@@ -35,14 +35,11 @@ from sessiongate.runtime.limits import CoreLimits
 from sessiongate.runtime.listener import ListenError, created_with, is_listened_on, listen
 from sessiongate.runtime.telemetry.exporter import Exporter
 from sessiongate.runtime.tls import grpc_server_credentials
-from sessiongate.v1 import source_service_pb2
-from sessiongate.v1.session_service_pb2 import DESCRIPTOR
+from sessiongate.v1.service_names import SESSION_SERVICE, SOURCE_SERVICE
 from sessiongate.v1.source_service_pb2_grpc import add_SourceServiceServicer_to_server
 
 log = logging.getLogger(__name__)
 
-SESSION_SERVICE = DESCRIPTOR.services_by_name["SessionService"].full_name
-SOURCE_SERVICE = source_service_pb2.DESCRIPTOR.services_by_name["SourceService"].full_name
 
 LEDGER_INTERVAL = 0.5  # seconds between two looks at the ledger's file
 # Milliseconds.

@@ -39,7 +39,7 @@ from sessiongate.runtime.auth.identity import (
     TooManyAttemptsError,
     WrongCredentialsError,
 )
-from sessiongate.v1.errors import ERROR_DOMAIN, STATUS_TRAILER
+from sessiongate.v1.errors import ERROR_DOMAIN, STATUS_TRAILER, Reason
 
 # gRPC carries an error in trailing metadata, and replaces one that is over 8 KiB there
 # with RESOURCE_EXHAUSTED. In bytes: a text may take three times as many on the wire,
@@ -56,20 +56,24 @@ class StatusMapping:
     """How a kind of error looks on the wire."""
 
     code: grpc.StatusCode
-    reason: str
+    reason: Reason
 
 
 STATUS_MAPPINGS: Mapping[type[CoreError | Refusal], StatusMapping] = {
-    SessionNotFoundError: StatusMapping(grpc.StatusCode.NOT_FOUND, "SESSION_NOT_FOUND"),
-    SourceUnreachableError: StatusMapping(grpc.StatusCode.UNAVAILABLE, "SOURCE_UNREACHABLE"),
-    NotReadyError: StatusMapping(grpc.StatusCode.UNAVAILABLE, "NOT_READY"),
-    RevisionNotHeldError: StatusMapping(grpc.StatusCode.OUT_OF_RANGE, "REVISION_NOT_HELD"),
-    TooManyWatchersError: StatusMapping(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_WATCHERS"),
-    ShuttingDownError: StatusMapping(grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN"),
-    TooManyCallsError: StatusMapping(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS"),
-    InvalidRequestError: StatusMapping(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
-    MalformedRequestError: StatusMapping(grpc.StatusCode.INVALID_ARGUMENT, "MALFORMED_REQUEST"),
-    InternalError: StatusMapping(grpc.StatusCode.INTERNAL, "INTERNAL"),
+    SessionNotFoundError: StatusMapping(grpc.StatusCode.NOT_FOUND, Reason.SESSION_NOT_FOUND),
+    SourceUnreachableError: StatusMapping(grpc.StatusCode.UNAVAILABLE, Reason.SOURCE_UNREACHABLE),
+    NotReadyError: StatusMapping(grpc.StatusCode.UNAVAILABLE, Reason.NOT_READY),
+    RevisionNotHeldError: StatusMapping(grpc.StatusCode.OUT_OF_RANGE, Reason.REVISION_NOT_HELD),
+    TooManyWatchersError: StatusMapping(
+        grpc.StatusCode.RESOURCE_EXHAUSTED, Reason.TOO_MANY_WATCHERS
+    ),
+    ShuttingDownError: StatusMapping(grpc.StatusCode.UNAVAILABLE, Reason.SHUTTING_DOWN),
+    TooManyCallsError: StatusMapping(grpc.StatusCode.RESOURCE_EXHAUSTED, Reason.TOO_MANY_CALLS),
+    InvalidRequestError: StatusMapping(grpc.StatusCode.INVALID_ARGUMENT, Reason.INVALID_REQUEST),
+    MalformedRequestError: StatusMapping(
+        grpc.StatusCode.INVALID_ARGUMENT, Reason.MALFORMED_REQUEST
+    ),
+    InternalError: StatusMapping(grpc.StatusCode.INTERNAL, Reason.INTERNAL),
     MissingCredentialsError: StatusMapping(
         grpc.StatusCode.UNAUTHENTICATED, MissingCredentialsError.reason
     ),

@@ -9,6 +9,8 @@ from enum import StrEnum
 from typing import ClassVar
 from urllib.parse import quote, unquote
 
+from sessiongate.v1.errors import Reason
+
 # The gRPC metadata in which a gateway names its caller, as `Identity.encode` does.
 CALLER_METADATA = "x-sessiongate-caller"
 
@@ -56,13 +58,13 @@ caller: ContextVar[Identity | None] = ContextVar("caller", default=None)
 class Refusal(Exception):
     """A caller may not call. The text is for the caller, and repeats nothing that it sent."""
 
-    reason: ClassVar[str]  # what clients tell refusals apart by
+    reason: ClassVar[Reason]  # what clients tell refusals apart by
 
 
 class MissingCredentialsError(Refusal):
     """The caller has shown nothing."""
 
-    reason = "CREDENTIALS_MISSING"
+    reason = Reason.CREDENTIALS_MISSING
 
     def __init__(self) -> None:
         super().__init__("this needs credentials")
@@ -71,7 +73,7 @@ class MissingCredentialsError(Refusal):
 class WrongCredentialsError(Refusal):
     """What the caller has shown is wrong."""
 
-    reason = "CREDENTIALS_WRONG"
+    reason = Reason.CREDENTIALS_WRONG
 
     def __init__(self, text: str = "the credentials are wrong") -> None:
         super().__init__(text)
@@ -80,7 +82,7 @@ class WrongCredentialsError(Refusal):
 class ExpiredCredentialsError(Refusal):
     """What the caller has shown was right once."""
 
-    reason = "CREDENTIALS_EXPIRED"
+    reason = Reason.CREDENTIALS_EXPIRED
 
     def __init__(self) -> None:
         super().__init__("the token has expired")
@@ -89,7 +91,7 @@ class ExpiredCredentialsError(Refusal):
 class TooManyAttemptsError(Refusal):
     """Too many wrong passwords from one place, or too many at once from everywhere."""
 
-    reason = "TOO_MANY_ATTEMPTS"
+    reason = Reason.TOO_MANY_ATTEMPTS
 
     def __init__(self, retry_after: int) -> None:
         super().__init__("too many attempts; try again later")

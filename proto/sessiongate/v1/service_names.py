@@ -1,0 +1,6 @@
+"""The full names of the contract's services, as health checks and reflection use them."""
+
+from sessiongate.v1 import session_service_pb2, source_service_pb2
+
+SESSION_SERVICE = session_service_pb2.DESCRIPTOR.services_by_name["SessionService"].full_name
+SOURCE_SERVICE = source_service_pb2.DESCRIPTOR.services_by_name["SourceService"].full_name

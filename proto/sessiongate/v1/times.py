@@ -1,0 +1,11 @@
+"""The contract's moments and durations as seconds."""
+
+from __future__ import annotations
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+
+def seconds_of(time: Timestamp | Duration) -> float:
+    """Return a moment as seconds since the epoch, or a duration as seconds."""
+    return time.seconds + time.nanos / 1e9
