@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,10 +11,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 # Where each package of `sessiongate` is: the folder that holds it.
-ROOTS = {"core": "core", "gateway": "gateway", "runtime": "runtime", "v1": "proto"}
+ROOTS = {
+    "core": "core",
+    "gateway": "gateway",
+    "runtime": "runtime",
+    "v1": "proto",
+    "client": "proto",
+}
 MODULES = sorted(
     path.relative_to(ROOT / root / "sessiongate")
-    for root in ROOTS.values()
+    for root in {*ROOTS.values()}
     for path in (ROOT / root).rglob("*.py")
     if not path.stem.endswith(("_pb2", "_pb2_grpc"))
 )
@@ -86,6 +93,7 @@ def within_core(*rooms: str) -> list[str]:
         ("gateway", (CORE,)),
         ("runtime", (CORE, GATEWAY)),
         ("v1", (CORE, GATEWAY, RUNTIME)),
+        ("client", (CORE, GATEWAY)),
         # A small, separate library: JSON:API and HTTP, no session, no contract.
         ("gateway/jsonapi", ("sessiongate.v1", "grpc", "google")),
         # The table, its queries and the ledger serve any caller.
@@ -128,7 +136,7 @@ def test_only_the_client_opens_channels() -> None:
         for node in ast.walk(parse(path))
         if isinstance(node, ast.Attribute) and node.attr in ("insecure_channel", "secure_channel")
     }
-    assert openers == {"gateway/upstream/client.py"}
+    assert openers == {"client/asynchronous.py", "client/synchronous.py"}
 
 
 def test_middleware_is_pure_asgi() -> None:
@@ -140,17 +148,27 @@ def test_the_event_loop_is_asyncio_only() -> None:
 
 
 def test_a_client_needs_nothing_of_the_servers() -> None:
-    """The base distribution alone installs enough for the contract's modules."""
-    base = {"__future__", "collections", "types", "grpc", "google", "sessiongate"}
-    outside = {name.partition(".")[0] for path in within("v1") for name in imports(path)}
+    """The base distribution alone installs enough for the contract's modules and the client."""
+    base = {*sys.stdlib_module_names, "grpc", "google", "sessiongate"}
+    outside = {name.partition(".")[0] for path in within("v1", "client") for name in imports(path)}
     assert outside <= base
+    # A clock is all that the client and the programs share besides the contract.
+    clock = [f"client/reflector.py imports {RUNTIME}.elapsed"]
+    clock.append(f"{clock[0]}.elapsed")
+    assert reached(within("client"), RUNTIME) == clock
+    assert {*imports(Path("runtime/elapsed.py"))} <= {
+        "__future__",
+        "__future__.annotations",
+        "time",
+    }
 
 
 def test_each_root_holds_a_part_of_one_namespace_and_nothing_else() -> None:
     for package, root in ROOTS.items():
         folder = ROOT / root / "sessiongate"
         assert not (folder / "__init__.py").exists(), "it would hide the other roots"
-        assert [path.name for path in folder.iterdir() if path.is_dir()] == [package]
+        packages = {path.name for path in folder.iterdir() if path.is_dir()}
+        assert packages == {other for other, home in ROOTS.items() if home == root}
         assert (folder / package / "py.typed").exists()
 
 

@@ -129,7 +129,7 @@ def test_the_wheel_has_the_programs_and_nothing_else(wheel: Path) -> None:
     assert {room for room in rooms if not room.endswith(".dist-info")} == {"sessiongate"}
     packages = {name.split("/")[1] for name in names if name.startswith("sessiongate/")}
     # A namespace package: its own module would hide what other distributions add.
-    assert packages == {"v1", "core", "gateway", "runtime"}
+    assert packages == {"v1", "client", "core", "gateway", "runtime"}
     assert {f"sessiongate/{package}/py.typed" for package in packages} <= {*names}
 
 

@@ -15,6 +15,7 @@ from tests import test_rest_documentation as rest
 from tests import test_security_documentation as security
 from tests import test_sources_documentation as sources
 from tests import test_watch_documentation as watch
+from tests.client import test_client_documentation as client
 from tests.gateway import test_generated_clients as generated
 from tests.snippets import ROOT, snippets
 
@@ -36,6 +37,12 @@ RUNNERS: dict[Test | str, list[str]] = {
     ],
     readme.test_the_client_in_python_works_as_it_stands: [
         "README.md: From a microservice: python",
+    ],
+    client.test_the_first_program_lists_gets_and_finds_nothing: [
+        "docs/client.md: : python",
+    ],
+    client.test_the_second_program_follows: [
+        "docs/client.md: Follow the sessions: python",
     ],
     readme.test_each_kind_of_source_is_shown_as_it_is_configured: [
         "README.md: Sources / MaxScale: toml",

@@ -10,7 +10,6 @@ from sessiongate.gateway.api.document_cache import DocumentCache
 from sessiongate.gateway.api.request import ApiRequest
 from sessiongate.gateway.http.in_flight import Body
 from sessiongate.gateway.upstream.client import CoreClient
-from sessiongate.gateway.upstream.marks import AgeBound
 from sessiongate.gateway.upstream.replica import Replica
 from sessiongate.gateway.upstream.views import DirectView, ReplicaView, Version
 from sessiongate.v1.session_pb2 import Session
@@ -110,8 +109,7 @@ def test_one_session_with_its_service_changes_with_the_service() -> None:
         replica = Replica(cast(Any, None), staleness=2.0, clock=lambda: 0.0)
         first = WatchSessionsResponse(revision=10)
         first.as_of.FromSeconds(0)
-        replica._marks = AgeBound(lambda: 0.0)
-        replica._marks.note(first)
+        replica._reflector._take(first)
         first.snapshot.CopyFrom(WatchSnapshot(sessions=[Session(id=5, service="a", revision=9)]))
         replica.store.apply([first])
         direct = DirectView(cast(CoreClient, None))

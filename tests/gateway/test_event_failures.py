@@ -11,13 +11,14 @@ import grpc
 import pytest
 from starlette.types import Message
 
+import sessiongate.client.reflector
 import sessiongate.gateway.api.events
+from sessiongate.client.errors import CallError
 from sessiongate.gateway.api.events import Events
 from sessiongate.gateway.app import create_app
 from sessiongate.gateway.http.in_flight import InFlight
 from sessiongate.gateway.settings import GatewayConfig
 from sessiongate.gateway.shutdown import Shutdown
-from sessiongate.gateway.upstream.client import UpstreamError
 from sessiongate.runtime.auth.identity import (
     ExpiredCredentialsError,
     Identity,
@@ -39,7 +40,7 @@ from tests.gateway.programs import LONG
 from tests.gateway.reading import Event, events_in
 from tests.gateway.scripted import session
 
-GONE = UpstreamError(grpc.StatusCode.UNAVAILABLE, None, "text at 192.0.2.1")
+GONE = CallError(grpc.StatusCode.UNAVAILABLE, None, "text at 192.0.2.1")
 
 
 def marked(response: WatchSessionsResponse, revision: int) -> WatchSessionsResponse:
@@ -63,14 +64,14 @@ def progress(revision: int) -> WatchSessionsResponse:
 class Core:
     """Answers each call with the next of its streams: messages, and then an error or silence."""
 
-    def __init__(self, *streams: list[WatchSessionsResponse | UpstreamError]) -> None:
+    def __init__(self, *streams: list[WatchSessionsResponse | CallError]) -> None:
         self._streams = iter(streams)
         self.asked: list[int] = []
 
     async def watch(self, request: WatchSessionsRequest) -> AsyncGenerator[WatchSessionsResponse]:
         self.asked.append(request.resume_revision)
         for message in next(self._streams):
-            if isinstance(message, UpstreamError):
+            if isinstance(message, CallError):
                 raise message
             yield message
         await asyncio.Event().wait()
@@ -204,7 +205,7 @@ def test_a_stream_outlives_the_core() -> None:
 
 def test_a_core_that_has_forgotten_begins_anew() -> None:
     async def test() -> None:
-        forgotten = UpstreamError(grpc.StatusCode.OUT_OF_RANGE, "REVISION_NOT_HELD", "no")
+        forgotten = CallError(grpc.StatusCode.OUT_OF_RANGE, "REVISION_NOT_HELD", "no")
         core = Core([*snapshot(1, revision=20), forgotten], [*snapshot(3, revision=5)])
         async with opened(core) as stream:
             assert await stream.status() == 200
@@ -231,7 +232,7 @@ def test_a_snapshot_that_was_cut_begins_anew() -> None:
 
 def test_what_asking_again_cannot_help_ends_the_stream() -> None:
     async def test() -> None:
-        refused = UpstreamError(grpc.StatusCode.UNAUTHENTICATED, "TOKEN", "secret")
+        refused = CallError(grpc.StatusCode.UNAUTHENTICATED, "TOKEN", "secret")
         async with opened(Core([refused])) as stream:
             assert await stream.status() == 502
         async with opened(Core([*snapshot(1, revision=2), refused])) as stream:
@@ -244,7 +245,7 @@ def test_what_asking_again_cannot_help_ends_the_stream() -> None:
 
 
 def test_a_core_that_hangs_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessiongate.gateway.api.events, "SILENCE", 0.05)
+    monkeypatch.setattr(sessiongate.client.reflector, "SILENCE", 0.05)
 
     async def test() -> None:
         core = Core([*snapshot(1, revision=2)], [progress(2)])
@@ -257,14 +258,31 @@ def test_a_core_that_hangs_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     run(test)
 
 
+def test_a_core_that_answers_late_is_lost_until_it_answers_in_time() -> None:
+    async def test() -> None:
+        late = progress(3)
+        late.as_of.FromSeconds(-10)  # it was made 10 seconds before it could have been
+        core = Core([*snapshot(1, revision=2), late, late, progress(3)])
+        async with opened(core) as stream:
+            assert await stream.status() == 200
+            await stream.events("sync")
+            events = await stream.events("sync")
+            assert names(events) == ["lost", "sync"], "it is told once"
+            [error] = events[0].data["errors"]
+            assert error["code"] == "DEADLINE_EXCEEDED"
+        assert core.asked == [0], "and goes on where it was"
+
+    run(test)
+
+
 @pytest.mark.parametrize("refusal", [ExpiredCredentialsError(), WrongCredentialsError()])
 @pytest.mark.parametrize("goes_on", [[progress(2)], [], [GONE]], ids=["told", "silent", "failed"])
 def test_a_stream_ends_when_its_callers_credentials_do(
     refusal: Refusal,
-    goes_on: list[WatchSessionsResponse | UpstreamError],
+    goes_on: list[WatchSessionsResponse | CallError],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sessiongate.gateway.api.events, "SILENCE", 0.05)
+    monkeypatch.setattr(sessiongate.client.reflector, "SILENCE", 0.05)
     refusals: list[Refusal] = []
 
     def confirm() -> None:
@@ -326,7 +344,7 @@ def test_a_reader_that_stalls_is_cut_off(monkeypatch: pytest.MonkeyPatch, stops:
     monkeypatch.setattr(sessiongate.gateway.api.events, "_GRACE", 0.05)
 
     async def test() -> None:
-        messages: list[WatchSessionsResponse | UpstreamError] = [*snapshot(1, revision=2)]
+        messages: list[WatchSessionsResponse | CallError] = [*snapshot(1, revision=2)]
         async with opened(Core(messages)) as stream:
             assert await stream.status() == 200
             stream.stuck = True
@@ -342,7 +360,7 @@ def test_a_reader_that_stalls_takes_what_answers_may_take(monkeypatch: pytest.Mo
     monkeypatch.setattr(sessiongate.gateway.api.events, "_SOON", 0.05)
 
     async def test() -> None:
-        messages: list[WatchSessionsResponse | UpstreamError] = [*snapshot(1, revision=2)]
+        messages: list[WatchSessionsResponse | CallError] = [*snapshot(1, revision=2)]
         async with opened(Core(messages)) as stream:
             await stream.status()
             stream.stuck = True

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import sessiongate.client.reflector
+from sessiongate.client.errors import CallError
 from sessiongate.gateway.representation.row import SessionRow, write_all
 from sessiongate.gateway.representation.session import session_resource
-from sessiongate.gateway.upstream.client import UpstreamError
 from sessiongate.gateway.upstream.replica import Replica, Store
 from sessiongate.v1.session_pb2 import Session, SessionState
 from sessiongate.v1.session_service_pb2 import (
@@ -120,8 +121,8 @@ def run(test: Callable[[Stage], object]) -> None:
     asyncio.run(main())
 
 
-def ended(code: grpc.StatusCode) -> UpstreamError:
-    return UpstreamError(code, None, "the end")
+def ended(code: grpc.StatusCode) -> CallError:
+    return CallError(code, None, "the end")
 
 
 def test_it_is_current_from_the_sync_for_as_long_as_marks_come() -> None:
@@ -292,6 +293,20 @@ def test_out_of_range_starts_over_and_keeps_nothing() -> None:
         await stage.core.send(snapshot(3), sync(4, 0.0))
         assert stage.ids == [3]
         assert stage.replica.store.revision == 4
+
+    run(test)
+
+
+def test_a_core_that_is_silent_is_followed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessiongate.client.reflector, "SILENCE", 0.05)
+
+    async def test(stage: Stage) -> None:
+        await stage.core.send(snapshot(1), sync(10, 0.0))
+        while stage.core.asked.count(10) < 2:
+            stage.core.waiting.clear()
+            await stage.core.waiting.wait()
+        assert not stage.replica.current
+        assert stage.ids == [1]
 
     run(test)
 

@@ -12,7 +12,6 @@ from sessiongate.core.sources.synthetic import SyntheticSource
 from sessiongate.gateway.http import admission
 from sessiongate.gateway.http.work import each, later, let_go, work
 from sessiongate.gateway.upstream.client import CoreClient
-from sessiongate.gateway.upstream.marks import AgeBound
 from sessiongate.gateway.upstream.replica import Replica
 from sessiongate.gateway.upstream.views import DirectView, ReplicaView
 from sessiongate.runtime.memory import collect_rarely
@@ -54,8 +53,7 @@ async def view() -> ReplicaView:
         message.snapshot.sessions.append(observed.session)
     replica = Replica(cast(Any, None), staleness=2.0, clock=lambda: 0.0)
     message.as_of.FromSeconds(0)
-    replica._marks = AgeBound(lambda: 0.0)
-    replica._marks.note(message)
+    replica._reflector._take(message)
     replica.store.apply([message])
     return ReplicaView(replica, DirectView(cast(CoreClient, None)))
 

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from sessiongate.client.errors import CallError
 from sessiongate.gateway.api.document_cache import DocumentCache
 from sessiongate.gateway.api.events import Events
 from sessiongate.gateway.api.host_names import HostNames, LookUp, by_dns
@@ -34,7 +35,7 @@ from sessiongate.gateway.jsonapi.errors import Error, RequestError, errors_respo
 from sessiongate.gateway.openapi.endpoints import Written
 from sessiongate.gateway.settings import GatewayConfig
 from sessiongate.gateway.shutdown import Shutdown
-from sessiongate.gateway.upstream.client import EVENTS_AHEAD, CoreClient, UpstreamError
+from sessiongate.gateway.upstream.client import EVENTS_AHEAD, CoreClient
 from sessiongate.gateway.upstream.replica import Replica
 from sessiongate.gateway.upstream.views import DirectView, ReplicaView, SessionView
 from sessiongate.runtime.auth.authenticator import Authenticator
@@ -97,7 +98,7 @@ def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
         middleware=middleware,
         exception_handlers={
             RequestError: _request_error,
-            UpstreamError: _core_error,
+            CallError: _core_error,
             HTTPException: _http_error,
             Exception: _unexpected,
         },
@@ -141,7 +142,7 @@ async def _request_error(request: Request, error: Exception) -> Response:
 
 
 async def _core_error(request: Request, failure: Exception) -> Response:
-    error = error_of(cast(UpstreamError, failure))
+    error = error_of(cast(CallError, failure))
     return errors_response([error], RETRY_AFTER if error.status == 503 else None)
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import grpc
 
+from sessiongate.client.errors import CallError
 from sessiongate.gateway.jsonapi.errors import Error
-from sessiongate.gateway.upstream.client import UpstreamError
 from sessiongate.runtime.auth.identity import Refusal
 
 RETRY_AFTER = {"Retry-After": "1"}  # seconds; with every 503
@@ -46,7 +46,7 @@ HTTP_MAPPINGS: Mapping[grpc.StatusCode, HttpMapping] = {
 }
 
 
-def error_of(failure: UpstreamError) -> Error:
+def error_of(failure: CallError) -> Error:
     """Return a failed call as a JSON:API error, with the core's reason and text if given."""
     answer = HTTP_MAPPINGS[failure.code]
     if failure.reason is None or failure.code is grpc.StatusCode.UNAUTHENTICATED:
@@ -59,8 +59,3 @@ def error_of(failure: UpstreamError) -> Error:
 def refused(refusal: Refusal) -> Error:
     """Return the 401 error for a caller who may not ask."""
     return Error(401, refusal.reason, str(refusal), header="Authorization")
-
-
-def may_pass(failure: UpstreamError) -> bool:
-    """Return whether asking again may help: the core is away, starting or overloaded."""
-    return HTTP_MAPPINGS[failure.code].status in (503, 504)

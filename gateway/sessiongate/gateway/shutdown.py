@@ -25,10 +25,12 @@ class Shutdown:
 
     @asynccontextmanager
     async def timeout(
-        self, seconds: float, *, grace: float = 0.0
+        self, seconds: float | None, *, grace: float = 0.0
     ) -> AsyncIterator[asyncio.Timeout]:
         """Act as `asyncio.timeout`, but allow only ``grace`` seconds once the program stops."""
-        async with asyncio.timeout(min(seconds, grace) if self.begun else seconds) as alarm:
+        if self.begun:
+            seconds = grace if seconds is None else min(seconds, grace)
+        async with asyncio.timeout(seconds) as alarm:
             self._waiting[alarm] = grace
             try:
                 yield alarm

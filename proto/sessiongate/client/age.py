@@ -6,7 +6,7 @@ applied. A lower bound is needed for the mark's time on this clock:
 
 - The core began the stream after the request was sent. So the mark was made at ``sent +
   as_of`` or later, and the copy is at most ``now - sent - as_of`` old. Nothing between the
-  gateway and the core makes that wrong, whatever it delays: it only overstates the age, by
+  caller and the core makes that wrong, whatever it delays: it only overstates the age, by
   what the request took to begin a stream. That never shrinks on the same stream: a copy
   that it makes look old is renewed on another one (`AgeBound.is_worn`).
 - The mark was made before it arrived, so the stream began at ``received - as_of`` at the
@@ -21,8 +21,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sessiongate.gateway.representation.row import seconds_of
 from sessiongate.v1.session_service_pb2 import WatchSessionsResponse
+from sessiongate.v1.times import seconds_of
 
 Clock = Callable[[], float]
 

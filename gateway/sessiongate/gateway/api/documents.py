@@ -8,6 +8,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
+from sessiongate.client.errors import CallError
 from sessiongate.gateway.api.gaps import Gaps
 from sessiongate.gateway.api.request import ApiRequest
 from sessiongate.gateway.api.select import Selection
@@ -18,7 +19,6 @@ from sessiongate.gateway.jsonapi.document import CollectionWriter, top_meta
 from sessiongate.gateway.jsonapi.paging import CursorPage
 from sessiongate.gateway.representation.row import SessionRow, write_in_steps
 from sessiongate.gateway.representation.service import names_of, service_resource, services_of
-from sessiongate.gateway.upstream.client import UpstreamError
 from sessiongate.gateway.upstream.views import Batch, Selector
 from sessiongate.runtime.turns import Steps
 from sessiongate.v1.session_pb2 import Session
@@ -80,7 +80,7 @@ async def _slices(selected: Selection, size: int) -> AsyncGenerator[Batch]:
                 for rows in _cut(part, size):
                     await asyncio.sleep(0)
                     yield rows
-        except UpstreamError as error:
+        except CallError as error:
             raise TransferCutError(f"the core failed in the middle of a list: {error}") from None
 
 
@@ -228,7 +228,7 @@ async def _tier(
             if ident not in found:
                 try:
                     found[ident], _ = await ask.view.get(ident)
-                except UpstreamError as error:
+                except CallError as error:
                     if error.reason != "SESSION_NOT_FOUND":
                         raise
                     continue

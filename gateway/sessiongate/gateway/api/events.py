@@ -8,18 +8,18 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 
-import grpc
 from starlette.requests import Request
 from starlette.responses import Response
 
+from sessiongate.client.reflector import Began, Lost, Reflector, Watch, silence
 from sessiongate.gateway.api.request import ApiRequest
 from sessiongate.gateway.api.select import IDLE
 from sessiongate.gateway.api.subscriber import EventSubscriber, Pieces, parts_of
-from sessiongate.gateway.errors import error_of, may_pass, refused
+from sessiongate.gateway.errors import error_of, refused
 from sessiongate.gateway.http.in_flight import Charge, InFlight
 from sessiongate.gateway.http.work import each
 from sessiongate.gateway.jsonapi.document import dump
@@ -36,22 +36,17 @@ from sessiongate.gateway.jsonapi.parameters import invalid
 from sessiongate.gateway.jsonapi.query import QueryParameters
 from sessiongate.gateway.limits import STALLED
 from sessiongate.gateway.shutdown import Shutdown
-from sessiongate.gateway.upstream.client import UpstreamError
-from sessiongate.gateway.upstream.marks import AgeBound
-from sessiongate.gateway.upstream.replica import Watch
 from sessiongate.gateway.upstream.views import Selector
 from sessiongate.runtime.auth.identity import Refusal, caller
-from sessiongate.runtime.elapsed import elapsed
+from sessiongate.v1.session_service_pb2 import WatchSessionsResponse
 
-# Seconds. The core promises a message a second.
-SILENCE = 5.0  # after which the core counts as lost, and anything older as out of date
+# Seconds.
 ALIVE = 15.0  # without an event, after which a comment is sent
 _GRACE = 1.0  # in which a reader must take something once the program stops
 _SOON = 1.0  # after which a reader that takes nothing counts as a large answer not taken
 _HELD = 256 * 1024  # bytes that such a reader holds, with TLS
 _RECONNECT = (1.0, 5.0)  # after which a reader that was cut off reconnects
 _OPENING, _OPENING_TIME = 8, 0.05  # streams that begin at a time, for so many seconds at most
-_FIRST_BACK_OFF, _LAST_BACK_OFF = 0.05, 1.0
 
 _SHUTTING_DOWN = Error(503, "SHUTTING_DOWN", "the gateway is shutting down; ask again")
 
@@ -95,7 +90,7 @@ class OpeningQueue:
 async def stream_sessions(request: Request, ask: ApiRequest, wanted: Selector) -> Response:
     """Stream the wanted sessions as they come and go.
 
-    Raises `RequestError`, and `UpstreamError` if the core cannot be asked. A reader that
+    Raises `RequestError`, and `CallError` if the core cannot be asked. A reader that
     resumes waits for the core instead: after an error response, it would not come back.
     """
     check_query(ask.query)
@@ -152,14 +147,44 @@ def check_query(query: QueryParameters) -> None:
 async def _follow(events: Events, reader: EventSubscriber) -> AsyncGenerator[bytes]:
     """Yield a reader's events, through the core's failures, until the program stops.
 
-    Or until the credentials that the reader has shown are no longer valid.
+    Or until the credentials that the reader has shown are no longer valid. Raises `CallError`
+    if the core cannot be asked before anything was yielded.
     """
-    stopping, told, back_off = events.stopping, False, _FIRST_BACK_OFF
-    due = time.monotonic() + ALIVE
+    told, due, ends = False, time.monotonic() + ALIVE, _ends(events.stopping)
+    reflector = Reflector(lambda: reader.revision, reader.filter)
+    async with aclosing(reflector.follow(events.watch)) as following:
+        while (end := ends()) is None:
+            try:
+                async with events.stopping.timeout(None):
+                    received = await anext(following)
+            except TimeoutError:
+                continue
+            if isinstance(received, Began):
+                reader.start(resumed=received.resumed)
+                continue
+            if isinstance(received, Lost):
+                is_vain = not received.error.is_transient
+                if not told and (is_vain or not reader.revision):
+                    raise received.error
+                if is_vain:
+                    end = error_of(received.error)
+                    break
+            async for part in _parts(reader, received, is_late=reflector.is_late):
+                yield part
+                told, due = True, time.monotonic() + ALIVE
+                if ends() is not None:
+                    break
+            if told and time.monotonic() >= due:
+                yield alive(reader.revision or None)
+                due = time.monotonic() + ALIVE
+    yield event("end", _errors(end))
+
+
+def _ends(stopping: Shutdown) -> Callable[[], Error | None]:
+    """Return what says why a stream must end now, if it must."""
     identity = caller.get()
 
-    def over() -> Error | None:
-        """Return why the stream must end now, if it must."""
+    def ends() -> Error | None:
         if stopping.begun:
             return _SHUTTING_DOWN
         try:
@@ -169,55 +194,23 @@ async def _follow(events: Events, reader: EventSubscriber) -> AsyncGenerator[byt
             return refused(refusal)
         return None
 
-    while True:
-        try:
-            request, marks = reader.start(), AgeBound(elapsed)
-            async with aclosing(events.watch(request)) as messages:
-                while (end := over()) is None:
-                    async with stopping.timeout(SILENCE):
-                        message = await anext(messages)
-                    marks.note(message)
-                    late = marks.age is not None and marks.age > SILENCE
-                    async for part in each(parts_of(reader.tell(message, late=late))):
-                        yield part
-                        told, due = True, time.monotonic() + ALIVE
-                        if over() is not None:
-                            break
-                    else:
-                        if late:
-                            raise TimeoutError
-                        if told and time.monotonic() >= due:
-                            yield alive(reader.revision or None)
-                            due = time.monotonic() + ALIVE
-                        if reader.synced:
-                            back_off = _FIRST_BACK_OFF
-            yield event("end", _errors(end))
+    return ends
+
+
+async def _parts(
+    reader: EventSubscriber, received: Lost | WatchSessionsResponse, *, is_late: bool
+) -> AsyncGenerator[bytes]:
+    """Yield what a reader is sent when this is received."""
+    if isinstance(received, Lost):
+        error = received.error
+    else:
+        async for part in each(parts_of(reader.tell(received, late=is_late))):
+            yield part
+        if not is_late:
             return
-        except TimeoutError:
-            text = "the core says nothing, or so late that it may be false by now"
-            failure = UpstreamError(grpc.StatusCode.DEADLINE_EXCEEDED, None, text)
-        except UpstreamError as error:
-            failure = error
-        if (end := over()) is not None:
-            yield event("end", _errors(end))
-            return
-        if failure.code is grpc.StatusCode.OUT_OF_RANGE:
-            reader.revision = 0
-        else:
-            hopeless = not may_pass(failure)
-            if not told and (hopeless or not reader.revision):
-                raise failure
-            if hopeless:
-                yield event("end", _errors(error_of(failure)))
-                return
-            if reader.lose():
-                yield event("lost", _errors(error_of(failure)))
-                told, due = True, time.monotonic() + ALIVE
-            elif time.monotonic() >= due:
-                yield alive(reader.revision or None)
-                due = time.monotonic() + ALIVE
-        await stopping.sleep(back_off * random.uniform(0.5, 1))  # noqa: S311
-        back_off = min(back_off * 2, _LAST_BACK_OFF)
+        error = silence()
+    if reader.lose():
+        yield event("lost", _errors(error_of(error)))
 
 
 def _errors(error: Error) -> bytes:

@@ -14,6 +14,6 @@ async def show_life(request: Request, ask: ApiRequest) -> Response:
 
 
 async def show_readiness(request: Request, ask: ApiRequest) -> Response:
-    """Answer ``/readyz``: 200 if the view can answer now. Raises `UpstreamError` if not."""
+    """Answer ``/readyz``: 200 if the view can answer now. Raises `CallError` if not."""
     await ask.view.check()
     return ask.document({"meta": {"status": "ready"}}, None)

@@ -60,7 +60,7 @@ async def select(
 ) -> Selection:
     """Select the rows that a query asks for among those wanted.
 
-    Raises `UpstreamError`, and `RequestError` for an impossible cursor or order.
+    Raises `CallError`, and `RequestError` for an impossible cursor or order.
     """
     wanted, filters = pushed_down(query.filters, wanted)
     if isinstance(query.page, CursorPage):

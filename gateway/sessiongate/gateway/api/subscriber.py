@@ -32,9 +32,9 @@ from sessiongate.gateway.representation.source import SOURCE_STATES
 from sessiongate.gateway.upstream.views import Selector
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
+    SessionFilter,
     SessionRemoval,
     SourceStatus,
-    WatchSessionsRequest,
     WatchSessionsResponse,
 )
 from sessiongate.v1.source_service_pb2 import SourceState
@@ -58,14 +58,21 @@ class EventSubscriber:
         self._lost = False  # whether the reader knows that it is not
         self._fresh = True  # whether nothing of the stream has arrived yet
 
-    def start(self) -> WatchSessionsRequest:
-        """Begin a new stream; return what to ask the core."""
+    @property
+    def filter(self) -> SessionFilter | None:
+        """What the core filters by."""
+        return self._wanted.filter()
+
+    def start(self, *, resumed: bool) -> None:
+        """Begin a new stream."""
         self.synced, self._fresh = False, True
-        return WatchSessionsRequest(filter=self._wanted.filter(), resume_revision=self.revision)
+        if not resumed:
+            self.revision = 0
 
     def lose(self) -> bool:
         """Note that the core is lost; return whether that is news."""
         news, self._lost = not self._lost, True
+        self.synced = False
         return news
 
     def tell(self, message: WatchSessionsResponse, *, late: bool = False) -> Iterator[bytes]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 
+from sessiongate.client.errors import CallError
 from sessiongate.gateway.api.gaps import Gaps
 from sessiongate.gateway.cli.reporting import fail
 from sessiongate.gateway.cli.tables import (
@@ -24,11 +25,11 @@ from sessiongate.gateway.errors import error_of
 from sessiongate.gateway.jsonapi.document import dump, top_meta
 from sessiongate.gateway.representation.session import session_resource, session_url, sessions_url
 from sessiongate.gateway.representation.source import source_resources, sources_url
-from sessiongate.gateway.upstream.client import CoreClient, UpstreamError
+from sessiongate.gateway.upstream.client import CoreClient
 from sessiongate.gateway.upstream.trust import CoreTls
-from sessiongate.gateway.upstream.views import EVERYTHING, DirectView
 from sessiongate.runtime.exit_codes import EXIT_UNRECOVERABLE
 from sessiongate.runtime.watched_file import FileError
+from sessiongate.v1.session_pb2 import Session
 
 # What links start with, unless --public-url is given.
 LOCAL_URL = "http://localhost:8989"
@@ -50,7 +51,7 @@ def ask(question: Question, core: str, timeout: float, trust: CoreTls, token: Pa
         asyncio.run(asking())
     except FileError as error:
         fail(str(error), EXIT_UNRECOVERABLE)
-    except UpstreamError as error:
+    except CallError as error:
         if error.code is grpc.StatusCode.UNAUTHENTICATED:
             fail(f"the core at {core} lets nobody in without its token: --core-token-file")
         if error.reason is None and error.code is grpc.StatusCode.UNAVAILABLE:
@@ -62,11 +63,11 @@ def listing(public_url: str | None, *, json: bool) -> Question:
     """List the sessions."""
 
     async def ask(client: CoreClient) -> None:
-        parts = [rows async for rows in DirectView(client).scan(EVERYTHING)]
-        sessions = [row.session for rows in parts for row in rows.sessions]
+        sessions: list[Session] = []
         gaps = Gaps()
-        for rows in parts:
-            gaps = gaps.union(rows.version.gaps)
+        async for page in client.pages():
+            sessions += page.sessions
+            gaps = gaps.union(Gaps.of_response(page))
         now = time.time()
         if json:
             base = public_url or LOCAL_URL
@@ -83,14 +84,15 @@ def showing(ident: int, public_url: str | None, *, json: bool) -> Question:
     """Show one session."""
 
     async def ask(client: CoreClient) -> None:
-        found, version = await DirectView(client).get(ident)
+        found = await client.get_session(ident)
+        gaps = Gaps.of_response(found)
         base = public_url or LOCAL_URL
         resource = session_resource(found.session, base, time.time())
         if json:
-            _print_document(session_url(base, ident), resource, version.gaps)
+            _print_document(session_url(base, ident), resource, gaps)
         else:
             print_session(found.session, resource["attributes"])
-            print_gaps(version.gaps)
+            print_gaps(gaps)
 
     return ask
 
@@ -112,7 +114,7 @@ def listing_sources(public_url: str | None, *, json: bool) -> Question:
 async def watch(client: CoreClient) -> None:
     """Show the sessions as they come and go."""
     with open_screen() as screen:
-        await follow(client.watch_sessions, screen)
+        await follow(client, screen)
 
 
 def _print_document(link: str, data: Any, gaps: Gaps) -> None:

@@ -13,13 +13,11 @@ from functools import lru_cache
 from sys import intern
 from typing import Any
 
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from sessiongate.gateway.jsonapi.document import dump
 from sessiongate.gateway.representation.session import session_resource
 from sessiongate.runtime.turns import Steps
 from sessiongate.v1.session_pb2 import Session
+from sessiongate.v1.times import seconds_of
 
 _WRITTEN = 20  # rows between two yields
 
@@ -100,11 +98,6 @@ class SessionRow:
         piece = piece.replace(f'"{_IDLE_TOKEN}"'.encode(), _IDLE)
         self._piece = piece.replace(_BASE_TOKEN.encode(), _BASE)
         return self._piece
-
-
-def seconds_of(time: Timestamp | Duration) -> float:
-    """Return a time as seconds since the epoch, or a duration in seconds."""
-    return time.seconds + time.nanos / 1e9
 
 
 def write_session(row: SessionRow, base: str, now: float) -> bytes:

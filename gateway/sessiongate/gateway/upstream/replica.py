@@ -1,8 +1,8 @@
 """A live copy of the core's sessions, and the proof that it is current.
 
-In informer terms, a `Replica` lists and watches (one call of WatchSessions does
-both) into a `Store`. The store only takes states that the table was in: messages
-are applied together, up to one that carries ``as_of``.
+In informer terms, a `Reflector` lists and watches (one call of WatchSessions does
+both), and a `Replica` applies that to a `Store`. The store only takes states that the
+table was in: messages are applied together, up to one that carries ``as_of``.
 """
 
 from __future__ import annotations
@@ -10,32 +10,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import random
 from bisect import bisect_left, bisect_right
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import aclosing
 
-import grpc
-
+from sessiongate.client.age import Clock
+from sessiongate.client.reflector import Began, Lost, Reflector, Watch
 from sessiongate.gateway.api.gaps import Gaps
-from sessiongate.gateway.representation.row import SessionRow, seconds_of
-from sessiongate.gateway.upstream.client import UpstreamError
-from sessiongate.gateway.upstream.marks import AgeBound, Clock
-from sessiongate.v1.session_service_pb2 import (
-    SourceStatus,
-    WatchSessionsRequest,
-    WatchSessionsResponse,
-)
+from sessiongate.gateway.representation.row import SessionRow
+from sessiongate.v1.session_service_pb2 import SourceStatus, WatchSessionsResponse
+from sessiongate.v1.times import seconds_of
 
 log = logging.getLogger(__name__)
 
-Watch = Callable[[WatchSessionsRequest], AsyncGenerator[WatchSessionsResponse]]
-
-# Seconds before a stream that ended is requested again: doubles from the first to the last.
-_FIRST_BACK_OFF, _LAST_BACK_OFF = 0.05, 1.0
-# Seconds before a stream that makes the copy look old is renewed: doubles from the first to
-# the last if the next one does, too, as then the connection is slow, not just its beginning.
-_FIRST_RENEWAL, _LAST_RENEWAL = 0.25, 15.0
+_PAUSE = 1.0  # seconds before the core is followed again after an unexpected error
 
 
 class Store:
@@ -134,15 +122,13 @@ class Replica:
         self._watch = watch
         self._staleness = staleness
         self._clock = clock
-        # Of the stream that last brought the store up to date; None until one has.
-        self._marks: AgeBound | None = None
-        self._renewal = _FIRST_RENEWAL
+        self._reflector = self._reflect()
         self._lost_at: float | None = None  # when the core was lost, if it is
 
     @property
     def age(self) -> float | None:
         """An upper bound on the store's age, in seconds; None if nothing proves one."""
-        return None if self._marks is None else self._marks.age
+        return self._reflector.age
 
     @property
     def current(self) -> bool:
@@ -152,23 +138,46 @@ class Replica:
 
     async def run(self) -> None:
         """Follow the core forever, through its failures."""
-        back_off = _FIRST_BACK_OFF
         while True:
             try:
                 await self._follow()
-                continue  # what is proven so far stays so, and ages meanwhile
-            except UpstreamError as error:
-                if error.code is grpc.StatusCode.OUT_OF_RANGE:
-                    log.info("the core is asked for all sessions anew: %s", error)
-                    self.store = Store()
-                else:
-                    self._lose(str(error))
             except Exception:
                 log.exception("the copy of the core's sessions is dropped")
-                self.store = Store()  # it may hold half of a state
-            back_off = _FIRST_BACK_OFF if self._marks is not None else back_off * 2
-            self._marks = None
-            await asyncio.sleep(min(back_off, _LAST_BACK_OFF) * random.uniform(0.5, 1))  # noqa: S311
+            self.store = Store()  # it may hold half of a state
+            self._reflector = self._reflect()
+            await asyncio.sleep(_PAUSE)
+
+    def _reflect(self) -> Reflector:
+        return Reflector(lambda: self.store.revision, staleness=self._staleness, clock=self._clock)
+
+    async def _follow(self) -> None:
+        store = self.store  # or, until a snapshot is complete, the one that will replace it
+        pending: list[WatchSessionsResponse] = []
+        async with aclosing(self._reflector.follow(self._watch)) as events:
+            async for event in events:
+                if isinstance(event, Lost):
+                    self._lose(str(event.error))
+                elif isinstance(event, Began):
+                    pending.clear()
+                    if not event.resumed:
+                        self._restart()
+                        store = Store()
+                else:
+                    pending.append(event)
+                    if event.HasField("as_of"):
+                        store.apply(pending)
+                        self.store = store
+                        self._find()
+                    elif store is self.store:
+                        continue  # the table was not in the state that this would produce
+                    else:
+                        store.apply(pending)
+                    pending.clear()
+
+    def _restart(self) -> None:
+        if self.store.revision:
+            log.info("the core no longer holds the changes since the copy: copying all sessions")
+            self.store = Store()
 
     def _lose(self, why: str) -> None:
         """Log once that the core is lost, however often requests fail."""
@@ -182,32 +191,3 @@ class Replica:
             seconds_lost = self._clock() - self._lost_at
             self._lost_at = None
             log.warning("the core's sessions are followed again, after %.1f s", seconds_lost)
-
-    async def _follow(self) -> None:
-        """Follow one stream from where the last one ended, until another could prove more."""
-        store = self.store if self.store.revision else Store()
-        pending: list[WatchSessionsResponse] = []
-        marks = AgeBound(self._clock)
-        request = WatchSessionsRequest(resume_revision=store.revision)
-        async with aclosing(self._watch(request)) as messages:
-            async for message in messages:
-                pending.append(message)
-                if marks.note(message):
-                    store.apply(pending)
-                    self.store, self._marks = store, marks
-                    self._find()
-                    if self._is_worn(marks):
-                        return
-                elif store is self.store:
-                    continue  # the table was not in the state that this would produce
-                else:
-                    store.apply(pending)
-                pending.clear()
-
-    def _is_worn(self, marks: AgeBound) -> bool:
-        half = self._staleness / 2
-        if not marks.is_worn(half, self._renewal):
-            return False
-        looks_old = marks.age is not None and marks.age > half
-        self._renewal = min(self._renewal * 2, _LAST_RENEWAL) if looks_old else _FIRST_RENEWAL
-        return True

@@ -10,13 +10,12 @@ from typing import NamedTuple, Protocol
 
 from sessiongate.gateway.api.gaps import Gaps
 from sessiongate.gateway.http.work import LIGHT_ROWS, work
-from sessiongate.gateway.representation.row import SessionRow, seconds_of
+from sessiongate.gateway.representation.row import SessionRow
 from sessiongate.gateway.upstream.client import CoreClient
 from sessiongate.gateway.upstream.replica import Replica, Store
 from sessiongate.runtime.turns import Steps
 from sessiongate.v1.session_pb2 import Session, SessionState
 from sessiongate.v1.session_service_pb2 import (
-    GetSessionRequest,
     GetSessionResponse,
     ListSessionsRequest,
     ListSessionsResponse,
@@ -25,6 +24,7 @@ from sessiongate.v1.session_service_pb2 import (
     SourceStatus,
 )
 from sessiongate.v1.source_service_pb2 import Source
+from sessiongate.v1.times import seconds_of
 
 PAGE_SIZE = 1000  # sessions requested from the core at a time
 PART_SIZE = 2000  # sessions taken from a replica at a time: a few ms of work
@@ -95,7 +95,7 @@ class Batch:
 
 
 class SessionView(Protocol):
-    """Answers for the sessions. Each method raises `UpstreamError`."""
+    """Answers for the sessions. Each method raises `CallError`."""
 
     def version(self) -> Version | None:
         """Return what rows would be taken from now, if that is known without asking."""
@@ -121,7 +121,7 @@ class SessionView(Protocol):
         """
 
     async def check(self) -> None:
-        """Raise `UpstreamError` unless the view can answer now."""
+        """Raise `CallError` unless the view can answer now."""
 
 
 class DirectView:
@@ -134,7 +134,7 @@ class DirectView:
         return None
 
     async def get(self, ident: int) -> tuple[SessionRow, Version]:
-        found = await self._client.get_session(GetSessionRequest(id=ident))
+        found = await self._client.get_session(ident)
         changed, gaps = (
             _settled(seconds_of(found.update_time), _read(found)),
             Gaps.of_response(found),

@@ -1,0 +1,231 @@
+"""The asyncio client of a core."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import grpc
+
+from sessiongate.client.channel import (
+    CALL_TIMEOUT,
+    DEFAULT_ADDRESS,
+    DEFAULT_READ_AHEAD,
+    Metadata,
+    call_metadata,
+    channel_options,
+)
+from sessiongate.client.errors import CallError, call_error
+from sessiongate.client.reflector import SILENCE
+from sessiongate.client.session_copy import SessionCopy, Update
+from sessiongate.v1.session_pb2 import Session
+from sessiongate.v1.session_service_pb2 import (
+    GetSessionRequest,
+    GetSessionResponse,
+    ListSessionsRequest,
+    ListSessionsResponse,
+    SessionFilter,
+    WatchSessionsRequest,
+    WatchSessionsResponse,
+)
+from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
+from sessiongate.v1.source_service_pb2 import ListSourcesRequest, Source
+from sessiongate.v1.source_service_pb2_grpc import SourceServiceStub
+
+_Request = TypeVar("_Request")
+_Response = TypeVar("_Response")
+
+
+class AsyncClient:
+    """A channel to one core; create it inside a running event loop.
+
+    Each call ends within its timeout, with a response or with `CallError`. A call that finds
+    no core is tried up to three times within that time.
+    """
+
+    def __init__(
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        timeout: float = CALL_TIMEOUT,
+        credentials: grpc.ChannelCredentials | None = None,
+        token: str | Callable[[], str] | None = None,
+        metadata: Metadata | None = None,
+        observe: Callable[[str, str, float], None] | None = None,
+        read_ahead: int = DEFAULT_READ_AHEAD,
+    ) -> None:
+        """Prepare to call the core at ``address``, ``HOST:PORT`` or ``unix:PATH``.
+
+        ``timeout`` is in seconds. ``credentials`` are for TLS, as from
+        `grpc.ssl_channel_credentials`; without them, there is none. ``token`` is the core's, or
+        returns it for each call; ``metadata`` returns what else to send. ``observe`` is called
+        with the method, status code and seconds of each call that is not a stream.
+        ``read_ahead`` is how many bytes of a stream are received before they are read.
+        """
+        options = channel_options(read_ahead)
+        if credentials is None:
+            self._channel = grpc.aio.insecure_channel(address, options=options)
+        else:
+            self._channel = grpc.aio.secure_channel(address, credentials, options=options)
+        self._sessions = SessionServiceStub(self._channel)
+        self._sources = SourceServiceStub(self._channel)
+        self._timeout = timeout
+        self._token = token
+        self._metadata = metadata
+        self._observe = observe
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End the calls under way and close the channel."""
+        await self._channel.close()
+
+    async def list_sessions(
+        self, request: ListSessionsRequest | None = None, *, timeout: float | None = None
+    ) -> ListSessionsResponse:
+        """Return one page of sessions."""
+        return await self._call(
+            self._sessions.ListSessions, request or ListSessionsRequest(), timeout
+        )
+
+    async def pages(
+        self, request: ListSessionsRequest | None = None, *, timeout: float | None = None
+    ) -> AsyncGenerator[ListSessionsResponse]:
+        """Yield a page and all that follow it; each has the timeout for itself."""
+        asked = ListSessionsRequest()
+        if request is not None:
+            asked.CopyFrom(request)
+        while True:
+            page = await self.list_sessions(asked, timeout=timeout)
+            yield page
+            if not page.next_page_token:
+                return
+            asked.page_token, asked.skip = page.next_page_token, 0
+
+    async def sessions(
+        self, filter: SessionFilter | None = None, *, order_by: str = ""
+    ) -> AsyncGenerator[Session]:
+        """Yield all sessions that match, page by page."""
+        async for page in self.pages(ListSessionsRequest(filter=filter, order_by=order_by)):
+            for session in page.sessions:
+                yield session
+
+    async def get_session(
+        self, session_id: int, *, timeout: float | None = None
+    ) -> GetSessionResponse:
+        """Return one session."""
+        request = GetSessionRequest(id=session_id)
+        return await self._call(self._sessions.GetSession, request, timeout)
+
+    async def list_sources(self, *, timeout: float | None = None) -> Sequence[Source]:
+        """Return all sources, in the order of the core's configuration."""
+        response = await self._call(self._sources.ListSources, ListSourcesRequest(), timeout)
+        return list(response.sources)
+
+    async def watch_sessions(
+        self, request: WatchSessionsRequest | None = None
+    ) -> AsyncGenerator[WatchSessionsResponse]:
+        """Yield the messages of one stream, which ends only with `CallError`: see `follow`."""
+        call = self._sessions.WatchSessions(
+            request or WatchSessionsRequest(), wait_for_ready=False, metadata=self._sent()
+        )
+        try:
+            while (response := await _read(call)) is not grpc.aio.EOF:
+                yield response
+        except grpc.aio.AioRpcError as error:
+            raise call_error(error) from None
+        except asyncio.CancelledError:
+            raise _cancelled() from None
+        finally:
+            call.cancel()
+        raise CallError(grpc.StatusCode.UNAVAILABLE, None, "the core ended the stream")
+
+    async def follow(
+        self, filter: SessionFilter | None = None, *, staleness: float = SILENCE
+    ) -> AsyncGenerator[Update]:
+        """Keep a copy of the sessions that match, and yield it at each step, without end.
+
+        Goes on through the core's failures: an update says that the core is ``lost``, and the
+        copy stays as it was. Raises `CallError` if calling again cannot help. ``staleness``
+        is the age in seconds that the copy is kept below if the connection allows.
+        """
+        copy = SessionCopy(filter, staleness=staleness)
+        async with aclosing(copy.reflector.follow(self.watch_sessions)) as events:
+            async for event in events:
+                update = copy.take(event)
+                if update is not None:
+                    if update.lost is not None and not update.lost.is_transient:
+                        raise update.lost
+                    yield update
+
+    def _sent(self) -> list[tuple[str, str]]:
+        return call_metadata(self._token, self._metadata)
+
+    async def _call(
+        self,
+        method: Callable[..., Awaitable[_Response]],
+        request: _Request,
+        timeout: float | None,
+    ) -> _Response:
+        limit = self._timeout if timeout is None else timeout
+        if self._observe is None:
+            return await self._response(method, request, limit)
+        code, began = "CANCELLED", time.perf_counter()
+        try:
+            response = await self._response(method, request, limit)
+            code = "OK"
+            return response
+        except CallError as error:
+            code = error.code.name
+            raise
+        finally:
+            name = type(request).__name__.removesuffix("Request")
+            self._observe(name, code, time.perf_counter() - began)
+
+    async def _response(
+        self, method: Callable[..., Awaitable[_Response]], request: _Request, timeout: float
+    ) -> _Response:
+        try:
+            return await method(request, timeout=timeout, metadata=self._sent())
+        except grpc.aio.AioRpcError as error:
+            raise call_error(error) from None
+        except asyncio.CancelledError:
+            raise _cancelled() from None
+
+
+async def _read(call: Any) -> Any:
+    """Return the next message of a stream, or EOF.
+
+    grpc releases what a read has allocated when the read ends, but never if it is
+    cancelled (grpc/grpc#43360). So the call is cancelled, which ends the read.
+    """
+    reading = asyncio.ensure_future(call.read())
+    try:
+        return await asyncio.shield(reading)
+    except asyncio.CancelledError:
+        call.cancel()
+        await asyncio.wait((reading,))
+        if not reading.cancelled():
+            reading.exception()  # no longer of interest
+        raise
+
+
+def _cancelled() -> BaseException:
+    """Return what a cancellation means: grpc also reports one if the core cancelled the call."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        return asyncio.CancelledError()
+    return CallError(grpc.StatusCode.CANCELLED, None, "cancelled by the core")

@@ -1,0 +1,74 @@
+"""What both clients tell gRPC about their channel and their calls."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from sessiongate.v1.service_names import SESSION_SERVICE, SOURCE_SERVICE
+
+Metadata = Callable[[], Iterable[tuple[str, str]]]
+
+# Where a core listens unless it is told otherwise.
+DEFAULT_ADDRESS = "127.0.0.1:50051"
+CALL_TIMEOUT = 5.0
+
+# The contract keeps a page under 3 MiB, so this, gRPC's own default, is large enough.
+MAX_MESSAGE_BYTES = 4 << 20
+# Bytes of a stream that are received before they are read, unless told otherwise.
+DEFAULT_READ_AHEAD = 128 << 10
+
+
+# Only reads, so retrying is safe. All attempts share the call's one deadline.
+_RETRIES = {
+    "name": [
+        {"service": SESSION_SERVICE, "method": "ListSessions"},
+        {"service": SESSION_SERVICE, "method": "GetSession"},
+        {"service": SOURCE_SERVICE, "method": "ListSources"},
+    ],
+    "retryPolicy": {
+        "maxAttempts": 3,
+        "initialBackoff": "0.05s",
+        "maxBackoff": "0.2s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE"],
+    },
+}
+
+# A watch is a call that stays open. When one connection has as many calls as the core allows,
+# gRPC opens another (gRFC A105).
+_CONNECTIONS = 1000
+
+_SERVICE_CONFIG = {
+    "methodConfig": [_RETRIES],
+    "connectionScaling": {"maxConnectionsPerSubchannel": _CONNECTIONS},
+}
+
+
+def channel_options(read_ahead: int) -> list[tuple[str, Any]]:
+    """Return the options of a channel."""
+    return [
+        ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
+        ("grpc.max_connections_per_subchannel_cap", _CONNECTIONS),
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        # Finds a core that is back within a second, however long it was away.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 1000),
+        # The core is a neighbour: never call it through the proxy in http_proxy.
+        ("grpc.enable_http_proxy", 0),
+        # Fixes how much of a stream is buffered unread; gRPC would grow it with bandwidth.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", read_ahead),
+    ]
+
+
+def call_metadata(
+    token: str | Callable[[], str] | None, metadata: Metadata | None
+) -> list[tuple[str, str]]:
+    """Return the metadata of a call that begins now."""
+    sent = [] if metadata is None else [*metadata()]
+    if token is not None:
+        sent.append(("authorization", f"Bearer {token if isinstance(token, str) else token()}"))
+    return sent

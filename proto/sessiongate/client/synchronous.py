@@ -1,0 +1,211 @@
+"""The synchronous client of a core, for threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import grpc
+
+from sessiongate.client.channel import (
+    CALL_TIMEOUT,
+    DEFAULT_ADDRESS,
+    DEFAULT_READ_AHEAD,
+    Metadata,
+    call_metadata,
+    channel_options,
+)
+from sessiongate.client.errors import CallError, call_error
+from sessiongate.client.reflector import SILENCE, silence
+from sessiongate.client.session_copy import SessionCopy, Update
+from sessiongate.v1.session_pb2 import Session
+from sessiongate.v1.session_service_pb2 import (
+    GetSessionRequest,
+    GetSessionResponse,
+    ListSessionsRequest,
+    ListSessionsResponse,
+    SessionFilter,
+    WatchSessionsRequest,
+    WatchSessionsResponse,
+)
+from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
+from sessiongate.v1.source_service_pb2 import ListSourcesRequest, Source
+from sessiongate.v1.source_service_pb2_grpc import SourceServiceStub
+
+_Response = TypeVar("_Response")
+
+
+class Client:
+    """A channel to one core, which threads may share.
+
+    Each call ends within its timeout, with a response or with `CallError`. A call that finds
+    no core is tried up to three times within that time.
+    """
+
+    def __init__(
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        timeout: float = CALL_TIMEOUT,
+        credentials: grpc.ChannelCredentials | None = None,
+        token: str | Callable[[], str] | None = None,
+        metadata: Metadata | None = None,
+        read_ahead: int = DEFAULT_READ_AHEAD,
+    ) -> None:
+        """Prepare to call the core at ``address``; the arguments are those of `AsyncClient`."""
+        options = channel_options(read_ahead)
+        if credentials is None:
+            self._channel = grpc.insecure_channel(address, options=options)
+        else:
+            self._channel = grpc.secure_channel(address, credentials, options=options)
+        self._sessions = SessionServiceStub(self._channel)
+        self._sources = SourceServiceStub(self._channel)
+        self._timeout = timeout
+        self._token = token
+        self._metadata = metadata
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the calls under way and close the channel."""
+        self._channel.close()
+
+    def list_sessions(
+        self, request: ListSessionsRequest | None = None, *, timeout: float | None = None
+    ) -> ListSessionsResponse:
+        """Return one page of sessions."""
+        return self._call(self._sessions.ListSessions, request or ListSessionsRequest(), timeout)
+
+    def pages(
+        self, request: ListSessionsRequest | None = None, *, timeout: float | None = None
+    ) -> Iterator[ListSessionsResponse]:
+        """Yield a page and all that follow it; each has the timeout for itself."""
+        asked = ListSessionsRequest()
+        if request is not None:
+            asked.CopyFrom(request)
+        while True:
+            page = self.list_sessions(asked, timeout=timeout)
+            yield page
+            if not page.next_page_token:
+                return
+            asked.page_token, asked.skip = page.next_page_token, 0
+
+    def sessions(
+        self, filter: SessionFilter | None = None, *, order_by: str = ""
+    ) -> Iterator[Session]:
+        """Yield all sessions that match, page by page."""
+        for page in self.pages(ListSessionsRequest(filter=filter, order_by=order_by)):
+            yield from page.sessions
+
+    def get_session(self, session_id: int, *, timeout: float | None = None) -> GetSessionResponse:
+        """Return one session."""
+        return self._call(self._sessions.GetSession, GetSessionRequest(id=session_id), timeout)
+
+    def list_sources(self, *, timeout: float | None = None) -> Sequence[Source]:
+        """Return all sources, in the order of the core's configuration."""
+        response = self._call(self._sources.ListSources, ListSourcesRequest(), timeout)
+        return list(response.sources)
+
+    def watch_sessions(
+        self, request: WatchSessionsRequest | None = None
+    ) -> Generator[WatchSessionsResponse]:
+        """Yield the messages of one stream, which ends only with `CallError`: see `follow`.
+
+        A core that is silent for `SILENCE` seconds ends it with DEADLINE_EXCEEDED.
+        """
+        call = self._sessions.WatchSessions(
+            request or WatchSessionsRequest(), wait_for_ready=False, metadata=self._sent()
+        )
+        try:
+            with _SilenceAlarm(call) as alarm:
+                while True:
+                    with alarm.listening():
+                        message = next(call)
+                    yield message
+        except StopIteration:
+            raise CallError(
+                grpc.StatusCode.UNAVAILABLE, None, "the core ended the stream"
+            ) from None
+        except grpc.RpcError as error:
+            raise silence() if alarm.rang else call_error(error) from None
+        finally:
+            call.cancel()
+
+    def follow(
+        self, filter: SessionFilter | None = None, *, staleness: float = SILENCE
+    ) -> Generator[Update]:
+        """Keep a copy of the sessions that match, and yield it at each step, without end.
+
+        Goes on through the core's failures: an update says that the core is ``lost``, and the
+        copy stays as it was. Raises `CallError` if calling again cannot help. ``staleness``
+        is the age in seconds that the copy is kept below if the connection allows.
+        """
+        copy = SessionCopy(filter, staleness=staleness)
+        with closing(copy.reflector.follow_blocking(self.watch_sessions)) as events:
+            for event in events:
+                update = copy.take(event)
+                if update is not None:
+                    if update.lost is not None and not update.lost.is_transient:
+                        raise update.lost
+                    yield update
+
+    def _sent(self) -> list[tuple[str, str]]:
+        return call_metadata(self._token, self._metadata)
+
+    def _call(
+        self, method: Callable[..., _Response], request: object, timeout: float | None
+    ) -> _Response:
+        limit = self._timeout if timeout is None else timeout
+        try:
+            return method(request, timeout=limit, metadata=self._sent())
+        except grpc.RpcError as error:
+            raise call_error(error) from None
+
+
+class _SilenceAlarm:
+    """Cancels a call that is silent while it is read; gRPC has no timeout for one message."""
+
+    def __init__(self, call: Any) -> None:
+        self.rang = False
+        self._call = call
+        self._deadline: float | None = None  # of the read under way
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Ring if this takes longer than `SILENCE`."""
+        self._deadline = time.monotonic() + SILENCE
+        try:
+            yield
+        finally:
+            self._deadline = None
+
+    def _run(self) -> None:
+        while not self._ended.wait(SILENCE / 8):
+            deadline = self._deadline
+            if deadline is not None and time.monotonic() > deadline:
+                self.rang = True
+                self._call.cancel()
+                return

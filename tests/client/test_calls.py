@@ -1,0 +1,138 @@
+"""The client's calls: pages, deadlines, retries, and errors by reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import pytest
+
+from sessiongate.client import CallError, Client, Reason
+from sessiongate.gateway.errors import HTTP_MAPPINGS
+from sessiongate.v1.session_service_pb2 import (
+    GetSessionRequest,
+    GetSessionResponse,
+    ListSessionsRequest,
+    SessionFilter,
+)
+from tests.client.both import Waiting
+from tests.gateway.programs import LONG, running_core
+from tests.gateway.scripted import ScriptedCore, listening
+
+SESSIONS = 2500
+
+both = pytest.mark.parametrize("client_of", [Client, Waiting], ids=["synchronous", "asyncio"])
+
+
+@pytest.fixture(scope="module")
+def core() -> Iterator[str]:
+    with running_core(f"synthetic:?sessions={SESSIONS}&name=made") as address:
+        yield address
+
+
+@both
+def test_pages_follow_one_another_to_the_end(core: str, client_of: Any) -> None:
+    request = ListSessionsRequest(page_size=1000, skip=10)
+    with client_of(core, timeout=LONG) as client:
+        pages = [*client.pages(request)]
+        assert [len(page.sessions) for page in pages] == [1000, 1000, SESSIONS - 2010]
+        listed = [session.id for page in pages for session in page.sessions]
+        assert listed == [session.id for session in client.sessions()][10:]
+        assert request == ListSessionsRequest(page_size=1000, skip=10), "it is the caller's"
+        newest = next(iter(client.sessions(order_by="id desc")))
+        assert newest.id == listed[-1]
+        assert client.get_session(newest.id).session.id == newest.id
+        assert [*client.sessions(SessionFilter(sources=["other"]))] == []
+        assert [source.name for source in client.list_sources()] == ["made"]
+
+
+@both
+def test_errors_have_the_core_s_reason(core: str, client_of: Any) -> None:
+    with client_of(core, timeout=LONG) as client:
+        with pytest.raises(CallError) as missing:
+            client.get_session(10**9)
+        assert (missing.value.code, missing.value.reason, missing.value.is_transient) == (
+            grpc.StatusCode.NOT_FOUND,
+            Reason.SESSION_NOT_FOUND,
+            False,
+        )
+        with pytest.raises(CallError, match="page_size") as wrong:
+            client.list_sessions(ListSessionsRequest(page_size=-1))
+        assert wrong.value.reason == Reason.INVALID_REQUEST
+
+
+@both
+def test_where_no_core_is_the_error_has_no_reason(client_of: Any) -> None:
+    with client_of("127.0.0.1:1", timeout=LONG) as client:
+        with pytest.raises(CallError) as failed:
+            client.list_sources()
+        assert (failed.value.code, failed.value.reason) == (grpc.StatusCode.UNAVAILABLE, None)
+        assert failed.value.is_transient
+
+
+@both
+def test_a_call_ends_at_its_deadline(client_of: Any) -> None:
+    silent = ScriptedCore()
+    silent.silent = True
+    with listening(silent) as address, client_of(address, timeout=LONG) as client:
+        with pytest.raises(CallError) as late:
+            client.get_session(1, timeout=0.2)
+        assert late.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert silent.abandoned.wait(LONG), "the core learns the deadline"
+
+
+class Stumbling(ScriptedCore):
+    """Is unavailable for some calls."""
+
+    def __init__(self, failures: int) -> None:
+        super().__init__()
+        self.failures = failures
+
+    def GetSession(
+        self, request: GetSessionRequest, context: grpc.ServicerContext
+    ) -> GetSessionResponse:
+        self.failures -= 1
+        if self.failures >= 0:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
+        return super().GetSession(request, context)
+
+
+@both
+@pytest.mark.parametrize("failures", [2, 3])
+def test_a_call_is_tried_three_times(client_of: Any, failures: int) -> None:
+    with listening(Stumbling(failures)) as address, client_of(address, timeout=LONG) as client:
+        if failures < 3:
+            assert client.get_session(1).session.id == 1
+        else:
+            with pytest.raises(CallError, match="not now"):
+                client.get_session(1)
+
+
+@both
+def test_each_call_sends_the_token_and_metadata_of_its_moment(client_of: Any) -> None:
+    seen: list[dict[str, str | bytes]] = []
+
+    class Noting(ScriptedCore):
+        def GetSession(
+            self, request: GetSessionRequest, context: grpc.ServicerContext
+        ) -> GetSessionResponse:
+            seen.append(dict(context.invocation_metadata()))
+            return super().GetSession(request, context)
+
+    tokens = iter(["first", "second"])
+    with (
+        listening(Noting()) as address,
+        client_of(
+            address, timeout=LONG, token=lambda: next(tokens), metadata=lambda: [("x-by", "me")]
+        ) as client,
+    ):
+        client.get_session(1)
+        client.get_session(1)
+    assert [sent["authorization"] for sent in seen] == ["Bearer first", "Bearer second"]
+    assert [sent["x-by"] for sent in seen] == ["me", "me"]
+
+
+def test_what_is_transient_is_what_rest_says_to_ask_again() -> None:
+    for code, mapping in HTTP_MAPPINGS.items():
+        assert CallError(code, None, "").is_transient == (mapping.status in (503, 504)), code

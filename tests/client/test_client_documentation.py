@@ -1,0 +1,67 @@
+"""docs/client.md: its programs run against a real core and print what they should."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from sessiongate.client import AsyncClient, Client
+from tests.program import DATA, PATIENCE, Serving, environment
+from tests.snippets import ROOT, texts
+
+DOCUMENT = "docs/client.md"
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Serving]:
+    with Serving("--source", f"document:{DATA / 'sessions.json'}", "--ledger", "sqlite://") as it:
+        yield it
+
+
+def program(heading: str | None, served: Serving) -> str:
+    """Return the first program below a heading, with the address of a running core."""
+    moved = texts(DOCUMENT, "python", heading)[0].replace("127.0.0.1:50051", served.grpc)
+    assert served.grpc in moved
+    return moved
+
+
+def test_the_first_program_lists_gets_and_finds_nothing(served: Serving) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", program(None, served)],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    listed, shown, missing = done.stdout.splitlines()
+    assert listed == "3 CLI 2017-05-17 10:06:35"
+    assert shown == "CLI"
+    assert "999" in missing
+
+
+def test_the_second_program_follows(served: Serving) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", program("Follow the sessions", served)],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        try:
+            lines = [process.stdout.readline() for _ in range(5)]
+        finally:
+            process.kill()
+    assert lines[:3] == ["+ 1\n", "+ 2\n", "+ 3\n"]
+    assert lines[3:] == ["3 sessions, at most 0 s old\n"] * 2, "with the next mark"
+
+
+def test_each_method_is_described() -> None:
+    page = (ROOT / DOCUMENT).read_text(encoding="utf-8")
+    for client in (Client, AsyncClient):
+        methods = {name for name in vars(client) if not name.startswith("_")}
+        assert [name for name in methods if f"| `{name}(" not in page] == []
