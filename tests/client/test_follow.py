@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 
 import sessiongate.client.reflector
 import sessiongate.client.synchronous
-from sessiongate.client import CallError, Client, Reason, SessionCopy, Update
+from sessiongate.client import AsyncClient, CallError, Client, Reason, SessionCopy, Update
 from sessiongate.client.reflector import Began, Lost
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
@@ -115,6 +117,24 @@ def test_what_calling_again_cannot_help_is_raised(served: Serving, client_of: An
         with pytest.raises(CallError) as refused:
             next(client.follow(SessionFilter(remotes=["nowhere"])))
         assert refused.value.reason == Reason.INVALID_REQUEST
+
+
+def test_a_client_that_is_closed_ends_what_it_follows(served: Serving) -> None:
+    client = Client(served.grpc, timeout=LONG)
+    closing = threading.Timer(0.5, client.close)
+    closing.start()
+    for update in client.follow():
+        assert not update.lost
+    closing.join()
+
+    async def main() -> None:
+        client = AsyncClient(served.grpc, timeout=LONG)
+        async for update in client.follow():
+            assert not update.lost
+            closing = asyncio.create_task(client.close())
+        await closing
+
+    asyncio.run(main())
 
 
 def sessions(idents: set[int], revision: int) -> list[Session]:

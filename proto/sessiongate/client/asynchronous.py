@@ -76,6 +76,7 @@ class AsyncClient:
         self._timeout = timeout
         self._token = token
         self._metadata = metadata
+        self._is_closed = False
         self._observe = observe
 
     async def __aenter__(self) -> Self:
@@ -91,6 +92,7 @@ class AsyncClient:
 
     async def close(self) -> None:
         """End the calls under way and close the channel."""
+        self._is_closed = True
         await self._channel.close()
 
     async def list_sessions(
@@ -156,7 +158,7 @@ class AsyncClient:
     async def follow(
         self, filter: SessionFilter | None = None, *, staleness: float = SILENCE
     ) -> AsyncGenerator[Update]:
-        """Keep a copy of the sessions that match, and yield it at each step, without end.
+        """Keep a copy of the sessions that match and yield it at each step, until closed.
 
         Goes on through the core's failures: an update says that the core is ``lost``, and the
         copy stays as it was. Raises `CallError` if calling again cannot help. ``staleness``
@@ -165,11 +167,14 @@ class AsyncClient:
         copy = SessionCopy(filter, staleness=staleness)
         async with aclosing(copy.reflector.follow(self.watch_sessions)) as events:
             async for event in events:
+                if self._is_closed:
+                    return
                 update = copy.take(event)
-                if update is not None:
-                    if update.lost is not None and not update.lost.is_transient:
-                        raise update.lost
-                    yield update
+                if update is None:
+                    continue
+                if update.lost is not None and not update.lost.is_transient:
+                    raise update.lost
+                yield update
 
     def _sent(self) -> list[tuple[str, str]]:
         return call_metadata(self._token, self._metadata)

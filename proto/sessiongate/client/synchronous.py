@@ -67,6 +67,7 @@ class Client:
         self._timeout = timeout
         self._token = token
         self._metadata = metadata
+        self._is_closed = False
 
     def __enter__(self) -> Self:
         return self
@@ -81,6 +82,7 @@ class Client:
 
     def close(self) -> None:
         """End the calls under way and close the channel."""
+        self._is_closed = True
         self._channel.close()
 
     def list_sessions(
@@ -147,7 +149,7 @@ class Client:
     def follow(
         self, filter: SessionFilter | None = None, *, staleness: float = SILENCE
     ) -> Generator[Update]:
-        """Keep a copy of the sessions that match, and yield it at each step, without end.
+        """Keep a copy of the sessions that match and yield it at each step, until closed.
 
         Goes on through the core's failures: an update says that the core is ``lost``, and the
         copy stays as it was. Raises `CallError` if calling again cannot help. ``staleness``
@@ -156,11 +158,14 @@ class Client:
         copy = SessionCopy(filter, staleness=staleness)
         with closing(copy.reflector.follow_blocking(self.watch_sessions)) as events:
             for event in events:
+                if self._is_closed:
+                    return
                 update = copy.take(event)
-                if update is not None:
-                    if update.lost is not None and not update.lost.is_transient:
-                        raise update.lost
-                    yield update
+                if update is None:
+                    continue
+                if update.lost is not None and not update.lost.is_transient:
+                    raise update.lost
+                yield update
 
     def _sent(self) -> list[tuple[str, str]]:
         return call_metadata(self._token, self._metadata)
