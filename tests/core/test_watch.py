@@ -58,7 +58,7 @@ class Watch:
 
     async def next(self) -> WatchSessionsResponse:
         message = await self.call.read()
-        assert isinstance(message, WatchSessionsResponse), "a stream never ends well"
+        assert isinstance(message, WatchSessionsResponse), "the stream ends with an error status"
         self.copy.apply(message)
         return message
 

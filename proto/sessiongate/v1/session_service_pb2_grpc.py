@@ -26,21 +26,21 @@ if _version_not_supported:
 
 
 class SessionServiceStub:
-    """Answers for the live sessions of every configured source. Errors carry one
-    google.rpc.ErrorInfo of the domain "sessiongate", and google.rpc.BadRequest
-    where a field of the request is to blame; texts are cut, and up to 20 fields
-    named. Until every source has answered or failed once, calls end with
+    """Returns the live sessions of every configured source. Each error carries one
+    google.rpc.ErrorInfo with the domain "sessiongate", and a google.rpc.BadRequest
+    if a field of the request is invalid; long texts are cut, and at most 20 fields
+    are named. Until every source has answered or failed once, calls return
     UNAVAILABLE, reason NOT_READY.
 
-    A request of more than 64 KiB is INVALID_ARGUMENT, reason INVALID_REQUEST. The
-    work on lists and streams is done in turns, whose next is that of the caller
-    who has had the least. A caller with 256 such calls under way gets
-    RESOURCE_EXHAUSTED, reason TOO_MANY_CALLS: call again once one has ended. A
-    stream waiting for its reader, or for changes, is not one of them. Once 32 MiB of
-    a caller's lists wait for it to take them, its other lists wait, 256 of them at
-    most. A call is reset whose caller has not taken its list after 30 seconds, or
-    made no room for a stream's next message for so long. A caller is an identity,
-    or where nobody has to show one, an address.
+    A request of more than 64 KiB returns INVALID_ARGUMENT, reason INVALID_REQUEST.
+    The work on lists and streams is divided into turns; the next turn goes to the
+    caller that has used the least. A caller that already has 256 such calls in
+    progress gets RESOURCE_EXHAUSTED, reason TOO_MANY_CALLS: retry once one of them
+    has ended. A stream that waits for its reader, or for changes, does not count.
+    Once 32 MiB of a caller's lists wait for it to read them, its other lists wait,
+    at most 256 of them. A call is reset if its caller has not read its list after
+    30 seconds, or has not made room for a stream's next message for 30 seconds. A
+    caller is an identity or, if callers need not authenticate, an address.
     """
 
     def __init__(self, channel):
@@ -67,35 +67,35 @@ class SessionServiceStub:
 
 
 class SessionServiceServicer:
-    """Answers for the live sessions of every configured source. Errors carry one
-    google.rpc.ErrorInfo of the domain "sessiongate", and google.rpc.BadRequest
-    where a field of the request is to blame; texts are cut, and up to 20 fields
-    named. Until every source has answered or failed once, calls end with
+    """Returns the live sessions of every configured source. Each error carries one
+    google.rpc.ErrorInfo with the domain "sessiongate", and a google.rpc.BadRequest
+    if a field of the request is invalid; long texts are cut, and at most 20 fields
+    are named. Until every source has answered or failed once, calls return
     UNAVAILABLE, reason NOT_READY.
 
-    A request of more than 64 KiB is INVALID_ARGUMENT, reason INVALID_REQUEST. The
-    work on lists and streams is done in turns, whose next is that of the caller
-    who has had the least. A caller with 256 such calls under way gets
-    RESOURCE_EXHAUSTED, reason TOO_MANY_CALLS: call again once one has ended. A
-    stream waiting for its reader, or for changes, is not one of them. Once 32 MiB of
-    a caller's lists wait for it to take them, its other lists wait, 256 of them at
-    most. A call is reset whose caller has not taken its list after 30 seconds, or
-    made no room for a stream's next message for so long. A caller is an identity,
-    or where nobody has to show one, an address.
+    A request of more than 64 KiB returns INVALID_ARGUMENT, reason INVALID_REQUEST.
+    The work on lists and streams is divided into turns; the next turn goes to the
+    caller that has used the least. A caller that already has 256 such calls in
+    progress gets RESOURCE_EXHAUSTED, reason TOO_MANY_CALLS: retry once one of them
+    has ended. A stream that waits for its reader, or for changes, does not count.
+    Once 32 MiB of a caller's lists wait for it to read them, its other lists wait,
+    at most 256 of them. A call is reset if its caller has not read its list after
+    30 seconds, or has not made room for a stream's next message for 30 seconds. A
+    caller is an identity or, if callers need not authenticate, an address.
     """
 
     def ListSessions(self, request, context):
-        """Lists sessions, a page at a time. Pages go by key: a session that stays
-        from the first page to the last is listed exactly once.
+        """Lists sessions, one page at a time. Pagination is by key: a session that
+        exists from the first page to the last is listed exactly once.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetSession(self, request, context):
-        """Gets one session. Ends with NOT_FOUND, reason SESSION_NOT_FOUND, where
-        there is none; with UNAVAILABLE, reason SOURCE_UNREACHABLE, while the source
-        that last had it has not answered since the core started.
+        """Gets one session. Returns NOT_FOUND, reason SESSION_NOT_FOUND, if no session
+        has this id. Returns UNAVAILABLE, reason SOURCE_UNREACHABLE, as long as the
+        source that last had the session has not answered since the core started.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -103,25 +103,26 @@ class SessionServiceServicer:
 
     def WatchSessions(self, request, context):
         """Follows the sessions that match a filter, so that the caller can keep a copy
-        of them, and knows how old that copy is.
+        of them and knows how old that copy is.
 
-        From a snapshot (resume_revision 0) the stream begins with snapshot
-        messages, in id order; changes to sessions already told may come between
-        them. One sync message follows: everything told up to it, taken together, is
-        what the table held at the sync's revision. From there on, and from the
-        start where the stream resumes, there are only changes and progress.
+        With resume_revision 0, the stream begins with a snapshot: snapshot messages
+        in id order, possibly with changes to sessions already sent between them. One
+        sync message follows: everything sent so far, taken together, is what the
+        table held at the sync's revision. After the sync, and from the start of a
+        stream that resumes, there are only changes and progress messages.
 
         A message that carries as_of brings the copy to a state that the table was
-        in; one without it, after the sync, is followed at once by more. At least
-        once a second a message carries as_of, as long as the caller keeps up.
+        in. After the sync, a message without as_of is immediately followed by more.
+        As long as the caller keeps up, a message carries as_of at least once a second.
 
-        A stream never ends well. Ends with OUT_OF_RANGE, reason REVISION_NOT_HELD,
-        where the core's log of changes no longer holds resume_revision or has not
-        reached it, or where the caller read so slowly that the log went on without
-        it: start over, with resume_revision 0. Ends with UNAVAILABLE, reason
-        SHUTTING_DOWN, when the core stops: call again, and resume. Ends at once with
-        RESOURCE_EXHAUSTED, reason TOO_MANY_WATCHERS, where the caller has max_watchers
-        streams open, or their filters take 4 KiB for each of max_watchers together.
+        The stream always ends with an error status. It ends with OUT_OF_RANGE, reason
+        REVISION_NOT_HELD, if the core's change log no longer holds resume_revision or
+        has not reached it, or if the caller reads so slowly that the log has dropped
+        what it has yet to read: start over, with resume_revision 0. It ends with
+        UNAVAILABLE, reason SHUTTING_DOWN, when the core stops: call again, and resume.
+        It ends immediately with RESOURCE_EXHAUSTED, reason TOO_MANY_WATCHERS, if the
+        caller has max_watchers streams open, or if the filters of its streams would
+        together exceed max_watchers times 4 KiB.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -154,21 +155,21 @@ def add_SessionServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SessionService:
-    """Answers for the live sessions of every configured source. Errors carry one
-    google.rpc.ErrorInfo of the domain "sessiongate", and google.rpc.BadRequest
-    where a field of the request is to blame; texts are cut, and up to 20 fields
-    named. Until every source has answered or failed once, calls end with
+    """Returns the live sessions of every configured source. Each error carries one
+    google.rpc.ErrorInfo with the domain "sessiongate", and a google.rpc.BadRequest
+    if a field of the request is invalid; long texts are cut, and at most 20 fields
+    are named. Until every source has answered or failed once, calls return
     UNAVAILABLE, reason NOT_READY.
 
-    A request of more than 64 KiB is INVALID_ARGUMENT, reason INVALID_REQUEST. The
-    work on lists and streams is done in turns, whose next is that of the caller
-    who has had the least. A caller with 256 such calls under way gets
-    RESOURCE_EXHAUSTED, reason TOO_MANY_CALLS: call again once one has ended. A
-    stream waiting for its reader, or for changes, is not one of them. Once 32 MiB of
-    a caller's lists wait for it to take them, its other lists wait, 256 of them at
-    most. A call is reset whose caller has not taken its list after 30 seconds, or
-    made no room for a stream's next message for so long. A caller is an identity,
-    or where nobody has to show one, an address.
+    A request of more than 64 KiB returns INVALID_ARGUMENT, reason INVALID_REQUEST.
+    The work on lists and streams is divided into turns; the next turn goes to the
+    caller that has used the least. A caller that already has 256 such calls in
+    progress gets RESOURCE_EXHAUSTED, reason TOO_MANY_CALLS: retry once one of them
+    has ended. A stream that waits for its reader, or for changes, does not count.
+    Once 32 MiB of a caller's lists wait for it to read them, its other lists wait,
+    at most 256 of them. A call is reset if its caller has not read its list after
+    30 seconds, or has not made room for a stream's next message for 30 seconds. A
+    caller is an identity or, if callers need not authenticate, an address.
     """
 
     @staticmethod

@@ -26,8 +26,9 @@ if _version_not_supported:
 
 
 class SourceServiceStub:
-    """Answers for the sources that this core is configured to read. It answers as
-    soon as the core listens: a core that is not ready says here what it waits for.
+    """Reports on the sources that this core is configured to read. It responds as soon
+    as the core listens: if the core is not ready, the response shows what it is
+    waiting for.
     """
 
     def __init__(self, channel):
@@ -44,13 +45,14 @@ class SourceServiceStub:
 
 
 class SourceServiceServicer:
-    """Answers for the sources that this core is configured to read. It answers as
-    soon as the core listens: a core that is not ready says here what it waits for.
+    """Reports on the sources that this core is configured to read. It responds as soon
+    as the core listens: if the core is not ready, the response shows what it is
+    waiting for.
     """
 
     def ListSources(self, request, context):
-        """Lists all sources, in the order of the configuration. They are few: there
-        are no pages.
+        """Lists all sources, in the order of the configuration. The list is not
+        paginated, because sources are few.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -73,8 +75,9 @@ def add_SourceServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SourceService:
-    """Answers for the sources that this core is configured to read. It answers as
-    soon as the core listens: a core that is not ready says here what it waits for.
+    """Reports on the sources that this core is configured to read. It responds as soon
+    as the core listens: if the core is not ready, the response shows what it is
+    waiting for.
     """
 
     @staticmethod
