@@ -137,6 +137,6 @@ def test_the_description_tells_the_limits(core: str) -> None:
         described = (await http.get("/v1/openapi.json")).text
         assert '"maximum":7' in described
         assert "77 characters" in described
-        assert "5 brackets" in described
+        assert "nest at most 5 deep" in described
 
     run(core, test, max_page=7, max_filter=77, max_filter_depth=5)

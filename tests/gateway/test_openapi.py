@@ -270,8 +270,8 @@ def test_upstream_is_towards_the_server_and_downstream_towards_the_client() -> N
     relationships = SCHEMAS["SessionResource"]["properties"]["relationships"]["properties"]
     told = {name: relationships[name]["description"] for name in ("upstream", "downstream")}
     assert told == {
-        "upstream": "The same connection one tier on, towards the server.",
-        "downstream": "The same connection one tier before, towards the client.",
+        "upstream": "The same connection on the next tier, towards the server.",
+        "downstream": "The same connection on the previous tier, towards the client.",
     }
 
 

@@ -1,4 +1,4 @@
-"""The API's description in OpenAPI 3.1, made from the routed operations."""
+"""The API's description in OpenAPI 3.1, generated from the routed operations."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from sessiongate.gateway.openapi.responses import error_components, header_compo
 from sessiongate.gateway.openapi.schemas import SCHEMAS, VERSION, Schema
 
 _ABOUT = (
-    "Who is connected to our databases and proxies right now, to what, since when: in the"
-    " JSON:API documents that MaxScale documents for its sessions. The prefix `/v1` and a"
-    " slash at the end are optional. Every error is a JSON:API document."
+    "Shows who is connected to your databases and proxies right now, to what, and since when,"
+    " in the JSON:API documents that MaxScale documents for its sessions. The prefix `/v1` and"
+    " the trailing slash are optional. Every error is a JSON:API document."
 )
-_HEAD = "The same answer, without its document."
-_ANY: Schema = {"type": "string", "minLength": 1}  # OPTIONS looks nothing up
-_OPTIONS = "The methods that may be asked."
+_HEAD = "Return the same response, without its document."
+_ANY: Schema = {"type": "string", "minLength": 1}  # OPTIONS does not look it up
+_OPTIONS = "Return the allowed methods."
 
 TAGS = {
-    "sessions": "Clients' connections, and what is known of each.",
-    "services": "What sessions are on.",
-    "sources": "Where sessions are read from.",
-    "maxscale": "What MaxScale says of itself, for its clients.",
-    "api": "This API itself, and whether it can answer.",
+    "sessions": "Client connections, and what is known about each.",
+    "services": "The services that sessions are on.",
+    "sources": "The sources that sessions are read from.",
+    "maxscale": "What MaxScale reports about itself, for its clients.",
+    "api": "The API itself, and whether it can answer requests.",
 }
 
 
 def describe(operations: Iterable[Operation], base: str) -> Schema:
-    """Return the whole description; ``base`` is what every URL starts with, without a slash."""
+    """Return the whole description; ``base`` starts every URL and has no trailing slash."""
     shared: Schema = {}
     paths = {operation.path: _path(operation, shared) for operation in operations}
     return {
@@ -65,17 +65,17 @@ def _path(operation: Operation, shared: Schema) -> Schema:
 
 def _operation(operation: Operation, method: str, shared: Schema) -> Schema:
     name, about = operation.name, operation.summary
-    taken = parameters(operation)
+    allowed = parameters(operation)
     if method == "head":
         name, about = f"{name}Head", _HEAD
     elif method == "options":
         name, about = f"{name}Options", _OPTIONS
-        taken = [{**found, "schema": _ANY} for found in taken if found["in"] == "path"]
+        allowed = [{**found, "schema": _ANY} for found in allowed if found["in"] == "path"]
     found: Schema = {
         "operationId": name,
         "summary": about,
         "tags": [operation.tag],
-        "parameters": [_shared(found, shared) for found in taken],
+        "parameters": [_shared(found, shared) for found in allowed],
         "responses": responses(operation, method),
     }
     if operation.path in OPEN:
@@ -84,7 +84,7 @@ def _operation(operation: Operation, method: str, shared: Schema) -> Schema:
 
 
 def _shared(parameter: Schema, shared: Schema) -> Schema:
-    """Return a reference to a parameter, or the parameter itself if another has its name."""
+    """Return a reference to a parameter, or the parameter itself if its name is taken."""
     key = re.sub(r"\W", "-", parameter["name"]).strip("-")
     if shared.setdefault(key, parameter) != parameter:
         return parameter

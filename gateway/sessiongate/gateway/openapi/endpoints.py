@@ -1,4 +1,4 @@
-"""The API's description, for programs and for people."""
+"""The handlers of the API's description, for programs and for people."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from sessiongate.gateway.openapi.schemas import Schema
 
 HTML = "text/html"
 
-# A placeholder for what every URL starts with; no caller can guess it.
+# A placeholder for the base of every URL; no caller can guess it.
 _BASE = secrets.token_hex(16)
 
 
 class Written:
-    """The description as sent; written when first requested, because that takes long."""
+    """The description, serialized on the first request because that takes long."""
 
     def __init__(self, operations: Sequence[Operation]) -> None:
         self._operations = operations
 
     def document(self, base: str, *, pretty: bool) -> bytes:
-        """Return it as JSON; ``base`` is what every URL starts with, without a slash."""
+        """Return it as JSON; ``base`` starts every URL and has no trailing slash."""
         written = self._pretty if pretty else self._compact
         return written.replace(_BASE.encode(), dump(base, pretty=False)[1:-1])
 
     def page(self, base: str) -> bytes:
-        """Return it as a page."""
+        """Return it as an HTML page."""
         return self._page.replace(_BASE.encode(), escape(base).encode())
 
     @cached_property

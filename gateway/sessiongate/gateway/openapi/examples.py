@@ -1,4 +1,4 @@
-"""Example documents of one session and its service, made by the code that makes real ones."""
+"""Example documents of one session and its service, made by the code for real ones."""
 
 from __future__ import annotations
 

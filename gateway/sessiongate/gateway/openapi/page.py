@@ -1,4 +1,4 @@
-"""The description as one HTML page, which loads nothing and runs nothing."""
+"""The description as one HTML page that loads and runs nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sessiongate.gateway.openapi.schemas import Schema
 _STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 _HASH = b64encode(sha256(_STYLE.encode()).digest()).decode()
 
-# The style is in the page, so that nothing is loaded; nothing else is allowed.
+# The style is part of the page, so that nothing is loaded; nothing else is allowed.
 POLICY = (
     f"default-src 'none'; style-src 'sha256-{_HASH}'; base-uri 'none'; form-action 'none';"
     " frame-ancestors 'none'"
@@ -37,7 +37,7 @@ def page(description: Schema) -> str:
             f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>",
             f"<header><h1>{escape(info['title'])}</h1>{_prose(info['description'])}",
             f'<p><a href="{escape(base)}/v1/openapi.json">OpenAPI {description["openapi"]}</a>,',
-            " which this page is made from. HEAD and OPTIONS go wherever GET does.</p></header>",
+            " the source of this page. Every path also allows HEAD and OPTIONS.</p></header>",
             f"<nav><ul>{''.join(_entry(path, found) for path, found in shown)}</ul></nav><main>",
             *(_section(path, found, base) for path, found in shown),
             _schemas(parts["schemas"]),
@@ -47,7 +47,7 @@ def page(description: Schema) -> str:
 
 
 def _resolved(operation: Schema, components: Schema) -> Schema:
-    """Replace an operation's references to parameters and answers with what they refer to."""
+    """Replace an operation's references to parameters and responses with their targets."""
 
     def target(found: Schema) -> Schema:
         if "$ref" not in found:
@@ -78,7 +78,7 @@ def _section(path: str, operation: Schema, base: str) -> str:
         _prose(operation["summary"]),
         f"<pre>curl '{escape(_url(path, operation['parameters'], base))}'</pre>",
         _table("Parameters", map(_parameter, operation["parameters"])),
-        _table("Answers", map(_answer, operation["responses"].items())),
+        _table("Responses", map(_response, operation["responses"].items())),
         f'<p>Document: <a href="#schema-{schema}">{schema}</a>, as'
         f" <code>{'</code>, <code>'.join(map(escape, found['content']))}</code>.</p>",
     ]
@@ -87,10 +87,10 @@ def _section(path: str, operation: Schema, base: str) -> str:
     return "".join([*parts, "</section>"])
 
 
-def _url(path: str, taken: Iterable[Schema], base: str) -> str:
-    """Return an example URL, with what the path needs and with one filter if it takes any."""
+def _url(path: str, allowed: Iterable[Schema], base: str) -> str:
+    """Return an example URL: the path with its parameters, and one filter if it allows any."""
     query: list[tuple[str, str]] = []
-    for parameter in taken:
+    for parameter in allowed:
         if parameter["in"] == "path":
             path = path.replace(f"{{{parameter['name']}}}", quote(parameter["example"], safe=""))
         elif parameter["name"] == "filter":
@@ -107,7 +107,7 @@ def _parameter(parameter: Schema) -> tuple[str, str]:
 
 
 def _example(parameter: Schema) -> str:
-    """Return the example as written in a request, before it is encoded."""
+    """Return the example as it is written in a request, before percent-encoding."""
     name, value = parameter["name"], parameter["example"]
     if parameter["in"] != "query":
         return str(value)
@@ -117,8 +117,8 @@ def _example(parameter: Schema) -> str:
     return f"{name}={text}"
 
 
-def _answer(answer: tuple[str, Any]) -> tuple[str, str]:
-    status, found = answer
+def _response(response: tuple[str, Any]) -> tuple[str, str]:
+    status, found = response
     headers = ", ".join(f"<code>{escape(name)}</code>" for name in found.get("headers", ()))
     return f"<code>{status}</code>", _line(found["description"]) + (
         f"<br>Headers: {headers}" if headers else ""

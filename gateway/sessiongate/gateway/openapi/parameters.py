@@ -1,6 +1,6 @@
 """The parameters of requests, in OpenAPI.
 
-`AllowedParameters` says which of them an operation takes; this says what each may be.
+`AllowedParameters` lists the parameters of an operation; this module describes their values.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _EXPRESSION = rf"(?:{_TEST}|(?:and|or|not)\({_TEST}(?:,{_TEST}){{0,3}}\))"
 
 
 class _Examples(NamedTuple):
-    """Example parameters for resources of one kind, with names that these have."""
+    """Example parameters for one kind of resource, with names that such resources have."""
 
     fields: list[str]
     filter: str
@@ -64,7 +64,7 @@ _FIELDS_EXAMPLES = {
 
 
 def parameters(operation: Operation) -> list[Schema]:
-    """Return a request's parameters, in the order that a reader looks for them."""
+    """Return an operation's parameters, in the order in which a reader looks for them."""
     takes = operation.takes
     found = [] if operation.kind is None else [_ident(operation.kind)]
     if takes.collection:
@@ -99,7 +99,7 @@ def _query(name: str, schema: Schema, about: str, example: Any, **more: Any) -> 
 
 
 def _ident(kind: str) -> Schema:
-    about = "Its name, percent-encoded: any character may be in it."
+    about = "Its name, percent-encoded. A name may contain any character."
     schema: Schema = {"type": "string", "minLength": 1}
     example = "RW-Split-Router" if kind == "services" else "maxscale-1"
     if kind == "sessions":
@@ -131,11 +131,12 @@ def _filter(members: Members, limits: QueryLimits, examples: _Examples) -> Schem
                 "pattern": f"^/?{_any_of(pointers)}={_EXPRESSION}$",
             },
         },
-        "Only resources with this at a JSON Pointer: `POINTER=EXPRESSION`. An expression is a"
-        " JSON value, `eq(…)`, `ne`, `lt`, `le`, `gt`, `ge` of one, or `and(…)`, `or`, `not` of"
-        " expressions. Several filters must all hold. A filter has at most"
-        f" {limits.filter_length} characters, its path {paths.MAX_PATH_LENGTH}, and"
-        f" {limits.filter_depth} brackets in each other.",
+        "Returns only resources whose value at a JSON Pointer matches: `POINTER=EXPRESSION`. An"
+        " expression is a JSON value; `eq(…)`, `ne`, `lt`, `le`, `gt` or `ge` of a JSON value; or"
+        " `and(…)`, `or` or `not` of expressions. A path that does not exist never matches, even"
+        " under `ne` or `not`. A resource must match all filters. A filter may be at most"
+        f" {limits.filter_length} characters long, its path at most {paths.MAX_PATH_LENGTH}, and"
+        f" brackets may nest at most {limits.filter_depth} deep.",
         [examples.filter],
         style="form",
         explode=True,
@@ -155,9 +156,9 @@ def _filter_by_path(members: Members, examples: _Examples) -> Schema:
             },
             "additionalProperties": False,
         },
-        "The same by JSONPath (RFC 9535): `filter[JSONPATH]=EXPRESSION`. It holds where any"
-        " value that the path leads to matches. The path is part of the parameter's name, so"
-        " the name that stands here never does.",
+        "The same with a JSONPath (RFC 9535): `filter[JSONPATH]=EXPRESSION`. A resource matches"
+        " if any value at the path matches. The path is part of the parameter's name, so the name"
+        " `filters` itself never appears in a URL.",
         examples.filter_by_path,
         style="form",
         explode=True,
@@ -177,8 +178,8 @@ def _sort(members: Members, examples: _Examples) -> Schema:
             "maxItems": sorting.MAX_SORT_FIELDS,
             "uniqueItems": True,
         },
-        "Order by these, a minus sign for descending; what is missing comes last. Names are"
-        f" those of attributes, or paths such as `{examples.path}`.",
+        "Fields to sort by; a minus sign means descending, and missing values come last. Fields"
+        f" are the names of attributes, or paths such as `{examples.path}`.",
         examples.sort,
         style="form",
         explode=False,
@@ -197,30 +198,30 @@ def _pages(cursor: Schema, limits: QueryLimits) -> list[Schema]:
         _query(
             SIZE,
             size,
-            "Answer with a page of so many resources. By itself it is the first page by number,"
-            f' or by cursor if `Accept` asks for the profile "{PROFILE}".',
+            "Number of resources on a page. On its own, it requests the first page by number, or"
+            f' by cursor if `Accept` requests the profile "{PROFILE}".',
             100,
         ),
         _query(
             NUMBER,
             number,
-            "Answer with this page by number, from 0; together with `page[size]`. Resources that"
-            " come and go move the others from page to page.",
+            "Number of the page, from 0; requires `page[size]`. Resources that come and go move"
+            " the others from page to page.",
             0,
         ),
         _query(
             AFTER,
             cursor,
-            "Answer with the page right after this cursor, in the order of ids: what stays is"
-            " listed once, whatever comes and goes. Without `page[before]`, `page[number]` and"
+            "Cursor right before the page, in the order of ids: a resource that stays is listed"
+            " once, whatever comes and goes. Not allowed with `page[before]`, `page[number]` or"
             " `sort`.",
             "1",
         ),
         _query(
             BEFORE,
             cursor,
-            "Answer with the page right before this cursor, in the order of ids. Without"
-            " `page[after]`, `page[number]` and `sort`.",
+            "Cursor right after the page, in the order of ids. Not allowed with `page[after]`,"
+            " `page[number]` or `sort`.",
             "9",
         ),
     ]
@@ -230,7 +231,7 @@ def _include(paths: tuple[str, ...]) -> Schema:
     return _query(
         "include",
         {"type": "array", "items": {"type": "string", "enum": [*paths]}, "uniqueItems": True},
-        "Answer with these related resources too, each once.",
+        "Related resources to return as well, each once.",
         [paths[0]],
         style="form",
         explode=False,
@@ -246,8 +247,8 @@ def _fields(kind: str, members: Members) -> Schema:
             "maxItems": fieldsets.MAX_FIELDS,
             "uniqueItems": True,
         },
-        f"Of {kind}, answer with these attributes and relationships only; a JSON Pointer names a"
-        " part of one.",
+        f"Attributes and relationships of {kind} to return; all others are left out. A JSON"
+        " Pointer selects a part of one.",
         _FIELDS_EXAMPLES[kind],
         style="form",
         explode=False,
@@ -261,37 +262,37 @@ _SWITCH = {
 
 
 def _pretty() -> Schema:
-    about = "Indent the document for people. Without a value, it is true."
+    about = "Whether to indent the document for people. Without a value, it is true."
     return _query("pretty", _SWITCH, about, "true")
 
 
 def _rdns() -> Schema:
     about = (
-        "Show the names of clients' addresses in `remote`, if DNS has them. Filters and `sort` go"
-        f" by the addresses. At most {MAX_LOOKUPS} names are looked up and waited for, for"
-        f" {WAIT * 1000:.0f} ms; what has none by then is shown as it is. Such an answer has no"
-        " validators."
+        "Whether `remote` shows the names of clients' addresses, if DNS has them. Filters and"
+        f" `sort` use the addresses. A request looks up at most {MAX_LOOKUPS} names and waits at"
+        f" most {WAIT * 1000:.0f} ms for them; an address without a name by then is shown as it"
+        " is. Such a response has no validators."
     )
     return _query(RDNS, _SWITCH, about, "true")
 
 
 def _sync() -> Schema:
-    about = "Accepted for MaxScale's clients; without effect."
+    about = "Accepted for MaxScale's clients; has no effect."
     return _query("sync", {"type": "string"}, about, "true")
 
 
-_LAST_EVENT = (LAST_EVENT_ID, "With `Accept: text/event-stream`: go on after this event.", "7")
+_LAST_EVENT = (LAST_EVENT_ID, "With `Accept: text/event-stream`, the event to resume after.", "7")
 _CONDITIONS = (
-    ("If-None-Match", "Answer 304 where the ETag is one of these.", 'W/"1f-c0ffee"'),
-    ("If-Match", "Answer 412 unless the ETag is one of these; weak ones will do.", "*"),
+    ("If-None-Match", "Returns 304 if the ETag is one of these.", 'W/"1f-c0ffee"'),
+    ("If-Match", "Returns 412 unless the ETag is one of these, weak ETags included.", "*"),
     (
         "If-Modified-Since",
-        "Answer 304 where nothing changed since; If-None-Match goes before it.",
+        "Returns 304 if nothing has changed since then. Ignored with If-None-Match.",
         "Wed, 17 May 2017 10:06:36 GMT",
     ),
     (
         "If-Unmodified-Since",
-        "Answer 412 where something changed since; If-Match goes before it.",
+        "Returns 412 if something has changed since then. Ignored with If-Match.",
         "Wed, 17 May 2017 10:06:36 GMT",
     ),
 )

@@ -1,4 +1,4 @@
-"""An operation's possible answers in OpenAPI: every status, its headers and its document."""
+"""An operation's possible responses in OpenAPI: every status, its headers and its document."""
 
 from __future__ import annotations
 
@@ -15,76 +15,76 @@ from sessiongate.gateway.openapi.schemas import Schema, ref
 _EVENTS: Schema = {
     "schema": {
         "type": "string",
-        "description": "Server-sent events: a snapshot, `sync`, then what changes.",
+        "description": "Server-sent events: a snapshot, `sync`, and then the changes.",
     }
 }
 
-# For every request, whatever it asks for.
+# For every request, whatever it requests.
 _ALWAYS = {
-    400: "The query or the Host is wrong; `source` says what of it.",
-    401: "Credentials are needed, where the gateway asks for them, or they are wrong.",
-    406: "Accept or Accept-Encoding excludes all that there is.",
-    408: "A part of the request came, and the rest not in time.",
-    411: "A body comes without its length.",
-    413: "A body: no operation takes one.",
-    414: "The URL is longer than the gateway takes.",
-    415: "Content-Type is JSON:API's with parameters that it must not have.",
+    400: "The query or the Host is invalid; `source` names what is at fault.",
+    401: "The gateway requires credentials, and they are missing or wrong.",
+    406: "Accept or Accept-Encoding excludes everything available.",
+    408: "Part of the request arrived, but the rest did not arrive in time.",
+    411: "The request has a body without its length.",
+    413: "The request has a body, and none is accepted.",
+    414: "The URL is longer than the gateway accepts.",
+    415: "Content-Type is JSON:API's, with parameters that are not allowed.",
     417: "Expect asks for anything but 100-continue.",
-    421: "The Host is not one that the gateway answers for.",
-    429: "Too many wrong credentials came from this address; `Retry-After` says when to try.",
-    431: "The header is longer than the gateway takes, or has too many lines.",
+    421: "The gateway does not answer for this Host.",
+    429: "Too many wrong credentials came from this address; `Retry-After` says when to retry.",
+    431: "The header is larger than the gateway accepts, or has too many lines.",
     500: "The gateway or the core failed; the log has the cause.",
-    503: "There is too much to do just now, or the core cannot be reached or is not ready.",
-    505: "The version of HTTP is none of 1.",
+    503: "The gateway or the core is overloaded, or the core is unreachable or not ready.",
+    505: "The HTTP version is not 1.x.",
 }
-_GUARD = (401, 429)  # of these, the ones for callers who may not ask
+_GUARD = (401, 429)  # of these, the ones for callers without valid credentials
 # For requests that need the core.
 _CORE = {
     403: "The core does not allow this.",
-    409: "The core gave the request up.",
-    501: "The core cannot do this.",
+    409: "The core aborted the request.",
+    501: "The core does not support this.",
     502: "The core does not trust this gateway.",
     504: "The core did not answer in time.",
 }
-_CONDITIONAL = {412: "If-Match or If-Unmodified-Since does not hold."}
+_CONDITIONAL = {412: "If-Match or If-Unmodified-Since is not met."}
 _NOT_FOUND = {
-    "sessions": "There is no such session.",
-    "services": "There is no such service.",
-    "sources": "There is no such source.",
+    "sessions": "No session has this id.",
+    "services": "No service has this name.",
+    "sources": "No source has this name.",
 }
 
 HEADERS: dict[str, Schema] = {
     "Allow": {
-        "description": "The methods that there are.",
+        "description": "The allowed methods.",
         "schema": {"type": "string", "const": "GET, HEAD, OPTIONS"},
     },
     "Cache-Control": {
-        "description": "`private, no-cache` where there is a validator to ask again with.",
+        "description": "`private, no-cache` if the response has a validator, else `no-store`.",
         "schema": {"type": "string", "enum": ["private, no-cache", "no-store"]},
     },
     "Content-Encoding": {
-        "description": "There where the document is compressed.",
+        "description": "Present if the document is compressed.",
         "schema": {"type": "string", "const": "gzip"},
     },
     "ETag": {
-        "description": "The answer's validator. It is missing where the clock alone changes the"
-        " answer: a filter or an order by `idle`.",
+        "description": "The response's validator. Missing if the clock alone changes the response:"
+        " with a filter or `sort` by `idle`.",
         "schema": {"type": "string", "pattern": '^W/"[^"]+"$'},
     },
     "Last-Modified": {
-        "description": "When anything of the answer last changed, once that second has passed.",
+        "description": "When the response last changed. Missing until that second has passed.",
         "schema": {"type": "string"},
     },
     "Retry-After": {
-        "description": "Seconds after which to ask again.",
+        "description": "Seconds to wait before retrying.",
         "schema": {"type": "string", "pattern": "^[0-9]+$"},
     },
     "Vary": {
-        "description": "What of the request the answer depends on.",
+        "description": "The request headers that the response depends on.",
         "schema": {"type": "string"},
     },
     "WWW-Authenticate": {
-        "description": "How to show who asks; once for each way.",
+        "description": "How to authenticate; one header for each supported scheme.",
         "schema": {"type": "string"},
     },
 }
@@ -92,15 +92,15 @@ _REQUIRED = {"Allow", "Cache-Control", "Retry-After", "Vary", "WWW-Authenticate"
 
 
 def responses(operation: Operation, method: str) -> Schema:
-    """Return the answers to a method, by status."""
+    """Return a method's responses, by status."""
     always = [status for status in _ALWAYS if status not in _GUARD or operation.path not in OPEN]
     if method == "options":
-        allowed = {"description": "What may be asked.", "headers": _headers("Allow")}
+        allowed = {"description": "The allowed methods.", "headers": _headers("Allow")}
         return {"204": allowed, **_failures(always)}
     found: Schema = {"200": _success(operation, body=method == "get")}
     if operation.live:
         headers = _headers("ETag", "Last-Modified", "Cache-Control", "Vary")
-        found["304"] = {"description": "The caller has this answer already.", "headers": headers}
+        found["304"] = {"description": "The caller already has this response.", "headers": headers}
         found |= _failures(_CONDITIONAL)
     found |= _failures([*always, *_CORE] if operation.asks else always)
     if operation.kind is not None:
@@ -150,13 +150,13 @@ def _headers(*names: str) -> Schema:
 
 
 def error_components() -> Schema:
-    """Return the errors that answers refer to."""
+    """Return the errors that responses refer to."""
     known = {**_ALWAYS, **_CORE, **_CONDITIONAL}
     return {f"Error{status}": _error(status, known[status]) for status in sorted(known)}
 
 
 def header_components() -> Schema:
-    """Return the headers that answers refer to."""
+    """Return the headers that responses refer to."""
     return {name: {**HEADERS[name], "required": name in _REQUIRED} for name in HEADERS}
 
 
@@ -169,12 +169,12 @@ def _link(operation: str, about: str, ident: str) -> Schema:
 
 
 _SESSION_LINKS = {
-    "session": ("getSession", "The session alone."),
-    "linkage": ("getServicesLinkage", "Its services' names."),
+    "session": ("getSession", "This session only."),
+    "linkage": ("getServicesLinkage", "The names of its services."),
     "servicesOfSession": ("listServicesOfSession", "Its services."),
 }
 _SERVICE_LINKS = {
-    "service": ("getService", "The service alone."),
+    "service": ("getService", "This service only."),
     "sessionsOfService": ("listSessionsOfService", "Its sessions."),
 }
 
@@ -184,7 +184,7 @@ def _links(kind: dict[str, tuple[str, str]], ident: str) -> Schema:
 
 
 _SERVICE_OF_SESSION = "/relationships/services/data/0/id"
-# The operations that an answer's ids lead to.
+# The operations that the ids in a response lead to.
 _LINKS: dict[str, Schema] = {
     "listSessions": _links(_SESSION_LINKS, "/data/0/id")
     | _links(_SERVICE_LINKS, f"/data/0{_SERVICE_OF_SESSION}"),

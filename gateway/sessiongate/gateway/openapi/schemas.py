@@ -1,6 +1,6 @@
-"""JSON Schemas of the documents: the components that answers refer to.
+"""JSON Schemas of the documents: the components that responses refer to.
 
-Objects may gain members later; those here stay.
+Objects may gain members later; the members described here stay.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _text(about: str, **more: Any) -> Schema:
 
 
 def _is(value: str) -> Schema:
-    """Return the schema of one fixed text. Generated clients need the type too."""
+    """Return the schema of a fixed string. Generated clients also need its type."""
     return {"type": "string", "const": value}
 
 
@@ -62,42 +62,40 @@ def _document(data: Schema, links: Schema, *, included: bool) -> Schema:
     properties = {"links": links, "data": data}
     if included:
         either = {"anyOf": [ref("ServiceResource"), ref("SessionResource")]}
-        properties["included"] = _array(either, "What `include` asks for, each thing once.")
+        properties["included"] = _array(either, "The resources that `include` requests, each once.")
     return _object({**properties, "meta": ref("Meta")}, "links", "data")
 
 
-_RETAINED = _whole("Above 0 while every session has `queries`.")
+_RETAINED = _whole("Greater than 0 while every session has `queries`.")
 _API_LINKS = ("self", "describedby", "sessions", "services", "sources")
 
 SCHEMAS: Schema = {
     "SessionAttributes": _object(
         {
-            "state": _text("What it is doing.", enum=[*STATE_WORDS.values()]),
+            "state": _text("What the session is doing.", enum=[*STATE_WORDS.values()]),
             "connected": _text(
                 "When the client connected, or when the session was first seen if its source"
-                " does not say: C's asctime, in UTC. A filter compares it as a text, `sort` as a"
-                " time.",
+                " does not report it, in the format of C's asctime, in UTC. A filter compares it"
+                " as a string, `sort` as a time.",
                 pattern=_ASCTIME,
             ),
             "user": _text("The name that the client logged in with."),
             "remote": _text("The client's address, or the path of its Unix socket."),
             "port": _whole("The client's port."),
-            "database": _text("The database or schema that it uses."),
+            "database": _text("The database or schema that the session uses."),
             "idle": {
                 "type": "number",
                 "minimum": 0,
-                "description": "Seconds since it last sent or received anything, to a tenth.",
+                "description": "Seconds since the session last sent or received data, to a tenth.",
             },
-            "connections": _array(
-                ref("BackendConnection"), "The connections to servers behind it."
-            ),
+            "connections": _array(ref("BackendConnection"), "Its connections to servers."),
             "client": _object(
                 {
-                    "cipher": _text("The TLS cipher of its connection; empty: in the clear."),
+                    "cipher": _text("The TLS cipher of its connection; empty if not encrypted."),
                     "connection_attributes": {
                         "type": "object",
                         "additionalProperties": {"type": "string"},
-                        "description": "What the client's driver says of itself.",
+                        "description": "What the client's driver reports about itself.",
                     },
                 }
             ),
@@ -105,35 +103,37 @@ SCHEMAS: Schema = {
                 ref("Query"),
                 "Statements, oldest first, if the source's configuration asks for them.",
             ),
-            "memory": _object({"total": _whole("Bytes that it takes at its source.")}, "total"),
-            "io_activity": _whole("Reads and writes of the last 30 seconds, as MaxScale counts."),
+            "memory": _object({"total": _whole("Bytes that it uses in its source.")}, "total"),
+            "io_activity": _whole("Reads and writes in the last 30 seconds, as MaxScale counts."),
             "thread": _whole("The index of the source's thread that serves it."),
-            "application": _text("What the client says that it is."),
-            "source": _text("The source that it was read from; there if `native_id` is."),
-            "native_id": _text("What the source itself calls the session."),
-            "truncated": _array({"type": "string"}, "Names of what was cut; see `--max-session`."),
+            "application": _text("The name that the client program reports."),
+            "source": _text("The source of the session; present if `native_id` is."),
+            "native_id": _text("The source's own id of the session."),
+            "truncated": _array(
+                {"type": "string"}, "Names of the cut fields; see `--max-session`."
+            ),
         },
-        about="Each stands there where it is known; `fields[sessions]` leaves out others.",
+        about="Each is present if it is known and `fields[sessions]` does not leave it out.",
     ),
     "BackendConnection": _object(
         {
             "server": _text("The server's name or address."),
-            "connection_id": _whole("The server's own number for the connection."),
-            "cipher": _text("Its TLS cipher; empty: in the clear."),
+            "connection_id": _whole("The server's own id for the connection."),
+            "cipher": _text("Its TLS cipher; empty if not encrypted."),
         },
         "server",
         about="A connection to a server, on behalf of a session.",
     ),
     "Query": _object(
         {
-            "statement": _text("Its text, cut at 16 KiB."),
-            "received": _text("When it was received.", format="date-time"),
+            "statement": _text("The statement's text, cut at 16 KiB."),
+            "received": _text("When the statement was received.", format="date-time"),
             "completed": _text(
-                "When it was completed; left out while it runs.", format="date-time"
+                "When the statement was completed; absent while it runs.", format="date-time"
             ),
             "truncated": {
                 "type": "boolean",
-                "description": "Whether the text was cut; left out if it was not.",
+                "description": "Whether the text was cut; absent if it was not.",
             },
         },
         "statement",
@@ -145,14 +145,14 @@ SCHEMAS: Schema = {
     "Cursor": _object(
         {
             "page": _object(
-                {"cursor": _text("What `page[after]` and `page[before]` take.")}, "cursor"
+                {"cursor": _text("A value for `page[after]` and `page[before]`.")}, "cursor"
             )
         },
-        about="On pages by cursor only.",
+        about="Present on pages by cursor only.",
     ),
     "SessionResource": _object(
         {
-            "id": _text("A whole number from 1, never given twice.", pattern="^[1-9][0-9]{0,19}$"),
+            "id": _text("An integer from 1, never assigned twice.", pattern="^[1-9][0-9]{0,19}$"),
             "type": _is("sessions"),
             "relationships": _object(
                 {
@@ -161,14 +161,15 @@ SCHEMAS: Schema = {
                         {"links": ref("Links"), "data": _array(ref("ServiceIdentifier"))}
                     ),
                     "filters": _linkage(
-                        "FilterIdentifier", "The filters that it passes, in order."
+                        "FilterIdentifier", "The filters that the session passes through, in order."
                     ),
                     "upstream": _linkage(
-                        "SessionIdentifier", "The same connection one tier on, towards the server."
+                        "SessionIdentifier",
+                        "The same connection on the next tier, towards the server.",
                     ),
                     "downstream": _linkage(
                         "SessionIdentifier",
-                        "The same connection one tier before, towards the client.",
+                        "The same connection on the previous tier, towards the client.",
                     ),
                 }
             ),
@@ -182,34 +183,34 @@ SCHEMAS: Schema = {
     ),
     "SourceResource": _object(
         {
-            "id": _text("Its name."),
+            "id": _text("The source's name."),
             "type": _is("sources"),
             "attributes": _object(
                 {
                     "kind": _text("The scheme of its URL."),
                     "state": _text("How it was last read.", enum=[*SOURCE_STATES.values()]),
-                    "sessions": _whole("How many sessions of it are listed."),
+                    "sessions": _whole("The number of its sessions that are listed."),
                     "truncated": {
                         "type": "boolean",
-                        "description": "Whether it has more sessions than are taken from it.",
+                        "description": "Whether it has more sessions than are read from it.",
                     },
-                    "partial": _text("Why it was read only in part; empty if it was as a whole."),
+                    "partial": _text("Why it was read only in part; empty if read completely."),
                     "unreadable": _object(
                         {
-                            "sessions": _whole("Sessions that could not be read."),
-                            "members": _whole("Members of other sessions that could not be read."),
+                            "sessions": _whole("The number of unreadable sessions."),
+                            "members": _whole("The number of unreadable members of others."),
                             "example": _text("The place of one, and what was expected there."),
                         },
-                        about="What could not be read when it was last read.",
+                        about="What could not be read in the last reading.",
                     ),
                     "last_success": _text("When it last answered.", format="date-time"),
                     "observation_time": {
                         "type": "number",
                         "minimum": 0,
-                        "description": "Seconds that its last answer took.",
+                        "description": "Seconds that its last successful reading took.",
                     },
                     "last_error": _text("Why it last failed, since the core started."),
-                    "last_error_time": _text("When that was.", format="date-time"),
+                    "last_error_time": _text("When it last failed.", format="date-time"),
                 }
             ),
             "links": ref("Links"),
@@ -226,16 +227,16 @@ SCHEMAS: Schema = {
             "relationships": _object({"sessions": _object({"links": ref("Links")}, "links")}),
             "attributes": _object(
                 {
-                    "sources": _array({"type": "string"}, "The sources that know it."),
-                    "connections": _whole("Its sessions that are not listeners."),
-                    "listeners": _whole("Its sessions that are."),
+                    "sources": _array({"type": "string"}, "The sources that report it."),
+                    "connections": _whole("The number of its sessions that are not listeners."),
+                    "listeners": _whole("The number of its listeners."),
                     "statistics": _object(
                         {"connections": _whole("The same as `connections`, for maxctrl.")},
                         "connections",
                     ),
-                    "started": _text("When its earliest listener began.", pattern=_ASCTIME),
-                    "router": _text("What routes its sessions, as its source calls that."),
-                    "state": _text("How it is, as its source calls that."),
+                    "started": _text("When its earliest listener started.", pattern=_ASCTIME),
+                    "router": _text("What routes its sessions, in the source's own words."),
+                    "state": _text("Its state, in the source's own words."),
                 }
             ),
             "links": ref("Links"),
@@ -267,13 +268,13 @@ SCHEMAS: Schema = {
             "last": _URL,
         },
         "self",
-        about="All but `self` only where a page is asked for. By cursor, null says that"
-        " there is no such page; by number, the link is left out.",
+        about="If no page is requested, only `self` is present. If there is no such page, the"
+        " link is null on pages by cursor and absent on pages by number.",
     ),
     "Meta": _object(
         {
-            "total": _whole("Resources on all pages by number."),
-            "page": _object({"total": _whole("Resources on all pages by cursor.")}, "total"),
+            "total": _whole("The number of resources on all pages, for pages by number."),
+            "page": _object({"total": _whole("The number of resources on all pages.")}, "total"),
             "unreachable": _array(
                 {"type": "string"},
                 "Sources that could not be read: their sessions may be missing or out of date.",
@@ -303,34 +304,34 @@ SCHEMAS: Schema = {
         "meta",
     ),
     "Health": _object(
-        {"meta": _object({"status": _text("How it is.", enum=["alive", "ready"])}, "status")},
+        {"meta": _object({"status": _text("Its state.", enum=["alive", "ready"])}, "status")},
         "meta",
     ),
     "Description": {
         **_object({"openapi": _is(VERSION)}, "openapi"),
         "additionalProperties": True,
-        "description": "This document; what else is in it is OpenAPI's to say.",
+        "description": "This document; OpenAPI defines the rest of its content.",
     },
     "Page": _text("An HTML page."),
     "Error": _object(
         {
             "status": _text("The HTTP status.", pattern="^[45][0-9]{2}$"),
-            "code": _text("What to branch on.", pattern="^[A-Z][A-Z0-9_]*$"),
+            "code": _text("The reason, for programs to branch on.", pattern="^[A-Z][A-Z0-9_]*$"),
             "title": _text("The status in words."),
-            "detail": _text("What is wrong and what is allowed, for people."),
+            "detail": _text("What is wrong and what is allowed, for people to read."),
             "source": _object(
                 {
-                    "parameter": _text("The query parameter to blame."),
-                    "header": _text("The request's header to blame."),
+                    "parameter": _text("The query parameter at fault."),
+                    "header": _text("The request header at fault."),
                 }
             ),
             "links": _object(
                 {"type": _URL},
-                about="If the cursor pagination profile names the error.",
+                about="Present if the cursor pagination profile defines the error.",
             ),
             "meta": _object(
-                {"page": _object({"maxSize": _whole("The largest page that there is.")})},
-                about="With `MAX_PAGE_SIZE_EXCEEDED` only.",
+                {"page": _object({"maxSize": _whole("The largest page size.")})},
+                about="Present with `MAX_PAGE_SIZE_EXCEEDED` only.",
             ),
         },
         "status",
@@ -341,6 +342,6 @@ SCHEMAS: Schema = {
     "Errors": _object(
         {"errors": _array(ref("Error"), minItems=1)},
         "errors",
-        about="The shape of every error; all errors of one answer have its status.",
+        about="The document of every error; all errors of one response have its status.",
     ),
 }
