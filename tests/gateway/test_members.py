@@ -113,7 +113,7 @@ def test_names_behind_a_wildcard_may_be_free(path: str) -> None:
 
 def test_names_are_those_of_the_kind() -> None:
     Sort.parse("client.connection_attributes._client_name", MEMBERS["sessions"])
-    with pytest.raises(RequestError, match="'memory'; there are sources"):
+    with pytest.raises(RequestError, match="'memory'; allowed are sources"):
         Sort.parse("memory", MEMBERS["services"])
     with pytest.raises(RequestError, match="'kinds'; did you mean 'kind'"):
         Sort.parse("kinds", MEMBERS["sources"])

@@ -94,13 +94,13 @@ def test_the_resource_itself_is_not_changed() -> None:
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ("a,,b", "a name is missing"),
-        ("a,a", "'a' is named more than once"),
+        ("a,,b", "has an empty name"),
+        ("a,a", "'a' is listed more than once"),
         ("a//b", "'a//b' is not a field"),
         ("a/", "'a/' is not a field"),
         ("/", "'/' is not a field"),
         ("a~b", "'~' must be written ~0"),
-        (",".join(map(str, range(101))), "there are 101 names; allowed are 100"),
+        (",".join(map(str, range(101))), "at most 100 names are allowed, got 101"),
     ],
 )
 def test_bad_fields_say_what_is_wrong(value: str, said: str) -> None:

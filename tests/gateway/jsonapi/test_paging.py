@@ -71,7 +71,7 @@ def test_a_size_is_a_positive_whole_number(size: str, profile: bool) -> None:
     (error,) = errors({"size": size}, profile)
     assert (error["status"], error["code"]) == ("400", "INVALID_PARAMETER")
     assert error["source"] == {"parameter": "page[size]"}
-    assert "allowed are whole numbers from 1" in error["detail"]
+    assert "must be an integer of at least 1, got " in error["detail"]
 
 
 def test_a_size_beyond_the_largest_says_which_that_is() -> None:
@@ -81,7 +81,7 @@ def test_a_size_beyond_the_largest_says_which_that_is() -> None:
             "status": "400",
             "code": "MAX_PAGE_SIZE_EXCEEDED",
             "title": "Bad Request",
-            "detail": f"page[size] is {size}; allowed are 1 to 1000",
+            "detail": f"page[size] must be at most 1000, got {size}",
             "source": {"parameter": "page[size]"},
             "links": {"type": PROFILE + "max-size-exceeded"},
             "meta": {"page": {"maxSize": 1000}},
@@ -128,12 +128,12 @@ def test_the_errors_that_only_the_caller_can_find() -> None:
     (error,) = invalid_cursor("page[after]").errors
     assert error.members()["source"] == {"parameter": "page[after]"}
     assert error.members()["code"] == "INVALID_PARAMETER"
-    (error,) = unsupported_sort("id and connected").errors
+    (error,) = unsupported_sort("ids").errors
     assert error.members() == {
         "status": "400",
         "code": "UNSUPPORTED_SORT",
         "title": "Bad Request",
-        "detail": "pages by cursor go by id and connected only; page[number] goes with every order",
+        "detail": "pages by cursor support only ids; page[number] supports every order",
         "source": {"parameter": "sort"},
         "links": {"type": PROFILE + "unsupported-sort"},
     }

@@ -121,14 +121,14 @@ def test_a_caller_may_sort_other_rows_by_other_values() -> None:
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ("", "a name is missing"),
-        (",", "a name is missing"),
-        ("a,", "a name is missing"),
-        ("-", "a path is missing"),
+        ("", "has an empty name"),
+        (",", "has an empty name"),
+        ("a,", "has an empty name"),
+        ("-", "a path is required"),
         ("a..b", "'a..b' is not the name of a field"),
         ("a/~", "'~' must be written ~0"),
-        ("a,b,a", "'a' is named more than once"),
-        ("a,b,c,d,e,f,g,h,i", "there are 9 names; allowed are 8"),
+        ("a,b,a", "'a' is listed more than once"),
+        ("a,b,c,d,e,f,g,h,i", "at most 8 names are allowed, got 9"),
     ],
 )
 def test_a_bad_sort_says_what_is_wrong(value: str, said: str) -> None:

@@ -200,7 +200,7 @@ async def _by_cursor(
     moment: RenderContext,
 ) -> Selection:
     if query.sort is not None and _sorts(query.sort):
-        raise unsupported_sort("id")
+        raise unsupported_sort("the order by id")
     after, before = _cursor(page.after, AFTER), _cursor(page.before, BEFORE)
     # Fetch one row more than the page, to know whether another page follows.
     if filters:

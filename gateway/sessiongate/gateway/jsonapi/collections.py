@@ -81,7 +81,7 @@ def _by_cursor(
     found: list[Resource], query: QueryParameters, page: CursorPage
 ) -> tuple[list[Resource], PagePosition]:
     if query.sort is not None:
-        raise paging.unsupported_sort("id, without sort,")
+        raise paging.unsupported_sort("the order by id, without sort")
     total = len(found)
     if page.before is not None:
         found = [item for item in found if item["id"] < page.before]

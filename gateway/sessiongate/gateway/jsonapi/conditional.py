@@ -160,5 +160,5 @@ def _any_of(header: str, etag: ETag | None) -> bool:
 
 
 def _failed(header: str) -> RequestError:
-    detail = f"{header} does not hold: the resource has changed"
+    detail = f"{header} is not met: the resource has changed"
     return RequestError(Error(412, "PRECONDITION_FAILED", detail, header=header))

@@ -56,7 +56,7 @@ def last_event_id(request: Request) -> int | None:
         return None
     found = parse_id(text)
     if found is None:
-        detail = f"{LAST_EVENT_ID} is not an id of this stream; leave it out to start from anew"
+        detail = f"{LAST_EVENT_ID} is not an id of this stream; omit it to start over"
         raise RequestError(Error(400, "INVALID_HEADER", detail, header=LAST_EVENT_ID))
     return found
 

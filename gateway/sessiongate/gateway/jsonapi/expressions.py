@@ -43,7 +43,7 @@ _BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"?|([(\[{])|([)\]}])', re.DOTALL)
 
 
 class ExpressionError(ValueError):
-    """An invalid expression; the text says what is wrong, where, and what is allowed."""
+    """An invalid expression; the message says what is wrong, where, and what is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,9 @@ def parse_expression(text: str, start: int, max_depth: int) -> Expression:
     expression, end = _expression(text, start)
     end = _skip(text, end)
     if end < len(text):
-        raise ExpressionError(f"at offset {end}, {_rest(text, end)} follows the expression")
+        raise ExpressionError(
+            f"at offset {end}, unexpected {_rest(text, end)} after the expression"
+        )
     return expression
 
 
@@ -145,9 +147,9 @@ def _expression(text: str, start: int) -> tuple[Expression, int]:
     if name in LOGIC:
         return _operands(name, text, operation.end())
     position = _skip(text, operation.end())
-    value, end = _value(text, position, f"{name}() takes one JSON value")
+    value, end = _value(text, position, f"{name}() requires one JSON value")
     if name in _ORDERS and not (type(value) is str or _is_number(value)):
-        raise ExpressionError(f"{name}() takes a number or a string, at offset {position}")
+        raise ExpressionError(f"at offset {position}, {name}() requires a number or a string")
     return Comparison(name, value), _close(text, end, name)
 
 
@@ -167,7 +169,7 @@ def _close(text: str, position: int, name: str) -> int:
     position = _skip(text, position)
     if text[position : position + 1] != ")":
         raise ExpressionError(
-            f"the bracket of {name}( is not closed: at offset {position}, {_rest(text, position)}"
+            f"at offset {position}, expected ')' to close {name}(, got {_rest(text, position)}"
         )
     return position + 1
 
@@ -221,7 +223,7 @@ def _check_depth(text: str, start: int, max_depth: int) -> None:
             depth += 1
             if depth > max_depth:
                 raise ExpressionError(
-                    f"brackets nest deeper than {max_depth} at offset {found.start()}"
+                    f"at offset {found.start()}, brackets nest deeper than the maximum, {max_depth}"
                 )
         elif found[2]:
             depth -= 1

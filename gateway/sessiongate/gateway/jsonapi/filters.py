@@ -50,7 +50,8 @@ class Filter:
         """
         if len(value) > max_length:
             raise invalid(
-                parameter, f"it is {len(value)} characters long; allowed are {max_length}"
+                parameter,
+                f"a filter must be at most {max_length} characters long, got {len(value)}",
             )
         try:
             path, start = _path(parameter, value)

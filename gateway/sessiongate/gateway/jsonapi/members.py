@@ -150,7 +150,7 @@ def _unknown(parameter: str, noun: str, text: str, better: str | None, around: S
         detail += hint
     else:
         inside = around[0] if isinstance(around, Sequence) else around
-        detail += f"; there are {', '.join(inside)}" if isinstance(inside, Mapping) else ""
+        detail += f"; allowed are {', '.join(inside)}" if isinstance(inside, Mapping) else ""
     return invalid(parameter, detail)
 
 

@@ -83,7 +83,7 @@ def check_content_type(content_type: str | None, *, body: bool) -> None:
     member = next(_members(content_type or ""), None)
     name = member.name if member is not None else None
     if member is not None and name == MEDIA_TYPE and not _understood(member.parameters):
-        detail = f"{MEDIA_TYPE} must have no parameters but profile, and no extensions"
+        detail = f"{MEDIA_TYPE} must have no parameters except profile, and no extensions"
     elif body and name not in (MEDIA_TYPE, JSON):
         detail = f"a body must be {MEDIA_TYPE} or {JSON}"
     else:
@@ -103,9 +103,9 @@ def _media_type(accept: str, offers: tuple[str, ...], profiles: tuple[str, ...])
             best = quality
             chosen = Accepted(offer, _known_profiles(offer, member, profiles))
     if _only_modified(ranges):
-        raise _not_acceptable("Accept", f"{MEDIA_TYPE} may have no parameters but profile")
+        raise _not_acceptable("Accept", f"{MEDIA_TYPE} must have no parameters except profile")
     if chosen is None:
-        raise _not_acceptable("Accept", f"available are {', '.join(offers)}")
+        raise _not_acceptable("Accept", f"the available types are {', '.join(offers)}")
     return chosen
 
 
@@ -117,7 +117,7 @@ def _encoding(accept_encoding: str) -> str:
     if gzip > 0 and gzip >= (identity or 0.0):
         return "gzip"
     if identity == 0:
-        raise _not_acceptable("Accept-Encoding", "available are gzip and identity")
+        raise _not_acceptable("Accept-Encoding", "gzip and identity are available")
     return "identity"
 
 
@@ -129,7 +129,7 @@ _remembered_encoding = lru_cache(maxsize=256)(_encoding)
 
 
 def _not_acceptable(header: str, hint: str) -> RequestError:
-    detail = f"{header} excludes all that there is; {hint}"
+    detail = f"{header} excludes everything available; {hint}"
     return RequestError(Error(406, "NOT_ACCEPTABLE", detail, header=header))
 
 

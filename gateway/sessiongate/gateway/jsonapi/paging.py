@@ -84,9 +84,9 @@ def parse_page(
     if size is not None and size > max_size:
         errors.append(_too_large(size, max_size))
     if number is not None and number > MAX_NUMBER:
-        errors.append(_invalid(NUMBER, f"{NUMBER} is {number}; the last is {MAX_NUMBER}"))
+        errors.append(_invalid(NUMBER, f"{NUMBER} must be at most {MAX_NUMBER}, got {number}"))
     if NUMBER in values and (by_cursor or SIZE not in values):
-        detail = f"{NUMBER} goes with {SIZE}, and without {AFTER} and {BEFORE}"
+        detail = f"{NUMBER} requires {SIZE}, and excludes {AFTER} and {BEFORE}"
         errors.append(_invalid(NUMBER, detail))
     if AFTER in values and BEFORE in values:
         errors.append(_range())
@@ -100,13 +100,13 @@ def parse_page(
 
 def invalid_cursor(parameter: str) -> RequestError:
     """Return the error for a ``page[after]`` or ``page[before]`` that is not a cursor."""
-    detail = f"{parameter} is not a cursor; take it from a link or an item's meta.page.cursor"
+    detail = f"{parameter} must be a cursor from a link or from an item's meta.page.cursor"
     return RequestError(_invalid(parameter, detail))
 
 
 def unsupported_sort(allowed: str) -> RequestError:
-    """Return the error for an order that pages by cursor cannot follow, unlike ``allowed``."""
-    detail = f"pages by cursor go by {allowed} only; page[number] goes with every order"
+    """Return the error for an order that pages by cursor do not support, unlike ``allowed``."""
+    detail = f"pages by cursor support only {allowed}; {NUMBER} supports every order"
     return RequestError(PageError(400, "UNSUPPORTED_SORT", detail, "sort", type="unsupported-sort"))
 
 
@@ -182,7 +182,7 @@ def _whole(
     found = _DIGITS.fullmatch(values[parameter])
     if found is None or int(found[1]) < least:
         given = quoted_name(values[parameter])
-        detail = f"{parameter} is {given}; allowed are whole numbers from {least}"
+        detail = f"{parameter} must be an integer of at least {least}, got {given}"
         errors.append(_invalid(parameter, detail))
         return None
     return int(found[1])
@@ -196,7 +196,7 @@ def _too_large(size: int, max_size: int) -> Error:
     return PageError(
         400,
         "MAX_PAGE_SIZE_EXCEEDED",
-        f"{SIZE} is {size}; allowed are 1 to {max_size}",
+        f"{SIZE} must be at most {max_size}, got {size}",
         SIZE,
         type="max-size-exceeded",
         max_size=max_size,
@@ -207,7 +207,7 @@ def _range() -> Error:
     return PageError(
         400,
         "RANGE_PAGINATION_NOT_SUPPORTED",
-        f"{AFTER} and {BEFORE} together are not supported; give one of them",
+        f"{AFTER} and {BEFORE} are not supported together; use one of them",
         BEFORE,
         type="range-pagination-not-supported",
     )

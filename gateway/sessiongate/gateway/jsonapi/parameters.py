@@ -23,14 +23,12 @@ def names(parameter: str, value: str, most: int) -> list[str]:
     """
     found = value.split(",")
     if not all(found):
-        raise invalid(
-            parameter, f"a name is missing in {quoted_name(value)}; write names as in a,b"
-        )
+        raise invalid(parameter, f"{quoted_name(value)} has an empty name; write names as in a,b")
     if len(found) > most:
-        raise invalid(parameter, f"there are {len(found)} names; allowed are {most}")
+        raise invalid(parameter, f"at most {most} names are allowed, got {len(found)}")
     if len(set(found)) < len(found):
         twice = next(name for name in found if found.count(name) > 1)
-        raise invalid(parameter, f"{quoted_name(twice)} is named more than once")
+        raise invalid(parameter, f"{quoted_name(twice)} is listed more than once")
     return found
 
 

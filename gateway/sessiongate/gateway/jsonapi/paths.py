@@ -48,7 +48,7 @@ _BAD_ESCAPE = re.compile("~(?![01])")
 
 
 class PathError(ValueError):
-    """An invalid path; the text says where it is wrong and what is allowed."""
+    """An invalid path; the message says where it is wrong and what is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,9 +225,11 @@ def almost_jsonpath(text: str) -> str | None:
 
 def _check_length(text: str) -> None:
     if not text:
-        raise PathError("a path is missing, such as id, /attributes/user or $.attributes.user")
+        raise PathError("a path is required, such as id, /attributes/user or $.attributes.user")
     if len(text) > MAX_PATH_LENGTH:
-        raise PathError(f"a path is {len(text)} characters long; allowed are {MAX_PATH_LENGTH}")
+        raise PathError(
+            f"a path must be at most {MAX_PATH_LENGTH} characters long, got {len(text)}"
+        )
 
 
 def _plain_steps(text: str) -> tuple[PathStep, ...] | None:
@@ -270,9 +272,7 @@ def _compile(text: str, rooted: str) -> JSONPath:
 
 def _why(error: Exception, text: str, rooted: str) -> str:
     if not isinstance(error, JSONPathError):
-        return (
-            f"{quoted_name(text)} is not a JSONPath (RFC 9535): it has a number that is too large"
-        )
+        return f"{quoted_name(text)} is not a JSONPath (RFC 9535): a number in it is too large"
     index = error.token.index if error.token is not None else 0
     if index < 0:  # the library's end of text
         index = len(rooted)
@@ -294,14 +294,14 @@ def _check_cost(text: str, query: JSONPath) -> None:
         ]
     if fan_out > MAX_FAN_OUT or descents > MAX_DESCENTS:
         raise PathError(
-            f"{quoted_name(text)} asks too much: allowed are {MAX_FAN_OUT} combinations of"
-            f" selectors and {MAX_DESCENTS} '..'"
+            f"{quoted_name(text)} is too expensive: at most {MAX_FAN_OUT} combinations of"
+            f" selectors and {MAX_DESCENTS} '..' are allowed"
         )
     while expressions:
         expression = expressions.pop()
         if isinstance(expression, FilterQuery) and not expression.path.singular_query():
             raise PathError(
-                f"{quoted_name(text)} asks too much: a path inside '?' is of names and indexes"
-                " only, such as @.server"
+                f"{quoted_name(text)} is too expensive: a path inside '?' may consist only of"
+                " names and indexes, such as @.server"
             )
         expressions += expression.children()

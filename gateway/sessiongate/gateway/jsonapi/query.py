@@ -205,11 +205,9 @@ class _Reader:
 def _unknown(name: str, takes: AllowedParameters) -> str:
     """Describe what is wrong with a parameter that does not exist here."""
     if takes.collection and name.startswith("filter["):  # and does not end in a bracket
-        return (
-            f"{quoted_name(name)} has no ']' at its end; inside, write %3D for '=' and %26 for '&'"
-        )
+        return f"{quoted_name(name)} must end in ']'; inside it, write %3D for '=' and %26 for '&'"
     hint = as_question(_alike(name, takes.names)) or f"; allowed are {', '.join(takes.names)}"
-    return f"{quoted_name(name)} is not a parameter here{hint}"
+    return f"unknown parameter {quoted_name(name)}{hint}"
 
 
 def _alike(name: str, known: Collection[str]) -> list[str]:
@@ -241,9 +239,9 @@ def _pairs(query_string: bytes, switches: Collection[str]) -> list[tuple[str, st
             max_num_fields=MAX_PARAMETERS,
         )
     except UnicodeDecodeError:
-        detail = "the query is not UTF-8, percent-encoded"
+        detail = "the query must be percent-encoded UTF-8"
     except ValueError:
-        detail = f"there are more than {MAX_PARAMETERS} parameters"
+        detail = f"a query may have at most {MAX_PARAMETERS} parameters"
     raise RequestError(Error(400, "INVALID_PARAMETER", detail))
 
 
@@ -261,5 +259,6 @@ def _switch(name: str, value: str) -> bool:
     try:
         return _SWITCH[value.lower()]
     except KeyError:
-        detail = f"{quoted_name(value)} is none of {', '.join(_SWITCH)}; by itself, it is true"
+        allowed, given = ", ".join(_SWITCH), quoted_name(value)
+        detail = f"{name} must be one of {allowed}, got {given}; without a value, it is true"
         raise invalid(name, detail) from None

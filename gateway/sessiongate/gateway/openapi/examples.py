@@ -91,7 +91,7 @@ ERRORS: dict[int, Error] = {
     400: Error(
         400,
         "INVALID_PARAMETER",
-        "page[size] is '0'; allowed are whole numbers from 1",
+        "page[size] must be an integer of at least 1, got '0'",
         parameter="page[size]",
     ),
     401: Error(401, "CREDENTIALS_MISSING", "this needs credentials", header="Authorization"),
