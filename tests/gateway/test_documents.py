@@ -128,7 +128,7 @@ def test_an_unknown_path_is_not_found(http: httpx.Client, path: str, meant: str)
             "status": "404",
             "code": "NOT_FOUND",
             "title": "Not Found",
-            "detail": f"{path} is not a resource{meant and f'; did you mean {meant!r}?'}",
+            "detail": f"no resource at {path}{meant and f'; did you mean {meant!r}?'}",
         }
     ]
 
@@ -144,7 +144,7 @@ def test_nothing_can_be_changed(http: httpx.Client, method: str, path: str) -> N
             "status": "405",
             "code": "METHOD_NOT_ALLOWED",
             "title": "Method Not Allowed",
-            "detail": f"{method} is not allowed here",
+            "detail": f"{method} is not allowed; allowed are GET, HEAD, OPTIONS",
         }
     ]
 

@@ -153,8 +153,8 @@ async def _http_error(request: Request, raised: Exception) -> Response:
     # A caller that gets this far may read all paths in the description.
     near = nearest_path(path, [operation.path for operation in OPERATIONS])
     details = {
-        404: f"{shorten(path)} is not a resource{as_question(near)}",
-        405: f"{request.method} is not allowed here",
+        404: f"no resource at {shorten(path)}{as_question(near)}",
+        405: f"{request.method} is not allowed; allowed are {ALLOW['Allow']}",
     }
     status = HTTPStatus(error.status_code)
     detail = details.get(status, error.detail)

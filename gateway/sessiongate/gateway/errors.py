@@ -1,4 +1,4 @@
-"""Errors for callers when the core fails: the one table from gRPC to HTTP."""
+"""Errors for callers if the core fails: the only table from gRPC to HTTP."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RETRY_AFTER = {"Retry-After": "1"}  # seconds; with every 503
 
 @dataclass(frozen=True, slots=True)
 class HttpMapping:
-    """The answer to a gRPC status. ``detail`` is used if the core gave no reason."""
+    """The response to a gRPC status. ``detail`` is used if the core gave no reason."""
 
     status: int
     detail: str
@@ -26,22 +26,22 @@ _FAILED = "the core failed to answer"
 _REFUSED = "the core refused the request"
 
 HTTP_MAPPINGS: Mapping[grpc.StatusCode, HttpMapping] = {
-    grpc.StatusCode.CANCELLED: HttpMapping(503, "the core gave the request up"),
+    grpc.StatusCode.CANCELLED: HttpMapping(503, "the core cancelled the request"),
     grpc.StatusCode.UNKNOWN: HttpMapping(500, _FAILED),
     grpc.StatusCode.INVALID_ARGUMENT: HttpMapping(400, _REFUSED),
     grpc.StatusCode.DEADLINE_EXCEEDED: HttpMapping(504, "the core did not answer in time"),
-    grpc.StatusCode.NOT_FOUND: HttpMapping(404, "the core does not know this"),
+    grpc.StatusCode.NOT_FOUND: HttpMapping(404, "the core did not find the resource"),
     grpc.StatusCode.ALREADY_EXISTS: HttpMapping(409, _REFUSED),
     grpc.StatusCode.PERMISSION_DENIED: HttpMapping(403, "the core does not allow this"),
-    grpc.StatusCode.RESOURCE_EXHAUSTED: HttpMapping(503, "the core has too much to do"),
+    grpc.StatusCode.RESOURCE_EXHAUSTED: HttpMapping(503, "the core is overloaded"),
     grpc.StatusCode.FAILED_PRECONDITION: HttpMapping(400, _REFUSED),
-    grpc.StatusCode.ABORTED: HttpMapping(409, "the core gave the request up"),
+    grpc.StatusCode.ABORTED: HttpMapping(409, "the core aborted the request"),
     grpc.StatusCode.OUT_OF_RANGE: HttpMapping(400, _REFUSED),
-    grpc.StatusCode.UNIMPLEMENTED: HttpMapping(501, "the core cannot do this"),
+    grpc.StatusCode.UNIMPLEMENTED: HttpMapping(501, "the core does not support this"),
     grpc.StatusCode.INTERNAL: HttpMapping(500, _FAILED),
     grpc.StatusCode.UNAVAILABLE: HttpMapping(503, "the core cannot be reached"),
     grpc.StatusCode.DATA_LOSS: HttpMapping(500, _FAILED),
-    # Not 401: it is this gateway that the core does not trust, not the caller.
+    # Not 401: the core does not trust this gateway, whoever the caller is.
     grpc.StatusCode.UNAUTHENTICATED: HttpMapping(502, "the core does not trust this gateway"),
 }
 
@@ -57,5 +57,5 @@ def error_of(failure: CallError) -> Error:
 
 
 def refused(refusal: Refusal) -> Error:
-    """Return the 401 error for a caller who may not ask."""
+    """Return the 401 error for a caller without valid credentials."""
     return Error(401, refusal.reason, str(refusal), header="Authorization")

@@ -48,7 +48,7 @@ _HELD = 256 * 1024  # bytes that such a reader holds, with TLS
 _RECONNECT = (1.0, 5.0)  # after which a reader that was cut off reconnects
 _OPENING, _OPENING_TIME = 8, 0.05  # streams that begin at a time, for so many seconds at most
 
-_SHUTTING_DOWN = Error(503, "SHUTTING_DOWN", "the gateway is shutting down; ask again")
+_SHUTTING_DOWN = Error(503, "SHUTTING_DOWN", "the gateway is shutting down; try again")
 
 
 class Events:
@@ -132,11 +132,11 @@ def check_query(query: QueryParameters) -> None:
     filters = iter(query.filters)
     for name, _ in query.parameters:
         if name in ("sort", "include") or name.startswith("page["):
-            detail = f"a stream of events takes no {name}; it has no order and no pages"
+            detail = f"an event stream does not support {name}: it has no order and no pages"
         elif name in query.switches:
-            detail = f"a stream of events takes no {name}; it has no names that come later"
+            detail = f"an event stream does not support {name}: it does not wait for names"
         elif is_filter(name) and next(filters).path.reads(IDLE):
-            detail = "no event tells of what only the clock changes, such as idle"
+            detail = "an event stream does not report changes by the clock alone, such as idle"
         else:
             continue
         errors += invalid(name, detail).errors

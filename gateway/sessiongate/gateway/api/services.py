@@ -98,4 +98,4 @@ def _name(request: Request) -> str:
 
 
 def _not_found(name: str) -> RequestError:
-    return RequestError(Error(404, "SERVICE_NOT_FOUND", f"{shorten(name)} is not a service"))
+    return RequestError(Error(404, "SERVICE_NOT_FOUND", f"no service with id {shorten(name)}"))

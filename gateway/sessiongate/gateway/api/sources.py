@@ -46,4 +46,4 @@ async def show_source(request: Request, ask: ApiRequest) -> Response:
                 "data": with_fields(ask.query, source_resource(source, base)),
             }
             return ask.document(document, None)
-    raise RequestError(Error(404, "SOURCE_NOT_FOUND", f"{shorten(name)} is not a source"))
+    raise RequestError(Error(404, "SOURCE_NOT_FOUND", f"no source with id {shorten(name)}"))

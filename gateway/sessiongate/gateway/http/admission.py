@@ -80,7 +80,7 @@ class Admission:
                 raise
             answer.task.uncancel()
             if answer.status == CLOSED:  # an answer that has begun is cut off
-                detail = "the answer took too long; request_timeout allows no more"
+                detail = "the response took longer than request_timeout allows"
                 await _refuse(Error(503, "REQUEST_TIMEOUT", detail), scope, receive, send)
         finally:
             answer.task = None  # breaks a cycle: the trace of whatever ends it holds the answer
@@ -121,13 +121,13 @@ class Admission:
             return None if self._has_room() else self._too_many_streams()
         room = limits.max_requests - (len(self._running) - self.resting.count - self._opening)
         if room <= 0 and (address in self._of or -room >= limits.max_requests):
-            return Error(503, "OVERLOADED", "there is too much to do just now; try again shortly")
+            return Error(503, "OVERLOADED", "the gateway is overloaded; try again shortly")
         return None
 
     def _body_refusal(self, name: bytes, value: bytes) -> Error | None:
         allowed = self._limits.max_body
         if name == b"transfer-encoding" or not value.isdigit():  # HTTP/2 lets an empty one through
-            return Error(411, "LENGTH_REQUIRED", "a body must come with its length")
+            return Error(411, "LENGTH_REQUIRED", "a body requires Content-Length")
         if int(value) > allowed:
             detail = f"the body is {int(value)} bytes long; max_body allows {allowed}"
             return Error(413, "BODY_TOO_LARGE", detail)
@@ -138,7 +138,7 @@ class Admission:
 
     def _too_many_streams(self) -> Error:
         limit = self._limits.max_streams
-        detail = f"{limit} event streams are open already; max_streams allows no more"
+        detail = f"{limit} event streams are already open; max_streams allows no more"
         return Error(503, "TOO_MANY_STREAMS", detail)
 
     def _admit_stream(self, answer: ResponseTracker) -> None:

@@ -20,10 +20,10 @@ _PATIENCE = 5.0  # seconds that a large answer waits
 _AT_ONCE = 2
 _QUICKER_WHOLE = 1024 * 1024  # bytes that are joined once, to be sent to each reader at once
 _OVERLOADED = Error(
-    503, "OVERLOADED", "others have not taken what they were answered; try again shortly"
+    503, "OVERLOADED", "others have not read their responses yet; try again shortly"
 )
 
-_BUSY = Error(503, "OVERLOADED", "there is too much to do just now; try again shortly")
+_BUSY = Error(503, "OVERLOADED", "the gateway is overloaded; try again shortly")
 
 
 class Resting:

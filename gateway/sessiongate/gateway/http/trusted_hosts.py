@@ -53,12 +53,12 @@ class TrustedHosts:
         """Return what URLs start with for a known host, else the error."""
         found = split_host(host)
         if found is None:
-            return Error(400, "INVALID_HOST", "exactly one valid Host is needed", header="Host")
+            return Error(
+                400, "INVALID_HOST", "the request must have exactly one valid Host", header="Host"
+            )
         name = _plain(found[0])
         if not self._knows(name):
-            detail = (
-                f"{quoted_name(name)} is not a host that is answered for; allowed_hosts adds one"
-            )
+            detail = f"{quoted_name(name)} is not a known host; allowed_host can add it"
             return Error(421, "UNKNOWN_HOST", detail, header="Host")
         # An empty port means the scheme's default.
         return self._public_url or f"{scheme}://{host.removesuffix(':')}"
