@@ -1,4 +1,4 @@
-"""Collections: the links and meta of their documents, and queries on small ones."""
+"""Collections: the links and meta of their documents, and queries on small collections."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class PagePosition:
 
 
 def self_link(query: QueryParameters, url: str) -> str:
-    """Return ``url``, with all parameters if one changes what the document is about."""
+    """Return ``url``, with all parameters if one changes what the document contains."""
     parameters = query_string(query.parameters)
     return f"{url}?{parameters}" if parameters else url
 
@@ -40,7 +40,7 @@ def links(query: QueryParameters, url: str, place: PagePosition) -> dict[str, An
 
 
 def meta(query: QueryParameters, place: PagePosition) -> dict[str, Any]:
-    """Return the members of ``meta`` about the page."""
+    """Return the members of ``meta`` that describe the page."""
     if isinstance(query.page, NumberPage):
         return {"total": place.total}
     if isinstance(query.page, CursorPage):
@@ -51,7 +51,7 @@ def meta(query: QueryParameters, place: PagePosition) -> dict[str, Any]:
 def paginate(
     resources: Sequence[Resource], query: QueryParameters
 ) -> tuple[list[dict[str, Any]], PagePosition]:
-    """Return what a query asks for from a complete collection, which is in id order.
+    """Apply a query to a complete collection in id order; return its resources and position.
 
     Ids are the cursors. Raises `RequestError` for an order that pages by cursor do not
     support.

@@ -41,7 +41,7 @@ class ETag:
         return f'W/"{self.opaque}"' if self.weak else f'"{self.opaque}"'
 
     def same_as(self, other: ETag) -> bool:
-        """Compare weakly: return whether the two tags mean equivalent representations."""
+        """Compare weakly: return whether both tags stand for equivalent representations."""
         return self.opaque == other.opaque
 
 
@@ -79,12 +79,12 @@ _FIELDS = {
 def unchanged(
     conditions: Conditions, etag: ETag | None, last_modified: int | None, now: float
 ) -> bool:
-    """Return whether to answer a GET or HEAD with 304, in RFC 9110's order of precedence.
+    """Return whether a GET or HEAD gets 304, in RFC 9110's order of precedence.
 
-    ``etag`` and ``last_modified`` (seconds since the epoch) are the answer's, None if it
-    has none. Raises `RequestError` (412). A weak tag satisfies If-Match: MaxScale's
-    clients send back what they got. An invalid date is ignored, and so is a condition
-    on a date that the answer does not have.
+    ``etag`` and ``last_modified`` (seconds since the epoch) are the response's validators;
+    None if it has none. Raises `RequestError` (412). A weak tag satisfies If-Match, because
+    MaxScale's clients send back the tag that they received. An invalid date is ignored, and
+    so is a condition on a date if the response has no date.
     """
     if conditions.if_match is not None:
         if not _any_of(conditions.if_match, etag):
@@ -102,21 +102,21 @@ def unchanged(
 
 
 def parse_etags(header: str) -> tuple[ETag, ...]:
-    """Return the tags of a list, skipping whatever is not a tag."""
+    """Return the tags in a list, skipping everything that is not a tag."""
     return tuple(ETag(found[2], found[1] is not None) for found in _ETAG.finditer(header))
 
 
 def weak_etag(revision: int, fingerprint: bytes) -> ETag:
-    """Return the tag of the answer to a question at this revision of the table.
+    """Return the tag of the response to a request at this revision of the table.
 
-    ``fingerprint`` is everything else that the answer depends on: path, query, media
+    ``fingerprint`` covers everything else that the response depends on: path, query, media
     type, host.
     """
     return ETag(f"{revision:x}-{blake2b(fingerprint, digest_size=8).hexdigest()}", True)
 
 
 def last_modified_of(changed: float, now: float) -> int | None:
-    """Return the date of a change in seconds since the epoch; None while it may mislead.
+    """Return the date of a change in seconds since the epoch; None while it is ambiguous.
 
     Dates are whole seconds: until the second of a change has passed, another change
     could have the same date.
@@ -132,7 +132,7 @@ def format_date(seconds: int) -> str:
 def parse_date(text: str, now: float) -> int | None:
     """Parse an HTTP-date in any of its three forms to seconds since the epoch; else None.
 
-    A two-digit year that seems more than 50 years ahead of ``now`` is in the past.
+    A two-digit year that appears to be more than 50 years after ``now`` is in the past.
     """
     found = next(filter(None, (form.fullmatch(text) for form in _DATES)), None)
     if found is None:
@@ -153,7 +153,7 @@ def parse_date(text: str, now: float) -> int | None:
 
 
 def _any_of(header: str, etag: ETag | None) -> bool:
-    """Return whether the header's list has the tag; ``*`` matches even without a tag."""
+    """Return whether the header lists the tag; ``*`` matches even a response without a tag."""
     if header.strip() == "*":
         return True
     return etag is not None and any(etag.same_as(tag) for tag in parse_etags(header))

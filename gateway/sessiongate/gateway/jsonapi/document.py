@@ -1,4 +1,4 @@
-"""JSON:API documents as bytes: compact or indented for people, whole or piece by piece."""
+"""JSON:API documents as bytes: compact or indented, whole or in pieces."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def top_meta(members: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class CollectionWriter:
-    """A document whose ``data`` is a list, written piece by piece.
+    """Writes a document whose ``data`` is a list, in pieces.
 
-    ``opening``, any number of ``items`` and ``closing``, joined, equal what `dump`
+    ``opening``, any number of ``items`` and ``closing``, concatenated, equal what `dump`
     returns for the whole document.
     """
 
@@ -39,8 +39,8 @@ class CollectionWriter:
 
     def items(self, objects: Iterable[Mapping[str, Any]]) -> bytes:
         """Return the next items."""
-        # Items are two levels deep. Every line break belongs to the layout: JSON
-        # escapes those inside strings.
+        # Items are two levels deep. All line breaks are layout: JSON escapes those inside
+        # strings.
         between = "\n" + 2 * _INDENT * " " if self._pretty else ""
         texts = [_text(item, self._pretty).replace("\n", between) for item in objects]
         if not texts:
@@ -50,7 +50,7 @@ class CollectionWriter:
         return (before + ("," + between).join(texts)).encode()
 
     def written(self, items: bytes) -> bytes:
-        """Return the next items, already written: compact, with commas between them."""
+        """Return the next items, given as compact JSON with commas between them."""
         if not items:
             return b""
         before = b"" if self._empty else b","

@@ -1,4 +1,4 @@
-"""JSON:API errors: their objects, and the answer that contains them."""
+"""JSON:API errors: their objects, and the response that contains them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from sessiongate.gateway.jsonapi.document import MEDIA_TYPE, dump
 
-# Caches keep a 404 unless told otherwise, and a resource may exist a second later.
+# Caches store a 404 unless this forbids it, and a resource may exist a second later.
 _HEADERS = {"Cache-Control": "no-store", "Vary": "Accept, Accept-Encoding"}
 
 
@@ -22,8 +22,8 @@ class Error:
     status: int
     code: str
     detail: str
-    parameter: str | None = None  # the query parameter to blame
-    header: str | None = None  # the request header to blame
+    parameter: str | None = None  # the query parameter at fault
+    header: str | None = None  # the request header at fault
 
     def members(self) -> dict[str, Any]:
         """Return the error object."""
@@ -41,7 +41,7 @@ class Error:
 
 
 class RequestError(Exception):
-    """A request with one or more errors, all of the same status."""
+    """One or more errors in a request, all of the same status."""
 
     def __init__(self, *errors: Error) -> None:
         super().__init__("; ".join(error.detail for error in errors))
@@ -49,7 +49,7 @@ class RequestError(Exception):
 
 
 def errors_response(errors: Sequence[Error], headers: Mapping[str, str] | None = None) -> Response:
-    """Return the answer for errors of one status."""
+    """Return the response for errors of one status."""
     document = {"errors": [error.members() for error in errors]}
     return Response(
         dump(document, pretty=False),

@@ -1,7 +1,7 @@
-"""Server-sent events: how one is written, and the answer that carries them.
+"""Server-sent events: how one is written, and the response that carries them.
 
-The format is WHATWG's (HTML, section 9.2). An answer that is cut short, or whose reader
-stalls, ends without the end of its transfer coding.
+The format is WHATWG's (HTML, section 9.2). If a response is cut short or its reader stalls,
+it stops before its transfer coding ends.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _HEADERS = (
     (b"content-type", EVENT_STREAM.encode()),
     (b"cache-control", b"no-store"),
     (b"vary", b"Accept"),
-    # Proxies such as nginx buffer what they do not know to be a stream.
+    # Proxies such as nginx buffer a response unless they know that it is a stream.
     (b"x-accel-buffering", b"no"),
 )
 
 
 def event(name: str, data: bytes, ident: int | None = None) -> bytes:
-    """Write one event. ``data`` has no line breaks, as compact JSON has none.
+    """Write one event. ``data`` must not contain line breaks; compact JSON has none.
 
     A reader that reconnects sends back the last ``ident`` that it received.
     """
@@ -40,12 +40,12 @@ def event(name: str, data: bytes, ident: int | None = None) -> bytes:
 
 
 def reconnect_after(seconds: float) -> bytes:
-    """Tell the reader how long to wait before reconnecting if it is cut off."""
+    """Write how long the reader must wait before it reconnects after being cut off."""
     return b"retry: %d\n\n" % (seconds * 1000)
 
 
 def alive(ident: int | None) -> bytes:
-    """Write a keep-alive, which is not an event; its ``ident`` counts nevertheless."""
+    """Write a keep-alive, which is not an event; readers remember its ``ident`` nevertheless."""
     return b": alive\n\n" if ident is None else b": alive\nid: %d\n\n" % ident
 
 

@@ -4,8 +4,8 @@
     comparison = ("eq" / "ne" / "lt" / "le" / "gt" / "ge") "(" json ")"
     logic      = ("and" / "or" / "not") "(" expression *("," expression) ")"
 
-A JSON value alone means eq(); not() of several matches if none of them does.
-Blanks are allowed between words.
+A JSON value alone means eq(). not() of several expressions matches if none of them matches.
+Blanks are allowed between tokens.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class ExpressionError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """``operator`` is one of `COMPARISONS`, ``value`` the parsed JSON."""
+    """A comparison: ``operator`` is one of `COMPARISONS`, ``value`` the parsed JSON."""
 
     operator: str
     value: Any
@@ -56,7 +56,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Logic:
-    """``operator`` is one of `LOGIC`; there is at least one operand."""
+    """A combination: ``operator`` is one of `LOGIC`; there is at least one operand."""
 
     operator: str
     operands: tuple[Expression, ...]
@@ -100,7 +100,7 @@ def compiled(expression: Expression, *, of_id: bool) -> ValuePredicate:
 
 
 def _compiled_logic(expression: Logic, *, of_id: bool) -> ValuePredicate:
-    """Compile an operation; operands that only name values are looked up, not tried one by one."""
+    """Compile an operation; operands that only name values become one lookup in a set."""
     name = expression.operator
     named = "ne" if name == "and" else "eq"  # and() of ne() is not() of any eq()
     values: list[Any] = []
@@ -121,7 +121,7 @@ def _compiled_logic(expression: Logic, *, of_id: bool) -> ValuePredicate:
 
 
 def strings(expression: Expression) -> tuple[str, ...] | None:
-    """Return the strings to match if the expression only asks for one of them; otherwise None."""
+    """Return the strings that an expression matches if it matches nothing else; else None."""
     if isinstance(expression, Comparison):
         if expression.operator == "eq" and type(expression.value) is str:
             return (expression.value,)
@@ -183,7 +183,7 @@ def _value(text: str, start: int, allowed: str) -> tuple[Any, int]:
     except UnicodeEncodeError:
         problem = f"at offset {start}, \\ud800 to \\udfff must come in pairs"
     except json.JSONDecodeError as error:
-        # The decoder points to what it missed, which may be deep inside a value.
+        # The decoder reports the position of the error, which may be deep inside a value.
         where = f"{error.msg} at offset {error.pos}" if error.pos > start else ""
         problem = where or f"at offset {start}, {_rest(text, start)} is not a JSON value"
         if hint := _operation_meant(text, start):
@@ -194,7 +194,7 @@ def _value(text: str, start: int, allowed: str) -> tuple[Any, int]:
 
 
 def _operation_meant(text: str, start: int) -> str:
-    """Suggest an operation for a call to an unknown one; empty if it is no such call."""
+    """Suggest an operation for a call of an unknown one; return "" for anything else."""
     called = _CALL.match(text, start)
     if called is None or called[1] in (*COMPARISONS, *LOGIC):
         return ""
@@ -245,7 +245,7 @@ def _logic(name: str, parts: list[ValuePredicate]) -> ValuePredicate:
         return lambda found: not any_of(found)
     if len(parts) == 1:
         return parts[0]
-    decides = name == "or"  # the result that one operand alone decides
+    decides = name == "or"  # one operand with this result decides
 
     def matches(found: Any) -> bool:
         for part in parts:

@@ -1,10 +1,10 @@
-"""The ``fields[TYPE]`` parameter: which fields of a resource to answer with.
+"""The ``fields[TYPE]`` parameter: which fields of a resource to return.
 
     fields[sessions]=state,connections,client/cipher,services
 
 A field is the name of an attribute or a relationship or, as in MaxScale, a JSON Pointer
 to a part of one; its first slash is optional. The pointer starts inside ``attributes``
-or ``relationships``: if it begins with one of those words, that is a field's name. It
+or ``relationships``: if it begins with one of these words, the word is a field's name. It
 does not enter arrays: an array or a scalar is returned whole.
 """
 
@@ -21,13 +21,13 @@ from sessiongate.runtime.suggestion import quoted_name
 
 MAX_FIELDS = 100
 
-# Maps names to what is wanted below them; None means everything.
+# Maps names to the fields selected below them; None means all.
 _Tree: TypeAlias = "Mapping[str, _Tree | None]"
 
 
 @dataclass(frozen=True, slots=True)
 class Fieldset:
-    """The fields wanted of resources of one type."""
+    """The fields selected from resources of one type."""
 
     tree: _Tree
 
@@ -35,7 +35,7 @@ class Fieldset:
     def parse(cls, parameter: str, value: str, members: Members | None = None) -> Fieldset:
         """Parse the parameter ``fields[TYPE]``; empty means no fields. Raises `RequestError`.
 
-        The TYPE's ``members`` checks the names.
+        ``members`` are the TYPE's, and check the names.
         """
         tree: dict[str, Any] = {}
         for name in names(parameter, value, MAX_FIELDS) if value else ():
@@ -56,7 +56,7 @@ class Fieldset:
         """Return the resource object with only these fields, in their original order.
 
         ``attributes`` and ``relationships`` are left out if nothing remains in them;
-        every other member stays. The given object is not changed.
+        every other member stays. The given object is not modified.
         """
         cut = {}
         for name, value in resource.items():
@@ -78,7 +78,7 @@ def fieldset_type(parameter: str) -> str | None:
 def _add(tree: dict[str, Any], tokens: list[str]) -> None:
     for token in tokens[:-1]:
         below = tree.setdefault(token, {})
-        if below is None:  # all of it is wanted already
+        if below is None:  # all of it is already selected
             return
         tree = below
     tree[tokens[-1]] = None

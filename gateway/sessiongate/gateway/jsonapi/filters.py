@@ -1,10 +1,10 @@
-"""The ``filter`` parameter: which resources of a collection to answer with.
+"""The ``filter`` parameter: which resources of a collection to return.
 
 ``filter=POINTER=EXPRESSION`` or ``filter[JSONPATH]=EXPRESSION``, as MaxScale 24.02
 documents them; `gateway.jsonapi.expressions` parses the expressions. A resource matches
-if any one value that the path leads to matches the whole expression. So, as in MaxScale,
-a path that does not exist never matches, not even under ne() or not(). The caller must
-AND several filters.
+if any single value at the path matches the whole expression. So, as in MaxScale, a path
+that does not exist never matches, even under ne() or not(). The caller must AND several
+filters.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Filter:
 
 
 def is_filter(parameter: str) -> bool:
-    """Return whether `Filter.parse` takes the parameter."""
+    """Return whether `Filter.parse` accepts the parameter."""
     return parameter == "filter" or (parameter.startswith("filter[") and parameter.endswith("]"))
 
 
@@ -104,7 +104,7 @@ def _path(parameter: str, value: str) -> tuple[Path, int]:
 
 
 def _meant(parameter: str, members: Members | None) -> str:
-    """Suggest a path instead of something that is almost a JSONPath."""
+    """Suggest a path for something that is almost a JSONPath."""
     if members is None or (text := _jsonpath(parameter)) is None:
         return ""
     almost = almost_jsonpath(text)

@@ -1,8 +1,8 @@
 """The names of resources' members, for checking queries and suggesting the nearest right name.
 
 A shape mirrors what it describes: a dict of names for an object, a list of one shape for
-an array, None for a scalar; `FREE` for an object that may have any names, and `UNLISTED`
-for one that may but does not exist here.
+an array, None for a scalar, `FREE` for an object that may have any names, and `UNLISTED`
+for such an object that no resource here has.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ FREE = ...
 Shape: TypeAlias = "Mapping[str, Shape] | Sequence[Shape] | EllipsisType | None"
 PathSteps: TypeAlias = tuple[PathStep, ...]
 
-# Known by its name alone: `*` and `..` do not enter it. Otherwise one such object would
-# make every name valid that is searched for everywhere.
+# Known by its name only: `*` and `..` do not enter it. Otherwise, one such object would
+# make every name valid after a `..`.
 UNLISTED: Mapping[str, Shape] = MappingProxyType({})
 
-_FIELDS = ("attributes", "relationships")  # what contains the names in ``fields``
+_FIELDS = ("attributes", "relationships")  # the objects that ``fields`` selects from
 
 _FIRST = PathStep(index=0)
 
@@ -42,7 +42,7 @@ class Members:
     def __init__(
         self, declared: Mapping[str, Shape], accepted: Mapping[str, Shape] | None = None
     ) -> None:
-        """Take ``accepted`` for names that are known too, though no resource here has them."""
+        """Also accept the names in ``accepted``, although no resource here has them."""
         self._declared = declared
         self._accepted = accepted or {}
         self._known = _merged(declared, self._accepted)  # what suggestions come from
@@ -50,9 +50,9 @@ class Members:
     def check(
         self, parameter: str, text: str, steps: PathSteps, write: Callable[[PathSteps], str]
     ) -> None:
-        """Raise `RequestError` if steps from the resource object name nothing.
+        """Raise `RequestError` if steps from the resource object lead to nothing known.
 
-        ``text`` is their form in the parameter; ``write`` gives other steps that form.
+        ``text`` is how the parameter writes them; ``write`` writes other steps in the same way.
         """
         found = _fault(self._declared, steps)
         if found is None or _fault(self._accepted, steps) is None:
@@ -65,19 +65,19 @@ class Members:
         )
 
     def nearest(self, steps: PathSteps) -> PathSteps | None:
-        """Return these steps or the most similar that lead to something known, if any."""
+        """Return these steps, or the most similar ones that lead to something known, if any."""
         better = _nearest(self._known, steps)
         return better and _to_a_value(self._known, better)
 
     def check_field(self, parameter: str, tokens: Sequence[str]) -> None:
-        """Raise `RequestError` if tokens inside a resource's fields name nothing.
+        """Raise `RequestError` if tokens inside a resource's fields lead to nothing known.
 
-        The contents of arrays are not checked: a field does not enter one.
+        The contents of arrays are not checked, because a field does not enter arrays.
         """
         steps = tuple(map(PathStep, tokens))
         fields = _fields(self._declared)
         found = _fault(_without_items(fields), steps)
-        # Names of attributes may be names of relationships too.
+        # An attribute and a relationship may have the same name.
         accepted = (self._accepted.get(part) for part in _FIELDS)
         if found is None or any(_fault(_without_items(part), steps) is None for part in accepted):
             return
@@ -191,7 +191,7 @@ def _is_unlisted(shape: Shape) -> bool:
 
 
 def _together(shapes: Sequence[Shape]) -> Shape:
-    """Merge the names of shapes; without names, return the first non-scalar, if any."""
+    """Merge the names of shapes; if there are none, return the first non-scalar, if any."""
     merged: dict[str, Shape] = {}
     for shape in shapes:
         if isinstance(shape, Mapping):
@@ -200,7 +200,7 @@ def _together(shapes: Sequence[Shape]) -> Shape:
 
 
 def _merged(one: Mapping[str, Shape], other: Mapping[str, Shape]) -> dict[str, Shape]:
-    """Merge two objects in the order of the first, whose shapes win if they conflict."""
+    """Merge two objects in the order of the first; its shapes win conflicts."""
     merged = {**one, **{name: below for name, below in other.items() if name not in one}}
     for name in one.keys() & other.keys():
         mine, theirs = one[name], other[name]
@@ -214,14 +214,14 @@ def _merged(one: Mapping[str, Shape], other: Mapping[str, Shape]) -> dict[str, S
 
 
 def _nearest(shape: Shape, steps: PathSteps, corrections: int = _CORRECTIONS) -> PathSteps | None:
-    """Return the steps most like these that lead somewhere, if any are similar at all."""
+    """Return the most similar steps that lead to something, if any are similar."""
     found = _fault(shape, steps)
     if found is None:
         return steps
     index, around = found
     before, (step, *after) = steps[:index], steps[index:]
     if not isinstance(around, Mapping):
-        # A list, whose items are meant, or a scalar, which has no members.
+        # Around is a list, whose items are meant, or a scalar, which has no members.
         if not isinstance(around, Sequence):
             return before[:-1] if before[-1:] == (DEEP,) else before
         return _nearest(shape, (*before, ANY, step, *after), corrections)

@@ -1,9 +1,9 @@
 """Content negotiation: ``Accept``, ``Accept-Encoding`` and ``Content-Type``.
 
 Follows RFC 9110, and JSON:API 1.1's rules for its own media type. List members that
-do not parse are skipped, like empty ones; a list in which none parses counts as absent.
-A weight may be any number: many clients send ``q=.2``, which RFC 9110 does not allow,
-and more than 1 counts as 1.
+do not parse are skipped, like empty ones; a list without a member that parses counts as
+absent. A weight may be any number, because many clients send ``q=.2``, which RFC 9110
+does not allow; a weight above 1 counts as 1.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The media type to answer with, and the requested profiles that the caller knows."""
+    """The media type of the response, and the requested profiles that the caller supports."""
 
     media_type: str
     profiles: tuple[str, ...] = ()
 
     def content_type(self) -> str:
-        """Return the answer's ``Content-Type`` with the profiles applied."""
+        """Return the response's ``Content-Type`` with the applied profiles."""
         if not self.profiles:
             return self.media_type
         return f'{self.media_type};profile="{" ".join(self.profiles)}"'
@@ -58,7 +58,7 @@ def negotiate(
 
     Among equal weights, the offer that the header names more precisely wins, then the
     first offer; likewise, a member with profiles wins over one without. ``profiles``
-    are those that the caller knows; others are ignored.
+    are those that the caller supports; others are ignored.
     """
     choose = _remembered_media_type if len(accept or "") <= _SHORT else _media_type
     return choose(accept or "", tuple(offers), tuple(profiles))
@@ -67,7 +67,7 @@ def negotiate(
 def negotiate_encoding(accept_encoding: str | None) -> str:
     """Choose ``gzip`` or ``identity``. Raises `RequestError` (406) if both are excluded.
 
-    The header must name gzip or ``*``, with a weight no less than any for identity.
+    gzip is chosen only if the header names it or ``*``, with at least identity's weight.
     """
     choose = _remembered_encoding if len(accept_encoding or "") <= _SHORT else _encoding
     return choose(accept_encoding or "")
@@ -76,8 +76,8 @@ def negotiate_encoding(accept_encoding: str | None) -> str:
 def check_content_type(content_type: str | None, *, body: bool) -> None:
     """Raise `RequestError` (415) if JSON:API forbids a request's ``Content-Type``.
 
-    With or without a body, JSON:API's media type must have no parameters but ``ext``,
-    of which none is supported, and ``profile``. A body needs that media type, or
+    With or without a body, JSON:API's media type may have only the parameters ``profile``
+    and ``ext``, and no extension is supported. A body must have that media type or
     ``application/json``.
     """
     member = next(_members(content_type or ""), None)
@@ -121,8 +121,8 @@ def _encoding(accept_encoding: str) -> str:
     return "identity"
 
 
-# Clients send the same few headers with every request. Long ones are unusual, and would
-# let an untrusted caller fill memory.
+# Clients send the same few headers with every request. Long headers are unusual, and an
+# untrusted caller could use them to fill memory.
 _SHORT = 256
 _remembered_media_type = lru_cache(maxsize=256)(_media_type)
 _remembered_encoding = lru_cache(maxsize=256)(_encoding)
@@ -134,10 +134,10 @@ def _not_acceptable(header: str, hint: str) -> RequestError:
 
 
 def _quality(offer: str, ranges: Sequence[_Member]) -> tuple[tuple[float, int], _Member | None]:
-    """Return the weight that the header gives an offer, and how precisely it names it.
+    """Return the weight that the header gives an offer, and how precisely it names the offer.
 
-    The most precise matching range decides. If several name JSON:API's media type,
-    with profiles or without, the heaviest does: the type may have either.
+    The most precise matching range decides. If several ranges name JSON:API's media type,
+    with or without profiles, the one with the largest weight decides.
     """
     kind = offer.partition("/")[0]
     for precision, name in ((2, offer), (1, f"{kind}/*"), (0, "*/*")):
@@ -153,7 +153,7 @@ def _quality(offer: str, ranges: Sequence[_Member]) -> tuple[tuple[float, int], 
 
 
 def _only_modified(ranges: Sequence[_Member]) -> bool:
-    """Return whether JSON:API requires 406: its media type is there only in forbidden forms."""
+    """Return whether JSON:API requires 406: its media type appears only in forbidden forms."""
     found = [member for member in ranges if member.name == MEDIA_TYPE]
     return bool(found) and not any(_understood(member.parameters) for member in found)
 

@@ -1,10 +1,10 @@
 """The ``page[…]`` parameters: pages by number as in MaxScale, pages by cursor, and their links.
 
-Pages by number take ``page[size]`` and ``page[number]``, which starts from 0; resources
-that come and go move the rest between pages. Pages by cursor take ``page[size]`` and
+Pages by number use ``page[size]`` and ``page[number]``, which starts from 0; resources
+that come and go move the rest between pages. Pages by cursor use ``page[size]`` and
 ``page[after]`` or ``page[before]``, as in the cursor pagination profile. The caller
 defines cursors; to this module they are strings. ``page[size]`` alone is by number,
-unless the request asks for the profile (``Accept: application/vnd.api+json;profile="…"``).
+unless the request names the profile (``Accept: application/vnd.api+json;profile="…"``).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class NumberPage:
 
     @property
     def offset(self) -> int:
-        """How many resources come before the page."""
+        """Number of resources before the page."""
         return self.size * self.number
 
 
@@ -71,11 +71,11 @@ class PageError(Error):
 def parse_page(
     values: Mapping[str, str], *, default_size: int, max_size: int = MAX_NUMBER, profile: bool
 ) -> NumberPage | CursorPage | None:
-    """Return the page that the parameters in ``values`` ask for; None if they ask for none.
+    """Return the page that the parameters in ``values`` request, if any.
 
-    ``profile`` says whether the request asks for the cursor pagination profile;
-    ``default_size`` is for a page by cursor without a size. Raises `RequestError`
-    with an error for each fault.
+    ``profile`` is whether the request names the cursor pagination profile; ``default_size``
+    applies to a page by cursor without a size. Raises `RequestError` with an error for each
+    fault.
     """
     errors: list[Error] = []
     size = _whole(values, SIZE, 1, errors)
@@ -143,8 +143,8 @@ def cursor_links(
 ) -> dict[str, str | None]:
     """Return the links ``self``, ``first``, ``prev`` and ``next`` of a page by cursor.
 
-    ``before`` is the cursor that the previous page ends at, ``after`` the one that the
-    next starts from: those of this page's first and last item. None means that there
+    ``before`` is the cursor that the previous page ends before, ``after`` the cursor that the
+    next page starts after: those of this page's first and last item. None means that there
     is no such page; the profile requires its link to be null.
     """
     kept = list(parameters)
@@ -164,7 +164,7 @@ def cursor_links(
 
 
 def page_meta(total: int) -> dict[str, Any]:
-    """Return the profile's top-level ``meta``: how many resources are on all pages."""
+    """Return the profile's top-level ``meta``: the number of resources on all pages."""
     return {"page": {"total": total}}
 
 

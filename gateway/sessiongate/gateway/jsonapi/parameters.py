@@ -1,4 +1,4 @@
-"""Query parameters: errors about them, lists of names in them, and encoding them in a URL."""
+"""Query parameters: their errors, lists of names in them, and their encoding in a URL."""
 
 from __future__ import annotations
 
@@ -33,5 +33,5 @@ def names(parameter: str, value: str, most: int) -> list[str]:
 
 
 def query_string(parameters: Iterable[tuple[str, str]]) -> str:
-    """Encode parameters for a URL: all characters but RFC 3986's unreserved ones."""
+    """Percent-encode parameters for a URL, except RFC 3986's unreserved characters."""
     return urlencode(list(parameters), quote_via=quote)

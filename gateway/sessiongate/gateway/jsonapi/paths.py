@@ -1,7 +1,7 @@
 """Paths into a resource object: JSON Pointers, JSONPaths, and the names of fields.
 
 A resource object consists of dicts, lists and scalars, as a JSON parser returns them.
-Callers are untrusted: parsing a path bounds what it can cost.
+Callers are untrusted, so parsing a path bounds its cost.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ class PathError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class PathStep:
-    """One level down: to the member called ``name`` or the element at ``index``.
+    """One level down: to the member named ``name`` or the element at ``index``.
 
-    Digits in a JSON Pointer set both. With neither, a step leads to every child.
+    Digits in a JSON Pointer set both. If neither is set, the step leads to every child.
     """
 
     name: str | None = None
@@ -74,7 +74,7 @@ class PathStep:
         return ()
 
     def covers(self, token: str) -> bool:
-        """Return whether the step may lead to what a JSON Pointer calls ``token``."""
+        """Return whether the step may lead to the target of a JSON Pointer's ``token``."""
         if self.name == token or (self.name is None and self.index is None):
             return True
         return self.index is not None and (self.index < 0 or str(self.index) == token)
@@ -107,8 +107,8 @@ class Path:
         """Parse a JSONPath (RFC 9535); its root ``$.`` is optional, as in MaxScale.
 
         A filter selector (``?``) may compare and combine single values, but not call
-        functions: of RFC 9535's, ``match`` and ``search`` run an untrusted caller's
-        regular expression, and the others do nothing that a path is needed for.
+        functions: ``match`` and ``search`` of RFC 9535 run an untrusted caller's regular
+        expression, and nothing here needs the others.
         """
         _check_length(text)
         rooted = "$." + text if PLAIN_NAME.match(text) else text
@@ -119,7 +119,7 @@ class Path:
 
     @classmethod
     def of_name(cls, text: str) -> Path:
-        """Parse a field as ``sort`` names it, from the attributes or from the resource object.
+        """Parse a field as written in ``sort``, from the attributes or from the resource object.
 
         Examples: ``user``, ``client.cipher``, ``client/cipher``, ``id``, ``attributes.user``,
         ``/attributes/user``. A path from the resource object starts with a slash or with
@@ -206,15 +206,15 @@ def pointer_tokens(text: str) -> list[str]:
 
 
 def id_number(text: str) -> int | None:
-    """Return an id as a whole number of at most 20 digits; None for any other id.
+    """Return an id as an integer of at most 20 digits; None for any other id.
 
-    JSON:API's ids are strings, whatever they identify.
+    In JSON:API, all ids are strings.
     """
     return int(text) if _DECIMAL.fullmatch(text) else None
 
 
 def almost_jsonpath(text: str) -> str | None:
-    """Return the JSONPath meant by a text of names and indexes that is not one."""
+    """Return the JSONPath meant by a string of names and indexes that is not one, if any."""
     almost = _ALMOST.fullmatch(text)
     if almost is None:
         return None
@@ -263,7 +263,7 @@ _JSONPATH = _Environment(strict=True, filter_caching=False)
 def _compile(text: str, rooted: str) -> JSONPath:
     try:
         query = _JSONPATH.compile(rooted)
-    # The library leaks the last two if a number in a path is too large.
+    # The library raises the last two if a number in a path is too large.
     except (JSONPathError, ArithmeticError, ValueError) as error:
         raise PathError(_why(error, text, rooted)) from None
     _check_cost(text, cast(JSONPath, query))  # compound paths exist only outside strict mode

@@ -24,7 +24,7 @@ from sessiongate.runtime.suggestion import (
     quoted_name,
 )
 
-# Far more parameters than there are: it limits the errors in one answer.
+# Far more than the existing parameters: it limits the errors in one response.
 MAX_PARAMETERS = 100
 DEFAULT_PAGE_RESOURCES = 100  # on a page by cursor without a size
 
@@ -38,7 +38,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class QueryLimits:
-    """Limits on what a query may ask for."""
+    """Limits of a query."""
 
     page_size: int = 10_000  # resources on one page
     filter_length: int = filters.MAX_FILTER_LENGTH  # characters
@@ -68,17 +68,17 @@ class AllowedParameters:
 
 @dataclass(frozen=True, slots=True)
 class QueryParameters:
-    """What a request asks for."""
+    """The parsed parameters of a request."""
 
     pretty: bool = False  # indent the document for people
     switches: frozenset[str] = frozenset()  # which of `AllowedParameters.switches` are on
     fields: Mapping[str, Fieldset] = field(default_factory=dict)  # by type
     include: tuple[str, ...] = ()
-    filters: tuple[Filter, ...] = ()  # all must hold
+    filters: tuple[Filter, ...] = ()  # all must match
     sort: Sort | None = None
     page: NumberPage | CursorPage | None = None
-    # All parameters as given if one of them changes what the document is about: links
-    # then keep them. Otherwise none.
+    # All parameters as given if one of them changes what the document contains, so that
+    # links keep them. Otherwise none.
     parameters: tuple[tuple[str, str], ...] = ()
 
     @classmethod
@@ -87,7 +87,7 @@ class QueryParameters:
     ) -> QueryParameters:
         """Parse a query string. Raises `RequestError` with an error for each fault.
 
-        ``by_cursor`` says whether the request asks for the cursor pagination profile.
+        ``by_cursor`` is whether the request names the cursor pagination profile.
         """
         if not query_string:
             return PLAIN
@@ -120,7 +120,9 @@ class QueryParameters:
             page=reader.page(values, by_cursor),
             parameters=tuple(pairs) if _asks(pairs) else (),
         )
-        values.pop("sync", None)  # for MaxScale's clients: a view has nothing to write through
+        values.pop(
+            "sync", None
+        )  # for MaxScale's clients; without effect, because nothing is written
         for name in values:
             reader.errors += invalid(name, _unknown(name, takes)).errors
         if reader.errors:
@@ -128,11 +130,11 @@ class QueryParameters:
         return query
 
 
-PLAIN = QueryParameters()  # asks for nothing but the document
+PLAIN = QueryParameters()  # of a request for just the document
 
 
 class _Reader:
-    """Reads parameters and collects what is wrong with them."""
+    """Reads parameters and collects their errors."""
 
     def __init__(self, takes: AllowedParameters) -> None:
         self.errors: list[Error] = []
@@ -203,7 +205,7 @@ class _Reader:
 
 
 def _unknown(name: str, takes: AllowedParameters) -> str:
-    """Describe what is wrong with a parameter that does not exist here."""
+    """Return the error text for a parameter that does not exist here."""
     if takes.collection and name.startswith("filter["):  # and does not end in a bracket
         return f"{quoted_name(name)} must end in ']'; inside it, write %3D for '=' and %26 for '&'"
     hint = as_question(_alike(name, takes.names)) or f"; allowed are {', '.join(takes.names)}"
@@ -211,7 +213,7 @@ def _unknown(name: str, takes: AllowedParameters) -> str:
 
 
 def _alike(name: str, known: Collection[str]) -> list[str]:
-    """Find the parameters nearest to a name; text in brackets is compared separately."""
+    """Return the parameters nearest to a name; text in brackets is compared separately."""
     base, bracket, inside = name.removesuffix("]").partition("[")
     if not bracket:
         return nearest(name, known)
@@ -246,12 +248,12 @@ def _pairs(query_string: bytes, switches: Collection[str]) -> list[tuple[str, st
 
 
 def _spelt_out(part: str, switches: Collection[str]) -> str:
-    """Complete a part of the query: a switch without a value is on."""
+    """Return a part of the query with ``=true`` added if it is a switch without a value."""
     return f"{part}=true" if part in switches else part
 
 
 def _asks(pairs: list[tuple[str, str]]) -> bool:
-    """Return whether any parameter does more than say how to answer."""
+    """Return whether any parameter changes more than the form of the response."""
     return any(name not in ("pretty", "sync") for name, _ in pairs)
 
 

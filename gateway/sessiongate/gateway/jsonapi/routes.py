@@ -1,4 +1,4 @@
-"""The names on every route that a path takes, for checking them."""
+"""The routes of a path, for checking the names on them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ DEEP = PathStep("..", -1)  # a value and everything below it; no path has such a
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One route from the resource object, and the text of its path or of one inside a ``?``."""
+    """One route from the resource object; ``text`` is its path, or a path inside a ``?``."""
 
     text: str
     steps: tuple[PathStep, ...]
 
 
 def routes(path: Path) -> list[Route]:
-    """Return the routes of a path, and those of the paths inside its ``?``."""
+    """Return the routes of a path and of the paths inside its ``?``."""
     if path.query is None:
         return [Route(path.text, path.steps)]
     inner: list[Route] = []

@@ -54,7 +54,7 @@ class SortField:
 
 @dataclass(frozen=True, slots=True)
 class Sort:
-    """An order: by the first field, among equals by the second, and so on."""
+    """An order: by the first field, then by the second, and so on."""
 
     fields: tuple[SortField, ...]
 
@@ -70,7 +70,7 @@ class Sort:
                 raise invalid(PARAMETER, str(error)) from None
             if members is not None:
                 members.check(PARAMETER, text, field.path.steps, as_name)
-            fields.setdefault(field.path.pointer, field)  # repeated, it has no effect
+            fields.setdefault(field.path.pointer, field)  # a repeated field has no effect
         return cls(tuple(fields.values()))
 
     def key(self) -> Callable[[Resource], SortKey]:
@@ -84,15 +84,15 @@ class Sort:
     def key_by(
         self, getter: Callable[[Path], Callable[[_Row], object]]
     ) -> Callable[[_Row], SortKey]:
-        """Return the same for rows of another kind, or by values other than those shown.
+        """Return the same for rows of another kind, or for values other than those shown.
 
-        ``getter`` returns, for a path, a function from a row to the value to compare:
-        a time for a field that shows a text. It is called once for each field.
+        For a path, ``getter`` returns a function from a row to the value to compare, such as a
+        time for a field that shows a string. It is called once for each field.
         """
         parts = [(getter(field.path), field.part) for field in self.fields]
         return lambda row: tuple([part(get(row)) for get, part in parts])
 
 
 def _reversed(text: str) -> bytes:
-    """Encode text to sort in reverse: UTF-8 has the order of code points, and no byte 255."""
+    """Encode text so that it sorts in reverse: UTF-8 keeps code point order and has no byte 255."""
     return text.encode("utf-8", "surrogatepass").translate(_INVERTED) + b"\xff"
