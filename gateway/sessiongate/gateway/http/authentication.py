@@ -1,4 +1,4 @@
-"""Lets only callers with valid credentials ask."""
+"""Admits only requests with valid credentials."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from sessiongate.gateway.jsonapi.errors import Error, errors_response
 from sessiongate.runtime.auth.authenticator import Authenticator
 from sessiongate.runtime.auth.identity import Refusal, TooManyAttemptsError, caller
 
-# Everyone may know whether the gateway lives and is ready.
+# Health checks need no credentials.
 OPEN = frozenset({"/healthz", "/readyz"})
 
-# The server accepts no connection without a certificate, but does not say whose it is.
+# The name of every certificate: the server requires one, but does not report whose it is.
 CERTIFIED = "certificate"
 
 
 class AuthenticationMiddleware:
-    """Middleware that asks every request for credentials, except health checks.
+    """Middleware that requires credentials of every request, except health checks.
 
-    Use it after paths have been given the form that routes are written in. While a request
-    is answered, ``runtime.auth.identity.caller`` is who asks. With ``certified``, the
-    client's certificate, which the server has seen, is enough.
+    It must run after `NormalizePath`. While a request is handled,
+    ``runtime.auth.identity.caller`` is the identity of its caller. With ``certified``, the
+    client's certificate, which the server has verified, is enough.
     """
 
     def __init__(self, app: ASGIApp, authenticator: Authenticator, *, certified: bool) -> None:
@@ -42,7 +42,7 @@ class AuthenticationMiddleware:
         except Refusal as refusal:
             await self._refuse(refusal, scope, receive, send)
             return
-        scope["user"] = identity.name  # ASGI's place for it
+        scope["user"] = identity.name  # the key that ASGI defines
         before = caller.set(identity)
         try:
             await self._app(scope, receive, send)
@@ -50,7 +50,7 @@ class AuthenticationMiddleware:
             caller.reset(before)
 
     async def _refuse(self, refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 401 with a challenge for each scheme, or 429."""
+        """Send 401 with a challenge for each scheme, or 429."""
         if isinstance(refusal, TooManyAttemptsError):
             error = Error(429, refusal.reason, str(refusal))
             answer = errors_response([error], {"Retry-After": str(refusal.retry_after)})

@@ -1,8 +1,8 @@
-"""Finds out who asked, and under which name, if a proxy asks for others.
+"""Determines the client, scheme and host of requests that come through proxies.
 
-Only trusted proxies are believed: anyone can send these headers. A proxy appends
-what it sees to a list, so a list is read from its end, as far as trusted proxies
-have written it.
+Anyone can send the headers that report them, so only trusted proxies are believed. A
+proxy appends to a list, so a list is read from its end, as far as trusted proxies have
+written it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PAIR = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """What one proxy says about its caller; None if it does not say."""
+    """What one proxy reports about its client; None for what it does not report."""
 
     client: IpAddress | None = None
     scheme: str | None = None
@@ -36,7 +36,7 @@ class Forwarded:
     """Middleware that sets client, scheme and Host as trusted proxies report them.
 
     It reads ``X-Forwarded-For``, ``-Proto`` and ``-Host``, or ``Forwarded``. If both are
-    present, one of them may be the caller's own, and neither is believed.
+    present, the caller may have sent one of them, so both are ignored.
     """
 
     def __init__(self, app: ASGIApp, trusted: Sequence[IPv4Network | IPv6Network]) -> None:
@@ -59,7 +59,7 @@ class Forwarded:
         return address is not None and any(address in network for network in self._trusted)
 
     def _origin(self, headers: Sequence[tuple[bytes, bytes]]) -> Hop:
-        """Return what the farthest of the trusted proxies says."""
+        """Return what the farthest trusted proxy reports."""
         old, new = _old_hops(headers), _new_hops(headers)
         if old and new:
             return Hop()
@@ -75,7 +75,7 @@ def _old_hops(headers: Sequence[tuple[bytes, bytes]]) -> list[Hop]:
     clients = _values(headers, _FOR)
     schemes, hosts = _values(headers, _PROTO), _values(headers, _HOST)
     count = max(len(clients), 1) if clients or schemes or hosts else 0
-    # Many proxies add to the first list only: then there is one scheme, and one host.
+    # Many proxies append only to the first list: then there is one scheme and one host.
     schemes = schemes * count if len(schemes) == 1 else schemes
     hosts = hosts * count if len(hosts) == 1 else hosts
     return [

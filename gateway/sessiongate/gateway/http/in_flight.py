@@ -1,7 +1,7 @@
-"""Bounds the bytes of a worker's answers that are made, or being made, and not taken yet.
+"""Bounds the bytes of a worker's responses that are made, or being made, and not sent yet.
 
-A body is charged once, however many readers share it, and as long as anything holds it:
-a reader, or a cache.
+A body is charged once, however many clients share it, for as long as anything holds it:
+a client or a cache.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 
 from sessiongate.gateway.jsonapi.errors import Error, RequestError
 
-SMALL = 65536  # bytes of an answer that waits for no other
-_PATIENCE = 5.0  # seconds that a large answer waits
-# Large answers made at a time: more would delay each of them, and whatever is asked
-# meanwhile, and take more memory.
+SMALL = 65536  # bytes of a response that does not wait for others
+_PATIENCE = 5.0  # seconds that a large response waits
+# Large responses made at a time: more would delay each of them and all other requests, and
+# need more memory.
 _AT_ONCE = 2
-_QUICKER_WHOLE = 1024 * 1024  # bytes that are joined once, to be sent to each reader at once
+_QUICKER_WHOLE = 1024 * 1024  # bytes up to which the parts are joined once, to be sent in one piece
 _OVERLOADED = Error(
     503, "OVERLOADED", "others have not read their responses yet; try again shortly"
 )
@@ -27,7 +27,7 @@ _BUSY = Error(503, "OVERLOADED", "the gateway is overloaded; try again shortly")
 
 
 class Resting:
-    """Counts requests that nobody works on: they wait for their reader, or for room."""
+    """Counts requests that are not being worked on: they wait for their client or for room."""
 
     __slots__ = ("count",)
 
@@ -45,10 +45,10 @@ class Resting:
 
 
 class InFlight:
-    """Room for the answers of a worker, ``limit`` bytes in all; first come, first served."""
+    """Room for a worker's responses, ``limit`` bytes in total; first come, first served."""
 
     def __init__(self, limit: int, resting: Resting | None = None) -> None:
-        # The rest is for what answers take besides their bytes: making them, the requests
+        # The rest is for what responses need besides their bytes: their making, the requests
         # that wait for room, TLS.
         self.limit = limit * 3 // 4
         self.used = 0
@@ -74,7 +74,7 @@ class InFlight:
     async def take(self, size: int) -> Charge:
         """Take ``size`` bytes once they are free. Raises `RequestError` if that takes too long.
 
-        A small answer is charged, but never waits.
+        A small response is charged, but never waits.
         """
         if size <= SMALL or (not self._waiting and self._fits(size)):
             self.used += size
@@ -84,14 +84,14 @@ class InFlight:
         return Charge(self, size)
 
     def take_now(self, size: int) -> Charge:
-        """Take bytes as `take` does, but at once, for an answer that is already made."""
+        """Take bytes like `take`, but without waiting, for a response that is already made."""
         if size > SMALL and (self._waiting or not self._fits(size)):
             raise RequestError(_OVERLOADED)
         self.used += size
         return Charge(self, size)
 
     def change(self, by: int) -> None:
-        """Note that ``by`` more bytes are taken, or fewer; may be called from any thread."""
+        """Change the bytes taken by ``by``; may be called from any thread."""
         self.used += by
         if by < 0 and self._waiting and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._wake)
@@ -143,14 +143,14 @@ class Charge:
 
 
 class Body:
-    """The body of an answer, in parts that all its readers share."""
+    """The body of a response, in parts that all its clients share."""
 
     __slots__ = ("charge", "is_gzip", "parts", "size")
 
     def __init__(
         self, parts: Sequence[bytes], charge: Charge | None = None, *, is_gzip: bool = False
     ) -> None:
-        """Settle ``charge`` to what the body really takes."""
+        """Settle ``charge`` to the actual size of the body."""
         self.size = sum(map(len, parts))
         self.parts = (b"".join(parts),) if self.size <= _QUICKER_WHOLE else parts
         self.is_gzip = is_gzip

@@ -1,4 +1,4 @@
-"""Metrics of a gateway's worker for Prometheus."""
+"""Prometheus metrics of a gateway's worker."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from starlette.types import Scope
 from sessiongate.gateway.upstream.replica import Replica
 from sessiongate.runtime.telemetry.metrics import LATENCY_BUCKETS
 
-# What callers choose must not become a label unchanged: there would be no end of labels.
+# Values that callers choose must not become labels unchanged: they are unlimited in number.
 _METHODS = frozenset(("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"))
 _OTHER = "other"
 _EVERY = 1.0  # seconds between two checks of the replica
 
 
 class GatewayMetrics:
-    """One worker's metrics. Those of all workers are combined when they are shown."""
+    """One worker's metrics. Those of all workers are combined when they are exported."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._requests = Histogram(
             "sessiongate_http_request_duration_seconds",
-            "Time that the gateway took to answer a request; of an event stream, to begin.",
+            "Time that the gateway took to answer a request; for an event stream, to begin it.",
             ["route", "method", "status"],
             buckets=LATENCY_BUCKETS,
             registry=self.registry,
         )
         self._calls = Histogram(
             "sessiongate_core_call_duration_seconds",
-            "Time that the gateway waited for a call of the core.",
+            "Time that the gateway waited for a call to the core.",
             ["method", "code"],
             buckets=LATENCY_BUCKETS,
             registry=self.registry,
@@ -80,12 +80,12 @@ class GatewayMetrics:
         self._calls.labels(method, code).observe(seconds)
 
     def working(self, requests: int, streams: int) -> None:
-        """Record how much is under way."""
+        """Record the numbers of requests and streams in progress."""
         self._working.set(requests)
         self._streams.set(streams)
 
     async def follow(self, replica: Replica) -> None:
-        """Record how far a replica is, until cancelled."""
+        """Record the progress of a replica until cancelled."""
         while True:
             if replica.age is not None:
                 self._revision.set(replica.store.revision)

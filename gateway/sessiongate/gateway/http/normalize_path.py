@@ -1,4 +1,4 @@
-"""Normalizes paths to the one form that is routed, whatever form was asked for."""
+"""Normalizes paths to the one form that is routed."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ _PLAIN = "-._~!$&'()*+,;=:@"
 class NormalizePath:
     """Middleware that gives every path the form that routes are written in.
 
-    It has no prefix ``/v1``, which is optional as in MaxScale, and no slash at the end;
-    each segment is percent-encoded in the one shortest way, so that a slash in a name
-    stays distinct from those between segments. ``*``, which asks for the options of all,
-    becomes the root: they are the same everywhere. ``raw_path`` is left as it was.
+    That form has no prefix ``/v1``, which is optional as in MaxScale, and no trailing slash;
+    each segment is percent-encoded in the shortest way, so that a slash in a name stays
+    distinct from those between segments. ``*``, which requests the options of the whole
+    server, becomes the root, because the options are the same everywhere. ``raw_path`` is
+    not changed.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -33,7 +34,7 @@ class NormalizePath:
 
 
 def routed(path: str) -> str:
-    """Return the form of a raw path, its bytes as Latin-1, that is routed."""
+    """Return the routed form of a raw path, given with its bytes as Latin-1."""
     if "%" in path or not path.isascii():
         segments = [_segment(segment) for segment in path.split("/")]
         path = "/".join(segments)
@@ -45,7 +46,7 @@ def routed(path: str) -> str:
 
 
 def nearest_path(path: str, known: Iterable[str]) -> list[str]:
-    """Return the documented path that a raw one may misspell, with its ids, if any."""
+    """Return the documented path nearest to a raw path, with its ids, if one is near."""
     asked = routed(path).split("/")
     if any(len(part) > MAX_NAME_LENGTH for part in asked):
         return []
@@ -72,4 +73,4 @@ def _segment(text: str) -> str:
     try:
         return quote(found.decode(), safe=_PLAIN)
     except UnicodeDecodeError:
-        return text  # not UTF-8, so no name of ours
+        return text  # not UTF-8, so it cannot be a name here

@@ -1,7 +1,7 @@
-"""Decides which hosts are answered for, and which URL links start with.
+"""Accepts requests for known hosts only, and determines the base URL of links.
 
 A web page can give a loopback service a name of its own (DNS rebinding), but it
-cannot make a browser send any other Host than that name.
+cannot make a browser send a Host other than that name.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from sessiongate.runtime.suggestion import quoted_name
 
 
 class TrustedHosts:
-    """Middleware that answers for known hosts only.
+    """Middleware that accepts requests for known hosts only.
 
-    Those are localhost, the loopback addresses, the listener's own, that of
+    Known are localhost, the loopback addresses, the listener's host, the host of
     ``public_url``, and ``allowed_hosts``; on any port, and also with the trailing dot of
-    a fully qualified name. Others get 421. For the rest of the request,
-    ``scope["state"]["base_url"]`` is what URLs start with, without a trailing slash.
+    a fully qualified name. Requests for other hosts get 421. For the rest of the request,
+    ``scope["state"]["base_url"]`` is the base of all URLs, without a trailing slash.
     """
 
     def __init__(self, app: ASGIApp, config: GatewayConfig) -> None:
@@ -50,7 +50,7 @@ class TrustedHosts:
         await self._app(scope, receive, send)
 
     def _find(self, scheme: str, host: str) -> str | Error:
-        """Return what URLs start with for a known host, else the error."""
+        """Return the base of URLs for a known host, else the error."""
         found = split_host(host)
         if found is None:
             return Error(
@@ -64,8 +64,8 @@ class TrustedHosts:
         return self._public_url or f"{scheme}://{host.removesuffix(':')}"
 
     def _host(self, scope: Scope) -> str:
-        """Return the request's one Host; if HTTP/1.0 has none, the listener."""
-        # A server may present a missing Host as an empty one.
+        """Return the request's only Host; for HTTP/1.0 without one, the listener."""
+        # A server may pass on a missing Host as an empty one.
         values = [value for key, value in scope["headers"] if key == b"host" and value]
         if not values and scope["http_version"] in ("1", "1.0"):
             return str(self._listener)
@@ -82,5 +82,5 @@ class TrustedHosts:
 
 
 def _plain(name: str) -> str:
-    """Return a name or address in the one form that it is known by."""
+    """Return a name or address in its normal form."""
     return name.lower().removesuffix(".")

@@ -1,4 +1,4 @@
-"""Work on requests: callers take turns with long work, and others are answered meanwhile."""
+"""Work on requests: callers take turns with long work, so that short requests do not wait."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from typing import Any, NamedTuple
 from sessiongate.runtime.auth.identity import caller
 from sessiongate.runtime.turns import _T, Steps, Turns, finished
 
-# Rows looked at between two rests: less than a millisecond of work. If each is made into a
-# resource object, or queried by a JSONPath, there is a rest after each.
+# Rows handled between two rests: less than a millisecond of work. If each row is made into a
+# resource object, or queried with a JSONPath, there is a rest after each.
 LIGHT_ROWS = 100
-# Objects freed between two rests, likewise.
+# Objects freed between two rests, for the same reason.
 _LET_GO = 500
 
 
 def new_turns() -> Turns:
-    """Return the turns of one worker; only `gateway.http.admission` bounds how much they do."""
+    """Return the turns of one worker; `gateway.http.admission` alone bounds their work."""
     return Turns(sys.maxsize)
 
 
 class Asker(NamedTuple):
-    """Who a request is from, and the turns that its work takes."""
+    """The client of a request, and the turns in which its work is done."""
 
     turns: Turns
     address: str
 
 
-# The asker of the request being answered in this context.
+# The asker of the request that is handled in this context.
 asker: ContextVar[Asker | None] = ContextVar("asker", default=None)
 
 
 async def work(steps: Steps[_T]) -> _T:
-    """Return what work comes to, in turn with others; at once if no request is answered."""
+    """Return the result of work done in turns; outside a request, without turns."""
     found = asker.get()
     if found is None:
         return finished(steps)
@@ -43,7 +43,7 @@ async def work(steps: Steps[_T]) -> _T:
 
 
 async def each(pieces: Iterator[_T | None]) -> AsyncGenerator[_T]:
-    """Yield what an iterator gives, as `Turns.each` does."""
+    """Yield the items of an iterator, as `Turns.each` does."""
     found = asker.get()
     if found is None:
         for piece in pieces:
@@ -63,7 +63,7 @@ def let_go(*lists: list[Any]) -> Steps[None]:
 
 
 def later(steps: Steps[None]) -> None:
-    """Do work that nobody waits for, a step in each round of the loop."""
+    """Do work that nobody waits for, one step in each round of the event loop."""
     try:
         next(steps)
     except StopIteration:
