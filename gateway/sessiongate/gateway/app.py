@@ -49,8 +49,7 @@ def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
     ``look_up`` finds the names of addresses; it is called in threads.
 
     Every error response is a JSON:API document; for unexpected errors, its text is
-    fixed. Raises `FileError` if a file that callers' credentials are checked with
-    cannot be used.
+    fixed. Raises `FileError` if a file for checking callers' credentials cannot be used.
     """
     stopping = Shutdown()
     metrics = None if config.metrics is None else GatewayMetrics()
@@ -105,7 +104,7 @@ def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
         lifespan=lifespan,
     )
     app.state.stopping = stopping  # the server begins it
-    app.router.redirect_slashes = False  # slashes that `NormalizePath` leaves mean 404
+    app.router.redirect_slashes = False  # slashes that `NormalizePath` keeps mean 404
     # Wraps all that Starlette builds: it answers exceptions outside its own middleware.
     admission = Admission(app.build_middleware_stack(), config.limits, metrics)
     stack: ASGIApp = RequestLog(admission, access_log=config.logs.access_log, metrics=metrics)
@@ -147,10 +146,10 @@ async def _core_error(request: Request, failure: Exception) -> Response:
 
 
 async def _http_error(request: Request, raised: Exception) -> Response:
-    """Answer what the router raises: 404 for a path, 405 for a method."""
+    """Return the response to the router's errors: 404 for a path, 405 for a method."""
     error = cast(HTTPException, raised)
     path = request.scope["raw_path"].decode("latin-1")
-    # A caller that gets this far may read all paths in the description.
+    # A caller that gets this far may read the description, which has all paths.
     near = nearest_path(path, [operation.path for operation in OPERATIONS])
     details = {
         404: f"no resource at {shorten(path)}{as_question(near)}",

@@ -1,4 +1,4 @@
-"""Gaps in answers about sessions, by the sources that could not be read completely."""
+"""Gaps in responses about sessions: the sources that could not be read completely."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Gaps(NamedTuple):
 
     @classmethod
     def of_response(cls, response: ListSessionsResponse | GetSessionResponse) -> Gaps:
-        """Return the gaps that the core names in an answer."""
+        """Return the gaps that the core names in a response."""
         return cls((*response.unreachable,), (*response.partial,))
 
     @classmethod
     def of_statuses(cls, statuses: Iterable[SourceStatus]) -> Gaps:
-        """Return the gaps that sources in these states cause."""
+        """Return the gaps that sources with these statuses cause."""
         known = sorted(statuses, key=lambda status: status.name)
         return cls(
             tuple(status.name for status in known if not status.reachable),
@@ -36,7 +36,7 @@ class Gaps(NamedTuple):
         )
 
     def union(self, other: Gaps) -> Gaps:
-        """Return the gaps of what is combined from two answers."""
+        """Return the gaps of a combination of two responses."""
         if self == other:
             return self
         return Gaps(

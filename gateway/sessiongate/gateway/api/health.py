@@ -1,4 +1,4 @@
-"""Liveness and readiness of the gateway, for those who start and watch it."""
+"""Liveness and readiness of the gateway, for supervisors and load balancers."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Names of addresses from DNS, looked up off the event loop and remembered for a while.
+"""Names of addresses from DNS, looked up outside the event loop and cached for a while.
 
 The owner of an address chooses its name: it is shown, but nothing relies on it. A lookup can
-take many seconds, and nobody waits that long: an address without a name by then is shown as
-it is.
+take many seconds, and no request waits that long: an address without a name by then is shown
+as it is.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from typing import NamedTuple, TypeAlias
 
 from sessiongate.runtime.addresses import parse_ip
 
-RDNS = "rdns"  # the parameter that asks for names, as MaxScale calls it
+RDNS = "rdns"  # MaxScale's name for the parameter that requests names
 
 WAIT = 0.25  # seconds that a request waits for names, in total
 MAX_LOOKUPS = 100  # per request
 REMEMBERED = 60.0  # seconds
 MAX_REMEMBERED = 10_000  # addresses
-_MAX_PENDING = 200  # lookups under way
+_MAX_PENDING = 200  # lookups in progress
 _THREADS = 16
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,255}")
@@ -59,12 +59,12 @@ class HostNames:
         self._threads: list[Thread] = []
 
     def known(self, address: str) -> _Found | None:
-        """Return what is remembered of an address, if anything."""
+        """Return the cached result for an address, if there is one."""
         found = self._found.get(address)
         return found if found is not None and found.until > monotonic() else None
 
     def ask(self, address: str) -> asyncio.Future[None] | None:
-        """Return a future, done when the address is known; None if too many are pending."""
+        """Return a future that is done when the address is known; None if too many are pending."""
         pending = self._pending.get(address)
         if pending is None and len(self._pending) < _MAX_PENDING:
             loop = asyncio.get_running_loop()
@@ -78,7 +78,7 @@ class HostNames:
         return pending
 
     def close(self) -> None:
-        """Let the threads end."""
+        """Make the threads end."""
         for _ in self._threads:
             self._queue.put(None)
 
@@ -90,7 +90,7 @@ class HostNames:
 
     def _remember(self, address: str, name: str | None) -> None:
         if name is not None and not _NAME.fullmatch(name):
-            name = None  # DNS may say anything
+            name = None  # DNS may return anything
         self._found.pop(address, None)
         self._found[address] = _Found(name, monotonic() + REMEMBERED)
         while len(self._found) > MAX_REMEMBERED:
@@ -99,7 +99,7 @@ class HostNames:
 
 
 class Naming:
-    """Finds the names that one request shows, within its bounds."""
+    """Finds the names that one request shows, within the bounds of a request."""
 
     def __init__(self, names: HostNames) -> None:
         self._names = names
@@ -107,7 +107,7 @@ class Naming:
         self._seconds = WAIT
 
     async def of(self, texts: Iterable[str]) -> Mapping[str, str]:
-        """Return the names of those texts that are addresses and have one."""
+        """Return the names of those texts that are addresses and have a name."""
         addresses = [text for text in dict.fromkeys(texts) if parse_ip(text)]
         await self._wait_for([one for one in addresses if self._names.known(one) is None])
         found = {address: self._names.known(address) for address in addresses}

@@ -1,7 +1,7 @@
-"""The resource of MaxScale itself, as far as its clients need it here.
+"""The resource of MaxScale itself, as far as MaxScale's clients need it.
 
-maxctrl lists queries only if ``retain_last_statements`` says that they are kept; it then
-reads those of every session.
+maxctrl lists queries only if ``retain_last_statements`` is above 0; it then reads the queries
+of every session.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ async def show_maxscale(request: Request, ask: ApiRequest) -> Response:
     if response := ask.not_modified(version):
         return response
     data = with_fields(ask.query, maxscale_resource(retained, ask.moment.base))
-    # MaxScale's clients expect attributes, whichever of them they ask for.
+    # MaxScale's clients expect attributes, even if they select none of them.
     data.setdefault("attributes", {})
     document = {
         "links": {"self": self_link(ask.query, maxscale_url(ask.moment.base))},

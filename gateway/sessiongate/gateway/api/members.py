@@ -1,6 +1,6 @@
 """The members of resources by name, from the API description.
 
-MaxScale's own members are included, so that its clients may ask for them.
+MaxScale's own members are included, so that its clients may name them.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from sessiongate.gateway.jsonapi.members import FREE, UNLISTED, Members, Shape
 from sessiongate.gateway.openapi.schemas import SCHEMAS, Schema
 
-# Members of these resources in MaxScale 2.2 to 24.02, by its documentation (REST-API/
-# Resources-Session.md and its neighbours) and by its own answers. Asking for one is no
-# mistake, although an answer lacks the members that this gateway does not have.
+# Members of these resources in MaxScale 2.2 to 24.02, from its documentation (REST-API/
+# Resources-Session.md and similar files) and its own responses. Naming one of them is not an
+# error, although the resources here do not have them.
 _LINKAGE: Shape = {"data": [{"id": None, "type": None}], "links": {"self": None, "related": None}}
 _BUFFERS: Mapping[str, Shape] = dict.fromkeys(("misc", "readq", "total", "writeq"))
 _MAXSCALE: Mapping[str, Mapping[str, Shape]] = {
@@ -75,7 +75,7 @@ _MAXSCALE: Mapping[str, Mapping[str, Shape]] = {
 
 
 def _shape(schema: Schema) -> Shape:
-    """Return the shape that a schema of the description describes."""
+    """Return the shape that a schema describes."""
     if "$ref" in schema:
         return _shape(SCHEMAS[schema["$ref"].rpartition("/")[2]])
     if "additionalProperties" in schema:

@@ -1,4 +1,4 @@
-"""An operation of the API, declared once: this is how it is routed, read and documented."""
+"""Operations of the API, each declared once for routing, reading and documentation."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ ALLOW = {"Allow": ", ".join(METHODS)}
 class Operation:
     """One resource, and how it is read."""
 
-    name: str  # by which generated clients call it
+    name: str  # of the function in generated clients
     path: str  # in the documented form, with {…} for a name or an id
     endpoint: RequestHandler
     summary: str
-    answer: str  # the schema of its document, in gateway/openapi
-    tag: str  # the kind of its answer: one of gateway/openapi's TAGS
+    answer: str  # the schema of its document, in gateway/openapi/schemas.py
+    tag: str  # the kind of its response: a key of TAGS in gateway/openapi/description.py
     takes: AllowedParameters = AllowedParameters()  # noqa: RUF009 - frozen
     offers: Sequence[str] = OFFERS  # the media types that it is available in
-    live: bool = True  # derived from sessions alone: it has validators
-    asks: bool = True  # asks the core: it fails if the core does
+    live: bool = True  # derived from sessions only, so that it has validators
+    asks: bool = True  # whether it calls the core, and fails if the core does
 
     @property
     def kind(self) -> str | None:
-        """The kind of what the path names by ``{id}``, such as "sessions"; else None."""
+        """The kind of resource that ``{id}`` identifies, such as "sessions"; None without it."""
         place, named, _ = self.path.partition("/{id}")
         return place.rpartition("/")[2] if named else None
 
@@ -52,8 +52,8 @@ class Operation:
         return Route(routed(self.path), self, name=self.name, methods=[*METHODS])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # An ASGI application of its own: Starlette would wrap a function in layers that
-        # cost as much as the answer.
+        # An ASGI application itself: Starlette would wrap a function in layers that cost as
+        # much as the response.
         request = Request(scope, receive, send)
         if request.method == "OPTIONS":
             response = Response(status_code=204, headers=ALLOW)

@@ -40,7 +40,7 @@ _SOURCE = AllowedParameters(fields={"sources": MEMBERS["sources"]})
 _SOURCES = replace(_SOURCE, collection=MEMBERS["sources"])
 
 OPERATIONS = (
-    # The most frequent come first: the router tries them in turn.
+    # The most frequent come first, because the router tries them in order.
     Operation(
         "getSession",
         "/v1/sessions/{id}",

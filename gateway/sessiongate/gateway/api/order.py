@@ -1,4 +1,4 @@
-"""Sorts rows in another order than that of their ids, a part at a time."""
+"""Sorts rows in an order other than that of their ids, part by part."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from sessiongate.gateway.representation.row import SessionRow
 from sessiongate.runtime.turns import Steps
 
 # The parts of a row's sort key in sequence, which differ before their lengths do, and the
-# row's number, so that equal rows keep their order. A single tuple per row is quickly freed,
-# and the garbage collector need not look at one of texts and numbers.
+# row's number, so that equal rows keep their order. A single tuple for each row is freed
+# quickly, and the garbage collector skips a tuple that holds only strings and numbers.
 _Numbered: TypeAlias = tuple[Any, ...]
 # Rows sorted at a time: about a millisecond of work.
 _RUN = 250
 
 
 class Ordered:
-    """Keeps the first ``most`` rows by a key, or all, of rows that come in any order."""
+    """Collects rows in any order and keeps the first ``most`` of them by a key, or all."""
 
     def __init__(self, key: Callable[[SessionRow], SortKey], most: int | None) -> None:
         self._key = key
         self._most = most
         self._count = 0
-        self._rows: dict[int, SessionRow] = {}  # by number; at least all that the runs name
+        self._rows: dict[int, SessionRow] = {}  # by number; at least all rows in the runs
         self._runs: list[list[_Numbered]] = []  # each sorted
 
     def add(self, rows: Iterable[SessionRow]) -> Steps[None]:
@@ -44,7 +44,7 @@ class Ordered:
         yield from self._take(run)
 
     def rows(self, skip: int = 0) -> Steps[list[SessionRow]]:
-        """Return the rows kept, in order, without the first ``skip``."""
+        """Return the kept rows in order, without the first ``skip``."""
         yield from self._merge()
         [merged] = self._runs
         found: list[SessionRow] = []

@@ -1,17 +1,17 @@
 """One reader of events: what it holds, and what it is sent next.
 
-The events, in the order in which a reader meets them:
+The events, in the order in which a reader receives them:
 
-- ``snapshot``: forget all that you hold; the sessions follow.
-- ``upsert``: a session is new, or has changed; the data are its resource object.
-- ``remove``: a session is gone, or no longer matches; its type and id. Ignore one that
-  you do not hold.
+- ``snapshot``: discard all sessions; the current ones follow.
+- ``upsert``: a session is new or has changed; the data is its resource object.
+- ``remove``: a session has ended or no longer matches; the data is its type and id. Ignore
+  a session that you do not hold.
 - ``sources``: resource objects of the sources whose state has changed; in a snapshot, of all.
-- ``sync``: what was sent is what the core holds at this revision.
-- ``lost``: the core cannot be asked; until the next ``sync`` nothing is known to be true.
-- ``end``: the stream is over, and was not cut; the data say why, as an error document.
+- ``sync``: what was sent so far is what the core holds at this revision.
+- ``lost``: the core is unavailable; until the next ``sync``, nothing is known to be current.
+- ``end``: the stream ends and was not cut off; the data is an error document with the reason.
 
-Ids are revisions: from the ``sync`` of a snapshot on, a reader can resume from any.
+Ids are revisions: from the ``sync`` of a snapshot on, a reader can resume from any of them.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class EventSubscriber:
             self.revision = 0
 
     def lose(self) -> bool:
-        """Note that the core is lost; return whether that is news."""
+        """Note that the core is lost; return whether the reader does not know it yet."""
         news, self._lost = not self._lost, True
         self.synced = False
         return news
@@ -142,7 +142,7 @@ class _Matches:
         self._held: dict[int, bool] = {}  # if it differs from ``unsure``
 
     def forget(self) -> None:
-        """Note that the reader holds nothing."""
+        """Note that the reader holds no sessions."""
         self._unsure = False
         self._held.clear()
 
@@ -155,7 +155,7 @@ class _Matches:
         return True
 
     def leaves(self, ident: int, *, gone: bool) -> bool:
-        """Return whether the reader held a session that is gone or no longer matches."""
+        """Return whether the reader held a session that has ended or no longer matches."""
         held = self._held.pop(ident, self._unsure)
         if not gone:
             self._note(ident, held=False)
@@ -169,7 +169,7 @@ class _Matches:
 
 
 class Pieces:
-    """Keeps the sessions sent last, so that each is rendered once for all readers."""
+    """Caches the sessions sent last, so that each is rendered once for all readers."""
 
     def __init__(self) -> None:
         self._rows: OrderedDict[tuple[int, int], SessionRow] = OrderedDict()
@@ -186,7 +186,7 @@ class Pieces:
 
 
 def parts_of(events: Iterable[bytes]) -> Iterator[bytes | None]:
-    """Join events into parts worth sending; yield None where the work may rest."""
+    """Join events into parts of a useful size; yield None wherever the work may rest."""
     part: list[bytes] = []
     size = 0
     for written in events:

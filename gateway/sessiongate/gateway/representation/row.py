@@ -1,8 +1,8 @@
-"""Sessions as bytes, each rendered once per change, for any host and at any second.
+"""Sessions as bytes, each rendered once per change, for any host and any time.
 
-A rendered session is its compact JSON with holes: for what every URL starts with,
-and for the seconds that it has been idle. The bytes that mark the holes cannot occur
-in JSON; they replace tokens that no caller can guess.
+A rendered session is its compact JSON with placeholders for the base of its URLs and for
+the seconds that it has been idle. The bytes that mark them cannot occur in JSON; they
+replace tokens that no caller can guess.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _BASE_TOKEN, _IDLE_TOKEN = secrets.token_hex(16), secrets.token_hex(16)
 
 
 class SessionRow:
-    """A session, kept small: a gateway may hold a hundred thousand.
+    """A session in little memory: a gateway may hold a hundred thousand.
 
     Attributes hold what selects the rows of lists and describes services; the rest stays
-    encoded. The JSON is made when it is first requested.
+    encoded. The JSON is rendered when it is first requested.
     """
 
     __slots__ = (
@@ -80,7 +80,7 @@ class SessionRow:
         return self._at(now).replace(_BASE, base)
 
     def _at(self, now: float) -> bytes:
-        """Return the resource object with a hole for what URLs start with."""
+        """Return the resource object with a placeholder for the base of its URLs."""
         piece = self._piece or self._render()
         if self.active is None:
             return piece
@@ -101,7 +101,7 @@ class SessionRow:
 
 
 def write_session(row: SessionRow, base: str, now: float) -> bytes:
-    """Return the compact document of one session, for when it needs nothing else."""
+    """Return the compact document of one session, if it contains nothing else."""
     written = _written(base)
     return b'{"links":{"self":"%b/v1/sessions/%d"},"data":%b}' % (
         written,
@@ -116,7 +116,7 @@ def write_all(rows: Iterable[SessionRow], base: str, now: float) -> bytes:
 
 
 def write_in_steps(rows: Sequence[SessionRow], base: str, now: float) -> Steps[bytes]:
-    """Return the same, in steps: rows that were not requested before are rendered first."""
+    """Return the same, in steps, because rows never requested before are rendered first."""
     parts = []
     for start in range(0, len(rows), _WRITTEN):
         parts.append(write_all(rows[start : start + _WRITTEN], base, now))
@@ -126,5 +126,5 @@ def write_in_steps(rows: Sequence[SessionRow], base: str, now: float) -> Steps[b
 
 @lru_cache(maxsize=64)
 def _written(base: str) -> bytes:
-    """Return what every URL starts with, escaped as inside a JSON string."""
+    """Return the base of URLs, escaped as inside a JSON string."""
     return dump(base, pretty=False)[1:-1]

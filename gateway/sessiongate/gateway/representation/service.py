@@ -1,4 +1,4 @@
-"""Services, as described by the sessions on them and by their sources."""
+"""Services, derived from their sessions and from what their sources report."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ class Service:
         connected = row.connected // 10**9
         self.started = connected if self.started is None else min(self.started, connected)
 
-    def describe(self, told: Mapping[tuple[str, str], ServiceStatus]) -> None:
-        """Copy the router and state from the first of its sources, by name, that has a status."""
+    def describe(self, statuses: Mapping[tuple[str, str], ServiceStatus]) -> None:
+        """Copy the router and state from the first source, by name, that reports a status."""
         for source in sorted(self.sources):
-            if status := told.get((source, self.name)):
+            if status := statuses.get((source, self.name)):
                 self.router = status.router if status.HasField("router") else None
                 self.state = status.state if status.HasField("state") else None
                 return
@@ -62,10 +62,10 @@ async def services_of(view: SessionView, wanted: Selector) -> tuple[dict[str, Se
         version = version.and_older(rows.version)
     if services:
         if (now := view.version()) is not None:
-            version = version.and_older(now)  # of the copy that services are read from
-        told = await view.services()
+            version = version.and_older(now)  # of the copy that the statuses are read from
+        statuses = await view.services()
         for service in services.values():
-            service.describe(told)
+            service.describe(statuses)
     return dict(sorted(services.items())), version
 
 
@@ -87,7 +87,7 @@ def services_url(base: str) -> str:
 
 
 def service_url(base: str, name: str) -> str:
-    """Return the URL of one service. It may contain any name, percent-encoded."""
+    """Return the URL of one service; its name may contain any character."""
     segment = quote(name, safe="")
     if segment in (".", ".."):  # dot segments, which clients resolve and remove
         segment = segment.replace(".", "%2E")
@@ -101,7 +101,7 @@ def service_resource(service: Service, base: str) -> dict[str, Any]:
         "sources": sorted(service.sources),
         "connections": service.connections,
         "listeners": service.listeners,
-        "statistics": {"connections": service.connections},  # where maxctrl looks for them
+        "statistics": {"connections": service.connections},  # read by maxctrl
     }
     if service.started is not None:
         attributes["started"] = time.asctime(time.gmtime(service.started))

@@ -1,6 +1,6 @@
 """Sessions as resource objects: the documented representation.
 
-Members are in the order of the reference text; further attributes follow after
+Members are in the order of the reference documentation; further attributes follow
 ``connected``, each only if it is known.
 """
 
@@ -17,7 +17,7 @@ from sessiongate.v1.states import words_of
 
 
 def api_url(base: str) -> str:
-    """Return the URL of the API itself. ``base`` is what every URL starts with, without a slash."""
+    """Return the URL of the API itself. ``base`` starts every URL and has no trailing slash."""
     return f"{base}/v1/"
 
 
@@ -43,7 +43,7 @@ def session_resource(session: Session, base: str, now: float) -> dict[str, Any]:
 
 
 def service_names(session: Session) -> list[str]:
-    """Return the names of a session's services: one, or none if that could not be read."""
+    """Return the names of a session's services: one, or none if it could not be read."""
     return [session.service] if session.service else []
 
 
@@ -116,7 +116,7 @@ def _client(session: Session) -> dict[str, Any]:
     if session.HasField("tls_cipher"):
         client["cipher"] = session.tls_cipher
     if session.connection_attributes:
-        # A map has no order of its own.
+        # A protobuf map has no order.
         client["connection_attributes"] = dict(sorted(session.connection_attributes.items()))
     return client
 

@@ -1,4 +1,4 @@
-"""Sources as resource objects: what the core says about where sessions are read from."""
+"""Sources as resource objects: what the core reports about each."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def sources_url(base: str) -> str:
 
 
 def source_url(base: str, name: str) -> str:
-    """Return the URL of one source. It may contain any name, percent-encoded."""
+    """Return the URL of one source; its name may contain any character."""
     return f"{base}/v1/sources/{quote(name, safe='')}"
 
 
 def source_resource(source: Source, base: str) -> dict[str, Any]:
-    """Return the resource object, leaving out what never happened."""
+    """Return the resource object, without members for what never happened."""
     attributes: dict[str, Any] = {
         "kind": source.kind,
         "state": SOURCE_STATES[source.state],
