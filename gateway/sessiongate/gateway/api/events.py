@@ -41,12 +41,12 @@ from sessiongate.runtime.auth.identity import Refusal, caller
 from sessiongate.v1.session_service_pb2 import WatchSessionsResponse
 
 # Seconds.
-ALIVE = 15.0  # without an event, after which a comment is sent
-_GRACE = 1.0  # in which a reader must take something once the program stops
-_SOON = 1.0  # after which a reader that takes nothing counts as a large answer not taken
+ALIVE = 15.0  # without an event, after which a keep-alive is sent
+_GRACE = 1.0  # in which a reader must make room once the program stops
+_SOON = 1.0  # after which a reader that makes no room counts as a large response not sent
 _HELD = 256 * 1024  # bytes that such a reader holds, with TLS
 _RECONNECT = (1.0, 5.0)  # after which a reader that was cut off reconnects
-_OPENING, _OPENING_TIME = 8, 0.05  # streams that begin at a time, for so many seconds at most
+_OPENING, _OPENING_TIME = 8, 0.05  # streams that begin at a time, each for at most so many seconds
 
 _SHUTTING_DOWN = Error(503, "SHUTTING_DOWN", "the gateway is shutting down; try again")
 
@@ -62,14 +62,14 @@ class Events:
 
 
 class OpeningQueue:
-    """Lets a few begin at a time, so that a crowd that comes at once leaves others a turn."""
+    """Lets only a few streams begin at a time, so that a crowd does not delay other requests."""
 
     def __init__(self) -> None:
         self._few = asyncio.Semaphore(_OPENING)
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Wait to begin; after `_OPENING_TIME`, a stream no longer keeps the next waiting."""
+        """Wait to begin; after `_OPENING_TIME`, a stream no longer delays the next."""
         await self._few.acquire()
         is_over = False
 
@@ -107,7 +107,7 @@ async def stream_sessions(request: Request, ask: ApiRequest, wanted: Selector) -
 
 @asynccontextmanager
 async def _patience(stopping: Shutdown, in_flight: InFlight) -> AsyncIterator[None]:
-    """Bound the time to send a part: enough to make room, but little if memory has none."""
+    """Bound the time to send a part: enough for a slow reader, but short if memory is full."""
     held: list[Charge] = []
     loop = asyncio.get_running_loop()
 
@@ -127,7 +127,7 @@ async def _patience(stopping: Shutdown, in_flight: InFlight) -> AsyncIterator[No
 
 
 def check_query(query: QueryParameters) -> None:
-    """Raise `RequestError` with an error for each parameter that means nothing to a stream."""
+    """Raise `RequestError` with an error for each parameter that streams do not support."""
     errors: list[Error] = []
     filters = iter(query.filters)
     for name, _ in query.parameters:
@@ -145,12 +145,12 @@ def check_query(query: QueryParameters) -> None:
 
 
 async def _follow(events: Events, reader: EventSubscriber) -> AsyncGenerator[bytes]:
-    """Yield a reader's events, through the core's failures, until the program stops.
+    """Yield a reader's events, even if the core fails meanwhile.
 
-    Or until the credentials that the reader has shown are no longer valid. Raises `CallError`
-    if the core cannot be asked before anything was yielded.
+    Ends when the program stops or the reader's credentials are no longer valid. Raises
+    `CallError` if the core is unavailable before anything was yielded.
     """
-    told, due, ends = False, time.monotonic() + ALIVE, _ends(events.stopping)
+    has_sent, due, ends = False, time.monotonic() + ALIVE, _ends(events.stopping)
     reflector = Reflector(lambda: reader.revision, reader.filter)
     async with aclosing(reflector.follow(events.watch)) as following:
         while (end := ends()) is None:
@@ -163,25 +163,25 @@ async def _follow(events: Events, reader: EventSubscriber) -> AsyncGenerator[byt
                 reader.start(resumed=received.resumed)
                 continue
             if isinstance(received, Lost):
-                is_vain = not received.error.is_transient
-                if not told and (is_vain or not reader.revision):
+                is_permanent = not received.error.is_transient
+                if not has_sent and (is_permanent or not reader.revision):
                     raise received.error
-                if is_vain:
+                if is_permanent:
                     end = error_of(received.error)
                     break
             async for part in _parts(reader, received, is_late=reflector.is_late):
                 yield part
-                told, due = True, time.monotonic() + ALIVE
+                has_sent, due = True, time.monotonic() + ALIVE
                 if ends() is not None:
                     break
-            if told and time.monotonic() >= due:
+            if has_sent and time.monotonic() >= due:
                 yield alive(reader.revision or None)
                 due = time.monotonic() + ALIVE
     yield event("end", _errors(end))
 
 
 def _ends(stopping: Shutdown) -> Callable[[], Error | None]:
-    """Return what says why a stream must end now, if it must."""
+    """Return a function that returns why a stream must end now, if it must."""
     identity = caller.get()
 
     def ends() -> Error | None:
@@ -200,11 +200,11 @@ def _ends(stopping: Shutdown) -> Callable[[], Error | None]:
 async def _parts(
     reader: EventSubscriber, received: Lost | WatchSessionsResponse, *, is_late: bool
 ) -> AsyncGenerator[bytes]:
-    """Yield what a reader is sent when this is received."""
+    """Yield the parts to send to a reader for what was received from the core."""
     if isinstance(received, Lost):
         error = received.error
     else:
-        async for part in each(parts_of(reader.tell(received, late=is_late))):
+        async for part in each(parts_of(reader.events_of(received, late=is_late))):
             yield part
         if not is_late:
             return

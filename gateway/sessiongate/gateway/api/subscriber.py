@@ -54,13 +54,13 @@ class EventSubscriber:
         self._matches = _Matches(ask, filters, unsure=resumed is not None) if filters else None
         self._pieces = pieces
         self.revision = resumed or 0  # to resume from; 0: a snapshot is needed
-        self.synced = False  # whether all that was sent is true by now
-        self._lost = False  # whether the reader knows that it is not
-        self._fresh = True  # whether nothing of the stream has arrived yet
+        self.synced = False  # whether everything sent is current
+        self._lost = False  # whether the reader was sent ``lost``
+        self._fresh = True  # whether no message of the stream has arrived yet
 
     @property
     def filter(self) -> SessionFilter | None:
-        """What the core filters by."""
+        """The filter that the core applies."""
         return self._wanted.filter()
 
     def start(self, *, resumed: bool) -> None:
@@ -75,8 +75,8 @@ class EventSubscriber:
         self.synced = False
         return news
 
-    def tell(self, message: WatchSessionsResponse, *, late: bool = False) -> Iterator[bytes]:
-        """Yield a message of the core as events, without ``sync`` if it comes ``late``."""
+    def events_of(self, message: WatchSessionsResponse, *, late: bool = False) -> Iterator[bytes]:
+        """Yield the events for a message of the core, without ``sync`` if it arrived ``late``."""
         if self._fresh and not self.revision:
             # An empty id: a reader that is cut off now has nothing to resume from.
             yield b"event: snapshot\nid:\ndata: {}\n\n"
