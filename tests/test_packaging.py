@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
+import socket
 import stat
 import subprocess
 import sys
 import tarfile
 import tomllib
-import venv
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -18,6 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.program import BIN, DATA, PATIENCE, Serving, environment
+from tests.redis import running_redis
 from tests.snippets import texts
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,17 +54,26 @@ def test_the_pins_name_no_index() -> None:
     assert "--index" not in LOCK
 
 
+def uv(*arguments: object, cwd: Path = ROOT) -> None:
+    """Run uv; skip the test if it needs a package index and none answers."""
+    done = subprocess.run(
+        [BIN / "uv", "--quiet", *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=LONG,
+        check=False,
+    )
+    if done.returncode and "error sending request" in done.stderr:
+        pytest.skip("no package index answers here")
+    assert done.returncode == 0, done.stderr
+
+
 def installed(folder: Path, *requirements: object) -> Path:
     """Make a separate environment with these requirements; return its folder of commands."""
-    venv.create(folder, with_pip=True)
-    pip(folder / "bin", *requirements)
+    uv("venv", "--python", sys.executable, folder)
+    uv("pip", "install", "--python", folder / "bin/python", *requirements)
     return folder / "bin"
-
-
-def pip(commands: Path, *arguments: object) -> None:
-    command = [str(commands / "python"), "-m", "pip", "install", "--quiet", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=LONG, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 def run(command: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -81,16 +92,7 @@ def run(command: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the sdist, and from it the wheel; return their folder."""
     folder = tmp_path_factory.mktemp("built")
-    done = subprocess.run(
-        [BIN / "uv", "build", "--quiet", "--python", sys.executable, "--out-dir", folder, ROOT],
-        capture_output=True,
-        text=True,
-        timeout=LONG,
-        check=False,
-    )
-    if done.returncode and "error sending request" in done.stderr:
-        pytest.skip("no package index answers here, to get the build's needs from")
-    assert done.returncode == 0, done.stderr
+    uv("build", "--python", sys.executable, "--out-dir", folder, ROOT)
     return folder
 
 
@@ -188,3 +190,32 @@ def test_a_client_s_environment_is_light(wheel: Path, tmp_path: Path) -> None:
     assert refused.returncode == 1
     assert "pip install 'sessiongate[server]'" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_the_documented_plugin_is_installed_and_read(
+    wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Do what docs/plugins.md says, with uv in place of pip, and another port."""
+    page = "docs/plugins.md"
+    (project,), (module,), (steps,) = (texts(page, each) for each in ("toml", "python", "sh"))
+    install, serve = map(shlex.split, steps.splitlines())
+    folder = tmp_path / install[-1]
+    folder.mkdir()
+    (folder / "pyproject.toml").write_text(project, encoding="utf-8")
+    (folder / "sessiongate_redis.py").write_text(module, encoding="utf-8")
+    commands = installed(tmp_path / "env", f"{wheel}[server]")
+    uv(*install[:-1], "--python", commands / "python", install[-1], cwd=tmp_path)
+    monkeypatch.setattr("tests.program.COMMAND", commands / "sessiongate")
+    with running_redis() as port, socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(b"CLIENT SETNAME checkout\r\nSELECT 3\r\n")
+        with client.makefile("rb") as answers:
+            assert [answers.readline(), answers.readline()] == [b"+OK\r\n"] * 2
+        arguments = [part.replace("6379", str(port)) for part in serve[2:]]
+        with Serving(*arguments, "--ledger", "sqlite://") as it:
+            answer = httpx.get(f"http://{it.http}/v1/sessions/1", timeout=PATIENCE, trust_env=False)
+            listed = run(commands / "sessiongate", "list", "--core", it.grpc)
+        shown = answer.json()["data"]["attributes"]
+        assert (shown["remote"], shown["port"]) == client.getsockname()
+    assert (shown["user"], shown["database"]) == ("default", "3")
+    (_, row) = listed.stdout.splitlines()
+    assert re.match(r" *1 +Session started +default +127\.0\.0\.1:[0-9]+ +localhost:[0-9]+ ", row)

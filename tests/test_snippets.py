@@ -63,6 +63,11 @@ RUNNERS: dict[Test | str, list[str]] = {
     packaging.test_the_documented_installation_runs_it: [
         "docs/operations.md: Installing it as a service: sh",
     ],
+    packaging.test_the_documented_plugin_is_installed_and_read: [
+        "docs/plugins.md: An example: Redis: toml",
+        "docs/plugins.md: An example: Redis: python",
+        "docs/plugins.md: An example: Redis: sh",
+    ],
     ledger.test_sources_that_exchange_names_are_told_apart: [
         "docs/operations.md: The ledger's file: sh",
     ],
