@@ -8,6 +8,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -85,9 +86,11 @@ def _of_source(value: object) -> tuple[list[str], SourceConfig | None]:
 def _trouble(value: object) -> str:
     """Return why a source cannot be opened; empty if it can."""
     try:
-        asyncio.run(open_source(read_source(value)).close())
+        source = open_source(read_source(value))
     except (ConfigError, SourceConfigError) as error:
         return str(error)
+    with suppress(Exception):  # a plugin's; its settings are not to blame
+        asyncio.run(source.close())
     return ""
 
 

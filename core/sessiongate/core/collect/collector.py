@@ -129,13 +129,16 @@ class _Runner:
             try:
                 async with asyncio.timeout(self._config.timeout):
                     observation = await self.source.observe()
+                if not isinstance(observation, Observation):
+                    got = type(observation).__name__
+                    raise SourceError(f"observe() must return an Observation, got {got}")
                 took = clock() - began
                 pause = max(self._config.interval, min(took, self._config.timeout) * DUTY)
                 following = elapsed() + pause + self._config.timeout + LATENESS
                 await self._accept(observation, asked, following)
                 self.tally.succeeded += 1
                 self.tally.seconds += took
-            except (Exception, asyncio.CancelledError) as error:
+            except (Exception, SystemExit, asyncio.CancelledError) as error:
                 task = asyncio.current_task()
                 if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
                     raise  # this task is to end, not something that the source awaits

@@ -14,6 +14,7 @@ from sessiongate.core.collect.links import Linked, Links
 from sessiongate.core.collect.truncation import link, truncate
 from sessiongate.core.ledger.sqlite import Held
 from sessiongate.core.sources.base import Observed
+from sessiongate.core.sources.support.moments import is_storable
 from sessiongate.core.table.draft import Draft
 from sessiongate.core.table.table import SessionTable
 from sessiongate.v1.session_pb2 import Session
@@ -83,9 +84,20 @@ class Preparation:
             link(session, (), (), self._max_session)  # what the core added is no part of its size
         elif item.unreadable:
             self._last_known.fill_in(key, item, known)
+        _clear_unstorable(session)
         session.id = held.id
         session.source = self._source
         session.connect_time.FromNanoseconds(held.connect_time)
         if item.stated_id == held.id:  # add nothing to a session that keeps its own id
             session.ClearField("native_id")
         return truncate(session, self._max_session)
+
+
+def _clear_unstorable(session: Session) -> None:
+    """Clear times that no reader of the session could take; its start is set from the ledger."""
+    if not is_storable(session.last_active_time):
+        session.ClearField("last_active_time")
+    for query in session.queries:
+        for name in ("receive_time", "complete_time"):
+            if not is_storable(getattr(query, name)):
+                query.ClearField(name)

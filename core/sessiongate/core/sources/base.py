@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
-from typing import Protocol
+from pathlib import Path
+from traceback import extract_tb
+from typing import Protocol, runtime_checkable
 from urllib.parse import unquote
 
 from sessiongate.core.sources.support.spelling import one_spelling
@@ -154,6 +156,7 @@ class Observation:
     services: tuple[ServiceStatus, ...] = ()
 
 
+@runtime_checkable
 class Source(Protocol):
     """A place that sessions are read from. Only one call runs at a time."""
 
@@ -301,5 +304,25 @@ def open_source(config: SourceConfig) -> Source:
             f"source {config.label}: unknown kind {config.kind!r}; known:"
             f" {', '.join(sorted(kinds))}{did_you_mean(config.kind, sorted(kinds))}"
         )
-    factory: OpenSource = kinds[config.kind].load()
-    return factory(config)
+    entry = kinds[config.kind]
+    plugin = f"source {config.label}: {entry.value}"
+    try:
+        factory: OpenSource = entry.load()
+    except Exception as error:
+        raise SourceConfigError(
+            f"{plugin} cannot be loaded: {type(error).__name__}: {error}"
+        ) from error
+    try:
+        source = factory(config)
+    except SourceConfigError:
+        raise
+    except (Exception, SystemExit) as error:  # its text may repeat a password
+        frame = extract_tb(error.__traceback__)[-1]
+        where = f"{Path(frame.filename).name}, line {frame.lineno}"
+        raise SourceConfigError(f"{plugin} failed: {type(error).__name__} in {where}") from error
+    if not isinstance(source, Source):
+        raise SourceConfigError(
+            f"{plugin} must return a Source, which has observe and close;"
+            f" it returned {type(source).__name__}"
+        )
+    return source
