@@ -173,8 +173,8 @@ def test_without_the_servers_needs_the_command_says_how_to_install_them() -> Non
     ended = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
-    assert ended.returncode == 1
-    assert "'typer' is missing" in ended.stderr
+    assert ended.returncode == 2
+    assert "typer is not installed" in ended.stderr
     assert "pip install 'sessiongate[server]'" in ended.stderr
     assert "Traceback" not in ended.stderr
 

@@ -16,15 +16,25 @@ from zipfile import ZipFile
 import httpx
 import pytest
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+from packaging.utils import NormalizedName, canonicalize_name
 
-from tests.program import BIN, DATA, PATIENCE, Serving, environment
+from tests.program import BIN, DATA, PATIENCE, Program, Serving, environment
 from tests.redis import running_redis
 from tests.snippets import texts
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = (ROOT / "requirements.txt").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+# What each part asks for, beyond the parts before it.
+NEEDED = {
+    "base": [*map(Requirement, PROJECT["dependencies"])],
+    "cli": [*map(Requirement, PROJECT["optional-dependencies"]["cli"])],
+    "server": [
+        requirement
+        for requirement in map(Requirement, PROJECT["optional-dependencies"]["server"])
+        if requirement.name != PROJECT["name"]  # with [cli]
+    ],
+}
 # Downloads may take longer than anything that the program does.
 LONG = 10 * PATIENCE
 
@@ -42,8 +52,7 @@ def test_everything_needed_is_pinned_and_hashed() -> None:
 
 
 def test_the_pins_are_what_the_project_asks_for() -> None:
-    needed = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["server"]]
-    for requirement in map(Requirement, needed):
+    for requirement in (*NEEDED["base"], *NEEDED["cli"], *NEEDED["server"]):
         pin = pinned()[canonicalize_name(requirement.name)]
         [version] = [each.version for each in pin.specifier]
         assert requirement.specifier.contains(version), f"run make lock: {requirement}"
@@ -81,6 +90,7 @@ def run(command: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         [command, *arguments],
         cwd="/",
         env=environment(),
+        input="a password\n",
         capture_output=True,
         text=True,
         timeout=PATIENCE,
@@ -181,15 +191,73 @@ def test_the_documented_installation_runs_it(
         assert answer.json()["data"]["id"] == "1"
 
 
-def test_a_client_s_environment_is_light(wheel: Path, tmp_path: Path) -> None:
+def lacking(commands: Path) -> set[NormalizedName]:
+    """Return which of the project's requirements an environment does not have."""
+    folders = commands.parent.glob("lib/*/site-packages/*.dist-info")
+    there = {canonicalize_name(folder.name.partition("-")[0]) for folder in folders}
+    needed = {canonicalize_name(each.name) for part in NEEDED.values() for each in part}
+    return needed - there
+
+
+def extra(part: str, *base: str) -> set[NormalizedName]:
+    """Return what a part needs that these parts do not."""
+    known = {canonicalize_name(each.name) for name in base for each in NEEDED[name]}
+    return {canonicalize_name(each.name) for each in NEEDED[part]} - known
+
+
+def test_the_base_alone_is_enough_for_a_client(wheel: Path, tmp_path: Path) -> None:
     commands = installed(tmp_path / "env", wheel)
+    assert lacking(commands) == extra("cli") | extra("server", "base")
     program = "from sessiongate.v1 import session_service_pb2_grpc as s; print(s.__name__)"
     imported = run(commands / "python", "-W", "error", "-c", program)
     assert imported.stdout == "sessiongate.v1.session_service_pb2_grpc\n", imported.stderr
-    refused = run(commands / "sessiongate", "serve")
-    assert refused.returncode == 1
-    assert "pip install 'sessiongate[server]'" in refused.stderr
-    assert "Traceback" not in refused.stderr
+    refused = run(commands / "sessiongate", "list")
+    assert (refused.returncode, refused.stderr) == (
+        2,
+        "sessiongate: typer is not installed: pip install 'sessiongate[cli]',"
+        " or pip install 'sessiongate[server]' to run a server\n",
+    )
+
+
+@pytest.fixture(scope="module")
+def command(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install only what the commands that ask a core need; return the command."""
+    return installed(tmp_path_factory.mktemp("cli") / "env", f"{wheel}[cli]") / "sessiongate"
+
+
+def test_the_extra_for_the_command_is_enough_to_ask_a_core(
+    command: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert lacking(command.parent) == extra("server", "base", "cli")
+    document = f"document:{DATA / 'sessions.json'}"
+    with Serving("--source", document, "--ledger", "sqlite://") as it:
+        for question in ("list", "list --json", "show 1", "sources", "sources --json", "check"):
+            done = run(command, *question.split(), "--core", it.grpc)
+            assert (done.returncode, done.stderr) == (0, ""), question
+        monkeypatch.setattr("tests.program.COMMAND", command)
+        with Program("watch", "--core", it.grpc) as watching:
+            watching.expect(r"^\+\t3\tListener Session\t")
+            watching.interrupt()
+            assert watching.wait() == 0
+    for words in ("--help", "--version", "serve --help"):
+        assert run(command, *words.split()).returncode == 0
+
+
+def test_without_the_extra_for_servers_their_commands_say_so(command: Path, tmp_path: Path) -> None:
+    ledger = ("--ledger", f"sqlite:///{tmp_path}/ledger.db")
+    for words in (
+        ("serve", *ledger),
+        ("core", *ledger, "--source", "host:"),
+        ("check-config",),
+        ("users", "add", "alice", "--users", str(tmp_path / "users")),
+        ("ledger", "backup", str(tmp_path / "copy.db"), *ledger),
+    ):
+        refused = run(command, *words)
+        assert refused.returncode == 2, words
+        assert re.fullmatch(
+            r"sessiongate: \w+ is not installed: pip install 'sessiongate\[server\]'\n",
+            refused.stderr,
+        ), words
 
 
 def test_the_documented_plugin_is_installed_and_read(

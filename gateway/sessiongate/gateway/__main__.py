@@ -8,6 +8,7 @@ import signal
 import sys
 
 from sessiongate.runtime.descriptors import open_standard_streams
+from sessiongate.runtime.exit_codes import EXIT_UNRECOVERABLE
 
 open_standard_streams()
 
@@ -21,14 +22,22 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 
 def main() -> None:
-    """Run the command; if its dependencies are missing, say how to install them."""
+    """Run the command; if a package that it needs is missing, say how to install it."""
     try:
-        from sessiongate.gateway.cli.main import app
+        _run()
     except ModuleNotFoundError as error:
-        sys.exit(
-            f"sessiongate: the module {error.name!r} is missing: the base package is for"
-            " clients. Install the servers' needs too: pip install 'sessiongate[server]'"
-        )
+        if error.name is None or error.name.partition(".")[0] == "sessiongate":
+            raise
+        wanted = "pip install 'sessiongate[server]'"
+        if error.name == "typer":  # the base is installed alone
+            wanted = f"pip install 'sessiongate[cli]', or {wanted} to run a server"
+        print(f"sessiongate: {error.name} is not installed: {wanted}", file=sys.stderr)
+        sys.exit(EXIT_UNRECOVERABLE)
+
+
+def _run() -> None:
+    from sessiongate.gateway.cli.main import app
+
     try:
         try:
             app(prog_name="sessiongate")

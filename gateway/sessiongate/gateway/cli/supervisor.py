@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from importlib.util import find_spec
 from types import TracebackType
 from typing import IO, NoReturn, cast
 
@@ -47,8 +48,15 @@ class CoreStartError(Exception):
         self.code = code
 
 
+def _need_servers() -> None:
+    """Raise `ModuleNotFoundError` here, not in the core, if only the command is installed."""
+    if find_spec("sqlalchemy") is None:
+        raise ModuleNotFoundError(name="sqlalchemy")
+
+
 def become_core(settings: Settings) -> NoReturn:
     """Replace this program with a core. Raises `OSError` if the settings are too long."""
+    _need_servers()
     reading, writing = os.pipe()
     os.set_blocking(writing, False)  # nobody reads yet: what does not fit must not hang
     line = _line(settings)
@@ -63,6 +71,7 @@ def become_core(settings: Settings) -> NoReturn:
 
 def check_core_settings(settings: Settings) -> list[str]:
     """Return what a core finds wrong with its settings, a line each; it checks and ends."""
+    _need_servers()
     checked = subprocess.run(  # noqa: S603 - a fixed command
         (*COMMAND, "check"), input=_line(settings), capture_output=True, check=False
     )
@@ -76,6 +85,7 @@ def check_core_settings(settings: Settings) -> list[str]:
 
 def keep_ledger(action: str, settings: Settings) -> str:
     """Have a core's program do ``action`` to a ledger; return what went wrong, if anything."""
+    _need_servers()
     done = subprocess.run(  # noqa: S603 - a fixed command
         (*COMMAND, "ledger", action), input=_line(settings), capture_output=True, check=False
     )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
-
-from starlette.responses import Response
+from typing import TYPE_CHECKING, Any
 
 from sessiongate.gateway.jsonapi.document import MEDIA_TYPE, dump
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
 
 # Caches store a 404 unless this forbids it, and a resource may exist a second later.
 _HEADERS = {"Cache-Control": "no-store", "Vary": "Accept, Accept-Encoding"}
@@ -50,6 +51,8 @@ class RequestError(Exception):
 
 def errors_response(errors: Sequence[Error], headers: Mapping[str, str] | None = None) -> Response:
     """Return the response for errors of one status."""
+    from starlette.responses import Response  # the command has errors too, but no Starlette
+
     document = {"errors": [error.members() for error in errors]}
     return Response(
         dump(document, pretty=False),

@@ -74,19 +74,19 @@ class Protection:
 
     def troubles(self) -> dict[str, str]:
         """Return why files cannot be used, by the settings that name them."""
-        from sessiongate.runtime.auth.htpasswd import (
-            read_users,  # costly, like the next: import it only when needed
-        )
-        from sessiongate.runtime.auth.tokens import read_token_key, read_token_secret
-
         found = {} if self.tls is None else self.tls.troubles()
-        for name, read in (
-            ("users", read_users),
-            ("token_key", read_token_key),
-            ("token_secret", read_token_secret),
-        ):
-            if path := getattr(self, name):
-                found[name] = trouble(read, Path(path))
+        if self.users or self.token_key or self.token_secret:
+            # Costly, and only a server has what they need.
+            from sessiongate.runtime.auth.htpasswd import read_users
+            from sessiongate.runtime.auth.tokens import read_token_key, read_token_secret
+
+            for name, read in (
+                ("users", read_users),
+                ("token_key", read_token_key),
+                ("token_secret", read_token_secret),
+            ):
+                if path := getattr(self, name):
+                    found[name] = trouble(read, Path(path))
         return {name: text for name, text in found.items() if text}
 
 
