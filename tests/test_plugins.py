@@ -16,6 +16,7 @@ ENTRY_POINTS = """\
 faulty = faulty:open_source
 absent = absent_module:open_source
 unnamed = faulty:absent_function
+synthetic = faulty:open_source
 """
 PLUGIN = '''\
 """A kind of source that makes the mistake that its option names."""
@@ -124,6 +125,8 @@ REFUSALS = {
     " No module named 'absent_module'",
     "unnamed:": "source unnamed: faulty:absent_function cannot be loaded: AttributeError:"
     " module 'faulty' has no attribute 'absent_function'",
+    "synthetic:": "source synthetic: more than one package adds the kind 'synthetic': faulty,"
+    " sessiongate; uninstall all but one",
     "faulty:?at_once=raises&name=raises": "source raises: faulty:open_source failed:"
     f" ZeroDivisionError in faulty.py, line {line_of('raises')}",
     "faulty:?at_once=exits&name=exits": "source exits: faulty:open_source failed:"
@@ -138,7 +141,7 @@ def test_sources_that_cannot_be_opened_are_refused_with_a_line_each(plugin: str)
     ended = run("check-config", *arguments, PYTHONPATH=plugin)
     lines = [f"sessiongate: --source: {text}" for text in REFUSALS.values()]
     assert (ended.returncode, ended.stderr.splitlines()) == (2, lines)
-    ended = run("core", "--ledger", "sqlite://", arguments[2], PYTHONPATH=plugin)
+    ended = run("core", "--ledger", "sqlite://", arguments[-3], PYTHONPATH=plugin)
     refusal = REFUSALS["faulty:?at_once=raises&name=raises"]
     assert (ended.returncode, ended.stderr) == (2, f"sessiongate core: --source: {refusal}\n")
 

@@ -292,19 +292,31 @@ def _count(options: dict[str, str], name: str, key: str, default: int) -> int:
 OpenSource = Callable[[SourceConfig], Source]
 
 
-def _kinds() -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
+def _kinds() -> list[str]:
+    return sorted(entry_points(group=ENTRY_POINT_GROUP).names)
+
+
+def _entry_point(config: SourceConfig) -> EntryPoint:
+    """Return the one entry point of a source's kind. Raises `SourceConfigError`."""
+    found: list[EntryPoint] = [*entry_points(group=ENTRY_POINT_GROUP, name=config.kind)]
+    if not found:
+        kinds = _kinds()
+        raise SourceConfigError(
+            f"source {config.label}: unknown kind {config.kind!r}; known:"
+            f" {', '.join(kinds)}{did_you_mean(config.kind, kinds)}"
+        )
+    if len(found) > 1:
+        packages = ", ".join(sorted(entry.dist.name for entry in found if entry.dist))
+        raise SourceConfigError(
+            f"source {config.label}: more than one package adds the kind {config.kind!r}:"
+            f" {packages}; uninstall all but one"
+        )
+    return found[0]
 
 
 def open_source(config: SourceConfig) -> Source:
     """Open the source that a configuration asks for. Raises `SourceConfigError`."""
-    kinds = _kinds()
-    if config.kind not in kinds:
-        raise SourceConfigError(
-            f"source {config.label}: unknown kind {config.kind!r}; known:"
-            f" {', '.join(sorted(kinds))}{did_you_mean(config.kind, sorted(kinds))}"
-        )
-    entry = kinds[config.kind]
+    entry = _entry_point(config)
     plugin = f"source {config.label}: {entry.value}"
     try:
         factory: OpenSource = entry.load()
