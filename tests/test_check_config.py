@@ -61,14 +61,14 @@ def test_all_that_is_wrong_is_told_a_line_each(tmp_path: Path) -> None:
         ("SESSIONGATE_CORE_TIMEOUT", "'x' is not a number of seconds"),
         (f"'source' in {file}: source h", "did you mean 'postgresql'?"),
         (f"'source' in {file}: source h", "did you mean 'password_file'?"),
-        (f"'source' in {file}: source h", "timezone='Berlin' is not known here"),
-        (f"'source' in {file}: source h", "interval='5s' is not a number above 0"),
-        (f"'source' in {file}: source h", "tls='on'; allowed: verify, off"),
+        (f"'source' in {file}: source h", "timezone must be AREA/CITY"),
+        (f"'source' in {file}: source h", "interval must be a number above 0, such as 5, got '5s'"),
+        (f"'source' in {file}: source h", "tls must be verify or off, got 'on'"),
         (f"'source' in {file}: source none.json", f"document: {tmp_path}/none.json: no such file"),
         (f"'source' in {file}: source h", f"password_file: {tmp_path}/password: no such file"),
-        (f"'source' in {file}: source m", "a user is missing"),
-        (f"'source' in {file}: source m", "tls='on'; allowed: verify, off"),
-        (f"'source' in {file}: source m", "interval='x' is not a number above 0"),
+        (f"'source' in {file}: source m", "a user is required"),
+        (f"'source' in {file}: source m", "tls must be verify or off, got 'on'"),
+        (f"'source' in {file}: source m", "interval must be a number above 0, such as 5, got 'x'"),
         (f"'source' in {file}: source m", "unknown option 'passwd'"),
         (f"'source' in {file}", "3 are named 'h'; add name=… to all but one"),
         (f"'source' in {file}", "2 are named 'host'; add name=… to all but one"),
@@ -83,7 +83,7 @@ def test_all_that_is_wrong_is_told_a_line_each(tmp_path: Path) -> None:
 def test_a_document_without_a_path_is_one_fault() -> None:
     checked = run("check-config", "--ledger", "sqlite://", "--source", "document:")
     assert checked.stderr.splitlines() == [
-        "sessiongate: --source: source document: a document is document:PATH"
+        "sessiongate: --source: source document: the URL must be document:PATH"
     ]
 
 

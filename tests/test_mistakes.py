@@ -129,10 +129,10 @@ MISTAKES = [
     source("maxscale://h", "did you mean 'maxscale+http' or 'maxscale+https'?"),
     source(f"{DATA}/sessions.json", f"did you mean 'document:{DATA}/sessions.json'?"),
     source("pgbouncer://u@h?pasword_file=/x", "did you mean 'password_file'?"),
-    source("mariadb://h", "a user is missing: //USER@HOST"),
+    source("mariadb://h", "a user is required: //USER@HOST"),
     source("mariadb://u@h:port", "a location is //USER:PASSWORD@HOST:PORT/PATH"),
-    source("host:?interval=5s", "interval='5s' is not a number above 0, such as 5"),
-    source("postgresql://u@h?tls=on", "tls='on'; allowed: verify, off"),
+    source("host:?interval=5s", "interval must be a number above 0, such as 5, got '5s'"),
+    source("postgresql://u@h?tls=on", "tls must be verify or off, got 'on'"),
     source("pgbouncer://u@h?timezone=Berlin", "such as Europe/Berlin"),
     Mistake(f"serve {FREE} --source host: --source host:", "two are named 'host'; add name="),
 ]  # fmt: skip

@@ -21,11 +21,11 @@ ASYNCMY = "Can't connect to MySQL server on 'db' "
         ),
         (
             "failed to resolve host 'db': [Errno -2] Name or service not known",
-            "no address is known for this name",
+            "the host name cannot be resolved",
         ),
         (
             "failed to resolve host 'db': [Errno -3] Temporary failure in name resolution",
-            "no address is known for this name",
+            "the host name cannot be resolved",
         ),
         (
             'connection to server on socket "/run/.s.PGSQL.5432" failed: No such file or directory',
@@ -35,8 +35,7 @@ ASYNCMY = "Can't connect to MySQL server on 'db' "
         (
             AIOHTTP + "[SSLCertVerificationError: (1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate"
             " verify failed: self-signed certificate in certificate chain (_ssl.c:1006)')]",
-            "certificate verify failed: it is of no CA that is trusted here; name its CA by"
-            " tls_ca=FILE",
+            "certificate verify failed: its CA is not trusted here; name the CA with tls_ca=FILE",
         ),
         (
             AIOHTTP + "[SSLCertVerificationError: (1, '[SSL: CERTIFICATE_VERIFY_FAILED] ... failed:"
@@ -49,11 +48,11 @@ ASYNCMY = "Can't connect to MySQL server on 'db' "
         ),
         (
             LIBPQ + "server does not support SSL, but SSL was required",
-            "it does not speak TLS on this port; tls=off speaks in the clear",
+            "the server does not use TLS on this port; tls=off connects without TLS",
         ),
         (
             LIBPQ + "server closed the connection unexpectedly",
-            "it closed the connection without an answer",
+            "the server closed the connection without a response",
         ),
         (LIBPQ + 'FATAL:  database "shop" does not exist', 'database "shop" does not exist'),
         (
@@ -63,12 +62,12 @@ ASYNCMY = "Can't connect to MySQL server on 'db' "
         ("Access denied for user 'u'@'h'", "Access denied for user 'u'@'h'"),
     ],
 )
-def test_a_text_says_what_it_means(text: str, expected: str) -> None:
+def test_an_error_is_explained(text: str, expected: str) -> None:
     assert meaning(text) == expected
 
 
-def test_how_to_speak_in_the_clear_is_the_sources_own() -> None:
+def test_each_source_says_how_to_turn_tls_off() -> None:
     text = AIOHTTP + "[[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)]"
     assert meaning(text, clear="maxscale+http://") == (
-        "it does not speak TLS on this port; maxscale+http:// speaks in the clear"
+        "the server does not use TLS on this port; maxscale+http:// connects without TLS"
     )

@@ -104,5 +104,5 @@ def test_members_that_cannot_be_read_are_remembered() -> None:
     assert members.read("port", read_port, "port") is None
     assert members.read("seen", read_timestamp, "last_active_time") is None
     assert members.read("ssl", read_boolean) is True
-    expected = "LIST port: expected a whole number from 1 to 65535"
+    expected = "LIST port: expected an integer from 1 to 65535"
     assert members.unreadable == (Unreadable(expected, ("port",)),)

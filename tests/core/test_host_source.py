@@ -303,7 +303,7 @@ def test_a_boot_that_cannot_be_is_none(
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("host:localhost", "source localhost: host takes no location: 'host:'"),
+        ("host:localhost", "source localhost: host takes no location; use 'host:'"),
         ("host:?port=22", "source host: unknown option 'port'; "),
     ],
 )

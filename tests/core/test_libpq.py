@@ -42,7 +42,7 @@ def test_a_place_where_nothing_listens_cannot_be_connected_to(kind: str, tmp_pat
     for place, said in (
         (f"127.0.0.1:{free_port()}", "Connection refused"),
         (quote(str(tmp_path), safe=""), "no such socket"),
-        ("nowhere.invalid", "no address is known for this name"),
+        ("nowhere.invalid", "the host name cannot be resolved"),
     ):
         error = failure(f"{kind}://ann:treasure@{place}")
         assert isinstance(error, SourceConnectError), error

@@ -64,7 +64,7 @@ def test_a_time_is_read(text: str, zone: ZoneInfo | None, expected: str) -> None
 def test_without_a_zone_it_is_this_machines() -> None:
     assert read("2026-07-01 08:00:00 EDT") == utc("2026-07-01 12:00:00")
     assert read("2026-01-01 08:00:00 EST") == utc("2026-01-01 13:00:00")
-    with pytest.raises(ValueError, match="expected a time of this machine"):
+    with pytest.raises(ValueError, match="expected a local time of this machine"):
         read("2026-01-01 08:00:00 CET")
 
 
@@ -89,4 +89,4 @@ def test_without_a_zone_it_is_this_machines() -> None:
 def test_what_does_not_fit_is_refused_and_not_repeated(text: str, zone: ZoneInfo | None) -> None:
     with pytest.raises(ValueError, match="expected") as caught:
         read(text, zone)
-    assert str(caught.value) == f"expected a time of {zone or 'this machine'}"
+    assert str(caught.value) == f"expected a local time of {zone or 'this machine'}"

@@ -29,4 +29,4 @@ def test_columns_without_end_are_given_up() -> None:
         server.close()
         return str(caught.value)
 
-    assert asyncio.run(test()).endswith("the answer has more than 100 columns")
+    assert asyncio.run(test()).endswith("the response has more than 100 columns")

@@ -170,7 +170,7 @@ def test_a_name_that_is_not_known_could_not_be_connected_to(
         source = open_source(SourceConfig.parse("mariadb://ann@db.example?tls=off"))
         kind, text = await failure(source)
         assert kind is SourceConnectError
-        assert text == "db.example:3306: no address is known for this name"
+        assert text == "db.example:3306: the host name cannot be resolved"
 
     asyncio.run(observe())
 
@@ -285,6 +285,6 @@ def test_a_password_is_not_sent_in_the_clear(plugin: bytes) -> None:
         return text
 
     text = asyncio.run(ask())
-    assert text.endswith("the server asks for the password in the clear: that needs TLS")
+    assert text.endswith("the server requests the password in cleartext, which requires TLS")
     assert b"ann" in received
     assert PASSWORD.encode() not in received

@@ -403,7 +403,7 @@ def test_a_port_that_speaks_tls_is_named_as_one(maxscale: MaxScale, tmp_path: Pa
             opened(location) as source,
         ):
             text = await refusal(source.observe())
-        assert text.endswith("this port speaks TLS, and was asked in the clear")
+        assert text.endswith("this port uses TLS, but the source is configured without it")
 
     asyncio.run(observe())
 
@@ -488,10 +488,10 @@ def test_what_a_sessiongate_lacks_may_be_missing(maxscale: MaxScale) -> None:
 @pytest.mark.parametrize(
     ("status", "complaint"),
     [
-        (301, "GET /v1/maxscale was answered with 301 Moved Permanently"),
-        (401, "GET /v1/maxscale was answered with 401 Unauthorized"),
-        (500, "GET /v1/maxscale was answered with 500 Internal Server Error"),
-        (599, "GET /v1/maxscale was answered with 599"),
+        (301, "GET /v1/maxscale returned 301 Moved Permanently"),
+        (401, "GET /v1/maxscale returned 401 Unauthorized"),
+        (500, "GET /v1/maxscale returned 500 Internal Server Error"),
+        (599, "GET /v1/maxscale returned 599"),
     ],
 )
 def test_a_status_is_named_and_a_redirect_not_followed(
@@ -505,8 +505,8 @@ def test_a_status_is_named_and_a_redirect_not_followed(
 @pytest.mark.parametrize(
     ("attribute", "value", "complaint"),
     [
-        ("sessions", None, "there is no /v1/sessions: this is no MaxScale"),
-        ("sessions", b"<html>", "this is not JSON"),
+        ("sessions", None, "/v1/sessions does not exist: this is not MaxScale"),
+        ("sessions", b"<html>", "not JSON"),
         ("sessions", b"{}", "/data: missing"),
         ("maxscale", [], "/v1/maxscale: the document: expected an object"),
         ("maxscale", {"data": {"attributes": 5}}, "/v1/maxscale: /data/attributes: expected an"),
@@ -525,7 +525,7 @@ def test_an_answer_that_is_too_large_is_not_read_to_its_end(
 ) -> None:
     monkeypatch.setattr(rest, "MAX_RESPONSE_BYTES", 1024 * 1024)
     maxscale.sessions = b" " * (1024 * 1024 + 1)
-    assert refused(maxscale) == "GET /v1/sessions: more than 1,024 KiB"
+    assert refused(maxscale) == "GET /v1/sessions: the response is larger than 1,024 KiB"
 
 
 def test_the_certificate_is_verified(maxscale: MaxScale, tmp_path: Path) -> None:
@@ -638,9 +638,12 @@ def get(program: Serving) -> list[dict[str, Any]]:
     ("url", "complaint"),
     [
         ("maxscale+http://ann:treasure@host?tls=off", "allows: .*statements, timezone, tls_ca"),
-        ("maxscale+http://ann:treasure@host?tls_ca=/ca.pem", "tls_ca is of use with TLS only"),
-        ("maxscale+http://ann%3Ab:treasure@host", "a user has no colon"),
-        ("maxscale+https://ann:treasure@%2Frun%2Fmaxscale.sock", "a Unix socket has no TLS"),
+        ("maxscale+http://ann:treasure@host?tls_ca=/ca.pem", "tls_ca requires TLS"),
+        ("maxscale+http://ann%3Ab:treasure@host", "the user must not contain a colon"),
+        (
+            "maxscale+https://ann:treasure@%2Frun%2Fmaxscale.sock",
+            "a Unix socket does not support tls=verify",
+        ),
         ("maxscale+http:host", "does not start with //"),
     ],
 )

@@ -78,7 +78,7 @@ def test_a_greeting_without_end_is_given_up(said: bytes) -> None:
         writer.write(_LET_IN)
         await endless(writer, said)
 
-    assert "the answer is larger than 1 MiB" in asyncio.run(failure(speak))
+    assert "the response is larger than 1 MiB" in asyncio.run(failure(speak))
 
 
 def test_a_long_error_is_cut() -> None:

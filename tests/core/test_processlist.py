@@ -53,7 +53,7 @@ def threads(rows: Iterable[ThreadRow]) -> Threads:
 
 
 def strangers(reader: ProcessList, listed: Threads) -> list[int]:
-    return asyncio.run(reader.strangers(listed))
+    return asyncio.run(reader.unknown_clients(listed))
 
 
 def read(reader: ProcessList, listed: Threads, moment: float) -> Observation:
@@ -167,7 +167,7 @@ def test_a_client_that_logs_in_is_asked_about_then() -> None:
     assert strangers(reader, listed(nobody)) == []
     read(reader, listed(nobody), NOW)
     assert strangers(reader, listed(somebody)) == [7]
-    reader.introduce({7: {"program_name": "billing", "_pid": "12"}})
+    reader.remember({7: {"program_name": "billing", "_pid": "12"}})
     (item,) = read(reader, listed(somebody), NOW).sessions
     assert item.session.application == "billing"
     assert dict(item.session.connection_attributes) == {"program_name": "billing", "_pid": "12"}
@@ -237,9 +237,7 @@ def test_an_id_that_two_threads_have_is_one_session() -> None:
         ("7", "app"),
         ("8", "app"),
     ]
-    assert [part.text for part in found.unreadable] == [
-        "ID: expected a number that no other thread has"
-    ]
+    assert [part.text for part in found.unreadable] == ["ID: expected a unique number"]
 
 
 @pytest.mark.parametrize("query_id", [None, 42])

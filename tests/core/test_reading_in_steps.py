@@ -35,7 +35,7 @@ async def of_mariadb() -> Observation:
     rest = (b"app", b"192.0.2.1:1", b"shop", b"Sleep", None, b"1", b"1")
     threads = await Threads.of([(b"%d" % ident, *rest) for ident in range(ROWS, 0, -1)])
     processes = ProcessList("db", 0.0)
-    assert await processes.strangers(threads) == [*range(1, ROWS + 1)]
+    assert await processes.unknown_clients(threads) == [*range(1, ROWS + 1)]
     return await processes.read(threads, 1e9)
 
 

@@ -38,7 +38,7 @@ async def _flood(size: int) -> None:
 def test_too_much_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(received, "MAX_RECEIVED_BYTES", 1024 * 1024)
     asyncio.run(_flood(1024 * 1024))
-    with pytest.raises(SourceError, match=r"^here: the answer is larger than 1 MiB$"):
+    with pytest.raises(SourceError, match=r"^here: the response is larger than 1 MiB$"):
         asyncio.run(_flood(1024 * 1024 + 1))
 
 

@@ -36,10 +36,10 @@ def test_common_options_are_taken_off() -> None:
         ("nonsense", "a source is KIND:LOCATION"),
         ("x:y?a=1&a=2", "option 'a' is given twice"),
         ("x:y?a", "options are NAME=VALUE"),
-        ("x:y?interval=0", "interval='0' is not a number above 0"),
-        ("x:y?timeout=never", "timeout='never' is not a number above 0"),
-        ("x:y?max_sessions=inf", "max_sessions='inf' is not a number above 0"),
-        ("x:y?max_sessions=0.5", "max_sessions='0.5' is not a whole number"),
+        ("x:y?interval=0", "interval must be a number above 0, such as 5, got '0'"),
+        ("x:y?timeout=never", "timeout must be a number above 0, such as 5, got 'never'"),
+        ("x:y?max_sessions=inf", "max_sessions must be a number above 0, such as 5, got 'inf'"),
+        ("x:y?max_sessions=0.5", "max_sessions must be an integer, got '0.5'"),
     ],
 )
 def test_what_is_wrong_is_named(url: str, text: str) -> None:
@@ -64,7 +64,7 @@ def test_no_part_of_a_password_is_taken_for_something_else(url: str) -> None:
 
 def test_a_name_is_short() -> None:
     assert SourceConfig.parse("x:y", {"name": "n" * 255}).name == "n" * 255
-    with pytest.raises(SourceConfigError, match="255 bytes at most; add name="):
+    with pytest.raises(SourceConfigError, match="longer than 255 bytes; add name="):
         SourceConfig.parse(f"x:{'y' * 256}")
 
 
@@ -110,7 +110,7 @@ def test_other_places_are_told_apart() -> None:
         ("ssl-ca=/ca.pem", "did you mean 'tls_ca'?"),
         ("connect_timeout=3", "did you mean 'timeout'?"),
         ("passwd=secret", "did you mean 'password'?"),
-        ("user=ann", "stand in front: KIND://USER@HOST:PORT/DATABASE"),
+        ("user=ann", "go in the URL: KIND://USER@HOST:PORT/DATABASE"),
     ],
 )
 def test_what_other_clients_call_an_option_is_known(query: str, advice: str) -> None:

@@ -349,17 +349,17 @@ def test_every_answer_that_is_cut_short_is_refused(text: str, blocks: bool) -> N
 @pytest.mark.parametrize(
     ("text", "cause"),
     [
-        ("", "speaks TLS"),
-        ("\x15\x03\x03\0\x02\x02\x28", "speaks TLS"),
+        ("", "uses TLS"),
+        ("\x15\x03\x03\0\x02\x02\x28", "uses TLS"),
         ("HTTP/1.0 400 Bad request\r\n\r\n", "this is HTTP"),
-        (f"{INFO}Unknown command: 'show sess'.\n\n", "no answer to 'show sess': \"Unknown"),
-        (f"{INFO}[3]: Permission denied\n\n", "needs level operator"),
-        (f"{INFO}[err]:Permission denied\n\n", "needs level operator"),
-        ("5.5.5-10.11.6-MariaDB\0", "no answer to 'show info': \"5.5.5"),
-        (INFO.replace("Pid: 16161", "Pid: one") + "\n", "no answer to 'show info'"),
+        (f"{INFO}Unknown command: 'show sess'.\n\n", "not a response to 'show sess': \"Unknown"),
+        (f"{INFO}[3]: Permission denied\n\n", "requires level operator"),
+        (f"{INFO}[err]:Permission denied\n\n", "requires level operator"),
+        ("5.5.5-10.11.6-MariaDB\0", "not a response to 'show info': \"5.5.5"),
+        (INFO.replace("Pid: 16161", "Pid: one") + "\n", "not a response to 'show info'"),
     ],
 )
-def test_what_is_no_answer_of_the_runtime_api_is_refused(text: str, cause: str) -> None:
+def test_what_is_no_response_of_the_runtime_api_is_refused(text: str, cause: str) -> None:
     with pytest.raises(SourceError, match=re.escape(cause)):
         streams().read([text], NOW)
 

@@ -70,11 +70,11 @@ def test_its_sessions_have_what_those_of_real_sources_have() -> None:
 @pytest.mark.parametrize(
     ("url", "text"),
     [
-        ("synthetic:?sessions=many", "whole numbers"),
-        ("synthetic:?sessions=-1", "whole numbers"),
-        ("synthetic:?churn=inf", "a number of sessions a second"),
-        ("synthetic:?churn=-1", "a number of sessions a second"),
-        ("synthetic:?seed=x", "whole numbers"),
+        ("synthetic:?sessions=many", "must be integers"),
+        ("synthetic:?sessions=-1", "must be integers"),
+        ("synthetic:?churn=inf", "sessions per second"),
+        ("synthetic:?churn=-1", "sessions per second"),
+        ("synthetic:?seed=x", "must be integers"),
         ("synthetic:?speed=9", "unknown option 'speed'"),
         ("synthetic:here", "no location"),
     ],

@@ -1,4 +1,4 @@
-"""What a kind of source must provide, and how kinds are found.
+"""The interface that a kind of source implements, and how kinds are found.
 
 A kind is an entry point in the group ``sessiongate.sources``: its name is the
 scheme of the source's URL, its value a callable that takes a `SourceConfig` and
@@ -36,8 +36,8 @@ DEFAULT_MAX_SESSIONS = 200_000
 MAX_NAME_BYTES = 255
 # Other names of kinds, as other programs write their URLs.
 _ALIASES = {"postgres": "postgresql"}
-# What other database clients call some options, and what is not an option here.
-_OTHERWISE = {
+# Options of other database clients, and their names here.
+_OPTION_ALIASES = {
     **dict.fromkeys(("ssl", "sslmode", "ssl_mode", "usessl", "ssl_verify_cert"), "tls"),
     **dict.fromkeys(("sslrootcert", "ssl_ca", "sslca", "cafile"), "tls_ca"),
     **dict.fromkeys(("connect_timeout", "connecttimeout"), "timeout"),
@@ -46,7 +46,7 @@ _OTHERWISE = {
     **dict.fromkeys(("application_name", "applicationname"), "name"),
     **dict.fromkeys(("tz", "time_zone"), "timezone"),
 }
-_IN_FRONT = ("user", "username", "host", "hostaddr", "port", "dbname", "database")
+_URL_PARTS = ("user", "username", "host", "hostaddr", "port", "dbname", "database")
 COMMON_OPTIONS = ("name", "interval", "timeout", "max_sessions")
 
 
@@ -55,26 +55,26 @@ class SourceConfigError(ValueError):
 
 
 class SourceError(Exception):
-    """An observation failed; the text names the cause for an operator, without secrets."""
+    """An observation failed; the text gives an operator the cause and contains no secret."""
 
 
 class SourceConnectError(SourceError):
-    """The source could not be connected to; it is tried again at longer intervals."""
+    """Connecting to the source failed; it is retried at longer intervals."""
 
 
 class UnreadableError(Exception):
-    """A part of an answer cannot be read.
+    """Part of a response cannot be read.
 
-    The text names the place and what was expected there. It never repeats the value,
+    The text gives the place and what was expected there. It never repeats the value,
     which may be anything that a client sent.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A part of an observation that could not be read, and what that leaves unknown.
+    """Part of an observation that could not be read, and what that leaves unknown.
 
-    ``text`` is that of an `UnreadableError`. For a member of a session, ``fields`` are
+    ``text`` is the text of an `UnreadableError`. For a member of a session, ``fields`` are
     the fields of `Session` that it would have filled.
     """
 
@@ -87,10 +87,10 @@ class TcpLink:
     """One TCP connection between a client and a server, as one of its ends states it.
 
     A proxy's session and a server's session are linked if both state the same
-    wire (`core.collect.links`). ``client`` and ``server`` are address and port, an
-    IPv4-mapped IPv6 address as IPv4; ``server`` may be where the source itself reaches
-    the server. ``server_id`` is what the server calls the connection: its backend's
-    process id, its connection id. What is not known for certain is None.
+    connection (`core.collect.links`). ``client`` and ``server`` are address and port, an
+    IPv4-mapped IPv6 address as IPv4; ``server`` may be the address at which the source
+    itself reaches the server. ``server_id`` is the server's id for the connection: its
+    backend's process id or its connection id. What is not known for certain is None.
     """
 
     client: tuple[str, int] | None = None
@@ -102,20 +102,20 @@ class TcpLink:
 class Observed:
     """One session as a source states it.
 
-    ``key`` holds only values that the source states exactly and repeats; with
+    ``key`` holds only values that the source states exactly, the same each time; with
     the source's name and incarnation it is the session's identity. ``session``
     has no ``id``, ``source``, ``update_time`` or ``revision``: the core sets
-    those. The core keeps the first ``connect_time`` that a key came
-    with (the core's own time if it came with none), so that an inferred start does
-    not drift; a start that the source states exactly belongs in the key.
-    ``accepted`` is the connection that the session came in by, ``opened`` those
-    that its service opened for it, if the source states them. The same object
-    in the next observation means that nothing about the session changed.
+    those. The core keeps the first ``connect_time`` that it receives for
+    a key (its own time if it receives none), so that an inferred start does not drift;
+    a start that the source states exactly belongs in the key.
+    ``accepted`` is the connection from the session's client, ``opened`` are those that
+    its service opened for it, if the source states them. The same object in the next
+    observation means that nothing about the session has changed.
 
     ``unreadable`` are the members that could not be read: ``session`` lacks them, and
     the core keeps their last known values. ``stated_id`` is the id that the source
-    asks for, and gets if it is still free; ``native_id`` is shown only if it is not.
-    ``former`` is the key that an earlier version used for the same session, if different.
+    requests; the session gets it if it is still free, and ``native_id`` is shown only if
+    not. ``former`` is the key that an earlier version used for this session, if different.
     """
 
     key: str
@@ -139,14 +139,14 @@ class Observation:
     """All the sessions of a source at one moment, in the order in which they get ids.
 
     ``incarnation`` is when the observed server started, in seconds since the
-    epoch, if the server states that: a change of more than two seconds means that
-    it restarted, and that every key is a new session. The same object returned
-    twice means that nothing changed.
+    epoch, if the server states it: a change of more than two seconds means that the
+    server restarted, and that every key is a new session. Return the same object again
+    if nothing has changed.
 
     ``unreadable`` are the sessions whose key could not be read. As long as there are
-    any, the core ends no session of the source. ``partial`` tells an operator why these
-    are not all the sessions of the source; empty if they are, as far as the source says.
-    ``services`` are those that the source describes, by name.
+    any, the core ends no session of the source. ``partial`` explains to an operator why
+    sessions of the source are missing; it is empty if none are, as far as the source says.
+    ``services`` are the services that the source describes, by name.
     """
 
     sessions: Sequence[Observed]
@@ -158,7 +158,7 @@ class Observation:
 
 @runtime_checkable
 class Source(Protocol):
-    """A place that sessions are read from. Only one call runs at a time."""
+    """A place that sessions are read from. Only one of its calls runs at a time."""
 
     async def observe(self) -> Observation:
         """Read all the sessions. Raises `SourceError` if that fails."""
@@ -191,7 +191,7 @@ class SourceConfig:
 
     @classmethod
     def parse(cls, url: str, extra: Mapping[str, str] | None = None) -> SourceConfig:
-        """Parse a URL; ``extra`` holds options given beside it, which take precedence.
+        """Parse a URL; options in ``extra`` take precedence over those of the URL.
 
         Raises `SourceConfigError`, whose text repeats nothing that may be a password.
         """
@@ -208,7 +208,7 @@ class SourceConfig:
         name = options.pop("name", "") or (kind if found.name == found.kind else found.name)
         if len(name.encode(errors="surrogatepass")) > MAX_NAME_BYTES:
             raise SourceConfigError(
-                f"source {name[:20]}…: a name has {MAX_NAME_BYTES} bytes at most; add name=…"
+                f"source {name[:20]}…: the name is longer than {MAX_NAME_BYTES} bytes; add name=…"
             )
         label = _label(kind, found.location, name)
         return cls(
@@ -251,12 +251,12 @@ class SourceConfig:
         return self.options
 
     def _meant(self, key: str, known: Collection[str]) -> str:
-        """Suggest what an unknown option may have meant; return "" if that is unclear."""
+        """Suggest the right name of an unknown option; return "" if there is none."""
         lowered = key.lower().replace("-", "_")
-        if lowered in _IN_FRONT and self.location.startswith("//"):
-            return "; user, host, port and database stand in front: KIND://USER@HOST:PORT/DATABASE"
-        otherwise = _OTHERWISE.get(lowered, "")
-        return as_question([otherwise]) if otherwise in known else did_you_mean(key, known)
+        if lowered in _URL_PARTS and self.location.startswith("//"):
+            return "; user, host, port and database go in the URL: KIND://USER@HOST:PORT/DATABASE"
+        alias = _OPTION_ALIASES.get(lowered, "")
+        return as_question([alias]) if alias in known else did_you_mean(key, known)
 
 
 def _label(kind: str, location: str, name: str) -> str:
@@ -275,17 +275,17 @@ def _positive(options: dict[str, str], name: str, key: str, default: float) -> f
         value = 0
     if not 0 < value < float("inf"):
         raise SourceConfigError(
-            f"source {name}: {key}={redacted(text)} is not a number above 0, such as 5"
+            f"source {name}: {key} must be a number above 0, such as 5, got {redacted(text)}"
         )
     return value
 
 
 def _count(options: dict[str, str], name: str, key: str, default: int) -> int:
-    """Remove a whole number above 0 from the options, and return it."""
+    """Remove an integer above 0 from the options, and return it."""
     text = options.get(key)
     value = _positive(options, name, key, default)
     if value != int(value):
-        raise SourceConfigError(f"source {name}: {key}={redacted(text)} is not a whole number")
+        raise SourceConfigError(f"source {name}: {key} must be an integer, got {redacted(text)}")
     return int(value)
 
 

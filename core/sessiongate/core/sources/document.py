@@ -1,9 +1,9 @@
-"""``document:PATH``: sessions read from a JSON:API document in the documented form.
+"""``document:PATH``: sessions of a JSON:API document in the documented form.
 
 The file is read again when it changes. PATH may be percent-encoded, and is
 relative to the working directory. Options: ``statements=true`` reads the
 statements that the document holds; ``timezone=AREA/CITY`` is the zone of its local
-times, which are taken as UTC without it.
+times, which default to UTC.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from sessiongate.runtime.watched_file import FileError, Stamp, read_file, unread
 
 MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
 
-# Two writes within one tick of the file system's clock leave the same time: read
-# the file again regardless until this long after a change.
+# Two writes within one tick of the file system's clock leave the same timestamp, so
+# the file is read again on every look until this long after a change.
 _SETTLED_NS = 2_000_000_000
 
 # A whole number that every JSON parser reads exactly, in its only form.
@@ -59,9 +59,9 @@ class DocumentSource:
         max_sessions: int = DEFAULT_MAX_SESSIONS,
         now: Callable[[], int] = time.time_ns,
     ) -> None:
-        """Take an absolute ``path``, as the working directory may change.
+        """Read the file at an absolute ``path``: the working directory may change.
 
-        ``zone`` is that of the document's local times; None: UTC. ``now`` is in ns since 1970.
+        ``zone`` is the zone of local times; None: UTC. ``now`` is in ns since the epoch.
         """
         self._path = path
         self._name = os.fsencode(path).decode(errors="backslashreplace")  # for errors
@@ -69,21 +69,21 @@ class DocumentSource:
         self._most = 2 * max_sessions  # sessions to read: see `SessionList`
         self._zone = ServerZone(zone or ZoneInfo("UTC"))
         self._now = now
-        # The file's stamp when the answer below was read from it; None: read it again.
+        # The stamp of the file that the result below was read from; None: read it again.
         self._stamp: Stamp | None = None
-        # That stamp and a digest of the content: the file may hold the same when read again.
+        # That stamp and a digest of the content, which may be unchanged when read again.
         self._read: tuple[Stamp, bytes] | None = None
-        self._answer: Observation | str = ""
+        self._result: Observation | str = ""
 
     async def observe(self) -> Observation:
         """Return the file's current sessions. Raises `SourceError` with file and place."""
         try:
-            answer = await apart(self, self._look)
-        except HangsError:  # since an earlier observation, which was given up
-            raise SourceError(f"{self._name}: no answer of the file system") from None
-        if isinstance(answer, str):
-            raise SourceError(answer)
-        return answer
+            result = await apart(self, self._look)
+        except HangsError:  # since an earlier observation, which was abandoned
+            raise SourceError(f"{self._name}: the file system does not respond") from None
+        if isinstance(result, str):
+            raise SourceError(result)
+        return result
 
     async def close(self) -> None:
         """Do nothing: no file is kept open."""
@@ -94,13 +94,13 @@ class DocumentSource:
             found = os.stat(self._path)
             stamp = Stamp.of(found)
             if stamp == self._stamp:
-                return self._answer
+                return self._result
             self._stamp = None
-            # The stamp is taken before reading, so that a change meanwhile is seen next time.
+            # The stamp is taken before reading, so that the next look sees a change made meanwhile.
             content = read_file(Path(self._path), MAX_DOCUMENT_BYTES)
             read = stamp, blake2b(content).digest()
             if read != self._read:
-                self._answer = self._said_by(content, found)
+                self._result = self._parse(content, found)
                 self._read = read
             if abs(self._now() - stamp.changed) > _SETTLED_NS:
                 self._stamp = stamp
@@ -108,10 +108,10 @@ class DocumentSource:
             if isinstance(error, OSError):
                 error = unreadable(Path(self._path), error)
             self._read = None
-            self._answer = str(error).replace(self._path, self._name)
-        return self._answer
+            self._result = str(error).replace(self._path, self._name)
+        return self._result
 
-    def _said_by(self, content: bytes, found: os.stat_result) -> Observation | str:
+    def _parse(self, content: bytes, found: os.stat_result) -> Observation | str:
         times = DocumentTimes(found.st_mtime, self._zone)
         try:
             sessions, unreadable, partial = read_sessions(
@@ -124,12 +124,12 @@ class DocumentSource:
 
 
 def _own_id(text: str) -> int | None:
-    """Return the id that a document's session keeps if it is free, if we could have given it."""
+    """Return the id that a document's session keeps if it is free; None if it cannot be ours."""
     return int(text) if _ID.fullmatch(text) and int(text) <= _MAX_ID else None
 
 
 def has_login(location: str) -> bool:
-    """Return whether a location is a server's, and may hold a password."""
+    """Return whether a location has the form of a server's, and may hold a password."""
     return location.startswith("//") and not {*"@:"}.isdisjoint(location)
 
 
@@ -138,7 +138,7 @@ def open_source(config: SourceConfig) -> DocumentSource:
     config.take("statements", "timezone")
     path = os.fsdecode(unquote_to_bytes(config.location))
     if not path or "\0" in path or has_login(config.location):
-        raise SourceConfigError(f"source {config.name}: a document is document:PATH")
+        raise SourceConfigError(f"source {config.name}: the URL must be document:PATH")
     return DocumentSource(
         os.path.abspath(path),
         statements=flag(config, "statements"),

@@ -1,8 +1,8 @@
-"""``haproxy:PATH`` or ``haproxy://HOST:PORT``: the streams of an HAProxy, 2.2 to 3.x.
+"""``haproxy:PATH`` or ``haproxy://HOST:PORT``: the streams of HAProxy 2.2 to 3.x.
 
 They are read from a stats socket of ``level operator``, over a new connection for
-each observation: HAProxy closes it after the last answer, so that an incomplete
-answer is never taken for a complete one. Options: ``links=true`` also reads the
+each observation: HAProxy closes it after the last response, so that an incomplete
+response is never mistaken for a complete one. Options: ``links=true`` also reads the
 addresses of the backend connections, which is costly; ``include_self=true`` shows
 the clients of the stats sockets.
 """
@@ -39,7 +39,7 @@ _CHUNK = 64 * 1024
 
 
 class HAProxySource:
-    """The streams of one HAProxy process, by the address or path of its stats socket."""
+    """The streams of one HAProxy process, read from its stats socket."""
 
     def __init__(
         self,
@@ -50,14 +50,14 @@ class HAProxySource:
         max_sessions: int = DEFAULT_MAX_SESSIONS,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """Take an address or the path of a Unix socket; ``now`` is in seconds since 1970."""
+        """Read from an address or a Unix socket's path; ``now`` is in seconds since the epoch."""
         self._place = place
         self._links = links
         self._now = now
         is_here = isinstance(place, str) or place.is_loopback
-        # Read more sessions than the core shows, as it shows those it knows first.
+        # Read more than the core shows: it prefers the sessions that it knows already.
         self._streams = Streams(include_self=include_self, is_here=is_here, most=2 * max_sessions)
-        # A thread of its own, so that a large answer delays nothing else.
+        # A separate thread, so that a large response delays nothing else.
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="haproxy")
 
     async def observe(self) -> Observation:
@@ -96,19 +96,19 @@ class HAProxySource:
 async def _ask(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, commands: str
 ) -> list[str]:
-    """Return the answer to a line of commands, all of it from the same process.
+    """Return the response to a line of commands, all of it from the same process.
 
-    It stays in parts: joining 128 MiB would block this process for 0.1 s.
+    It is returned in parts: joining 128 MiB would block this process for 0.1 s.
     """
     writer.write(commands.encode())
-    # HAProxy closes the connection after the answer by itself; its master, if asked by
-    # mistake, waits for more commands until it sees the end.
+    # HAProxy itself closes the connection after the response; its master process, if
+    # configured by mistake, waits for more commands until the end of input.
     with suppress(OSError):  # the connection is already reset
         writer.write_eof()
     decoder = getincrementaldecoder("utf-8")(errors="replace")
     answer: list[str] = []
     size = 0
-    with suppress(ConnectionError):  # what came before says more, or shows that it was cut off
+    with suppress(ConnectionError):  # what arrived says more, or shows that it is incomplete
         while chunk := await reader.read(_CHUNK):
             answer.append(decoder.decode(chunk))
             size += len(chunk)
@@ -130,7 +130,7 @@ def open_source(config: SourceConfig) -> HAProxySource:
             place = Address.parse(config.location[2:])
         except ValueError:
             raise SourceConfigError(
-                f"source {config.name}: an HAProxy is haproxy:PATH or haproxy://HOST:PORT"
+                f"source {config.name}: the URL must be haproxy:PATH or haproxy://HOST:PORT"
             ) from None
     else:
         place = os.path.abspath(unquote(config.location))

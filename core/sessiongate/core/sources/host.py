@@ -1,7 +1,7 @@
 """``host:``: the TCP connections of this machine that the process's user may see.
 
-A listening socket is a service and a "Listener Session"; a connection that came
-in through it is a session on that service. A connection whose listener is gone
+A listening socket is a service and a "Listener Session"; a connection that it
+accepted is a session on that service. A connection whose listener is gone
 looks like an outgoing one, and is not shown.
 """
 
@@ -42,12 +42,12 @@ from sessiongate.core.sources.support.stability import reuse_if_same
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import Session, SessionState
 
-# Sessions by all the facts that they are made from.
+# Sessions by everything that they are made from.
 KnownSockets: TypeAlias = dict[Hashable, Observed]
 
 # The TCP states in which a connection is a session. In CLOSE_WAIT the client
 # has closed and the service has not; in FIN_WAIT it is the other way round. In
-# all other states there is no connection yet, or no longer.
+# all other states there is no connection yet or no longer.
 _STATES: Mapping[str, SessionState] = {
     psutil.CONN_ESTABLISHED: session_pb2.SESSION_STATE_STARTED,
     psutil.CONN_CLOSE_WAIT: session_pb2.SESSION_STATE_STOPPING,
@@ -69,16 +69,16 @@ class HostSource:
     """The listening sockets of this machine and the connections that they accepted.
 
     The incarnation is the machine's boot. A connection's start is when it was
-    first seen; a listener's is its process's start if that is visible. No
-    wires are stated: a server's own source states the same connections, and a wire
+    first seen; a listener's is its process's start if that is visible. No TCP
+    links are stated: a server's own source states the same connections, and one
     that is stated twice from one end links nothing (`core.collect.links`).
     """
 
     def __init__(self, *, max_sessions: int = DEFAULT_MAX_SESSIONS) -> None:
-        # Read more sessions than the core shows, as it shows those it knows first; both
-        # ends of a connection may be here.
+        # Read more than the core shows: it prefers the sessions that it knows already, and
+        # both ends of a connection may be on this machine.
         self._most = 4 * max_sessions
-        # A thread of its own, so that a slow read delays no other source.
+        # A separate thread, so that a slow read delays no other source.
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="host")
         self._processes = ProcessTable()
         self._inodes = Inodes()
@@ -109,10 +109,10 @@ class HostSource:
         return self._last
 
     def _incarnation(self, boot_time: float) -> float | None:
-        """Return the boot time; None if no valid one was seen yet.
+        """Return the boot time; None until a valid one is seen.
 
         The machine cannot boot while this runs: a changed boot time means that the clock
-        was set. It is followed in steps too short to look like a reboot.
+        was set. Follow it in steps that are too short to look like a reboot.
         """
         if _moment(boot_time) is None:
             return self._boot_time
@@ -129,23 +129,23 @@ def sessions_of_sockets(
     now: float,
     known: KnownSockets | None = None,
 ) -> list[Observed]:
-    """Return the sessions of ``sockets``: the listeners, then what they accepted, each by port.
+    """Return the sessions of ``sockets``: listeners, then accepted connections, each by port.
 
     Run this in a thread; it works in steps.
 
-    Sockets that listen on one address and port are one listener; all that
-    listen on one port are one service, named for the oldest process that is
-    visible. ``processes`` are the visible ones by pid, ``now`` is in seconds
-    since the epoch. ``known`` holds what was read before, and is updated to what is
-    read now: a session whose facts are unchanged stays the same object.
+    Sockets that listen on the same address and port are one listener; all that
+    listen on the same port are one service, named after the oldest visible
+    process. ``processes`` are the visible ones by pid, ``now`` is in seconds
+    since the epoch. ``known`` holds the previous sessions, and is updated to the
+    current ones: a session whose facts are unchanged stays the same object.
     """
     pace = Pace()
     before = dict(known or {})
     seen: KnownSockets = {} if known is None else known
     seen.clear()
 
-    def told(facts: Hashable, tell: Callable[[], Observed]) -> Observed:
-        seen[facts] = before.get(facts) or tell()
+    def reused(facts: Hashable, make: Callable[[], Observed]) -> Observed:
+        seen[facts] = before.get(facts) or make()
         return seen[facts]
 
     def start(listener: Listener) -> float:
@@ -160,25 +160,25 @@ def sessions_of_sockets(
         port = listener.local.port
         services.setdefault(port, _service_name(port, processes.get(listener.pid)))
         listeners.setdefault(listener.place, listener)
-    doors = {(listener.version, listener.local) for listener in listeners.values()}
+    listening = {(listener.version, listener.local) for listener in listeners.values()}
     accepted: dict[str, TcpConnection] = {}
-    # The program at this end of each connection, by the other end's name for the connection.
+    # The program at this end of each connection, under the name that its other end has.
     clients: dict[str, str] = {}
     for item in sockets.connections:
         pace.sleep()
-        if _is_accepted(item, doors):
+        if _is_accepted(item, listening):
             accepted[item.key] = item
         if item.pid in processes:
             clients[f"{item.remote}<-{item.local}"] = processes[item.pid].name
     sessions = []
     for listener in sorted_apart(listeners.values(), _by_port, pace):
         service = services[listener.local.port]
-        tell = partial(_listener_session, listener, service, start(listener))
-        sessions.append(told((listener, service), tell))
+        make = partial(_listener_session, listener, service, start(listener))
+        sessions.append(reused((listener, service), make))
     for connection in sorted_apart(accepted.values(), _by_port, pace):
         service, client = services[connection.local.port], clients.get(connection.name)
-        tell = partial(_session, connection, service, now, client)
-        sessions.append(told((connection, service, client), tell))
+        make = partial(_session, connection, service, now, client)
+        sessions.append(reused((connection, service, client), make))
     return sessions
 
 
@@ -196,12 +196,12 @@ def _service_name(port: int, process: Process | None) -> str:
         return str(port)
 
 
-def _is_accepted(connection: TcpConnection, doors: Container[tuple[int, End]]) -> bool:
-    """Return whether a connection is a session that came in by one of ``doors``, the listeners."""
+def _is_accepted(connection: TcpConnection, listening: Container[tuple[int, End]]) -> bool:
+    """Return whether a connection is a session that one of ``listening`` sockets accepted."""
     version, local = connection.version, connection.local
     wildcard = End(_WILDCARDS[version], local.port)
     return connection.status in _STATES and (
-        (version, local) in doors or (version, wildcard) in doors
+        (version, local) in listening or (version, wildcard) in listening
     )
 
 
@@ -228,7 +228,7 @@ def _session(connection: TcpConnection, service: str, now: float, client: str | 
 
 
 def _begin(session: Session, start: float) -> tuple[Unreadable, ...]:
-    """Set a session's start; return what of it is unreadable."""
+    """Set a session's start, or return it as unreadable."""
     moment = _moment(start)
     if moment is None:
         return (_NO_START,)
@@ -245,8 +245,8 @@ def _moment(seconds: float) -> Timestamp | None:
 
 
 def open_source(config: SourceConfig) -> HostSource:
-    """Open this machine, without location or own options. Raises `SourceConfigError`."""
+    """Open this machine, without location or options. Raises `SourceConfigError`."""
     config.take()
     if config.location:
-        raise SourceConfigError(f"source {config.name}: host takes no location: 'host:'")
+        raise SourceConfigError(f"source {config.name}: host takes no location; use 'host:'")
     return HostSource(max_sessions=config.max_sessions)

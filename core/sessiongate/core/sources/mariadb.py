@@ -1,8 +1,8 @@
 """``mariadb://`` and ``mysql://``: the client connections of a MariaDB or MySQL server.
 
 They are read from the process list over one connection that stays open. Options:
-``statements=true`` reads what the clients run, ``include_self=true`` shows this
-connection too; and those of every source in a network (`core.sources.support.endpoint`).
+``statements=true`` reads the clients' statements, ``include_self=true`` shows this
+connection too; and those of all network sources (`core.sources.support.endpoint`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from sessiongate.core.sources.support.endpoint import (
     flag,
 )
 from sessiongate.core.sources.support.moments import timestamp
-from sessiongate.core.sources.support.mysql_driver import NOTHING_IN_THE_CLEAR, Driver
+from sessiongate.core.sources.support.mysql_driver import NO_CLEARTEXT, Driver
 from sessiongate.core.sources.support.pacing import Pace, mapped
 from sessiongate.core.sources.support.peer import canonical_address
 from sessiongate.core.sources.support.processlist import (
@@ -50,8 +50,8 @@ from sessiongate.core.sources.support.spelling import DEFAULT_PORTS
 from sessiongate.runtime.apart import apart
 
 # Without the PROCESS privilege the server silently shows only the user's own threads.
-# An engine's status needs the privilege too, and this engine has no status: this is the
-# cheapest query that is refused without it.
+# An engine's status requires the privilege too, and this engine has none: this is the
+# cheapest query that fails without it.
 _NEEDS_PROCESS = "SHOW ENGINE MEMORY STATUS"
 
 _NOT_ALLOWED = 1227
@@ -63,20 +63,20 @@ _ATTRIBUTES = (
     " FROM performance_schema.session_connect_attrs WHERE PROCESSLIST_ID IN ({})"
 )
 
-_FOREVER = 31536000  # for the driver; the collector limits observations, not their parts
+_FOREVER = 31536000  # the driver's timeout; the collector limits whole observations
 
-_OWN = 2000  # error numbers from here on are the driver's, not the server's
+_DRIVER_ERRORS = 2000  # from this number on, errors are the driver's, not the server's
 
-_FAREWELL = 1.0  # seconds
+_LOGOUT_TIMEOUT = 1.0  # seconds
 
-# Rows of an answer that are read at once, and the limit for an answer of few rows.
+# Rows read at a time, and the default limit of a result.
 _AT_ONCE = 100
 
 _FEW = 1000
 
 _MAX_ATTRIBUTES = 1000  # of a client: by default the server keeps some 512 bytes
 
-_SHOWN = 200  # characters of an error's text
+_SHOWN = 200  # characters of an error text
 
 
 class MariaDBSource:
@@ -97,12 +97,12 @@ class MariaDBSource:
         self._service = service
         self._statements = statements
         self._include_self = include_self
-        # Read more sessions than the core shows, as it shows those it knows first.
+        # Read more than the core shows: it prefers the sessions that it knows already.
         self._most = 2 * max_sessions
         self._now = now
         self._driver: Driver | None = None
         self._transport: asyncio.BaseTransport | None = None  # the driver's
-        # What is known of the server while the connection lives, which ends with the server.
+        # What is known about the server; valid as long as the connection, which ends with it.
         self._query = ""
         self._has_attributes = False
         self._processes: ProcessList | None = None
@@ -118,16 +118,16 @@ class MariaDBSource:
             raise type(error)(f"{self._endpoint}: {error}") from None
         except Exception as error:  # a driver that reads garbage may raise anything
             self._drop()
-            cause = self._endpoint.told(_cause(error))
+            cause = self._endpoint.censored(_cause(error))
             raise SourceError(f"{self._endpoint}: {cause}") from None
-        except BaseException:  # cancelled during an answer: its rest would be read as the next
+        except BaseException:  # cancelled within a response: the rest would be read as the next one
             self._drop()
             raise
 
     async def close(self) -> None:
-        """Log out of the server, which otherwise counts an aborted client."""
+        """Log out: otherwise the server counts an aborted client."""
         with suppress(Exception):
-            async with asyncio.timeout(_FAREWELL):
+            async with asyncio.timeout(_LOGOUT_TIMEOUT):
                 if self._driver is not None:
                     await self._driver.ensure_closed()
         self._drop()
@@ -148,14 +148,14 @@ class MariaDBSource:
             rows = await _ask(driver, self._query, self._most)
         moment = self._now()
         threads = await Threads.of(rows)
-        if self._has_attributes and (strangers := await processes.strangers(threads)):
+        if self._has_attributes and (unknown := await processes.unknown_clients(threads)):
             async with limit_received(self._descriptor):
-                processes.introduce(await _attributes(driver, strangers))
+                processes.remember(await _attributes(driver, unknown))
         return await processes.read(threads, moment)
 
     async def _connect(self) -> Driver:
         endpoint = self._endpoint
-        if not endpoint.is_unix:  # the driver asks again, when the answer is already known
+        if not endpoint.is_unix:  # the driver looks it up again, and the result is cached by then
             await addresses(self, endpoint.host)
         context = await apart(object(), endpoint.tls.context) if endpoint.tls else None
         private = context is not None or endpoint.is_unix
@@ -167,12 +167,12 @@ class MariaDBSource:
             password=await apart(object(), endpoint.password) or "",
             ssl=context,
             charset="utf8mb4",
-            # Leave texts undecoded: the driver would reject an answer for one odd character.
+            # Leave text undecoded: the driver would reject a whole result for one odd character.
             use_unicode=False,
             conv={},
             autocommit=True,
             connect_timeout=_FOREVER,
-            auth_plugin_map={} if private else NOTHING_IN_THE_CLEAR,
+            auth_plugin_map={} if private else NO_CLEARTEXT,
         )
         try:
             await driver.connect()
@@ -180,12 +180,12 @@ class MariaDBSource:
             if _is_unconnected(error):
                 raise SourceConnectError(_cause(error)) from None
             raise
-        _, self._transport = await driver.connect()  # connected before: returns what it has
+        _, self._transport = await driver.connect()  # already connected: this returns the transport
         async with limit_received(self._descriptor):
             return await self._introduced(driver)
 
     async def _introduced(self, driver: Driver) -> Driver:
-        """Ask the server what it is, and return the connection."""
+        """Query the server's version and abilities, and return the connection."""
         ((version, performance_schema),) = await _ask(
             driver, "SELECT VERSION(), @@performance_schema"
         )
@@ -222,13 +222,13 @@ class MariaDBSource:
         driver, self._driver = self._driver, None
         transport, self._transport = self._transport, None
         if isinstance(transport, asyncio.WriteTransport):
-            transport.abort()  # a server that hangs answers no farewell, not even TLS's
+            transport.abort()  # a server that hangs completes no shutdown, not even of TLS
         if driver is not None:
             driver.close()
 
 
 async def _ask(driver: Driver, query: str, most: int = _FEW) -> Sequence[Sequence[Cell]]:
-    """Return the rows that a query selects. Raises `SourceError` for more than ``most``."""
+    """Return the rows of a query. Raises `SourceError` if there are more than ``most``."""
     driver.columns = 0
     cursor, pace = driver.cursor(SSCursor), Pace()  # this cursor reads only what is fetched
     await cursor.execute(query)
@@ -236,7 +236,7 @@ async def _ask(driver: Driver, query: str, most: int = _FEW) -> Sequence[Sequenc
     while part := await cursor.fetchmany(_AT_ONCE):
         rows += part
         if len(rows) > most:
-            raise SourceError(f"the answer has more than {most:,} rows")
+            raise SourceError(f"the response has more than {most:,} rows")
         if pace.is_due:
             await pace.rest()
     await cursor.close()
@@ -264,7 +264,7 @@ async def _has_attributes(driver: Driver) -> bool:
 
 
 async def _attributes(driver: Driver, idents: Iterable[int]) -> dict[int, dict[str, str]]:
-    """Return these clients' connection attributes; empty if one has gone, or sent none."""
+    """Return these clients' connection attributes; empty for one that left or sent none."""
     attributes: dict[int, dict[str, str]] = {ident: {} for ident in idents}
 
     def read(row: Sequence[Cell]) -> None:
@@ -301,15 +301,15 @@ def _is_unconnected(error: errors.OperationalError) -> bool:
 
 
 def _cause(error: Exception) -> str:
-    """Describe what went wrong, for an operator."""
+    """Describe an error to an operator."""
     if isinstance(error, errors.MySQLError) and len(error.args) == 2:
-        code, told = error.args
-        if isinstance(code, int) and code >= _OWN:
-            return meaning(" ".join(str(told).split())[:_SHOWN])
-        return f"{' '.join(str(told).split())[:_SHOWN]} ({code})"
-    if isinstance(error, RuntimeError):  # a login method needs a package
+        code, text = error.args
+        if isinstance(code, int) and code >= _DRIVER_ERRORS:
+            return meaning(" ".join(str(text).split())[:_SHOWN])
+        return f"{' '.join(str(text).split())[:_SHOWN]} ({code})"
+    if isinstance(error, RuntimeError):  # a login method requires a package
         return str(error)[:_SHOWN]
-    return f"this is no answer of a MariaDB or MySQL server ({type(error).__name__})"
+    return f"the response is not from a MariaDB or MySQL server ({type(error).__name__})"
 
 
 def open_source(config: SourceConfig) -> MariaDBSource:
@@ -317,9 +317,11 @@ def open_source(config: SourceConfig) -> MariaDBSource:
     config.take("statements", "include_self", *CREDENTIAL_OPTIONS, *TLS_OPTIONS)
     endpoint = Endpoint.of(config, port=DEFAULT_PORTS["mariadb"])
     if endpoint.user is None:
-        raise SourceConfigError(f"source {config.name}: a user is missing: //USER@HOST")
+        raise SourceConfigError(f"source {config.name}: a user is required: //USER@HOST")
     if endpoint.path:
-        raise SourceConfigError(f"source {config.name}: a database is not chosen: all are shown")
+        raise SourceConfigError(
+            f"source {config.name}: the URL must not name a database; all of them are shown"
+        )
     return MariaDBSource(
         endpoint,
         config.name,

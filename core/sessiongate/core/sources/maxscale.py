@@ -1,7 +1,7 @@
 """``maxscale+http://`` and ``maxscale+https://``: the sessions of a MaxScale, by its REST API.
 
-Versions 2.2 to 24.02; a sessiongate answers in the same way. Options:
-``statements=true`` asks for the statements that the sessions ran; ``tls_ca`` is
+Versions 2.2 to 24.02; another sessiongate can be read in the same way. Options:
+``statements=true`` requests the statements that the sessions ran; ``tls_ca`` is
 for https; ``timezone=AREA/CITY`` is the zone in which the MaxScale runs and writes
 local times; and those for a password (`core.sources.support.endpoint`).
 """
@@ -40,15 +40,15 @@ from sessiongate.core.sources.support.stability import debounce
 from sessiongate.runtime.addresses import Address
 from sessiongate.v1.session_service_pb2 import ServiceStatus
 
-MAX_RESOURCES = 10_000  # servers, and services, that are read
+MAX_RESOURCES = 10_000  # servers, and services, to read
 _UTC = ServerZone(ZoneInfo("UTC"))
 # Bytes of a server's name, or of a service's status, so that none displaces others.
 MAX_RESOURCE_BYTES = 1024
-# Bytes kept of services: a source's status shares one message with those of others.
+# Bytes kept of all services: the status of all sources shares one message.
 MAX_SERVICES_BYTES = 64 * 1024
 
-# What `read_sessions` reads. Versions that do not know the parameter answer with
-# more; those that do not know paths in it answer without the memory.
+# The fields that `read_sessions` reads. Versions without the parameter return more;
+# those without support for paths in it return no memory.
 _FIELDS = (
     *("state", "connected", "user", "remote", "port", "database", "idle", "connections"),
     *("client", "memory/total", "io_activity", "thread", "application", "services", "filters"),
@@ -68,7 +68,7 @@ class MaxScaleSource:
         max_sessions: int = DEFAULT_MAX_SESSIONS,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """Read times in ``zone``, where the MaxScale runs; None: its answers must prove it.
+        """Read times in ``zone``, where the MaxScale runs; None: prove it from the responses.
 
         ``now`` is in seconds since the epoch.
         """
@@ -93,10 +93,10 @@ class MaxScaleSource:
                 services = await read_services(parts) if parts else ()
             zone = self._zone
             if clock.started is None and zone.zone is None and await self._is_sessiongate():
-                zone = _UTC  # a sessiongate states nothing about its clock, and writes UTC
+                zone = _UTC  # sessiongate states nothing about its clock, and writes UTC
             async with self._list("sessions", self._fields) as parts:
                 if parts is None:
-                    raise SourceError("there is no /v1/sessions: this is no MaxScale")
+                    raise SourceError("/v1/sessions does not exist: this is not MaxScale")
                 context = ReadingContext(
                     self._now(), zone, clock.skew, servers, self._started, services
                 )
@@ -111,7 +111,7 @@ class MaxScaleSource:
         await self._client.close()
 
     async def _is_sessiongate(self) -> bool:
-        """Return whether the root names a sessiongate; a MaxScale's root is empty."""
+        """Return whether the root resource is a sessiongate's; MaxScale's is empty."""
         body = await self._get("", "")
         with suppress(SourceError, UnreadableError):
             return (
@@ -139,15 +139,15 @@ class MaxScaleSource:
 
 
 def _chosen(resource: str, fields: str) -> dict[str, str]:
-    """Return the query parameter that asks for these fields only."""
+    """Return the query parameter that requests only these fields."""
     return {f"fields[{resource}]": fields} if fields else {}
 
 
 async def read_servers(parts: AsyncIterable[bytes], *, is_here: bool) -> dict[str, tuple[str, int]]:
     """Return, by name, the addresses and ports of servers configured by IP address.
 
-    ``is_here`` means that the MaxScale is on this machine: only then is its
-    loopback ours. A server that cannot be read is left out: nothing is linked to it.
+    ``is_here`` means that the MaxScale is on this machine: only then is its loopback
+    ours. A server that cannot be read is left out, and nothing is linked to it.
     Raises `SourceError` for anything but a list.
     """
     servers = {}
@@ -172,7 +172,7 @@ async def _resources(kind: str, parts: AsyncIterable[bytes]) -> AsyncIterator[Js
             for resource in batch.places():
                 yield resource
     except JsonError:
-        raise SourceError(f"/v1/{kind}: this is not JSON") from None
+        raise SourceError(f"/v1/{kind}: not JSON") from None
     except UnreadableError as error:
         raise SourceError(f"/v1/{kind}: {error}") from None
 
@@ -192,8 +192,8 @@ async def read_services(parts: AsyncIterable[bytes]) -> tuple[ServiceStatus, ...
                 status.router = attributes.member("router").text()
             with suppress(UnreadableError):
                 status.state = attributes.member("state").text()
-            is_told = status.HasField("router") or status.HasField("state")
-            if is_told and status.ByteSize() <= MAX_RESOURCE_BYTES:
+            is_stated = status.HasField("router") or status.HasField("state")
+            if is_stated and status.ByteSize() <= MAX_RESOURCE_BYTES:
                 services.setdefault(status.name, status)
     ordered = [services[name] for name in sorted(services)]
     sizes = accumulate(status.ByteSize() for status in ordered)
@@ -204,14 +204,14 @@ async def read_services(parts: AsyncIterable[bytes]) -> tuple[ServiceStatus, ...
 
 @dataclass(frozen=True, slots=True)
 class ServerClock:
-    """What a MaxScale states about its clock. Times are in seconds since the epoch."""
+    """A MaxScale's clock, as far as it states it. Times are in seconds since the epoch."""
 
     started: float | None = None
-    skew: float = 0.0  # seconds that it is ahead of this machine's, as far as is stated
+    skew: float = 0.0  # seconds that it is ahead of this machine's clock, if known
 
 
 def read_server_clock(body: bytes, now: float) -> ServerClock:
-    """Read the clock of the MaxScale that gave this answer at ``now``.
+    """Read the clock of the MaxScale that sent this response at ``now``.
 
     What cannot be read counts as not stated. Raises `SourceError` for anything but a
     document.
@@ -243,7 +243,7 @@ def open_source(config: SourceConfig) -> MaxScaleSource:
         config, port=DEFAULT_PORTS["maxscale+http"], tls=config.kind == "maxscale+https"
     )
     if endpoint.user and ":" in endpoint.user:
-        raise SourceConfigError(f"source {config.name}: a user has no colon")
+        raise SourceConfigError(f"source {config.name}: the user must not contain a colon")
     return MaxScaleSource(
         endpoint,
         zone=zone(config),

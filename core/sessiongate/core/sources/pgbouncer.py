@@ -1,9 +1,9 @@
-"""``pgbouncer://USER@HOST:6432``: the clients of a PgBouncer, 1.12 to 1.25.
+"""``pgbouncer://USER@HOST:6432``: the clients of PgBouncer 1.12 to 1.25.
 
 They are read from its admin console, over one connection that stays open, by a
 user in ``stats_users``. Options: ``include_self=true`` shows that connection too;
 ``timezone=AREA/CITY`` is the zone in which PgBouncer runs and writes local times,
-if it is not this machine's; and those of every source in a network
+if it is not this machine's; and those of all network sources
 (`core.sources.support.endpoint`).
 """
 
@@ -39,15 +39,15 @@ from sessiongate.core.sources.support.spelling import DEFAULT_PORTS
 
 CONSOLE = "pgbouncer"  # the database that is the admin console
 
-_REUSEPORT = b"so_reuseport", b"1"  # as SHOW CONFIG has it
+_REUSEPORT = b"so_reuseport", b"1"  # as in SHOW CONFIG
 
 _PARTIAL = (
-    "so_reuseport is on: other PgBouncer processes on this port have clients of their own;"
-    " name each process as a source, by its own Unix socket (unix_socket_dir) or port"
+    "so_reuseport is on: other PgBouncer processes on this port have other clients;"
+    " add a source for each process, by its own Unix socket (unix_socket_dir) or port"
 )
 
-# Connections to a shared port until one reaches the process that was read before. If none
-# does, it counts as ended: with eight processes, one is missed once in 5,000 times.
+# Attempts to reach the process that was read before on a shared port. If none succeeds,
+# the process counts as ended: with eight processes, this is wrong once in 5,000 times.
 _ATTEMPTS = 64
 
 _MAX_SETTINGS = 1000
@@ -65,7 +65,7 @@ class PgBouncerSource:
         max_sessions: int = DEFAULT_MAX_SESSIONS,
     ) -> None:
         """Read times in ``zone``, where PgBouncer runs; None: this machine's zone."""
-        # Read more sessions than the core shows, as it shows those it knows first.
+        # Read more than the core shows: it prefers the sessions that it knows already.
         most = 2 * max_sessions
         self._endpoint = endpoint
         self._console = LibpqClient(endpoint, CONSOLE, "SHOW CONFIG", needs_setup=False, most=most)
@@ -113,9 +113,9 @@ class PgBouncerSource:
     async def _own(self, clients: Iterable[ClientRow]) -> Collection[Cell]:
         """Return the ``ptr`` of the clients that are this source.
 
-        That is the console's client at this end's address, or this process on the
-        other side of a Unix socket. If address translation hides both, it is the only
-        client with this source's application name.
+        That is the console client at this end's address, or this process at the other
+        end of a Unix socket. If address translation hides both, it is the only client
+        with this source's application name.
         """
         here = self._console.local_end()
         console = await kept(_is_console, clients)
@@ -143,7 +143,7 @@ def open_source(config: SourceConfig) -> PgBouncerSource:
     endpoint = Endpoint.of(config, port=DEFAULT_PORTS["pgbouncer"])
     if endpoint.path not in ("", CONSOLE):
         raise SourceConfigError(
-            f"source {config.name}: its console is database {CONSOLE!r}; name none or that one"
+            f"source {config.name}: the console is database {CONSOLE!r}; name that one or none"
         )
     return PgBouncerSource(
         endpoint,

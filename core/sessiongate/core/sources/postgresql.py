@@ -1,10 +1,10 @@
-"""``postgresql://USER@HOST:5432/DATABASE``: the client backends of a PostgreSQL server, 10 to 18.
+"""``postgresql://USER@HOST:5432/DATABASE``: the client backends of PostgreSQL 10 to 18.
 
 They are read from ``pg_stat_activity`` over one connection that stays open. A
 role that is not a member of ``pg_monitor`` (or ``pg_read_all_stats``) sees only
-that other roles' sessions exist, and they are reported with no more than that.
-Options: ``statements=true`` reads what the clients run, ``include_self=true``
-shows that connection too; and those of every source in a network
+that other roles' sessions exist, so nothing else is reported about them.
+Options: ``statements=true`` reads the clients' statements, ``include_self=true``
+shows that connection too; and those of all network sources
 (`core.sources.support.endpoint`).
 """
 
@@ -67,9 +67,9 @@ BACKEND_STATES: Mapping[str, SessionState] = {
 }
 _RUNNING = ("active", "fastpath function call")
 
-# Settings for the whole connection. It is read-only, and the server cancels statements
-# that this end no longer waits for. The server expects only a handful of backends, and
-# would use nested loops that scan all its databases for each.
+# Settings of the connection. It is read-only, and the server cancels statements that this
+# end no longer waits for. The planner expects only a handful of backends, and would use
+# nested loops that scan all databases for each.
 _SETUP = """
 SET default_transaction_read_only = on;
 SET statement_timeout = {timeout};
@@ -80,10 +80,9 @@ SELECT extract(epoch FROM pg_postmaster_start_time())::float8, host(inet_server_
  current_setting('server_encoding')
 """
 
-# Times are in microseconds since the epoch, as the server keeps them. If this role may
-# not see a backend's kind (NULL), the server's own backends are recognized by having
-# no user or database, and replication by the replication views, which are not read
-# otherwise.
+# Times are in microseconds since the epoch, as the server stores them. If this role may
+# not see a backend's type (NULL), the server's own backends are recognized by the lack of
+# a user or database, and replication by the replication views, which are read only then.
 _SELECT = """
 SELECT a.pid, (extract(epoch FROM a.backend_start) * 1000000)::bigint, a.usename, a.datname,
  a.application_name, host(a.client_addr), a.client_port, a.state,
@@ -96,7 +95,7 @@ WHERE (a.backend_type = 'client backend'
 ORDER BY a.backend_start, a.pid LIMIT {most}
 """
 _STATEMENT = (
-    # One byte more than is kept, so that truncation shows.
+    # One byte more than is kept, to detect truncation.
     f"substring(textsend(a.query) FROM 1 FOR {MAX_STATEMENT_BYTES + 1}),"
     " (extract(epoch FROM a.query_start) * 1000000)::bigint"
 )
@@ -128,17 +127,17 @@ class BackendRow(NamedTuple):
 
 
 class Reached(NamedTuple):
-    """What the server states about itself over one connection."""
+    """The server's properties, as stated over one connection."""
 
     start: float  # seconds since the epoch
     address: str | None  # the server's end of the connection; None: a Unix socket
     port: int | None
     statement_size: int  # bytes to which it truncates statements, plus one
-    codec: str | None = None  # of the database that is queried; None: not known
+    codec: str | None = None  # of the queried database; None: unknown
 
     @classmethod
     def of(cls, answer: QueryResult) -> Reached:
-        """Read what the set-up selected. Raises `SourceError` if that makes no sense."""
+        """Read the result of the set-up query. Raises `SourceError` if it is invalid."""
         try:
             ((start, address, its_port, size, encoding),) = answer.rows
             reached = cls(
@@ -149,9 +148,9 @@ class Reached(NamedTuple):
                 codec=CODECS.get(decode_text(encoding or b"")),
             )
         except (ValueError, UnreadableError):
-            raise SourceError("what answers is no PostgreSQL") from None
+            raise SourceError("the server is not PostgreSQL") from None
         if not math.isfinite(reached.start):
-            raise SourceError("what answers is no PostgreSQL")
+            raise SourceError("the server is not PostgreSQL")
         return reached
 
 
@@ -216,10 +215,10 @@ class Backends:
         )
         if query := self._query(row, session, members):
             session.queries.append(query)
-        elif row.query == b"" and session.state:  # a role without the grant sees neither
+        elif row.query == b"" and session.state:  # without the privilege a role sees neither
             know_empty(session, members.unreadable, "queries")
-        wire = None if remote is None or its_port is None else self._wire(row, remote, its_port)
-        return Observed(key, session, accepted=wire, unreadable=members.unreadable)
+        link = None if remote is None or its_port is None else self._link(row, remote, its_port)
+        return Observed(key, session, accepted=link, unreadable=members.unreadable)
 
     def _text(self, cell: Cell) -> str | None:
         return None if cell is None else decode_text(cell, self.reached.codec)
@@ -234,15 +233,15 @@ class Backends:
         )
         query = statement(decode_text(whole, self.reached.codec, is_cut=is_cut))
         query.truncated |= is_cut
-        # Even without its start, the statement is the one that runs.
+        # Without its start, this is still the current statement.
         if start := members.read("query_start", read_timestamp):
             query.receive_time.CopyFrom(start)
         if state not in _RUNNING and session.HasField("last_active_time"):
             query.complete_time.CopyFrom(session.last_active_time)
         return query
 
-    def _wire(self, row: BackendRow, remote: str, its_port: int) -> TcpLink:
-        """Return the connection by which the client came.
+    def _link(self, row: BackendRow, remote: str, its_port: int) -> TcpLink:
+        """Return the client's connection.
 
         The server does not state which of its addresses the client used. Assume the
         one at which this source reached it, unless that is impossible.
@@ -262,17 +261,19 @@ class PostgreSQLSource:
         endpoint: Endpoint,
         service: str,
         *,
-        patience: float,
+        timeout: float,
         statements: bool = False,
         include_self: bool = False,
         max_sessions: int = DEFAULT_MAX_SESSIONS,
     ) -> None:
-        """Show sessions on ``service``; ``patience``, in seconds, also limits the server."""
-        most = max_sessions + 1  # one more, so that an excess shows
-        timeout = max(1, round(patience * 1000))
+        """Show sessions on ``service``; the server cancels queries after ``timeout`` seconds."""
+        most = max_sessions + 1  # one more, to detect an excess
+        milliseconds = max(1, round(timeout * 1000))
         database = endpoint.path or DEFAULT_DATABASE
         self._endpoint = endpoint
-        self._client = LibpqClient(endpoint, database, _SETUP.format(timeout=timeout), most=most)
+        self._client = LibpqClient(
+            endpoint, database, _SETUP.format(timeout=milliseconds), most=most
+        )
         self._service = service
         self._select = _SELECT.format(
             statement=_STATEMENT if statements else _NO_STATEMENT,
@@ -286,7 +287,7 @@ class PostgreSQLSource:
         (answer,) = await self._client.ask(self._select)
         try:
             if len(answer.columns) != len(BackendRow._fields):
-                raise SourceError("what answers is no PostgreSQL")
+                raise SourceError("the server is not PostgreSQL")
             reached = Reached.of(self._client.setup_answer)
         except SourceError as error:
             raise SourceError(f"{self._endpoint}: {error}") from None
@@ -329,7 +330,7 @@ def open_source(config: SourceConfig) -> PostgreSQLSource:
     return PostgreSQLSource(
         Endpoint.of(config, port=DEFAULT_PORTS["postgresql"]),
         config.name,
-        patience=config.timeout,
+        timeout=config.timeout,
         statements=flag(config, "statements"),
         include_self=flag(config, "include_self"),
         max_sessions=config.max_sessions,

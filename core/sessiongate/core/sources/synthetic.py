@@ -1,7 +1,7 @@
-"""``synthetic:?sessions=N&churn=PER_SECOND&seed=S``: made-up sessions, for load only.
+"""``synthetic:?sessions=N&churn=PER_SECOND&seed=S``: generated sessions, for load tests only.
 
-The same seed makes the same sessions and replaces them in the same order; only how
-many of them have been replaced depends on the time.
+The same seed generates the same sessions and replaces them in the same order; only
+the number of replaced ones depends on the time.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SERVERS = 6
 
 
 class SyntheticSource:
-    """``sessions`` live sessions, of which ``churn`` a second are replaced by new ones.
+    """Generates ``sessions`` live sessions, and replaces ``churn`` of them each second.
 
     ``clock`` is monotonic, in seconds; time starts at the first observation.
     """
@@ -41,7 +41,7 @@ class SyntheticSource:
         self._churn = churn
         self._clock = clock
         self._seed = seed
-        self._victims = random.Random(seed)  # noqa: S311 - made to be repeated
+        self._victims = random.Random(seed)  # noqa: S311 - repeatable on purpose
         self._began: float | None = None
         self._replaced = 0
         # The serial number of the session in each slot, and the sessions by serial
@@ -51,7 +51,7 @@ class SyntheticSource:
         self._observation = Observation(tuple(self._live.values()))
 
     async def observe(self) -> Observation:
-        """Return the live sessions; the same object if none was replaced."""
+        """Return the live sessions; the same object if none were replaced."""
         now = self._clock()
         if self._began is None:
             self._began = now
@@ -115,7 +115,9 @@ def open_source(config: SourceConfig) -> SyntheticSource:
     """Open the source that a configuration describes. Raises `SourceConfigError`."""
     options = config.take("sessions", "churn", "seed")
     if config.location:
-        raise SourceConfigError(f"source {config.name}: synthetic takes no location")
+        raise SourceConfigError(
+            f"source {config.name}: synthetic takes no location; use 'synthetic:'"
+        )
     try:
         sessions = int(options.get("sessions", DEFAULT_SESSIONS))
         churn = float(options.get("churn", 0))
@@ -124,7 +126,7 @@ def open_source(config: SourceConfig) -> SyntheticSource:
         sessions = -1
     if sessions < 0 or seed < 0 or not 0 <= churn < float("inf"):
         raise SourceConfigError(
-            f"source {config.name}: sessions and seed must be whole numbers, 0 or more,"
-            " and churn a number of sessions a second, 0 or more"
+            f"source {config.name}: sessions and seed must be integers of at least 0, and"
+            " churn a number of at least 0 (sessions per second)"
         )
     return SyntheticSource(sessions, churn, seed)

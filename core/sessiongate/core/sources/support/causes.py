@@ -1,15 +1,15 @@
-"""Plain words for library errors: why a server was not reached, or was lost."""
+"""Explanations of library errors: why a server was not reached, or the connection lost."""
 
 from __future__ import annotations
 
 import re
 
 # The beginning of libpq's errors, which repeats the address.
-_FRONT = re.compile(
+_PREFIX = re.compile(
     r'^(?:connection failed: )?connection to server (?:at|on socket) "[^"]*"[^:]* failed: '
     r"(?:FATAL: +)?"
 )
-# The first pattern found in a text counts.
+# The first pattern that occurs in a text counts.
 _MEANINGS = [
     (re.compile(pattern), meaning)
     for pattern, meaning in (
@@ -17,7 +17,7 @@ _MEANINGS = [
         (
             r"Name or service not known|No address associated|failed to resolve host"
             r"|name resolution",
-            "no address is known for this name",
+            "the host name cannot be resolved",
         ),
         (r'on socket "(?P<socket>[^"]+)" failed: No such file', "no such socket: {socket}"),
         (r"No such file or directory", "no such socket"),
@@ -25,11 +25,10 @@ _MEANINGS = [
             r"(?:Hostname|IP address) mismatch, (?P<fault>certificate is not valid for '[^']*')",
             "certificate verify failed: {fault}",
         ),
-        (r"certificate has expired", "certificate verify failed: it has expired"),
+        (r"certificate has expired", "certificate verify failed: the certificate has expired"),
         (
             r"(?i)certificate[ _]verify[ _]failed",
-            "certificate verify failed: it is of no CA that is trusted here; name its CA by"
-            " tls_ca=FILE",
+            "certificate verify failed: its CA is not trusted here; name the CA with tls_ca=FILE",
         ),
         (
             r'root certificate file "(?P<file>[^"]+)" does not exist',
@@ -37,13 +36,13 @@ _MEANINGS = [
         ),
         (
             r"WRONG_VERSION_NUMBER|invalid response to SSL negotiation|does not support SSL",
-            "it does not speak TLS on this port; {clear} speaks in the clear",
+            "the server does not use TLS on this port; {clear} connects without TLS",
         ),
         (
             r"server requested a cleartext password",
-            "the server asks for the password in the clear (cleartext), where others could read"
-            " it: let it ask for scram-sha-256 (PgBouncer: auth_type in pgbouncer.ini;"
-            " PostgreSQL: pg_hba.conf), or speak TLS (tls=verify)",
+            "the server requests the password in cleartext, which others could read: configure"
+            " scram-sha-256 there (PgBouncer: auth_type in pgbouncer.ini; PostgreSQL:"
+            " pg_hba.conf), or use TLS (tls=verify)",
         ),
         (
             r"FATAL: +not allowed$",
@@ -51,12 +50,12 @@ _MEANINGS = [
         ),
         (
             r"expected authentication request from server",
-            "what answers is neither a PostgreSQL nor a PgBouncer",
+            "the server is neither PostgreSQL nor PgBouncer",
         ),
         (
             r"closed the connection unexpectedly|Lost connection|Connection reset"
             r"|Server disconnected",
-            "it closed the connection without an answer",
+            "the server closed the connection without a response",
         ),
     )
 ]
@@ -65,9 +64,9 @@ _MEANINGS = [
 def meaning(text: str, *, clear: str = "tls=off") -> str:
     """Explain an error's text; return an unknown text without libpq's repeated address.
 
-    ``clear`` is how a source is configured to do without TLS.
+    ``clear`` is the configuration that turns TLS off.
     """
     for pattern, words in _MEANINGS:
         if found := pattern.search(text):
             return words.format(clear=clear, **found.groupdict())
-    return _FRONT.sub("", text)
+    return _PREFIX.sub("", text)

@@ -1,7 +1,7 @@
-"""Cells of an answer in PostgreSQL's protocol: a text's bytes, or None for NULL.
+"""Cells of a result in PostgreSQL's protocol: the bytes of a text, or None for NULL.
 
-The reader knows what a cell should hold; it may hold anything that a client or a
-server version made up.
+Each reader expects one type of value, but a cell may hold anything that a client or
+a server version produces.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _NUMBER = re.compile(rb"-?[0-9]{1,19}")
 _T = TypeVar("_T")
 
 
-# PostgreSQL's names of database encodings, and Python's. UTF8 is tried in any case; any
-# other name means nothing (SQL_ASCII), or Python does not know its encoding.
+# Python's codecs by PostgreSQL's names of database encodings. UTF-8 is always tried first;
+# other names state no encoding (SQL_ASCII) or one that Python does not have.
 CODECS = {
     **{f"LATIN{part}": f"latin{part}" for part in range(1, 11)},
     **{f"ISO_8859_{part}": f"iso8859_{part}" for part in range(5, 9)},
@@ -39,9 +39,9 @@ CODECS = {
 
 
 def decode_text(cell: bytes, codec: str | None = None, *, is_cut: bool = False) -> str:
-    """Decode a text as UTF-8, else by ``codec``, else as UTF-8 with replacements.
+    """Decode text as UTF-8, else with ``codec``, else as UTF-8 with replacement characters.
 
-    If it ``is_cut``, it may end within a character, which is then left out.
+    If ``is_cut``, the text may end within a character, which is left out.
     """
     try:
         return _decoded(cell, "utf-8", "strict", is_cut)
@@ -59,14 +59,14 @@ def _decoded(cell: bytes, codec: str, errors: str, is_cut: bool) -> str:
 
 
 def read_integer(cell: bytes, low: int, high: int) -> int:
-    """Read a whole number within bounds. Raises `UnreadableError`, as all readers here do."""
+    """Read an integer within bounds. Raises `UnreadableError`, as all readers here do."""
     if _NUMBER.fullmatch(cell) and low <= (value := int(cell)) <= high:
         return value
-    raise UnreadableError(f"expected a whole number from {low} to {high}")
+    raise UnreadableError(f"expected an integer from {low} to {high}")
 
 
 def read_bigint(cell: bytes) -> int:
-    """Read a whole number of 64 bits."""
+    """Read a 64-bit integer."""
     return read_integer(cell, -(2**63), 2**63 - 1)
 
 
@@ -90,7 +90,7 @@ def read_timestamp(cell: bytes) -> Timestamp:
     try:
         return timestamp(read_bigint(cell) * 1000)
     except ValueError:
-        raise UnreadableError("expected a time of the years 1678 to 2261") from None
+        raise UnreadableError("expected a time from the years 1678 to 2261") from None
 
 
 def read_boolean(cell: bytes) -> bool:
@@ -111,10 +111,10 @@ def read_octets(cell: bytes) -> bytes:
 
 
 class RowReader:
-    """Reads the members of one session, and remembers which could not be read."""
+    """Reads the members of one session, and records those that cannot be read."""
 
     def __init__(self, place: str, row: NamedTuple) -> None:
-        """Read the cells of ``row``; ``place`` names where they come from, for errors."""
+        """Read the cells of ``row``; ``place`` is their origin, for errors."""
         self.row = row
         self._place = place
         self._unreadable: list[Unreadable] = []
@@ -127,7 +127,7 @@ class RowReader:
     def read(self, column: str, reader: Callable[[bytes], _T], *fields: str) -> _T | None:
         """Read a column, which fills ``fields`` of the session.
 
-        Return None if it holds nothing, or cannot be read.
+        Return None if it is NULL or cannot be read.
         """
         cell: Cell = getattr(self.row, column)
         if cell is None:

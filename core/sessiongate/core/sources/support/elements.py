@@ -1,7 +1,7 @@
 """The elements of a JSON document's ``data``, read while the document arrives.
 
-Whatever the document is, no step takes longer than reading 1,000 elements or some 128 KiB
-of JSON, and only what the next step needs is kept.
+Whatever the document contains, no step takes longer than reading 1,000 elements or about
+128 KiB of JSON, and only what the next step needs is kept.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from sessiongate.core.sources.support.extent import Extent
 from sessiongate.core.sources.support.json_cursor import JsonCursor
 from sessiongate.core.sources.support.lenient_json import JsonError, loads
 
-# Bytes. An element that is longer than a window is still read as a whole if reading it
-# takes no longer: it is mostly text.
+# Bytes. An element longer than a window is still read as a whole if that takes no longer,
+# because it is mostly text.
 WINDOW = 128 * 1024
-BATCH = 1000  # elements: some milliseconds of work, if they are as short as possible
+BATCH = 1000  # elements: a few milliseconds of work if they are as short as possible
 MAX_ELEMENT = 8 * 1024 * 1024
 MAX_WEIGHT = 100_000  # of an element: see `Excerpt`
-_FOLLOWED = 8 * 1024  # bytes of a long element in a step
+_FOLLOWED = 8 * 1024  # bytes of a long element in one step
 
 _SPACE = re.compile(rb"[ \t\n\r]*+")
 _BETWEEN = re.compile(r"[ \t\n\r]*+,[ \t\n\r]*+")
@@ -38,7 +38,7 @@ class ElementBatch(NamedTuple):
 
     first: int | None  # the index of the first one in ``data``; None if that is not an array
     values: list[object]
-    text: bytes = b""  # from the first to the end of the last; empty if it need not be kept
+    text: bytes = b""  # from the first to the end of the last; empty if it is not kept
 
     def places(self) -> Iterator[JsonCursor]:
         """Yield the elements, each with its place."""
@@ -47,7 +47,7 @@ class ElementBatch(NamedTuple):
 
 
 class More(NamedTuple):
-    """A request for more of the document, by `Elements.feed`."""
+    """A request for more of the document, to be passed to `Elements.feed`."""
 
 
 class Pause(NamedTuple):
@@ -59,7 +59,7 @@ _MORE, _PAUSE = More(), Pause()
 _Steps: TypeAlias = Generator[ReadStep, None, None]
 
 Skim: TypeAlias = Callable[[bytes, int], tuple[int, int]]
-"""How many bytes, and elements, of those at a place are known and need not be read."""
+"""How many bytes and elements at a position are known and need not be read."""
 
 
 def _element(value: object, index: int | None) -> JsonCursor:
@@ -77,35 +77,35 @@ class Elements:
         self,
         most: int,
         *,
-        tells_lines: bool = False,
+        locates_errors: bool = False,
         skim: Skim = lambda _data, _start: (0, 0),
         is_known: Callable[[object], bool] = lambda _value: False,
     ) -> None:
-        """Read at most ``most`` elements, and then not the rest of the document.
+        """Read at most ``most`` elements, and nothing after them.
 
-        ``tells_lines`` makes errors state line and column, which takes time to count.
+        ``locates_errors`` adds line and column to errors, which takes time to count.
         ``skim`` is called before each batch; an element that ``is_known`` may begin one.
         """
         self.count = 0
         self.truncated = False
         self._most = most
-        self._tells_lines = tells_lines
+        self._locates_errors = locates_errors
         self._skim = skim
         self._is_known = is_known
         self._data = b""
         self._position = 0
         self._ended = False
-        # Where in the document `_data` begins.
+        # Where `_data` begins in the document.
         self._line, self._column = 1, 1
 
     @property
     def partial(self) -> str:
         """Why the document was not read to its end; empty if it was."""
-        return f"only {self._most} sessions of an answer are read" if self.truncated else ""
+        return f"only the first {self._most} sessions are read" if self.truncated else ""
 
     def feed(self, part: bytes) -> None:
-        """Add the next part of the document; an empty part is its end."""
-        if self._tells_lines:
+        """Add the next part of the document; an empty part ends it."""
+        if self._locates_errors:
             self._line, self._column = self._place()
         self._data = self._data[self._position :] + part
         self._position = 0
@@ -114,7 +114,7 @@ class Elements:
     def read(self) -> _Steps:
         """Read the document, step by step.
 
-        Raises `JsonError` if it is not JSON, `UnreadableError` if it is no such document.
+        Raises `JsonError` if it is not JSON, `UnreadableError` if it has another structure.
         """
         yield from self._need(3)
         if self._data.startswith(b"\xef\xbb\xbf"):
@@ -189,7 +189,7 @@ class Elements:
             self.truncated = self.count >= self._most
 
     def _window(self) -> ElementBatch | None:
-        """Read the elements that begin here and end soon; None if the first one does not."""
+        """Read the elements that end within a window; None if the first one does not."""
         window = self._data[self._position : self._position + WINDOW]
         text = window.decode(errors="surrogateescape")
         is_ascii = len(text) == len(window)
@@ -200,7 +200,7 @@ class Elements:
             try:
                 value, stop = _decode(text, start)
             except (ValueError, RecursionError):
-                break  # it is longer, or malformed
+                break  # longer than the window, or malformed
             if stop == len(text) and not is_whole:
                 break  # a number that may continue
             if not is_ascii and _is_escaped(text[start:stop]):
@@ -221,7 +221,7 @@ class Elements:
         return ElementBatch(self.count - len(values), values, window[:length])
 
     def _large(self, index: int | None) -> _Steps:
-        """Read one element that is longer, or malformed: as much of it as is allowed."""
+        """Read one element that is longer or malformed, up to the limits."""
         line, column = self._place()
         excerpt = Excerpt(MAX_ELEMENT, MAX_WEIGHT)
         while not excerpt.ended:
@@ -236,7 +236,7 @@ class Elements:
         yield ElementBatch(index, [excerpt.value(line, column)])
 
     def _value(self) -> Generator[ReadStep, None, object]:
-        """Read a value that must not be large."""
+        """Read a value that must be small."""
         line, column = self._place()
         kept = yield from self._follow(WINDOW)
         if kept is None:
@@ -306,7 +306,7 @@ class Elements:
 
     def _place(self) -> tuple[int, int]:
         """Return line and column, the latter in bytes, both from 1."""
-        if self._tells_lines and (lines := self._data.count(b"\n", 0, self._position)):
+        if self._locates_errors and (lines := self._data.count(b"\n", 0, self._position)):
             return self._line + lines, self._position - self._data.rfind(b"\n", 0, self._position)
         return self._line, self._column + self._position
 

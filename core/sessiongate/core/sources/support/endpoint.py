@@ -1,7 +1,7 @@
-"""Where a source is reached over a network, and with what credentials.
+"""The network address of a source, and the credentials to use there.
 
 The location of such a source is ``//USER:PASSWORD@HOST:PORT/PATH``, all but
-HOST optional, each part percent-encoded if it holds one of ``:/?#@[]%``. HOST
+HOST optional, each part percent-encoded if it contains one of ``:/?#@[]%``. HOST
 is a name, an IPv4 address, an IPv6 address in brackets, or the absolute path of
 a Unix socket (``%2Frun%2F…``).
 """
@@ -24,17 +24,17 @@ from sessiongate.runtime.watched_file import MAX_FILE_BYTES, FileError, read_fil
 CREDENTIAL_OPTIONS = ("password", "password_file")
 TLS_OPTIONS = ("tls", "tls_ca")
 
-_PASSWORD = 64 * 1024  # bytes that a password file may have
-_PATIENCE = 2.0  # seconds to wait for a file system, once
+_MAX_PASSWORD_FILE = 64 * 1024  # bytes
+_FILE_TIMEOUT = 2.0  # seconds to wait for a file system, once
 
-_USUAL = re.compile(r"[\w.$-]*")  # names of users and databases
-_QUOTED = re.compile(r"[\"'`:«»“”„]|\b(?:user|role|database) ")  # comes before a quoted name
+_PLAIN = re.compile(r"[\w.$-]*")  # names of users and databases
+_QUOTED = re.compile(r"[\"'`:«»“”„]|\b(?:user|role|database) ")  # precedes a quoted name
 _BOOLEANS = {"true": True, "false": False}
 
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """TLS that always verifies the certificate: its chain and its name."""
+    """TLS to a server, whose certificate is always verified: its chain and its name."""
 
     ca: Path | None  # certificates to trust; None: those that the system trusts
 
@@ -46,12 +46,12 @@ class Tls:
         try:
             return ssl.create_default_context(cadata=content.decode("ascii", "ignore"))
         except (ssl.SSLError, ValueError):  # the latter for an empty file
-            raise SourceError(f"tls_ca: {self.ca} holds no certificates in PEM") from None
+            raise SourceError(f"tls_ca: {self.ca} contains no PEM certificate") from None
 
     def ca_file(self) -> str:
-        """Return libpq's ``sslrootcert``; libpq may have been built with other default paths.
+        """Return libpq's ``sslrootcert``, since libpq may have been built with other default paths.
 
-        Raises `SourceError` if ``ca`` cannot be read: libpq would wait for one that hangs.
+        Raises `SourceError` if ``ca`` cannot be read: libpq would wait for a file that hangs.
         """
         if self.ca is not None:
             _read(self, "tls_ca", self.ca)
@@ -60,13 +60,13 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One server, as a source's configuration names it. Its repr and text hide the password."""
+    """One server, as a source's configuration names it; its repr and text hide the password."""
 
     host: str  # a name or an IP address, IPv6 without brackets, or a Unix socket's path
     port: int
     user: str | None
     path: str  # what follows the host, without its first slash
-    tls: Tls | None  # None: in the clear
+    tls: Tls | None  # None: no TLS
     _password: str | None = field(repr=False)
     _password_file: Path | None
 
@@ -74,24 +74,24 @@ class Endpoint:
     def of(cls, config: SourceConfig, *, port: int, tls: bool | None = None) -> Endpoint:
         """Return the endpoint that a configuration names; ``port`` is the default port.
 
-        ``tls`` is for kinds whose scheme decides; None: the option decides, and
-        without it TLS is used for all but this machine. Raises `SourceConfigError`,
+        ``tls`` is for kinds whose scheme decides. None: the option decides; by
+        default TLS is used for all hosts but this machine. Raises `SourceConfigError`,
         whose text repeats nothing of the location.
         """
         try:
-            user, password, host, stated_port, path = _take_apart(config.location)
+            user, password, host, stated_port, path = _split(config.location)
         except ValueError as error:
             named = config.location.startswith("//") or config.name not in config.location
             name = config.name if named else config.kind
             raise SourceConfigError(
                 f"source {name}: {error}; a location is //USER:PASSWORD@HOST:PORT/PATH,"
-                " and what is special in a part is percent-encoded"
+                " with special characters percent-encoded"
             ) from None
         given = [password, *map(config.options.get, CREDENTIAL_OPTIONS)]
         if len(given) - given.count(None) > 1:
             raise SourceConfigError(
-                f"source {config.name}: more than one password; allowed: one of the URL's,"
-                " password, password_file"
+                f"source {config.name}: more than one password; give it in the URL, in password"
+                " or in password_file"
             )
         password_file = config.options.get("password_file")
         return cls(
@@ -110,7 +110,7 @@ class Endpoint:
         return self.host.startswith("/")
 
     def password(self) -> str | None:
-        """Return the current password: a file is read each time, so that it can be replaced.
+        """Return the current password; a file is read each time, so that it can be replaced.
 
         A newline at the end of the file is not part of it. Raises `SourceError`, which
         names the file.
@@ -118,21 +118,21 @@ class Endpoint:
         if self._password_file is None:
             return self._password
         try:
-            content = _read(self, "password_file", self._password_file, _PASSWORD)
+            content = _read(self, "password_file", self._password_file, _MAX_PASSWORD_FILE)
             return content.decode().removesuffix("\n")
         except UnicodeDecodeError:
             raise SourceError(f"password_file: {self._password_file} is not UTF-8") from None
 
-    def told(self, text: str) -> str:
-        """Return a server's text; only its beginning if it may quote a password.
+    def censored(self, text: str) -> str:
+        """Return a server's error text; only its beginning if it may quote a password.
 
-        Servers quote the user and the database that they refuse. If either is not a usual
+        Servers quote the user and the database that they reject. If either is not a plain
         name in the URL, it may contain a mistyped password.
         """
-        if _USUAL.fullmatch(self.user or "") and _USUAL.fullmatch(self.path.replace("/", "")):
+        if _PLAIN.fullmatch(self.user or "") and _PLAIN.fullmatch(self.path.replace("/", "")):
             return text
-        front = _QUOTED.split(text, maxsplit=1)[0].strip()
-        return f"{front} … (the user or the database of the URL is an unusual name, and not shown)"
+        start = _QUOTED.split(text, maxsplit=1)[0].strip()
+        return f"{start} … (not shown: the user or the database of the URL is not a plain name)"
 
     def __str__(self) -> str:
         return self.host if self.is_unix else str(Address(self.host, self.port))
@@ -141,14 +141,14 @@ class Endpoint:
 def _read(owner: object, option: str, path: Path, most: int = MAX_FILE_BYTES) -> bytes:
     """Read the file that an option names. Raises `SourceError`, which names both.
 
-    Do not call this on the event loop: it waits for the file, separately for each ``owner``.
+    It waits for the file, separately for each ``owner``: do not call it on the event loop.
     """
     try:
-        return within(_PATIENCE, (id(owner), path), lambda: read_file(path, most))
+        return within(_FILE_TIMEOUT, (id(owner), path), lambda: read_file(path, most))
     except FileError as error:
         raise SourceError(f"{option}: {error}") from None
     except HangsError:
-        raise SourceError(f"{option}: {path}: no answer of the file system") from None
+        raise SourceError(f"{option}: {path}: the file system does not respond") from None
 
 
 def flag(config: SourceConfig, key: str) -> bool:
@@ -156,7 +156,7 @@ def flag(config: SourceConfig, key: str) -> bool:
     text = config.options.get(key, "false")
     if text not in _BOOLEANS:
         raise SourceConfigError(
-            f"source {config.name}: {key}={redacted(text)}; allowed: true, false"
+            f"source {config.name}: {key} must be true or false, got {redacted(text)}"
         )
     return _BOOLEANS[text]
 
@@ -170,12 +170,12 @@ def zone(config: SourceConfig) -> ZoneInfo | None:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):  # not found, or not a zone's name
         raise SourceConfigError(
-            f"source {config.name}: timezone={redacted(name)} is not known here;"
-            " allowed: AREA/CITY, such as Europe/Berlin, or UTC"
+            f"source {config.name}: timezone must be AREA/CITY, such as Europe/Berlin, or UTC,"
+            f" and known on this machine, got {redacted(name)}"
         ) from None
 
 
-def _take_apart(location: str) -> tuple[str | None, str | None, str, int | None, str]:
+def _split(location: str) -> tuple[str | None, str | None, str, int | None, str]:
     """Return user, password, host, port, path. Raises `ValueError` that repeats no part."""
     if not location.startswith("//"):
         raise ValueError("the location does not start with //")
@@ -183,16 +183,16 @@ def _take_apart(location: str) -> tuple[str | None, str | None, str, int | None,
     user, colon, password = login.partition(":")
     found = HOST_AND_PORT.fullmatch(place)
     if found is None:
-        raise ValueError("what should be HOST:PORT is not")
+        raise ValueError("HOST:PORT is malformed")
     host = unquote(found["v6"] or found["host"])
     if found["v6"]:
         if not is_ipv6(host):
-            raise ValueError("what stands in brackets is not an IPv6 address")
+            raise ValueError("the host in brackets is not an IPv6 address")
     elif not is_place(place):
-        raise ValueError("the host is neither a name, nor an address, nor an absolute path")
+        raise ValueError("the host is not a name, an address or an absolute path")
     port = int(found["port"]) if found["port"] else None
     if port is not None and not 0 < port <= MAX_PORT:
-        raise ValueError("the port is not from 1 to 65535")
+        raise ValueError("the port must be from 1 to 65535")
     return (
         unquote(user) or None,
         unquote(password) if colon else None,
@@ -207,12 +207,12 @@ def _tls(config: SourceConfig, host: str, decided: bool | None) -> Tls | None:
     choice = config.options.get("tls", "off" if local else "verify")
     if choice not in ("verify", "off"):
         raise SourceConfigError(
-            f"source {config.name}: tls={redacted(choice)}; allowed: verify, off"
+            f"source {config.name}: tls must be verify or off, got {redacted(choice)}"
         )
-    wanted = choice == "verify" if decided is None else decided
+    is_used = choice == "verify" if decided is None else decided
     ca = config.options.get("tls_ca")
-    if wanted and host.startswith("/"):
-        raise SourceConfigError(f"source {config.name}: tls=verify: a Unix socket has no TLS")
-    if ca is not None and not wanted:
-        raise SourceConfigError(f"source {config.name}: tls_ca is of use with TLS only")
-    return Tls(Path(ca) if ca is not None else None) if wanted else None
+    if is_used and host.startswith("/"):
+        raise SourceConfigError(f"source {config.name}: a Unix socket does not support tls=verify")
+    if ca is not None and not is_used:
+        raise SourceConfigError(f"source {config.name}: tls_ca requires TLS")
+    return Tls(Path(ca) if ca is not None else None) if is_used else None

@@ -1,6 +1,6 @@
-"""An excerpt of a JSON value that may be too large to be read: what fits of it, as JSON.
+"""Excerpts of JSON values that may be too large to read: as much as fits, as valid JSON.
 
-The value is copied while it comes in. Long strings are cut. Once the copy is large, or would
+The value is copied while it arrives. Long strings are cut. Once the copy is large, or would
 take long to read, further items of nested arrays and objects are left out. The members of
 objects on the first levels are kept as long as possible.
 """
@@ -14,32 +14,32 @@ from sessiongate.core.sources.support.lenient_json import loads
 _SPECIAL = re.compile(rb'["\[\]{},]')
 _STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 _SCALAR = re.compile(rb"[^,\]}\s]*+")
-# The end of a string that was cut in the middle of an escape, or of a pair of them.
+# The end of a string that was cut within an escape, or within a pair of them.
 _HALF_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*(\\(?:u[0-9a-fA-F]{0,3})?)\Z")
 _HALF_PAIR = re.compile(rb"(?<!\\)(?:\\\\)*(\\u[dD][89abAB][0-9a-fA-F]{2})\Z")
 
-MAX_STRING = 1024 * 1024  # bytes of a string, and of one that comes when there is no more room
+MAX_STRING = 1024 * 1024  # bytes of a string; below: of one that begins after the limit is reached
 _SHORT_STRING = 4096
-_ESCAPES = 8  # of them take as long to read as one value
-_KEPT = 3  # levels of objects, and one less of arrays, of which all items are kept
+_ESCAPES = 8  # this many take as long to read as one value
+_KEPT = 3  # levels of objects, and one level less of arrays, that keep all their items
 _LONGEST_NAME = 100
-# The fields that an object among the attributes fills, by its members; the first is its own.
+# The fields that an object among the attributes fills, by its members; "": the object itself.
 _FIELDS = {b"client": {b"": "connection_attributes", b"cipher": "tls_cipher"}}
 _MORE = 1.25
 
 
 class Excerpt:
-    """Follows one value from its first byte on, and copies what fits.
+    """Follows one value from its first byte, and copies as much as fits.
 
-    ``text`` is the copy. ``cut`` are the names of the members that lack something, on the
-    first three levels: ("attributes", "client", "cipher"). ``ended`` is whether the value has
+    ``text`` is the copy. ``cut`` holds the paths of incomplete members, down to three
+    levels, such as ("attributes", "client", "cipher"). ``ended`` is whether the value has
     ended.
     """
 
     def __init__(self, most: int, max_weight: int) -> None:
-        """Copy ``most`` bytes, and what takes as long to read as ``max_weight`` small values.
+        """Copy up to ``most`` bytes, and what takes as long to read as ``max_weight`` small values.
 
-        Once either is reached, a quarter more is for the members on the first levels.
+        Beyond that, another quarter is reserved for the members on the first levels.
         """
         self.text = bytearray()
         self.cut: set[tuple[bytes, ...]] = set()
@@ -49,7 +49,7 @@ class Excerpt:
         self._weight = 0.0
         self._closing: list[bytes] = []  # brackets of the arrays and objects that are copied
         self._names: list[bytes] = []  # the last name in each of them; empty in an array
-        self._skipped: int | None = None  # the depth in what is left out
+        self._skipped: int | None = None  # the depth within what is left out
         self._is_begun = False
         self._begins_item = False
         self._needs_comma = False
@@ -57,7 +57,7 @@ class Excerpt:
         self._room: int | None = None  # bytes that a string may still have; None outside strings
 
     def follow(self, data: bytes, start: int, stop: int) -> int:
-        """Follow the value from ``start`` to its end, or to ``stop``: return to where."""
+        """Follow the value from ``start`` to its end, at most to ``stop``; return the position."""
         position = start
         while position < stop and not self.ended:
             if self._room is not None:
@@ -73,9 +73,9 @@ class Excerpt:
         return position
 
     def value(self, line: int, column: int) -> object:
-        """Return what was copied. Where attributes are cut, their ``truncated`` names the fields.
+        """Return the copy. If attributes are cut, their ``truncated`` names the fields.
 
-        ``line`` and ``column`` are where the value begins. Raises `JsonError`.
+        The value begins at ``line`` and ``column``. Raises `JsonError`.
         """
         value = loads(bytes(self.text), line, column)
         attributes = value.get("attributes") if isinstance(value, dict) else None
@@ -127,13 +127,13 @@ class Excerpt:
         return found.end()
 
     def _leaves_out(self) -> bool:
-        """Whether items of the array or object that is copied are left out from here on."""
+        """Return whether further items of the current array or object are left out."""
         depth, is_array = len(self._closing), self._closing[-1] == b"]"
         is_nested = depth > _KEPT or (depth == _KEPT and is_array)
         return self._is_far_over or (self._is_over and is_nested)
 
     def _begin_item(self) -> None:
-        """Write the comma before an item, now that there is one."""
+        """Write the pending comma before an item."""
         self._begins_item = False
         if self._needs_comma:
             self.text += b","
@@ -141,7 +141,7 @@ class Excerpt:
 
     def _close(self, mark: bytes) -> None:
         if self._needs_comma:
-            self.text += b","  # a comma before a bracket is not JSON: whoever reads it says so
+            self.text += b","  # keep this fault, a comma before a bracket, for the parser to report
         self.text += mark
         self._begins_item = self._needs_comma = self._is_name = False
         self._closing.pop()
@@ -168,7 +168,7 @@ class Excerpt:
                 self.ended = not self._closing
             self._room = None
             return end + 1
-        return end  # behind it may be a backslash, of which the other half is still to come
+        return end  # a backslash may follow, whose escaped character has not arrived
 
     def _copy_string(self, piece: bytes) -> None:
         assert self._room is not None  # noqa: S101 - within a string
@@ -188,11 +188,11 @@ class Excerpt:
             self._names[-1] = (self._names[-1] + kept)[:_LONGEST_NAME]
 
     def _note(self) -> None:
-        """Remember which member lacks something."""
+        """Record the current member as incomplete."""
         self.cut.add(tuple(self._names[:3]))
 
     def _skip(self, data: bytes, start: int, stop: int) -> int:
-        """Pass over items, up to the bracket that closes what they are in."""
+        """Skip items, up to the bracket that closes the enclosing array or object."""
         found = _SPECIAL.search(data, start, stop)
         end = found.start() if found else stop
         if data[start:end].strip():
@@ -200,7 +200,7 @@ class Excerpt:
         if found is None:
             return stop
         mark = found[0]
-        assert self._skipped is not None  # noqa: S101 - its caller has looked
+        assert self._skipped is not None  # noqa: S101 - checked by the caller
         if mark == b'"':
             self._room = 0
         elif mark in b"[{":

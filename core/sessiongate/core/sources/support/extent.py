@@ -1,4 +1,4 @@
-"""Finding the end of a JSON value in bytes that come in parts, without reading the value."""
+"""Finding the end of a JSON value in bytes that arrive in parts, without parsing the value."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Extent:
         self._is_begun = False
 
     def follow(self, data: bytes, start: int, stop: int) -> int:
-        """Follow the value from ``start`` to its end, at most to ``stop``; return to where."""
+        """Follow the value from ``start`` to its end, at most to ``stop``; return the position."""
         position = start
         while position < stop and not self.ended:
             if self._is_string:
@@ -40,7 +40,7 @@ class Extent:
             self._is_string = False
             self.ended = not self._depth
             return end + 1
-        return end  # a backslash may follow, whose escaped character is still to come
+        return end  # a backslash may follow, whose escaped character has not arrived
 
     def _follow_value(self, data: bytes, start: int, stop: int) -> int:
         if not self._is_begun and data[start] not in b'"[{':

@@ -1,15 +1,15 @@
-"""The sessions of an answer that cannot be read: the first are named, the rest counted."""
+"""Unreadable sessions of a response: the first ones are described, the others counted."""
 
 from __future__ import annotations
 
 from sessiongate.core.sources.base import Unreadable
 
 _NAMED = 100
-_FURTHER = Unreadable("a further session")
+_FURTHER = Unreadable("another session")
 
 
 class Faults:
-    """The unreadable sessions of one answer."""
+    """The unreadable sessions of one response."""
 
     def __init__(self) -> None:
         self.all: list[Unreadable] = []

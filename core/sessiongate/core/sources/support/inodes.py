@@ -1,4 +1,4 @@
-"""The inodes of TCP sockets, which distinguish successive sockets at one place on Linux.
+"""The inodes of TCP sockets, which distinguish successive sockets with the same ends on Linux.
 
 psutil does not provide them. On other systems there are none.
 """
@@ -17,7 +17,7 @@ from sessiongate.core.sources.support.pacing import Pace
 _TABLES = {4: "/proc/net/tcp", 6: "/proc/net/tcp6"}
 _STATE, _INODE = 3, 9  # columns
 _OPEN = ("01", "08")  # ESTABLISHED and CLOSE_WAIT: this end has not closed it
-_WORD = 4  # bytes that the kernel shows as one number, in this machine's byte order
+_WORD = 4  # bytes that the kernel prints as one number, in this machine's byte order
 
 
 class Inodes:
@@ -32,10 +32,10 @@ class Inodes:
         for key, state, found in islice(_sockets(), most):
             pace.sleep()
             if not found and state in _OPEN:
-                continue  # no process has accepted it yet; its place's last inode is not its own
+                continue  # not accepted yet: the last inode of these ends is not its own
             known = self._inodes.get(key, 0)
-            inode = found or known  # its process has closed it
-            # Listeners that share a place are represented by one: the same while it listens.
+            inode = found or known  # 0: its process has closed it
+            # One of the listeners with the same ends represents all: the same one while it listens.
             is_known = key in inodes and inodes[key] == known
             if key not in inodes or inode == known or (inode < inodes[key] and not is_known):
                 inodes[key] = inode
@@ -44,10 +44,10 @@ class Inodes:
     def of(
         self, version: int, local: tuple[str, int], remote: tuple[str, int] | None
     ) -> int | None:
-        """Return the inode of the socket between two ends; a listener has no ``remote`` one.
+        """Return the inode of the socket between two ends; a listener has no ``remote`` end.
 
-        It is 0 if its process had closed it before the first look; None if the kernel lists
-        no such socket, or no process has accepted it yet.
+        It is 0 if its process closed it before the first look; None if the kernel lists no
+        such socket, or no process has accepted it yet.
         """
         anywhere = "0.0.0.0" if version == 4 else "::"  # noqa: S104 - looked up, never bound
         far = remote or (anywhere, 0)

@@ -19,7 +19,7 @@ class JsonCursor:
     """A JSON value and the path to it from the document's root.
 
     Each reader returns the value as the type it must have, or raises `UnreadableError`
-    that begins with the place as a JSON Pointer (RFC 6901) and repeats no value.
+    that begins with its place, a JSON Pointer (RFC 6901), and repeats no value.
     """
 
     __slots__ = ("_name", "_parent", "value")
@@ -41,11 +41,11 @@ class JsonCursor:
         return f"{self._parent.pointer}/{ascii_excerpt(name)}"
 
     def wrong(self, reason: str) -> UnreadableError:
-        """Return an error that names this place and what is wrong."""
+        """Return an error that names this place and the fault."""
         return UnreadableError(f"{self.pointer or 'the document'}: {reason}")
 
     def expected(self, what: str) -> UnreadableError:
-        """Return an error that states what was expected here, and the kind of value found."""
+        """Return an error that names what was expected here, and the kind of value found."""
         return self.wrong(f"expected {what}, found {_KINDS[type(self.value)]}")
 
     def optional(self, name: str) -> JsonCursor | None:
@@ -75,7 +75,7 @@ class JsonCursor:
         return (JsonCursor(value, self, index) for index, value in enumerate(self.value))
 
     def text(self) -> str:
-        """Return this string, in a form that protobuf can hold: without lone surrogates."""
+        """Return this string, which must have no lone surrogate: protobuf cannot hold one."""
         if not isinstance(self.value, str):
             raise self.expected("a string")
         if not is_unicode(self.value):
@@ -95,14 +95,14 @@ class JsonCursor:
         return number
 
     def natural(self, bits: int, *, or_digits: bool = False) -> int:
-        """Return this number, whole, 0 to 2^bits - 1; ``or_digits`` also allows it as a string."""
+        """Return this integer, from 0 to 2^bits - 1; ``or_digits`` also allows it as a string."""
         value = self.value
         if or_digits and isinstance(value, str) and _DIGITS.fullmatch(value):
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):
-            raise self.expected("a whole number")
+            raise self.expected("an integer")
         if not 0 <= value < 1 << bits:
-            raise self.wrong(f"expected a whole number from 0 to {(1 << bits) - 1}")
+            raise self.wrong(f"expected an integer from 0 to {(1 << bits) - 1}")
         return value
 
 
@@ -116,6 +116,6 @@ def is_unicode(text: str) -> bool:
 
 
 def ascii_excerpt(text: str) -> str:
-    """Shorten a document's text to what an error may repeat: one line of ASCII."""
+    """Shorten text of a document for an error to repeat: one line of ASCII."""
     cut = text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
     return json.dumps(cut)[1:-1]

@@ -1,7 +1,7 @@
-"""Reading the documented form of sessions, a JSON:API document, into observed sessions.
+"""Reads sessions from a JSON:API document in the documented form.
 
 The sessions resource is read as MaxScale documented it in 2017 and as MaxScale
-24.02 answers. Members that are not named here are ignored; an optional member
+24.02 sends it. Members that are not named here are ignored; an optional member
 that is null counts as absent. A member that cannot be read is left out.
 """
 
@@ -39,7 +39,7 @@ from sessiongate.v1.states import state_of
 # in 23.02; each with whether it states its zone.
 _DATE_FORMS = {"%a %b %d %H:%M:%S %Y": False, "%a, %d %b %Y %H:%M:%S GMT": True}
 
-_PART = 256 * 1024  # bytes of a document in a step
+_PART = 256 * 1024  # bytes of a document in one step
 
 # MaxScale prints server connection ids as a C int: from 2^31 they are negative.
 _INT_BITS = 32
@@ -52,14 +52,14 @@ _T = TypeVar("_T")
 def read_sessions(
     content: bytes, times: Times, *, statements: bool = False, most: int = 2 * DEFAULT_MAX_SESSIONS
 ) -> tuple[Sequence[Observed], Sequence[Unreadable], str]:
-    """Return a document's sessions in its order, the unreadable ones, and why it was cut short.
+    """Return a document's sessions in order, the unreadable ones, and why it was cut short.
 
     Run this in a thread; it works in steps. ``data`` may be a list of sessions or a single
-    one. Raises `SourceError` for anything but such a document.
+    one. Raises `SourceError` for any other document.
     """
     sessions: list[Observed] = []
     unreadable = Faults()
-    elements, pace = Elements(most, tells_lines=True), Pace()
+    elements, pace = Elements(most, locates_errors=True), Pace()
     parts = (content[start : start + _PART] for start in range(0, len(content), _PART))
     try:
         for step in elements.read():
@@ -83,7 +83,7 @@ def read_sessions(
 def read_session(resource: JsonCursor, times: Times, *, statements: bool = False) -> Observed:
     """Read a session, without the members that cannot be read.
 
-    Its id is its ``native_id``; the key is the id with ``connected``, which the document
+    Its id becomes ``native_id``; the key is the id with ``connected``, which the document
     states exactly. ``queries`` are read only if ``statements`` is set. Raises
     `UnreadableError` if the key cannot be read.
     """
@@ -103,7 +103,7 @@ def read_session(resource: JsonCursor, times: Times, *, statements: bool = False
 
 
 class _Reader:
-    """A session that is being read, and what of it is unreadable."""
+    """A session that is being read, and its unreadable members."""
 
     def __init__(self, session: Session, times: Times) -> None:
         self.session = session
@@ -120,7 +120,7 @@ class _Reader:
             self.unreadable.append(Unreadable(str(error), fields))
 
     def name_application(self) -> None:
-        """Take the program name from the connection attributes, if no other is stated."""
+        """Take the application from the connection attributes, unless it is stated itself."""
         session = self.session
         if session.HasField("application"):
             return
@@ -136,7 +136,7 @@ class _Reader:
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """When a session began, as stated."""
+    """The stated start of a session."""
 
     local: datetime
     has_zone: bool  # the zone is then UTC
@@ -155,7 +155,7 @@ class _Start:
 
     @property
     def stated(self) -> int:
-        """The start in a key: the same in whichever zone it is read."""
+        """The start in a key: the same in any time zone."""
         return seconds_as_utc(self.local)
 
     def read(self, reader: _Reader, attributes: JsonCursor) -> None:
@@ -321,7 +321,7 @@ def _query(place: JsonCursor, reader: _Reader) -> Query | None:
             if (moment := _iso_date(stated, reader)) is not None:
                 time.CopyFrom(_timestamp(stated, moment))
             else:
-                # Only the time is missing, so no earlier statement needs to be kept.
+                # Only the time is missing: no earlier statement needs to be kept.
                 reader.unreadable.append(Unreadable(str(stated.wrong(reader.times.doubt))))
     return query
 
@@ -334,7 +334,7 @@ def _iso_date(place: JsonCursor, reader: _Reader) -> float | None:
         if date.tzinfo is not None:
             return date.timestamp()
     except (ValueError, OverflowError):
-        raise place.wrong("expected a date of ISO 8601") from None
+        raise place.wrong("expected an ISO 8601 date") from None
     session = reader.session
     start = session.connect_time.seconds if session.HasField("connect_time") else -math.inf
     return reader.times.of_statement(text, date, start)

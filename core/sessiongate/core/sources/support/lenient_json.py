@@ -1,4 +1,4 @@
-"""Lenient JSON: what a parser refuses in a value makes only that value unreadable."""
+"""Lenient JSON: what a parser rejects in a value makes only that value unreadable."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import json
 import re
 from contextlib import suppress
 
-_DEEPEST = 64  # levels of arrays and objects; no value that is read is nested more deeply
-_LONGEST = 400  # digits of a whole number
+_DEEPEST = 64  # levels of arrays and objects; no value that is used is nested more deeply
+_LONGEST = 400  # digits of an integer
 _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
 
 
 class JsonError(ValueError):
-    """A text is not JSON; the text of the error says where."""
+    """The text is not JSON; the message gives the position."""
 
 
 def loads(body: bytes, line: int = 1, column: int = 1) -> object:
     """Return the value of a body, which begins at this line and column of the whole text.
 
     Bytes that are not UTF-8 become U+FFFD, control characters may occur in strings, and
-    what is nested too deeply or has too many digits becomes NaN, which no reader accepts.
+    values nested too deeply or with too many digits become NaN, which no reader accepts.
     Raises `JsonError`.
     """
     with suppress(ValueError, RecursionError):

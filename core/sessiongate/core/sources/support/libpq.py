@@ -1,4 +1,4 @@
-"""A connection to PostgreSQL, or to PgBouncer's console, which speaks the same protocol."""
+"""A connection to PostgreSQL, or to PgBouncer's console, which uses the same protocol."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from sessiongate.core.sources.support.resolution import addresses
 from sessiongate.runtime.apart import apart
 
 APPLICATION = "sessiongate"
-_MAX_COLUMNS = 100  # of an answer that are read
-_SHOWN = 1000  # bytes of an error's text
-# Without TLS, a server that asks for the password itself does not get it.
-_NOTHING_IN_THE_CLEAR = "!password"
+_MAX_COLUMNS = 100  # of a result that are read
+_SHOWN = 1000  # bytes of an error text
+# Without TLS, a server that requests the password itself does not get it.
+_NO_CLEARTEXT = "!password"
 
 
 @dataclass(frozen=True, slots=True)
 class QueryResult:
-    """What a query selects: the names of its columns, and its rows."""
+    """The result of a query: the names of its columns, and its rows."""
 
     columns: Sequence[str]
     rows: Sequence[tuple[Cell, ...]]
 
 
 class LibpqClient:
-    """Queries one server, over a connection made when needed and kept while it is good.
+    """Queries one server, over a connection made when needed and kept while it works.
 
-    A query that fails or is cancelled closes the connection, so that no answer is
-    ever taken for another query's.
+    A query that fails or is cancelled closes the connection, so that no result is
+    ever mistaken for another query's.
     """
 
     def __init__(
@@ -52,9 +52,9 @@ class LibpqClient:
         needs_setup: bool = True,
         most: int = 2 * DEFAULT_MAX_SESSIONS,
     ) -> None:
-        """Ask ``setup`` first over every new connection; see `setup_answer`.
+        """Run the query ``setup`` first on every new connection; see `setup_answer`.
 
-        Without ``needs_setup`` the server may refuse it. At most ``most`` rows of an answer
+        Without ``needs_setup`` the server may reject it. At most ``most`` rows of a result
         are read.
         """
         self._most = most
@@ -67,7 +67,7 @@ class LibpqClient:
         self.setup_answer = QueryResult((), ())  # what `setup` selected over this connection
 
     async def ask(self, *queries: str) -> list[QueryResult]:
-        """Return the answers to queries that select, asked one after the other.
+        """Return the results of queries, run one after the other.
 
         A kept connection that the server has closed is replaced once. Raises
         `SourceError`, which names the server and contains no password;
@@ -84,7 +84,7 @@ class LibpqClient:
             if isinstance(error, SourceError) or not isinstance(error, Exception):
                 raise
             # A driver that reads garbage may raise anything.
-            cause = self._endpoint.told(_cause(error))
+            cause = self._endpoint.censored(_cause(error))
             raise SourceError(f"{self._endpoint}: {cause}") from None
 
     async def close(self) -> None:
@@ -138,11 +138,11 @@ class LibpqClient:
             password=endpoint.password(),
             dbname=self._database,
             application_name=APPLICATION,
-            client_encoding="SQL_ASCII",  # no conversion loses a name: see `decode_text`
-            gssencmode="disable",  # it would replace TLS, and is not verified
+            client_encoding="SQL_ASCII",  # so that no conversion loses a name: see `decode_text`
+            gssencmode="disable",  # it would replace TLS, unverified
             sslmode="disable" if endpoint.tls is None else "verify-full",
             sslrootcert=None if endpoint.tls is None else endpoint.tls.ca_file(),
-            require_auth=_NOTHING_IN_THE_CLEAR if clear and not endpoint.is_unix else None,
+            require_auth=_NO_CLEARTEXT if clear and not endpoint.is_unix else None,
         )
 
     async def _ask(self, query: str) -> QueryResult:
@@ -161,7 +161,7 @@ class _ClosedError(Exception):
 
 
 async def _is_there(host: str, place: Endpoint) -> bool:
-    """Return whether anything accepts connections: the driver's errors say so only in words."""
+    """Return whether anything accepts connections: the driver's errors say it only in text."""
     try:
         if place.is_unix:
             path = f"{place.host}/.s.PGSQL.{place.port}"
@@ -177,7 +177,7 @@ async def _is_there(host: str, place: Endpoint) -> bool:
 
 
 async def _answer(result: PGresult | None, most: int) -> QueryResult:
-    """Return all cells undecoded: the driver would refuse a whole answer for one of them."""
+    """Return all cells undecoded: the driver would reject a whole result for one of them."""
     if result is None:
         return QueryResult((), ())
     columns, cell = range(min(result.nfields, _MAX_COLUMNS)), result.get_value
@@ -191,14 +191,14 @@ async def _answer(result: PGresult | None, most: int) -> QueryResult:
 
 
 def _cause(error: Exception) -> str:
-    """Describe what went wrong, on one line, without what clients ran."""
+    """Describe an error on one line, without clients' statements."""
     if isinstance(error, _ClosedError):
         error = error.args[0]
     said = None
     if isinstance(error, RefusedError):
         said = error.text
     elif not isinstance(error, Error):
-        return f"what it says makes no sense ({type(error).__name__})"
+        return f"the response is malformed ({type(error).__name__})"
     elif error.pgconn is not None:  # in the server's encoding, which the driver does not know
         said = error.pgconn.error_message[:_SHOWN]
     return meaning((decode_text(said) if said else str(error)).strip().partition("\n")[0])

@@ -18,10 +18,10 @@ _UTC = ("UTC", "GMT", "Z")
 class LocalTime:
     """Reads times such as ``2026-11-23 20:30:00 CET``.
 
-    ``zone`` is where the program runs; None: where this one does. An
-    abbreviation is ambiguous by itself ("IST" is three zones): it is compared
-    with the zone's own, which also distinguishes the two hours of the same time
-    when summer time ends.
+    ``zone`` is the program's time zone; None: the zone of this machine. An
+    abbreviation alone is ambiguous ("IST" is three zones): it is compared with
+    the zone's own, which also tells apart the two hours of the same time when
+    summer time ends.
     """
 
     def __init__(self, zone: ZoneInfo | None = None) -> None:
@@ -30,12 +30,12 @@ class LocalTime:
     def read(self, text: str) -> Timestamp:
         """Return a moment, to the second.
 
-        Raises `ValueError`, whose text says what was expected and not what was found.
+        Raises `ValueError`, whose text states what was expected, but not what was found.
         """
         try:
             return timestamp(int(self._aware(text).timestamp()) * 10**9)
-        except (ValueError, OverflowError, OSError):  # the calendar's ends may raise each of them
-            raise ValueError(f"expected a time of {self._zone or 'this machine'}") from None
+        except (ValueError, OverflowError, OSError):  # near the calendar's ends each may be raised
+            raise ValueError(f"expected a local time of {self._zone or 'this machine'}") from None
 
     def _aware(self, text: str) -> datetime:
         found = _TIME.fullmatch(text)

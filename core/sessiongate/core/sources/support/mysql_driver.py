@@ -1,4 +1,4 @@
-"""The driver of MariaDB and MySQL, with limits that it does not have itself."""
+"""The driver for MariaDB and MySQL, with limits that it lacks itself."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ _MAX_COLUMNS = 100
 
 
 class Driver(Connection):
-    """A connection that limits an answer's columns: the driver itself keeps all of them."""
+    """A connection that limits the columns of a result: the driver itself keeps all of them."""
 
-    columns = 0  # of this answer so far
+    columns = 0  # of this result so far
 
     async def read_packet(self, packet_type: type = MysqlPacket) -> MysqlPacket:
         """Read the next packet. Raises `SourceError` if there are too many columns."""
         if packet_type is FieldDescriptorPacket:
             self.columns += 1
             if self.columns > _MAX_COLUMNS:
-                raise SourceError(f"the answer has more than {_MAX_COLUMNS} columns")
+                raise SourceError(f"the response has more than {_MAX_COLUMNS} columns")
         packet: MysqlPacket = await super().read_packet(packet_type)  # type: ignore[no-untyped-call] # it has no types
         return packet
 
 
 class _Refused:
-    """A login method that shows the password to everyone on the way to the server."""
+    """A login method that would send the password in cleartext."""
 
     def __init__(self, driver: Driver) -> None:
-        """Accept the arguments that the driver gives a plugin."""
+        """Accept the arguments that the driver passes to a plugin."""
 
     def authenticate(self, packet: object) -> None:
-        raise SourceError("the server asks for the password in the clear: that needs TLS")
+        raise SourceError("the server requests the password in cleartext, which requires TLS")
 
 
-NOTHING_IN_THE_CLEAR = {"mysql_clear_password": _Refused, "dialog": _Refused}
+NO_CLEARTEXT = {"mysql_clear_password": _Refused, "dialog": _Refused}

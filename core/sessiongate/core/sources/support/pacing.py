@@ -1,4 +1,4 @@
-"""Long work in short steps on the event loop, which serves others between two steps."""
+"""Long work in short steps on the event loop, which serves other tasks in between."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _queues: WeakKeyDictionary[asyncio.AbstractEventLoop, _Queue] = WeakKeyDictionar
 
 
 class Pace:
-    """Limits how long work on the event loop runs before others get the loop."""
+    """Limits how long work runs on the event loop before other tasks get it."""
 
     def __init__(self) -> None:
         self._began = perf_counter()
@@ -35,13 +35,13 @@ class Pace:
         return perf_counter() - self._began > STEP
 
     def sleep(self) -> None:
-        """Do in a thread what `pause` does on the loop: a thread delays the loop just as much."""
+        """Pause in a thread, as `pause` does on the loop: a thread delays the loop just as much."""
         if self.is_due:
             time.sleep(STEP)
             self._began = perf_counter()
 
     async def rest(self) -> None:
-        """Wait for a step of one's own; the loop runs one step at a time."""
+        """Wait for the next step; the loop runs one step at a time."""
         loop = asyncio.get_running_loop()
         queue = _queues.setdefault(loop, deque())
         turn = loop.create_future()
@@ -58,7 +58,7 @@ class Pace:
 
 
 def _give(loop: asyncio.AbstractEventLoop, queue: _Queue) -> None:
-    """Give the next in the queue its turn."""
+    """Give the next waiter in the queue its turn."""
     while queue:
         turn = queue.popleft()
         if not turn.done():  # it was cancelled meanwhile
@@ -69,7 +69,7 @@ def _give(loop: asyncio.AbstractEventLoop, queue: _Queue) -> None:
 
 
 def _look(loop: asyncio.AbstractEventLoop, queue: _Queue, began: float) -> None:
-    """Leave the loop to calls for as long as the turn took, if it was longer than a step."""
+    """Leave the loop to other tasks for as long as the turn took, if longer than a step."""
     took = perf_counter() - began
     loop.call_later(took if took > STEP else 0, _give, loop, queue)
 
@@ -116,7 +116,7 @@ async def in_order(items: Iterable[_T], key: Callable[[_T], Any], pace: Pace) ->
 
 
 def sorted_apart(items: Iterable[_T], key: Callable[[_T], Any], pace: Pace) -> Iterator[_T]:
-    """Yield the items sorted as by `in_order`, for use in a thread."""
+    """Yield the items sorted as by `in_order`; for use in a thread."""
     numbered = ((key(item), number, item) for number, item in enumerate(items))
     parts: list[list[tuple[Any, int, _T]]] = []
     while part := sorted(islice(numbered, 10 * _PART)):
@@ -130,9 +130,9 @@ def sorted_apart(items: Iterable[_T], key: Callable[[_T], Any], pace: Pace) -> I
 async def batches(
     elements: Elements, parts: AsyncIterable[bytes], pace: Pace
 ) -> AsyncIterator[ElementBatch]:
-    """Yield the elements of a document whose parts are still arriving.
+    """Yield the elements of a document that is still arriving.
 
-    Raises what `Elements.read` does.
+    Raises what `Elements.read` raises.
     """
     arriving = aiter(parts)
     for step in elements.read():

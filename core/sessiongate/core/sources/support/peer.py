@@ -1,4 +1,4 @@
-"""The other end of a connection, as proxies and servers write it in their answers."""
+"""The other end of a connection, as proxies and servers write it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PORT = re.compile(r"(.*):([0-9]{1,5})", re.DOTALL)
 def split_port(text: str) -> tuple[str, int | None]:
     """Split a host from the port after the last colon; the port is None if there is none.
 
-    IPv6 may be without brackets, as MariaDB and HAProxy write it.
+    An IPv6 address may lack brackets, as MariaDB and HAProxy write it.
     """
     found = _PORT.fullmatch(text)
     if found is None or int(found[2]) > MAX_PORT:
@@ -35,13 +35,13 @@ def shown_address(host: str) -> str:
 
 
 def peer(text: str) -> tuple[str, int] | None:
-    """Return the IP address and port of ADDRESS:PORT; None if the text is anything else."""
+    """Return the IP address and port of ADDRESS:PORT; None for any other text."""
     host, port = split_port(text)
     known = canonical_address(host)
     return None if known is None or port is None else (known, port)
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether an address is loopback, which is a different machine on each machine."""
+    """Return whether an address is loopback, which means something else on each machine."""
     found = parse_ip(host)
     return found is not None and found.is_loopback

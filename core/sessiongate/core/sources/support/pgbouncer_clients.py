@@ -34,8 +34,8 @@ from sessiongate.runtime.addresses import Address
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import Session, SessionState
 
-# The client states in SHOW CLIENTS. A cancel request is a connection of its own,
-# which names the statement to cancel and never becomes a session.
+# The client states in SHOW CLIENTS. A cancel request is a separate connection, which
+# names the statement to cancel and never becomes a session.
 CLIENT_STATES: Mapping[str, SessionState] = {
     "active": session_pb2.SESSION_STATE_STARTED,
     "idle": session_pb2.SESSION_STATE_STARTED,
@@ -46,14 +46,14 @@ CLIENT_STATES: Mapping[str, SessionState] = {
 
 _UNIX = b"unix"  # shown as the address of a Unix socket
 
-# Shown if a cancel request has no name.
+# Shown for a cancel request, which has no name.
 _NO_USER = "(nouser)"
 
 _NO_DATABASE = "(nodb)"
 
 
 class ClientRow(NamedTuple):
-    """A line of SHOW CLIENTS or SHOW SERVERS. What this version does not state is None."""
+    """A row of SHOW CLIENTS or SHOW SERVERS; None for what this version does not state."""
 
     database: Cell
     connect_time: Cell
@@ -67,16 +67,16 @@ class ClientRow(NamedTuple):
     local_port: Cell = None
     request_time: Cell = None
     remote_pid: Cell = None  # of a server, or of a client on this machine; or 0
-    tls: Cell = None  # protocol/cipher/…; empty in the clear
+    tls: Cell = None  # protocol/cipher/…; empty without TLS
     application_name: Cell = None
 
 
 async def rows(answer: QueryResult) -> list[ClientRow]:
-    """Return an answer's rows by column name. Raises `SourceError` for any other answer."""
+    """Return a result's rows by column name. Raises `SourceError` for any other result."""
     names = list(answer.columns)
     missing = {"database", "connect_time", "ptr"} - set(names)
     if missing:
-        raise SourceError(f"what answers is no PgBouncer: it tells no {min(missing)}")
+        raise SourceError(f"the server is not PgBouncer: its clients have no {min(missing)}")
     pick = itemgetter(*(names.index(name) if name in names else -1 for name in ClientRow._fields))
     return await mapped(lambda row: ClientRow._make(pick((*row, None))), answer.rows)
 
@@ -92,10 +92,10 @@ class Clients:
     async def read(
         self, clients: Iterable[ClientRow], servers: Iterable[ClientRow], partial: str = ""
     ) -> Observation:
-        """Return the clients' sessions; the last object if unchanged.
+        """Return the clients' sessions; the last observation if unchanged.
 
         The two lists were not read at the same moment: a server and a client belong
-        together only if both say so.
+        together only if each refers to the other.
         """
         linked: dict[Cell, ClientRow] = {}
         seen: dict[tuple[ClientRow, ClientRow | None], Observed | Unreadable] = {}
@@ -123,9 +123,9 @@ class Clients:
         return self._last
 
     async def are_others(self, clients: Sequence[ClientRow]) -> bool:
-        """Return whether these are clients of another process than those read last.
+        """Return whether these clients are another process's than those read last.
 
-        They are if none of those is left; without clients last time, return False.
+        They are if none of the last ones remain; False if there were none.
         """
         before = {*await mapped(lambda pair: _identity(pair[0]), self._known)}
         return bool(before) and not await kept(lambda one: _identity(one) in before, clients)
@@ -172,13 +172,11 @@ class Clients:
         try:
             return self._times.read(decode_text(cell))
         except ValueError as error:
-            raise UnreadableError(
-                f"{error}; timezone=AREA/CITY states where PgBouncer runs"
-            ) from None
+            raise UnreadableError(f"{error}; set timezone=AREA/CITY to PgBouncer's zone") from None
 
 
 def _connect(session: Session, row: ClientRow, server: RowReader) -> tuple[TcpLink, ...]:
-    """Add a session's server to it; return the connection to that server if it is TCP."""
+    """Add its server to a session; return the connection to that server if it is TCP."""
     end = client_end(server, "addr", "port", "connections")
     if end is None and row.addr != _UNIX:
         return ()
@@ -204,7 +202,7 @@ def client_end(members: RowReader, host: str, port: str, *fields: str) -> tuple[
 
 
 def _identity(client: ClientRow) -> tuple[str | None, ...]:
-    """Return what identifies a client; its ``ptr`` is soon reused, even within a second."""
+    """Return what identifies a client; its ``ptr`` may be reused within a second."""
     stated = client.ptr, client.connect_time, client.addr, client.port, client.remote_pid
     return tuple(map(_text, stated))
 
@@ -219,13 +217,13 @@ def _ip(cell: bytes) -> str:
 
 
 def _pid(cell: bytes) -> int | None:
-    """Read the process id that a server gave a connection; None if it gave none."""
+    """Read the process id that a server assigned to a connection; None if none."""
     pid = read_integer(cell, -(2**31), 2**32 - 1)
     return pid if pid > 0 else None
 
 
 def _cipher(cell: bytes) -> str:
-    """Read the TLS cipher; empty in the clear."""
+    """Read the TLS cipher; empty without TLS."""
     cipher = decode_text(cell).partition("/")[2].partition("/")[0]
     if cell and not cipher:
         raise UnreadableError("expected PROTOCOL/CIPHER")

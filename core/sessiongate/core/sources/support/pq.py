@@ -1,7 +1,7 @@
-"""One connection of libpq, which works in a thread.
+"""One libpq connection, which works in a thread.
 
-A step of libpq reads all that has arrived, and all that arrives meanwhile, so the server decides
-how long it takes. Giving up closes the connection, which ends the thread's work.
+A step of libpq reads everything that has arrived, and everything that arrives meanwhile, so the
+server decides how long it takes. Abandoning it closes the connection, which ends the thread's work.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from sessiongate.core.sources.base import SourceError
 from sessiongate.core.sources.support.received import MAX_RECEIVED_BYTES, limit_received
 from sessiongate.runtime.apart import HangsError, apart
 
-_MAX_GREETING = 1024 * 1024  # bytes until the server has accepted the login
-_MAX_RESULTS = 16  # of one query: libpq keeps each of them
+_MAX_LOGIN_BYTES = 1024 * 1024  # received until the server has accepted the login
+_MAX_RESULTS = 16  # of one query: libpq keeps all of them
 _WAKE = 0.1  # seconds between checks whether to continue waiting
-_SHOWN = 1000  # bytes of an error's text
+_SHOWN = 1000  # bytes of an error text
 _T = TypeVar("_T")
 
 
 class RefusedError(Exception):
-    """The server answered with an error, whose text is in the server's encoding."""
+    """The server returned an error, whose text is in the server's encoding."""
 
     def __init__(self, text: bytes) -> None:
         super().__init__(text)
@@ -41,7 +41,7 @@ class PqConnection:
     """Runs one query at a time, from `open` to `close`."""
 
     def __init__(self, where: str) -> None:
-        """Begin errors with ``where``."""
+        """Prefix errors with ``where``."""
         self._where = where
         self._lock = threading.Lock()
         self._is_busy = False
@@ -56,7 +56,7 @@ class PqConnection:
         def work() -> None:
             self._pgconn = waiting.wait_conn(self._connecting(parameters), _WAKE)
 
-        await self._in_thread(work, _MAX_GREETING)
+        await self._in_thread(work, _MAX_LOGIN_BYTES)
 
     async def ask(self, query: str) -> PGresult | None:
         """Return the last result of a query of one or a few statements.
@@ -78,14 +78,14 @@ class PqConnection:
         return self._pgconn is None or self._pgconn.status == ConnStatus.BAD
 
     def local_end(self) -> tuple[str, int] | None:
-        """Return this end's address and port; None if it no longer exists."""
+        """Return this end's address and port; None if it is closed."""
         if self._socket is None:
             return None
         address, port = self._socket.getsockname()[:2]
         return address, port
 
     def close(self) -> None:
-        """Close the connection at once; a caller that waits for an answer fails."""
+        """Close the connection at once; a caller that waits for a result fails."""
         with self._lock:
             self._is_closed = True
             if self._socket is not None:
@@ -110,7 +110,7 @@ class PqConnection:
                 return await apart(self, whole)
             except HangsError:
                 self._is_busy = False
-                raise SourceError(f"{self._where}there is no room for a thread") from None
+                raise SourceError(f"{self._where}no thread can be started") from None
 
     def _descriptor(self) -> int:
         return -1 if self._socket is None else self._socket.fileno()
@@ -132,7 +132,7 @@ class PqConnection:
         """Keep the connection's socket, which another attempt may replace."""
         with self._lock:
             if self._is_closed:
-                raise OperationalError("it was given up")
+                raise OperationalError("the attempt was abandoned")
             if self._socket is not None:
                 self._socket.close()
             self._socket = socket.socket(fileno=os.dup(descriptor))
@@ -153,7 +153,7 @@ class PqConnection:
                 primary = result.error_field(DiagnosticField.MESSAGE_PRIMARY)
                 refusal = (primary or result.error_message)[:_SHOWN]
             last = result
-        raise SourceError(f"{self._where}the answer has more than {_MAX_RESULTS} results")
+        raise SourceError(f"{self._where}the response has more than {_MAX_RESULTS} results")
 
     def _finish(self) -> None:
         """Close everything; the caller holds the lock, and no query is running."""

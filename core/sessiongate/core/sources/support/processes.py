@@ -17,11 +17,11 @@ class Process:
 
 
 class ProcessTable:
-    """Looks processes up, and remembers between look-ups what does not change."""
+    """Looks up processes, and keeps what does not change between look-ups."""
 
     def __init__(self) -> None:
         # The processes of the last look-up. psutil reads a start time once for each
-        # object, from a file that is long if a machine has many processors.
+        # object, from a file that is long on machines with many processors.
         self._known: dict[int, psutil.Process] = {}
 
     def look_up(self, pids: Iterable[int]) -> dict[int, Process]:
@@ -31,10 +31,10 @@ class ProcessTable:
         for pid in pids:
             try:
                 process = self._known.get(pid)
-                # When a process has ended, its pid may pass to another.
+                # Once a process has ended, its pid may be assigned to another.
                 if process is None or not process.is_running():
                     process = psutil.Process(pid)
-                # The name is read each time: a process may become another program.
+                # The name is read each time: a process may execute another program.
                 visible[pid] = Process(_printable(process.name()), process.create_time())
             # A process that ends meanwhile may leave files that psutil finds empty.
             except (psutil.Error, OSError, ValueError, LookupError):
@@ -45,5 +45,5 @@ class ProcessTable:
 
 
 def _printable(name: str) -> str:
-    """Make a name safe to show: a process may give itself any name, of any bytes."""
+    """Make a name safe to print: a process may give itself any name, of any bytes."""
     return "".join(character if character.isprintable() else "?" for character in name)

@@ -1,4 +1,4 @@
-"""Reading the process list of a MariaDB or MySQL server into observed sessions."""
+"""Reads sessions from the process list of a MariaDB or MySQL server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sessiongate.v1.session_pb2 import Session, SessionState
 _NOBODY = b"unauthenticated user"
 _SYSTEM_USER = b"system user"
 
-# By COMMAND; any other means that the client is logged in, and served or waited for.
+# By COMMAND; any other value means that the client is logged in, active or idle.
 _STATES: Mapping[bytes, SessionState] = {
     b"Connect": session_pb2.SESSION_STATE_ALLOC,
     b"Killed": session_pb2.SESSION_STATE_STOPPING,
@@ -33,15 +33,15 @@ _SYSTEM_COMMAND = re.compile(rb"Daemon|Slave_\w+")
 
 _NUMBER = re.compile(rb"-?[0-9]{1,20}")  # 64 bits have no more digits
 
-_NO_ID = Unreadable("ID: expected a number that no other thread has")
+_NO_ID = Unreadable("ID: expected a unique number")
 _NO_COMMAND = Unreadable("COMMAND: expected a command", ("state",))
-_NO_IDLE = Unreadable("TIME: expected a whole number", ("last_active_time",))
+_NO_IDLE = Unreadable("TIME: expected an integer", ("last_active_time",))
 
 
 class ThreadRow(NamedTuple):
     """The columns that `Dialect.query` selects for one thread, in this order.
 
-    Each is in characters, as the server sends it, even a number; None: NULL.
+    Each is text, as the server sends it, even a number; None: NULL.
     """
 
     ident: Cell
@@ -50,8 +50,8 @@ class ThreadRow(NamedTuple):
     database: Cell
     command: Cell
     info: Cell  # the statement; None if statements are not read
-    query_id: Cell  # of the client's last request; None: not known
-    idle: Cell  # milliseconds since that request, or its answer
+    query_id: Cell  # of the client's last request; None: unknown
+    idle: Cell  # milliseconds since that request or its end
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Threads:
 
     @classmethod
     async def of(cls, answer: Iterable[Sequence[Cell]]) -> Threads:
-        """Read the ids of an answer to `Dialect.query`."""
+        """Read the ids in a result of `Dialect.query`."""
         rows: dict[int, ThreadRow] = {}
         unreadable = []
 
@@ -82,14 +82,14 @@ class Threads:
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """The SQL that asks a server for its start and its process list.
+    """The SQL that queries a server for its start and its process list.
 
-    Each part is the one that takes the fewest locks on that server.
+    Each part takes as few locks as possible on that server.
     """
 
     start: str  # selects one row with one number: seconds since the epoch
     table: str
-    info: str  # in bytes, as close to what the client sent as the server has them
+    info: str  # in bytes, as close as possible to what the client sent
     query_id: str
     idle: str  # in milliseconds
 
@@ -97,7 +97,7 @@ class Dialect:
     def of(cls, version: str, performance_schema: bool) -> Dialect:
         """Return a server's dialect, by its VERSION() and its @@performance_schema."""
         if "mariadb" in version.lower():
-            # It tries each thread's lock without waiting; the performance schema has no port.
+            # This tries each thread's lock without waiting; the performance schema has no port.
             return cls(
                 start=_START.format("information_schema"),
                 table="information_schema.PROCESSLIST",
@@ -106,7 +106,7 @@ class Dialect:
                 idle="CAST(TIME_MS AS SIGNED)",
             )
         numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:3])
-        # It is filled from instrumentation, without the mutex that new connections wait for.
+        # This one takes no mutex that new connections wait for.
         free = performance_schema and numbers >= (8, 0, 22)
         return cls(
             start=_START.format("performance_schema"),
@@ -118,11 +118,11 @@ class Dialect:
 
     def query(self, *, statements: bool, include_self: bool, most: int) -> str:
         """Return the query for the process list, for at most ``most`` `ThreadRow`s."""
-        # One byte more than is kept, so that truncation shows.
+        # One byte more than is kept, to detect truncation.
         info = f"LEFT({self.info}, {MAX_STATEMENT_BYTES + 1})" if statements else "NULL"
         where = "" if include_self else " WHERE ID <> CONNECTION_ID()"
         columns = f"ID, USER, HOST, DB, COMMAND, {info}, {self.query_id}, {self.idle}"
-        return f"SELECT {columns} FROM {self.table}{where} LIMIT {most}"  # noqa: S608 - constants all
+        return f"SELECT {columns} FROM {self.table}{where} LIMIT {most}"  # noqa: S608 - all constants
 
 
 # Uptime is the server's clock now minus its clock when it started, and a statement
@@ -136,9 +136,9 @@ _START = (
 
 
 class ProcessList:
-    """Turns process lists into observations, and remembers the sessions of the last one.
+    """Turns process lists into observations, and keeps the sessions of the last one.
 
-    It is for one run of the server: a restarted server needs a new one.
+    It is valid for one run of the server: a restarted server requires a new one.
     """
 
     def __init__(
@@ -163,27 +163,27 @@ class ProcessList:
 
     @property
     def run(self) -> tuple[float | None, tuple[str, int] | None]:
-        """The server's start and address: nothing here is valid for another run."""
+        """The server's start and address, for which all of this is valid."""
         return self._start, self._server
 
-    async def strangers(self, threads: Threads) -> list[int]:
-        """Return the ids of clients whose connection attributes are not known yet."""
+    async def unknown_clients(self, threads: Threads) -> list[int]:
+        """Return the ids of clients whose connection attributes are unknown."""
 
-        def is_stranger(ident: int) -> bool:
+        def is_unknown(ident: int) -> bool:
             row = threads.rows[ident]
             return ident not in self._attributes and _is_client(row) and row.user != _NOBODY
 
-        return await kept(is_stranger, threads.rows)
+        return await kept(is_unknown, threads.rows)
 
-    def introduce(self, attributes: Mapping[int, Mapping[str, str]]) -> None:
-        """Remember connection attributes, by id. They never change."""
+    def remember(self, attributes: Mapping[int, Mapping[str, str]]) -> None:
+        """Remember connection attributes, by id; they never change."""
         self._attributes.update(attributes)
 
     async def read(self, threads: Threads, moment: float) -> Observation:
         """Read the sessions of a process list that arrived at ``moment``.
 
-        ``moment`` is in seconds since the epoch. Sessions are in the order of their ids, in
-        which the server assigned them.
+        ``moment`` is in seconds since the epoch. Sessions are ordered by their ids, which
+        the server assigns in ascending order.
         """
         seen: dict[int, _Known] = {}
         attributes: dict[int, Mapping[str, str]] = {}
@@ -204,12 +204,12 @@ class ProcessList:
         return self._last
 
     def _known_of(self, ident: int, row: ThreadRow, moment: float) -> _Known | None:
-        """Read a row, or reuse its last result; return None if it is not a client's."""
+        """Read a row, or reuse its last result; None if it is not a client's."""
         known = self._known.get(ident)
         if known is None or known.stated != row[:-1]:
             return self._made(ident, row, _active(row, moment)) if _is_client(row) else None
-        # The server numbers the clients' requests; if it does not, only the idle
-        # time shows whether they made another.
+        # The server numbers the clients' requests; if it does not, only the idle time
+        # shows whether there was another.
         if row.query_id is None or known.active is _NO_IDLE:
             active = _active(row, moment, known.active)
             if active != known.active:
@@ -251,13 +251,13 @@ class ProcessList:
         elif self._statements:
             know_empty(session, (), "queries")
         client = (remote, port) if remote is not None and port is not None else None
-        wire = TcpLink(client=client, server=self._server, server_id=ident)
-        accepted = wire if client or self._server else None
+        link = TcpLink(client=client, server=self._server, server_id=ident)
+        accepted = link if client or self._server else None
         observed = Observed(str(ident), session, accepted, unreadable=tuple(unreadable))
         return _Known(row[:-1], active, observed)
 
 
-# When a client last did anything, in seconds since the epoch. None: not known.
+# When a client was last active, in seconds since the epoch. None: unknown.
 _Active: TypeAlias = float | Unreadable | None
 
 
@@ -275,12 +275,12 @@ def _by_ident(thread: tuple[int, ThreadRow]) -> int:
 
 
 def decoded(cell: bytes) -> str:
-    """Decode what the server sent as text; clients can put any bytes in it."""
+    """Decode text that the server sent, in which clients can put any bytes."""
     return cell.decode(errors="replace")
 
 
 def integer(cell: Cell) -> int | None:
-    """Read a whole number that the server sent; None if it is not one."""
+    """Read an integer that the server sent; None if it is not one."""
     return int(cell) if cell is not None and _NUMBER.fullmatch(cell) else None
 
 
@@ -292,7 +292,7 @@ def _is_client(row: ThreadRow) -> bool:
 
 
 def _active(row: ThreadRow, moment: float, before: _Active = None) -> _Active:
-    """Return when the client last did anything; ``before`` if that is close enough.
+    """Return when the client was last active; ``before`` if that is close enough.
 
     Return None if the server does not state it, or its clock was set meanwhile.
     """

@@ -1,7 +1,7 @@
-"""A limit on the bytes of an answer that a driver reads, as drivers have no limit.
+"""A limit on the bytes of a response that a driver reads: drivers have none.
 
-Linux counts the bytes that arrived over a TCP connection, and reports them. On other systems,
-and through a Unix socket, only time limits an answer.
+Linux counts and reports the bytes that arrive over a TCP connection. On other systems, and
+through a Unix socket, only time limits a response.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sessiongate.runtime.memory import give_back
 
 MAX_RECEIVED_BYTES = 128 * 1024 * 1024
 _LOOK = 0.02  # seconds between two checks
-_LET_GO = 1.0  # seconds
+_RELEASED = 1.0  # seconds after which the reader has released the response
 # The position of tcpi_bytes_received in Linux's `tcp_info`.
 _RECEIVED = struct.Struct("=128xQ")
 
@@ -43,11 +43,11 @@ def received(descriptor: int) -> int | None:
 async def limit_received(
     descriptor: Callable[[], int], where: str = "", most: int | None = None
 ) -> AsyncIterator[None]:
-    """Cancel the body once more than ``most`` bytes arrived over a connection.
+    """Cancel the body once more than ``most`` bytes have arrived over a connection.
 
     The default is `MAX_RECEIVED_BYTES`. ``descriptor`` returns the connection's descriptor, -1
-    while there is none. Raises `SourceError`, whose text begins with ``where``; what arrived,
-    and the connection, are then of no use.
+    while there is none. Raises `SourceError`, whose text begins with ``where``; discard the
+    connection then.
     """
     most = MAX_RECEIVED_BYTES if most is None else most
     before = received(descriptor()) or 0
@@ -77,7 +77,7 @@ async def limit_received(
 
 
 def too_large(where: str = "", most: int | None = None) -> SourceError:
-    """Return the error for too large an answer, and free memory once its reader has let go."""
-    asyncio.get_running_loop().call_later(_LET_GO, give_back)
+    """Return the error for too large a response, and free its memory a little later."""
+    asyncio.get_running_loop().call_later(_RELEASED, give_back)
     most = MAX_RECEIVED_BYTES if most is None else most
-    return SourceError(f"{where}the answer is larger than {most // 1024**2} MiB")
+    return SourceError(f"{where}the response is larger than {most // 1024**2} MiB")

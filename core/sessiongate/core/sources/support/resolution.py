@@ -1,4 +1,4 @@
-"""Addresses of names, from a name service that may hang."""
+"""Resolution of host names, by a name service that may hang."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ _MOST = 16  # addresses that are tried
 async def addresses(of: Hashable, host: str) -> list[str]:
     """Return a host's addresses, the best first; for an address, only that address.
 
-    ``of`` is the caller. It has a thread of its own, and one lookup at a time: a name that
-    hangs delays no one else. Raises `SourceConnectError`.
+    ``of`` is the caller. Each caller has its own thread, and one lookup at a time: a lookup
+    that hangs delays no other caller. Raises `SourceConnectError`.
     """
     try:
         found = await apart(("addresses", of), lambda: _found(host))
     except HangsError:
-        raise SourceConnectError("no answer of the name service") from None
+        raise SourceConnectError("the name service does not respond") from None
     except (OSError, UnicodeError) as error:
-        raise SourceConnectError("no address is known for this name") from error
+        raise SourceConnectError("the host name cannot be resolved") from error
     return found[:_MOST]
 
 
 async def connected(
     of: Hashable, host: str, port: int, limit: int
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connect to the first address of a host that accepts, as asyncio does.
+    """Connect to the first address of a host that accepts the connection, as asyncio does.
 
     Raises `SourceConnectError`, and the last address's OSError.
     """
@@ -45,7 +45,7 @@ async def connected(
 
 
 class Resolver(AbstractResolver):
-    """Gives aiohttp the results of `addresses`."""
+    """Resolves names for aiohttp with `addresses`."""
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET

@@ -1,4 +1,4 @@
-"""Reading a REST API: requests with credentials, and answers of bounded size."""
+"""A client for a REST API: requests with credentials, and responses of bounded size."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from sessiongate.core.sources.support.resolution import Resolver
 from sessiongate.core.sources.support.tls_probe import refuse_tls
 from sessiongate.runtime.apart import apart
 
-# The size of one answer: of a list, which is read while it arrives, and of any other.
+# The size of one response: of a list, which is read while it arrives, and of any other.
 MAX_RESPONSE_BYTES = 256 * 1024 * 1024
 MAX_SMALL_RESPONSE_BYTES = 256 * 1024
-_BUFFER = 256 * 1024  # bytes that may have arrived unread; or twice as many
-_SHOWN = 300  # characters of an error's text
+_BUFFER = 256 * 1024  # bytes that may have arrived unread; up to twice as many
+_SHOWN = 300  # characters of an error text
 
 
 class RestClient:
@@ -38,7 +38,7 @@ class RestClient:
     async def get(self, path: str, query: Mapping[str, str]) -> bytes | None:
         """Return the body of a small resource; None if there is none (404).
 
-        Raises `SourceError` as `stream` does, and if it is larger than `MAX_SMALL_RESPONSE_BYTES`.
+        Raises `SourceError` as `stream` does, and above `MAX_SMALL_RESPONSE_BYTES`.
         """
         async with self.stream(path, query, is_small=True) as parts:
             return None if parts is None else b"".join([part async for part in parts])
@@ -49,8 +49,8 @@ class RestClient:
     ) -> AsyncIterator[AsyncIterator[bytes] | None]:
         """Yield an iterator over the parts of a resource's body; None if there is none (404).
 
-        Raises `SourceError` if there is no answer, or if its status is not 200, or if it
-        is larger than `MAX_RESPONSE_BYTES`; `SourceConnectError` if nothing is there.
+        Raises `SourceError` if there is no response, if its status is not 200, or if it is
+        larger than `MAX_RESPONSE_BYTES`; `SourceConnectError` if connecting fails.
         """
         endpoint = self._endpoint
         url = URL.build(
@@ -69,7 +69,7 @@ class RestClient:
                 if response.status == HTTPStatus.NOT_FOUND:
                     yield None
                 elif response.status != HTTPStatus.OK:
-                    raise SourceError(f"GET {path} was answered with {_status(response.status)}")
+                    raise SourceError(f"GET {path} returned {_status(response.status)}")
                 else:
                     most = MAX_SMALL_RESPONSE_BYTES if is_small else MAX_RESPONSE_BYTES
                     yield _parts(response.content, path, most)
@@ -104,7 +104,7 @@ class RestClient:
         )
 
     async def _credentials(self) -> dict[str, str]:
-        """Return HTTP Basic credentials; a password file is read each time, as it may change."""
+        """Return HTTP Basic credentials; a password file is read each time: it may have changed."""
         if self._endpoint.user is None:
             return {}
         password = await apart(object(), self._endpoint.password)
@@ -117,7 +117,7 @@ async def _parts(content: aiohttp.StreamReader, path: str, most: int) -> AsyncIt
     while part := await content.readany():
         size += len(part)
         if size > most:
-            raise SourceError(f"GET {path}: more than {most // 1024:,} KiB")
+            raise SourceError(f"GET {path}: the response is larger than {most // 1024:,} KiB")
         yield part
 
 
@@ -129,6 +129,6 @@ def _status(number: int) -> str:
 
 
 def _cause(error: Exception) -> str:
-    """Describe what went wrong, on one line; a URL in it holds no credentials."""
+    """Describe an error on one line; a URL in it holds no credentials."""
     text = " ".join(str(error).split())[:_SHOWN] or type(error).__name__
     return meaning(text, clear="maxscale+http://")

@@ -1,6 +1,6 @@
-"""Runs of consecutive sessions in an answer, recognized by their text in the next one.
+"""Runs of consecutive sessions in a response, recognized by their text in the next one.
 
-Most of an answer is the same as in the previous one. A run of sessions whose text
+Most of a response is the same as in the previous one. A run of sessions whose text
 differs only in its times is not read again.
 """
 
@@ -24,8 +24,8 @@ _TIMES = re.compile(
     )
 )
 _LONGER = 4  # bytes by which a time may have grown, on average
-MAX_REMEMBERED_BYTES = 64 * 1024 * 1024  # of an answer's text that is kept
-_SMALL = 32 * 1024  # bytes; a smaller run is read along with the one before it
+MAX_REMEMBERED_BYTES = 64 * 1024 * 1024  # of a response's text that is kept
+_SMALL = 32 * 1024  # bytes; a smaller run is read together with the one before it
 
 
 class Active(NamedTuple):
@@ -44,8 +44,8 @@ class KnownElement:
     connected: object  # as stated, if that was text
     texts: Set[str]  # the times of statements, as stated
     active: Active | None
-    # The moments of its local times, once they were certain: its start, and the times of
-    # statements by their texts. They would be less certain later.
+    # The moments of its local times that were certain: its start, and the times of
+    # statements by their texts. Later they could be uncertain.
     started: float | None
     resolved: Mapping[str, float]
     observed: Observed
@@ -60,7 +60,7 @@ def digest(value: Any) -> bytes:
     """Return a digest to keep instead of a JSON value; empty if it is nested too deeply.
 
     An object with many members takes far more memory than its text, and the garbage
-    collector visits each member.
+    collector visits every member.
     """
     try:
         return blake2b(marshal.dumps(value, 2), digest_size=16).digest()
@@ -83,18 +83,18 @@ def last_active(
 
 
 class Run:
-    """Some sessions of an answer, and their text without its times."""
+    """Some sessions of a response, and their text without its times."""
 
     def __init__(self, text: bytes, rows: Sequence[tuple[Hashable, KnownElement]]) -> None:
         parts = _TIMES.split(text)
         self.size = len(text)
         self.rows = rows
         self._texts = parts[::2]
-        # When the sessions that state it were last active.
+        # When sessions were last active, for those that state it.
         self._actives = [known.active for _, known in rows if known.active is not None]
 
-    def stands_in(self, data: bytes, start: int, moment: float) -> int:
-        """Return how many bytes of an answer it takes; 0 if it is not there unchanged."""
+    def length_in(self, data: bytes, start: int, moment: float) -> int:
+        """Return its length in bytes at this position; 0 if it is not there unchanged."""
         texts = self._texts
         times = len(texts) - 1
         if not data.startswith(texts[0], start):
@@ -115,10 +115,10 @@ class Run:
 
 
 class Runs:
-    """Finds the runs of one answer in the next one."""
+    """Finds the runs of one response in the next one."""
 
     def __init__(self, runs: Sequence[Run], *, is_all: bool) -> None:
-        """Look for ``runs``; ``is_all`` means that the answer had nothing else."""
+        """Look for ``runs``; ``is_all`` means that the response had nothing else."""
         self.all = runs
         self.is_all = is_all
         self._next = 0
@@ -133,8 +133,8 @@ class Runs:
         if self._next >= len(self.all):
             return None
         run = self.all[self._next]
-        length = run.stands_in(data, start, moment)
-        # Where the next runs begin is known only when their first session is read.
+        length = run.length_in(data, start, moment)
+        # Where the next run begins is known only once its first session is read.
         if not length:
             self._next = len(self.all)
             return None
@@ -143,7 +143,7 @@ class Runs:
         return run, length
 
     def begins(self, value: object) -> bool:
-        """Return whether a session that was just read is the first one of a run."""
+        """Return whether a session that was just read is the first of a run."""
         ident = value.get("id") if isinstance(value, dict) else None
         number = self._starts.pop(ident, None) if isinstance(ident, str) else None
         if number is not None:

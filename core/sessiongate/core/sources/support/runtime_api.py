@@ -1,4 +1,4 @@
-"""Answers of HAProxy's runtime API to ``show info;show sess``, and what else may answer."""
+"""Responses of HAProxy's runtime API to ``show info;show sess``, and of other servers."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from sessiongate.core.sources.base import SourceError
 from sessiongate.core.sources.support.json_cursor import ascii_excerpt
 from sessiongate.core.sources.support.moments import LATEST
 
-_MAX_INFO = 64 * 1024  # characters of an answer to 'show info'
+_MAX_INFO = 64 * 1024  # characters of a response to 'show info'
 _MAX_BEFORE = 1024 * 1024  # characters within which the first stream begins
 _SEVERITY = r"(?:\[\w+\]: *)?"  # before a message, if the socket has severity-output
 _REFUSED = re.compile(_SEVERITY + "Permission denied")
-# The master process refuses 'show info', and lists its own commands.
+# The master process rejects 'show info', and lists its own commands.
 _MASTER = re.compile(rf"{_SEVERITY}Unknown command.*^ *show proc ", re.DOTALL | re.MULTILINE)
 _TLS_RECORD = re.compile("[\x15\x16]\x03")  # an alert or a handshake
 _POINTED = re.compile(r"^0x[0-9a-f]+: ", re.MULTILINE)
@@ -22,12 +22,12 @@ _POINTED = re.compile(r"^0x[0-9a-f]+: ", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class StatsDump:
-    """A complete answer to ``show info;show sess``, or ``show sess all``.
+    """A complete response to ``show info;show sess``, or ``show sess all``.
 
-    It is complete if it has both commands' answers, each with the empty line that ends it.
-    It answers ``show sess`` if any line begins with a stream's pointer: the stream of the
-    socket that asks is always included. Whatever else it holds, and whether that can be
-    read, is decided for each stream.
+    It is complete if it has the responses to both commands, each with its empty last line.
+    It responds to ``show sess`` if any line begins with a stream's pointer: the stream of
+    this very connection is always included. Whether the rest can be read is decided for
+    each stream.
     """
 
     pid: str
@@ -38,27 +38,29 @@ class StatsDump:
 
     @classmethod
     def parse(cls, parts: Sequence[str]) -> StatsDump:
-        """Parse an answer. Raises `SourceError` if it is cut short or not such an answer."""
+        """Parse a response. Raises `SourceError` if it is incomplete or another one."""
         text, others = _beginning(parts)
         end = text.find("\n\n", 0, _MAX_INFO)
         info, streams = (text[:end], text[end + 2 :]) if end >= 0 else (text[:_MAX_INFO], "")
         fields = dict(line.split(": ", 1) for line in info.split("\n") if ": " in line)
         pid = fields.get("Pid", "")
         if not re.fullmatch("[0-9]{1,10}", pid):
-            raise SourceError(_stranger(text))
+            raise SourceError(_other_server(text))
         is_none = streams == "\n" and not others
         if end < 0 or not (is_none or _ending((streams, *others)) == "\n\n"):
-            raise SourceError("the answer was cut short")
+            raise SourceError("the response is incomplete")
         if _REFUSED.match(streams):
-            raise SourceError("'show sess' is not allowed on this socket: it needs level operator")
+            raise SourceError(
+                "'show sess' is not allowed on this socket: it requires level operator"
+            )
         if not is_none and not _POINTED.search(streams, 0, _MAX_BEFORE):
-            raise SourceError(f"this is no answer to 'show sess': {_first_line(streams)}")
+            raise SourceError(f"not a response to 'show sess': {_first_line(streams)}")
         start, uptime = _seconds(fields, "Start_time_sec"), _seconds(fields, "Uptime_sec")
         return cls(pid, (streams, *others), start, uptime)
 
 
 def _beginning(parts: Sequence[str]) -> tuple[str, Sequence[str]]:
-    """Return the beginning of a text that is examined as one string, and the parts after it."""
+    """Return the beginning of a text, to examine as one string, and the parts after it."""
     size = 0
     for number, part in enumerate(parts, 1):
         size += len(part)
@@ -83,20 +85,20 @@ def _seconds(info: Mapping[str, str], name: str) -> int | None:
     return int(text) if re.fullmatch("[0-9]{1,10}", text) and int(text) <= LATEST else None
 
 
-def _stranger(text: str) -> str:
-    """Describe an answer that does not answer ``show info``."""
+def _other_server(text: str) -> str:
+    """Describe a response that is not one to ``show info``."""
     if not text:
         return (
-            "the connection was closed without an answer, as by a port that speaks TLS or is"
-            " no 'stats socket'"
+            "the connection was closed without a response, as by a port that uses TLS or is not"
+            " a 'stats socket'"
         )
     if _TLS_RECORD.match(text):
-        return "this port speaks TLS, HAProxy's runtime API is read in the clear"
+        return "this port uses TLS; name a 'stats socket' without it"
     if text.startswith("HTTP/1."):
-        return "this is HTTP, not HAProxy's runtime API: name a 'stats socket'"
+        return "this is HTTP, not HAProxy's runtime API; name a 'stats socket'"
     if _MASTER.match(text[:_MAX_INFO]):
-        return "this is HAProxy's master CLI: name a 'stats socket' of its worker instead"
-    return f"this is no answer to 'show info': {_first_line(text)}"
+        return "this is HAProxy's master CLI; name a 'stats socket' of its worker instead"
+    return f"not a response to 'show info': {_first_line(text)}"
 
 
 def _first_line(text: str) -> str:

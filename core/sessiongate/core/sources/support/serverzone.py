@@ -2,7 +2,8 @@
 
 The zone is configured, or proven by the server's own data: a time that is known to lie
 between two close moments has at most one possible offset from UTC, since zones differ by
-quarters of an hour. An offset counts only when it was proven: summer time may have begun since.
+quarters of an hour. An offset counts only for the time at which it was proven: summer time
+may have begun since.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from zoneinfo import ZoneInfo
 _STEP = 900
 _OFFSETS = range(-12 * 3600, 14 * 3600 + 1, _STEP)
 _SLACK = 60.0
-_LARGEST_MOVE = 2 * 3600.0  # by which clocks are put back or forward, in Antarctica
+_LARGEST_MOVE = 2 * 3600.0  # by which clocks are set back or forward, in Antarctica
 # After this long without new proof, an offset counts as unknown in between: summer time may
 # have come and gone.
 _LONGEST_GAP = 30 * 86400.0
@@ -27,21 +28,21 @@ class ServerZone:
     """Reads a server's local times. All moments are in seconds since the epoch."""
 
     def __init__(self, zone: ZoneInfo | None = None) -> None:
-        """Read times in ``zone``, where the server runs; None: its data must prove the zone."""
+        """Read times in ``zone``, the server's zone; None: its data must prove the zone."""
         self.zone = zone
-        # Offsets in seconds, each with the moments from and to which it was proven.
+        # Offsets in seconds, each with the first and last moment for which it was proven.
         self._proven: list[tuple[int, float, float]] = []
 
     @property
     def doubt(self) -> str:
-        """Why a time may be uncertain, and how to fix that."""
+        """The reason why a time may be uncertain, and how to fix it."""
         if self.zone is None:
-            return "a local time, and its zone is not known: set timezone=AREA/CITY"
-        return f"a local time that {self.zone} had twice"
+            return "a local time in an unknown zone; set timezone=AREA/CITY"
+        return f"a local time that occurred twice in {self.zone}"
 
     @property
     def proofs(self) -> int:
-        """How often a new offset, or a new period of one, was proven."""
+        """The number of times that a new offset, or a new period of one, was proven."""
         return len(self._proven)
 
     def read(
@@ -66,19 +67,19 @@ class ServerZone:
         return stated - offsets[0]
 
     def _of_zone(self, local: datetime, earliest: float, latest: float) -> float | None:
-        """Read a time in the zone; in an hour that occurs twice, return the possible moment."""
+        """Read a time in the zone; in an hour that occurs twice, return the possible one."""
         try:
             moments = {local.replace(tzinfo=self.zone, fold=fold).timestamp() for fold in (0, 1)}
-        except OverflowError:  # next to the first or the last year that can be written
+        except OverflowError:  # next to the first or the last possible year
             return None
         possible = {each for each in moments if earliest - _SLACK <= each <= latest + _SLACK}
         found = possible if len(moments) > 1 else moments
         return found.pop() if len(found) == 1 else None
 
     def _is_proven(self, offset: int, moment: float, earliest: float, latest: float) -> bool:
-        """Return whether the offset held then, and the local time can have had no other.
+        """Return whether the offset was in effect, and the local time can have had no other.
 
-        When clocks are put back, a local time occurs twice: at a moment for which an offset
+        When clocks are set back, a local time occurs twice: at a moment for which an offset
         is proven, and at another possible moment for which none is.
         """
         nearest = max(moment - _LARGEST_MOVE, earliest - _SLACK)

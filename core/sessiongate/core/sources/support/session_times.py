@@ -14,14 +14,14 @@ class Times(Protocol):
 
     @property
     def moment(self) -> float:
-        """The moment that the document describes: ``idle`` counts back from it."""
+        """The moment that the document describes, from which ``idle`` counts back."""
 
     @property
     def doubt(self) -> str:
-        """Why a local time may be uncertain."""
+        """The reason why a local time may be uncertain."""
 
     def start(self, local: datetime) -> float | None:
-        """Read when a session began, in its server's local time; None if it is uncertain."""
+        """Read a session's start, in its server's local time; None if it is uncertain."""
 
     def of_statement(self, text: str, local: datetime, start: float) -> float | None:
         """Read the time of a statement, not before ``start``; None if it is uncertain."""

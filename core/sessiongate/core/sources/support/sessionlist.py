@@ -1,8 +1,8 @@
 """Repeated reading of a REST API's sessions resource, without reading all of it.
 
-Most of an answer is the same as in the previous one. Reading JSON costs more than
-anything else, so an answer that differs only in its times is not read at all, and
-of any other answer only the sessions that changed are read.
+Most of a response is the same as in the previous one. Reading JSON costs more than
+anything else, so a response that differs only in its times is not read at all, and
+of any other response only the changed sessions are read.
 """
 
 from __future__ import annotations
@@ -48,45 +48,45 @@ Servers = Mapping[str, tuple[str, int]]
 
 @dataclass(frozen=True, slots=True)
 class ReadingContext:
-    """What is known when an answer is read. Times are in seconds since the epoch."""
+    """What is known when a response is read. Times are in seconds since the epoch."""
 
     moment: float  # when it arrived, by this machine's clock
     zone: ServerZone  # of the server
     skew: float = 0.0  # seconds that the server's clock is ahead of this one
-    servers: Servers = field(default_factory=dict)  # to which backend connections may lead
+    servers: Servers = field(default_factory=dict)  # targets of backend connections
     incarnation: float | None = None  # when the server started
     services: tuple[ServiceStatus, ...] = ()  # what the server states about services
 
     @property
     def server_moment(self) -> float:
-        """When the answer arrived, by the server's clock."""
+        """When the response arrived, by the server's clock."""
         return self.moment + self.skew
 
 
 class SessionList:
-    """Turns answers into observations, and remembers the sessions of the last one."""
+    """Turns responses into observations, and keeps the sessions of the last one."""
 
     def __init__(
         self, *, statements: bool = False, max_sessions: int = DEFAULT_MAX_SESSIONS
     ) -> None:
         self._statements = statements
         self._lists = ("connections", "queries") if statements else ("connections",)
-        # Read more sessions than the core shows, as it shows those it knows first.
+        # Read more than the core shows: it prefers the sessions that it knows already.
         self._most = 2 * max_sessions
-        # The sessions and runs of the last answer, and its observation.
+        # The sessions and runs of the last response, and its observation.
         self._known: Mapping[Hashable, KnownElement] = {}
         self._runs: Sequence[Run] = ()
         self._is_all_runs = False
         self._last: Observation | None = None
-        # What was known besides the answer: if that changes, all is read again.
+        # What was known besides the response: if it changes, everything is read again.
         self._knowledge: object = None
-        # When the last answer arrived, by the server's clock; None unless all of it was read.
+        # When the last response arrived, by the server's clock; None unless all of it was read.
         self._looked: float | None = None
 
     async def read(self, answer: AsyncIterable[bytes], context: ReadingContext) -> Observation:
-        """Read the sessions of an answer while it arrives; return them in the order of their ids.
+        """Read the sessions of a response while it arrives; return them in the order of their ids.
 
-        Raises `SourceError` for anything but a list of sessions, of which nothing is remembered.
+        Raises `SourceError` for anything but a list of sessions, and then keeps nothing of it.
         """
         knowledge = (context.servers, context.zone, context.zone.proofs)
         is_known = self._knowledge == knowledge
@@ -110,7 +110,7 @@ class SessionList:
                         await pace.rest()
                 seen.keep(batch, rows)
         except JsonError:
-            raise SourceError("this is not JSON") from None
+            raise SourceError("not JSON") from None
         except UnreadableError as error:
             raise SourceError(str(error)) from None
         self._knowledge, self._runs, self._is_all_runs = knowledge, seen.runs, seen.is_all_runs
@@ -155,7 +155,7 @@ class SessionList:
         item = read_session(place, times, statements=self._statements)
         stated = [name for name in self._lists if isinstance(attributes.get(name), list)]
         know_empty(item.session, item.unreadable, *stated)
-        observed = _wired(item, context.servers)
+        observed = _linked(item, context.servers)
         connected = attributes.get("connected")
         return KnownElement(
             ident=resource["id"],
@@ -170,7 +170,7 @@ class SessionList:
 
 
 class _Seen:
-    """What has been found in an answer so far."""
+    """What has been found in a response so far."""
 
     def __init__(self, known: Runs, moment: float) -> None:
         self.rows: dict[Hashable, KnownElement] = {}
@@ -179,18 +179,18 @@ class _Seen:
         self._known = known
         self._moment = moment
         self._skimmed: list[Run] = []  # not yet in ``rows``
-        self._is_skimmed = True  # all of the answer
-        self.is_all_runs = True  # the answer has nothing else
+        self._is_skimmed = True  # the whole response
+        self.is_all_runs = True  # the response has nothing else
         self._kept = 0  # bytes of text
 
     @property
     def is_as_before(self) -> bool:
-        """Whether the answer is the same as the last one."""
+        """Whether the response is the same as the last one."""
         known = self._known
         return self._is_skimmed and known.is_all and len(self.runs) == len(known.all) > 0
 
     def skim(self, data: bytes, start: int) -> tuple[int, int]:
-        """Return how many bytes and sessions of the answer are unchanged from ``start``."""
+        """Return how many bytes and sessions of the response are unchanged from ``start``."""
         found = self._known.found(data, start, self._moment)
         if found is None:
             return 0, 0
@@ -200,12 +200,12 @@ class _Seen:
         return length, len(run.rows)
 
     def slot(self, ident: str) -> Hashable:
-        """Return the key under which to remember the next session."""
+        """Return the key under which to store the next session."""
         self._fold()
         return ident if ident not in self.rows else (ident, len(self.rows))
 
     def keep(self, batch: ElementBatch, rows: Sequence[tuple[Hashable, KnownElement]]) -> None:
-        """Remember the text of sessions that were read."""
+        """Keep the text of sessions that were read."""
         self._is_skimmed = False
         if len(rows) == len(batch.values) and batch.text:
             self._keep(Run(batch.text, rows))
@@ -233,7 +233,7 @@ class _Seen:
 
 
 class _RowTimes:
-    """Reads the times of one session, each between its earliest and latest possible moment."""
+    """Reads the times of one session, each within its possible range."""
 
     def __init__(
         self,
@@ -243,7 +243,7 @@ class _RowTimes:
         resource: dict[str, Any],
         alive: object,
     ) -> None:
-        """Take when the last answer arrived (``looked``), and the session's stated age."""
+        """Read with the last response's arrival (``looked``) and the session's age (``alive``)."""
         self.moment = context.moment
         self.started: float | None = None
         self.resolved: dict[str, float] = {}
@@ -267,7 +267,7 @@ class _RowTimes:
             began = self._now - self._alive
             self.started = self._zone.read(local, began, began)
         else:
-            # A session that the last answer lacked began since then.
+            # A session that the last response lacked has begun since then.
             earliest = self._looked if known is None else -math.inf
             self.started = self._zone.read(local, earliest, self._now)
         return self.started
@@ -315,11 +315,11 @@ def parse_json(body: bytes) -> object:
     try:
         return loads(body)
     except JsonError:
-        raise SourceError("this is not JSON") from None
+        raise SourceError("not JSON") from None
 
 
-def _wired(item: Observed, servers: Servers) -> Observed:
-    """Return the session with the wires that it states."""
+def _linked(item: Observed, servers: Servers) -> Observed:
+    """Return the session with its TCP links."""
     session = item.session
     ident = session.native_id
     client = None

@@ -30,7 +30,7 @@ class End:
 
     @property
     def address(self) -> str:
-        """The address as people know it: an IPv4-mapped IPv6 address as IPv4."""
+        """The address as people know it: IPv4 for an IPv4-mapped IPv6 address."""
         return shown_address(self.ip)
 
     def __str__(self) -> str:
@@ -40,11 +40,11 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A socket that listens."""
+    """A listening socket."""
 
     version: int  # of IP: 4 or 6; a version 6 listener may accept IPv4 too
     local: End
-    pid: int = 0  # of a process that has it; 0: none is visible
+    pid: int = 0  # of a process that has it open; 0: none is visible
     inode: int | None = None  # 0: its process has closed it; None: unknown
 
     @property
@@ -54,12 +54,12 @@ class Listener:
 
     @property
     def place(self) -> str:
-        """The name, made unique by the IP version: IPv4 and IPv6 may share a name."""
+        """The name with the IP version: IPv4 and IPv6 sockets may have the same name."""
         return f"tcp{self.version} {self.name}"
 
     @property
     def key(self) -> str:
-        """The place and the inode, as another socket may take the place."""
+        """The place and the inode: another socket may take the place later."""
         return _key(self.place, self.inode)
 
 
@@ -71,7 +71,7 @@ class TcpConnection:
     status: str  # one of psutil.CONN_*
     local: End
     remote: End
-    pid: int = 0  # of a process that has it; 0: none is visible, or no process has it any longer
+    pid: int = 0  # of a process that has it open; 0: none is visible, or none has it any longer
     inode: int | None = None  # 0: its process has closed it; None: unknown, or not accepted yet
 
     @property
@@ -81,20 +81,20 @@ class TcpConnection:
 
     @property
     def place(self) -> str:
-        """The name, made unique by the IP version, as for a listener."""
+        """The name with the IP version, as for a listener."""
         return f"tcp{self.version} {self.name}"
 
     @property
     def key(self) -> str:
-        """The place and the inode, as the client may come back from the same port."""
+        """The place and the inode: the client may come back from the same port."""
         return _key(self.place, self.inode)
 
 
 @dataclass(frozen=True, slots=True)
 class Sockets:
-    """Sockets at one moment. A socket that processes share may occur once for each.
+    """Sockets at one moment; one that processes share may occur once for each.
 
-    ``partial`` is why these are not all; empty if they are.
+    ``partial`` is the reason if these are not all; empty if they are.
     """
 
     listeners: list[Listener] = field(default_factory=list)
@@ -104,7 +104,7 @@ class Sockets:
 
     @property
     def pids(self) -> set[int]:
-        """The processes that have these sockets."""
+        """The processes that have these sockets open."""
         listening = {listener.pid for listener in self.listeners}
         return (listening | {connection.pid for connection in self.connections}) - {0}
 
@@ -116,7 +116,7 @@ def _key(place: str, inode: int | None) -> str:
 def read_sockets(inodes: Inodes, most: int = 4 * DEFAULT_MAX_SESSIONS) -> Sockets:
     """Read at most ``most`` visible sockets, listening ones first; run this in a thread.
 
-    Raises what psutil does: its `Error`, OSError, RuntimeError.
+    Raises what psutil raises: its `Error`, OSError, RuntimeError.
     """
     listeners: list[Listener] = []
     connections: list[TcpConnection] = []
@@ -146,7 +146,7 @@ def _read(pace: Pace) -> Iterator[tuple[object, object, object, object, object]]
     try:
         connections = psutil.net_connections("tcp")
     except psutil.AccessDenied:
-        # macOS shows an ordinary user only its own processes, one by one.
+        # On macOS an ordinary user can read only its own processes, one by one.
         for process in psutil.process_iter():
             with suppress(psutil.Error):
                 for own in process.net_connections("tcp"):

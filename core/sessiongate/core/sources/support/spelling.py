@@ -1,4 +1,4 @@
-"""One spelling for each place that sources are read from."""
+"""The canonical spelling of a place that sources are read from."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ DEFAULT_PORTS = {
 
 
 def one_spelling(place: str) -> str:
-    """Return the common form, ``kind:location``, of all spellings of a place.
+    """Return the canonical form, ``kind:location``, of a place.
 
     Hosts are in lower case and ports are stated; paths are absolute and decoded, without
     a trailing slash.
     """
     kind, _, location = place.partition(":")
-    kind = "mariadb" if kind == "mysql" else kind  # each kind reads both servers
+    kind = "mariadb" if kind == "mysql" else kind  # both kinds read either server
     if not location:
         return place
     if not location.startswith("//"):

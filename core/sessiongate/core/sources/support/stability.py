@@ -1,8 +1,8 @@
 """Reuse of unchanged sessions and times between observations.
 
-Sources state when something happened as an age, measured by their clock and in
-their steps. Subtracted from this machine's clock, it gives a slightly different time
-at each observation. A difference of clocks alone must not change a session.
+Sources state when something happened as an age, by their own clock and in steps of
+their own. Subtracted from this machine's clock, it gives a slightly different time at
+each observation. Such differences alone must not change a session.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from operator import is_
 from sessiongate.core.sources.base import Observation, Observed, Unreadable
 from sessiongate.v1.session_service_pb2 import ServiceStatus
 
-# Seconds. More than one step of a source that counts whole seconds, plus the
-# time that an answer takes to arrive.
+# Seconds. More than one step of a source that counts whole seconds, plus the time that
+# a response takes to arrive.
 TOLERANCE = 1.5
 
 
@@ -31,7 +31,7 @@ def reuse_if_same(
     partial: str = "",
     services: tuple[ServiceStatus, ...] = (),
 ) -> Observation:
-    """Return the last observation if all is the same, down to session objects, else a new one."""
+    """Return the last observation if nothing changed, not even a session object, else a new one."""
     if (
         last is not None
         and (last.incarnation, last.unreadable, last.partial) == (incarnation, unreadable, partial)

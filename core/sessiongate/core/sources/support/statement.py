@@ -1,4 +1,4 @@
-"""Statements that clients run, as sessions show them."""
+"""Clients' statements, as sessions show them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ MAX_STATEMENT_BYTES = 16 * 1024
 
 
 def statement(text: str) -> Query:
-    """Return a query with this statement, cut to `MAX_STATEMENT_BYTES`, and without times."""
+    """Return a query with this statement, cut to `MAX_STATEMENT_BYTES`, without times."""
     whole = text.encode(errors="replace")
     kept = whole[:MAX_STATEMENT_BYTES]
     # The cut may fall within a character.

@@ -1,7 +1,7 @@
 """One stream in ``show sess`` or ``show sess all`` of HAProxy's runtime API.
 
-Fields are found by name, in any position, so that the answers of 2.2 to 3.x are
-read alike.
+Fields are found by name, in any position, so that the responses of 2.2 to 3.x are
+read in the same way.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sessiongate.core.sources.support.peer import peer
 
 _POINTER = re.compile("0x[0-9a-f]{1,16}")
 # The parts of a line and of a block that are read, except for the age, as all versions so far
-# write them. Everything else in them changes by itself.
+# write them. Everything else in them changes on its own.
 _USUAL_LINE = re.compile(
     f"({_POINTER.pattern}: proto=[^ ]+(?: src=[^ ]+ fe=[^ ]+ be=[^ ]+ srv=[^ ]+)?) ts="
 )
@@ -23,17 +23,17 @@ _USUAL_BLOCK = re.compile(
     f"({_POINTER.pattern}: .*)\n  flags=.*\n(  frontend=.*\n  backend=.*\n  server=.*)\n"
 )
 MAX_STREAM = 64 * 1024  # characters of a line or block that is read
-_STEP = 128 * 1024  # characters that are split in one go, or slightly more
+_STEP = 128 * 1024  # characters that are split at a time, or slightly more
 _TOO_LONG = "x" * (MAX_STREAM + 1)
 _BETWEEN_LINES = re.compile("\n")
 _BETWEEN_BLOCKS = re.compile(r"\n(?=[^ \n])")  # all but the first line is indented
-_FIRST_LINE = "] id="  # is in the first line of a block, even if its pointer is malformed
+_FIRST_LINE = "] id="  # in the first line of every block, even if its pointer is malformed
 _BEFORE_FIRST_LINE = re.compile(r"\n(?=.*\] id=)")
 # The lines of a block that hold a name, and perhaps an address.
 _NAMING = {"  frontend": "fe", "  backend": "be", "  server": "srv"}
 _NAMING_LINES = re.compile("^(?:" + "|".join(_NAMING) + ")=.*", re.MULTILINE)
 _READ = ("proto", "src", "fe", "be", "srv")  # of a line, except for the age
-_LOCAL = re.compile("[a-z]+(?::[0-9]{1,10})?")  # an end that is on no network, such as unix:3
+_LOCAL = re.compile("[a-z]+(?::[0-9]{1,10})?")  # an end that is not on a network, such as unix:3
 _AGE = re.compile("".join(rf"(?:([0-9]{{1,9}}){unit})?" for unit in "wdhms"))
 _AGE_UNITS = (604800, 86400, 3600, 60, 1)
 
@@ -57,7 +57,7 @@ class Stream:
         if not _POINTER.fullmatch(pointer):
             raise UnreadableError("show sess: expected a line that begins with a pointer")
         fields = {**words, **_block_fields(lines)}
-        # HAProxy states what a stream without a client has, which includes no source.
+        # HAProxy states what a stream without a client has, and that has no source.
         has_none = {"src", "fe"}.isdisjoint(words) and {"proto", "age"} <= fields.keys()
         return cls(pointer, fields, not has_none)
 
@@ -90,11 +90,11 @@ class Stream:
         if text == "?":
             return None
         if not text or found is None:
-            raise self._expected("age", "one such as 1m5s")
+            raise self._expected("age", "an age such as 1m5s")
         counts = zip(found.groups(), _AGE_UNITS, strict=True)
         age = sum(int(count or 0) * unit for count, unit in counts)
         if age > longest:
-            raise self._expected("age", "one that begins after 1970")
+            raise self._expected("age", "a start after 1970")
         return age
 
     def _expected(self, field: str, what: str) -> UnreadableError:
@@ -125,9 +125,9 @@ def each_block(streams: Iterable[str]) -> Iterator[tuple[object, str]]:
 
 
 def _split(between: re.Pattern[str], parts: Iterable[str]) -> Iterator[str]:
-    """Split a text that comes in parts, in short steps.
+    """Split a text that arrives in parts, in short steps.
 
-    Of a piece that is far too long, yield another one that is too long.
+    For a piece that is far too long, yield a shorter one that is still too long.
     """
     text = ""
     for part in parts:
@@ -141,9 +141,9 @@ def _split(between: re.Pattern[str], parts: Iterable[str]) -> Iterator[str]:
 
 
 def _bounded(text: str) -> str:
-    """Return a piece that is as short as can be, and too long if this one is."""
+    """Return a piece that is as short as possible, and too long if this one is."""
     inner = text.strip("\n")  # line breaks around a piece do not count
-    end = "\n" if text.endswith("\n") else ""  # the next piece may begin behind it
+    end = "\n" if text.endswith("\n") else ""  # the next piece may begin after it
     return (inner if len(inner) <= MAX_STREAM else _TOO_LONG) + end
 
 
@@ -178,7 +178,7 @@ def _block_fields(indented: list[str]) -> dict[str, str]:
             added = {"age": _words(rest).get("age", "")}
         else:
             continue
-        # A repeated line means nothing, like a repeated word.
+        # A repeated line is invalid, like a repeated word.
         fields.update({key: "" if key in fields else value for key, value in added.items()})
     return fields
 
@@ -186,7 +186,7 @@ def _block_fields(indented: list[str]) -> dict[str, str]:
 def _words(text: str) -> dict[str, str]:
     """Return the NAME=VALUE words of a text, without brackets around them.
 
-    A repeated name means nothing: its value is empty, which is valid for no field.
+    A repeated name is invalid: its value is empty, which no field accepts.
     """
     words: dict[str, str] = {}
     for word in text.split(" "):

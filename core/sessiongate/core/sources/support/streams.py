@@ -1,4 +1,4 @@
-"""HAProxy's streams as sessions: its clients, from the answers of its runtime API.
+"""HAProxy's clients as sessions, read from the streams in responses of its runtime API.
 
 A stream that cannot be read is left out; so is a member that cannot be read.
 """
@@ -31,14 +31,14 @@ _TOO_LONG = Unreadable(f"show sess: expected at most {MAX_STREAM // 1024} KiB")
 
 
 class Streams:
-    """Turns answers into observations, and remembers the sessions of the last one."""
+    """Turns responses into observations, and keeps the sessions of the last one."""
 
     def __init__(
         self, *, include_self: bool, is_here: bool = True, most: int = 2 * DEFAULT_MAX_SESSIONS
     ) -> None:
-        """Read at most ``most`` streams of an answer.
+        """Read at most ``most`` streams of a response.
 
-        ``is_here`` means that the HAProxy is on this machine: its loopback is ours.
+        ``is_here`` means that HAProxy is on this machine: its loopback is ours.
         """
         self._most = most
         self._include_self = include_self
@@ -50,9 +50,9 @@ class Streams:
         self._last: Observation | None = None
 
     def read(self, parts: Sequence[str], moment: float, *, blocks: bool = False) -> Observation:
-        """Read the sessions of an answer in parts, which came at ``moment``.
+        """Read the sessions of a response in parts, which arrived at ``moment``.
 
-        ``moment`` is in seconds since the epoch. ``blocks`` means that this is an answer to
+        ``moment`` is in seconds since the epoch. ``blocks`` means that this is a response to
         ``show sess all``. Run this in a thread; it works in steps. Raises `SourceError`.
         """
         pace = Pace()
@@ -65,7 +65,7 @@ class Streams:
         partial = ""
         for number, (identity, stream) in enumerate(split(answer.streams)):
             if number == self._most:
-                partial = f"only {self._most} streams of an answer are read"
+                partial = f"only the first {self._most} streams are read"
                 break
             pace.sleep()
             if len(stream) > MAX_STREAM:
@@ -75,7 +75,7 @@ class Streams:
             if identity in known and (before is None or not before.unreadable):
                 seen[identity] = before
                 continue
-            with _costing(unreadable):
+            with _recording(unreadable):
                 found = self._observed(answer.pid, Stream.parse(stream), moment)
                 seen[identity] = _unchanged(before, found) or found
         self._process, self._known = process, seen
@@ -87,8 +87,8 @@ class Streams:
         """Return the process's start, in seconds since the epoch; None if it is unknown."""
         if answer.start is not None:
             return answer.start
-        goes_on = self._process is not None and self._process[0] == answer.pid
-        last = self._process[1] if self._process and goes_on else None
+        is_same = self._process is not None and self._process[0] == answer.pid
+        last = self._process[1] if self._process and is_same else None
         uptime = answer.uptime
         if uptime is None or uptime > moment:
             return last
@@ -106,24 +106,24 @@ class Streams:
         key = f"{pid} {stream.pointer} {frontend} {stream.name('src')}"
         session = Session(native_id=stream.pointer, service=frontend)
         odd: list[Unreadable] = []
-        with _costing(odd, "remote", "port"):
+        with _recording(odd, "remote", "port"):
             if client := stream.end("src"):
                 session.remote, session.port = client
-        with _costing(odd, "connect_time"):
+        with _recording(odd, "connect_time"):
             if (age := stream.age(longest=moment)) is not None:
                 session.connect_time.FromSeconds(int(moment - age))
-        with _costing(odd, "state", "connections"):
+        with _recording(odd, "state", "connections"):
             _route(session, stream.target("be"), stream.target("srv"))
         accepted, opened = None, None
-        with _costing(odd):
-            accepted = self._wire(stream, "src", "fe.addr")
-        with _costing(odd):
-            opened = self._wire(stream, "be.addr", "srv.addr")
+        with _recording(odd):
+            accepted = self._link(stream, "src", "fe.addr")
+        with _recording(odd):
+            opened = self._link(stream, "be.addr", "srv.addr")
         know_empty(session, odd, "connections")
         return Observed(key, session, accepted, (opened,) if opened else (), tuple(odd))
 
-    def _wire(self, stream: Stream, client: str, server: str) -> TcpLink | None:
-        """Return the connection of two ends; None unless both are known and unambiguous."""
+    def _link(self, stream: Stream, client: str, server: str) -> TcpLink | None:
+        """Return the connection between two ends; None unless both are known and unambiguous."""
         if server not in stream.fields:
             return None
         ends = stream.end(client), stream.end(server)
@@ -135,8 +135,8 @@ class Streams:
 
 
 @contextmanager
-def _costing(lost: list[Unreadable], *fields: str) -> Iterator[None]:
-    """Record in ``lost`` what cannot be read, with the session fields it would have filled."""
+def _recording(lost: list[Unreadable], *fields: str) -> Iterator[None]:
+    """Record in ``lost`` what cannot be read, with the fields that it would have filled."""
     try:
         yield
     except UnreadableError as error:
@@ -144,13 +144,13 @@ def _costing(lost: list[Unreadable], *fields: str) -> Iterator[None]:
 
 
 def _unchanged(before: Observed | None, found: Observed | None) -> Observed | None:
-    """Return the stream as it was if the same parts are unreadable: its text is unchanged."""
+    """Return the previous session if the same parts are unreadable: its text is unchanged."""
     same = before is not None and found is not None and before.unreadable == found.unreadable
     return before if same else None
 
 
 def _route(session: Session, backend: str | None, server: str | None) -> None:
-    """Set a session's state and server by how far its stream has come."""
+    """Set a session's state and server by the progress of its stream."""
     session.state = _state(backend, server)
     if server:
         name = f"{backend}/{server}" if backend else server

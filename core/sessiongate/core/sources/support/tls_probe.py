@@ -1,4 +1,4 @@
-"""A check whether a port speaks TLS, to explain why it did not answer in the clear."""
+"""A check whether a port uses TLS, to explain why it did not respond without TLS."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import ssl
 
 from sessiongate.core.sources.base import SourceError
 
-_PATIENCE = 2.0  # seconds
+_TIMEOUT = 2.0  # seconds
 
 
 async def refuse_tls(host: str, port: int) -> None:
-    """Raise `SourceError` if a port that gave no answer in the clear speaks TLS."""
-    if await speaks_tls(host, port):
-        raise SourceError("this port speaks TLS, and was asked in the clear")
+    """Raise `SourceError` if a port that did not respond without TLS uses TLS."""
+    if await uses_tls(host, port):
+        raise SourceError("this port uses TLS, but the source is configured without it")
 
 
-async def speaks_tls(host: str, port: int) -> bool:
-    """Return whether a TLS handshake succeeds there; nothing is sent, and nobody is trusted."""
+async def uses_tls(host: str, port: int) -> bool:
+    """Return whether a TLS handshake succeeds; nothing is sent, so nothing is verified."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_TIMEOUT):
             _, writer = await asyncio.open_connection(host, port, ssl=context)
     except (OSError, TimeoutError):
         return False
