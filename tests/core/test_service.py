@@ -190,7 +190,7 @@ def test_an_unknown_id_is_not_found_and_zero_is_invalid() -> None:
     async def test(client: Client) -> None:
         code, text, info, _ = await failing(client.stub.GetSession(GetSessionRequest(id=99)))
         assert (code, info.reason) == (grpc.StatusCode.NOT_FOUND, "SESSION_NOT_FOUND")
-        assert text == "99 is not a session"
+        assert text == "no session with id 99"
         assert dict(info.metadata) == {"id": "99"}
         code, _, info, bad = await failing(client.stub.GetSession(GetSessionRequest()))
         assert (code, info.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")

@@ -49,7 +49,7 @@ def test_callers_tell_what_they_were_answered(document: Path, serving: Serving) 
         "ListSessions",
         "/v1/sessions/1",
     }
-    with pytest.raises(AssertionError, match="1 is not a session"):
+    with pytest.raises(AssertionError, match="no session with id 1"):
         beside.slowest()
     with (
         pytest.raises(AssertionError, match="no first answer"),

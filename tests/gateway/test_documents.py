@@ -90,7 +90,7 @@ def test_what_is_not_a_session_is_not_found(http: httpx.Client, ident: str) -> N
                 "status": "404",
                 "code": "SESSION_NOT_FOUND",
                 "title": "Not Found",
-                "detail": f"{ident if len(ident) < 40 else '9' * 40 + '...'} is not a session",
+                "detail": f"no session with id {ident if len(ident) < 40 else '9' * 40 + '...'}",
             }
         ]
     }
@@ -98,7 +98,7 @@ def test_what_is_not_a_session_is_not_found(http: httpx.Client, ident: str) -> N
 
 def test_the_largest_id_is_asked_for(http: httpx.Client) -> None:
     answer = http.get(f"/v1/sessions/{2**64 - 1}")
-    assert answer.json()["errors"][0]["detail"] == "18446744073709551615 is not a session"
+    assert answer.json()["errors"][0]["detail"] == "no session with id 18446744073709551615"
 
 
 @pytest.mark.parametrize(

@@ -240,4 +240,4 @@ def _missing(table: SessionTable, ident: int) -> CoreError:
     if source is not None:
         text = f"session {ident} belongs to the source {source!r}, which cannot be read just now"
         return SourceUnreachableError(text, source=source, id=str(ident))
-    return SessionNotFoundError(f"{ident} is not a session", id=str(ident))
+    return SessionNotFoundError(f"no session with id {ident}", id=str(ident))

@@ -159,5 +159,5 @@ def requested_id(request: Request) -> int:
     text = unquote(request.path_params["id"])
     found = parse_id(text)
     if found is None:
-        raise RequestError(Error(404, "SESSION_NOT_FOUND", f"{shorten(text)} is not a session"))
+        raise RequestError(Error(404, "SESSION_NOT_FOUND", f"no session with id {shorten(text)}"))
     return found

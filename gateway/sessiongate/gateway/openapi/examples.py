@@ -95,6 +95,6 @@ ERRORS: dict[int, Error] = {
         parameter="page[size]",
     ),
     401: Error(401, "CREDENTIALS_MISSING", "this needs credentials", header="Authorization"),
-    404: Error(404, "SESSION_NOT_FOUND", "9 is not a session"),
+    404: Error(404, "SESSION_NOT_FOUND", "no session with id 9"),
     503: Error(503, "NOT_READY", "not every source has answered or failed yet; try again shortly"),
 }
