@@ -70,8 +70,8 @@ def test_all_that_is_wrong_is_told_a_line_each(tmp_path: Path) -> None:
         (f"'source' in {file}: source m", "tls must be verify or off, got 'on'"),
         (f"'source' in {file}: source m", "interval must be a number above 0, such as 5, got 'x'"),
         (f"'source' in {file}: source m", "unknown option 'passwd'"),
-        (f"'source' in {file}", "3 are named 'h'; add name=… to all but one"),
-        (f"'source' in {file}", "2 are named 'host'; add name=… to all but one"),
+        (f"'source' in {file}", "3 sources are named 'h'; add name=… to all but one"),
+        (f"'source' in {file}", "2 sources are named 'host'; add name=… to all but one"),
         (f"'ledger' in {file}", "cannot be kept in mysql: use sqlite:///PATH"),
     ):
         about = [line for line in lines if line.startswith(f"sessiongate: {place}: ")]
@@ -146,7 +146,10 @@ def test_a_ledger_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path, said in (
         (tmp_path, "is a folder, not a file"),
-        (tmp_path / "file/ledger.db", f"cannot be made: {tmp_path}/file is a file, not a folder"),
+        (
+            tmp_path / "file/ledger.db",
+            f"cannot be created: {tmp_path}/file is a file, not a folder",
+        ),
     ):
         checked = run("check-config", "--ledger", f"sqlite:///{path}")
         assert (checked.returncode, checked.stderr) == (

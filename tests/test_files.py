@@ -73,7 +73,7 @@ def test_a_file_system_that_hangs_costs_what_is_on_it_and_nothing_else(tmp_path:
         ) as program:
             assert status(program, "/v1/sessions", basic()) == 200
             folder.hang()
-            program.expect("source there is unreachable: did not answer within 1 s")
+            program.expect("source there is unreachable: did not respond within 1 s")
 
             def is_said() -> bool:
                 assert status(program, "/v1/sessions", basic()) == 200

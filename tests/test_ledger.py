@@ -44,7 +44,7 @@ def test_a_ledger_that_is_put_back_keeps_ids_and_gives_none_twice(tmp_path: Path
         assert (again.returncode, "File exists" in again.stderr) == (1, True)
         held = typed(RESTORED, ledger, copy)
         assert held.returncode == 1
-        assert "is held by the core with process id" in held.stderr
+        assert "is in use by the core with process id" in held.stderr
     write_document(document, 5)
     with Serving(*arguments) as serving:
         given = ids(serving)
@@ -55,7 +55,7 @@ def test_a_ledger_that_is_put_back_keeps_ids_and_gives_none_twice(tmp_path: Path
     write_document(document, 0)
     with Serving(*arguments) as serving:
         assert ids(serving) == set()
-        assert "may be older than the ids that were given" in serving.output
+        assert "may be older than the assigned ids" in serving.output
 
 
 def test_a_file_that_is_taken_away_is_noticed_and_no_id_given_twice(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_a_file_that_is_taken_away_is_noticed_and_no_id_given_twice(tmp_path: Pa
     with Serving("--source", f"document:{document}", "--ledger", f"sqlite:///{path}") as serving:
         before = ids(serving)
         path.rename(tmp_path / "elsewhere.db")
-        serving.expect("the ledger's file is gone or was replaced: the core ends")
+        serving.expect("the ledger's file was removed or replaced; exiting")
         serving.expect("the core listens on .* again")
         after = set[int]()
         while not after:
@@ -104,7 +104,7 @@ def test_a_backup_of_what_is_no_ledger_is_refused(tmp_path: Path) -> None:
     copy = tmp_path / "copy.db"
     for url, text in (
         (f"sqlite:///{tmp_path}/none.db", "no such file"),
-        ("sqlite://", "has no file"),
+        ("sqlite://", "is in memory"),
     ):
         asked = run("ledger", "backup", copy, "--ledger", url)
         assert (asked.returncode, asked.stdout) == (1, "")
@@ -121,7 +121,7 @@ def test_what_is_no_name_and_no_ledger_is_refused_whole(tmp_path: Path) -> None:
     for name in ("", "x" * 256, os.fsdecode(b"\xff")):
         asked = run("ledger", "rename", "host", name, "--ledger", f"sqlite:///{path}")
         assert (asked.returncode, asked.stdout) == (1, "")
-        assert asked.stderr == "sessiongate: a name is UTF-8 of 1 to 255 bytes\n"
+        assert asked.stderr == "sessiongate: a name must be UTF-8 and have 1 to 255 bytes\n"
     for arguments in (("backup", copy), ("rename", "a", "b")):
         asked = run("ledger", *arguments, "--ledger", f"sqlite:///{empty}")
         assert asked.returncode == 1

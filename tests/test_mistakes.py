@@ -81,7 +81,9 @@ MISTAKES = [
             "--http: cannot listen on {taken}: another program listens there; stop it"),
     Mistake(f"core {QUIET} --grpc {{taken}}",
             "--grpc: cannot listen on {taken}: another program listens there; stop it"),
-    Mistake(f"core {QUIET} --grpc unix:{{folder}}/none/core", "there is no folder {folder}/none"),
+    Mistake(
+        f"core {QUIET} --grpc unix:{{folder}}/none/core", "the folder {folder}/none does not exist"
+    ),
     Mistake(f"serve {QUIET} --grpc 127.0.0.1:0 --http 203.0.113.9:80 --insecure",
             "this machine has no such address; 0.0.0.0 stands for all"),
     Mistake("list --core {free}", "no core answers at {free}; `sessiongate serve` starts one",

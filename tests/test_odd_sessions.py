@@ -138,7 +138,7 @@ def test_nothing_repeats_a_value(program: Serving, http: httpx.Client) -> None:
     for url in ("/v1/sessions", "/v1/sources"):
         assert "SECRET" not in http.get(url).text
     assert "SECRET" not in program.output
-    assert program.output.count("odd.json is not read as a whole") == 1
+    assert program.output.count("odd.json is read only partially") == 1
 
 
 def test_a_file_that_heals_is_whole_again_and_its_ids_are_never_given_twice(
@@ -150,10 +150,10 @@ def test_a_file_that_heals_is_whole_again_and_its_ids_are_never_given_twice(
     with Serving(*arguments) as program:
         assert ids(program) == {"57": None, "1": "x", "2": "007"}
         path.write_text(document(with_id(5)))
-        program.expect("odd.json is not read as a whole")
+        program.expect("odd.json is read only partially")
         assert ids(program) == {"57": None, "1": "x", "2": "007"}, "whether they ended is not known"
         path.write_text(document(with_id("2", 1)))
-        program.expect("odd.json is read as a whole again")
+        program.expect("odd.json is read completely again")
         assert ids(program) == {"3": "2"}
     path.write_text(document(with_id("57"), with_id("2", 1), with_id("3")))
     with Serving(*arguments) as program:

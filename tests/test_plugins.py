@@ -67,7 +67,7 @@ def open_source(config):
 ERRORS = {
     "raises": "failed unexpectedly: ZeroDivisionError",
     "exits": "failed unexpectedly: SystemExit",
-    "hangs": "did not answer within 1 s",
+    "hangs": "did not respond within 1 s",
     "none": "observe() must return an Observation, got NoneType",
     "key": "failed unexpectedly: AttributeError",
     "session": "failed unexpectedly: AttributeError",

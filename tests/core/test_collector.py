@@ -225,7 +225,7 @@ def test_a_hanging_source_times_out_and_is_named() -> None:
         scene.source.hanging = True
         await scene.source.step()
         assert scene.table.ready.is_set()
-        assert scene.table.source("fake").error == "did not answer within 0.01 s"
+        assert scene.table.source("fake").error == "did not respond within 0.01 s"
 
     run(test, timeout=0.01)
 
@@ -321,7 +321,7 @@ def test_who_was_held_up_says_so_before_anything_else(monkeypatch: pytest.Monkey
         clock.ahead += 20
         (report,) = scene.collector.reports()
         assert report.state == SourceState.SOURCE_STATE_UNREACHABLE
-        assert report.last_error == "was not read in time: the core was stopped or held up"
+        assert report.last_error == "was not read in time: the core was stopped or blocked"
         assert scene.ids == [], "it was last seen longer ago than stale_after"
         assert scene.table.unseen == {1: "fake"}
         await scene.source.step()
@@ -509,7 +509,7 @@ def test_a_source_that_is_read_from_another_place_is_another(
     run(another, url, sources=["fake://three?name=db"])
     run(the_same, url, sources=["fake://three?name=db"])
     (text,) = [record.getMessage() for record in caplog.records if "another" in record.msg]
-    assert text == "source db is read from another place: 2 sessions of fake://two have ended"
+    assert text == "source db is read from another place: ended 2 sessions of fake://two"
 
 
 def test_names_that_exchange_their_places_are_refused_until_it_is_confirmed(
@@ -536,7 +536,7 @@ def test_names_that_exchange_their_places_are_refused_until_it_is_confirmed(
         with pytest.raises(LedgerError, match=r"sessiongate ledger rename a [bc]") as caught:
             run(exchanged, url, sources=sources)
         assert "secret" not in str(caught.value)
-    with pytest.raises(LedgerError, match="knows no source 'c'; it knows a, b"):
+    with pytest.raises(LedgerError, match="has no source 'c'; its sources: a, b"):
         rename_source(url, "c", "d")
     rename_source(url, "a", "b")
     run(exchanged, url, sources=swapped)
@@ -698,5 +698,5 @@ def test_a_source_that_does_not_close_keeps_nobody_from_ending(
         await ledger.close()
 
     asyncio.run(main())
-    assert "source bad did not close" in caplog.text
+    assert "source bad failed to close" in caplog.text
     assert "swordfish" not in caplog.text

@@ -198,12 +198,12 @@ def test_all_reasons_for_a_partial_observation_are_told_and_a_change_has_a_revis
         top = scene.table.revision
         (report,) = scene.collector.reports()
         assert report.truncated
-        assert report.partial == "only max_sessions=1 are read"
+        assert report.partial == "only max_sessions=1 are shown"
         scene.source.again = Observation([seen("a"), seen("b")], None, LOST, "half of it")
         await scene.source.step()
         status = scene.table.source("fake").status
         assert status.partial == (
-            "half of it; only max_sessions=1 are read; some sessions could not be read"
+            "half of it; only max_sessions=1 are shown; some sessions could not be read"
         )
         assert scene.table.revision == top + 1
         scene.source.failing = "gone"
@@ -271,13 +271,13 @@ def test_a_line_is_logged_for_a_change_and_none_for_the_rest(
         assert await step(Observation([seen("a")])) == []
         odd = [lacking("a", "user")]
         assert await step(Observation(odd)) == [
-            "source fake is not read as a whole: some members could not be read;"
+            "source fake is read only partially: some members could not be read;"
             " unreadable: sessions 0, members 1, such as user: expected it"
         ]
         assert await step(Observation([lacking("a", "user"), lacking("b", "port")])) == []
         (line,) = await step(Observation(odd, unreadable=LOST))
         assert "some sessions could not be read; unreadable: sessions 1, members 1" in line
-        assert await step(Observation([seen("a")])) == ["source fake is read as a whole again"]
+        assert await step(Observation([seen("a")])) == ["source fake is read completely again"]
         scene.source.failing = "no route"
         assert await step(Observation([])) == ["source fake is unreachable: no route"]
         assert await step(Observation([])) == []

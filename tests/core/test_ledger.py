@@ -103,7 +103,7 @@ def test_a_second_core_is_told_who_holds_the_ledger(tmp_path: Path) -> None:
     async def main() -> None:
         first = await opened(url_of(tmp_path))
         with pytest.raises(
-            LedgerHeldError, match=f"held by the core with process id {os.getpid()}"
+            LedgerHeldError, match=f"in use by the core with process id {os.getpid()}"
         ):
             await opened(url_of(tmp_path))
         await first.close()

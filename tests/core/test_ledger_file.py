@@ -389,7 +389,7 @@ def test_a_file_that_is_written_over_is_noticed_and_not_written_to(
         assert await ledger.is_in_place()
         change(path)
         assert not await ledger.is_in_place()
-        with pytest.raises(LedgerError, match="is gone or was replaced"):
+        with pytest.raises(LedgerError, match="was removed or replaced"):
             await give(ledger, None)
         await ledger.close()
         ledger = await opened(tmp_path)

@@ -191,9 +191,7 @@ def test_one_caller_may_have_so_many_streams(monkeypatch: pytest.MonkeyPatch) ->
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await scene.stub.WatchSessions(WatchSessionsRequest()).read()
         assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert refused.value.details() == (
-            "2 streams are open already; max_watchers allows no more"
-        )
+        assert refused.value.details() == ("2 streams are open; max_watchers allows no more")
         watches[0].cancel()
         while (await scene.metrics())["sessiongate_watchers"] > 1:
             pass

@@ -113,7 +113,7 @@ def test_a_core_whose_disk_hangs_ends_all_the_same(tmp_path: Path) -> None:
             await_failure(serving)
             serving.interrupt()
             serving.wait()
-        assert "the ledger's disk hangs: the core ends" in serving.output
+        assert "the ledger's disk hangs; exiting without the last writes" in serving.output
     with Serving(*arguments) as serving:
         after = ids(await_sessions(serving, BEFORE + 1))
         assert after.items() >= first.items()

@@ -105,7 +105,7 @@ def test_all_sources_flap_at_once_and_every_answer_is_whole() -> None:
     assert {(total - 3) % SESSIONS for total in beside.totals} == {0}
     assert {each["attributes"]["state"] for each in states} == {"reachable"}
     partial = {each["attributes"]["partial"] for each in states} - {""}
-    assert partial == {f"only max_sessions={SESSIONS} are read"}
+    assert partial == {f"only max_sessions={SESSIONS} are shown"}
     assert min(Flapping.asked.values()) > 1
     assert most - before < GROWTH
     what = f"{SOURCES} sources of {SESSIONS:,} sessions that all go and come"

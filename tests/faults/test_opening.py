@@ -11,7 +11,7 @@ from tests.hanging import HangingFolder, hanging_folder
 from tests.program import Program
 
 SOURCES = "--grpc", "127.0.0.1:0", "--source", "synthetic:?sessions=3"
-HANGS = r"the ledger \(\S+ledger.db\) is not open yet, and is waited for: its disk hangs or is slow"
+HANGS = r"still waiting for the ledger \(\S+ledger.db\): its disk hangs or is slow"
 
 
 def opening(folder: HangingFolder) -> Program:
@@ -34,7 +34,7 @@ def test_a_core_says_what_it_waits_for_and_goes_on(tmp_path: Path) -> None:
             core.expect("listening on")
             core.process.terminate()
             assert core.wait() == 0
-        assert core.output.count("is not open yet") == 1
+        assert core.output.count("still waiting for the ledger") == 1
 
 
 def test_a_core_that_waits_for_its_ledger_can_be_stopped(tmp_path: Path) -> None:
@@ -43,6 +43,6 @@ def test_a_core_that_waits_for_its_ledger_can_be_stopped(tmp_path: Path) -> None
         with opening(folder) as core:
             core.expect(HANGS)
             core.process.terminate()
-            core.expect("told to stop before the ledger was open: the core ends")
+            core.expect("stopped before the ledger was open; exiting")
             folder.answer()
             assert core.wait() in (0, 1)  # it no longer waits for the ledger

@@ -2,6 +2,6 @@
 
 import os
 
-# gRPC logs lines of its own, with what strangers sent in them unescaped: a line break in
-# a GOAWAY's debug text would begin a line of their choice. It reads this when it loads.
+# gRPC writes log lines of its own that contain what peers sent, unescaped: a line break in
+# the debug text of a GOAWAY would forge a line. It reads this variable when it is loaded.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")

@@ -1,13 +1,13 @@
 """The core program: ``python -P -m sessiongate.core``, started by the command line.
 
-Reads its configuration, one line of JSON, from standard input. Prints
-``listening on ADDRESS`` on standard output once it listens; logs to standard
-error. Exits with 0 after SIGTERM, SIGINT or, if asked to, the end of standard
-input, and with 2 if starting it again would not help.
+It reads its configuration, one line of JSON, from standard input, prints
+``listening on ADDRESS`` on standard output once it listens, and logs to standard
+error. It exits with 0 after SIGTERM, SIGINT or, if so configured, the end of
+standard input, and with 2 if a restart would not help.
 
-With the argument ``check`` it reads the same, prints what is wrong with it, one fault a line,
-and exits with 0 or 2; it starts nothing. ``ledger backup`` and ``ledger restored`` read the
-ledger's URL in the same way; a fault is one line on standard output.
+With the argument ``check`` it reads the same configuration, prints its faults, one a line,
+and exits with 0 or 2; it starts nothing. ``ledger ACTION`` reads the ledger's URL and the
+action's parameters in the same way; a fault is one line on standard output.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ need_no_output()
 
 
 def main() -> int:
-    """Run a core until it is told to stop, or check its configuration; return the exit code."""
+    """Run a core until it is stopped, or check its configuration; return the exit code."""
     # Until the core handles it, Ctrl-C ends this process silently, even during imports.
-    # Whoever started the process may have blocked it so far.
+    # The parent process may have blocked it so far.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     if sys.argv[1:] == ["check"]:

@@ -1,4 +1,4 @@
-"""Finds everything that is wrong with a configuration, without starting anything."""
+"""Finds all faults of a configuration, without starting anything."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from sessiongate.runtime.exit_codes import EXIT_UNRECOVERABLE
 from sessiongate.runtime.watched_file import MAX_FILE_BYTES, FileError, read_file, trouble
 
 _ELSEWHERE = "//user@host.invalid"  # a valid location
-_MOST_OPTIONS = 20  # of a URL, that are tried one by one
+_MAX_OPTIONS = 20  # of a URL, that are tried one by one
 
 
 def check() -> int:
-    """Print what is wrong with the configuration on standard input; return the exit code."""
+    """Print the faults of the configuration on standard input; return the exit code."""
     found = list(faults(json.loads(sys.stdin.readline())))
     for line in found:
         print(line)
@@ -40,7 +40,7 @@ def check() -> int:
 
 
 def faults(values: dict[str, Any]) -> Iterator[str]:
-    """Yield what is wrong with a configuration, a line each, naming where it came from."""
+    """Yield the faults of a configuration, a line each, with the setting's origin."""
     origins = values.pop("origins", {})
     for text in _of_sources(values.pop("source")):
         yield named(text, "source", origins)
@@ -61,21 +61,21 @@ def _of_sources(sources: Sequence[object]) -> Iterator[str]:
             yield from _files(config)
     for name, times in names.items():
         if times > 1:
-            yield f"{times} are named {name!r}; add name=… to all but one"
+            yield f"{times} sources are named {name!r}; add name=… to all but one"
 
 
 def _of_source(value: object) -> tuple[list[str], SourceConfig | None]:
-    """Return what is wrong with a source, and how it reads without that; None if it cannot.
+    """Return a source's faults, and its configuration without them; None if there is none.
 
-    A kind reports one fault at a time. So leave out what is to blame, an option or the
-    location, until nothing is wrong or nothing is to blame.
+    A kind reports one fault at a time. So leave out the option or the location that causes
+    it, until there is no fault or none that goes away.
     """
     found: list[str] = []
     config = _config(value)
-    while wrong := _trouble(value):
-        found.append(wrong)
-        for other in _otherwise(value, config):
-            if _trouble(other) not in found:
+    while fault := _fault(value):
+        found.append(fault)
+        for other in _variants(value, config):
+            if _fault(other) not in found:
                 value = other
                 break
         else:
@@ -83,7 +83,7 @@ def _of_source(value: object) -> tuple[list[str], SourceConfig | None]:
     return found, config or _config(value)
 
 
-def _trouble(value: object) -> str:
+def _fault(value: object) -> str:
     """Return why a source cannot be opened; empty if it can."""
     try:
         source = open_source(read_source(value))
@@ -101,10 +101,10 @@ def _config(value: object) -> SourceConfig | None:
         return None
 
 
-def _otherwise(value: object, config: SourceConfig | None) -> Iterator[object]:
-    """Yield a source without each of its options in turn, the last first; then elsewhere.
+def _variants(value: object, config: SourceConfig | None) -> Iterator[object]:
+    """Yield a source without each of its options, the last first; then at another location.
 
-    All have its name, which is in every text.
+    All keep its name, which is part of every error.
     """
     url = value["url"] if isinstance(value, Mapping) else value
     beside = dict(value) if isinstance(value, Mapping) else {}
@@ -115,7 +115,7 @@ def _otherwise(value: object, config: SourceConfig | None) -> Iterator[object]:
             yield {other: beside[other] for other in beside if other != key}
     location, _, query = url.partition("?")
     pairs = query.split("&") if query else []
-    for index in reversed(range(min(len(pairs), _MOST_OPTIONS))):
+    for index in reversed(range(min(len(pairs), _MAX_OPTIONS))):
         if not pairs[index].startswith("name="):
             rest = "&".join(pairs[:index] + pairs[index + 1 :])
             yield {**beside, "url": f"{location}?{rest}" if rest else location}
@@ -125,7 +125,7 @@ def _otherwise(value: object, config: SourceConfig | None) -> Iterator[object]:
 
 
 def _files(config: SourceConfig) -> Iterator[str]:
-    """Yield what is wrong with the files that a source names."""
+    """Yield the faults of the files that a source names."""
     options = config.options
     paths = {key: options[key] for key in ("password_file", "tls_ca") if key in options}
     if config.kind == "document" and config.location and not has_login(config.location):
@@ -133,8 +133,8 @@ def _files(config: SourceConfig) -> Iterator[str]:
     for key, path in paths.items():
         most = MAX_DOCUMENT_BYTES if key == "document" else MAX_FILE_BYTES
         read = partial(_read_document if key == "document" else read_file, most=most)
-        if wrong := trouble(read, Path(path)):
-            yield f"source {config.name}: {key}: {wrong}"
+        if fault := trouble(read, Path(path)):
+            yield f"source {config.name}: {key}: {fault}"
 
 
 def _read_document(path: Path, most: int) -> None:
@@ -146,7 +146,7 @@ def _read_document(path: Path, most: int) -> None:
 
 
 def _ledger(url: str) -> Iterator[str]:
-    """Yield why the ledger's file could not be opened or made."""
+    """Yield the reasons why the ledger's file could not be opened or created."""
     try:
         path = ledger_path(url)
         if path is not None:
@@ -158,8 +158,8 @@ def _ledger(url: str) -> Iterator[str]:
         return
     if path.exists():
         if not os.access(path, os.R_OK | os.W_OK):
-            yield f"{path} cannot be read and written by user {os.geteuid()}"
+            yield f"user {os.geteuid()} cannot read and write {path}"
     elif not (folder := next(each for each in path.absolute().parents if each.exists())).is_dir():
-        yield f"{path} cannot be made: {folder} is a file, not a folder"
+        yield f"{path} cannot be created: {folder} is a file, not a folder"
     elif not os.access(folder, os.W_OK | os.X_OK):
-        yield f"{path} cannot be made: user {os.geteuid()} may not write in {folder}"
+        yield f"{path} cannot be created: user {os.geteuid()} may not write to {folder}"

@@ -1,4 +1,4 @@
-"""What may go wrong in the core, whoever asks. `core.grpc.status` answers gRPC."""
+"""The errors of the core's domain; `core.grpc.status` maps them to gRPC."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ MAX_VIOLATIONS = 20  # of a request that are named
 
 
 class CoreError(Exception):
-    """An error that is reported to the caller. Each kind is in `STATUS_MAPPINGS`."""
+    """An error that is reported to the caller. Each class is in `STATUS_MAPPINGS`."""
 
     def __init__(self, text: str, **metadata: str) -> None:
         super().__init__(text)
@@ -20,32 +20,32 @@ class SessionNotFoundError(CoreError):
 
 
 class SourceUnreachableError(CoreError):
-    """The source that last had this session cannot be read: the session may live or not."""
+    """The source of this session cannot be read, so whether it still exists is unknown."""
 
 
 class NotReadyError(CoreError):
-    """Some source has neither answered nor failed since the core started."""
+    """Some source has not been read, and has not failed, since the core started."""
 
 
 class RevisionNotHeldError(CoreError):
-    """The change log does not begin early enough, or has not come so far."""
+    """The change log no longer has this revision, or does not have it yet."""
 
 
 class TooManyWatchersError(CoreError):
-    """The caller has as many streams open as one may."""
+    """The caller has reached its limit of open streams."""
 
 
 class TooManyCallsError(CoreError):
-    """The caller has as many calls under way as one may."""
+    """The caller has reached its limit of concurrent calls."""
 
 
 class ShuttingDownError(CoreError):
-    """The core is about to end; another one may follow."""
+    """The core is shutting down; another one may replace it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One field of a request that is wrong: its path, and what is wrong and allowed."""
+    """One invalid field of a request: its path, and what is wrong and allowed."""
 
     field: str
     description: str
@@ -55,7 +55,7 @@ _NAMED = 5  # violations that the text of an error names; its details name more
 
 
 class InvalidRequestError(CoreError):
-    """One or more fields of the request are wrong, as its violations say."""
+    """One or more fields of the request are invalid, as its violations state."""
 
     def __init__(self, *violations: Violation) -> None:
         first = "; ".join(f"{v.field}: {v.description}" for v in violations[:_NAMED])
@@ -64,16 +64,16 @@ class InvalidRequestError(CoreError):
 
 
 class MalformedRequestError(CoreError):
-    """What was sent is not the message that the method takes."""
+    """The request is not a message of the method's type."""
 
 
 class InternalError(CoreError):
-    """Something that should not happen did. The cause is in the log only."""
+    """An unexpected error occurred; only the log has the cause."""
 
     def __init__(self) -> None:
-        super().__init__("the core failed to answer; its log has the cause")
+        super().__init__("the core failed; its log has the cause")
 
 
 def excerpt(value: str, most: int = 40) -> str:
-    """Quote the beginning of a caller's value, for an error to repeat."""
+    """Quote the beginning of a caller's value, for use in an error."""
     return repr(value) if len(value) <= most else f"{value[:most]!r}…"

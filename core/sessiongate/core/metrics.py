@@ -1,4 +1,4 @@
-"""The metrics that a core shows to Prometheus."""
+"""The metrics that a core exposes to Prometheus."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from sessiongate.v1.source_service_pb2 import SourceState
 
 
 class CallMetrics:
-    """Calls that were answered and streams that ended, by method and status code."""
+    """Completed calls and ended streams, by method and status code."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._calls = Histogram(
             "sessiongate_grpc_call_duration_seconds",
-            "Time that the core took to answer a call.",
+            "Time taken by the core to answer a call.",
             ["method", "code"],
             buckets=LATENCY_BUCKETS,
             registry=self.registry,
         )
         self._streams = Counter(
             "sessiongate_grpc_streams_ended_total",
-            "Streams of the core that have ended.",
+            "Number of streams of the core that have ended.",
             ["method", "code"],
             registry=self.registry,
         )
@@ -49,7 +49,7 @@ class CallMetrics:
 
 
 class _State(MetricCollector):
-    """The table, its watchers and its sources, as they are when collected."""
+    """The state of the table, its watchers and its sources when collected."""
 
     def __init__(self, table: SessionTable, watchers: StreamQuota, collector: Collector) -> None:
         self._table = table
@@ -61,18 +61,18 @@ class _State(MetricCollector):
             "sessiongate_revision", "Revision of the core's table.", self._table.revision
         )
         yield GaugeMetricFamily(
-            "sessiongate_watchers", "Streams of sessions that are open.", len(self._watchers)
+            "sessiongate_watchers", "Number of open session streams.", len(self._watchers)
         )
         yield from self._reports()
         yield from self._tallies()
 
     def _reports(self) -> Iterable[Metric]:
-        sessions = _gauge("sessions", "Sessions that are listed.")
+        sessions = _gauge("sessions", "Number of listed sessions.")
         reachable = _gauge("source_reachable", "Whether the last observation succeeded.")
-        age = _gauge("source_age_seconds", "Time since the last observation that succeeded.")
+        age = _gauge("source_age_seconds", "Time since the last successful observation.")
         unreadable = _gauge(
             "source_unreadable",
-            "Sessions, and members of sessions, that the last observation could not read.",
+            "Number of sessions, and of session members, that the last observation could not read.",
             "what",
         )
         for report in self._collector.reports():
@@ -89,11 +89,11 @@ class _State(MetricCollector):
     def _tallies(self) -> Iterable[Metric]:
         took = SummaryMetricFamily(
             "sessiongate_source_observation_seconds",
-            "Observations that succeeded, and the time that they took.",
+            "Number and total duration of successful observations.",
             labels=["source"],
         )
         failures = CounterMetricFamily(
-            "sessiongate_source_failures", "Observations that failed.", labels=["source"]
+            "sessiongate_source_failures", "Number of failed observations.", labels=["source"]
         )
         for name, tally in self._collector.tallies().items():
             took.add_metric([name], tally.succeeded, tally.seconds)
@@ -104,7 +104,7 @@ class _State(MetricCollector):
 def core_registry(
     calls: CallMetrics, table: SessionTable, watchers: StreamQuota, collector: Collector
 ) -> CollectorRegistry:
-    """Return a registry of all that a core shows."""
+    """Return a registry of all metrics of a core."""
     processes = ProcessCollector(lambda: {"core": os.getpid()})
     return registry(calls.registry, _State(table, watchers, collector), processes)
 

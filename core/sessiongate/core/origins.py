@@ -1,4 +1,4 @@
-"""Where a wrong setting came from, as whoever started the core says."""
+"""The origin of an invalid setting, as stated by the program that started the core."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 
 def origins_of(configuration: str) -> Mapping[str, str]:
-    """Return the origins that a configuration states, even a wrong one."""
+    """Return the origins that a configuration states, even an invalid one."""
     try:
         return dict(json.loads(configuration)["origins"])
     except (ValueError, TypeError, KeyError):
@@ -15,7 +15,7 @@ def origins_of(configuration: str) -> Mapping[str, str]:
 
 
 def named(text: str, setting: str, origins: Mapping[str, str]) -> str:
-    """Put the place that a setting's value came from before a text about the setting."""
+    """Prefix a text about a setting with the origin of the setting's value."""
     if not setting:
         return text
     place = origins.get(setting, "--" + setting.replace("_", "-"))

@@ -1,4 +1,4 @@
-"""Running a core from its configuration to the signal that stops it."""
+"""Runs a core, from its configuration to the signal that stops it."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from sessiongate.runtime.watched_file import FileError
 log = logging.getLogger(__name__)
 
 EXIT_UNFINISHED = 1
-STARTING = 3.0  # seconds that a start may go on once it is told to stop
+STARTING = 3.0  # seconds that a start may continue after the signal to stop
 JOINING = 1.0  # seconds that a thread may take to end
 
 
 def run() -> int:
-    """Run a core until it is told to stop; return the exit code."""
+    """Run a core until it is stopped; return the exit code."""
     use_one_malloc_arena()
     collect_rarely()
     notify = Notifier()
@@ -55,7 +55,7 @@ def run() -> int:
 
 
 def _abandon_hanging_threads() -> None:
-    """End the process now if a thread still waits for a disk: Python would wait for it."""
+    """Exit at once if a thread still waits for a disk: Python would wait for the thread."""
     for thread in threading.enumerate():
         if thread.daemon or thread is threading.main_thread():
             continue
@@ -67,7 +67,7 @@ def _abandon_hanging_threads() -> None:
 
 
 def _setting(error: Exception, grpc: str) -> str:
-    """Return the setting that an error is about; empty if it does not say."""
+    """Return the setting that an error is about; empty if unknown."""
     match error:
         case ConfigError():
             return error.setting
@@ -84,7 +84,7 @@ async def _run(config: CoreConfig, notify: Notifier) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    # Whoever sends it has changed a file. Files are followed: there is nothing to do.
+    # It is sent after a file has changed. Files are watched: there is nothing to do.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if config.exit_on_eof:
         loop.add_reader(sys.stdin, _stop_at_end, stop)
@@ -104,7 +104,7 @@ async def _run(config: CoreConfig, notify: Notifier) -> int:
 
 
 async def _start(core: Core, stop: asyncio.Event) -> bool:
-    """Start a core, unless told to stop before that is done; return whether it has started."""
+    """Start a core, unless stopped meanwhile; return whether it has started."""
     starting = asyncio.create_task(core.start())
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -114,7 +114,7 @@ async def _start(core: Core, stop: asyncio.Event) -> bool:
         starting.cancel()
         await asyncio.wait((starting,))
         if starting.cancelled():
-            log.warning("told to stop before the ledger was open: the core ends")
+            log.warning("stopped before the ledger was open; exiting")
             return False
     await starting
     return True

@@ -1,4 +1,4 @@
-"""A running core: ledger, table, collector and gRPC server, put together."""
+"""A running core, assembled from ledger, table, collector and gRPC server."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ from sessiongate.v1.source_service_pb2_grpc import add_SourceServiceServicer_to_
 log = logging.getLogger(__name__)
 
 
-LEDGER_INTERVAL = 0.5  # seconds between two looks at the ledger's file
+LEDGER_INTERVAL = 0.5  # seconds between two checks of the ledger's file
 # Milliseconds.
-HANDSHAKE_MS = 10_000  # for a connection to show that it is one for gRPC
-ALIVE_MS = 20_000  # of silence until a caller is asked whether it lives; and to answer
+HANDSHAKE_MS = 10_000  # for a new connection to complete its handshake
+ALIVE_MS = 20_000  # of silence before a keepalive ping; and for its acknowledgement
 
-_SET_BACK = 24 * 3600 * 10**6  # microseconds: a clock set back further is not waited for
+_SET_BACK = 24 * 3600 * 10**6  # microseconds: if a clock is set back further, do not wait for it
 
 
 class Core:
@@ -61,12 +61,12 @@ class Core:
         self._calls = CallMetrics()
         self.watchers = StreamQuota(config.limits.max_watchers)
         self.exporter: Exporter | None = None
-        self.ledger_lost = asyncio.Event()  # its file was taken away: ids are no longer kept
+        self.ledger_lost = asyncio.Event()  # its file was removed: ids are no longer stored
 
     async def start(self) -> None:
         """Start. Raises `ConfigError`, `LedgerError`, `FileError` or `ListenError`.
 
-        After an error nothing runs.
+        After an error nothing is left running.
         """
         config = self._config
         try:
@@ -84,8 +84,8 @@ class Core:
             now, ceiling = time.time_ns() // 1000, await ledger.ceiling()
             revision = max(now, ceiling)
             await ledger.reserve(revision)
-            # If the clock was set back since changes were last written down, times go on from
-            # there; not if it was wrong by so much that they would stay the same for long.
+            # If the clock was set back since the last write, times continue from there; not if it
+            # was so wrong that they would not advance for long.
             was_set_back = now < ceiling <= now + _SET_BACK
             self.table = SessionTable(
                 (source.name for source in config.sources),
@@ -147,7 +147,7 @@ class Core:
         return server
 
     def _add_port(self, server: grpc.aio.Server, address: str) -> int:
-        """Listen, with TLS if there is any and the address is not a Unix socket's."""
+        """Listen, with TLS if it is configured and the address is not a Unix socket."""
         local = address.startswith("unix:")
         tls = None if local else self._config.protection.tls
         try:
@@ -169,7 +169,7 @@ class Core:
         return port
 
     def _open_exporter(self) -> Exporter | None:
-        """Return what shows metrics, if wanted. Raises `ListenError`."""
+        """Return the exporter of metrics, if configured. Raises `ListenError`."""
         if self._config.core_metrics is None:
             return None
         shown = core_registry(self._calls, self.table, self.watchers, self._collector)
@@ -178,25 +178,25 @@ class Core:
     async def _announce(self) -> None:
         """Report the core as serving once it becomes ready."""
         await self.table.ready.wait()
-        self._health.tell(serving=True)
+        self._health.set(serving=True)
         log.info("ready: %d sessions", len(self.table))
 
     async def _watch(self, ledger: Ledger) -> None:
-        """Notice when the ledger's file is no longer the one being written to."""
+        """Detect when the ledger's file is no longer the one being written to."""
         while not self.ledger_lost.is_set():
             await asyncio.sleep(LEDGER_INTERVAL)
             if not await ledger.is_in_place():
-                log.error("the ledger's file is gone or was replaced: the core ends")
+                log.error("the ledger's file was removed or replaced; exiting")
                 self.ledger_lost.set()
 
     async def _drain(self, server: grpc.aio.Server) -> None:
-        """Take no more calls, and give those under way their grace."""
-        self._health.tell(serving=False)
+        """Accept no more calls, and give calls in progress their grace period."""
+        self._health.set(serving=False)
         self.table.log.close()
         await server.stop(self._config.grace)
 
     async def stop(self) -> None:
-        """Stop taking calls, give those under way their grace, and release everything."""
+        """Accept no more calls, give those in progress their grace, and release everything."""
         await self._closing.aclose()
 
     async def __aenter__(self) -> Core:
@@ -213,14 +213,14 @@ class Core:
 
 
 def _why_not(path: Path) -> str:
-    """Return why a Unix socket cannot be listened on."""
+    """Return the reason why listening on a Unix socket failed."""
     if is_listened_on(str(path)):
-        return "another program listens there; stop it, or take another path"
+        return "another program listens there; stop it or choose another path"
     if not path.parent.is_dir():
-        return f"there is no folder {path.parent}"
+        return f"the folder {path.parent} does not exist"
     if not os.access(path.parent, os.W_OK):
-        return f"user {os.geteuid()} may not write in {path.parent}"
-    return "it cannot be opened; a path has at most 107 bytes"
+        return f"user {os.geteuid()} may not write to {path.parent}"
+    return "it cannot be opened; a path may have at most 107 bytes"
 
 
 def _limits(limits: CoreLimits) -> list[tuple[str, int]]:
@@ -232,7 +232,7 @@ def _limits(limits: CoreLimits) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", limits.max_message),
         ("grpc.max_connection_idle_ms", idle),
         ("grpc.server_handshake_timeout_ms", min(idle, HANDSHAKE_MS)),
-        # A caller that vanished holds its calls until then.
+        # A caller that has vanished holds its calls until then.
         ("grpc.keepalive_time_ms", ALIVE_MS),
         ("grpc.keepalive_timeout_ms", ALIVE_MS),
     ]

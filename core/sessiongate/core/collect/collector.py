@@ -1,4 +1,4 @@
-"""The collector: runs the sources, and has what they observe shown.
+"""The collector: runs the sources, and publishes what they observe.
 
 Each source has its own task, timeout and back-off; one that fails does not affect others.
 """
@@ -36,23 +36,23 @@ DUTY = 4  # the pause between two observations is at least this many times the f
 # Seconds between two attempts at a source that fails, and at one that cannot be connected to.
 MAX_BACK_OFF = 5.0
 MAX_CONNECT_BACK_OFF = 30.0
-WHOLE_AGAIN = 5.0  # seconds that a source is read as a whole before that is logged
+WHOLE_AGAIN = 5.0  # seconds that a source is read completely before that is logged
 SOURCE_CLOSE_TIMEOUT = 2.0  # seconds that a source may take to close
-# Seconds that a source may be later than its interval and timeout allow: the loop may be late.
+# Seconds beyond its interval and timeout before a source is overdue: the loop may be late.
 LATENESS = 2.0
 
 
 @dataclass(slots=True)
 class Tally:
-    """Observations of a source since the core started."""
+    """Counts of a source's observations since the core started."""
 
     succeeded: int = 0
     failed: int = 0
-    seconds: float = 0.0  # taken by those that succeeded
+    seconds: float = 0.0  # taken by successful ones
 
 
 class Collector:
-    """Keeps a table in step with its sources, from `start` to `close`."""
+    """Keeps a table in sync with its sources, from `start` to `close`."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Collector:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Read the ledger and begin to observe. Raises `LedgerError`."""
+        """Read the ledger and start observing. Raises `LedgerError`."""
         before = await self._ledger.places()
         refuse_exchange(before, {runner.name: runner.place for runner in self._runners})
         for runner in self._runners:
@@ -79,16 +79,16 @@ class Collector:
         self._tasks = [asyncio.create_task(runner.run()) for runner in self._runners]
 
     def reports(self) -> list[source_service_pb2.Source]:
-        """Return how reading each source goes, in the order of the configuration."""
+        """Return the state of each source, in the order of the configuration."""
         self._table.deadlines.enforce()
         return [runner.report() for runner in self._runners]
 
     def tallies(self) -> Mapping[str, Tally]:
-        """Return the tally of each source's observations, by its name."""
+        """Return the tally of observations of each source, by name."""
         return {runner.name: runner.tally for runner in self._runners}
 
     async def close(self) -> None:
-        """Stop observing and close the sources; one that hangs or fails is left behind."""
+        """Stop observing and close the sources; one that hangs or fails is abandoned."""
         self._table.deadlines.close()
         for task in self._tasks:
             task.cancel()
@@ -98,7 +98,7 @@ class Collector:
 
 
 class _Runner:
-    """One source's task, and how reading it goes."""
+    """One source's task, and the state of reading it."""
 
     def __init__(self, config: SourceConfig, source: Source, shared: Shared) -> None:
         self.name = config.name
@@ -110,10 +110,10 @@ class _Runner:
         self._now = shared.now
         self._sessions = Reconciler(config, shared)
         self._is_failing = False
-        self._is_writing = False  # what was observed waits for the ledger
-        self._told = _WHOLE  # what was logged about the last observation's completeness
+        self._is_writing = False  # an observation waits for the ledger
+        self._logged = _WHOLE  # the completeness that was last logged
         self._whole_since: float | None = None  # on the loop's clock
-        # What is reported of the source, except what the table and the reconciler know.
+        # The report on the source, except for what the table and the reconciler know.
         self._report = source_service_pb2.Source(name=config.name, kind=config.kind)
 
     async def restore(self, place: str | None) -> None:
@@ -125,7 +125,7 @@ class _Runner:
         first = elapsed() + self._config.timeout + LATENESS
         self._table.deadlines.set(self._overdue, first)
         while True:
-            asked, began = elapsed(), clock()
+            requested, began = elapsed(), clock()
             try:
                 async with asyncio.timeout(self._config.timeout):
                     observation = await self.source.observe()
@@ -135,13 +135,13 @@ class _Runner:
                 took = clock() - began
                 pause = max(self._config.interval, min(took, self._config.timeout) * DUTY)
                 following = elapsed() + pause + self._config.timeout + LATENESS
-                await self._accept(observation, asked, following)
+                await self._accept(observation, requested, following)
                 self.tally.succeeded += 1
                 self.tally.seconds += took
             except (Exception, SystemExit, asyncio.CancelledError) as error:
                 task = asyncio.current_task()
                 if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
-                    raise  # this task is to end, not something that the source awaits
+                    raise  # this task is cancelled, not something that the source awaits
                 self._failed(error)
                 failures += 1
                 pause = back_off(error, self._config.interval, failures)
@@ -156,7 +156,7 @@ class _Runner:
             async with asyncio.timeout(SOURCE_CLOSE_TIMEOUT):
                 await self.source.close()
         except Exception as error:
-            log.warning("source %s did not close: %s", self.name, type(error).__name__)
+            log.warning("source %s failed to close: %s", self.name, type(error).__name__)
 
     def report(self) -> source_service_pb2.Source:
         state, completeness = self._table.source(self.name), self._sessions.completeness
@@ -179,16 +179,16 @@ class _Runner:
             report.state = states.SOURCE_STATE_PENDING
         return report
 
-    async def _accept(self, observation: Observation, asked: float, following: float) -> None:
-        """Show an observation asked for at ``asked``; the next one is due by ``following``."""
+    async def _accept(self, observation: Observation, requested: float, following: float) -> None:
+        """Publish an observation requested at ``requested``; the next is due by ``following``."""
         observed = self._now()
         self._is_writing = True
         try:
-            await self._sessions.take(observation, asked)
+            await self._sessions.take(observation, requested)
         finally:
             self._is_writing = False
         self._report.last_success_time.FromNanoseconds(observed)
-        if elapsed() >= following:  # it waited for the ledger until it was too old
+        if elapsed() >= following:  # outdated while it waited for the ledger
             self._overdue()
             return
         self._table.deadlines.set(self._overdue, following)
@@ -205,22 +205,22 @@ class _Runner:
         self._log_completeness(self._sessions.completeness)
 
     def _log_completeness(self, found: Completeness) -> None:
-        """Log one line if what could not be read has changed in kind, not in number."""
-        told, now = _told(found), asyncio.get_running_loop().time()
-        if told != _WHOLE:
+        """Log one line if the kind, not the number, of unreadable parts has changed."""
+        kind, now = _kind(found), asyncio.get_running_loop().time()
+        if kind != _WHOLE:
             self._whole_since = None
-        if told == self._told:
+        if kind == self._logged:
             return
-        if told == _WHOLE:
-            # An odd client that comes and goes must not cause a line each time.
+        if kind == _WHOLE:
+            # An odd client that comes and goes must not log a line each time.
             self._whole_since = self._whole_since or now
             if now - self._whole_since >= WHOLE_AGAIN:
-                self._told = told
-                log.warning("source %s is read as a whole again", self.name)
+                self._logged = kind
+                log.warning("source %s is read completely again", self.name)
             return
-        self._told = told
+        self._logged = kind
         log.warning(
-            "source %s is not read as a whole: %s; unreadable: sessions %d, members %d%s",
+            "source %s is read only partially: %s; unreadable: sessions %d, members %d%s",
             *(self.name, found.partial or "some members could not be read"),
             *(found.sessions, found.members),
             f", such as {found.example}" if found.example else "",
@@ -229,7 +229,7 @@ class _Runner:
     def _failed(self, error: BaseException) -> None:
         self.tally.failed += 1
         if isinstance(error, TimeoutError):
-            text = f"did not answer within {self._config.timeout:g} s"
+            text = f"did not respond within {self._config.timeout:g} s"
         elif isinstance(error, SourceError | LedgerError):
             text = printable(str(error))
         else:
@@ -238,17 +238,17 @@ class _Runner:
         self._lose(text)
 
     def _overdue(self) -> None:
-        """Report that what was last confirmed is too old to count as current."""
+        """Report that the last observation is too old to count as current."""
         state = self._table.source(self.name)
         if state.tried and not state.reachable:
             self._lose(state.error)
         elif self._is_writing:
-            self._lose("what was read is not written yet: the ledger's disk hangs or is slow")
+            self._lose("the last observation is not stored yet: the ledger's disk hangs or is slow")
         else:
-            self._lose("was not read in time: the core was stopped or held up")
+            self._lose("was not read in time: the core was stopped or blocked")
 
     def _lose(self, text: str) -> None:
-        """Show the source as unreachable from now on, and its sessions until they are stale."""
+        """Report the source as unreachable, and keep its sessions until they are stale."""
         self._report.last_error = text
         self._report.last_error_time.FromNanoseconds(self._now())
         deadlines = self._table.deadlines
@@ -260,15 +260,15 @@ class _Runner:
 
 
 def back_off(error: BaseException, interval: float, failures: int) -> float:
-    """Return the longest pause before another attempt, in seconds, after so many failures."""
+    """Return the longest pause before the next attempt, in seconds, after ``failures``."""
     unconnected = isinstance(error, SourceConnectError)
     longest = MAX_CONNECT_BACK_OFF if unconnected else MAX_BACK_OFF
     return float(min(longest, interval * 2 ** min(failures, 10)))
 
 
-def _told(found: Completeness) -> tuple[object, ...]:
-    """Return what of an observation's completeness is worth a line when it changes."""
+def _kind(found: Completeness) -> tuple[object, ...]:
+    """Return the part of an observation's completeness whose changes are logged."""
     return found.partial, found.sessions > 0, found.members > 0
 
 
-_WHOLE = _told(Completeness())
+_WHOLE = _kind(Completeness())

@@ -1,4 +1,4 @@
-"""How much of a source an observation covers."""
+"""The share of a source that an observation covers."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from sessiongate.core.sources.base import Observation, Observed
 
 @dataclass(frozen=True, slots=True)
 class Completeness:
-    """How much of a source the last observation covered."""
+    """The share of a source that the last observation covered."""
 
     sessions: int = 0  # that could not be read
     members: int = 0  # of other sessions, that could not be read
     example: str = ""  # one of those: the place, and what was expected
     truncated: bool = False
-    partial: str = ""  # why it did not cover all sessions
+    partial: str = ""  # why it did not cover all sessions; empty if it did
 
 
 def distinguished(
     pairs: Sequence[tuple[str, Observed]], shown: Mapping[str, Observed]
 ) -> dict[str, Observed]:
-    """Return the sessions by key: of two with the same key, the one shown, or the first."""
+    """Return the sessions by key; of two with the same key, the one shown, else the first."""
     distinct = dict(pairs)
     if len(distinct) < len(pairs):
         distinct |= dict(reversed(pairs))
@@ -37,14 +37,14 @@ def assess(
     observed: Mapping[str, Observed],
     max_sessions: int,
 ) -> Completeness:
-    """Assess how much of the source is observed: what it has by key, and what of that is taken."""
+    """Compare all sessions of a source by key (``distinct``) with those kept (``observed``)."""
     lost = [part.text for part in observation.unreadable]
-    lost += ["two sessions of one identity"] * (len(observation.sessions) - len(distinct))
+    lost += ["two sessions with the same identity"] * (len(observation.sessions) - len(distinct))
     members = [part.text for item in observed.values() for part in item.unreadable]
     truncated = len(observed) < len(distinct)
     reasons = [
         observation.partial,
-        f"only max_sessions={max_sessions} are read" if truncated else "",
+        f"only max_sessions={max_sessions} are shown" if truncated else "",
         "some sessions could not be read" if lost else "",
     ]
     return Completeness(

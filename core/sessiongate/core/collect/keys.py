@@ -1,4 +1,4 @@
-"""Keys of sessions as the core keeps them: a long one is hashed, never cut."""
+"""Keys of sessions as the core stores them: long ones are hashed, never cut."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import hashlib
 
 import sqlalchemy as sa
 
-KEY_BYTES = 256  # a longer key is hashed: if cut, it could be another session's
+KEY_BYTES = 256  # a longer key is hashed: cut, it could equal another session's
 
 
 def short(key: str) -> str:
-    """Return the key itself, or a hash of it if it is long."""
+    """Return the key, or its hash if it is long."""
     encoded = key.encode(errors="surrogatepass")
     if len(encoded) <= KEY_BYTES:
         return key
@@ -18,7 +18,7 @@ def short(key: str) -> str:
 
 
 def shorten_all(connection: sa.Connection, sessions: sa.Table) -> None:
-    """Hash the long keys of open sessions that an older core wrote: their ids stay."""
+    """Hash long keys of open sessions that an older core wrote, so that their ids stay."""
     size = sa.func.length(sa.cast(sessions.c.key, sa.LargeBinary))
     wanted = sa.select(sessions.c.id, sessions.c.key).where(
         sessions.c.closed_time.is_(None), size > KEY_BYTES

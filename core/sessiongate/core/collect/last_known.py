@@ -1,4 +1,4 @@
-"""Last known values for members of sessions that cannot be read just now."""
+"""Last known values of session members that currently cannot be read."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _NAMING = ("known_empty", "truncated")  # fields that name others
 
 
 class LastKnown:
-    """Fills in what one source's sessions lack."""
+    """Fills in the missing members of one source's sessions."""
 
     def __init__(self) -> None:
-        # Fields that could not be read whole since a session was first shown, by its key.
+        # By session key: fields that have not been fully read since the session was first shown.
         self._unknown: dict[str, Set[str]] = {}
 
     def keep(self, observed: Mapping[str, Observed]) -> None:
-        """Forget all sessions except those of these that could not be read whole."""
+        """Forget all sessions, except observed ones with unreadable members."""
         self._unknown = {
             key: fields
             for key, fields in self._unknown.items()
@@ -26,9 +26,9 @@ class LastKnown:
         }
 
     def fill_in(self, key: str, item: Observed, known: Session | None) -> None:
-        """Give the session the last known values of what could not be read."""
+        """Set unreadable members of a session to their last known values."""
         fields = {field for part in item.unreadable for field in part.fields}
-        # If a list was never read whole, what can be read of it now is more than nothing.
+        # Of a list that was never fully read, show what can be read now.
         unknown = self._unknown.get(key, frozenset()) & fields if known else fields
         self._unknown[key] = unknown
         if known is None:

@@ -1,14 +1,14 @@
 """Links across tiers: a proxy's backend connection is a server's client connection.
 
-Sources state the wires that their sessions came in by and that their services
-opened. If a proxy's and a server's source state the same wire, the server's
-session is *upstream* of the proxy's. A missing link is better than a wrong one.
-They are linked only if:
+Sources state the TCP links over which their sessions arrived, and those that their
+services opened. If a proxy's and a server's source state the same TCP link, the
+server's session is *upstream* of the proxy's. A missing link is better than a wrong
+one. Two sessions are linked only if:
 
 - both ends name the same client address and port, agree on the server's address
   or on its id for the connection, and do not name two different ids; or
 - one end does not know the client's address, and both agree on the server's
-  address and its id;
+  address and its id for the connection;
 - and exactly one session on either side matches.
 """
 
@@ -27,15 +27,15 @@ _Pair: TypeAlias = tuple[int, int]
 # Ids of the sessions upstream of a session, and downstream.
 Linked: TypeAlias = tuple[tuple[int, ...], tuple[int, ...]]
 UNLINKED: Linked = (), ()
-_Stated: TypeAlias = tuple[int, "SessionTcpLinks"]  # by the session with this id
-_NO_WIRES: Mapping[int, SessionTcpLinks] = {}
-# Instead of an index in the list of opened wires: the end that was accepted.
+_Stated: TypeAlias = tuple[int, "SessionTcpLinks"]  # of the session with this id
+_NO_LINKS: Mapping[int, SessionTcpLinks] = {}
+# In place of an index in the list of opened TCP links: the accepted one.
 _ACCEPTED = -1
 
 
 @dataclass(frozen=True, slots=True)
 class SessionTcpLinks:
-    """The wires of one session: the one it came in by, and those opened for it."""
+    """The TCP links of one session: the one it arrived over, and those opened for it."""
 
     accepted: TcpLink | None
     opened: tuple[TcpLink, ...]
@@ -43,24 +43,24 @@ class SessionTcpLinks:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What a source states, and how it differs from what it stated before."""
+    """The TCP links that a source states, and the difference from those before."""
 
     before: Mapping[int, SessionTcpLinks]  # by session id
-    wires: Mapping[int, SessionTcpLinks]
+    links: Mapping[int, SessionTcpLinks]
     withdrawn: Sequence[_Stated]
     added: Sequence[_Stated]
 
 
 class _End(NamedTuple):
-    """One end of a wire, as one session states it."""
+    """One end of a TCP link, as one session states it."""
 
     ident: int
-    place: int  # in the session's list of opened wires; _ACCEPTED for the other end
-    wire: TcpLink
+    place: int  # in the session's list of opened links; _ACCEPTED for the accepted one
+    link: TcpLink
 
 
 class _Meeting:
-    """The wires that share one name: those opened, those accepted, and what is linked."""
+    """The TCP links with the same name: opened ones, accepted ones, and the linked pairs."""
 
     __slots__ = ("accepted", "opened", "pairs")
 
@@ -71,9 +71,9 @@ class _Meeting:
 
     def add(self, end: _End) -> None:
         if end.place == _ACCEPTED:
-            self.accepted[end.ident] = end.wire
+            self.accepted[end.ident] = end.link
         else:
-            self.opened[end.ident, end.place] = end.wire
+            self.opened[end.ident, end.place] = end.link
 
     def remove(self, end: _End) -> None:
         if end.place == _ACCEPTED:
@@ -83,13 +83,13 @@ class _Meeting:
 
 
 class Links:
-    """Which sessions are one connection, kept in step with what each source states."""
+    """The pairs of sessions that are one connection, in sync with what the sources state."""
 
     def __init__(self) -> None:
-        self._wires: dict[str, Mapping[int, SessionTcpLinks]] = {}  # by source, then session id
-        # Most wires are stated by one end only and meet no other: these are kept as they are.
+        self._links: dict[str, Mapping[int, SessionTcpLinks]] = {}  # by source, then session id
+        # Most TCP links are stated by one end only and meet no other: they are kept as they are.
         self._alone: dict[Hashable, _End] = {}
-        self._meetings: dict[Hashable, _Meeting] = {}  # under none of those names
+        self._meetings: dict[Hashable, _Meeting] = {}  # under other names than those
         self._pairs: Counter[_Pair] = Counter()  # in how many meetings each is linked
         self._upstream: defaultdict[int, set[int]] = defaultdict(set)
         self._downstream: defaultdict[int, set[int]] = defaultdict(set)
@@ -101,36 +101,36 @@ class Links:
         return tuple(self.upstream(ident)), tuple(self.downstream(ident))
 
     def upstream(self, ident: int) -> list[int]:
-        """Return ids of the sessions that this session's backend connections are, ascending."""
+        """Return ids of the sessions at the far end of its backend connections, ascending."""
         return sorted(self._upstream.get(ident, ()))
 
     def downstream(self, ident: int) -> list[int]:
-        """Return ids of the sessions whose backend connections this one is, ascending."""
+        """Return ids of the sessions that have this one as a backend connection, ascending."""
         return sorted(self._downstream.get(ident, ()))
 
-    async def compared(self, source: str, wires: Mapping[int, SessionTcpLinks]) -> Statement:
+    async def compared(self, source: str, links: Mapping[int, SessionTcpLinks]) -> Statement:
         """Compare what a source states with what it stated before, in short steps."""
-        before, pace = self._wires.get(source, _NO_WIRES), Pace()
-        withdrawn = await kept(_not_in(wires), before.items(), pace)
-        added = await kept(_not_in(before), wires.items(), pace)
-        return Statement(before, wires, withdrawn, added)
+        before, pace = self._links.get(source, _NO_LINKS), Pace()
+        withdrawn = await kept(_not_in(links), before.items(), pace)
+        added = await kept(_not_in(before), links.items(), pace)
+        return Statement(before, links, withdrawn, added)
 
     def observe(self, source: str, stated: Mapping[int, SessionTcpLinks] | Statement) -> set[int]:
-        """Replace what a source states; return ids of sessions of any source with changed links."""
-        before = self._wires.get(source, _NO_WIRES)
+        """Replace what a source states; return the ids of all sessions whose links changed."""
+        before = self._links.get(source, _NO_LINKS)
         if isinstance(stated, Statement) and stated.before is not before:
-            stated = stated.wires  # the source let go of its sessions since the comparison
+            stated = stated.links  # the source has dropped its sessions since the comparison
         if not isinstance(stated, Statement):
             withdrawn = [*filter(_not_in(stated), before.items())]
             added = [*filter(_not_in(before), stated.items())]
             stated = Statement(before, stated, withdrawn, added)
-        self._wires[source] = stated.wires
+        self._links[source] = stated.links
         names: set[Hashable] = set()
-        for ident, wires in stated.withdrawn:
-            for name, end in _ends(ident, wires):
+        for ident, links in stated.withdrawn:
+            for name, end in _ends(ident, links):
                 self._forget(name, end, names)
-        for ident, wires in stated.added:
-            for name, end in _ends(ident, wires):
+        for ident, links in stated.added:
+            for name, end in _ends(ident, links):
                 self._enter(name, end, names)
         touched: Counter[_Pair] = Counter()  # in how many meetings more each is linked
         for name in names:
@@ -138,17 +138,17 @@ class Links:
         changed = [pair for pair, more in touched.items() if self._count(pair, more)]
         for proxy, server in changed:
             change = set.add if (proxy, server) in self._pairs else set.discard
-            for links, one, other in (
+            for neighbours, one, other in (
                 (self._upstream, proxy, server),
                 (self._downstream, server, proxy),
             ):
-                change(links[one], other)
-                if not links[one]:
-                    del links[one]
+                change(neighbours[one], other)
+                if not neighbours[one]:
+                    del neighbours[one]
         return {ident for pair in changed for ident in pair}
 
     def _enter(self, name: Hashable, end: _End, names: set[Hashable]) -> None:
-        """Enter an end of a wire under a name; note the name if it meets another end there."""
+        """Enter an end of a TCP link under a name; add the name if another end is there."""
         meeting = self._meetings.get(name)
         if meeting is None:
             other = self._alone.setdefault(name, end)
@@ -168,13 +168,13 @@ class Links:
         names.add(name)
 
     def _pair(self, name: Hashable, touched: Counter[_Pair]) -> None:
-        """Relink what meets under a name; count how much more than before each pair is linked."""
+        """Relink the ends under a name; count the change in links of each pair."""
         meeting = self._meetings[name]
         matches = [
             (opened, server)
-            for opened, wire in meeting.opened.items()
+            for opened, link in meeting.opened.items()
             for server, accepted in meeting.accepted.items()
-            if opened[0] != server and _same(wire, accepted)
+            if opened[0] != server and _same(link, accepted)
         ]
         openings = Counter(opened for opened, _ in matches)
         servers = Counter(server for _, server in matches)
@@ -200,38 +200,38 @@ class Links:
 
 
 def _not_in(known: Mapping[int, SessionTcpLinks]) -> Callable[[_Stated], bool]:
-    """Return a test of whether a session is not known to state this."""
+    """Return a predicate: whether a session states something new."""
 
     def not_in(stated: _Stated) -> bool:
-        ident, wires = stated
+        ident, links = stated
         before = known.get(ident)
-        return before is not wires and before != wires
+        return before is not links and before != links
 
     return not_in
 
 
-def _ends(ident: int, wires: SessionTcpLinks) -> Iterator[tuple[Hashable, _End]]:
-    """Yield the ends of wires that a session states, each with a name to meet under."""
-    for place, wire in enumerate(wires.opened):
-        for name in _names(wire)[:1]:
-            yield name, _End(ident, place, wire)
-    if wires.accepted is not None:
-        for name in _names(wires.accepted):
-            yield name, _End(ident, _ACCEPTED, wires.accepted)
+def _ends(ident: int, links: SessionTcpLinks) -> Iterator[tuple[Hashable, _End]]:
+    """Yield the ends of TCP links that a session states, each with a name to meet under."""
+    for place, link in enumerate(links.opened):
+        for name in _names(link)[:1]:
+            yield name, _End(ident, place, link)
+    if links.accepted is not None:
+        for name in _names(links.accepted):
+            yield name, _End(ident, _ACCEPTED, links.accepted)
 
 
-def _names(wire: TcpLink) -> list[Hashable]:
-    """Return what a wire is met under: its client's end, the server's id for it."""
+def _names(link: TcpLink) -> list[Hashable]:
+    """Return the names of a TCP link: its client's end, and the server's id for it."""
     names: list[Hashable] = []
-    if wire.client is not None:
-        names.append(wire.client)
-    if wire.server is not None and wire.server_id is not None:
-        names.append((wire.server, wire.server_id))
+    if link.client is not None:
+        names.append(link.client)
+    if link.server is not None and link.server_id is not None:
+        names.append((link.server, link.server_id))
     return names
 
 
 def _same(opened: TcpLink, accepted: TcpLink) -> bool:
-    """Return whether two statements that met are of one wire."""
+    """Return whether two ends with the same name are of one TCP link."""
     servers_agree = opened.server is not None and opened.server == accepted.server
     if opened.server_id is not None and accepted.server_id is not None:
         return opened.server_id == accepted.server_id and (

@@ -1,4 +1,4 @@
-"""Where each source is read from, and what follows if a name comes to mean another place."""
+"""The places that sources are read from, and the check for exchanged names."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from sessiongate.core.ledger.lock import LedgerError
 
 
 def refuse_exchange(before: Mapping[str, str], now: Mapping[str, str]) -> None:
-    """Raise `LedgerError` if a name has lost its place to another name.
+    """Raise `LedgerError` if another name has taken over the place of a name.
 
-    ``before`` and ``now`` are places by the names of sources. Sessions are known by
-    their source's name: under another's they would take over its sessions' ids.
+    ``before`` and ``now`` are places by source name. Sessions are identified by their
+    source's name: under another's they would take over its sessions' ids.
     """
     for name, place in now.items():
         lost = before.get(name)
@@ -20,7 +20,7 @@ def refuse_exchange(before: Mapping[str, str], now: Mapping[str, str]) -> None:
         for other, its in now.items():
             if its == lost and before.get(other) != lost:
                 raise LedgerError(
-                    f"the source {name!r} was {lost}, which is {other!r} now, and their sessions"
+                    f"the source {name!r} was {lost}, which is {other!r} now, so their sessions"
                     " would exchange ids; if that is its new name, run"
-                    f" 'sessiongate ledger rename {name} {other}', else name one of them anew"
+                    f" 'sessiongate ledger rename {name} {other}', else choose another name"
                 )

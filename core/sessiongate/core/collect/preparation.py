@@ -1,7 +1,7 @@
-"""One source's sessions, made ready to be shown before the table changes.
+"""One source's sessions, prepared before the table changes.
 
-Between preparation and showing, other sources show what they observed. What was prepared
-records what it was made from, and is made again if that has changed.
+Between preparation and showing, other sources may show theirs. A prepared session records
+what it was made from, and is made again if that has changed.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from sessiongate.v1.session_pb2 import Session
 
 
 class Ready(NamedTuple):
-    """A session that may have changed, and what was known when it was compared."""
+    """A session that may have changed, and the state that it was compared with."""
 
     session: Session
     known: Session | None  # what the table had
     linked: Linked
-    draft: Draft | None  # None if it is as the table had it
+    draft: Draft | None  # None if it equals what the table had
 
 
 class Preparation:
-    """Makes the sessions of one source ready."""
+    """Prepares the sessions of one source."""
 
     def __init__(self, source: str, table: SessionTable, links: Links, max_session: int) -> None:
         self._source = source
@@ -40,12 +40,12 @@ class Preparation:
         self._last_known = LastKnown()
 
     def ready(self, key: str, item: Observed, held: Held) -> Ready:
-        """Compare an observed session with what the table has."""
+        """Compare an observed session with the table."""
         known = self._table.get(held.id)
         return self._compared(self._complete(key, item, held, known), known)
 
     def draft(self, ready: Ready) -> Draft | None:
-        """Return what to show now, if anything."""
+        """Return the draft to show now, if the session has changed."""
         ident = ready.session.id
         known = self._table.get(ident)
         if known is not ready.known or self._links.of(ident) != ready.linked:
@@ -53,7 +53,7 @@ class Preparation:
         return ready.draft
 
     def relinked(self, idents: Iterable[int]) -> Iterator[Draft]:
-        """Yield live sessions, of any source, with the links that they have now."""
+        """Yield live sessions, of any source, with their current links."""
         for known in filter(None, map(self._table.get, idents)):
             session = Session()
             session.CopyFrom(known)
@@ -62,7 +62,7 @@ class Preparation:
                 yield draft
 
     def forget_all_but(self, observed: Mapping[str, Observed]) -> None:
-        """Forget what could not be read of sessions other than these."""
+        """Forget the unreadable members of all other sessions."""
         self._last_known.keep(observed)
 
     def _compared(self, session: Session, known: Session | None) -> Ready:
@@ -76,12 +76,14 @@ class Preparation:
         return Ready(session, known, linked, Draft.of(session))
 
     def _complete(self, key: str, item: Observed, held: Held, known: Session | None) -> Session:
-        """Return the observed session with what the core adds to it, except its links."""
+        """Return the observed session with the core's additions, except links."""
         session = item.session
-        if session.id:  # observed before: do not write again to what the table was given
+        if session.id:  # observed before: the table owns that object
             session = Session()
             session.CopyFrom(item.session)
-            link(session, (), (), self._max_session)  # what the core added is no part of its size
+            link(
+                session, (), (), self._max_session
+            )  # the core's additions do not count towards its size
         elif item.unreadable:
             self._last_known.fill_in(key, item, known)
         _clear_unstorable(session)

@@ -1,9 +1,9 @@
 """One source's observations, written to the ledger and then shown in the table.
 
-An observation is first written down, then made visible in one step of the table. A
-source that has nothing to write waits for nobody's disk. What could not be read costs
-no session its place: members keep their last known values, and while a session's key
-cannot be read, all that were known stay until they are stale.
+An observation is first written to the ledger, then made visible in one step of the
+table. A source that has nothing to write waits for no disk. No session is lost because
+of what could not be read: members keep their last known values, and while a session's
+key cannot be read, all known sessions stay until they are stale.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 # A server's stated start may move by this many seconds without a restart.
 INCARNATION_TOLERANCE = 2.0
 _WORTH_WRITING = INCARNATION_TOLERANCE / 2
-_MANY = 10_000  # sessions that left at once, enough for their memory to be worth returning
+_MANY = 10_000  # sessions that end at once: their memory is worth returning
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +48,13 @@ class Shared:
 
 @dataclass(slots=True)
 class Underway:
-    """The most that observations being written down will change in the table."""
+    """Upper bound of changes in the table by observations that are being written."""
 
     changes: int = 0
 
 
 class Reconciler:
-    """What is known of one source's sessions, kept in step with what is observed."""
+    """Keeps one source's sessions in sync with what is observed."""
 
     def __init__(self, config: SourceConfig, shared: Shared) -> None:
         self.completeness = Completeness()
@@ -67,11 +67,11 @@ class Reconciler:
         self._underway = shared.underway
         self._stale_after = shared.stale_after
         self._now = shared.now
-        # The sessions that the ledger holds open, by key. The table has them too, except
-        # those that went stale or were not seen since the core started.
+        # The open sessions in the ledger, by key. The table has them too, except those that
+        # are stale or have not been seen since the core started.
         self._held: dict[str, Held] = {}
-        # The server's start as it last stated it, and as the ledger has it: clocks
-        # drift, and a drift followed step by step is never taken for a restart.
+        # The server's start as last stated, and as in the ledger: clocks drift, and a drift
+        # that is followed step by step is never mistaken for a restart.
         self._incarnation: float | None = None
         self._written: float | None = None
         self._former_place: str | None = None  # where it was read from, according to the ledger
@@ -79,14 +79,14 @@ class Reconciler:
         self._observed_at = 0.0  # when that was, on the clock `elapsed`
         # What the table shows, by key: an object that is stated again is unchanged.
         self._shown: Mapping[str, Observed] = {}
-        # Held open although the last observation lacks them: when each was last observed,
-        # on the clock `elapsed`.
+        # Open sessions that the last observation lacks: when each was last observed, on the
+        # clock `elapsed`.
         self._missing: Mapping[str, float] = {}
         self._preparation = Preparation(config.name, shared.table, shared.links, shared.max_session)
-        self._unseen: Collection[int] = ()  # ids of sessions held open that the table lacks
+        self._unseen: Collection[int] = ()  # ids of open sessions that the table lacks
 
     async def restore(self, place: str | None) -> None:
-        """Take over what the ledger holds open for a source that was read from ``place``.
+        """Take over the open sessions in the ledger of a source that was read from ``place``.
 
         Raises `LedgerError`.
         """
@@ -102,13 +102,13 @@ class Reconciler:
 
     @property
     def stale_at(self) -> float:
-        """When what was last observed goes stale, on the clock `elapsed`."""
+        """The time at which the last observation becomes stale, on the clock `elapsed`."""
         return self._observed_at + self._stale_after
 
     async def take(self, observation: Observation, observed_at: float) -> None:
         """Show an observation that was made at a moment on the clock `elapsed`.
 
-        Raises `LedgerError`, and then nothing has changed.
+        Raises `LedgerError`; then nothing has changed.
         """
         if observation is not self._last or self._missing:
             await self._reconcile(observation)
@@ -116,7 +116,7 @@ class Reconciler:
         self._observed_at = observed_at
 
     def expire(self) -> None:
-        """Let go of sessions last seen too long ago; whether they live is not known."""
+        """Hide the sessions, which are stale; whether they still exist is unknown."""
         self._last, self._shown, self._missing = None, {}, {}
         ids = [held.id for held in self._held.values()]
         self._hide(ids)
@@ -131,18 +131,18 @@ class Reconciler:
         observed = self._limited(distinct)
         completeness = assess(observation, distinct, observed, self._max_sessions)
         await pace.pause()
-        # If the server has started again, nothing that was known before lives.
+        # If the server has restarted, none of the known sessions still exists.
         is_complete = not observation.unreadable or self._restarted(observation.incarnation)
         missing = {} if is_complete else self._not_observed(observed)
         observed |= {key: self._shown[key] for key in missing if key in self._shown}
-        # An upper bound, reserved before anything is written, so that from there to the table
-        # nothing can fail, whatever others show meanwhile.
+        # An upper bound, reserved before anything is written: after the write nothing can fail,
+        # whatever other sources show meanwhile.
         changes = len(observed) + len(self._held) + len(self._table)
         self._underway.changes += changes
         try:
             await self._ledger.reserve(self._table.revision + self._underway.changes)
-            closed = await self._write_down(observed, observation.incarnation, missing)
-            await self._bring(observed, missing, closed)
+            closed = await self._write(observed, observation.incarnation, missing)
+            await self._show(observed, missing, closed)
         finally:
             self._underway.changes -= changes
         self._missing = missing
@@ -151,35 +151,35 @@ class Reconciler:
         if len(closed) >= _MANY:
             give_back()
 
-    async def _bring(
+    async def _show(
         self, observed: Mapping[str, Observed], missing: Iterable[str], closed: Sequence[int]
     ) -> None:
         """Make the table hold what was observed, and nothing else of this source.
 
-        Do what takes long before, in short steps; what is seen changes in one.
+        Prepare it in short steps; make it visible in one.
         """
         pace = Pace()
-        wires = dict(filter(None, await mapped(self._wires, observed.items(), pace)))
-        stated = await self._links.compared(self._name, wires)
+        tcp_links = dict(filter(None, await mapped(self._tcp_links, observed.items(), pace)))
+        stated = await self._links.compared(self._name, tcp_links)
         stale = [self._held[key].id for key in missing if key not in observed]
         while True:
             shown = self._shown
             ready = [*filter(None, await mapped(self._ready, observed.items(), pace))]
-            await pace.rest()  # other sources' changes are seen in steps of their own
+            await pace.rest()  # other sources' changes become visible in their own steps
             if self._shown is shown:
-                break  # else all sessions were let go of meanwhile
+                break  # else all sessions were hidden meanwhile
         self._shown = {}  # until all of this is shown
         linked = self._links.observe(self._name, stated)
         drafts = [*filter(None, map(self._preparation.draft, ready))]
         linked.difference_update(closed, stale, (each.session.id for each in ready))
-        del ready  # what the table adds takes its memory
+        del ready  # free its memory for what the table adds
         drafts += self._preparation.relinked(linked)
         self._hide(stale)
         self._table.show(drafts, (*closed, *stale))
         self._shown = observed
 
     def _hide(self, idents: Collection[int]) -> None:
-        """Note which of the source's sessions the table lacks, since they may have ended."""
+        """Record which of the source's sessions the table lacks, as they may have ended."""
         unseen = self._table.unseen
         for ident in self._unseen:
             del unseen[ident]
@@ -187,7 +187,7 @@ class Reconciler:
         self._unseen = idents
 
     def _limited(self, observed: dict[str, Observed]) -> dict[str, Observed]:
-        """Keep at most ``max_sessions`` of what was observed, preferring those known before."""
+        """Keep at most ``max_sessions`` observed sessions, preferring those known before."""
         if len(observed) <= self._max_sessions:
             return observed
         keys = sorted(observed, key=lambda key: key not in self._held)  # stable: keeps the order
@@ -195,26 +195,26 @@ class Reconciler:
         return {key: item for key, item in observed.items() if key in kept}
 
     def _not_observed(self, observed: Mapping[str, Observed]) -> dict[str, float]:
-        """Return what is held open, is not in an incomplete observation, and is not stale yet.
+        """Return open sessions that an incomplete observation lacks and that are not stale.
 
-        Values are when each was last observed, on the clock `elapsed`, or could first have been.
+        Values are when each was last observed, or could first have been, on `elapsed`.
         """
         now = elapsed()
         since = self._observed_at or now
         seen = {key: self._missing.get(key, since) for key in self._held if key not in observed}
         missing = [(key, time) for key, time in seen.items() if time > now - self._stale_after]
-        # Do not keep any number of short sessions while one row stays unreadable.
+        # While one row stays unreadable, do not keep any number of short sessions.
         return dict(missing[-self._max_sessions :])
 
-    async def _write_down(
+    async def _write(
         self,
         observed: Mapping[str, Observed],
         incarnation: float | None,
         missing: Mapping[str, float],
     ) -> list[int]:
-        """Make the ledger hold what was observed or is ``missing``, and no more.
+        """Make the ledger hold what was observed or is ``missing``, and nothing else.
 
-        Return the ids that ended.
+        Return the ids that have ended.
         """
         pace = Pace()
         held = {} if self._restarted(incarnation) else self._held
@@ -249,7 +249,7 @@ class Reconciler:
             )
             if self._is_moved and closed:
                 log.warning(
-                    "source %s is read from another place: %d sessions of %s have ended",
+                    "source %s is read from another place: ended %d sessions of %s",
                     *(self._name, len(closed), self._former_place),
                 )
             self._former_place = self._place
@@ -264,34 +264,34 @@ class Reconciler:
             self._written = incarnation
         return closed
 
-    def _wires(self, observed: tuple[str, Observed]) -> tuple[int, SessionTcpLinks] | None:
+    def _tcp_links(self, observed: tuple[str, Observed]) -> tuple[int, SessionTcpLinks] | None:
         key, item = observed
         if item.accepted is None and not item.opened:
             return None
         return self._held[key].id, SessionTcpLinks(item.accepted, item.opened)
 
     def _ready(self, observed: tuple[str, Observed]) -> Ready | None:
-        """Return the session if it may have changed; None if it was stated again as it was."""
+        """Return the session if it may have changed; None if it was stated unchanged."""
         key, item = observed
         held = self._held[key]
-        # If the table lacks it, the key is a new session by now.
+        # If the table lacks it, the key is a new session now.
         if item is self._shown.get(key) and self._table.get(held.id) is not None:
             return None
         return self._preparation.ready(key, item, held)
 
     @property
     def _is_moved(self) -> bool:
-        """Whether the source is read from another place than the ledger's sessions were."""
+        """Whether the source is read from another place than the sessions in the ledger."""
         return self._former_place not in (None, self._place)
 
     def _restarted(self, incarnation: float | None) -> bool:
-        """Return whether nothing known before lives; so if read elsewhere, unless one server."""
+        """Return whether no known session still exists: after a restart, or at another server."""
         if incarnation is None or self._incarnation is None:
             return self._is_moved
         return abs(incarnation - self._incarnation) > INCARNATION_TOLERANCE
 
     def _drifted(self, incarnation: float | None) -> bool:
-        """Return whether the start that the ledger knows is worth writing again."""
+        """Return whether to update the server's start in the ledger."""
         if incarnation is None:
             return False
         return self._written is None or abs(incarnation - self._written) > _WORTH_WRITING

@@ -1,4 +1,4 @@
-"""Cutting sessions and texts that are too long, so that none costs another its place.
+"""Truncation of sessions and texts that are too long, so that none displaces another.
 
 The same input is always cut in the same way, so that what is unchanged stays unchanged.
 """
@@ -17,15 +17,15 @@ from sessiongate.v1.session_service_pb2 import ServiceStatus
 
 _T = TypeVar("_T")
 
-TEXT_BYTES = 4096  # of each text of a session that is too large without its lists
+TEXT_BYTES = 4096  # of each text, in a session that is too large even without its lists
 _STATUS_BYTES = 1024  # of a text about the state of a source
-# A cut session leaves this share of the limit for its links and what the table adds.
+# A cut session leaves this share of the limit to links and the table's additions.
 _SHARE = 16
 _LINKS = ("upstream_ids", "downstream_ids")
 _ID_BYTES = 10  # of a link, at most
-# Of a revision, an update_time, the lists of links around their ids, and their names if cut.
+# Of a revision, an update_time, the lists of links without their ids, and their names if cut.
 _ADDED_BYTES = 80
-# Of what all sources say about their services: one message carries it all.
+# Of the status of all sources' services: one message contains all of it.
 _SERVICES_BYTES = 2 * 1024 * 1024
 _LEAST_BYTES = 7  # of a connection attribute
 # Fields that sources fill with text. Not `source`, which the configuration bounds.
@@ -34,17 +34,17 @@ _FIELDS: Sequence[str] = tuple(field.name for field in Session.DESCRIPTOR.fields
 
 
 def truncate(session: Session, limit: int) -> Session:
-    """Return the session if links still fit within ``limit`` bytes, else a cut copy without any.
+    """Return the session if it leaves room for links within ``limit`` bytes, else a cut copy.
 
-    The cuts are, in this order and as far as needed: the oldest statements, the largest
-    connection attributes, the last backend connections, texts at `TEXT_BYTES`, the last
-    filters, and texts at half of that and half again. Its ``truncated`` names the fields.
-    ``limit`` is 8192 or more.
+    What is cut, in this order and as far as needed: the oldest statements, the largest
+    connection attributes, the last backend connections, texts above `TEXT_BYTES`, the last
+    filters, and texts above half of that and so on. Its ``truncated`` names the fields. The
+    copy has no links. ``limit`` is at least 8192.
     """
     most = limit - limit // _SHARE
     if session.ByteSize() <= most:
         return session
-    # Build it in the opposite order, so that what is left out takes no time.
+    # Build it in the opposite order, so that omitted parts take no time.
     cut = _without_lists(session)
     _name(cut, (*_TEXTS, *_ADDING, "filters", *session.truncated))  # room for all of them
     shortened = _shorten(cut, most)
@@ -59,7 +59,7 @@ def truncate(session: Session, limit: int) -> Session:
 
 
 def link(session: Session, upstream: Sequence[int], downstream: Sequence[int], limit: int) -> None:
-    """Give a session its links, the lowest ids first, as far as ``limit`` leaves room."""
+    """Set a session's links, the lowest ids first, as many as fit within ``limit``."""
     for name in (*_LINKS, "revision", "update_time"):  # the table sets the last two again
         session.ClearField(name)
     if any(name in _LINKS for name in session.truncated):
@@ -80,29 +80,29 @@ def link(session: Session, upstream: Sequence[int], downstream: Sequence[int], l
 
 
 def fitting_services(services: Iterable[ServiceStatus], sources: int) -> tuple[ServiceStatus, ...]:
-    """Return the first services, as many as one of so many sources may report."""
+    """Return the first services, as many as each of ``sources`` may report."""
     return tuple(_fitting(services, ServiceStatus.ByteSize, _SERVICES_BYTES // sources))
 
 
 def printable(text: str) -> str:
-    """Make a source's text fit the contract, whatever it is made of; cut it if it is too long."""
+    """Make a source's text valid for the contract; cut it if it is too long."""
     return _cut(text.encode(errors="backslashreplace").decode(), _STATUS_BYTES)
 
 
 def _name(session: Session, names: Iterable[str]) -> None:
-    """Make ``truncated`` name these fields, in their order."""
+    """Set ``truncated`` to these fields, in their order."""
     del session.truncated[:]
     session.truncated.extend(name for name in _FIELDS if name in names)
 
 
 def _cut(text: str, most: int) -> str:
-    """Return the text's beginning: at most so many bytes, whole characters."""
+    """Return the beginning of a text: whole characters in at most ``most`` bytes."""
     encoded = text.encode()
     return text if len(encoded) <= most else encoded[:most].decode(errors="ignore")
 
 
 def _without_lists(session: Session) -> Session:
-    """Copy a session without what takes long to copy, links, and what is not in the contract."""
+    """Copy a session without its long lists, links and unknown fields."""
     copy = Session()
     copy.known_empty.extend(name for name in _ADDING if name in session.known_empty)
     copy.filters.extend(session.filters)
@@ -115,7 +115,7 @@ def _without_lists(session: Session) -> Session:
 
 
 def _shorten(cut: Session, most: int) -> set[str]:
-    """Cut texts and filters until all fits; return the names of the fields that lost something."""
+    """Cut texts and filters until the session fits; return the names of the cut fields."""
     names: set[str] = set()
     text_bytes = TEXT_BYTES
     while cut.ByteSize() > most and text_bytes:
@@ -136,7 +136,7 @@ def _shorten(cut: Session, most: int) -> set[str]:
 
 
 def _add_connections(session: Session, cut: Session, room: int) -> bool:
-    """Add the first backend connections that there is room for; return whether these are all."""
+    """Add the first backend connections that fit; return whether these are all."""
     cut.connections.extend(_fitting(session.connections, BackendConnection.ByteSize, room))
     return len(cut.connections) == len(session.connections)
 
@@ -155,7 +155,7 @@ def _add_attributes(session: Session, cut: Session, room: int) -> bool:
 
 
 def _add_queries(session: Session, cut: Session, room: int) -> bool:
-    """Add the newest statements that there is room for; return whether these are all."""
+    """Add the latest statements that fit; return whether these are all."""
     kept = [*_fitting(reversed(session.queries), Query.ByteSize, room)]
     cut.queries.extend(reversed(kept))
     return len(kept) == len(session.queries)
@@ -171,11 +171,11 @@ def _fitting(elements: Iterable[_T], size: Callable[[_T], int], room: int) -> It
 
 
 def _framed(size: int) -> int:
-    """Return the bytes of an element of so many bytes, with its length and a tag of two bytes."""
+    """Return the size of an element with its length prefix and a tag of two bytes."""
     return 2 + max(1, (size.bit_length() + 6) // 7) + size
 
 
-# What is put into a cut session, in order: what is cut first comes last.
+# What is added to a cut session, in order: what is cut first is added last.
 _ADDING: Mapping[str, Callable[[Session, Session, int], bool]] = {
     "connections": _add_connections,
     "connection_attributes": _add_attributes,

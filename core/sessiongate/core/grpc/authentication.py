@@ -1,4 +1,4 @@
-"""Admission of only those gRPC callers who show who they are."""
+"""Authentication of gRPC calls."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from sessiongate.runtime.auth.identity import (
     caller,
 )
 
-CONFIRM = 1.0  # seconds between two looks at what a stream's caller has shown
+CONFIRM = 1.0  # seconds between two checks of the credentials of a stream's caller
 
 
 class AuthenticationInterceptor(Interceptor):
-    """Asks every call but those of health for credentials.
+    """Requires credentials for every call, except those of the health service.
 
-    While a method runs, ``runtime.auth.identity.caller`` is who calls: if a gateway names
-    its own caller in the metadata, that one. Nobody else is believed there.
-    A stream ends when what its caller has shown is no longer good.
+    While a method runs, ``runtime.auth.identity.caller`` is the caller: if a gateway names
+    its own caller in the metadata, that one. The name is ignored from anybody else.
+    A stream ends when its caller's credentials are no longer valid.
     """
 
     def __init__(self, authenticator: Authenticator) -> None:
@@ -53,7 +53,7 @@ class AuthenticationInterceptor(Interceptor):
             if not handler.response_streaming:
                 return await behaviour(request, context)
             try:
-                async with _while_good(identity):
+                async with _while_valid(identity):
                     await behaviour(request, context)
             except Refusal as refusal:
                 await abort(context, refusal)
@@ -71,7 +71,7 @@ class AuthenticationInterceptor(Interceptor):
         return behaving(handler, stream if isasyncgenfunction(behaviour) else answer)
 
     async def _admit(self, context: CallContext) -> Identity:
-        """Return who calls; end the call unless it may go on."""
+        """Return the caller; end the call if it is refused."""
         metadata = [(key, value) for key, value in context.invocation_metadata() or ()]
         try:
             identity = await self._authenticator.authenticate(
@@ -84,8 +84,8 @@ class AuthenticationInterceptor(Interceptor):
 
 
 @asynccontextmanager
-async def _while_good(identity: Identity) -> AsyncIterator[None]:
-    """Cancel what is done in here, and raise the `Refusal`, once the caller is refused."""
+async def _while_valid(identity: Identity) -> AsyncIterator[None]:
+    """Cancel the body, and raise the `Refusal`, once the caller is refused."""
     refusals: list[Refusal] = []
     loop = asyncio.get_running_loop()
     timer: asyncio.TimerHandle
@@ -118,7 +118,7 @@ def _authorization(metadata: Sequence[tuple[str, Any]]) -> str | None:
 
 
 def _caller(metadata: Sequence[tuple[str, Any]]) -> Identity | None:
-    """Return whom a gateway names as its caller, if anyone."""
+    """Return the caller that a gateway names, if any."""
     for key, value in metadata:
         if key == CALLER_METADATA:
             with suppress(ValueError):
@@ -127,7 +127,7 @@ def _caller(metadata: Sequence[tuple[str, Any]]) -> Identity | None:
 
 
 def _certificate(context: CallContext) -> str | None:
-    """Return the name in the client's certificate: common name, or first alternative one."""
+    """Return the name in the client's certificate: its common or first alternative name."""
     shown = context.auth_context()
     for key in ("x509_common_name", "x509_subject_alternative_name"):
         for value in shown.get(key, ()):

@@ -1,4 +1,4 @@
-"""Logging and counting of the core's calls, under the id of the request that caused each."""
+"""Logging and counting of the core's calls, with the id of the request that caused each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Behaviour: TypeAlias = Callable[[Any, Any], Awaitable[Any]]
 
 
 class CallLog(Interceptor):
-    """Logs and counts calls; must be a server's first interceptor, to see what others refuse."""
+    """Logs and counts calls; must be the first interceptor, to see what others refuse."""
 
     def __init__(self, metrics: CallMetrics, *, access_log: bool) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class CallLog(Interceptor):
     def before(self, method: str, handler: MethodHandler) -> MethodHandler:
         behaviour = behaviour_of(handler)
         if handler.request_streaming or not iscoroutinefunction(behaviour):
-            return handler  # leave a generator as it is
+            return handler  # generators are passed through
         seen = self._wrapped(method, behaviour, streams=handler.response_streaming)
         return behaving(handler, seen)
 
@@ -55,11 +55,11 @@ class CallLog(Interceptor):
                 code = _code(context, "UNKNOWN")
                 raise
             finally:
-                self._tell(method, code, time.perf_counter() - began, context, streams=streams)
+                self._record(method, code, time.perf_counter() - began, context, streams=streams)
 
         return observed
 
-    def _tell(self, method: str, code: str, took: float, context: Any, *, streams: bool) -> None:
+    def _record(self, method: str, code: str, took: float, context: Any, *, streams: bool) -> None:
         if streams:
             self._metrics.ended(method, code)
         else:
@@ -77,6 +77,6 @@ class CallLog(Interceptor):
 
 
 def _code(context: Any, default: str = "OK") -> str:
-    """Return the status that a call ended with; ``default`` if it is still the first, OK."""
+    """Return the status of a call; ``default`` if it is still the initial one, OK."""
     code = context.code()
     return str(code.name) if isinstance(code, grpc.StatusCode) and code.value[0] else default

@@ -1,7 +1,7 @@
-"""Decoding of requests: what is no message of its method is refused as the contract says.
+"""Decoding of requests: one that is not a message of its method's type gets a contract error.
 
-gRPC itself answers with the name of a Python class, and logs a trace for everyone who
-sends nonsense.
+gRPC itself would return the name of a Python class, and log a trace for every malformed
+request.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from sessiongate.core.grpc.interceptor import (
 )
 from sessiongate.core.grpc.status import abort
 
-# No method needs more, and many may wait at once; a larger request, up to max_message, is
-# read only to be answered.
+# No method needs more, and many requests may wait at once; a larger one, up to max_message,
+# is read only to return an error.
 MAX_REQUEST_BYTES = 64 * 1024
 
 
 class Decoding(Interceptor):
-    """Decodes requests; must be a server's last interceptor: who may not call is not read."""
+    """Decodes requests; must be the last interceptor: refused callers' requests are not read."""
 
     def before(self, method: str, handler: MethodHandler) -> MethodHandler:
         decode: Callable[[bytes], Any] | None = handler.request_deserializer
@@ -39,12 +39,12 @@ class Decoding(Interceptor):
 
         async def message(request: bytes, context: CallContext) -> Any:
             if len(request) > MAX_REQUEST_BYTES:
-                text = f"is {len(request)} bytes long; allowed are {MAX_REQUEST_BYTES}"
+                text = f"must have at most {MAX_REQUEST_BYTES} bytes, got {len(request)}"
                 await abort(context, InvalidRequestError(Violation("request", text)))
             try:
                 return decode(request)
             except DecodeError:
-                await abort(context, MalformedRequestError(f"this is no request of {method}"))
+                await abort(context, MalformedRequestError(f"not a request of {method}"))
 
         async def messages(
             requests: AsyncIterator[bytes], context: CallContext

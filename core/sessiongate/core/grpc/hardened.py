@@ -1,8 +1,8 @@
-"""A gRPC server that no caller can end, and whose log and memory none can fill.
+"""A gRPC server that no caller can stop, and whose log and memory no caller can fill.
 
-grpc.aio reads the path of every call as UTF-8, and stops serving if one is not. It
-logs a trace for metadata that is not text. It keeps an answer that its caller does not
-take, and has no way to end that call.
+grpc.aio decodes the path of every call as UTF-8, and stops serving if that fails. It
+logs a trace for metadata that is not text. It keeps a response that its caller does not
+read, and has no way to end that call.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from grpc._cython import cygrpc  # type: ignore[attr-defined] # its stubs lack i
 def grpc_server(
     interceptors: Sequence[grpc.aio.ServerInterceptor], options: Sequence[tuple[str, Any]]
 ) -> grpc.aio.Server:
-    """Make a server as ``grpc.aio.server`` does. It serves registered method handlers only."""
-    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_no_callers_doing)
+    """Create a server like ``grpc.aio.server``, which serves only registered method handlers."""
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_not_caused_by_caller)
     before = cygrpc.AioServer
     cygrpc.AioServer = _Server
     try:
@@ -32,7 +32,7 @@ def grpc_server(
 
 
 def cutter() -> Callable[[], None]:
-    """Return what cuts the call being answered, even once the answer waits for its caller."""
+    """Return a function that ends the current call, even while its response is being sent."""
     tasks = _current(), _holding.get()
 
     def cut() -> None:
@@ -44,7 +44,7 @@ def cutter() -> Callable[[], None]:
 
 
 # The task that waits for a caller to end its call. Once it and the task that answers are gone,
-# nothing holds the call any more, and gRPC resets it; so nothing here holds a task.
+# nothing references the call, and gRPC resets it; so nothing here may reference a task.
 _holding: ContextVar[ReferenceType[asyncio.Task[Any]]] = ContextVar("holding")
 _schedule = cygrpc._schedule_rpc_coro
 
@@ -64,13 +64,13 @@ cygrpc._schedule_rpc_coro = _scheduled
 
 
 class _Server(cygrpc.AioServer):  # type: ignore[misc] # it has no types
-    """Passes a call of an existing method to that method, and answers the others here.
+    """Passes calls of existing methods on, and answers all others itself.
 
-    So their paths are never read: there is no such method, whatever it is called.
+    So the others' paths are never decoded: the method does not exist, whatever its name.
     """
 
     async def _request_call(self) -> None:
-        """Answer calls of no registered method for ever; the base only waits for the next."""
+        """Answer calls of unknown methods forever; the base class only waits for the next one."""
         loop = asyncio.get_running_loop()
         answering: set[asyncio.Task[None]] = set()
         while True:
@@ -84,10 +84,10 @@ class _Server(cygrpc.AioServer):  # type: ignore[misc] # it has no types
 _NO_METHODS = cygrpc._MethodResolver([], {})
 
 
-# Lines of grpc's own: metadata that is not text, and a call that ended before its answer.
-_CALLERS_DOING = ("Invalid encoding on", "ExecuteBatchError raised in core")
+# Lines that grpc logs: metadata that is not text, and a call that ended before its response.
+_CAUSED_BY_CALLERS = ("Invalid encoding on", "ExecuteBatchError raised in core")
 
 
-def _is_no_callers_doing(record: logging.LogRecord) -> bool:
-    """Return whether a record reports more than callers can cause as often as they like."""
-    return not str(record.msg).startswith(_CALLERS_DOING)
+def _is_not_caused_by_caller(record: logging.LogRecord) -> bool:
+    """Return whether a record is about anything but what callers can cause at will."""
+    return not str(record.msg).startswith(_CAUSED_BY_CALLERS)

@@ -1,7 +1,7 @@
 """The gRPC health service: one status for the core and for each of its services.
 
-It is open to everyone, so a reader who takes nothing must hold up nobody: it is sent
-the newest status when it makes room, and streams are counted.
+It is open to everyone, so a client that reads nothing must delay nobody: it is sent the
+latest status once it makes room, and streams are limited.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ _UNKNOWN = HealthCheckResponse(status=HealthCheckResponse.SERVICE_UNKNOWN)
 
 
 class Health(HealthServicer):
-    """grpc.health.v1.Health; NOT_SERVING at first."""
+    """grpc.health.v1.Health; initially NOT_SERVING."""
 
     def __init__(self, services: Iterable[str], watchers: StreamQuota) -> None:
-        """Serve ``services``, and all together under an empty name."""
+        """Report ``services``, and the whole core under an empty name."""
         self._services = frozenset({"", *services})
         self._watchers = watchers
         self._serving = False
         self._changed = asyncio.Event()  # set, and replaced, when the status changes
 
-    def tell(self, *, serving: bool) -> None:
-        """Set whether the core serves, from now on."""
+    def set(self, *, serving: bool) -> None:
+        """Set whether the core serves."""
         self._serving = serving
         self._changed.set()
         self._changed = asyncio.Event()
@@ -43,7 +43,7 @@ class Health(HealthServicer):
     async def Check(self, request: HealthCheckRequest, context: CallContext) -> HealthCheckResponse:
         answer = self._answer(request)
         if answer == _UNKNOWN:
-            await context.abort(grpc.StatusCode.NOT_FOUND, "there is no such service here")
+            await context.abort(grpc.StatusCode.NOT_FOUND, "no such service")
         return answer
 
     async def List(self, request: object, context: CallContext) -> Any:
@@ -53,14 +53,14 @@ class Health(HealthServicer):
 
     @answering
     async def Watch(self, request: HealthCheckRequest, context: CallContext) -> None:
-        told = None
+        sent = None
         with self._watchers.admitted(caller_of(context)):
             while True:
                 changed = self._changed
                 answer = self._answer(request)
-                if answer != told:
+                if answer != sent:
                     await context.write(answer)
-                    told = answer
+                    sent = answer
                 await changed.wait()
 
     def _answer(self, request: HealthCheckRequest) -> HealthCheckResponse:

@@ -1,7 +1,7 @@
-"""Bytes of lists that are made, or being made, and not taken yet.
+"""Bytes of lists that are ready, or in preparation, and not read by their callers yet.
 
-They are bounded for each caller, so that one who takes nothing keeps only itself waiting;
-and in total, except for one list of each caller that has no other.
+They are limited per caller, so that a caller that reads nothing delays only itself; and in
+total, except that each caller may always have one list.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections import Counter
 
 from sessiongate.core.errors import TooManyCallsError
 
-SMALL_LIST = 65536  # bytes of a list that waits for no other
-# gRPC holds a list twice: as it was made, and as it is to be sent.
+SMALL_LIST = 65536  # bytes of a list that never waits for others
+# gRPC holds a list twice: as it was made, and ready to be sent.
 _OF_A_CALLER = 32 * 1024 * 1024
 _OF_ALL = 4 * _OF_A_CALLER
 _MAX_WAITING = 256  # lists of a caller
@@ -23,27 +23,27 @@ class ListsInFlight:
 
     def __init__(self) -> None:
         self._taken: Counter[str] = Counter()
-        # In order of arrival: whose they are, and their bytes.
+        # In order of arrival, with their callers and bytes.
         self._waiting: dict[asyncio.Future[ListCharge], tuple[str, int]] = {}
 
     def taken(self, caller: str | None = None) -> int:
-        """Return the bytes that a caller's lists take, or all lists."""
+        """Return the bytes in use by a caller's lists, or by all lists."""
         return self._taken.total() if caller is None else self._taken[caller]
 
     def take_now(self, caller: str, size: int) -> ListCharge | None:
-        """Take so many bytes, if they are free and none of the caller's lists waits for any."""
+        """Take ``size`` bytes if they are free and no list of the caller waits."""
         if any(whose == caller for whose, _ in self._waiting.values()):
             return None
         return self._take(caller, size) if self._fits(caller, size) else None
 
     async def take(self, caller: str, size: int) -> ListCharge:
-        """Take so many bytes, once they are free. Raises `TooManyCallsError`."""
+        """Take ``size`` bytes once they are free. Raises `TooManyCallsError`."""
         charge = self.take_now(caller, size)
         if charge is not None:
             return charge
         if sum(whose == caller for whose, _ in self._waiting.values()) >= _MAX_WAITING:
             raise TooManyCallsError(
-                f"{_MAX_WAITING} lists wait already until those before them are taken",
+                f"{_MAX_WAITING} lists of this caller are waiting; read those before them first",
                 max_calls=str(_MAX_WAITING),
             )
         turn: asyncio.Future[ListCharge] = asyncio.get_running_loop().create_future()
@@ -58,7 +58,7 @@ class ListsInFlight:
             raise
 
     def change(self, caller: str, by: int) -> None:
-        """Note that a caller's lists take so many bytes more, or fewer."""
+        """Add ``by`` bytes, which may be negative, to a caller's lists."""
         self._taken[caller] += by
         if not self._taken[caller]:
             del self._taken[caller]
@@ -86,7 +86,7 @@ class ListsInFlight:
 
 
 class ListCharge:
-    """Bytes that are taken until they are released."""
+    """Bytes that are in use until they are released."""
 
     def __init__(self, in_flight: ListsInFlight, caller: str, size: int) -> None:
         self._in_flight = in_flight
@@ -94,7 +94,7 @@ class ListCharge:
         self._size = size
 
     def settle(self, size: int) -> None:
-        """Set the number of bytes taken."""
+        """Set the number of bytes in use."""
         by, self._size = size - self._size, size
         if by:
             self._in_flight.change(self._caller, by)

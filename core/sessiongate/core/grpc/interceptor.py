@@ -21,15 +21,15 @@ _KINDS = {
 
 
 class Interceptor(grpc.aio.ServerInterceptor, ABC):
-    """Puts a handler of its own before that of each method; makes it once."""
+    """Wraps the handler of each method, once per method."""
 
     def __init__(self) -> None:
-        # By method: the handler found, and the one put before it.
+        # By method: the original handler, and its wrapper.
         self._known: dict[str, tuple[MethodHandler, MethodHandler]] = {}
 
     @abstractmethod
     def before(self, method: str, handler: MethodHandler) -> MethodHandler:
-        """Return what to put before a handler; ``method`` is ``SERVICE/METHOD``."""
+        """Return the wrapper of a handler; ``method`` is ``SERVICE/METHOD``."""
 
     async def intercept_service(
         self,
@@ -38,7 +38,7 @@ class Interceptor(grpc.aio.ServerInterceptor, ABC):
     ) -> MethodHandler | None:
         handler = await continuation(details)
         if handler is None:
-            return None  # the method does not exist: everyone may know that
+            return None  # the method does not exist, which is no secret
         known = self._known.get(details.method)
         if known is None or known[0] is not handler:
             known = handler, self.before(details.method.lstrip("/"), handler)
@@ -47,7 +47,7 @@ class Interceptor(grpc.aio.ServerInterceptor, ABC):
 
 
 def behaviour_of(handler: MethodHandler) -> Any:
-    """Return what answers a handler's calls, given request and context."""
+    """Return the function that answers a handler's calls, given request and context."""
     name, _ = _KINDS[handler.request_streaming, handler.response_streaming]
     return getattr(handler, name)
 
@@ -58,7 +58,7 @@ def behaving(handler: MethodHandler, behaviour: Any) -> MethodHandler:
 
 
 def behaving_on_bytes(handler: MethodHandler, behaviour: Any) -> MethodHandler:
-    """Do the same as `behaving`, with requests as they were sent."""
+    """Do the same as `behaving`, but pass requests on undecoded."""
     return _made(handler, behaviour, None)
 
 

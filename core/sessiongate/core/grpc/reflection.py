@@ -1,6 +1,6 @@
-"""gRPC reflection: in v1, the version that tools ask for first, and in the one before it.
+"""gRPC reflection in v1, which tools request first, and in v1alpha.
 
-Only their names differ. The library has the older one; the newer is made from it.
+Only their names differ. The library has v1alpha; v1 is derived from it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_g
 
 
 def _described_as_v1() -> FileDescriptor:
-    """Return the description of v1, which reflection is asked for too."""
+    """Return the descriptor of v1, which reflection must know too."""
     older = FileDescriptorProto()
     reflection_pb2.DESCRIPTOR.CopyToProto(older)
     older.ClearField("options")  # of generated code, and deprecated
@@ -31,7 +31,7 @@ _V1_SERVICE = V1.services_by_name[_NAME].full_name
 
 
 def add_reflection(services: Iterable[str], server: grpc.aio.Server) -> None:
-    """Let a server describe services, by their full names, and reflection itself."""
+    """Add reflection to a server, for services by their full names and for itself."""
     names = (*services, reflection.SERVICE_NAME, _V1_SERVICE)
     servicer = reflection.aio.ReflectionServicer(names)
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)

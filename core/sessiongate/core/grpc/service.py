@@ -1,7 +1,7 @@
-"""The gRPC servicer: decode, one call, encode.
+"""The gRPC servicer of SessionService.
 
-Responses leave the servicer encoded, put together from the table's pieces: an
-unchanged session is not encoded again.
+Its responses are already encoded, assembled from the table's pieces: an unchanged
+session is not encoded again.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
 _T = TypeVar("_T")
 
-# Lists, and steps of streams, that one caller may have under way; what waits for its reader
-# does not count.
+# Lists, and steps of streams, that one caller may have in progress; what waits for its
+# reader does not count.
 MAX_UNDER_WAY = 256
-# Seconds until a call is cut if its caller has not taken the list that it asked for, or made
-# room for the next message of a stream.
+# Seconds until a call is ended if its caller has not read the requested list, or made room
+# for the next message of a stream.
 STALL_TIMEOUT = 30.0
 # Bytes of a request, and sessions of its page: less than half a millisecond of work.
 _SHORT_REQUEST, _SHORT_PAGE = 1024, 1000
@@ -65,7 +65,7 @@ _SHORT_REQUEST, _SHORT_PAGE = 1024, 1000
 def answering(
     method: Callable[[Any, _Request, CallContext], Awaitable[_Response]],
 ) -> Callable[[Any, _Request, CallContext], Awaitable[_Response]]:
-    """Answer a `CoreError` as `STATUS_MAPPINGS` says, else INTERNAL without the error's text."""
+    """Map a `CoreError` by `STATUS_MAPPINGS`, any other error to INTERNAL without its text."""
 
     @wraps(method)
     async def answered(self: Any, request: _Request, context: CallContext) -> _Response:
@@ -75,7 +75,7 @@ def answering(
             await abort(context, error)
         except grpc.aio.InternalError:
             # The call itself has ended, which write may learn before its task is
-            # cancelled. Nobody is left to answer.
+            # cancelled. There is nobody to answer.
             raise asyncio.CancelledError from None
         except Exception:
             log.exception("%s failed", method.__name__)
@@ -103,7 +103,7 @@ class SessionService:
                 if method.server_streaming
                 else grpc.unary_unary_rpc_method_handler
             )
-            # Without a serializer responses are bytes.
+            # Without a serializer, responses are bytes.
             handlers[method.name] = kind(
                 getattr(self, method.name),
                 request_deserializer=GetMessageClass(method.input_type).FromString,
@@ -137,7 +137,7 @@ class SessionService:
     async def GetSession(self, request: GetSessionRequest, context: CallContext) -> bytes:
         table = self._table
         if not request.id:
-            raise InvalidRequestError(Violation("id", "must be 1 or more"))
+            raise InvalidRequestError(Violation("id", "must be at least 1"))
         _settle(table)
         session, piece = table.get(request.id), table.piece(request.id)
         if session is None or piece is None:
@@ -165,18 +165,18 @@ class SessionService:
                     await _write(context, message)
 
     async def _work(self, caller: str, steps: Steps[_T]) -> _T:
-        """Run work in turn with others' and return its result. Raises `TooManyCallsError`."""
+        """Run work in turns with that of others; return its result. Raises `TooManyCallsError`."""
         try:
             return await self._turns.run(caller, steps)
         except TooMuchWorkError:
             raise TooManyCallsError(
-                f"{MAX_UNDER_WAY} calls are under way already; try again once one has ended",
+                f"{MAX_UNDER_WAY} calls are in progress; retry once one has ended",
                 max_calls=str(MAX_UNDER_WAY),
             ) from None
 
 
 async def _write(context: CallContext, message: bytes) -> None:
-    """Send a message of a stream; return when its reader has room for more."""
+    """Send a message of a stream; return once its reader has room for more."""
     try:
         async with asyncio.timeout(STALL_TIMEOUT):
             await context.write(message)
@@ -186,7 +186,7 @@ async def _write(context: CallContext, message: bytes) -> None:
 
 
 def _release_once_taken(charge: ListCharge) -> None:
-    """Release an answer's bytes once its caller has it, or was given long enough."""
+    """Release a response's bytes once its caller has read it, or the time for that is over."""
     answering = asyncio.current_task()
     assert answering is not None  # noqa: S101 - this runs in one
     late = asyncio.get_running_loop().call_later(STALL_TIMEOUT, cutter())
@@ -211,7 +211,7 @@ def _encoded(page: Page) -> bytes:
 
 
 def _may_be_short(request: ListSessionsRequest) -> bool:
-    """Return whether a list costs too little for turns, unless a filter must be tried on all."""
+    """Return whether a list is cheap enough to skip the queue, unless it scans all sessions."""
     return (
         request.page_size <= _SHORT_PAGE
         and not request.HasField("read_mask")
@@ -232,12 +232,12 @@ def _settle(table: SessionTable) -> None:
     """Bring the table up to date. Raises `NotReadyError`."""
     table.deadlines.enforce()
     if not table.ready.is_set():
-        raise NotReadyError("not every source has answered or failed yet; try again shortly")
+        raise NotReadyError("some sources have neither been read nor failed yet; retry shortly")
 
 
 def _missing(table: SessionTable, ident: int) -> CoreError:
     source = table.unseen.get(ident)
     if source is not None:
-        text = f"session {ident} belongs to the source {source!r}, which cannot be read just now"
+        text = f"session {ident} belongs to the source {source!r}, which is unreachable"
         return SourceUnreachableError(text, source=source, id=str(ident))
     return SessionNotFoundError(f"no session with id {ident}", id=str(ident))

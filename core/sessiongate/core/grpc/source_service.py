@@ -1,4 +1,4 @@
-"""The gRPC servicer for the sources."""
+"""The gRPC servicer of SourceService."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The one table from the core's errors to gRPC.
 
-An error is answered as ``google.rpc.Status`` with one ``ErrorInfo`` (reason,
-domain ``sessiongate``, metadata), and a ``BadRequest`` if fields of the
-request are to blame (AIP-193). Clients branch on the reason, never on the text.
+An error is returned as ``google.rpc.Status`` with one ``ErrorInfo`` (reason,
+domain ``sessiongate``, metadata), and a ``BadRequest`` if fields of the request
+are invalid (AIP-193). Clients branch on the reason, never on the text.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ from sessiongate.runtime.auth.identity import (
 )
 from sessiongate.v1.errors import ERROR_DOMAIN, STATUS_TRAILER, Reason
 
-# gRPC carries an error in trailing metadata, and replaces one that is over 8 KiB there
-# with RESOURCE_EXHAUSTED. In bytes: a text may take three times as many on the wire,
-# details four thirds.
+# Bytes. gRPC sends an error in trailing metadata, and replaces it with RESOURCE_EXHAUSTED
+# if it exceeds 8 KiB there. On the wire a text may take three times its size, details four
+# thirds.
 MAX_TEXT = 512  # of the error
 
 MAX_DETAIL = 200  # of each text of its details
@@ -53,7 +53,7 @@ MAX_DETAILS = 3072  # of all violations
 
 @dataclass(frozen=True, slots=True)
 class StatusMapping:
-    """How a kind of error looks on the wire."""
+    """The code and the reason of a class of errors."""
 
     code: grpc.StatusCode
     reason: Reason
@@ -103,7 +103,7 @@ async def abort(
 
 
 def status_of(error: CoreError | Refusal) -> Status:
-    """Return the error as ``google.rpc.Status`` with its details, cut so that gRPC carries it."""
+    """Return the error as ``google.rpc.Status`` with details, cut to what gRPC can send."""
     answer = STATUS_MAPPINGS[type(error)]
     code: int = answer.code.value[0]
     status = Status(code=code, message=_cut(str(error), MAX_TEXT))
@@ -122,14 +122,14 @@ def status_of(error: CoreError | Refusal) -> Status:
 
 
 def _bad_request(violations: Sequence[Violation]) -> BadRequest:
-    """Return as many violations as there is room for; the last says that there are others."""
+    """Return as many violations as fit; if there are more, the last one says so."""
     bad = BadRequest()
     room = MAX_DETAILS
     for violation in violations:
         field, text = _cut(violation.field, MAX_DETAIL), _cut(violation.description, MAX_DETAIL)
         room -= len(field.encode()) + len(text.encode()) + _VIOLATION_OVERHEAD
         if room < 0 or len(bad.field_violations) == MAX_VIOLATIONS - 1:
-            text = "this and what follows is not all told here; mend the others first"
+            text = "this violation and further ones are omitted; fix the others first"
             bad.field_violations.add(field=field, description=text)
             break
         bad.field_violations.add(field=field, description=text)
@@ -140,7 +140,7 @@ _VIOLATION_OVERHEAD = 10  # bytes, at most, of tags and lengths
 
 
 def _cut(text: str, size: int) -> str:
-    """Cut a text to so many bytes of UTF-8."""
+    """Cut a text to ``size`` bytes of UTF-8."""
     encoded = text.encode()
     if len(encoded) <= size:
         return text

@@ -12,18 +12,18 @@ from sessiongate.runtime.auth.identity import caller
 
 
 def caller_of(context: CallContext) -> str:
-    """Return whose a call is: the identity shown, or else the address that it came from."""
+    """Return the caller: its identity, or else the address that the call came from."""
     identity = caller.get()
     return identity.encode() if identity else str(context.peer().rpartition(":")[0])
 
 
-# Bytes of one caller's filters, for each stream that it may have: they are kept as long as
-# the streams are open.
+# Bytes of one caller's filters per stream that it may have: filters are kept while streams
+# are open.
 _FILTER_BYTES = 4096
 
 
 class StreamQuota:
-    """Admits streams, up to ``limit`` for one caller."""
+    """Admits streams, up to ``limit`` per caller."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -35,20 +35,20 @@ class StreamQuota:
 
     @contextmanager
     def admitted(self, caller: str, size: int = 0) -> Iterator[None]:
-        """Count a stream while it is open; ``size`` is its filter's, in bytes.
+        """Count a stream while it is open; ``size`` is the size of its filter in bytes.
 
         Raises `TooManyWatchersError`.
         """
         if self._open[caller] >= self._limit:
             raise TooManyWatchersError(
-                f"{self._limit} streams are open already; max_watchers allows no more",
+                f"{self._limit} streams are open; max_watchers allows no more",
                 max_watchers=str(self._limit),
             )
         room = self._limit * _FILTER_BYTES
         if self._bytes[caller] + size > room:
             raise TooManyWatchersError(
-                f"the filters of the streams that are open already leave too little of {room}"
-                " bytes, which max_watchers gives them",
+                f"the filters of all open streams may have {room} bytes in total, as max_watchers"
+                " allows; this one exceeds that",
                 max_watchers=str(self._limit),
             )
         self._open[caller] += 1

@@ -1,8 +1,8 @@
-"""A ledger's file and what is beside it: the lock, and the mark.
+"""A ledger's file and its companions: the lock and the mark.
 
-A ledger's file may be older than its ids: restored from a backup, copied without its
-write-ahead log, put in the place of another, gone. The mark is written before ids beyond
-it are given, so that no file that is older than its mark gives an id again.
+A ledger's file may be older than the assigned ids: restored from a backup, copied without
+its write-ahead log, put in place of another, or deleted. The mark is written before ids
+beyond it are assigned, so that no file that is older than its mark assigns an id again.
 """
 
 from __future__ import annotations
@@ -22,51 +22,51 @@ from sessiongate.runtime.urls import UrlError, ledger_file
 
 log = logging.getLogger(__name__)
 
-_IDS_AHEAD = 10_000  # to give before the mark is written again
+_IDS_AHEAD = 10_000  # to assign before the mark is written again
 _LARGEST_MARK = 4096  # bytes that are read
 _LARGEST = (1 << 62) - 1  # of the ids in a mark: SQLite's integers have 63 bits
-_COPIED = -1  # no ledger's generation
-_BESIDE = ("-wal", "-shm")  # what SQLite keeps beside a file
-# SQLite takes a file shorter than its header for a new one.
+_COPIED = -1  # the generation of no ledger
+_BESIDE = ("-wal", "-shm")  # suffixes of the files that SQLite keeps beside a database
+# SQLite treats a file that is shorter than its header as a new one.
 _HEADER_BYTES = 100
-_FIRST_PAGES = 4 * 4096  # bytes, which include the counters
+_FIRST_PAGES = 4 * 4096  # bytes, with the counters
 
 
 class CorruptError(LedgerError):
-    """The file is not, or no longer, a ledger."""
+    """The file is not a ledger, or no longer one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Bounds of the ids that a ledger has given."""
+    """Bounds of the ids that a ledger has assigned."""
 
-    generation: int  # drawn when the ledger was made; its file has it, too
-    following: int  # the counter has not gone beyond it
-    stated: int  # the highest id that was given because a document stated it
+    generation: int  # random, set when the ledger was created; also in its file
+    following: int  # the counter has not passed it
+    stated: int  # the highest id that was assigned because a document stated it
     file: int  # the inode of its ledger: a copy has another
-    itself: int = 0  # its own inode, as `write_mark` notes it
+    itself: int = 0  # its own inode, as recorded by `write_mark`
 
 
 class LedgerFile:
-    """A ledger's file, locked from the beginning until `close`."""
+    """A ledger's file, locked until `close`."""
 
     def __init__(self, path: Path, now: Callable[[], int]) -> None:
         """Lock the file; ``now`` returns ns since the epoch. Raises `LedgerError`."""
-        self.path = path.resolve()  # one file has one mark, by whatever name
+        self.path = path.resolve()  # one file has one mark, under any name
         self._now = now
         self._lock: IO[bytes] | None = take_lock(path)
         self._is_new = not path.exists()
-        # The file is gone, if what was beside it is there.
+        # If its companions exist, the file was deleted.
         self._is_in_doubt = self._is_new and any(map(os.path.lexists, self._beside()))
-        self._inode = (0, 0)  # device and inode, once it is there
-        self._mark: Mark | None = None  # until it is known where the ids go on
-        self._descriptor: int | None = None  # if closed alone, SQLite would lose its locks
+        self._inode = (0, 0)  # device and inode, once it exists
+        self._mark: Mark | None = None  # None until the next id is known
+        self._descriptor: int | None = None  # closing it releases SQLite's locks
         self._seen: tuple[object, ...] | None = None  # what `_look` saw after the last write
 
     def require(self) -> None:
-        """Make sure that the file is there, for this user alone. Raises `LedgerError`.
+        """Make sure that the file exists, with access for this user only. Raises `LedgerError`.
 
-        SQLite gives those that it puts beside it the same mode.
+        SQLite creates its other files with the same mode.
         """
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
         self._let_go()
@@ -80,27 +80,27 @@ class LedgerFile:
                 f"the ledger {self.path} cannot be opened: {error.strerror}"
             ) from error
         self._inode = found.st_dev, found.st_ino
-        self._is_in_doubt |= found.st_nlink > 1  # the mark of its other name may be further
+        self._is_in_doubt |= found.st_nlink > 1  # the mark of its other name may be higher
         if not self._is_new and found.st_size < _HEADER_BYTES:
-            raise CorruptError(f"the ledger ({self.path}) is cut short")
+            raise CorruptError(f"the ledger ({self.path}) is truncated")
 
     def set_aside(self, error: LedgerError) -> None:
-        """Rename a corrupt file and what belongs to it, and put an empty one there."""
+        """Rename a corrupt file and its companions, and replace it with an empty one."""
         aside = self.path.with_name(f"{self.path.name}.corrupt-{self._now()}")
         for suffix in ("", *_BESIDE):
             beside = self.path.with_name(self.path.name + suffix)
             if beside.exists():
                 beside.rename(f"{aside}{suffix}")
-        log.error("%s; it is kept as %s, and a new ledger begun", error, aside)
+        log.error("%s; kept as %s, starting with a new ledger", error, aside)
         self._is_new = self._is_in_doubt = True
         self.require()
 
     def following(
         self, generation: int, following: int, kept: Collection[int], reached: int
     ) -> int:
-        """Return the id to go on from, if the file came to ``following``, and gave ``kept`` too.
+        """Return the next id, if the file's is ``following`` and it has also assigned ``kept``.
 
-        In doubt it is the time in microseconds, and beyond what the clock has ``reached``
+        In doubt it is the time in microseconds, above the time that the clock has ``reached``
         according to the file. Raises `LedgerError`.
         """
         mark = read_mark(self.path)
@@ -115,7 +115,7 @@ class LedgerFile:
             stated = mark.stated if mark is not None else 0
             following = max(following, stated + 1, from_clock(self._now() // 1000, reached))
             log.warning(
-                "the ledger (%s) may be older than the ids that were given: they go on from %d",
+                "the ledger (%s) may be older than the assigned ids: they continue from %d",
                 *(self.path, following),
             )
         stated = max(kept, default=0)
@@ -123,7 +123,7 @@ class LedgerFile:
         return following
 
     def cover(self, following: int, kept: Collection[int]) -> None:
-        """Make the mark cover ids that are about to be given. Raises `LedgerError`."""
+        """Make the mark cover ids that are about to be assigned. Raises `LedgerError`."""
         mark = self._mark
         if mark is None:
             raise LedgerError(f"the ledger {self.path} is not open")
@@ -133,7 +133,7 @@ class LedgerFile:
 
     @property
     def is_in_place(self) -> bool:
-        """Whether the file is as this process left it, as far as can be told."""
+        """Whether the file is as this process left it, as far as can be detected."""
         try:
             found = os.stat(self.path)
             is_same = (found.st_dev, found.st_ino) == self._inode
@@ -141,13 +141,13 @@ class LedgerFile:
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError:
-            return True  # a file system that fails just now has not lost it
+            return True  # the file system fails, but has not lost the file
 
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Allow writing to the file. Raises `LedgerError` if it is not as it was left."""
         if not self.is_in_place:
-            raise LedgerError(f"the ledger {self.path} is gone or was replaced")
+            raise LedgerError(f"the ledger {self.path} was removed or replaced")
         try:
             yield
         finally:
@@ -157,10 +157,10 @@ class LedgerFile:
                 self._seen = None
 
     def _look(self) -> tuple[object, ...]:
-        """Return what shows that another has written to the file, or taken its log away.
+        """Return what changes if somebody else writes to the file, or removes its log.
 
-        A copy may replace the file with its times kept: so the pages with the counters are
-        compared. SQLite writes there only when this process has it do so.
+        A copy may replace the file and keep its times, so the pages with the counters are
+        compared. SQLite writes there only on behalf of this process.
         """
         if self._descriptor is None:
             return ()
@@ -169,7 +169,7 @@ class LedgerFile:
         return log_file.st_ino, size, os.pread(self._descriptor, _FIRST_PAGES, 0)
 
     def close(self, following: int | None) -> None:
-        """Unlock it, with an exact mark if it is known where the ids go on.
+        """Unlock the file, with an exact mark if the next id (``following``) is known.
 
         A mark that was never read stays as it is.
         """
@@ -191,7 +191,7 @@ class LedgerFile:
         return (self.path.with_name(self.path.name + suffix) for suffix in (*_BESIDE, ".mark"))
 
     def _restrict(self) -> None:
-        """Restrict what SQLite left beside the file to this user, like the file."""
+        """Restrict SQLite's other files to this user, like the file."""
         for suffix in _BESIDE:
             flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
             with suppress(OSError):  # SQLite reports what it cannot open
@@ -206,13 +206,13 @@ class LedgerFile:
             write_mark(self.path, mark)
         except OSError as error:
             raise LedgerError(
-                f"the ledger's mark ({mark_path(self.path)}) failed: {error.strerror}"
+                f"the ledger's mark ({mark_path(self.path)}) cannot be written: {error.strerror}"
             ) from error
         self._mark = mark
 
 
 def ledger_path(url: str) -> Path | None:
-    """Return the file at a ledger's URL; None for one in memory. Raises `LedgerError`."""
+    """Return the file in a ledger's URL; None for one in memory. Raises `LedgerError`."""
     try:
         path = ledger_file(url)
     except UrlError as error:
@@ -221,14 +221,14 @@ def ledger_path(url: str) -> Path | None:
 
 
 def mark_path(path: Path) -> Path:
-    """Return the path of the mark of the ledger in a file."""
+    """Return the path of the mark of a ledger's file."""
     return path.with_name(f"{path.name}.mark")
 
 
 def read_mark(path: Path) -> Mark | None:
-    """Read the mark of the ledger in a file; None if there is none that can be read.
+    """Read the mark of a ledger's file; None if none can be read.
 
-    A copied one, as with the whole folder, may be old, and is of no generation.
+    A copied mark, as with the whole folder, may be old, and has no generation.
     """
     with suppress(OSError, ValueError, TypeError):
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -242,7 +242,7 @@ def read_mark(path: Path) -> Mark | None:
 
 
 def write_mark(path: Path, mark: Mark) -> None:
-    """Write the mark of the ledger in a file, so that it survives a power cut. Raises `OSError`."""
+    """Write the mark of a ledger's file, so that it survives a power cut. Raises `OSError`."""
     target = mark_path(path)
     new = target.with_name(f"{target.name}.new")
     new.unlink(missing_ok=True)

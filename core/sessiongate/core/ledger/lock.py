@@ -1,4 +1,4 @@
-"""The lock with which one core holds a ledger."""
+"""The lock by which only one core uses a ledger."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from sessiongate.runtime.watched_file import FileError, refuse_what_is_no_file
 
 
 class LedgerError(Exception):
-    """The ledger cannot be opened or written; the text says which and why."""
+    """The ledger cannot be opened or written; the text names it and the cause."""
 
 
 class LedgerHeldError(LedgerError):
-    """Another core holds the ledger; the text names it."""
+    """Another core uses the ledger; the text names that core."""
 
 
 def _lock_file(path: Path) -> int:
-    """Open the lock's file, for this user alone whatever the umask; follow no symbolic link."""
+    """Open the lock file, for this user only whatever the umask; follow no symbolic link."""
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     file = os.open(path, flags, 0o600)
     os.fchmod(file, 0o600)
@@ -32,13 +32,13 @@ def _lock_file(path: Path) -> int:
 def refuse_what_is_no_ledger(path: Path) -> None:
     """Raise `LedgerError` if something other than a file is at a ledger's path."""
     if _is_planted(path):
-        raise LedgerError(f"{path} is another user's symbolic link, in a folder of all users")
+        raise LedgerError(f"{path} is another user's symbolic link in a world-writable folder")
     try:
         refuse_what_is_no_file(path, os.stat(path))
     except FileError as error:
         raise LedgerError(str(error)) from None
     except OSError:
-        pass  # there is none yet; or opening it reports what is wrong
+        pass  # it does not exist yet, or opening it reports the fault
 
 
 def _is_planted(path: Path) -> bool:
@@ -54,9 +54,9 @@ def _is_planted(path: Path) -> bool:
 
 
 def take_lock(path: Path) -> IO[bytes]:
-    """Lock the ledger for this process; the lock's file names the holder."""
-    refuse_what_is_no_ledger(path)  # else it would be set aside as corrupt
-    name = Path(f"{path.resolve()}.lock")  # one file has one lock, under whatever name
+    """Lock the ledger for this process; the lock file names the holder."""
+    refuse_what_is_no_ledger(path)  # otherwise it would be set aside as corrupt
+    name = Path(f"{path.resolve()}.lock")  # one file has one lock, under any name
     with ExitStack() as stack:
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -66,10 +66,10 @@ def take_lock(path: Path) -> IO[bytes]:
             except BlockingIOError:
                 lock.seek(0)
                 holder = lock.read().decode(errors="replace").strip() or "another core"
-                raise LedgerHeldError(f"the ledger {path} is held by {holder}") from None
+                raise LedgerHeldError(f"the ledger {path} is in use by {holder}") from None
             lock.truncate(0)
             lock.write(f"the core with process id {os.getpid()} on {socket.gethostname()}".encode())
         except OSError as error:
             raise LedgerError(f"the ledger {path} cannot be locked: {error.strerror}") from error
-        stack.pop_all()  # held open for life
+        stack.pop_all()  # stays open until the process ends
         return lock

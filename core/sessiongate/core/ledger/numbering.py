@@ -1,4 +1,4 @@
-"""Which ids come next: in order of first sight, around those that documents state."""
+"""Assignment of ids: in order of first sight, around those that documents state."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-CLOCK = 1 << 50  # microseconds (2005): a counter from here on has gone on from the clock
-_DRAWN = 1 << 36  # microseconds, 19 hours
+CLOCK = 1 << 50  # microseconds (2005): a counter above it has continued from the clock
+_RANDOM = 1 << 36  # microseconds, 19 hours
 
 
 def from_clock(now: int, reached: int = 0) -> int:
-    """Return a number beyond all that were given, at a time; both in microseconds.
+    """Return a number above all that were assigned until ``now``, in microseconds.
 
-    ``reached`` is how far the clock is known to have been. A clock behind it was set back,
-    and may be set back to the same time again: then the number is drawn.
+    ``reached`` is the latest time that the clock is known to have shown. A clock behind it was
+    set back, and may be set back to the same time again: then the number is random.
     """
     known = max(reached, CLOCK)
-    return now if now > known else known + 1 + secrets.randbelow(_DRAWN)
+    return now if now > known else known + 1 + secrets.randbelow(_RANDOM)
 
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """Ids to give, and the state of the numbering once they are given."""
+    """Ids to assign, and the state of the numbering afterwards."""
 
     ids: Sequence[int]
     following: int
-    kept: Sequence[int]  # those of the ids that were stated
-    passed: Sequence[int]  # kept earlier or now, and behind the counter from now on
+    kept: Sequence[int]  # those of the ids that are stated ones
+    passed: Sequence[int]  # kept earlier or now, and below the counter from now on
 
 
 class Numbering:
-    """A counter, and the ids at or above it that were given because they were stated.
+    """A counter, and the ids at or above it that were assigned because they were stated.
 
-    Invariant: no id at or above ``following`` was given, except those in ``kept``.
+    Invariant: no id at or above ``following`` is assigned, except those in ``kept``.
     """
 
     def __init__(self, following: int, kept: Iterable[int] = ()) -> None:
@@ -47,10 +47,10 @@ class Numbering:
         return self._following
 
     def plan(self, stated: Sequence[int | None]) -> Numbers:
-        """Return an id for each: the stated one if it was never given, else the next number.
+        """Return an id for each: the stated one if it was never assigned, else the next number.
 
-        Stated ids are taken before numbers are given. Nothing is given before `carry_out`.
-        Once ids go on from the clock, it is not known which were given: no stated one is taken.
+        Stated ids take precedence over numbers. Nothing is assigned before `carry_out`. Once
+        ids continue from the clock, the assigned ones are unknown: no stated id is used.
         """
         kept: dict[int, int] = {}  # index in stated, by id
         for index, ident in enumerate(stated):
@@ -72,7 +72,7 @@ class Numbering:
         return Numbers(ids, following, [*kept], passed)
 
     def carry_out(self, numbers: Numbers) -> None:
-        """Note that planned ids are given; call this once that is written down."""
+        """Assign planned ids; call this once they are stored."""
         self._following = numbers.following
         self._kept.update(numbers.kept)
         self._kept.difference_update(numbers.passed)

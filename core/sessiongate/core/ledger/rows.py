@@ -1,4 +1,4 @@
-"""The rows that one observation of a source writes into a ledger."""
+"""The rows that one observation of a source writes to a ledger."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Opening:
 
     key: str
     connect_time: int  # ns since the epoch
-    stated_id: int | None = None  # its id, if that was never given
+    stated_id: int | None = None  # its id, if that was never assigned
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What an observation changes. What is None is not written."""
+    """The changes by an observation; what is None is not written."""
 
     source: str
     opened: Sequence[Opening]

@@ -17,7 +17,7 @@ sources = sa.Table(
     sa.Column("name", sa.String, primary_key=True),
     sa.Column("incarnation", sa.Double, nullable=False),  # seconds since the epoch
 )
-# Where each source is read from (`SourceConfig.place`).
+# The place that each source is read from (`SourceConfig.place`).
 places = sa.Table(
     "places",
     metadata,
@@ -34,7 +34,7 @@ sessions = sa.Table(
     sa.Column("closed_time", sa.BigInteger),  # ns since the epoch; null while open
     sa.Index("sessions_by_state", "closed_time", "source"),
 )
-# Stated ids that were given and that the counter has not passed yet (`core.ledger.numbering`).
+# Assigned stated ids that the counter has not passed yet (`core.ledger.numbering`).
 kept_ids = sa.Table(
     "kept_ids",
     metadata,

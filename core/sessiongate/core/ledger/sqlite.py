@@ -1,9 +1,9 @@
-"""Session ids that outlive a restart (SQLAlchemy Core; SQLite).
+"""Session ids that survive a restart (SQLAlchemy Core; SQLite).
 
-The ledger maps a session's identity (source, key) to its id and to its start,
-as long as the session is open. It stores the id counter itself, so that an id
-is never given twice, and a ceiling above every revision ever used. Each call
-that writes is one transaction, committed before it returns.
+The ledger maps the identity of an open session (source, key) to its id and its
+start. It also stores the id counter, so that no id is assigned twice, and a ceiling
+above every revision ever used. Each call that writes is one transaction, committed
+before it returns.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from sessiongate.core.ledger.schema import counters, kept_ids, metadata, places,
 
 log = logging.getLogger(__name__)
 
-# Revisions reserved at a time; one write then serves as many changes.
+# Revisions reserved by one write, which then suffices for as many changes.
 _REVISIONS_AHEAD = 1_000_000
 LEDGER_CLOSE_TIMEOUT = 5.0  # seconds that the last writes may take
-SLOW = 3.0  # seconds of opening, after which what is waited for is logged
-_SLOW = "the ledger (%s) is not open yet, and is waited for: its disk hangs or is slow"
-_FORGET_EVERY = 3600 * 10**9  # ns between two looks for sessions that closed long ago
+SLOW = 3.0  # seconds after which slow opening is logged
+_SLOW = "still waiting for the ledger (%s): its disk hangs or is slow"
+_FORGET_EVERY = 3600 * 10**9  # ns between two deletions of sessions that closed long ago
 _SCHEMA = 2
-_WITHOUT_KEPT_IDS = 1  # whose programs must not read version 2: they would repeat kept ids
+_WITHOUT_KEPT_IDS = 1  # its programs must not open version 2: they would repeat kept ids
 _GENERATION_BITS = 62  # SQLite's integers have 63 and a sign
 _APART = 1 << 32  # ids, or 71 minutes of the clock, from one core in memory to the next
-_WAL_BYTES = 16 * 1024 * 1024  # to which the write-ahead log is cut once it is written back
+_WAL_BYTES = 16 * 1024 * 1024  # of the write-ahead log after a checkpoint
 
 _is_id = counters.c.name == "id"
 
@@ -52,14 +52,14 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What the ledger keeps of an open session."""
+    """An open session in the ledger."""
 
     id: int
     connect_time: int  # ns since the epoch
 
 
 class Ledger:
-    """An open, locked ledger. Make it with `Ledger.open`; calls are queued on one thread."""
+    """An open, locked ledger, made by `Ledger.open`; its calls are queued on one thread."""
 
     def __init__(
         self,
@@ -74,20 +74,20 @@ class Ledger:
         self._file = file  # None: in memory
         self._retention = int(retention * 1e9)  # ns
         self._now = now
-        self._forgot = -_FORGET_EVERY  # when sessions closed long ago were last forgotten
+        self._forgot = -_FORGET_EVERY  # when sessions that closed long ago were last deleted
         self._ceiling = 0
-        self._numbering = Numbering(1)  # as in the file, once that is read
+        self._numbering = Numbering(1)  # replaced once the file is read
 
     @classmethod
     async def open(
         cls, url: str, *, retention: float, now: Callable[[], int], again: int = 0
     ) -> Ledger:
-        """Open and lock the ledger at a URL; create it if there is none.
+        """Open and lock the ledger at a URL; create it if it does not exist.
 
         ``retention`` is how long closed sessions are kept, in seconds; ``now``
         returns ns since the epoch. A corrupt file is set aside, never deleted.
-        If a file may not know all the ids that were given (`core.ledger.file`), or one in
-        memory was opened ``again`` so many times, they go on from the clock in microseconds.
+        If a file may lack some of the assigned ids (`core.ledger.file`), or one in memory was
+        opened ``again`` that many times, ids continue from the clock in microseconds.
         Raises `LedgerError`.
         """
         path = ledger_path(url)
@@ -110,14 +110,14 @@ class Ledger:
         return ledger
 
     async def close(self) -> None:
-        """Finish what is queued and let the ledger go; do not wait for a disk that hangs."""
+        """Finish queued calls and release the ledger; do not wait for a disk that hangs."""
         try:
             async with asyncio.timeout(LEDGER_CLOSE_TIMEOUT):
                 await self._run(self._finish)
         except TimeoutError:
-            log.error("the ledger's disk hangs: the core ends without what it was to write")
+            log.error("the ledger's disk hangs; exiting without the last writes")
             self._thread.shutdown(wait=False, cancel_futures=True)
-            return  # what hangs may yet be written: the lock goes with the process
+            return  # a write may still complete: only the end of the process releases the lock
         self._thread.shutdown()
 
     async def is_in_place(self) -> bool:
@@ -126,11 +126,11 @@ class Ledger:
         return file is None or await self._run(lambda: file.is_in_place)
 
     async def ceiling(self) -> int:
-        """Return a number above every revision that was ever used."""
+        """Return a number above every revision ever used."""
         return await self._run(lambda: self._counter("revision"))
 
     async def reserve(self, revision: int) -> None:
-        """Make sure that no later start uses a revision up to this one."""
+        """Make sure that no later start uses this revision or a lower one."""
         if revision > self._ceiling:
             await self._run(lambda: self._reserve(revision))
 
@@ -147,7 +147,7 @@ class Ledger:
         return await self._run(read)
 
     async def incarnation(self, source: str) -> float | None:
-        """Return when the source's server had started, the last time it was written down."""
+        """Return the start of the source's server, as last recorded."""
         wanted = sa.select(sources.c.incarnation).where(sources.c.name == source)
 
         def read() -> float | None:
@@ -157,7 +157,7 @@ class Ledger:
         return await self._run(read)
 
     async def places(self) -> dict[str, str]:
-        """Return where each source was read from, by name, the last time that it could be."""
+        """Return the place that each source was last read from, by name."""
         wanted = sa.select(places.c.name, places.c.place)
 
         def read() -> dict[str, str]:
@@ -176,10 +176,10 @@ class Ledger:
         rekeyed: Mapping[str, int] = MappingProxyType({}),
         place: str | None = None,
     ) -> list[int]:
-        """Write one observation down; return the ids of ``opened``, in order.
+        """Record one observation; return the ids of ``opened``, in order.
 
-        They are given as `Numbering` plans them. For the arguments see `core.ledger.rows.Changes`.
-        Raises `LedgerError`, and then nothing is written.
+        `Numbering` assigns them. For the arguments see `core.ledger.rows.Changes`.
+        Raises `LedgerError`; then nothing is written.
         """
         changes = Changes(source, opened, closed, incarnation, rekeyed, place)
         return await self._run(lambda: self._record(changes))
@@ -192,7 +192,7 @@ class Ledger:
         return await asyncio.get_running_loop().run_in_executor(self._thread, named)
 
     def _finish(self) -> None:
-        """Let the file go, with nothing left in its write-ahead log."""
+        """Release the file, with nothing left in its write-ahead log."""
         is_ours = self._file is not None and self._file.is_in_place
         self._engine.dispose()
         if self._file is not None:
@@ -200,7 +200,7 @@ class Ledger:
 
     def _prepare_or_start_over(self, *, again: int) -> None:
         if self._file is None:
-            # Further on each time: the clock may show the same time again.
+            # Higher each time: the clock may show the same time again.
             following = from_clock(self._now() // 1000) + again * _APART
             self._prepare(first_id=following if again else 1)
             return
@@ -221,7 +221,7 @@ class Ledger:
             raise CorruptError(f"the ledger ({self._engine.url.database}) is corrupt: {found}")
 
     def _prepare(self, first_id: int) -> None:
-        """Prepare the tables, and go on with the ids."""
+        """Prepare the tables and the numbering."""
         metadata.create_all(self._engine)
         with self._writing() as connection:
             found = connection.execute(
@@ -238,17 +238,17 @@ class Ledger:
                 _set_counter(connection, "schema", _SCHEMA)
             elif found != _SCHEMA:
                 raise LedgerError(
-                    f"the ledger is of version {found}, this program knows {_SCHEMA} only"
+                    f"the ledger has version {found}; this program supports only {_SCHEMA}"
                 )
             self._number(connection)
             self._forget(connection)
             shorten_all(connection, sessions)
-        if self._file is not None:  # a copy of the file alone must hold all this
+        if self._file is not None:  # a copy of the file alone must contain all of this
             with self._file.writing(), self._engine.connect() as connection:
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _number(self, connection: sa.Connection) -> None:
-        """Find where the ids go on."""
+        """Find the next id."""
         found = connection.execute(sa.select(counters.c.name, counters.c.value))
         values = {name: value for name, value in found}  # noqa: C416 - rows are no pairs to mypy
         kept = connection.execute(sa.select(kept_ids.c.id)).scalars().all()
@@ -258,14 +258,14 @@ class Ledger:
             if generation is None:
                 generation = secrets.randbits(_GENERATION_BITS)
                 connection.execute(sa.insert(counters).values(name="generation", value=generation))
-            reached = values["revision"]  # no less than any time that it was written at
+            reached = values["revision"]  # at least every time at which it was written
             following = self._file.following(generation, following, kept, reached)
         kept = [ident for ident in kept if ident >= following]
         _write_numbers(connection, Numbers((), following, (), (following,)))
         self._numbering = Numbering(following, kept)
 
     def _forget(self, connection: sa.Connection) -> None:
-        """Drop the sessions that closed too long ago, if it is time to look."""
+        """Delete sessions that closed long ago, if the last deletion is long ago."""
         if (now := self._now()) - self._forgot >= _FORGET_EVERY:
             old = sessions.c.closed_time < now - self._retention
             connection.execute(sa.delete(sessions).where(old))
@@ -285,7 +285,7 @@ class Ledger:
 
     @contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
-        """Begin a transaction, committed at the end."""
+        """Run a transaction, which is committed at the end."""
         file = self._file
         with file.writing() if file else nullcontext(), self._engine.begin() as connection:
             yield connection
@@ -296,7 +296,7 @@ class Ledger:
             self._file.cover(numbers.following, numbers.kept)
         with self._writing() as connection:
             self._forget(connection)
-            # No less than the time: it shows a later start that the clock was set back.
+            # At least the time: so a later start can see that the clock was set back.
             ceiling = max(self._ceiling, self._now() // 1000)
             if ceiling > self._ceiling:
                 _set_counter(connection, "revision", ceiling)
@@ -310,7 +310,7 @@ class Ledger:
 
 @contextmanager
 def _named(engine: sa.Engine) -> Iterator[None]:
-    """Raise the database's errors as `LedgerError` instead, naming the ledger."""
+    """Convert the database's errors to `LedgerError`, with the ledger's name."""
     try:
         yield
     except sa.exc.DBAPIError as error:
@@ -342,7 +342,7 @@ def _engine(path: Path | None) -> sa.Engine:
 
     @sa.event.listens_for(engine, "connect")
     def _durable(connection: Any, _record: object) -> None:
-        # WAL with a sync per commit: an id that was given survives a power cut.
+        # WAL with a sync per commit: an assigned id survives a power cut.
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute(f"PRAGMA journal_size_limit={_WAL_BYTES}")

@@ -1,4 +1,4 @@
-"""Work on a ledger from outside a core: copy it, rename a source, note that it was restored."""
+"""Maintenance of a ledger outside a core: copy it, rename a source, record a restore."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from sessiongate.core.sources.base import MAX_NAME_BYTES
 from sessiongate.core.sources.support.json_cursor import is_unicode
 from sessiongate.runtime.suggestion import did_you_mean
 
-_BUSY = 30.0  # seconds that a copy waits for a core that writes
+_BUSY = 30.0  # seconds that a copy waits for a core to finish writing
 
 
 def run_tool(name: str) -> int:
-    """Do ``name`` to the ledger that standard input names; return the exit code."""
+    """Run the tool ``name`` on the ledger in standard input's settings; return the exit code."""
     settings = json.loads(sys.stdin.readline())
     try:
         if name == "backup":
@@ -36,7 +36,7 @@ def run_tool(name: str) -> int:
 
 
 def back_up(url: str, target: Path) -> None:
-    """Copy the ledger at a URL into a new file, while a core may write it.
+    """Copy the ledger at a URL into a new file, even while a core writes to it.
 
     Raises `LedgerError`.
     """
@@ -44,7 +44,7 @@ def back_up(url: str, target: Path) -> None:
     try:
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except OSError as error:
-        raise LedgerError(f"{target} cannot be made: {error.strerror}") from None
+        raise LedgerError(f"{target} cannot be created: {error.strerror}") from None
     try:
         with (
             closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", _BUSY, uri=True)) as source,
@@ -59,9 +59,9 @@ def back_up(url: str, target: Path) -> None:
 
 
 def forget_mark(url: str) -> None:
-    """Make the ids of the ledger at a URL go on from the clock at the next start.
+    """Make the ids of the ledger at a URL continue from the clock at the next start.
 
-    Raises `LedgerError`, also while a core holds the ledger.
+    Raises `LedgerError`, also while a core uses the ledger.
     """
     path = _file(url)
     with take_lock(path):
@@ -69,14 +69,14 @@ def forget_mark(url: str) -> None:
 
 
 def rename_source(url: str, old: str, new: str) -> None:
-    """Rename a source in the ledger at a URL; if the name is taken, they exchange names.
+    """Rename a source in the ledger at a URL; if the name is taken, the two exchange names.
 
-    Raises `LedgerError`, also while a core holds the ledger.
+    Raises `LedgerError`, also while a core uses the ledger.
     """
     path = _file(url)
     size = len(new.encode(errors="surrogatepass"))
     if not 0 < size <= MAX_NAME_BYTES or not is_unicode(new):
-        raise LedgerError(f"a name is UTF-8 of 1 to {MAX_NAME_BYTES} bytes")
+        raise LedgerError(f"a name must be UTF-8 and have 1 to {MAX_NAME_BYTES} bytes")
     with take_lock(path):
         try:
             with closing(sqlite3.connect(path)) as connection, connection:
@@ -100,7 +100,7 @@ def _rename(connection: sqlite3.Connection, old: str, new: str) -> None:
     )
     if old not in known:
         raise LedgerError(
-            f"the ledger knows no source {old!r}{did_you_mean(old, known)}; it knows"
+            f"the ledger has no source {old!r}{did_you_mean(old, known)}; its sources:"
             f" {', '.join(known) or 'none'}"
         )
     names = {"old": old, "new": new}
@@ -121,7 +121,7 @@ def _rename(connection: sqlite3.Connection, old: str, new: str) -> None:
 def _file(url: str) -> Path:
     path = ledger_path(url)
     if path is None:
-        raise LedgerError("a ledger in memory has no file; name one with --ledger sqlite:///PATH")
+        raise LedgerError("the ledger is in memory; name its file with --ledger sqlite:///PATH")
     if not path.is_file():
         raise LedgerError(f"{path}: no such file; name the ledger with --ledger sqlite:///PATH")
     return path

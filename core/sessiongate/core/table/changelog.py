@@ -1,8 +1,8 @@
-"""ChangeLog: the table's last changes, bounded, for all who watch it.
+"""ChangeLog: the last changes of the table, bounded, for all watchers.
 
-Nobody registers with the log: a watcher is a revision that it has reached, reads the
-step after that, and waits for the next. One that does not come back costs the log
-nothing.
+Watchers do not register with the log: a watcher is a revision that it has reached; it
+reads the step after that revision, and waits for the next. One that does not return
+costs the log nothing.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from sessiongate.core.errors import RevisionNotHeldError, ShuttingDownError
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import ListSessionsResponse, SourceStatus
 
-# What the log may hold, in bytes. 32 MiB are about 100,000 changes.
+# Limit of the log, in bytes. 32 MiB are about 100,000 changes.
 LOG_BYTES = 32 * 1024 * 1024
-# Bytes of a step besides its changes, with a source's state, and of a change besides its
+# Bytes of a step without its changes, with a source's state; and of a change without its
 # encoded sessions.
 _STEP_OVERHEAD = 600
 _CHANGE_OVERHEAD = 150
-# Newest steps to keep ready for watchers: few watchers are further behind.
+# The latest steps, which stay decoded for watchers: few watchers are further behind.
 _FRESH_STEPS = 4
-# Watchers woken in one round of the loop, so that a call need not wait for all of them.
+# Watchers woken in one round of the loop, so that a call does not wait for all of them.
 _WOKEN_AT_ONCE = 50
 
 
 class Change(NamedTuple):
-    """One session's change, as the pieces of `core.table.encoding` before and after it.
+    """The change of one session: its pieces (`core.table.encoding`) before and after.
 
-    ``old`` is None for a session that is new, ``new`` for one that is gone.
+    ``old`` is None for a new session, ``new`` for a removed one.
     """
 
     id: int
@@ -49,9 +49,9 @@ Pair = tuple[Session | None, Session | None]
 
 
 class Step:
-    """What became visible at once: the i-th change has the revision ``first + i``.
+    """Changes that became visible at once: the i-th has the revision ``first + i``.
 
-    A step is either changes of sessions or one change of a source's state.
+    A step holds either changes of sessions or one change of a source's state.
     """
 
     __slots__ = ("_pairs", "changes", "first", "last", "shared", "size", "source", "update_time")
@@ -69,43 +69,42 @@ class Step:
         self.update_time = update_time
         self.changes = changes
         self.source = source
-        # Bytes that the step takes once it is no longer fresh.
+        # Bytes that the step uses once it is no longer fresh.
         self.size = _STEP_OVERHEAD + _CHANGE_OVERHEAD * len(changes)
         for piece in _PIECES:
             self.size += sum(map(len, filter(None, map(piece, changes))))
         if source is not None:
             self.size += source.ByteSize()
-        # Parts encoded for watchers, by filter and the revision that they come after, each
-        # with the revision that it reaches. None once the step is no longer fresh, as are
-        # the pairs.
+        # Parts encoded for watchers, by filter and the revision that they follow, each with
+        # the revision that it reaches. None, like the pairs, once the step is not fresh.
         self.shared: dict[tuple[bytes, int], tuple[bytes, int]] | None = {}
         self._pairs: Sequence[Pair] | None = pairs
 
     def pair(self, index: int) -> Pair:
-        """Return the sessions of a change, decoded again if the step is not fresh."""
+        """Return the sessions of a change; decode them again if the step is not fresh."""
         if self._pairs is not None:
             return self._pairs[index]
         change = self.changes[index]
         return _decoded(change.old), _decoded(change.new)
 
     def age(self) -> None:
-        """Let go of what only a fresh step keeps."""
+        """Release what only a fresh step keeps."""
         self.shared = None
         self._pairs = None
 
 
 class ChangeLog:
-    """The steps from some revision up to ``revision``, the newest.
+    """The steps from some revision up to ``revision``, the latest.
 
-    Invariant: the steps have no gaps. The oldest go, so that all together
-    stay within ``limit`` bytes; the newest stays, whatever its size.
+    Invariant: there are no gaps between steps. The oldest ones are dropped to keep the
+    total within ``limit`` bytes; the latest one stays, whatever its size.
     """
 
     def __init__(self, revision: int, limit: int = LOG_BYTES) -> None:
         self.revision = revision
         self._limit = limit
         self._size = 0
-        self._oldest = revision  # every change after it is held
+        self._oldest = revision  # the log has every change after it
         self._steps: list[Step] = []
         self._waiting: set[asyncio.Future[None]] = set()
         self._closed = False
@@ -117,7 +116,7 @@ class ChangeLog:
         pairs: Sequence[Pair] = (),
         source: SourceStatus | None = None,
     ) -> None:
-        """Add a step of one or more changes, and wake all who wait."""
+        """Add a step of one or more changes, and wake all waiting watchers."""
         if len(self._steps) >= _FRESH_STEPS:
             self._steps[-_FRESH_STEPS].age()
         step = Step(self.revision + 1, update_time, changes, pairs, source)
@@ -133,16 +132,16 @@ class ChangeLog:
         self._wake()
 
     def after(self, revision: int) -> Step | None:
-        """Return the step that holds the change after this one; None if that is still to come.
+        """Return the step with the change after a revision; None if there is none yet.
 
         Raises `RevisionNotHeldError`, and `ShuttingDownError` once closed.
         """
         if self._closed:
-            raise ShuttingDownError("the core is shutting down; resume from the next one")
+            raise ShuttingDownError("the core is shutting down; resume at its successor")
         if not self._oldest <= revision <= self.revision:
             raise RevisionNotHeldError(
-                f"the changes after revision {revision} are not held,"
-                f" only those after {self._oldest} to {self.revision}; start over",
+                f"the changes after revision {revision} are not available, only those after"
+                f" revisions {self._oldest} to {self.revision}; start over",
                 revision=str(revision),
                 oldest=str(self._oldest),
                 newest=str(self.revision),
@@ -152,9 +151,9 @@ class ChangeLog:
         return self._steps[bisect_right(self._steps, revision, key=lambda step: step.last)]
 
     async def wait(self, revision: int, seconds: float) -> None:
-        """Wait for a change after this revision, for the close, or for so long at most."""
+        """Wait for a change after a revision, or for `close`, for at most ``seconds``."""
         if self.revision > revision or self._closed:
-            await asyncio.sleep(0)  # a reader far behind lets others run between steps
+            await asyncio.sleep(0)  # a watcher far behind lets others run between steps
             return
         loop = asyncio.get_running_loop()
         woken: asyncio.Future[None] = loop.create_future()
@@ -167,7 +166,7 @@ class ChangeLog:
             self._waiting.discard(woken)
 
     def close(self) -> None:
-        """End all watching: `after` raises `ShuttingDownError` from now on."""
+        """End all watchers: from now on `after` raises `ShuttingDownError`."""
         self._closed = True
         self._wake()
 

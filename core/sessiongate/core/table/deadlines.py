@@ -1,6 +1,6 @@
-"""Deadlines that hold at every answer, however late the event loop is.
+"""Deadlines that are enforced before every response, however late the event loop is.
 
-A timer alone is not enough: a loop that was held up, or a process that was stopped,
+A timer alone is not enough: a loop that was blocked, or a process that was stopped,
 answers waiting calls before it runs its timers.
 """
 
@@ -16,9 +16,9 @@ Action = Callable[[], None]
 
 
 class Deadlines:
-    """Actions, each with the moment by which it is due, on the clock `elapsed`.
+    """Actions, each with the time at which it is due, on the clock `elapsed`.
 
-    Whoever answers calls `enforce` first. A timer calls it for those who only wait.
+    Call `enforce` before reading what they change; a timer calls it as well.
     """
 
     def __init__(self, clock: Callable[[], float] = elapsed) -> None:
@@ -28,28 +28,28 @@ class Deadlines:
         self._timer: asyncio.TimerHandle | None = None
 
     def set(self, action: Action, moment: float) -> None:
-        """Schedule an action for a moment; one that was set before moves there."""
+        """Schedule an action, or move one that is scheduled."""
         self._due[action] = moment
         if moment < self._next:
             self._next = moment
             self._schedule()
 
     def cancel(self, action: Action) -> None:
-        """Cancel an action, if it was set."""
+        """Cancel an action, if it is scheduled."""
         self._due.pop(action, None)
 
     def enforce(self) -> None:
-        """Do what is due."""
+        """Run all actions that are due."""
         while (now := self._clock()) >= self._next:
             due = [action for action, moment in self._due.items() if moment <= now]
             for action in due:
                 del self._due[action]
             for action in due:
-                action()  # which may set others, due already
+                action()  # which may schedule others that are due already
             self._next = min(self._due.values(), default=math.inf)
 
     def close(self) -> None:
-        """Do nothing more."""
+        """Cancel all actions."""
         self._due.clear()
         self._next = math.inf
         self._schedule()

@@ -1,4 +1,4 @@
-"""A session about to be shown, with all that can be made of it before the table changes."""
+"""A session that is about to be shown, prepared as far as possible beforehand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sessiongate.v1.session_pb2 import Session
 
 
 class Draft(NamedTuple):
-    """A session without its revision and update_time, which the table gives it."""
+    """A session without revision and update_time, which the table assigns."""
 
     id: int
     session: Session
@@ -18,7 +18,7 @@ class Draft(NamedTuple):
 
     @classmethod
     def of(cls, session: Session) -> Draft:
-        """Make a session ready to be shown. From now on nothing else may write to it."""
+        """Prepare a session, to which nothing else may write from now on."""
         session.ClearField("revision")
         session.ClearField("update_time")
         ident = session.id

@@ -1,8 +1,8 @@
-"""Messages put together from encoded parts, so that a session is encoded once per change.
+"""Messages assembled from encoded parts, so that a session is encoded once per change.
 
-In protobuf's encoding, the parts of a message one after the other are the whole
-message. Every message of the contract that carries sessions carries them in its
-field 1: an encoded session, with that field's tag, is a part of any of them.
+In protobuf's encoding, the concatenated parts of a message are the message. Every
+message of the contract that has sessions has them in its field 1: an encoded
+session, with that field's tag, is a part of any of them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def piece(session: Session) -> bytes:
 
 
 class RevisionStamp:
-    """Encodes sessions that were encoded before they got a revision and a time."""
+    """Adds a revision and a time to sessions that are encoded already."""
 
     def __init__(self, update_time: Timestamp) -> None:
         self._tail = Session(update_time=update_time).SerializeToString() + _REVISION

@@ -1,4 +1,4 @@
-"""The fields of a session to answer with: a FieldMask, read once."""
+"""A FieldMask, parsed once: the fields of a session to return."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _DESCRIPTOR = cast(Descriptor, Session.DESCRIPTOR)
 
 
 def is_path(path: str) -> bool:
-    """Return whether a path of a FieldMask is one of `Session`'s."""
+    """Return whether a path of a FieldMask is valid for `Session`."""
     return FieldMask(paths=[path]).IsValidForDescriptor(_DESCRIPTOR)
 
 
 @dataclass(frozen=True, slots=True)
 class Mask:
-    """The parts of a message to leave out: a thousand paths cost what one costs."""
+    """The parts of a message to omit: a thousand paths cost no more than one."""
 
     without: tuple[str, ...]  # fields
-    within: tuple[tuple[str, Mask], ...]  # fields of which a part is left out
+    within: tuple[tuple[str, Mask], ...]  # fields of which a part is omitted
 
     @classmethod
     def of(cls, paths: Iterable[str]) -> Mask:
-        """Make the mask of valid paths."""
+        """Make a mask from valid paths."""
         return cls._of((path.split(".") for path in paths), _DESCRIPTOR)
 
     @classmethod

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from sessiongate.core.table.query import Key
 
-# Keys to add, and runs of keys to remove, one by one; if there are more, what lies between
+# Keys to add, and runs of keys to remove, one at a time; if there are more, what lies between
 # them is copied once.
 _FEW = 32
 
@@ -23,7 +23,7 @@ class Order:
     keys: list[Key] = field(default_factory=list)
 
     def add(self, added: Sequence[Key]) -> None:
-        """Add keys that are not there, in any order."""
+        """Add new keys, in any order."""
         if len(added) <= _FEW:
             for key in added:
                 insort(self.keys, key)
@@ -38,7 +38,7 @@ class Order:
             self.keys[start:] = tail
 
     def remove(self, removed: Sequence[Key]) -> None:
-        """Remove keys that are there, in any order."""
+        """Remove existing keys, in any order."""
         runs = self._runs(sorted(removed))
         if len(runs) <= _FEW:
             for run in reversed(runs):
@@ -52,11 +52,11 @@ class Order:
         self.keys = kept + self.keys[start:]
 
     def keep(self, idents: Container[int]) -> None:
-        """Remove the keys of all sessions but these: cheaper than `remove` of many."""
+        """Remove the keys of all other sessions; cheaper than `remove` of many."""
         self.keys = [key for key in self.keys if key[1] in idents]
 
     def _runs(self, keys: Sequence[Key]) -> list[range]:
-        """Return where these keys are; they must be sorted."""
+        """Return the positions of these keys, which must be sorted."""
         runs: list[range] = []
         start = stop = 0
         for key in keys:

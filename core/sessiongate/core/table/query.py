@@ -1,6 +1,6 @@
-"""What a ListSessions request asks for: filter, order, page token, mask.
+"""The query of a ListSessions request: filter, order, page token, mask.
 
-`SessionQuery.parse` turns a request into a `SessionQuery` or names every field that is wrong.
+`SessionQuery.parse` turns a request into a `SessionQuery` or reports every invalid field.
 A query knows which sessions match and where a page starts; it holds no sessions.
 """
 
@@ -27,22 +27,22 @@ from sessiongate.v1.session_service_pb2 import ListSessionsRequest, SessionFilte
 
 DEFAULT_PAGE_SIZE = 1000
 MAX_PAGE_SIZE = 10_000
-# Limits of a request: each value costs something to read, and to keep while a stream is open.
+# Limits of a request: each value takes time to read, and memory while a stream is open.
 MAX_FILTER_BYTES = 32 * 1024
 MAX_FILTER_VALUES = 1000  # in all fields together
 MAX_MASK_PATHS = 100
 _MAX_TOKEN = _MAX_ORDER = 64  # characters
 
 # A session's place in an order: (connect_time in ns, or 0 in id order; id).
-# Unique and fixed for a session's whole life, so that pages can go by it.
+# Unique, and fixed for a session's whole life, so that pages can continue after it.
 Key: TypeAlias = tuple[int, int]
 SessionPredicate: TypeAlias = Callable[[Session], bool]
 
 _ORDERS = ("id", "connect_time")
 _ORDER_WORDS = "id, id desc, connect_time, connect_time desc"
-_FOREIGN = "is not a next_page_token of ListSessions"
+_FOREIGN = "must be a next_page_token of ListSessions"
 _TOKEN = struct.Struct(">8sqQ")
-_MAPPED = bytes(10) + b"\xff\xff"  # what an IPv4-mapped IPv6 address begins with
+_MAPPED = bytes(10) + b"\xff\xff"  # prefix of an IPv4-mapped IPv6 address
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +58,20 @@ class SessionQuery:
     above: Key | None  # only keys above this one
     below: Key | None  # only keys below this one
     mask: Mask | None
-    fingerprint: bytes  # of everything that a page token is bound to
+    fingerprint: bytes  # of everything that a page token depends on
     filtered: bytes  # fingerprint of the filter, if there is one
 
     @classmethod
     def parse(cls, request: ListSessionsRequest) -> SessionQuery:
-        """Read the query that a request states. Raises `InvalidRequestError`."""
+        """Read the query of a request. Raises `InvalidRequestError`."""
         if violation := _too_much(request):
             raise InvalidRequestError(violation)
         violations: list[Violation] = []
         order, descending = _parse_order(request.order_by, violations)
         if request.page_size < 0:
-            violations.append(Violation("page_size", "must not be negative; 0 is the default"))
+            violations.append(Violation("page_size", "must be at least 0; 0 is the default size"))
         if request.skip < 0:
-            violations.append(Violation("skip", "must not be negative"))
+            violations.append(Violation("skip", "must be at least 0"))
         wanted = request.filter if request.HasField("filter") else None
         if wanted is not None and not wanted.ByteSize():
             wanted = None
@@ -79,7 +79,7 @@ class SessionQuery:
             _check_filter(wanted, violations)
         for field in ("after_id", "before_id"):
             if getattr(request, field) and order != "id":
-                violations.append(Violation(field, f"does not go with order_by {order!r}"))
+                violations.append(Violation(field, f"cannot be combined with order_by {order!r}"))
         mask = _parse_mask(request, violations)
         fingerprint = _fingerprint(request)
         after = _parse_token(request.page_token, fingerprint, violations)
@@ -100,13 +100,13 @@ class SessionQuery:
         )
 
     def token(self, last: Key) -> str:
-        """Return the page token for what follows ``last``."""
+        """Return the token of the page that follows ``last``."""
         packed = _TOKEN.pack(self.fingerprint, *last)
         return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
 
 
 def matcher(wanted: SessionFilter) -> SessionPredicate:
-    """Return a test of whether a session matches a valid filter."""
+    """Return a predicate: whether a session matches a valid filter."""
     services, users = frozenset(wanted.services), frozenset(wanted.users)
     states, sources = frozenset(wanted.states), frozenset(wanted.sources)
     networks = _Networks(_network(text) for text in wanted.remotes)
@@ -135,7 +135,7 @@ def matcher(wanted: SessionFilter) -> SessionPredicate:
 
 
 class _Network(NamedTuple):
-    """The addresses from one to another, as numbers; IPv4's have 4 bytes."""
+    """A range of addresses, as numbers; those of IPv4 have 4 bytes."""
 
     size: int  # of an address, in bytes
     first: int
@@ -143,10 +143,10 @@ class _Network(NamedTuple):
 
 
 class _Networks:
-    """Networks as disjoint ranges, so that an address can be looked up among them."""
+    """Networks as disjoint ranges, for quick look-ups of an address."""
 
     def __init__(self, networks: Iterable[_Network]) -> None:
-        # By address size: the first of each range, ascending, and the last.
+        # By address size: the first addresses of the ranges, ascending, and the last ones.
         self._ranges: dict[int, tuple[list[int], list[int]]] = {}
         for size, first, last in sorted(networks):
             firsts, lasts = self._ranges.setdefault(size, ([], []))
@@ -160,7 +160,7 @@ class _Networks:
         return bool(self._ranges)
 
     def hold(self, remote: str) -> bool:
-        """Return whether an address is in one of them."""
+        """Return whether one of them contains an address."""
         address = _packed(remote)
         ranges = self._ranges.get(len(address))
         if ranges is None:
@@ -174,8 +174,8 @@ class _Networks:
 def _packed(remote: str) -> bytes:
     """Return the address, an IPv4-mapped one as IPv4; empty for a Unix socket's path.
 
-    Read it again for each session: looking it up takes as long, and what is remembered
-    would mostly be of sessions that are gone.
+    It is parsed again for each session: a cache would be no faster, and would mostly hold
+    addresses of sessions that are gone.
     """
     return _read(remote.partition("%")[0]).removeprefix(_MAPPED)
 
@@ -198,7 +198,7 @@ def _network(text: str) -> _Network:
     elif packed and length.isascii() and length.isdigit():
         prefix = int(length)
     else:
-        network = ip_network(text)  # it knows more forms, at thirty times the cost
+        network = ip_network(text)  # accepts more forms, at thirty times the cost
         packed, prefix = network.network_address.packed, network.prefixlen
     if packed.startswith(_MAPPED) and prefix >= 8 * len(_MAPPED):
         packed, prefix = packed[len(_MAPPED) :], prefix - 8 * len(_MAPPED)
@@ -206,31 +206,33 @@ def _network(text: str) -> _Network:
         raise ValueError("the prefix is longer than the address")
     first, hosts = int.from_bytes(packed), (1 << 8 * len(packed) - prefix) - 1
     if first & hosts:
-        raise ValueError("the address has bits behind the prefix")
+        raise ValueError("the address has bits after the prefix")
     return _Network(len(packed), first, first | hosts)
 
 
 def _too_much(request: ListSessionsRequest) -> Violation | None:
-    """Return what is more than a request may hold, before anything is worked on."""
+    """Return the limit that a request exceeds, if any, before anything else is read."""
     if request.HasField("filter"):
         wanted = request.filter
         names = len(wanted.services) + len(wanted.users) + len(wanted.sources)
         values = names + len(wanted.remotes) + len(wanted.states)
         if values > MAX_FILTER_VALUES:
-            return Violation("filter", f"has {values} values; allowed are {MAX_FILTER_VALUES}")
+            return Violation(
+                "filter", f"must have at most {MAX_FILTER_VALUES} values, got {values}"
+            )
         if (size := wanted.ByteSize()) > MAX_FILTER_BYTES:
-            return Violation("filter", f"is {size} bytes long; allowed are {MAX_FILTER_BYTES}")
+            return Violation("filter", f"must have at most {MAX_FILTER_BYTES} bytes, got {size}")
     if (paths := len(request.read_mask.paths)) > MAX_MASK_PATHS:
-        return Violation("read_mask", f"has {paths} paths; allowed are {MAX_MASK_PATHS}")
+        return Violation("read_mask", f"must have at most {MAX_MASK_PATHS} paths, got {paths}")
     if len(request.order_by) > _MAX_ORDER:
-        return Violation("order_by", f"{excerpt(request.order_by)} is not one of: {_ORDER_WORDS}")
+        return Violation("order_by", _wrong_order(request.order_by))
     if len(request.page_token) > _MAX_TOKEN:
         return Violation("page_token", _FOREIGN)
     return None
 
 
 def _check_filter(wanted: SessionFilter, violations: list[Violation]) -> None:
-    """Note what is wrong, up to the last violation that an error has room for."""
+    """Add violations of a filter, up to as many as an error has room for."""
     for index, text in enumerate(wanted.remotes):
         if len(violations) >= MAX_VIOLATIONS:
             return
@@ -240,7 +242,7 @@ def _check_filter(wanted: SessionFilter, violations: list[Violation]) -> None:
             violations.append(
                 Violation(
                     f"filter.remotes[{index}]",
-                    f"{excerpt(text)} is neither an address nor a network such as 10.0.0.0/8",
+                    f"must be an IPv4 or IPv6 address or network, got {excerpt(text)}",
                 )
             )
     states = frozenset(SessionState.values())
@@ -249,7 +251,7 @@ def _check_filter(wanted: SessionFilter, violations: list[Violation]) -> None:
             return
         if state not in states:
             violations.append(
-                Violation(f"filter.states[{index}]", f"{state} is not a SessionState")
+                Violation(f"filter.states[{index}]", f"must be a SessionState, got {state}")
             )
     for field in ("connected_after", "connected_before"):
         if wanted.HasField(field):
@@ -257,7 +259,7 @@ def _check_filter(wanted: SessionFilter, violations: list[Violation]) -> None:
             try:
                 time.ToDatetime()
             except (ValueError, OverflowError):
-                violations.append(Violation(f"filter.{field}", "is not a valid Timestamp"))
+                violations.append(Violation(f"filter.{field}", "must be a valid Timestamp"))
 
 
 def _parse_order(text: str, violations: list[Violation]) -> tuple[str, bool]:
@@ -266,9 +268,13 @@ def _parse_order(text: str, violations: list[Violation]) -> tuple[str, bool]:
         return "id", False
     descending = words[1:] == ["desc"]
     if words[0] not in _ORDERS or not (descending or len(words) == 1):
-        violations.append(Violation("order_by", f"{excerpt(text)} is not one of: {_ORDER_WORDS}"))
+        violations.append(Violation("order_by", _wrong_order(text)))
         return "id", False
     return words[0], descending
+
+
+def _wrong_order(text: str) -> str:
+    return f"must be one of {_ORDER_WORDS}, got {excerpt(text)}"
 
 
 def _parse_mask(request: ListSessionsRequest, violations: list[Violation]) -> Mask | None:
@@ -277,7 +283,8 @@ def _parse_mask(request: ListSessionsRequest, violations: list[Violation]) -> Ma
         return None
     wrong = [path for path in dict.fromkeys(paths) if not is_path(path)]
     violations += (
-        Violation("read_mask", f"{excerpt(path)} is not a field of Session") for path in wrong
+        Violation("read_mask", f"must name fields of Session, got {excerpt(path)}")
+        for path in wrong
     )
     return None if wrong else Mask.of(paths)
 
@@ -291,7 +298,7 @@ def _fingerprint(request: ListSessionsRequest) -> bytes:
 
 
 def digest_of(message: Message) -> bytes:
-    """Hash a message: equal ones to the same digest, short however long they are."""
+    """Hash a message; equal messages have equal digests."""
     return hashlib.sha256(message.SerializeToString(deterministic=True)).digest()
 
 
@@ -306,7 +313,7 @@ def _parse_token(token: str, fingerprint: bytes, violations: list[Violation]) ->
         return None
     if found != fingerprint:
         violations.append(
-            Violation("page_token", "belongs to a request with another filter, order or mask")
+            Violation("page_token", "is for a request with another filter, order or mask")
         )
         return None
     return time, ident

@@ -1,8 +1,8 @@
 """SessionTable: the live sessions, in memory, in order, with revisions.
 
-The table knows no source, no ledger and no gRPC. One event loop uses it; every method
-ends before another starts, so that a reader sees whole observations. A page is work of
-many steps, and shows the table as it was at the first.
+The table knows no source, no ledger and no gRPC. It is used by one event loop; methods
+run one at a time, so that a reader sees whole observations. A page is made in many steps,
+and shows the table as it was at the first.
 """
 
 from __future__ import annotations
@@ -32,32 +32,32 @@ from sessiongate.v1.session_service_pb2 import (
     SourceStatus,
 )
 
-# The sessions of one message stay under this, whatever the page size asked for, so
-# that a client with gRPC's default limit of 4 MiB receives it. The promised limit is
+# Limit of the sessions in one message, whatever page size is requested, so that a
+# client with gRPC's default limit of 4 MiB can receive it. The promised limit is
 # 3 MiB; the difference is for the rest of the message.
 MAX_PAGE_BYTES = 3 * 1024 * 1024 - 64 * 1024
-# Filtered lists to remember for the revision they were made at.
+# Filtered lists to cache for the revision that they were made at.
 _MEMO_SIZE = 16
-# If one of so many sessions goes, looking at all keys costs less than finding those that go.
+# If at least one session in this many is removed, a scan of all keys is cheaper than look-ups.
 _DENSE = 16
-# Sessions to look at between two rests: less than a millisecond of work.
+# Sessions processed between two rests: less than a millisecond of work.
 _LOOKED_AT, _MASKED = 100, 50
 
 
 @dataclass(frozen=True, slots=True)
 class SourceState:
-    """What is known of a source just now."""
+    """The current state of a source."""
 
     name: str
-    tried: bool = False  # it has answered or failed since the core started
+    tried: bool = False  # it has been read or has failed since the core started
     reachable: bool = False  # its last observation succeeded
     error: str = ""  # why the last observation failed
     partial: str = ""  # why the last observation did not cover all sessions
-    services: tuple[ServiceStatus, ...] = ()  # what it last said of them, by name
+    services: tuple[ServiceStatus, ...] = ()  # as last reported, by name
 
     @property
     def status(self) -> SourceStatus:
-        """The state as the contract has it."""
+        """The state as a message of the contract."""
         return SourceStatus(
             name=self.name,
             reachable=self.reachable,
@@ -74,11 +74,11 @@ class Page:
     pieces: Sequence[bytes]
     next_page_token: str  # empty after the last page
     total_size: int  # sessions that match, on all pages
-    rest: ListSessionsResponse  # the rest of the answer, as of when the page was cut
+    rest: ListSessionsResponse  # the rest of the response, as of when the page was made
 
 
 class _Row(NamedTuple):
-    """A session and its encoding, made once per change for all answers."""
+    """A session and its encoding, made once per change for all responses."""
 
     session: Session
     piece: bytes
@@ -87,9 +87,9 @@ class _Row(NamedTuple):
 class SessionTable:
     """The live sessions, the states of their sources, and the revision of both.
 
-    ``revision`` only grows; every changed session and source state takes one.
+    ``revision`` only grows; every change of a session or a source's state takes one.
     ``update_time`` is when it last grew, ``sources_time`` when a source's state last
-    changed. ``log`` holds what changed.
+    changed. ``log`` holds the changes.
     """
 
     def __init__(
@@ -100,25 +100,25 @@ class SessionTable:
         *,
         since: int = 0,
     ) -> None:
-        """Let no time be before ``since``, in microseconds since the epoch."""
+        """Report no time before ``since``, in microseconds since the epoch."""
         self.log = ChangeLog(revision)
         self._now = now
         self._latest = Timestamp()  # the latest `moment` so far
         self._latest.FromMicroseconds(since)
         self.update_time = self.sources_time = self.moment()
         self._rows: dict[int, _Row] = {}
-        # The rows as of the revision, for work that goes on while they change; shared by all.
+        # A copy of the rows at the current revision, shared by all work that outlasts it.
         self._kept: Mapping[int, _Row] | None = None
         self._orders = {"id": Order(), "connect_time": Order()}  # in the order of `keys_of`
         self._sources = {name: SourceState(name) for name in sources}
         # (filter, order) → the keys that match, at the revision; oldest first.
         self._memo: OrderedDict[tuple[bytes, str], list[Key]] = OrderedDict()
-        # Ids that the ledger holds open while their source cannot be read: whether
-        # these sessions live is not known.
+        # Ids, with their sources, that are open in the ledger while the source cannot be read:
+        # whether these sessions still exist is unknown.
         self.unseen: dict[int, str] = {}
-        # What must be done to the table by when; readers enforce it first.
+        # Changes that are due at some time; readers enforce them first.
         self.deadlines = Deadlines()
-        # Set once every source has answered or failed; until then the table is wrong.
+        # Set once every source has been read or has failed; until then the table is incomplete.
         self.ready = asyncio.Event()
 
     def __len__(self) -> int:
@@ -130,9 +130,9 @@ class SessionTable:
         return self.log.revision
 
     def moment(self) -> Timestamp:
-        """Return now. It never goes back, and stays the same if the machine's clock is set back.
+        """Return the current time, which never goes back: it stops if the clock is set back.
 
-        So a change never bears a second that was over when something was answered.
+        So no change gets a time that was over when an earlier response was made.
         """
         now = self._now()
         if (now.seconds, now.nanos) > (self._latest.seconds, self._latest.nanos):
@@ -141,7 +141,7 @@ class SessionTable:
 
     @property
     def unreachable(self) -> list[str]:
-        """Names of the sources that cannot be read just now, sorted."""
+        """Names of the sources that currently cannot be read, sorted."""
         return sorted(state.name for state in self._sources.values() if not state.reachable)
 
     @property
@@ -158,12 +158,12 @@ class SessionTable:
         return tuple(self._sources.values())
 
     def get(self, ident: int) -> Session | None:
-        """Return the session with this id, if it lives."""
+        """Return the live session with this id, if any."""
         row = self._rows.get(ident)
         return None if row is None else row.session
 
     def piece(self, ident: int) -> bytes | None:
-        """Return the session with this id, if it lives, as a piece of `core.table.encoding`."""
+        """Return the piece (`core.table.encoding`) of the live session with this id, if any."""
         row = self._rows.get(ident)
         return None if row is None else row.piece
 
@@ -174,15 +174,15 @@ class SessionTable:
         return [self._rows[i] for _, i in keys[start : start + count]]
 
     def apply(self, upserts: Iterable[Session], removals: Iterable[int]) -> None:
-        """Make changes of sessions visible as `show` does: all at once, removals first."""
+        """Make changes visible as `show` does: all at once, removals first."""
         self.show([*map(Draft.of, upserts)], removals)
 
     def show(self, upserts: Iterable[Draft], removals: Iterable[int]) -> None:
         """Make changes visible, all at once, removals first.
 
-        Each session of ``upserts`` is the table's from now on; it gets its
-        ``update_time`` and ``revision`` here. Its ``connect_time`` never changes
-        under one id. An id of ``removals`` that the table does not hold is skipped.
+        The table owns each session of ``upserts`` from now on, and sets its
+        ``update_time`` and ``revision``. The ``connect_time`` of an id never changes.
+        Ids of ``removals`` that the table does not have are skipped.
         """
         now = self.moment()
         rows, revision, stamp = self._rows, self.revision, RevisionStamp(now)
@@ -239,7 +239,7 @@ class SessionTable:
         partial: str = "",
         services: tuple[ServiceStatus, ...] = (),
     ) -> bool:
-        """Note how a source's last observation went; return whether that is a change.
+        """Set the result of a source's last observation; return whether it is a change.
 
         A source that cannot be reached keeps the ``services`` that it last reported.
         """
@@ -262,7 +262,7 @@ class SessionTable:
         return True
 
     def page(self, query: SessionQuery) -> Steps[Page]:
-        """Return the page that a query asks for, of the table as it is when this begins."""
+        """Return the page of a query, from the table as it is when this begins."""
         rest = ListSessionsResponse(
             revision=self.revision,
             update_time=self.update_time,
@@ -285,7 +285,7 @@ class SessionTable:
         indexes = indexes[query.skip :]
         listed = [keys[index] for index in indexes[: query.page_size]]
         total = len(keys)
-        # From here on the table may change: its keys are no longer looked at.
+        # From here on the table may change: its keys are no longer used.
         more = len(indexes) > len(listed)
         pieces = yield from _pieces([rows[key[1]] for key in listed], query.mask)
         more = more or len(pieces) < len(listed)
@@ -293,17 +293,17 @@ class SessionTable:
         return Page(pieces, token, total, rest)
 
     def knows(self, query: SessionQuery) -> bool:
-        """Return whether a page of it is cut without a look at all sessions."""
+        """Return whether a page can be made without a scan of all sessions."""
         return self._known(query) is not None
 
     def _known(self, query: SessionQuery) -> list[Key] | None:
-        """Return the keys of the sessions that match the query's filter, ascending, if known."""
+        """Return the keys of the sessions that match the filter, ascending, if known."""
         if query.filter is None:
             return self._orders[query.order].keys
         return self._memo.get((query.filtered, query.order))
 
     def _scan(self, query: SessionQuery, rows: Mapping[int, _Row]) -> Steps[list[Key]]:
-        """Find the same among all rows."""
+        """Find the keys of matching sessions by a scan of all rows."""
         revision = self.revision
         keys = self._orders[query.order].keys.copy()
         matches = matcher(query.filter or SessionFilter())
@@ -320,7 +320,7 @@ class SessionTable:
 
 
 def _pieces(rows: Sequence[_Row], mask: Mask | None) -> Steps[list[bytes]]:
-    """Return the rows' pieces, as many as a page may have; at least one."""
+    """Return the pieces of the rows, as many as fit a page; at least one."""
     if mask is None:
         pieces = [row.piece for row in rows]
         if sum(map(len, pieces)) <= MAX_PAGE_BYTES:

@@ -1,8 +1,8 @@
-"""One watcher: the table's sessions and its log, as the messages of WatchSessions.
+"""One watcher: the table's sessions and its change log, as messages of WatchSessions.
 
 While it waits for its reader, a watcher holds no part of the table or the log, only
-the messages of one step. What it has sent is always the table at its revision, up to
-the highest id that it has sent.
+the messages of one step. What it has sent always equals the table at its revision, up
+to the highest id that it has sent.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from sessiongate.v1.session_service_pb2 import (
     WatchSync,
 )
 
-# Seconds between messages that carry as_of: one a second is promised, and the loop
-# may be late.
+# Seconds between messages with as_of: one per second is promised, and the loop may be
+# late.
 PROGRESS_INTERVAL = 0.9
-# Sessions looked at for one message of a snapshot. So many are kept for a reader that
-# stalls, once here and once, decoded, where it reads.
+# Sessions scanned for one message of a snapshot. This many are held for a reader that
+# stalls, encoded here and decoded at the reader.
 SNAPSHOT_SESSIONS = 25
-_SNAPSHOT_BYTES = 64 * 1024  # of one message, unless one session takes more
+_SNAPSHOT_BYTES = 64 * 1024  # of one message, unless one session is larger
 # Likewise of a message with changes: each reader that stalls holds one.
 _CHANGES_BYTES = 128 * 1024
-# Parts of a fresh step, by filter, to keep encoded for others with the same one.
+# Encoded parts of a fresh step to share with watchers that have the same filter.
 _SHARED_PARTS = 256
 _LOOKED_AT = 100  # changes between two rests: less than a millisecond of work
 _EVERY_ID = math.inf
@@ -68,15 +68,15 @@ class Watcher:
         self._clock = clock
         self._began = clock()
         self._revision = resume_revision or table.revision
-        # Ids up to this one have been sent: every one from the sync on.
-        self._told = _EVERY_ID if resume_revision else 0.0
+        # Ids up to this one have been sent; all of them once the sync was sent.
+        self._sent_up_to = _EVERY_ID if resume_revision else 0.0
         self._due = self._began  # when the next as_of is
 
     async def messages(self) -> AsyncGenerator[bytes]:
-        """Yield encoded WatchSessionsResponses without end, each made when it is asked for.
+        """Yield encoded WatchSessionsResponses forever, each made when it is requested.
 
-        Raises `RevisionNotHeldError`, also if the reader comes back so late that the log
-        went on without it, and `ShuttingDownError`.
+        Raises `RevisionNotHeldError`, also if the reader returns so late that the log no
+        longer has its revision, and `ShuttingDownError`.
         """
         while True:
             messages = await self._next()
@@ -86,12 +86,12 @@ class Watcher:
                 await self._table.log.wait(self._revision, self._due - self._clock())
 
     async def _next(self) -> Sequence[bytes]:
-        """Return what there is to send now, if anything."""
+        """Return the messages to send now, if any."""
         self._table.deadlines.enforce()
         step = self._table.log.after(self._revision)
         if step is not None:
             return await self._changes(step)
-        if self._told != _EVERY_ID:
+        if self._sent_up_to != _EVERY_ID:
             messages: Sequence[bytes] = await self._work(self._snapshot())
             return messages
         if self._clock() >= self._due:
@@ -99,15 +99,15 @@ class Watcher:
         return []
 
     def _snapshot(self) -> Steps[Sequence[bytes]]:
-        """Return the next part of the snapshot, and the sync after the last.
+        """Return the next part of the snapshot, and the sync after the last part.
 
-        It works without a rest, so that the table stays as it is; but it waits for its turn,
-        and returns nothing if the table has changed by then.
+        It does not rest, so the table stays unchanged; but it waits for its turn, and returns
+        nothing if the table has changed by then.
         """
         self._table.deadlines.enforce()
         if self._revision != self._table.revision:
             return []
-        sessions = self._table.following(int(self._told), SNAPSHOT_SESSIONS)
+        sessions = self._table.following(int(self._sent_up_to), SNAPSHOT_SESSIONS)
         pieces: list[bytes] = []
         room = _SNAPSHOT_BYTES
         for session, piece in sessions:
@@ -116,12 +116,12 @@ class Watcher:
                 if room < 0 and pieces:
                     break
                 pieces.append(piece)
-            self._told = session.id
+            self._sent_up_to = session.id
         else:
             if len(sessions) < SNAPSHOT_SESSIONS:
-                self._told = _EVERY_ID
+                self._sent_up_to = _EVERY_ID
         messages = [field(WatchSessionsResponse.SNAPSHOT_FIELD_NUMBER, b"".join(pieces))]
-        if self._told == _EVERY_ID:
+        if self._sent_up_to == _EVERY_ID:
             sync = WatchSync(
                 sources=[state.status for state in self._table.sources()],
                 sources_update_time=self._table.sources_time,
@@ -131,8 +131,8 @@ class Watcher:
         yield
 
     async def _changes(self, step: Step) -> Sequence[bytes]:
-        """Return what a step changes of what was sent, or as much of it as fits into a message."""
-        synced = self._told == _EVERY_ID
+        """Return a step's changes to what was sent, or as many of them as fit one message."""
+        synced = self._sent_up_to == _EVERY_ID
         # Shared with other watchers that are past the sync.
         key = self._filter, self._revision
         part = step.shared.get(key) if synced and step.shared is not None else None
@@ -147,9 +147,9 @@ class Watcher:
         return [message] if message else []
 
     def _part(self, step: Step) -> Steps[tuple[bytes, int]]:
-        """Return the message, empty for what is hidden, and the revision that it reaches.
+        """Return the message, empty if the filter hides all, and the revision that it reaches.
 
-        Before the sync the message carries no revision.
+        Before the sync the message has no revision.
         """
         pieces: list[bytes] = []
         room = _CHANGES_BYTES
@@ -172,15 +172,15 @@ class Watcher:
         if not pieces:
             return b"", reached
         rest = WatchSessionsResponse()
-        if self._told == _EVERY_ID:
+        if self._sent_up_to == _EVERY_ID:
             rest = WatchSessionsResponse(revision=reached, update_time=step.update_time)
         changes = field(WatchSessionsResponse.CHANGES_FIELD_NUMBER, b"".join(pieces))
         return changes + rest.SerializeToString(), reached
 
     def _effect(self, step: Step, index: int) -> bytes | None:
-        """Return what a change is to this watcher, as a part of `WatchChanges`."""
+        """Return a change as this watcher sees it, as a part of `WatchChanges`."""
         change = step.changes[index]
-        if change.id > self._told:
+        if change.id > self._sent_up_to:
             return None
         entered, left = change.new is not None, change.old is not None
         if self._matches is not None:
@@ -195,7 +195,7 @@ class Watcher:
         return None
 
     def _current(self, message: WatchSessionsResponse) -> bytes:
-        """Encode the message, saying that it brings the copy to what the table is now."""
+        """Encode a message that brings the reader's copy to the table's current state."""
         message.revision = self._revision
         message.update_time.CopyFrom(self._table.update_time)
         return message.SerializeToString() + self._as_of()

@@ -96,5 +96,7 @@ ERRORS: dict[int, Error] = {
     ),
     401: Error(401, "CREDENTIALS_MISSING", "this needs credentials", header="Authorization"),
     404: Error(404, "SESSION_NOT_FOUND", "no session with id 9"),
-    503: Error(503, "NOT_READY", "not every source has answered or failed yet; try again shortly"),
+    503: Error(
+        503, "NOT_READY", "some sources have neither been read nor failed yet; retry shortly"
+    ),
 }
