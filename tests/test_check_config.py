@@ -56,7 +56,7 @@ def test_all_that_is_wrong_is_told_a_line_each(tmp_path: Path) -> None:
         (f"'stale_after' in {file}", "'soon' is not a number of seconds"),
         (f"'public_url' in {file}", "'sessions.example' is not a URL"),
         (f"'users' in {file}", f"{tmp_path}/users: no such file"),
-        (f"'tls_key' in {file}", "ca.pem holds no private key in PEM"),
+        (f"'tls_key' in {file}", "ca.pem contains no PEM private key"),
         (f"'token_secret' in {file}", "no such file"),
         ("SESSIONGATE_CORE_TIMEOUT", "'x' is not a number of seconds"),
         (f"'source' in {file}: source h", "did you mean 'postgresql'?"),
@@ -72,7 +72,7 @@ def test_all_that_is_wrong_is_told_a_line_each(tmp_path: Path) -> None:
         (f"'source' in {file}: source m", "unknown option 'passwd'"),
         (f"'source' in {file}", "3 sources are named 'h'; add name=… to all but one"),
         (f"'source' in {file}", "2 sources are named 'host'; add name=… to all but one"),
-        (f"'ledger' in {file}", "cannot be kept in mysql: use sqlite:///PATH"),
+        (f"'ledger' in {file}", "cannot be stored in mysql; use sqlite:///PATH"),
     ):
         about = [line for line in lines if line.startswith(f"sessiongate: {place}: ")]
         (line,) = (line for line in about if said in line)
@@ -103,8 +103,8 @@ def test_what_is_not_utf_8_is_refused() -> None:
     assert (checked.returncode, checked.stderr.splitlines()) == (
         2,
         [
-            "sessiongate: --source: source document: what is given is not UTF-8",
-            "sessiongate: --ledger: what is given is not UTF-8",
+            "sessiongate: --source: source document: the value is not UTF-8",
+            "sessiongate: --ledger: the value is not UTF-8",
         ],
     )
 
@@ -228,7 +228,7 @@ def test_each_fault_names_where_it_came_from(tmp_path: Path) -> None:
         ended = run(command, *quiet, "--config", file)
         assert f": 'source' in {file}: {unknown}" in ended.stderr
         ended = run(command, "--config", file, SESSIONGATE_SOURCE="host:")
-        assert f": 'ledger' in {file}: the ledger cannot be kept in mysql" in ended.stderr
+        assert f": 'ledger' in {file}: the ledger cannot be stored in mysql" in ended.stderr
         assert ended.returncode == 2
 
 
@@ -242,8 +242,8 @@ def test_secrets_that_every_user_can_read_are_warned_of_once(tmp_path: Path) -> 
     warnings = []
     for flag, path in flags.items():
         path.chmod(0o604)
-        text = f"{path} holds a secret, and every user of this machine can get at it (mode 0604)"
-        warnings.append(f"{flag}: {text}: chmod o-rwx {path}")
+        text = f"{path} contains a secret that every user of this machine can access (mode 0604)"
+        warnings.append(f"{flag}: {text}; run chmod o-rwx {path}")
     checked = run("check-config", *arguments)
     assert checked.returncode == 0
     assert checked.stderr.splitlines() == [f"sessiongate: warning: {text}" for text in warnings]

@@ -271,7 +271,7 @@ def test_an_address_in_use_ends_the_program() -> None:
             assert ended.returncode == 2
             assert ended.stderr == (
                 f"{program}: {flag}: cannot listen on {address}: another program listens there;"
-                " stop it, or take another port\n"
+                " stop it or choose another port\n"
             )
 
 

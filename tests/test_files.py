@@ -42,7 +42,7 @@ def test_a_fifo_in_place_of_the_users_changes_nothing_until_it_is_a_file(tmp_pat
         assert status(program, "/v1/sessions", basic()) == 200
         os.mkfifo(tmp_path / "fifo")
         (tmp_path / "fifo").rename(files.users)
-        said = f"{files.users} is a FIFO, not a regular file; what it said before goes on"
+        said = f"{files.users} is a FIFO, not a regular file; keeping the previous content"
 
         def is_said() -> bool:
             assert status(program, "/v1/sessions", basic()) == 200
@@ -77,7 +77,7 @@ def test_a_file_system_that_hangs_costs_what_is_on_it_and_nothing_else(tmp_path:
 
             def is_said() -> bool:
                 assert status(program, "/v1/sessions", basic()) == 200
-                return f"{files.users}: no answer of the file system" in program.output
+                return f"{files.users}: the file system does not respond" in program.output
 
             eventually(is_said)
             assert status(program, "/healthz") == status(program, "/readyz") == 200
@@ -138,7 +138,7 @@ def test_files_that_do_not_answer_at_a_start_are_named(tmp_path: Path) -> None:
             )
         ]
         for program in started:
-            program.expect(rf"{folder.path}/\S+: no answer of the file system")
+            program.expect(rf"{folder.path}/\S+: the file system does not respond")
         folder.answer()
         for program in started:
             assert program.wait() == 2, program.output

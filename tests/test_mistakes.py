@@ -69,7 +69,7 @@ MISTAKES = [
     Mistake("serve --allowed-host https://sessions.example/", "did you mean 'sessions.example'?"),
     Mistake("serve --trusted-proxies 10.1.2.3/8", "did you mean '10.0.0.0/8'?"),
     Mistake("serve --ledger /srv/ledger.db", "did you mean 'sqlite:////srv/ledger.db'?"),
-    Mistake("serve --ledger postgresql://h/l", "in postgresql: use sqlite:///PATH, or sqlite://"),
+    Mistake("serve --ledger postgresql://h/l", "in postgresql; use sqlite:///PATH, or sqlite://"),
     # Settings that expose more than they should.
     Mistake("serve --http 0.0.0.0:8989", "Add TLS (--tls-cert and --tls-key) and credentials"),
     Mistake("serve --source mariadb://u:p@h", "or the password in a file and its path in"
@@ -85,7 +85,7 @@ MISTAKES = [
         f"core {QUIET} --grpc unix:{{folder}}/none/core", "the folder {folder}/none does not exist"
     ),
     Mistake(f"serve {QUIET} --grpc 127.0.0.1:0 --http 203.0.113.9:80 --insecure",
-            "this machine has no such address; 0.0.0.0 stands for all"),
+            "this machine has no such address; 0.0.0.0 listens on all"),
     Mistake("list --core {free}", "no core answers at {free}; `sessiongate serve` starts one",
             code=1),
     Mistake("list --core nowhere.invalid:1", "no address is known for this name", code=1),
@@ -94,13 +94,13 @@ MISTAKES = [
     Mistake("serve --users {folder}/none", "--users: {folder}/none: no such file"),
     Mistake("serve --tls-cert {folder}/server.pem", "--tls-cert: needs --tls-key beside it"),
     Mistake("serve --tls-cert {folder}/server.pem --tls-key {folder}/other.key",
-            "--tls-key: {folder}/other.key is not the key of the certificate in"),
+            "--tls-key: {folder}/other.key does not match the certificate in"),
     Mistake("serve --token-secret {folder}/users", "they are for --users; `openssl rand"),
     Mistake("serve --token-secret {folder}/open.secret", "chmod o-rwx {folder}/open.secret"),
-    Mistake("serve --token-secret {folder}/server.pem", "holds a key or a certificate, no secret"),
+    Mistake("serve --token-secret {folder}/server.pem", "contains a key or a certificate"),
     Mistake("serve --token-key {folder}/server.key", "`openssl pkey -in {folder}/server.key -pubo"),
     Mistake("serve --token-key {folder}/token.secret", "is for --token-secret"),
-    Mistake("serve --users {folder}/token.secret", "after the name and a colon there must be a"),
+    Mistake("serve --users {folder}/token.secret", "must be NAME:HASH with a bcrypt hash"),
     Mistake("list --core {free} --core-token-file {folder}/none", "--core-token-file: {folder}/no"),
     Mistake("list --core {free}", "SESSIONGATE_CORE_CA: {folder}/none: no such file",
             variables={"SESSIONGATE_CORE_CA": "{folder}/none"}),
@@ -115,7 +115,7 @@ MISTAKES = [
     in_file("http = 127.0.0.1:8989", "a line is NAME = VALUE, and text stands in quotes"),
     in_file("token_key = '{folder}/token.secret'", "tokens is for 'token_secret'"),
     in_file("tls_cert = '{folder}/server.pem'", "needs 'tls_key' beside it"),
-    Mistake("serve", "a secret that is shared with who makes the tokens is for"
+    Mistake("serve", "a secret shared with the issuer of tokens is for"
             " SESSIONGATE_TOKEN_SECRET",
             variables={"SESSIONGATE_TOKEN_KEY": "{folder}/token.secret"}),
     in_file("workers = 0", "'workers' in {folder}/s.toml: 0 is not a whole number from 1 to 64"),

@@ -334,7 +334,7 @@ def test_a_new_certificate_is_used_and_answers_under_way_are_finished(
         worker = program.workers()
         server.key.write_text("broken")
         program.process.send_signal(signal.SIGHUP)
-        program.expect("holds no private key in PEM; nothing is read again")
+        program.expect("contains no PEM private key; nothing is read again")
         assert program.status("/v1/sessions/1") == 200
         assert program.workers() == worker
 

@@ -190,8 +190,8 @@ def test_a_ledger_that_is_never_closed_forgets_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "text"),
     [
-        ("nonsense", "the ledger's URL is not one"),
-        ("mysql://u:secret@h/d", "cannot be kept in mysql"),
+        ("nonsense", "the ledger must be sqlite:///PATH"),
+        ("mysql://u:secret@h/d", "cannot be stored in mysql"),
         ("sqlite:////proc/nowhere/ledger.db", "cannot be locked"),
     ],
 )

@@ -33,9 +33,9 @@ def test_common_options_are_taken_off() -> None:
 @pytest.mark.parametrize(
     ("url", "text"),
     [
-        ("nonsense", "a source is KIND:LOCATION"),
+        ("nonsense", "a source must be KIND:LOCATION"),
         ("x:y?a=1&a=2", "option 'a' is given twice"),
-        ("x:y?a", "options are NAME=VALUE"),
+        ("x:y?a", "options must be NAME=VALUE"),
         ("x:y?interval=0", "interval must be a number above 0, such as 5, got '0'"),
         ("x:y?timeout=never", "timeout must be a number above 0, such as 5, got 'never'"),
         ("x:y?max_sessions=inf", "max_sessions must be a number above 0, such as 5, got 'inf'"),

@@ -36,7 +36,7 @@ def test_a_host_is_split_from_its_port(text: str, expected: tuple[str, int | Non
 
 @pytest.mark.parametrize("text", ["localhost", "localhost:", "localhost:65536", "[192.0.2.1]:80"])
 def test_an_address_needs_a_host_and_a_port(text: str) -> None:
-    with pytest.raises(ValueError, match="is not HOST:PORT"):
+    with pytest.raises(ValueError, match="must be HOST:PORT"):
         Address.parse(text)
 
 

@@ -21,4 +21,6 @@ def test_as_many_connections_as_there_is_room_for(caplog: pytest.LogCaptureFixtu
     assert not caplog.records
     assert fitted("max_any", 873) == 872
     [line] = [record.getMessage() for record in caplog.records]
-    assert line.startswith("max_any is 872, not 873: this process may have 1000 descriptors open")
+    assert line.startswith(
+        "max_any is reduced to 872 from 873: this process may open 1000 descriptors"
+    )

@@ -58,18 +58,18 @@ def test_a_file_without_users_is_one(path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "trouble"),
     [
-        ("alice", "must be a bcrypt hash"),
-        ("alice:", "must be a bcrypt hash"),
-        ("alice:swordfish", "must be a bcrypt hash"),
-        ("alice:$apr1$12345678$abcdefghijklmnopqrstuv", "must be a bcrypt hash"),
-        (f"alice:{HASH} ", "must be a bcrypt hash"),
-        (f"alice:{HASH}:x", "must be a bcrypt hash"),
+        ("alice", "must be NAME:HASH with a bcrypt hash"),
+        ("alice:", "must be NAME:HASH with a bcrypt hash"),
+        ("alice:swordfish", "must be NAME:HASH with a bcrypt hash"),
+        ("alice:$apr1$12345678$abcdefghijklmnopqrstuv", "must be NAME:HASH with a bcrypt hash"),
+        (f"alice:{HASH} ", "must be NAME:HASH with a bcrypt hash"),
+        (f"alice:{HASH}:x", "must be NAME:HASH with a bcrypt hash"),
         ("alice:" + HASH.replace("$04$", "$16$"), "cost must be from 4 to 15"),
         ("alice:" + HASH.replace("$04$", "$03$"), "cost must be from 4 to 15"),
-        (f":{HASH}", "a name has one character"),
-        (f" alice:{HASH}", "no space around"),
-        (f"al\x1bice:{HASH}", "only what can be printed"),
-        (f"ok:{HASH}", "stands there twice"),
+        (f":{HASH}", "a name must not be empty"),
+        (f" alice:{HASH}", "or have spaces around it"),
+        (f"al\x1bice:{HASH}", "all printable"),
+        (f"ok:{HASH}", "this user is listed twice"),
     ],
     ids=map(str, range(12)),  # the same in every process: a hash has its own salt
 )
@@ -164,7 +164,7 @@ def test_an_edit_that_fails_leaves_the_file_as_it_was(
     ],
 )
 def test_what_cannot_be_sent_or_read_is_not_added(path: Path, name: str, password: str) -> None:
-    with pytest.raises(ValueError, match=r"^a (name|password) has"):
+    with pytest.raises(ValueError, match=r"^a (name|password) must"):
         add_user(path, name, password)
     assert not path.exists()
 

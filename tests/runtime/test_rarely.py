@@ -19,4 +19,4 @@ def test_a_kind_is_said_once_a_minute_and_counted(caplog: pytest.LogCaptureFixtu
     clock.now += LOG_INTERVAL
     rarely.warn("one")
     said = [record.getMessage() for record in caplog.records]
-    assert said == ["one", "other", "one; 2 times more since this was last said", "one"]
+    assert said == ["one", "other", "one; 2 more times since this was last logged", "one"]

@@ -172,20 +172,26 @@ def test_each_file_that_cannot_be_used_is_named(
         (ServerTls(server.cert, absent), "absent: no such file"),
         (ServerTls(server.cert, server.key, absent), "absent: no such file"),
         (ServerTls(tmp_path, server.key), "is a folder, not a file"),
-        (ServerTls(server.key, server.key), r"server\.key holds no certificates in PEM"),
-        (ServerTls(empty, server.key), "empty holds no certificates in PEM"),
-        (ServerTls(server.cert, server.cert), r"server\.pem holds no private key in PEM"),
-        (ServerTls(server.cert, other.key), r"second\.key is not the key of .* in .*server\.pem"),
-        (ServerTls(server.cert, rsa_key), r"rsa\.key is not the key of .* in .*server\.pem"),
-        (ServerTls(server.cert, locked), r"locked\.key holds no .* without a password"),
-        (ServerTls(server.cert, server.key, server.key), "holds no certificates in PEM"),
+        (ServerTls(server.key, server.key), r"server\.key contains no PEM certificate"),
+        (ServerTls(empty, server.key), "empty contains no PEM certificate"),
+        (ServerTls(server.cert, server.cert), r"server\.pem contains no PEM private key"),
+        (
+            ServerTls(server.cert, other.key),
+            r"second\.key does not match the certificate in .*server\.pem",
+        ),
+        (
+            ServerTls(server.cert, rsa_key),
+            r"rsa\.key does not match the certificate in .*server\.pem",
+        ),
+        (ServerTls(server.cert, locked), r"locked\.key contains no .* without a password"),
+        (ServerTls(server.cert, server.key, server.key), "contains no PEM certificate"),
     ):
         with pytest.raises(FileError, match=trouble):
             grpc_server_credentials(tls)
     for client, trouble in (
         (ClientTls(absent), "absent: no such file"),
-        (ClientTls(server.key), "holds no certificates in PEM"),
-        (ClientTls(authority.cert, server.cert, other.key), "is not the key of"),
+        (ClientTls(server.key), "contains no PEM certificate"),
+        (ClientTls(authority.cert, server.cert, other.key), "does not match"),
     ):
         with pytest.raises(FileError, match=trouble):
             grpc_channel_credentials(client)

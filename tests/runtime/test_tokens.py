@@ -202,14 +202,14 @@ def test_nested_json_is_wrong(shape: str) -> None:
 @pytest.mark.parametrize(
     ("content", "trouble"),
     [
-        (b"", "holds no public key in PEM"),
-        (SECRET, "a secret that is shared with who makes the tokens is for --token-secret"),
-        (private_pem(RSA), "its public half alone, which `openssl pkey -in .* -pubout` prints"),
-        (pem(RSA) + private_pem(RSA), "holds a private key"),
+        (b"", "contains no PEM public key"),
+        (SECRET, "a secret shared with the issuer of tokens is for --token-secret"),
+        (private_pem(RSA), "use only its public key, which `openssl pkey -in .* -pubout` prints"),
+        (pem(RSA) + private_pem(RSA), "contains a private key"),
         (CERTIFICATE, "its public key, which `openssl x509 -in .* -noout -pubkey` prints"),
-        (b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "no public key in PEM"),
-        (pem(rsa.generate_private_key(65537, 1024)), "RSA of 2048 bits or more"),
-        (pem(ec.generate_private_key(ec.SECP256K1())), "of the curves P-256"),
+        (b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "no PEM public key"),
+        (pem(rsa.generate_private_key(65537, 1024)), "RSA with at least 2048 bits"),
+        (pem(ec.generate_private_key(ec.SECP256K1())), r"\(P-256, P-384 or P-521\)"),
         (pem(ed448.Ed448PrivateKey.generate()), "or Ed25519"),
     ],
 )
@@ -229,24 +229,24 @@ def test_a_public_key_in_another_form_is_no_secret(path: Path, algorithm: str) -
         jwk.encode() if isinstance(jwk, str) else json.dumps(jwk).encode(),
     ):
         path.write_bytes(content)
-        with pytest.raises(FileError, match="holds a public key, but not in PEM"):
+        with pytest.raises(FileError, match="contains a public key, but not as PEM"):
             read_token_key(path)
-        with pytest.raises(FileError, match="holds a key or a certificate, no secret"):
+        with pytest.raises(FileError, match="contains a key or a certificate, not a secret"):
             read_token_secret(path)
 
 
 @pytest.mark.parametrize(
     ("content", "trouble"),
     [
-        (b"", "holds 0 bytes: a secret has 32 or more; `openssl rand -hex 32` makes one"),
-        (SECRET[:31] + b"\n", "holds 31 bytes: a secret has 32 or more"),
+        (b"", "a secret must have at least 32 bytes, got 0; `openssl rand -hex 32` makes a secret"),
+        (SECRET[:31] + b"\n", "a secret must have at least 32 bytes, got 31;"),
         (pem(RSA), "a public key is for --token-key"),
-        (private_pem(RSA), "holds a key or a certificate, no secret"),
-        (CERTIFICATE, "holds a key or a certificate, no secret"),
+        (private_pem(RSA), "contains a key or a certificate, not a secret"),
+        (CERTIFICATE, "contains a key or a certificate, not a secret"),
         (b"alice:$2y$10$" + 53 * b"a" + b"\n", "they are for --users"),
         (b"# ours\nalice:$apr1$" + 53 * b"a" + b"\n", "they are for --users"),
         (b"alice:{SHA}" + 53 * b"a" + b"\n", "they are for --users"),
-        (b'http = "127.0.0.1:8989"\ngrpc = "127.0.0.1:50051"\n', "a secret is one line"),
+        (b'http = "127.0.0.1:8989"\ngrpc = "127.0.0.1:50051"\n', "a secret must be one line"),
     ],
 )
 def test_a_secret_that_is_none_is_named(path: Path, content: bytes, trouble: str) -> None:
@@ -264,7 +264,7 @@ def test_a_secret_may_be_any_bytes(path: Path) -> None:
 def test_a_secret_that_every_user_can_get_at_is_refused(path: Path, mode: int) -> None:
     path.write_bytes(SECRET)
     path.chmod(mode)
-    with pytest.raises(FileError, match=rf"\(mode {mode:04o}\): chmod o-rwx {path}"):
+    with pytest.raises(FileError, match=rf"\(mode {mode:04o}\); run chmod o-rwx {path}"):
         read_token_secret(path)
 
 

@@ -20,25 +20,25 @@ _HOST_AND_PORT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A TCP address. Listening on port 0 takes a free port."""
+    """A TCP address. Listening on port 0 selects a free port."""
 
     host: str  # a name or an IP address, IPv6 without brackets
     port: int
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """Parse HOST:PORT. Raises `ValueError`, whose text names what is allowed."""
+        """Parse HOST:PORT. Raises `ValueError`, whose text states what is allowed."""
         host, port = split_host(text) or (None, None)
         if host is None or port is None:
             raise ValueError(
-                f"{redacted(text)} is not HOST:PORT, such as 127.0.0.1:8989 or [::1]:8989,"
-                " with a port from 0 to 65535"
+                f"must be HOST:PORT, such as 127.0.0.1:8989 or [::1]:8989, with a port from 0"
+                f" to 65535, got {redacted(text)}"
             )
         return cls(host, port)
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine can reach it. The only such name known is localhost."""
+        """Whether only this machine can reach it; of names, only localhost counts."""
         ip = parse_ip(self.host)
         return self.host.lower() == "localhost" if ip is None else ip.is_loopback
 

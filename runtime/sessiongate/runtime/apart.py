@@ -1,7 +1,7 @@
-"""Work that may hang, such as on a file system, in a thread that nobody has to wait for.
+"""Work that may hang, such as file access, in a thread that nobody has to wait for.
 
-At most one run about a thing is under way, however often it is asked for. Its thread is
-a daemon, so it delays no exit.
+For each subject, at most one run is in progress, however often it is requested. Its
+thread is a daemon, so it delays no exit.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _under_way: set[Hashable] = set()
 
 
 class HangsError(Exception):
-    """The work takes too long, or an earlier run of it has not ended."""
+    """The work takes too long, or an earlier run has not ended."""
 
 
 def within(seconds: float, of: Hashable, work: Callable[[], _T]) -> _T:
     """Return or raise what ``work`` does; `HangsError` if it takes longer than ``seconds``.
 
-    ``of`` is what the work is about. If a run of that is under way, this does not wait.
+    ``of`` is the subject of the work. If a run about it is in progress, this does not wait.
     """
     future = _start(of, work)
     try:
@@ -37,15 +37,15 @@ def within(seconds: float, of: Hashable, work: Callable[[], _T]) -> _T:
 
 
 async def apart(of: Hashable, work: Callable[[], _T]) -> _T:
-    """Return or raise what ``work`` does, while the event loop goes on.
+    """Return or raise what ``work`` does, without blocking the event loop.
 
-    ``of`` is what the work is about. Raises `HangsError` if a run of that is under way.
+    ``of`` is the subject of the work. Raises `HangsError` if a run about it is in progress.
     """
     return await asyncio.wrap_future(_start(of, work))
 
 
 def is_under_way(of: Hashable) -> bool:
-    """Return whether a run about this has not ended."""
+    """Return whether a run about a subject is in progress."""
     return of in _under_way
 
 
@@ -58,7 +58,7 @@ def _start(of: Hashable, work: Callable[[], _T]) -> Future[_T]:
     future.set_running_or_notify_cancel()
     try:
         threading.Thread(target=_run, args=(of, work, future), name="apart", daemon=True).start()
-    except RuntimeError:  # there is no room for a thread
+    except RuntimeError:  # no thread can be started
         _under_way.discard(of)
         raise HangsError from None
     return future

@@ -1,4 +1,4 @@
-"""A process's open files: the first three, and how many there may be."""
+"""A process's open files: the standard streams, and the limit."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ from typing import TextIO
 log = logging.getLogger(__name__)
 
 _ENOUGH = 65536
-# Descriptors that no caller uses: files, sources or a core, the exporter, the interpreter.
+# Descriptors for everything but callers: files, sources or a core, the exporter, Python.
 _OWN = 128
 
 
 def raise_fd_limit() -> None:
-    """Allow this process, and those it starts, as many as it may have; at most 65536.
+    """Raise the limit of this process and its children as far as allowed, up to 65536.
 
-    The usual limit is 1024, for programs that use select().
+    The usual limit, 1024, is for programs that use select().
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _ENOUGH if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        with suppress(OSError, ValueError):  # it was forbidden
+        with suppress(OSError, ValueError):  # not allowed
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def fitted(name: str, wanted: int) -> int:
-    """Return how many of ``wanted``, a setting for callers' connections, fit; warn if fewer."""
+    """Return how many ``wanted`` connections, a setting, fit the limit; warn if fewer."""
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if allowed == resource.RLIM_INFINITY or wanted <= allowed - _OWN:
         return wanted
     room = max(1, allowed - _OWN)
     log.warning(
-        "%s is %d, not %d: this process may have %d descriptors open, and needs %d for itself;"
-        " raise its limit (ulimit -n, or LimitNOFILE= of systemd)",
+        "%s is reduced to %d from %d: this process may open %d descriptors, and reserves %d"
+        " for itself; raise its limit (ulimit -n, or LimitNOFILE= of systemd)",
         *(name, room, wanted, allowed, _OWN),
     )
     return room
 
 
 def open_standard_streams() -> None:
-    """Open on the null device those of descriptors 0 to 2 that are closed.
+    """Open the null device as each of descriptors 0 to 2 that is closed.
 
-    Call this before anything else is opened: that would take their place, and be read
+    Call this before anything else is opened, which would take their numbers, and be read
     and written as standard input, output or error.
     """
     for number in range(3):
@@ -68,7 +68,7 @@ def open_standard_streams() -> None:
 
 
 def need_no_output() -> None:
-    """Go on if standard output was closed: printing is not what this program is for."""
+    """Ignore a closed standard output: this program does not exist to print."""
     if isinstance(getattr(getattr(sys.stdout, "buffer", None), "raw", None), _Closed):
         sys.stdout = _null(1)
 
@@ -78,7 +78,7 @@ def _null(number: int) -> TextIO:
 
 
 class _Closed(io.RawIOBase):
-    """Standard output that was closed: the first write fails."""
+    """A closed standard output: the first write fails."""
 
     _failed = False
 

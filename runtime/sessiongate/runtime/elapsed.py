@@ -1,10 +1,10 @@
-"""The clock for durations and deadlines: it never goes back, and it counts suspended time."""
+"""The clock for durations and deadlines: it never goes back, and includes suspended time."""
 
 from __future__ import annotations
 
 import time
 
-# CLOCK_MONOTONIC stops while the machine sleeps; sessions elsewhere go on.
+# CLOCK_MONOTONIC stops while the machine sleeps; sessions elsewhere continue.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 

@@ -1,4 +1,4 @@
 """Exit codes of the programs."""
 
-# Starting the program again would not help: its settings are wrong.
+# A restart would not help: the settings are wrong.
 EXIT_UNRECOVERABLE = 2

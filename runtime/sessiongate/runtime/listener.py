@@ -1,4 +1,4 @@
-"""Sockets to listen on."""
+"""Listening sockets."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from dataclasses import replace
 
 from sessiongate.runtime.addresses import Address
 
-BACKLOG = 1024  # connections that wait to be accepted
+BACKLOG = 1024  # connections waiting to be accepted
 
 
 class ListenError(Exception):
-    """An address cannot be listened on; the text names it and the cause."""
+    """Listening on an address failed; the text names the address and the cause."""
 
     def __init__(self, where: str, cause: str) -> None:
         super().__init__(f"cannot listen on {where}: {cause}")
@@ -38,29 +38,29 @@ def listen(where: str) -> socket.socket:
 
 
 def _cause(error: OSError) -> str:
-    """Return why an address cannot be listened on, and what to do."""
+    """Return the cause of a failure to listen, and what to do."""
     if isinstance(error, socket.gaierror):
-        return "no address is known for this name"
+        return "the host name cannot be resolved"
     match error.errno:
         case errno.EADDRINUSE:
-            return "another program listens there; stop it, or take another port"
+            return "another program listens there; stop it or choose another port"
         case errno.EADDRNOTAVAIL:
-            return "this machine has no such address; 0.0.0.0 stands for all that it has"
+            return "this machine has no such address; 0.0.0.0 listens on all of its addresses"
         case errno.EACCES:
-            return "permission denied; ports below 1024 are for root"
+            return "permission denied; ports below 1024 are reserved for root"
     return str(error.strerror)
 
 
 def real_address(where: str, listener: socket.socket) -> str:
-    """Return ``where`` with the port that is really listened on."""
+    """Return ``where`` with the actual port of a listener."""
     return str(replace(Address.parse(where), port=listener.getsockname()[1]))
 
 
 @contextmanager
 def created_with(mode: int, address: str) -> Iterator[None]:
-    """Give a Unix socket created meanwhile this mode, whatever the umask; never a wider one.
+    """Create a Unix socket in the body with this mode, whatever the umask, and never a wider one.
 
-    The umask is the whole process's, but it gives other threads' files no more rights.
+    The umask is the whole process's, but this one grants no more rights on other files.
     """
     before = os.umask(0o177)
     try:

@@ -1,4 +1,4 @@
-"""Log lines about what others can cause any number of times."""
+"""Rate-limited log lines, for events that clients can cause at will."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ LOG_INTERVAL = 60.0  # seconds between two lines of a kind
 
 
 class Rarely:
-    """Logs one line of a kind per minute, which says how many more there would have been.
+    """Logs one line of a kind per minute, with the number of suppressed ones.
 
-    A kind is the text of its line: no part of it may be chosen by whoever causes it.
+    The kind is the text of the line, so clients must not control any part of it.
     """
 
     def __init__(self, log: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
         self._log = log
         self._clock = clock
-        self._said: dict[str, float] = {}  # when last logged
-        self._unsaid: dict[str, int] = {}  # how many times since then
+        self._logged: dict[str, float] = {}  # when last logged
+        self._suppressed: dict[str, int] = {}  # how many times since then
 
     def warn(self, text: str) -> None:
-        """Log that it has happened, or count it."""
+        """Log a line, or count it."""
         now = self._clock()
-        if now - self._said.get(text, -LOG_INTERVAL) < LOG_INTERVAL:
-            self._unsaid[text] = self._unsaid.get(text, 0) + 1
+        if now - self._logged.get(text, -LOG_INTERVAL) < LOG_INTERVAL:
+            self._suppressed[text] = self._suppressed.get(text, 0) + 1
             return
-        self._said[text] = now
-        more = self._unsaid.pop(text, 0)
+        self._logged[text] = now
+        more = self._suppressed.pop(text, 0)
         self._log.warning(
-            "%s%s", text, f"; {more} times more since this was last said" * (more > 0)
+            "%s%s", text, f"; {more} more times since this was last logged" * (more > 0)
         )

@@ -1,16 +1,16 @@
-"""The nearest right name for a misspelt one."""
+"""Suggestions of the nearest known name for a misspelt one."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-MAX_NAME_LENGTH = 40  # characters of a name to look up: the caller may be a stranger
+MAX_NAME_LENGTH = 40  # characters of a name to look up, which a client may have sent
 
 
 def nearest(word: str, known: Iterable[str]) -> list[str]:
-    """Return up to two known names that contain a word, else the nearest one, else none.
+    """Return up to two known names that contain a word, else the nearest one, if any.
 
-    Of equally near ones, return the first.
+    Of equally near names, return the first.
     """
     names = {name.lower(): name for name in known}
     lowered = word.lower()
@@ -26,12 +26,12 @@ def closest(word: str, known: Iterable[str]) -> list[str]:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean 'x'?`` for what is near, or nothing."""
+    """Return ``; did you mean 'x'?`` for near names, else nothing."""
     return as_question(nearest(word, known))
 
 
 def as_question(near: Collection[str]) -> str:
-    """Return the same for names found already; nothing if one is longer than ours can be."""
+    """Return the same for given names; nothing if one is longer than ours can be."""
     if not near or any(len(name) > 2 * MAX_NAME_LENGTH for name in near):
         return ""
     return f"; did you mean {' or '.join(map(repr, near))}?"
@@ -48,9 +48,9 @@ def shorten(text: str) -> str:
 
 
 def edits(one: str, other: str) -> int | None:
-    """Count the edits from one word to another; None if more than a third of the longer length.
+    """Count the edits from one word to another; None if above a third of the longer length.
 
-    Swapping two neighbouring letters is one edit.
+    Swapping two adjacent letters is one edit.
     """
     length = max(len(one), len(other))
     most = length // 3

@@ -1,4 +1,4 @@
-"""TLS: what servers and their clients read from files. At least TLS 1.2."""
+"""TLS for servers and clients, from files; at least TLS 1.2."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class ServerTls:
     """A server's files, in PEM; each is read again when it changes."""
 
     cert: Path  # the server's certificate, and those between it and the CA
-    key: Path  # its key, without a password
-    client_ca: Path | None = None  # if given, clients must have a certificate from one of its CAs
+    key: Path  # its key, not encrypted
+    client_ca: Path | None = None  # if given, clients need a certificate from one of its CAs
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -30,7 +30,7 @@ class ServerTls:
         return tuple(path for path in (self.cert, self.key, self.client_ca) if path)
 
     def check(self) -> None:
-        """Raise `FileError` if a file cannot be used, or the key is not the certificate's."""
+        """Raise `FileError` if a file cannot be used, or the key does not match the certificate."""
         _check_certificates(self.cert)
         _check_pair(self.cert, self.key)
         if self.client_ca is not None:
@@ -48,8 +48,8 @@ class ServerTls:
 class ClientTls:
     """A client's files, in PEM."""
 
-    ca: Path  # CAs, one of which must vouch for the server
-    cert: Path | None = None  # shown to a server that asks for one; with its key
+    ca: Path  # CAs, one of which must have issued the server's certificate
+    cert: Path | None = None  # sent to a server that requests one; with its key
     key: Path | None = None
 
     @property
@@ -66,14 +66,14 @@ class ClientTls:
 
 
 def grpc_server_credentials(tls: ServerTls) -> grpc.ServerCredentials:
-    """Return credentials that follow the files for each new connection. Raises `FileError`."""
+    """Return credentials that use the current files for each connection. Raises `FileError`."""
     import grpc
 
     configuration = WatchedFile(tls.files, lambda: _grpc_configuration(tls))
     used = configuration.value
 
     def changed() -> grpc.ServerCertificateConfiguration | None:
-        """Return what new connections use from now on; None if nothing has changed."""
+        """Return the configuration for new connections; None if it has not changed."""
         nonlocal used
         before, used = used, configuration.value
         return None if used is before else used
@@ -86,14 +86,14 @@ def grpc_server_credentials(tls: ServerTls) -> grpc.ServerCredentials:
 def server_context(
     tls: ServerTls, on_refused: Callable[[str], None] | None = None
 ) -> WatchedFile[ssl.SSLContext]:
-    """Return the context for asyncio connections that begin now. Raises `FileError`.
+    """Return the context for new asyncio connections. Raises `FileError`.
 
-    ``on_refused`` is given why a handshake failed, in words that no client chose.
+    ``on_refused`` receives the cause of a failed handshake, without any text of the client.
     """
 
     def read() -> ssl.SSLContext:
         tls.check()
-        # Make a new one each time: a context never forgets a CA.
+        # Make a new context each time: a context never forgets a CA.
         context = _ServerContext(ssl.PROTOCOL_TLS_SERVER)
         context.on_refused = on_refused
         context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -107,7 +107,7 @@ def server_context(
 
 
 class _ServerContext(ssl.SSLContext):
-    """A context whose connections tell a refused client why."""
+    """A context whose connections send refused clients the TLS alert."""
 
     on_refused: Callable[[str], None] | None = None
 
@@ -121,8 +121,8 @@ class _ServerContext(ssl.SSLContext):
 class _ServerObject(ssl.SSLObject):
     """One end of a connection, which sends its alert when a handshake fails.
 
-    Event loops drop OpenSSL's output then, but send it if more is to be read first. The
-    client hangs up upon it, or the handshake times out.
+    Event loops discard OpenSSL's output then, but send it if more is to be read first. The
+    client then closes the connection, or the handshake times out.
     """
 
     outgoing: ssl.MemoryBIO
@@ -149,27 +149,29 @@ _ServerContext.sslobject_class = _ServerObject
 
 # Why handshakes fail, by OpenSSL's reasons.
 _REFUSALS = {
-    "UNSUPPORTED_PROTOCOL": "the client speaks no TLS 1.2 or later",
-    "NO_SHARED_CIPHER": "the client takes none of the ciphers",
-    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "the client shows no certificate",
-    "HTTP_REQUEST": "the client speaks HTTP without TLS",
-    "WRONG_VERSION_NUMBER": "the client does not speak TLS",
+    "UNSUPPORTED_PROTOCOL": "the client supports no TLS 1.2 or later",
+    "NO_SHARED_CIPHER": "the client and the server have no cipher in common",
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "the client sent no certificate",
+    "HTTP_REQUEST": "the client sent HTTP without TLS",
+    "WRONG_VERSION_NUMBER": "the client does not use TLS",
 }
 
 
 def _refusal(error: ssl.SSLError) -> str:
-    """Return why a handshake failed, in words that no client chose."""
+    """Return the cause of a failed handshake, without any text of the client."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the client's certificate is refused: {error.verify_message}"
-    reason = error.reason or "no reason is known"
+        return f"the client's certificate is not accepted: {error.verify_message}"
+    reason = error.reason or "unknown reason"
     known = _REFUSALS.get(reason)
     if known is None and "_ALERT_" in reason:
-        known = f"the client refuses it: {reason.partition('_ALERT_')[2]}".lower().replace("_", " ")
+        known = f"the client rejected it: {reason.partition('_ALERT_')[2]}".lower().replace(
+            "_", " "
+        )
     return known or reason.lower().replace("_", " ")
 
 
 def grpc_channel_credentials(tls: ClientTls) -> grpc.ChannelCredentials:
-    """Return credentials from the files as they are now. Raises `FileError`."""
+    """Return credentials from the current files. Raises `FileError`."""
     import grpc
 
     _check_certificates(tls.ca)
@@ -210,15 +212,17 @@ def _load_pair(context: ssl.SSLContext, cert: Path, key: Path) -> None:
             context.load_cert_chain(cert_copy, key_copy, _no_password)
     except ssl.SSLError as error:
         if error.reason in ("KEY_VALUES_MISMATCH", "NO_CERTIFICATE_ASSIGNED"):
-            raise FileError(f"{key} is not the key of the certificate in {cert}") from None
-        raise FileError(f"{key} holds no private key that can be used without a password") from None
+            raise FileError(f"{key} does not match the certificate in {cert}") from None
+        raise FileError(
+            f"{key} contains no private key that is usable without a password"
+        ) from None
     except OSError as error:
         raise FileError(f"{cert} with {key} cannot be read: {error.strerror}") from None
 
 
 @contextmanager
 def _in_memory(content: bytes) -> Iterator[str]:
-    """Yield the path of a file in memory: OpenSSL only reads files, and waits if they hang."""
+    """Yield the path of a file in memory: OpenSSL reads only files, and waits if they hang."""
     descriptor = os.memfd_create("pem")
     try:
         with open(descriptor, "wb", closefd=False) as file:
@@ -231,7 +235,7 @@ def _in_memory(content: bytes) -> Iterator[str]:
 def _private_key(path: Path) -> bytes:
     content = read_file(path)
     if b"PRIVATE KEY-----" not in content:
-        raise FileError(f"{path} holds no private key in PEM")
+        raise FileError(f"{path} contains no PEM private key")
     return content
 
 
@@ -246,7 +250,7 @@ def _check_certificates(path: Path) -> None:
     except FileError:
         raise
     except (ssl.SSLError, ValueError):  # an empty file raises the latter
-        raise FileError(f"{path} holds no certificates in PEM") from None
+        raise FileError(f"{path} contains no PEM certificate") from None
 
 
 def _no_password() -> str:

@@ -1,9 +1,9 @@
-"""Long work in short slices, so that nothing else in the loop waits for long.
+"""Long work in short slices, so that nothing else on the loop waits for long.
 
-Work is a generator that yields wherever it may rest. The slices of one round of the loop
-are short in total. The next goes to the caller whose work has taken the least time, and
-among its pieces of work first to those without a slice so far, then to those that began
-first: a caller waits for what its own calls cost.
+Work is a generator that yields wherever it may pause. The slices of one round of the loop
+are short in total. The next slice goes to the caller whose work has taken the least time,
+and among its pieces of work first to those without a slice so far, then to the oldest:
+a caller waits for the cost of its own calls.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ Steps: TypeAlias = Generator[None, None, _T]
 
 
 class TooMuchWorkError(Exception):
-    """A caller has as much work under way as one may."""
+    """A caller has reached its limit of work in progress."""
 
 
 class _Wait(NamedTuple):
-    """A piece of work that waits for its next slice."""
+    """A piece of work waiting for its next slice."""
 
     long: bool  # whether it has had a slice
     number: int  # in order of beginning
@@ -35,18 +35,18 @@ class _Wait(NamedTuple):
 
 
 class _Caller:
-    """The work that one caller has under way."""
+    """The work in progress of one caller."""
 
     __slots__ = ("pieces", "took", "waiting")
 
     def __init__(self, took: float) -> None:
-        self.took = took  # seconds; as if the caller had been there as long as the others
+        self.took = took  # seconds; begins at the least of all callers
         self.pieces = 0  # of work
         self.waiting: list[_Wait] = []  # a heap
 
 
 class Turns:
-    """Gives slices to work; one caller may have ``limit`` pieces under way at once."""
+    """Gives slices to work; each caller may have ``limit`` pieces in progress."""
 
     def __init__(self, limit: int, clock: Callable[[], float] = time.perf_counter) -> None:
         self._limit = limit
@@ -61,7 +61,7 @@ class Turns:
     async def run(self, whose: str, steps: Steps[_T]) -> _T:
         """Run the work and return its result. Raises `TooMuchWorkError`.
 
-        If this is cancelled, the work ends where it rests.
+        If this is cancelled, the work ends where it has paused.
         """
         caller = self._callers.get(whose)
         if caller is None:
@@ -93,7 +93,7 @@ class Turns:
                 del self._callers[whose]
 
     async def each(self, whose: str, pieces: Iterator[_T | None]) -> AsyncGenerator[_T]:
-        """Yield an iterator's items in order; when it gives None, it may rest."""
+        """Yield an iterator's items in order; where it returns None, it may pause."""
         while (found := await self.run(whose, _until_found(pieces))) is not None:
             yield found
 
@@ -110,7 +110,7 @@ class Turns:
         try:
             await granted
         except asyncio.CancelledError:
-            if not granted.cancelled():  # the slice has come meanwhile
+            if not granted.cancelled():  # the slice was granted meanwhile
                 self._give(caller, 0.0)
             else:
                 with suppress(ValueError):
@@ -139,18 +139,18 @@ class Turns:
         self._grant()
 
     def _grant(self) -> None:
-        """Grant a slice to whatever is next."""
+        """Grant a slice to the next piece of work."""
         while self._free and self._waiting:
             waiting = (caller for caller in self._callers.values() if caller.waiting)
             granted = heappop(min(waiting, key=_took).waiting).granted
             self._waiting -= 1
-            if not granted.done():  # else it is cancelled
+            if not granted.done():  # else it was cancelled
                 self._free = False
                 granted.set_result(None)
 
 
 def finished(steps: Steps[_T]) -> _T:
-    """Return the result of work that runs without a rest."""
+    """Run work without a pause, and return its result."""
     while True:
         try:
             next(steps)

@@ -1,7 +1,7 @@
-"""Parsing of URLs of sources and ledgers; and which text an error may repeat.
+"""Parsing of URLs of sources and ledgers, and redaction of text in errors.
 
-A URL may hold a password, and a mistyped one may hold it anywhere. So no error here
-repeats any of it, and no name comes from text in the host's place that is not a host.
+A URL may contain a password, and a mistyped one may contain it anywhere. So no error here
+repeats any part of a URL, and no name is taken from invalid text in the host's place.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote, unquote_plus
 
-SECRETS = ("password", "passwd", "pwd", "secret", "token")  # how such options' names end
+SECRETS = ("password", "passwd", "pwd", "secret", "token")  # endings of secret options' names
 
 _KIND = re.compile(r"[A-Za-z][A-Za-z0-9+._-]*")
 _HOST = r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[^:\[\]]+))"
@@ -19,14 +19,14 @@ HOST_AND_PORT = re.compile(_HOST + r"(?::(?P<port>[0-9]{1,5}))?")
 _NAME = re.compile(r"[A-Za-z0-9._-]+|/.*")  # of a host, or a Unix socket's path
 _V6 = re.compile(r"[0-9A-Fa-f:.]+")
 _OTHER_DATABASES = ("mariadb", "mssql", "mysql", "oracle", "postgres", "postgresql")
-# A URL in which no port follows the host, and an option that holds a secret.
+# A URL with no port after the host, and an option that contains a secret.
 _LOGIN = re.compile(r":/+(?:\[[^\]]*\]|[^/\[]*?):(?![0-9]*(?:[/?#]|$))")
 _BARE_LOGIN = re.compile(r"[\w.+-]+:[^/].*[^\w./:\[\]-]", re.DOTALL)
 _SECRET_OPTION = re.compile(rf"(?:{'|'.join(SECRETS)})\s*[=:]", re.IGNORECASE)
 
 
 class UrlError(ValueError):
-    """A text is no URL of a source or a ledger; the error's text repeats nothing of it."""
+    """The text is not a URL of a source or a ledger; the message repeats nothing of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,8 @@ class Url:
     """``kind:location?option=value&…``.
 
     A location is ``//USER:PASSWORD@HOST:PORT/PATH``, or a path.
-    Special characters in a part of it are percent-encoded; whoever takes the part
-    decodes it. Options are decoded.
+    Special characters in its parts are percent-encoded, and are decoded where a part is
+    used. Options are decoded already.
     """
 
     kind: str
@@ -49,25 +49,26 @@ class Url:
         kind, colon, rest = text.partition(":")
         if not colon or not _KIND.fullmatch(kind):
             raise UrlError(
-                "a source is KIND:LOCATION, such as host:, document:PATH or postgresql://USER@HOST"
+                "a source must be KIND:LOCATION, such as host:, document:PATH or"
+                " postgresql://USER@HOST"
             )
         location, _, query = rest.partition("?")
         if location.startswith("//"):
-            # What follows would repeat parts of a password as a host or an option.
+            # Otherwise, later errors would repeat parts of a password as a host or an option.
             if "#" in location or "@" in authority(location)[2] + query:
                 raise UrlError(
-                    "in a user or password percent-encode '/', '?' and '#'; an '@' behind them too"
+                    "percent-encode '/', '?' and '#' in a user or password, and any '@' after them"
                 )
         elif "@" in query or ":" in location or ("@" in location and location[0] not in "/."):
             raise UrlError(
-                "a user and a password stand behind '//', as in KIND://USER@HOST;"
-                " in a path percent-encode ':', in options '@'"
+                "a user and a password must follow '//', as in KIND://USER@HOST;"
+                " percent-encode ':' in a path, and '@' in options"
             )
         return cls(kind, location, _options(query))
 
     @property
     def name(self) -> str:
-        """Short name of its target: the host and port, or the end of the path; or the kind.
+        """A short name of the target: its host and port, the end of its path, or its kind.
 
         It is never taken from where a password may be.
         """
@@ -79,13 +80,13 @@ class Url:
 
     @property
     def has_password(self) -> bool:
-        """Whether it holds a password: after its user, or in an option."""
+        """Whether it contains a password: after its user, or in an option."""
         login = authority(self.location)[0] if self.location.startswith("//") else ""
         return ":" in login or any(name.lower().endswith(SECRETS) for name in self.options)
 
     @property
     def names_are_plain(self) -> bool:
-        """Whether no option's name can be part of a password that was not encoded."""
+        """Whether no option name can be part of a password that was not encoded."""
         misplaced = self.location.startswith("//") and not is_place(authority(self.location)[1])
         return not misplaced and not any(name.lower().endswith(SECRETS) for name in self.options)
 
@@ -100,9 +101,9 @@ class Url:
 
 
 def refuse_bytes(text: str) -> None:
-    """Raise `UrlError` if an argument or a variable was not UTF-8."""
+    """Raise `UrlError` if an argument or a variable is not UTF-8."""
     if any("\ud800" <= char <= "\udfff" for char in text):
-        raise UrlError("what is given is not UTF-8")
+        raise UrlError("the value is not UTF-8")
 
 
 def authority(location: str) -> tuple[str, str, str]:
@@ -125,14 +126,14 @@ def is_place(text: str) -> bool:
 def _options(query: str) -> dict[str, str]:
     pairs = [pair.partition("=") for pair in query.split("&")] if query else []
     if not all(name and equals for name, equals, _ in pairs):
-        raise UrlError("options are NAME=VALUE, joined by '&'")
+        raise UrlError("options must be NAME=VALUE, joined by '&'")
     options: dict[str, str] = {}
     twice = ""
     for text, _, raw in pairs:
         name = unquote_plus(text)
         secret = name.lower().endswith(SECRETS)
         if not secret and "=" in raw:  # it may be an option with a password, wrongly joined
-            raise UrlError("options are joined by '&'; in the value of one percent-encode '='")
+            raise UrlError("options must be joined by '&'; percent-encode '=' in a value")
         twice = name if name in options else twice
         options[name] = unquote_plus(raw)
     if twice:
@@ -148,23 +149,23 @@ def ledger_file(url: str) -> str | None:
     name = kind.partition("+")[0].lower()
     if colon and name in _OTHER_DATABASES:
         raise UrlError(
-            f"the ledger cannot be kept in {name}:"
+            f"the ledger cannot be stored in {name};"
             " use sqlite:///PATH, or sqlite:// for one in memory"
         )
     if kind not in ("sqlite", "sqlite+pysqlite") or (rest != "//" and rest[:3] != "///"):
         path = url.removeprefix("sqlite:")
         meant = f"; did you mean 'sqlite:///{path}'?" if _is_plain_path(path) else ""
-        raise UrlError(f"the ledger's URL is not one: use sqlite:///PATH or sqlite://{meant}")
+        raise UrlError(f"the ledger must be sqlite:///PATH or sqlite://{meant}")
     path = rest[3:]
     if "?" in path:
-        raise UrlError("the ledger's URL takes no options, and its path holds no '?'")
+        raise UrlError("the ledger's URL must have no options, and no '?' in its path")
     if path in ("", ":memory:"):
         return None
     is_plain = "@" not in path and ":" not in path
     if not is_plain and (path[0] != "/" or ":" in path.rpartition("@")[0]):
         raise UrlError(
-            "the ledger has neither a user nor a password: use sqlite:///PATH;"
-            " a PATH with '@' or ':' begins with '/', and has no ':' before an '@'"
+            "the ledger takes no user and no password; use sqlite:///PATH;"
+            " a PATH with '@' or ':' must begin with '/', and have no ':' before an '@'"
         )
     return path
 
@@ -174,13 +175,13 @@ def _is_plain_path(text: str) -> bool:
 
 
 def plain_path(text: str) -> str:
-    """Return ``; did you mean 'document:…'?`` for what is plainly a file's path, or nothing."""
+    """Return ``; did you mean 'document:…'?`` if a text is clearly a file's path, else nothing."""
     is_file = not set(text) & set("@:?#") and ("/" in text or "." in text[:2])
     return f"; did you mean 'document:{text}'?" if is_file else ""
 
 
 def harmless(value: object) -> bool:
-    """Return whether a text can be repeated: it has no part of a URL that may hold a password."""
+    """Return whether a text can be repeated, as it has no part that may be a password."""
     text = str(value)
     if "@" in text or _BARE_LOGIN.match(text):
         return False
@@ -188,5 +189,5 @@ def harmless(value: object) -> bool:
 
 
 def redacted(value: object) -> str:
-    """Quote a value for an error to repeat; leave it out if a password may be in it."""
-    return repr(value) if harmless(value) else "what is given"
+    """Quote a value for an error to repeat, unless it may contain a password."""
+    return repr(value) if harmless(value) else "a value that is not shown"

@@ -1,4 +1,4 @@
-"""Values that are read from files and follow them."""
+"""Values that are read from files, and read again when these change."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
-POLL_INTERVAL = 1.0  # seconds between two looks at the files
+POLL_INTERVAL = 1.0  # seconds between two checks of the files
 MAX_FILE_BYTES = 16 * 1024 * 1024  # bytes of a file
-# Seconds: how long to wait for a look, so that whoever asks after a change sees the change;
-# how long one may take for the next to be waited for, too; and how long to go without an
-# answer before that is logged.
+# Seconds: how long to wait for a check, so that callers after a change see the change; the
+# longest check after which the next one is waited for too; and how long a check may hang
+# before that is logged.
 _WAIT = 0.25
 _QUICK = 0.05
 _HANGS = 5.0
-# A file written to twice within a tick of its file system's clock shows one time for both,
-# and some file systems tick in seconds: for so many ns after a change it is read regardless.
+# Two writes within a tick of the file system's clock leave the same time, and some file
+# systems tick in seconds: for this many ns after a change, a file is read on every check.
 _SETTLED = 2_500_000_000
 
 _KINDS = {
@@ -38,16 +38,16 @@ _KINDS = {
     stat.S_IFCHR: "a device, not a regular file",
     stat.S_IFBLK: "a device, not a regular file",
 }
-# Paths that whoever starts a program passes to it, such as a shell's <(…).
+# Paths of files that the parent process has opened, such as a shell's <(…).
 _HANDED_OVER = re.compile(r"/dev/stdin|(/dev|/proc/self)/fd/[0-9]+")
 
 
 class Stamp(NamedTuple):
-    """Differs once a file is replaced or written to."""
+    """A file's status, which differs after the file is replaced or written to."""
 
     device: int
     inode: int
-    changed: int  # in ns, like the next; nobody can set it
+    changed: int  # in ns, like the next one; users cannot set it
     modified: int
     size: int
 
@@ -58,13 +58,13 @@ class Stamp(NamedTuple):
 
 
 class FileError(ValueError):
-    """A file cannot be used; the text names it and says why, and repeats nothing from it."""
+    """A file cannot be used; the text names it and the cause, and repeats none of its content."""
 
 
 def read_file(path: Path, most: int = MAX_FILE_BYTES) -> bytes:
-    """Return a file's content. Raises `FileError`, also if it is no regular file or too large.
+    """Return a file's content. Raises `FileError`, also if it is too large or not a regular file.
 
-    Nothing else is opened: a FIFO would wait for a writer, a device would never end.
+    Nothing else is opened: a FIFO would wait for a writer, and a device may never end.
     """
     try:
         refuse_what_is_no_file(path, os.stat(path))
@@ -77,7 +77,7 @@ def read_file(path: Path, most: int = MAX_FILE_BYTES) -> bytes:
     except ValueError as error:
         if isinstance(error, FileError):
             raise
-        raise FileError(f"{str(path)!r} cannot be the path of a file") from None
+        raise FileError(f"{str(path)!r} is not a valid path") from None
     if len(content) > most:
         raise FileError(f"{path} is larger than {_shown(most)}")
     return content
@@ -86,7 +86,7 @@ def read_file(path: Path, most: int = MAX_FILE_BYTES) -> bytes:
 def read_handed_over(path: Path) -> bytes:
     """Return the content of a file, or of a pipe passed to this program. Raises `FileError`.
 
-    The pipe is read to its end, and can be read once.
+    A pipe is read to its end, and can be read only once.
     """
     try:
         piped = _HANDED_OVER.fullmatch(str(path)) and stat.S_ISFIFO(os.stat(path).st_mode)
@@ -104,7 +104,7 @@ def read_handed_over(path: Path) -> bytes:
 def refuse_what_is_no_file(path: object, found: os.stat_result) -> None:
     """Raise `FileError` unless this is a regular file."""
     if not stat.S_ISREG(found.st_mode):
-        raise FileError(f"{path} is {_KINDS.get(stat.S_IFMT(found.st_mode), 'no regular file')}")
+        raise FileError(f"{path} is {_KINDS.get(stat.S_IFMT(found.st_mode), 'not a regular file')}")
 
 
 def _shown(size: int) -> str:
@@ -112,7 +112,7 @@ def _shown(size: int) -> str:
 
 
 def unreadable(path: Path, error: OSError) -> FileError:
-    """Return the error that says why a file cannot be read."""
+    """Return the error for a file that cannot be read."""
     match error:
         case FileNotFoundError() | NotADirectoryError():
             where = "" if path.is_absolute() else f" in {Path.cwd()}"
@@ -126,40 +126,40 @@ def unreadable(path: Path, error: OSError) -> FileError:
 def refuse_what_others_read(path: Path) -> None:
     """Raise `FileError` if every user of the machine can read or write a file."""
     if text := exposure(path):
-        raise FileError(f"{text}; make another if somebody may have seen it")
+        raise FileError(f"{text}; replace it if somebody may have seen it")
 
 
 def exposure(path: Path) -> str:
-    """Return a warning if every user of the machine can read or write a secret; empty if not.
+    """Return a warning if every user of the machine can read or write a secret; else empty.
 
-    Its group may: that is how systemd passes on what only root can read, and how a
-    service's user reads what is renewed while it runs.
+    Its group may: this is how systemd passes on files that only root can read, and how a
+    service's user reads files that are renewed while it runs.
     """
     try:
         mode = in_time(lambda: os.stat(path).st_mode, path)
-    except (OSError, FileError):  # what is wrong is reported when it is read
+    except (OSError, FileError):  # reported when the file is read
         return ""
     if not mode & (stat.S_IROTH | stat.S_IWOTH):
         return ""
     return (
-        f"{path} holds a secret, and every user of this machine can get at it (mode"
-        f" {mode & 0o777:04o}): chmod o-rwx {path}"
+        f"{path} contains a secret that every user of this machine can access (mode"
+        f" {mode & 0o777:04o}); run chmod o-rwx {path}"
     )
 
 
 def in_time(work: Callable[[], _T], *paths: Path) -> _T:
-    """Return what ``work`` makes of files at startup. Raises `FileError`, also on no answer.
+    """Return the result of ``work`` on files at startup. Raises `FileError`, also if it hangs.
 
-    This is for what is read once: a `WatchedFile` goes on with what it has.
+    This is for files that are read once: a `WatchedFile` keeps its last value.
     """
     try:
         return within(_HANGS, object(), work)
     except HangsError:
-        raise FileError(f"{_names(paths)}: no answer of the file system") from None
+        raise FileError(f"{_names(paths)}: the file system does not respond") from None
 
 
 def trouble(read: Callable[..., object], *paths: Path) -> str:
-    """Return why ``read``, which raises `FileError`, cannot read files; empty if it can."""
+    """Return the `FileError` of ``read`` as text; empty if it can read the files."""
     try:
         in_time(lambda: read(*paths), *paths)
     except FileError as error:
@@ -168,11 +168,11 @@ def trouble(read: Callable[..., object], *paths: Path) -> str:
 
 
 class WatchedFile(Generic[_T]):
-    """What ``read`` makes of some files, made again when one of them changes.
+    """The result of ``read`` on some files, updated when one of them changes.
 
-    A change that cannot be read leaves the value as it is; it is logged, and tried again
-    until it can be read. A file system that hangs or is slow leaves it, too: a caller waits
-    for it no longer than `_WAIT`, and once. Safe to share between threads.
+    If a change cannot be read, the value is kept; the fault is logged, and reading retried
+    until it succeeds. It is also kept while a file system hangs or is slow: callers wait no
+    longer than `_WAIT`, and only once. Safe to share between threads.
     """
 
     def __init__(
@@ -187,17 +187,17 @@ class WatchedFile(Generic[_T]):
         self._read = read
         self._clock = clock
         self._looked = clock()
-        self._is_quick = True  # the last look took no longer than `_QUICK`
+        self._is_quick = True  # the last check took no longer than `_QUICK`
         self._trouble = ""  # why the last change could not be read
         self._value = in_time(self._first, *paths)
 
     @property
     def value(self) -> _T:
-        """The newest value that could be read. The same object for as long as nothing changes."""
+        """The latest value that could be read; the same object as long as nothing changes."""
         now = self._clock()
         if now - self._looked >= POLL_INTERVAL:
             if is_under_way(self):
-                self._tell_of_hanging(now - self._looked)
+                self._report_hanging(now - self._looked)
             else:
                 self._looked = now
                 with suppress(HangsError):
@@ -205,7 +205,7 @@ class WatchedFile(Generic[_T]):
         return self._value
 
     def _first(self) -> _T:
-        # Take stamps before reading: a change in between is seen later.
+        # Take stamps before reading: the next check sees a change in between.
         self._seen = self._stamps()
         self._is_settled = _are_settled(self._seen)
         self._content = self._digest()
@@ -223,7 +223,7 @@ class WatchedFile(Generic[_T]):
         content = self._digest()
         if content is not None and content == self._content:
             if self._trouble:
-                log.info("can be read again, as it was: %s", _names(self._paths))
+                log.info("readable again, unchanged: %s", _names(self._paths))
             self._trouble = ""
         else:
             self._read_again()
@@ -236,20 +236,23 @@ class WatchedFile(Generic[_T]):
         try:
             self._value = self._read()
         except FileError as error:
-            self._say(f"{error}; what it said before goes on")
+            self._log_once(f"{error}; keeping the previous content")
         except Exception:
             names = _names(self._paths)
-            self._say(f"{names} cannot be read; what was read before goes on", trace=True)
+            self._log_once(f"{names} cannot be read; keeping the previous content", trace=True)
         else:
-            log.info("read again: %s", _names(self._paths))
+            log.info("reloaded: %s", _names(self._paths))
             self._trouble = ""
 
-    def _tell_of_hanging(self, seconds: float) -> None:
+    def _report_hanging(self, seconds: float) -> None:
         if seconds >= _HANGS:
-            self._say(f"{_names(self._paths)}: no answer of the file system; what was read goes on")
+            names = _names(self._paths)
+            self._log_once(
+                f"{names}: the file system does not respond; keeping the previous content"
+            )
 
-    def _say(self, trouble: str, *, trace: bool = False) -> None:
-        """Log what is wrong, once."""
+    def _log_once(self, trouble: str, *, trace: bool = False) -> None:
+        """Log a fault, unless it was the last one logged."""
         if trouble != self._trouble:
             self._trouble = trouble
             log.error("%s", trouble, exc_info=trace)
@@ -258,7 +261,7 @@ class WatchedFile(Generic[_T]):
         return [_stamp(path) for path in self._paths]
 
     def _digest(self) -> bytes | None:
-        """Digest what the files hold and who may read them; None if they cannot be read."""
+        """Digest the files' content and modes; None if they cannot be read."""
         digest = blake2b()
         try:
             for path in self._paths:
@@ -277,7 +280,7 @@ def _stamp(path: Path) -> Stamp | None:
 
 
 def _are_settled(stamps: Sequence[Stamp | None]) -> bool:
-    """Return whether no file was written to just now."""
+    """Return whether no file was written to recently."""
     now = time.time_ns()
     return all(abs(now - stamp.changed) > _SETTLED for stamp in stamps if stamp is not None)
 

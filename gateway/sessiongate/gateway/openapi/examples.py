@@ -94,7 +94,7 @@ ERRORS: dict[int, Error] = {
         "page[size] must be an integer of at least 1, got '0'",
         parameter="page[size]",
     ),
-    401: Error(401, "CREDENTIALS_MISSING", "this needs credentials", header="Authorization"),
+    401: Error(401, "CREDENTIALS_MISSING", "credentials are required", header="Authorization"),
     404: Error(404, "SESSION_NOT_FOUND", "no session with id 9"),
     503: Error(
         503, "NOT_READY", "some sources have neither been read nor failed yet; retry shortly"

@@ -114,7 +114,7 @@ class Worker:
         if (
             await self._first_byte(connection)
         ).isupper():  # of a method; a handshake begins with 22
-            self._refused("the client speaks HTTP without TLS")
+            self._refused("the client sent HTTP without TLS")
             protocol.refuse_all(_PLAIN)
             await self._open_plain(connection, protocol)
             return

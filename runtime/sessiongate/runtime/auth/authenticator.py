@@ -1,4 +1,4 @@
-"""Authentication of callers: the one place that decides, for REST and for gRPC."""
+"""Authentication of callers, in one place for REST and gRPC."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from sessiongate.runtime.auth.passwords import Passwords
 from sessiongate.runtime.auth.tokens import TokenKey, read_token_key, read_token_secret
 from sessiongate.runtime.watched_file import WatchedFile
 
-GATEWAY = "gateway"  # the name of a caller that has the core's token
+GATEWAY = "gateway"  # the name of a caller with the core's token
 
 
 class Authenticator:
-    """Identifies callers by what they show; use it inside one running loop."""
+    """Identifies callers by their credentials; use it inside one running loop."""
 
     def __init__(
         self, credentials: Credentials, clock: Callable[[], float] = time.monotonic
@@ -50,9 +50,9 @@ class Authenticator:
     async def authenticate(
         self, authorization: str | None, certificate: str | None, address: str
     ) -> Identity:
-        """Return who calls. Raises `Refusal`.
+        """Return the caller. Raises `Refusal`.
 
-        ``authorization`` is the header's value; many are joined by commas. It takes
+        ``authorization`` is the header's value; several are joined by commas. It takes
         precedence over ``certificate``, the name in the client's certificate.
         ``address`` is the IP address that the call comes from.
         """
@@ -67,7 +67,7 @@ class Authenticator:
         raise MissingCredentialsError
 
     def close(self) -> None:
-        """Let threads end."""
+        """Stop the thread that checks passwords."""
         if self._passwords:
             self._passwords.close()
 

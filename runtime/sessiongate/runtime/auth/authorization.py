@@ -1,4 +1,4 @@
-"""The ``Authorization`` that callers send: Basic (RFC 7617) or Bearer (RFC 6750)."""
+"""The ``Authorization`` header: Basic (RFC 7617) or Bearer (RFC 6750)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 @dataclass(frozen=True, slots=True)
 class Password:
-    """A user's name, and the password given for it."""
+    """A user name and the password sent with it."""
 
     name: str
     password: bytes = field(repr=False)
@@ -31,14 +31,14 @@ class Token:
 
 
 def read_authorization(value: str) -> Password | Token:
-    """Parse a header's value. Raises `WrongCredentialsError`, which names what is allowed."""
+    """Parse a header's value. Raises `WrongCredentialsError`, which states what is allowed."""
     found = _FORM.fullmatch(value) if len(value) <= MAX_AUTHORIZATION_LENGTH else None
     match found.groups() if found else ("", ""):
         case scheme, encoded if scheme.lower() == "basic":
             return _password(encoded)
         case scheme, token if scheme.lower() == "bearer":
             return Token(token)
-    raise WrongCredentialsError("Authorization must be Basic or Bearer, and one of them only")
+    raise WrongCredentialsError("Authorization must be either Basic or Bearer, only once")
 
 
 def _password(encoded: str) -> Password:
@@ -48,5 +48,5 @@ def _password(encoded: str) -> Password:
         text = ""
     name, colon, password = text.partition(":")
     if not colon or _CONTROL.search(text):
-        raise WrongCredentialsError("Basic must be NAME:PASSWORD, in UTF-8 and then in base64")
+        raise WrongCredentialsError("Basic must be NAME:PASSWORD in UTF-8, encoded as base64")
     return Password(name, password.encode())

@@ -14,9 +14,9 @@ _TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
 
 
 def read_core_tokens(path: Path) -> tuple[str, ...]:
-    """Return a file's tokens, one a line: the core accepts each, a gateway sends the first.
+    """Return a file's tokens, one per line: a gateway sends the first, a core accepts any.
 
-    So a new one can be put first without a moment in which the two disagree.
+    So a new token can be put first without a moment in which the two disagree.
     Raises `FileError`.
     """
     tokens = read_file(path).split()
@@ -24,13 +24,13 @@ def read_core_tokens(path: Path) -> tuple[str, ...]:
         len(token) < MIN_LENGTH or not _TOKEN.fullmatch(token) for token in tokens
     ):
         raise FileError(
-            f"{path} must hold a token a line: {MIN_LENGTH} or more of A-Z a-z 0-9 . _ ~ + / -,"
-            " such as `openssl rand -hex 32` prints"
+            f"{path} must contain one token per line, of at least {MIN_LENGTH} characters from"
+            " A-Z a-z 0-9 . _ ~ + / -, such as `openssl rand -hex 32` prints"
         )
     return tuple(token.decode() for token in tokens)
 
 
 def is_one_of(token: str, tokens: tuple[str, ...]) -> bool:
-    """Return whether a token is one of these, in a time that hides which, or how nearly."""
+    """Return whether a token is one of these, in a time that reveals nothing about them."""
     equal = [hmac.compare_digest(token.encode(), each.encode()) for each in tokens]
     return any(equal)

@@ -1,6 +1,6 @@
 """A file of users and their passwords' bcrypt hashes, in the format of Apache's htpasswd.
 
-One ``NAME:HASH`` a line; empty lines, and lines that begin with ``#``, are skipped.
+One ``NAME:HASH`` per line; empty lines, and lines that begin with ``#``, are ignored.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ MAX_PASSWORD = 72  # bytes: bcrypt reads no more
 MAX_NAME = 255  # bytes
 
 _HASH = re.compile(r"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}")
-_UNUSABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # HTTP's Basic cannot carry them
+_UNUSABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # not allowed in HTTP's Basic
 
 Users = Mapping[str, bytes]  # hashes by names
 
 
 def read_users(path: Path) -> Users:
-    """Read a file's users. Raises `FileError`, which names the line and what is wrong."""
+    """Read a file's users. Raises `FileError`, which names the line and the fault."""
     users: dict[str, bytes] = {}
     for number, line in enumerate(_lines(path), 1):
         if not _is_entry(line):
@@ -35,7 +35,7 @@ def read_users(path: Path) -> Users:
         name, _, hashed = line.partition(":")
         trouble = name_trouble(name) or _hash_trouble(hashed)
         if not trouble and name in users:
-            trouble = "the name stands there twice"
+            trouble = "this user is listed twice"
         if trouble:
             raise FileError(f"{path}, line {number}: {trouble}")
         users[name] = hashed.encode()
@@ -43,15 +43,15 @@ def read_users(path: Path) -> Users:
 
 
 def add_user(path: Path, name: str, password: str) -> bool:
-    """Set a user's password; return whether the user is new. Create the file if there is none.
+    """Set a user's password; return whether the user is new. Create the file if it is missing.
 
-    Raises `ValueError` if name or password cannot be used, or else `FileError`.
+    Raises `ValueError` if the name or the password is invalid, else `FileError`.
     """
     if trouble := name_trouble(name) or password_trouble(password):
         raise ValueError(trouble)
-    import bcrypt  # not needed by those who only read
+    import bcrypt  # not needed for reading
 
-    # Apache writes the hash as 2y, which for such short passwords is the same as 2b.
+    # Apache writes the prefix 2y, which means the same as 2b for such short passwords.
     hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt(COST)).replace(b"$2b$", b"$2y$")
     entry = f"{name}:{hashed.decode()}"
     with _editing(path):
@@ -63,7 +63,7 @@ def add_user(path: Path, name: str, password: str) -> bool:
 
 
 def remove_user(path: Path, name: str) -> bool:
-    """Remove a user; return whether there was one of that name. Raises `FileError`."""
+    """Remove a user; return whether the user existed. Raises `FileError`."""
     with _editing(path):
         lines = _lines(path)
         kept = [line for line in lines if not _names(line, name)]
@@ -75,25 +75,25 @@ def remove_user(path: Path, name: str) -> bool:
 def name_trouble(name: str) -> str:
     """Return why this cannot be a user's name; empty if it can."""
     if not name or name.startswith("#") or name != name.strip():
-        return "a name has one character or more, no # first and no space around it"
+        return "a name must not be empty, begin with # or have spaces around it"
     if ":" in name or not name.isprintable() or len(name.encode()) > MAX_NAME:
-        return f"a name has no colon, only what can be printed, and at most {MAX_NAME} bytes"
+        return f"a name must have at most {MAX_NAME} bytes, all printable, and no colon"
     return ""
 
 
 def password_trouble(password: str) -> str:
     """Return why this cannot be a password; empty if it can."""
     if not password or _UNUSABLE.search(password):
-        return "a password has one character or more, and no control character"
+        return "a password must not be empty or contain control characters"
     if len(password.encode()) > MAX_PASSWORD:
-        return f"a password has at most {MAX_PASSWORD} bytes: bcrypt reads no more"
+        return f"a password must have at most {MAX_PASSWORD} bytes, which is all that bcrypt reads"
     return ""
 
 
 def _hash_trouble(hashed: str) -> str:
     found = _HASH.fullmatch(hashed)
     if not found:
-        return "after the name and a colon there must be a bcrypt hash ($2y$…), and nothing else"
+        return "must be NAME:HASH with a bcrypt hash ($2y$…), and nothing else"
     if not 4 <= int(found[1]) <= MAX_COST:
         return f"the hash's cost must be from 4 to {MAX_COST}"
     return ""
@@ -117,7 +117,7 @@ def _names(line: str, name: str) -> bool:
 
 @contextmanager
 def _editing(path: Path) -> Iterator[None]:
-    """Keep others from editing the file. Lock its folder: the file itself is replaced."""
+    """Lock the file's folder against other edits, since the file itself is replaced."""
     try:
         folder = os.open(path.resolve().parent, os.O_RDONLY)
     except OSError as error:
@@ -132,7 +132,7 @@ def _editing(path: Path) -> Iterator[None]:
 
 
 def _write(path: Path, lines: list[str]) -> None:
-    """Replace the file atomically. It keeps its owner and mode; a new one is its owner's alone."""
+    """Replace the file atomically, with its owner and mode; a new one is private to its owner."""
     target = path.resolve()
     descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:

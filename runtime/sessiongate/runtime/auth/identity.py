@@ -1,4 +1,4 @@
-"""The identity of a caller, and the errors that refuse one."""
+"""The identity of a caller, and the errors for refused callers."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from urllib.parse import quote, unquote
 
 from sessiongate.v1.errors import Reason
 
-# The gRPC metadata in which a gateway names its caller, as `Identity.encode` does.
+# The gRPC metadata key with a gateway's caller, as written by `Identity.encode`.
 CALLER_METADATA = "x-sessiongate-caller"
 
 
 class Proof(StrEnum):
-    """What a caller has shown."""
+    """The kind of credentials that a caller has presented."""
 
-    PASSWORD = "password"  # noqa: S105 - the word, not one
+    PASSWORD = "password"  # noqa: S105 - the word, not a password
     TOKEN = "token"  # noqa: S105
     CERTIFICATE = "certificate"
     GATEWAY = "gateway"  # the secret that gateways share with their core
 
 
 def _confirmed() -> None:
-    """Confirm what is good for as long as a connection lives."""
+    """Confirm credentials that stay valid as long as the connection."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A caller that has shown who it is."""
+    """An authenticated caller."""
 
-    name: str  # a user's, a token's subject, a certificate's
+    name: str  # of a user, a token's subject or a certificate
     proof: Proof
-    # Raises `Refusal` once what the caller has shown is no longer good. Call it again and
-    # again while an answer goes on.
+    # Raises `Refusal` once the caller's credentials are no longer valid. Call it repeatedly
+    # while a response is in progress.
     confirm: Callable[[], None] = field(default=_confirmed, compare=False, repr=False)
 
     def encode(self) -> str:
-        """Encode name and proof as ASCII with a single space, for a header or metadata."""
+        """Encode proof and name as ASCII with a single space, for a header or metadata."""
         return f"{self.proof} {quote(self.name, safe='')}"
 
     @classmethod
@@ -51,27 +51,27 @@ class Identity:
         return cls(unquote(name, errors="strict"), Proof(proof))
 
 
-# Who makes the request being answered here; None if nobody needs to say.
+# The caller of the current request; None if no credentials are required.
 caller: ContextVar[Identity | None] = ContextVar("caller", default=None)
 
 
 class Refusal(Exception):
-    """A caller may not call. The text is for the caller, and repeats nothing that it sent."""
+    """The caller is refused. The text is for the caller, and repeats nothing that it sent."""
 
-    reason: ClassVar[Reason]  # what clients tell refusals apart by
+    reason: ClassVar[Reason]  # on which clients branch
 
 
 class MissingCredentialsError(Refusal):
-    """The caller has shown nothing."""
+    """The caller has presented no credentials."""
 
     reason = Reason.CREDENTIALS_MISSING
 
     def __init__(self) -> None:
-        super().__init__("this needs credentials")
+        super().__init__("credentials are required")
 
 
 class WrongCredentialsError(Refusal):
-    """What the caller has shown is wrong."""
+    """The caller's credentials are wrong."""
 
     reason = Reason.CREDENTIALS_WRONG
 
@@ -80,7 +80,7 @@ class WrongCredentialsError(Refusal):
 
 
 class ExpiredCredentialsError(Refusal):
-    """What the caller has shown was right once."""
+    """The caller's credentials have expired."""
 
     reason = Reason.CREDENTIALS_EXPIRED
 
@@ -94,5 +94,5 @@ class TooManyAttemptsError(Refusal):
     reason = Reason.TOO_MANY_ATTEMPTS
 
     def __init__(self, retry_after: int) -> None:
-        super().__init__("too many attempts; try again later")
+        super().__init__("too many attempts; retry later")
         self.retry_after = retry_after  # seconds, above 0

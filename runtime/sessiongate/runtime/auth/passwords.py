@@ -17,19 +17,19 @@ from sessiongate.runtime.auth.htpasswd import COST, MAX_PASSWORD, Users
 from sessiongate.runtime.auth.identity import TooManyAttemptsError, WrongCredentialsError
 from sessiongate.runtime.auth.throttle import Throttle
 
-REMEMBER = 60.0  # seconds that a right password is remembered
-MAX_WAITING = 64  # checks that run or wait their turn
+REMEMBER = 60.0  # seconds that a correct password is cached
+MAX_WAITING = 64  # checks that run or wait
 
 
 @cache
 def nobody() -> bytes:
-    """Return the hash to compare an unknown user's password with if there is no user at all."""
+    """Return the hash to compare passwords with if there are no users."""
     return bcrypt.hashpw(secrets.token_bytes(32), bcrypt.gensalt(COST))
 
 
 @dataclass(frozen=True, slots=True)
 class _Remembered:
-    """A user's right password: its mark, the hash it matches, and until when that counts."""
+    """A user's correct password: its mark, the hash that it matches, and when it expires."""
 
     mark: bytes
     hashed: bytes
@@ -40,29 +40,29 @@ class Passwords:
     """Checks passwords against users' hashes; use it inside one running loop.
 
     bcrypt is slow on purpose: it runs in its own thread, for which at most `MAX_WAITING`
-    checks wait. Equal ones are made once. A right password is remembered for `REMEMBER`
-    seconds, or until its user changes, as a hash under a key that only this process
-    knows; whoever sends it then waits for nobody.
+    checks wait. Equal checks run once. A correct password is cached for `REMEMBER` seconds,
+    or until its user changes, as a hash under a key that only this process knows; its
+    sender then does not wait.
     """
 
     def __init__(
         self, users: Callable[[], Users], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Take ``users``, which returns the same object for as long as nothing changes in it."""
+        """Check against ``users``, which returns the same object as long as nothing changes."""
         self._get_users = users
         self._clock = clock
         self._throttle = Throttle(clock)
         self._key = secrets.token_bytes(32)
         self._users = users()
         self._nobody = nobody()  # make it now: it takes as long as a check
-        # By user name, each user as in `_users`.
+        # By user name; each hash is as in `_users`.
         self._remembered: dict[str, _Remembered] = {}
         # By mark, and the hash it is compared with.
         self._running: dict[tuple[bytes, bytes], asyncio.Task[bool]] = {}
         self._pool = ThreadPoolExecutor(1, "password")
 
     async def check(self, name: str, password: bytes, address: str) -> bytes | None:
-        """Return the user's hash if this is its password. Raises `TooManyAttemptsError`."""
+        """Return the user's hash if the password is correct. Raises `TooManyAttemptsError`."""
         users = self._get_users()
         if users is not self._users:
             self._users = users
@@ -83,7 +83,7 @@ class Passwords:
             self._throttle.take(address)
             running = asyncio.create_task(self._compare(name, password, address, mark, hashed))
             self._running[mark, hashed] = running
-        # Others may wait for it too: it goes on if this caller leaves.
+        # Others may wait for it too: it continues if this caller leaves.
         return hashed if await asyncio.shield(running) else None
 
     def confirm(self, name: str, hashed: bytes) -> None:
@@ -92,7 +92,7 @@ class Passwords:
             raise WrongCredentialsError
 
     def close(self) -> None:
-        """Let the thread end."""
+        """Stop the thread."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def _compare(
@@ -113,7 +113,7 @@ class Passwords:
         return True
 
     def _hash(self, name: str) -> bytes:
-        """Return the user's hash; for a name that is no user's, always the same other one.
+        """Return the user's hash; for an unknown name, another user's, always the same.
 
         So a check takes as long as for some user: hashes differ in cost.
         """

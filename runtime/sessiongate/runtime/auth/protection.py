@@ -1,4 +1,4 @@
-"""How strangers are kept out of a listener: TLS and credentials, from their settings."""
+"""Protection of a listener by TLS and credentials, from its settings."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Protection:
     )
 
     def __post_init__(self) -> None:
-        """Raise `ValueError` if one setting lacks another, which it names."""
+        """Raise `ValueError` if a setting requires another one, which is missing."""
         for name, other in (
             ("tls_cert", "tls_key"),
             ("tls_key", "tls_cert"),
@@ -56,13 +56,13 @@ class Protection:
 
     @property
     def tls(self) -> ServerTls | None:
-        """The server's files, if any."""
+        """The server's files, if TLS is configured."""
         if self.tls_cert is None or self.tls_key is None:
             return None
         return ServerTls(Path(self.tls_cert), Path(self.tls_key), _path(self.tls_client_ca))
 
     def credentials(self, core_token_file: Path | None = None) -> Credentials:
-        """Return what callers may show; the core's token only if its file is given."""
+        """Return the accepted credentials; the core's token only if its file is given."""
         return Credentials(
             users=_path(self.users),
             token_key=_path(self.token_key),
@@ -73,7 +73,7 @@ class Protection:
         )
 
     def troubles(self) -> dict[str, str]:
-        """Return why files cannot be used, by the settings that name them."""
+        """Return the faults of files, by the settings that name them."""
         found = {} if self.tls is None else self.tls.troubles()
         if self.users or self.token_key or self.token_secret:
             # Costly, and only a server has what they need.

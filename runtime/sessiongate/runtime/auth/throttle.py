@@ -1,4 +1,4 @@
-"""A limit on an address's failed attempts."""
+"""A limit on the failed attempts of an address."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ MAX_ADDRESSES = 10_000
 
 
 class Throttle:
-    """A bucket of attempts for each address, emptied by those that fail.
+    """A bucket of attempts per address, emptied by failed ones.
 
-    Whoever makes an attempt takes one from its address's bucket, and gives it back if the
-    attempt succeeds. An IPv6 network of 64 bits counts as one address: one host may have
-    all of it. An address whose bucket is full again is forgotten in time; if there are
-    too many, those that tried least recently go first.
+    Each attempt is taken from its address's bucket, and returned if it succeeds. An IPv6
+    network of 64 bits counts as one address: one host may have all of it. An address whose
+    bucket is full again is forgotten in time; if there are too many addresses, those that
+    tried least recently are forgotten first.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -46,7 +46,7 @@ class Throttle:
             self._full.popitem(last=False)
 
     def give_back(self, address: str) -> None:
-        """Give an attempt back: it succeeded."""
+        """Return an attempt, which succeeded."""
         place = _place(address)
         if place in self._full:
             self._full[place] -= REFILL

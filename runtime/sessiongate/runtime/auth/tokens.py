@@ -36,18 +36,18 @@ _CURVES = {SECP256R1: "ES256", SECP384R1: "ES384", SECP521R1: "ES512"}
 
 # A line of htpasswd: a password's hash, in any of its forms.
 _HTPASSWD = re.compile(rb"^[^:\s]+:(\$(2[abxy]|apr1|[156])\$|\{SHA\})", re.MULTILINE)
-_HOW_TO_MAKE = "`openssl rand -hex 32` makes one"
+_HOW_TO_MAKE = "`openssl rand -hex 32` makes a secret"
 
-_FAR = 1 << 40  # seconds since the epoch; a number may be too large for a float
+_FAR = 1 << 40  # seconds since the epoch: an `exp` may be too large for a float
 
 PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
 
 
 class Claims(NamedTuple):
-    """The claims of a good token that matter."""
+    """The claims of a valid token that are used."""
 
-    subject: str  # whose it is
-    ends: float  # when it stops being good, in seconds since the epoch
+    subject: str  # its owner
+    ends: float  # when it expires, in seconds since the epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class TokenKey:
         """Read a token. Raises `WrongCredentialsError` or `ExpiredCredentialsError`.
 
         It must have ``exp``, in the future; ``aud``, which contains ``audience``; and ``sub``,
-        printable and not long. If it has ``nbf``, that must be in the past.
+        printable and of at most `MAX_SUBJECT` characters. ``nbf``, if any, must be past.
         """
         try:
             claims = jwt.decode(
@@ -83,59 +83,60 @@ class TokenKey:
 
 
 def read_token_key(path: Path) -> TokenKey:
-    """Return the public key that a file holds in PEM. Raises `FileError`, which says what to do."""
+    """Return the public key in a PEM file. Raises `FileError`, which says what to do."""
     content = read_file(path)
     if b"PRIVATE KEY-----" in content:
         raise FileError(
-            f"{path} holds a private key: to check tokens, give its public half alone, which"
+            f"{path} contains a private key; use only its public key, which"
             f" `openssl pkey -in {path} -pubout` prints"
         )
     if b"BEGIN CERTIFICATE-----" in content:
         raise FileError(
-            f"{path} holds a certificate: give its public key, which"
+            f"{path} contains a certificate; use its public key, which"
             f" `openssl x509 -in {path} -noout -pubkey` prints"
         )
     if _is_public(content):
-        raise FileError(f"{path} holds a public key, but not in PEM (BEGIN PUBLIC KEY)")
+        raise FileError(f"{path} contains a public key, but not as PEM (BEGIN PUBLIC KEY)")
     try:
         key = load_pem_public_key(content)
     except (ValueError, UnsupportedAlgorithm):
         raise FileError(
-            f"{path} holds no public key in PEM (BEGIN PUBLIC KEY); a secret that is shared"
-            " with who makes the tokens is for --token-secret"
+            f"{path} contains no PEM public key (BEGIN PUBLIC KEY); a secret shared with the"
+            " issuer of tokens is for --token-secret"
         ) from None
     return _token_key(path, key)
 
 
 def read_token_secret(path: Path) -> TokenKey:
-    """Return the secret: all of a file but a newline at its end. Raises `FileError`.
+    """Return the secret: the whole file except a newline at its end. Raises `FileError`.
 
-    What is plainly something else is refused: others may know it.
+    Anything that is clearly not a secret is refused: others may know it.
     """
     content = read_file(path)
     secret = content.rstrip(b"\r\n")
     if b"-----BEGIN" in content or _is_public(content):
         raise FileError(
-            f"{path} holds a key or a certificate, no secret: a public key is for --token-key;"
-            f" {_HOW_TO_MAKE}"
+            f"{path} contains a key or a certificate, not a secret; a public key is for"
+            f" --token-key; {_HOW_TO_MAKE}"
         )
     if _HTPASSWD.search(content):
         raise FileError(
-            f"{path} holds users and their passwords' hashes, no secret: they are for --users;"
+            f"{path} contains users and password hashes, not a secret; they are for --users;"
             f" {_HOW_TO_MAKE}"
         )
     if len(secret) < MIN_SECRET:
         raise FileError(
-            f"{path} holds {len(secret)} bytes: a secret has {MIN_SECRET} or more; {_HOW_TO_MAKE}"
+            f"{path}: a secret must have at least {MIN_SECRET} bytes, got {len(secret)};"
+            f" {_HOW_TO_MAKE}"
         )
     if _is_text(secret) and b"\n" in secret:
-        raise FileError(f"{path} holds lines of text: a secret is one line; {_HOW_TO_MAKE}")
+        raise FileError(f"{path}: a secret must be one line; {_HOW_TO_MAKE}")
     refuse_what_others_read(path)
     return TokenKey(secret, ("HS256",))
 
 
 def _is_public(content: bytes) -> bool:
-    """Return whether non-PEM content is a key all the same: as a secret everyone would know it."""
+    """Return whether non-PEM content is a public key, which would be known to everybody."""
     for load in (load_ssh_public_key, load_der_public_key):
         try:
             load(content)
@@ -162,6 +163,6 @@ def _token_key(path: Path, key: object) -> TokenKey:
         case Ed25519PublicKey():
             return TokenKey(key, ("EdDSA",))
     raise FileError(
-        f"{path}: a key must be RSA of {MIN_RSA} bits or more, of the curves P-256, P-384 or"
-        " P-521, or Ed25519"
+        f"{path}: the key must be RSA with at least {MIN_RSA} bits, an elliptic curve key"
+        " (P-256, P-384 or P-521), or Ed25519"
     )

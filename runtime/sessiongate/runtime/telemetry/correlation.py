@@ -1,8 +1,8 @@
-"""What links everything that one request causes: its id, and the trace it belongs to.
+"""Correlation of everything that one request causes: its id, and its trace.
 
 HTTP headers and gRPC metadata keys have the same names: a gateway takes them from its
-caller and gives them to the core. A trace is passed on as it came (W3C Trace Context):
-no span is recorded here, so none is claimed.
+caller and passes them to the core. A trace is passed on unchanged (W3C Trace Context):
+no span is recorded here, so none is added.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ class Correlation(NamedTuple):
         return tuple(pairs)
 
 
-# The correlation of the request being answered here, if any.
+# The correlation of the current request, if any.
 current: ContextVar[Correlation | None] = ContextVar("correlation", default=None)
 
 
 def from_headers(headers: Iterable[tuple[bytes, bytes]]) -> Correlation:
-    """Read the correlation from lower-case headers; make a new one if a caller states none.
+    """Read the correlation from lower-case headers; make a new one if there is none.
 
-    What is not well formed, or given twice, counts as not given.
+    A header that is malformed or repeated is ignored.
     """
     given: dict[bytes, bytes] = {}
     for name, value in headers:
@@ -83,14 +83,14 @@ def from_pairs(pairs: Iterable[tuple[str, str | bytes]]) -> Correlation:
 
 
 def new_request_id() -> str:
-    """Return an id that no other request has, in this process or another: hexadecimal digits."""
+    """Return an id that is unique across processes: hexadecimal digits."""
     return f"{_PROCESS}{next(_NUMBERS):08x}"
 
 
 def parse_traceparent(text: str) -> str | None:
     """Return a ``traceparent`` in the form of version 00; None if it is not valid.
 
-    Of a later version, keep the fields that 00 has, as the standard asks for.
+    Of a later version, keep the fields of 00, as the standard requires.
     """
     found = _TRACEPARENT.fullmatch(text)
     if found is None or found["version"] == "ff":

@@ -1,7 +1,7 @@
-"""Logs on standard error: a JSON object a line, or lines for people.
+"""Logs on standard error: one JSON object per line, or lines for people.
 
-Every line says which request it belongs to, if any. What callers send cannot end a
-line, forge one or command a terminal: it is escaped.
+Every line names the request that it belongs to, if any. What callers send is escaped:
+it cannot end a line, forge one or control a terminal.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Literal, TextIO, get_args
 from sessiongate.runtime.settings import one_of, setting, switch
 from sessiongate.runtime.telemetry.correlation import current
 
-_WAIT = 100  # milliseconds to wait for whoever reads the log
+_WAIT = 100  # milliseconds to wait for the reader of the log
 
 Form = Literal["auto", "json", "text"]
 Level = Literal["debug", "info", "warning", "error"]
@@ -26,7 +26,7 @@ Level = Literal["debug", "info", "warning", "error"]
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
-    """What is logged, and how."""
+    """The settings of logging."""
 
     log_format: Form = setting(
         "auto",
@@ -44,7 +44,7 @@ class LogSettings:
 
 
 def set_up_logs(program: str, settings: LogSettings) -> None:
-    """Send all logging to standard error; call this once, as ``program`` starts."""
+    """Send all logging to standard error; call this once, when ``program`` starts."""
     handler = _Unblocked(sys.stderr)
     handler.setFormatter(formatter(program, settings.log_format, sys.stderr))
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
@@ -52,21 +52,21 @@ def set_up_logs(program: str, settings: LogSettings) -> None:
 
 
 def formatter(program: str, form: Form, stream: TextIO) -> logging.Formatter:
-    """Return what makes records into lines for ``stream``."""
+    """Return the formatter of records for ``stream``."""
     if form == "auto":
         form = "text" if stream.isatty() else "json"
     return _Text(program) if form == "text" else _Json(program)
 
 
 def fields(**values: object) -> Mapping[str, Mapping[str, object]]:
-    """Return logging's ``extra``: more members of a record's line, all of them JSON values."""
+    """Return logging's ``extra`` with further members of a line, all of them JSON values."""
     return {"fields": values}
 
 
 class _Unblocked(logging.StreamHandler[TextIO]):
-    """Writes lines, and drops them while nobody reads them, so that requests go on.
+    """Writes lines, and drops them while nobody reads them, so that requests continue.
 
-    It waits for a pipe or a socket once; lines that are lost are counted and reported.
+    It waits for a pipe or a socket once; lost lines are counted and reported.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -78,7 +78,7 @@ class _Unblocked(logging.StreamHandler[TextIO]):
             self._lost += 1
             return
         if self._lost:
-            text = f"{self._lost} lines of the log are lost: nobody read them"
+            text = f"lost {self._lost} log lines: nobody read them"
             self._lost = 0
             super().emit(logging.LogRecord(__name__, logging.ERROR, "", 0, text, (), None))
         super().emit(record)
@@ -132,7 +132,7 @@ class _Text(logging.Formatter):
 
 
 def escaped(text: str) -> str:
-    """Put text on one line, with nothing in it that a terminal would obey."""
+    """Put text on one line, without anything that would control a terminal."""
     if text.isprintable():
         return text
     return "".join(
@@ -141,7 +141,7 @@ def escaped(text: str) -> str:
 
 
 def _members(record: logging.LogRecord) -> dict[str, object]:
-    """Return what a record holds besides its message: its request, and its own fields."""
+    """Return a record's members besides its message: its request, and its own fields."""
     members: dict[str, object] = {}
     correlation = current.get()
     if correlation is not None:
@@ -158,7 +158,7 @@ def _time(record: logging.LogRecord) -> str:
 
 
 def _value(value: object) -> str:
-    """Return a value as one word, in quotes if it has blanks or quotes of its own."""
+    """Return a value as one word, in quotes if it contains blanks or quotes."""
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     if text and '"' not in text and " " not in text:
         return escaped(text)
