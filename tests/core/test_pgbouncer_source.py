@@ -414,7 +414,7 @@ def test_a_console_that_refuses_to_tell_its_settings_is_read(pool: PgBouncer) ->
     client = LibpqClient(endpoint, CONSOLE, "SHOW NONSENSE", needs_setup=False)
 
     async def main() -> list[QueryResult]:
-        answers = await client.ask("SHOW CLIENTS")
+        answers = await client.query("SHOW CLIENTS")
         await client.close()
         return answers
 

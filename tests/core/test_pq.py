@@ -94,13 +94,13 @@ def test_a_row_that_is_too_large_is_read_beside_the_loop_and_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     threads = []
-    asking = pq.PqConnection._asking
+    asking = pq.PqConnection._querying
 
     def noted(*arguments: object) -> object:
         threads.append(threading.current_thread())
         return asking(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(pq.PqConnection, "_asking", noted)
+    monkeypatch.setattr(pq.PqConnection, "_querying", noted)
     monkeypatch.setattr(received, "MAX_RECEIVED_BYTES", 8 * 1024 * 1024)
     monkeypatch.setattr(pq, "MAX_RECEIVED_BYTES", 8 * 1024 * 1024)
     assert "larger than 8 MiB" in asyncio.run(failure(postgresql(pg_one_row)))

@@ -40,7 +40,7 @@ def check() -> int:
 
 
 def faults(values: dict[str, Any]) -> Iterator[str]:
-    """Yield the faults of a configuration, a line each, with the setting's origin."""
+    """Yield the faults of a configuration, one per line, with the setting's origin."""
     origins = values.pop("origins", {})
     for text in _of_sources(values.pop("source")):
         yield named(text, "source", origins)

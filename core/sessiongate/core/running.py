@@ -79,7 +79,7 @@ def _setting(error: Exception, grpc: str) -> str:
 
 
 async def _run(config: CoreConfig, notify: Notifier) -> int:
-    """Run until a signal, or until the core cannot go on; return the exit code."""
+    """Run until a signal, or until the core cannot continue; return the exit code."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -145,7 +145,7 @@ class LedgerFile:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Allow writing to the file. Raises `LedgerError` if it is not as it was left."""
+        """Allow writing to the file. Raises `LedgerError` if it is not as this process left it."""
         if not self.is_in_place:
             raise LedgerError(f"the ledger {self.path} was removed or replaced")
         try:

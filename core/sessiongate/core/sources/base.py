@@ -315,7 +315,7 @@ def _entry_point(config: SourceConfig) -> EntryPoint:
 
 
 def open_source(config: SourceConfig) -> Source:
-    """Open the source that a configuration asks for. Raises `SourceConfigError`."""
+    """Open the source that a configuration names. Raises `SourceConfigError`."""
     entry = _entry_point(config)
     plugin = f"source {config.label}: {entry.value}"
     try:

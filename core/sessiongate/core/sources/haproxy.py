@@ -65,7 +65,7 @@ class HAProxySource:
         reader, writer = await self._connect()
         try:
             command = "show sess all" if self._links else "show sess"
-            answer = await _ask(reader, writer, f"show info;{command}\n")
+            answer = await _request(reader, writer, f"show info;{command}\n")
             if not answer and isinstance(self._place, Address):
                 await refuse_tls(self._place.host, self._place.port)
             read = partial(self._streams.read, answer, self._now(), blocks=self._links)
@@ -93,7 +93,7 @@ class HAProxySource:
             raise SourceConnectError(f"{self._place}: {error}") from None
 
 
-async def _ask(
+async def _request(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, commands: str
 ) -> list[str]:
     """Return the response to a line of commands, all of it from the same process.

@@ -145,7 +145,7 @@ class MariaDBSource:
         processes = self._processes
         assert processes is not None  # noqa: S101
         async with limit_received(self._descriptor):
-            rows = await _ask(driver, self._query, self._most)
+            rows = await _fetch(driver, self._query, self._most)
         moment = self._now()
         threads = await Threads.of(rows)
         if self._has_attributes and (unknown := await processes.unknown_clients(threads)):
@@ -186,13 +186,13 @@ class MariaDBSource:
 
     async def _introduced(self, driver: Driver) -> Driver:
         """Query the server's version and abilities, and return the connection."""
-        ((version, performance_schema),) = await _ask(
+        ((version, performance_schema),) = await _fetch(
             driver, "SELECT VERSION(), @@performance_schema"
         )
         has_schema = performance_schema == b"1"
         dialect = Dialect.of(decoded(version or b""), performance_schema=has_schema)
         await self._check_privilege(driver)
-        start = _start(await _ask(driver, dialect.start))
+        start = _start(await _fetch(driver, dialect.start))
         self._has_attributes = has_schema and await _has_attributes(driver)
         self._query = dialect.query(
             statements=self._statements, include_self=self._include_self, most=self._most
@@ -204,7 +204,7 @@ class MariaDBSource:
 
     async def _check_privilege(self, driver: Driver) -> None:
         try:
-            await _ask(driver, _NEEDS_PROCESS)
+            await _fetch(driver, _NEEDS_PROCESS)
         except errors.MySQLError as error:
             if error.args[:1] != (_NOT_ALLOWED,):
                 raise
@@ -227,7 +227,7 @@ class MariaDBSource:
             driver.close()
 
 
-async def _ask(driver: Driver, query: str, most: int = _FEW) -> Sequence[Sequence[Cell]]:
+async def _fetch(driver: Driver, query: str, most: int = _FEW) -> Sequence[Sequence[Cell]]:
     """Return the rows of a query. Raises `SourceError` if there are more than ``most``."""
     driver.columns = 0
     cursor, pace = driver.cursor(SSCursor), Pace()  # this cursor reads only what is fetched
@@ -255,7 +255,7 @@ def _start(rows: Sequence[Sequence[Cell]]) -> float | None:
 async def _has_attributes(driver: Driver) -> bool:
     """Return whether this user may read connection attributes."""
     try:
-        await _ask(driver, _ATTRIBUTES.format(0))
+        await _fetch(driver, _ATTRIBUTES.format(0))
     except errors.MySQLError as error:
         if error.args[:1] != (_TABLE_NOT_ALLOWED,):
             raise
@@ -276,7 +276,7 @@ async def _attributes(driver: Driver, idents: Iterable[int]) -> dict[int, dict[s
                 of_client[decoded(name)] = decoded(value)
 
     query = _ATTRIBUTES.format(",".join(map(str, attributes)))
-    await mapped(read, await _ask(driver, query, _MAX_ATTRIBUTES * len(attributes)))
+    await mapped(read, await _fetch(driver, query, _MAX_ATTRIBUTES * len(attributes)))
     return attributes
 
 

@@ -76,17 +76,17 @@ class PgBouncerSource:
 
     async def observe(self) -> Observation:
         """Return the current clients. Raises `SourceError`, which names PgBouncer."""
-        clients, servers = await self._ask()
+        clients, servers = await self._query()
         while await self._is_another_process(clients) and self._missed < _ATTEMPTS:
             self._missed += 1
             await self._console.close()
-            clients, servers = await self._ask()
+            clients, servers = await self._query()
         self._read_over, self._missed = self._console.connections, 0
         partial = _PARTIAL if self._shares_port() else ""
         return await self._clients.read(clients, servers, partial)
 
-    async def _ask(self) -> tuple[list[ClientRow], list[ClientRow]]:
-        answers = await self._console.ask("SHOW CLIENTS", "SHOW SERVERS")
+    async def _query(self) -> tuple[list[ClientRow], list[ClientRow]]:
+        answers = await self._console.query("SHOW CLIENTS", "SHOW SERVERS")
         try:
             clients, servers = [await rows(answer) for answer in answers]
         except SourceError as error:

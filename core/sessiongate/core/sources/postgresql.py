@@ -284,7 +284,7 @@ class PostgreSQLSource:
 
     async def observe(self) -> Observation:
         """Return the current client backends. Raises `SourceError`, which names the server."""
-        (answer,) = await self._client.ask(self._select)
+        (answer,) = await self._client.query(self._select)
         try:
             if len(answer.columns) != len(BackendRow._fields):
                 raise SourceError("the server is not PostgreSQL")

@@ -66,7 +66,7 @@ class LibpqClient:
         self.connections = 0  # made so far
         self.setup_answer = QueryResult((), ())  # what `setup` selected over this connection
 
-    async def ask(self, *queries: str) -> list[QueryResult]:
+    async def query(self, *queries: str) -> list[QueryResult]:
         """Return the results of queries, run one after the other.
 
         A kept connection that the server has closed is replaced once. Raises
@@ -76,9 +76,9 @@ class LibpqClient:
         try:
             if self._connection is not None:
                 with suppress(_ClosedError):
-                    return [await self._ask(query) for query in queries]
+                    return [await self._query(query) for query in queries]
             await self._connect()
-            return [await self._ask(query) for query in queries]
+            return [await self._query(query) for query in queries]
         except BaseException as error:
             await self.close()
             if isinstance(error, SourceError) or not isinstance(error, Exception):
@@ -120,7 +120,7 @@ class LibpqClient:
                     raise SourceConnectError(f"{endpoint}: {_cause(error)}") from None
         self.connections += 1
         try:
-            self.setup_answer = await self._ask(self._setup)
+            self.setup_answer = await self._query(self._setup)
         except RefusedError:
             if self._needs_setup:
                 raise
@@ -145,11 +145,11 @@ class LibpqClient:
             require_auth=_NO_CLEARTEXT if clear and not endpoint.is_unix else None,
         )
 
-    async def _ask(self, query: str) -> QueryResult:
+    async def _query(self, query: str) -> QueryResult:
         connection = self._connection
-        assert connection is not None  # noqa: S101 - ask() has made it
+        assert connection is not None  # noqa: S101 - query() has made it
         try:
-            return await _answer(await connection.ask(query), self._most)
+            return await _answer(await connection.query(query), self._most)
         except Error as error:
             if connection.is_lost:
                 raise _ClosedError(error) from None

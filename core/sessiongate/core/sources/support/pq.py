@@ -58,7 +58,7 @@ class PqConnection:
 
         await self._in_thread(work, _MAX_LOGIN_BYTES)
 
-    async def ask(self, query: str) -> PGresult | None:
+    async def query(self, query: str) -> PGresult | None:
         """Return the last result of a query of one or a few statements.
 
         Raises `RefusedError`, psycopg's errors and `SourceError`.
@@ -67,7 +67,7 @@ class PqConnection:
         assert pgconn is not None  # noqa: S101 - it is open
 
         def work() -> PGresult | None:
-            steps = self._asking(pgconn, query.encode())
+            steps = self._querying(pgconn, query.encode())
             return waiting.wait(steps, pgconn.socket, _WAKE)
 
         return await self._in_thread(work, MAX_RECEIVED_BYTES)
@@ -137,7 +137,7 @@ class PqConnection:
                 self._socket.close()
             self._socket = socket.socket(fileno=os.dup(descriptor))
 
-    def _asking(self, pgconn: PGconn, query: bytes) -> PQGen[PGresult | None]:
+    def _querying(self, pgconn: PGconn, query: bytes) -> PQGen[PGresult | None]:
         """Run the steps of a query."""
         pgconn.send_query(query)
         yield from generators.send(pgconn)
