@@ -18,7 +18,7 @@ install: .venv/installed ## Create .venv with everything that the other targets 
 	$(BIN)/python -m pip install --quiet --group dev
 	@touch $@
 
-# What the servers need, and no more.
+# Only what the servers need.
 .venv/serving: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
@@ -29,20 +29,20 @@ install: .venv/installed ## Create .venv with everything that the other targets 
 run: .venv/serving ## Show this machine's sessions on http://localhost:8989/v1/sessions
 	$(BIN)/sessiongate serve
 
-test: install ## Run the tests, on two cores
+test: install ## Run the tests on two cores
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-faults: install ## Kill, stop and mistreat it, at length; figures go to docs/reliability.md
+faults: install ## Run the long fault-injection tests; update figures in docs/reliability.md
 	@rm -f .figures
 	FAULTS=full FAULTS_FIGURES=.figures $(BIN)/python -m pytest tests/faults --ignore tests/faults/test_soak.py
 	$(BIN)/python -m tests.faults.report .figures docs/reliability.md faults
 
-soak: install ## Let sessions and clients come and go for ten minutes: nothing grows; figures as well
+soak: install ## Check for leaks under ten minutes of churn; update figures in docs/reliability.md
 	@rm -f .figures
 	FAULTS=full FAULTS_FIGURES=.figures $(BIN)/python -m pytest --capture no tests/faults/test_soak.py
 	$(BIN)/python -m tests.faults.report .figures docs/reliability.md soak
 
-check: install ## Lint, types, and that the contract is what it says and breaks nobody
+check: install ## Check style, types, the contract's compatibility and generated files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -58,23 +58,23 @@ check: install ## Lint, types, and that the contract is what it says and breaks 
 	else echo "skipped: requirements.txt against pyproject.toml: $$(head -n 1 $$tmp/errors)"; fi
 	@$(MAKE) --no-print-directory audit
 
-lock: install ## Pin and hash what is deployed, in requirements.txt
+lock: install ## Pin and hash the deployed packages in requirements.txt
 	$(LOCK) --upgrade -o requirements.txt
 
-audit: install ## Look for known vulnerabilities in what is deployed
+audit: install ## Check the deployed packages for known vulnerabilities
 	@report=$$(mktemp) && trap 'rm -f "$$report"' EXIT && \
 	if $(BIN)/pip-audit --requirement requirements.txt --require-hashes --disable-pip \
 	--progress-spinner off --output "$$report" 2>/dev/null; then cat "$$report"; \
 	elif [ -s "$$report" ]; then cat "$$report"; exit 1; \
-	else echo "skipped: pip-audit: no index that knows of vulnerabilities answers here"; fi
+	else echo "skipped: pip-audit: no index with vulnerability data responds"; fi
 
-proto: install ## Generate the Python modules of the contract again
+proto: install ## Regenerate the Python modules of the contract
 	$(BIN)/python -m grpc_tools.protoc -I proto --python_out=proto --pyi_out=proto --grpc_python_out=proto $(PROTOS)
 
-release-proto: install ## Take the contract as it stands for the last released one
+release-proto: install ## Record the current contract as the last released one
 	$(BIN)/buf build --as-file-descriptor-set --exclude-source-info -o $(RELEASED)
 
-bench: .venv/bench-installed ## Measure side by side, into bench/RESULTS.md; parts of it by ARGS="--quick --only one-session"
+bench: .venv/bench-installed ## Run the benchmarks into bench/RESULTS.md; a part with ARGS="--quick --only one-session"
 	$(BIN)/python -m bench $(ARGS)
 
 .venv/bench-installed: .venv/installed

@@ -1,7 +1,7 @@
-"""``python -m bench``: everything side by side, in one run; ``make bench`` starts it.
+"""``python -m bench``: all benchmarks side by side, in one run; run by ``make bench``.
 
-Without options it writes ``bench/RESULTS.md``; with any, it prints the report. It ends
-with 1 where something could not be measured, and with 2 where a tool is missing.
+Without options it writes ``bench/RESULTS.md``; with any option, it prints the report. It
+exits with 1 if something could not be measured, and with 2 if a tool is missing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ DEATHS = 3
 
 
 def main() -> int:
-    """Measure what the options ask for; return the exit code."""
+    """Run the selected benchmarks; return the exit code."""
     options = _options()
     for advice in surroundings.missing():
         print(advice, file=sys.stderr)
@@ -90,7 +90,9 @@ def _some(text: str) -> list[str]:
     names = text.split(",")
     for name in names:
         if name not in EVERYTHING:
-            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(EVERYTHING)}")
+            raise argparse.ArgumentTypeError(
+                f"must be one of {', '.join(EVERYTHING)}, got {name!r}"
+            )
     return names
 
 

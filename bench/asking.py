@@ -1,4 +1,4 @@
-"""An HTTP request and its whole answer, for checks and not for measurements."""
+"""An HTTP request and its whole response, for checks, not for measurements."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from http.client import HTTPConnection
 from typing import Any
 
-# The server's own headers, and those of one connection: not part of the answer proper.
+# Headers of the server itself and of one connection, which are not compared.
 _OF_THE_SERVER = ("server", "date", "content-length", "transfer-encoding", "connection")
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server answered; header names are in lower case."""
+    """A server's response; header names are in lower case."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -31,7 +31,7 @@ class Answer:
 
 
 def ask(address: str, path: str, headers: Mapping[str, str] | None = None) -> Answer:
-    """Ask a server at ``HOST:PORT``. Raises `OSError` if it does not answer."""
+    """Send a request to ``HOST:PORT``. Raises `OSError` if there is no response."""
     connection = HTTPConnection(address, timeout=60)
     try:
         connection.request("GET", path, headers=dict(headers or {}))

@@ -1,6 +1,6 @@
-"""``python -m bench.bare FOLDER``: the minimum to send, through the gateway's own server.
+"""``python -m bench.bare FOLDER``: a minimal application on the gateway's own server.
 
-An ASGI application that sends answers from memory (``FOLDER/answers.json``), and
+An ASGI application that sends responses from memory (``FOLDER/answers.json``), and
 ``/hello`` from a Starlette application, run as `gateway.server.main` runs the gateway.
 """
 
@@ -30,7 +30,7 @@ _FILE = "answers.json"
 
 
 def keep(folder: Path, answers: Mapping[str, Answer]) -> None:
-    """Write answers down, by the path that each is served at."""
+    """Store responses, by the path that each is served at."""
     kept = {
         path: {
             "status": answer.status,
@@ -43,7 +43,7 @@ def keep(folder: Path, answers: Mapping[str, Answer]) -> None:
 
 
 def create_app(folder: Path, _: GatewayConfig) -> Starlette:
-    """Create the application that sends what `keep` wrote down."""
+    """Create the application that sends what `keep` stored."""
     kept: dict[str, Any] = json.loads((folder / _FILE).read_text())
     messages = {}
     for path, answer in kept.items():
@@ -72,7 +72,7 @@ async def _hello(request: Request) -> PlainTextResponse:
 
 
 def main() -> None:
-    """Serve until told to stop; print the address."""
+    """Serve until stopped; print the address."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     # Everything except the application is as in the gateway.
     vars(sessiongate.gateway.server.main)["create_app"] = partial(create_app, Path(sys.argv[1]))

@@ -1,7 +1,7 @@
-"""How long until a change at the source is answered, and until a killed core is replaced.
+"""The delay from a change at a source to a response, and from a core's death to recovery.
 
-Both are measured from outside: a document that is a source is replaced by another, and
-one REST connection requests its session repeatedly, until it shows the new one.
+Both are measured from outside: a source's document is replaced, and one REST connection
+requests its session repeatedly until it returns the new one.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from bench.stack import Stage, sessiongate, steady_id, wait_for, write_steady
 
 INTERVAL = 0.02  # seconds between two observations of the document
 STARTED = "started"  # the user of the first change, which is not measured
-_PAUSE = 0.001  # seconds between an answer and the next request
+_PAUSE = 0.001  # seconds between a response and the next request
 
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """Seconds until the new core's first right answer in REST."""
+    """Seconds until the new core's first correct response in REST."""
 
     since_listening: float  # since the new core listened
-    since_killed: float  # since the old one was killed, the supervisor's pause included
+    since_killed: float  # since the old one was killed, with the supervisor's pause
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class _Serving:
         return time.perf_counter()
 
     def seen(self, user: str) -> float:
-        """Return the time at which the first answer with a user was complete."""
+        """Return the time at which the first response with a user was complete."""
         wanted = f'"user":"{user}"'.encode()
         end = time.monotonic() + PATIENCE
         connection = HTTPConnection(self.http, timeout=PATIENCE)
@@ -68,13 +68,13 @@ class _Serving:
 
 
 def freshness(stage: Stage, samples: int) -> list[float]:
-    """Return the seconds from each replacement of the document to its first answer, sorted."""
+    """Return the seconds from each replacement of the document to the first response, sorted."""
     with _serving(stage) as serving:
         return sorted(_delay(serving, f"changed_{number}") for number in range(samples))
 
 
 def recovery(stage: Stage, samples: int) -> list[Recovery]:
-    """Kill the core repeatedly; while it is dead, change what it will find."""
+    """Kill the core repeatedly; while it is dead, change the document."""
     with _serving(stage) as serving:
         return [_recover(serving, f"recovered_{number}") for number in range(samples)]
 
@@ -103,7 +103,7 @@ def _recover(serving: _Serving, user: str) -> Recovery:
 
 
 def _listens(address: str) -> float:
-    """Return the time from which an address is listened on."""
+    """Return the time at which an address begins to accept connections."""
     host, _, port = address.rpartition(":")
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:

@@ -1,6 +1,6 @@
-"""The proof, before any measurement, that a server answers as it should.
+"""Verification, before any measurement, that a server responds correctly.
 
-Only answers with the right status and sessions are compared; the bare server must
+Only responses with the right status and sessions are compared; the bare server must
 send the gateway's bytes.
 """
 
@@ -18,14 +18,14 @@ from bench.stack import BARE, ENVOY, GATEWAY, HELLO, Stack, Stage
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question that was answered correctly, and the answer's length in bytes."""
+    """A request that was answered correctly, and the response's length in bytes."""
 
     question: Question
     length: int
 
 
 class Checks:
-    """Asks the servers of a stack, each question once."""
+    """Sends each request to each server of a stack once."""
 
     def __init__(self, stage: Stage, stack: Stack) -> None:
         self._stage = stage
@@ -33,7 +33,7 @@ class Checks:
         self._references: dict[str, Answer] = {}
 
     def references(self, paths: Set[str]) -> dict[str, Answer]:
-        """Return the gateway's answers on these paths, by the bare server's paths for them."""
+        """Return the gateway's responses on these paths, by the bare server's paths for them."""
         address = self._stack.servers[GATEWAY].address
         for path in paths - {NOT_MODIFIED}:
             (asked,) = self._question(path, GATEWAY).paths
@@ -41,7 +41,7 @@ class Checks:
         return self._references
 
     def ask(self, path: str, server: str, address: str) -> Asked:
-        """Ask a server. Raises `BenchError`, which says what is wrong with the answer."""
+        """Check a server's response. Raises `BenchError`, which names the fault."""
         asked = self._question(path, server)
         answers = [ask(address, each, asked.headers) for each in asked.paths]
         for answer, each in zip(answers, asked.paths, strict=True):

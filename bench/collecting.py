@@ -1,6 +1,6 @@
-"""The cost for the core of an observation without changes: reading it, and comparing.
+"""The core's cost of an observation without changes: reading it, and comparing.
 
-A real collector runs, in this process, over recorded answers (`bench.recordings`);
+A real collector runs in this process over recorded responses (`bench.recordings`);
 the process's CPU time is measured.
 """
 
@@ -58,8 +58,8 @@ async def _measure(observe: Observe) -> float:
     await collector.close()
     await ledger.close()
     assert len(table) == SESSIONS, len(table)
-    # The first observation finds everything new; to the second, it is new that everything
-    # was there before.
+    # The first observation finds everything new; the second one is the first to find
+    # everything known.
     times = source.began[2:]
     return median(end - begin for begin, end in pairwise(times))
 

@@ -1,4 +1,4 @@
-"""What the core adds to an RPC: its calls beside an empty unary one, in one process.
+"""The core's share of an RPC: its calls compared with an empty unary one, in one process.
 
 ``python -m bench.core_rpc`` starts a core with synthetic sessions, every default on
 and one more method, in a separate process, and calls it from this one. Requests
@@ -107,7 +107,7 @@ def _serve(pipe: Connection) -> None:
 
 
 class _Core(Core):
-    """A core with one more method, which answers with nothing."""
+    """A core with one more method, which returns an empty response."""
 
     def _listen(self) -> grpc.aio.Server:
         server = super()._listen()

@@ -18,7 +18,7 @@ from sessiongate.v1 import session_service_pb2
 SERVICE = "sessiongate.v1.SessionService"
 ROUTES = {"ListSessions": "/v1/sessions", "GetSession": "/v1/sessions/{id}"}
 
-# Envoy holds a whole answer to transcode it; the core's pages are under 3 MiB,
+# Envoy buffers a whole response to transcode it; the core's pages are under 3 MiB,
 # and several times that as JSON.
 _BUFFER = 64 * 1024 * 1024
 _EXTENSIONS = "type.googleapis.com/envoy.extensions"

@@ -1,4 +1,4 @@
-"""All that a run finds, and how it compares with the targets."""
+"""All findings of a run, and their comparison with the targets."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A figure to be reached; ``measured`` returns None if it was not measured."""
+    """A target for a figure; ``measured`` returns None if it was not measured."""
 
     text: str
     bound: float

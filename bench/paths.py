@@ -1,4 +1,4 @@
-"""The measured paths, and what each server is asked for on them."""
+"""The measured paths, and the requests to each server on them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SIZED = (PAGE, ALL)
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Requests, made in turn, whose answers together are what a path is for."""
+    """Requests, made in turn, whose responses together are the result of a path."""
 
     paths: Sequence[str]
     status: int = 200
@@ -55,7 +55,7 @@ def paths_of(stage: Stage) -> tuple[str, ...]:
 
 
 def question(path: str, server: str, stack: Stack) -> Question:
-    """Return what to ask a server for. On NOT_MODIFIED, add a validator to the headers."""
+    """Return the requests to a server. On NOT_MODIFIED, add a validator to the headers."""
     if server == HELLO:
         return Question(["/hello"])
     if server == BARE:

@@ -1,4 +1,4 @@
-"""Measured programs: started, awaited by what they print, and ended."""
+"""Measured programs: started, awaited by their output, and ended."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
-# Seconds; what takes longer to start or to end hangs.
+# Seconds; a program that takes longer to start or to end hangs.
 PATIENCE = 60.0
 
 
 class BenchError(Exception):
-    """There is nothing to measure, or it is not what it should be; the text says why."""
+    """Measuring is impossible, or a response is wrong; the text gives the cause."""
 
 
 class Program:
-    """A running program and all that it starts."""
+    """A running program and its child processes."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         self.name = " ".join(command[:3])
@@ -67,11 +67,11 @@ class Program:
 
     @property
     def output(self) -> str:
-        """The end of what it has printed."""
+        """The end of its output."""
         return "\n".join(self._lines[-20:])
 
     def processes(self) -> list[psutil.Process]:
-        """Return it, and everything that it started and that still runs."""
+        """Return the program's process and its running descendants."""
         mine = psutil.Process(self._process.pid)
         return [mine, *mine.children(recursive=True)]
 
@@ -80,7 +80,7 @@ class Program:
         return sum(_cpu(process) for process in self.processes())
 
     def stop(self) -> None:
-        """End it, and what it leaves behind."""
+        """End the program and its descendants."""
         if self._process.poll() is not None:
             return
         left = self.processes()
@@ -96,7 +96,7 @@ class Program:
 
 @contextmanager
 def running(command: Sequence[str], **variables: str) -> Iterator[Program]:
-    """Run a program until the context is left."""
+    """Run a program until the context ends."""
     mine = {
         name: value
         for name, value in os.environ.items()

@@ -1,8 +1,8 @@
-"""What each kind of source reads if nothing has happened since it last read.
+"""Recorded responses for each kind of source, if nothing has happened in between.
 
-An answer is what the program sends, as its driver delivers it: text and JSON as they
-arrive, rows as Python values or as the bytes of their cells. Only what the clock alone
-changes differs from one answer to the next: ages and idle times grow.
+A response is what the program sends, as its driver delivers it: text and JSON as they
+arrive, rows as Python values or as the bytes of their cells. From one response to the
+next, only what the clock alone changes differs: ages and idle times grow.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from sessiongate.core.sources.support.streams import Streams
 START = 1_780_000_000  # when everything was recorded, in seconds since the epoch
 
 Observe = Callable[[], Coroutine[Any, Any, Observation]]
-"""Reads the next answer, each a second after the one before."""
+"""Reads the next response, each a second after the one before."""
 
-_ARRIVING = 256 * 1024  # bytes of an answer at once
+_ARRIVING = 256 * 1024  # bytes of a response at a time
 
 ANSWERS = 8  # there are no more
 
@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 
 def _each(answer: Callable[[int], T], read: Callable[[T, float], Observation]) -> Observe:
-    """Return a function that reads one answer after another, each made beforehand."""
+    """Return a function that reads one response after another, all made beforehand."""
 
     async def read_at_once(given: T, moment: float) -> Observation:
         return read(given, moment)
@@ -243,4 +243,4 @@ KINDS: Mapping[str, Callable[[int], Observe]] = {
     "mariadb": _mariadb,
     "haproxy": _haproxy,
 }
-"""For so many sessions, what reads one answer after another; by kind."""
+"""By kind, for a number of sessions: what reads one response after another."""

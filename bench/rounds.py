@@ -1,7 +1,7 @@
-"""Rounds: every server loaded on every path, once a round, side by side.
+"""Rounds: every server under load on every path, once per round, side by side.
 
-Each round restarts everything and goes through all the stages, so that changes on
-the machine meanwhile affect all of them alike.
+Each round restarts everything and goes through all stages, so that changes on the
+machine meanwhile affect all of them equally.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One round's load on a cell, and the CPU seconds that each answer took."""
+    """One round's load on a cell, and the CPU seconds of each response."""
 
     load: Load
     front: float  # in the server and its processes
@@ -50,7 +50,7 @@ class Sample:
 
 @dataclass(slots=True)
 class Figures:
-    """All that the rounds found."""
+    """The findings of all rounds."""
 
     samples: dict[Cell, list[Sample]] = field(default_factory=lambda: defaultdict(list))
     lengths: dict[Cell, int] = field(default_factory=dict)  # of the answers, in bytes
@@ -75,7 +75,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one round does."""
+    """The plan of one round."""
 
     stages: Sequence[Stage]
     paths: Sequence[str]
@@ -92,7 +92,7 @@ class Plan:
 
 
 def measure(plan: Plan, figures: Figures, report: Callable[[str], None]) -> None:
-    """Do one round, and add what it finds. Raises `BenchError` if nothing can be measured."""
+    """Run one round, and add its findings. Raises `BenchError` if nothing can be measured."""
     for stage in plan.stages:
         if cells := plan.cells(stage):
             report(f"{stage.name} sessions")
@@ -110,7 +110,7 @@ def _measure_stage(
 ) -> None:
     with ExitStack() as context:
         names = {cell.server for cell in cells}
-        # The bare server sends the gateway's answers.
+        # The bare server sends the gateway's responses.
         started = {GATEWAY, *names} if BARE in names else names
         stack = context.enter_context(standing(stage, started, folder))
         checks = Checks(stage, stack)
@@ -150,7 +150,7 @@ def _load(asked: Asked, cell: Cell, server: Server, core: Program, seconds: int)
 
 
 def _settle(programs: Sequence[Program]) -> None:
-    """Wait until the programs have nothing left to do, at most `_SETTLING` seconds."""
+    """Wait until the programs are idle, at most `_SETTLING` seconds."""
     end = time.monotonic() + _SETTLING
     while time.monotonic() < end:
         before = sum(program.cpu() for program in programs)

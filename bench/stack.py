@@ -1,4 +1,4 @@
-"""What is measured side by side: a core, and in front of it the gateway and Envoy."""
+"""The programs measured side by side: a core, and in front of it the gateway and Envoy."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ USER = "app_7"
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """How many sessions there are, and whether they are replaced all the time."""
+    """The number of sessions, and whether they are replaced all the time."""
 
     sessions: int
     churning: bool = False
@@ -52,7 +52,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A program that answers over HTTP, at ``HOST:PORT``."""
+    """An HTTP server at ``HOST:PORT``."""
 
     address: str
     program: Program
@@ -60,13 +60,13 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """A running core and the servers in front of it, by name; ready to answer."""
+    """A running core and the servers in front of it, by name; ready to respond."""
 
     core: Program
     servers: Mapping[str, Server]
     steady: int  # the id of the session that stays
     ids: tuple[int, ...]  # of all sessions, when the stack was started
-    tokens: tuple[str, ...]  # of the pages that Envoy is asked for, the first one's empty
+    tokens: tuple[str, ...]  # of the pages requested from Envoy; the first one's is empty
 
 
 @contextmanager
@@ -90,7 +90,7 @@ def standing(stage: Stage, names: Iterable[str], folder: Path) -> Iterator[Stack
 
 @contextmanager
 def bare(folder: Path) -> Iterator[Server]:
-    """Run the server that sends what a folder keeps, and the Starlette application."""
+    """Run the server that sends what a folder stores, and the Starlette application."""
     with running([str(BIN / "python"), "-m", "bench.bare", str(folder)]) as program:
         yield Server(program.expect(r"listening on (\S+)"), program)
 

@@ -1,4 +1,4 @@
-"""What a run needs, and what it ran on."""
+"""The requirements of a run, and the machine that it ran on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PACKAGES = ("httptools", "uvloop", "starlette", "grpcio", "protobuf", "envoy-se
 
 
 def missing() -> list[str]:
-    """Return what has to be installed first, and how; nothing if everything is there."""
+    """Return what must be installed first, and how; nothing if all is there."""
     advice = []
     if packages := load.missing_tools():
         advice.append(f"wrk is Debian's: apt-get install {' '.join(packages)}")

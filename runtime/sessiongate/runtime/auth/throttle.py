@@ -11,7 +11,7 @@ from math import ceil
 from sessiongate.runtime.addresses import parse_ip, unmapped
 from sessiongate.runtime.auth.identity import TooManyAttemptsError
 
-BURST = 10  # attempts that may fail at once, or be under way
+BURST = 10  # attempts that may fail at once, or be in progress
 REFILL = 6.0  # seconds until an address may fail once more
 MAX_ADDRESSES = 10_000
 
