@@ -197,12 +197,18 @@ def test_files_that_lack_another_are_read_all_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("listeners", "said"),
     [
-        ("--grpc 127.0.0.1:8989", "--grpc: 127.0.0.1:8989 is taken by --http; take another port"),
-        ("--metrics 127.0.0.1:8989", "--metrics: 127.0.0.1:8989 is taken by --http; take another"),
-        ("--core-metrics 127.0.0.1:50051", "--core-metrics: 127.0.0.1:50051 is taken by --grpc"),
-        ("--metrics 127.0.0.1:1 --core-metrics 127.0.0.1:1", "is taken by --metrics"),
-        ("--http 0.0.0.0:50051 --insecure", "--grpc: 127.0.0.1:50051 is taken by --http"),
-        ("--http [::]:50051 --insecure", "--grpc: 127.0.0.1:50051 is taken by --http"),
+        (
+            "--grpc 127.0.0.1:8989",
+            "--grpc: 127.0.0.1:8989 is already used by --http; choose another port",
+        ),
+        ("--metrics 127.0.0.1:8989", "--metrics: 127.0.0.1:8989 is already used by --http; choose"),
+        (
+            "--core-metrics 127.0.0.1:50051",
+            "--core-metrics: 127.0.0.1:50051 is already used by --grpc",
+        ),
+        ("--metrics 127.0.0.1:1 --core-metrics 127.0.0.1:1", "is already used by --metrics"),
+        ("--http 0.0.0.0:50051 --insecure", "--grpc: 127.0.0.1:50051 is already used by --http"),
+        ("--http [::]:50051 --insecure", "--grpc: 127.0.0.1:50051 is already used by --http"),
         ("--http 127.0.0.1:0 --metrics 127.0.0.1:0 --grpc 127.0.0.1:0", ""),
         ("--http 127.0.0.2:50051", ""),
         ("--http [::]:9 --metrics 0.0.0.0:9 --insecure", ""),

@@ -103,7 +103,7 @@ def test_where_no_core_answers_the_command_says_how_to_start_one(
     asked = run(*arguments, "--core", "127.0.0.1:1")
     assert (asked.stdout, asked.returncode) == ("", 1)
     assert asked.stderr == (
-        "sessiongate: no core answers at 127.0.0.1:1; `sessiongate serve` starts one\n"
+        "sessiongate: no core responds at 127.0.0.1:1; `sessiongate serve` starts one\n"
     )
 
 

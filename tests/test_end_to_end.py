@@ -153,7 +153,7 @@ def test_a_killed_core_is_replaced_and_its_sessions_keep_their_ids(tmp_path: Pat
         (error,) = down.json()["errors"]
         assert error["status"] == "503"
         program.process.send_signal(signal.SIGCONT)
-        program.expect(r"the core was killed by SIGKILL; starting it again in [0-9.]+ s")
+        program.expect(r"the core was killed by SIGKILL; restarting it in [0-9.]+ s")
         program.expect(rf"the core listens on {program.grpc} again")
         await_answer(program)
         assert sessions(program) == before
@@ -166,7 +166,7 @@ def test_a_core_that_cannot_start_again_just_now_is_tried_until_it_can() -> None
         with socket.create_server((host, int(port))):
             program.process.send_signal(signal.SIGCONT)
             program.expect(r"the core was killed by SIGKILL")
-            program.expect(r"the core ended with exit code 2; starting it again")
+            program.expect(r"the core exited with code 2; restarting it")
         program.expect(r"the core listens on .* again")
         await_answer(program)
         assert len(sessions(program)) == 3

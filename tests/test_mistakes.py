@@ -75,7 +75,7 @@ MISTAKES = [
     Mistake("serve --source mariadb://u:p@h", "or the password in a file and its path in"
             " password_file=PATH"),
     Mistake("serve --core 127.0.0.1:1 --source host:", "--source: it is for the core that serve"),
-    Mistake("list --core 192.0.2.1:1 --core-token-file t", "in the clear: add TLS (--core-ca)"),
+    Mistake("list --core 192.0.2.1:1 --core-token-file t", "unencrypted; add TLS (--core-ca)"),
     # Addresses that are not available, and cores that do not answer.
     Mistake(f"serve --grpc 127.0.0.1:0 {QUIET} --http {{taken}}",
             "--http: cannot listen on {taken}: another program listens there; stop it"),
@@ -86,9 +86,9 @@ MISTAKES = [
     ),
     Mistake(f"serve {QUIET} --grpc 127.0.0.1:0 --http 203.0.113.9:80 --insecure",
             "this machine has no such address; 0.0.0.0 listens on all"),
-    Mistake("list --core {free}", "no core answers at {free}; `sessiongate serve` starts one",
+    Mistake("list --core {free}", "no core responds at {free}; `sessiongate serve` starts one",
             code=1),
-    Mistake("list --core nowhere.invalid:1", "no address is known for this name", code=1),
+    Mistake("list --core nowhere.invalid:1", "the host name cannot be resolved", code=1),
     # Files.
     Mistake("serve --config {folder}/none.toml", "--config: {folder}/none.toml: no such file"),
     Mistake("serve --users {folder}/none", "--users: {folder}/none: no such file"),
@@ -109,10 +109,10 @@ MISTAKES = [
     # The file of settings, and variables.
     in_file("wrokers = 2", "unknown key 'wrokers'; did you mean 'workers'?"),
     in_file("htpt = 2", "unknown key 'htpt'; did you mean 'http'?"),
-    in_file("qwertyuiop = 2", "unknown key 'qwertyuiop'; allowed are "),
+    in_file("qwertyuiop = 2", "unknown key 'qwertyuiop'; allowed: "),
     in_file("stale-after = 2", "unknown key 'stale-after'; did you mean 'stale_after'?"),
-    in_file("[limits]\nmax_url = 5", "all stand at the top of the file, under no heading"),
-    in_file("http = 127.0.0.1:8989", "a line is NAME = VALUE, and text stands in quotes"),
+    in_file("[limits]\nmax_url = 5", "settings must be at the top level, in no table"),
+    in_file("http = 127.0.0.1:8989", "a line must be NAME = VALUE, with text in quotes"),
     in_file("token_key = '{folder}/token.secret'", "tokens is for 'token_secret'"),
     in_file("tls_cert = '{folder}/server.pem'", "needs 'tls_key' beside it"),
     Mistake("serve", "a secret shared with the issuer of tokens is for"
@@ -121,9 +121,10 @@ MISTAKES = [
     in_file("workers = 0", "'workers' in {folder}/s.toml: 0 is not a whole number from 1 to 64"),
     Mistake("serve", "SESSIONGATE_WORKERS: 'x' is not a whole number from 1 to 64",
             variables={"SESSIONGATE_WORKERS": "x"}),
-    Mistake("list --core {free}", "SESSIONGATE_WORKRES is no setting; did you mean"
+    Mistake("list --core {free}", "SESSIONGATE_WORKRES is not a setting; did you mean"
             " SESSIONGATE_WORKERS?", variables={"SESSIONGATE_WORKRES": "2"}, code=1),
-    Mistake("list --core {free}", "SESSIONGATE_HTPT is no setting; did you mean SESSIONGATE_HTTP?",
+    Mistake("list --core {free}", "SESSIONGATE_HTPT is not a setting; did you mean"
+            " SESSIONGATE_HTTP?",
             variables={"SESSIONGATE_HTPT": "127.0.0.1:0"}, code=1),
     # Sources.
     source("postgre://u@h", "did you mean 'postgresql'?"),

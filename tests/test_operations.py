@@ -214,7 +214,7 @@ def test_check_tells_scripts_whether_a_core_serves(watched: Watched) -> None:
     assert (there.returncode, there.stdout) == (0, f"the core at {watched.grpc} is ready\n")
     gone = run("check", "--core", "127.0.0.1:1")
     assert (gone.returncode, gone.stdout) == (1, "")
-    assert "no core answers at 127.0.0.1:1" in gone.stderr
+    assert "no core responds at 127.0.0.1:1" in gone.stderr
     assert run("check", "--core", "nowhere").returncode == 2
 
 

@@ -254,14 +254,14 @@ def test_users_come_and_go_while_it_runs(
         return program.status("/v1/sessions", "--user", f"carol:{password}")
 
     with Guarded(authority, server, "--users", files.users) as program:
-        assert users("add", "carol", files.users, "first") == "carol is added\n"
+        assert users("add", "carol", files.users, "first") == "added carol\n"
         eventually(lambda: asked("first"), lambda status: status == 200)
-        assert users("add", "carol", files.users, "second") == "carol is changed\n"
+        assert users("add", "carol", files.users, "second") == "changed carol\n"
         eventually(lambda: asked("second"), lambda status: status == 200)
         assert asked("first") in (401, 429)  # it was wrong often
         with program.following("/v1/sessions", "--user", "carol:second") as lines:
             assert any(line == "event: sync\n" for line in lines)
-            assert users("remove", "carol", files.users) == "carol is removed\n"
+            assert users("remove", "carol", files.users) == "removed carol\n"
             assert '"CREDENTIALS_WRONG"' in "".join(lines), "what it has shown is good no more"
         eventually(lambda: asked("second"), lambda status: status == 401)
         right = ("--user", f"{USER}:{PASSWORD}")
@@ -299,7 +299,7 @@ def test_a_password_at_a_terminal_is_asked_for_twice_and_not_shown(tmp_path: Pat
                 while not shown.endswith(question):
                     shown += os.read(here, 100)
                 os.write(here, b"swordfish\n")
-            while b"carol is added" not in shown:
+            while b"added carol" not in shown:
                 shown += os.read(here, 100)
             assert process.wait(PATIENCE) == 0
     finally:
@@ -334,7 +334,7 @@ def test_a_new_certificate_is_used_and_answers_under_way_are_finished(
         worker = program.workers()
         server.key.write_text("broken")
         program.process.send_signal(signal.SIGHUP)
-        program.expect("contains no PEM private key; nothing is read again")
+        program.expect("contains no PEM private key; not reloading")
         assert program.status("/v1/sessions/1") == 200
         assert program.workers() == worker
 
@@ -392,9 +392,9 @@ def test_who_gets_to_no_core_for_tls_is_told_why(
             "localhost:" + core.expect(r"listening on \S+:(\d+)")[1] for core in (one, other)
         )
         for address, options, said in (
-            (secure, (), "hangs up; where it speaks TLS, --core-ca FILE is needed"),
-            (secure, ("--core-ca", stranger.cert), "that --core-ca does not vouch for"),
-            (insecure, ("--core-ca", authority.cert), "does not speak TLS as it was asked to"),
+            (secure, (), "closes the connection; if it uses TLS, set --core-ca FILE"),
+            (secure, ("--core-ca", stranger.cert), "that no CA in --core-ca has issued"),
+            (insecure, ("--core-ca", authority.cert), "does not use TLS, which --core-ca requires"),
         ):
             checked = run("check", "--core", address, *options)
             assert checked.returncode == 1
@@ -410,8 +410,7 @@ def test_who_lacks_the_cores_token_is_told_so(files: CredentialFiles) -> None:
         listed = run("list", "--core", address)
         assert (listed.stdout, listed.returncode) == ("", 1)
         assert listed.stderr == (
-            f"sessiongate: the core at {address} lets nobody in without its token:"
-            " --core-token-file\n"
+            f"sessiongate: the core at {address} requires its token; set --core-token-file\n"
         )
         with Program("serve", "--http", "127.0.0.1:0", "--core", address) as gateway:
             http = gateway.expect(r"REST +(\S+)/v1/sessions$")[1]

@@ -238,10 +238,10 @@ def test_an_unknown_key_in_the_file_is_named_with_those_that_are_allowed(tmp_pat
     )
     file.write_text("pazzword = 5")
     said = refusal("list", "--config", str(file))
-    assert f"{file}: unknown key 'pazzword'; allowed are access_log, allowed_host, " in said
+    assert f"{file}: unknown key 'pazzword'; allowed: access_log, allowed_host, " in said
     assert " config" not in said
     file.write_text("[limits]\nmax_url = 5")
-    assert f"{file}: [limits] is no setting: all stand at the top" in refusal(
+    assert f"{file}: [limits] is not a setting; settings must be at the top" in refusal(
         "list", "--config", str(file)
     )
 
@@ -377,8 +377,8 @@ def test_the_secret_of_gateways_is_not_sent_in_the_clear() -> None:
     for command in (("serve",), ("list",), ("show", "1")):
         said = refusal(*command, "--core", "192.0.2.1:1", "--core-token-file", "t")
         assert said == (
-            "Invalid value for --core-token-file: the token would go to 192.0.2.1:1 in the"
-            " clear: add TLS (--core-ca)"
+            "Invalid value for --core-token-file: the token would be sent to 192.0.2.1:1"
+            " unencrypted; add TLS (--core-ca)"
         )
 
 
@@ -433,7 +433,7 @@ def test_users_that_cannot_be_edited_are_refused(tmp_path: Path) -> None:
     (tmp_path / "users").touch()
     assert invoke("users", "remove", "alice", "--users", file) == (
         1,
-        f"sessiongate: alice is not in {file}\n",
+        f"sessiongate: no user 'alice' in {file}\n",
     )
     said = refusal("users", "add", "alice", "swordfish", "--users", file)
     assert said.startswith("Got unexpected extra argument")

@@ -131,7 +131,7 @@ def test_where_no_core_answers_nothing_is_watched() -> None:
     for command in ("watch", "sources"):
         asked = run(command, "--core", "127.0.0.1:1")
         assert (asked.stdout, asked.returncode) == ("", 1)
-        assert "no core answers" in asked.stderr
+        assert "no core responds" in asked.stderr
 
 
 def test_a_session_names_those_one_tier_on(capsys: pytest.CaptureFixture[str]) -> None:

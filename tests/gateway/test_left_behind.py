@@ -23,7 +23,7 @@ from sessiongate.gateway.server.workers import WorkerPool
 from tests.hanging import hanging_folder
 from tests.program import PATIENCE
 
-SAID = "was killed and does not end: it waits for a disk or a file system; it is left behind"
+SAID = "was killed but does not exit: it waits for a disk or a file system; leaving it behind"
 
 
 def await_hanging(pid: int) -> None:

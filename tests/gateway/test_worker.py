@@ -108,7 +108,7 @@ def test_a_version_that_is_too_old_is_refused_by_an_alert_and_one_line(
         assert (await ask(port, context_of(authority))).endswith(b"https")
 
     run(test, tls)
-    assert lines() == ["a connection is refused: the client supports no TLS 1.2 or later"]
+    assert lines() == ["refused a connection: the client supports no TLS 1.2 or later"]
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_who_shows_no_certificate_is_refused_by_an_alert_and_one_line(
                 await ask(port, context_of(authority, maximum_version=version))
 
     run(test, ServerTls(tls.cert, tls.key, authority.cert))
-    assert lines() == ["a connection is refused: the client sent no certificate"]
+    assert lines() == ["refused a connection: the client sent no certificate"]
 
 
 def test_a_certificate_of_another_ca_is_refused_by_an_alert_and_one_line(
@@ -147,9 +147,7 @@ def test_a_certificate_of_another_ca_is_refused_by_an_alert_and_one_line(
 
     run(test, ServerTls(tls.cert, tls.key, authority.cert))
     [line] = lines()
-    assert line.startswith(
-        "a connection is refused: the client's certificate is not accepted: unable"
-    )
+    assert line.startswith("refused a connection: the client's certificate is not accepted: unable")
 
 
 def test_a_client_that_does_not_trust_the_server_is_one_line(
@@ -165,7 +163,7 @@ def test_a_client_that_does_not_trust_the_server_is_one_line(
         await asyncio.to_thread(connect, port)
 
     run(test, tls)
-    assert lines() == ["a connection is refused: the client rejected it: unknown ca"]
+    assert lines() == ["refused a connection: the client rejected it: unknown ca"]
 
 
 def test_http_without_tls_is_told_to_use_tls(
@@ -178,7 +176,7 @@ def test_http_without_tls_is_told_to_use_tls(
             assert "https://" in error["detail"]
 
     run(test, tls)
-    assert lines() == ["a connection is refused: the client sent HTTP without TLS"]
+    assert lines() == ["refused a connection: the client sent HTTP without TLS"]
 
 
 def test_what_is_neither_is_closed(tls: ServerTls, lines: Callable[[], list[str]]) -> None:
@@ -190,7 +188,7 @@ def test_what_is_neither_is_closed(tls: ServerTls, lines: Callable[[], list[str]
         writer.close()
 
     run(test, tls, Limits(header_timeout=0.2))
-    assert lines() == ["a connection is refused: the client does not use TLS"]
+    assert lines() == ["refused a connection: the client does not use TLS"]
 
 
 def test_who_says_nothing_to_a_port_of_tls_is_closed(tls: ServerTls) -> None:

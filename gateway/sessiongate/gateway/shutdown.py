@@ -1,4 +1,4 @@
-"""Shutdown of the program, which also ends answers that would never end by themselves."""
+"""Shutdown of the program, which also ends responses that would never end by themselves."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager, suppress
 
 
 class Shutdown:
-    """Holds whether the program is about to stop, and wakes those who wait when it does."""
+    """Holds whether the program is stopping, and wakes waiters when it begins to stop."""
 
     def __init__(self) -> None:
         self.begun = False
-        # How long each waiter may still take once shutdown has begun, in seconds.
+        # The grace period of each waiter once shutdown has begun, in seconds.
         self._waiting: dict[asyncio.Timeout, float] = {}
 
     def begin(self) -> None:

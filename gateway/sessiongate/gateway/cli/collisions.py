@@ -1,4 +1,4 @@
-"""Refuses listeners that want the same port of the same address."""
+"""Refuses listeners with the same port of the same address."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ _ALL = {"0.0.0.0": 4, "::": 6}  # noqa: S104 - not bound
 
 
 def refuse_collisions(context: typer.Context, listeners: Mapping[str, str | None]) -> None:
-    """Refuse each listener whose address an earlier one has. ``listeners`` are by setting.
+    """Refuse a listener whose address an earlier one has. ``listeners`` are by setting.
 
-    Nothing is opened: what other programs listen on is not looked at.
+    Nothing is opened: the listeners of other programs are not checked.
     """
-    told = [(name, where) for name, where in listeners.items() if where is not None]
-    for (name, where), (later, other) in combinations(told, 2):
+    given = [(name, where) for name, where in listeners.items() if where is not None]
+    for (name, where), (later, other) in combinations(given, 2):
         if _collide(where, other, either_is_grpc="grpc" in (name, later)):
-            refuse(context, f"{other} is taken by {place(context, name)}; take another port", later)
+            text = f"{other} is already used by {place(context, name)}; choose another port"
+            refuse(context, text, later)
 
 
 def _collide(where: str, other: str, *, either_is_grpc: bool) -> bool:
@@ -36,12 +37,12 @@ def _collide(where: str, other: str, *, either_is_grpc: bool) -> bool:
         return True
     if not any(host in _ALL for host in hosts):
         return False
-    # gRPC listens on all addresses of both families if asked for all of one.
+    # gRPC listens on all addresses of both families if configured for all of one.
     return either_is_grpc or len({_family(host) for host in hosts}) == 1
 
 
 def _numeric(host: str) -> str:
-    """Return a host's address, if it is known without asking anybody, else the host."""
+    """Return a host's address, if it is known without a name service, else the host."""
     if host.lower() == "localhost":
         try:
             return str(socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0][4][0])

@@ -1,4 +1,4 @@
-"""The closed default: a listener open to other machines asks who they are, or does not start."""
+"""The closed default: a listener for other machines requires credentials, or does not start."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def refuse_open_listener(
     if missing and address is not None and not is_private(address):
         refuse(
             context,
-            f"other machines can reach {address}, and whoever connects sees who uses your"
+            f"other machines can reach {address}, and anyone who connects sees who uses your"
             f" databases. Add {' and '.join(missing)}, listen on loopback, such as"
-            " 127.0.0.1:8989, or accept that with --insecure",
+            " 127.0.0.1:8989, or accept this with --insecure",
             name,
         )
 
@@ -36,10 +36,10 @@ def refuse_open_listener(
 def refuse_cleartext_token(
     context: typer.Context, core: str, tls: ClientTls | None, token_file: Path | None
 ) -> None:
-    """Refuse to send the core's token if others could read it on its way."""
+    """Refuse to send the core's token unencrypted over a network."""
     if token_file is not None and tls is None and not is_private(core):
         refuse(
             context,
-            f"the token would go to {core} in the clear: add TLS (--core-ca)",
+            f"the token would be sent to {core} unencrypted; add TLS (--core-ca)",
             "core_token_file",
         )

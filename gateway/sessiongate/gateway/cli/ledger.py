@@ -48,7 +48,7 @@ def backup(file: BackupFileArgument, *, ledger: LedgerOption, config: ConfigOpti
       sessiongate ledger backup /var/backups/sessiongate.db
     """
     _keep("backup", ledger, file=str(file.absolute()))
-    typer.echo(f"{file} is a copy of the ledger")
+    typer.echo(f"copied the ledger to {file}")
 
 
 @app.command(cls=Command)
@@ -64,7 +64,7 @@ def rename(
       sessiongate ledger rename pg-1 orders
     """
     _keep("rename", ledger, old=old, new=new)
-    typer.echo(escaped(f"{old} is {new} now"))
+    typer.echo(escaped(f"renamed {old} to {new}"))
 
 
 @app.command(cls=Command)
@@ -79,7 +79,7 @@ def restored(*, ledger: LedgerOption, config: ConfigOption = None) -> None:
       sessiongate ledger restored --ledger sqlite:////var/lib/ledger.db
     """
     _keep("restored", ledger)
-    typer.echo("at the next start ids go on from the clock")
+    typer.echo("ids will continue from the clock at the next start")
 
 
 def _keep(action: str, ledger: str, **settings: str) -> None:

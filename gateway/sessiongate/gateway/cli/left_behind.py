@@ -1,4 +1,4 @@
-"""Processes that do not end although killed: one that waits for a disk cannot."""
+"""Processes that do not exit although killed, because they wait for a disk."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from contextlib import contextmanager
 
 log = logging.getLogger(__name__)
 
-KILLED = 2.0  # seconds that a process may take to end once it is killed
+KILLED = 2.0  # seconds for a killed process to exit
 
 
 class LeftBehindError(Exception):
-    """Processes that this one started go on until what they wait for answers."""
+    """Child processes continue until the disk that they wait for responds."""
 
 
-def tell_left_behind(name: str, pid: int | None) -> None:
-    """Log that a process does not end."""
+def report_left_behind(name: str, pid: int | None) -> None:
+    """Log that a process does not exit."""
     log.error(
-        "%s (process id %s) was killed and does not end: it waits for a disk or a file system;"
-        " it is left behind",
+        "%s (process id %s) was killed but does not exit: it waits for a disk or a file system;"
+        " leaving it behind",
         *(name, pid),
     )
 
 
 @contextmanager
 def ending_without_them() -> Iterator[None]:
-    """End this process with 1 on `LeftBehindError`: Python would wait for its children."""
+    """Exit with 1 on `LeftBehindError`: Python itself would wait for its children."""
     try:
         yield
     except LeftBehindError:

@@ -1,4 +1,4 @@
-"""The core that a gateway starts for itself, and the connection between the two."""
+"""The core that a gateway starts for itself, and the connection between them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def own_core(
 ) -> Iterator[tuple[GatewayConfig, str]]:
     """Run a core; yield the gateway's configuration to reach it, and the address for others.
 
-    If TLS or credentials guard the core's listener, the gateway has its own access: a
-    socket in a folder that only this user can enter, and a token that is made for it if
-    there is none. So no certificate need be for a name by which it knows the core.
+    If the core's listener has TLS or requires credentials, the gateway gets separate access:
+    a socket in a folder that only this user can enter, and a token, generated if none is
+    configured. So no certificate has to be valid for the gateway's name of the core.
     Raises `CoreStartError`.
     """
     guarded = gateway.protection.credentials(gateway.core_token_file).wanted

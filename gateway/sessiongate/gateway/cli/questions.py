@@ -53,7 +53,7 @@ def ask(question: Question, core: str, timeout: float, trust: CoreTls, token: Pa
         fail(str(error), EXIT_UNRECOVERABLE)
     except CallError as error:
         if error.code is grpc.StatusCode.UNAUTHENTICATED:
-            fail(f"the core at {core} lets nobody in without its token: --core-token-file")
+            fail(f"the core at {core} requires its token; set --core-token-file")
         if error.reason is None and error.code is grpc.StatusCode.UNAVAILABLE:
             fail(_unreached(core, str(error)))
         fail(error_of(error).detail)
@@ -124,12 +124,12 @@ def _print_document(link: str, data: Any, gaps: Gaps) -> None:
 
 # Parts of gRPC's error texts, and what they mean to the user.
 _UNREACHED = {
-    "CERTIFICATE_VERIFY_FAILED": "shows a certificate that --core-ca does not vouch for",
-    "handshake failed": "does not speak TLS as it was asked to; --core-ca says that it should",
-    "Socket closed": "hangs up; where it speaks TLS, --core-ca FILE is needed",
-    "Failed parsing HTTP/2": "does not speak gRPC: --core is the address of --grpc, not of --http",
-    "Domain name not found": "is not found: no address is known for this name",
-    "address lookup failed": "is not found: no address is known for this name",
+    "CERTIFICATE_VERIFY_FAILED": "has a certificate that no CA in --core-ca has issued",
+    "handshake failed": "does not use TLS, which --core-ca requires",
+    "Socket closed": "closes the connection; if it uses TLS, set --core-ca FILE",
+    "Failed parsing HTTP/2": "does not use gRPC; --core must be the address of --grpc, not --http",
+    "Domain name not found": "is not found: the host name cannot be resolved",
+    "address lookup failed": "is not found: the host name cannot be resolved",
 }
 
 
@@ -138,4 +138,4 @@ def _unreached(core: str, text: str) -> str:
     for sign, fault in _UNREACHED.items():
         if sign in text:
             return f"the core at {core} {fault}"
-    return f"no core answers at {core}; `sessiongate serve` starts one"
+    return f"no core responds at {core}; `sessiongate serve` starts one"

@@ -1,4 +1,4 @@
-"""What a command writes to standard error, and how it ends."""
+"""Messages of a command on standard error, and its failure."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from sessiongate.runtime.telemetry.logs import escaped
 
 
 def report(text: str) -> None:
-    """Report on standard error; escape what others sent that would command a terminal."""
+    """Report on standard error; escape anything that would control a terminal."""
     lines = "\n".join(map(escaped, text.split("\n")))
     typer.echo(f"sessiongate: {lines}", err=True)
 
 
 def fail(text: str, code: int = 1) -> NoReturn:
-    """Report why, and end the command."""
+    """Report an error, and end the command."""
     report(text)
     raise typer.Exit(code)

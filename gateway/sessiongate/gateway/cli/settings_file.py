@@ -1,4 +1,4 @@
-"""The file that may hold settings, and which settings exist."""
+"""The configuration file, and the settings that exist."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CONTENT = "sessiongate.content"  # in a context's `meta`: the content of settin
 
 
 def settings(root: object) -> Mapping[str, bool]:
-    """Return the names of all commands' settings, and whether each can be given many times."""
+    """Return the names of all commands' settings, and whether each is repeatable."""
     return {
         option.name: option.multiple
         for command in cast(TyperGroup, root).commands.values()
@@ -32,12 +32,12 @@ def settings(root: object) -> Mapping[str, bool]:
 
 
 def warn_of_variables(root: object) -> None:
-    """Warn of variables that nearly match settings. Others may belong to somebody else."""
+    """Warn of variables that nearly match settings; others may belong to other programs."""
     known = [name.upper() for name in (*settings(root), "config")]
     for variable in sorted(os.environ):
         name = variable.removeprefix(VARIABLE)
         if name != variable and name not in known and (near := nearest(name, known)):
-            report(f"warning: {variable} is no setting; did you mean {VARIABLE}{near[0]}?")
+            report(f"warning: {variable} is not a setting; did you mean {VARIABLE}{near[0]}?")
 
 
 def read_settings(context: typer.Context, file: Path | None) -> Path | None:
@@ -45,7 +45,7 @@ def read_settings(context: typer.Context, file: Path | None) -> Path | None:
     if file is None:
         return None
     try:
-        # Kept: a command that gathers faults reads the settings repeatedly, a pipe only once.
+        # Cached: a command that collects faults reads the settings repeatedly, a pipe only once.
         content = context.meta.setdefault(_CONTENT, {}).get(file) or read_handed_over(file)
         context.meta[_CONTENT][file] = content
         values = tomllib.loads(content.decode("utf-8-sig"))  # some editors write a BOM first
@@ -55,9 +55,9 @@ def read_settings(context: typer.Context, file: Path | None) -> Path | None:
         raise typer.BadParameter(f"{file} is not TOML: it is not UTF-8") from None
     except ValueError as error:
         hint = (
-            "a name stands there twice"
+            "a name occurs twice"
             if "overwrite" in str(error)
-            else "a line is NAME = VALUE, and text stands in quotes"
+            else "a line must be NAME = VALUE, with text in quotes"
         )
         raise typer.BadParameter(f"{file} is not TOML: {error}; {hint}") from None
     known = settings(context.find_root().command)
@@ -74,10 +74,8 @@ def read_settings(context: typer.Context, file: Path | None) -> Path | None:
 
 
 def _unknown(name: str, value: object, known: Collection[str]) -> str:
-    """Return what is wrong with a key that is no setting."""
+    """Return the error for a key that is not a setting."""
     if isinstance(value, dict):
-        return f"[{name}] is no setting: all stand at the top of the file, under no heading"
-    hint = (
-        did_you_mean(name.replace("-", "_"), known) or f"; allowed are {', '.join(sorted(known))}"
-    )
+        return f"[{name}] is not a setting; settings must be at the top level, in no table"
+    hint = did_you_mean(name.replace("-", "_"), known) or f"; allowed: {', '.join(sorted(known))}"
     return f"unknown key {redacted(name)}{hint}"

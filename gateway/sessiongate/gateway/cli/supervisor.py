@@ -1,8 +1,8 @@
-"""The core, as a program of its own: ``python -P -m sessiongate.core``.
+"""The core as a separate program: ``python -P -m sessiongate.core``.
 
-It reads its settings, one line of JSON, from standard input, so that no secret is
-in its arguments, and writes to standard output where it listens. It ends with 0 if it
-was asked to stop, and with `EXIT_UNRECOVERABLE` if starting it again would not help.
+It reads its settings, one line of JSON, from standard input, so that its arguments contain
+no secret, and prints the address that it listens on to standard output. It exits with 0
+when it is stopped, and with `EXIT_UNRECOVERABLE` if a restart would not help.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from importlib.util import find_spec
 from types import TracebackType
 from typing import IO, NoReturn, cast
 
-from sessiongate.gateway.cli.left_behind import KILLED, LeftBehindError, tell_left_behind
+from sessiongate.gateway.cli.left_behind import KILLED, LeftBehindError, report_left_behind
 from sessiongate.runtime.exit_codes import EXIT_UNRECOVERABLE
 from sessiongate.runtime.telemetry.logs import escaped
 
 COMMAND = (sys.executable, "-P", "-m", "sessiongate.core")
 _LISTENING = b"listening on "
-# Seconds: the first pause before a core is started again, the longest, how long
-# a core runs before the pauses start over, and how long it may take to stop
-# (longer than the grace that it gives to calls under way).
+# Seconds: the first pause before a restart, the longest pause, how long a core must run
+# before the pauses start over, and how long it may take to stop (longer than the grace
+# period of its calls).
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 10.0
 _STEADY = 30.0
@@ -41,7 +41,7 @@ Report = Callable[[str], None]
 
 
 class CoreStartError(Exception):
-    """The core did not start; it has written why to standard error."""
+    """The core did not start; its standard error has the cause."""
 
     def __init__(self, code: int) -> None:
         super().__init__(f"the core {_ending(code)} before it listened")
@@ -58,19 +58,19 @@ def become_core(settings: Settings) -> NoReturn:
     """Replace this program with a core. Raises `OSError` if the settings are too long."""
     _need_servers()
     reading, writing = os.pipe()
-    os.set_blocking(writing, False)  # nobody reads yet: what does not fit must not hang
+    os.set_blocking(writing, False)  # nobody reads yet: too long a line must not hang
     line = _line(settings)
     if os.write(writing, line) < len(line):
         raise OSError("the settings are too long")
     os.close(writing)
     os.dup2(reading, 0)
-    # Python would print a trace on Ctrl-C while it starts. The core handles it once it can.
+    # Python would print a trace on Ctrl-C while it starts. The core unblocks it later.
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     os.execv(COMMAND[0], COMMAND)  # noqa: S606 - no shell is wanted
 
 
 def check_core_settings(settings: Settings) -> list[str]:
-    """Return what a core finds wrong with its settings, a line each; it checks and ends."""
+    """Have a core's program check settings; return the faults, one per line."""
     _need_servers()
     checked = subprocess.run(  # noqa: S603 - a fixed command
         (*COMMAND, "check"), input=_line(settings), capture_output=True, check=False
@@ -79,12 +79,12 @@ def check_core_settings(settings: Settings) -> list[str]:
     if checked.returncode not in (0, EXIT_UNRECOVERABLE) or (
         checked.returncode == EXIT_UNRECOVERABLE and not lines
     ):
-        lines.append(checked.stderr.decode(errors="replace").strip() or "the core cannot check")
+        lines.append(checked.stderr.decode(errors="replace").strip() or "the core's check failed")
     return lines
 
 
 def keep_ledger(action: str, settings: Settings) -> str:
-    """Have a core's program do ``action`` to a ledger; return what went wrong, if anything."""
+    """Have a core's program do ``action`` on a ledger; return the fault, if any."""
     _need_servers()
     done = subprocess.run(  # noqa: S603 - a fixed command
         (*COMMAND, "ledger", action), input=_line(settings), capture_output=True, check=False
@@ -96,19 +96,18 @@ def keep_ledger(action: str, settings: Settings) -> str:
 
 
 class Supervisor:
-    """Runs a core from `__enter__` to `__exit__`, and starts it again when it dies.
+    """Runs a core from `__enter__` to `__exit__`, and restarts it when it exits.
 
-    The first start must succeed. After that, whenever the core ends, it is started
-    again on the same address, even if the core says that it would not help: what
-    stopped it (another program on its port, a lock) may have gone.
-    The core ends when this process does, however that happens.
+    The first start must succeed. After that, whenever the core exits, it is restarted on
+    the same address, whatever its exit code: the cause (another program on its port, a
+    lock) may have gone away. The core exits when this process does, for whatever reason.
     """
 
     def __init__(self, settings: Settings, report: Report) -> None:
         self._settings = {**settings, "exit_on_eof": True}
         self._report = report
         self._stop = threading.Event()
-        self._spawning = threading.Lock()  # held while a core is spawned, and to forbid it
+        self._spawning = threading.Lock()  # held while a core is spawned, and to prevent it
         self._child: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
         self.address = ""  # where the core listens; never changes once it does
@@ -133,9 +132,9 @@ class Supervisor:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop the core: it lets calls under way finish first.
+        """Stop the core, which first lets calls in progress finish.
 
-        Raises `LeftBehindError` if it does not end although killed.
+        Raises `LeftBehindError` if it does not exit although killed.
         """
         self._end()
         self._thread.join()
@@ -154,11 +153,11 @@ class Supervisor:
             _await_killed(child)
 
     def _launch(self) -> str | None:
-        """Start a core; return its address, None if it ends before it listens or must not start."""
+        """Start a core; return its address; None if it exits before it listens or may not start."""
         with self._spawning:
             if self._stop.is_set():
                 return None
-            # In a session of its own: Ctrl-C is for this process, which stops the core last.
+            # In a separate session: Ctrl-C is for this process, which stops the core last.
             self._child = child = subprocess.Popen(  # noqa: S603 - a fixed command
                 COMMAND,
                 stdin=subprocess.PIPE,
@@ -166,7 +165,7 @@ class Supervisor:
                 bufsize=0,
                 start_new_session=True,
             )
-        with suppress(BrokenPipeError):  # it ended at once: its exit code says why
+        with suppress(BrokenPipeError):  # it exited at once: its exit code tells why
             cast("IO[bytes]", child.stdin).write(_line(self._settings))
         for line in cast("IO[bytes]", child.stdout):
             if line.startswith(_LISTENING):
@@ -175,7 +174,7 @@ class Supervisor:
         return None
 
     def _outlive(self) -> int:
-        """Wait for the core's end; return its exit code."""
+        """Wait until the core exits; return its exit code."""
         with cast("subprocess.Popen[bytes]", self._child) as child:
             for line in cast("IO[bytes]", child.stdout):  # sources may print: do not block them
                 _pass_on(line)
@@ -191,7 +190,7 @@ class Supervisor:
             failures = 1 if time.monotonic() - began > _STEADY else failures + 1
             pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**failures)
             pause *= random.uniform(0.5, 1)  # noqa: S311 - jitter
-            self._report(f"the core {_ending(code)}; starting it again in {pause:.1f} s")
+            self._report(f"the core {_ending(code)}; restarting it in {pause:.1f} s")
             if self._stop.wait(pause):
                 return
             self._settings |= {"again": start}
@@ -203,7 +202,7 @@ def _await_killed(child: subprocess.Popen[bytes]) -> None:
     try:
         child.wait(KILLED)
     except subprocess.TimeoutExpired:
-        tell_left_behind("the core", child.pid)
+        report_left_behind("the core", child.pid)
         raise LeftBehindError from None
 
 
@@ -218,4 +217,4 @@ def _pass_on(line: bytes) -> None:
 def _ending(code: int) -> str:
     if code < 0:
         return f"was killed by {signal.Signals(-code).name}"
-    return f"ended with exit code {code}"
+    return f"exited with code {code}"

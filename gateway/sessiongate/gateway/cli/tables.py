@@ -19,7 +19,7 @@ from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.source_service_pb2 import Source
 from sessiongate.v1.states import words_of
 
-# Wider than any table: output that no person reads must not be cut to a width.
+# Wider than any table: output that is not for a terminal must not be cut.
 _UNLIMITED = 100_000
 
 
@@ -48,7 +48,7 @@ def session_line(sign: str, session: Session) -> str:
 
 
 def print_sources(sources: Sequence[Source]) -> None:
-    """Print a line for each source; on standard error, what was unreadable in those read."""
+    """Print a line for each source, and what was unreadable on standard error."""
     table = _table()
     for name in ("Name", "Kind", "State"):
         table.add_column(name)
@@ -65,7 +65,7 @@ def print_sources(sources: Sequence[Source]) -> None:
 
 
 def print_session(session: Session, attributes: Mapping[str, Any]) -> None:
-    """Print a line for each fact about a session; ``attributes`` as in its resource object."""
+    """Print a line for each attribute of a session; ``attributes`` are its resource object's."""
     table = _table()
     table.show_header = False
     known = {"id": session.id, "service": session.service}
@@ -84,13 +84,13 @@ def print_session(session: Session, attributes: Mapping[str, Any]) -> None:
 
 
 def print_gaps(gaps: Gaps) -> None:
-    """Print on standard error which sources could not be read completely, if any."""
+    """Print the sources that could not be read completely on standard error, if any."""
     for line in gap_lines(gaps):
         print(line, file=sys.stderr)
 
 
 def gap_lines(gaps: Gaps) -> Iterator[str]:
-    """Yield a line for the sources that could not be read, one for those read only in part."""
+    """Yield a line for unreachable sources, and one for sources read only in part."""
     if gaps.unreachable:
         names = plain(", ".join(gaps.unreachable))
         yield f"unreachable: {names} (its sessions may be missing or out of date)"
@@ -138,7 +138,7 @@ def _source_cells(source: Source) -> Sequence[str]:
 
 
 def _source_notes(source: Source) -> Iterator[str]:
-    """Yield what was not read of a source, a line each."""
+    """Yield a line for each unread part of a source."""
     if source.partial:
         yield f"read only in part: {source.partial}"
     if source.unreadable_sessions or source.unreadable_members:
@@ -183,12 +183,12 @@ def _text(value: str) -> Text:
 
 
 def plain(value: str) -> str:
-    """Return text that came from clients without what would command a terminal."""
+    """Replace characters in text of clients that would control a terminal."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in value)
 
 
 def unobeyed(document: str) -> str:
-    """Return a JSON document that means the same, without what would command a terminal."""
+    """Escape characters in a JSON document that would control a terminal."""
     lines = document.split("\n")  # lines of the layout: JSON escapes newlines in strings
     return "\n".join(line if line.isprintable() else _escaped(line) for line in lines)
 

@@ -59,7 +59,7 @@ def add(name: UserNameArgument, *, users: UsersFileArgument) -> None:
         fail(str(error))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    typer.echo(f"{name} is {'added' if is_new else 'changed'}")
+    typer.echo(f"{'added' if is_new else 'changed'} {name}")
 
 
 @app.command(cls=Command)
@@ -75,13 +75,13 @@ def remove(name: UserNameArgument, *, users: UsersFileArgument) -> None:
     except FileError as error:
         fail(str(error))
     if not is_gone:
-        fail(f"{name} is not in {users}")
-    typer.echo(f"{name} is removed")
+        fail(f"no user {name!r} in {users}")
+    typer.echo(f"removed {name}")
 
 
 def _password() -> str:
     if sys.stdin.isatty():
-        # Typed characters are hidden: Ctrl-C must end that too.
+        # The prompt hides typed characters: Ctrl-C must end that too.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         answer: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
         return answer

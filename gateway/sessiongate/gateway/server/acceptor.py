@@ -1,4 +1,4 @@
-"""Accepts connections on a listening socket as long as there is room for them."""
+"""Accepts connections on a listening socket while there is room for them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from sessiongate.runtime.rarely import Rarely
 
 log = logging.getLogger(__name__)
 
-# Connections accepted before others get a turn: workers share the socket, and one that
-# accepted all that wait would serve them alone.
+# Connections accepted at a time: workers share the socket, and one that accepted all that
+# wait would serve them alone.
 _A_TURN = 16
-# Bytes of a connection that the kernel takes before it sends them: they use memory, too,
-# and reveal a reader that takes nothing.
+# Unsent bytes of a connection that the kernel accepts: they use memory, too, and this limit
+# reveals a client that reads nothing.
 _UNSENT = 131072
-_PAUSE = 1.0  # seconds until it tries again after the system refused to give it one
+_PAUSE = 1.0  # seconds until it retries after the system refused a connection
 
 
 class Acceptor:
-    """Hands each connection to ``take``, while ``has_room`` says that there is room."""
+    """Passes each connection to ``take``, while ``has_room`` returns true."""
 
     def __init__(
         self,
@@ -35,17 +35,17 @@ class Acceptor:
         self._is_reading = False
         self._pause: asyncio.TimerHandle | None = None
         self._rarely = Rarely(log)
-        # Its connections inherit this.
+        # Accepted connections inherit this.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
 
     def start(self) -> None:
-        """Begin to accept, or go on when there is room again."""
+        """Start accepting, or continue when there is room again."""
         if not self._is_reading and self._pause is None:
             self._is_reading = True
             asyncio.get_running_loop().add_reader(self._listener, self._accept)
 
     def stop(self) -> None:
-        """Accept no more; no accepted connection is lost."""
+        """Stop accepting; no accepted connection is lost."""
         if self._is_reading:
             self._is_reading = False
             asyncio.get_running_loop().remove_reader(self._listener)
@@ -62,16 +62,16 @@ class Acceptor:
                 connection, _ = self._listener.accept()
             except (BlockingIOError, InterruptedError):
                 return
-            except ConnectionError:  # it was gone before it was accepted
+            except ConnectionError:  # closed before it was accepted
                 continue
-            except OSError as error:  # no descriptor is left, or no memory
+            except OSError as error:  # out of descriptors or memory
                 self._rarely.warn(f"no connection can be accepted: {error.strerror}")
                 self.stop()
-                self._pause = asyncio.get_running_loop().call_later(_PAUSE, self._go_on)
+                self._pause = asyncio.get_running_loop().call_later(_PAUSE, self._resume)
                 return
             connection.setblocking(False)
             self._take(connection)
 
-    def _go_on(self) -> None:
+    def _resume(self) -> None:
         self._pause = None
         self.start()

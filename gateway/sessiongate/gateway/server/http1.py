@@ -1,8 +1,8 @@
 """HTTP/1.1 on one connection: requests in, one at a time, and responses out.
 
-A head has a bound and a deadline, and every refusal is a JSON:API error. A body is passed
-on as a whole if it comes with its length and is small enough; any other is not read, and
-ends the connection after the response.
+A head has a size limit and a deadline, and every refusal is a JSON:API error. A body is
+passed on as a whole if its length is stated and within the limit; any other is not read,
+and the connection ends after the response.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ from sessiongate.gateway.server.http1_response import WATER, Http1Response, erro
 
 log = logging.getLogger(__name__)
 
-# Seconds, and bytes, that a connection is still read from once it is no longer answered:
-# closing it at once would lose the response on its way (RFC 9112, section 9.6).
+# Seconds and bytes for which a connection is still read after its last response: closing it
+# at once could lose the response in transit (RFC 9112, section 9.6).
 _LINGER = 2.0
 _LINGER_BYTES = 1024 * 1024
 # A connection is idle if it is unused for this many seconds longer than a request may take:
-# more than the seconds without an event after which an event stream says that it is alive.
+# more than the seconds between two keep-alive comments of an event stream.
 _IDLE = 60.0
-# Seconds in which an idle connection may still bring a request once the worker is to stop.
+# Seconds for a request to arrive on an idle connection once the worker stops.
 PARTING = 0.25
 
 _END = b"\r\n\r\n"
-# The end of a head as some write it by hand, which is refused.
+# The end of a head without carriage returns, which is refused.
 _BARE_END = re.compile(rb"\n\r?\n")
 _HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
-_HTTP2 = Error(400, "MALFORMED_REQUEST", "HTTP/2 is not spoken here; HTTP/1.1 is")
+_HTTP2 = Error(400, "MALFORMED_REQUEST", "HTTP/2 is not supported; use HTTP/1.1")
 
 
 class Http1(asyncio.Protocol):
-    """A connection that the server has accepted: one of ``connections`` while it is open.
+    """An accepted connection, one of ``connections`` while it is open.
 
-    ``on_lost`` is called once it is no longer open.
+    ``on_lost`` is called once it is closed.
     """
 
     def __init__(
@@ -63,26 +63,26 @@ class Http1(asyncio.Protocol):
         self._limits = limits
         self._connections = connections
         self._on_lost = on_lost
-        # Twice what is allowed, so that `Admission` refuses what is only a little too large.
+        # Twice the limit, so that `Admission` refuses what exceeds it by little.
         self._longest_head = 2 * (limits.max_url + limits.max_headers)
         self._buffer = b""  # what has arrived and is not parsed yet
-        self._searched = 0  # bytes of it in which no head ends
-        self._since = monotonic()  # when it began to wait for a request, or to linger
+        self._searched = 0  # bytes of it that contain no end of a head
+        self._since = monotonic()  # when it began to wait for a request or to linger
         self._begun = False  # whether a part of a request has arrived since then
-        self._deadline: asyncio.TimerHandle | None = None  # of what has to arrive
-        self._is_timed = False  # whether it is that of the request that has begun
-        self._left: tuple[int, int] | None = None  # what the client had not taken at the last check
+        self._deadline: asyncio.TimerHandle | None = None  # of what must arrive
+        self._is_timed = False  # whether it is the deadline of the current request
+        self._left: tuple[int, int] | None = None  # bytes not read by the client at the last check
         self._left_since = 0.0
-        self._lingering = 0  # bytes that the client may still send; 0 while it is answered
+        self._lingering = 0  # bytes that the client may still send; 0 unless lingering
         self._is_stopping = False
         self._has_ended = False  # the client sends no more
         self._response: Http1Response | None = None
         self._task: asyncio.Task[None] | None = None
         self._request: RequestHead | None = None  # whose body has not arrived yet
-        self._refusal: Error | None = None  # of whatever is asked
+        self._refusal: Error | None = None  # of any request
 
     def refuse_all(self, error: Error) -> None:
-        """Refuse the first request, whatever it is, and end the connection."""
+        """Refuse the first request with this error, and end the connection."""
         self._refusal = error
 
     # Called by asyncio
@@ -94,7 +94,7 @@ class Http1(asyncio.Protocol):
         self._room = asyncio.Event()
         self._room.set()
         self._is_tls = transport.get_extra_info("sslcontext") is not None
-        # The addresses are None if the client has left already.
+        # The addresses are None if the client has disconnected already.
         client, server = map(transport.get_extra_info, ("peername", "sockname"))
         self._facts = {
             "scheme": "https" if self._is_tls else "http",
@@ -130,10 +130,10 @@ class Http1(asyncio.Protocol):
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
-        """Answer what was asked, even if the client has said that nothing follows.
+        """Finish the response, even if the client has closed its sending side.
 
-        A client that has read part of a response without a stated end, such as events, has
-        left. So has a client that ends TLS: nothing can be sent to it any more.
+        A client that does so within a response of unknown length, such as events, counts as
+        disconnected. So does a client that ends TLS: nothing can be sent to it any more.
         """
         if self._is_tls:
             self._leave()
@@ -143,23 +143,23 @@ class Http1(asyncio.Protocol):
         return False  # this closes the connection
 
     def _leave(self) -> None:
-        """Stop work for a client that has left."""
+        """Stop work for a client that has disconnected."""
         self._buffer = b""
         self._room.set()
         if self._response is not None and not self._response.leave() and self._task is not None:
-            self._task.cancel()  # nobody waits for what it works on
+            self._task.cancel()  # nobody waits for the result
 
     # Called by the server
 
     def check(self, now: float) -> None:
-        """End a connection that idles or lingers for too long. ``now``: monotonic, in seconds.
+        """End a connection that idles or lingers for too long. ``now`` is monotonic, in seconds.
 
-        `Admission` keeps a response under way to its time; a client that takes nothing of
-        what it is sent is cut off, whatever that is.
+        `Admission` limits the time of a response in progress; here a client that reads
+        nothing of what it is sent is cut off.
         """
         size = self._transport.get_write_buffer_size()
-        # What the client's end of the connection has taken counts too, for slow ones.
-        left = (size, self._sent_to_nobody()) if size else None
+        # For slow clients, what their end of the connection has received counts too.
+        left = (size, self._unacknowledged()) if size else None
         if not left or left != self._left:
             self._left, self._left_since = left, now
         elif now - self._left_since > STALLED:
@@ -171,8 +171,8 @@ class Http1(asyncio.Protocol):
         if now - self._since > longest:
             self._transport.abort()
 
-    def _sent_to_nobody(self) -> int:
-        """Return how many bytes the kernel has that the client's does not."""
+    def _unacknowledged(self) -> int:
+        """Return the number of bytes that the client's kernel has not acknowledged."""
         try:
             found = ioctl(self._transport.get_extra_info("socket").fileno(), TIOCOUTQ, bytes(4))
         except OSError:
@@ -182,21 +182,21 @@ class Http1(asyncio.Protocol):
     def _set_deadline(self) -> None:
         self._cancel_deadline()
         loop = asyncio.get_running_loop()
-        self._deadline = loop.call_later(self._limits.header_timeout, self._give_up)
+        self._deadline = loop.call_later(self._limits.header_timeout, self._time_out)
 
     def _cancel_deadline(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 
-    def _give_up(self) -> None:
-        """Stop waiting for a request, or for its rest."""
+    def _time_out(self) -> None:
+        """Stop waiting for a request, or for the rest of it."""
         if not self._begun:
             self._transport.abort()
             return
         allowed = f"header_timeout allows {self._limits.header_timeout:g} s"
         detail = f"the request did not arrive in time; {allowed}"
-        # Nothing is left unread, so closing loses nothing; others wait for room.
+        # Nothing is unread, so closing loses nothing, and makes room for others.
         error = Error(408, "HEADER_TIMEOUT", detail)
         self._transport.write(error_response(error, is_head=self._is_head(self._buffer)))
         self._end()
@@ -207,16 +207,16 @@ class Http1(asyncio.Protocol):
         if self._response is not None:
             self._response.keep_alive = False
         elif not self._lingering:
-            # Its next request may be on its way, and would be lost with it.
+            # Its next request may be in transit, and would be lost.
             asyncio.get_running_loop().call_later(PARTING, self._part)
 
     def _part(self) -> None:
-        # The rest of a request that has begun may still arrive: wait for it.
+        # Part of a request has arrived: wait for the rest.
         if self._response is None and not self._lingering and not self._begun:
             self._transport.close()
 
     def abort(self) -> None:
-        """End the connection now, whatever is under way."""
+        """End the connection now, whatever is in progress."""
         self._transport.abort()
         if self._task is not None:
             self._task.cancel()
@@ -224,12 +224,12 @@ class Http1(asyncio.Protocol):
     # Requests
 
     def _begin_next(self) -> None:
-        """Begin the next request, if all of it has arrived."""
+        """Start the next request, if all of it has arrived."""
         if self._request is None:
             self._parse_next()
         request = self._request
-        if request is None or not request.has_come(self._buffer):
-            # Most requests arrive whole, and need no timer.
+        if request is None or not request.has_arrived(self._buffer):
+            # Most requests arrive complete, and need no timer.
             if self._begun and not self._is_timed and not self._lingering:
                 self._is_timed = True
                 self._set_deadline()
@@ -258,14 +258,15 @@ class Http1(asyncio.Protocol):
             self._finish(response)
 
     def _finish(self, response: Http1Response) -> None:
-        """Go on with the next request after a response, or end the connection."""
+        """Continue with the next request after a response, or end the connection."""
         self._response = self._task = None
         self._since = monotonic()
         response.leave()
         if self._transport.is_closing():
             return
         if not response.is_complete:
-            # The application cut it and said why: no part may be taken for the whole.
+            # The application has ended it early, and logged why: abort, so that nobody takes the
+            # part for the whole.
             self._transport.abort()
         elif not response.keep_alive:
             self._linger()
@@ -277,26 +278,26 @@ class Http1(asyncio.Protocol):
                 self._transport.close()
 
     def _is_head(self, head: bytes) -> bool:
-        """Return whether HEAD is asked: in a request that has begun, or in this ``head``."""
+        """Return whether the method is HEAD, in the current request or in this ``head``."""
         if self._request is not None:
             return bool(self._request.scope["method"] == "HEAD")
         return head.startswith(b"HEAD ")
 
     def _refuse(self, error: Error, head: bytes) -> None:
-        """Refuse what cannot be read any further, and end the connection."""
+        """Refuse what cannot be parsed any further, and end the connection."""
         self._transport.write(error_response(error, is_head=self._is_head(head)))
         self._since = monotonic()
         self._linger()
 
     def _end(self) -> None:
-        """End the connection once the kernel has what was sent."""
+        """End the connection once the kernel has the response."""
         self._cancel_deadline()
         self._buffer = b""
         self._lingering, self._since = _LINGER_BYTES, monotonic()
         self._transport.close()
 
     def _linger(self) -> None:
-        """End the connection once the client has what was sent: it may still be sending."""
+        """End the connection once the client has the response: it may still be sending."""
         self._cancel_deadline()
         self._buffer = b""
         self._lingering = _LINGER_BYTES
@@ -329,11 +330,11 @@ class Http1(asyncio.Protocol):
                 self._refuse(found, buffer)
             else:
                 self._request = found
-                if found.expects_continue and not found.has_come(self._buffer):
+                if found.expects_continue and not found.has_arrived(self._buffer):
                     self._transport.write(_CONTINUE)
 
     def _wait_for_head(self, buffer: bytes, end: int) -> None:
-        """Wait for the rest of a head, unless it is too long or cannot become one."""
+        """Wait for the rest of a head, unless it is too long or malformed."""
         if end >= 0 or len(buffer) > self._longest_head:
             self._refuse(too_long(buffer[: self._longest_head]), buffer)
         elif not (buffer[:1].isalpha() and buffer[:1].isascii()) or _BARE_END.search(

@@ -1,7 +1,7 @@
 """The head of an HTTP/1.1 request, parsed by llhttp, as the scope of an ASGI application.
 
-This module does what llhttp does not: it accepts characters of the target that clients send
-raw although they should percent-encode them, and absolute targets.
+Unlike llhttp, this module accepts absolute targets, and characters in the target that
+clients should percent-encode but do not.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ _VERSIONS = (b" HTTP/1.1", b" HTTP/1.0")
 _VERSION = re.compile(rb" HTTP/([0-9])\.[0-9]$")
 _METHOD = re.compile(rb"[A-Za-z][A-Za-z0-9!#$%&'*+.^_`|~-]* ")
 
-MALFORMED = Error(400, "MALFORMED_REQUEST", "this is not a request of HTTP/1.1")
-# Lines of a header. Short ones cost more to read than their bytes suggest.
+MALFORMED = Error(400, "MALFORMED_REQUEST", "not an HTTP/1.1 request")
+# Lines of a header: short ones take more time than their bytes suggest.
 _MAX_LINES = 100
-_MANY_LINES = Error(
-    431, "HEADER_TOO_LARGE", f"the header has more lines than the {_MAX_LINES} that are allowed"
+_MANY_LINES = Error(431, "HEADER_TOO_LARGE", f"the header must have at most {_MAX_LINES} lines")
+_OTHER_VERSION = Error(
+    505, "VERSION_NOT_SUPPORTED", "this version of HTTP is not supported; use HTTP/1.1"
 )
-_OTHER_VERSION = Error(505, "VERSION_NOT_SUPPORTED", "HTTP/1.1 is spoken here")
-_UNKNOWN_METHOD = Error(501, "UNKNOWN_METHOD", "there is no such method of HTTP")
-_EXPECTATION = Error(417, "EXPECTATION_FAILED", "of Expect, 100-continue alone is met")
-_NO_PATH = Error(400, "MALFORMED_REQUEST", "the target of a request is a path")
-_FRAGMENT = Error(400, "MALFORMED_REQUEST", "the target of a request has no fragment")
+_UNKNOWN_METHOD = Error(501, "UNKNOWN_METHOD", "unknown HTTP method")
+_EXPECTATION = Error(417, "EXPECTATION_FAILED", "Expect must be 100-continue")
+_NO_PATH = Error(400, "MALFORMED_REQUEST", "the request target must be a path")
+_FRAGMENT = Error(400, "MALFORMED_REQUEST", "the request target must not have a fragment")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,30 +41,30 @@ class RequestHead:
     """The parsed head of a request."""
 
     scope: dict[str, Any]
-    keep_alive: bool  # whether the connection is to be kept
+    keep_alive: bool  # whether to keep the connection
     length: int  # bytes of the body to read
-    is_read: bool  # whether the whole request is read with them
-    expects_continue: bool  # whether the client waits for word that the body is wanted
+    is_read: bool  # whether these are the whole body
+    expects_continue: bool  # whether the client waits for 100 (Continue)
 
-    def has_come(self, body: bytes) -> bool:
-        """Return whether all of the body that is to be read has arrived."""
+    def has_arrived(self, body: bytes) -> bool:
+        """Return whether all of the body that is read has arrived."""
         return len(body) >= self.length
 
 
 def parse_head(head: bytes, connection: Mapping[str, Any], max_body: int) -> RequestHead | Error:
     """Parse the head of a request, up to its empty line.
 
-    ``connection`` has the connection's members of the scope. A body of more than
-    ``max_body`` bytes is not to be read.
+    ``connection`` has the scope's members of the connection. A body of more than
+    ``max_body`` bytes is not read.
     """
     line = head.index(b"\r\n")
-    if not head[:line].endswith(_VERSIONS):  # the parser accepts some that are not spoken
+    if not head[:line].endswith(_VERSIONS):  # the parser accepts unsupported ones
         version = _VERSION.search(head, 0, line)
         if version is None:
             return MALFORMED
         if version[1] != b"1":
             return _OTHER_VERSION
-        head = head[: line - 1] + b"1" + head[line:]  # a later one counts as 1.1 (RFC 9110, 2.5)
+        head = head[: line - 1] + b"1" + head[line:]  # later 1.x count as 1.1 (RFC 9110, 2.5)
     if head.count(b"\r\n") > _MAX_LINES + 2:  # the request line, and the end
         return _MANY_LINES
     if _RAW.search(head, 0, line):
@@ -73,14 +73,14 @@ def parse_head(head: bytes, connection: Mapping[str, Any], max_body: int) -> Req
     try:
         parsed.feed(head)
     except httptools.HttpParserUpgrade:
-        pass  # to a protocol not spoken here: HTTP/1.1 goes on
+        pass  # to an unsupported protocol: continue with HTTP/1.1
     except httptools.HttpParserInvalidMethodError:
         return _UNKNOWN_METHOD if _METHOD.match(head) else MALFORMED
     except httptools.HttpParserError:
         return MALFORMED
     url, headers = parsed.url, parsed.headers
     if not url.startswith(b"/") and (url != b"*" or parsed.method != "OPTIONS"):
-        # The authority of an absolute target counts, whatever Host says (RFC 9112, 3.2.2).
+        # The authority of an absolute target takes precedence over Host (RFC 9112, 3.2.2).
         absolute = _ABSOLUTE.fullmatch(url)
         if absolute is None:
             return _NO_PATH
@@ -109,16 +109,16 @@ def parse_head(head: bytes, connection: Mapping[str, Any], max_body: int) -> Req
 
 
 def too_long(head: bytes) -> Error:
-    """Return what is wrong with a head whose end is not in the part read."""
+    """Return the error for a head that has no end within the limit."""
     if b"\n" in head:
         return Error(431, "HEADER_TOO_LARGE", "the header is larger than max_headers allows")
-    if b" " not in head:  # it is not a URL that is long, but a method
+    if b" " not in head:  # not the URL is too long, but the method
         return MALFORMED
     return Error(414, "URL_TOO_LONG", "the URL is longer than max_url allows")
 
 
 class _Head:
-    """What the parser reports of a head."""
+    """The parts of a head, as the parser reports them."""
 
     def __init__(self) -> None:
         self.url = b""
@@ -142,7 +142,7 @@ class _Head:
         self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        # After the end of the message, the parser has forgotten all of it.
+        # After the end of the message, the parser no longer has them.
         parser = self._parser
         assert parser is not None  # noqa: S101 - it calls this
         self.method = parser.get_method().decode()

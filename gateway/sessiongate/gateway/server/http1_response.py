@@ -16,10 +16,10 @@ from sessiongate.gateway.jsonapi.errors import Error, errors_response
 from sessiongate.runtime.telemetry.correlation import from_headers
 
 # A larger body is passed to the kernel in parts of this many bytes, each once there is room.
-# TLS makes a copy of a part, and lets others queue after it.
+# TLS copies a part, and queues later ones.
 _PART, _TLS_PART = 65536, 16384
-# Bytes not yet taken by the kernel at which a response begins to wait, and down to which it
-# waits. Those of chunks are not shared, and there may be thousands who do not read them.
+# Bytes not yet accepted by the kernel at which a response begins to wait, and down to which
+# it waits. Chunks are not shared, and thousands of clients may not read theirs.
 WATER, _CHUNKS_WATER = (65536, 16384), (16384, 4096)
 
 _STATUS_LINES = {
@@ -65,9 +65,9 @@ class Http1Response:
         self.version = version
         self.keep_alive = keep_alive
         self.is_started = False
-        self.is_chunked = False  # whether it has begun, and its end is not stated
+        self.is_chunked = False  # whether it has begun, with an unknown length
         self.is_complete = False
-        self.has_left = False  # whether the client left before the response was complete
+        self.has_left = False  # whether the client disconnected before the end
         self._transport = transport
         self._room = room
         is_tls = transport.get_extra_info("sslcontext") is not None
@@ -78,7 +78,7 @@ class Http1Response:
         self._unsent: int | None = None  # bytes left of the stated length, if one is stated
 
     async def receive(self) -> Message:
-        """Return the request's body as one message, and then that the client has left."""
+        """Return the body as one message, then http.disconnect once the client has left."""
         if self._body is not None:
             body, self._body = self._body, None
             return {"type": "http.request", "body": body, "more_body": False}
@@ -88,7 +88,7 @@ class Http1Response:
         return {"type": "http.disconnect"}
 
     def leave(self) -> bool:
-        """Note that the client has left, or has its answer; return whether that is heard."""
+        """Record that the client has left, or the response is complete; return if anyone waits."""
         self.has_left = not self.is_complete
         if self._left is None:
             return False
@@ -97,10 +97,10 @@ class Http1Response:
         return True
 
     async def send(self, message: Message) -> None:
-        """Send a message on, but not to a client that left; return once the next has room."""
+        """Send a message, unless the client has left; return once there is room for the next."""
         if message["type"] == "http.response.start":
             if self._start is not None or self.is_started:
-                raise RuntimeError("the response has begun already")
+                raise RuntimeError("the response has already begun")
             self._start = message
             return
         if self.is_complete or (self._start is None and not self.is_started):
@@ -119,7 +119,7 @@ class Http1Response:
         elif self._unsent is not None:
             self._unsent -= len(body)
             if self._unsent < 0 or (self._unsent and not more):
-                raise RuntimeError("the body is not as long as the header says")
+                raise RuntimeError("the body's length differs from the header's")
         await self._write(head, body, tail)
         if not more:
             self.is_complete = True
@@ -135,7 +135,7 @@ class Http1Response:
         else:
             if head:
                 self._transport.write(head)
-            shared = memoryview(body)  # others may be sent it, too: nobody copies it
+            shared = memoryview(body)  # not copied: other responses may share it
             for start in range(0, len(body), part):
                 if not self._room.is_set():
                     await self._room.wait()
@@ -176,7 +176,7 @@ class Http1Response:
 
 
 def error_response(error: Error, *, is_head: bool = False) -> bytes:
-    """Return the whole response that refuses a request and ends the connection."""
+    """Return a whole response that refuses a request and ends the connection."""
     response = errors_response([error])
     request_id = from_headers(()).request_id.encode()
     headers = [*response.raw_headers, *SECURITY_HEADERS, (b"x-request-id", request_id)]
@@ -189,5 +189,5 @@ def error_response(error: Error, *, is_head: bool = False) -> bytes:
 
 @lru_cache(maxsize=1)
 def _date(second: int) -> bytes:
-    """Return the last line of a head, the same for a second, and the end of the head."""
+    """Return the last line of a head, cached for a second, and the end of the head."""
     return b"date: %b\r\n\r\n" % formatdate(second, usegmt=True).encode()

@@ -1,8 +1,8 @@
 """The gateway's server: one listening socket, and the worker processes that serve it.
 
-The socket is opened here and handed to the workers. So a port that is taken is refused
-at once, the real port for 0 is known before anything runs, and a client that connects
-while a worker starts (or restarts) waits instead of being turned away.
+The socket is opened here and passed to the workers. So a port in use is reported at
+once, the actual port for 0 is known before anything runs, and a client that connects
+while a worker starts (or restarts) waits instead of being refused.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ from sessiongate.runtime.watched_file import POLL_INTERVAL, FileError, WatchedFi
 
 log = logging.getLogger(__name__)
 
-_PATIENCE = 5.0  # seconds that a check of the files may take
+_CHECK_TIMEOUT = 5.0  # seconds that a check of the files may take
 
 
 def run_server(config: GatewayConfig, on_listening: Callable[[str], None]) -> None:
     """Run a gateway until SIGINT or SIGTERM; call this in the main thread.
 
-    ``on_listening`` is given the address, ``HOST:PORT`` with the real port, once it
-    is listened on. Raises `ListenError` if it cannot be listened on, `FileError` if a
-    file cannot be used, and `SystemExit` with 1 if the workers keep dying.
+    ``on_listening`` is called with the address, ``HOST:PORT`` with the actual port, once
+    the gateway listens. Raises `ListenError` if it cannot listen, `FileError` if a file
+    cannot be used, and `SystemExit` with 1 if the workers keep exiting.
 
-    On SIGHUP, and when a TLS file changes, new workers take over: answers under way
-    are finished, up to `REQUEST_GRACE`.
+    On SIGHUP, and when a TLS file changes, new workers take over: responses in progress
+    are finished, for up to `REQUEST_GRACE`.
     """
     use_one_malloc_arena()
     config.check_files()
@@ -77,7 +77,7 @@ def run_server(config: GatewayConfig, on_listening: Callable[[str], None]) -> No
 def _showing_metrics(
     config: GatewayConfig, folder: Path | None, processes: Callable[[], Mapping[str, int]]
 ) -> Iterator[None]:
-    """Show the workers' metrics, which are kept in ``folder``, if wanted."""
+    """Serve the workers' metrics, which are stored in ``folder``, if configured."""
     if config.metrics is None or folder is None:
         yield
         return
@@ -89,18 +89,18 @@ def _showing_metrics(
 
 
 def _fault(config: GatewayConfig) -> str | None:
-    """Return why workers could not start with the files as they are now, if so."""
+    """Return why workers could not start with the current files; None if they could."""
     try:
-        within(_PATIENCE, _fault, config.check_files)
+        within(_CHECK_TIMEOUT, _fault, config.check_files)
     except FileError as error:
         return str(error)
     except HangsError:
-        return "no answer of a file system"
+        return "a file system does not respond"
     return None
 
 
 def _start_following(config: GatewayConfig, workers: WorkerPool) -> None:
-    """Renew the workers when files that they read only once have changed and are readable."""
+    """Renew the workers when files that they read only once have changed and can be read."""
     tls = (config.protection.tls, config.core_trust.tls)
     files = [path for each in tls if each for path in each.files]
     if files:
@@ -134,19 +134,19 @@ def _work(
     set_up_logs("gateway", config.logs)
     if metrics is not None:
         share(metrics)
-    # Ctrl-C reaches every process of a terminal's group; a worker that stopped
-    # before its parent told it to would look like one that died.
+    # Ctrl-C reaches every process of a terminal's group; a worker that stopped before its
+    # parent would look like one that died.
     os.setpgid(0, 0)
     threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()
     try:
         app = create(config)
-    except FileError as error:  # it has changed since it was checked
+    except FileError as error:  # changed since the check
         log.error("%s", error)
         logging.shutdown()
         os._exit(1)
     uvloop.run(_serve(listener, config, app, ready))
-    # Everything is answered and closed. gRPC's threads may still be there, and crash in
-    # an interpreter that shuts down: skip its shutdown.
+    # Everything is answered and closed. gRPC's threads may still run, and crash while the
+    # interpreter shuts down: skip its shutdown.
     logging.shutdown()
     os._exit(0)
 
@@ -154,7 +154,7 @@ def _work(
 async def _serve(
     listener: socket.socket, config: GatewayConfig, app: Starlette, ready: Connection
 ) -> None:
-    """Serve an application until SIGTERM, which first begins its ``state.stopping``."""
+    """Serve an application until SIGTERM, which first starts its ``state.stopping``."""
     stopping = asyncio.Event()
     worker = Worker(app, listener, config.limits, config.protection.tls)
     async with app.router.lifespan_context(app):
@@ -170,7 +170,7 @@ async def _serve(
 
 
 def _follow_parent() -> None:
-    """Stop when the parent is gone, however it ended: it cannot always say so."""
+    """Stop when the parent process has ended, even without a signal from it."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

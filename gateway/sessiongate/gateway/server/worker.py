@@ -1,4 +1,4 @@
-"""One worker of the gateway: accepts connections on a socket it is given, and serves them."""
+"""One worker of the gateway: accepts connections on a given socket, and serves them."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from sessiongate.runtime.tls import ServerTls, server_context
 
 log = logging.getLogger(__name__)
 
-REQUEST_GRACE = 5.0  # seconds that answers under way may take once a worker is told to stop
-_TLS_SHUTDOWN = 1.0  # seconds in which a client may confirm that it closes, too
-_TICK = 0.5  # seconds between two checks for connections that have lasted too long
-_MANY = 100  # connections whose end frees memory worth giving back
-_LATE = 2.0  # seconds until memory is given back a second time
-_PLAIN = Error(400, "TLS_REQUIRED", "this port speaks TLS; use https://")
+REQUEST_GRACE = 5.0  # seconds for responses in progress once a worker stops
+_TLS_SHUTDOWN = 1.0  # seconds for a client to confirm the end of TLS
+_TICK = 0.5  # seconds between two checks for connections past their limits
+_MANY = 100  # closed connections whose memory is worth returning
+_LATE = 2.0  # seconds until memory is returned a second time
+_PLAIN = Error(400, "TLS_REQUIRED", "this port requires TLS; use https://")
 
 
 class Worker:
-    """Serves an application on a listening socket until it is told to stop."""
+    """Serves an application on a listening socket until it is stopped."""
 
     def __init__(
         self, app: ASGIApp, listener: socket.socket, limits: Limits, tls: ServerTls | None = None
@@ -40,7 +40,7 @@ class Worker:
         self._limits = limits
         self._acceptor = Acceptor(listener, self._has_room, self._take)
         self._rarely = Rarely(log)
-        # Each connection uses the files as they are then.
+        # Each new connection uses the current files.
         self._context = None if tls is None else server_context(tls, self._refused)
         self._open: set[Http1] = set()
         self._silent: set[asyncio.Future[None]] = set()  # of connections that have sent nothing yet
@@ -50,7 +50,7 @@ class Worker:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self, stopping: asyncio.Event) -> None:
-        """Serve until ``stopping`` is set, and answers under way are finished or too slow."""
+        """Serve until ``stopping`` is set, and responses in progress are finished or too slow."""
         checking = asyncio.create_task(self._check())
         self._acceptor.start()
         try:
@@ -74,7 +74,7 @@ class Worker:
         self._acceptor.stop()
         for connection in [*self._open]:
             connection.stop()
-        # As for open connections, the first request may be on its way.
+        # As on open connections, the first request may be in transit.
         asyncio.get_running_loop().call_later(PARTING, self._part)
 
     def _part(self) -> None:
@@ -97,7 +97,7 @@ class Worker:
             await (self._open_plain if self._context is None else self._open_tls)(
                 connection, protocol
             )
-        except (Exception, asyncio.CancelledError):  # it is gone, or refused, or took too long
+        except (Exception, asyncio.CancelledError):  # closed, refused or too slow
             connection.close()
             if not protocol.was_open:
                 self._lost()
@@ -127,21 +127,21 @@ class Worker:
         )
 
     async def _first_byte(self, connection: socket.socket) -> bytes:
-        """Return a connection's first byte, but leave it unread. Raises `OSError`."""
+        """Return a connection's first byte without reading it. Raises `OSError`."""
         loop = asyncio.get_running_loop()
-        has_come: asyncio.Future[None] = loop.create_future()
-        self._silent.add(has_come)
-        loop.add_reader(connection, _note, has_come)
+        has_arrived: asyncio.Future[None] = loop.create_future()
+        self._silent.add(has_arrived)
+        loop.add_reader(connection, _note, has_arrived)
         try:
             async with asyncio.timeout(self._limits.header_timeout):
-                await has_come
+                await has_arrived
         finally:
             loop.remove_reader(connection)
-            self._silent.discard(has_come)
+            self._silent.discard(has_arrived)
         return connection.recv(1, socket.MSG_PEEK)
 
     def _refused(self, why: str) -> None:
-        self._rarely.warn(f"a connection is refused: {why}")
+        self._rarely.warn(f"refused a connection: {why}")
 
     def _lost(self) -> None:
         self._accepted -= 1
@@ -150,8 +150,8 @@ class Worker:
             self._acceptor.start()
 
     async def _check(self) -> None:
-        most = 0  # connections at a time since memory was last given back
-        late = 0.0  # when it is given back once more: some of it becomes free later
+        most = 0  # concurrent connections since memory was last returned
+        late = 0.0  # when to return it again: some of it becomes free later
         while True:
             await asyncio.sleep(_TICK)
             now = monotonic()
@@ -161,12 +161,12 @@ class Worker:
                 give_back()
             elif 0 < late <= now:
                 late = 0.0
-                gc.collect()  # what abandoned requests held may hold itself
+                gc.collect()  # abandoned requests may leave cycles
                 give_back()
             for connection in [*self._open]:
                 connection.check(now)
 
 
-def _note(has_come: asyncio.Future[None]) -> None:
-    if not has_come.done():
-        has_come.set_result(None)
+def _note(has_arrived: asyncio.Future[None]) -> None:
+    if not has_arrived.done():
+        has_arrived.set_result(None)

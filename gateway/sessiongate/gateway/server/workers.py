@@ -1,4 +1,4 @@
-"""The gateway's worker processes: started, replaced when they die, and renewed on request."""
+"""The gateway's worker processes: started, replaced when they exit, and renewed on request."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from multiprocessing.process import BaseProcess
 from time import monotonic
 from types import FrameType
 
-from sessiongate.gateway.cli.left_behind import KILLED, LeftBehindError, tell_left_behind
+from sessiongate.gateway.cli.left_behind import KILLED, LeftBehindError, report_left_behind
 from sessiongate.gateway.server.worker import REQUEST_GRACE
 
 log = logging.getLogger(__name__)
 
-_SLACK = 1.0  # seconds that a worker may take to end once its time is over
-_TRIES = 3  # workers in a row that may end before they are ready
+_SLACK = 1.0  # seconds for a worker to exit after its grace period
+_TRIES = 3  # workers in a row that may exit before they are ready
 # Seconds before another is started then, times their number; and the longest pause.
 _PAUSE = 0.5
 _LONGEST_PAUSE = 10.0
-_CHECKED_AGAIN = 1.0  # seconds between two checks whether workers can be started
+_CHECK_INTERVAL = 1.0  # seconds between two checks whether workers can be started
 # What a worker runs until SIGTERM; it sends a message once it is ready.
 WorkerTarget = Callable[[Connection], None]
 
@@ -37,7 +37,7 @@ class _Worker:
     ready: Connection
     is_ready: bool = False
     deadline: float = float("inf")  # when it is killed, on the monotonic clock
-    is_killed: bool = False  # if so, it is given up at the deadline
+    is_killed: bool = False  # if so, it is abandoned at the deadline
 
 
 @dataclass(slots=True)
@@ -56,13 +56,13 @@ class WorkerPool:
 
     work: WorkerTarget
     count: int
-    check: Callable[[], str | None]  # why new workers could not start, if they could not
+    check: Callable[[], str | None]  # returns why new workers cannot start; None if they can
     _slots: list[_Slot] = field(default_factory=list)
     _leaving: list[_Worker] = field(default_factory=list)
     _left_behind: list[_Worker] = field(default_factory=list)
     _failures: int = 0
-    _fault: str | None = None  # why workers could not start, at the last check
-    _has_served: bool = False  # a worker was ready: what stops others may go away
+    _fault: str | None = None  # the result of the last check
+    _has_served: bool = False  # a worker was ready: later faults may be temporary
     _is_stopping: bool = False
     _is_renewing: bool = False
     _wakeup: tuple[socket.socket, socket.socket] = field(default_factory=socket.socketpair)
@@ -74,7 +74,7 @@ class WorkerPool:
         return {"gateway": os.getpid(), **{name: pid for name, pid in pids.items() if pid}}
 
     def renew(self) -> None:
-        """Let new workers take over from the current ones; may be called from any thread."""
+        """Replace the current workers with new ones; may be called from any thread."""
         self._is_renewing = True
         self._wake()
 
@@ -82,8 +82,8 @@ class WorkerPool:
         """Run the workers until SIGINT or SIGTERM; SIGHUP renews them.
 
         ``on_start`` is called once signals are handled. Raises `SystemExit` with 1 if
-        workers keep dying before one was ever ready, and `LeftBehindError` at the end if
-        one does not end.
+        workers keep exiting before any was ready, and `LeftBehindError` at the end if
+        one does not exit.
         """
         with self._handling_signals():
             self._slots = [_Slot(number + 1) for number in range(self.count)]
@@ -105,7 +105,7 @@ class WorkerPool:
         ours, theirs = multiprocessing.Pipe(duplex=False)
         process = multiprocessing.get_context("spawn").Process(target=self.work, args=(theirs,))
         # Ctrl-C reaches the whole group of a terminal: a starting worker would print a trace.
-        # The tracker, if started with the first worker, would unblock it there again.
+        # The resource tracker, if started with the first worker, would unblock the signal.
         resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:
@@ -121,13 +121,13 @@ class WorkerPool:
                 if self._may_start():
                     slot.current = self._start()
                 else:
-                    slot.start_at = monotonic() + _CHECKED_AGAIN
+                    slot.start_at = monotonic() + _CHECK_INTERVAL
 
     def _may_start(self) -> bool:
-        """Return whether a worker could start; if one that ended must be replaced, log why not."""
+        """Return whether a worker can start; if a worker must be replaced, log why it cannot."""
         fault = self.check() if self._has_served else None
         if fault is not None and fault != self._fault:
-            log.error("%s; no worker is started until that is mended", fault)
+            log.error("%s; starting no worker until this is fixed", fault)
         self._fault = fault
         return fault is None
 
@@ -149,14 +149,14 @@ class WorkerPool:
     def _begin_renewal(self) -> None:
         self._is_renewing = False
         if (fault := self.check()) is not None:
-            log.error("%s; nothing is read again", fault)
+            log.error("%s; not reloading", fault)
             return
         for slot in self._slots:
             if slot.following is None and slot.current is not None:
                 slot.following = self._start()
 
     def _look_at(self, slot: _Slot) -> None:
-        """See what has become of a slot's workers."""
+        """Handle changes of a slot's workers."""
         current, following = slot.current, slot.following
         if following is not None:
             if self._becomes_ready(following):
@@ -166,7 +166,7 @@ class WorkerPool:
                 return
             if not following.process.is_alive():
                 slot.following = None
-                log.error("a new worker %d did not start; the old one goes on", slot.number)
+                log.error("new worker %d did not start; keeping the old one", slot.number)
         if current is None:
             return
         if self._becomes_ready(current):
@@ -177,7 +177,7 @@ class WorkerPool:
 
     def _becomes_ready(self, worker: _Worker) -> bool:
         if not worker.is_ready and worker.ready.poll():
-            with suppress(EOFError):  # it has ended without a message
+            with suppress(EOFError):  # it has exited without a message
                 worker.ready.recv()
                 worker.is_ready = True
                 return True
@@ -191,11 +191,11 @@ class WorkerPool:
         else:
             slot.current = None
         if dead.is_ready:
-            log.error("worker %d ended with %s; another is started", slot.number, code)
+            log.error("worker %d exited with %s; starting another", slot.number, code)
             return
         self._failures += 1
         if self._failures == _TRIES * self.count:
-            log.error("workers keep ending with %s before they are ready", code)
+            log.error("workers keep exiting with %s before they are ready", code)
             if not self._has_served:
                 raise SystemExit(1)
         slot.start_at = monotonic() + min(_LONGEST_PAUSE, _PAUSE * self._failures)
@@ -213,7 +213,7 @@ class WorkerPool:
                 worker.ready.close()
                 self._leaving.remove(worker)
             elif is_over and worker.is_killed:
-                tell_left_behind("a worker", worker.process.pid)
+                report_left_behind("a worker", worker.process.pid)
                 self._leaving.remove(worker)
                 self._left_behind.append(worker)
             elif is_over:
