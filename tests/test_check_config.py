@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sessiongate.gateway.settings import DEFAULT_HTTP
+from sessiongate.gateway.settings import GatewayConfig
 from sessiongate.runtime.listener import ListenError, listen
 from tests.certificates import Authority
 from tests.credentials import CredentialFiles
@@ -128,7 +128,7 @@ def test_what_is_right_is_told_and_nothing_is_started(tmp_path: Path) -> None:
 
 def test_it_checks_beside_a_program_that_runs(tmp_path: Path) -> None:
     try:
-        listener = listen(DEFAULT_HTTP)
+        listener = listen(GatewayConfig().http)
     except ListenError:
         listener = None  # taken by another program, which serves just as well
     assert run("check-config", "--ledger", "sqlite://").returncode == 0

@@ -124,7 +124,9 @@ def settings() -> list[str]:
 def default(option: TyperOption) -> str:
     if callable(option.default):
         return str(option.show_default)
-    return "" if option.default is None or option.default is False else f"`{option.default}`"
+    if option.default is None or option.default is False or option.default == []:
+        return ""
+    return f"`{' '.join(option.default) if option.multiple else option.default}`"
 
 
 def test_the_table_of_settings_is_the_commands_own() -> None:

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from sessiongate.core.ledger.file import ledger_path
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.sources.base import SourceConfig, SourceConfigError, open_source
-from sessiongate.gateway.cli.values import SourceSetting, has_password
+from sessiongate.gateway.cli.groups import has_password
+from sessiongate.gateway.cli.plan import shown_source
 from tests.program import COMMAND, DATA, PATIENCE, Program, Serving, environment, run
 
 # A password in two parts: the text between them is what goes wrong.
@@ -69,7 +70,7 @@ def test_no_url_tells_its_password_when_it_is_read(url: str) -> None:
     try:
         config = SourceConfig.parse(url)
         open_source(config)
-        said += config.name + str(SourceSetting(url))
+        said += config.name + shown_source(url)
     except SourceConfigError as error:
         said += str(error)
     assert not tells(said)

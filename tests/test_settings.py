@@ -13,9 +13,10 @@ from typer.testing import CliRunner
 
 import sessiongate.core.settings
 import sessiongate.gateway.cli.main
+from sessiongate.gateway.cli.groups import has_password
+from sessiongate.gateway.cli.plan import shown_source
 from sessiongate.gateway.cli.supervisor import Settings
-from sessiongate.gateway.cli.values import SourceSetting, has_password
-from sessiongate.runtime.limits import DEFAULT_STALE_AFTER, CoreLimits
+from sessiongate.runtime.limits import CoreLimits
 from sessiongate.runtime.telemetry.logs import LogSettings
 from tests.certificates import Authority
 from tests.credentials import CredentialFiles
@@ -24,7 +25,7 @@ from tests.program import run
 SECRET = "hunter2"
 ED25519 = Ed25519PrivateKey.generate().public_key()
 # What every core receives.
-MORE = {"core_metrics": None, **asdict(CoreLimits()), **asdict(LogSettings())}
+MORE = {**asdict(CoreLimits()), **asdict(LogSettings())}
 
 
 ORIGINS = {
@@ -80,7 +81,7 @@ def test_without_settings_the_core_reads_this_machine(
             "grpc": "127.0.0.1:50051",
             "source": ["host:"],
             "ledger": f"sqlite:///{tmp_path}/sessiongate/ledger.db",
-            "stale_after": DEFAULT_STALE_AFTER,
+            "stale_after": 30.0,
             "reflection": True,
             "token_audience": "sessiongate",
             "socket_mode": "600",
@@ -191,6 +192,20 @@ def test_a_bad_value_is_named_with_what_is_allowed(flag: str, value: str, allowe
     assert repr(value) in said
     assert allowed in said
     assert flag.removeprefix("--") in said.replace("_", "-")
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "said"),
+    [
+        ("--core", "127.0.0.1:0", "'127.0.0.1:0' has port 0; allowed are 1 to 65535"),
+        ("--public-url", "sessions.example", "'sessions.example' is not a URL to put before /v1"),
+    ],
+)
+def test_each_command_that_takes_a_setting_refuses_the_same_values(
+    flag: str, value: str, said: str
+) -> None:
+    for command in (("serve",), ("list",), ("show", "1"), ("sources",)):
+        assert said in refusal(*command, flag, value)
 
 
 def test_a_bad_value_of_a_variable_is_the_variables_fault(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,9 +320,9 @@ def test_what_counts_as_a_password(url: str, expected: bool) -> None:
     ],
 )
 def test_a_source_is_shown_without_its_secrets(url: str, shown: str) -> None:
-    assert str(SourceSetting.read(url)) == shown
+    assert shown_source(url) == shown
     table = {"url": url, "password": SECRET, "name": "mine"}
-    assert str(SourceSetting.read(table)) == f"mine ({shown.rpartition(' (')[2].rstrip(')')})"
+    assert shown_source(table) == f"mine ({shown.rpartition(' (')[2].rstrip(')')})"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from tests.gateway.programs import LONG, Gateway
 CONFIG = GatewayConfig(
     http="192.0.2.7:8989",
     public_url="https://Sessions.example:8443/x/",
-    allowed_hosts=("Db.internal", "2001:db8::1"),
+    allowed_host=("Db.internal", "2001:db8::1"),
 )
 
 
@@ -77,11 +77,11 @@ def ask(
 )
 def test_a_known_host_is_answered_for(host: str) -> None:
     assert ask(CONFIG, host) == (200, "https://Sessions.example:8443/x")
-    assert ask(GatewayConfig(allowed_hosts=(name(host),)), host) == (200, f"http://{host}")
+    assert ask(GatewayConfig(allowed_host=(name(host),)), host) == (200, f"http://{host}")
 
 
 def test_an_allowed_host_may_have_a_dot_at_its_end() -> None:
-    config = GatewayConfig(allowed_hosts=("db.internal.",))
+    config = GatewayConfig(allowed_host=("db.internal.",))
     for host in ("db.internal", "db.internal."):
         assert ask(config, host) == (200, f"http://{host}")
 

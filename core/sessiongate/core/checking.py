@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from sessiongate.core.sources.document import MAX_DOCUMENT_BYTES, has_login
 from sessiongate.core.sources.support.jsonapi_sessions import read_sessions
 from sessiongate.core.sources.support.serverzone import ServerZone
 from sessiongate.core.sources.support.session_times import DocumentTimes
+from sessiongate.runtime.core_settings import SourceValue
 from sessiongate.runtime.exit_codes import EXIT_UNRECOVERABLE
 from sessiongate.runtime.watched_file import MAX_FILE_BYTES, FileError, read_file, trouble
 
@@ -51,7 +52,7 @@ def faults(values: dict[str, Any]) -> Iterator[str]:
         yield named(str(error), error.setting, origins)
 
 
-def _of_sources(sources: Sequence[object]) -> Iterator[str]:
+def _of_sources(sources: Sequence[SourceValue]) -> Iterator[str]:
     names = Counter[str]()
     for value in sources:
         found, config = _of_source(value)
@@ -64,7 +65,7 @@ def _of_sources(sources: Sequence[object]) -> Iterator[str]:
             yield f"{times} sources are named {name!r}; add name=… to all but one"
 
 
-def _of_source(value: object) -> tuple[list[str], SourceConfig | None]:
+def _of_source(value: SourceValue) -> tuple[list[str], SourceConfig | None]:
     """Return a source's faults, and its configuration without them; None if there is none.
 
     A kind reports one fault at a time. So leave out the option or the location that causes
@@ -83,33 +84,31 @@ def _of_source(value: object) -> tuple[list[str], SourceConfig | None]:
     return found, config or _config(value)
 
 
-def _fault(value: object) -> str:
+def _fault(value: SourceValue) -> str:
     """Return why a source cannot be opened; empty if it can."""
     try:
         source = open_source(read_source(value))
-    except (ConfigError, SourceConfigError) as error:
+    except SourceConfigError as error:
         return str(error)
     with suppress(Exception):  # a plugin's; its settings are not to blame
         asyncio.run(source.close())
     return ""
 
 
-def _config(value: object) -> SourceConfig | None:
+def _config(value: SourceValue) -> SourceConfig | None:
     try:
         return read_source(value)
-    except (ConfigError, SourceConfigError):
+    except SourceConfigError:
         return None
 
 
-def _variants(value: object, config: SourceConfig | None) -> Iterator[object]:
+def _variants(value: SourceValue, config: SourceConfig | None) -> Iterator[SourceValue]:
     """Yield a source without each of its options, the last first; then at another location.
 
     All keep its name, which is part of every error.
     """
-    url = value["url"] if isinstance(value, Mapping) else value
-    beside = dict(value) if isinstance(value, Mapping) else {}
-    if not isinstance(url, str):
-        return
+    beside = {"url": value} if isinstance(value, str) else dict(value)
+    url = str(beside["url"])
     for key in reversed([*beside]):
         if key not in ("url", "name"):
             yield {other: beside[other] for other in beside if other != key}

@@ -121,8 +121,7 @@ class Core:
 
     def _listen(self) -> grpc.aio.Server:
         config = self._config
-        token_file = Path(config.core_token_file) if config.core_token_file else None
-        credentials = config.protection.credentials(token_file)
+        credentials = config.protection.credentials(config.core_token_path)
         self._authenticator = Authenticator(credentials)
         interceptors: list[grpc.aio.ServerInterceptor] = [
             CallLog(self._calls, access_log=config.logs.access_log)

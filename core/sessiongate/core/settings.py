@@ -11,14 +11,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sessiongate.core.sources.base import SourceConfig, SourceConfigError
+from sessiongate.runtime.auth.core_token import CoreTokenSettings
 from sessiongate.runtime.auth.protection import Protection
-from sessiongate.runtime.limits import DEFAULT_STALE_AFTER, CoreLimits
-from sessiongate.runtime.settings import read_group, settings_of
+from sessiongate.runtime.core_settings import (
+    CoreSettings,
+    LedgerSettings,
+    SourceSettings,
+    SourceValue,
+)
+from sessiongate.runtime.limits import CoreLimits
+from sessiongate.runtime.settings import read_group, read_values, settings_of
 from sessiongate.runtime.telemetry.logs import LogSettings
-
-DEFAULT_GRPC = "127.0.0.1:50051"
-LEDGER_RETENTION = 30 * 24 * 3600.0
-CALL_GRACE = 5.0
 
 # Fields of the configuration that are groups: their settings are keys of their own.
 _GROUPS: Mapping[str, type[Any]] = {
@@ -26,6 +29,8 @@ _GROUPS: Mapping[str, type[Any]] = {
     "logs": LogSettings,
     "protection": Protection,
 }
+# Fields that are no settings: only the command that starts a core gives them.
+_INTERNAL = ("private", "again", "origins", "exit_on_eof")
 
 
 class ConfigError(ValueError):
@@ -37,22 +42,16 @@ class ConfigError(ValueError):
         self.setting = setting
 
 
-@dataclass(frozen=True, slots=True)
-class CoreConfig:
+@dataclass(frozen=True, kw_only=True)
+class CoreConfig(CoreSettings, LedgerSettings, CoreTokenSettings):
     """The configuration of a core. Times are in seconds."""
 
     sources: tuple[SourceConfig, ...]
-    grpc: str = DEFAULT_GRPC  # host:port, port 0 for a free one, or unix:PATH
-    ledger: str = "sqlite://"  # sqlite:///PATH, or this one in memory
-    stale_after: float = DEFAULT_STALE_AFTER  # how long an unreachable source's sessions stay
-    ledger_retention: float = LEDGER_RETENTION  # how long closed sessions are kept
-    grace: float = CALL_GRACE  # how long calls may go on after SIGTERM
-    core_metrics: str | None = None  # host:port to show metrics at
+    ledger_retention: float = 30 * 24 * 3600.0  # how long closed sessions are kept
+    grace: float = 5.0  # how long calls may go on after SIGTERM
     limits: CoreLimits = field(default_factory=CoreLimits)
     logs: LogSettings = field(default_factory=LogSettings)
     protection: Protection = field(default_factory=Protection)
-    core_token_file: str | None = None  # what gateways show: runtime.auth.core_token
-    reflection: bool = True  # whether the reflection service answers
     private: str | None = None  # unix:PATH to listen on too, without TLS
     again: int = 0  # how many cores that it replaces have ended
     # Where settings come from, for errors: flags, variables, or keys of a file.
@@ -68,39 +67,27 @@ class CoreConfig:
             raise ConfigError(f"the configuration is not JSON: {error}") from None
         if not isinstance(values, dict):
             raise ConfigError("the configuration is not a JSON object")
-        sources = values.pop("source", ["host:"])
-        groups = _groups(values)
-        known = cls.__dataclass_fields__.keys() - {"sources", *_GROUPS}
-        unknown = sorted(values.keys() - known)
-        if unknown:
+        groups = (cls, SourceSettings, *_GROUPS.values())
+        known = {*_INTERNAL, *(name for group in groups for name in settings_of(group))}
+        if unknown := sorted(values.keys() - known):
             raise ConfigError(f"unknown key {unknown[0]!r}")
-        for key in ("stale_after", "ledger_retention", "grace"):
-            value = values.get(key, 0)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-                raise ConfigError(f"{key}: {value!r} is not a number of seconds, 0 or more")
         try:
-            return cls(sources=_sources(sources), **groups, **values)
+            return cls(
+                sources=_sources(read_group(SourceSettings, values)),
+                **read_values(cls, values),
+                **{name: read_group(group, values) for name, group in _GROUPS.items()},
+                **{name: values[name] for name in _INTERNAL if name in values},
+            )
         except SourceConfigError as error:
             raise ConfigError(str(error), "source") from None
-
-
-def _groups(values: dict[str, Any]) -> dict[str, Any]:
-    """Remove the settings that come in groups from the values; return the groups."""
-    groups: dict[str, Any] = {}
-    for key, group in _GROUPS.items():
-        try:
-            groups[key] = read_group(group, values)
+        except ConfigError:
+            raise
         except ValueError as error:
-            raise ConfigError(str(error)) from None
-        for name in settings_of(group):
-            values.pop(name, None)
-    return groups
+            raise ConfigError(str(error), str(error).partition(": ")[0]) from None
 
 
-def _sources(values: object) -> tuple[SourceConfig, ...]:
-    if not isinstance(values, list) or not values:
-        raise ConfigError("source: must be a list of one URL or more", "source")
-    configs = tuple(read_source(value) for value in values)
+def _sources(settings: SourceSettings) -> tuple[SourceConfig, ...]:
+    configs = tuple(map(read_source, settings.source))
     names = [config.name for config in configs]
     for name in names:
         if names.count(name) > 1:
@@ -109,14 +96,12 @@ def _sources(values: object) -> tuple[SourceConfig, ...]:
     return configs
 
 
-def read_source(value: Any) -> SourceConfig:
-    """Read a source from the configuration. Raises `ConfigError` or `SourceConfigError`."""
+def read_source(value: SourceValue) -> SourceConfig:
+    """Read a source from the configuration. Raises `SourceConfigError`."""
     if isinstance(value, str):
         return SourceConfig.parse(value)
-    if not isinstance(value, Mapping) or not isinstance(value.get("url"), str):
-        raise ConfigError('source: each is a URL, or a table with "url" and options', "source")
-    extra = {key: _option(option) for key, option in value.items() if key != "url"}
-    return SourceConfig.parse(value["url"], extra)
+    options = {key: _option(option) for key, option in value.items()}
+    return SourceConfig.parse(options.pop("url"), options)
 
 
 def _option(value: object) -> str:

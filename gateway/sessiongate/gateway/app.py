@@ -44,7 +44,7 @@ from sessiongate.runtime.suggestion import as_question, shorten
 
 
 def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
-    """Create a gateway in front of ``config.core``; its lifespan opens and closes the channel.
+    """Create a gateway in front of a core; its lifespan opens and closes the channel.
 
     ``look_up`` finds the names of addresses; it is called in threads.
 
@@ -65,12 +65,13 @@ def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         connect = partial(
             CoreClient,
-            config.core,
+            config.core_address,
             config.core_timeout,
-            config.core_trust.tls,
-            config.core_token_file,
+            config.core_tls,
+            config.core_token_path,
             None if metrics is None else metrics.called,
         )
+        staleness = config.replica_staleness if config.replica else 0.0
         client, watching = connect(), connect(ahead=EVENTS_AHEAD)
         app.state.description = Written(operations)
         app.state.limits = config.limits
@@ -82,7 +83,7 @@ def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
         try:
             async with (
                 admission.watching(),
-                open_view(client, config.replica_staleness, metrics) as view,
+                open_view(client, staleness, metrics) as view,
             ):
                 app.state.view = view
                 yield

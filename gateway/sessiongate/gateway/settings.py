@@ -1,141 +1,71 @@
-"""The gateway's configuration: frozen, with named defaults, every value checked."""
+"""The gateway's settings, and its configuration, which is made of them."""
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from sessiongate.gateway.limits import Limits
-from sessiongate.gateway.upstream.trust import CoreTls
 from sessiongate.runtime.addresses import Address, is_ipv6
-from sessiongate.runtime.auth.core_token import read_core_tokens
+from sessiongate.runtime.auth.core_token import CoreTokenSettings, read_core_tokens
 from sessiongate.runtime.auth.protection import Protection
+from sessiongate.runtime.core_settings import DEFAULT_GRPC
+from sessiongate.runtime.settings import (
+    Network,
+    grpc_listener,
+    listener,
+    network,
+    repeatable,
+    seconds,
+    setting,
+    switch,
+    text,
+    up_to,
+)
 from sessiongate.runtime.telemetry.logs import LogSettings
+from sessiongate.runtime.tls import ClientTls
 from sessiongate.runtime.urls import redacted
 from sessiongate.runtime.watched_file import FileError, exposure, trouble
-
-DEFAULT_HTTP = "127.0.0.1:8989"
-DEFAULT_CORE = "127.0.0.1:50051"
-DEFAULT_CORE_TIMEOUT = 5.0
-DEFAULT_REPLICA_STALENESS = 2.0
-DEFAULT_WORKERS = 1
-
-Network: TypeAlias = IPv4Network | IPv6Network
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,255}")
 _URL = re.compile(r"[!#-;=?-~]+")  # printable ASCII without quotes, angle brackets and spaces
 
 
-@dataclass(frozen=True, slots=True)
-class GatewayConfig:
-    """The configuration of a gateway.
-
-    Raises `ValueError`, whose text names the key, the value and what is allowed.
-    """
-
-    http: str = DEFAULT_HTTP  # HOST:PORT; port 0 takes a free one
-    core: str = DEFAULT_CORE  # HOST:PORT or unix:PATH
-    public_url: str | None = None  # what links start with, instead of the request's host
-    allowed_hosts: tuple[str, ...] = ()  # answered for, besides those always known
-    core_timeout: float = DEFAULT_CORE_TIMEOUT  # seconds that one answer from the core may take
-    # How old the replica may be to answer, in seconds; 0 keeps none.
-    replica_staleness: float = DEFAULT_REPLICA_STALENESS
-    workers: int = DEFAULT_WORKERS  # processes that answer requests
-    protection: Protection = field(default_factory=Protection)  # of the HTTP listener
-    core_trust: CoreTls = field(default_factory=CoreTls)
-    core_token_file: Path | None = None  # shown to the core: `runtime.auth.core_token`
-    trusted_proxies: tuple[Network, ...] = ()  # believed about their callers
-    metrics: str | None = None  # HOST:PORT to serve metrics at
-    limits: Limits = field(default_factory=Limits)
-    logs: LogSettings = field(default_factory=LogSettings)
-
-    def check_files(self) -> None:
-        """Read every file named here once. Raises `FileError`, which names the setting."""
-        for name, text in self.troubles().items():
-            raise FileError(f"{name}: {text}")
-
-    def troubles(self) -> dict[str, str]:
-        """Return why files cannot be used, by the settings that name them."""
-        found = self.protection.troubles()
-        if self.core_trust.tls is not None:
-            found |= self.core_trust.tls.troubles()
-        if self.core_token_file is not None:
-            found["core_token_file"] = trouble(read_core_tokens, self.core_token_file)
-        return {name: text for name, text in found.items() if text}
-
-    def exposures(self) -> dict[str, str]:
-        """Return which secret files every user of the machine can read, by their settings.
-
-        A secret that signs tokens is not among them: it is refused.
-        """
-        paths = {
-            "tls_key": self.protection.tls_key,
-            "users": self.protection.users,
-            "core_key": self.core_trust.core_key,
-            "core_token_file": self.core_token_file,
-        }
-        found = {name: exposure(Path(path)) for name, path in paths.items() if path}
-        return {name: text for name, text in found.items() if text}
-
-    def __post_init__(self) -> None:
-        _check_address("http", self.http)
-        _check_core(self.core)
-        if self.metrics is not None:
-            _check_address("metrics", self.metrics)
-        if self.public_url is not None:
-            _check_public_url(self.public_url)
-        for host in self.allowed_hosts:
-            _check_host(host)
-        if not 0 < self.core_timeout < math.inf:
-            raise ValueError(
-                f"core_timeout: {self.core_timeout!r} is not a number of seconds above 0"
-            )
-
-        if not 0 <= self.replica_staleness < math.inf:
-            raise ValueError(
-                f"replica_staleness: {self.replica_staleness!r} is not a number of seconds,"
-                " 0 or more"
-            )
+def _core_address(value: object) -> str:
+    """Read an address to connect to."""
+    address = grpc_listener(value)
+    if not address.startswith("unix:") and Address.parse(address).port == 0:
+        raise ValueError(f"{redacted(value)} has port 0; allowed are 1 to 65535")
+    return address
 
 
-def _check_address(key: str, value: str) -> Address:
-    try:
-        return Address.parse(value)
-    except ValueError as error:
-        raise ValueError(f"{key}: {error}") from None
-
-
-def _check_core(value: str) -> None:
-    if value == "unix:":
-        raise ValueError(f"core: {value!r} lacks the socket's path, as in unix:/run/core.sock")
-    if not value.startswith("unix:") and _check_address("core", value).port == 0:
-        raise ValueError(f"core: {value!r} has port 0; allowed are 1 to 65535")
-
-
-def _check_public_url(value: str) -> None:
+def _public_url(value: object) -> str:
+    """Read a URL to put before /v1."""
     allowed = "allowed is http(s)://HOST[:PORT][/PATH], such as https://sessions.example"
-    if "@" in value:  # may be a password, so it is not repeated
-        raise ValueError(f"public_url: has a user part; {allowed}")
+    url = text(value)
+    if "@" in url:  # may be a password, so it is not repeated
+        raise ValueError(f"has a user part; {allowed}")
     try:
-        parts = urlsplit(value)
+        parts = urlsplit(url)
         valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # from the port or an IPv6 address
         valid = False
-    if not valid or not _URL.fullmatch(value) or "?" in value or "#" in value:
-        raise ValueError(f"public_url: {redacted(value)} is not a URL to put before /v1; {allowed}")
+    if not valid or not _URL.fullmatch(url) or "?" in url or "#" in url:
+        raise ValueError(f"{redacted(value)} is not a URL to put before /v1; {allowed}")
+    return url
 
 
-def _check_host(value: str) -> None:
-    if not _NAME.fullmatch(value) and not is_ipv6(value):
+def _host(value: object) -> str:
+    """Read a host's name or address."""
+    host = text(value)
+    if not _NAME.fullmatch(host) and not is_ipv6(host):
         raise ValueError(
-            f"allowed_host: {redacted(value)} is not a host name or an IP address, without a port,"
-            f" such as sessions.example or ::1{_meant(value)}"
+            f"{redacted(value)} is not a host name or an IP address, without a port,"
+            f" such as sessions.example or ::1{_meant(host)}"
         )
+    return host
 
 
 def _meant(url: str) -> str:
@@ -145,3 +75,125 @@ def _meant(url: str) -> str:
     except ValueError:
         return ""
     return f"; did you mean {host!r}?" if host and _NAME.fullmatch(host) else ""
+
+
+@dataclass(frozen=True)
+class LinkSettings:
+    """The setting that says what links start with."""
+
+    public_url: str | None = setting(
+        None, _public_url, "Build links from this URL instead of the request's host.", "URL"
+    )
+
+
+@dataclass(frozen=True)
+class HttpSettings(LinkSettings):
+    """The settings of a gateway's listener, and of its copy of the sessions."""
+
+    http: str = setting(
+        "127.0.0.1:8989", listener, "Listen here for REST; port 0 takes a free one.", "ADDRESS"
+    )
+    allowed_host: tuple[str, ...] = repeatable(
+        (), _host, "Answer requests for this host too; repeatable.", "HOST"
+    )
+    trusted_proxies: tuple[Network, ...] = repeatable(
+        (),
+        network,
+        "Believe proxies of this network what they say of their callers; repeatable.",
+        "NETWORK",
+    )
+    replica: bool = setting(
+        True,
+        switch,
+        "Answer from a live copy of the core's sessions while it is provably current: on or off.",
+        "SWITCH",
+    )
+    replica_staleness: float = setting(
+        2.0, seconds, "Ask the core instead where the copy may be older than this.", "SECONDS"
+    )
+    workers: int = setting(
+        1, up_to(64), "Run this many gateway processes on the one address.", "NUMBER"
+    )
+    metrics: str | None = setting(
+        None, listener, "Show the gateway's metrics here, at /metrics, to Prometheus.", "ADDRESS"
+    )
+
+
+@dataclass(frozen=True)
+class UpstreamSettings(CoreTokenSettings):
+    """The settings by which a core is reached."""
+
+    core: str | None = setting(
+        None, _core_address, "Ask the core that listens here, and start none.", "ADDRESS"
+    )
+    core_timeout: float = setting(
+        5.0, seconds, "Wait this long for an answer of the core.", "SECONDS"
+    )
+    core_ca: str | None = setting(
+        None, text, "Speak TLS with the core, whose certificate is of one of these CAs.", "FILE"
+    )
+    core_cert: str | None = setting(
+        None, text, "Show the core this certificate, where it asks for one.", "FILE"
+    )
+    core_key: str | None = setting(None, text, "That certificate's key.", "FILE")
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError`, naming the missing setting, if one setting lacks another."""
+        for name, other in (
+            ("core_cert", "core_key"),
+            ("core_key", "core_cert"),
+            ("core_cert", "core_ca"),
+        ):
+            if getattr(self, name) and not getattr(self, other):
+                raise ValueError(f"{name}: needs --{other.replace('_', '-')} beside it")
+
+    @property
+    def core_address(self) -> str:
+        """The core's address, if need be the usual one."""
+        return self.core or DEFAULT_GRPC
+
+    @property
+    def core_tls(self) -> ClientTls | None:
+        """The files of TLS with the core, if it is used."""
+        if self.core_ca is None:
+            return None
+        if self.core_cert is None or self.core_key is None:
+            return ClientTls(Path(self.core_ca))
+        return ClientTls(Path(self.core_ca), Path(self.core_cert), Path(self.core_key))
+
+
+@dataclass(frozen=True)
+class GatewayConfig(HttpSettings, UpstreamSettings):
+    """The configuration of a gateway."""
+
+    protection: Protection = field(default_factory=Protection)  # of the HTTP listener
+    limits: Limits = field(default_factory=Limits)
+    logs: LogSettings = field(default_factory=LogSettings)
+
+    def check_files(self) -> None:
+        """Read every file named here once. Raises `FileError`, which names the setting."""
+        for name, wrong in self.troubles().items():
+            raise FileError(f"{name}: {wrong}")
+
+    def troubles(self) -> dict[str, str]:
+        """Return why files cannot be used, by the settings that name them."""
+        found = self.protection.troubles()
+        if self.core_tls is not None:
+            found |= self.core_tls.troubles()
+        if self.core_token_path is not None:
+            found["core_token_file"] = trouble(read_core_tokens, self.core_token_path)
+        return {name: wrong for name, wrong in found.items() if wrong}
+
+    def exposures(self) -> dict[str, str]:
+        """Return which secret files every user of the machine can read, by their settings.
+
+        A secret that signs tokens is not among them: it is refused.
+        """
+        paths = {
+            "tls_key": self.protection.tls_key,
+            "users": self.protection.users,
+            "core_key": self.core_key,
+            "core_token_file": self.core_token_file,
+        }
+        found = {name: exposure(Path(path)) for name, path in paths.items() if path}
+        return {name: wrong for name, wrong in found.items() if wrong}

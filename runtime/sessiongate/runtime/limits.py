@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from sessiongate.runtime.settings import between, count, seconds, setting
 
 MAX_SESSION = 65_536
-# Seconds that an unreachable source's sessions stay.
-DEFAULT_STALE_AFTER = 30.0
 
 
 @dataclass(frozen=True, slots=True)

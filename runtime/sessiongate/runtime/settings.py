@@ -11,11 +11,15 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, TypeVar
+from dataclasses import dataclass, field, fields
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Any, TypeAlias, TypeVar
 
+from sessiongate.runtime.addresses import Address
 from sessiongate.runtime.suggestion import did_you_mean
-from sessiongate.runtime.urls import redacted
+from sessiongate.runtime.urls import harmless, redacted
+
+Network: TypeAlias = IPv4Network | IPv6Network
 
 _Group = TypeVar("_Group")
 _T = TypeVar("_T")
@@ -32,43 +36,80 @@ _SWITCH = {
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a field holds besides its name and default.
+    """What a field holds besides its name.
 
     ``read`` takes text, or a file's value, and raises `ValueError`, whose text names the
     value and what is allowed.
     """
 
+    default: Any
     read: Callable[[object], Any]
     help: str
-    metavar: str | None = None  # None if the setting is a switch
+    metavar: str | None = None  # None if the setting is a flag without a value
+    is_repeatable: bool = False  # the field is a tuple; ``read`` takes one element
+    may_hold_password: bool = False  # so it is refused on the command line if it does
+    find_default: Callable[[], object] | None = None  # a command's default; else the field's
+    default_help: str | None = None  # describes that default
 
 
-def setting(default: _T, read: Callable[[object], _T], help: str, metavar: str | None = None) -> _T:
-    """Return a field of a group."""
-    made: _T = field(default=default, metadata={"setting": Setting(read, help, metavar)})
+def setting(
+    default: _T, read: Callable[[object], _T], help: str, metavar: str | None = None, **more: Any
+) -> _T:
+    """Return a field of a group; ``more`` are members of `Setting`."""
+    declared = Setting(default, read, help, metavar, **more)
+    made: _T = field(default=default, metadata={"setting": declared})
     return made
 
 
+def repeatable(
+    default: tuple[_T, ...], read: Callable[[object], _T], help: str, metavar: str, **more: Any
+) -> tuple[_T, ...]:
+    """Return a field of a group that has many values."""
+    return setting(default, read, help, metavar, is_repeatable=True, **more)  # type: ignore[arg-type] # of one
+
+
 def settings_of(group: type[Any]) -> Mapping[str, Setting]:
-    """Return a group's settings by name."""
-    return {each.name: each.metadata["setting"] for each in fields(group)}
+    """Return a group's settings by name: first its own, then those that it inherits."""
+    return {
+        each.name: each.metadata["setting"]
+        for each in sorted(fields(group), key=lambda each: each.name not in group.__annotations__)
+        if "setting" in each.metadata
+    }
 
 
 def read_group(group: type[_Group], values: Mapping[str, object]) -> _Group:
     """Make a group from those of ``values`` that are its. Raises `ValueError`, naming the key."""
+    return group(**read_values(group, values))
+
+
+def read_values(group: type[Any], values: Mapping[str, object]) -> dict[str, Any]:
+    """Read those of ``values`` that are a group's. Raises `ValueError`, naming the key."""
     read = {}
     for name, each in settings_of(group).items():
         if name in values:
             try:
-                read[name] = each.read(values[name])
+                read[name] = _read(each, values[name])
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from None
-    return group(**read)
+    return read
 
 
-def given(group: Any) -> dict[str, Any]:
-    """Return a group's settings that are not None, as values to read it from."""
-    return {name: value for name, value in asdict(group).items() if value is not None}
+def _read(setting: Setting, value: object) -> object:
+    if not setting.is_repeatable:
+        return setting.read(value)
+    if not isinstance(value, list) or not value:
+        raise ValueError(f"{redacted(value)} is not a list of one element or more")
+    return tuple(map(setting.read, value))
+
+
+def given(*groups: Any) -> dict[str, Any]:
+    """Return the settings of groups that are not None, as values to read them from."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for group in groups
+        for name in settings_of(type(group))
+        if (value := getattr(group, name)) is not None
+    }
 
 
 def count(value: object) -> int:
@@ -161,3 +202,47 @@ def one_of(*words: str) -> Callable[[object], Any]:
         return str(value)
 
     return word
+
+
+def listener(value: object) -> str:
+    """Read HOST:PORT."""
+    try:
+        return str(Address.parse(str(value)))
+    except ValueError as error:
+        raise ValueError(f"{error}{_nearest_address(str(value))}") from None
+
+
+def _nearest_address(text: str) -> str:
+    """Suggest what an address without a host or with a scheme meant, if that is clear."""
+    if not harmless(text):
+        return ""
+    place = text.partition("://")[2] or text
+    place = place.partition("/")[0].removeprefix("*")
+    if place.isdecimal() or place.startswith(":"):
+        place = ("0.0.0.0:" if text.startswith("*") else "127.0.0.1:") + place.lstrip(":")
+    try:
+        return f"; did you mean {str(Address.parse(place))!r}?"
+    except ValueError:
+        return ""
+
+
+def grpc_listener(value: object) -> str:
+    """Read HOST:PORT or unix:PATH."""
+    if isinstance(value, str) and value.startswith("unix:"):
+        if value == "unix:":
+            raise ValueError("'unix:' lacks the socket's path, as in unix:/run/core.sock")
+        return value
+    return listener(value)
+
+
+def network(value: object) -> Network:
+    """Read a network, or one address."""
+    try:
+        return ip_network(str(value))
+    except ValueError:
+        meant = ""
+        with suppress(ValueError):  # an address in a network
+            meant = f"; did you mean '{ip_network(str(value), strict=False)}'?"
+        raise ValueError(
+            f"{redacted(value)} is not a network, such as 10.0.0.0/8, or an address{meant}"
+        ) from None

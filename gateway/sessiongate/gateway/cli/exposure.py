@@ -2,44 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import typer
 
 from sessiongate.gateway.cli.origin import refuse
-from sessiongate.gateway.cli.values import is_private
-from sessiongate.runtime.auth.credentials import Credentials
-from sessiongate.runtime.tls import ClientTls, ServerTls
+from sessiongate.gateway.settings import UpstreamSettings
+from sessiongate.runtime.addresses import Address
+from sessiongate.runtime.auth.protection import Protection
+from sessiongate.runtime.settings import setting, switch
 
 
-def refuse_open_listener(
+@dataclass(frozen=True)
+class Exposure:
+    """The setting that gives up the closed default."""
+
+    insecure: bool = setting(
+        False, switch, "Listen where other machines reach it, also without TLS and credentials."
+    )
+
+
+def refuse_open_listeners(
     context: typer.Context,
-    name: str,
-    address: str | None,
-    tls: ServerTls | None,
-    credentials: Credentials,
+    listeners: Mapping[str, str | None],
+    protection: Protection,
+    core_token: Path | None,
 ) -> None:
-    """Refuse an address that other machines can reach, unless TLS and credentials guard it."""
-    missing = [] if tls else ["TLS (--tls-cert and --tls-key)"]
-    if not credentials.wanted:
-        missing.append("credentials (--users, --token-key, --token-secret or --tls-client-ca)")
-    if missing and address is not None and not is_private(address):
-        refuse(
-            context,
-            f"other machines can reach {address}, and anyone who connects sees who uses your"
-            f" databases. Add {' and '.join(missing)}, listen on loopback, such as"
-            " 127.0.0.1:8989, or accept this with --insecure",
-            name,
-        )
+    """Refuse addresses that other machines can reach, unless TLS and credentials guard them.
+
+    ``listeners`` are by setting. The core's token guards only the one for gRPC.
+    """
+    for name, address in listeners.items():
+        missing = [] if protection.tls else ["TLS (--tls-cert and --tls-key)"]
+        if not protection.credentials(core_token if name == "grpc" else None).wanted:
+            missing.append("credentials (--users, --token-key, --token-secret or --tls-client-ca)")
+        if missing and address is not None and not _is_private(address):
+            refuse(
+                context,
+                f"other machines can reach {address}, and anyone who connects sees who uses your"
+                f" databases. Add {' and '.join(missing)}, listen on loopback, such as"
+                " 127.0.0.1:8989, or accept this with --insecure",
+                name,
+            )
 
 
-def refuse_cleartext_token(
-    context: typer.Context, core: str, tls: ClientTls | None, token_file: Path | None
-) -> None:
+def refuse_cleartext_token(context: typer.Context, upstream: UpstreamSettings) -> None:
     """Refuse to send the core's token unencrypted over a network."""
-    if token_file is not None and tls is None and not is_private(core):
+    address = upstream.core_address
+    if upstream.core_token_file and upstream.core_tls is None and not _is_private(address):
         refuse(
             context,
-            f"the token would be sent to {core} unencrypted; add TLS (--core-ca)",
+            f"the token would be sent to {address} unencrypted; add TLS (--core-ca)",
             "core_token_file",
         )
+
+
+def _is_private(listener: str) -> bool:
+    """Return whether only this machine can reach an address that is listened on."""
+    return listener.startswith("unix:") or Address.parse(listener).is_loopback

@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 
 from sessiongate.gateway.cli.command import Command, CommandGroup
-from sessiongate.gateway.cli.options import ConfigOption, LedgerOption
+from sessiongate.gateway.cli.groups import taking
 from sessiongate.gateway.cli.reporting import fail
 from sessiongate.gateway.cli.supervisor import keep_ledger
+from sessiongate.runtime.core_settings import LedgerSettings
+from sessiongate.runtime.settings import given
 from sessiongate.runtime.telemetry.logs import escaped
 
 app = typer.Typer(
@@ -38,7 +40,8 @@ NewNameArgument = Annotated[
 
 
 @app.command(cls=Command)
-def backup(file: BackupFileArgument, *, ledger: LedgerOption, config: ConfigOption = None) -> None:
+@taking
+def backup(context: typer.Context, file: BackupFileArgument, *, ledger: LedgerSettings) -> None:
     """Copy the ledger into a new file, also while a core runs.
 
     A plain copy of the file lacks what its write-ahead log holds.
@@ -52,8 +55,9 @@ def backup(file: BackupFileArgument, *, ledger: LedgerOption, config: ConfigOpti
 
 
 @app.command(cls=Command)
+@taking
 def rename(
-    old: OldNameArgument, new: NewNameArgument, *, ledger: LedgerOption, config: ConfigOption = None
+    context: typer.Context, old: OldNameArgument, new: NewNameArgument, *, ledger: LedgerSettings
 ) -> None:
     """Give a source another name: its sessions keep their ids.
 
@@ -68,7 +72,8 @@ def rename(
 
 
 @app.command(cls=Command)
-def restored(*, ledger: LedgerOption, config: ConfigOption = None) -> None:
+@taking
+def restored(context: typer.Context, *, ledger: LedgerSettings) -> None:
     """Say that the ledger's disk was put back to an older state.
 
     The next start then gives ids from the clock upwards, so that none is given twice. Not needed
@@ -82,6 +87,6 @@ def restored(*, ledger: LedgerOption, config: ConfigOption = None) -> None:
     typer.echo("ids will continue from the clock at the next start")
 
 
-def _keep(action: str, ledger: str, **settings: str) -> None:
-    if fault := keep_ledger(action, {"ledger": ledger, **settings}):
+def _keep(action: str, ledger: LedgerSettings, **settings: str) -> None:
+    if fault := keep_ledger(action, {**given(ledger), **settings}):
         fail(fault)

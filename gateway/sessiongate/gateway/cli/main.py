@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import signal
 from contextlib import ExitStack, suppress
-from dataclasses import asdict
 from importlib.metadata import version
 from typing import Annotated
 
@@ -13,41 +12,24 @@ import typer
 
 from sessiongate.gateway.cli.collisions import refuse_collisions
 from sessiongate.gateway.cli.command import Command, CommandGroup, GatheringCommand
-from sessiongate.gateway.cli.exposure import refuse_open_listener
+from sessiongate.gateway.cli.exposure import Exposure, refuse_open_listeners
 from sessiongate.gateway.cli.groups import taking, with_options_of
 from sessiongate.gateway.cli.ledger import app as ledger_app
-from sessiongate.gateway.cli.options import (
-    ConfigOption,
-    CoreMetricsOption,
-    CoreTokenFileOption,
-    GrpcOption,
-    InsecureOption,
-    LedgerOption,
-    ReflectionOption,
-    SourcesOption,
-    StaleAfterOption,
-)
 from sessiongate.gateway.cli.origin import gather, place, refuse
-from sessiongate.gateway.cli.plan import (
-    Plan,
-    core_origins,
-    core_settings,
-    plan_of,
-)
+from sessiongate.gateway.cli.plan import Plan, core_origins, plan_of
 from sessiongate.gateway.cli.query import app as asking_app
 from sessiongate.gateway.cli.reporting import fail, report
 from sessiongate.gateway.cli.settings_file import warn_of_variables
 from sessiongate.gateway.cli.supervisor import CoreStartError, become_core, check_core_settings
 from sessiongate.gateway.cli.users import app as users_app
-from sessiongate.gateway.settings import (
-    DEFAULT_CORE,
-    GatewayConfig,
-)
+from sessiongate.gateway.settings import GatewayConfig
 from sessiongate.runtime.addresses import Address
+from sessiongate.runtime.auth.core_token import CoreTokenSettings
 from sessiongate.runtime.auth.protection import Protection
+from sessiongate.runtime.core_settings import CoreSettings, LedgerSettings, SourceSettings
 from sessiongate.runtime.descriptors import need_no_output
 from sessiongate.runtime.exit_codes import EXIT_UNRECOVERABLE
-from sessiongate.runtime.limits import DEFAULT_STALE_AFTER, CoreLimits
+from sessiongate.runtime.limits import CoreLimits
 from sessiongate.runtime.listener import ListenError
 from sessiongate.runtime.settings import given
 from sessiongate.runtime.systemd import READY, STOPPING, Notifier
@@ -121,11 +103,11 @@ def serve(context: typer.Context, plan: Plan) -> None:
         # Until the gateway runs and takes over the signals, both end up here.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler)
-        grpc_shown, sources_shown = gateway.core, "those of the core"
+        grpc_shown, sources_shown = gateway.core_address, "those of the core"
         try:
             if plan.core is not None:
                 gateway, grpc_shown = stack.enter_context(own_core(gateway, plan.core, log.warning))
-                sources_shown = ", ".join(map(str, plan.sources))
+                sources_shown = ", ".join(plan.sources)
             stack.callback(notify, STOPPING)
 
             def on_listening(http: str) -> None:
@@ -171,22 +153,18 @@ def check_config(context: typer.Context, plan: Plan) -> None:
 
 
 @app.command("core", cls=Command)
-@taking(protection=Protection, core_limits=CoreLimits, logs=LogSettings)
+@taking
 def run_core(
     context: typer.Context,
     *,
-    grpc: GrpcOption = DEFAULT_CORE,
-    source: SourcesOption,
-    ledger: LedgerOption,
-    stale_after: StaleAfterOption = DEFAULT_STALE_AFTER,
+    sources: SourceSettings,
+    ledger: LedgerSettings,
+    core: CoreSettings,
+    token: CoreTokenSettings,
+    exposure: Exposure,
     protection: Protection,
-    core_token_file: CoreTokenFileOption = None,
-    reflection: ReflectionOption = "on",
-    core_metrics: CoreMetricsOption = None,
     core_limits: CoreLimits,
     logs: LogSettings,
-    insecure: InsecureOption = False,
-    config: ConfigOption = None,
 ) -> None:
     """Serve sessions over gRPC alone.
 
@@ -198,26 +176,19 @@ def run_core(
     Example:
       sessiongate core --grpc unix:/run/sessiongate/core.sock --source host:
     """
-    if not insecure:
-        own = protection.credentials()
-        refuse_open_listener(context, "core_metrics", core_metrics, protection.tls, own)
-        guards = protection.credentials(core_token_file)
-        refuse_open_listener(context, "grpc", grpc, protection.tls, guards)
-    files = GatewayConfig(protection=protection, core_token_file=core_token_file)
+    listeners = {"grpc": core.grpc, "core_metrics": core.core_metrics}
+    if not exposure.insecure:
+        refuse_open_listeners(context, listeners, protection, token.core_token_path)
+    files = GatewayConfig(protection=protection, core_token_file=token.core_token_file)
     for name, text in files.troubles().items():
         refuse(context, text, name)
-    refuse_collisions(context, {"grpc": grpc, "core_metrics": core_metrics})
-    settings = core_settings(
-        grpc, source, ledger, stale_after, reflection, core_metrics, core_limits
-    )
-    settings["origins"] = core_origins(context)
-    if core_token_file is not None:
-        settings["core_token_file"] = str(core_token_file)
+    refuse_collisions(context, listeners)
     if files.exposures():
         set_up_logs("core", logs)  # as the core will have them
         _warn_of_exposures(context, files)
+    settings = given(core, sources, ledger, token, protection, core_limits, logs)
     try:
-        become_core({**settings, **given(protection), **asdict(logs)})
+        become_core({**settings, "origins": core_origins(context)})
     except OSError as error:
         fail(f"the core cannot be started: {error}", EXIT_UNRECOVERABLE)
 
@@ -239,11 +210,11 @@ def _told(plan: Plan) -> str:
     scheme = "https" if gateway.protection.tls else "http"
     lines = [f"REST     {scheme}://{gateway.http}/v1/sessions"]
     if plan.core is None:
-        lines += [f"gRPC     of the core at {gateway.core}"]
+        lines += [f"gRPC     of the core at {gateway.core_address}"]
     else:
         lines += [
             f"gRPC     {plan.core['grpc']}",
-            f"Sources  {', '.join(map(str, plan.sources))}",
+            f"Sources  {', '.join(plan.sources)}",
         ]
     return "".join(f"  {line}\n" for line in lines)
 

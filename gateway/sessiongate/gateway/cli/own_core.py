@@ -25,7 +25,7 @@ def own_core(
     configured. So no certificate has to be valid for the gateway's name of the core.
     Raises `CoreStartError`.
     """
-    guarded = gateway.protection.credentials(gateway.core_token_file).wanted
+    guarded = gateway.protection.credentials(gateway.core_token_path).wanted
     settings = {**settings, **given(gateway.protection)}
     with ExitStack() as stack:
         if guarded or gateway.protection.tls:
@@ -33,8 +33,7 @@ def own_core(
             settings["private"] = private = f"unix:{folder}/core.sock"
             gateway = replace(gateway, core=private)
         if guarded:
-            token_file = gateway.core_token_file or _new_token(folder)
-            settings["core_token_file"] = str(token_file)
+            settings["core_token_file"] = token_file = gateway.core_token_file or _new_token(folder)
             gateway = replace(gateway, core_token_file=token_file)
         supervisor = stack.enter_context(Supervisor(settings, report))
         if "private" not in settings:
@@ -42,7 +41,7 @@ def own_core(
         yield gateway, supervisor.address
 
 
-def _new_token(folder: Path) -> Path:
+def _new_token(folder: Path) -> str:
     path = folder / "core.token"
     path.write_text(secrets.token_hex(32))
-    return path
+    return str(path)

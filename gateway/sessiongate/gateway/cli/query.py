@@ -4,41 +4,46 @@ from __future__ import annotations
 
 import signal
 from contextlib import suppress
-from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from sessiongate.gateway.cli.command import Command
 from sessiongate.gateway.cli.exposure import refuse_cleartext_token
-from sessiongate.gateway.cli.groups import taking
-from sessiongate.gateway.cli.options import (
-    AsJsonOption,
-    ConfigOption,
-    CoreOption,
-    CoreTimeoutOption,
-    CoreTokenOption,
-    LinkUrlOption,
-    SessionIdArgument,
-)
+from sessiongate.gateway.cli.groups import reading, taking
 from sessiongate.gateway.cli.origin import refuse
-from sessiongate.gateway.settings import DEFAULT_CORE, DEFAULT_CORE_TIMEOUT, GatewayConfig
-from sessiongate.gateway.upstream.trust import CoreTls
+from sessiongate.gateway.jsonapi.ids import parse_id
+from sessiongate.gateway.settings import GatewayConfig, LinkSettings, UpstreamSettings
+from sessiongate.runtime.urls import redacted
 
 app = typer.Typer()
 
 
+def _session_id(value: object) -> int:
+    """Read a session's id: 1 to 2^64-1."""
+    found = parse_id(str(value))
+    if found is None:
+        raise ValueError(f"{redacted(value)} is not an id: a number from 1 to 18446744073709551615")
+    return found
+
+
+AsJsonOption = Annotated[bool, typer.Option("--json", help="Print the JSON:API document.")]
+SessionIdArgument = Annotated[
+    int,
+    typer.Argument(
+        metavar="ID", help="The session's id.", parser=reading(_session_id), show_default=False
+    ),
+]
+
+
 @app.command("list", cls=Command)
-@taking(core_trust=CoreTls)
+@taking
 def list_command(
     context: typer.Context,
     *,
-    core: CoreOption = DEFAULT_CORE,
-    core_timeout: CoreTimeoutOption = DEFAULT_CORE_TIMEOUT,
-    core_token_file: CoreTokenOption = None,
-    core_trust: CoreTls,
-    public_url: LinkUrlOption = None,
+    upstream: UpstreamSettings,
+    links: LinkSettings,
     json: AsJsonOption = False,
-    config: ConfigOption = None,
 ) -> None:
     """List the sessions that a core knows.
 
@@ -49,25 +54,21 @@ def list_command(
     Example:
       sessiongate list --core 127.0.0.1:50051
     """
-    _check(context, core, core_trust, core_token_file)
+    _check(context, upstream)
     from sessiongate.gateway.cli.questions import ask, listing
 
-    ask(listing(public_url, json=json), core, core_timeout, core_trust, core_token_file)
+    ask(listing(links.public_url, json=json), upstream)
 
 
 @app.command("show", cls=Command)
-@taking(core_trust=CoreTls)
+@taking
 def show_command(
     context: typer.Context,
     ident: SessionIdArgument,
     *,
-    core: CoreOption = DEFAULT_CORE,
-    core_timeout: CoreTimeoutOption = DEFAULT_CORE_TIMEOUT,
-    core_token_file: CoreTokenOption = None,
-    core_trust: CoreTls,
-    public_url: LinkUrlOption = None,
+    upstream: UpstreamSettings,
+    links: LinkSettings,
     json: AsJsonOption = False,
-    config: ConfigOption = None,
 ) -> None:
     """Show all that a core knows of one session.
 
@@ -77,24 +78,20 @@ def show_command(
     Example:
       sessiongate show 3
     """
-    _check(context, core, core_trust, core_token_file)
+    _check(context, upstream)
     from sessiongate.gateway.cli.questions import ask, showing
 
-    ask(showing(ident, public_url, json=json), core, core_timeout, core_trust, core_token_file)
+    ask(showing(ident, links.public_url, json=json), upstream)
 
 
 @app.command("sources", cls=Command)
-@taking(core_trust=CoreTls)
+@taking
 def sources_command(
     context: typer.Context,
     *,
-    core: CoreOption = DEFAULT_CORE,
-    core_timeout: CoreTimeoutOption = DEFAULT_CORE_TIMEOUT,
-    core_token_file: CoreTokenOption = None,
-    core_trust: CoreTls,
-    public_url: LinkUrlOption = None,
+    upstream: UpstreamSettings,
+    links: LinkSettings,
     json: AsJsonOption = False,
-    config: ConfigOption = None,
 ) -> None:
     """List the sources that a core reads, and how that goes.
 
@@ -104,22 +101,18 @@ def sources_command(
     Example:
       sessiongate sources --core 127.0.0.1:50051
     """
-    _check(context, core, core_trust, core_token_file)
+    _check(context, upstream)
     from sessiongate.gateway.cli.questions import ask, listing_sources
 
-    ask(listing_sources(public_url, json=json), core, core_timeout, core_trust, core_token_file)
+    ask(listing_sources(links.public_url, json=json), upstream)
 
 
 @app.command("watch", cls=Command)
-@taking(core_trust=CoreTls)
+@taking
 def watch_command(
     context: typer.Context,
     *,
-    core: CoreOption = DEFAULT_CORE,
-    core_timeout: CoreTimeoutOption = DEFAULT_CORE_TIMEOUT,
-    core_token_file: CoreTokenOption = None,
-    core_trust: CoreTls,
-    config: ConfigOption = None,
+    upstream: UpstreamSettings,
 ) -> None:
     """Show the sessions as they come and go, until Ctrl-C.
 
@@ -129,24 +122,20 @@ def watch_command(
     Example:
       sessiongate watch | grep alice
     """
-    _check(context, core, core_trust, core_token_file)
+    _check(context, upstream)
     from sessiongate.gateway.cli.questions import ask, watch
 
     with suppress(KeyboardInterrupt):
         signal.signal(signal.SIGINT, signal.default_int_handler)  # so that the terminal is restored
-        ask(watch, core, core_timeout, core_trust, core_token_file)
+        ask(watch, upstream)
 
 
 @app.command("check", cls=Command)
-@taking(core_trust=CoreTls)
+@taking
 def check_command(
     context: typer.Context,
     *,
-    core: CoreOption = DEFAULT_CORE,
-    core_timeout: CoreTimeoutOption = DEFAULT_CORE_TIMEOUT,
-    core_token_file: CoreTokenOption = None,
-    core_trust: CoreTls,
-    config: ConfigOption = None,
+    upstream: UpstreamSettings,
 ) -> None:
     """Ask a core whether it can answer now.
 
@@ -156,17 +145,16 @@ def check_command(
     Example:
       sessiongate check --core 127.0.0.1:50051
     """
-    _check(context, core, core_trust, core_token_file)
+    _check(context, upstream)
     from sessiongate.gateway.cli.questions import ask
     from sessiongate.gateway.upstream.client import CoreClient
 
-    ask(CoreClient.check, core, core_timeout, core_trust, core_token_file)
-    print(f"the core at {core} is ready")
+    ask(CoreClient.check, upstream)
+    print(f"the core at {upstream.core_address} is ready")
 
 
-def _check(context: typer.Context, core: str, trust: CoreTls, token_file: Path | None) -> None:
+def _check(context: typer.Context, upstream: UpstreamSettings) -> None:
     """Refuse settings with which no core can be asked, naming where each came from."""
-    refuse_cleartext_token(context, core, trust.tls, token_file)
-    files = GatewayConfig(core_trust=trust, core_token_file=token_file)
-    for name, text in files.troubles().items():
+    refuse_cleartext_token(context, upstream)
+    for name, text in GatewayConfig(**vars(upstream)).troubles().items():
         refuse(context, text, name)

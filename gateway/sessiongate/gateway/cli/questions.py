@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -25,8 +24,8 @@ from sessiongate.gateway.errors import error_of
 from sessiongate.gateway.jsonapi.document import dump, top_meta
 from sessiongate.gateway.representation.session import session_resource, session_url, sessions_url
 from sessiongate.gateway.representation.source import source_resources, sources_url
+from sessiongate.gateway.settings import UpstreamSettings
 from sessiongate.gateway.upstream.client import CoreClient
-from sessiongate.gateway.upstream.trust import CoreTls
 from sessiongate.runtime.exit_codes import EXIT_UNRECOVERABLE
 from sessiongate.runtime.watched_file import FileError
 from sessiongate.v1.session_pb2 import Session
@@ -37,11 +36,14 @@ LOCAL_URL = "http://localhost:8989"
 Question = Callable[[CoreClient], Awaitable[None]]
 
 
-def ask(question: Question, core: str, timeout: float, trust: CoreTls, token: Path | None) -> None:
+def ask(question: Question, settings: UpstreamSettings) -> None:
     """Ask a core; if it fails, say so and end."""
+    core = settings.core_address
 
     async def asking() -> None:
-        client = CoreClient(core, timeout, trust.tls, token)
+        client = CoreClient(
+            core, settings.core_timeout, settings.core_tls, settings.core_token_path
+        )
         try:
             await question(client)
         finally:

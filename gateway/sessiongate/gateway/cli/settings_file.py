@@ -11,12 +11,13 @@ from typing import cast
 import typer
 from typer.core import TyperGroup
 
-from sessiongate.gateway.cli.groups import VARIABLE
 from sessiongate.gateway.cli.origin import note_file, refuse
 from sessiongate.gateway.cli.reporting import report
 from sessiongate.runtime.suggestion import did_you_mean, nearest
 from sessiongate.runtime.urls import redacted
 from sessiongate.runtime.watched_file import FileError, read_handed_over
+
+VARIABLE = "SESSIONGATE_"  # the prefix of variables' names
 
 _CONTENT = "sessiongate.content"  # in a context's `meta`: the content of settings files
 

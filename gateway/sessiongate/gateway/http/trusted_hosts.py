@@ -21,7 +21,7 @@ class TrustedHosts:
     """Middleware that accepts requests for known hosts only.
 
     Known are localhost, the loopback addresses, the listener's host, the host of
-    ``public_url``, and ``allowed_hosts``; on any port, and also with the trailing dot of
+    ``public_url``, and ``allowed_host``; on any port, and also with the trailing dot of
     a fully qualified name. Requests for other hosts get 421. For the rest of the request,
     ``scope["state"]["base_url"]`` is the base of all URLs, without a trailing slash.
     """
@@ -32,7 +32,7 @@ class TrustedHosts:
         own = parse_ip(self._listener.host)
         self._everywhere = own is not None and own.is_unspecified
         self._public_url = config.public_url.rstrip("/") if config.public_url else None
-        hosts = ["localhost", self._listener.host, *config.allowed_hosts]
+        hosts = ["localhost", self._listener.host, *config.allowed_host]
         if self._public_url:
             hosts.append(urlsplit(self._public_url).hostname or "")
         self._known = {_plain(host) for host in hosts} - {""}

@@ -101,7 +101,7 @@ def _fault(config: GatewayConfig) -> str | None:
 
 def _start_following(config: GatewayConfig, workers: WorkerPool) -> None:
     """Renew the workers when files that they read only once have changed and can be read."""
-    tls = (config.protection.tls, config.core_trust.tls)
+    tls = (config.protection.tls, config.core_tls)
     files = [path for each in tls if each for path in each.files]
     if files:
         threading.Thread(target=_follow, args=(files, config, workers), daemon=True).start()

@@ -4,13 +4,32 @@ from __future__ import annotations
 
 import hmac
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
+from sessiongate.runtime.settings import setting, text
 from sessiongate.runtime.watched_file import FileError, read_file
 
 MIN_LENGTH = 32  # characters
 
 _TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
+
+
+@dataclass(frozen=True)
+class CoreTokenSettings:
+    """The setting that names the file of the secret."""
+
+    core_token_file: str | None = setting(
+        None,
+        text,
+        "The secret that gateways show their core: a line each, of which a gateway has the first.",
+        "FILE",
+    )
+
+    @property
+    def core_token_path(self) -> Path | None:
+        """The file, if there is one."""
+        return None if self.core_token_file is None else Path(self.core_token_file)
 
 
 def read_core_tokens(path: Path) -> tuple[str, ...]:

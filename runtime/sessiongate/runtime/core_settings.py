@@ -1,0 +1,107 @@
+"""The settings of a core, as the command takes them and the core reads them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from sessiongate.runtime.settings import (
+    grpc_listener,
+    listener,
+    repeatable,
+    seconds,
+    setting,
+    switch,
+    text,
+)
+from sessiongate.runtime.urls import redacted
+
+DEFAULT_GRPC = "127.0.0.1:50051"
+
+# A source as it was asked for: its URL, or a table with ``url`` and options.
+SourceValue: TypeAlias = str | Mapping[str, str | int | float | bool]
+
+
+def _source(value: object) -> SourceValue:
+    """Read a source's URL, or a table of the file."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, Mapping) or not isinstance(value.get("url"), str):
+        raise ValueError('each is a URL, or a table with "url" and options')
+    for key, option in value.items():
+        if not isinstance(option, str | int | float | bool):
+            raise ValueError(
+                f"option {redacted(key)} of a source must be a string, a number, true or false"
+            )
+    return value
+
+
+def _default_ledger() -> str:
+    """Return the URL of the ledger if none is given: a file that outlives a restart.
+
+    A folder whose path is relative is skipped, as the XDG specification requires:
+    ids would depend on where the program is started.
+    """
+    kept = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]  # systemd may list several
+    home = os.environ.get("XDG_STATE_HOME", "")
+    if os.path.isabs(kept):
+        folder = Path(kept)
+    elif os.path.isabs(home):
+        folder = Path(home, "sessiongate")
+    else:
+        folder = Path.home() / ".local" / "state" / "sessiongate"
+    return f"sqlite:///{folder.absolute() / 'ledger.db'}"
+
+
+@dataclass(frozen=True)
+class SourceSettings:
+    """The setting that says what a core reads."""
+
+    source: tuple[SourceValue, ...] = repeatable(
+        ("host:",), _source, "Read sessions from here; repeatable.", "URL", may_hold_password=True
+    )
+
+
+@dataclass(frozen=True)
+class LedgerSettings:
+    """The setting that says where a core keeps ids."""
+
+    ledger: str = setting(
+        "sqlite://",
+        text,
+        "Keep session ids in this database; sqlite:// is in memory.",
+        "URL",
+        may_hold_password=True,
+        find_default=_default_ledger,
+        default_help="a file in the user's state folder",
+    )
+
+
+@dataclass(frozen=True)
+class CoreSettings:
+    """The other settings of a core that are not limits."""
+
+    grpc: str = setting(
+        DEFAULT_GRPC,
+        grpc_listener,
+        "Let the core listen here for gRPC; port 0 takes a free one.",
+        "ADDRESS",
+    )
+    stale_after: float = setting(
+        30.0, seconds, "Show an unreachable source's last known sessions this long.", "SECONDS"
+    )
+    reflection: bool = setting(
+        True,
+        switch,
+        "Let the core tell its methods (gRPC reflection), to those who may call them: on or off.",
+        "SWITCH",
+    )
+    core_metrics: str | None = setting(
+        None,
+        listener,
+        "Let the core show its metrics here, at /metrics, to Prometheus.",
+        "ADDRESS",
+    )
