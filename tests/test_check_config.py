@@ -51,14 +51,14 @@ def test_all_that_is_wrong_is_told_a_line_each(tmp_path: Path) -> None:
     for place, said in (
         ("--config", "unknown key 'wrokers'; did you mean 'workers'?"),
         (f"'http' in {file}", "did you mean '127.0.0.1:8989'?"),
-        (f"'workers' in {file}", "0 is not a whole number from 1 to 64"),
+        (f"'workers' in {file}", "must be an integer from 1 to 64, got 0"),
         (f"'log_level' in {file}", "did you mean 'warning'?"),
-        (f"'stale_after' in {file}", "'soon' is not a number of seconds"),
-        (f"'public_url' in {file}", "'sessions.example' is not a URL"),
+        (f"'stale_after' in {file}", "up to 86400, got 'soon'"),
+        (f"'public_url' in {file}", "got 'sessions.example'"),
         (f"'users' in {file}", f"{tmp_path}/users: no such file"),
         (f"'tls_key' in {file}", "ca.pem contains no PEM private key"),
         (f"'token_secret' in {file}", "no such file"),
-        ("SESSIONGATE_CORE_TIMEOUT", "'x' is not a number of seconds"),
+        ("SESSIONGATE_CORE_TIMEOUT", "up to 86400, got 'x'"),
         (f"'source' in {file}: source h", "did you mean 'postgresql'?"),
         (f"'source' in {file}: source h", "did you mean 'password_file'?"),
         (f"'source' in {file}: source h", "timezone must be AREA/CITY"),
@@ -118,7 +118,7 @@ def test_what_is_right_is_told_and_nothing_is_started(tmp_path: Path) -> None:
     checked = run("check-config", "--config", file)
     assert (checked.returncode, checked.stderr) == (0, "")
     assert checked.stdout.splitlines() == [
-        "nothing is wrong with these settings and the files they name",
+        "no errors in these settings and the files that they name",
         "  REST     http://127.0.0.1:8989/v1/sessions",
         "  gRPC     127.0.0.1:50051",
         f"  Sources  host:, a (document:{DOCUMENT})",
@@ -183,7 +183,7 @@ def test_files_that_lack_another_are_read_all_the_same(tmp_path: Path) -> None:
     checked = run("check-config", "--tls-cert", tmp_path / "nope.pem", "--ledger", "sqlite://")
     assert checked.returncode == 2
     assert checked.stderr.splitlines() == [
-        "sessiongate: --tls-cert: needs --tls-key beside it",
+        "sessiongate: --tls-cert: requires --tls-key",
         f"sessiongate: --tls-cert: {tmp_path}/nope.pem: no such file",
     ]
     pair = ("--tls-cert", tmp_path / "nope.pem", "--tls-key", tmp_path / "nope.key")

@@ -52,17 +52,18 @@ MISTAKES = [
     Mistake("serve --log-levle info", "did you mean '--log-level'?"),
     Mistake("serve host:", "settings are flags, such as --source URL"),
     Mistake("serve --http", "--http needs a value: --http ADDRESS"),
-    Mistake("show abc", "Invalid value for ID: 'abc' is not an id: a number from 1 to"),
+    Mistake("show abc", "Invalid value for ID: must be an integer from 1 to 18446744073709551615,"
+            " got 'abc'"),
     Mistake("show", "Missing argument ID"),
     # Values.
     Mistake("serve --http 8989", "did you mean '127.0.0.1:8989'?"),
     Mistake("serve --http :8989", "did you mean '127.0.0.1:8989'?"),
     Mistake("serve --http http://localhost:8989/", "did you mean 'localhost:8989'?"),
     Mistake("list --core 127.0.0.1:99999", "with a port from 0 to 65535"),
-    Mistake("serve --stale-after 2m", "is not a number of seconds, above 0 and up to 86400; did "
-            "you mean 120?"),
-    Mistake("serve --workers two", "--workers: 'two' is not a whole number from 1 to 64"),
-    Mistake("serve --max-session 64k", "'64k' is not a whole number from 8192 to 1048576"),
+    Mistake("serve --stale-after 2m", "must be a number of seconds above 0 and up to 86400, got"
+            " '2m'; did you mean 120?"),
+    Mistake("serve --workers two", "--workers: must be an integer from 1 to 64, got 'two'"),
+    Mistake("serve --max-session 64k", "must be an integer from 8192 to 1048576, got '64k'"),
     Mistake("serve --log-level warn", "did you mean 'warning'?"),
     Mistake("serve --log-format JSON", "did you mean 'json'?"),
     Mistake("serve --public-url sessions.example", "such as https://sessions.example"),
@@ -74,7 +75,7 @@ MISTAKES = [
     Mistake("serve --http 0.0.0.0:8989", "Add TLS (--tls-cert and --tls-key) and credentials"),
     Mistake("serve --source mariadb://u:p@h", "or the password in a file and its path in"
             " password_file=PATH"),
-    Mistake("serve --core 127.0.0.1:1 --source host:", "--source: it is for the core that serve"),
+    Mistake("serve --core 127.0.0.1:1 --source host:", "--source: has no effect with --core"),
     Mistake("list --core 192.0.2.1:1 --core-token-file t", "unencrypted; add TLS (--core-ca)"),
     # Addresses that are not available, and cores that do not answer.
     Mistake(f"serve --grpc 127.0.0.1:0 {QUIET} --http {{taken}}",
@@ -92,7 +93,7 @@ MISTAKES = [
     # Files.
     Mistake("serve --config {folder}/none.toml", "--config: {folder}/none.toml: no such file"),
     Mistake("serve --users {folder}/none", "--users: {folder}/none: no such file"),
-    Mistake("serve --tls-cert {folder}/server.pem", "--tls-cert: needs --tls-key beside it"),
+    Mistake("serve --tls-cert {folder}/server.pem", "--tls-cert: requires --tls-key"),
     Mistake("serve --tls-cert {folder}/server.pem --tls-key {folder}/other.key",
             "--tls-key: {folder}/other.key does not match the certificate in"),
     Mistake("serve --token-secret {folder}/users", "they are for --users; `openssl rand"),
@@ -114,12 +115,12 @@ MISTAKES = [
     in_file("[limits]\nmax_url = 5", "settings must be at the top level, in no table"),
     in_file("http = 127.0.0.1:8989", "a line must be NAME = VALUE, with text in quotes"),
     in_file("token_key = '{folder}/token.secret'", "tokens is for 'token_secret'"),
-    in_file("tls_cert = '{folder}/server.pem'", "needs 'tls_key' beside it"),
+    in_file("tls_cert = '{folder}/server.pem'", "requires 'tls_key'"),
     Mistake("serve", "a secret shared with the issuer of tokens is for"
             " SESSIONGATE_TOKEN_SECRET",
             variables={"SESSIONGATE_TOKEN_KEY": "{folder}/token.secret"}),
-    in_file("workers = 0", "'workers' in {folder}/s.toml: 0 is not a whole number from 1 to 64"),
-    Mistake("serve", "SESSIONGATE_WORKERS: 'x' is not a whole number from 1 to 64",
+    in_file("workers = 0", "'workers' in {folder}/s.toml: must be an integer from 1 to 64, got 0"),
+    Mistake("serve", "SESSIONGATE_WORKERS: must be an integer from 1 to 64, got 'x'",
             variables={"SESSIONGATE_WORKERS": "x"}),
     Mistake("list --core {free}", "SESSIONGATE_WORKRES is not a setting; did you mean"
             " SESSIONGATE_WORKERS?", variables={"SESSIONGATE_WORKRES": "2"}, code=1),

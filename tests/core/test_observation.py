@@ -304,11 +304,11 @@ def test_groups_of_settings_are_read_and_refused_by_name() -> None:
     assert config.limits == CoreLimits(max_watchers=5)
     assert config.logs == LogSettings(log_level="debug")
     for bad, said in (
-        ('{"max_watchers": 0}', "max_watchers: 0 is not a whole number above 0"),
-        ('{"grpc": "nowhere"}', "grpc: 'nowhere' is not HOST:PORT"),
-        ('{"stale_after": "soon"}', "stale_after: 'soon' is not a number of seconds"),
+        ('{"max_watchers": 0}', "max_watchers: must be an integer of at least 1, got 0"),
+        ('{"grpc": "nowhere"}', "grpc: must be HOST:PORT"),
+        ('{"stale_after": "soon"}', "stale_after: must be a number of seconds"),
         ('{"source": []}', "source: "),
-        ('{"source": [5]}', "source: each is a URL"),
+        ('{"source": [5]}', "source: must be a URL"),
         ('{"log_form": "json"}', "unknown key 'log_form'"),
         ('{"limits": {}}', "unknown key 'limits'"),
     ):

@@ -44,16 +44,16 @@ def test_a_group_tells_what_its_settings_are() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("wait", 0, "wait: 0 is not a number of seconds, above 0 and up to 86400"),
-        ("wait", True, "wait: True is not a number of seconds, above 0 and up to 86400"),
-        ("wait", "nan", "wait: 'nan' is not a number of seconds, above 0 and up to 86400"),
-        ("many", 0, "many: 0 is not a whole number above 0"),
-        ("many", 1.5, "many: 1.5 is not a whole number above 0"),
-        ("many", True, "many: True is not a whole number above 0"),
-        ("room", "-1", "room: '-1' is not a whole number, 0 or more"),
-        ("room", False, "room: False is not a whole number, 0 or more"),
-        ("loud", "maybe", "loud: 'maybe' is none of true, yes, on, 1, false, no, off, 0"),
-        ("form", "c", "form: 'c' is none of a, b"),
+        ("wait", 0, "wait: must be a number of seconds above 0 and up to 86400, got 0"),
+        ("wait", True, "wait: must be a number of seconds above 0 and up to 86400, got True"),
+        ("wait", "nan", "wait: must be a number of seconds above 0 and up to 86400, got 'nan'"),
+        ("many", 0, "many: must be an integer of at least 1, got 0"),
+        ("many", 1.5, "many: must be an integer of at least 1, got 1.5"),
+        ("many", True, "many: must be an integer of at least 1, got True"),
+        ("room", "-1", "room: must be an integer of at least 0, got '-1'"),
+        ("room", False, "room: must be an integer of at least 0, got False"),
+        ("loud", "maybe", "loud: must be one of true, yes, on, 1, false, no, off, 0, got 'maybe'"),
+        ("form", "c", "form: must be one of a, b, got 'c'"),
     ],
 )
 def test_what_it_may_not_be_is_named_with_what_is_allowed(

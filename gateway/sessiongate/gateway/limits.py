@@ -1,4 +1,4 @@
-"""The limits of a gateway."""
+"""The limits of a gateway, as settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sessiongate.runtime.settings import count, seconds, setting, size, up_to
 if TYPE_CHECKING:  # else imported on use: settings need no query parser
     from sessiongate.gateway.jsonapi.query import QueryLimits
 
-# Seconds after which a client that takes nothing of what it is sent is cut off.
+# Seconds after which a client that receives nothing of what it is sent is disconnected.
 STALLED = 30.0
 
 
@@ -18,35 +18,35 @@ STALLED = 30.0
 class Limits:
     """Limits beyond which a request is refused, while others are answered as before."""
 
-    max_url: int = setting(8192, count, "Longest path and query of a request.", "BYTES")
-    max_headers: int = setting(16384, count, "Largest header of a request.", "BYTES")
-    max_body: int = setting(0, size, "Largest body of a GET or HEAD; it is not read.", "BYTES")
-    max_filter: int = setting(4096, count, "Longest filter of a query.", "CHARACTERS")
-    max_filter_depth: int = setting(
-        32, up_to(200), "Most brackets in each other, in a filter.", "N"
+    max_url: int = setting(8192, count, "Maximum length of a request's path and query.", "BYTES")
+    max_headers: int = setting(16384, count, "Maximum size of a request's header.", "BYTES")
+    max_body: int = setting(
+        0, size, "Maximum size of the body of a GET or HEAD request; it is ignored.", "BYTES"
     )
-    max_page: int = setting(10_000, count, "Resources on a page.", "N")
+    max_filter: int = setting(4096, count, "Maximum length of a filter.", "CHARACTERS")
+    max_filter_depth: int = setting(32, up_to(200), "Maximum nesting depth of a filter.", "N")
+    max_page: int = setting(10_000, count, "Maximum number of resources on a page.", "N")
     max_answer: int = setting(
-        1_000_000, count, "Sessions to be answered with at once, without pages.", "N"
+        1_000_000, count, "Maximum number of sessions in a response without pages.", "N"
     )
     max_requests: int = setting(
-        64, count, "Requests that a worker works on at once; event streams do not count.", "N"
+        64, count, "Maximum concurrent requests per worker (except event streams).", "N"
     )
-    max_streams: int = setting(2000, count, "Event streams of a worker at once.", "N")
+    max_streams: int = setting(2000, count, "Maximum concurrent event streams per worker.", "N")
     max_connections: int = setting(
-        8192, count, "Connections of a worker at once; others wait for one to end.", "N"
+        8192, count, "Maximum connections per worker; further ones wait until one ends.", "N"
     )
     max_in_flight: int = setting(
         256 << 20,
         count,
-        "Bytes of a worker's answers that are not taken yet; large ones wait, then get 503.",
+        "Maximum bytes of responses in flight per worker; large ones wait, then get 503.",
         "BYTES",
     )
     header_timeout: float = setting(
-        10.0, seconds, "Wait this long for a request's header to arrive.", "SECONDS"
+        10.0, seconds, "Maximum time for a request's header to arrive.", "SECONDS"
     )
     request_timeout: float = setting(
-        60.0, seconds, "Give a request up after this long, but for event streams.", "SECONDS"
+        60.0, seconds, "Abort a request after this long (except event streams).", "SECONDS"
     )
 
     @property

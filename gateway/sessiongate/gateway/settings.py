@@ -16,6 +16,7 @@ from sessiongate.runtime.settings import (
     Network,
     grpc_listener,
     listener,
+    must_be,
     network,
     repeatable,
     seconds,
@@ -26,7 +27,6 @@ from sessiongate.runtime.settings import (
 )
 from sessiongate.runtime.telemetry.logs import LogSettings
 from sessiongate.runtime.tls import ClientTls
-from sessiongate.runtime.urls import redacted
 from sessiongate.runtime.watched_file import FileError, exposure, trouble
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,255}")
@@ -37,23 +37,20 @@ def _core_address(value: object) -> str:
     """Read an address to connect to."""
     address = grpc_listener(value)
     if not address.startswith("unix:") and Address.parse(address).port == 0:
-        raise ValueError(f"{redacted(value)} has port 0; allowed are 1 to 65535")
+        raise must_be("an address with a port from 1 to 65535", value)
     return address
 
 
 def _public_url(value: object) -> str:
     """Read a URL to put before /v1."""
-    allowed = "allowed is http(s)://HOST[:PORT][/PATH], such as https://sessions.example"
     url = text(value)
-    if "@" in url:  # may be a password, so it is not repeated
-        raise ValueError(f"has a user part; {allowed}")
     try:
         parts = urlsplit(url)
         valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # from the port or an IPv6 address
         valid = False
-    if not valid or not _URL.fullmatch(url) or "?" in url or "#" in url:
-        raise ValueError(f"{redacted(value)} is not a URL to put before /v1; {allowed}")
+    if not valid or not _URL.fullmatch(url) or set("@?#") & {*url}:
+        raise must_be("http(s)://HOST[:PORT][/PATH], such as https://sessions.example", value)
     return url
 
 
@@ -61,10 +58,8 @@ def _host(value: object) -> str:
     """Read a host's name or address."""
     host = text(value)
     if not _NAME.fullmatch(host) and not is_ipv6(host):
-        raise ValueError(
-            f"{redacted(value)} is not a host name or an IP address, without a port,"
-            f" such as sessions.example or ::1{_meant(host)}"
-        )
+        allowed = "a host name or IP address without a port, such as sessions.example or ::1"
+        raise must_be(allowed, value, _meant(host))
     return host
 
 
@@ -79,27 +74,33 @@ def _meant(url: str) -> str:
 
 @dataclass(frozen=True)
 class LinkSettings:
-    """The setting that says what links start with."""
+    """The setting of links."""
 
     public_url: str | None = setting(
-        None, _public_url, "Build links from this URL instead of the request's host.", "URL"
+        None,
+        _public_url,
+        "Base URL of links; by default the request's host, or http://localhost:8989 without one.",
+        "URL",
     )
 
 
 @dataclass(frozen=True)
 class HttpSettings(LinkSettings):
-    """The settings of a gateway's listener, and of its copy of the sessions."""
+    """The settings of a gateway's listener and of its replica."""
 
     http: str = setting(
-        "127.0.0.1:8989", listener, "Listen here for REST; port 0 takes a free one.", "ADDRESS"
+        "127.0.0.1:8989",
+        listener,
+        "Listening address for REST; port 0 selects a free port.",
+        "ADDRESS",
     )
     allowed_host: tuple[str, ...] = repeatable(
-        (), _host, "Answer requests for this host too; repeatable.", "HOST"
+        (), _host, "Additional host name to answer requests for; repeatable.", "HOST"
     )
     trusted_proxies: tuple[Network, ...] = repeatable(
         (),
         network,
-        "Believe proxies of this network what they say of their callers; repeatable.",
+        "Trust X-Forwarded-* and Forwarded from this network; repeatable.",
         "NETWORK",
     )
     replica: bool = setting(
@@ -109,33 +110,42 @@ class HttpSettings(LinkSettings):
         "SWITCH",
     )
     replica_staleness: float = setting(
-        2.0, seconds, "Ask the core instead where the copy may be older than this.", "SECONDS"
+        2.0,
+        seconds,
+        "Maximum age of the live copy; if it may be older, ask the core instead.",
+        "SECONDS",
     )
     workers: int = setting(
-        1, up_to(64), "Run this many gateway processes on the one address.", "NUMBER"
+        1, up_to(64), "Number of gateway processes that share the address.", "NUMBER"
     )
     metrics: str | None = setting(
-        None, listener, "Show the gateway's metrics here, at /metrics, to Prometheus.", "ADDRESS"
+        None,
+        listener,
+        "Listening address for the gateway's Prometheus metrics, at /metrics.",
+        "ADDRESS",
     )
 
 
 @dataclass(frozen=True)
 class UpstreamSettings(CoreTokenSettings):
-    """The settings by which a core is reached."""
+    """The settings of the connection to a core."""
 
     core: str | None = setting(
-        None, _core_address, "Ask the core that listens here, and start none.", "ADDRESS"
+        None,
+        _core_address,
+        "Address of a running core (default: 127.0.0.1:50051; a server starts its own instead).",
+        "ADDRESS",
     )
     core_timeout: float = setting(
-        5.0, seconds, "Wait this long for an answer of the core.", "SECONDS"
+        5.0, seconds, "Maximum time to wait for a response from the core.", "SECONDS"
     )
     core_ca: str | None = setting(
-        None, text, "Speak TLS with the core, whose certificate is of one of these CAs.", "FILE"
+        None, text, "CA certificates to verify the core's certificate with; enables TLS.", "FILE"
     )
     core_cert: str | None = setting(
-        None, text, "Show the core this certificate, where it asks for one.", "FILE"
+        None, text, "Client certificate for a core that requires one.", "FILE"
     )
-    core_key: str | None = setting(None, text, "That certificate's key.", "FILE")
+    core_key: str | None = setting(None, text, "Private key of the client certificate.", "FILE")
 
     def __post_init__(self) -> None:
         """Raise `ValueError`, naming the missing setting, if one setting lacks another."""
@@ -145,16 +155,16 @@ class UpstreamSettings(CoreTokenSettings):
             ("core_cert", "core_ca"),
         ):
             if getattr(self, name) and not getattr(self, other):
-                raise ValueError(f"{name}: needs --{other.replace('_', '-')} beside it")
+                raise ValueError(f"{name}: requires --{other.replace('_', '-')}")
 
     @property
     def core_address(self) -> str:
-        """The core's address, if need be the usual one."""
+        """The core's address, or the default one."""
         return self.core or DEFAULT_GRPC
 
     @property
     def core_tls(self) -> ClientTls | None:
-        """The files of TLS with the core, if it is used."""
+        """The TLS files, if the connection uses TLS."""
         if self.core_ca is None:
             return None
         if self.core_cert is None or self.core_key is None:

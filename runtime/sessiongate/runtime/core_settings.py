@@ -1,4 +1,4 @@
-"""The settings of a core, as the command takes them and the core reads them."""
+"""The settings of a core, which the commands take and the core reads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sessiongate.runtime.urls import redacted
 
 DEFAULT_GRPC = "127.0.0.1:50051"
 
-# A source as it was asked for: its URL, or a table with ``url`` and options.
+# A source as the user writes it: its URL, or a table with ``url`` and options.
 SourceValue: TypeAlias = str | Mapping[str, str | int | float | bool]
 
 
@@ -30,7 +30,7 @@ def _source(value: object) -> SourceValue:
     if isinstance(value, str):
         return value
     if not isinstance(value, Mapping) or not isinstance(value.get("url"), str):
-        raise ValueError('each is a URL, or a table with "url" and options')
+        raise ValueError('must be a URL, or a table with "url" and options')
     for key, option in value.items():
         if not isinstance(option, str | int | float | bool):
             raise ValueError(
@@ -58,21 +58,25 @@ def _default_ledger() -> str:
 
 @dataclass(frozen=True)
 class SourceSettings:
-    """The setting that says what a core reads."""
+    """The setting that names the sources."""
 
     source: tuple[SourceValue, ...] = repeatable(
-        ("host:",), _source, "Read sessions from here; repeatable.", "URL", may_hold_password=True
+        ("host:",),
+        _source,
+        "Source of sessions, such as postgresql://USER@HOST; repeatable.",
+        "URL",
+        may_hold_password=True,
     )
 
 
 @dataclass(frozen=True)
 class LedgerSettings:
-    """The setting that says where a core keeps ids."""
+    """The setting that names the ledger."""
 
     ledger: str = setting(
         "sqlite://",
         text,
-        "Keep session ids in this database; sqlite:// is in memory.",
+        "Database for session ids; sqlite:// keeps them in memory.",
         "URL",
         may_hold_password=True,
         find_default=_default_ledger,
@@ -82,26 +86,29 @@ class LedgerSettings:
 
 @dataclass(frozen=True)
 class CoreSettings:
-    """The other settings of a core that are not limits."""
+    """A core's remaining settings, except its limits."""
 
     grpc: str = setting(
         DEFAULT_GRPC,
         grpc_listener,
-        "Let the core listen here for gRPC; port 0 takes a free one.",
+        "Listening address of the core for gRPC; port 0 selects a free port.",
         "ADDRESS",
     )
     stale_after: float = setting(
-        30.0, seconds, "Show an unreachable source's last known sessions this long.", "SECONDS"
+        30.0,
+        seconds,
+        "Keep the last known sessions of an unreachable source for this long.",
+        "SECONDS",
     )
     reflection: bool = setting(
         True,
         switch,
-        "Let the core tell its methods (gRPC reflection), to those who may call them: on or off.",
+        "Offer gRPC reflection to callers that are allowed to call the core: on or off.",
         "SWITCH",
     )
     core_metrics: str | None = setting(
         None,
         listener,
-        "Let the core show its metrics here, at /metrics, to Prometheus.",
+        "Listening address for the core's Prometheus metrics, at /metrics.",
         "ADDRESS",
     )

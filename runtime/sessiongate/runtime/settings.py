@@ -1,8 +1,7 @@
-"""Settings that belong together, as the fields of a frozen dataclass.
+"""Groups of settings: frozen dataclasses, each field of which declares one setting.
 
-A field holds everything about a setting: its name, default, allowed values and effect.
-The command line makes options of the fields; the core reads its own from its
-configuration, in the same words.
+A field holds everything about a setting: its name, default, allowed values and help. The
+commands turn fields into options; the core reads its configuration with the same readers.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from sessiongate.runtime.addresses import Address
 from sessiongate.runtime.suggestion import did_you_mean
-from sessiongate.runtime.urls import harmless, redacted
+from sessiongate.runtime.urls import harmless
 
 Network: TypeAlias = IPv4Network | IPv6Network
 
@@ -36,19 +35,19 @@ _SWITCH = {
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a field holds besides its name.
+    """Everything about a setting except its name.
 
-    ``read`` takes text, or a file's value, and raises `ValueError`, whose text names the
-    value and what is allowed.
+    ``read`` takes text, or a value from a file, and raises `ValueError`, whose text states what
+    is allowed and what was given.
     """
 
     default: Any
     read: Callable[[object], Any]
     help: str
     metavar: str | None = None  # None if the setting is a flag without a value
-    is_repeatable: bool = False  # the field is a tuple; ``read`` takes one element
-    may_hold_password: bool = False  # so it is refused on the command line if it does
-    find_default: Callable[[], object] | None = None  # a command's default; else the field's
+    is_repeatable: bool = False  # the field is a tuple; ``read`` reads one element
+    may_hold_password: bool = False  # a value that does is refused on the command line
+    find_default: Callable[[], object] | None = None  # finds what commands use as default
     default_help: str | None = None  # describes that default
 
 
@@ -98,7 +97,7 @@ def _read(setting: Setting, value: object) -> object:
     if not setting.is_repeatable:
         return setting.read(value)
     if not isinstance(value, list) or not value:
-        raise ValueError(f"{redacted(value)} is not a list of one element or more")
+        raise ValueError("must be a list of at least one element")
     return tuple(map(setting.read, value))
 
 
@@ -112,36 +111,42 @@ def given(*groups: Any) -> dict[str, Any]:
     }
 
 
+def must_be(allowed: str, value: object, hint: str = "") -> ValueError:
+    """Return the error for a value that is not allowed; it never repeats a password."""
+    got = f", got {value!r}" if harmless(value) else ""
+    return ValueError(f"must be {allowed}{got}{hint}")
+
+
 def count(value: object) -> int:
-    """Read a whole number, 1 or more."""
+    """Read an integer of at least 1."""
     number = _whole(value)
     if number is None or number < 1:
-        raise ValueError(f"{redacted(value)} is not a whole number above 0")
+        raise must_be("an integer of at least 1", value)
     return number
 
 
 def up_to(most: int) -> Callable[[object], int]:
-    """Return a reader of whole numbers from 1 to ``most``."""
+    """Return a reader of integers from 1 to ``most``."""
     return between(1, most)
 
 
 def between(least: int, most: int) -> Callable[[object], int]:
-    """Return a reader of whole numbers from ``least`` to ``most``."""
+    """Return a reader of integers from ``least`` to ``most``."""
 
     def read(value: object) -> int:
         number = _whole(value)
         if number is None or not least <= number <= most:
-            raise ValueError(f"{redacted(value)} is not a whole number from {least} to {most}")
+            raise must_be(f"an integer from {least} to {most}", value)
         return number
 
     return read
 
 
 def size(value: object) -> int:
-    """Read a whole number, 0 or more."""
+    """Read an integer of at least 0."""
     number = _whole(value)
     if number is None or number < 0:
-        raise ValueError(f"{redacted(value)} is not a whole number, 0 or more")
+        raise must_be("an integer of at least 0", value)
     return number
 
 
@@ -162,43 +167,40 @@ def seconds(value: object) -> float:
         meant = ""
         if found := _LENGTH.fullmatch(str(value)):
             meant = f"; did you mean {float(found[1]) * _UNITS[found[2]]:g}?"
-        raise ValueError(
-            f"{redacted(value)} is not a number of seconds, above 0 and up to"
-            f" {MAX_SECONDS:.0f}{meant}"
-        )
+        raise must_be(f"a number of seconds above 0 and up to {MAX_SECONDS:.0f}", value, meant)
     return number
 
 
 def switch(value: object) -> bool:
-    """Read whether something is on."""
+    """Read a Boolean."""
     try:
         return _SWITCH[str(value).lower()]
     except KeyError:
-        raise ValueError(f"{redacted(value)} is none of {', '.join(_SWITCH)}") from None
+        raise must_be(f"one of {', '.join(_SWITCH)}", value) from None
 
 
 def mode(value: object) -> str:
-    """Read who may use a file: digits as chmod takes them. Its owner always may."""
+    """Read a file mode, as for chmod, with which the owner can read and write."""
     found = str(value).removeprefix("0o").lstrip("0")
     if not re.fullmatch("6[0-7][0-7]|7[0-7][0-7]", found):
-        raise ValueError(f"{redacted(value)} is not three digits as chmod has them, 600 to 777")
+        raise must_be("three octal digits from 600 to 777, as for chmod", value)
     return found
 
 
 def text(value: object) -> str:
-    """Read text that is not empty."""
+    """Read a non-empty string."""
     if not isinstance(value, str) or not value:
-        raise ValueError(f"{redacted(value)} is not a string of one character or more")
+        raise must_be("a non-empty string", value)
     return value
 
 
 def one_of(*words: str) -> Callable[[object], Any]:
-    """Return a reader of one of some words."""
+    """Return a reader that accepts only these words."""
 
     def word(value: object) -> str:
         if value not in words:
             hint = did_you_mean(str(value), words)
-            raise ValueError(f"{redacted(value)} is none of {', '.join(words)}{hint}")
+            raise must_be(f"one of {', '.join(words)}", value, hint)
         return str(value)
 
     return word
@@ -208,8 +210,9 @@ def listener(value: object) -> str:
     """Read HOST:PORT."""
     try:
         return str(Address.parse(str(value)))
-    except ValueError as error:
-        raise ValueError(f"{error}{_nearest_address(str(value))}") from None
+    except ValueError:
+        allowed = "HOST:PORT, such as 127.0.0.1:8989 or [::1]:8989, with a port from 0 to 65535"
+        raise must_be(allowed, value, _nearest_address(str(value))) from None
 
 
 def _nearest_address(text: str) -> str:
@@ -230,7 +233,7 @@ def grpc_listener(value: object) -> str:
     """Read HOST:PORT or unix:PATH."""
     if isinstance(value, str) and value.startswith("unix:"):
         if value == "unix:":
-            raise ValueError("'unix:' lacks the socket's path, as in unix:/run/core.sock")
+            raise must_be("unix:PATH, such as unix:/run/core.sock", value)
         return value
     return listener(value)
 
@@ -243,6 +246,4 @@ def network(value: object) -> Network:
         meant = ""
         with suppress(ValueError):  # an address in a network
             meant = f"; did you mean '{ip_network(str(value), strict=False)}'?"
-        raise ValueError(
-            f"{redacted(value)} is not a network, such as 10.0.0.0/8, or an address{meant}"
-        ) from None
+        raise must_be("a network, such as 10.0.0.0/8, or an IP address", value, meant) from None

@@ -1,4 +1,4 @@
-"""How a command reads its arguments and shows its help."""
+"""Commands that read arguments, explain errors in them, and show help."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _OTHERWISE = {
 
 
 class Command(TyperCommand):
-    """A command whose errors say where a bad value was: flag, variable or file.
+    """A command whose errors name the origin of a value: flag, variable or file.
 
-    Its help shows related options under a title of their own.
+    Its help groups related options under titles.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -55,7 +55,7 @@ class Command(TyperCommand):
 
 
 class CommandGroup(TyperGroup):
-    """Commands. An unknown one is repeated only if no password can be in it."""
+    """A group of commands. Errors repeat an unknown one only if it cannot contain a password."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         given = [*args]
@@ -73,7 +73,7 @@ class CommandGroup(TyperGroup):
 
 
 class GatheringCommand(Command):
-    """A command that refuses no setting's value, but notes what is wrong with it."""
+    """A command that gathers all faults of settings instead of ending at the first."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         found = gather(ctx)
@@ -88,7 +88,7 @@ class GatheringCommand(Command):
 
 
 def _use_default(parameter: Any) -> None:
-    """Make a parameter take its default in this run, whatever is given."""
+    """Make a parameter use its default in this run, whatever is given."""
     default = parameter.default
     value = default() if callable(default) else default
     usual = parameter.process_value
@@ -96,7 +96,7 @@ def _use_default(parameter: Any) -> None:
 
 
 def _explain(context: Any, error: Any, given: Sequence[str]) -> None:
-    """Make an error about flags themselves say what to try next."""
+    """Add what to try next to an error about the flags themselves."""
     options = {flag: each for each in context.command.params for flag in each.opts}
     flag = str(getattr(error, "option_name", ""))
     if hasattr(error, "possibilities"):
@@ -116,6 +116,6 @@ def _explain(context: Any, error: Any, given: Sequence[str]) -> None:
 
 
 def _put_place(context: typer.Context, error: typer.BadParameter) -> None:
-    """Make an error name where the value comes from."""
+    """Add the origin of the value to an error."""
     if error.param is not None and error.param_hint is None:
         error.param_hint = place(context, error.param.name)

@@ -17,10 +17,12 @@ from sessiongate.runtime.settings import setting, switch
 
 @dataclass(frozen=True)
 class Exposure:
-    """The setting that gives up the closed default."""
+    """The setting that opens listeners."""
 
     insecure: bool = setting(
-        False, switch, "Listen where other machines reach it, also without TLS and credentials."
+        False,
+        switch,
+        "Start listeners that other machines can reach even without TLS and credentials.",
     )
 
 

@@ -18,9 +18,9 @@ from sessiongate.runtime.telemetry.logs import escaped
 app = typer.Typer(
     cls=CommandGroup,
     no_args_is_help=True,
-    help="""Copy the ledger, rename sources, and more.
+    help="""Back up the ledger, rename sources, and more.
 
-    The ledger is the file that session ids are kept in.
+    The ledger is the file that stores session ids.
 
     \b
     Example:
@@ -28,23 +28,24 @@ app = typer.Typer(
 )
 
 BackupFileArgument = Annotated[
-    Path, typer.Argument(metavar="FILE", help="The copy; it must not exist.", show_default=False)
+    Path,
+    typer.Argument(metavar="FILE", help="Path of the copy; it must not exist.", show_default=False),
 ]
 
 OldNameArgument = Annotated[
-    str, typer.Argument(metavar="OLD", help="Its name.", show_default=False)
+    str, typer.Argument(metavar="OLD", help="Current name.", show_default=False)
 ]
 NewNameArgument = Annotated[
-    str, typer.Argument(metavar="NEW", help="Its new name.", show_default=False)
+    str, typer.Argument(metavar="NEW", help="New name.", show_default=False)
 ]
 
 
 @app.command(cls=Command)
 @taking
 def backup(context: typer.Context, file: BackupFileArgument, *, ledger: LedgerSettings) -> None:
-    """Copy the ledger into a new file, also while a core runs.
+    """Copy the ledger to a new file, even while a core is running.
 
-    A plain copy of the file lacks what its write-ahead log holds.
+    A plain copy of the file would lack the contents of its write-ahead log.
 
     \b
     Example:
@@ -59,9 +60,9 @@ def backup(context: typer.Context, file: BackupFileArgument, *, ledger: LedgerSe
 def rename(
     context: typer.Context, old: OldNameArgument, new: NewNameArgument, *, ledger: LedgerSettings
 ) -> None:
-    """Give a source another name: its sessions keep their ids.
+    """Rename a source; its sessions keep their ids.
 
-    If the new name is another source's, the two exchange their names. Stop the core first.
+    If another source has the new name, the two exchange names. Stop the core first.
 
     \b
     Example:
@@ -74,10 +75,11 @@ def rename(
 @app.command(cls=Command)
 @taking
 def restored(context: typer.Context, *, ledger: LedgerSettings) -> None:
-    """Say that the ledger's disk was put back to an older state.
+    """Record that the ledger's disk was restored to an older state.
 
-    The next start then gives ids from the clock upwards, so that none is given twice. Not needed
-    if the ledger's file, or its folder, was copied back: a core notices that. Stop the core first.
+    The next start then assigns ids from the clock upwards, so that no id is assigned twice. Not
+    needed if the ledger's file or its folder was copied back: a core notices that. Stop the core
+    first.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""The commands of ``sessiongate``. They end with 0, with 1, or with 2 if a retry cannot help."""
+"""The commands of ``sessiongate``. They exit with 0, with 1, or with 2 if a retry cannot help."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # errors on one line, for programs that read them
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="""Who is connected to our databases and proxies right now, to what, since when.
+    help="""Show who is connected to which databases and proxies, and since when.
 
     \b
     Example:
       sessiongate serve           serve this machine's sessions
       sessiongate list            list them, from another terminal
-      sessiongate serve --help    what a command does, and its settings""",
+      sessiongate serve --help    describe a command and its settings""",
 )
 app.add_typer(asking_app)
 app.add_typer(users_app, name="users")
@@ -81,9 +81,9 @@ def _sessiongate(
 def serve(context: typer.Context, plan: Plan) -> None:
     """Serve sessions over REST and gRPC.
 
-    Starts a core, which reads the sources, and a gateway, which answers HTTP; with --core a
-    gateway alone. Runs until Ctrl-C. Each setting can be a flag, a variable, or a key of the file
-    that --config names: a flag wins over a variable, a variable over the file.
+    Starts a core, which reads the sources, and a gateway, which answers HTTP; with --core, only
+    a gateway. Runs until Ctrl-C. Each setting can be a flag, a variable, or a key in the --config
+    file: a flag overrides a variable, which overrides the file.
 
     \b
     Example:
@@ -131,10 +131,10 @@ def serve(context: typer.Context, plan: Plan) -> None:
 def check_config(context: typer.Context, plan: Plan) -> None:
     """Check the settings of `serve` or `core`, and start nothing.
 
-    Takes the same flags, variables and file. All that is wrong is told, a line each: settings, the
-    sources and their options, and files that are named. Ends with 0 if all is right, with 2 if not.
-    No server is asked, and whether other programs have the addresses or the ledger is not looked
-    at.
+    Takes the same flags, variables and file. Prints one line per error in the settings, in the
+    sources and their options, and in the files that they name. Exits with 0 if there are no
+    errors, otherwise with 2. Connects to no server, and does not check whether other programs use
+    the addresses or the ledger.
 
     \b
     Example:
@@ -149,7 +149,7 @@ def check_config(context: typer.Context, plan: Plan) -> None:
         raise typer.Exit(EXIT_UNRECOVERABLE)
     for name, text in plan.gateway.exposures().items():
         report(f"warning: {place(context, name)}: {text}")
-    print(f"nothing is wrong with these settings and the files they name\n{_told(plan)}", end="")
+    print(f"no errors in these settings and the files that they name\n{_told(plan)}", end="")
 
 
 @app.command("core", cls=Command)
@@ -166,11 +166,11 @@ def run_core(
     core_limits: CoreLimits,
     logs: LogSettings,
 ) -> None:
-    """Serve sessions over gRPC alone.
+    """Serve sessions over gRPC only.
 
-    Starts a core, which reads the sources; gateways elsewhere find it with --core. Runs until
-    Ctrl-C. Each setting can be a flag, a variable, or a key of the file that --config names: a
-    flag wins over a variable, a variable over the file.
+    Starts a core, which reads the sources; gateways connect to it with --core. Runs until Ctrl-C.
+    Each setting can be a flag, a variable, or a key in the --config file: a flag overrides a
+    variable, which overrides the file.
 
     \b
     Example:
@@ -200,12 +200,12 @@ def _warn_of_exposures(context: typer.Context, config: GatewayConfig) -> None:
 
 
 def _line(fault: typer.BadParameter) -> str:
-    """Return a fault in one line: where the value comes from, and what is wrong."""
+    """Return a fault in one line: the origin of the value, and what is wrong with it."""
     return fault.format_message().removeprefix("Invalid value for ").removeprefix("Invalid value: ")
 
 
 def _told(plan: Plan) -> str:
-    """Describe what is started, in lines like those of the welcome."""
+    """Describe what would start, in lines like those of the welcome."""
     gateway = plan.gateway
     scheme = "https" if gateway.protection.tls else "http"
     lines = [f"REST     {scheme}://{gateway.http}/v1/sessions"]

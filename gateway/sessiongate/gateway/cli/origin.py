@@ -1,4 +1,4 @@
-"""Where a command's settings come from, and how one is refused."""
+"""Finds where a command's settings come from, and refuses them by that name."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Any
 
 import typer
 
-# In a context's `meta`: what is wrong so far, if a command wants to know all of it, and the
-# settings file.
+# In a context's `meta`: the faults so far, if a command gathers them, and the settings file.
 _FAULTS = "sessiongate.faults"
 _FILE = "sessiongate.file"
 _FLAG = re.compile("--[a-z][a-z-]*[a-z]")
@@ -44,13 +43,13 @@ def note_file(context: typer.Context, file: object) -> None:
 
 
 def gather(context: typer.Context) -> list[typer.BadParameter]:
-    """Refuse nothing from now on, but note it in the list returned."""
+    """From now on, add faults to the returned list instead of ending the command."""
     found: list[typer.BadParameter] = context.meta.setdefault(_FAULTS, [])
     return found
 
 
 def refuse(context: typer.Context, text: str, name: str | None = None) -> None:
-    """Report what is wrong with the setting of this name and end the command, or note it."""
+    """End the command with an error about a setting, or gather the error."""
     hint = place(context, name) if name else None
     if name:
         text = _FLAG.sub(lambda flag: _as_given(context, flag[0], name), text)
@@ -58,7 +57,7 @@ def refuse(context: typer.Context, text: str, name: str | None = None) -> None:
 
 
 def refuse_by(context: typer.Context, error: ValueError) -> None:
-    """Refuse a setting for an error whose text begins with its name, as ``name: text``."""
+    """Refuse a setting because of an error whose text begins with its name, as ``name: text``."""
     name, _, text = str(error).partition(": ")
     if any(parameter.name == name for parameter in context.command.params):
         refuse(context, text, name)

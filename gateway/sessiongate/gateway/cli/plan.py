@@ -1,4 +1,4 @@
-"""What `serve` starts, according to its settings."""
+"""Decides what `serve` starts, from its settings."""
 
 from __future__ import annotations
 
@@ -54,18 +54,16 @@ def plan_of(
     core_limits: CoreLimits,
     logs: LogSettings,
 ) -> Plan:
-    """Return what the settings ask for; refuse what is wrong with them."""
+    """Return what the settings ask for; refuse invalid ones."""
     of_core = (core, sources, ledger, core_limits)
     listeners = {"http": http.http, "metrics": http.metrics}
     if upstream.core is None:
         listeners |= {"grpc": core.grpc, "core_metrics": core.core_metrics}
         tls = ("core_ca", "core_cert", "core_key")
-        _refuse_flags(context, tls, "a core elsewhere, which needs --core")
+        _refuse_flags(context, tls, "has no effect without --core")
     else:
         refused = [name for group in of_core for name in settings_of(type(group))]
-        _refuse_flags(
-            context, refused, "the core that serve starts, and with --core it starts none"
-        )
+        _refuse_flags(context, refused, "has no effect with --core: serve then starts no core")
     if not exposure.insecure:
         refuse_open_listeners(context, listeners, protection, upstream.core_token_path)
         if upstream.core is not None:
@@ -98,8 +96,8 @@ def shown_source(source: SourceValue) -> str:
     return escaped(f"{name} ({url})" if name else str(url))
 
 
-def _refuse_flags(context: typer.Context, names: Iterable[str], purpose: str) -> None:
-    """Refuse flags that would do nothing."""
+def _refuse_flags(context: typer.Context, names: Iterable[str], why: str) -> None:
+    """Refuse flags that would have no effect."""
     for name in names:
         if given_as_flag(context, name):
-            refuse(context, f"it is for {purpose}", name)
+            refuse(context, why, name)

@@ -1,4 +1,4 @@
-"""The commands that ask a core what people at a terminal would ask REST."""
+"""The commands that ask a core for what REST shows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sessiongate.gateway.cli.groups import reading, taking
 from sessiongate.gateway.cli.origin import refuse
 from sessiongate.gateway.jsonapi.ids import parse_id
 from sessiongate.gateway.settings import GatewayConfig, LinkSettings, UpstreamSettings
-from sessiongate.runtime.urls import redacted
+from sessiongate.runtime.settings import must_be
 
 app = typer.Typer()
 
@@ -23,7 +23,7 @@ def _session_id(value: object) -> int:
     """Read a session's id: 1 to 2^64-1."""
     found = parse_id(str(value))
     if found is None:
-        raise ValueError(f"{redacted(value)} is not an id: a number from 1 to 18446744073709551615")
+        raise must_be("an integer from 1 to 18446744073709551615", value)
     return found
 
 
@@ -45,10 +45,10 @@ def list_command(
     links: LinkSettings,
     json: AsJsonOption = False,
 ) -> None:
-    """List the sessions that a core knows.
+    """List the sessions of a core.
 
-    A line a session: who, from where, on what, since when. On standard error stands which
-    sources could not be read.
+    Prints one line per session: who is connected, from where, to what, and since when. Lists
+    sources that could not be read on standard error.
 
     \b
     Example:
@@ -70,9 +70,9 @@ def show_command(
     links: LinkSettings,
     json: AsJsonOption = False,
 ) -> None:
-    """Show all that a core knows of one session.
+    """Show all that a core knows about one session.
 
-    ID is the number that `sessiongate list` begins the session's line with.
+    ID is the first number on the session's line in `sessiongate list`.
 
     \b
     Example:
@@ -93,9 +93,9 @@ def sources_command(
     links: LinkSettings,
     json: AsJsonOption = False,
 ) -> None:
-    """List the sources that a core reads, and how that goes.
+    """List the sources of a core and their state.
 
-    Of one that cannot be read, the last column says why.
+    If a source cannot be read, the last column says why.
 
     \b
     Example:
@@ -114,9 +114,10 @@ def watch_command(
     *,
     upstream: UpstreamSettings,
 ) -> None:
-    """Show the sessions as they come and go, until Ctrl-C.
+    """Show sessions as they come and go, until Ctrl-C.
 
-    A live table at a terminal. In a pipe, a line for each change: + came, ~ changed, - went.
+    Prints a live table on a terminal and one line per change otherwise: + for a new session,
+    ~ for a changed one, - for one that ended.
 
     \b
     Example:
@@ -137,9 +138,9 @@ def check_command(
     *,
     upstream: UpstreamSettings,
 ) -> None:
-    """Ask a core whether it can answer now.
+    """Check whether a core can answer.
 
-    Ends with 0 if it can, with 1 if not.
+    Exits with 0 if it can, otherwise with 1.
 
     \b
     Example:
@@ -154,7 +155,7 @@ def check_command(
 
 
 def _check(context: typer.Context, upstream: UpstreamSettings) -> None:
-    """Refuse settings with which no core can be asked, naming where each came from."""
+    """Refuse settings with which no core can be reached, and name their origin."""
     refuse_cleartext_token(context, upstream)
     for name, text in GatewayConfig(**vars(upstream)).troubles().items():
         refuse(context, text, name)

@@ -1,4 +1,4 @@
-"""The commands that edit the file of users."""
+"""The commands that manage the file of users."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from sessiongate.runtime.watched_file import FileError
 app = typer.Typer(
     cls=CommandGroup,
     no_args_is_help=True,
-    help="""Edit the file of users that may ask.
+    help="""Manage the file of users.
 
-    `sessiongate serve --users FILE` lets them in. Each is a name and a password's bcrypt hash.
+    `sessiongate serve --users FILE` accepts them. An entry is a name and a password's bcrypt hash.
 
     \b
     Example:
@@ -34,7 +34,7 @@ UsersFileArgument = Annotated[
     typer.Option(
         "--users",
         envvar="SESSIONGATE_USERS",
-        help="The file, in htpasswd form; it is made where there is none.",
+        help="The htpasswd file; it is created if it does not exist.",
         metavar="FILE",
         show_default=False,
     ),
@@ -43,9 +43,9 @@ UsersFileArgument = Annotated[
 
 @app.command(cls=Command)
 def add(name: UserNameArgument, *, users: UsersFileArgument) -> None:
-    """Add a user, or give one another password.
+    """Add a user or change a user's password.
 
-    The password is asked for, twice; if standard input is a pipe, it is the first line.
+    Prompts for the password twice; if standard input is not a terminal, reads its first line.
 
     \b
     Example:
@@ -64,7 +64,7 @@ def add(name: UserNameArgument, *, users: UsersFileArgument) -> None:
 
 @app.command(cls=Command)
 def remove(name: UserNameArgument, *, users: UsersFileArgument) -> None:
-    """Remove a user, who is let in no more.
+    """Remove a user, who then no longer has access.
 
     \b
     Example:

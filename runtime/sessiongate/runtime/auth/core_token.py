@@ -17,12 +17,13 @@ _TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
 
 @dataclass(frozen=True)
 class CoreTokenSettings:
-    """The setting that names the file of the secret."""
+    """The setting that names the file of shared secrets."""
 
     core_token_file: str | None = setting(
         None,
         text,
-        "The secret that gateways show their core: a line each, of which a gateway has the first.",
+        "Shared secrets between gateway and core, one per line; a gateway sends the first, a core"
+        " accepts any.",
         "FILE",
     )
 

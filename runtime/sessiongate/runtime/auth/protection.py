@@ -13,32 +13,37 @@ from sessiongate.runtime.watched_file import trouble
 
 @dataclass(frozen=True, slots=True)
 class Protection:
-    """The settings of both listeners; by default they have neither TLS nor credentials."""
+    """The settings of both listeners; by default, they use neither TLS nor credentials."""
 
     tls_cert: str | None = setting(
-        None, text, "Speak TLS, with this certificate and those between it and the CA.", "FILE"
+        None,
+        text,
+        "Certificate of this server, followed by any intermediate ones; enables TLS.",
+        "FILE",
     )
-    tls_key: str | None = setting(None, text, "The certificate's key, without a password.", "FILE")
+    tls_key: str | None = setting(
+        None, text, "Private key of the certificate, not encrypted.", "FILE"
+    )
     tls_client_ca: str | None = setting(
-        None, text, "Take only clients that have a certificate of this CA.", "FILE"
+        None, text, "Require client certificates that are signed by this CA.", "FILE"
     )
     users: str | None = setting(
-        None, text, "Ask callers for a name and password that stand here (htpasswd).", "FILE"
+        None, text, "Accept callers by their name and password in this htpasswd file.", "FILE"
     )
     token_key: str | None = setting(
-        None, text, "Take bearer tokens, checked with this public key (PEM).", "FILE"
+        None, text, "Accept bearer tokens; verify them with this public key (PEM).", "FILE"
     )
     token_secret: str | None = setting(
-        None, text, "Take bearer tokens, checked with the secret in this file.", "FILE"
+        None, text, "Accept bearer tokens; verify them with the secret in this file.", "FILE"
     )
     token_audience: str = setting(
-        DEFAULT_AUDIENCE, text, "Whom bearer tokens must be for (aud).", "NAME"
+        DEFAULT_AUDIENCE, text, "Required `aud` claim of bearer tokens.", "NAME"
     )
 
     socket_mode: str = setting(
         "600",
         mode,
-        "Mode of the core's Unix socket, as chmod has it; 660 lets its group in too.",
+        "Mode of the core's Unix socket, as for chmod; 660 also lets its group connect.",
         "MODE",
     )
 
@@ -50,9 +55,9 @@ class Protection:
             ("tls_client_ca", "tls_cert"),
         ):
             if getattr(self, name) and not getattr(self, other):
-                raise ValueError(f"{name}: needs --{other.replace('_', '-')} beside it")
+                raise ValueError(f"{name}: requires --{other.replace('_', '-')}")
         if self.token_key and self.token_secret:
-            raise ValueError("token_secret: --token-key is given too; keep one of the two")
+            raise ValueError("token_secret: cannot be combined with --token-key")
 
     @property
     def tls(self) -> ServerTls | None:

@@ -31,13 +31,13 @@ class LogSettings:
     log_format: Form = setting(
         "auto",
         one_of(*get_args(Form)),
-        "Log as json or as text; auto is text on a terminal and json elsewhere.",
+        "Log format: json, text, or auto (text on a terminal, otherwise json).",
         "FORM",
     )
     log_level: Level = setting(
         "info",
         one_of(*get_args(Level)),
-        "Log from here on: debug, info, warning or error.",
+        "Minimum level of log messages: debug, info, warning or error.",
         "LEVEL",
     )
     access_log: bool = setting(False, switch, "Log every request that is answered.")
