@@ -7,24 +7,31 @@ from dataclasses import dataclass
 import pytest
 
 from sessiongate.runtime.settings import (
-    count,
+    given,
+    integer_from,
     one_of,
     read_group,
+    repeatable,
     seconds,
     setting,
     settings_of,
-    size,
     switch,
+    text,
 )
 
 
 @dataclass(frozen=True)
 class Group:
     wait: float = setting(1.5, seconds, "Wait this long.", "SECONDS")
-    many: int = setting(3, count, "So many.", "N")
-    room: int = setting(0, size, "So much.", "BYTES")
+    many: int = setting(3, integer_from(1), "So many.", "N")
+    room: int = setting(0, integer_from(0), "So much.", "BYTES")
     loud: bool = setting(False, switch, "Be loud.")
     form: str = setting("a", one_of("a", "b"), "How.", "FORM")
+
+
+@dataclass(frozen=True)
+class Wider(Group):
+    names: tuple[str, ...] = repeatable((), text, "These names.", "NAME")
 
 
 def test_a_group_is_read_from_text_and_from_values() -> None:
@@ -39,6 +46,21 @@ def test_a_group_tells_what_its_settings_are() -> None:
     assert list(told) == ["wait", "many", "room", "loud", "form"]
     assert (told["wait"].help, told["wait"].metavar) == ("Wait this long.", "SECONDS")
     assert told["loud"].metavar is None
+
+
+def test_a_group_names_its_own_settings_before_those_that_it_inherits() -> None:
+    assert list(settings_of(Wider)) == ["names", *settings_of(Group)]
+
+
+def test_a_repeatable_setting_is_read_from_a_list_as_it_was_given() -> None:
+    group = read_group(Wider, {"names": ["a", "b"]})
+    assert group.names == ("a", "b")
+    assert read_group(Wider, given(group)) == group
+    assert read_group(Wider, given(Wider())) == Wider()
+    values: tuple[object, ...] = ("a", [])
+    for value in values:
+        with pytest.raises(ValueError, match=r"^names: must be a list of at least one element$"):
+            read_group(Wider, {"names": value})
 
 
 @pytest.mark.parametrize(

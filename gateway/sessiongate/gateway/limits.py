@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sessiongate.runtime.settings import count, seconds, setting, size, up_to
+from sessiongate.runtime.settings import integer_from, seconds, setting
 
 if TYPE_CHECKING:  # else imported on use: settings need no query parser
     from sessiongate.gateway.jsonapi.query import QueryLimits
@@ -18,27 +18,41 @@ STALLED = 30.0
 class Limits:
     """Limits beyond which a request is refused, while others are answered as before."""
 
-    max_url: int = setting(8192, count, "Maximum length of a request's path and query.", "BYTES")
-    max_headers: int = setting(16384, count, "Maximum size of a request's header.", "BYTES")
-    max_body: int = setting(
-        0, size, "Maximum size of the body of a GET or HEAD request; it is ignored.", "BYTES"
+    max_url: int = setting(
+        8192, integer_from(1), "Maximum length of a request's path and query.", "BYTES"
     )
-    max_filter: int = setting(4096, count, "Maximum length of a filter.", "CHARACTERS")
-    max_filter_depth: int = setting(32, up_to(200), "Maximum nesting depth of a filter.", "N")
-    max_page: int = setting(10_000, count, "Maximum number of resources on a page.", "N")
+    max_headers: int = setting(
+        16384, integer_from(1), "Maximum size of a request's header.", "BYTES"
+    )
+    max_body: int = setting(
+        0,
+        integer_from(0),
+        "Maximum size of the body of a GET or HEAD request; it is ignored.",
+        "BYTES",
+    )
+    max_filter: int = setting(4096, integer_from(1), "Maximum length of a filter.", "CHARACTERS")
+    max_filter_depth: int = setting(
+        32, integer_from(1, 200), "Maximum nesting depth of a filter.", "N"
+    )
+    max_page: int = setting(10_000, integer_from(1), "Maximum number of resources on a page.", "N")
     max_answer: int = setting(
-        1_000_000, count, "Maximum number of sessions in a response without pages.", "N"
+        1_000_000, integer_from(1), "Maximum number of sessions in a response without pages.", "N"
     )
     max_requests: int = setting(
-        64, count, "Maximum concurrent requests per worker (except event streams).", "N"
+        64, integer_from(1), "Maximum concurrent requests per worker (except event streams).", "N"
     )
-    max_streams: int = setting(2000, count, "Maximum concurrent event streams per worker.", "N")
+    max_streams: int = setting(
+        2000, integer_from(1), "Maximum concurrent event streams per worker.", "N"
+    )
     max_connections: int = setting(
-        8192, count, "Maximum connections per worker; further ones wait until one ends.", "N"
+        8192,
+        integer_from(1),
+        "Maximum connections per worker; further ones wait until one ends.",
+        "N",
     )
     max_in_flight: int = setting(
         256 << 20,
-        count,
+        integer_from(1),
         "Maximum bytes of responses in flight per worker; large ones wait, then get 503.",
         "BYTES",
     )

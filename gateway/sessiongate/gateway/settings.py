@@ -15,6 +15,7 @@ from sessiongate.runtime.core_settings import DEFAULT_GRPC
 from sessiongate.runtime.settings import (
     Network,
     grpc_listener,
+    integer_from,
     listener,
     must_be,
     network,
@@ -23,7 +24,6 @@ from sessiongate.runtime.settings import (
     setting,
     switch,
     text,
-    up_to,
 )
 from sessiongate.runtime.telemetry.logs import LogSettings
 from sessiongate.runtime.tls import ClientTls
@@ -116,7 +116,7 @@ class HttpSettings(LinkSettings):
         "SECONDS",
     )
     workers: int = setting(
-        1, up_to(64), "Number of gateway processes that share the address.", "NUMBER"
+        1, integer_from(1, 64), "Number of gateway processes that share the address.", "NUMBER"
     )
     metrics: str | None = setting(
         None,

@@ -102,12 +102,12 @@ def _read(setting: Setting, value: object) -> object:
 
 
 def given(*groups: Any) -> dict[str, Any]:
-    """Return the settings of groups that are not None, as values to read them from."""
+    """Return the settings of groups that have a value, as values to read them from."""
     return {
         name: list(value) if isinstance(value, tuple) else value
         for group in groups
         for name in settings_of(type(group))
-        if (value := getattr(group, name)) is not None
+        if (value := getattr(group, name)) not in (None, ())
     }
 
 
@@ -117,44 +117,20 @@ def must_be(allowed: str, value: object, hint: str = "") -> ValueError:
     return ValueError(f"must be {allowed}{got}{hint}")
 
 
-def count(value: object) -> int:
-    """Read an integer of at least 1."""
-    number = _whole(value)
-    if number is None or number < 1:
-        raise must_be("an integer of at least 1", value)
-    return number
-
-
-def up_to(most: int) -> Callable[[object], int]:
-    """Return a reader of integers from 1 to ``most``."""
-    return between(1, most)
-
-
-def between(least: int, most: int) -> Callable[[object], int]:
-    """Return a reader of integers from ``least`` to ``most``."""
+def integer_from(least: int, most: int | None = None) -> Callable[[object], int]:
+    """Return a reader of integers from ``least`` to ``most``, if there is a largest one."""
+    allowed = f"of at least {least}" if most is None else f"from {least} to {most}"
 
     def read(value: object) -> int:
-        number = _whole(value)
-        if number is None or not least <= number <= most:
-            raise must_be(f"an integer from {least} to {most}", value)
+        number = None
+        if isinstance(value, str | int) and not isinstance(value, bool):
+            with suppress(ValueError):
+                number = int(value)
+        if number is None or number < least or (most is not None and number > most):
+            raise must_be(f"an integer {allowed}", value)
         return number
 
     return read
-
-
-def size(value: object) -> int:
-    """Read an integer of at least 0."""
-    number = _whole(value)
-    if number is None or number < 0:
-        raise must_be("an integer of at least 0", value)
-    return number
-
-
-def _whole(value: object) -> int | None:
-    if isinstance(value, str | int) and not isinstance(value, bool):
-        with suppress(ValueError):
-            return int(value)
-    return None
 
 
 def seconds(value: object) -> float:

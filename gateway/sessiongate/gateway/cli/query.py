@@ -20,7 +20,7 @@ app = typer.Typer()
 
 
 def _session_id(value: object) -> int:
-    """Read a session's id: 1 to 2^64-1."""
+    """Read a session's id."""
     found = parse_id(str(value))
     if found is None:
         raise must_be("an integer from 1 to 18446744073709551615", value)
@@ -109,11 +109,7 @@ def sources_command(
 
 @app.command("watch", cls=Command)
 @taking
-def watch_command(
-    context: typer.Context,
-    *,
-    upstream: UpstreamSettings,
-) -> None:
+def watch_command(context: typer.Context, *, upstream: UpstreamSettings) -> None:
     """Show sessions as they come and go, until Ctrl-C.
 
     Prints a live table on a terminal and one line per change otherwise: + for a new session,
@@ -133,11 +129,7 @@ def watch_command(
 
 @app.command("check", cls=Command)
 @taking
-def check_command(
-    context: typer.Context,
-    *,
-    upstream: UpstreamSettings,
-) -> None:
+def check_command(context: typer.Context, *, upstream: UpstreamSettings) -> None:
     """Check whether a core can answer.
 
     Exits with 0 if it can, otherwise with 1.
