@@ -36,8 +36,7 @@ class House:
             ],
             exception_handlers={Exception: lambda *_: Response(status_code=500)},
         )
-        self.admission = Admission(inner, limits)
-        self.app = RequestLog(self.admission)
+        self.app = Admission(inner, limits, RequestLog())
 
     async def answer(self, request: Request) -> Response:
         return PlainTextResponse("here")
@@ -65,7 +64,7 @@ class House:
 def run(test: Callable[[House], Awaitable[None]], limits: Limits = LIMITS) -> None:
     async def main() -> None:
         house = House(limits)
-        async with asyncio.timeout(20), house.admission.watching():
+        async with asyncio.timeout(20), house.app.watching():
             await test(house)
 
     asyncio.run(main())

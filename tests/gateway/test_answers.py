@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any, cast
 
+import httpx
+import pytest
+
 from sessiongate.gateway.api.document_cache import DocumentCache
+from sessiongate.gateway.api.order import Ordered
 from sessiongate.gateway.api.request import ApiRequest
 from sessiongate.gateway.http.in_flight import Body
+from sessiongate.gateway.limits import Limits
+from sessiongate.gateway.representation.row import SessionRow
 from sessiongate.gateway.upstream.client import CoreClient
-from sessiongate.gateway.upstream.replica import Replica
+from sessiongate.gateway.upstream.replica import Replica, Store
 from sessiongate.gateway.upstream.views import DirectView, ReplicaView, Version
+from sessiongate.runtime.turns import Steps
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
     WatchChanges,
@@ -23,8 +32,8 @@ from tests.gateway.programs import in_process
 
 def asked(now: float) -> ApiRequest:
     """Make the part of a request that documents are remembered by; always the same request."""
-    question = {"fingerprint": b"one", "wish": SimpleNamespace(gzip=False)}
-    return cast(ApiRequest, SimpleNamespace(**question, moment=SimpleNamespace(now=now)))
+    question = {"fingerprint": b"one", "preferences": SimpleNamespace(gzip=False)}
+    return cast(ApiRequest, SimpleNamespace(**question, context=SimpleNamespace(now=now)))
 
 
 def test_the_same_document_made_again_counts_once() -> None:
@@ -102,19 +111,77 @@ def test_a_document_is_made_until_the_last_that_waits_for_it_has_left() -> None:
     asyncio.run(main())
 
 
+def replica_of(*sessions: Session) -> Replica:
+    """Return a copy at revision 10 that counts as current."""
+    replica = Replica(cast(Any, None), staleness=2.0, clock=lambda: 0.0)
+    first = WatchSessionsResponse(revision=10)
+    first.as_of.FromSeconds(0)
+    replica._reflector._take(first)
+    first.snapshot.CopyFrom(WatchSnapshot(sessions=sessions))
+    replica.store.apply([first])
+    return replica
+
+
+@asynccontextmanager
+async def answering_from(replica: Replica, **settings: object) -> AsyncIterator[httpx.AsyncClient]:
+    """Open a client of a gateway that has only this copy."""
+    async with in_process("127.0.0.1:1", replica_staleness=0.0, **settings) as http:
+        view = ReplicaView(replica, DirectView(cast(CoreClient, None)))
+        http._transport.app.state.view = view  # type: ignore[attr-defined] # it is an ASGITransport
+        yield http
+
+
+def test_a_page_by_cursor_is_read_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.time", lambda: 1_800_000_000.0)
+    reads: list[int] = []
+    read = Store.after
+
+    def counted(store: Store, ident: int, count: int) -> Sequence[SessionRow]:
+        reads.append(ident)
+        return read(store, ident, count)
+
+    monkeypatch.setattr(Store, "after", counted)
+
+    async def main() -> None:
+        async with answering_from(replica_of(Session(id=5), Session(id=6))) as http:
+            url = "http://localhost/v1/sessions?page[size]=1&page[after]=5"
+            first, second = await http.get(url), await http.get(url)
+            assert first.json()["data"][0]["id"] == "6"
+            assert first.content == second.content
+            assert reads == [5]
+            same = {"If-None-Match": first.headers["etag"]}
+            assert (await http.get(url, headers=same)).status_code == 304
+            wrong = url.replace("=5", "=x")
+            assert (await http.get(wrong, headers={"If-None-Match": "*"})).status_code == 400
+
+    asyncio.run(main())
+
+
+def test_too_many_sessions_are_refused_before_they_are_sorted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def add(ordered: Ordered, rows: object) -> Steps[None]:
+        raise AssertionError("these need not be sorted")
+        yield
+
+    monkeypatch.setattr(Ordered, "add", add)
+
+    async def main() -> None:
+        replica = replica_of(Session(id=5), Session(id=6))
+        async with answering_from(replica, limits=Limits(max_answer=1)) as http:
+            answer = await http.get("http://localhost/v1/sessions?sort=-connected")
+            assert answer.status_code == 400
+            assert answer.json()["errors"][0]["code"] == "ANSWER_TOO_LARGE"
+
+    asyncio.run(main())
+
+
 def test_one_session_with_its_service_changes_with_the_service() -> None:
     """Its own revision stays; what is included does not."""
 
     async def main() -> None:
-        replica = Replica(cast(Any, None), staleness=2.0, clock=lambda: 0.0)
-        first = WatchSessionsResponse(revision=10)
-        first.as_of.FromSeconds(0)
-        replica._reflector._take(first)
-        first.snapshot.CopyFrom(WatchSnapshot(sessions=[Session(id=5, service="a", revision=9)]))
-        replica.store.apply([first])
-        direct = DirectView(cast(CoreClient, None))
-        async with in_process("127.0.0.1:1", replica_staleness=0.0) as http:
-            http._transport.app.state.view = ReplicaView(replica, direct)  # type: ignore[attr-defined] # it is an ASGITransport
+        replica = replica_of(Session(id=5, service="a", revision=9))
+        async with answering_from(replica) as http:
             url = "http://localhost/v1/sessions/5?include=services"
             before = await http.get(url)
             assert before.json()["included"][0]["attributes"]["connections"] == 1

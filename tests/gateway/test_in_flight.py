@@ -8,14 +8,12 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
-from sessiongate.gateway.api.documents import _cut
 from sessiongate.gateway.app import create_app
 from sessiongate.gateway.http import in_flight
 from sessiongate.gateway.http.in_flight import SMALL, Body, Charge, InFlight
 from sessiongate.gateway.jsonapi.errors import RequestError
-from sessiongate.gateway.representation.row import SessionRow
+from sessiongate.gateway.representation.row import SessionRow, cut_rows
 from sessiongate.gateway.settings import GatewayConfig
-from sessiongate.gateway.upstream.views import Batch, Version
 from sessiongate.v1.session_pb2 import Session
 from tests.gateway.asgi import Exchange
 from tests.gateway.scripted import ScriptedCore, page
@@ -130,10 +128,11 @@ def test_large_answers_are_made_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch)
 
 def test_large_sessions_come_in_parts_of_fewer() -> None:
     sessions = [SessionRow(Session(id=number, database="x" * 300_000)) for number in range(1, 11)]
-    parts = [part.sessions for part in _cut(Batch(sessions, 10, Version(1, 0.0)), 2000)]
+    parts = list(cut_rows(sessions, 2000, 1024 * 1024))
     assert [row for part in parts for row in part] == sessions
     assert [len(part) for part in parts] == [4, 4, 2]
-    assert [len(part.sessions) for part in _cut(Batch([], 0, Version(1, 0.0)), 2000)] == [0]
+    assert [len(part) for part in cut_rows(sessions, 3, 1024 * 1024)] == [3, 3, 3, 1]
+    assert list(cut_rows([], 2000, 1024 * 1024)) == [[]]
 
 
 @pytest.fixture

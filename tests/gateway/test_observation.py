@@ -10,10 +10,13 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
-from sessiongate.gateway.api.documents import TransferCutError
+from sessiongate.gateway.http.admission import Admission
 from sessiongate.gateway.http.metrics import GatewayMetrics
 from sessiongate.gateway.http.request_log import RequestLog
+from sessiongate.gateway.jsonapi.transfer import TransferCutError
+from sessiongate.gateway.limits import Limits
 from sessiongate.runtime.telemetry.correlation import Correlation, current
 from tests.gateway.asgi import Exchange
 
@@ -58,7 +61,7 @@ async def sorry(request: Request, error: Exception) -> Response:
     return PlainTextResponse("sorry", 500)
 
 
-def observed(metrics: GatewayMetrics | None = None, *, access_log: bool = False) -> RequestLog:
+def observed(metrics: GatewayMetrics | None = None, *, access_log: bool = False) -> Admission:
     inner = Starlette(
         routes=[
             Route("/things/{id}", answer),
@@ -70,10 +73,16 @@ def observed(metrics: GatewayMetrics | None = None, *, access_log: bool = False)
         ],
         exception_handlers={Exception: sorry},
     )
-    return RequestLog(inner, access_log=access_log, metrics=metrics)
+    return admitting(inner, metrics, access_log=access_log)
 
 
-def ask(app: RequestLog, path: str = "/things/1", **request: object) -> Exchange:
+def admitting(
+    inner: ASGIApp, metrics: GatewayMetrics | None, *, access_log: bool = False
+) -> Admission:
+    return Admission(inner, Limits(), RequestLog(access_log=access_log, metrics=metrics))
+
+
+def ask(app: Admission, path: str = "/things/1", **request: object) -> Exchange:
     return asyncio.run(Exchange(path, **request).run(app))  # type: ignore[arg-type]
 
 
@@ -184,7 +193,7 @@ def test_a_caller_that_leaves_before_the_answer_counts_as_such() -> None:
         await asyncio.Event().wait()
 
     async def leave() -> None:
-        task = asyncio.create_task(Exchange().run(RequestLog(never, metrics=metrics)))
+        task = asyncio.create_task(Exchange().run(admitting(never, metrics)))
         await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sessiongate.gateway.api import order
-from sessiongate.gateway.api.order import Ordered
-from sessiongate.gateway.api.select import RenderContext, _getter
+from sessiongate.gateway.api.order import Ordered, sort_key
+from sessiongate.gateway.api.request import RenderContext
 from sessiongate.gateway.http.work import LIGHT_ROWS
 from sessiongate.gateway.jsonapi.sorting import Sort
 from sessiongate.gateway.representation.row import SessionRow
 from sessiongate.runtime.turns import finished
 from sessiongate.v1.session_pb2 import Session
 
-_MOMENT = RenderContext("http://gateway", 1_800_000_000.0)
+_CONTEXT = RenderContext("http://gateway", 1_800_000_000.0)
 _users = st.sampled_from([None, "", "a", "b", "é"])
 
 
@@ -35,7 +35,7 @@ def test_parts_come_in_the_order_of_all(
         SessionRow(Session(id=number + 1, user=user, port=port or None))
         for number, (user, port) in enumerate(found)
     ]
-    key = Sort.parse(sort).key_by(lambda path: _getter(path, _MOMENT))
+    key = sort_key(Sort.parse(sort), _CONTEXT)
     with patch.object(order, "_RUN", 4):
         ordered = Ordered(key, most)
         for start in range(0, len(rows), part):
@@ -48,7 +48,7 @@ def test_parts_come_in_the_order_of_all(
 
 def test_many_rows_are_told_and_let_go_of_in_many_steps() -> None:
     rows = [SessionRow(Session(id=number + 1, user="a")) for number in range(3000)]
-    ordered = Ordered(Sort.parse("-user").key_by(lambda path: _getter(path, _MOMENT)), None)
+    ordered = Ordered(sort_key(Sort.parse("-user"), _CONTEXT), None)
     assert sum(1 for _ in ordered.add(rows)) == len(rows)
     # Rows are merged, the merged runs released, and the rows returned; then all is released.
     assert sum(1 for _ in ordered.rows()) > 2 * len(rows) // LIGHT_ROWS + len(rows) // 250

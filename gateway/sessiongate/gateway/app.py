@@ -14,7 +14,6 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp
 
 from sessiongate.client.errors import CallError
 from sessiongate.gateway.api.document_cache import DocumentCache
@@ -76,7 +75,7 @@ def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
         app.state.description = Written(operations)
         app.state.limits = config.limits
         app.state.core = client
-        app.state.answers = DocumentCache()
+        app.state.documents = DocumentCache()
         app.state.in_flight = InFlight(config.limits.max_in_flight, admission.resting)
         app.state.host_names = names = HostNames(look_up)
         app.state.events = Events(watching.watch_sessions, stopping)
@@ -107,11 +106,11 @@ def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
     app.state.stopping = stopping  # the server begins it
     app.router.redirect_slashes = False  # slashes that `NormalizePath` keeps mean 404
     # Wraps all that Starlette builds: it answers exceptions outside its own middleware.
-    admission = Admission(app.build_middleware_stack(), config.limits, metrics)
-    stack: ASGIApp = RequestLog(admission, access_log=config.logs.access_log, metrics=metrics)
+    log = RequestLog(access_log=config.logs.access_log, metrics=metrics)
+    admission = Admission(app.build_middleware_stack(), config.limits, log, metrics)
+    app.middleware_stack = admission
     if config.trusted_proxies:
-        stack = Forwarded(stack, config.trusted_proxies)
-    app.middleware_stack = stack
+        app.middleware_stack = Forwarded(admission, config.trusted_proxies)
     return app
 
 

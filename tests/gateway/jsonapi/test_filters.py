@@ -208,7 +208,7 @@ def test_the_limits_are_the_callers() -> None:
 def test_a_filter_for_strings_in_one_place_is_known_as_such(
     parameter: str, value: str, expected: tuple[str, tuple[str, ...]] | None
 ) -> None:
-    assert Filter.parse(parameter, value).equals() == expected
+    assert Filter.parse(parameter, value).equals == expected
 
 
 def test_which_parameters_are_filters() -> None:

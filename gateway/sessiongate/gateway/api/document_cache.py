@@ -1,4 +1,4 @@
-"""Cache of answered documents, for callers who ask the same within the same second."""
+"""Cache of documents, for callers that request the same within the same second."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
+from sessiongate.gateway.api.request import ApiRequest
 from sessiongate.gateway.http.in_flight import Body
 from sessiongate.gateway.upstream.views import Version
 
-if TYPE_CHECKING:
-    from sessiongate.gateway.api.request import ApiRequest
-
 _CACHE_BYTES = 32 * 1024 * 1024
-# Longer answers are not cached: they would leave no room for others.
+# Longer documents are not cached: they would leave no room for others.
 _CACHED_AT_MOST = _CACHE_BYTES // 2
-# The question, whether compressed, the version of the sessions, and the second.
+# The request's fingerprint, whether compressed, the version of the sessions, and the second.
 _Key: TypeAlias = tuple[bytes, bool, Version, int]
 
 
@@ -30,32 +28,38 @@ class _Making:
 
 
 class DocumentCache:
-    """Keeps documents that may be asked for again while they are correct; bounded in bytes."""
+    """Keeps documents, up to a number of bytes, for as long as they are correct."""
 
     def __init__(self) -> None:
-        # All from one second: earlier ones are never asked for again.
+        # All from one second: earlier ones are never requested again.
         self._documents: OrderedDict[_Key, Body] = OrderedDict()
         self._second = 0
         self._bytes = 0
         self._making: dict[_Key, _Making] = {}
 
     def room_for(self, size: int) -> bool:
-        """Return whether a document of this many bytes is cached."""
+        """Return whether a document of this many bytes would be cached."""
         return size <= _CACHED_AT_MOST
 
-    def get(self, ask: ApiRequest, version: Version) -> Body | None:
-        """Return the document cached for this question, version and second, if any."""
-        key = _key(ask, version)
+    def get(self, request: ApiRequest, version: Version) -> Body | None:
+        """Return the document cached for this request, version and second, if any."""
+        key = _key(request, version)
         found = self._documents.get(key)
         if found is not None:
             self._documents.move_to_end(key)
         return found
 
     async def make(
-        self, ask: ApiRequest, version: Version, write: Callable[[], Coroutine[None, None, Body]]
+        self,
+        request: ApiRequest,
+        version: Version,
+        write: Callable[[], Coroutine[None, None, Body]],
     ) -> Body:
-        """Make the document once, however many callers ask for it meanwhile."""
-        key = _key(ask, version)
+        """Return the document, written once however many callers request it meanwhile."""
+        cached = self.get(request, version)
+        if cached is not None:
+            return cached
+        key = _key(request, version)
         making = self._making.get(key)
         if making is None:
             making = self._making[key] = _Making(asyncio.create_task(self._make(key, write)))
@@ -81,13 +85,12 @@ class DocumentCache:
             self._documents.clear()
             self._second, self._bytes = key[-1], 0
         if self.room_for(document.size):
-            before = self._documents.pop(key, None)
-            self._bytes += document.size - (before.size if before else 0)
+            self._bytes += document.size
             self._documents[key] = document
             while self._bytes > _CACHE_BYTES:
                 self._bytes -= self._documents.popitem(last=False)[1].size
         return document
 
 
-def _key(ask: ApiRequest, version: Version) -> _Key:
-    return (ask.fingerprint, ask.wish.gzip, version, int(ask.moment.now))
+def _key(request: ApiRequest, version: Version) -> _Key:
+    return (request.fingerprint, request.preferences.gzip, version, int(request.context.now))

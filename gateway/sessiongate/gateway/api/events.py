@@ -17,7 +17,6 @@ from starlette.responses import Response
 
 from sessiongate.client.reflector import Began, Lost, Reflector, Watch, silence
 from sessiongate.gateway.api.request import ApiRequest
-from sessiongate.gateway.api.select import IDLE
 from sessiongate.gateway.api.subscriber import EventSubscriber, Pieces, parts_of
 from sessiongate.gateway.errors import error_of, refused
 from sessiongate.gateway.http.in_flight import Charge, InFlight
@@ -35,6 +34,7 @@ from sessiongate.gateway.jsonapi.filters import is_filter
 from sessiongate.gateway.jsonapi.parameters import invalid
 from sessiongate.gateway.jsonapi.query import QueryParameters
 from sessiongate.gateway.limits import STALLED
+from sessiongate.gateway.representation.session import IDLE
 from sessiongate.gateway.shutdown import Shutdown
 from sessiongate.gateway.upstream.views import Selector
 from sessiongate.runtime.auth.identity import Refusal, caller
@@ -87,19 +87,20 @@ class OpeningQueue:
             end()
 
 
-async def stream_sessions(request: Request, ask: ApiRequest, wanted: Selector) -> Response:
-    """Stream the wanted sessions as they come and go.
+async def stream_sessions(request: ApiRequest, selector: Selector) -> Response:
+    """Stream the selected sessions as they come and go.
 
     Raises `RequestError`, and `CallError` if the core cannot be asked. A reader that
     resumes waits for the core instead: after an error response, it would not come back.
     """
-    check_query(ask.query)
-    events: Events = request.app.state.events
-    reader = EventSubscriber(ask, wanted, last_event_id(request), events.pieces)
+    check_query(request.query)
+    events: Events = request.state.events
+    resumed = last_event_id(Request(request.scope))
+    reader = EventSubscriber(request, selector, resumed, events.pieces)
     parts = _follow(events, reader)
     async with events.opening.turn():
         first = await anext(parts)
-    patience = partial(_patience, events.stopping, ask.in_flight)
+    patience = partial(_patience, events.stopping, request.in_flight)
     # Not all at once if a gateway that many were connected to has stopped.
     retry = reconnect_after(random.uniform(*_RECONNECT))  # noqa: S311
     return EventStream([retry + first], parts, patience)

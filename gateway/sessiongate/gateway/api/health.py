@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from starlette.requests import Request
 from starlette.responses import Response
 
 from sessiongate.gateway.api.request import ApiRequest
+from sessiongate.gateway.api.response import document_response
 
 
-async def show_life(request: Request, ask: ApiRequest) -> Response:
+async def show_life(request: ApiRequest) -> Response:
     """Answer ``/healthz``: 200, or nothing."""
-    return ask.document({"meta": {"status": "alive"}}, None)
+    return document_response(request, {"meta": {"status": "alive"}}, None)
 
 
-async def show_readiness(request: Request, ask: ApiRequest) -> Response:
+async def show_readiness(request: ApiRequest) -> Response:
     """Answer ``/readyz``: 200 if the view can answer now. Raises `CallError` if not."""
-    await ask.view.check()
-    return ask.document({"meta": {"status": "ready"}}, None)
+    await request.view.check()
+    return document_response(request, {"meta": {"status": "ready"}}, None)

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Any
 
-from starlette.requests import Request
 from starlette.responses import Response
 
 from sessiongate.gateway.api.request import ApiRequest
+from sessiongate.gateway.api.response import document_response, not_modified
 from sessiongate.gateway.http.work import work
 from sessiongate.gateway.jsonapi.collections import self_link, with_fields
 from sessiongate.gateway.jsonapi.document import top_meta
@@ -22,25 +22,25 @@ from sessiongate.gateway.upstream.views import EVERYTHING, NO_VERSION
 from sessiongate.runtime.turns import Steps
 
 
-async def show_maxscale(request: Request, ask: ApiRequest) -> Response:
+async def show_maxscale(request: ApiRequest) -> Response:
     """Answer ``/v1/maxscale``."""
     retained, version = 1, NO_VERSION
-    async with aclosing(ask.view.scan(EVERYTHING)) as parts:
+    async with aclosing(request.view.scan(EVERYTHING)) as parts:
         async for rows in parts:
             version = version.and_older(rows.version)
             if not await work(_all_have_queries(rows.sessions)):
                 retained = 0
                 break
-    if response := ask.not_modified(version):
+    if response := not_modified(request, version):
         return response
-    data = with_fields(ask.query, maxscale_resource(retained, ask.moment.base))
+    data = with_fields(request.query, maxscale_resource(retained, request.context.base))
     # MaxScale's clients expect attributes, even if they select none of them.
     data.setdefault("attributes", {})
     document = {
-        "links": {"self": self_link(ask.query, maxscale_url(ask.moment.base))},
+        "links": {"self": self_link(request.query, maxscale_url(request.context.base))},
         "data": data,
     }
-    return ask.document(document | top_meta(version.gaps.meta()), version)
+    return document_response(request, document | top_meta(version.gaps.meta()), version)
 
 
 def _all_have_queries(rows: Sequence[SessionRow]) -> Steps[bool]:

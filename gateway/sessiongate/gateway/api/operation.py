@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -15,7 +14,7 @@ from sessiongate.gateway.api.request import OFFERS, ApiRequest
 from sessiongate.gateway.http.normalize_path import routed
 from sessiongate.gateway.jsonapi.query import AllowedParameters, QueryLimits
 
-RequestHandler: TypeAlias = Callable[[Request, ApiRequest], Awaitable[Response]]
+RequestHandler: TypeAlias = Callable[[ApiRequest], Awaitable[Response]]
 
 # Every resource is read-only.
 METHODS = ("GET", "HEAD", "OPTIONS")
@@ -54,11 +53,8 @@ class Operation:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # An ASGI application itself: Starlette would wrap a function in layers that cost as
         # much as the response.
-        request = Request(scope, receive, send)
-        if request.method == "OPTIONS":
+        if scope["method"] == "OPTIONS":
             response = Response(status_code=204, headers=ALLOW)
         else:
-            response = await self.endpoint(
-                request, ApiRequest.read(request, self.takes, self.offers)
-            )
+            response = await self.endpoint(ApiRequest.read(scope, self.takes, self.offers))
         await response(scope, receive, send)

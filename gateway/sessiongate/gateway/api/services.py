@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from urllib.parse import unquote
 
-from starlette.requests import Request
 from starlette.responses import Response
 
 from sessiongate.gateway.api.request import ApiRequest
-from sessiongate.gateway.api.sessions import answer_list, requested_id
+from sessiongate.gateway.api.response import document_response, not_modified
+from sessiongate.gateway.api.sessions import answer_sessions, requested_id
 from sessiongate.gateway.jsonapi import collections
 from sessiongate.gateway.jsonapi.collections import self_link, with_fields
 from sessiongate.gateway.jsonapi.document import top_meta
@@ -27,74 +27,74 @@ from sessiongate.gateway.upstream.views import EVERYTHING, Selector, Version
 from sessiongate.runtime.suggestion import shorten
 
 
-async def list_services(request: Request, ask: ApiRequest) -> Response:
+async def list_services(request: ApiRequest) -> Response:
     """Answer ``/v1/services/``."""
-    services, version = await services_of(ask.view, EVERYTHING)
-    return _collection(ask, services.values(), version, services_url(ask.moment.base))
+    services, version = await services_of(request.view, EVERYTHING)
+    return _collection(request, services.values(), version, services_url(request.context.base))
 
 
-async def show_service(request: Request, ask: ApiRequest) -> Response:
+async def show_service(request: ApiRequest) -> Response:
     """Answer ``/v1/services/{id}``."""
     name = _name(request)
-    services, version = await services_of(ask.view, _on(name))
+    services, version = await services_of(request.view, _on(name))
     if name not in services:
         raise _not_found(name)
-    if response := ask.not_modified(version):
+    if response := not_modified(request, version):
         return response
-    url = service_url(ask.moment.base, name)
+    url = service_url(request.context.base, name)
     document = {
-        "links": {"self": self_link(ask.query, url)},
-        "data": with_fields(ask.query, service_resource(services[name], ask.moment.base)),
+        "links": {"self": self_link(request.query, url)},
+        "data": with_fields(request.query, service_resource(services[name], request.context.base)),
     }
-    return ask.document(document | top_meta(version.gaps.meta()), version)
+    return document_response(request, document | top_meta(version.gaps.meta()), version)
 
 
-async def list_sessions_of_service(request: Request, ask: ApiRequest) -> Response:
+async def list_sessions_of_service(request: ApiRequest) -> Response:
     """Answer ``/v1/services/{id}/sessions``. A watcher may wait for the first session."""
     name = _name(request)
-    watched = ask.wish.media_type == EVENT_STREAM
-    if not watched and not (await ask.view.rows(_on(name), 1)).total:
+    selector = _on(name)
+    is_watched = request.preferences.media_type == EVENT_STREAM
+    if not is_watched and not (await request.view.rows(selector, 1)).total:
         raise _not_found(name)
-    return await answer_list(
-        request, ask, _on(name), f"{service_url(ask.moment.base, name)}/sessions"
-    )
+    url = f"{service_url(request.context.base, name)}/sessions"
+    return await answer_sessions(request, selector, url)
 
 
-async def list_services_of_session(request: Request, ask: ApiRequest) -> Response:
+async def list_services_of_session(request: ApiRequest) -> Response:
     """Answer ``/v1/sessions/{id}/services``: the service that it is on."""
-    found, _ = await ask.view.get(requested_id(request))
-    services, version = await services_of(ask.view, _on(found.service))
-    url = f"{session_url(ask.moment.base, found.id)}/services"
-    return _collection(ask, services.values(), version, url)
+    found, _ = await request.view.get(requested_id(request))
+    services, version = await services_of(request.view, _on(found.service))
+    url = f"{session_url(request.context.base, found.id)}/services"
+    return _collection(request, services.values(), version, url)
 
 
 def _collection(
-    ask: ApiRequest, services: Iterable[Service], version: Version, url: str
+    request: ApiRequest, services: Iterable[Service], version: Version, url: str
 ) -> Response:
-    resources = [service_resource(service, ask.moment.base) for service in services]
-    data, place = collections.paginate(resources, ask.query)
-    if response := ask.not_modified(version):
+    resources = [service_resource(service, request.context.base) for service in services]
+    data, position = collections.paginate(resources, request.query)
+    if response := not_modified(request, version):
         return response
-    members = collections.meta(ask.query, place) | version.gaps.meta()
+    members = collections.meta(request.query, position) | version.gaps.meta()
     document = {
-        "links": collections.links(ask.query, url, place),
+        "links": collections.links(request.query, url, position),
         "data": data,
         **top_meta(members),
     }
-    return ask.document(document, version)
+    return document_response(request, document, version)
 
 
 def _on(name: str) -> Selector:
+    """Return the selector of the sessions on a service."""
     return Selector(services=frozenset((name,)))
 
 
-def _name(request: Request) -> str:
+def _name(request: ApiRequest) -> str:
     """Return the service's name, percent-encoded in the path. Raises `RequestError`."""
-    text: str = request.path_params["id"]
     try:
-        return unquote(text, errors="strict")
+        return unquote(request.path_id, errors="strict")
     except UnicodeDecodeError:
-        raise _not_found(text) from None
+        raise _not_found(request.path_id) from None
 
 
 def _not_found(name: str) -> RequestError:

@@ -1,24 +1,29 @@
-"""The handlers of sessions: read the request, ask the view, write the document."""
+"""The handlers of sessions: select rows, write the document, respond."""
 
 from __future__ import annotations
 
 from typing import Any
 from urllib.parse import unquote
 
-from starlette.requests import Request
 from starlette.responses import Response
 
 from sessiongate.gateway.api.document_cache import DocumentCache
 from sessiongate.gateway.api.documents import (
-    estimated_size,
+    SessionsDocument,
     included_with,
-    part_size,
     rendered_resources,
-    write_sessions,
 )
 from sessiongate.gateway.api.events import stream_sessions
 from sessiongate.gateway.api.request import OFFERS, ApiRequest
-from sessiongate.gateway.api.select import Selection, is_large, select
+from sessiongate.gateway.api.response import (
+    body_response,
+    bytes_response,
+    collect,
+    document_response,
+    not_modified,
+    stream_response,
+)
+from sessiongate.gateway.api.select import Selection
 from sessiongate.gateway.http.in_flight import Body
 from sessiongate.gateway.jsonapi.collections import self_link
 from sessiongate.gateway.jsonapi.document import top_meta
@@ -42,9 +47,9 @@ from sessiongate.runtime.suggestion import shorten
 STREAMED_OFFERS = (*OFFERS, EVENT_STREAM)
 
 
-async def show_api(request: Request, ask: ApiRequest) -> Response:
+async def show_api(request: ApiRequest) -> Response:
     """Answer ``/`` and ``/v1/``: where to go from here; serves as a health check."""
-    base = ask.moment.base
+    base = request.context.base
     links = {
         "self": api_url(base),
         "describedby": f"{api_url(base)}openapi.json",
@@ -52,111 +57,108 @@ async def show_api(request: Request, ask: ApiRequest) -> Response:
         "services": services_url(base),
         "sources": sources_url(base),
     }
-    return ask.document({"links": links, "meta": {"name": "sessiongate"}}, None)
+    return document_response(request, {"links": links, "meta": {"name": "sessiongate"}}, None)
 
 
-async def show_session(request: Request, ask: ApiRequest) -> Response:
+async def show_session(request: ApiRequest) -> Response:
     """Answer ``/v1/sessions/{id}``."""
     ident = requested_id(request)
     # Included resources come from all over the table. Its revision is taken first, so
     # that the tag is never newer than the document.
-    table = (await ask.view.rows(EVERYTHING, 1)).version if ask.query.include else None
-    found, version = await ask.view.get(ident)
+    table = (await request.view.rows(EVERYTHING, 1)).version if request.query.include else None
+    found, version = await request.view.get(ident)
     if table is not None:
         version = version.and_older(table)._replace(revision=table.revision)
-    if ask.timeless and (response := ask.not_modified(version)):
+    if request.preferences.timeless and (response := not_modified(request, version)):
         return response
-    if ask.wish.plain and not version.gaps:
-        return ask.whole(write_session(found, ask.moment.base, ask.moment.now), version)
-    url = session_url(ask.moment.base, found.id)
-    [resource] = await rendered_resources(ask, [found])
+    if request.preferences.plain and not version.gaps:
+        return bytes_response(
+            request, write_session(found, request.context.base, request.context.now), version
+        )
+    url = session_url(request.context.base, found.id)
+    [resource] = await rendered_resources(request, [found])
     document: dict[str, Any] = {
-        "links": {"self": self_link(ask.query, url)},
+        "links": {"self": self_link(request.query, url)},
         "data": resource,
     }
-    if ask.query.include:
-        document["included"] = await included_with(ask, [found.session])
+    if request.query.include:
+        document["included"] = await included_with(request, [found.session])
     document |= top_meta(version.gaps.meta())
-    return ask.document(document, version if ask.timeless else None)
+    return document_response(request, document, version if request.preferences.timeless else None)
 
 
-async def list_sessions(request: Request, ask: ApiRequest) -> Response:
-    """Answer ``/v1/sessions/``. The first part is fetched before the status is sent."""
-    return await answer_list(request, ask, EVERYTHING, sessions_url(ask.moment.base))
+async def list_sessions(request: ApiRequest) -> Response:
+    """Answer ``/v1/sessions/``."""
+    return await answer_sessions(request, EVERYTHING, sessions_url(request.context.base))
 
 
-async def answer_list(request: Request, ask: ApiRequest, wanted: Selector, url: str) -> Response:
-    """Answer with the document of the wanted sessions, or a stream of events about them."""
-    if ask.wish.media_type == EVENT_STREAM:
-        return await stream_sessions(request, ask, wanted)
-    answers: DocumentCache = request.app.state.answers
-    version = ask.view.version() if ask.timeless else None
-    if version is not None and not isinstance(ask.query.page, CursorPage):  # may be invalid
-        if response := ask.not_modified(version):
-            return response
-        if (body := answers.get(ask, version)) is not None:
-            return ask.shared(body, version)
-    if not is_large(ask.query):
-        return await _make_list(request, ask, wanted, url)
-    async with ask.in_flight.making():
-        # Others that asked the same may have been answered meanwhile.
-        version = ask.view.version() if ask.timeless else None
-        if version is not None and (body := answers.get(ask, version)) is not None:
-            return ask.shared(body, version)
-        return await _make_list(request, ask, wanted, url)
-
-
-async def _make_list(request: Request, ask: ApiRequest, wanted: Selector, url: str) -> Response:
-    answers: DocumentCache = request.app.state.answers
-    selected = await select(ask.view, ask.query, wanted, ask.moment)
-    await _check_size(request, ask, selected)
-    version = selected.first.version if ask.timeless else None
-    if version is not None and (response := ask.not_modified(version)):
+async def answer_sessions(request: ApiRequest, selector: Selector, url: str) -> Response:
+    """Respond with the document of the sessions that match, or a stream of events about them."""
+    if request.preferences.media_type == EVENT_STREAM:
+        return await stream_sessions(request, selector)
+    if response := _known_response(request):
         return response
-    size = estimated_size(ask, selected)
-    is_whole = selected.rest is None or (selected.first.held and answers.room_for(size))
-    charge = await ask.in_flight.take(size if is_whole else part_size(size, selected))
+    selection = Selection(request, selector)
+    if not selection.is_large:
+        return await _new_response(request, selection, url)
+    async with request.in_flight.making() as has_waited:
+        # The same may have been requested, and made, while this one waited.
+        response = _known_response(request) if has_waited else None
+        return response or await _new_response(request, selection, url)
+
+
+def _known_response(request: ApiRequest) -> Response | None:
+    """Return 304 or a cached document, if the sessions have not changed since."""
+    version = request.view.version() if request.preferences.timeless else None
+    if version is None:
+        return None
+    cache: DocumentCache = request.state.documents
+    body = cache.get(request, version)
+    if body is None and isinstance(request.query.page, CursorPage):
+        return None  # its cursor may be invalid
+    if response := not_modified(request, version):
+        return response
+    return None if body is None else body_response(request, body, version)
+
+
+async def _new_response(request: ApiRequest, selection: Selection, url: str) -> Response:
+    """Make the document. Its first part is fetched before the status is sent."""
+    rows = await selection.rows()
+    version = rows.first.version if request.preferences.timeless else None
+    if version is not None and (response := not_modified(request, version)):
+        return response
+    cache: DocumentCache = request.state.documents
+    document = SessionsDocument(request, rows, url)
+    size = document.size
+    is_whole = rows.rest is None or (rows.first.held and cache.room_for(size))
+    charge = await request.in_flight.take(size if is_whole else document.part_size)
     if not is_whole:
-        return ask.streamed(write_sessions(ask, selected, url), version, charge)
+        return stream_response(request, document.parts(), version, charge)
 
     async def whole() -> Body:
-        return await ask.body(write_sessions(ask, selected, url), charge)
+        return await collect(request, document.parts(), charge)
 
     if version is None:
-        return ask.shared(await whole(), None)
-    body = answers.get(ask, version)
-    if body is None:
-        body = await answers.make(ask, version, whole)
-    return ask.shared(body, version)
+        return body_response(request, await whole(), None)
+    return body_response(request, await cache.make(request, version, whole), version)
 
 
-async def _check_size(request: Request, ask: ApiRequest, selected: Selection) -> None:
-    """Raise `RequestError` if more is asked for at once than allowed."""
-    limit = request.app.state.limits.max_answer
-    if ask.query.page is None and not ask.query.filters and selected.first.total > limit:
-        if selected.rest is not None:
-            await selected.rest.aclose()
-        detail = f"{selected.first.total} sessions are more than the {limit} that max_answer allows"
-        detail += " at once; ask for pages, with page[size]"
-        raise RequestError(Error(400, "ANSWER_TOO_LARGE", detail, parameter="page[size]"))
-
-
-async def show_linkage(request: Request, ask: ApiRequest) -> Response:
+async def show_linkage(request: ApiRequest) -> Response:
     """Answer ``/v1/sessions/{id}/relationships/services``."""
-    found, version = await ask.view.get(requested_id(request))
-    if response := ask.not_modified(version):
+    found, version = await request.view.get(requested_id(request))
+    if response := not_modified(request, version):
         return response
-    url = session_url(ask.moment.base, found.id)
+    url = session_url(request.context.base, found.id)
     document = {
         "links": {"self": f"{url}/relationships/services", "related": f"{url}/services"},
         "data": [{"id": name, "type": "services"} for name in service_names(found.session)],
     }
-    return ask.document(document | top_meta(version.gaps.meta()), version)
+    return document_response(request, document | top_meta(version.gaps.meta()), version)
 
 
-def requested_id(request: Request) -> int:
+def requested_id(request: ApiRequest) -> int:
     """Return the session's id from the path. Raises `RequestError`."""
-    text = unquote(request.path_params["id"])
+    text = unquote(request.path_id)
     found = parse_id(text)
     if found is None:
         raise RequestError(Error(404, "SESSION_NOT_FOUND", f"no session with id {shorten(text)}"))

@@ -47,11 +47,11 @@ class EventSubscriber:
     """One reader: what it asked for, how far it has got, and what to send it next."""
 
     def __init__(
-        self, ask: ApiRequest, wanted: Selector, resumed: int | None, pieces: Pieces
+        self, request: ApiRequest, selector: Selector, resumed: int | None, pieces: Pieces
     ) -> None:
-        self._ask = ask
-        self._wanted, filters = pushed_down(ask.query.filters, wanted)
-        self._matches = _Matches(ask, filters, unsure=resumed is not None) if filters else None
+        self._request = request
+        self._selector, filters = pushed_down(request.query.filters, selector)
+        self._matches = _Matches(request, filters, unsure=resumed is not None) if filters else None
         self._pieces = pieces
         self.revision = resumed or 0  # to resume from; 0: a snapshot is needed
         self.synced = False  # whether everything sent is current
@@ -61,7 +61,7 @@ class EventSubscriber:
     @property
     def filter(self) -> SessionFilter | None:
         """The filter that the core applies."""
-        return self._wanted.filter()
+        return self._selector.filter()
 
     def start(self, *, resumed: bool) -> None:
         """Begin a new stream."""
@@ -121,10 +121,10 @@ class EventSubscriber:
             yield b""
 
     def _data(self, session: Session, now: float) -> bytes:
-        base = self._ask.moment.base
-        if "sessions" not in self._ask.query.fields:
+        base = self._request.context.base
+        if "sessions" not in self._request.query.fields:
             return write_all((self._pieces.of(session),), base, now)
-        resource = with_fields(self._ask.query, session_resource(session, base, now))
+        resource = with_fields(self._request.query, session_resource(session, base, now))
         return dump(resource, pretty=False)
 
 
@@ -135,8 +135,8 @@ class _Matches:
     so ``unsure`` counts every session that it was sent nothing about as held.
     """
 
-    def __init__(self, ask: ApiRequest, filters: Sequence[Filter], *, unsure: bool) -> None:
-        self._ask = ask
+    def __init__(self, request: ApiRequest, filters: Sequence[Filter], *, unsure: bool) -> None:
+        self._request = request
         self._filters = filters
         self._unsure = unsure
         self._held: dict[int, bool] = {}  # if it differs from ``unsure``
@@ -148,7 +148,7 @@ class _Matches:
 
     def has(self, session: Session, now: float) -> bool:
         """Return whether a session matches, and is therefore held from now on."""
-        resource = session_resource(session, self._ask.moment.base, now)
+        resource = session_resource(session, self._request.context.base, now)
         if not all(found.matches(resource) for found in self._filters):
             return False
         self._note(session.id, held=True)

@@ -1,23 +1,23 @@
-"""Decides which requests are worked on, and for how long."""
+"""Decides which requests are worked on, and for how long, and follows their responses."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from time import monotonic
-from typing import cast
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sessiongate.gateway.errors import RETRY_AFTER
 from sessiongate.gateway.http.in_flight import Resting
 from sessiongate.gateway.http.metrics import GatewayMetrics
+from sessiongate.gateway.http.request_log import RequestLog
 from sessiongate.gateway.http.response_tracker import CLOSED, ResponseTracker
 from sessiongate.gateway.http.work import Asker, asker, new_turns
 from sessiongate.gateway.jsonapi.errors import Error, errors_response
 from sessiongate.gateway.jsonapi.eventstream import EVENT_STREAM
 from sessiongate.gateway.limits import Limits
+from sessiongate.runtime.telemetry.correlation import current, from_headers
 
 # Answered under any load: they show others how the gateway is doing.
 ALWAYS = ("/healthz", "/readyz")
@@ -32,7 +32,11 @@ class _NoRoomError(Exception):
 
 
 class Admission:
-    """Middleware that enforces `Limits`, within `RequestLog`; `watching` runs beside it.
+    """Middleware that enforces `Limits`; `watching` runs beside it.
+
+    Use it as the outermost that responds. Each request gets an id, which its response and
+    its log lines have. An exception goes no further than the log: its response was sent
+    already, or is cut off.
 
     It refuses at once. Under too much load, a client with nothing under way is still let
     in, so that clients that ask a lot shut no other out. A request that waits for its
@@ -42,9 +46,16 @@ class Admission:
     once after a gateway was away.
     """
 
-    def __init__(self, app: ASGIApp, limits: Limits, metrics: GatewayMetrics | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        limits: Limits,
+        log: RequestLog,
+        metrics: GatewayMetrics | None = None,
+    ) -> None:
         self._app = app
         self._limits = limits
+        self._log = log
         self._metrics = metrics
         self._running: dict[ResponseTracker, None] = {}  # being worked on, the oldest first
         self.resting = Resting()  # those of them that nobody is working on
@@ -54,48 +65,63 @@ class Admission:
         self._turns = new_turns()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in ALWAYS:
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        answer = cast(ResponseTracker, send)
+        correlation = from_headers(scope["headers"])
+        token = current.set(correlation)
+        response = ResponseTracker(send, correlation.request_id, head=scope["method"] == "HEAD")
+        try:
+            if scope["path"] in ALWAYS:
+                await self._app(scope, receive, response)
+            else:
+                await self._admit(scope, receive, response)
+        except Exception as error:
+            self._log.failed(error)
+        finally:
+            self._log.ended(scope, response)
+            current.reset(token)
+
+    async def _admit(self, scope: Scope, receive: Receive, response: ResponseTracker) -> None:
         client = scope["client"]
         address = str(client[0]) if client else "unknown"
-        error = self._refusal(scope, answer, address)
+        error = self._refusal(scope, response, address)
         if error is not None:
-            await _refuse(error, scope, receive, send)
+            await _refuse(error, scope, receive, response)
             return
-        self._opening += answer.opening
-        answer.task = asyncio.current_task()
-        answer.admit_stream = self._admit_stream
-        answer.resting = self.resting
-        self._running[answer] = None
+        response.admit(self._admit_stream, self.resting)
+        self._opening += response.opening
+        self._running[response] = None
         self._of[address] = self._of.get(address, 0) + 1
         asker.set(Asker(self._turns, address))
         try:
-            await self._app(scope, receive, answer)
+            await self._app(scope, receive, response)
         except _NoRoomError:
-            await _refuse(self._too_many_streams(), scope, receive, send)
+            await _refuse(self._too_many_streams(), scope, receive, response)
         except asyncio.CancelledError:
-            if not answer.timed_out or answer.task is None:
+            if not response.timed_out or response.task is None:
                 raise
-            answer.task.uncancel()
-            if answer.status == CLOSED:  # an answer that has begun is cut off
+            response.task.uncancel()
+            if response.status == CLOSED:  # a response that has begun is cut off
                 detail = "the response took longer than request_timeout allows"
-                await _refuse(Error(503, "REQUEST_TIMEOUT", detail), scope, receive, send)
+                await _refuse(Error(503, "REQUEST_TIMEOUT", detail), scope, receive, response)
         finally:
-            answer.task = None  # breaks a cycle: the trace of whatever ends it holds the answer
-            left = self._of[address] - 1
-            if left:
-                self._of[address] = left
-            else:
-                del self._of[address]
-            if answer.streaming is None:
-                self._opening -= answer.opening
-                del self._running[answer]
-            else:
-                self._streams -= 1
+            response.task = None  # breaks a cycle: the trace of what ends it holds the response
+            self._leave(response, address)
 
-    def _refusal(self, scope: Scope, answer: ResponseTracker, address: str) -> Error | None:
+    def _leave(self, response: ResponseTracker, address: str) -> None:
+        left = self._of[address] - 1
+        if left:
+            self._of[address] = left
+        else:
+            del self._of[address]
+        if response.streaming is None:
+            self._opening -= response.opening
+            del self._running[response]
+        else:
+            self._streams -= 1
+
+    def _refusal(self, scope: Scope, response: ResponseTracker, address: str) -> Error | None:
         limits = self._limits
         query = scope["query_string"]
         length = len(scope["raw_path"]) + (len(query) + 1 if query else 0)
@@ -107,7 +133,7 @@ class Admission:
         for name, value in scope["headers"]:
             total += len(name) + len(value)
             if name == b"accept":
-                answer.opening = value == _EVENTS
+                response.opening = value == _EVENTS
             elif name in _BODY:
                 body = name, value
         if total > limits.max_headers:
@@ -117,7 +143,7 @@ class Admission:
             error = self._body_refusal(*body)
             if error is not None:
                 return error
-        if answer.opening:
+        if response.opening:
             return None if self._has_room() else self._too_many_streams()
         room = limits.max_requests - (len(self._running) - self.resting.count - self._opening)
         if room <= 0 and (address in self._of or -room >= limits.max_requests):
@@ -141,12 +167,12 @@ class Admission:
         detail = f"{limit} event streams are already open; max_streams allows no more"
         return Error(503, "TOO_MANY_STREAMS", detail)
 
-    def _admit_stream(self, answer: ResponseTracker) -> None:
-        if answer.opening:
+    def _admit_stream(self, response: ResponseTracker) -> None:
+        if response.opening:
             self._opening -= 1
         elif not self._has_room():
             raise _NoRoomError
-        del self._running[answer]
+        del self._running[response]
         self._streams += 1
 
     @asynccontextmanager
@@ -164,12 +190,8 @@ class Admission:
             if self._metrics is not None:
                 self._metrics.working(len(self._running), self._streams)
             await asyncio.sleep(_TICK)
-            now = monotonic()
-            for answer in self._running:
-                late = now - answer.began > self._limits.request_timeout
-                if late and not answer.timed_out and answer.task is not None:
-                    answer.timed_out = True
-                    answer.task.cancel()
+            for response in self._running:
+                response.check_time(self._limits.request_timeout)
 
 
 async def _refuse(error: Error, scope: Scope, receive: Receive, send: Send) -> None:

@@ -58,8 +58,12 @@ class InFlight:
         self._loop = asyncio.get_running_loop()
 
     @asynccontextmanager
-    async def making(self) -> AsyncIterator[None]:
-        """Wait for a turn to make a large answer. Raises `RequestError` if that takes too long."""
+    async def making(self) -> AsyncIterator[bool]:
+        """Wait for a turn to make a large response; yield whether it was not free at once.
+
+        Raises `RequestError` if that takes too long.
+        """
+        has_waited = self._makers.locked()
         with self._resting.one():
             try:
                 async with asyncio.timeout(_PATIENCE):
@@ -67,7 +71,7 @@ class InFlight:
             except TimeoutError:
                 raise RequestError(_BUSY) from None
         try:
-            yield
+            yield has_waited
         finally:
             self._makers.release()
 

@@ -1,4 +1,4 @@
-"""An answer on its way out: what is added to it, and how far it has got."""
+"""A response on its way out: what is added to it, and how far it has got."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ CLOSED = 499  # the status if the caller left before there was one
 
 
 class ResponseTracker:
-    """Passes an answer on with more headers; for HEAD, without its body.
+    """Passes a response on with more headers; for HEAD, without its body.
 
-    One object does it all, because every layer costs time.
+    `Admission` has one for each request; a single object, because every layer costs time.
     """
 
     __slots__ = (
+        "_admit_stream",
         "_head",
         "_request_id",
+        "_resting",
         "_send",
-        "admit_stream",
         "began",
         "opening",
-        "resting",
         "status",
         "streaming",
         "task",
@@ -52,16 +52,34 @@ class ResponseTracker:
         self._head = head
         self._request_id = request_id.encode()
         self.status = CLOSED
-        self.streaming: float | None = None  # when it became a stream of events
-        # Used by `gateway.http.admission`.
-        self.admit_stream: Callable[[ResponseTracker], None] | None = (
-            None  # called before one begins
-        )
-        self.task: asyncio.Task[Any] | None = None
         self.began = monotonic()
-        self.opening = False  # whether it was asked for as a stream, and is not one yet
-        self.resting: Resting | None = None  # counts it while it waits for its reader
+        self.streaming: float | None = None  # when it became an event stream
+        self.opening = False  # whether an event stream is asked for, and has not begun
         self.timed_out = False
+        self.task: asyncio.Task[Any] | None = None  # that works on it, once it is admitted
+        self._admit_stream: Callable[[ResponseTracker], None] | None = None
+        self._resting: Resting | None = None
+
+    def admit(self, admit_stream: Callable[[ResponseTracker], None], resting: Resting) -> None:
+        """Note that the current task works on it.
+
+        ``admit_stream`` is called before it becomes an event stream, and may refuse by an
+        exception; ``resting`` counts it while it waits for its reader.
+        """
+        self.task = asyncio.current_task()
+        self._admit_stream = admit_stream
+        self._resting = resting
+
+    @property
+    def seconds(self) -> float:
+        """How long it has taken so far; an event stream, until it began."""
+        return (self.streaming or monotonic()) - self.began
+
+    def check_time(self, limit: float) -> None:
+        """Cancel its task, once, if it has taken longer than ``limit`` seconds."""
+        if self.seconds > limit and not self.timed_out and self.task is not None:
+            self.timed_out = True
+            self.task.cancel()
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -75,18 +93,19 @@ class ResponseTracker:
             self.status = message["status"]
             message["headers"] = [*message["headers"], *more, (_REQUEST_ID, self._request_id)]
         elif self._head:
-            # An error has a body; over HTTP/2, sending it would break the protocol.
+            # An error response has a body, which must not follow.
             message["body"] = b""
-        if self.resting is None or self.opening or self.streaming is not None:
+        resting = self._resting
+        if resting is None or self.opening or self.streaming is not None:
             await self._send(message)
         else:
-            self.resting.count += 1
+            resting.count += 1
             try:
                 await self._send(message)
             finally:
-                self.resting.count -= 1
+                resting.count -= 1
 
     def _become_stream(self) -> None:
-        if self.admit_stream is not None:
-            self.admit_stream(self)
+        if self._admit_stream is not None:
+            self._admit_stream(self)
         self.streaming = monotonic()

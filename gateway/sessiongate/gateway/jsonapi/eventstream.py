@@ -10,12 +10,11 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, suppress
 
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from sessiongate.gateway.jsonapi.errors import Error, RequestError
 from sessiongate.gateway.jsonapi.ids import parse_id
-from sessiongate.gateway.jsonapi.transfer import send_while_read
+from sessiongate.gateway.jsonapi.transfer import RawResponse, send_while_read
 
 EVENT_STREAM = "text/event-stream"
 LAST_EVENT_ID = "Last-Event-ID"
@@ -61,7 +60,7 @@ def last_event_id(request: Request) -> int | None:
     return found
 
 
-class EventStream(Response):
+class EventStream(RawResponse):
     """An answer without an end of its own, in parts that are sent as they arrive.
 
     One part is in memory at a time: the next is requested once there is room for it.
@@ -75,17 +74,14 @@ class EventStream(Response):
         rest: AsyncGenerator[bytes],
         patience: Callable[[], AbstractAsyncContextManager[object]],
     ) -> None:
-        # Skips the base's __init__, which is for a body that is complete.
-        self.status_code = 200
-        self.raw_headers = list(_HEADERS)
-        self.background = None
+        super().__init__(200, list(_HEADERS))
         self._first = first
         self._rest = rest
         self._patience = patience
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with aclosing(self._rest):
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            await send(self.start())
             if scope["method"] == "HEAD":
                 await send({"type": "http.response.body"})
                 return

@@ -32,6 +32,9 @@ class Filter:
     path: Path
     expression: Expression
     matches: Callable[[Resource], bool] = field(compare=False, repr=False)
+    # A JSON Pointer, and strings of which the filter wants one as the value there; None for
+    # any other filter. The holder of the resources can look them up instead of trying each.
+    equals: tuple[str, tuple[str, ...]] | None = field(compare=False, repr=False)
 
     @classmethod
     def parse(
@@ -67,17 +70,9 @@ class Filter:
                     write = partial(as_written, route)
                 members.check(parameter, route.text, route.steps, write)
         predicate = expressions.compiled(expression, of_id=path.names_id)
-        return cls(path, expression, _matcher(path, predicate))
-
-    def equals(self) -> tuple[str, tuple[str, ...]] | None:
-        """Return a JSON Pointer and strings if the filter wants one of them as the value there.
-
-        None for any other filter. With the result, the holder of the resources can
-        look them up instead of trying each.
-        """
-        pointer = self.path.pointer
-        strings = expressions.strings(self.expression)
-        return None if pointer is None or strings is None else (pointer, strings)
+        pointer, strings = path.pointer, expressions.strings(expression)
+        equals = None if pointer is None or strings is None else (pointer, strings)
+        return cls(path, expression, _matcher(path, predicate), equals)
 
 
 def is_filter(parameter: str) -> bool:

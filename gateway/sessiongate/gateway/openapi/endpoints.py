@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from functools import cached_property
 from html import escape
 
-from starlette.requests import Request
 from starlette.responses import Response
 
 from sessiongate.gateway.api.operation import Operation
 from sessiongate.gateway.api.request import ApiRequest
+from sessiongate.gateway.api.response import bytes_response
 from sessiongate.gateway.jsonapi.document import dump
 from sessiongate.gateway.openapi.description import describe
 from sessiongate.gateway.openapi.page import POLICY, page
@@ -55,15 +55,17 @@ class Written:
         return page(self._description).encode()
 
 
-async def show_description(request: Request, ask: ApiRequest) -> Response:
+async def show_description(request: ApiRequest) -> Response:
     """Answer ``/v1/openapi.json``."""
-    written: Written = request.app.state.description
-    return ask.whole(written.document(ask.moment.base, pretty=ask.query.pretty), None)
+    written: Written = request.state.description
+    return bytes_response(
+        request, written.document(request.context.base, pretty=request.query.pretty), None
+    )
 
 
-async def show_reference(request: Request, ask: ApiRequest) -> Response:
+async def show_reference(request: ApiRequest) -> Response:
     """Answer ``/docs``."""
-    written: Written = request.app.state.description
-    answer = ask.whole(written.page(ask.moment.base), None)
+    written: Written = request.state.description
+    answer = bytes_response(request, written.page(request.context.base), None)
     answer.raw_headers.append((b"content-security-policy", POLICY.encode()))
     return answer

@@ -8,7 +8,7 @@ replace tokens that no caller can guess.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from sys import intern
 from typing import Any
@@ -61,11 +61,6 @@ class SessionRow:
             self.active = seconds_of(session.last_active_time)
         self._encoded = session.SerializeToString()
         self._piece: bytes | None = None
-
-    @property
-    def size(self) -> int:
-        """The encoded session's length in bytes."""
-        return len(self._encoded)
 
     @property
     def session(self) -> Session:
@@ -122,6 +117,25 @@ def write_in_steps(rows: Sequence[SessionRow], base: str, now: float) -> Steps[b
         parts.append(write_all(rows[start : start + _WRITTEN], base, now))
         yield
     return b",".join(parts)
+
+
+def cut_rows(rows: Sequence[SessionRow], most: int, size: int) -> Iterator[Sequence[SessionRow]]:
+    """Cut rows into one part, which may be empty, or more: of ``most`` rows, or fewer if large.
+
+    Without its last row, a part has less than ``size`` encoded bytes.
+    """
+    start = 0
+    while True:
+        stop, room = start, size
+        for row in rows[start : start + most]:
+            if room <= 0:
+                break
+            room -= len(row._encoded)
+            stop += 1
+        yield rows[start:stop]
+        start = stop
+        if start >= len(rows):
+            return
 
 
 @lru_cache(maxsize=64)

@@ -53,11 +53,11 @@ class Service:
                 return
 
 
-async def services_of(view: SessionView, wanted: Selector) -> tuple[dict[str, Service], Version]:
-    """Return the services of the wanted sessions by name, sorted."""
+async def services_of(view: SessionView, selector: Selector) -> tuple[dict[str, Service], Version]:
+    """Return the services of the selected sessions by name, sorted."""
     services: dict[str, Service] = {}
     version = NO_VERSION
-    async for rows in view.scan(wanted):
+    async for rows in view.scan(selector):
         await work(_count(rows, services))
         version = version.and_older(rows.version)
     if services:

@@ -15,6 +15,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from sessiongate.v1.session_pb2 import BackendConnection, Query, Session
 from sessiongate.v1.states import words_of
 
+# The only attribute that the clock alone changes.
+IDLE = "/attributes/idle"
+
 
 def api_url(base: str) -> str:
     """Return the URL of the API itself. ``base`` starts every URL and has no trailing slash."""

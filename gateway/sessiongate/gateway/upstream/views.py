@@ -1,4 +1,4 @@
-"""Where the gateway gets sessions: from the core, asked each time, or from a replica of it."""
+"""Where the gateway gets sessions from: the core, for each request, or a replica of it."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ PART_SIZE = 2000  # sessions taken from a replica at a time: a few ms of work
 
 
 class Version(NamedTuple):
-    """What an answer was taken from. Equal revisions and sources mean equal answers."""
+    """The state of the table that a response shows. Equal versions mean equal responses."""
 
     revision: int
     changed: float  # seconds since the epoch; infinite while another change may share that second
     gaps: Gaps = Gaps()
 
     def and_older(self, other: Version) -> Version:
-        """Return the version of an answer combined from both: no part of it is older."""
+        """Return the version of a response made from both: no part of it is older."""
         if self == other:
             return self
         return Version(
@@ -48,13 +48,13 @@ class Version(NamedTuple):
         )
 
 
-# The version of what is combined from nothing yet.
+# The version of a response that is made from nothing yet.
 NO_VERSION = Version(2**64, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """Which sessions are wanted, as far as the core can filter. An empty set allows all."""
+    """Which sessions to return, as far as the core can filter. An empty set allows all."""
 
     services: frozenset[str] = frozenset()
     users: frozenset[str] = frozenset()
@@ -72,7 +72,7 @@ class Selector:
         )
 
     def filter(self) -> SessionFilter | None:
-        """Return the core's filter for these; None for everything."""
+        """Return the same as the core's filter; None for all sessions."""
         if not self:
             return None
         return SessionFilter(
@@ -85,39 +85,39 @@ EVERYTHING = Selector()
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some of the wanted sessions, in id order, and what they were taken from."""
+    """Some of the selected sessions, in id order, and their version."""
 
     sessions: Sequence[SessionRow]
-    total: int  # how many are wanted in all
+    total: int  # number of sessions that are selected
     version: Version
     more: bool = False  # another part of a scan follows
     held: bool = False  # all parts are in memory anyway
 
 
 class SessionView(Protocol):
-    """Answers for the sessions. Each method raises `CallError`."""
+    """Finds sessions. Each method raises `CallError`."""
 
     def version(self) -> Version | None:
-        """Return what rows would be taken from now, if that is known without asking."""
+        """Return the version that rows would have now, if it is known without a call."""
 
     async def get(self, ident: int) -> tuple[SessionRow, Version]:
-        """Return one session by its id. Its version is of that answer, not of the whole table."""
+        """Return a session by its id. The version is the session's, not the whole table's."""
 
     async def rows(
-        self, wanted: Selector, count: int, *, skip: int = 0, after: int = 0, before: int = 0
+        self, selector: Selector, count: int, *, skip: int = 0, after: int = 0, before: int = 0
     ) -> Batch:
         """Return ``count`` rows, after the first ``skip`` or after the id ``after``.
 
         With ``before``, return the last ones before that id.
         """
 
-    def scan(self, wanted: Selector) -> AsyncGenerator[Batch]:
+    def scan(self, selector: Selector) -> AsyncGenerator[Batch]:
         """Yield all the rows in one or more parts; one part is in memory at a time."""
 
     async def services(self) -> Mapping[tuple[str, str], ServiceStatus]:
-        """Return what sources say of services, by the names of both.
+        """Return the status of services by source, by the names of both.
 
-        Ask for it after rows, so that it is no older than their version.
+        Call it after rows are read, so that it is no older than their version.
         """
 
     async def check(self) -> None:
@@ -125,7 +125,7 @@ class SessionView(Protocol):
 
 
 class DirectView:
-    """Asks the core each time."""
+    """Calls the core for each request."""
 
     def __init__(self, client: CoreClient) -> None:
         self._client = client
@@ -142,10 +142,10 @@ class DirectView:
         return SessionRow(found.session), Version(found.session.revision, changed, gaps)
 
     async def rows(
-        self, wanted: Selector, count: int, *, skip: int = 0, after: int = 0, before: int = 0
+        self, selector: Selector, count: int, *, skip: int = 0, after: int = 0, before: int = 0
     ) -> Batch:
         request = ListSessionsRequest(
-            filter=wanted.filter(), skip=skip, after_id=after, before_id=before
+            filter=selector.filter(), skip=skip, after_id=after, before_id=before
         )
         if before:
             request.order_by = "id desc"
@@ -158,8 +158,8 @@ class DirectView:
                 return Batch(found[::-1] if before else found, page.total_size, _version(page))
             request.page_token, request.skip = page.next_page_token, 0
 
-    async def scan(self, wanted: Selector) -> AsyncGenerator[Batch]:
-        request = ListSessionsRequest(page_size=PAGE_SIZE, filter=wanted.filter())
+    async def scan(self, selector: Selector) -> AsyncGenerator[Batch]:
+        request = ListSessionsRequest(page_size=PAGE_SIZE, filter=selector.filter())
         while True:
             page = await self._client.list_sessions(request)
             sessions = await work(_rendered(page.sessions))
@@ -176,7 +176,7 @@ class DirectView:
 
 
 class ReplicaView:
-    """Answers from a replica while it is provably current, else from the core."""
+    """Reads from a replica while it is provably current, else from the core."""
 
     def __init__(self, replica: Replica, direct: DirectView) -> None:
         self._replica = replica
@@ -189,20 +189,20 @@ class ReplicaView:
         store = self._replica.store
         found = store.get(ident) if self._replica.current else None
         if found is None:
-            # The core may still know something of what the replica does not hold.
+            # The core may still know of a session that the replica does not hold.
             return await self._direct.get(ident)
         changed = _settled(max(found.changed, store.sources_changed), store.read)
         return found, Version(found.revision, changed, store.gaps)
 
     async def rows(
-        self, wanted: Selector, count: int, *, skip: int = 0, after: int = 0, before: int = 0
+        self, selector: Selector, count: int, *, skip: int = 0, after: int = 0, before: int = 0
     ) -> Batch:
         if not self._replica.current:
-            return await self._direct.rows(wanted, count, skip=skip, after=after, before=before)
+            return await self._direct.rows(selector, count, skip=skip, after=after, before=before)
         store = self._replica.store
         version = _version_of(store)
-        if wanted:
-            matching = await work(_matching(store.all(), wanted))
+        if selector:
+            matching = await work(_matching(store.all(), selector))
             total = len(matching)
             if before:
                 matching = [row for row in matching if row.id < before][-count:]
@@ -214,17 +214,17 @@ class ReplicaView:
         sessions = store.after(after, count) if after else store.at(skip, count)
         return Batch(sessions, len(store), version)
 
-    async def scan(self, wanted: Selector) -> AsyncGenerator[Batch]:
+    async def scan(self, selector: Selector) -> AsyncGenerator[Batch]:
         if not self._replica.current:
-            async for part in self._direct.scan(wanted):
+            async for part in self._direct.scan(selector):
                 yield part
             return
         store = self._replica.store
         version = _version_of(store)
-        # One state of the table: changes while the answer is sent are not mixed in.
+        # One state of the table: changes while the response is sent are not mixed in.
         sessions = store.all()
-        if wanted:
-            sessions = await work(_matching(sessions, wanted))
+        if selector:
+            sessions = await work(_matching(sessions, selector))
         total = len(sessions)
         for start in range(0, max(total, 1), PART_SIZE):
             if start:
@@ -258,11 +258,11 @@ def _rendered(sessions: Iterable[Session]) -> Steps[list[SessionRow]]:
     return rows
 
 
-def _matching(rows: Sequence[SessionRow], wanted: Selector) -> Steps[list[SessionRow]]:
+def _matching(rows: Sequence[SessionRow], selector: Selector) -> Steps[list[SessionRow]]:
     found: list[SessionRow] = []
     for start in range(0, len(rows), LIGHT_ROWS):
         yield
-        found += [row for row in rows[start : start + LIGHT_ROWS] if wanted.matches(row)]
+        found += [row for row in rows[start : start + LIGHT_ROWS] if selector.matches(row)]
     return found
 
 
@@ -280,5 +280,5 @@ def _settled(changed: float, read: float) -> float:
     return changed if math.isinf(read) or changed < int(read) else math.inf
 
 
-def _read(answer: ListSessionsResponse | GetSessionResponse) -> float:
-    return seconds_of(answer.read_time) if answer.HasField("read_time") else math.inf
+def _read(response: ListSessionsResponse | GetSessionResponse) -> float:
+    return seconds_of(response.read_time) if response.HasField("read_time") else math.inf
