@@ -15,6 +15,7 @@ from pathlib import Path
 import grpc
 import httpx
 import psutil
+import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
@@ -121,6 +122,9 @@ VIEWS: Mapping[str, Mapping[str, object]] = {
     "replica": {"replica_staleness": 3600.0},
     "direct": {"replica_staleness": 0.0},
 }
+
+# For tests of what is decided before the view is asked: one view is enough.
+one_view = pytest.mark.parametrize("view", ["replica"], indirect=True)
 
 
 @contextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from tests.gateway.programs import one_view
+
 FILTER, SORT = "filter", "sort"
 SIZE, NUMBER = "page[size]", "page[number]"
 AFTER, BEFORE = "page[after]", "page[before]"
@@ -119,6 +121,7 @@ QUERIES: list[tuple[str, list[tuple[str, str | None]]]] = [
 ]
 
 
+@one_view
 @pytest.mark.parametrize(("query", "errors"), QUERIES, ids=[query[:60] for query, _ in QUERIES])
 def test_a_query(fleet: httpx.Client, query: str, errors: list[tuple[str, str | None]]) -> None:
     answer = fleet.get(f"/v1/sessions?{query}")
@@ -131,6 +134,7 @@ def test_a_query(fleet: httpx.Client, query: str, errors: list[tuple[str, str | 
         ] == errors
 
 
+@one_view
 @pytest.mark.parametrize(
     ("query", "detail"),
     [
@@ -222,6 +226,7 @@ def test_nothing_long_is_repeated_whole(fleet: httpx.Client) -> None:
         assert long[:50] not in error["detail"]
 
 
+@one_view
 @pytest.mark.parametrize(
     ("path", "parameter"),
     [

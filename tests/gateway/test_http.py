@@ -11,6 +11,7 @@ import pytest
 from sessiongate.gateway.api.operations import OPERATIONS
 from sessiongate.gateway.jsonapi.document import MEDIA_TYPE
 from sessiongate.gateway.jsonapi.paging import PROFILE
+from tests.gateway.programs import one_view
 
 LIVE = [
     "/v1/sessions",
@@ -22,7 +23,9 @@ LIVE = [
     "/v1/services/a%2Fb/sessions",
     "/v1/maxscale",
 ]
-STILL = ["/v1/", "/v1/openapi.json", "/docs", "/healthz", "/readyz"]
+# One path of each class of routes, for what all routes of a class share.
+SESSION, ROOT, PAGE = "/v1/sessions/7", "/v1/", "/docs"
+CLASSES = ["/v1/sessions", SESSION, ROOT, PAGE, "/healthz"]
 VARY = "Accept, Accept-Encoding"
 DAY_BEFORE = "Tue, 16 May 2017 10:06:35 GMT"
 FAR_AHEAD = "Fri, 01 Jan 2100 00:00:00 GMT"
@@ -52,31 +55,58 @@ def test_every_operation_is_listed_here() -> None:
     assert asked == shapes
 
 
-@pytest.mark.parametrize("path", [*LIVE, *STILL, "/", "/v1/sessions/", "/sessions/7"])
+@one_view
+@pytest.mark.parametrize("path", [*CLASSES, "/", "/v1/sessions/", "/sessions/7"])
 def test_options_says_what_may_be_asked(fleet: httpx.Client, path: str) -> None:
     answer = fleet.options(path)
     assert (answer.status_code, answer.content) == (204, b"")
     assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
 
 
+@one_view
 def test_options_of_the_server_as_a_whole(http: httpx.Client) -> None:
     answer = http.options("/", extensions={"target": b"*"})
     assert (answer.status_code, answer.content) == (204, b"")
     assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
 
 
-@pytest.mark.parametrize("path", [*LIVE, *STILL])
-@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "TRACE", "QUERY"])
+@one_view
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        *((method, "/v1/sessions") for method in ("PUT", "PATCH", "DELETE", "TRACE", "QUERY")),
+        *(("POST", path) for path in CLASSES),
+    ],
+)
 def test_nothing_may_be_changed(fleet: httpx.Client, path: str, method: str) -> None:
-    answer = fleet.request(method, path)
+    answer = fleet.request(method, path, content=b"{}")
     assert answer.status_code == 405
     assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
-    assert the_error(answer)["code"] == "METHOD_NOT_ALLOWED"
+    error = the_error(answer)
+    assert error["code"] == "METHOD_NOT_ALLOWED"
+    assert error["detail"] == f"{method} is not allowed; allowed are GET, HEAD, OPTIONS"
 
 
-@pytest.mark.parametrize("path", [*LIVE, *STILL, "/v1/sessions/999", "/v1/nothing", "/v1/?x=1"])
 @pytest.mark.parametrize("encoding", ["identity", "gzip"])
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/sessions", "/v1/sessions/?pretty=true", "/v1/services", SESSION, "/v1/sessions/999"],
+)
 def test_head_is_get_in_every_header(fleet: httpx.Client, path: str, encoding: str) -> None:
+    check_head(fleet, path, encoding)
+
+
+@one_view
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+@pytest.mark.parametrize("path", ["/", ROOT, PAGE, "/v1/nothing", "/v1/?x=1"])
+def test_head_is_get_where_no_session_is_shown(
+    fleet: httpx.Client, path: str, encoding: str
+) -> None:
+    check_head(fleet, path, encoding)
+
+
+def check_head(fleet: httpx.Client, path: str, encoding: str) -> None:
+    """Check that HEAD has the status and the headers of GET, and no body."""
     asked = {"Accept-Encoding": encoding}
     while True:  # until nothing grew older meanwhile, which may lengthen a document
         get, head = fleet.get(path, headers=asked), fleet.head(path, headers=asked)
@@ -151,17 +181,19 @@ def test_what_the_clock_changes_has_no_validator(fleet: httpx.Client, query: str
     assert not {"etag", "last-modified"} & set(answer.headers)
 
 
-@pytest.mark.parametrize("path", [*LIVE, "/v1/"])
+@one_view
 @pytest.mark.parametrize(
-    ("accept", "media_type"),
+    ("path", "accept", "media_type"),
     [
-        ("*/*", MEDIA_TYPE),
-        ("application/*", MEDIA_TYPE),
-        ("application/json", "application/json"),
-        (f"application/json;q=0.9, {MEDIA_TYPE};q=0.8", "application/json"),
-        ("text/html, application/xhtml+xml, */*;q=0.8", MEDIA_TYPE),
-        (f'{MEDIA_TYPE};profile="https://unknown.example/"', MEDIA_TYPE),
-        ("not a media type", MEDIA_TYPE),
+        ("/v1/sessions", "*/*", MEDIA_TYPE),
+        ("/v1/sessions", "application/*", MEDIA_TYPE),
+        ("/v1/sessions", "application/json", "application/json"),
+        ("/v1/sessions", f"application/json;q=0.9, {MEDIA_TYPE};q=0.8", "application/json"),
+        ("/v1/sessions", "text/html, application/xhtml+xml, */*;q=0.8", MEDIA_TYPE),
+        ("/v1/sessions", f'{MEDIA_TYPE};profile="https://unknown.example/"', MEDIA_TYPE),
+        ("/v1/sessions", "not a media type", MEDIA_TYPE),
+        (SESSION, "application/json", "application/json"),
+        (ROOT, "application/json", "application/json"),
     ],
 )
 def test_the_media_type_is_negotiated(
@@ -172,17 +204,19 @@ def test_the_media_type_is_negotiated(
     assert answer.headers["content-type"] == media_type
 
 
-@pytest.mark.parametrize("path", [*LIVE, "/v1/"])
+@one_view
 @pytest.mark.parametrize(
-    "asked",
+    ("path", "asked"),
     [
-        {"Accept": "text/html"},
-        {"Accept": "application/xml;q=0.5"},
-        {"Accept": "*/*;q=0"},
-        {"Accept": f"{MEDIA_TYPE};charset=utf-8"},
-        {"Accept": f'{MEDIA_TYPE};ext="https://jsonapi.org/ext/atomic"'},
-        {"Accept-Encoding": "identity;q=0"},
-        {"Accept-Encoding": "br, *;q=0"},
+        ("/v1/sessions", {"Accept": "text/html"}),
+        ("/v1/sessions", {"Accept": "application/xml;q=0.5"}),
+        ("/v1/sessions", {"Accept": "*/*;q=0"}),
+        ("/v1/sessions", {"Accept": f"{MEDIA_TYPE};charset=utf-8"}),
+        ("/v1/sessions", {"Accept": f'{MEDIA_TYPE};ext="https://jsonapi.org/ext/atomic"'}),
+        ("/v1/sessions", {"Accept-Encoding": "identity;q=0"}),
+        ("/v1/sessions", {"Accept-Encoding": "br, *;q=0"}),
+        (SESSION, {"Accept": "text/html"}),
+        (ROOT, {"Accept": "text/html"}),
     ],
 )
 def test_what_cannot_be_had_is_406(fleet: httpx.Client, path: str, asked: dict[str, str]) -> None:
@@ -193,8 +227,16 @@ def test_what_cannot_be_had_is_406(fleet: httpx.Client, path: str, asked: dict[s
     assert error["source"] == {"header": next(iter(asked))}
 
 
-@pytest.mark.parametrize("path", [*LIVE, "/v1/"])
-@pytest.mark.parametrize("parameter", ["charset=utf-8", 'ext="https://jsonapi.org/ext/atomic"'])
+@one_view
+@pytest.mark.parametrize(
+    ("path", "parameter"),
+    [
+        ("/v1/sessions", "charset=utf-8"),
+        ("/v1/sessions", 'ext="https://jsonapi.org/ext/atomic"'),
+        (SESSION, "charset=utf-8"),
+        (ROOT, "charset=utf-8"),
+    ],
+)
 def test_a_content_type_that_json_api_forbids_is_415(
     fleet: httpx.Client, path: str, parameter: str
 ) -> None:
@@ -205,6 +247,7 @@ def test_a_content_type_that_json_api_forbids_is_415(
     assert error["source"] == {"header": "Content-Type"}
 
 
+@one_view
 def test_a_profile_that_is_applied_is_named(fleet: httpx.Client) -> None:
     asked = f'{MEDIA_TYPE};profile="{PROFILE} https://unknown.example/"'
     answer = fleet.get("/v1/sessions?page[size]=2", headers={"Accept": asked})
@@ -223,6 +266,7 @@ def test_gzip_holds_the_same_document(fleet: httpx.Client, path: str) -> None:
         assert packed.headers[name] == plain.headers[name]
 
 
+@one_view
 def test_repeated_headers_count_as_one_list(fleet: httpx.Client) -> None:
     etag = fleet.get("/v1/sessions/7").headers["etag"]
     tags = [("If-None-Match", '"x"'), ("If-None-Match", etag)]
