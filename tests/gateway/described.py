@@ -40,6 +40,10 @@ def described(*, strict: bool = True, **settings: Any) -> Any:
     )
     # A copy: schemathesis adds what it infers, and the parts are shared.
     description = deepcopy(describe(OPERATIONS, "http://localhost:8989"))
+    # Drawing a hundred distinct names takes half a minute; test_bad_requests.py has one too many.
+    for parameter in description["components"]["parameters"].values():
+        if parameter["name"].startswith("fields["):
+            del parameter["schema"]["maxItems"]
     schema: Any = schemathesis.openapi.from_dict(description, config=config)
     schema.hook(filter_case)
     schema.hook(before_add_examples)
