@@ -22,6 +22,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 BIN = Path(sys.executable).parent
 COMMAND = BIN / "sessiongate"
 DATA = Path(__file__).parent / "data"
+DOCUMENT = f"document:{DATA / 'sessions.json'}"  # a source: the reference text's sessions
 # Seconds: no wait of a test is longer than this; what takes longer hangs.
 PATIENCE = 60.0
 
@@ -148,12 +149,15 @@ class Program:
 
 
 class Serving(Program):
-    """A running ``sessiongate serve`` on free ports, ready to answer."""
+    """A running ``sessiongate serve`` on free ports, ready to answer.
+
+    Its ledger is in memory, unless ``--ledger`` is among the arguments.
+    """
 
     def __init__(self, *arguments: object, **variables: str) -> None:
-        super().__init__(
-            "serve", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", *arguments, **variables
-        )
+        listeners = ("--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0")
+        variables = {"SESSIONGATE_LEDGER": "sqlite://", **variables}
+        super().__init__("serve", *listeners, *arguments, **variables)
         try:
             self.http = self.expect(r"REST +http://(\S+)/v1/sessions$")[1]
             self.grpc = self.expect(r"gRPC +(\S+)$")[1]

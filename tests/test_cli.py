@@ -13,15 +13,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from sessiongate.gateway.api.gaps import Gaps
 from sessiongate.gateway.cli.tables import print_gaps, print_session, print_sessions
 from sessiongate.v1.session_pb2 import Session
-from tests.program import COMMAND, DATA, Serving, environment, run
-
-DOCUMENT = f"document:{DATA / 'sessions.json'}"
+from tests.program import COMMAND, DOCUMENT, Serving, environment, run
 
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Serving]:
     sources = ("--source", DOCUMENT, "--source", "document:/nowhere.json?name=gone")
-    with Serving(*sources, "--ledger", "sqlite://") as program:
+    with Serving(*sources) as program:
         yield program
 
 

@@ -17,15 +17,13 @@ import pytest
 
 from sessiongate.v1.session_service_pb2 import GetSessionRequest, ListSessionsRequest
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
-from tests.program import BIN, DATA, PATIENCE, Program, Serving, await_ready, channel, run
-
-DOCUMENT = f"document:{DATA / 'sessions.json'}"
+from tests.program import BIN, DATA, DOCUMENT, PATIENCE, Program, Serving, await_ready, channel, run
 
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Serving]:
     """Serve the reference text's sessions, on a fresh ledger."""
-    with Serving("--source", DOCUMENT, "--ledger", "sqlite://") as program:
+    with Serving("--source", DOCUMENT) as program:
         yield program
 
 
@@ -97,7 +95,7 @@ def test_reflection_is_enough_for_buf_curl(version: str, served: Serving) -> Non
 
 def test_a_gateway_has_as_many_calls_as_it_needs() -> None:
     accept = {"accept": "text/event-stream"}
-    arguments = ("--source", DOCUMENT, "--ledger", "sqlite://", "--max-calls", "2")
+    arguments = ("--source", DOCUMENT, "--max-calls", "2")
     with Serving(*arguments) as program, httpx.Client(timeout=PATIENCE) as http, ExitStack() as all:
         url = f"http://{program.http}/v1/sessions"
         for _ in range(7):
@@ -128,7 +126,7 @@ def test_this_machines_connections_are_shown() -> None:
         socket.create_server(("127.0.0.1", 0)) as listener,
         socket.create_connection(listener.getsockname()) as client,
         listener.accept()[0],
-        Serving("--ledger", "sqlite://") as program,
+        Serving() as program,
     ):
         port = listener.getsockname()[1]
         with channel(program.grpc) as opened:
@@ -160,7 +158,7 @@ def test_a_killed_core_is_replaced_and_its_sessions_keep_their_ids(tmp_path: Pat
 
 
 def test_a_core_that_cannot_start_again_just_now_is_tried_until_it_can() -> None:
-    with Serving("--source", DOCUMENT, "--ledger", "sqlite://") as program:
+    with Serving("--source", DOCUMENT) as program:
         stop_core(program)
         host, port = program.grpc.split(":")
         with socket.create_server((host, int(port))):
@@ -193,7 +191,7 @@ def stop_core(program: Serving) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_stops_cleanly(number: signal.Signals) -> None:
-    with Serving("--source", DOCUMENT, "--ledger", "sqlite://") as program:
+    with Serving("--source", DOCUMENT) as program:
         assert get(program, "/").status_code == 200
         children = program.children()
         if number is signal.SIGINT:
@@ -218,7 +216,7 @@ def test_it_stops_cleanly_while_it_starts(number: signal.Signals, tmp_path: Path
 
 
 def test_nothing_outlives_a_killed_program() -> None:
-    with Serving("--source", DOCUMENT, "--ledger", "sqlite://") as program:
+    with Serving("--source", DOCUMENT) as program:
         children = program.children()
         assert program.core() in children
         program.process.kill()

@@ -16,10 +16,7 @@ import pytest
 from sessiongate.runtime.auth.htpasswd import add_user
 from tests.credentials import CredentialFiles, basic
 from tests.hanging import hanging_folder
-from tests.program import DATA, PATIENCE, Program, Serving
-
-DOCUMENT = DATA / "sessions.json"
-QUIET = ("--ledger", "sqlite://")
+from tests.program import DATA, DOCUMENT, PATIENCE, Program, Serving
 
 
 def status(program: Serving, path: str, login: str = "") -> int:
@@ -37,8 +34,7 @@ def eventually(look: Callable[[], bool]) -> None:
 
 def test_a_fifo_in_place_of_the_users_changes_nothing_until_it_is_a_file(tmp_path: Path) -> None:
     files = CredentialFiles(tmp_path)
-    source = f"document:{DOCUMENT}"
-    with Serving("--users", files.users, "--source", source, *QUIET) as program:
+    with Serving("--users", files.users, "--source", DOCUMENT) as program:
         assert status(program, "/v1/sessions", basic()) == 200
         os.mkfifo(tmp_path / "fifo")
         (tmp_path / "fifo").rename(files.users)
@@ -64,12 +60,11 @@ def test_a_file_system_that_hangs_costs_what_is_on_it_and_nothing_else(tmp_path:
     with hanging_folder(tmp_path) as folder:
         files = CredentialFiles(folder.path)
         document = folder.path / "sessions.json"
-        shutil.copy(DOCUMENT, document)
+        shutil.copy(DATA / "sessions.json", document)
         with Serving(
             *("--users", files.users),
             *("--source", f"document:{document}?name=there&interval=0.1&timeout=1"),
-            *("--source", f"document:{DOCUMENT}?name=here&interval=0.1&timeout=1"),
-            *QUIET,
+            *("--source", f"{DOCUMENT}?name=here&interval=0.1&timeout=1"),
         ) as program:
             assert status(program, "/v1/sessions", basic()) == 200
             folder.hang()
@@ -96,7 +91,7 @@ def test_a_file_system_that_hangs_costs_what_is_on_it_and_nothing_else(tmp_path:
 def test_a_fifo_in_place_of_a_sources_file_costs_that_source(tmp_path: Path, setting: str) -> None:
     os.mkfifo(tmp_path / "fifo")
     location = f"postgresql://ann@127.0.0.1:1/d?name=there&tls=verify&{setting}={tmp_path}/fifo"
-    with Serving("--source", location, "--source", f"document:{DOCUMENT}", *QUIET) as program:
+    with Serving("--source", location, "--source", DOCUMENT) as program:
         said = f"{setting}: {tmp_path}/fifo is a FIFO, not a regular file"
         assert f"source there is unreachable: {said}" in program.output
         assert status(program, "/v1/sessions") == 200
@@ -104,7 +99,7 @@ def test_a_fifo_in_place_of_a_sources_file_costs_that_source(tmp_path: Path, set
 
 def test_a_worker_that_ended_is_replaced_once_its_files_can_be_read(tmp_path: Path) -> None:
     files = CredentialFiles(tmp_path)
-    with Serving("--users", files.users, "--source", f"document:{DOCUMENT}", *QUIET) as program:
+    with Serving("--users", files.users, "--source", DOCUMENT) as program:
         assert status(program, "/v1/sessions", basic()) == 200
         kept = tmp_path / "kept"
         files.users.rename(kept)
@@ -133,7 +128,7 @@ def test_files_that_do_not_answer_at_a_start_are_named(tmp_path: Path) -> None:
                 ("list", *asked, "--core-ca", files.users),
                 ("list", *asked, "--core-token-file", files.users),
                 ("serve", *asked, "--http", "127.0.0.1:0", "--users", files.users),
-                ("core", "--grpc", "127.0.0.1:0", *QUIET, "--users", files.users),
+                ("core", "--grpc", "127.0.0.1:0", "--ledger", "sqlite://", "--users", files.users),
                 ("check-config", "--users", files.users),
             )
         ]

@@ -43,9 +43,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def program(path: Path, request: pytest.FixtureRequest) -> Iterator[Serving]:
     replica = "on" if request.param == "replica" else "off"
     sources = ("--source", f"document:{path}", "--source", f"document:{DATA}/session_1.json")
-    with Serving(
-        *(*sources, "--ledger", "sqlite://", "--replica", replica, "--core-metrics", "127.0.0.1:0")
-    ) as serving:
+    with Serving(*sources, "--replica", replica, "--core-metrics", "127.0.0.1:0") as serving:
         yield serving
 
 

@@ -22,12 +22,11 @@ from sessiongate.runtime.limits import CoreLimits
 from sessiongate.runtime.settings import settings_of
 from sessiongate.v1.session_service_pb2 import WatchSessionsRequest
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
-from tests.program import DATA, PATIENCE, Program, Serving, channel, run
+from tests.program import DOCUMENT, PATIENCE, Program, Serving, channel, run
 from tests.servers import require
 from tests.snippets import texts
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENT = f"document:{DATA / 'sessions.json'}"
 MANUAL = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 DASHBOARD = json.loads((ROOT / "deploy" / "grafana-dashboard.json").read_text(encoding="utf-8"))
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -39,7 +38,7 @@ class Watched(Serving):
 
     def __init__(self, *arguments: object) -> None:
         super().__init__(
-            *("--source", DOCUMENT, "--ledger", "sqlite://", "--workers", "2"),
+            *("--source", DOCUMENT, "--workers", "2"),
             *("--metrics", "127.0.0.1:0", "--core-metrics", "127.0.0.1:0"),
             *("--access-log", "--log-format", "json", *arguments),
         )
@@ -227,7 +226,7 @@ def test_metrics_are_not_shown_to_other_machines(name: str) -> None:
 
 
 def test_links_are_as_the_proxy_s_callers_see_them() -> None:
-    arguments = ("--source", DOCUMENT, "--ledger", "sqlite://", "--allowed-host", "a.example")
+    arguments = ("--source", DOCUMENT, "--allowed-host", "a.example")
     headers = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "a.example"}
     with Serving(*arguments, "--trusted-proxies", "127.0.0.0/8") as program:
         url = f"http://{program.http}/v1/sessions/1"

@@ -18,7 +18,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
-from tests.program import BIN, DATA, PATIENCE, Program, Serving, environment
+from tests.program import BIN, DATA, DOCUMENT, PATIENCE, Program, Serving, environment
 from tests.redis import running_redis
 from tests.snippets import texts
 
@@ -186,7 +186,7 @@ def test_the_documented_installation_runs_it(
     assert printed.stdout == f"sessiongate {PROJECT['version']}\n", printed.stderr
     monkeypatch.setattr("tests.program.COMMAND", commands / "sessiongate")
     monkeypatch.chdir("/")
-    with Serving("--source", f"document:{DATA / 'sessions.json'}", "--ledger", "sqlite://") as it:
+    with Serving("--source", DOCUMENT) as it:
         answer = httpx.get(f"http://{it.http}/v1/sessions/1", timeout=PATIENCE, trust_env=False)
         assert answer.json()["data"]["id"] == "1"
 

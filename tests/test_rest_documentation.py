@@ -22,7 +22,7 @@ from sessiongate.gateway.jsonapi.errors import RequestError
 from sessiongate.gateway.jsonapi.query import AllowedParameters, QueryLimits, QueryParameters
 from sessiongate.runtime.auth import identity
 from tests.gateway.declared import operation_at
-from tests.program import DATA, PATIENCE, Serving, environment
+from tests.program import DOCUMENT, PATIENCE, Serving, environment
 from tests.snippets import examples
 
 ROOT = Path(__file__).parent.parent
@@ -34,7 +34,7 @@ NOT_SHOWN = {"REVISION_NOT_HELD", "MALFORMED_REQUEST"}
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Serving]:
-    with Serving("--source", f"document:{DATA / 'sessions.json'}", "--ledger", "sqlite://") as it:
+    with Serving("--source", DOCUMENT) as it:
         yield it
 
 

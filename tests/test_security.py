@@ -28,9 +28,8 @@ from sessiongate.v1.session_service_pb2 import ListSessionsRequest
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from tests.certificates import Authority, Pair
 from tests.credentials import PASSWORD, USER, CredentialFiles, basic, bearer
-from tests.program import COMMAND, DATA, PATIENCE, Program, await_ready, environment, run
+from tests.program import COMMAND, DOCUMENT, PATIENCE, Program, await_ready, environment, run
 
-DOCUMENT = f"document:{DATA / 'sessions.json'}"
 LONG = 20.0
 
 T = TypeVar("T")

@@ -165,7 +165,7 @@ def test_the_synthetic_source_is_served() -> None:
     (command,) = texts(PAGE, "sh", "Synthetic")
     program, serve, *arguments = shlex.split(command)
     assert (program, serve) == ("sessiongate", "serve")
-    with Serving(*arguments, "--ledger", "sqlite://") as served:
+    with Serving(*arguments) as served:
         url = f"http://{served.http}/v1/sessions?page[size]=1"
         answer = httpx.get(url, timeout=PATIENCE, trust_env=False)
         assert answer.json()["meta"]["total"] == 10000

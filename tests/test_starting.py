@@ -14,9 +14,7 @@ import pytest
 
 from tests.certificates import Authority
 from tests.program import COMMAND as COMMAND_PATH
-from tests.program import DATA, PATIENCE, Serving, environment, run
-
-DOCUMENT = f"document:{DATA / 'sessions.json'}"
+from tests.program import DOCUMENT, PATIENCE, Serving, environment, run
 
 # Modules that are slow to import, and of no use before a command begins its work.
 HEAVY = {"aiohttp", "bcrypt", "cryptography", "google.protobuf", "grpc", "httptools", "jsonpath"}
@@ -102,9 +100,7 @@ def test_ctrl_c_amid_the_start_of_a_worker_is_not_the_workers(tmp_path: Path) ->
         "if '--multiprocessing-fork' in sys.orig_argv:\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
     )
-    with Serving(
-        "--ledger", "sqlite://", "--source", DOCUMENT, PYTHONPATH=str(tmp_path)
-    ) as program:
+    with Serving("--source", DOCUMENT, PYTHONPATH=str(tmp_path)) as program:
         answer = httpx.get(
             f"http://{program.http}/v1/sessions/1", timeout=PATIENCE, trust_env=False
         )

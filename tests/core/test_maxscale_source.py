@@ -45,7 +45,6 @@ from tests.relay import Relay
 from tests.servers import certificates
 
 PASSWORD = "open sesame"
-MEMORY = ("--ledger", "sqlite://")  # where a standalone program keeps its ids
 
 
 @pytest.fixture
@@ -603,7 +602,6 @@ def test_another_machines_loopback_is_no_server_of_ours() -> None:
 def gateway() -> Iterator[Serving]:
     """Run a sessiongate that shows the recorded sessions and the reference text's."""
     with Serving(
-        *MEMORY,
         *("--source", f"document:{DATA / 'maxscale-24.02' / 'sessions.json'}?name=recorded"),
         *("--source", f"document:{DATA / 'sessions.json'}?name=reference"),
     ) as program:
@@ -611,7 +609,7 @@ def gateway() -> Iterator[Serving]:
 
 
 def test_a_gateway_over_a_gateway_shows_the_same_sessions(gateway: Serving) -> None:
-    with Serving(*MEMORY, "--source", f"maxscale+http://{gateway.http}?name=upstream") as second:
+    with Serving("--source", f"maxscale+http://{gateway.http}?name=upstream") as second:
         below, above = get(gateway), get(second)
     assert len(below) == 5
     for one, other in zip(below, above, strict=True):

@@ -22,7 +22,7 @@ def document(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def serving(document: Path) -> Iterator[Serving]:
-    with Serving("--source", f"document:{document}?interval=0.1", "--ledger", "sqlite://") as found:
+    with Serving("--source", f"document:{document}?interval=0.1") as found:
         yield found
 
 

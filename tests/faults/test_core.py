@@ -67,8 +67,6 @@ def test_a_stopped_core_makes_nothing_hang_and_no_memory_grow(tmp_path: Path) ->
         Serving(
             "--source",
             f"document:{tmp_path}/sessions.json",
-            "--ledger",
-            "sqlite://",
             "--core-timeout",
             "1",
         ) as serving,
@@ -97,8 +95,6 @@ def test_a_worker_killed_under_load_is_replaced(tmp_path: Path) -> None:
         Serving(
             "--source",
             f"document:{tmp_path}/sessions.json",
-            "--ledger",
-            "sqlite://",
             "--workers",
             "2",
         ) as serving,

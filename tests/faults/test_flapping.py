@@ -17,7 +17,7 @@ import httpx
 from tests.faults.beside import Beside
 from tests.faults.processes import MIB, peak
 from tests.faults.scale import figure, times
-from tests.program import DATA, PATIENCE, Serving
+from tests.program import DATA, DOCUMENT, PATIENCE, Serving
 
 SOURCES = times(3, 20)
 SESSIONS = times(300, 2_500)  # of each source
@@ -90,7 +90,7 @@ def test_all_sources_flap_at_once_and_every_answer_is_whole() -> None:
     with (
         flapping() as port,
         Serving(
-            *("--source", f"document:{DATA}/sessions.json", "--ledger", "sqlite://"),
+            *("--source", DOCUMENT),
             *chain.from_iterable(("--source", url(port, number)) for number in range(SOURCES)),
         ) as serving,
         httpx.Client(base_url=f"http://{serving.http}", timeout=PATIENCE) as rest,

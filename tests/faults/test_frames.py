@@ -32,8 +32,7 @@ from tests.faults.frames import (
 )
 from tests.faults.processes import peaks
 from tests.faults.scale import figure, times
-from tests.program import DATA as DOCUMENTS
-from tests.program import PATIENCE, Serving
+from tests.program import DOCUMENT, PATIENCE, Serving
 
 COUNT = times(2000, 100_000)
 CONNECTIONS = times(3, 20)
@@ -57,8 +56,7 @@ PEAKS: dict[str, dict[str, int]] = {"http": {}, "grpc": {}}  # MiB by port and a
 
 @pytest.fixture(scope="module")
 def serving() -> Iterator[Serving]:
-    source = f"document:{DOCUMENTS}/sessions.json"
-    with Serving("--source", source, "--ledger", "sqlite://") as running:
+    with Serving("--source", DOCUMENT) as running:
         serves_others(running)
         yield running
         assert "Traceback" not in running.output

@@ -60,7 +60,7 @@ TROUBLE = ("Traceback", "Exception ignored", '"level": "error"', '"level": "crit
 def unharmed(*arguments: object) -> Iterator[Serving]:
     """Run a program that must be the same afterwards, and must have had no trouble."""
     print(f"FAULTS_SEED={SEED}")  # shown on failure
-    arguments += ("--ledger", "sqlite://", "--access-log", "--trusted-proxies", "127.0.0.0/8")
+    arguments += ("--access-log", "--trusted-proxies", "127.0.0.0/8")
     with Serving(*arguments) as running:
         with Exchange(running.http) as exchange:
             deadline = time.monotonic() + PATIENCE

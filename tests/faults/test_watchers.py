@@ -118,7 +118,7 @@ def channel_to(address: str, number: int) -> grpc.aio.Channel:
 
 def test_watchers_that_stall_cost_the_others_nothing() -> None:
     raise_fd_limit()
-    arguments = ("--source", SOURCE, "--ledger", "sqlite://", "--metrics", "127.0.0.1:0")
+    arguments = ("--source", SOURCE, "--metrics", "127.0.0.1:0")
     with Serving(*arguments) as serving, ExitStack() as stack:
         growth = asyncio.run(watch(serving, stack))
     figure(f"{EVENT_STREAMS} event streams and {CALLS} calls, half stalled: growth, MiB", growth)

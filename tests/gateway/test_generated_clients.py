@@ -34,7 +34,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Yield the URL of a gateway whose sessions have every field."""
     fleet = write_fleet(tmp_path_factory.mktemp("fleet") / "fleet.json")
     sources = ("--source", f"document:{fleet}", "--source", "synthetic:?sessions=3")
-    with Serving(*sources, "--ledger", "sqlite://") as served:
+    with Serving(*sources) as served:
         yield f"http://{served.http}"
 
 
