@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, cast
 
 import pytest
@@ -30,6 +31,7 @@ def commands(group: TyperGroup, *path: str) -> Iterator[tuple[tuple[str, ...], A
 COMMANDS = dict(commands(ROOT))
 
 
+@cache
 def helped(*path: str, flag: str = "--help") -> str:
     """Return a command's help at a terminal of 80 columns."""
     asked = run(*path, flag, COLUMNS="80")

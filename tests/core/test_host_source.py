@@ -19,6 +19,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sessiongate.core.sources.base import (
+    Observation,
     Observed,
     Source,
     SourceConfig,
@@ -518,14 +519,18 @@ ODD = st.one_of(
 def test_one_odd_socket_costs_itself(place: int, member: str, odd: object) -> None:
     source = HostSource()
     sockets = whole_machine()
+
+    async def observe() -> tuple[Observation, Observation, Observation]:
+        before = await source.observe()
+        sockets[place] = sockets[place]._replace(**{member: odd})
+        observed = before, await source.observe(), await source.observe()
+        await source.close()
+        return observed
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(psutil, "net_connections", lambda _: sockets)
-        before = asyncio.run(source.observe())
-        assert len(before.sessions) == 6
-        sockets[place] = sockets[place]._replace(**{member: odd})
-        after = asyncio.run(source.observe())
-        again = asyncio.run(source.observe())
-    asyncio.run(source.close())
+        before, after, again = asyncio.run(observe())
+    assert len(before.sessions) == 6
     listeners, connections = before.sessions[:3], before.sessions[3:]
     service = place // 2
     # Without its listener, a connection is indistinguishable from an outgoing one.

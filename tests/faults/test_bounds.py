@@ -22,11 +22,11 @@ from sessiongate.v1.session_service_pb2 import (
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from tests.faults.scale import figure, times
 from tests.gateway.reading import reading
-from tests.program import DATA, PATIENCE, Serving, channel
+from tests.program import DATA, DOCUMENT, PATIENCE, Serving, channel
 
 REFERENCE: dict[str, Any] = json.loads((DATA / "sessions.json").read_text())["data"][0]
 MIB = 1 << 20
-LARGE = 5 * MIB
+LARGE = times(2, 5) * MIB
 LISTS = times(1, 2) * MIB  # the size of the other large texts: a document has 64 MiB at most
 # 32 bytes; written in JSON, 39. With more escapes, or more values than in the lists below,
 # the source cuts the session itself: `core.sources.support.excerpt`.
@@ -40,7 +40,7 @@ def text(size: int) -> str:
 # What is too large in a session, and what of it is cut.
 KINDS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "application": ({"application": text(LARGE)}, {"application"}),
-    "statements": ({"queries": [{"statement": text(16_000)}] * 330}, {"queries"}),
+    "statements": ({"queries": [{"statement": text(16_000)}] * (LARGE // 16_000)}, {"queries"}),
     "attribute": (
         {"client": {"connection_attributes": {"_os": "x", "big": text(LISTS)}}},
         {"connection_attributes"},
@@ -100,7 +100,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=["on", "off"])
 def serving(path: Path, request: pytest.FixtureRequest) -> Iterator[Serving]:
     with Serving(
-        *("--source", f"document:{DATA}/sessions.json"),
+        *("--source", DOCUMENT),
         *("--source", f"document:{path}?statements=true&timeout=60"),
         *("--source", f"document:{DATA}/session_1.json", "--ledger", f"sqlite:///{path}.db"),
         *("--replica", request.param),
@@ -216,7 +216,7 @@ def test_a_long_key_stays_the_same_over_a_restart(path: Path, tmp_path: Path) ->
 def test_another_sessiongate_says_what_was_cut_too(serving: Serving) -> None:
     source = f"maxscale+http://{serving.http}?name=far&statements=true&timeout=60"
     with (
-        Serving("--source", source, "--ledger", "sqlite://") as running,
+        Serving("--source", source) as running,
         channel(running.grpc) as opened,
     ):
         sessions = list_all(SessionServiceStub(opened))
@@ -227,9 +227,7 @@ def test_another_sessiongate_says_what_was_cut_too(serving: Serving) -> None:
 
 def test_what_max_session_allows_is_not_cut(path: Path) -> None:
     with (
-        Serving(
-            *("--source", f"document:{path}", "--ledger", "sqlite://", "--max-session", "1048576")
-        ) as running,
+        Serving("--source", f"document:{path}", "--max-session", "1048576") as running,
         channel(running.grpc) as opened,
     ):
         sessions = list_all(SessionServiceStub(opened))

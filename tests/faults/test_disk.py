@@ -229,17 +229,20 @@ def await_answer(serving: Serving, holds: Callable[[dict[str, Any]], bool]) -> d
 
 
 def test_a_full_disk_for_temporary_files_costs_metrics_only(disk: Path) -> None:
-    arguments = "--source", "synthetic:?sessions=3", "--ledger", "sqlite://"
-    with Serving(*arguments, "--metrics", "127.0.0.1:0", TMPDIR=str(disk)) as serving:
-        url = f"http://{serving.http}"
-        assert httpx.get(f"{url}/v1/sessions", timeout=PATIENCE).status_code == 200
+    arguments = "--source", "synthetic:?sessions=3"
+    with (
+        Serving(*arguments, "--metrics", "127.0.0.1:0", TMPDIR=str(disk)) as serving,
+        httpx.Client(base_url=f"http://{serving.http}", timeout=PATIENCE) as http,
+    ):
+        assert http.get("/v1/sessions").status_code == 200
         fill(disk)
         for number in range(20):  # each creates new series, in pages not used yet
             for method in ("GET", "HEAD", "OPTIONS"):
                 for path in ("/v1/sessions", "/v1/sources", f"/v1/sessions/{number}", "/readyz"):
-                    assert httpx.request(method, f"{url}{path}", timeout=PATIENCE).status_code < 500
+                    assert http.request(method, path).status_code < 500
         assert "ended with" not in serving.output
         [worker] = (each for each in serving.children() if "spawn_main" in str(each.cmdline()))
         worker.kill()
         serving.expect(r"metrics are not shown: \S+: No space left on device")
-        assert httpx.get(f"{url}/v1/sessions", timeout=PATIENCE).status_code == 200
+        with httpx.Client(base_url=http.base_url, timeout=PATIENCE) as anew:
+            assert anew.get("/v1/sessions").status_code == 200

@@ -5,9 +5,12 @@ tests/faults/test_fuzz.py runs for far longer, and in ways that no description h
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
+from requests import Session
 
 from tests.gateway.described import described
 from tests.gateway.programs import Gateway
@@ -23,10 +26,17 @@ TRIED = settings(
 schema = described()
 
 
+@pytest.fixture(scope="module")
+def http() -> Iterator[Session]:
+    """Keep a connection from one call to the next."""
+    with Session() as session:
+        yield session
+
+
 @schema.parametrize()  # type: ignore[untyped-decorator] # without types
 @TRIED
-def test_each_operation(case: Any, fleet_gateway: Gateway) -> None:
-    case.call_and_validate(base_url=fleet_gateway.url)
+def test_each_operation(case: Any, fleet_gateway: Gateway, http: Session) -> None:
+    case.call_and_validate(base_url=fleet_gateway.url, session=http)
 
 
 def test_what_answers_lead_to(fleet_gateway: Gateway) -> None:
