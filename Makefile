@@ -29,6 +29,8 @@ install: .venv/installed ## Create .venv with everything that the other targets 
 run: .venv/serving ## Show this machine's sessions on http://localhost:8989/v1/sessions
 	$(BIN)/sessiongate serve
 
+# Otherwise each program that a test starts compiles the source again.
+test: export PYTHONDONTWRITEBYTECODE =
 test: install ## Run the tests on two cores
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
