@@ -11,13 +11,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import grpc
 import psutil
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
+
+from tests.closing import Closing
 
 BIN = Path(sys.executable).parent
 COMMAND = BIN / "sessiongate"
@@ -49,8 +50,8 @@ def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str
     )
 
 
-class Program:
-    """A running command. On exit, it and everything that it started are ended."""
+class Program(Closing):
+    """A running command. When closed, it and everything that it started are ended."""
 
     def __init__(self, *arguments: object, **variables: str) -> None:
         self.process = subprocess.Popen(
@@ -122,15 +123,8 @@ class Program:
         )
         return core
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End it, and everything that it started."""
         left = []
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
@@ -164,7 +158,7 @@ class Serving(Program):
             self.expect(r"Try +curl")
             await_ready(self.grpc)
         except BaseException:
-            self.__exit__(None, None, None)
+            self.close()
             raise
 
 

@@ -21,13 +21,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import psutil
 import pytest
 
 from tests.certificates import Authority
+from tests.closing import Closing
 
 # Seconds: no wait for a server is longer than this; what takes longer hangs.
 PATIENCE = 60.0
@@ -167,7 +166,7 @@ def certificates(folder: Path, *names: str) -> Certificates:
     return Certificates(ca=authority.cert, cert=give(pair.cert), key=give(pair.key))
 
 
-class Server:
+class Server(Closing):
     """A server that runs as `account` and is ready once constructed; on exit, it has ended.
 
     ``ready`` is a regular expression for the line of its output that reports
@@ -260,17 +259,6 @@ class Server:
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(PATIENCE)
         self.kill()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _group(user: str) -> int:

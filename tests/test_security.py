@@ -76,7 +76,7 @@ class Guarded(Program):
             self.expect("Try +curl")
             self.await_ready()
         except BaseException:
-            self.__exit__(None, None, None)
+            self.close()
             raise
 
     def await_ready(self) -> None:

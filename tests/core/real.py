@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -17,13 +16,14 @@ from sessiongate.core.sources.base import (
     open_source,
 )
 from sessiongate.v1.session_pb2 import Session
+from tests.closing import Closing
 from tests.servers import PATIENCE
 
 _MOMENT = 0.2  # seconds; what has not answered by then will not
 _T = TypeVar("_T")
 
 
-class Watched:
+class Watched(Closing):
     """The source of a URL, named ``here``, with its own event loop."""
 
     def __init__(self, url: str, **options: str) -> None:
@@ -79,14 +79,7 @@ class Watched:
 
         self.run(observe())
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close the source, and its event loop."""
         self.run(self.source.close())
         self._runner.close()

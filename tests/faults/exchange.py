@@ -10,9 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse, RemoteDisconnected
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from tests.closing import Closing
 from tests.faults.requests import Request
 from tests.gateway.jsonapi_rules import check_document
 from tests.program import PATIENCE
@@ -66,7 +65,7 @@ class Reply:
             assert (error["status"], error["code"]) in DOCUMENTED, self
 
 
-class Exchange:
+class Exchange(Closing):
     """Asks on one connection as long as it is kept, then on a new one."""
 
     def __init__(self, address: str) -> None:
@@ -104,14 +103,3 @@ class Exchange:
         if self._socket is not None:
             self._socket.close()
         self._socket = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

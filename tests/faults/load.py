@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
 
+from tests.faults.crowd import Crowd
 from tests.program import PATIENCE
 
 # What a gateway may answer while its core is away, and must answer in JSON:API form.
@@ -19,8 +18,8 @@ AWAY = (503, 504)
 Check = Callable[[Mapping[str, Any]], None]
 
 
-class Load:
-    """Threads that request paths in turn, from `__enter__` to `__exit__`.
+class Load(Crowd):
+    """Threads that request paths in turn.
 
     ``outcomes`` counts: "right", "503", "504", "cut" (a transfer that visibly did not
     end), "refused" (no connection could be made). Anything else is in ``wrong``.
@@ -29,27 +28,10 @@ class Load:
     def __init__(self, address: str, paths: Mapping[str, Check], clients: int = 4) -> None:
         self._address = address
         self._paths = paths
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
+        super().__init__([self._ask] * clients)
         self.outcomes: Counter[str] = Counter()
         self.wrong: list[str] = []
         self.slowest = 0.0  # seconds that the slowest answer took
-        self._changed = threading.Condition()
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(PATIENCE)
 
     def wait_for(self, outcome: str, count: int) -> None:
         """Wait until ``outcome`` has happened ``count`` times more than it has now."""

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import random
-import threading
 import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from http.client import HTTPConnection
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import grpc
@@ -25,6 +24,7 @@ from sessiongate.v1.session_service_pb2 import (
 )
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from tests.credentials import basic
+from tests.faults.crowd import Crowd
 from tests.faults.scale import times
 from tests.program import PATIENCE
 
@@ -187,35 +187,18 @@ class Visitor:
         return dice.choice((self._user(), *(urlencode(size | each) for each in more)))
 
 
-class Visitors:
-    """Threads that visit without end, from `__enter__` to `__exit__`.
+class Visitors(Crowd):
+    """Threads that visit without end.
 
     Each repeats one visit, and waits the given seconds before each time.
     ``visits`` counts successful ones, by name; failed ones are in ``wrong``.
     """
 
     def __init__(self, visits: Sequence[tuple[Callable[[], None], float]]) -> None:
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._visit, args=each) for each in visits]
+        super().__init__(partial(self._visit, *each) for each in visits)
         self._names = {visit.__name__ for visit, _ in visits}
-        self._changed = threading.Condition()
         self.visits: Counter[str] = Counter()
         self.wrong: list[str] = []
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(PATIENCE)
 
     def wait_for_each(self) -> None:
         """Wait until every kind of visit has been made."""
