@@ -23,7 +23,7 @@ from sessiongate.gateway.api.host_names import (
     Naming,
     by_dns,
 )
-from tests.gateway.programs import LONG, VIEWS, in_process, running_core
+from tests.gateway.programs import LONG, VIEWS, in_process, one_view, running_core
 from tests.runtime.clock import Clock
 
 REMOTES = {
@@ -180,6 +180,7 @@ def test_a_resolver_that_does_not_answer_holds_up_nobody(
     run(named_core, view, stuck, test)
 
 
+@one_view
 @pytest.mark.parametrize(
     ("path", "parameter"),
     [

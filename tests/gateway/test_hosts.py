@@ -11,7 +11,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from sessiongate.gateway.http.trusted_hosts import TrustedHosts
 from sessiongate.gateway.settings import GatewayConfig
-from tests.gateway.programs import LONG, Gateway
+from tests.gateway.programs import LONG, Gateway, one_view
 
 CONFIG = GatewayConfig(
     http="192.0.2.7:8989",
@@ -168,6 +168,7 @@ def test_links_have_the_scheme_of_the_request() -> None:
     assert ask(GatewayConfig(), "localhost", scheme="https") == (200, "https://localhost")
 
 
+@one_view
 @pytest.mark.parametrize(
     ("request_head", "status"),
     [

@@ -13,14 +13,16 @@ import pytest
 from sessiongate.gateway.server.main import run_server
 from sessiongate.gateway.settings import GatewayConfig
 from sessiongate.runtime.listener import ListenError, listen
-from tests.gateway.programs import LONG, Gateway, running_gateway, worker_of
+from tests.gateway.programs import LONG, Gateway, one_view, running_gateway, worker_of
 
 
+@one_view
 def test_port_0_is_a_free_one_that_is_told(gateway: Gateway, http: httpx.Client) -> None:
     assert gateway.port > 0
     assert http.get("/").status_code == 200
 
 
+@one_view
 def test_a_port_that_is_taken_is_refused(gateway: Gateway) -> None:
     def on_listening(address: str) -> None:
         raise AssertionError(address)
