@@ -29,10 +29,11 @@ install: .venv/installed ## Create .venv with everything that the other targets 
 run: .venv/serving ## Show this machine's sessions on http://localhost:8989/v1/sessions
 	$(BIN)/sessiongate serve
 
-# Otherwise each program that a test starts compiles the source again.
+# Many tests wait: four processes keep two cores busy. Without bytecode, each program that a
+# test starts would compile the source again.
 test: export PYTHONDONTWRITEBYTECODE =
 test: install ## Run the tests on two cores
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal
 
 faults: install ## Run the long fault-injection tests; update figures in docs/reliability.md
 	@rm -f .figures
