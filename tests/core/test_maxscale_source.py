@@ -38,7 +38,7 @@ from sessiongate.core.sources.support import rest
 from sessiongate.core.sources.support.endpoint import Endpoint
 from sessiongate.v1.session_service_pb2 import ServiceStatus
 from tests.core.observing import arriving, hanging, refusal
-from tests.core.test_documented import JSON, places, replaced
+from tests.core.test_jsonapi_sessions import JSON, places, replaced
 from tests.maxscale import SERVERS, SERVICES, STARTED, MaxScale
 from tests.program import DATA, Serving
 from tests.relay import Relay

@@ -17,7 +17,7 @@ from sessiongate.core.sources.base import Observation, SourceError, TcpLink
 from sessiongate.core.sources.support.serverzone import ServerZone
 from sessiongate.core.sources.support.sessionlist import ReadingContext, SessionList
 from tests.core.observing import arriving
-from tests.core.test_documented import places, replaced
+from tests.core.test_jsonapi_sessions import places, replaced
 
 DATA = Path(__file__).parent.parent / "data"
 RECORDED = (DATA / "maxscale-24.02" / "sessions.json").read_bytes()

@@ -14,7 +14,7 @@ import pytest
 
 from sessiongate.core.sources.maxscale import read_services
 from tests.core.observing import arriving
-from tests.core.test_documented import replaced
+from tests.core.test_jsonapi_sessions import replaced
 from tests.gateway.programs import DATA, VIEWS, client_of, in_process, running_core, viewing_gateway
 from tests.maxscale import SERVICES, MaxScale
 

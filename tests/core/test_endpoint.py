@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sessiongate.core.sources.base import SourceConfig, SourceConfigError, SourceError, open_source
-from sessiongate.core.sources.support import endpoint as network
+from sessiongate.core.sources.support import endpoint as module
 from sessiongate.core.sources.support.endpoint import Endpoint, Tls, flag
 
 SECRET = "tr:e/a@s?ure"
@@ -186,14 +186,14 @@ def test_a_flag_is_true_or_false() -> None:
 def test_a_file_that_hangs_holds_up_no_other_source(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, option: str
 ) -> None:
-    monkeypatch.setattr(network, "_FILE_TIMEOUT", 0.2)
+    monkeypatch.setattr(module, "_FILE_TIMEOUT", 0.2)
     answers = threading.Event()
 
     def hang(_path: Path, _most: int) -> bytes:
         answers.wait()
         return b""
 
-    monkeypatch.setattr(network, "read_file", hang)
+    monkeypatch.setattr(module, "read_file", hang)
     tls = "" if kind == "maxscale+https" else "&tls=verify"
     text = f"{kind}://ann@127.0.0.1:1/?{option}={tmp_path}/file{tls}"
 
