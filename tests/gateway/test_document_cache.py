@@ -157,6 +157,23 @@ def test_a_page_by_cursor_is_read_once_a_second(monkeypatch: pytest.MonkeyPatch)
     asyncio.run(main())
 
 
+def test_conditions_hold_for_a_cached_page_by_cursor_with_a_filter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("time.time", lambda: 1_800_000_000.0)
+
+    async def main() -> None:
+        async with answering_from(replica_of(Session(id=5), Session(id=6, port=1))) as http:
+            url = (
+                "http://localhost/v1/sessions?page[size]=1&page[after]=5&filter=/attributes/port=1"
+            )
+            etag = (await http.get(url)).headers["etag"]
+            assert (await http.get(url, headers={"If-None-Match": etag})).status_code == 304
+            assert (await http.get(url, headers={"If-Match": '"x"'})).status_code == 412
+
+    asyncio.run(main())
+
+
 def test_too_many_sessions_are_refused_before_they_are_sorted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
