@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import sessiongate.client.reflector
 import sessiongate.client.synchronous
 from sessiongate.client import AsyncClient, CallError, Client, Reason, SessionCopy, Update
 from sessiongate.client.reflector import Began, Lost
+from sessiongate.runtime.auth.tokens import LEEWAY
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
     SessionFilter,
@@ -30,6 +32,7 @@ from sessiongate.v1.session_service_pb2 import (
     WatchSync,
 )
 from tests.client.both import Waiting
+from tests.credentials import CredentialFiles, bearer
 from tests.gateway.programs import LONG
 from tests.program import DATA, Serving
 
@@ -117,6 +120,29 @@ def test_what_calling_again_cannot_help_is_raised(served: Serving, client_of: An
         with pytest.raises(CallError) as refused:
             next(client.follow(SessionFilter(remotes=["nowhere"])))
         assert refused.value.reason == Reason.INVALID_REQUEST
+
+
+@both
+def test_a_token_that_expires_is_followed_by_the_next(
+    file: Path, tmp_path: Path, client_of: Any
+) -> None:
+    secret = CredentialFiles(tmp_path).token_secret
+    source = f"document:{file}"
+    with Serving("--source", source, "--ledger", "sqlite://", "--token-secret", secret) as served:
+        soon = bearer(exp=time.time() + 4 - LEEWAY)
+        tokens = iter([soon, bearer(), soon])
+        with client_of(
+            served.grpc, timeout=LONG, token=lambda: next(tokens).removeprefix("Bearer ")
+        ) as client:
+            updates = client.follow()
+            next_change(updates)
+            expired = next(update for update in updates if update.lost)
+            assert expired.lost.reason == Reason.CREDENTIALS_EXPIRED
+            assert next(updates).lost is None, "with the second token"
+            updates.close()
+            with pytest.raises(CallError) as refused:
+                next(client.follow())
+            assert refused.value.reason == Reason.CREDENTIALS_EXPIRED
 
 
 def test_a_client_that_is_closed_ends_what_it_follows(served: Serving) -> None:

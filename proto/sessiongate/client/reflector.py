@@ -19,6 +19,7 @@ import grpc
 from sessiongate.client.age import AgeBound, Clock
 from sessiongate.client.errors import CallError
 from sessiongate.runtime.elapsed import elapsed
+from sessiongate.v1.errors import Reason
 from sessiongate.v1.session_service_pb2 import (
     SessionFilter,
     WatchSessionsRequest,
@@ -48,6 +49,7 @@ class Lost(NamedTuple):
     """The core cannot be followed; it is called again when the next event is asked for."""
 
     error: CallError
+    is_vain: bool = False  # whether calling again cannot help
 
 
 Event = Began | Lost | WatchSessionsResponse
@@ -72,6 +74,7 @@ class Reflector:
         self._marks = AgeBound(clock)  # of the stream that is read
         self._proof: AgeBound | None = None  # of the stream that last brought a state
         self._must_restart = False
+        self._has_begun = False  # whether the stream that is read has brought anything
         self._backoff = _FIRST_BACKOFF
         self._renewal = _FIRST_RENEWAL
 
@@ -105,7 +108,7 @@ class Reflector:
                 error = failure
             pause = self._fail(error)
             if not self._must_restart:
-                yield Lost(error)
+                yield self._lose(error)
             await asyncio.sleep(pause)
 
     def follow_blocking(self, watch: BlockingWatch) -> Generator[Event]:
@@ -125,17 +128,19 @@ class Reflector:
                 error = failure
             pause = self._fail(error)
             if not self._must_restart:
-                yield Lost(error)
+                yield self._lose(error)
             time.sleep(pause)
 
     def _begin(self) -> WatchSessionsRequest:
         resume = 0 if self._must_restart else self._revision()
         self._must_restart = False
+        self._has_begun = False
         self._marks = AgeBound(self._clock)
         return WatchSessionsRequest(filter=self._filter, resume_revision=resume)
 
     def _take(self, message: WatchSessionsResponse) -> bool:
         """Return whether another stream could prove more than the one of this message."""
+        self._has_begun = True
         if not self._marks.note(message):
             return False
         self._proof = self._marks
@@ -146,6 +151,11 @@ class Reflector:
         looks_old = self._marks.age is not None and self._marks.age > half
         self._renewal = min(self._renewal * 2, _LAST_RENEWAL) if looks_old else _FIRST_RENEWAL
         return True
+
+    def _lose(self, error: CallError) -> Lost:
+        # A token that let a stream begin may have a successor; one that lets none begin has not.
+        is_renewable = error.reason == Reason.CREDENTIALS_EXPIRED and self._has_begun
+        return Lost(error, is_vain=not error.is_transient and not is_renewable)
 
     def _fail(self, error: CallError) -> float:
         """Note that a stream has ended; return the seconds to wait."""

@@ -20,7 +20,7 @@ from sessiongate.client.channel import (
     channel_options,
 )
 from sessiongate.client.errors import CallError, call_error
-from sessiongate.client.reflector import SILENCE, silence
+from sessiongate.client.reflector import SILENCE, Lost, silence
 from sessiongate.client.session_copy import SessionCopy, Update
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
@@ -160,12 +160,10 @@ class Client:
             for event in events:
                 if self._is_closed:
                     return
-                update = copy.take(event)
-                if update is None:
-                    continue
-                if update.lost is not None and not update.lost.is_transient:
-                    raise update.lost
-                yield update
+                if isinstance(event, Lost) and event.is_vain:
+                    raise event.error
+                if (update := copy.take(event)) is not None:
+                    yield update
 
     def _sent(self) -> list[tuple[str, str]]:
         return call_metadata(self._token, self._metadata)

@@ -164,10 +164,9 @@ async def _follow(events: Events, reader: EventSubscriber) -> AsyncGenerator[byt
                 reader.start(resumed=received.resumed)
                 continue
             if isinstance(received, Lost):
-                is_permanent = not received.error.is_transient
-                if not has_sent and (is_permanent or not reader.revision):
+                if not has_sent and (received.is_vain or not reader.revision):
                     raise received.error
-                if is_permanent:
+                if received.is_vain:
                     end = error_of(received.error)
                     break
             async for part in _parts(reader, received, is_late=reflector.is_late):
