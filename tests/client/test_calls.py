@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
 import grpc
 import pytest
 
-from sessiongate.client import CallError, Client, Reason
+from sessiongate.client import AsyncClient, CallError, Client, Reason
 from sessiongate.gateway.errors import HTTP_MAPPINGS
 from sessiongate.v1.session_service_pb2 import (
     GetSessionRequest,
@@ -19,6 +20,7 @@ from sessiongate.v1.session_service_pb2 import (
 from tests.client.both import Waiting
 from tests.gateway.programs import LONG, running_core
 from tests.gateway.scripted import ScriptedCore, listening
+from tests.relay import Relay
 
 SESSIONS = 2500
 
@@ -69,6 +71,19 @@ def test_where_no_core_is_the_error_has_no_reason(client_of: Any) -> None:
             client.list_sources()
         assert (failed.value.code, failed.value.reason) == (grpc.StatusCode.UNAVAILABLE, None)
         assert failed.value.is_transient
+
+
+def test_a_core_may_be_far_away(core: str) -> None:
+    async def main() -> None:
+        async with Relay(int(core.rpartition(":")[2])) as relay:
+            relay.delay = relay.hold = lambda _passed: 0.2
+            far = f"127.0.0.1:{relay.port}"
+            async with AsyncClient(far, timeout=LONG) as client:
+                assert await client.list_sources()
+            with Client(far, timeout=LONG) as blocking:
+                assert await asyncio.to_thread(blocking.list_sources)
+
+    asyncio.run(main())
 
 
 @both

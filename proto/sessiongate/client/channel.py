@@ -54,8 +54,9 @@ def channel_options(read_ahead: int) -> list[tuple[str, Any]]:
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         # Finds a core that is back within a second, however long it was away.
         ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.min_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 1000),
+        # How long an attempt to connect may take, with TLS: not the pause between two.
+        ("grpc.min_reconnect_backoff_ms", 1000),
         # The core is a neighbour: never call it through the proxy in http_proxy.
         ("grpc.enable_http_proxy", 0),
         # Fixes how much of a stream is buffered unread; gRPC would grow it with bandwidth.
