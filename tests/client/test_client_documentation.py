@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -58,6 +59,23 @@ def test_the_second_program_follows(served: Serving) -> None:
             process.kill()
     assert lines[:3] == ["+ 1\n", "+ 2\n", "+ 3\n"]
     assert lines[3:] == ["3 sessions, at most 0 s old\n"] * 2, "with the next mark"
+
+
+def test_the_programs_are_typed(tmp_path: Path) -> None:
+    """As a microservice's own mypy sees them."""
+    files = []
+    for number, text in enumerate(texts(DOCUMENT, "python")):
+        files.append(tmp_path / f"program{number}.py")
+        files[-1].write_text(text)
+    checked = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--config-file=", *files],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (len(files), checked.returncode) == (2, 0), checked.stdout + checked.stderr
 
 
 def test_each_method_is_described() -> None:
