@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -111,6 +112,56 @@ class Stumbling(ScriptedCore):
         if self.failures >= 0:
             context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
         return super().GetSession(request, context)
+
+
+def check_closed(error: CallError) -> None:
+    assert (error.code, error.reason, str(error)) == (
+        grpc.StatusCode.CANCELLED,
+        None,
+        "the client is closed",
+    )
+    assert not error.is_transient
+
+
+def test_a_closed_client_says_so_to_threads() -> None:
+    silent = ScriptedCore()
+    silent.silent = True
+    with listening(silent) as address, Client(address, timeout=LONG) as client:
+
+        def close() -> None:
+            assert silent.asked.wait(LONG)
+            client.close()
+
+        closing = threading.Thread(target=close)
+        closing.start()
+        for call in (lambda: client.get_session(1), client.list_sources):  # amid it, and after
+            with pytest.raises(CallError) as ended:
+                call()
+            check_closed(ended.value)
+        closing.join()
+        with pytest.raises(CallError) as ended:
+            next(client.watch_sessions())
+        check_closed(ended.value)
+        assert [*client.follow()] == []
+
+
+def test_a_closed_client_says_so_to_tasks() -> None:
+    silent = ScriptedCore()
+    silent.silent = True
+
+    async def main(address: str) -> None:
+        async with AsyncClient(address, timeout=LONG) as client:
+            amid = asyncio.create_task(client.get_session(1))
+            assert await asyncio.to_thread(silent.asked.wait, LONG)
+            await client.close()
+            for call in (amid, client.list_sources(), anext(client.watch_sessions())):
+                with pytest.raises(CallError) as ended:
+                    await call
+                check_closed(ended.value)
+            assert [update async for update in client.follow()] == []
+
+    with listening(silent) as address:
+        asyncio.run(main(address))
 
 
 @both

@@ -19,7 +19,7 @@ from sessiongate.client.channel import (
     call_metadata,
     channel_options,
 )
-from sessiongate.client.errors import CallError, call_error
+from sessiongate.client.errors import CallError, ClosedError, call_error
 from sessiongate.client.reflector import SILENCE, Lost
 from sessiongate.client.session_copy import SessionCopy, Update
 from sessiongate.v1.session_pb2 import Session
@@ -141,16 +141,19 @@ class AsyncClient:
         self, request: WatchSessionsRequest | None = None
     ) -> AsyncGenerator[WatchSessionsResponse]:
         """Yield the messages of one stream, which ends only with `CallError`: see `follow`."""
+        metadata = self._sent()
+        if self._is_closed:
+            raise ClosedError
         call = self._sessions.WatchSessions(
-            request or WatchSessionsRequest(), wait_for_ready=False, metadata=self._sent()
+            request or WatchSessionsRequest(), wait_for_ready=False, metadata=metadata
         )
         try:
             while (response := await _read(call)) is not grpc.aio.EOF:
                 yield response
         except grpc.aio.AioRpcError as error:
-            raise call_error(error) from None
+            raise self._failed(error) from None
         except asyncio.CancelledError:
-            raise _cancelled() from None
+            raise self._cancelled() from None
         finally:
             call.cancel()
         raise CallError(grpc.StatusCode.UNAVAILABLE, None, "the core ended the stream")
@@ -201,12 +204,28 @@ class AsyncClient:
     async def _response(
         self, method: Callable[..., Awaitable[_Response]], request: _Request, timeout: float
     ) -> _Response:
+        metadata = self._sent()
+        if self._is_closed:
+            raise ClosedError
         try:
-            return await method(request, timeout=timeout, metadata=self._sent())
+            return await method(request, timeout=timeout, metadata=metadata)
         except grpc.aio.AioRpcError as error:
-            raise call_error(error) from None
+            raise self._failed(error) from None
         except asyncio.CancelledError:
-            raise _cancelled() from None
+            raise self._cancelled() from None
+
+    def _failed(self, error: grpc.aio.AioRpcError) -> CallError:
+        is_ended = error.code() is grpc.StatusCode.CANCELLED
+        return ClosedError() if self._is_closed and is_ended else call_error(error)
+
+    def _cancelled(self) -> BaseException:
+        """Return what a cancellation means: grpc also reports one if an end cancelled the call."""
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            return asyncio.CancelledError()
+        if self._is_closed:
+            return ClosedError()
+        return CallError(grpc.StatusCode.CANCELLED, None, "cancelled by the core")
 
 
 async def _read(call: Any) -> Any:
@@ -224,11 +243,3 @@ async def _read(call: Any) -> Any:
         if not reading.cancelled():
             reading.exception()  # no longer of interest
         raise
-
-
-def _cancelled() -> BaseException:
-    """Return what a cancellation means: grpc also reports one if the core cancelled the call."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        return asyncio.CancelledError()
-    return CallError(grpc.StatusCode.CANCELLED, None, "cancelled by the core")

@@ -40,6 +40,18 @@ class CallError(Exception):
         return self.code in _TRANSIENT
 
 
+class ClosedError(CallError):
+    """The client was closed before the call, or amid it."""
+
+    def __init__(self) -> None:
+        super().__init__(grpc.StatusCode.CANCELLED, None, "the client is closed")
+
+    @property
+    def is_transient(self) -> bool:
+        """No: a closed client calls no more."""
+        return False
+
+
 def call_error(error: Any) -> CallError:
     """Convert an error of gRPC's, from a synchronous call or an asyncio one."""
     return CallError(error.code(), _reason(error.trailing_metadata()), error.details() or "")

@@ -19,7 +19,7 @@ from sessiongate.client.channel import (
     call_metadata,
     channel_options,
 )
-from sessiongate.client.errors import CallError, call_error
+from sessiongate.client.errors import CallError, ClosedError, call_error
 from sessiongate.client.reflector import SILENCE, Lost, silence
 from sessiongate.client.session_copy import SessionCopy, Update
 from sessiongate.v1.session_pb2 import Session
@@ -128,9 +128,13 @@ class Client:
 
         A core that is silent for `SILENCE` seconds ends it with DEADLINE_EXCEEDED.
         """
-        call = self._sessions.WatchSessions(
-            request or WatchSessionsRequest(), wait_for_ready=False, metadata=self._sent()
-        )
+        metadata = self._sent()
+        try:
+            call = self._sessions.WatchSessions(
+                request or WatchSessionsRequest(), wait_for_ready=False, metadata=metadata
+            )
+        except ValueError as error:
+            raise self._failed(error) from None
         try:
             with _SilenceAlarm(call) as alarm:
                 while True:
@@ -142,7 +146,7 @@ class Client:
                 grpc.StatusCode.UNAVAILABLE, None, "the core ended the stream"
             ) from None
         except grpc.RpcError as error:
-            raise silence() if alarm.rang else call_error(error) from None
+            raise silence() if alarm.rang else self._failed(error) from None
         finally:
             call.cancel()
 
@@ -172,10 +176,17 @@ class Client:
         self, method: Callable[..., _Response], request: object, timeout: float | None
     ) -> _Response:
         limit = self._timeout if timeout is None else timeout
+        metadata = self._sent()
         try:
-            return method(request, timeout=limit, metadata=self._sent())
-        except grpc.RpcError as error:
-            raise call_error(error) from None
+            return method(request, timeout=limit, metadata=metadata)
+        except (grpc.RpcError, ValueError) as error:
+            raise self._failed(error) from None
+
+    def _failed(self, error: Exception) -> Exception:
+        """Return what to raise for an error of gRPC's, which is a ValueError once it is closed."""
+        failure = call_error(error) if isinstance(error, grpc.RpcError) else error
+        is_ended = not isinstance(failure, CallError) or failure.code is grpc.StatusCode.CANCELLED
+        return ClosedError() if self._is_closed and is_ended else failure
 
 
 class _SilenceAlarm:
