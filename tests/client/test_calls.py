@@ -199,6 +199,16 @@ def test_each_call_sends_the_token_and_metadata_of_its_moment(client_of: Any) ->
     assert [sent["x-by"] for sent in seen] == ["me", "me"]
 
 
+@both
+@pytest.mark.parametrize("token", ["secret\n", "sécret"])
+def test_a_token_that_cannot_be_sent_is_refused(core: str, client_of: Any, token: str) -> None:
+    with client_of(core, timeout=LONG, token=lambda: token) as client:
+        for call in (client.list_sources, lambda: next(client.follow())):
+            with pytest.raises(ValueError, match="token") as refused:
+                call()
+            assert token.strip() not in str(refused.value), "it is a secret"
+
+
 def test_what_is_transient_is_what_rest_says_to_ask_again() -> None:
     for code, mapping in HTTP_MAPPINGS.items():
         assert CallError(code, None, "").is_transient == (mapping.status in (503, 504)), code

@@ -68,8 +68,11 @@ def channel_options(read_ahead: int) -> list[tuple[str, Any]]:
 def call_metadata(
     token: str | Callable[[], str] | None, metadata: Metadata | None
 ) -> list[tuple[str, str]]:
-    """Return the metadata of a call that begins now."""
+    """Return the metadata of a call that begins now. Raises what the functions raise."""
     sent = [] if metadata is None else [*metadata()]
     if token is not None:
-        sent.append(("authorization", f"Bearer {token if isinstance(token, str) else token()}"))
+        value = f"Bearer {token if isinstance(token, str) else token()}"
+        if not (value.isascii() and value.isprintable()):  # as of a file with its line break
+            raise ValueError("the token has a character that gRPC cannot send")
+        sent.append(("authorization", value))
     return sent
