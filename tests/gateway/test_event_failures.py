@@ -11,6 +11,7 @@ import grpc
 import pytest
 from starlette.types import Message
 
+import sessiongate.client.age
 import sessiongate.client.reflector
 import sessiongate.gateway.api.events
 from sessiongate.client.errors import CallError
@@ -271,6 +272,23 @@ def test_a_core_that_answers_late_is_lost_until_it_answers_in_time() -> None:
             [error] = events[0].data["errors"]
             assert error["code"] == "DEADLINE_EXCEEDED"
         assert core.asked == [0], "and goes on where it was"
+
+    run(test)
+
+
+def test_a_stream_that_is_renewed_is_in_step_without_another_sync(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sessiongate.client.age, "RENEWAL_INTERVAL", 0.0)
+
+    async def test() -> None:
+        removal = WatchChanges(removals=[SessionRemoval(id=1, revision=3)])
+        core = Core([*snapshot(1, revision=2)], [marked(WatchSessionsResponse(changes=removal), 3)])
+        async with opened(core) as stream:
+            assert await stream.status() == 200
+            await stream.events("sync")
+            assert names(await stream.events("remove")) == ["remove"]
+        assert core.asked[:2] == [0, 2]
 
     run(test)
 

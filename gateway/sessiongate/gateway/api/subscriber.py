@@ -65,9 +65,9 @@ class EventSubscriber:
 
     def start(self, *, resumed: bool) -> None:
         """Begin a new stream."""
-        self.synced, self._fresh = False, True
+        self._fresh = True
         if not resumed:
-            self.revision = 0
+            self.revision, self.synced = 0, False
 
     def lose(self) -> bool:
         """Note that the core is lost; return whether the reader does not know it yet."""
