@@ -83,3 +83,9 @@ def test_what_it_may_not_be_is_named_with_what_is_allowed(
 ) -> None:
     with pytest.raises(ValueError, match=f"^{said}$"):
         read_group(Group, {name: value})
+
+
+@pytest.mark.parametrize("value", ["48h", "0s"])
+def test_a_duration_that_is_not_allowed_is_not_suggested(value: str) -> None:
+    with pytest.raises(ValueError, match=f"got '{value}'$"):
+        seconds(value)

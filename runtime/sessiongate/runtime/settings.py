@@ -25,7 +25,7 @@ _T = TypeVar("_T")
 
 MAX_SECONDS = 86400.0  # seconds, of any setting
 # Durations as others write them, and their units in seconds.
-_LENGTH = re.compile(r"([0-9]{1,6}(?:\.[0-9]+)?) ?(ms|s|m|min|h)")
+_DURATION = re.compile(r"([0-9]{1,6}(?:\.[0-9]+)?) ?(ms|s|m|min|h)")
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600}
 _SWITCH = {
     **dict.fromkeys(("true", "yes", "on", "1"), True),
@@ -141,8 +141,10 @@ def seconds(value: object) -> float:
             number = float(value)
     if not 0 < number <= MAX_SECONDS:
         meant = ""
-        if found := _LENGTH.fullmatch(str(value)):
-            meant = f"; did you mean {float(found[1]) * _UNITS[found[2]]:g}?"
+        if found := _DURATION.fullmatch(str(value)):
+            number = float(found[1]) * _UNITS[found[2]]
+            if 0 < number <= MAX_SECONDS:
+                meant = f"; did you mean {number:.10g}?"
         raise must_be(f"a number of seconds above 0 and up to {MAX_SECONDS:.0f}", value, meant)
     return number
 

@@ -132,7 +132,7 @@ def watch_command(context: typer.Context, *, upstream: UpstreamSettings) -> None
 def check_command(context: typer.Context, *, upstream: UpstreamSettings) -> None:
     """Check whether a core can answer.
 
-    Exits with 0 if it can, otherwise with 1.
+    Exits with 0 if it can, with 1 if it cannot, and with 2 for a bad setting.
 
     \b
     Example:
