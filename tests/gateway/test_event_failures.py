@@ -186,6 +186,18 @@ def test_who_resumes_waits_for_the_core() -> None:
     run(test)
 
 
+def test_who_resumes_from_what_is_forgotten_waits_for_the_core_too() -> None:
+    async def test() -> None:
+        forgotten = CallError(grpc.StatusCode.OUT_OF_RANGE, "REVISION_NOT_HELD", "no")
+        core = Core([forgotten], [GONE], [*snapshot(1, revision=9)])
+        async with opened(core, (b"last-event-id", b"7")) as stream:
+            assert await stream.status() == 200
+            assert names(await stream.events("sync")) == ["lost", "snapshot", "upsert", "sync"]
+        assert core.asked == [7, 0, 0]
+
+    run(test)
+
+
 def test_a_stream_outlives_the_core() -> None:
     async def test() -> None:
         removal = WatchChanges(removals=[SessionRemoval(id=1, revision=21)])

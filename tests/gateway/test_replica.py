@@ -297,6 +297,19 @@ def test_out_of_range_starts_over_and_keeps_nothing() -> None:
     run(test)
 
 
+def test_a_copy_that_cannot_be_completed_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    """The log of changes goes on without a copy that is slower than the table."""
+
+    async def test(stage: Stage) -> None:
+        await stage.core.send(snapshot(1), ended(grpc.StatusCode.OUT_OF_RANGE))
+        assert stage.core.asked == [0, 0]
+        await stage.core.send(snapshot(1), sync(10, 0.0))
+        assert stage.ids == [1]
+
+    run(test)
+    assert "cannot be followed" in caplog.text
+
+
 def test_a_core_that_is_silent_is_followed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessiongate.client.reflector, "SILENCE", 0.05)
 

@@ -61,8 +61,9 @@ class AsyncClient:
         """Prepare to call the core at ``address``, ``HOST:PORT`` or ``unix:PATH``.
 
         ``timeout`` is in seconds. ``credentials`` are for TLS, as from
-        `grpc.ssl_channel_credentials`; without them, there is none. ``token`` is the core's, or
-        returns it for each call; ``metadata`` returns what else to send. ``observe`` is called
+        `grpc.ssl_channel_credentials`; without them, the connection is not encrypted. ``token``
+        is a bearer token, or a function that returns the one for a call; ``metadata`` is a
+        function that returns further metadata for a call. ``observe`` is called
         with the method, status code and seconds of each call that is not a stream.
         ``read_ahead`` is how many bytes of a stream are received before they are read.
         """
@@ -140,7 +141,10 @@ class AsyncClient:
     async def watch_sessions(
         self, request: WatchSessionsRequest | None = None
     ) -> AsyncGenerator[WatchSessionsResponse]:
-        """Yield the messages of one stream, which ends only with `CallError`: see `follow`."""
+        """Yield the messages of one stream, which ends only with `CallError`: see `follow`.
+
+        A core that is silent does not end it: each read needs a timeout of its own.
+        """
         metadata = self._sent()
         if self._is_closed:
             raise ClosedError

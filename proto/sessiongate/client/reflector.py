@@ -40,9 +40,9 @@ BlockingWatch = Callable[[WatchSessionsRequest], Generator[WatchSessionsResponse
 
 
 class Began(NamedTuple):
-    """A stream begins. Forget messages since the last ``as_of``."""
+    """A stream is requested. Discard the messages since the last ``as_of``."""
 
-    resumed: bool  # if not, a snapshot follows: forget everything, or replace it by that
+    resumed: bool  # if not, a snapshot follows: discard everything, or keep it until then
 
 
 class Lost(NamedTuple):
@@ -106,9 +106,9 @@ class Reflector:
                 error = silence()
             except CallError as failure:
                 error = failure
-            pause = self._fail(error)
-            if not self._must_restart:
-                yield self._lose(error)
+            lost, pause = self._lose(error), self._fail(error)
+            if lost is not None:
+                yield lost
             await asyncio.sleep(pause)
 
     def follow_blocking(self, watch: BlockingWatch) -> Generator[Event]:
@@ -126,13 +126,14 @@ class Reflector:
                 continue
             except CallError as failure:
                 error = failure
-            pause = self._fail(error)
-            if not self._must_restart:
-                yield self._lose(error)
+            lost, pause = self._lose(error), self._fail(error)
+            if lost is not None:
+                yield lost
             time.sleep(pause)
 
     def _begin(self) -> WatchSessionsRequest:
         resume = 0 if self._must_restart else self._revision()
+        self._has_restarted = not resume
         self._must_restart = False
         self._has_begun = False
         self._marks = AgeBound(self._clock)
@@ -152,7 +153,11 @@ class Reflector:
         self._renewal = min(self._renewal * 2, _LAST_RENEWAL) if looks_old else _FIRST_RENEWAL
         return True
 
-    def _lose(self, error: CallError) -> Lost:
+    def _lose(self, error: CallError) -> Lost | None:
+        if error.code is grpc.StatusCode.OUT_OF_RANGE:
+            # Starting over loses nothing, unless that did not come to an end either.
+            is_cut = self._has_restarted and self._marks.age is None
+            return Lost(error) if is_cut else None
         # A token that let a stream begin may have a successor; one that lets none begin has not.
         is_renewable = error.reason == Reason.CREDENTIALS_EXPIRED and self._has_begun
         return Lost(error, is_vain=not error.is_transient and not is_renewable)

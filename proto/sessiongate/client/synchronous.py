@@ -56,7 +56,7 @@ class Client:
         metadata: Metadata | None = None,
         read_ahead: int = DEFAULT_READ_AHEAD,
     ) -> None:
-        """Prepare to call the core at ``address``; the arguments are those of `AsyncClient`."""
+        """Prepare to call the core at ``address``; the arguments are described at `AsyncClient`."""
         options = channel_options(read_ahead)
         if credentials is None:
             self._channel = grpc.insecure_channel(address, options=options)

@@ -97,11 +97,11 @@ async def stream_sessions(request: ApiRequest, selector: Selector) -> Response:
     events: Events = request.state.events
     resumed = last_event_id(Request(request.scope))
     reader = EventSubscriber(request, selector, resumed, events.pieces)
-    parts = _follow(events, reader)
+    parts = _follow(events, reader, resumes=resumed is not None)
     async with events.opening.turn():
         first = await anext(parts)
     patience = partial(_patience, events.stopping, request.in_flight)
-    # Not all at once if a gateway that many were connected to has stopped.
+    # Spreads out the reconnections when a gateway stops.
     retry = reconnect_after(random.uniform(*_RECONNECT))  # noqa: S311
     return EventStream([retry + first], parts, patience)
 
@@ -145,7 +145,9 @@ def check_query(query: QueryParameters) -> None:
         raise RequestError(*errors)
 
 
-async def _follow(events: Events, reader: EventSubscriber) -> AsyncGenerator[bytes]:
+async def _follow(
+    events: Events, reader: EventSubscriber, *, resumes: bool
+) -> AsyncGenerator[bytes]:
     """Yield a reader's events, even if the core fails meanwhile.
 
     Ends when the program stops or the reader's credentials are no longer valid. Raises
@@ -164,7 +166,7 @@ async def _follow(events: Events, reader: EventSubscriber) -> AsyncGenerator[byt
                 reader.start(resumed=received.resumed)
                 continue
             if isinstance(received, Lost):
-                if not has_sent and (received.is_vain or not reader.revision):
+                if not has_sent and (received.is_vain or not resumes):
                     raise received.error
                 if received.is_vain:
                     end = error_of(received.error)
