@@ -153,3 +153,16 @@ def test_what_is_no_file_ends_the_start_with_one_plain_line(
     assert ended.returncode == 2
     (line,) = (line for line in ended.stderr.splitlines() if line[:2] in ("Er", "se"))
     assert line.endswith(f"{flag}: {path} is a FIFO, not a regular file")
+
+
+@pytest.mark.parametrize("module", ["core.server", "gateway.app"])
+def test_what_verifies_tokens_is_imported_only_if_there_are_any(module: str) -> None:
+    program = f"import sys, sessiongate.{module}; print('jwt' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE,
+    )
+    assert done.stdout == "False\n"

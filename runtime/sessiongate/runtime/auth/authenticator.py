@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from sessiongate.runtime.auth.authorization import Password, Token, read_authorization
 from sessiongate.runtime.auth.core_token import is_one_of, read_core_tokens
@@ -18,8 +19,10 @@ from sessiongate.runtime.auth.identity import (
     WrongCredentialsError,
 )
 from sessiongate.runtime.auth.passwords import Passwords
-from sessiongate.runtime.auth.tokens import TokenKey, read_token_key, read_token_secret
 from sessiongate.runtime.watched_file import WatchedFile
+
+if TYPE_CHECKING:  # else imported when used: PyJWT is slow to import
+    from sessiongate.runtime.auth.tokens import TokenKey
 
 GATEWAY = "gateway"  # the name of a caller with the core's token
 
@@ -33,16 +36,11 @@ class Authenticator:
         """Read the files. Raises `FileError`."""
         self._audience = credentials.token_audience
         self._certificates = credentials.certificates
-        self._passwords = self._token_key = self._core_tokens = None
+        self._passwords = self._core_tokens = None
         if path := credentials.users:
             users = WatchedFile([path], partial(read_users, path), clock=clock)
             self._passwords = Passwords(lambda: users.value, clock)
-        for path, read in (
-            (credentials.token_key, read_token_key),
-            (credentials.token_secret, read_token_secret),
-        ):
-            if path:
-                self._token_key = WatchedFile([path], partial(read, path), clock=clock)
+        self._token_key = _token_key(credentials, clock)
         if path := credentials.core_token:
             self._core_tokens = WatchedFile([path], partial(read_core_tokens, path), clock=clock)
         self.challenges = _challenges(credentials)  # values of WWW-Authenticate
@@ -94,6 +92,20 @@ def _confirm_token(keys: WatchedFile[TokenKey], key: TokenKey, ends: float) -> N
         raise ExpiredCredentialsError
     if keys.value != key:
         raise WrongCredentialsError
+
+
+def _token_key(
+    credentials: Credentials, clock: Callable[[], float]
+) -> WatchedFile[TokenKey] | None:
+    if path := credentials.token_key:
+        from sessiongate.runtime.auth.tokens import read_token_key
+
+        return WatchedFile([path], partial(read_token_key, path), clock=clock)
+    if path := credentials.token_secret:
+        from sessiongate.runtime.auth.tokens import read_token_secret
+
+        return WatchedFile([path], partial(read_token_secret, path), clock=clock)
+    return None
 
 
 def _challenges(credentials: Credentials) -> tuple[str, ...]:
