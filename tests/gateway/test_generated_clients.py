@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import venv
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from importlib import import_module
@@ -20,7 +19,7 @@ import pytest
 from sessiongate.gateway.jsonapi.document import dump
 from tests.gateway.fleet import SERVICES, SIZE, write_fleet
 from tests.gateway.programs import LONG, ROOT
-from tests.program import PATIENCE, Serving
+from tests.program import BIN, PATIENCE, Serving
 from tests.snippets import texts
 
 PACKAGE = "sessiongate_client"
@@ -75,9 +74,12 @@ def part(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Part]:
     """
     folder = tmp_path_factory.mktemp("python")
     tools = folder / "venv"
-    venv.create(tools, symlinks=True)
-    pip = (sys.executable, "-m", "pip", "--python", tools / "bin" / "python", "install", "--quiet")
-    run(*pip, "--group", f"{ROOT / 'pyproject.toml'}:clients", cwd=folder)
+    run(BIN / "uv", "venv", "--quiet", "--python", sys.executable, tools, cwd=folder)
+    run(
+        *(BIN / "uv", "pip", "install", "--quiet", "--python", tools / "bin" / "python"),
+        *("--group", f"{ROOT / 'pyproject.toml'}:clients"),
+        cwd=folder,
+    )
     run(
         *(tools / "bin" / "openapi-python-client", "generate", "--fail-on-warning"),
         *("--url", f"{url}/v1/openapi.json", "--meta", "none", "--output-path", folder / PACKAGE),
