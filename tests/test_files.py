@@ -93,7 +93,7 @@ def test_a_fifo_in_place_of_a_sources_file_costs_that_source(tmp_path: Path, set
     location = f"postgresql://ann@127.0.0.1:1/d?name=there&tls=verify&{setting}={tmp_path}/fifo"
     with Serving("--source", location, "--source", DOCUMENT) as program:
         said = f"{setting}: {tmp_path}/fifo is a FIFO, not a regular file"
-        assert f"source there is unreachable: {said}" in program.output
+        eventually(lambda: f"source there is unreachable: {said}" in program.output)
         assert status(program, "/v1/sessions") == 200
 
 
