@@ -15,19 +15,8 @@ import pytest
 
 from sessiongate.gateway.cli.tables import print_session
 from sessiongate.v1.session_pb2 import Session
-from tests.program import COMMAND, DATA, PATIENCE, Program, Serving, environment, run
-
-ALL = json.loads((DATA / "sessions.json").read_text())
-
-
-def show(file: Path, *numbers: int, state: str = "Listener Session") -> None:
-    """Make a document hold some of the reference text's sessions."""
-    sessions = json.loads(json.dumps([ALL["data"][number - 1] for number in numbers]))
-    for session in sessions:
-        session["attributes"]["state"] = state
-    new = file.with_suffix(".new")
-    new.write_text(json.dumps({**ALL, "data": sessions}))
-    new.replace(file)
+from tests.program import COMMAND, PATIENCE, Program, Serving, environment, run
+from tests.recorded import show
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 import threading
 import time
@@ -34,18 +33,10 @@ from sessiongate.v1.session_service_pb2 import (
 from tests.client.both import Waiting
 from tests.credentials import CredentialFiles, bearer
 from tests.gateway.programs import LONG
-from tests.program import DATA, Serving
-
-ALL = json.loads((DATA / "sessions.json").read_text())
+from tests.program import Serving
+from tests.recorded import show
 
 both = pytest.mark.parametrize("client_of", [Client, Waiting], ids=["synchronous", "asyncio"])
-
-
-def show(file: Path, *numbers: int) -> None:
-    """Make a document hold some of the reference text's sessions."""
-    new = file.with_suffix(".new")
-    new.write_text(json.dumps({**ALL, "data": [ALL["data"][number - 1] for number in numbers]}))
-    new.replace(file)
 
 
 @pytest.fixture
