@@ -11,7 +11,6 @@ from sessiongate.gateway.limits import Limits
 from sessiongate.runtime.addresses import Address, is_ipv6
 from sessiongate.runtime.auth.core_token import CoreTokenSettings, read_core_tokens
 from sessiongate.runtime.auth.protection import Protection
-from sessiongate.runtime.core_settings import DEFAULT_GRPC
 from sessiongate.runtime.settings import (
     Network,
     grpc_listener,
@@ -28,6 +27,7 @@ from sessiongate.runtime.settings import (
 from sessiongate.runtime.telemetry.logs import LogSettings
 from sessiongate.runtime.tls import ClientTls
 from sessiongate.runtime.watched_file import FileError, exposure, trouble
+from sessiongate.v1.address import DEFAULT_ADDRESS
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,255}")
 _URL = re.compile(r"[!#-;=?-~]+")  # printable ASCII without quotes, angle brackets and spaces
@@ -133,7 +133,7 @@ class UpstreamSettings(CoreTokenSettings):
     core: str | None = setting(
         None,
         _core_address,
-        "Address of a running core (default: 127.0.0.1:50051; a server starts its own instead).",
+        f"Address of a running core (default: {DEFAULT_ADDRESS}; a server starts its own instead).",
         "ADDRESS",
     )
     core_timeout: float = setting(
@@ -160,7 +160,7 @@ class UpstreamSettings(CoreTokenSettings):
     @property
     def core_address(self) -> str:
         """The core's address, or the default one."""
-        return self.core or DEFAULT_GRPC
+        return self.core or DEFAULT_ADDRESS
 
     @property
     def core_tls(self) -> ClientTls | None:

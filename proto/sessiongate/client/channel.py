@@ -10,8 +10,6 @@ from sessiongate.v1.service_names import SESSION_SERVICE, SOURCE_SERVICE
 
 Metadata = Callable[[], Iterable[tuple[str, str]]]
 
-# Where a core listens unless it is told otherwise.
-DEFAULT_ADDRESS = "127.0.0.1:50051"
 CALL_TIMEOUT = 5.0
 
 # The contract keeps a page under 3 MiB, so this, gRPC's own default, is large enough.

@@ -13,7 +13,6 @@ import grpc
 
 from sessiongate.client.channel import (
     CALL_TIMEOUT,
-    DEFAULT_ADDRESS,
     DEFAULT_READ_AHEAD,
     Metadata,
     call_metadata,
@@ -22,6 +21,7 @@ from sessiongate.client.channel import (
 from sessiongate.client.errors import CallError, ClosedError, call_error
 from sessiongate.client.reflector import SILENCE, Lost, silence
 from sessiongate.client.session_copy import SessionCopy, Update
+from sessiongate.v1.address import DEFAULT_ADDRESS
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
     GetSessionRequest,

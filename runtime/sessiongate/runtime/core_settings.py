@@ -18,8 +18,7 @@ from sessiongate.runtime.settings import (
     text,
 )
 from sessiongate.runtime.urls import redacted
-
-DEFAULT_GRPC = "127.0.0.1:50051"
+from sessiongate.v1.address import DEFAULT_ADDRESS
 
 # A source as the user writes it: its URL, or a table with ``url`` and options.
 SourceValue: TypeAlias = str | Mapping[str, str | int | float | bool]
@@ -89,7 +88,7 @@ class CoreSettings:
     """A core's remaining settings, except its limits."""
 
     grpc: str = setting(
-        DEFAULT_GRPC,
+        DEFAULT_ADDRESS,
         grpc_listener,
         "Listening address of the core for gRPC; port 0 selects a free port.",
         "ADDRESS",

@@ -26,6 +26,7 @@ from sessiongate.gateway.representation.row import (
 from sessiongate.gateway.representation.service import names_of, service_resource, services_of
 from sessiongate.gateway.upstream.views import Batch, Selector
 from sessiongate.runtime.turns import Steps
+from sessiongate.v1.errors import Reason
 from sessiongate.v1.session_pb2 import Session
 
 # What may be included with sessions: their services, and sessions on further tiers.
@@ -217,7 +218,7 @@ async def _tier(
                 try:
                     found[ident], _ = await request.view.get(ident)
                 except CallError as error:
-                    if error.reason != "SESSION_NOT_FOUND":
+                    if error.reason != Reason.SESSION_NOT_FOUND:
                         raise
                     continue
             tier.append(found[ident].session)

@@ -42,6 +42,7 @@ from sessiongate.gateway.representation.session import (
 from sessiongate.gateway.representation.source import sources_url
 from sessiongate.gateway.upstream.views import EVERYTHING, Selector
 from sessiongate.runtime.suggestion import shorten
+from sessiongate.v1.errors import Reason
 
 # For collections of sessions, which may be watched.
 STREAMED_OFFERS = (*OFFERS, EVENT_STREAM)
@@ -161,5 +162,7 @@ def requested_id(request: ApiRequest) -> int:
     text = unquote(request.path_id)
     found = parse_id(text)
     if found is None:
-        raise RequestError(Error(404, "SESSION_NOT_FOUND", f"no session with id {shorten(text)}"))
+        raise RequestError(
+            Error(404, Reason.SESSION_NOT_FOUND, f"no session with id {shorten(text)}")
+        )
     return found
