@@ -139,6 +139,8 @@ NETWORKS = {
     networks=st.sets(st.sampled_from(sorted(NETWORKS))),
     services=st.sets(st.sampled_from(["a", "b", "c"])),
     users=st.sets(st.sampled_from(["x", "y"])),
+    databases=st.sets(st.sampled_from(["p", "q"])),
+    applications=st.sets(st.sampled_from(["v", ""])),
     after=st.none() | st.integers(0, 10),
     before=st.none() | st.integers(0, 10),
 )
@@ -146,6 +148,8 @@ def test_a_filter_matches_what_a_plain_reading_of_it_matches(
     networks: set[str],
     services: set[str],
     users: set[str],
+    databases: set[str],
+    applications: set[str],
     after: int | None,
     before: int | None,
 ) -> None:
@@ -156,8 +160,18 @@ def test_a_filter_matches_what_a_plain_reading_of_it_matches(
         session.remote = rng.choice(REMOTES)
         if rng.random() < 0.7:
             session.user = rng.choice("xy")
+        if rng.random() < 0.7:
+            session.database = rng.choice("pq")
+        if rng.random() < 0.7:
+            session.application = rng.choice(["v", "w", ""])
         sessions.append(session)
-    wanted = SessionFilter(services=services, users=users, remotes=networks)
+    wanted = SessionFilter(
+        services=services,
+        users=users,
+        remotes=networks,
+        databases=databases,
+        applications=applications,
+    )
     if after is not None:
         wanted.connected_after.FromSeconds(after)
     if before is not None:
@@ -167,6 +181,11 @@ def test_a_filter_matches_what_a_plain_reading_of_it_matches(
         for session in sessions
         if (not services or session.service in services)
         and (not users or (session.HasField("user") and session.user in users))
+        and (not databases or (session.HasField("database") and session.database in databases))
+        and (
+            not applications
+            or (session.HasField("application") and session.application in applications)
+        )
         and (not networks or any(session.remote in NETWORKS[network] for network in networks))
         and (after is None or session.connect_time.seconds >= after)
         and (before is None or session.connect_time.seconds < before)

@@ -53,7 +53,7 @@ class ListSessionsResponse(_message.Message):
     def __init__(self, sessions: _Optional[_Iterable[_Union[_session_pb2.Session, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., total_size: _Optional[int] = ..., revision: _Optional[int] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., unreachable: _Optional[_Iterable[str]] = ..., partial: _Optional[_Iterable[str]] = ..., read_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class SessionFilter(_message.Message):
-    __slots__ = ("services", "users", "remotes", "states", "sources", "connected_after", "connected_before")
+    __slots__ = ("services", "users", "remotes", "states", "sources", "connected_after", "connected_before", "databases", "applications")
     SERVICES_FIELD_NUMBER: _ClassVar[int]
     USERS_FIELD_NUMBER: _ClassVar[int]
     REMOTES_FIELD_NUMBER: _ClassVar[int]
@@ -61,6 +61,8 @@ class SessionFilter(_message.Message):
     SOURCES_FIELD_NUMBER: _ClassVar[int]
     CONNECTED_AFTER_FIELD_NUMBER: _ClassVar[int]
     CONNECTED_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    DATABASES_FIELD_NUMBER: _ClassVar[int]
+    APPLICATIONS_FIELD_NUMBER: _ClassVar[int]
     services: _containers.RepeatedScalarFieldContainer[str]
     users: _containers.RepeatedScalarFieldContainer[str]
     remotes: _containers.RepeatedScalarFieldContainer[str]
@@ -68,7 +70,9 @@ class SessionFilter(_message.Message):
     sources: _containers.RepeatedScalarFieldContainer[str]
     connected_after: _timestamp_pb2.Timestamp
     connected_before: _timestamp_pb2.Timestamp
-    def __init__(self, services: _Optional[_Iterable[str]] = ..., users: _Optional[_Iterable[str]] = ..., remotes: _Optional[_Iterable[str]] = ..., states: _Optional[_Iterable[_Union[_session_pb2.SessionState, str]]] = ..., sources: _Optional[_Iterable[str]] = ..., connected_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., connected_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    databases: _containers.RepeatedScalarFieldContainer[str]
+    applications: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, services: _Optional[_Iterable[str]] = ..., users: _Optional[_Iterable[str]] = ..., remotes: _Optional[_Iterable[str]] = ..., states: _Optional[_Iterable[_Union[_session_pb2.SessionState, str]]] = ..., sources: _Optional[_Iterable[str]] = ..., connected_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., connected_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., databases: _Optional[_Iterable[str]] = ..., applications: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GetSessionRequest(_message.Message):
     __slots__ = ("id",)

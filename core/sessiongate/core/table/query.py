@@ -109,6 +109,7 @@ def matcher(wanted: SessionFilter) -> SessionPredicate:
     """Return a predicate: whether a session matches a valid filter."""
     services, users = frozenset(wanted.services), frozenset(wanted.users)
     states, sources = frozenset(wanted.states), frozenset(wanted.sources)
+    databases, applications = frozenset(wanted.databases), frozenset(wanted.applications)
     networks = _Networks(_network(text) for text in wanted.remotes)
     after = wanted.connected_after.ToNanoseconds() if wanted.HasField("connected_after") else None
     before = (
@@ -123,6 +124,12 @@ def matcher(wanted: SessionFilter) -> SessionPredicate:
         if states and session.state not in states:
             return False
         if sources and session.source not in sources:
+            return False
+        if databases and not (session.HasField("database") and session.database in databases):
+            return False
+        if applications and not (
+            session.HasField("application") and session.application in applications
+        ):
             return False
         if networks and not networks.hold(session.remote):
             return False
@@ -215,6 +222,7 @@ def _too_much(request: ListSessionsRequest) -> Violation | None:
     if request.HasField("filter"):
         wanted = request.filter
         names = len(wanted.services) + len(wanted.users) + len(wanted.sources)
+        names += len(wanted.databases) + len(wanted.applications)
         values = names + len(wanted.remotes) + len(wanted.states)
         if values > MAX_FILTER_VALUES:
             return Violation(
