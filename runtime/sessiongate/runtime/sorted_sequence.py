@@ -1,0 +1,178 @@
+"""SortedSequence: items in the order of their keys; a change costs what changes.
+
+The items lie in short blocks. A snapshot shares them, and a change copies a block that is
+shared: a snapshot costs as much as a list of the blocks, whatever changes later.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate, islice, pairwise
+from typing import Any, TypeVar, overload
+
+_T = TypeVar("_T")
+
+# Items of a block when it is made, and when it is split. A change moves the items of one
+# block, and a split the list of the blocks: at a million items, both are about as long.
+_BLOCK = 512
+_LONGEST = 2 * _BLOCK
+_SHORTEST = _BLOCK // 4  # a shorter block is joined with its neighbour
+
+
+class SortedSequence(Sequence[_T]):
+    """Items sorted by ``key``, which no two of them share.
+
+    ``key`` is a function of an item; without one, an item is its own key.
+    """
+
+    __slots__ = ("_blocks", "_key", "_last", "_shared", "_starts")
+
+    def __init__(self, items: Iterable[_T] = (), key: Callable[[_T], Any] | None = None) -> None:
+        """Hold ``items``, which are sorted already."""
+        following = iter(items)
+        self._key = key
+        self._blocks: list[list[_T]] = []
+        while block := [*islice(following, _BLOCK)]:
+            self._blocks.append(block)
+        self._last = [self._key_of(block[-1]) for block in self._blocks]
+        self._shared = bytearray(len(self._blocks))  # whether a snapshot has the block, too
+        self._starts: list[int] | None = None  # positions of the blocks' first items, and the end
+
+    def _key_of(self, item: _T) -> Any:
+        return item if self._key is None else self._key(item)
+
+    def __len__(self) -> int:
+        return self._positions()[-1]
+
+    def __iter__(self) -> Iterator[_T]:
+        for block in self._blocks:
+            yield from block
+
+    @overload
+    def __getitem__(self, index: int) -> _T: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[_T]: ...
+
+    def __getitem__(self, index: int | slice) -> _T | list[_T]:
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            if step == 1:
+                return self._between(start, stop)
+            wanted = range(start, stop, step)
+            if not wanted:
+                return []
+            low, high = min(wanted[0], wanted[-1]), max(wanted[0], wanted[-1])
+            return self._between(low, high + 1)[:: abs(step)][:: 1 if step > 0 else -1]
+        position = range(len(self))[index]  # raises IndexError
+        return self._between(position, position + 1)[0]
+
+    def rank(self, key: Any) -> int:
+        """Return the number of items whose keys are lower."""
+        number = bisect_left(self._last, key)
+        if number == len(self._blocks):
+            return len(self)
+        block = self._blocks[number]
+        return self._positions()[number] + bisect_left(block, key, key=self._key)
+
+    def find(self, key: Any) -> _T | None:
+        """Return the item with this key, if any."""
+        number = bisect_left(self._last, key)
+        if number == len(self._blocks):
+            return None
+        block = self._blocks[number]
+        found = block[bisect_left(block, key, key=self._key)]
+        return found if self._key_of(found) == key else None
+
+    def change(self, upserts: Iterable[_T], removals: Iterable[Any] = ()) -> None:
+        """Remove the items with the keys ``removals``, and then add ``upserts``.
+
+        Items of ``upserts`` replace those with the same keys. Keys that no item has are skipped.
+        """
+        changes: dict[Any, _T | None] = dict.fromkeys(removals)
+        changes |= {self._key_of(item): item for item in upserts}
+        for number, keys in reversed([*self._by_block(sorted(changes))]):
+            block = self._own(number)
+            for key in keys:
+                _put(block, key, changes[key], self._key)
+            self._fit(number)
+        self._starts = None
+
+    def snapshot(self) -> SortedSequence[_T]:
+        """Return the sequence as it is now, which later changes leave alone."""
+        self._shared = bytearray(b"\1") * len(self._blocks)
+        taken: SortedSequence[_T] = SortedSequence(key=self._key)
+        taken._blocks, taken._last = self._blocks.copy(), self._last.copy()
+        taken._shared, taken._starts = self._shared.copy(), self._starts
+        return taken
+
+    def _by_block(self, keys: Sequence[Any]) -> Iterator[tuple[int, Sequence[Any]]]:
+        """Yield the numbers of the blocks that sorted keys belong to, each with its keys."""
+        start = 0
+        while start < len(keys):
+            number = bisect_left(self._last, keys[start])
+            if number >= len(self._last) - 1:  # the last block takes all higher keys, too
+                yield max(0, len(self._last) - 1), keys[start:]
+                return
+            stop = bisect_left(keys, True, start, key=self._last[number].__lt__)
+            yield number, keys[start:stop]
+            start = stop
+
+    def _own(self, number: int) -> list[_T]:
+        """Return a block that no snapshot shares."""
+        if number == len(self._blocks):  # there is none yet
+            self._blocks, self._last, self._shared = [[]], [None], bytearray(1)
+        elif self._shared[number]:
+            self._blocks[number] = self._blocks[number].copy()
+            self._shared[number] = False
+        return self._blocks[number]
+
+    def _fit(self, number: int) -> None:
+        """Keep the length of a block that has changed within its bounds."""
+        block, stop = self._blocks[number], number + 1
+        if _SHORTEST <= len(block) <= _LONGEST:
+            self._last[number] = self._key_of(block[-1])
+            return
+        if len(block) < _SHORTEST and stop < len(self._blocks):
+            block = block + self._blocks[stop]
+            stop += 1
+        size = _BLOCK if len(block) > _LONGEST else _LONGEST
+        cuts = [*range(0, len(block), size), len(block)]
+        if len(cuts) > 2 and len(block) - cuts[-2] < _SHORTEST:
+            del cuts[-2]
+        self._replace(number, stop, [block[low:high] for low, high in pairwise(cuts)])
+
+    def _replace(self, start: int, stop: int, blocks: list[list[_T]]) -> None:
+        self._blocks[start:stop] = blocks
+        self._last[start:stop] = [self._key_of(block[-1]) for block in blocks]
+        self._shared[start:stop] = bytes(len(blocks))
+
+    def _between(self, start: int, stop: int) -> list[_T]:
+        """Return the items at the positions from ``start`` to before ``stop``."""
+        found: list[_T] = []
+        number = bisect_left(self._positions(), start + 1) - 1
+        while start < stop:
+            first = self._positions()[number]
+            block = self._blocks[number]
+            found += block[start - first : stop - first]
+            start = first + len(block)
+            number += 1
+        return found
+
+    def _positions(self) -> list[int]:
+        if self._starts is None:
+            self._starts = [*accumulate(map(len, self._blocks), initial=0)]
+        return self._starts
+
+
+def _put(block: list[_T], key: Any, item: _T | None, key_of: Callable[[_T], Any] | None) -> None:
+    """Insert or replace the item with this key, or remove it if ``item`` is None."""
+    place = bisect_left(block, key, key=key_of)
+    is_known = (
+        place < len(block) and (block[place] if key_of is None else key_of(block[place])) == key
+    )
+    if item is not None:
+        block[place : place + is_known] = [item]
+    elif is_known:
+        del block[place]

@@ -1,0 +1,35 @@
+"""Index against a naive one: any changes, few sessions of a value and many."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sessiongate.runtime.index import Index
+
+_VALUES = st.sampled_from(["app", "batch", "", None])
+_STEPS = st.lists(
+    st.tuples(
+        st.dictionaries(st.integers(1, 150), _VALUES, max_size=100), st.sets(st.integers(1, 150))
+    ),
+    max_size=6,
+)
+
+
+@given(_STEPS)
+def test_any_changes_give_what_a_naive_index_would(
+    steps: list[tuple[dict[int, str | None], set[int]]],
+) -> None:
+    index = Index()
+    naive: dict[int, str | None] = {}
+    for upserts, removals in steps:
+        gone = [*removals & naive.keys(), *upserts.keys() & (naive.keys() - removals)]
+        index.change(
+            [(naive[ident], ident) for ident in gone],
+            [(value, ident) for ident, value in upserts.items()],
+        )
+        naive = {ident: value for ident, value in naive.items() if ident not in removals} | upserts
+        for value in ("app", "batch", "", "other"):
+            assert [*index.ids(value)] == sorted(i for i, its in naive.items() if its == value)
+        assert {*index} == {*naive.values()} - {None}
+        assert len(index) == len({*naive.values()} - {None})
