@@ -11,6 +11,12 @@ from sessiongate.core.sources.base import Observation, Observed, Source, SourceE
 from tests.servers import PATIENCE
 
 
+def values(observation: Observation) -> list[tuple[object, ...]]:
+    """Return what an observation states about sessions, comparable with another's."""
+    names = ("key", "session", "accepted", "opened", "unreadable", "stated_id", "former")
+    return [tuple(getattr(item, name) for name in names) for item in observation.sessions]
+
+
 async def seen(source: Source, wanted: Callable[[list[Observed]], bool]) -> list[Observed]:
     """Observe the source until it shows what is wanted; return that."""
     async with asyncio.timeout(PATIENCE):

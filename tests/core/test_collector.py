@@ -7,7 +7,6 @@ import random
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -453,6 +452,10 @@ def test_a_report_says_how_reading_the_source_goes() -> None:
     run(test)
 
 
+def again(key: str, former: str) -> Observed:
+    return Observed(key, seen(key).session, former=former)
+
+
 def test_a_session_whose_key_was_in_another_form_keeps_its_id(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/ledger.db"
 
@@ -461,7 +464,7 @@ def test_a_session_whose_key_was_in_another_form_keeps_its_id(tmp_path: Path) ->
         await scene.source.step()
 
     async def after(scene: Scene) -> None:
-        rows = [replace(seen("b 7"), former="b"), replace(seen("a 9"), former="a"), seen("d")]
+        rows = [again("b 7", "b"), again("a 9", "a"), seen("d")]
         scene.source.again = Observation(rows)
         await scene.source.step()
         assert scene.ids == [1, 2, 4], "only the one that is gone has ended"
@@ -470,7 +473,7 @@ def test_a_session_whose_key_was_in_another_form_keeps_its_id(tmp_path: Path) ->
         assert {key: each.id for key, each in held.items()} == {"a 9": 1, "b 7": 2, "d": 4}
 
     async def then(scene: Scene) -> None:
-        scene.source.again = Observation([replace(seen("b 8"), former="b")])
+        scene.source.again = Observation([again("b 8", "b")])
         await scene.source.step()
         assert scene.ids == [5], "another one in its place is another session"
 

@@ -17,8 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from sessiongate.core.collect.keys import KEY_BYTES, short
 from sessiongate.core.ledger.lock import LedgerError, LedgerHeldError
-from sessiongate.core.ledger.rows import Opening
-from sessiongate.core.ledger.sqlite import Held, Ledger
+from sessiongate.core.ledger.rows import Held, Opening
+from sessiongate.core.ledger.sqlite import Ledger
 
 
 def url_of(folder: Path) -> str:

@@ -20,8 +20,8 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from sessiongate.core.ledger.file import mark_path, read_mark
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.numbering import CLOCK
-from sessiongate.core.ledger.rows import Opening
-from sessiongate.core.ledger.sqlite import Held, Ledger
+from sessiongate.core.ledger.rows import Held, Opening
+from sessiongate.core.ledger.sqlite import Ledger
 from sessiongate.core.ledger.tools import back_up, forget_mark
 
 

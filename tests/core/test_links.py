@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +10,24 @@ from sessiongate.core.collect.links import Links, SessionTcpLinks
 from sessiongate.core.sources.base import TcpLink
 
 PROXY, SERVER = ("10.0.0.5", 40000), ("10.0.0.7", 5432)
+
+
+class Stating:
+    """Links, and what each source has stated."""
+
+    def __init__(self) -> None:
+        self.links = Links()
+        self._stated: dict[str, dict[int, SessionTcpLinks]] = {}
+        self.upstream, self.downstream = self.links.upstream, self.links.downstream
+
+    def observe(self, source: str, stated: dict[int, SessionTcpLinks]) -> set[int]:
+        """Let a source state these TCP links, by session id, and no others."""
+        before = self._stated.get(source, {})
+        self._stated[source] = stated
+        return self.links.observe(
+            [(ident, links) for ident, links in before.items() if stated.get(ident) != links],
+            [(ident, links) for ident, links in stated.items() if before.get(ident) != links],
+        )
 
 
 def opened(*wires: TcpLink) -> SessionTcpLinks:
@@ -44,7 +60,7 @@ def accepted(wire: TcpLink) -> SessionTcpLinks:
     ],
 )
 def test_wires_are_one_connection(by_proxy: TcpLink, by_server: TcpLink, linked: bool) -> None:
-    links = Links()
+    links = Stating()
     assert links.observe("proxy", {1: opened(by_proxy)}) == set()
     assert links.observe("server", {2: accepted(by_server)}) == ({1, 2} if linked else set())
     assert links.upstream(1) == ([2] if linked else [])
@@ -52,7 +68,7 @@ def test_wires_are_one_connection(by_proxy: TcpLink, by_server: TcpLink, linked:
 
 
 def test_a_wire_that_two_sessions_answer_to_is_linked_to_none() -> None:
-    links = Links()
+    links = Stating()
     wire = TcpLink(PROXY, SERVER)
     links.observe("proxy", {1: opened(wire)})
     links.observe("one", {2: accepted(wire)})
@@ -64,23 +80,12 @@ def test_a_wire_that_two_sessions_answer_to_is_linked_to_none() -> None:
 
 def test_a_chain_is_linked_tier_by_tier() -> None:
     near, far = TcpLink(("10.0.0.1", 1), ("10.0.0.2", 2)), TcpLink(("10.0.0.2", 3), ("10.0.0.3", 4))
-    links = Links()
+    links = Stating()
     links.observe("haproxy", {1: opened(near)})
     links.observe("pgbouncer", {2: SessionTcpLinks(near, (far,))})
     links.observe("postgresql", {3: accepted(far)})
     assert (links.upstream(1), links.upstream(2), links.upstream(3)) == ([2], [3], [])
     assert (links.downstream(1), links.downstream(2), links.downstream(3)) == ([], [1], [2])
-
-
-def test_what_was_compared_holds_no_more_once_the_source_states_something_else() -> None:
-    links = Links()
-    wire = TcpLink(PROXY, SERVER)
-    links.observe("proxy", {1: opened(wire), 2: opened(TcpLink(None, SERVER, 77))})
-    links.observe("server", {3: accepted(wire)})
-    stated = asyncio.run(links.compared("proxy", {1: opened(wire)}))
-    assert links.observe("proxy", {}) == {1, 3}
-    assert links.observe("proxy", stated) == {1, 3}
-    assert links.upstream(1) == [3]
 
 
 ends = st.sampled_from([None, PROXY, ("10.0.0.6", 40001)])
@@ -97,18 +102,15 @@ states = st.builds(SessionTcpLinks, st.none() | wires, st.lists(wires, max_size=
 def test_links_depend_on_what_is_stated_now_and_changes_are_told(
     steps: list[tuple[str, dict[int, SessionTcpLinks]]],
 ) -> None:
-    links = Links()
+    links = Stating()
     now: dict[str, dict[int, SessionTcpLinks]] = {}
     seen: dict[int, tuple[list[int], list[int]]] = {}
     everyone = [base + n for base in (10, 20, 30) for n in range(4)]
     for source, stated in steps:
         now[source] = {ident + 10 * (1 + "abc".index(source)): w for ident, w in stated.items()}
         stated = now[source]
-        if len(stated) % 2:
-            changed = links.observe(source, stated)
-        else:
-            changed = links.observe(source, asyncio.run(links.compared(source, stated)))
-        fresh = Links()
+        changed = links.observe(source, stated)
+        fresh = Stating()
         for name, wires_of in sorted(now.items()):
             fresh.observe(name, wires_of)
         for ident in everyone:

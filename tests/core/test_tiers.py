@@ -42,8 +42,7 @@ def test_a_client_is_followed_through_the_proxy_to_the_server() -> None:
 
         proxied, behind = asyncio.run(observe())
     links = Links()
-    links.observe("edge", wires(proxied, PROXY))
-    links.observe("db", wires(behind, SERVER))
+    links.observe((), [*wires(proxied, PROXY).items(), *wires(behind, SERVER).items()])
     # Both may list them in different orders; the addresses identify them.
     assert links.downstream(SERVER) == []
     pairs = [(links.upstream(PROXY), PROXY), (links.upstream(PROXY + 1), PROXY + 1)]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from sessiongate.core.collect.completeness import Completeness
 from sessiongate.core.collect.links import Links
 from sessiongate.core.collect.places import refuse_exchange
-from sessiongate.core.collect.reconciler import Reconciler, Shared, Underway
+from sessiongate.core.collect.reconciler import Reconciler, Shared
 from sessiongate.core.collect.truncation import fitting_services, printable
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.sqlite import Ledger
@@ -64,7 +64,7 @@ class Collector:
         now: Callable[[], int],
         max_session: int = MAX_SESSION,
     ) -> None:
-        shared = Shared(table, ledger, Links(), Underway(), stale_after, max_session, now)
+        shared = Shared(table, ledger, Links(), stale_after, max_session, now)
         self._table = table
         self._ledger = ledger
         self._runners = [_Runner(config, source, shared) for config, source in sources]
@@ -152,6 +152,7 @@ class _Runner:
                 await asyncio.sleep(pause)
 
     async def close(self) -> None:
+        self._sessions.close()
         try:
             async with asyncio.timeout(SOURCE_CLOSE_TIMEOUT):
                 await self.source.close()

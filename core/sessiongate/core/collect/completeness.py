@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from sessiongate.core.collect.difference import Difference
 from sessiongate.core.collect.truncation import printable
 from sessiongate.core.sources.base import Observation, Observed
 
@@ -20,37 +20,47 @@ class Completeness:
     partial: str = ""  # why it did not cover all sessions; empty if it did
 
 
-def distinguished(
-    pairs: Sequence[tuple[str, Observed]], shown: Mapping[str, Observed]
-) -> dict[str, Observed]:
-    """Return the sessions by key; of two with the same key, the one shown, else the first."""
-    distinct = dict(pairs)
-    if len(distinct) < len(pairs):
-        distinct |= dict(reversed(pairs))
-        distinct |= {key: item for key, item in pairs if item is shown.get(key)}
-    return distinct
+class UnreadableMembers:
+    """The sessions with members that could not be read."""
+
+    def __init__(self) -> None:
+        self._items: dict[Observed, None] = {}  # in the order in which they were shown
+        self.count = 0  # of members
+
+    def add(self, item: Observed) -> None:
+        if item.unreadable:
+            self._items[item] = None
+            self.count += len(item.unreadable)
+
+    def discard(self, item: Observed) -> None:
+        if item in self._items:
+            del self._items[item]
+            self.count -= len(item.unreadable)
+
+    def clear(self) -> None:
+        self._items.clear()
+        self.count = 0
+
+    @property
+    def example(self) -> str:
+        """The text of one of them; empty if there are none."""
+        return next((item.unreadable[0].text for item in self._items), "")
 
 
-def assess(
-    observation: Observation,
-    distinct: Mapping[str, Observed],
-    observed: Mapping[str, Observed],
-    max_sessions: int,
-) -> Completeness:
-    """Compare all sessions of a source by key (``distinct``) with those kept (``observed``)."""
-    lost = [part.text for part in observation.unreadable]
-    lost += ["two sessions with the same identity"] * (len(observation.sessions) - len(distinct))
-    members = [part.text for item in observed.values() for part in item.unreadable]
-    truncated = len(observed) < len(distinct)
+def assess(observation: Observation, found: Difference, max_sessions: int) -> Completeness:
+    """Return the completeness of an observation, without its sessions' members."""
+    lost = len(observation.unreadable) + found.repeated
+    example = "two sessions with the same identity" if found.repeated else ""
+    if observation.unreadable:
+        example = observation.unreadable[0].text
     reasons = [
         observation.partial,
-        f"only max_sessions={max_sessions} are shown" if truncated else "",
+        f"only max_sessions={max_sessions} are shown" if found.left_out else "",
         "some sessions could not be read" if lost else "",
     ]
     return Completeness(
-        sessions=len(lost),
-        members=len(members),
-        example=printable([*lost, *members][0]) if lost or members else "",
-        truncated=truncated,
+        sessions=lost,
+        example=printable(example),
+        truncated=found.left_out > 0,
         partial=printable("; ".join(filter(None, reasons))),
     )

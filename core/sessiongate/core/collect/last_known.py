@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Set
 
 from sessiongate.core.sources.base import Observed
 from sessiongate.v1.session_pb2 import Session
@@ -17,13 +17,9 @@ class LastKnown:
         # By session key: fields that have not been fully read since the session was first shown.
         self._unknown: dict[str, Set[str]] = {}
 
-    def keep(self, observed: Mapping[str, Observed]) -> None:
-        """Forget all sessions, except observed ones with unreadable members."""
-        self._unknown = {
-            key: fields
-            for key, fields in self._unknown.items()
-            if key in observed and observed[key].unreadable
-        }
+    def forget(self, key: str) -> None:
+        """Forget a session that has ended, or all of whose members could be read."""
+        self._unknown.pop(key, None)
 
     def fill_in(self, key: str, item: Observed, known: Session | None) -> None:
         """Set unreadable members of a session to their last known values."""

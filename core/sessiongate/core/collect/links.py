@@ -15,40 +15,26 @@ one. Two sessions are linked only if:
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Iterator
 from typing import NamedTuple, TypeAlias
 
 from sessiongate.core.sources.base import TcpLink
-from sessiongate.core.sources.support.pacing import Pace, kept
 
 # (the proxy's session, the server's session)
 _Pair: TypeAlias = tuple[int, int]
 # Ids of the sessions upstream of a session, and downstream.
 Linked: TypeAlias = tuple[tuple[int, ...], tuple[int, ...]]
 UNLINKED: Linked = (), ()
-_Stated: TypeAlias = tuple[int, "SessionTcpLinks"]  # of the session with this id
-_NO_LINKS: Mapping[int, SessionTcpLinks] = {}
+Stated: TypeAlias = tuple[int, "SessionTcpLinks"]  # of the session with this id
 # In place of an index in the list of opened TCP links: the accepted one.
 _ACCEPTED = -1
 
 
-@dataclass(frozen=True, slots=True)
-class SessionTcpLinks:
+class SessionTcpLinks(NamedTuple):
     """The TCP links of one session: the one it arrived over, and those opened for it."""
 
     accepted: TcpLink | None
     opened: tuple[TcpLink, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """The TCP links that a source states, and the difference from those before."""
-
-    before: Mapping[int, SessionTcpLinks]  # by session id
-    links: Mapping[int, SessionTcpLinks]
-    withdrawn: Sequence[_Stated]
-    added: Sequence[_Stated]
 
 
 class _End(NamedTuple):
@@ -86,7 +72,6 @@ class Links:
     """The pairs of sessions that are one connection, in sync with what the sources state."""
 
     def __init__(self) -> None:
-        self._links: dict[str, Mapping[int, SessionTcpLinks]] = {}  # by source, then session id
         # Most TCP links are stated by one end only and meet no other: they are kept as they are.
         self._alone: dict[Hashable, _End] = {}
         self._meetings: dict[Hashable, _Meeting] = {}  # under other names than those
@@ -108,28 +93,16 @@ class Links:
         """Return ids of the sessions that have this one as a backend connection, ascending."""
         return sorted(self._downstream.get(ident, ()))
 
-    async def compared(self, source: str, links: Mapping[int, SessionTcpLinks]) -> Statement:
-        """Compare what a source states with what it stated before, in short steps."""
-        before, pace = self._links.get(source, _NO_LINKS), Pace()
-        withdrawn = await kept(_not_in(links), before.items(), pace)
-        added = await kept(_not_in(before), links.items(), pace)
-        return Statement(before, links, withdrawn, added)
+    def observe(self, withdrawn: Iterable[Stated], added: Iterable[Stated]) -> set[int]:
+        """Take over what sources no longer state, and then what they state now.
 
-    def observe(self, source: str, stated: Mapping[int, SessionTcpLinks] | Statement) -> set[int]:
-        """Replace what a source states; return the ids of all sessions whose links changed."""
-        before = self._links.get(source, _NO_LINKS)
-        if isinstance(stated, Statement) and stated.before is not before:
-            stated = stated.links  # the source has dropped its sessions since the comparison
-        if not isinstance(stated, Statement):
-            withdrawn = [*filter(_not_in(stated), before.items())]
-            added = [*filter(_not_in(before), stated.items())]
-            stated = Statement(before, stated, withdrawn, added)
-        self._links[source] = stated.links
+        Return the ids of all sessions whose links changed.
+        """
         names: set[Hashable] = set()
-        for ident, links in stated.withdrawn:
+        for ident, links in withdrawn:
             for name, end in _ends(ident, links):
                 self._forget(name, end, names)
-        for ident, links in stated.added:
+        for ident, links in added:
             for name, end in _ends(ident, links):
                 self._enter(name, end, names)
         touched: Counter[_Pair] = Counter()  # in how many meetings more each is linked
@@ -197,17 +170,6 @@ class Links:
         else:
             del self._pairs[pair]
         return bool(before) != bool(before + more)
-
-
-def _not_in(known: Mapping[int, SessionTcpLinks]) -> Callable[[_Stated], bool]:
-    """Return a predicate: whether a session states something new."""
-
-    def not_in(stated: _Stated) -> bool:
-        ident, links = stated
-        before = known.get(ident)
-        return before is not links and before != links
-
-    return not_in
 
 
 def _ends(ident: int, links: SessionTcpLinks) -> Iterator[tuple[Hashable, _End]]:

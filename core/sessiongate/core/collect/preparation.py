@@ -6,13 +6,13 @@ what it was made from, and is made again if that has changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from sessiongate.core.collect.last_known import LastKnown
 from sessiongate.core.collect.links import Linked, Links
 from sessiongate.core.collect.truncation import link, truncate
-from sessiongate.core.ledger.sqlite import Held
+from sessiongate.core.ledger.rows import Held
 from sessiongate.core.sources.base import Observed
 from sessiongate.core.sources.support.moments import is_storable
 from sessiongate.core.table.draft import Draft
@@ -24,7 +24,7 @@ class Ready(NamedTuple):
     """A session that may have changed, and the state that it was compared with."""
 
     session: Session
-    known: Session | None  # what the table had
+    piece: bytes | None  # of what the table had
     linked: Linked
     draft: Draft | None  # None if it equals what the table had
 
@@ -47,9 +47,8 @@ class Preparation:
     def draft(self, ready: Ready) -> Draft | None:
         """Return the draft to show now, if the session has changed."""
         ident = ready.session.id
-        known = self._table.get(ident)
-        if known is not ready.known or self._links.of(ident) != ready.linked:
-            ready = self._compared(ready.session, known)
+        if self._table.piece(ident) is not ready.piece or self._links.of(ident) != ready.linked:
+            ready = self._compared(ready.session, self._table.get(ident))
         return ready.draft
 
     def relinked(self, idents: Iterable[int]) -> Iterator[Draft]:
@@ -61,29 +60,29 @@ class Preparation:
             if draft is not None:
                 yield draft
 
-    def forget_all_but(self, observed: Mapping[str, Observed]) -> None:
-        """Forget the unreadable members of all other sessions."""
-        self._last_known.keep(observed)
+    def forget(self, key: str) -> None:
+        """Forget the unreadable members of a session."""
+        self._last_known.forget(key)
 
     def _compared(self, session: Session, known: Session | None) -> Ready:
-        linked = self._links.of(session.id)
+        ident = session.id
+        piece, linked = self._table.piece(ident), self._links.of(ident)
         link(session, *linked, self._max_session)
         if known is not None:
             session.revision = known.revision
             session.update_time.CopyFrom(known.update_time)
             if session == known:
-                return Ready(session, known, linked, None)
-        return Ready(session, known, linked, Draft.of(session))
+                return Ready(session, piece, linked, None)
+        return Ready(session, piece, linked, Draft.of(session))
 
     def _complete(self, key: str, item: Observed, held: Held, known: Session | None) -> Session:
         """Return the observed session with the core's additions, except links."""
         session = item.session
-        if session.id:  # observed before: the table owns that object
+        if session.id:  # prepared before: a draft may own that object
             session = Session()
             session.CopyFrom(item.session)
-            link(
-                session, (), (), self._max_session
-            )  # the core's additions do not count towards its size
+            # The core's additions do not count towards its size.
+            link(session, (), (), self._max_session)
         elif item.unreadable:
             self._last_known.fill_in(key, item, known)
         _clear_unstorable(session)

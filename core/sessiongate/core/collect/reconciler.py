@@ -1,26 +1,27 @@
 """One source's observations, written to the ledger and then shown in the table.
 
-An observation is first written to the ledger, then made visible in one step of the
-table. A source that has nothing to write waits for no disk. No session is lost because
-of what could not be read: members keep their last known values, and while a session's
-key cannot be read, all known sessions stay until they are stale.
+Only what differs from the observation before costs time. It is written to the ledger in one
+transaction, then made visible. A source that has nothing to write waits for no disk. No
+session is lost because of what could not be read: members keep their last known values, and
+while a session's key cannot be read, all known sessions stay until they are stale.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from sessiongate.core.collect.completeness import Completeness, assess, distinguished
-from sessiongate.core.collect.keys import short
-from sessiongate.core.collect.links import Links, SessionTcpLinks
-from sessiongate.core.collect.preparation import Preparation, Ready
-from sessiongate.core.ledger.rows import Opening
-from sessiongate.core.ledger.sqlite import Held, Ledger
+from sessiongate.core.collect.completeness import Completeness, assess
+from sessiongate.core.collect.difference import Difference, difference
+from sessiongate.core.collect.links import Links
+from sessiongate.core.collect.showing import Entry, Showing
+from sessiongate.core.ledger.rows import Held, Opening
+from sessiongate.core.ledger.sqlite import Ledger
 from sessiongate.core.sources.base import Observation, Observed, SourceConfig
 from sessiongate.core.sources.support.moments import is_storable
-from sessiongate.core.sources.support.pacing import Pace, mapped
+from sessiongate.core.sources.support.pacing import Pace, kept, mapped
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.elapsed import elapsed
 from sessiongate.runtime.memory import give_back
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 # A server's stated start may move by this many seconds without a restart.
 INCARNATION_TOLERANCE = 2.0
 _WORTH_WRITING = INCARNATION_TOLERANCE / 2
-_MANY = 10_000  # sessions that end at once: their memory is worth returning
+_MANY = 10_000  # sessions more or less: memory is worth returning
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +41,21 @@ class Shared:
     table: SessionTable
     ledger: Ledger
     links: Links
-    underway: Underway
     stale_after: float
     max_session: int  # bytes
     now: Callable[[], int]
 
 
-@dataclass(slots=True)
-class Underway:
-    """Upper bound of changes in the table by observations that are being written."""
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What becomes of the sessions that differ from those before."""
 
-    changes: int = 0
+    fresh: Mapping[str, Observed]  # to show, by key
+    former: Mapping[str, str]  # their keys so far, if those were others
+    ended: Sequence[str]  # keys
+    missing: Sequence[str]  # keys that are missing from now on
+    openings: Sequence[Opening]  # in the order of `fresh`
+    closed: Sequence[int]  # ids
 
 
 class Reconciler:
@@ -61,29 +66,22 @@ class Reconciler:
         self._name = config.name
         self._place = config.place
         self._max_sessions = config.max_sessions
-        self._table = shared.table
         self._ledger = shared.ledger
-        self._links = shared.links
-        self._underway = shared.underway
         self._stale_after = shared.stale_after
         self._now = shared.now
-        # The open sessions in the ledger, by key. The table has them too, except those that
-        # are stale or have not been seen since the core started.
-        self._held: dict[str, Held] = {}
+        self._showing = Showing(
+            config.name, shared.table, shared.ledger, shared.links, shared.max_session
+        )
         # The server's start as last stated, and as in the ledger: clocks drift, and a drift
         # that is followed step by step is never mistaken for a restart.
         self._incarnation: float | None = None
         self._written: float | None = None
         self._former_place: str | None = None  # where it was read from, according to the ledger
         self._last: Observation | None = None
-        self._observed_at = 0.0  # when that was, on the clock `elapsed`
-        # What the table shows, by key: an object that is stated again is unchanged.
-        self._shown: Mapping[str, Observed] = {}
-        # Open sessions that the last observation lacks: when each was last observed, on the
-        # clock `elapsed`.
-        self._missing: Mapping[str, float] = {}
-        self._preparation = Preparation(config.name, shared.table, shared.links, shared.max_session)
-        self._unseen: Collection[int] = ()  # ids of open sessions that the table lacks
+        # On the clock `elapsed`: when that was, and when the first one was compared.
+        self._observed_at = self._began = 0.0
+        self._trimmed = 0  # sessions when memory was last returned
+        self._hiding: asyncio.Task[None] | None = None
 
     async def restore(self, place: str | None) -> None:
         """Take over the open sessions in the ledger of a source that was read from ``place``.
@@ -91,14 +89,13 @@ class Reconciler:
         Raises `LedgerError`.
         """
         self._former_place = place
-        self._held = await self._ledger.held(self._name)
         self._incarnation = self._written = await self._ledger.incarnation(self._name)
-        self._hide([held.id for held in self._held.values()])
+        await self._showing.restore(await self._ledger.held(self._name), Pace())
 
     @property
     def session_count(self) -> int:
         """Sessions of the source that are shown."""
-        return sum(self._table.get(held.id) is not None for held in self._held.values())
+        return len(self._showing)
 
     @property
     def stale_at(self) -> float:
@@ -108,176 +105,155 @@ class Reconciler:
     async def take(self, observation: Observation, observed_at: float) -> None:
         """Show an observation that was made at a moment on the clock `elapsed`.
 
-        Raises `LedgerError`; then nothing has changed.
+        Raises `LedgerError`; then nothing has changed, or some of it, and the rest follows.
         """
-        if observation is not self._last or self._missing:
+        if observation is not self._last or self._showing.absent:
             await self._reconcile(observation)
             self._last = observation
         self._observed_at = observed_at
 
     def expire(self) -> None:
-        """Hide the sessions, which are stale; whether they still exist is unknown."""
-        self._last, self._shown, self._missing = None, {}, {}
-        ids = [held.id for held in self._held.values()]
-        self._hide(ids)
-        linked = self._links.observe(self._name, {}).difference(ids)
-        self._table.show(self._preparation.relinked(linked), ids)
+        """Hide the sessions, which are stale; whether they still exist is unknown.
+
+        Of many, the first are hidden at once, and the rest soon.
+        """
+        self._last = None
+        self._showing.hide(self._observed_at)
+        if self._showing.is_hiding:
+            self._hiding = asyncio.ensure_future(self._showing.hide_rest(Pace()))
+
+    def close(self) -> None:
+        """Stop hiding sessions."""
+        if self._hiding is not None:
+            self._hiding.cancel()
 
     async def _reconcile(self, observation: Observation) -> None:
-        pace = Pace()
-        pairs = await mapped(lambda item: (short(item.key), item), observation.sessions, pace)
-        distinct = distinguished(pairs, self._shown)
-        await pace.pause()
-        observed = self._limited(distinct)
-        completeness = assess(observation, distinct, observed, self._max_sessions)
-        await pace.pause()
-        # If the server has restarted, none of the known sessions still exists.
-        is_complete = not observation.unreadable or self._restarted(observation.incarnation)
-        missing = {} if is_complete else self._not_observed(observed)
-        observed |= {key: self._shown[key] for key in missing if key in self._shown}
-        # An upper bound, reserved before anything is written: after the write nothing can fail,
-        # whatever other sources show meanwhile.
-        changes = len(observed) + len(self._held) + len(self._table)
-        self._underway.changes += changes
-        try:
-            await self._ledger.reserve(self._table.revision + self._underway.changes)
-            closed = await self._write(observed, observation.incarnation, missing)
-            await self._show(observed, missing, closed)
-        finally:
-            self._underway.changes -= changes
-        self._missing = missing
-        self._preparation.forget_all_but(observed)
-        self.completeness = completeness
-        if len(closed) >= _MANY:
+        pace, showing = Pace(), self._showing
+        self._began = self._began or elapsed()
+        hidden = -1
+        while hidden != showing.times_hidden:  # else sessions were hidden meanwhile: again
+            await showing.hide_rest(pace)
+            await showing.show_rest(pace)
+            hidden = showing.times_hidden
+            restarted = self._restarted(observation.incarnation)
+            found = await difference(
+                observation.sessions,
+                frozenset() if restarted else showing.stated,
+                showing.shown,
+                showing.held,
+                self._max_sessions,
+                pace,
+            )
+            completeness = assess(observation, found, self._max_sessions)
+            plan = await self._plan(found, observation, pace, restarted=restarted)
+            entries = await self._write(plan, observation.incarnation)
+            await showing.show(entries, pace)
+            await mapped(lambda key: showing.miss(key, self._observed_at), plan.missing, pace)
+        self.completeness = replace(
+            completeness,
+            members=showing.unreadable.count,
+            example=completeness.example or showing.unreadable.example,
+        )
+        if abs(len(showing) - self._trimmed) >= _MANY:
+            self._trimmed = len(showing)
             give_back()
 
-    async def _show(
-        self, observed: Mapping[str, Observed], missing: Iterable[str], closed: Sequence[int]
-    ) -> None:
-        """Make the table hold what was observed, and nothing else of this source.
-
-        Prepare it in short steps; make it visible in one.
-        """
-        pace = Pace()
-        tcp_links = dict(filter(None, await mapped(self._tcp_links, observed.items(), pace)))
-        stated = await self._links.compared(self._name, tcp_links)
-        stale = [self._held[key].id for key in missing if key not in observed]
-        while True:
-            shown = self._shown
-            ready = [*filter(None, await mapped(self._ready, observed.items(), pace))]
-            await pace.rest()  # other sources' changes become visible in their own steps
-            if self._shown is shown:
-                break  # else all sessions were hidden meanwhile
-        self._shown = {}  # until all of this is shown
-        linked = self._links.observe(self._name, stated)
-        drafts = [*filter(None, map(self._preparation.draft, ready))]
-        linked.difference_update(closed, stale, (each.session.id for each in ready))
-        del ready  # free its memory for what the table adds
-        drafts += self._preparation.relinked(linked)
-        self._hide(stale)
-        self._table.show(drafts, (*closed, *stale))
-        self._shown = observed
-
-    def _hide(self, idents: Collection[int]) -> None:
-        """Record which of the source's sessions the table lacks, as they may have ended."""
-        unseen = self._table.unseen
-        for ident in self._unseen:
-            del unseen[ident]
-        unseen.update(dict.fromkeys(idents, self._name))
-        self._unseen = idents
-
-    def _limited(self, observed: dict[str, Observed]) -> dict[str, Observed]:
-        """Keep at most ``max_sessions`` observed sessions, preferring those known before."""
-        if len(observed) <= self._max_sessions:
-            return observed
-        keys = sorted(observed, key=lambda key: key not in self._held)  # stable: keeps the order
-        kept = set(keys[: self._max_sessions])
-        return {key: item for key, item in observed.items() if key in kept}
-
-    def _not_observed(self, observed: Mapping[str, Observed]) -> dict[str, float]:
-        """Return open sessions that an incomplete observation lacks and that are not stale.
-
-        Values are when each was last observed, or could first have been, on `elapsed`.
-        """
-        now = elapsed()
-        since = self._observed_at or now
-        seen = {key: self._missing.get(key, since) for key in self._held if key not in observed}
-        missing = [(key, time) for key, time in seen.items() if time > now - self._stale_after]
-        # While one row stays unreadable, do not keep any number of short sessions.
-        return dict(missing[-self._max_sessions :])
-
-    async def _write(
-        self,
-        observed: Mapping[str, Observed],
-        incarnation: float | None,
-        missing: Mapping[str, float],
-    ) -> list[int]:
-        """Make the ledger hold what was observed or is ``missing``, and nothing else.
-
-        Return the ids that have ended.
-        """
-        pace = Pace()
-        held = {} if self._restarted(incarnation) else self._held
-        rekeyed = {
-            key: held[item.former]
-            for key, item in observed.items()
-            if item.former and item.former in held and key not in held
-        }
-        if rekeyed:
-            held = held | rekeyed
-        await pace.pause()
-        kept = {key: held[key] for key in (*missing, *observed) if key in held}
-        await pace.pause()
-        keeping = {known.id for known in rekeyed.values()}
-        gone = (known.id for key, known in self._held.items() if key not in kept)
-        closed = [ident for ident in gone if ident not in keeping]
-        await pace.pause()
-        new = [pair for pair in observed.items() if pair[0] not in held]
+    async def _plan(
+        self, found: Difference, observation: Observation, pace: Pace, *, restarted: bool
+    ) -> _Plan:
+        held = self._showing.held
+        # If the server has restarted, none of the known sessions still exists.
+        missing: Sequence[str] = ()
+        if restarted:
+            ended = await kept(lambda key: key not in found.fresh, held, pace)
+        elif observation.unreadable:
+            ended, missing = await self._ended_or_missing(found, pace)
+        else:
+            absent = [*self._showing.absent]
+            ended = [*found.gone, *await kept(lambda key: key not in found.fresh, absent, pace)]
+        known: Mapping[str, Held] = {} if restarted else held
+        new = await kept(lambda pair: pair[0] not in known, found.fresh.items(), pace)
+        former: dict[str, str] = {}
+        if any(item.former in known for _, item in new if item.former):
+            free = {*ended, *missing}
+            for key, item in new:
+                if item.former in free:
+                    free.discard(item.former)
+                    former[key] = item.former
+            ended = [key for key in ended if key in free]
+            missing = [key for key in missing if key in free]
+        opened = await kept(lambda pair: pair[0] not in former, new, pace)
         openings = await mapped(
-            lambda pair: Opening(pair[0], self._start(pair[1]), pair[1].stated_id), new, pace
+            lambda pair: Opening(pair[0], self._start(pair[1]), pair[1].stated_id), opened, pace
         )
+        closed = await mapped(lambda key: held[key].id, ended, pace)
+        if restarted:
+            closed += [held[key].id for key in found.fresh if key in held]
+        return _Plan(found.fresh, former, ended, missing, openings, closed)
+
+    async def _ended_or_missing(
+        self, found: Difference, pace: Pace
+    ) -> tuple[list[str], Sequence[str]]:
+        """Return keys that an incomplete observation lacks: those that are stale, and new ones."""
+        oldest = elapsed() - self._stale_after
+        absent = await kept(
+            lambda pair: pair[0] not in found.fresh, [*self._showing.absent.items()], pace
+        )
+        is_stale = self._observed_at <= oldest
+        missing = () if is_stale else found.gone
+        # While one row stays unreadable, do not keep any number of short sessions.
+        over = len(absent) + len(missing) - self._max_sessions
+        ended = [*found.gone] if is_stale else []
+        for index, (key, time) in enumerate(absent):
+            if index < over or max(time, self._began) <= oldest:
+                ended.append(key)
+        over -= len(absent)
+        return [*ended, *missing[: max(0, over)]], missing[max(0, over) :]
+
+    async def _write(self, plan: _Plan, incarnation: float | None) -> Iterator[Entry]:
+        """Write a plan to the ledger; return what is to be shown."""
         drifted = self._drifted(incarnation)
         is_elsewhere = self._former_place != self._place
-        if openings or closed or drifted or rekeyed or is_elsewhere:
+        ids: Sequence[int] = ()
+        held = self._showing.held
+        if plan.openings or plan.closed or drifted or plan.former or is_elsewhere:
             ids = await self._ledger.record(
                 self._name,
-                opened=openings,
-                closed=closed,
+                opened=plan.openings,
+                closed=plan.closed,
                 incarnation=incarnation if drifted else None,
-                rekeyed={key: known.id for key, known in rekeyed.items()},
+                rekeyed={key: held[former].id for key, former in plan.former.items()},
                 place=self._place if is_elsewhere else None,
             )
-            if self._is_moved and closed:
+            if self._is_moved and plan.closed:
                 log.warning(
                     "source %s is read from another place: ended %d sessions of %s",
-                    *(self._name, len(closed), self._former_place),
+                    *(self._name, len(plan.closed), self._former_place),
                 )
             self._former_place = self._place
-            opened = zip(ids, openings, strict=True)
-            kept |= await mapped(
-                lambda pair: (pair[1].key, Held(pair[0], pair[1].connect_time)), opened, pace
-            )
-        self._held = kept
         if incarnation is not None:
             self._incarnation = incarnation
         if drifted:
             self._written = incarnation
-        return closed
+        return self._entries(plan, ids)
 
-    def _tcp_links(self, observed: tuple[str, Observed]) -> tuple[int, SessionTcpLinks] | None:
-        key, item = observed
-        if item.accepted is None and not item.opened:
-            return None
-        return self._held[key].id, SessionTcpLinks(item.accepted, item.opened)
-
-    def _ready(self, observed: tuple[str, Observed]) -> Ready | None:
-        """Return the session if it may have changed; None if it was stated unchanged."""
-        key, item = observed
-        held = self._held[key]
-        # If the table lacks it, the key is a new session now.
-        if item is self._shown.get(key) and self._table.get(held.id) is not None:
-            return None
-        return self._preparation.ready(key, item, held)
+    def _entries(self, plan: _Plan, ids: Sequence[int]) -> Iterator[Entry]:
+        """Yield what becomes of each session, so that as many end as begin at any time."""
+        held, done = self._showing.held, 0
+        ends = (Entry(key, None, held[key], key) for key in plan.ended)
+        opened = zip(plan.openings, ids, strict=True)
+        opening, ident = next(opened, (None, 0))
+        for number, (key, item) in enumerate(plan.fresh.items(), 1):
+            former = plan.former.get(key, key)
+            if opening is not None and opening.key == key:
+                yield Entry(key, item, Held(ident, opening.connect_time), key)
+                opening, ident = next(opened, (None, 0))
+            else:
+                yield Entry(key, item, held[former], former)
+            while done * len(plan.fresh) < number * len(plan.ended):
+                yield next(ends)
+                done += 1
+        yield from ends
 
     @property
     def _is_moved(self) -> bool:
@@ -297,5 +273,6 @@ class Reconciler:
         return self._written is None or abs(incarnation - self._written) > _WORTH_WRITING
 
     def _start(self, item: Observed) -> int:
-        stated = item.session.HasField("connect_time") and is_storable(item.session.connect_time)
-        return item.session.connect_time.ToNanoseconds() if stated else self._now()
+        session = item.session
+        stated = session.HasField("connect_time") and is_storable(session.connect_time)
+        return session.connect_time.ToNanoseconds() if stated else self._now()

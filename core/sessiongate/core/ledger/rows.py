@@ -11,6 +11,14 @@ from sessiongate.core.ledger.schema import places, sessions, sources
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """An open session in the ledger."""
+
+    id: int
+    connect_time: int  # ns since the epoch
+
+
+@dataclass(frozen=True, slots=True)
 class Opening:
     """A session seen for the first time."""
 

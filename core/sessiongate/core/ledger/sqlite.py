@@ -15,7 +15,6 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -28,7 +27,7 @@ from sessiongate.core.collect.keys import shorten_all
 from sessiongate.core.ledger.file import CorruptError, LedgerFile, ledger_path
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.numbering import Numbering, Numbers, from_clock
-from sessiongate.core.ledger.rows import Changes, Opening
+from sessiongate.core.ledger.rows import Changes, Held, Opening
 from sessiongate.core.ledger.schema import counters, kept_ids, metadata, places, sessions, sources
 
 log = logging.getLogger(__name__)
@@ -48,14 +47,6 @@ _WAL_BYTES = 16 * 1024 * 1024  # of the write-ahead log after a checkpoint
 _is_id = counters.c.name == "id"
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """An open session in the ledger."""
-
-    id: int
-    connect_time: int  # ns since the epoch
 
 
 class Ledger:
@@ -129,9 +120,13 @@ class Ledger:
         """Return a number above every revision ever used."""
         return await self._run(lambda: self._counter("revision"))
 
+    def is_reserved(self, revision: int) -> bool:
+        """Return whether no later start uses this revision or a lower one."""
+        return revision <= self._ceiling
+
     async def reserve(self, revision: int) -> None:
         """Make sure that no later start uses this revision or a lower one."""
-        if revision > self._ceiling:
+        if not self.is_reserved(revision):
             await self._run(lambda: self._reserve(revision))
 
     async def held(self, source: str) -> dict[str, Held]:

@@ -15,6 +15,10 @@ from traceback import extract_tb
 from typing import Protocol, runtime_checkable
 from urllib.parse import unquote
 
+from sessiongate.core.sources.observed import Observed as Observed
+from sessiongate.core.sources.observed import TcpLink as TcpLink
+from sessiongate.core.sources.observed import Unreadable as Unreadable
+from sessiongate.core.sources.observed import know_empty as know_empty
 from sessiongate.core.sources.support.spelling import one_spelling
 from sessiongate.runtime.suggestion import as_question, did_you_mean
 from sessiongate.runtime.urls import (
@@ -26,7 +30,6 @@ from sessiongate.runtime.urls import (
     redacted,
     refuse_bytes,
 )
-from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import ServiceStatus
 
 ENTRY_POINT_GROUP = "sessiongate.sources"
@@ -68,70 +71,6 @@ class UnreadableError(Exception):
     The text gives the place and what was expected there. It never repeats the value,
     which may be anything that a client sent.
     """
-
-
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """Part of an observation that could not be read, and what that leaves unknown.
-
-    ``text`` is the text of an `UnreadableError`. For a member of a session, ``fields`` are
-    the fields of `Session` that it would have filled.
-    """
-
-    text: str
-    fields: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class TcpLink:
-    """One TCP connection between a client and a server, as one of its ends states it.
-
-    A proxy's session and a server's session are linked if both state the same
-    connection (`core.collect.links`). ``client`` and ``server`` are address and port, an
-    IPv4-mapped IPv6 address as IPv4; ``server`` may be the address at which the source
-    itself reaches the server. ``server_id`` is the server's id for the connection: its
-    backend's process id or its connection id. What is not known for certain is None.
-    """
-
-    client: tuple[str, int] | None = None
-    server: tuple[str, int] | None = None
-    server_id: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """One session as a source states it.
-
-    ``key`` holds only values that the source states exactly, the same each time; with
-    the source's name and incarnation it is the session's identity. ``session``
-    has no ``id``, ``source``, ``update_time`` or ``revision``: the core sets
-    those. The core keeps the first ``connect_time`` that it receives for
-    a key (its own time if it receives none), so that an inferred start does not drift;
-    a start that the source states exactly belongs in the key.
-    ``accepted`` is the connection from the session's client, ``opened`` are those that
-    its service opened for it, if the source states them. The same object in the next
-    observation means that nothing about the session has changed.
-
-    ``unreadable`` are the members that could not be read: ``session`` lacks them, and
-    the core keeps their last known values. ``stated_id`` is the id that the source
-    requests; the session gets it if it is still free, and ``native_id`` is shown only if
-    not. ``former`` is the key that an earlier version used for this session, if different.
-    """
-
-    key: str
-    session: Session
-    accepted: TcpLink | None = None
-    opened: tuple[TcpLink, ...] = ()
-    unreadable: tuple[Unreadable, ...] = ()
-    stated_id: int | None = None
-    former: str = ""
-
-
-def know_empty(session: Session, unreadable: Sequence[Unreadable], *lists: str) -> None:
-    """Record which of these lists, all stated by the source, were read and are empty."""
-    for name in lists:
-        if not getattr(session, name) and not any(name in part.fields for part in unreadable):
-            session.known_empty.append(name)
 
 
 @dataclass(frozen=True, slots=True)

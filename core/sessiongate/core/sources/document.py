@@ -12,7 +12,6 @@ import os
 import re
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
@@ -119,7 +118,8 @@ class DocumentSource:
             )
         except SourceError as error:
             return f"{self._name}: {error}"
-        sessions = [replace(item, stated_id=_own_id(item.session.native_id)) for item in sessions]
+        for item in sessions:
+            item.stated_id = _own_id(item.session.native_id)
         return Observation(sessions, unreadable=tuple(unreadable), partial=partial)
 
 

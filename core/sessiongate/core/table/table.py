@@ -1,7 +1,7 @@
 """SessionTable: the live sessions, in memory, in order, with revisions.
 
 The table knows no source, no ledger and no gRPC. It is used by one event loop; methods
-run one at a time, so that a reader sees whole observations. A page is made in many steps,
+run one at a time, so that a reader sees whole steps. A page is made in many steps,
 and shows the table as it was at the first.
 """
 

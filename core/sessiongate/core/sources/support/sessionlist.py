@@ -326,12 +326,10 @@ def _linked(item: Observed, servers: Servers) -> Observed:
     if session.HasField("port") and (remote := canonical_address(session.remote)) is not None:
         client = (remote, session.port)
     number = int(ident) if ident.isascii() and ident.isdigit() and len(ident) < 20 else None
-    return replace(
-        item,
-        accepted=TcpLink(client=client, server_id=number) if client else None,
-        opened=tuple(
-            TcpLink(server=servers[backend.server], server_id=backend.connection_id)
-            for backend in session.connections
-            if backend.server in servers and backend.HasField("connection_id")
-        ),
+    item.accepted = TcpLink(client=client, server_id=number) if client else None
+    item.opened = tuple(
+        TcpLink(server=servers[backend.server], server_id=backend.connection_id)
+        for backend in session.connections
+        if backend.server in servers and backend.HasField("connection_id")
     )
+    return item

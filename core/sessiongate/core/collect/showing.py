@@ -1,0 +1,253 @@
+"""One source's sessions in the table, and the steps that change what it shows.
+
+What changes at once stays together as far as readers can take it: up to `STEP_CHANGES` changes
+become visible in one step of the table, more of them in several. After each step the
+table, the links and what is recorded here agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
+from typing import NamedTuple
+
+from sessiongate.core.collect.completeness import UnreadableMembers
+from sessiongate.core.collect.links import Links, SessionTcpLinks, Stated
+from sessiongate.core.collect.preparation import Preparation, Ready
+from sessiongate.core.ledger.rows import Held
+from sessiongate.core.ledger.sqlite import Ledger
+from sessiongate.core.sources.base import Observed
+from sessiongate.core.sources.support.pacing import Pace
+from sessiongate.core.table.table import SessionTable
+
+STEP_CHANGES = 1000
+STEP_BYTES = 4 * 1024 * 1024
+
+
+class Entry(NamedTuple):
+    """What becomes of one session."""
+
+    key: str
+    item: Observed | None  # None if it ends
+    held: Held  # its id and start, or those it had
+    former: str  # its key so far
+
+
+class _Step:
+    """Changes that become visible together."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.ready: list[Ready] = []  # those of them that do not end
+        self.bytes = 0
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.entries) >= STEP_CHANGES or self.bytes >= STEP_BYTES
+
+
+class _Effects:
+    """What a step does to links and the table."""
+
+    def __init__(self) -> None:
+        self.withdrawn: list[Stated] = []
+        self.added: list[Stated] = []
+        self.removals: list[int] = []
+
+
+class Showing:
+    """What the table shows of one source.
+
+    Invariant: each session in ``held`` is ``stated`` (as the object that ``shown`` has),
+    ``absent``, or about to be hidden.
+    """
+
+    def __init__(
+        self, source: str, table: SessionTable, ledger: Ledger, links: Links, max_session: int
+    ) -> None:
+        self._source = source
+        self._table = table
+        self._ledger = ledger
+        self._links = links
+        self._preparation = Preparation(source, table, links, max_session)
+        # The open sessions in the ledger, by key.
+        self.held: dict[str, Held] = {}
+        # What the last observation states: an object that is stated again is unchanged.
+        self.stated: set[Observed] = set()
+        self.unreadable = UnreadableMembers()  # of those
+        # By key, sessions that it lacks: when each was last observed, on the clock `elapsed`.
+        self.absent: dict[str, float] = {}
+        # By key, sessions in the table. Those that it lacks are in its `unseen`.
+        self.shown: dict[str, Observed] = {}
+        self._hiding: dict[str, Observed] = {}  # they are stale, and still in the table
+        self._stale_since = 0.0  # when those were last observed
+        self.times_hidden = 0
+        # What is still to show, and the ledger has already; of that, what has been prepared.
+        self._pending: Iterator[Entry] = iter(())
+        self._prepared: list[Entry] = []
+
+    def __len__(self) -> int:
+        """Return the number of sessions in the table."""
+        return len(self.shown) + len(self._hiding)
+
+    @property
+    def is_hiding(self) -> bool:
+        """Whether stale sessions are still in the table."""
+        return bool(self._hiding)
+
+    async def restore(self, held: dict[str, Held], pace: Pace) -> None:
+        """Take over the sessions that are open in the ledger; none has been observed yet."""
+        self.held = held
+        following = iter(held.items())
+        while part := dict(islice(following, STEP_CHANGES)):
+            self.absent.update(dict.fromkeys(part, 0.0))
+            self._table.unseen.update({known.id: self._source for known in part.values()})
+            await pace.pause()
+
+    def hide(self, since: float) -> None:
+        """Hide all sessions, which were last observed ``since``: the first of them at once."""
+        self.times_hidden += 1
+        self._stale_since = since
+        if self._hiding:
+            self._hiding.update(self.shown)
+        else:
+            self._hiding = self.shown
+        self.shown, self.stated = {}, set()
+        self.unreadable.clear()
+        self._hide_some()
+
+    async def hide_rest(self, pace: Pace) -> None:
+        """Hide the rest of the stale sessions."""
+        while self._hiding:
+            await pace.rest()
+            self._hide_some()
+
+    def _hide_some(self) -> None:
+        effects, size = _Effects(), 0
+        while self._hiding and len(effects.removals) < STEP_CHANGES and size < STEP_BYTES:
+            key, item = self._hiding.popitem()
+            ident = self.held[key].id
+            effects.withdrawn += _links(ident, item)
+            effects.removals.append(ident)
+            size += len(self._table.piece(ident) or b"")
+            self.absent.pop(key, None)
+            self.absent[key] = self._stale_since
+            self._table.unseen[ident] = self._source
+        self._change(effects, ())
+
+    def miss(self, key: str, since: float) -> None:
+        """Record that a session was last observed ``since``; it stays in the table."""
+        item = self.shown.get(key)
+        if item is not None and item in self.stated:
+            self._unstate(item)
+            self.absent[key] = since
+
+    async def show(self, entries: Iterator[Entry], pace: Pace) -> None:
+        """Show what the ledger has, in steps. Raises `LedgerError`; then `show_rest` continues."""
+        self._pending = entries
+        await self.show_rest(pace)
+
+    async def show_rest(self, pace: Pace) -> None:
+        """Show what is left of the last `show`, if that was interrupted."""
+        again, step = iter(self._prepared), _Step()
+        try:
+            for entry in chain(again, self._pending):
+                step.entries.append(entry)
+                self._prepare(step, entry)
+                if step.is_full:
+                    await self._finish(step, pace)
+                    step = _Step()
+                await pace.pause()
+            if step.entries:
+                await self._finish(step, pace)
+                step = _Step()
+        finally:
+            self._prepared = [*step.entries, *again]
+
+    def _prepare(self, step: _Step, entry: Entry) -> None:
+        """Prepare the last entry of a step; remove it if it changes nothing that is shown."""
+        key, item, held, former = entry
+        step.bytes += len(self._table.piece(held.id) or b"")
+        if item is None:
+            return
+        before = self.shown.get(key)
+        is_known = before is not None and former == key and self.held.get(key) == held
+        ready = None
+        if item is not before or not is_known:
+            ready = self._preparation.ready(key, item, held)
+        is_same = ready is None or ready.draft is None
+        if before and is_known and is_same and _links(held.id, before) == _links(held.id, item):
+            step.entries.pop()
+            self._enter(entry, _Effects())
+            self._keep(entry)
+            return
+        ready = ready or self._preparation.ready(key, item, held)
+        step.ready.append(ready)
+        step.bytes += len(ready.draft.body) if ready.draft is not None else 0
+
+    async def _finish(self, step: _Step, pace: Pace) -> None:
+        """Make a step visible, once no later start uses its revisions."""
+        await pace.rest()  # other sources' changes become visible in their own steps
+        most = 2 * len(step.entries)
+        while not self._ledger.is_reserved(self._table.revision + most + len(self._table)):
+            await self._ledger.reserve(self._table.revision + most + len(self._table))
+        effects = _Effects()
+        for entry in step.entries:
+            self._enter(entry, effects)
+        self._change(effects, step.ready)
+        for entry in step.entries:
+            self._keep(entry)
+
+    def _enter(self, entry: Entry, effects: _Effects) -> None:
+        """Record what becomes of a session, and add its effects."""
+        key, item, held, former = entry
+        before = self.held.get(former)
+        old = self.shown.get(former) or self._hiding.pop(former, None)
+        if before is not None:
+            self.absent.pop(former, None)
+            self._table.unseen.pop(before.id, None)
+        withdrawn: list[Stated] = []
+        if before is not None and old is not None:
+            self._unstate(old)
+            withdrawn = _links(before.id, old)
+            if item is None or held.id != before.id:
+                effects.removals.append(before.id)
+        if item is None or former != key:
+            self.held.pop(former, None)
+            self.shown.pop(former, None)
+        if item is None or not item.unreadable:
+            self._preparation.forget(former)
+        if item is not None:
+            self.held[key] = held
+            self.shown[key] = item
+            self.stated.add(item)
+            self.unreadable.add(item)
+        added = _links(held.id, item) if item is not None else []
+        if withdrawn != added:
+            effects.withdrawn += withdrawn
+            effects.added += added
+
+    def _change(self, effects: _Effects, ready: Sequence[Ready]) -> None:
+        """Change links and table in one step."""
+        linked = self._links.observe(effects.withdrawn, effects.added)
+        drafts = [*filter(None, map(self._preparation.draft, ready))]
+        linked.difference_update(effects.removals, (each.session.id for each in ready))
+        drafts += self._preparation.relinked(linked)
+        self._table.show(drafts, effects.removals)
+
+    def _keep(self, entry: Entry) -> None:
+        """Share the encoded session with the table."""
+        piece = self._table.piece(entry.held.id)
+        if entry.item is not None and piece is not None:
+            entry.item.keep(piece)
+
+    def _unstate(self, item: Observed) -> None:
+        self.stated.discard(item)
+        self.unreadable.discard(item)
+
+
+def _links(ident: int, item: Observed) -> list[Stated]:
+    """Return the TCP links that a session states, if any."""
+    if item.accepted is None and not item.opened:
+        return []
+    return [(ident, SessionTcpLinks(item.accepted, item.opened))]
