@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 
 import sqlalchemy as sa
 
 from sessiongate.core.ledger.schema import places, sessions, sources
+
+# Rows in one statement: fewer statements take less time, and SQLite may allow 999 values.
+_ROWS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +49,26 @@ class Changes:
         if self.place is not None:
             _replace(connection, places, self.source, place=self.place)
         if self.closed:
-            done = sa.update(sessions).values(closed_time=now)
-            done = done.where(sessions.c.id == sa.bindparam("closed_id"))
-            connection.execute(done, [{"closed_id": ident} for ident in self.closed])
+            for idents in _parts(self.closed):
+                marks = ", ".join("?" * len(idents))
+                done = f"UPDATE sessions SET closed_time = ? WHERE id IN ({marks})"  # noqa: S608
+                connection.exec_driver_sql(done, (now, *idents))
         if self.rekeyed:
             changed = sa.update(sessions).values(key=sa.bindparam("new_key"))
             changed = changed.where(sessions.c.id == sa.bindparam("known_id"))
             keys = [{"new_key": key, "known_id": ident} for key, ident in self.rekeyed.items()]
             connection.execute(changed, keys)
         if self.opened:
-            rows = [
-                {"id": i, "source": self.source, "key": o.key, "connect_time": o.connect_time}
-                for i, o in zip(ids, self.opened, strict=True)
-            ]
-            connection.execute(sa.insert(sessions), rows)
+            rows = zip(ids, self.opened, strict=True)
+            while part := [*islice(rows, _ROWS)]:
+                marks = ", ".join(["(?, ?, ?, ?)"] * len(part))
+                opened = f"INSERT INTO sessions (id, source, key, connect_time) VALUES {marks}"  # noqa: S608
+                values = [(i, self.source, o.key, o.connect_time) for i, o in part]
+                connection.exec_driver_sql(opened, tuple(chain.from_iterable(values)))
+
+
+def _parts(idents: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (idents[start : start + _ROWS] for start in range(0, len(idents), _ROWS))
 
 
 def _replace(connection: sa.Connection, table: sa.Table, name: str, **values: object) -> None:
