@@ -69,6 +69,15 @@ def test_its_sessions_have_what_those_of_real_sources_have() -> None:
         assert not session.id
 
 
+def test_so_many_users_share_them() -> None:
+    async def users(options: str) -> set[str]:
+        source = open_source(SourceConfig.parse(f"synthetic:?sessions=1000{options}"))
+        return {item.session.user for item in (await source.observe()).sessions}
+
+    assert len(asyncio.run(users(""))) == 50
+    assert asyncio.run(users("&users=3")) == {"app_0", "app_1", "app_2"}
+
+
 @pytest.mark.parametrize(
     ("url", "text"),
     [
@@ -77,6 +86,7 @@ def test_its_sessions_have_what_those_of_real_sources_have() -> None:
         ("synthetic:?churn=inf", "sessions per second"),
         ("synthetic:?churn=-1", "sessions per second"),
         ("synthetic:?seed=x", "must be integers"),
+        ("synthetic:?users=0", "users one of at least 1"),
         ("synthetic:?speed=9", "unknown option 'speed'"),
         ("synthetic:here", "no location"),
     ],

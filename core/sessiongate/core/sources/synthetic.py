@@ -1,4 +1,4 @@
-"""``synthetic:?sessions=N&churn=PER_SECOND&seed=S``: generated sessions, for load tests only.
+"""``synthetic:?sessions=N&churn=PER_SECOND&users=N&seed=S``: generated, for load tests only.
 
 The same seed generates the same sessions and replaces them in the same order; only
 the number of replaced ones depends on the time.
@@ -18,6 +18,7 @@ from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import Session
 
 DEFAULT_SESSIONS = 1000
+DEFAULT_USERS = 50
 # When the first session connected; the others follow at intervals of a second.
 _EPOCH = 1_767_225_600  # 2026-01-01 00:00:00 UTC
 
@@ -25,22 +26,29 @@ _SERVICES = ("orders-rw", "orders-ro", "billing", "reports")
 _DATABASES = ("orders", "billing", "warehouse")
 _APPLICATIONS = ("checkout", "invoicer", "dashboard", "etl", "psql")
 _CIPHERS = ("", "TLS_AES_256_GCM_SHA384")
-_USERS = 50
 _SERVERS = 6
 
 
 class SyntheticSource:
     """Generates ``sessions`` live sessions, and replaces ``churn`` of them each second.
 
-    ``clock`` is monotonic, in seconds; time starts at the first observation.
+    They belong to ``users`` users. ``clock`` is monotonic, in seconds; time starts at the
+    first observation.
     """
 
     def __init__(
-        self, sessions: int, churn: float, seed: int, clock: Callable[[], float] = time.monotonic
+        self,
+        sessions: int,
+        churn: float,
+        seed: int,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        users: int = DEFAULT_USERS,
     ) -> None:
         self._churn = churn
         self._clock = clock
         self._seed = seed
+        self._users = users
         self._victims = random.Random(seed)  # noqa: S311 - repeatable on purpose
         self._began: float | None = None
         self._replaced = 0
@@ -82,7 +90,7 @@ class SyntheticSource:
             service=dice.pick(_SERVICES),
             state=session_pb2.SESSION_STATE_STARTED,
             connect_time=Timestamp(seconds=connected),
-            user=f"app_{dice.below(_USERS)}",
+            user=f"app_{dice.below(self._users)}",
             remote=f"10.{dice.below(4)}.{dice.below(256)}.{1 + dice.below(254)}",
             port=32768 + dice.below(28000),
             database=dice.pick(_DATABASES),
@@ -113,7 +121,7 @@ class _Dice:
 
 def open_source(config: SourceConfig) -> SyntheticSource:
     """Open the source that a configuration describes. Raises `SourceConfigError`."""
-    options = config.take("sessions", "churn", "seed")
+    options = config.take("sessions", "churn", "users", "seed")
     if config.location:
         raise SourceConfigError(
             f"source {config.name}: synthetic takes no location; use 'synthetic:'"
@@ -121,12 +129,13 @@ def open_source(config: SourceConfig) -> SyntheticSource:
     try:
         sessions = int(options.get("sessions", DEFAULT_SESSIONS))
         churn = float(options.get("churn", 0))
+        users = int(options.get("users", DEFAULT_USERS))
         seed = int(options.get("seed", 0))
     except ValueError:
         sessions = -1
-    if sessions < 0 or seed < 0 or not 0 <= churn < float("inf"):
+    if sessions < 0 or users < 1 or seed < 0 or not 0 <= churn < float("inf"):
         raise SourceConfigError(
-            f"source {config.name}: sessions and seed must be integers of at least 0, and"
-            " churn a number of at least 0 (sessions per second)"
+            f"source {config.name}: sessions and seed must be integers of at least 0, users one"
+            " of at least 1, and churn a number of at least 0 (sessions per second)"
         )
-    return SyntheticSource(sessions, churn, seed)
+    return SyntheticSource(sessions, churn, seed, users=users)
