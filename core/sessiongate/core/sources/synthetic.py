@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from sessiongate.core.sources.base import Observation, Observed, SourceConfig, SourceConfigError
+from sessiongate.core.sources.support.pacing import Pace
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import Session
 
@@ -27,6 +28,7 @@ _DATABASES = ("orders", "billing", "warehouse")
 _APPLICATIONS = ("checkout", "invoicer", "dashboard", "etl", "psql")
 _CIPHERS = ("", "TLS_AES_256_GCM_SHA384")
 _SERVERS = 6
+_NOT_MADE = Session()
 
 
 class SyntheticSource:
@@ -51,37 +53,44 @@ class SyntheticSource:
         self._users = users
         self._victims = random.Random(seed)  # noqa: S311 - repeatable on purpose
         self._began: float | None = None
-        self._replaced = 0
+        self._made = 0  # sessions; also the serial number of the next
         # The serial number of the session in each slot, and the sessions by serial
         # number, in the order in which they were made.
         self._slots = list(range(sessions))
-        self._live = {serial: self._make(serial) for serial in self._slots}
-        self._observation = Observation(tuple(self._live.values()))
+        self._live: dict[int, Observed] = {}
+        self._observation = Observation(())
 
     async def observe(self) -> Observation:
-        """Return the live sessions; the same object if none were replaced."""
-        now = self._clock()
+        """Return the live sessions; the same object if none were replaced.
+
+        The first call has them all. It works in short steps.
+        """
+        now, pace = self._clock(), Pace()
         if self._began is None:
             self._began = now
-        due = int((now - self._began) * self._churn)
-        if due > self._replaced and self._slots:
-            while self._replaced < due:
-                self._replace()
+        before = self._made
+        due = len(self._slots) + int((now - self._began) * self._churn) if self._slots else 0
+        while self._made < due:
+            self._make_next()
+            await pace.pause()
+        if self._made != before:
             self._observation = Observation(tuple(self._live.values()))
         return self._observation
 
     async def close(self) -> None:
         """Do nothing: nothing is held open."""
 
-    def _replace(self) -> None:
-        slot = self._victims.randrange(len(self._slots))
-        del self._live[self._slots[slot]]
-        serial = len(self._slots) + self._replaced
-        self._slots[slot] = serial
-        self._live[serial] = self._make(serial)
-        self._replaced += 1
+    def _make_next(self) -> None:
+        """Make the next session; once there are enough, it replaces another."""
+        serial = self._made
+        if serial >= len(self._slots):
+            slot = self._victims.randrange(len(self._slots))
+            del self._live[self._slots[slot]]
+            self._slots[slot] = serial
+        self._live[serial] = _Generated(self, serial)
+        self._made += 1
 
-    def _make(self, serial: int) -> Observed:
+    def make(self, serial: int) -> Session:
         """Make the session with this serial number, independently of those made before."""
         dice = _Dice(self._seed, serial)
         connected = _EPOCH + serial
@@ -101,7 +110,26 @@ class SyntheticSource:
         session.connections.add(
             server=f"server-{dice.below(_SERVERS)}", connection_id=serial + 1, tls_cipher=""
         )
-        return Observed(str(serial), session)
+        return session
+
+
+class _Generated(Observed):
+    """A session that is made when it is first asked for.
+
+    Making many takes longer than a source may take, and the core asks for them in turn.
+    """
+
+    __slots__ = ("_source",)
+
+    def __init__(self, source: SyntheticSource, serial: int) -> None:
+        super().__init__(str(serial), _NOT_MADE)
+        self._source = source
+
+    @property
+    def session(self) -> Session:
+        if self._session is _NOT_MADE:
+            self._session = self._source.make(int(self.key))
+        return super().session
 
 
 class _Dice:
