@@ -10,14 +10,15 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench import changes, collecting, core_rpc, rounds, surroundings
+from bench import changes, collecting, core_rpc, rounds, scale, surroundings
 from bench.findings import CHURNING, STILL, Findings
+from bench.measures import FULL, QUICK
 from bench.paths import PATHS
 from bench.programs import BenchError
 from bench.report import render
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-EVERYTHING = (*PATHS, "grpc", "freshness", "recovery", "sources")
+EVERYTHING = (*PATHS, "grpc", "freshness", "recovery", "sources", "scale")
 
 ROUNDS = 3
 SECONDS = 2  # of load on each server, path and number of sessions
@@ -46,7 +47,7 @@ def main() -> int:
         print(f"written: {RESULTS.relative_to(Path.cwd())}")
     else:
         print(report)
-    return 1 if findings.figures.faults else 0
+    return 1 if findings.has_faults else 0
 
 
 def _measure(options: argparse.Namespace, findings: Findings) -> None:
@@ -67,6 +68,9 @@ def _measure(options: argparse.Namespace, findings: Findings) -> None:
     if "sources" in options.only:
         _say("sources")
         findings.observations = collecting.measure()
+    if "scale" in options.only:
+        _say("scale")
+        findings.scale = scale.measure(options.sizes, _say)
 
 
 def _say(line: str) -> None:
@@ -78,9 +82,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--seconds", type=int, default=SECONDS)
     parser.add_argument("--changes", type=int, default=CHANGES, help="at the source, to be seen")
-    parser.add_argument("--quick", action="store_true", help="one round, of a second each")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help=f"one round, of a second each; at scale {QUICK.table:,} sessions",
+    )
     parser.add_argument("--only", type=_some, default=EVERYTHING, help=f"of {','.join(EVERYTHING)}")
     options = parser.parse_args()
+    options.sizes = QUICK if options.quick else FULL
     if options.quick:
         options.rounds, options.seconds, options.changes = 1, 1, 50
     return options

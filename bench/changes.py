@@ -10,7 +10,7 @@ import random
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
@@ -35,7 +35,7 @@ class Recovery:
 
 
 @dataclass(frozen=True, slots=True)
-class _Serving:
+class Serving:
     """A core and a gateway, as ``sessiongate serve`` starts them."""
 
     program: Program
@@ -69,22 +69,22 @@ class _Serving:
 
 def freshness(stage: Stage, samples: int) -> list[float]:
     """Return the seconds from each replacement of the document to the first response, sorted."""
-    with _serving(stage) as serving:
-        return sorted(_delay(serving, f"changed_{number}") for number in range(samples))
+    with serving(stage.sources) as found:
+        return sorted(_delay(found, f"changed_{number}") for number in range(samples))
 
 
 def recovery(stage: Stage, samples: int) -> list[Recovery]:
     """Kill the core repeatedly; while it is dead, change the document."""
-    with _serving(stage) as serving:
-        return [_recover(serving, f"recovered_{number}") for number in range(samples)]
+    with serving(stage.sources) as found:
+        return [_recover(found, f"recovered_{number}") for number in range(samples)]
 
 
-def _delay(serving: _Serving, user: str) -> float:
+def _delay(serving: Serving, user: str) -> float:
     time.sleep(random.uniform(1, 2) * INTERVAL)  # at a random moment between two observations
     return -serving.show(user) + serving.seen(user)
 
 
-def _recover(serving: _Serving, user: str) -> Recovery:
+def _recover(serving: Serving, user: str) -> Recovery:
     core = next(
         process
         for process in serving.program.processes()
@@ -117,17 +117,17 @@ def _listens(address: str) -> float:
 
 
 @contextmanager
-def _serving(stage: Stage) -> Iterator[_Serving]:
+def serving(sources: Callable[[Path, float], Sequence[str]]) -> Iterator[Serving]:
+    """Serve ``sources``: options, given a folder and the document's interval in seconds."""
     with TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
-        sources = stage.sources(folder, INTERVAL)
         ports = ("--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0")
-        with sessiongate(folder, "serve", *ports, *sources) as program:
+        with sessiongate(folder, "serve", *ports, *sources(folder, INTERVAL)) as program:
             http = program.expect(r"http://([0-9.:]+)/v1/sessions")
             core = program.expect(r"gRPC +([0-9.:]+)")
             wait_for(http, "/v1/sessions?page[size]=1")
-            serving = _Serving(program, folder, http, core, steady_id(core))
+            found = Serving(program, folder, http, core, steady_id(core))
             # While a core starts, its sources wait for each other.
-            serving.show(STARTED)
-            serving.seen(STARTED)
-            yield serving
+            found.show(STARTED)
+            found.seen(STARTED)
+            yield found

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from bench.changes import INTERVAL, Recovery
 from bench.core_rpc import EMPTY, Figure
+from bench.measures import FULL, Measure
 from bench.paths import ALL, FULL_SIZE, NOT_MODIFIED, ONE, PAGE, paths_of
 from bench.rounds import Figures
+from bench.scale import MEASURES, Scale
 from bench.stack import BARE, ENVOY, GATEWAY, Stage
 
 STILL = Stage(FULL_SIZE)
@@ -25,6 +28,12 @@ class Findings:
     delays: dict[Stage, list[float]] = field(default_factory=dict)  # from source to REST, sorted
     recoveries: Sequence[Recovery] = ()
     observations: Mapping[str, float] = field(default_factory=dict)  # CPU, by kind of source
+    scale: Scale = field(default_factory=Scale)
+
+    @property
+    def has_faults(self) -> bool:
+        """Whether something could not be measured."""
+        return bool(self.figures.faults or self.scale.faults)
 
     def against(self, path: str, server: str, stage: Stage = STILL) -> float | None:
         """Return the ratio of the gateway's rate to another server's on the same path."""
@@ -94,6 +103,19 @@ def _slowest(values: Iterator[float]) -> float | None:
     return max(values, default=None)
 
 
+def _at_scale() -> Iterator[Target]:
+    """Yield the targets of the group ``scale``, which hold for its full sizes only."""
+
+    def found(measure: Measure, findings: Findings) -> float | None:
+        scale = findings.scale
+        return scale.figures.get(measure) if scale.sizes == FULL else None
+
+    for measure in MEASURES:
+        if (bound := measure.bound) is not None:
+            text, at_most = measure.at(FULL), measure.at_most
+            yield Target(text, bound, measure.unit, partial(found, measure), at_most)
+
+
 TARGETS = (
     Target(
         "one session, one worker, to Envoy on the same core", 5, "", lambda f: f.against(ONE, ENVOY)
@@ -143,9 +165,10 @@ TARGETS = (
     ),
     Target(
         "CPU of an observation of 10,000 unchanged sessions, the costliest kind",
-        100,
+        40,
         "ms",
         lambda f: _slowest(seconds * 1000 for seconds in f.observations.values()),
         True,
     ),
+    *_at_scale(),
 )

@@ -52,14 +52,14 @@ class Program:
             self._ended = True
             self._changed.notify_all()
 
-    def expect(self, pattern: str) -> str:
+    def expect(self, pattern: str, patience: float = PATIENCE) -> str:
         """Wait for a line that matches; return the first group of the first one."""
 
         def found() -> re.Match[str] | None:
             return next(filter(None, (re.search(pattern, line) for line in self._lines)), None)
 
         with self._changed:
-            self._changed.wait_for(lambda: found() or self._ended, PATIENCE)
+            self._changed.wait_for(lambda: found() or self._ended, patience)
             match = found()
         if match is None:
             raise BenchError(f"{self.name} printed nothing like {pattern!r}:\n{self.output}")

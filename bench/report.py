@@ -7,10 +7,12 @@ from statistics import median
 
 from bench.changes import INTERVAL
 from bench.core_rpc import EMPTY
+from bench.filtering import EACH
 from bench.findings import CHURNING, TARGETS, Findings, percentile
 from bench.load import CONNECTIONS, LARGE_CONNECTIONS, LARGE_SECONDS
 from bench.paths import ALL, FILTERED, NOT_MODIFIED, ONE, PAGE, servers_of
 from bench.rounds import Cell
+from bench.scale import MEASURES, Scale
 from bench.stack import GATEWAY
 
 _NAMES = {
@@ -45,6 +47,16 @@ Recovery: the core that `sessiongate serve` started is killed (SIGKILL) and the 
 replaced while it is dead; recovered is who answers with the new one. An observation: CPU time
 of a real collector over recorded answers in which only ages grew; taking rows off a database
 driver's connection is not in it.
+
+At scale: all sessions but one are of synthetic sources, with an interval of a second. A step is
+applied in a process that does nothing else, and the median of many is shown. Under churn a core
+with its ledger in a file is asked for the session that stays, by a process of its own. A change
+is told once a watcher has the message that brings its copy to a state of the table; it waits
+from the moment at which the source replaced a session, so that most of a second of it may be
+the source's interval. Each state that is told must have all sessions. A gateway is ready once
+`/readyz` and its metrics say that its copy is current; its CPU is the worker's, after its start.
+Pages of one user's sessions, {EACH} in both tables, are requested one after another from two
+gateways by turns, of other users at each revision.
 """
 
 
@@ -99,7 +111,7 @@ def _row(findings: Findings, cell: Cell) -> Sequence[str]:
     names = (_NAMES[cell.path], cell.server)
     rate = figures.rate(cell.path, cell.server, cell.stage)
     if rate is None:
-        return (*names, f"not measured: {' '.join(figures.faults[cell].split())[:200]}", *[""] * 6)
+        return (*names, f"not measured: {_excerpt(figures.faults[cell])}", *[""] * 6)
     own = figures.rate(cell.path, GATEWAY, cell.stage)
     ratio = f"{own / rate:.2f}" if own is not None and cell.server != GATEWAY else ""
     p50 = figures.median(cell, lambda sample: sample.load.p50 * 1e3)
@@ -143,6 +155,9 @@ def _others(findings: Findings) -> Iterator[str]:
         yield "## CPU of an observation of 10,000 unchanged sessions\n"
         observations = findings.observations.items()
         yield _table(("source", "ms"), ((kind, f"{cpu * 1e3:.1f}") for kind, cpu in observations))
+    if findings.scale.figures or findings.scale.faults:
+        yield "## At scale\n"
+        yield _table(("", "measured"), _scale(findings.scale))
 
 
 def _memory(findings: Findings) -> Iterator[Sequence[str]]:
@@ -156,6 +171,22 @@ def _delays(findings: Findings) -> Iterator[Sequence[str]]:
     for stage, delays in findings.delays.items():
         values = (percentile(delays, 0.5), percentile(delays, 0.99), delays[-1])
         yield stage.name, str(len(delays)), *(f"{value * 1e3:.1f}" for value in values)
+
+
+def _scale(scale: Scale) -> Iterator[Sequence[str]]:
+    for measure in MEASURES:
+        found = scale.figures.get(measure)
+        if found is None:
+            shown = f"not measured: {_excerpt(scale.faults[measure])}"
+        else:
+            shown = (
+                f"{found:,.3g} {measure.unit}" if found < 100 else f"{found:,.0f} {measure.unit}"
+            )
+        yield measure.at(scale.sizes), shown.strip()
+
+
+def _excerpt(fault: str) -> str:
+    return " ".join(fault.split())[:200]
 
 
 def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,11 +43,8 @@ class Stage:
 
     def sources(self, folder: Path, interval: float = 1) -> list[str]:
         """Return the options that give a core these sessions, one of them from a document."""
-        write_steady(folder, USER)
         churn = self.sessions * CHURN if self.churning else 0
-        document = f"document:{folder / STEADY}.json?name={STEADY}&interval={interval:g}"
-        synthetic = f"synthetic:?sessions={self.sessions - 1}&churn={churn:g}&seed=1"
-        return ["--source", document, "--source", synthetic]
+        return [*steady(folder, interval), *synthetic(self.sessions - 1, churn)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +70,7 @@ class Stack:
 def standing(stage: Stage, names: Iterable[str], folder: Path) -> Iterator[Stack]:
     """Run a core with a stage's sessions, and those of gateway and Envoy that are named."""
     with ExitStack() as stack:
-        core = stack.enter_context(
-            sessiongate(folder, "core", "--grpc", "127.0.0.1:0", *stage.sources(folder))
-        )
-        address = core.expect(r"listening on (\S+)")
+        program, address = stack.enter_context(core(folder, stage.sources(folder)))
         ids, tokens = _walk(address)
         servers = {}
         for name in names:
@@ -85,7 +79,7 @@ def standing(stage: Stage, names: Iterable[str], folder: Path) -> Iterator[Stack
                 servers[name] = stack.enter_context(start(folder, address))
         if len(ids) != stage.sessions:
             raise BenchError(f"the core has {len(ids)} sessions instead of {stage.sessions}")
-        yield Stack(core, servers, steady_id(address), ids, tokens)
+        yield Stack(program, servers, steady_id(address), ids, tokens)
 
 
 @contextmanager
@@ -101,6 +95,28 @@ def sessiongate(folder: Path, *arguments: str) -> Iterator[Program]:
     command = [str(BIN / "sessiongate"), *arguments]
     with running(command, XDG_STATE_HOME=str(folder)) as program:
         yield program
+
+
+@contextmanager
+def core(
+    folder: Path, sources: Sequence[str], patience: float = PATIENCE
+) -> Iterator[tuple[Program, str]]:
+    """Run a core; yield it and its address, before it is ready."""
+    with sessiongate(folder, "core", "--grpc", "127.0.0.1:0", *sources) as program:
+        yield program, program.expect(r"listening on (\S+)", patience)
+
+
+def synthetic(sessions: int, churn: float = 0, **options: str | int) -> list[str]:
+    """Return the option of a source that makes up sessions."""
+    options = {"seed": 1, "max_sessions": max(1, sessions), **options}
+    more = "".join(f"&{name}={value}" for name, value in options.items())
+    return ["--source", f"synthetic:?sessions={sessions}&churn={churn:g}{more}"]
+
+
+def steady(folder: Path, interval: float = 1) -> list[str]:
+    """Return the option of the source with the session that stays."""
+    write_steady(folder, USER)
+    return ["--source", f"document:{folder / STEADY}.json?name={STEADY}&interval={interval:g}"]
 
 
 def write_steady(folder: Path, user: str) -> None:
@@ -152,7 +168,7 @@ def _envoy(folder: Path, core: str) -> Iterator[Server]:
     with running(
         [str(BIN / "envoy"), "--config-path", str(config), *options, str(admin)]
     ) as program:
-        _until(lambda: admin.exists() and bool(admin.read_text()), "Envoy has not started")
+        until(lambda: admin.exists() and bool(admin.read_text()), "Envoy has not started")
         listeners = ask(admin.read_text(), "/listeners?format=json").json["listener_statuses"]
         socket = listeners[0]["local_address"]["socket_address"]
         address = f"{socket['address']}:{socket['port_value']}"
@@ -169,24 +185,32 @@ def wait_for(address: str, path: str) -> None:
         except OSError:
             return False
 
-    _until(answers, f"{address}{path} is not answered with 200")
+    until(answers, f"{address}{path} is not answered with 200")
 
 
-def _until(true: Callable[[], bool], otherwise: str) -> None:
-    end = time.monotonic() + PATIENCE
+def until(true: Callable[[], bool], otherwise: str, patience: float = PATIENCE) -> None:
+    """Wait until a condition is true. Raises `BenchError` after ``patience`` seconds."""
+    end = time.monotonic() + patience
     while not true():
         if time.monotonic() > end:
-            raise BenchError(f"{otherwise} after {PATIENCE:g} seconds")
+            raise BenchError(f"{otherwise} after {patience:g} seconds")
         time.sleep(0.02)
+
+
+def wait_until_ready(core: str, patience: float = PATIENCE) -> None:
+    """Wait until a core lists sessions."""
+    with grpc.insecure_channel(core) as channel:
+        stub = SessionServiceStub(channel)
+        until(lambda: _is_ready(stub), "the core is not ready", patience)
 
 
 def _walk(core: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """Return the ids of all sessions, and the tokens of Envoy's pages, once the core is ready."""
     ids: list[int] = []
     tokens = [""]
+    wait_until_ready(core)
     with grpc.insecure_channel(core) as channel:
         stub = SessionServiceStub(channel)
-        _until(lambda: _is_ready(stub), "the core is not ready")
         while True:
             page = stub.ListSessions(
                 ListSessionsRequest(page_size=ENVOY_PAGE, page_token=tokens[-1]), timeout=PATIENCE

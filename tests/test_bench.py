@@ -9,8 +9,10 @@ from google.api.annotations_pb2 import http  # type: ignore[import-untyped]  # h
 
 from bench.envoy import ROUTES, annotated
 from bench.findings import TARGETS, Findings
+from bench.measures import FULL, QUICK
 from bench.recordings import ANSWERS, KINDS
 from bench.report import render
+from bench.scale import MEASURES, Scale
 from sessiongate.v1.session_service_pb2 import DESCRIPTOR
 
 SESSIONS = 20
@@ -49,3 +51,24 @@ def test_what_was_not_measured_is_reported_as_such() -> None:
     report = render(Findings(), [], "")
 
     assert report.count("not measured") == len(TARGETS)
+
+
+def test_targets_at_scale_hold_for_the_full_sizes_only() -> None:
+    figures = {each: (each.bound or 0) * (0.5 if each.at_most else 2) for each in MEASURES}
+    bounds = sum(each.bound is not None for each in MEASURES)
+
+    full, quick = (render(Findings(scale=Scale(sizes, figures)), [], "") for sizes in (FULL, QUICK))
+
+    assert full.count("| yes |") == bounds > 0
+    assert quick.count("| yes |") == 0
+    assert f"{QUICK.table:,} sessions" in quick
+
+
+def test_a_fault_at_scale_is_reported_beside_what_was_measured() -> None:
+    first, *others = MEASURES
+    scale = Scale(FULL, {first: 1.0}, dict.fromkeys(others, "no change was\ntold"))
+
+    report = render(Findings(scale=scale), [], "")
+
+    assert report.count("| not measured: no change was told |") == len(others)
+    assert Findings(scale=scale).has_faults

@@ -1,0 +1,44 @@
+"""What is measured at scale: each measure with its bound, and the sizes that it is taken at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import TypeAlias
+
+# Seconds; a program with this many sessions that takes longer hangs.
+LONG = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Numbers of sessions."""
+
+    table: int  # the largest table
+    churning: int  # a table in which sessions are replaced
+    filtered: int  # a table that is filtered,
+    few: int  # and a small one to compare it with
+    listed: int
+    seconds: int  # that churn is watched for
+
+
+FULL = Sizes(1_000_000, 500_000, 100_000, 1_000, 10_000, 20)
+QUICK = Sizes(100_000, 50_000, 20_000, 1_000, 2_000, 5)
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A measure in a unit. A ``bound`` is the target at the full sizes."""
+
+    text: str  # with names of `Sizes` in braces
+    unit: str
+    bound: float | None = None
+    at_most: bool = True
+
+    def at(self, sizes: Sizes) -> str:
+        """Return the text with sizes."""
+        return self.text.format(**asdict(sizes))
+
+
+Found: TypeAlias = Iterator[tuple[Measure, float]]
+"""Yields each measure as soon as it is taken. Raises `BenchError` if one cannot be."""

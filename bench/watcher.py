@@ -1,0 +1,137 @@
+"""A watcher of a synthetic source, which knows when each session was replaced there.
+
+The source numbers the sessions that it makes. So a session's number says when, since the
+first observation, it took another's place; and when that observation was is known from the
+newest session of any observation whose time the core reports.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from statistics import median
+from threading import Event, Thread
+from typing import NamedTuple
+
+import grpc
+
+from bench.measures import LONG
+from bench.programs import BenchError
+from sessiongate.v1.session_service_pb2 import (
+    ListSessionsRequest,
+    SessionFilter,
+    WatchSessionsRequest,
+    WatchSessionsResponse,
+)
+from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
+from sessiongate.v1.source_service_pb2 import ListSourcesRequest, Source
+from sessiongate.v1.source_service_pb2_grpc import SourceServiceStub
+
+_SAMPLES = 5  # observations from which the time of the first one is computed
+
+
+class Churning(NamedTuple):
+    """A synthetic source: its name, sessions, and how many are replaced each second."""
+
+    name: str
+    sessions: int
+    churn: float
+
+
+class _Step(NamedTuple):
+    """Replacements that were told together, by their numbers from 0 on."""
+
+    told: float  # seconds since the epoch
+    first: int
+    last: int
+
+
+class Watcher(Thread):
+    """Keeps a copy of a source's sessions until `stop`."""
+
+    def __init__(self, channel: grpc.Channel, source: Churning) -> None:
+        super().__init__(daemon=True)
+        self._source = source
+        request = WatchSessionsRequest(filter=SessionFilter(sources=[source.name]))
+        self._call = SessionServiceStub(channel).WatchSessions(request)
+        self.synced = Event()  # also if it has failed
+        self._copy: dict[int, int] = {}  # the number of each session, by id
+        self._news: list[int] = []  # numbers that the copy got since the last state of the table
+        self._steps: list[_Step] = []
+        self._fault = ""
+        self._is_stopping = False
+        self.start()
+
+    def run(self) -> None:
+        try:
+            for message in self._call:
+                self._take(message)
+        except grpc.RpcError as error:
+            if not self._is_stopping:
+                self._fault = f"the stream ended: {error.details()}"
+        self.synced.set()
+
+    def stop(self) -> None:
+        """Stop watching. Raises `BenchError` if the copy was ever wrong, or the stream failed."""
+        self._is_stopping = True
+        self._call.cancel()
+        self.join()
+        if self._fault:
+            raise BenchError(self._fault)
+
+    def longest(self, began: float, since: float, until: float) -> float:
+        """Return the longest time from a replacement until it was told, in seconds.
+
+        ``began`` is when the first replacement became due; ``since`` and ``until`` are when
+        the stream was told to be watched. What is not told by then has waited until then.
+        """
+        steps = [step for step in self._steps if since <= step.told <= until]
+        if not steps:
+            raise BenchError(f"no change was told in {until - since:.0f} seconds")
+        each = 1 / self._source.churn
+        delays = [step.told - (began + step.first * each) for step in steps]
+        return max(*delays, until - (began + (steps[-1].last + 1) * each))
+
+    def _take(self, message: WatchSessionsResponse) -> None:
+        for upserts in (message.snapshot.sessions, message.changes.upserts):
+            for session in upserts:
+                number = int(session.native_id) - self._source.sessions
+                self._copy[session.id] = number
+                self._news.append(number)
+        for removal in message.changes.removals:
+            self._copy.pop(removal.id, None)
+        if not message.HasField("as_of"):
+            return
+        if len(self._copy) != self._source.sessions:
+            self._fault = self._fault or f"a copy has {len(self._copy)} sessions"
+        if self._news and self.synced.is_set():
+            self._steps.append(_Step(time.time(), min(self._news), max(self._news)))
+        self._news.clear()
+        self.synced.set()
+
+
+def first_observation(channel: grpc.Channel, source: Churning) -> float:
+    """Return when a source was first observed, in seconds since the epoch."""
+    listed = ListSessionsRequest(
+        filter=SessionFilter(sources=[source.name]), order_by="id desc", page_size=1
+    )
+    sessions, sources = SessionServiceStub(channel), SourceServiceStub(channel)
+
+    def report() -> Source:
+        reports: Sequence[Source] = sources.ListSources(ListSourcesRequest(), timeout=LONG).sources
+        return next(each for each in reports if each.name == source.name)
+
+    found: dict[int, float] = {}
+    end = time.monotonic() + LONG
+    while len(found) < _SAMPLES and time.monotonic() < end:
+        before = report()
+        newest = sessions.ListSessions(listed, timeout=LONG).sessions[0]
+        if report().last_success_time == before.last_success_time:  # of the same observation
+            took = before.observation_duration.ToNanoseconds()
+            requested = (before.last_success_time.ToNanoseconds() - took) / 1e9
+            replaced = int(newest.native_id) - source.sessions + 1
+            found[replaced] = requested - replaced / source.churn
+        time.sleep(0.1)
+    if not found:
+        raise BenchError("no observation can be told from the next")
+    return median(found.values())
