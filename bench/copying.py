@@ -13,7 +13,7 @@ import psutil
 from bench.asking import ask
 from bench.measures import LONG, Found, Measure, Sizes
 from bench.programs import BenchError, Program
-from bench.stack import core, sessiongate, synthetic, until
+from bench.stack import core, sessiongate, synthetic, until, wait_until_whole
 
 _AT = "{table:,} sessions: "
 READY = Measure(_AT + "from the core's start until a gateway is ready", "s", 30)
@@ -42,7 +42,8 @@ def measure(sizes: Sizes) -> Found:
             metrics = gateway.expect(r"metrics at http://([0-9.:]+)/")
             worker = _worker(gateway)
             before = _cpu(worker)
-            until(lambda: _is_current(http, metrics), "the gateway has no copy", LONG)
+            revision = wait_until_whole(address, sessions, LONG)
+            until(lambda: _is_ready(http, metrics, revision), "the gateway has no copy", LONG)
             yield READY, time.monotonic() - began
             yield COPY, _cpu(worker) - before
             resident = max(each.memory_info().rss for each in running.processes())
@@ -63,13 +64,13 @@ def _cpu(process: psutil.Process) -> float:
     return times.user + times.system
 
 
-def _is_current(http: str, metrics: str) -> bool:
-    """Return whether a gateway is ready and its metrics say that it has a copy."""
+def _is_ready(http: str, metrics: str, revision: int) -> bool:
+    """Return whether a gateway is ready, and its copy has reached a revision, by its metrics."""
     if ask(http, "/readyz").status != 200:
         return False
     shown = ask(metrics, "/metrics").body.decode()
     found = re.search(r"^sessiongate_replica_revision (\S+)", shown, re.MULTILINE)
-    return found is not None and float(found[1]) > 0
+    return found is not None and float(found[1]) >= revision
 
 
 def _get_all(http: str) -> None:

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from bench.measures import Found, Measure, Sizes
 from bench.programs import BIN, PATIENCE, BenchError
-from bench.stack import core, synthetic, wait_until_ready
+from bench.stack import core, synthetic, wait_until_whole
 
 LISTED = Measure(
     "CPU of `sessiongate list` of {listed:,} sessions, beyond the interpreter's start", "s", 1
@@ -26,7 +26,7 @@ def measure(sizes: Sizes) -> Found:
         TemporaryDirectory(prefix="bench-") as name,
         core(Path(name), synthetic(sizes.listed)) as (_, address),
     ):
-        wait_until_ready(address)
+        wait_until_whole(address, sizes.listed)
         start = [str(BIN / "python"), "-c", "pass"]
         listing = [str(BIN / "sessiongate"), "list", "--core", address]
         # With a title above them.

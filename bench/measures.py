@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TypeAlias
 
 # Seconds; a program with this many sessions that takes longer hangs.
-LONG = 180.0
+LONG = 120.0
 
 
 @dataclass(frozen=True, slots=True)

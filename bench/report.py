@@ -48,15 +48,15 @@ replaced while it is dead; recovered is who answers with the new one. An observa
 of a real collector over recorded answers in which only ages grew; taking rows off a database
 driver's connection is not in it.
 
-At scale: all sessions but one are of synthetic sources, with an interval of a second. A step is
-applied in a process that does nothing else, and the median of many is shown. Under churn a core
-with its ledger in a file is asked for the session that stays, by a process of its own. A change
-is told once a watcher has the message that brings its copy to a state of the table; it waits
-from the moment at which the source replaced a session, so that most of a second of it may be
-the source's interval. Each state that is told must have all sessions. A gateway is ready once
-`/readyz` and its metrics say that its copy is current; its CPU is the worker's, after its start.
-Pages of one user's sessions, {EACH} in both tables, are requested one after another from two
-gateways by turns, of other users at each revision.
+At scale: sessions are those of synthetic sources with an interval of a second, and the one that
+stays. A step is applied in a process that does nothing else, and the median of many is shown.
+Programs are measured from when the core lists all its sessions. Under churn a process of its own
+asks a core, whose ledger is in a file, for the session that stays. A change waits from when the
+source replaced a session until a watcher has the message that brings its copy to the next state,
+so up to a second of it is the source's interval; each state must have all sessions. A gateway is
+ready once `/readyz` says so and its copy has all sessions, as its metrics show; the CPU of the
+copy is the worker's since it listens. Pages of one user, who has about {EACH} sessions in both
+tables, are requested from two gateways by turns, a few users' after each change of the table.
 """
 
 

@@ -14,7 +14,11 @@ import grpc
 from bench import envoy
 from bench.asking import ask
 from bench.programs import BIN, PATIENCE, BenchError, Program, running
-from sessiongate.v1.session_service_pb2 import ListSessionsRequest, SessionFilter
+from sessiongate.v1.session_service_pb2 import (
+    ListSessionsRequest,
+    ListSessionsResponse,
+    SessionFilter,
+)
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 
 GATEWAY = "gateway"
@@ -197,20 +201,34 @@ def until(true: Callable[[], bool], otherwise: str, patience: float = PATIENCE) 
         time.sleep(0.02)
 
 
-def wait_until_ready(core: str, patience: float = PATIENCE) -> None:
-    """Wait until a core lists sessions."""
+def wait_until_whole(core: str, sessions: int, patience: float = PATIENCE) -> int:
+    """Wait until a core lists all its sessions; return the table's revision."""
     with grpc.insecure_channel(core) as channel:
         stub = SessionServiceStub(channel)
-        until(lambda: _is_ready(stub), "the core is not ready", patience)
+        found = ListSessionsResponse()
+
+        def is_whole() -> bool:
+            nonlocal found
+            found = _first(stub) or found
+            return found.total_size == sessions and not found.unreachable
+
+        try:
+            until(is_whole, "the core does not list all sessions", patience)
+        except BenchError as error:
+            unreachable = len(found.unreachable)
+            raise BenchError(
+                f"{error}: {found.total_size:,}, {unreachable} sources are unreachable"
+            ) from None
+        return found.revision
 
 
 def _walk(core: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """Return the ids of all sessions, and the tokens of Envoy's pages, once the core is ready."""
     ids: list[int] = []
     tokens = [""]
-    wait_until_ready(core)
     with grpc.insecure_channel(core) as channel:
         stub = SessionServiceStub(channel)
+        until(lambda: _first(stub) is not None, "the core is not ready")
         while True:
             page = stub.ListSessions(
                 ListSessionsRequest(page_size=ENVOY_PAGE, page_token=tokens[-1]), timeout=PATIENCE
@@ -221,14 +239,16 @@ def _walk(core: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
             tokens.append(page.next_page_token)
 
 
-def _is_ready(stub: SessionServiceStub) -> bool:
+def _first(stub: SessionServiceStub) -> ListSessionsResponse | None:
+    """Return a page of one session, or None while the core is not ready."""
     try:
-        stub.ListSessions(ListSessionsRequest(page_size=1), timeout=PATIENCE)
+        page: ListSessionsResponse
+        page = stub.ListSessions(ListSessionsRequest(page_size=1), timeout=PATIENCE)
     except grpc.RpcError as error:
         if error.code() is not grpc.StatusCode.UNAVAILABLE:
             raise
-        return False
-    return True
+        return None
+    return page
 
 
 def steady_id(core: str) -> int:

@@ -125,11 +125,13 @@ def first_observation(channel: grpc.Channel, source: Churning) -> float:
     end = time.monotonic() + LONG
     while len(found) < _SAMPLES and time.monotonic() < end:
         before = report()
-        newest = sessions.ListSessions(listed, timeout=LONG).sessions[0]
+        newest = sessions.ListSessions(listed, timeout=LONG).sessions
+        if not newest:
+            raise BenchError("the source's sessions are gone")
         if report().last_success_time == before.last_success_time:  # of the same observation
             took = before.observation_duration.ToNanoseconds()
             requested = (before.last_success_time.ToNanoseconds() - took) / 1e9
-            replaced = int(newest.native_id) - source.sessions + 1
+            replaced = int(newest[0].native_id) - source.sessions + 1
             found[replaced] = requested - replaced / source.churn
         time.sleep(0.1)
     if not found:
