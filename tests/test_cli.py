@@ -11,7 +11,13 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from sessiongate.gateway.api.gaps import Gaps
-from sessiongate.gateway.cli.tables import print_gaps, print_session, print_sessions
+from sessiongate.gateway.cli.tables import (
+    print_gaps,
+    print_rows,
+    print_session,
+    session_cells,
+    session_columns,
+)
 from sessiongate.v1.session_pb2 import Session
 from tests.program import COMMAND, DOCUMENT, Serving, environment, run
 
@@ -64,7 +70,7 @@ def test_the_list_shows_who_where_from_and_idle_for_how_long(
         )
         for seconds in idle
     ]
-    print_sessions(sessions, now)
+    print_rows(session_columns(None), [session_cells(session, now) for session in sessions])
     lines = capsys.readouterr().out.splitlines()[1:]
     assert [line.split()[-1] for line in lines] == list(idle.values())
     assert " app " in lines[0]
@@ -75,7 +81,7 @@ def test_what_clients_call_themselves_commands_no_terminal(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     session = Session(id=1, user="\x1b[31m[bold]x\r\n\u202e", service="[red]a[/red]")
-    print_sessions([session], 0)
+    print_rows(session_columns(None), [session_cells(session, 0)])
     print_session(session, {"user": session.user})
     print_gaps(Gaps(("a\x1b[2J",), ("b\x1b",)))
     out, err = capsys.readouterr()

@@ -43,6 +43,12 @@ def test_pieces_make_the_document(
     assert b"".join(pieces) == dump({**before, "data": items, **after}, pretty=pretty)
 
 
+@given(value=values)
+def test_an_indented_document_is_what_json_would_write(value: object) -> None:
+    expected = json.dumps(value, ensure_ascii=False, indent=4)
+    assert dump(value, pretty=True).decode() == expected
+
+
 def test_text_is_utf_8_and_not_escaped() -> None:
     assert dump({"é": "☃"}, pretty=False) == '{"é":"☃"}'.encode()
     assert dump({"é": ["☃"]}, pretty=True) == '{\n    "é": [\n        "☃"\n    ]\n}'.encode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import grpc
@@ -13,25 +13,29 @@ from sessiongate.client.errors import CallError
 from sessiongate.gateway.api.gaps import Gaps
 from sessiongate.gateway.cli.reporting import fail
 from sessiongate.gateway.cli.tables import (
+    output_width,
     print_gaps,
+    print_rows,
     print_session,
-    print_sessions,
     print_sources,
+    session_cells,
+    session_columns,
     unobeyed,
 )
-from sessiongate.gateway.cli.watch import follow, open_screen
 from sessiongate.gateway.errors import error_of
-from sessiongate.gateway.jsonapi.document import dump, top_meta
+from sessiongate.gateway.jsonapi.document import CollectionWriter, dump, top_meta
 from sessiongate.gateway.representation.session import session_resource, session_url, sessions_url
 from sessiongate.gateway.representation.source import source_resources, sources_url
 from sessiongate.gateway.settings import UpstreamSettings
 from sessiongate.gateway.upstream.client import CoreClient
 from sessiongate.runtime.exit_codes import EXIT_UNRECOVERABLE
 from sessiongate.runtime.watched_file import FileError
-from sessiongate.v1.session_pb2 import Session
+from sessiongate.v1.session_service_pb2 import ListSessionsRequest, ListSessionsResponse
 
 # What links start with, unless --public-url is given.
 LOCAL_URL = "http://localhost:8989"
+# Sessions of a page: a table's columns get wider only between two. The core allows no more.
+_ALIGNED = 10_000
 
 Question = Callable[[CoreClient], Awaitable[None]]
 
@@ -65,19 +69,11 @@ def listing(public_url: str | None, *, json: bool) -> Question:
     """List the sessions."""
 
     async def ask(client: CoreClient) -> None:
-        sessions: list[Session] = []
-        gaps = Gaps()
-        async for page in client.pages():
-            sessions += page.sessions
-            gaps = gaps.union(Gaps.of_response(page))
-        now = time.time()
         if json:
-            base = public_url or LOCAL_URL
-            data = [session_resource(session, base, now) for session in sessions]
-            _print_document(sessions_url(base), data, gaps)
+            await _print_collection(client.pages(), public_url or LOCAL_URL)
         else:
-            print_sessions(sessions, now)
-            print_gaps(gaps)
+            pages = client.pages(ListSessionsRequest(page_size=_ALIGNED))
+            await _print_table(pages)
 
     return ask
 
@@ -115,8 +111,33 @@ def listing_sources(public_url: str | None, *, json: bool) -> Question:
 
 async def watch(client: CoreClient) -> None:
     """Show the sessions as they come and go."""
+    from sessiongate.gateway.cli.watch import follow, open_screen
+
     with open_screen() as screen:
         await follow(client, screen)
+
+
+async def _print_table(pages: AsyncIterator[ListSessionsResponse]) -> None:
+    columns = session_columns(output_width())
+    gaps = Gaps()
+    async for page in pages:
+        now = time.time()
+        print_rows(columns, (session_cells(session, now) for session in page.sessions))
+        gaps = gaps.union(Gaps.of_response(page))
+    print_gaps(gaps)
+
+
+async def _print_collection(pages: AsyncIterator[ListSessionsResponse], base: str) -> None:
+    writer = CollectionWriter(pretty=True)
+    piece = writer.opening({"links": {"self": sessions_url(base)}})
+    gaps = Gaps()
+    async for page in pages:
+        now = time.time()
+        piece += writer.items(session_resource(session, base, now) for session in page.sessions)
+        print(unobeyed(piece.decode()), end="", flush=True)
+        piece = b""
+        gaps = gaps.union(Gaps.of_response(page))
+    print(unobeyed(writer.closing(top_meta(gaps.meta())).decode()))
 
 
 def _print_document(link: str, data: Any, gaps: Gaps) -> None:

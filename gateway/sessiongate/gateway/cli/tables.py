@@ -3,62 +3,64 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC
+from itertools import starmap
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from sessiongate.gateway.api.gaps import Gaps
+from sessiongate.gateway.cli.columns import Columns
 from sessiongate.gateway.representation.source import SOURCE_STATES
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.source_service_pb2 import Source
 from sessiongate.v1.states import words_of
 
-# Wider than any table: output that is not for a terminal must not be cut.
-_UNLIMITED = 100_000
+# Terminals that know no bold text.
+_PLAIN_TERMINALS = ("", "dumb", "unknown")
 
 
-def print_sessions(sessions: Iterable[Session], now: float) -> None:
-    """Print a line for each session; ``now`` is in seconds since the epoch."""
-    _print(sessions_table(sessions, now))
+def session_columns(room: int | None) -> Columns:
+    """Return the columns of a table of sessions; ``room`` as in `Columns`."""
+    names = ("ID", "State", "User", "Client", "Service", "Connected", "Idle", "Source")
+    return Columns(*names, right=("ID", "Idle"), room=room)
 
 
-def sessions_table(sessions: Iterable[Session], now: float) -> Table:
-    """Return a table with a line for each session; ``now`` is in seconds since the epoch."""
-    table = _table()
-    table.add_column("ID", justify="right")
-    for name in ("State", "User", "Client", "Service", "Connected"):
-        table.add_column(name)
-    table.add_column("Idle", justify="right")
-    table.add_column("Source")
-    for session in sessions:
-        table.add_row(*map(_text, _cells(session, now)))
-    return table
+def session_cells(session: Session, now: float) -> Sequence[str]:
+    """Return what these columns show of a session; ``now`` is in seconds since the epoch."""
+    client = session.remote
+    if session.HasField("port"):
+        client = f"[{client}]:{session.port}" if ":" in client else f"{client}:{session.port}"
+    idle = ""
+    if session.HasField("last_active_time"):
+        idle = _duration(now - session.last_active_time.ToNanoseconds() / 1e9)
+    return _cells(
+        session.id,
+        words_of(session.state),
+        session.user,
+        client,
+        session.service,
+        _time(session.connect_time),
+        idle,
+        session.source,
+    )
 
 
 def session_line(sign: str, session: Session) -> str:
     """Return a line for programs: a sign and the table's cells, with tabs between them."""
-    *before, _, source = _cells(session, 0)  # without the idle time
-    return "\t".join(map(plain, (sign, *before, source)))
+    *before, _, source = session_cells(session, 0)  # without the idle time
+    return "\t".join((sign, *before, source))
 
 
 def print_sources(sources: Sequence[Source]) -> None:
     """Print a line for each source, and what was unreadable on standard error."""
-    table = _table()
-    for name in ("Name", "Kind", "State"):
-        table.add_column(name)
-    table.add_column("Sessions", justify="right")
-    table.add_column("Last success")
-    table.add_column("Took", justify="right")
-    table.add_column("Last error")
-    for source in sources:
-        table.add_row(*map(_text, _source_cells(source)))
-    _print(table)
+    names = ("Name", "Kind", "State", "Sessions", "Last success", "Took", "Last error")
+    columns = Columns(*names, right=("Sessions", "Took"), room=output_width())
+    print_rows(columns, map(_source_cells, sources))
     for source in sources:
         for note in _source_notes(source):
             print(plain(f"{source.name}: {note}"), file=sys.stderr)
@@ -66,8 +68,6 @@ def print_sources(sources: Sequence[Source]) -> None:
 
 def print_session(session: Session, attributes: Mapping[str, Any]) -> None:
     """Print a line for each attribute of a session; ``attributes`` are its resource object's."""
-    table = _table()
-    table.show_header = False
     known = {"id": session.id, "service": session.service}
     if session.filters:
         known["filters"] = list(session.filters)
@@ -78,9 +78,30 @@ def print_session(session: Session, attributes: Mapping[str, Any]) -> None:
     ):
         if idents:
             known[name] = list(idents)
-    for name, value in _flat(known):
-        table.add_row(_text(name), _text(value))
-    _print(table)
+    print_rows(Columns(room=output_width()), starmap(_cells, _flat(known)))
+
+
+def print_rows(columns: Columns, rows: Iterable[Sequence[str]]) -> None:
+    """Print the next rows of a table, and the head before the first ones."""
+    print("\n".join(columns.lines(rows, bold if _is_bold() else str)), flush=True)
+
+
+def output_width() -> int | None:
+    """Return the width of the terminal that shows the output; None if it is not for one."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def bold(text: str) -> str:
+    """Return a text that a terminal shows in bold."""
+    return f"\x1b[1m{text}\x1b[0m"
+
+
+def _is_bold() -> bool:
+    return sys.stdout.isatty() and os.environ.get("TERM", "") not in _PLAIN_TERMINALS
+
+
+def _cells(*values: object) -> Sequence[str]:
+    return [plain(str(value)) for value in values]
 
 
 def print_gaps(gaps: Gaps) -> None:
@@ -99,25 +120,6 @@ def gap_lines(gaps: Gaps) -> Iterator[str]:
         yield f"partial: {names} (some of its sessions may be missing; see `sessiongate sources`)"
 
 
-def _cells(session: Session, now: float) -> Sequence[str]:
-    client = session.remote
-    if session.HasField("port"):
-        client = f"[{client}]:{session.port}" if ":" in client else f"{client}:{session.port}"
-    idle = ""
-    if session.HasField("last_active_time"):
-        idle = _duration(now - session.last_active_time.ToNanoseconds() / 1e9)
-    return (
-        str(session.id),
-        words_of(session.state),
-        session.user,
-        client,
-        session.service,
-        _time(session.connect_time),
-        idle,
-        session.source,
-    )
-
-
 def _source_cells(source: Source) -> Sequence[str]:
     success = took = error = ""
     if source.HasField("last_success_time"):
@@ -126,7 +128,7 @@ def _source_cells(source: Source) -> Sequence[str]:
     if source.HasField("last_error_time"):
         error = f"{_time(source.last_error_time)} {source.last_error}"
     sessions = f"{source.session_count}{'+' if source.truncated else ''}"
-    return (
+    return _cells(
         source.name,
         source.kind,
         SOURCE_STATES[source.state],
@@ -178,12 +180,10 @@ def _flat(value: object, name: str = "") -> Iterable[tuple[str, str]]:
         yield name, str(value)
 
 
-def _text(value: str) -> Text:
-    return Text(plain(value))
-
-
 def plain(value: str) -> str:
     """Replace characters in text of clients that would control a terminal."""
+    if value.isprintable():
+        return value
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in value)
 
 
@@ -195,12 +195,3 @@ def unobeyed(document: str) -> str:
 
 def _escaped(text: str) -> str:
     return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
-
-
-def _table() -> Table:
-    return Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
-
-
-def _print(table: Table) -> None:
-    console = Console(width=None if sys.stdout.isatty() else _UNLIMITED, highlight=False)
-    console.print(table, no_wrap=True)

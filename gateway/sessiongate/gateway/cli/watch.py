@@ -16,7 +16,14 @@ from rich.text import Text
 from sessiongate.client import AsyncClient, SessionChange, SessionCopy
 from sessiongate.gateway.api.gaps import Gaps
 from sessiongate.gateway.cli.reporting import report
-from sessiongate.gateway.cli.tables import gap_lines, plain, session_line, sessions_table
+from sessiongate.gateway.cli.tables import (
+    bold,
+    gap_lines,
+    plain,
+    session_cells,
+    session_columns,
+    session_line,
+)
 from sessiongate.gateway.errors import error_of
 from sessiongate.v1.session_pb2 import Session
 
@@ -113,5 +120,8 @@ class LiveTable:
 
     def _draw(self, state: Text) -> None:
         self._drawn = time.monotonic()
-        table = sessions_table(self._sessions, time.time())
+        now = time.time()
+        columns = session_columns(self._live.console.width)
+        rows = (session_cells(session, now) for session in self._sessions)
+        table = Text.from_ansi("\n".join(columns.lines(rows, bold)))
         self._live.update(Group(state, table), refresh=True)
