@@ -139,18 +139,24 @@ def viewing_gateway(core: str, view: str) -> Iterator[Gateway]:
 
 def answers_alone(core: str, gateway: Gateway) -> bool:
     """Return whether a gateway answers while its core is suspended."""
-    [process] = [
-        child
-        for child in psutil.Process().children()
-        if child.cmdline()[-2:] == ["-m", "sessiongate.core"]
-        and any(core.endswith(f":{found.laddr.port}") for found in child.net_connections())
-    ]
+    process = core_process(core)
     httpx.get(f"{gateway.url}/v1/sessions", timeout=LONG).raise_for_status()
     process.suspend()
     try:
         return httpx.get(f"{gateway.url}/v1/sessions", timeout=LONG).status_code == 200
     finally:
         process.resume()
+
+
+def core_process(address: str) -> psutil.Process:
+    """Return the process of a running core."""
+    [process] = [
+        child
+        for child in psutil.Process().children()
+        if child.cmdline()[-2:] == ["-m", "sessiongate.core"]
+        and any(address.endswith(f":{found.laddr.port}") for found in child.net_connections())
+    ]
+    return process
 
 
 def _serve(config: GatewayConfig, pipe: Connection) -> None:

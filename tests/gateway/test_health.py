@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import grpc
 import httpx
 import pytest
 from grpc_health.v1.health import HealthServicer
-from grpc_health.v1.health_pb2 import HealthCheckResponse
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
 from sessiongate.runtime.auth.protection import Protection
@@ -56,6 +57,38 @@ def test_while_the_core_is_not_ready_it_is_not() -> None:
             server.stop(None).wait()
     assert answer.status_code == 503
     assert answer.json()["errors"][0]["code"] == "NOT_READY"
+
+
+def test_all_who_ask_for_readiness_share_one_call() -> None:
+    calls = 0
+    asked, may_answer = threading.Event(), threading.Event()
+
+    class Held(HealthServicer):
+        def Check(self, request: HealthCheckRequest, context: object) -> HealthCheckResponse:
+            nonlocal calls
+            calls += 1
+            asked.set()
+            may_answer.wait()
+            return HealthCheckResponse(status=HealthCheckResponse.SERVING)
+
+    async def main(address: str) -> list[int]:
+        async with in_process(address, replica_staleness=0.0) as http:
+            asking = [asyncio.create_task(http.get("/readyz")) for _ in range(50)]
+            await asyncio.to_thread(asked.wait)
+            assert (await http.get("/healthz")).status_code == 200
+            may_answer.set()
+            return [(await answer).status_code for answer in asking]
+
+    with ThreadPoolExecutor() as pool:
+        server = grpc.server(pool)
+        add_HealthServicer_to_server(Held(), server)
+        address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+        server.start()
+        try:
+            assert asyncio.run(main(address)) == [200] * 50
+        finally:
+            server.stop(None).wait()
+    assert calls == 1
 
 
 def test_health_needs_no_credentials(core: str, tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import asyncio
 import sys
 from collections.abc import AsyncGenerator, Iterator
 from contextvars import ContextVar
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from sessiongate.runtime.auth.identity import caller
 from sessiongate.runtime.turns import _T, Steps, Turns, finished
@@ -23,11 +24,13 @@ def new_turns() -> Turns:
     return Turns(sys.maxsize)
 
 
-class Asker(NamedTuple):
+@dataclass(slots=True)
+class Asker:
     """The client of a request, and the turns in which its work is done."""
 
     turns: Turns
     address: str
+    has_asked_core: bool = False  # whether the core was called for this request
 
 
 # The asker of the request that is handled in this context.

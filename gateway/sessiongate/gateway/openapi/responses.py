@@ -34,7 +34,8 @@ _ALWAYS = {
     429: "Too many wrong credentials came from this address; `Retry-After` says when to retry.",
     431: "The header is larger than the gateway accepts, or has too many lines.",
     500: "The gateway or the core failed; the log has the cause.",
-    503: "The gateway or the core is overloaded, or the core is unreachable or not ready.",
+    503: "The gateway or the core is overloaded, or the core is unreachable or not ready;"
+    " `code` says which.",
     505: "The HTTP version is not 1.x.",
 }
 _GUARD = (401, 429)  # of these, the ones for callers without valid credentials

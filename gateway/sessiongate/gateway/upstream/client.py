@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
@@ -14,6 +15,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from sessiongate.client.asynchronous import AsyncClient
 from sessiongate.client.channel import DEFAULT_READ_AHEAD
 from sessiongate.client.errors import CallError
+from sessiongate.gateway.http.work import asker
 from sessiongate.runtime.auth.core_token import read_core_tokens
 from sessiongate.runtime.auth.identity import CALLER_METADATA, caller
 from sessiongate.runtime.telemetry.correlation import current
@@ -21,13 +23,27 @@ from sessiongate.runtime.tls import ClientTls, grpc_channel_credentials
 from sessiongate.runtime.watched_file import WatchedFile, in_time
 from sessiongate.v1.errors import Reason
 from sessiongate.v1.service_names import SESSION_SERVICE
+from sessiongate.v1.session_service_pb2 import ListSessionsRequest
 
+_Request = TypeVar("_Request")
+_Response = TypeVar("_Response")
+
+# Calls in progress, except streams. The core answers one after the other: with 64 lists it answers
+# no more a second than with 4, and some wait a second. Other calls do not wait for lists.
+_LISTS, _OTHERS = 4, 16
+# Seconds that a request waits for the core to be called.
+_PATIENCE = 2.0
 # Bytes buffered unread per stream. Event streams number thousands, and their readers may stall.
 EVENTS_AHEAD = 16 << 10
 
 
 class CoreClient(AsyncClient):
-    """A channel to one core. Sends the core's token, if there is one, and names the caller."""
+    """A channel to one core. Sends the core's token, if there is one, and names the caller.
+
+    Bounds the calls in progress; further ones wait in order. The first call of a request fails
+    if it has to wait for long. The others wait as long as the request may take: its response
+    may have begun.
+    """
 
     def __init__(
         self,
@@ -55,14 +71,51 @@ class CoreClient(AsyncClient):
             read_ahead=ahead,
         )
         self._health: Any = HealthStub(self._channel)  # its methods have no types
+        self._checking: asyncio.Future[None] | None = None
+        self._lists, self._others = asyncio.Semaphore(_LISTS), asyncio.Semaphore(_OTHERS)
 
     async def check(self) -> None:
-        """Raise `CallError` unless the core says that it can answer now."""
+        """Raise `CallError` unless the core says that it can answer now.
+
+        Waits for no other call. All who check at the same time share one call.
+        """
+        if self._checking is None or self._checking.done():
+            self._checking = asyncio.ensure_future(self._check())
+        await asyncio.shield(self._checking)
+
+    async def _check(self) -> None:
         request = HealthCheckRequest(service=SESSION_SERVICE)
-        answer = await self._call(self._health.Check, request, None)
+        answer = await super()._call(self._health.Check, request, None)
         if answer.status != HealthCheckResponse.SERVING:
             text = "the core is not ready to answer yet"
             raise CallError(grpc.StatusCode.UNAVAILABLE, Reason.NOT_READY, text)
+
+    async def _call(
+        self,
+        method: Callable[..., Awaitable[_Response]],
+        request: _Request,
+        timeout: float | None,  # noqa: ASYNC109 - as in the method that this wraps
+    ) -> _Response:
+        places = self._lists if isinstance(request, ListSessionsRequest) else self._others
+        await _take(places)
+        try:
+            return await super()._call(method, request, timeout)
+        finally:
+            places.release()
+
+
+async def _take(places: asyncio.Semaphore) -> None:
+    """Take a place; release it after the call. Raises `CallError` if that takes too long."""
+    whose = asker.get()
+    is_first = whose is None or not whose.has_asked_core
+    try:
+        async with asyncio.timeout(_PATIENCE if is_first else None):
+            await places.acquire()
+    except TimeoutError:
+        text = "the core has not answered other requests yet; try again shortly"
+        raise CallError(grpc.StatusCode.RESOURCE_EXHAUSTED, "CORE_BUSY", text) from None
+    if whose is not None:
+        whose.has_asked_core = True
 
 
 def _request_metadata() -> list[tuple[str, str]]:
