@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
+import threading
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from unittest.mock import ANY
 from urllib.parse import quote
 
+import psutil
 import pytest
 from asyncmy import errors
 from asyncmy.connection import Connection
@@ -22,7 +25,7 @@ from sessiongate.core.sources.support.processlist import Dialect
 from tests.core.observing import hanging, refusal
 from tests.mariadb import PASSWORD, MariaDB, mariadb, only, opened, run
 from tests.relay import Relay
-from tests.servers import certificates, free_port
+from tests.servers import PATIENCE, certificates, free_port
 
 # A server's first packet: it also offers TLS.
 _GREETING = (
@@ -255,6 +258,40 @@ def test_an_answer_that_is_cut_or_garbled_is_an_error(server: MariaDB) -> None:
             await only(source, client)
 
     asyncio.run(fail())
+
+
+def test_a_login_that_is_refused_leaves_no_connection(tmp_path: Path) -> None:
+    pair = certificates(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pair.cert, pair.key)
+    refused = b"\xff" + (1045).to_bytes(2, "little") + b"#28000Access denied"
+    done = threading.Event()
+
+    def serve(listener: socket.socket) -> None:
+        plain, _ = listener.accept()
+        plain.sendall(len(_GREETING).to_bytes(3, "little") + b"\0" + _GREETING)
+        plain.recv(36, socket.MSG_WAITALL)  # the request for TLS
+        with context.wrap_socket(plain, server_side=True) as private:
+            private.recv(4096)
+            private.sendall(len(refused).to_bytes(3, "little") + b"\3" + refused)
+            done.wait(PATIENCE)  # it hangs, and does not even read that TLS ends
+
+    async def ask(port: int) -> None:
+        url = f"mariadb://ann@127.0.0.1:{port}?tls=verify&tls_ca={pair.ca}"
+        text = await refusal(open_source(SourceConfig.parse(url)).observe())
+        assert text.endswith("Access denied (1045)")
+        await asyncio.sleep(0)  # transports close their sockets when the loop goes on
+        ends = [item.raddr for item in psutil.Process().net_connections("tcp") if item.raddr]
+        assert port not in [end.port for end in ends]
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=serve, args=(listener,))
+        server.start()
+        try:
+            asyncio.run(ask(listener.getsockname()[1]))
+        finally:
+            done.set()
+            server.join()
 
 
 @pytest.mark.parametrize("plugin", [b"mysql_clear_password", b"dialog"])

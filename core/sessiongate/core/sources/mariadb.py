@@ -220,9 +220,7 @@ class MariaDBSource:
 
     def _drop(self) -> None:
         driver, self._driver = self._driver, None
-        transport, self._transport = self._transport, None
-        if isinstance(transport, asyncio.WriteTransport):
-            transport.abort()  # a server that hangs completes no shutdown, not even of TLS
+        self._transport = None
         if driver is not None:
             driver.close()
 

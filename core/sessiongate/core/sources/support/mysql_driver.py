@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from asyncmy.connection import Connection
 from asyncmy.protocol import FieldDescriptorPacket, MysqlPacket
 
@@ -13,18 +15,28 @@ _MAX_COLUMNS = 100
 
 
 class Driver(Connection):
-    """A connection that limits the columns of a result: the driver itself keeps all of them."""
+    """A connection that limits the columns of a result, and waits for nobody to close."""
 
     columns = 0  # of this result so far
+    _transport: asyncio.WriteTransport | None  # the driver's own: its types lack it
 
     async def read_packet(self, packet_type: type = MysqlPacket) -> MysqlPacket:
-        """Read the next packet. Raises `SourceError` if there are too many columns."""
+        """Read the next packet. Raises `SourceError` if there are too many columns.
+
+        The driver itself keeps all of them.
+        """
         if packet_type is FieldDescriptorPacket:
             self.columns += 1
             if self.columns > _MAX_COLUMNS:
                 raise SourceError(f"the response has more than {_MAX_COLUMNS} columns")
         packet: MysqlPacket = await super().read_packet(packet_type)  # type: ignore[no-untyped-call] # it has no types
         return packet
+
+    def close(self) -> None:
+        """Close the connection without waiting for the server: not even TLS is shut down."""
+        if self._transport is not None:
+            self._transport.abort()
+        super().close()
 
 
 class _Refused:
