@@ -58,7 +58,7 @@ def tells(text: str) -> bool:
 
 
 @given(urls)
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 def test_no_url_tells_its_password_when_it_is_read(url: str) -> None:
     place = url.rpartition("@")[2].partition("/")[0]
     assume(not tells(place) or "@" not in url)  # which is where its host belongs

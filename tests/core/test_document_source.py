@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sessiongate.core.sources.base import (
@@ -326,7 +326,6 @@ def test_a_wrong_configuration_is_refused(url: str, message: str) -> None:
         open_source(SourceConfig.parse(url))
 
 
-@settings(deadline=None)
 @given(cut=st.integers(0, len(SESSIONS)), inserted=st.binary(max_size=4))
 def test_any_content_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, cut: int, inserted: bytes

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sessiongate.core.sources.base import UnreadableError
@@ -41,7 +41,6 @@ def read(body: bytes, size: int = 4096, most: int = 1_000_000) -> list[Any]:
     return [value for batch in batches(Elements(most), body, size) for value in batch.values]
 
 
-@settings(deadline=None)
 @given(
     values=st.lists(JSON),
     others=st.dictionaries(st.text().filter(lambda name: name != "data"), JSON),
@@ -58,7 +57,6 @@ def test_elements_are_what_they_are_however_the_document_comes(
     assert read(body, size) == loads(body)["data"]  # type: ignore[index]
 
 
-@settings(deadline=None)
 @given(raw=st.binary(), size=st.integers(1, 9))
 def test_any_bytes_are_read_or_refused(raw: bytes, size: int) -> None:
     for body in (raw, b'{"data": [' + raw + b"]}"):
@@ -134,7 +132,6 @@ def is_part(part: object, whole: object) -> bool:
     return part == whole
 
 
-@settings(deadline=None)
 @given(
     value=JSON,
     most=st.integers(0, 100),

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import psutil
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sessiongate.core.sources.base import (
@@ -507,7 +507,6 @@ ODD = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(place=st.integers(0, 6), member=st.sampled_from(Socket._fields), odd=ODD)
 @example(place=1, member="raddr", odd=("10.0.0.2", 65536))
 @example(place=1, member="raddr", odd=("", 4711))

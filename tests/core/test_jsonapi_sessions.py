@@ -506,7 +506,6 @@ def replaced(document: Any, place: tuple[str | int, ...], value: object) -> Any:
     return document
 
 
-@settings(deadline=None)
 @given(document=JSON)
 def test_any_json_is_read_or_refused(document: object) -> None:
     with suppress(SourceError):
@@ -516,7 +515,7 @@ def test_any_json_is_read_or_refused(document: object) -> None:
 RECORDED = [*json.loads((DATA / "maxscale-24.02/sessions_odd.json").read_bytes())["data"], FULL]
 
 
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 @given(index=st.integers(0, len(RECORDED) - 1), data=st.data(), value=JSON)
 def test_a_value_in_any_place_costs_its_session_at_most(
     index: int, data: st.DataObject, value: object

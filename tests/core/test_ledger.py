@@ -95,7 +95,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert self.runner.run(self.ledger.held(source)) == held
 
 
-LedgerMachine.TestCase.settings = settings(max_examples=15, stateful_step_count=12, deadline=None)
+LedgerMachine.TestCase.settings = settings(max_examples=15, stateful_step_count=12)
 TestLedger = LedgerMachine.TestCase
 
 

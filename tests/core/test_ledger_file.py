@@ -118,7 +118,7 @@ class Restored(RuleBasedStateMachine):
         self.ledger = self.runner.run(opened(folder))
 
 
-Restored.TestCase.settings = settings(max_examples=20, stateful_step_count=15, deadline=None)
+Restored.TestCase.settings = settings(max_examples=20, stateful_step_count=15)
 TestRestored = Restored.TestCase
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sessiongate.core.collect.links import Links, SessionTcpLinks
@@ -93,7 +93,6 @@ wires = st.builds(TcpLink, ends, st.sampled_from([None, SERVER]), st.sampled_fro
 states = st.builds(SessionTcpLinks, st.none() | wires, st.lists(wires, max_size=2).map(tuple))
 
 
-@settings(deadline=None)
 @given(
     steps=st.lists(
         st.tuples(st.sampled_from("abc"), st.dictionaries(st.integers(0, 3), states)), max_size=12

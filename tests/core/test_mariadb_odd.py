@@ -266,7 +266,7 @@ _CELLS = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(column=st.sampled_from(ThreadRow._fields), odd=_CELLS)
 def test_whatever_the_server_sends_of_a_client_hides_no_other(
     server: MariaDB, column: str, odd: Cell

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sessiongate.core.sources.base import (
@@ -170,7 +170,6 @@ def test_of_the_clock_what_can_be_read_is(
     assert read_server_clock(body, 1795458600.0) == clock
 
 
-@settings(deadline=None)
 @given(data=st.data(), value=JSON)
 def test_any_value_in_any_place_is_a_clock_and_servers_or_an_error(
     data: st.DataObject, value: object
@@ -238,7 +237,6 @@ def test_a_service_shows_what_can_be_read_of_it(
     assert services_of(odd, *SERVICES["data"]) == (*RECORDED_SERVICES, *services)
 
 
-@settings(deadline=None)
 @given(data=st.data(), value=JSON)
 def test_a_value_in_any_place_costs_its_service_at_most(data: st.DataObject, value: object) -> None:
     plain = {"id": "plain", "attributes": {"router": "cli", "state": "Started"}}

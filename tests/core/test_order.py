@@ -10,7 +10,7 @@ from sessiongate.core.table.order import Order
 keys = st.sets(st.tuples(st.integers(0, 3), st.integers(0, 99)), max_size=200)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(steps=st.lists(st.tuples(keys, keys, keys), max_size=5))
 def test_an_order_holds_what_was_added_and_not_removed(
     steps: list[tuple[set[tuple[int, int]], ...]],

@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sessiongate.core.sources.support.pacing import STEP, Pace, in_order, kept, mapped, sorted_apart
@@ -21,7 +21,6 @@ from sessiongate.core.sources.support.stream import (
 )
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers()), max_size=30), st.integers(1, 200))
 def test_items_are_sorted_and_those_of_one_key_stay_as_they_are(
     items: list[tuple[int, int]], times: int
@@ -38,7 +37,6 @@ def test_each_item_is_looked_at() -> None:
 TEXTS = ["\n", "\n ", "a", " ", "b" * 1000, "c" * MAX_STREAM, "d" * (_STEP - 1)]
 
 
-@settings(deadline=None)
 @example([6, 0, 2, 6])
 @example([6, 0, 0, 0, 2, 5, 5, 0, 2])
 @given(st.lists(st.integers(0, len(TEXTS) - 1)))  # by number: a text is too long to be shown
@@ -85,7 +83,6 @@ def test_the_items_of_which_something_holds_are_kept_in_their_order() -> None:
     assert asyncio.run(kept(lambda item: item % 3 == 0, range(1000))) == [*range(0, 1000, 3)]
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers()), max_size=30), st.integers(1, 200))
 def test_items_are_sorted_in_a_thread_as_they_are_on_the_loop(
     items: list[tuple[int, int]], times: int

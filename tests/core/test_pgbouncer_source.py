@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.pq import ConnStatus, PGconn
 
@@ -594,7 +594,6 @@ ODD = (
 )
 
 
-@settings(deadline=None)
 @given(
     of_server=st.booleans(),
     line=st.integers(0, 2),

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sessiongate.core.sources.base import (
@@ -268,7 +268,6 @@ ODD = (
 )
 
 
-@settings(deadline=None)
 @given(line=st.integers(0, 3), column=st.sampled_from(BackendRow._fields), value=ODD)
 def test_one_odd_cell_costs_one_session_at_most(
     line: int, column: str, value: bytes | None

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from sessiongate.core.sources.base import Observation, TcpLink
@@ -198,7 +198,6 @@ CELLS = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(
     place=st.integers(0, 4),
     column=st.sampled_from(ThreadRow._fields),

@@ -115,7 +115,7 @@ def test_sessions_that_are_let_go_of_before_they_are_shown_are_shown_again() -> 
 stated = st.lists(st.sampled_from(["gone", "again", "anew"]), min_size=3, max_size=3)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=st.lists(st.tuples(stated, stated, st.booleans()), min_size=1, max_size=5))
 def test_links_are_right_whatever_is_shown_between_the_preparation_and_the_showing(
     steps: list[tuple[list[str], list[str], bool]],

@@ -164,5 +164,5 @@ class WatchMachine(RuleBasedStateMachine):
         assert reader.copy.sessions == expected
 
 
-WatchMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+WatchMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=50)
 TestWatch = WatchMachine.TestCase

@@ -41,7 +41,6 @@ PEERS_AT_ONCE = 16
 MOMENT = 0.05  # seconds; a server that has sent nothing by then waits for more
 
 DRAWN = settings(
-    deadline=None,
     database=None,
     suppress_health_check=[*HealthCheck],
     phases=[Phase.explicit, Phase.generate, Phase.shrink],

@@ -397,7 +397,7 @@ def test_requests_behind_one_another_are_answered_in_their_order() -> None:
     run(test)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(cuts=st.lists(st.integers(0, 400), max_size=8))
 def test_wherever_the_bytes_are_cut_they_say_the_same(cuts: list[int]) -> None:
     body = b"POST /b?x HTTP/1.1\r\n" + HOST + b"Content-Length: 4\r\n\r\n\r\n\r\n"
@@ -414,7 +414,7 @@ def test_wherever_the_bytes_are_cut_they_say_the_same(cuts: list[int]) -> None:
     run(test)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(sent=st.binary(max_size=60), start=st.sampled_from([b"", b"GET ", b"GET / HTTP/1.1\r\n"]))
 def test_whatever_is_sent_is_answered_or_closed(sent: bytes, start: bytes) -> None:
     async def test(served: Served) -> None:

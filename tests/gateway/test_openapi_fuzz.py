@@ -17,7 +17,6 @@ from tests.gateway.programs import Gateway
 
 TRIED = settings(
     max_examples=4,
-    deadline=None,
     suppress_health_check=[*HealthCheck],
     derandomize=True,
 )

@@ -22,7 +22,6 @@ FILTERS = ("id=ge(20)", '/attributes/user="user1"', "attributes/port=lt(5030)")
 ORDERS = ("id", "-id", "user", "-connected,user", "state,-memory.total", "client.cipher,-port")
 FEW = settings(
     max_examples=25,
-    deadline=None,
     # The programs behind the fixture only answer: no example changes them.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -185,7 +185,7 @@ def test_edits_at_once_are_all_kept(path: Path) -> None:
 names = st.text(max_size=300).filter(lambda text: not name_trouble(text))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(name=names, password=st.text(max_size=80).filter(lambda text: not password_trouble(text)))
 def test_whatever_is_added_is_read_back(
     tmp_path_factory: pytest.TempPathFactory, name: str, password: str

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from itertools import product
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sessiongate.gateway.jsonapi.conditional import (
@@ -150,7 +150,6 @@ def test_weak_comparison(one: str, other: str, same: bool) -> None:
     assert (str(first), str(second)) == (one, other)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**64 - 1), st.binary(), st.integers(0, 2**64 - 1), st.binary())
 def test_a_tag_stands_for_a_revision_and_a_question(
     revision: int, question: bytes, later: int, another: bytes
@@ -215,7 +214,6 @@ def test_dates(text: str, expected: int | None) -> None:
     assert parse_date(text, NOW) == expected
 
 
-@settings(deadline=None)
 @given(st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1)))
 def test_dates_are_read_as_they_are_written(moment: datetime) -> None:
     moment = moment.replace(tzinfo=UTC, microsecond=0)
@@ -231,7 +229,6 @@ def test_dates_are_read_as_they_are_written(moment: datetime) -> None:
 headers = st.none() | st.text(max_size=30) | st.sampled_from([SAME, OTHER, "*", AT, BEFORE])
 
 
-@settings(deadline=None)
 @given(headers, headers, headers, headers)
 def test_any_headers_have_one_of_three_outcomes(
     match: str | None, none_match: str | None, modified: str | None, unmodified: str | None

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sessiongate.gateway.jsonapi.errors import RequestError
@@ -117,7 +117,6 @@ def test_which_parameters_are_fieldsets() -> None:
     assert [fieldset_type(name) for name in names] == ["sessions", "", "a[b]", None, None, None]
 
 
-@settings(deadline=None)
 @given(st.text(max_size=60) | st.text(alphabet="ab/~01,-", max_size=40))
 def test_any_value_is_a_fieldset_or_a_request_error(value: str) -> None:
     try:
@@ -133,7 +132,6 @@ trees = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(names, trees),
     st.lists(st.lists(names, min_size=1).map(tuple), min_size=1, unique=True),

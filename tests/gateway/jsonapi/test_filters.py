@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sessiongate.gateway.jsonapi.errors import RequestError
@@ -320,7 +320,6 @@ def jsonpath(path: list[Any]) -> str:
     return "$" + "".join(steps.get(step, f".{step}") for step in path)
 
 
-@settings(deadline=None)
 @given(resources, paths, expressions, st.sampled_from(["", " ", "\n\t"]))
 def test_filters_agree_with_a_naive_evaluator(
     resource: dict[str, Any], path: list[Any], expression: Any, blank: str
@@ -336,7 +335,6 @@ def test_filters_agree_with_a_naive_evaluator(
     assert slow.matches(resource) is expected
 
 
-@settings(deadline=None)
 @given(resources, st.lists(st.sampled_from(NAMES), min_size=1, max_size=4), expressions)
 def test_pointers_enter_objects_by_name_and_arrays_by_index(
     resource: dict[str, Any], tokens: list[str], expression: Any
@@ -367,7 +365,6 @@ def parsed(parameter: str, value: str) -> Filter | None:
         return None
 
 
-@settings(deadline=None)
 @given(st.text(max_size=60) | grammar.map("id={}".format) | grammar)
 @example('id="\\ud800"')
 @example("id=" + '"\\"' * 600)
@@ -377,7 +374,6 @@ def test_any_value_is_a_filter_or_a_request_error(value: str) -> None:
         assert {found.matches(resource) for resource in SESSIONS} <= {True, False}
 
 
-@settings(deadline=None)
 @given(st.text(max_size=60) | grammar | grammar.map("$.attributes.connections{}".format))
 @example("$[?" + "@||" * 80 + "@]")
 @example("$[?" + "!" * 200 + "@]")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sessiongate.gateway.jsonapi.errors import RequestError
@@ -242,7 +242,6 @@ headers = st.text(max_size=40) | st.lists(
 ).map("".join)
 
 
-@settings(deadline=None)
 @given(headers)
 def test_any_header_is_answered_or_a_request_error(header: str) -> None:
     for read, allowed in (
@@ -259,7 +258,6 @@ def test_any_header_is_answered_or_a_request_error(header: str) -> None:
 weights = st.sampled_from([None, "0", "0.3", "0.300", ".5", "1"])
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from([API, JSON, "application/*", "*/*", "a/b"]), weights))
 def test_the_heaviest_offer_wins(ranges: dict[str, str | None]) -> None:
     """RFC 9110's rule written out: the most specific range gives an offer its weight."""

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sessiongate.gateway.jsonapi.errors import RequestError
@@ -210,7 +210,6 @@ def asked_by(link: str) -> NumberPage:
     return found
 
 
-@settings(deadline=None)
 @given(st.integers(0, 40), st.integers(1, 12), st.integers(0, 50))
 def test_links_by_number_walk_the_whole_list(total: int, size: int, start: int) -> None:
     rows = list(range(total))
@@ -238,7 +237,6 @@ def test_links_by_number_walk_the_whole_list(total: int, size: int, start: int) 
     assert at.number == 0
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(st.sampled_from(PARAMETERS), st.text(max_size=25) | st.integers().map(str)),
     st.booleans(),
@@ -252,7 +250,6 @@ def test_any_values_are_a_page_or_a_request_error(values: dict[str, str], profil
     assert found is None or found.size > 0
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.text(min_size=1), st.text())), st.text(), st.integers(0, 9))
 def test_links_keep_any_text(others: list[tuple[str, str]], cursor: str, number: int) -> None:
     others = [pair for pair in others if pair[0] not in PARAMETERS]

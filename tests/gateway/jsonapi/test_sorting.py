@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sessiongate.gateway.jsonapi.errors import RequestError
@@ -51,7 +51,6 @@ def kind(value: object) -> int:
     return 2 if isinstance(value, str) else 3
 
 
-@settings(deadline=None)
 @given(resources, st.booleans())
 def test_one_field_orders_by_kind_then_value_and_keeps_ties(
     rows: list[Resource], descending: bool
@@ -75,7 +74,6 @@ def test_one_field_orders_by_kind_then_value_and_keeps_ties(
     assert len(result) == len(rows)
 
 
-@settings(deadline=None)
 @given(resources, st.booleans(), st.booleans())
 def test_several_fields_are_several_stable_sorts(
     rows: list[Resource], first: bool, second: bool
@@ -84,7 +82,6 @@ def test_several_fields_are_several_stable_sorts(
     assert ordered(rows, f"{one},{other}") == ordered(ordered(rows, other), one)
 
 
-@settings(deadline=None)
 @given(resources, st.integers(0, 5))
 def test_the_smallest_few_are_the_beginning_of_all(rows: list[Resource], few: int) -> None:
     key = Sort.parse("-user,port,-id").key()
@@ -97,7 +94,6 @@ def test_ids_that_are_numbers_sort_as_numbers_and_before_others() -> None:
     assert named(idents, "-id") == ["b", "a", "09", "100", "10", "9"]
 
 
-@settings(deadline=None)
 @given(st.lists(st.text() | st.text("a\0z￿\U0001f600"), unique=True))
 def test_text_sorts_by_code_points(texts: list[str]) -> None:
     rows = [{"id": "x", "attributes": {"user": text}} for text in texts]
@@ -139,7 +135,6 @@ def test_a_bad_sort_says_what_is_wrong(value: str, said: str) -> None:
     assert said in error.detail
 
 
-@settings(deadline=None)
 @given(st.text(max_size=40) | st.text(alphabet="ab-,./~01", max_size=40), resources)
 def test_any_value_is_an_order_or_a_request_error(value: str, rows: list[Resource]) -> None:
     try:
