@@ -18,7 +18,7 @@ import psutil
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from tests.closing import Closing
+from tests.closing import Closing, lasting
 
 BIN = Path(sys.executable).parent
 COMMAND = BIN / "sessiongate"
@@ -135,7 +135,7 @@ class Program(Closing):
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-        for process in psutil.wait_procs(left, timeout=5)[1]:
+        for process in lasting(left, 5.0):
             process.kill()
         self._reader.join(PATIENCE)
         assert self.process.stdout is not None

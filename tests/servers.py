@@ -26,7 +26,7 @@ import psutil
 import pytest
 
 from tests.certificates import Authority
-from tests.closing import Closing
+from tests.closing import Closing, lasting
 
 # Seconds: no wait for a server is longer than this; what takes longer hangs.
 PATIENCE = 60.0
@@ -248,7 +248,7 @@ class Server(Closing):
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
             self.process.wait(PATIENCE)
-            psutil.wait_procs(left, timeout=PATIENCE)
+            lasting(left, PATIENCE)
         self._reader.join(PATIENCE)
 
     def close(self) -> None:

@@ -12,11 +12,11 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 
 from sessiongate.v1.session_service_pb2 import GetSessionRequest, ListSessionsRequest
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
+from tests.closing import lasting
 from tests.program import BIN, DATA, DOCUMENT, PATIENCE, Program, Serving, await_ready, channel, run
 
 
@@ -199,7 +199,7 @@ def test_it_stops_cleanly(number: signal.Signals) -> None:
         else:
             program.process.send_signal(number)
         assert program.wait() == 0
-        assert psutil.wait_procs(children, timeout=PATIENCE)[1] == []
+        assert lasting(children, PATIENCE) == []
         assert "Traceback" not in program.output
 
 
@@ -212,7 +212,7 @@ def test_it_stops_cleanly_while_it_starts(number: signal.Signals, tmp_path: Path
         (core,) = program.children()
         program.process.send_signal(number)
         assert program.wait() == 0
-        assert psutil.wait_procs([core], timeout=PATIENCE)[1] == []
+        assert lasting([core], PATIENCE) == []
 
 
 def test_nothing_outlives_a_killed_program() -> None:
@@ -220,7 +220,7 @@ def test_nothing_outlives_a_killed_program() -> None:
         children = program.children()
         assert program.core() in children
         program.process.kill()
-        assert psutil.wait_procs(children, timeout=PATIENCE)[1] == []
+        assert lasting(children, PATIENCE) == []
 
 
 def test_a_second_core_on_a_ledger_ends_and_names_the_first(tmp_path: Path) -> None:

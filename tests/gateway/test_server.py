@@ -13,6 +13,7 @@ import pytest
 from sessiongate.gateway.server.main import run_server
 from sessiongate.gateway.settings import GatewayConfig
 from sessiongate.runtime.listener import ListenError, listen
+from tests.closing import lasting
 from tests.gateway.programs import LONG, Gateway, one_view, running_gateway, worker_of
 
 
@@ -114,5 +115,4 @@ def test_a_worker_does_not_outlive_the_gateway(core: str) -> None:
         worker = worker_of(gateway)
         gateway.process.kill()
         gateway.exit_code = -signal.SIGKILL
-        worker.wait(LONG)
-        assert not worker.is_running()
+        assert lasting([worker], LONG) == []
