@@ -12,6 +12,7 @@ from types import MappingProxyType
 import httpx
 import pytest
 
+from tests.polling import eventually
 from tests.program import DATA, PATIENCE, Program
 from tests.servers import free_port, require
 
@@ -54,24 +55,20 @@ class Served:
         new = self._document.with_suffix(".new")
         new.write_text(json.dumps(sessions))
         new.rename(self._document)
-        until = time.monotonic() + PATIENCE
-        while f'"user":"{user}"' not in self.get().text.replace(" ", ""):
-            assert time.monotonic() < until
+        eventually(lambda: f'"user":"{user}"' in self.get().text.replace(" ", ""))
 
     def get(self, since: str = "") -> httpx.Response:
         headers = {"If-Modified-Since": since} if since else {}
-        answer = self._http.get("/v1/sessions", headers=headers)
-        while answer.status_code in (503, 504):  # the core is starting
-            answer = self._http.get("/v1/sessions", headers=headers)
+        answer = eventually(
+            lambda: self._http.get("/v1/sessions", headers=headers),
+            lambda answer: answer.status_code not in (503, 504),  # the core is starting
+        )
         assert answer.status_code in (200, 304), answer.text
         return answer
 
     def dated(self) -> str:
         """Return the date of the sessions, once it may be stated."""
-        until = time.monotonic() + PATIENCE
-        while (date := self.get().headers.get("last-modified")) is None:
-            assert time.monotonic() < until
-        return str(date)
+        return str(eventually(lambda: self.get().headers.get("last-modified")))
 
 
 @pytest.fixture

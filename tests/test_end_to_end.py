@@ -6,7 +6,6 @@ import json
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 from sessiongate.v1.session_service_pb2 import GetSessionRequest, ListSessionsRequest
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from tests.closing import lasting
+from tests.polling import eventually
 from tests.program import BIN, DATA, DOCUMENT, PATIENCE, Program, Serving, await_ready, channel, run
 
 
@@ -172,9 +172,7 @@ def test_a_core_that_cannot_start_again_just_now_is_tried_until_it_can() -> None
 
 def await_answer(program: Serving) -> None:
     """Ask until the gateway has found the core again: it looks once a second."""
-    deadline = time.monotonic() + PATIENCE
-    while get(program, "/v1/sessions/1").status_code == 503:
-        assert time.monotonic() < deadline, program.output
+    eventually(lambda: get(program, "/v1/sessions/1").status_code, lambda code: code != 503)
 
 
 def stop_core(program: Serving) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import pytest
 from sessiongate.runtime.auth.htpasswd import add_user
 from tests.credentials import CredentialFiles, basic
 from tests.hanging import hanging_folder
+from tests.polling import eventually
 from tests.program import DATA, DOCUMENT, PATIENCE, Program, Serving
 
 
@@ -23,13 +22,6 @@ def status(program: Serving, path: str, login: str = "") -> int:
     headers = {"Authorization": login} if login else {}
     url = f"http://{program.http}{path}"
     return httpx.get(url, headers=headers, timeout=PATIENCE, trust_env=False).status_code
-
-
-def eventually(look: Callable[[], bool]) -> None:
-    ends = time.monotonic() + PATIENCE
-    while not look():
-        assert time.monotonic() < ends
-        time.sleep(0.1)
 
 
 def test_a_fifo_in_place_of_the_users_changes_nothing_until_it_is_a_file(tmp_path: Path) -> None:

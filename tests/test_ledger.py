@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 
 from tests.faults.documents import write_document, write_users
+from tests.polling import eventually
 from tests.program import PATIENCE, Serving, run
 from tests.snippets import texts
 
@@ -69,11 +70,11 @@ def test_a_file_that_is_taken_away_is_noticed_and_no_id_given_twice(tmp_path: Pa
         path.rename(tmp_path / "elsewhere.db")
         serving.expect("the ledger's file was removed or replaced; exiting")
         serving.expect("the core listens on .* again")
-        after = set[int]()
-        while not after:
-            answer = httpx.get(f"http://{serving.http}/v1/sessions", timeout=PATIENCE)
-            if answer.status_code == 200:
-                after = {int(each["id"]) for each in answer.json()["data"]}
+        answer = eventually(
+            lambda: httpx.get(f"http://{serving.http}/v1/sessions", timeout=PATIENCE),
+            lambda answer: answer.status_code == 200 and answer.json()["data"],
+        )
+        after = {int(each["id"]) for each in answer.json()["data"]}
         assert len(after) == 3
         assert not after & before, "what these ids were is not known any more"
 

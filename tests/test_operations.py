@@ -22,6 +22,7 @@ from sessiongate.runtime.limits import CoreLimits
 from sessiongate.runtime.settings import settings_of
 from sessiongate.v1.session_service_pb2 import WatchSessionsRequest
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
+from tests.polling import eventually
 from tests.program import DOCUMENT, PATIENCE, Program, Serving, channel, run
 from tests.servers import require
 from tests.snippets import texts
@@ -91,8 +92,10 @@ def watched() -> Iterator[Watched]:
             watch = SessionServiceStub(opened).WatchSessions(WatchSessionsRequest())
             next(watch)
             watch.cancel()
-        while not any("streams_ended" in sample.name for sample in program.samples()):
-            pass
+        eventually(
+            program.samples,
+            lambda samples: any("streams_ended" in sample.name for sample in samples),
+        )
         yield program
 
 

@@ -11,13 +11,17 @@ import json
 import os
 import random
 from pathlib import Path
+from typing import TypeVar
 
 FULL = os.environ.get("FAULTS") == "full"
 FIGURES = Path(os.environ.get("FAULTS_FIGURES", os.devnull))
 SEED = int(os.environ.get("FAULTS_SEED") or (random.getrandbits(32) if FULL else 0))
 
 
-def times(short: int, full: int) -> int:
+_N = TypeVar("_N", int, float)
+
+
+def times(short: _N, full: _N) -> _N:
     """Return how often, or for how many seconds."""
     return full if FULL else short
 

@@ -13,6 +13,7 @@ import psutil
 from tests.faults.documents import write_document
 from tests.faults.load import Load
 from tests.faults.scale import figure, times
+from tests.polling import eventually
 from tests.program import PATIENCE, Serving
 
 SESSIONS = 3000  # so that a list is more than one gRPC page
@@ -105,9 +106,7 @@ def test_a_worker_killed_under_load_is_replaced(tmp_path: Path) -> None:
         assert len(old) == 2
         old[0].kill()
         load.wait_for("right", 50)
-        deadline = time.monotonic() + PATIENCE
-        while len(workers(serving)) < 2 or old[0] in workers(serving):
-            assert time.monotonic() < deadline
+        eventually(lambda: workers(serving), lambda now: len(now) == 2 and old[0] not in now)
         load.wait_for("right", 50)
     assert load.wrong == []
     figure("worker killed: answers", dict(load.outcomes))

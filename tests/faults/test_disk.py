@@ -16,6 +16,7 @@ import pytest
 from sessiongate.v1.session_service_pb2 import ListSessionsRequest
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from tests.faults.documents import write_document
+from tests.polling import eventually
 from tests.program import PATIENCE, Program, Serving, channel
 from tests.servers import require
 
@@ -222,10 +223,7 @@ def await_failure(serving: Serving) -> str:
 
 
 def await_answer(serving: Serving, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    deadline = time.monotonic() + PATIENCE
-    while not holds(found := sessions(serving)):
-        assert time.monotonic() < deadline, (len(found["data"]), found.get("meta"))
-    return found
+    return eventually(lambda: sessions(serving), holds)
 
 
 def test_a_full_disk_for_temporary_files_costs_metrics_only(disk: Path) -> None:
