@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import grpc
@@ -18,6 +20,7 @@ import psutil
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
+from tests import forked
 from tests.closing import Closing, lasting
 
 BIN = Path(sys.executable).parent
@@ -26,6 +29,8 @@ DATA = Path(__file__).parent / "data"
 DOCUMENT = f"document:{DATA / 'sessions.json'}"  # a source: the reference text's sessions
 # Seconds: no wait of a test is longer than this; what takes longer hangs.
 PATIENCE = 60.0
+_FORKING = multiprocessing.get_context("forkserver")
+_FORKING.set_forkserver_preload(forked.IMPORTED)
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -39,15 +44,21 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run the command until it ends."""
-    return subprocess.run(
-        [COMMAND, *map(str, arguments)],
-        env=environment(**variables),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    """Run the command until it ends: as itself, but without the time that its start takes."""
+    with TemporaryDirectory() as folder:
+        output, errors = Path(folder, "output"), Path(folder, "errors")
+        typed = [*map(str, arguments)]
+        process = _FORKING.Process(
+            target=forked.command, args=(typed, environment(**variables), output, errors)
+        )
+        process.start()
+        process.join(PATIENCE)
+        if process.exitcode is None:
+            process.kill()
+            raise subprocess.TimeoutExpired(typed, PATIENCE)
+        return subprocess.CompletedProcess(
+            typed, process.exitcode, output.read_text(), errors.read_text()
+        )
 
 
 class Program(Closing):
