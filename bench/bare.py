@@ -75,7 +75,7 @@ def main() -> None:
     """Serve until stopped; print the address."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     # Everything except the application is as in the gateway.
-    vars(sessiongate.gateway.server.main)["create_app"] = partial(create_app, Path(sys.argv[1]))
+    vars(sessiongate.gateway.server.main)["_create"] = partial(create_app, Path(sys.argv[1]))
     sessiongate.gateway.server.main.run_server(
         GatewayConfig(http="127.0.0.1:0"),
         lambda address: print(f"listening on {address}", flush=True),

@@ -166,3 +166,11 @@ def test_what_verifies_tokens_is_imported_only_if_there_are_any(module: str) -> 
         timeout=PATIENCE,
     )
     assert done.stdout == "False\n"
+
+
+def test_what_answers_requests_is_imported_only_by_workers() -> None:
+    program = "import json, sys, sessiongate.gateway.server.main as main; "
+    done = python(f"{program}print(json.dumps([*sys.modules])); main._create(main.GatewayConfig())")
+    assert done.returncode == 0, done.stderr
+    modules = json.loads(done.stdout)
+    assert not {"grpc", "jsonpath", "sessiongate.gateway.app", "uvloop"} & {*modules}

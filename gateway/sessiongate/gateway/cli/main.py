@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import signal
 from contextlib import ExitStack, suppress
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -57,9 +56,15 @@ app.add_typer(users_app, name="users")
 app.add_typer(ledger_app, name="ledger")
 
 
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("sessiongate")
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print("sessiongate", version("sessiongate"))
+        print("sessiongate", _version())
         raise typer.Exit
 
 
@@ -225,7 +230,7 @@ def _welcome(gateway: GatewayConfig, http: str, grpc: str, sources: str) -> None
     scheme = "https" if gateway.protection.tls else "http"
     url = f"{scheme}://localhost:{address.port}" if here else f"{scheme}://{http}"
     print(
-        f"Sessiongate {version('sessiongate')}\n"
+        f"Sessiongate {_version()}\n"
         f"  REST     {scheme}://{http}/v1/sessions\n"
         f"  gRPC     {grpc}\n"
         f"  Sources  {sources}\n"

@@ -22,11 +22,8 @@ from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
-import uvloop
-from starlette.applications import Starlette
-
-from sessiongate.gateway.app import create_app
 from sessiongate.gateway.server.worker import REQUEST_GRACE, Worker
 from sessiongate.gateway.server.workers import WorkerPool
 from sessiongate.gateway.settings import GatewayConfig
@@ -38,6 +35,9 @@ from sessiongate.runtime.telemetry.exporter import Exporter, exporting
 from sessiongate.runtime.telemetry.logs import set_up_logs
 from sessiongate.runtime.telemetry.metrics import ProcessCollector, WorkerCollector, registry, share
 from sessiongate.runtime.watched_file import POLL_INTERVAL, FileError, WatchedFile
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def run_server(config: GatewayConfig, on_listening: Callable[[str], None]) -> No
             folder = None
         else:
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="sessiongate-metrics-")))
-        work = partial(_work, listener, config, create_app, folder)
+        work = partial(_work, listener, config, _create, folder)
         workers = WorkerPool(work, config.workers, partial(_fault, config))
         stack.enter_context(_showing_metrics(config, folder, workers.processes))
         _start_following(config, workers)
@@ -121,6 +121,13 @@ def _follow(files: Sequence[Path], config: GatewayConfig, workers: WorkerPool) -
             workers.renew()
 
 
+def _create(config: GatewayConfig) -> Starlette:
+    """Create the application. Only workers import it: that takes longer than all else here."""
+    from sessiongate.gateway.app import create_app
+
+    return create_app(config)
+
+
 def _work(
     listener: socket.socket,
     config: GatewayConfig,
@@ -129,6 +136,8 @@ def _work(
     ready: Connection,
 ) -> None:
     """Run a worker process from start to end; ``metrics`` is the folder of its metrics."""
+    import uvloop
+
     use_one_malloc_arena()
     collect_rarely()
     set_up_logs("gateway", config.logs)
