@@ -62,7 +62,7 @@ def link(session: Session, upstream: Sequence[int], downstream: Sequence[int], l
     """Set a session's links, the lowest ids first, as many as fit within ``limit``."""
     for name in (*_LINKS, "revision", "update_time"):  # the table sets the last two again
         session.ClearField(name)
-    if any(name in _LINKS for name in session.truncated):
+    if session.truncated and any(name in _LINKS for name in session.truncated):
         _name(session, set(session.truncated).difference(_LINKS))
     if not upstream and not downstream:
         return

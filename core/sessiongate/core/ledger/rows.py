@@ -9,9 +9,11 @@ from itertools import chain, islice
 import sqlalchemy as sa
 
 from sessiongate.core.ledger.schema import places, sessions, sources
+from sessiongate.core.sources.support.pacing import Pace
 
 # Rows in one statement: fewer statements take less time, and SQLite may allow 999 values.
 _ROWS = 200
+_READ_AT_ONCE = 1000  # rows, which takes about a millisecond
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,20 @@ class Changes:
                 opened = f"INSERT INTO sessions (id, source, key, connect_time) VALUES {marks}"  # noqa: S608
                 values = [(i, self.source, o.key, o.connect_time) for i, o in part]
                 connection.exec_driver_sql(opened, tuple(chain.from_iterable(values)))
+
+
+def open_sessions(connection: sa.Connection, source: str) -> dict[str, Held]:
+    """Return the open sessions of a source, by key; read many in short steps."""
+    wanted = sa.select(sessions.c.key, sessions.c.id, sessions.c.connect_time).where(
+        sessions.c.closed_time.is_(None), sessions.c.source == source
+    )
+    found: dict[str, Held] = {}
+    pace = Pace()
+    rows = connection.execution_options(yield_per=_READ_AT_ONCE).execute(wanted)
+    for part in rows.partitions():
+        found.update({key: Held(ident, time) for key, ident, time in part})
+        pace.sleep()
+    return found
 
 
 def _parts(idents: Sequence[int]) -> Iterator[Sequence[int]]:

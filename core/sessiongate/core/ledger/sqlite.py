@@ -27,7 +27,7 @@ from sessiongate.core.collect.keys import shorten_all
 from sessiongate.core.ledger.file import CorruptError, LedgerFile, ledger_path
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.numbering import Numbering, Numbers, from_clock
-from sessiongate.core.ledger.rows import Changes, Held, Opening
+from sessiongate.core.ledger.rows import Changes, Held, Opening, open_sessions
 from sessiongate.core.ledger.schema import counters, kept_ids, metadata, places, sessions, sources
 
 log = logging.getLogger(__name__)
@@ -130,14 +130,14 @@ class Ledger:
             await self._run(lambda: self._reserve(revision))
 
     async def held(self, source: str) -> dict[str, Held]:
-        """Return the open sessions of a source, by key."""
-        wanted = sa.select(sessions.c.key, sessions.c.id, sessions.c.connect_time).where(
-            sessions.c.closed_time.is_(None), sessions.c.source == source
-        )
+        """Return the open sessions of a source, by key.
+
+        Many are read in short steps, between which other threads run.
+        """
 
         def read() -> dict[str, Held]:
             with self._engine.connect() as connection:
-                return {key: Held(ident, time) for key, ident, time in connection.execute(wanted)}
+                return open_sessions(connection, source)
 
         return await self._run(read)
 
