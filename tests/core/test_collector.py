@@ -14,6 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from sessiongate.core.collect import collector as collecting
 from sessiongate.core.collect.collector import Collector
+from sessiongate.core.collect.showing import STEP_CHANGES
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.sqlite import Ledger
 from sessiongate.core.ledger.tools import rename_source
@@ -349,6 +350,36 @@ def test_a_core_whose_disk_hangs_from_the_start_becomes_ready_and_names_it(
         await stepping
 
     run(test)
+
+
+def test_a_core_is_ready_once_the_first_large_observation_is_shown_whatever_that_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock(monkeypatch)
+
+    async def test(scene: Scene) -> None:
+        table = scene.table
+        scene.source.show(f"{number}" for number in range(4 * STEP_CHANGES))
+        stepping = asyncio.create_task(scene.source.step())
+        await table.log.wait(table.revision, 60)
+        assert 0 < len(table) < 4 * STEP_CHANGES
+        clock.ahead += 3700
+        table.deadlines.enforce()
+        assert not table.ready.is_set(), "a part is not all"
+        await stepping
+        assert table.ready.is_set()
+        assert table.unreachable == ["fake"], "it was read an hour ago"
+        await scene.source.step()
+        assert table.unreachable == []
+        scene.source.show(["new", *(f"{number}" for number in range(2 * STEP_CHANGES))])
+        stepping = asyncio.create_task(scene.source.step())
+        await table.log.wait(table.revision, 60)
+        clock.ahead += 3700
+        table.deadlines.enforce()
+        assert "not shown yet: the core is busy" in table.source("fake").error
+        await stepping
+
+    run(test, stale_after=7200)
 
 
 def test_what_was_open_before_a_restart_is_unseen_until_its_source_answers(

@@ -110,7 +110,7 @@ class _Runner:
         self._now = shared.now
         self._sessions = Reconciler(config, shared)
         self._is_failing = False
-        self._is_writing = False  # an observation waits for the ledger
+        self._is_taking = False  # an observation is compared, written or shown
         self._logged = _WHOLE  # the completeness that was last logged
         self._whole_since: float | None = None  # on the loop's clock
         # The report on the source, except for what the table and the reconciler know.
@@ -183,11 +183,11 @@ class _Runner:
     async def _accept(self, observation: Observation, requested: float, following: float) -> None:
         """Publish an observation requested at ``requested``; the next is due by ``following``."""
         observed = self._now()
-        self._is_writing = True
+        self._is_taking = True
         try:
             await self._sessions.take(observation, requested)
         finally:
-            self._is_writing = False
+            self._is_taking = False
         self._report.last_success_time.FromNanoseconds(observed)
         if elapsed() >= following:  # outdated while it waited for the ledger
             self._overdue()
@@ -243,8 +243,12 @@ class _Runner:
         state = self._table.source(self.name)
         if state.tried and not state.reachable:
             self._lose(state.error)
-        elif self._is_writing:
+        elif self._sessions.is_writing:
             self._lose("the last observation is not stored yet: the ledger's disk hangs or is slow")
+        elif self._is_taking and not state.tried:  # nothing is shown as current before its end
+            self._table.deadlines.set(self._overdue, elapsed() + LATENESS)
+        elif self._is_taking:
+            self._lose("the last observation is not shown yet: the core is busy")
         else:
             self._lose("was not read in time: the core was stopped or blocked")
 

@@ -21,7 +21,7 @@ from sessiongate.core.ledger.rows import Held, Opening
 from sessiongate.core.ledger.sqlite import Ledger
 from sessiongate.core.sources.base import Observation, Observed, SourceConfig
 from sessiongate.core.sources.support.moments import is_storable
-from sessiongate.core.sources.support.pacing import Pace, kept, mapped
+from sessiongate.core.sources.support.pacing import Pace, in_order, kept, mapped
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.elapsed import elapsed
 from sessiongate.runtime.memory import give_back
@@ -53,7 +53,7 @@ class _Plan:
     fresh: Mapping[str, Observed]  # to show, by key
     former: Mapping[str, str]  # their keys so far, if those were others
     ended: Sequence[str]  # keys
-    missing: Sequence[str]  # keys that are missing from now on
+    missing: Sequence[str]  # keys that are missing from now on, unless they have ended
     openings: Sequence[Opening]  # in the order of `fresh`
     closed: Sequence[int]  # ids
 
@@ -63,6 +63,7 @@ class Reconciler:
 
     def __init__(self, config: SourceConfig, shared: Shared) -> None:
         self.completeness = Completeness()
+        self.is_writing = False  # an observation waits for the ledger
         self._name = config.name
         self._place = config.place
         self._max_sessions = config.max_sessions
@@ -167,7 +168,7 @@ class Reconciler:
         if restarted:
             ended = await kept(lambda key: key not in found.fresh, held, pace)
         elif observation.unreadable:
-            ended, missing = await self._ended_or_missing(found, pace)
+            ended, missing = await self._stale(found, pace), found.gone
         else:
             absent = [*self._showing.absent]
             ended = [*found.gone, *await kept(lambda key: key not in found.fresh, absent, pace)]
@@ -191,24 +192,23 @@ class Reconciler:
             closed += [held[key].id for key in found.fresh if key in held]
         return _Plan(found.fresh, former, ended, missing, openings, closed)
 
-    async def _ended_or_missing(
-        self, found: Difference, pace: Pace
-    ) -> tuple[list[str], Sequence[str]]:
-        """Return keys that an incomplete observation lacks: those that are stale, and new ones."""
-        oldest = elapsed() - self._stale_after
-        absent = await kept(
-            lambda pair: pair[0] not in found.fresh, [*self._showing.absent.items()], pace
-        )
-        is_stale = self._observed_at <= oldest
-        missing = () if is_stale else found.gone
+    async def _stale(self, found: Difference, pace: Pace) -> list[str]:
+        """Return the keys that an incomplete observation lacks and that are stale."""
+        showing, oldest = self._showing, elapsed() - self._stale_after
+        absent = [*showing.absent.items()]
+        lacking = await kept(lambda pair: pair[0] not in found.fresh, absent, pace)
+        lacking += [(key, self._observed_at) for key in found.gone]
         # While one row stays unreadable, do not keep any number of short sessions.
-        over = len(absent) + len(missing) - self._max_sessions
-        ended = [*found.gone] if is_stale else []
-        for index, (key, time) in enumerate(absent):
-            if index < over or max(time, self._began) <= oldest:
-                ended.append(key)
-        over -= len(absent)
-        return [*ended, *missing[: max(0, over)]], missing[max(0, over) :]
+        over = len(lacking) - self._max_sessions
+        if over > 0:
+            lacking = await in_order(
+                lacking, lambda pair: (pair[1], showing.held[pair[0]].id), pace
+            )
+        return [
+            key
+            for index, (key, time) in enumerate(lacking)
+            if index < over or max(time, self._began) <= oldest
+        ]
 
     async def _write(self, plan: _Plan, incarnation: float | None) -> Iterator[Entry]:
         """Write a plan to the ledger; return what is to be shown."""
@@ -217,14 +217,18 @@ class Reconciler:
         ids: Sequence[int] = ()
         held = self._showing.held
         if plan.openings or plan.closed or drifted or plan.former or is_elsewhere:
-            ids = await self._ledger.record(
-                self._name,
-                opened=plan.openings,
-                closed=plan.closed,
-                incarnation=incarnation if drifted else None,
-                rekeyed={key: held[former].id for key, former in plan.former.items()},
-                place=self._place if is_elsewhere else None,
-            )
+            self.is_writing = True
+            try:
+                ids = await self._ledger.record(
+                    self._name,
+                    opened=plan.openings,
+                    closed=plan.closed,
+                    incarnation=incarnation if drifted else None,
+                    rekeyed={key: held[former].id for key, former in plan.former.items()},
+                    place=self._place if is_elsewhere else None,
+                )
+            finally:
+                self.is_writing = False
             if self._is_moved and plan.closed:
                 log.warning(
                     "source %s is read from another place: ended %d sessions of %s",
