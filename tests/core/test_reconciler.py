@@ -65,9 +65,12 @@ def run(test: Callable[[Scene], Awaitable[None]]) -> None:
         scene = Scene(ledger)
 
         class Interrupted(Pace):
+            rests = 0
+
             async def rest(self) -> None:
-                meanwhile, scene.meanwhile = scene.meanwhile, None
-                if meanwhile is not None:
+                self.rests += 1
+                if scene.meanwhile is not None and self.rests > 1:  # the first is before all
+                    meanwhile, scene.meanwhile = scene.meanwhile, None
                     await meanwhile()
                 await super().rest()
 

@@ -130,6 +130,7 @@ class Reconciler:
 
     async def _reconcile(self, observation: Observation) -> None:
         pace, showing = Pace(), self._showing
+        await pace.rest()  # other sources may begin in this turn of the loop, too
         self._began = self._began or elapsed()
         hidden = -1
         while hidden != showing.times_hidden:  # else sessions were hidden meanwhile: again

@@ -70,6 +70,8 @@ class SyntheticSource:
             self._began = now
         before = self._made
         due = len(self._slots) + int((now - self._began) * self._churn) if self._slots else 0
+        if before < due:
+            await pace.rest()  # other sources may begin in this turn of the loop, too
         while self._made < due:
             self._make_next()
             await pace.pause()
