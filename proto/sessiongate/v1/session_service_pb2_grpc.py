@@ -111,9 +111,15 @@ class SessionServiceServicer:
         table held at the sync's revision. After the sync, and from the start of a
         stream that resumes, there are only changes and progress messages.
 
+        Snapshots are sent in order of arrival: one at a time to a caller, two in all.
+        While a stream waits for its turn, it gets a snapshot message without sessions
+        once a second. A snapshot whose caller does not take its next message within a
+        second, or that takes longer than a minute, keeps no other waiting.
+
         A message that carries as_of brings the copy to a state that the table was
         in. After the sync, a message without as_of is immediately followed by more.
-        As long as the caller keeps up, a message carries as_of at least once a second.
+        From then on, as long as the caller keeps up, a message carries as_of at least
+        once a second.
 
         The stream always ends with an error status. It ends with OUT_OF_RANGE, reason
         REVISION_NOT_HELD, if the core's change log no longer holds resume_revision or

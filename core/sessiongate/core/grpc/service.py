@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from functools import partial, wraps
 from typing import Any, TypeVar
@@ -30,11 +30,12 @@ from sessiongate.core.errors import (
 from sessiongate.core.grpc.hardened import cutter
 from sessiongate.core.grpc.in_flight import SMALL_LIST, ListCharge, ListsInFlight
 from sessiongate.core.grpc.interceptor import CallContext
+from sessiongate.core.grpc.snapshot_queue import SnapshotQueue
 from sessiongate.core.grpc.status import abort
 from sessiongate.core.grpc.stream_quota import StreamQuota, caller_of
 from sessiongate.core.table.query import SessionQuery
 from sessiongate.core.table.table import MAX_PAGE_BYTES, Page, SessionTable
-from sessiongate.core.table.watcher import Watcher
+from sessiongate.core.table.watcher import PROGRESS_INTERVAL, Watcher
 from sessiongate.runtime.elapsed import elapsed
 from sessiongate.runtime.turns import Steps, TooMuchWorkError, Turns, finished
 from sessiongate.v1.session_service_pb2 import (
@@ -44,6 +45,8 @@ from sessiongate.v1.session_service_pb2 import (
     ListSessionsRequest,
     SessionFilter,
     WatchSessionsRequest,
+    WatchSessionsResponse,
+    WatchSnapshot,
 )
 
 log = logging.getLogger(__name__)
@@ -60,6 +63,8 @@ MAX_UNDER_WAY = 256
 STALL_TIMEOUT = 30.0
 # Bytes of a request, and sessions of its page: less than half a millisecond of work.
 _SHORT_REQUEST, _SHORT_PAGE = 1024, 1000
+# A part of a snapshot that brings nothing.
+_NO_SESSIONS = WatchSessionsResponse(snapshot=WatchSnapshot()).SerializeToString()
 
 
 def answering(
@@ -92,6 +97,7 @@ class SessionService:
         self._watchers = watchers
         self._turns = Turns(MAX_UNDER_WAY)
         self._in_flight = ListsInFlight()
+        self._snapshots = SnapshotQueue()
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Serve every method of the contract."""
@@ -161,8 +167,23 @@ class SessionService:
         with self._watchers.admitted(caller, size):
             watcher = Watcher(table, wanted, request.resume_revision, elapsed, work)
             async with aclosing(watcher.messages()) as messages:
+                if not watcher.is_synced:
+                    await self._begin(caller, watcher, messages, context)
                 async for message in messages:
                     await _write(context, message)
+
+    async def _begin(
+        self, caller: str, watcher: Watcher, messages: AsyncIterator[bytes], context: CallContext
+    ) -> None:
+        """Send a snapshot, or as much of it as others have to wait for."""
+        with self._snapshots.place(caller) as place:
+            while not await place.is_granted(PROGRESS_INTERVAL):
+                await _write(context, _NO_SESSIONS)  # its reader must know that the core lives
+            async for message in messages:
+                with place.sending():
+                    await _write(context, message)
+                if watcher.is_synced or not place.is_held:
+                    return
 
     async def _work(self, caller: str, steps: Steps[_T]) -> _T:
         """Run work in turns with that of others; return its result. Raises `TooManyCallsError`."""

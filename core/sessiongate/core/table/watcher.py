@@ -67,10 +67,15 @@ class Watcher:
         self._filter = digest_of(wanted) if wanted is not None else b""
         self._clock = clock
         self._began = clock()
-        self._revision = resume_revision or table.revision
+        self._revision = resume_revision
         # Ids up to this one have been sent; all of them once the sync was sent.
         self._sent_up_to = _EVERY_ID if resume_revision else 0.0
         self._due = self._began  # when the next as_of is
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether the last part of the snapshot was made, or none is due."""
+        return self._sent_up_to == _EVERY_ID
 
     async def messages(self) -> AsyncGenerator[bytes]:
         """Yield encoded WatchSessionsResponses forever, each made when it is requested.
@@ -78,6 +83,7 @@ class Watcher:
         Raises `RevisionNotHeldError`, also if the reader returns so late that the log no
         longer has its revision, and `ShuttingDownError`.
         """
+        self._revision = self._revision or self._table.revision
         while True:
             messages = await self._next()
             for message in messages:
