@@ -11,6 +11,7 @@ import pytest
 
 from tests.faults.beside import Beside
 from tests.faults.dear_calls import LATEST, SESSIONS, attack, lists, queries
+from tests.faults.loop_lags import ARGUMENTS, LoopLags
 from tests.faults.processes import grown, usage
 from tests.faults.scale import FULL, figure
 from tests.program import Serving
@@ -26,9 +27,10 @@ def test_dear_calls_keep_no_other_waiting(replica: str) -> None:
     kinds = queries() if replica == "off" and not FULL else {**lists(), **queries()}
     with (
         Serving(
-            *("--source", f"synthetic:?sessions={SESSIONS}"),
+            *("--source", f"synthetic:?sessions={SESSIONS}", *ARGUMENTS),
             *("--workers", "1", "--replica", replica, "--request-timeout", str(LATEST)),
         ) as serving,
+        LoopLags(serving) as lags,
         ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as attacker,
         Beside(f"http://{serving.http}", serving.grpc) as beside,
     ):
@@ -43,5 +45,8 @@ def test_dear_calls_keep_no_other_waiting(replica: str) -> None:
     waited = {caller: max(each[caller] for each in beside_each) for caller in beside_each[0]}
     figure(f"dear calls, replica {replica}: answers", answers)
     figure(f"dear calls, replica {replica}: ms that others waited, p99, at worst", waited)
+    figure(
+        f"dear calls, replica {replica}: longest turn of a loop, ms of CPU, at most", lags.longest()
+    )
     figure(f"dear calls, replica {replica}: growth, MiB", growth)
     assert max(growth.values()) < BOUND, growth

@@ -15,6 +15,7 @@ from typing import ClassVar
 import httpx
 
 from tests.faults.beside import Beside
+from tests.faults.loop_lags import ARGUMENTS, LoopLags
 from tests.faults.processes import MIB, peak
 from tests.faults.scale import figure, times
 from tests.program import DATA, DOCUMENT, PATIENCE, Serving
@@ -90,14 +91,14 @@ def test_all_sources_flap_at_once_and_every_answer_is_whole() -> None:
     with (
         flapping() as port,
         Serving(
-            *("--source", DOCUMENT),
+            *("--source", DOCUMENT, *ARGUMENTS),
             *chain.from_iterable(("--source", url(port, number)) for number in range(SOURCES)),
         ) as serving,
         httpx.Client(base_url=f"http://{serving.http}", timeout=PATIENCE) as rest,
     ):
         core = serving.core()
         before = core.memory_info().rss
-        with Beside(f"http://{serving.http}", serving.grpc) as beside:
+        with LoopLags(serving) as lags, Beside(f"http://{serving.http}", serving.grpc) as beside:
             most = peak(core, SECONDS)
         states = rest.get("/v1/sources").json()["data"]
         assert "Traceback" not in serving.output
@@ -110,5 +111,6 @@ def test_all_sources_flap_at_once_and_every_answer_is_whole() -> None:
     assert most - before < GROWTH
     what = f"{SOURCES} sources of {SESSIONS:,} sessions that all go and come"
     figure(f"{what}: the slowest call, ms", beside.slowest())
+    figure(f"{what}: longest turn of a loop, ms of CPU, at most", lags.longest())
     figure(f"{what}: growth of the core at the peak, MiB", (most - before) // MIB)
     figure(f"{what}: observations", sum(Flapping.asked.values()))

@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -23,6 +24,7 @@ from sessiongate.runtime import watched_file
 from sessiongate.runtime.auth.protection import Protection
 from sessiongate.runtime.listener import ListenError, listen
 from sessiongate.runtime.telemetry.exporter import Exporter, exporting
+from sessiongate.runtime.telemetry.loop_lag import LoopLag
 from sessiongate.runtime.telemetry.metrics import ProcessCollector, WorkerCollector, registry
 from tests.certificates import Authority, Pair
 from tests.credentials import CredentialFiles, cases
@@ -101,6 +103,31 @@ def test_a_process_shows_what_it_takes() -> None:
     assert shown["process_cpu_seconds_total/me"] > 0
     assert shown["process_start_time_seconds/me"] > 1_500_000_000
     assert len(shown) == 4
+
+
+def test_a_turn_of_a_loop_keeps_what_is_due_waiting() -> None:
+    shown = CollectorRegistry()
+    lag = LoopLag("mine", shown)
+
+    async def take_long(work: bool) -> None:
+        end = time.thread_time() + 0.1
+        with lag.sampling():
+            while work and time.thread_time() < end:
+                pass
+            if not work:
+                time.sleep(0.1)  # noqa: ASYNC251 - in one turn
+            await asyncio.sleep(0.05)
+
+    asyncio.run(take_long(work=False))
+    asleep = samples(shown)
+    # What was due within the turn waited for its end: seen but for a period of 20 ms.
+    assert asleep["sessiongate_loop_lag_seconds_sum/mine"] > 0.075
+    assert asleep["sessiongate_loop_lag_cpu_seconds_sum/mine"] < 0.075
+    asyncio.run(take_long(work=True))
+    both = samples(shown)
+    assert both["sessiongate_loop_lag_cpu_seconds_sum/mine"] > 0.075
+    asyncio.run(asyncio.sleep(0.05))
+    assert samples(shown) == both, "it goes on"
 
 
 @pytest.fixture

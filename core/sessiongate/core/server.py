@@ -34,6 +34,7 @@ from sessiongate.runtime.auth.authenticator import Authenticator
 from sessiongate.runtime.limits import CoreLimits
 from sessiongate.runtime.listener import ListenError, created_with, is_listened_on, listen
 from sessiongate.runtime.telemetry.exporter import Exporter
+from sessiongate.runtime.telemetry.loop_lag import LoopLag
 from sessiongate.runtime.tls import grpc_server_credentials
 from sessiongate.v1.service_names import SESSION_SERVICE, SOURCE_SERVICE
 from sessiongate.v1.source_service_pb2_grpc import add_SourceServiceServicer_to_server
@@ -59,6 +60,7 @@ class Core:
         self._config = config
         self.address = config.grpc  # the real port once started
         self._calls = CallMetrics()
+        self._lag = LoopLag("core", self._calls.registry)
         self.watchers = StreamQuota(config.limits.max_watchers)
         self.exporter: Exporter | None = None
         self.ledger_lost = asyncio.Event()  # its file was removed: ids are no longer stored
@@ -112,6 +114,7 @@ class Core:
             await server.start()
             if self.exporter is not None:
                 await self.exporter.start()
+                closing.enter_context(self._lag.sampling())
                 log.info("metrics at %s", self.exporter.url)
             readiness = asyncio.create_task(self._announce())
             closing.callback(readiness.cancel)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from http import HTTPStatus
 from typing import cast
@@ -79,13 +79,15 @@ def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
         app.state.in_flight = InFlight(config.limits.max_in_flight, admission.resting)
         app.state.host_names = names = HostNames(look_up)
         app.state.events = Events(watching.watch_sessions, stopping)
+        sampling = nullcontext() if metrics is None else metrics.lag.sampling()
         try:
             async with (
                 admission.watching(),
                 open_view(client, staleness, metrics) as view,
             ):
                 app.state.view = view
-                yield
+                with sampling:
+                    yield
         finally:
             await client.close()
             await watching.close()

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Gauge, Histogram
 from starlette.types import Scope
 
 from sessiongate.gateway.upstream.replica import Replica
+from sessiongate.runtime.telemetry.loop_lag import LoopLag
 from sessiongate.runtime.telemetry.metrics import LATENCY_BUCKETS
 
 # Values that callers choose must not become labels unchanged: they are unlimited in number.
@@ -22,6 +23,7 @@ class GatewayMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.lag = LoopLag("workers", self.registry)
         self._requests = Histogram(
             "sessiongate_http_request_duration_seconds",
             "Time that the gateway took to answer a request; for an event stream, to begin it.",
