@@ -14,14 +14,17 @@ from bench.asking import ask
 from bench.measures import LONG, Found, Measure, Sizes
 from bench.programs import BenchError, Program
 from bench.stack import core, sessiongate, synthetic, until, wait_until_whole
+from bench.turns import longest_turn
 
 _AT = "{table:,} sessions: "
 READY = Measure(_AT + "from the core's start until a gateway is ready", "s", 30)
 COPY = Measure(_AT + "CPU of a gateway's first copy", "s", 8)
 _MEMORY = "resident memory per session at {table:,}: "
 CORE = Measure(_MEMORY + "core", "KiB", 2.0)
-WORKER = Measure(_MEMORY + "worker, before anything was asked", "KiB", 1.0)
-WORKER_AFTER_ALL = Measure(_MEMORY + 'worker, after "all" was', "KiB", 1.7)
+WORKER = Measure(_MEMORY + "worker, before any request", "KiB", 1.0)
+WORKER_AFTER_ALL = Measure(_MEMORY + "worker, after all were requested", "KiB", 1.7)
+
+TURN = Measure(_AT + "longest turn of a worker's loop until all were requested, CPU", "ms", 20)
 
 _CHUNK = 1024 * 1024
 
@@ -51,6 +54,7 @@ def measure(sizes: Sizes) -> Found:
             yield WORKER, worker.memory_info().rss / sessions / 1024
             _get_all(http)
             yield WORKER_AFTER_ALL, worker.memory_info().rss / sessions / 1024
+            yield TURN, 1000 * longest_turn(gateway)
 
 
 def _worker(gateway: Program) -> psutil.Process:

@@ -57,6 +57,7 @@ so up to a second of it is the source's interval; each state must have all sessi
 ready once `/readyz` says so and its copy has all sessions, as its metrics show; the CPU of the
 copy is the worker's since it listens. Pages of one user, who has about {EACH} sessions in both
 tables, are requested from two gateways by turns, a few users' after each change of the table.
+The longest turn of a loop is the most CPU that it took while a timer was due, since its start.
 """
 
 

@@ -15,11 +15,11 @@ from bench.programs import BenchError
 # Each part, and what it measures, in the order of the report.
 _PARTS: Mapping[Callable[[Sizes], Found], Sequence[Measure]] = {
     one_step.measure: (one_step.TABLE, one_step.STORE),
-    churning.many_sources: (churning.MANY_WAIT, churning.MANY_CPU),
-    churning.one_source: (churning.ONE_WAIT, churning.ONE_CPU, churning.ONE_TOLD),
+    churning.many_sources: churning.MANY,
+    churning.one_source: (*churning.ONE, churning.TOLD),
     copying.measure: (
         *(copying.READY, copying.COPY),
-        *(copying.CORE, copying.WORKER, copying.WORKER_AFTER_ALL),
+        *(copying.CORE, copying.WORKER, copying.WORKER_AFTER_ALL, copying.TURN),
     ),
     filtering.measure: (filtering.FEW, filtering.MANY, filtering.RATIO),
     listing.measure: (listing.LISTED,),
@@ -46,7 +46,8 @@ def measure(sizes: Sizes, report: Callable[[str], None]) -> Scale:
                 scale.figures[taken] = value
                 report(f"  {taken.at(sizes)}: {value:.3g} {taken.unit}")
         except (BenchError, OSError, SubprocessError, grpc.RpcError) as error:
+            why = str(error.details()) if isinstance(error, grpc.Call) else str(error)
             missing = [each for each in measures if each not in scale.figures]
-            scale.faults.update(dict.fromkeys(missing, str(error)))
-            report(f"  not measured: {error}")
+            scale.faults.update(dict.fromkeys(missing, why))
+            report(f"  not measured: {why}")
     return scale
