@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sessiongate.runtime import index as index_module
 from sessiongate.runtime.index import Index
+
+
+@pytest.fixture(autouse=True)
+def _few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_module, "_FEW", 16)
+
 
 _VALUES = st.sampled_from(["app", "batch", "", None])
 _STEPS = st.lists(
@@ -24,12 +32,15 @@ def test_any_changes_give_what_a_naive_index_would(
     naive: dict[int, str | None] = {}
     for upserts, removals in steps:
         gone = [*removals & naive.keys(), *upserts.keys() & (naive.keys() - removals)]
-        index.change(
+        before = {*naive.values()} - {None}
+        altered = index.change(
             [(naive[ident], ident) for ident in gone],
             [(value, ident) for ident, value in upserts.items()],
         )
         naive = {ident: value for ident, value in naive.items() if ident not in removals} | upserts
         for value in ("app", "batch", "", "other"):
             assert [*index.ids(value)] == sorted(i for i, its in naive.items() if its == value)
-        assert {*index} == {*naive.values()} - {None}
-        assert len(index) == len({*naive.values()} - {None})
+        after = {*naive.values()} - {None}
+        assert {*index} == after
+        assert altered == (after - before, before - after)
+        assert len(index) == len(after)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import TypeAlias
 
-from sessiongate.runtime.sorted_sequence import SortedSequence
+from sessiongate.runtime.sorted_sequence import SortedSequence, put
 
 # Most values have few sessions, and a value of its own is what many sessions have: one id
-# is kept as it is, and some as a tuple.
-_FEW = 32
-_Ids: TypeAlias = int | tuple[int, ...] | SortedSequence[int]
+# is kept as it is, and some as a list.
+_FEW = 512
+_Ids: TypeAlias = int | list[int] | SortedSequence[int]
 
 
 class Index:
@@ -36,33 +35,53 @@ class Index:
         self,
         removed: Iterable[tuple[Hashable, int]],
         added: Iterable[tuple[Hashable, int]],
-    ) -> None:
-        """Remove ids from the values that they had, and then add ids to values."""
-        changes: defaultdict[Hashable, dict[int, bool]] = defaultdict(dict)
-        for value, ident in removed:
-            changes[value][ident] = False
-        for value, ident in added:
-            changes[value][ident] = True
-        for value, kept in changes.items():
-            if value is not None:
-                self._change(value, kept)
+    ) -> tuple[set[Hashable], set[Hashable]]:
+        """Remove ids from the values that they had, and then add ids to values.
 
-    def _change(self, value: Hashable, kept: dict[int, bool]) -> None:
-        """Add and remove ids of one value: those that are to be ``kept``, and the others."""
-        ids = self.ids(value)
-        if isinstance(ids, SortedSequence):
-            ids.change(
-                [ident for ident, keep in kept.items() if keep],
-                [ident for ident, keep in kept.items() if not keep],
-            )
-        else:
-            left = {ident for ident in ids if ident not in kept}
-            ids = tuple(sorted(left.union(ident for ident, keep in kept.items() if keep)))
-        if len(ids) > _FEW and isinstance(ids, tuple):
-            self._ids[value] = SortedSequence(ids)
-        elif len(ids) > 1:
-            self._ids[value] = ids if len(ids) > _FEW // 2 else tuple(ids)
-        elif ids:
-            self._ids[value] = ids[0]
-        else:
-            self._ids.pop(value, None)
+        Return the values that have come, and those that have gone, with that.
+        """
+        come: set[Hashable] = set()
+        gone: set[Hashable] = set()
+        many: dict[Hashable, tuple[set[int], set[int]]] = {}  # ids to remove and to add
+        for value, ident in removed:
+            ids = self._ids.get(value)
+            if isinstance(ids, SortedSequence):
+                many.setdefault(value, (set(), set()))[0].add(ident)
+            elif isinstance(ids, list):
+                put(ids, ident, None)
+                if len(ids) == 1:
+                    self._ids[value] = ids[0]
+            elif ids == ident:
+                del self._ids[value]
+                gone.add(value)
+        for value, ident in added:
+            ids = self._ids.get(value)
+            if isinstance(ids, SortedSequence):
+                many.setdefault(value, (set(), set()))[1].add(ident)
+            elif isinstance(ids, list):
+                put(ids, ident, ident)
+                if len(ids) > _FEW:
+                    self._ids[value] = SortedSequence(ids)
+            elif ids is not None:
+                self._ids[value] = sorted({ids, ident})
+            elif value is not None:
+                self._ids[value] = ident
+                (gone.remove if value in gone else come.add)(value)
+        for value, (out, new) in many.items():
+            self._change_many(value, out, new)
+            if value not in self._ids:
+                gone.add(value)
+        return come, gone
+
+    def _change_many(self, value: Hashable, removed: Iterable[int], added: Iterable[int]) -> None:
+        ids = self._ids[value]
+        assert isinstance(ids, SortedSequence)  # noqa: S101 - a step makes no fewer of it
+        ids.change(added, removed)
+        if len(ids) <= _FEW // 2:
+            few = ids[:]
+            if len(few) > 1:
+                self._ids[value] = few
+            elif few:
+                self._ids[value] = few[0]
+            else:
+                del self._ids[value]

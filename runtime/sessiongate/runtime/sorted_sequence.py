@@ -6,7 +6,7 @@ shared: a snapshot costs as much as a list of the blocks, whatever changes later
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, islice, pairwise
 from typing import Any, TypeVar, overload
@@ -48,6 +48,10 @@ class SortedSequence(Sequence[_T]):
     def __iter__(self) -> Iterator[_T]:
         for block in self._blocks:
             yield from block
+
+    def parts(self) -> Iterator[Sequence[_T]]:
+        """Iterate over the items in lists of some hundreds."""
+        return iter(self._blocks)
 
     @overload
     def __getitem__(self, index: int) -> _T: ...
@@ -91,12 +95,22 @@ class SortedSequence(Sequence[_T]):
         Items of ``upserts`` replace those with the same keys. Keys that no item has are skipped.
         """
         changes: dict[Any, _T | None] = dict.fromkeys(removals)
-        changes |= {self._key_of(item): item for item in upserts}
-        for number, keys in reversed([*self._by_block(sorted(changes))]):
-            block = self._own(number)
-            for key in keys:
-                _put(block, key, changes[key], self._key)
-            self._fit(number)
+        key_of = self._key
+        changes |= {item if key_of is None else key_of(item): item for item in upserts}
+        keys = sorted(changes)
+        # From the end, so that splitting a block moves none of those still to be changed.
+        for number, start, stop in reversed(self._spans(keys)):
+            block, above = self._own(number), stop
+            if number == len(self._blocks) - 1:  # higher keys are appended
+                above = bisect_right(keys, self._last[number], start, stop) if block else start
+            for key in keys[start:above]:
+                put(block, key, changes[key], key_of)
+            if above < stop:
+                block += [item for key in keys[above:stop] if (item := changes[key]) is not None]
+            if _SHORTEST <= len(block) <= _LONGEST:
+                self._last[number] = self._key_of(block[-1])
+            else:
+                self._fit(number)
         self._starts = None
 
     def snapshot(self) -> SortedSequence[_T]:
@@ -107,17 +121,24 @@ class SortedSequence(Sequence[_T]):
         taken._shared, taken._starts = self._shared.copy(), self._starts
         return taken
 
-    def _by_block(self, keys: Sequence[Any]) -> Iterator[tuple[int, Sequence[Any]]]:
-        """Yield the numbers of the blocks that sorted keys belong to, each with its keys."""
-        start = 0
+    def _spans(self, keys: Sequence[Any]) -> list[tuple[int, int, int]]:
+        """Return the numbers of the blocks that sorted keys belong to, each with its span of keys.
+
+        The last block takes all higher keys, too.
+        """
+        spans: list[tuple[int, int, int]] = []
+        last, number, start = self._last, 0, 0
         while start < len(keys):
-            number = bisect_left(self._last, keys[start])
-            if number >= len(self._last) - 1:  # the last block takes all higher keys, too
-                yield max(0, len(self._last) - 1), keys[start:]
-                return
-            stop = bisect_left(keys, True, start, key=self._last[number].__lt__)
-            yield number, keys[start:stop]
+            number = bisect_left(last, keys[start], number)
+            if number >= len(last) - 1:
+                spans.append((max(0, len(last) - 1), start, len(keys)))
+                break
+            highest, stop = last[number], start + 1
+            while stop < len(keys) and keys[stop] <= highest:
+                stop += 1
+            spans.append((number, start, stop))
             start = stop
+        return spans
 
     def _own(self, number: int) -> list[_T]:
         """Return a block that no snapshot shares."""
@@ -129,11 +150,8 @@ class SortedSequence(Sequence[_T]):
         return self._blocks[number]
 
     def _fit(self, number: int) -> None:
-        """Keep the length of a block that has changed within its bounds."""
+        """Split a block that has become too long, or join one that is too short."""
         block, stop = self._blocks[number], number + 1
-        if _SHORTEST <= len(block) <= _LONGEST:
-            self._last[number] = self._key_of(block[-1])
-            return
         if len(block) < _SHORTEST and stop < len(self._blocks):
             block = block + self._blocks[stop]
             stop += 1
@@ -166,13 +184,18 @@ class SortedSequence(Sequence[_T]):
         return self._starts
 
 
-def _put(block: list[_T], key: Any, item: _T | None, key_of: Callable[[_T], Any] | None) -> None:
-    """Insert or replace the item with this key, or remove it if ``item`` is None."""
-    place = bisect_left(block, key, key=key_of)
+def put(
+    items: list[_T], key: Any, item: _T | None, key_of: Callable[[_T], Any] | None = None
+) -> None:
+    """Insert or replace the item with this key in sorted items, or remove it if None is given."""
+    place = bisect_left(items, key, key=key_of)
     is_known = (
-        place < len(block) and (block[place] if key_of is None else key_of(block[place])) == key
+        place < len(items) and (items[place] if key_of is None else key_of(items[place])) == key
     )
-    if item is not None:
-        block[place : place + is_known] = [item]
-    elif is_known:
-        del block[place]
+    if not is_known:
+        if item is not None:
+            items.insert(place, item)
+    elif item is not None:
+        items[place] = item
+    else:
+        del items[place]
