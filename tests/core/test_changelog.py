@@ -9,27 +9,27 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from sessiongate.core.errors import RevisionNotHeldError, ShuttingDownError
 from sessiongate.core.table.changelog import Change, ChangeLog
-from sessiongate.core.table.encoding import piece
+from sessiongate.core.table.row import Group, Row, Values
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import ServiceStatus, SourceStatus
 
 FAR = 3600.0  # seconds that no test waits
 
 
-def append(log: ChangeLog, ident: int = 1, application: str = "") -> Session:
-    session = Session(id=ident, application=application)
-    log.append(Timestamp(), [Change(ident, None, piece(session))], [(None, session)])
-    return session
+def append(log: ChangeLog, ident: int = 1, size: int = 0) -> None:
+    """Append the removal of a session with a piece of this size."""
+    row = Row(ident, 0, None, Group(Values.of(Session())), b"x" * size, Timestamp())
+    log.append(Timestamp(), [Change(ident, row, None)])
 
 
 def test_the_oldest_steps_go_and_the_newest_stays_whatever_its_size() -> None:
-    log = ChangeLog(10, limit=4000)
+    log = ChangeLog(10, limit=4500)
     for _ in range(5):
-        append(log, application="x" * 500)
+        append(log, size=500)
     assert log.revision == 15
     held = [revision for revision in range(10, 15) if log_holds(log, revision)]
     assert held == [12, 13, 14]
-    append(log, application="x" * 5000)
+    append(log, size=5000)
     assert [revision for revision in range(10, 16) if log_holds(log, revision)] == [15]
     assert log.after(16) is None
 
@@ -61,17 +61,31 @@ def log_holds(log: ChangeLog, revision: int) -> bool:
     return True
 
 
-def test_an_older_step_tells_the_same_sessions() -> None:
+def test_only_fresh_steps_keep_encoded_parts() -> None:
     log = ChangeLog(0)
-    sessions = [append(log, ident, "app") for ident in range(1, 10)]
-    for revision, session in enumerate(sessions):
-        step = log.after(revision)
-        assert step is not None
-        assert step.pair(0) == (None, session)
+    for ident in range(1, 10):
+        append(log, ident)
     first, last = log.after(0), log.after(8)
     assert first is not None
     assert last is not None
-    assert (first.shared, last.shared) == (None, {}), "only fresh steps are kept encoded"
+    assert (first.shared, last.shared) == (None, {})
+
+
+def test_what_the_table_holds_as_well_does_not_count() -> None:
+    log = ChangeLog(0, limit=10_000)
+    row = Row(1, 0, None, Group(Values.of(Session())), b"x" * 5000, Timestamp())
+    for _ in range(3):
+        log.append(Timestamp(), [Change(1, None, row)])
+    assert log_holds(log, 0)
+
+
+def test_the_steps_between_two_revisions_are_all_that_led_from_one_to_the_other() -> None:
+    log = ChangeLog(10)
+    for _ in range(4):
+        append(log)
+    assert [step.last for step in log.between(11, 13)] == [12, 13]
+    assert [step.last for step in log.between(10, 14)] == [11, 12, 13, 14]
+    assert not log.between(14, 14)
 
 
 @pytest.mark.parametrize("close", [False, True])

@@ -21,7 +21,6 @@ from sessiongate.core.sources.support.pacing import Pace
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.elapsed import elapsed
 from sessiongate.v1.session_pb2 import Session
-from sessiongate.v1.session_service_pb2 import ListSessionsResponse
 from tests.core.sources import seen
 
 WIRES = [TcpLink(("10.0.0.5", 40000 + n), ("10.0.0.7", 5432), 77 + n) for n in range(3)]
@@ -51,10 +50,8 @@ class Scene:
             await self.meanwhile()
 
     def session(self, native_id: str) -> Session | None:
-        shown = self.table.following(0, len(self.table))
-        for session, piece in shown:
-            assert [*ListSessionsResponse.FromString(piece).sessions] == [session]
-        found = [session for session, _ in shown if session.native_id == native_id]
+        shown = [row.session for row in self.table.following(0, len(self.table))]
+        found = [session for session in shown if session.native_id == native_id]
         assert len(found) <= 1
         return found[0] if found else None
 

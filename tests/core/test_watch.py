@@ -19,7 +19,6 @@ from sessiongate.core.grpc.stream_quota import StreamQuota
 from sessiongate.core.server import Core
 from sessiongate.core.settings import CoreConfig
 from sessiongate.core.sources.base import SourceConfig
-from sessiongate.core.table import changelog as logs
 from sessiongate.core.table import watcher as watching
 from sessiongate.core.table.table import SessionTable
 from sessiongate.v1.errors import STATUS_TRAILER
@@ -358,8 +357,8 @@ def test_progress_goes_on_while_nothing_changes(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_stalled_watch_holds_up_nobody_and_is_cut_off() -> None:
     async def test(scene: Scene) -> None:
-        limit = 5 * MIB  # two changes, each of the old and the new session
-        scene.table.log = logs.ChangeLog(scene.table.revision, limit)
+        limit = 5 * MIB  # four changes, each of the old session
+        scene.table.log._limit = limit
         stalled, brisk = scene.watch(), scene.watch()
         await stalled.until("sync")
         await brisk.until("sync")

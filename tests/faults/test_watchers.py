@@ -28,7 +28,7 @@ STEPS = times(4, 20)  # changes that all follow, one a second
 SOURCE = "synthetic:?sessions=1000&churn=20"
 SMALL, SEGMENT = 4096, 536  # bytes that a stalled reader's socket takes, in all and at once
 # MiB that a process may grow by: half of one for each stream. A stalled reader's unread data
-# may be no more than that; the core's log alone may take 32.
+# may be no more than that.
 BOUND = 100 + EVENT_STREAMS // 2
 
 ID = re.compile(rb"\nid: (\d+)\n")

@@ -122,7 +122,7 @@ class SessionService:
         if _may_be_short(request):
             _settle(table)
             query = SessionQuery.parse(request)
-            if table.knows(query):
+            if table.is_short(query):
                 answer = _encoded(finished(table.page(query)))
                 if len(answer) <= SMALL_LIST:
                     return answer
@@ -145,16 +145,16 @@ class SessionService:
         if not request.id:
             raise InvalidRequestError(Violation("id", "must be at least 1"))
         _settle(table)
-        session, piece = table.get(request.id), table.piece(request.id)
-        if session is None or piece is None:
+        row = table.row(request.id)
+        if row is None:
             raise _missing(table, request.id)
         rest = GetSessionResponse(
             unreachable=table.unreachable,
             partial=table.partial,
-            update_time=max(session.update_time, table.sources_time, key=_moment),
+            update_time=max(row.update_time, table.sources_time, key=_moment),
             read_time=table.moment(),
         )
-        return piece + rest.SerializeToString()
+        return row.piece + rest.SerializeToString()
 
     @answering
     async def WatchSessions(self, request: WatchSessionsRequest, context: CallContext) -> None:

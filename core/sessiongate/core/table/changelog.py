@@ -10,42 +10,37 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from collections.abc import Sequence
-from operator import itemgetter
+from operator import attrgetter
 from typing import NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from sessiongate.core.errors import RevisionNotHeldError, ShuttingDownError
-from sessiongate.v1.session_pb2 import Session
-from sessiongate.v1.session_service_pb2 import ListSessionsResponse, SourceStatus
+from sessiongate.core.table.row import Row
+from sessiongate.v1.session_service_pb2 import SourceStatus
 
-# Limit of the log, in bytes. 32 MiB are about 100,000 changes.
-LOG_BYTES = 32 * 1024 * 1024
-# Bytes of a step without its changes, with a source's state; and of a change without its
-# encoded sessions.
+# Limit of the log, in bytes that the table does not hold as well.
+LOG_BYTES = 128 * 1024 * 1024
+# Bytes of a step without its changes, with a source's state; of a change without its rows;
+# and of a row without its piece.
 _STEP_OVERHEAD = 600
-_CHANGE_OVERHEAD = 150
-# The latest steps, which stay decoded for watchers: few watchers are further behind.
+_CHANGE_OVERHEAD = 80
+_ROW_OVERHEAD = 250
+# The latest steps, whose encoded parts are shared: few watchers are further behind.
 _FRESH_STEPS = 4
 # Watchers woken in one round of the loop, so that a call does not wait for all of them.
 _WOKEN_AT_ONCE = 50
 
 
 class Change(NamedTuple):
-    """The change of one session: its pieces (`core.table.encoding`) before and after.
+    """The change of one session: its rows before and after.
 
     ``old`` is None for a new session, ``new`` for a removed one.
     """
 
     id: int
-    old: bytes | None
-    new: bytes | None
-
-
-_PIECES = itemgetter(1), itemgetter(2)  # of a change
-
-# The sessions of a change: before it and after it.
-Pair = tuple[Session | None, Session | None]
+    old: Row | None
+    new: Row | None
 
 
 class Step:
@@ -54,14 +49,13 @@ class Step:
     A step holds either changes of sessions or one change of a source's state.
     """
 
-    __slots__ = ("_pairs", "changes", "first", "last", "shared", "size", "source", "update_time")
+    __slots__ = ("changes", "first", "last", "shared", "size", "source", "update_time")
 
     def __init__(
         self,
         first: int,
         update_time: Timestamp,
         changes: Sequence[Change],
-        pairs: Sequence[Pair],
         source: SourceStatus | None,
     ) -> None:
         self.first = first
@@ -69,28 +63,14 @@ class Step:
         self.update_time = update_time
         self.changes = changes
         self.source = source
-        # Bytes that the step uses once it is no longer fresh.
+        # Bytes that the log holds for it and the table does not.
         self.size = _STEP_OVERHEAD + _CHANGE_OVERHEAD * len(changes)
-        for piece in _PIECES:
-            self.size += sum(map(len, filter(None, map(piece, changes))))
+        self.size += sum(_ROW_OVERHEAD + len(old.piece) for _, old, _ in changes if old is not None)
         if source is not None:
             self.size += source.ByteSize()
         # Parts encoded for watchers, by filter and the revision that they follow, each with
-        # the revision that it reaches. None, like the pairs, once the step is not fresh.
+        # the revision that it reaches. None once the step is not fresh.
         self.shared: dict[tuple[bytes, int], tuple[bytes, int]] | None = {}
-        self._pairs: Sequence[Pair] | None = pairs
-
-    def pair(self, index: int) -> Pair:
-        """Return the sessions of a change; decode them again if the step is not fresh."""
-        if self._pairs is not None:
-            return self._pairs[index]
-        change = self.changes[index]
-        return _decoded(change.old), _decoded(change.new)
-
-    def age(self) -> None:
-        """Release what only a fresh step keeps."""
-        self.shared = None
-        self._pairs = None
 
 
 class ChangeLog:
@@ -104,7 +84,7 @@ class ChangeLog:
         self.revision = revision
         self._limit = limit
         self._size = 0
-        self._oldest = revision  # the log has every change after it
+        self.oldest = revision  # the log has every change after it
         self._steps: list[Step] = []
         self._waiting: set[asyncio.Future[None]] = set()
         self._closed = False
@@ -113,20 +93,19 @@ class ChangeLog:
         self,
         update_time: Timestamp,
         changes: Sequence[Change] = (),
-        pairs: Sequence[Pair] = (),
         source: SourceStatus | None = None,
     ) -> None:
         """Add a step of one or more changes, and wake all waiting watchers."""
         if len(self._steps) >= _FRESH_STEPS:
-            self._steps[-_FRESH_STEPS].age()
-        step = Step(self.revision + 1, update_time, changes, pairs, source)
+            self._steps[-_FRESH_STEPS].shared = None
+        step = Step(self.revision + 1, update_time, changes, source)
         self._steps.append(step)
         self.revision = step.last
         self._size += step.size
         gone = 0
         while self._size > self._limit and step is not self._steps[gone]:
             self._size -= self._steps[gone].size
-            self._oldest = self._steps[gone].last
+            self.oldest = self._steps[gone].last
             gone += 1
         del self._steps[:gone]
         self._wake()
@@ -138,17 +117,25 @@ class ChangeLog:
         """
         if self._closed:
             raise ShuttingDownError("the core is shutting down; resume at its successor")
-        if not self._oldest <= revision <= self.revision:
+        if not self.oldest <= revision <= self.revision:
             raise RevisionNotHeldError(
                 f"the changes after revision {revision} are not available, only those after"
-                f" revisions {self._oldest} to {self.revision}; start over",
+                f" revisions {self.oldest} to {self.revision}; start over",
                 revision=str(revision),
-                oldest=str(self._oldest),
+                oldest=str(self.oldest),
                 newest=str(self.revision),
             )
         if revision == self.revision:
             return None
-        return self._steps[bisect_right(self._steps, revision, key=lambda step: step.last)]
+        return self._steps[self._place(revision)]
+
+    def _place(self, revision: int) -> int:
+        """Return the place of the step with the change after a revision."""
+        return bisect_right(self._steps, revision, key=attrgetter("last"))
+
+    def between(self, revision: int, latest: int) -> Sequence[Step]:
+        """Return the steps after one revision up to another; both end steps that it holds."""
+        return self._steps[self._place(revision) : self._place(latest)]
 
     async def wait(self, revision: int, seconds: float) -> None:
         """Wait for a change after a revision, or for `close`, for at most ``seconds``."""
@@ -185,9 +172,3 @@ def _wake_in_turn(waiting: Sequence[asyncio.Future[None]]) -> None:
 def _resolve(woken: asyncio.Future[None]) -> None:
     if not woken.done():
         woken.set_result(None)
-
-
-def _decoded(piece: bytes | None) -> Session | None:
-    if piece is None:
-        return None
-    return ListSessionsResponse.FromString(piece).sessions[0]

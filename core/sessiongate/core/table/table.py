@@ -8,27 +8,25 @@ and shows the table as it was at the first.
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_left, bisect_right
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from sessiongate.core.table.changelog import Change, ChangeLog, Pair
+from sessiongate.core.table.changelog import LOG_BYTES, Change, ChangeLog
 from sessiongate.core.table.deadlines import Deadlines
-from sessiongate.core.table.draft import Draft, keys_of
+from sessiongate.core.table.draft import Draft
 from sessiongate.core.table.encoding import RevisionStamp, piece
+from sessiongate.core.table.filtered import FilteredLists
+from sessiongate.core.table.indexes import Indexes
 from sessiongate.core.table.mask import Mask
-from sessiongate.core.table.order import Order
-from sessiongate.core.table.query import Key, SessionQuery, matcher
+from sessiongate.core.table.query import SessionQuery
+from sessiongate.core.table.row import Row
 from sessiongate.runtime.turns import Steps
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
     ListSessionsResponse,
     ServiceStatus,
-    SessionFilter,
     SourceStatus,
 )
 
@@ -36,12 +34,7 @@ from sessiongate.v1.session_service_pb2 import (
 # client with gRPC's default limit of 4 MiB can receive it. The promised limit is
 # 3 MiB; the difference is for the rest of the message.
 MAX_PAGE_BYTES = 3 * 1024 * 1024 - 64 * 1024
-# Filtered lists to cache for the revision that they were made at.
-_MEMO_SIZE = 16
-# If at least one session in this many is removed, a scan of all keys is cheaper than look-ups.
-_DENSE = 16
-# Sessions processed between two rests: less than a millisecond of work.
-_LOOKED_AT, _MASKED = 100, 50
+_MASKED = 50  # sessions cut between two rests: less than a millisecond of work
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +70,6 @@ class Page:
     rest: ListSessionsResponse  # the rest of the response, as of when the page was made
 
 
-class _Row(NamedTuple):
-    """A session and its encoding, made once per change for all responses."""
-
-    session: Session
-    piece: bytes
-
-
 class SessionTable:
     """The live sessions, the states of their sources, and the revision of both.
 
@@ -99,20 +85,17 @@ class SessionTable:
         now: Callable[[], Timestamp],
         *,
         since: int = 0,
+        log_bytes: int = LOG_BYTES,
     ) -> None:
         """Report no time before ``since``, in microseconds since the epoch."""
-        self.log = ChangeLog(revision)
+        self.log = ChangeLog(revision, log_bytes)
         self._now = now
         self._latest = Timestamp()  # the latest `moment` so far
         self._latest.FromMicroseconds(since)
         self.update_time = self.sources_time = self.moment()
-        self._rows: dict[int, _Row] = {}
-        # A copy of the rows at the current revision, shared by all work that outlasts it.
-        self._kept: Mapping[int, _Row] | None = None
-        self._orders = {"id": Order(), "connect_time": Order()}  # in the order of `keys_of`
+        self._rows = Indexes()
+        self._filtered = FilteredLists(self._rows, self.log)
         self._sources = {name: SourceState(name) for name in sources}
-        # (filter, order) → the keys that match, at the revision; oldest first.
-        self._memo: OrderedDict[tuple[bytes, str], list[Key]] = OrderedDict()
         # Ids, with their sources, that are open in the ledger while the source cannot be read:
         # whether these sessions still exist is unknown.
         self.unseen: dict[int, str] = {}
@@ -157,21 +140,29 @@ class SessionTable:
         """Return the states of all configured sources."""
         return tuple(self._sources.values())
 
-    def get(self, ident: int) -> Session | None:
+    def __contains__(self, ident: int) -> bool:
+        """Return whether there is a live session with this id."""
+        return self._rows.row(ident) is not None
+
+    def row(self, ident: int) -> Row | None:
         """Return the live session with this id, if any."""
-        row = self._rows.get(ident)
+        return self._rows.row(ident)
+
+    def get(self, ident: int) -> Session | None:
+        """Return the live session with this id, if any; each call decodes it."""
+        row = self._rows.row(ident)
         return None if row is None else row.session
 
     def piece(self, ident: int) -> bytes | None:
         """Return the piece (`core.table.encoding`) of the live session with this id, if any."""
-        row = self._rows.get(ident)
+        row = self._rows.row(ident)
         return None if row is None else row.piece
 
-    def following(self, ident: int, count: int) -> Sequence[tuple[Session, bytes]]:
-        """Return the ``count`` sessions with the next higher ids, in order, each with its piece."""
-        keys = self._orders["id"].keys
-        start = bisect_right(keys, (0, ident))
-        return [self._rows[i] for _, i in keys[start : start + count]]
+    def following(self, ident: int, count: int) -> Sequence[Row]:
+        """Return the ``count`` sessions with the next higher ids, in order."""
+        ids = self._rows.orders["id"]
+        start = ids.rank(ident + 1)
+        return self._rows.rows(ids[start : start + count])
 
     def apply(self, upserts: Iterable[Session], removals: Iterable[int]) -> None:
         """Make changes visible as `show` does: all at once, removals first."""
@@ -180,55 +171,29 @@ class SessionTable:
     def show(self, upserts: Iterable[Draft], removals: Iterable[int]) -> None:
         """Make changes visible, all at once, removals first.
 
-        The table owns each session of ``upserts`` from now on, and sets its
-        ``update_time`` and ``revision``. The ``connect_time`` of an id never changes.
-        Ids of ``removals`` that the table does not have are skipped.
+        The ``connect_time`` of an id never changes. Ids of ``removals`` that the table does
+        not have are skipped.
         """
         now = self.moment()
-        rows, revision, stamp = self._rows, self.revision, RevisionStamp(now)
-        changes: list[Change] = []
-        pairs: list[Pair] = []
-        removed: list[Session] = []
-        for ident in removals:
-            gone = rows.pop(ident, None)
-            if gone is not None:
-                changes.append(Change(ident, gone.piece, None))
-                pairs.append((gone.session, None))
-                removed.append(gone.session)
-        self._remove_from_orders(removed)
-        revision += len(changes)
-        added: list[tuple[Key, Key]] = []
-        for ident, session, body, keys in upserts:
+        row_of, group_of, stamp = self._rows.row, self._rows.group, RevisionStamp(now)
+        removed = {one: row for one in removals if (row := row_of(one)) is not None}
+        changes = [Change(ident, row, None) for ident, row in removed.items()]
+        replaced: dict[int, Row] = {}
+        added: dict[int, Row] = {}
+        revision = self.revision + len(changes)
+        for ident, body, place, address, values in upserts:
             revision += 1
-            session.revision = revision
-            session.update_time.CopyFrom(now)
-            row = _Row(session, stamp.piece(body, revision))
-            old = rows.get(ident)
-            rows[ident] = row
-            if old is None:
-                added.append(keys)
-                changes.append(Change(ident, None, row.piece))
-                pairs.append((None, session))
-            else:
-                changes.append(Change(ident, old.piece, row.piece))
-                pairs.append((old.session, session))
+            old = added.get(ident)
+            if old is None and ident not in removed and (old := row_of(ident)) is not None:
+                replaced[ident] = old
+            row = Row(ident, place, address, group_of(values), stamp.piece(body, revision), now)
+            changes.append(Change(ident, old, row))
+            added[ident] = row
         if not changes:
             return
-        for index, order in enumerate(self._orders.values()):
-            order.add([keys[index] for keys in added])
-        self._memo.clear()
-        self._kept = None
+        self._rows.change(removed | replaced, added)
         self.update_time = now
-        self.log.append(now, changes, pairs)
-
-    def _remove_from_orders(self, removed: Sequence[Session]) -> None:
-        if len(removed) * _DENSE > len(self._rows):
-            for order in self._orders.values():
-                order.keep(self._rows)
-        elif removed:
-            keys = zip(*(keys_of(session.id, session) for session in removed), strict=True)
-            for order, of_order in zip(self._orders.values(), keys, strict=True):
-                order.remove(of_order)
+        self.log.append(now, changes)
 
     def set_source(
         self,
@@ -262,7 +227,10 @@ class SessionTable:
         return True
 
     def page(self, query: SessionQuery) -> Steps[Page]:
-        """Return the page of a query, from the table as it is when this begins."""
+        """Return the page of a query, from the table as it is when its sessions are found."""
+        places = self._rows.orders[query.order]
+        if query.matching is not None:
+            places = yield from self._filtered.matching(query.matching, query.order)
         rest = ListSessionsResponse(
             revision=self.revision,
             update_time=self.update_time,
@@ -270,56 +238,38 @@ class SessionTable:
             partial=self.partial,
             read_time=self.moment(),
         )
-        rows: Mapping[int, _Row] = self._rows
-        keys = self._known(query)
-        if keys is None:
-            rows = self._kept = self._kept or self._rows.copy()
-            keys = yield from self._scan(query, rows)
-        low = bisect_right(keys, query.above) if query.above else 0
-        high = bisect_left(keys, query.below) if query.below else len(keys)
+        low = places.rank(query.above + 1) if query.above else 0
+        high = places.rank(query.below) if query.below else len(places)
         if query.after is not None and query.descending:
-            high = min(high, bisect_left(keys, query.after))
+            high = min(high, places.rank(query.after))
         elif query.after is not None:
-            low = max(low, bisect_right(keys, query.after))
+            low = max(low, places.rank(query.after + 1))
         indexes = range(high - 1, low - 1, -1) if query.descending else range(low, high)
         indexes = indexes[query.skip :]
-        listed = [keys[index] for index in indexes[: query.page_size]]
-        total = len(keys)
-        # From here on the table may change: its keys are no longer used.
+        listed = _at(places, indexes[: query.page_size])
+        total, rows = len(places), self._rows.rows(listed)
+        # From here on the table may change.
         more = len(indexes) > len(listed)
-        pieces = yield from _pieces([rows[key[1]] for key in listed], query.mask)
+        pieces = yield from _pieces(rows, query.mask)
         more = more or len(pieces) < len(listed)
         token = query.token(listed[len(pieces) - 1]) if more else ""
         return Page(pieces, token, total, rest)
 
-    def knows(self, query: SessionQuery) -> bool:
-        """Return whether a page can be made without a scan of all sessions."""
-        return self._known(query) is not None
-
-    def _known(self, query: SessionQuery) -> list[Key] | None:
-        """Return the keys of the sessions that match the filter, ascending, if known."""
-        if query.filter is None:
-            return self._orders[query.order].keys
-        return self._memo.get((query.filtered, query.order))
-
-    def _scan(self, query: SessionQuery, rows: Mapping[int, _Row]) -> Steps[list[Key]]:
-        """Find the keys of matching sessions by a scan of all rows."""
-        revision = self.revision
-        keys = self._orders[query.order].keys.copy()
-        matches = matcher(query.filter or SessionFilter())
-        found: list[Key] = []
-        for start in range(0, len(keys), _LOOKED_AT):
-            yield
-            part = keys[start : start + _LOOKED_AT]
-            found += [key for key in part if matches(rows[key[1]].session)]
-        if revision == self.revision:
-            self._memo[query.filtered, query.order] = found
-            if len(self._memo) > _MEMO_SIZE:
-                self._memo.popitem(last=False)
-        return found
+    def is_short(self, query: SessionQuery) -> bool:
+        """Return whether the rows of a page are found in about a millisecond at most."""
+        return query.matching is None or self._filtered.is_short(query.matching, query.order)
 
 
-def _pieces(rows: Sequence[_Row], mask: Mask | None) -> Steps[list[bytes]]:
+def _at(places: Sequence[int], indexes: range) -> Sequence[int]:
+    """Return what is at these indexes, which ascend or descend by 1."""
+    if not indexes:
+        return ()
+    if indexes.step > 0:
+        return places[indexes[0] : indexes[-1] + 1]
+    return places[indexes[-1] : indexes[0] + 1][::-1]
+
+
+def _pieces(rows: Sequence[Row], mask: Mask | None) -> Steps[list[bytes]]:
     """Return the pieces of the rows, as many as fit a page; at least one."""
     if mask is None:
         pieces = [row.piece for row in rows]

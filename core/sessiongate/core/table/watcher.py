@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from sessiongate.core.table.changelog import Step
 from sessiongate.core.table.encoding import field
-from sessiongate.core.table.query import digest_of, matcher
+from sessiongate.core.table.filter import RowFilter
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.turns import _T, Steps, finished
 from sessiongate.v1.session_service_pb2 import (
@@ -28,9 +28,8 @@ from sessiongate.v1.session_service_pb2 import (
 # Seconds between messages with as_of: one per second is promised, and the loop may be
 # late.
 PROGRESS_INTERVAL = 0.9
-# Sessions scanned for one message of a snapshot. This many are held for a reader that
-# stalls, encoded here and decoded at the reader.
-SNAPSHOT_SESSIONS = 25
+# Sessions of one message of a snapshot, and those that a filter is tried on at once.
+SNAPSHOT_SESSIONS = 500
 _SNAPSHOT_BYTES = 64 * 1024  # of one message, unless one session is larger
 # Likewise of a message with changes: each reader that stalls holds one.
 _CHANGES_BYTES = 128 * 1024
@@ -63,8 +62,7 @@ class Watcher:
     ) -> None:
         self._table = table
         self._work = work
-        self._matches = matcher(wanted) if wanted is not None else None
-        self._filter = digest_of(wanted) if wanted is not None else b""
+        self._filter = RowFilter(wanted) if wanted is not None else None
         self._clock = clock
         self._began = clock()
         self._revision = resume_revision
@@ -113,18 +111,18 @@ class Watcher:
         self._table.deadlines.enforce()
         if self._revision != self._table.revision:
             return []
-        sessions = self._table.following(int(self._sent_up_to), SNAPSHOT_SESSIONS)
+        rows = self._table.following(int(self._sent_up_to), SNAPSHOT_SESSIONS)
         pieces: list[bytes] = []
         room = _SNAPSHOT_BYTES
-        for session, piece in sessions:
-            if self._matches is None or self._matches(session):
-                room -= len(piece)
+        for row in rows:
+            if self._filter is None or self._filter.matches(row):
+                room -= len(row.piece)
                 if room < 0 and pieces:
                     break
-                pieces.append(piece)
-            self._sent_up_to = session.id
+                pieces.append(row.piece)
+            self._sent_up_to = row.id
         else:
-            if len(sessions) < SNAPSHOT_SESSIONS:
+            if len(rows) < SNAPSHOT_SESSIONS:
                 self._sent_up_to = _EVERY_ID
         messages = [field(WatchSessionsResponse.SNAPSHOT_FIELD_NUMBER, b"".join(pieces))]
         if self._sent_up_to == _EVERY_ID:
@@ -140,7 +138,7 @@ class Watcher:
         """Return a step's changes to what was sent, or as many of them as fit one message."""
         synced = self._sent_up_to == _EVERY_ID
         # Shared with other watchers that are past the sync.
-        key = self._filter, self._revision
+        key = (self._filter.digest if self._filter is not None else b""), self._revision
         part = step.shared.get(key) if synced and step.shared is not None else None
         if part is None:
             part = await self._work(self._part(step))
@@ -188,14 +186,10 @@ class Watcher:
         change = step.changes[index]
         if change.id > self._sent_up_to:
             return None
-        entered, left = change.new is not None, change.old is not None
-        if self._matches is not None:
-            old, new = step.pair(index)
-            entered = new is not None and self._matches(new)
-            left = old is not None and self._matches(old)
-        if entered:
-            return change.new
-        if left:
+        old, new, wanted = change.old, change.new, self._filter
+        if new is not None and (wanted is None or wanted.matches(new)):
+            return new.piece
+        if old is not None and (wanted is None or wanted.matches(old)):
             removal = SessionRemoval(id=change.id, revision=step.first + index)
             return field(WatchChanges.REMOVALS_FIELD_NUMBER, removal.SerializeToString())
         return None

@@ -1,0 +1,93 @@
+"""Addresses of clients, and networks, as numbers.
+
+IPv4 addresses, and IPv4-mapped ones of IPv6, are the numbers below 2^32; all others of
+IPv6 follow.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from ipaddress import ip_network
+from socket import AF_INET, AF_INET6, inet_pton
+from typing import NamedTuple
+
+_MAPPED = bytes(10) + b"\xff\xff"  # prefix of an IPv4-mapped IPv6 address
+_IPV6 = 1 << 32  # the number of the first IPv6 address
+
+
+class AddressRange(NamedTuple):
+    """A range of addresses."""
+
+    first: int
+    last: int
+
+
+class Networks:
+    """Networks as disjoint ranges, ascending, for quick look-ups of an address."""
+
+    def __init__(self, networks: Iterable[AddressRange] = ()) -> None:
+        self._firsts: list[int] = []
+        self._lasts: list[int] = []
+        for first, last in sorted(networks):
+            if self._lasts and first <= self._lasts[-1]:
+                self._lasts[-1] = max(self._lasts[-1], last)
+            else:
+                self._firsts.append(first)
+                self._lasts.append(last)
+
+    def __bool__(self) -> bool:
+        return bool(self._firsts)
+
+    def __iter__(self) -> Iterator[AddressRange]:
+        """Iterate over the disjoint ranges."""
+        return map(AddressRange, self._firsts, self._lasts)
+
+    def hold(self, address: int | None) -> bool:
+        """Return whether one of them contains an address."""
+        if address is None:
+            return False
+        place = bisect_right(self._firsts, address)
+        return place > 0 and address <= self._lasts[place - 1]
+
+
+def address_of(remote: str) -> int | None:
+    """Return the number of a client's address; None for others, as a Unix socket's path."""
+    packed = _packed(remote.partition("%")[0]).removeprefix(_MAPPED)
+    return _number(packed) if packed else None
+
+
+def network_of(text: str) -> AddressRange:
+    """Read a network or one address, IPv4-mapped IPv6 as IPv4. Raises `ValueError`."""
+    address, slash, length = text.partition("/")
+    packed = _packed(address)
+    if packed and not slash:
+        prefix = 8 * len(packed)
+    elif packed and length.isascii() and length.isdigit():
+        prefix = int(length)
+    else:
+        network = ip_network(text)  # accepts more forms, at thirty times the cost
+        packed, prefix = network.network_address.packed, network.prefixlen
+    if packed.startswith(_MAPPED) and prefix >= 8 * len(_MAPPED):
+        packed, prefix = packed[len(_MAPPED) :], prefix - 8 * len(_MAPPED)
+    if prefix > 8 * len(packed):
+        raise ValueError("the prefix is longer than the address")
+    hosts = (1 << 8 * len(packed) - prefix) - 1
+    if int.from_bytes(packed) & hosts:
+        raise ValueError("the address has bits after the prefix")
+    first = _number(packed)
+    return AddressRange(first, first + hosts)
+
+
+def _packed(address: str) -> bytes:
+    for family in (AF_INET, AF_INET6):
+        try:
+            return inet_pton(family, address)
+        except (OSError, ValueError):
+            continue
+    return b""
+
+
+def _number(packed: bytes) -> int:
+    number = int.from_bytes(packed)
+    return number if len(packed) == 4 else number + _IPV6

@@ -1,0 +1,64 @@
+"""A SessionFilter, read once, that is tried on rows without decoding them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable
+from functools import partial
+
+from google.protobuf.message import Message
+
+from sessiongate.core.table.addresses import Networks, network_of
+from sessiongate.core.table.row import Row, Values, time_of
+from sessiongate.v1.session_service_pb2 import SessionFilter
+
+# The repeated fields of a filter, in the order of `Values`.
+_FIELDS = ("sources", "services", "states", "users", "databases", "applications")
+
+
+class RowFilter:
+    """Which rows match a valid filter."""
+
+    def __init__(self, wanted: SessionFilter) -> None:
+        self.digest = digest_of(wanted)
+        # By place in `Values`, what a session may have there; of the fields that are set.
+        self.values: dict[int, frozenset[Hashable]] = {
+            place: frozenset(named)
+            for place, field in enumerate(_FIELDS)
+            if (named := getattr(wanted, field))
+        }
+        self.networks = Networks(map(network_of, wanted.remotes))
+        time = partial(_nanoseconds, wanted)
+        self.after, self.before = time("connected_after"), time("connected_before")
+
+    def matches(self, row: Row) -> bool:
+        """Return whether a row matches."""
+        if not self.match_values(row.group.values):
+            return False
+        if self.networks and not self.networks.hold(row.address):
+            return False
+        if self.after is None and self.before is None:
+            return True
+        connected = time_of(row.place)
+        if self.after is not None and connected < self.after:
+            return False
+        return self.before is None or connected < self.before
+
+    def match_values(self, values: Values) -> bool:
+        """Return whether sessions with these values may match."""
+        for place, named in self.values.items():  # noqa: SIM110 - three times as fast as all()
+            if values[place] not in named:
+                return False
+        return True
+
+
+def digest_of(message: Message) -> bytes:
+    """Hash a message; equal messages have equal digests."""
+    return hashlib.sha256(message.SerializeToString(deterministic=True)).digest()
+
+
+def _nanoseconds(wanted: SessionFilter, field: str) -> int | None:
+    if not wanted.HasField(field):
+        return None
+    nanoseconds: int = getattr(wanted, field).ToNanoseconds()
+    return nanoseconds

@@ -1,0 +1,106 @@
+"""FilteredLists: the sessions that match a filter, in order; looked up, and then kept current.
+
+A list is of one revision. When it is asked for again, the changes since are applied to a
+copy, which shares what has not changed.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import NamedTuple
+
+from sessiongate.core.table.changelog import ChangeLog
+from sessiongate.core.table.filter import RowFilter
+from sessiongate.core.table.indexes import PLACES, Indexes
+from sessiongate.runtime.sorted_sequence import SortedSequence
+from sessiongate.runtime.turns import Steps
+
+# Lists to keep; together they have at most twice as many sessions as the table.
+_KEPT = 16
+# Rows to try, or changes to apply, in about a millisecond.
+_SHORT = 1000
+_LOOKED_AT = 500  # sessions between two rests
+# A scan of the whole order costs as much as finding and sorting one session in so many.
+_SCANNED = 10
+
+
+class _List(NamedTuple):
+    revision: int
+    places: SortedSequence[int]
+
+
+class FilteredLists:
+    """The places of matching sessions by filter and order."""
+
+    def __init__(self, rows: Indexes, log: ChangeLog) -> None:
+        self._rows = rows
+        self._log = log
+        self._lists: OrderedDict[tuple[bytes, str], _List] = OrderedDict()
+
+    def is_short(self, wanted: RowFilter, order: str) -> bool:
+        """Return whether `matching` takes about a millisecond at most."""
+        known = self._lists.get((wanted.digest, order))
+        if known is not None and self._log.revision - known.revision <= _SHORT:
+            return self._is_held(known)
+        return self._rows.candidates(wanted, _SHORT) is not None
+
+    def matching(self, wanted: RowFilter, order: str) -> Steps[SortedSequence[int]]:
+        """Return the places of the sessions that match, as the table is when this ends."""
+        key = wanted.digest, order
+        known = self._lists.get(key)
+        if known is None or self._log.revision - known.revision > max(_SHORT, len(known.places)):
+            known = yield from self._looked_up(wanted, order)
+        while known.revision != self._log.revision:
+            if self._is_held(known):
+                known = yield from self._brought_up(known, wanted, order)
+            else:
+                known = yield from self._looked_up(wanted, order)
+        self._keep(key, known)
+        return known.places
+
+    def _is_held(self, known: _List) -> bool:
+        """Return whether the log has all changes since a list was made."""
+        return known.revision >= self._log.oldest
+
+    def _keep(self, key: tuple[bytes, str], new: _List) -> None:
+        self._lists[key] = new
+        self._lists.move_to_end(key)
+        while len(self._lists) > 1 and (
+            len(self._lists) > _KEPT
+            or sum(len(each.places) for each in self._lists.values()) > 2 * len(self._rows)
+        ):
+            self._lists.popitem(last=False)
+
+    def _looked_up(self, wanted: RowFilter, order: str) -> Steps[_List]:
+        """Make the list by the smallest index, or by all sessions if that has too many.
+
+        What changes meanwhile is in the list or not: `_brought_up` corrects it.
+        """
+        revision, place_of = self._log.revision, PLACES[order]
+        candidates = self._rows.candidates(wanted, max(_SHORT, len(self._rows) // _SCANNED))
+        found: list[int] = []
+        if candidates is None:
+            parts = self._rows.orders[order].snapshot().parts()
+        else:
+            parts = (candidates[i : i + _LOOKED_AT] for i in range(0, len(candidates), _LOOKED_AT))
+        for number, part in enumerate(parts):
+            if number:
+                yield
+            found += [place_of(row) for row in self._rows.rows(part) if wanted.matches(row)]
+        if candidates is not None:
+            found.sort()
+        return _List(revision, SortedSequence(found))
+
+    def _brought_up(self, known: _List, wanted: RowFilter, order: str) -> Steps[_List]:
+        """Apply the changes since a list was made."""
+        place_of, places, revision = PLACES[order], known.places.snapshot(), self._log.revision
+        for number, step in enumerate(self._log.between(known.revision, revision)):
+            if number:
+                yield
+            latest = {change.id: change.new for change in step.changes}
+            gone, come = (change.old for change in step.changes), latest.values()
+            places.change(
+                [place_of(row) for row in come if row is not None and wanted.matches(row)],
+                [place_of(row) for row in gone if row is not None and wanted.matches(row)],
+            )
+        return _List(revision, places)

@@ -1,0 +1,147 @@
+"""Rows by id, in order, and by what a filter names, kept by each change.
+
+A change concerns one `Group`, however many fields a filter may name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence, Sized
+from itertools import chain
+from operator import attrgetter
+from typing import Any, TypeAlias, cast
+
+from sessiongate.core.table.filter import RowFilter
+from sessiongate.core.table.row import Group, Row, Values, id_of, place_of
+from sessiongate.runtime.index import Index
+from sessiongate.runtime.sorted_sequence import SortedSequence
+
+# A dict that grows is copied at once: many small ones are so in many short moments.
+_DICTS = 256
+_Ids: TypeAlias = Sequence[int]
+
+PLACES: Mapping[str, Callable[[Row], int]] = {
+    "id": attrgetter("id"),
+    "connect_time": attrgetter("place"),
+}
+_PLACE, _GROUP, _ADDRESS = attrgetter("place"), attrgetter("group"), attrgetter("address")
+
+
+class Indexes:
+    """The rows, the places of all in each order, and the ids of those that a filter may match."""
+
+    def __init__(self) -> None:
+        self.orders: Mapping[str, SortedSequence[int]] = {
+            order: SortedSequence() for order in PLACES
+        }
+        self._rows: Sequence[dict[int, Row]] = [{} for _ in range(_DICTS)]
+        self._known: dict[Values, Group] = {}
+        # The groups with a value, by its place in `Values`.
+        self._fields: Sequence[dict[Hashable, set[Group]]] = [{} for _ in Values._fields]
+        self._by_group = Index()
+        self._by_address = Index()
+        self._addresses: SortedSequence[int] = SortedSequence()  # all in `_by_address`
+
+    def __len__(self) -> int:
+        return len(self.orders["id"])
+
+    def row(self, ident: int) -> Row | None:
+        """Return the row of a session, if there is one."""
+        return self._rows[ident % _DICTS].get(ident)
+
+    def rows(self, places: Iterable[int]) -> list[Row]:
+        """Return the rows with these ids, or places in another order; those that there are."""
+        return [*filter(None, map(self.row, map(id_of, places)))]
+
+    def group(self, values: Values) -> Group:
+        """Return the group of sessions with these values, for a row to be added."""
+        known = self._known.get(values)
+        if known is None:
+            known = self._known[values] = Group(values)
+        return known
+
+    def change(self, removed: Mapping[int, Row], added: Mapping[int, Row]) -> None:
+        """Remove rows, and then add others; both are by id."""
+        for ident in removed.keys() - added.keys():
+            del self._rows[ident % _DICTS][ident]
+        for ident, row in added.items():
+            self._rows[ident % _DICTS][ident] = row
+        gone, come = _differing(removed, added, _PLACE), _differing(added, removed, _PLACE)
+        self.orders["id"].change([ident for _, ident in come], [ident for _, ident in gone])
+        self.orders["connect_time"].change(
+            [place for place, _ in come], [place for place, _ in gone]
+        )
+        new, old = self._by_group.change(
+            _differing(removed, added, _GROUP), _differing(added, removed, _GROUP)
+        )
+        for group in cast(set[Group], new):
+            for value, groups in zip(group.values, self._fields, strict=True):
+                groups.setdefault(value, set()).add(group)
+        for group in cast(set[Group], old):
+            self._forget(group)
+        arrived, left = self._by_address.change(
+            _differing(removed, added, _ADDRESS), _differing(added, removed, _ADDRESS)
+        )
+        self._addresses.change(cast(set[int], arrived), left)
+
+    def _forget(self, group: Group) -> None:
+        del self._known[group.values]
+        for value, groups in zip(group.values, self._fields, strict=True):
+            groups[value].remove(group)
+            if not groups[value]:
+                del groups[value]
+
+    def candidates(self, wanted: RowFilter, most: int) -> list[int] | None:
+        """Return ids among which all are that match; None if there may be over ``most``."""
+        best: Sequence[_Ids] | None = None
+        for look_up in (self._of_values, self._of_networks, self._of_times):
+            found = look_up(wanted, most)
+            if found is not None and (count := _total(found)) <= most:
+                best, most = found, count
+        return None if best is None else [*chain.from_iterable(best)]
+
+    def _of_values(self, wanted: RowFilter, most: int) -> Sequence[_Ids] | None:
+        fields = (
+            [groups[value] for value in named if value in (groups := self._fields[place])]
+            for place, named in wanted.values.items()
+        )
+        few = min(fields, key=_total, default=None)
+        if few is None or _total(few) > most:
+            return None
+        return [
+            self._by_group.ids(group)
+            for group in chain.from_iterable(few)
+            if wanted.match_values(group.values)
+        ]
+
+    def _of_networks(self, wanted: RowFilter, most: int) -> Sequence[_Ids] | None:
+        if not wanted.networks:
+            return None
+        known = self._addresses
+        spans = [slice(known.rank(first), known.rank(last + 1)) for first, last in wanted.networks]
+        if sum(span.stop - span.start for span in spans) > most:
+            return None
+        return [self._by_address.ids(address) for span in spans for address in known[span]]
+
+    def _of_times(self, wanted: RowFilter, most: int) -> Sequence[_Ids] | None:
+        if wanted.after is None and wanted.before is None:
+            return None
+        order = self.orders["connect_time"]
+        low = 0 if wanted.after is None else order.rank(place_of(wanted.after, 0))
+        high = len(order) if wanted.before is None else order.rank(place_of(wanted.before, 0))
+        return [[*map(id_of, order[low:high])]] if high - low <= most else None
+
+
+def _differing(
+    rows: Mapping[int, Row], others: Mapping[int, Row], value_of: Callable[[Row], Any]
+) -> list[tuple[Any, int]]:
+    """Return the values and ids of rows, except of those whose other row has the same value."""
+    return [
+        (value, ident)
+        for ident, row in rows.items()
+        if (value := value_of(row)) is not None
+        and ((other := others.get(ident)) is None or value_of(other) != value)
+    ]
+
+
+def _total(parts: Sequence[Sized]) -> int:
+    return sum(map(len, parts))

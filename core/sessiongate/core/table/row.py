@@ -1,0 +1,91 @@
+"""A session in the table: encoded, with what is needed without decoding it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from sessiongate.v1.session_pb2 import Session
+from sessiongate.v1.session_service_pb2 import ListSessionsResponse
+
+_ID_BITS = 64
+_ID = (1 << _ID_BITS) - 1
+
+
+class Values(NamedTuple):
+    """What a filter may name of a session; None is unknown, and matches no name."""
+
+    source: str
+    service: str
+    state: int
+    user: str | None
+    database: str | None
+    application: str | None
+
+    @classmethod
+    def of(cls, session: Session) -> Values:
+        """Return the values of a session."""
+        return cls(
+            session.source,
+            session.service,
+            session.state,
+            session.user if session.HasField("user") else None,
+            session.database if session.HasField("database") else None,
+            session.application if session.HasField("application") else None,
+        )
+
+
+class Group:
+    """All sessions with the same values; equal to no other group."""
+
+    __slots__ = ("values",)
+
+    def __init__(self, values: Values) -> None:
+        self.values = values
+
+
+class Row:
+    """A session; nothing changes a row."""
+
+    __slots__ = ("address", "group", "id", "piece", "place", "update_time")
+
+    def __init__(
+        self,
+        ident: int,
+        place: int,
+        address: int | None,
+        group: Group,
+        piece: bytes,
+        update_time: Timestamp,
+    ) -> None:
+        self.id = ident
+        self.place = place  # in the order by connect_time
+        self.address = address  # `core.table.addresses`
+        self.group = group
+        self.piece = piece  # `core.table.encoding`
+        self.update_time = update_time
+
+    @property
+    def session(self) -> Session:
+        """The session, decoded; each call takes some microseconds."""
+        return ListSessionsResponse.FromString(self.piece).sessions[0]
+
+
+def place_of(nanoseconds: int, ident: int) -> int:
+    """Return the place of a session in the order by a time, and then by id.
+
+    It is unique, and fixed for a session's whole life, so that pages can continue after it.
+    The place in the order by id is that with no time: the id.
+    """
+    return nanoseconds << _ID_BITS | ident
+
+
+def id_of(place: int) -> int:
+    """Return the id of the session with this place, in any order."""
+    return place & _ID
+
+
+def time_of(place: int) -> int:
+    """Return the time of a place, in nanoseconds."""
+    return place >> _ID_BITS

@@ -1,0 +1,196 @@
+"""The table by a model: pages of any filter under any changes, compared with a plain reading."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from sessiongate.core.table import filtered
+from sessiongate.core.table.query import SessionQuery
+from sessiongate.core.table.table import Page, SessionTable
+from sessiongate.runtime import index, sorted_sequence
+from sessiongate.runtime.turns import Steps
+from sessiongate.v1.session_pb2 import Session
+from sessiongate.v1.session_service_pb2 import (
+    ListSessionsRequest,
+    ListSessionsResponse,
+    SessionFilter,
+)
+
+# Addresses, each with the networks of the filters that contain it.
+REMOTES = {
+    "10.0.0.1": {"10.0.0.0/8", "10.0.0.1"},
+    "::ffff:10.0.0.9": {"10.0.0.0/8"},
+    "32.1.13.184": set(),
+    "2001:db8::5": {"2001:db8::/32"},
+    "/run/socket": set(),
+}
+ids = st.integers(1, 40)
+texts = st.sampled_from(["a", "b", ""])
+sessions = st.builds(
+    Session,
+    source=st.sampled_from("st"),
+    service=texts,
+    state=st.integers(0, 2),
+    user=st.none() | texts,
+    database=st.none() | texts,
+    application=st.none() | st.integers(1, 30).map(str),
+    remote=st.none() | st.sampled_from(sorted(REMOTES)),
+)
+
+
+class Wanted(NamedTuple):
+    """A filter, as plain values."""
+
+    named: dict[str, set[Any]]  # by the field of Session
+    networks: set[str]
+    after: int | None
+    before: int | None
+
+    def message(self) -> SessionFilter:
+        """Return the filter of the contract."""
+        message = SessionFilter(remotes=self.networks)
+        for field, named in self.named.items():
+            getattr(message, f"{field}s").extend(named)
+        if self.after is not None:
+            message.connected_after.FromSeconds(self.after)
+        if self.before is not None:
+            message.connected_before.FromSeconds(self.before)
+        return message
+
+    def matches(self, session: Session) -> bool:
+        """Return whether a session matches, read as the contract says it."""
+        for field, named in self.named.items():
+            is_optional = field in ("user", "database", "application")
+            if named and is_optional and not session.HasField(field):
+                return False
+            if named and getattr(session, field) not in named:
+                return False
+        if self.networks and not self.networks & REMOTES.get(session.remote, set()):
+            return False
+        connected = session.connect_time.seconds
+        return (self.after is None or connected >= self.after) and (
+            self.before is None or connected < self.before
+        )
+
+
+def few(values: Sequence[Any]) -> st.SearchStrategy[set[Any]]:
+    return st.just(set()) | st.sets(st.sampled_from(values), max_size=2)
+
+
+filters = st.builds(
+    Wanted,
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "source": few("st"),
+            "service": few(["a", "b", "other"]),
+            "state": few([0, 1, 5]),
+            "user": few(["a", ""]),
+            "database": few(["b", "other"]),
+            "application": few(["1", "2", "3"]),
+        },
+    ),
+    few(["10.0.0.0/8", "10.0.0.1", "2001:db8::/32"]),
+    st.none() | st.integers(0, 6),
+    st.none() | st.integers(0, 6),
+)
+
+
+class Work(NamedTuple):
+    """A page that is being made, and what was asked for."""
+
+    steps: Steps[Page]
+    wanted: Wanted
+    order: str
+    begun: int  # revision
+
+
+class TableMachine(RuleBasedStateMachine):
+    """Small blocks and lists, so that few sessions are many; a log that loses old changes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = pytest.MonkeyPatch()
+        for module, name, value in (
+            (sorted_sequence, "_BLOCK", 4),
+            (sorted_sequence, "_LONGEST", 8),
+            (sorted_sequence, "_SHORTEST", 2),
+            (index, "_FEW", 4),
+            (filtered, "_SHORT", 3),
+            (filtered, "_LOOKED_AT", 2),
+            (filtered, "_SCANNED", 2),
+            (filtered, "_KEPT", 3),
+        ):
+            self.patch.setattr(module, name, value)
+        self.table = SessionTable(["s", "t"], 100, Timestamp, log_bytes=12_000)
+        self.live: dict[int, Session] = {}
+        self.states: dict[int, dict[int, Session]] = {100: {}}
+        self.work: list[Work] = []
+
+    def teardown(self) -> None:
+        self.patch.undo()
+
+    @rule(upserts=st.dictionaries(ids, sessions, max_size=25), removals=st.sets(ids, max_size=25))
+    def change(self, upserts: dict[int, Session], removals: set[int]) -> None:
+        for ident, session in upserts.items():
+            session.id = ident
+            session.connect_time.FromSeconds(ident % 7)
+        self.table.apply(upserts.values(), removals)
+        self.live = {i: one for i, one in self.live.items() if i not in removals} | upserts
+        self.states[self.table.revision] = self.live
+
+    @rule(wanted=filters, order=st.sampled_from(["id", "connect_time desc"]))
+    def begin(self, wanted: Wanted, order: str) -> None:
+        request = ListSessionsRequest(filter=wanted.message(), order_by=order)
+        steps = self.table.page(SessionQuery.parse(request))
+        self.work.append(Work(steps, wanted, order, self.table.revision))
+
+    @rule(place=st.integers(0, 30), slices=st.integers(1, 4) | st.just(1000))
+    def go_on(self, place: int, slices: int) -> None:
+        if not self.work:
+            return
+        work = self.work[place % len(self.work)]
+        try:
+            for _ in range(slices):
+                next(work.steps)
+        except StopIteration as done:
+            self.work.remove(work)
+            self.holds(done.value, work)
+
+    def holds(self, page: Page, work: Work) -> None:
+        """Check that a page is what matched at its revision, which is not before it began."""
+        assert page.rest.revision >= work.begun
+        state = self.states[page.rest.revision]
+        expected = [one for one in state.values() if work.wanted.matches(one)]
+        expected.sort(key=lambda one: (one.connect_time.seconds * (work.order != "id"), one.id))
+        if work.order != "id":
+            expected.reverse()
+        found = ListSessionsResponse.FromString(b"".join(page.pieces)).sessions
+        assert [one.id for one in found] == [one.id for one in expected]
+        assert page.total_size == len(expected)
+
+    @invariant()
+    def every_session_is_there_by_id(self) -> None:
+        assert len(self.table) == len(self.live)
+        assert [row.id for row in self.table.following(0, 100)] == sorted(self.live)
+        assert not any(ident in self.table for ident in range(41) if ident not in self.live)
+
+    @invariant()
+    def nothing_is_kept_of_values_that_have_gone(self) -> None:
+        rows = self.table._rows
+        values = {row.group.values for row in self.table.following(0, 100)}
+        assert rows._known.keys() == values
+        for place, groups in enumerate(rows._fields):
+            assert groups.keys() == {each[place] for each in values}
+        assert len(rows._by_group) == len(values)
+
+
+TableMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
+TestTable = TableMachine.TestCase
