@@ -95,13 +95,13 @@ def test_many_stale_sessions_go_in_steps_and_come_back_as_they_were() -> None:
         async with reconcilers("s") as (table, [source], _):
             many = Observation(items(0))
             await source.take(many, elapsed())
-            before = {session.native_id: session.id for session, _ in table.following(0, MANY)}
+            before = {row.session.native_id: row.id for row in table.following(0, MANY)}
             source.expire()
             assert len(table) == source.session_count == MANY - STEP_CHANGES, "the first at once"
             assert len(table.unseen) == STEP_CHANGES
             # They are observed again before the rest is hidden.
             await source.take(many, elapsed())
-            after = {session.native_id: session.id for session, _ in table.following(0, MANY)}
+            after = {row.session.native_id: row.id for row in table.following(0, MANY)}
             assert after == before
             assert table.unseen == {}
             source.expire()
@@ -156,7 +156,7 @@ def test_what_could_not_be_shown_is_shown_with_the_ids_it_has() -> None:
             assert len(table) == 4 * STEP_CHANGES
             ids = [known.id for known in (await ledger.held("s")).values()]
             assert sorted(ids) == [*range(1, 4 * STEP_CHANGES + 1)]
-            assert [session.id for session, _ in table.following(0, 5000)] == sorted(ids)
+            assert [row.id for row in table.following(0, 5000)] == sorted(ids)
 
     asyncio.run(main())
 
