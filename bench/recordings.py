@@ -35,7 +35,7 @@ START = 1_780_000_000  # when everything was recorded, in seconds since the epoc
 Observe = Callable[[], Coroutine[Any, Any, Observation]]
 """Reads the next response, each a second after the one before."""
 
-_ARRIVING = 256 * 1024  # bytes of a response at a time
+_ARRIVING = 256 * 1024  # bytes or characters of a response at a time
 
 ANSWERS = 8  # there are no more
 
@@ -98,7 +98,7 @@ def _host(sessions: int) -> Observe:
 def _haproxy(sessions: int) -> Observe:
     streams = Streams(include_self=False)
 
-    def answer(second: int) -> str:
+    def answer(second: int) -> list[str]:
         info = f"Name: HAProxy\nVersion: 2.6.12\nPid: 100\nUptime_sec: {500 + second}\n\n"
         tail = "rq[f=848000h,i=0,an=00h,rx=,wx=,ax=] rp[f=80048000h,i=0,an=00h,rx=,wx=,ax=]"
         ends = "scf=[8,0h,fd=12] scb=[8,200008h,fd=13] exp= rc=0 c_exp="
@@ -108,9 +108,10 @@ def _haproxy(sessions: int) -> Observe:
             f" lat=0 {tail} {ends}\n"
             for n in range(sessions)
         )
-        return info + "".join(lines) + "\n"
+        text = info + "".join(lines) + "\n"
+        return [text[start : start + _ARRIVING] for start in range(0, len(text), _ARRIVING)]
 
-    return _each(answer, lambda text, moment: streams.read(text, moment))
+    return _each(answer, lambda parts, moment: streams.read(parts, moment))
 
 
 def _mariadb(sessions: int) -> Observe:
