@@ -8,25 +8,26 @@ next, only what the clock alone changes differs: ages and idle times grow.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import count
+from socket import AF_INET, inet_aton
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
-import psutil
-
 from sessiongate.core.sources import host, postgresql
-from sessiongate.core.sources.base import Observation
+from sessiongate.core.sources.base import DEFAULT_MAX_SESSIONS, Observation
 from sessiongate.core.sources.support import pgbouncer_clients, processlist
 from sessiongate.core.sources.support.cells import Cell
+from sessiongate.core.sources.support.kernelsockets import KernelSockets
 from sessiongate.core.sources.support.libpq import QueryResult
 from sessiongate.core.sources.support.localtime import LocalTime
 from sessiongate.core.sources.support.processes import Process
 from sessiongate.core.sources.support.processlist import ProcessList, Threads
 from sessiongate.core.sources.support.serverzone import ServerZone
 from sessiongate.core.sources.support.sessionlist import ReadingContext, SessionList
-from sessiongate.core.sources.support.sockets import End, Listener, Sockets, TcpConnection
+from sessiongate.core.sources.support.sockdiag import SocketRow, rows_of
 from sessiongate.core.sources.support.stability import reuse_if_same
 from sessiongate.core.sources.support.streams import Streams
 
@@ -74,25 +75,52 @@ def _port(n: int) -> int:
 
 
 def _host(sessions: int) -> Observe:
-    local = End("10.0.0.1", 5432)
-    sockets = Sockets(
-        [Listener(4, local, 100)],
-        [
-            TcpConnection(4, psutil.CONN_ESTABLISHED, local, End(_address(n), _port(n)), 100)
-            for n in range(sessions - 1)
-        ],
-    )
-    processes = {100: Process("postgres", START - 1000.0)}
+    local = ("10.0.0.1", 5432)
+    listening = [_socket(10, local, ("0.0.0.0", 0), sessions), _LAST]
+
+    def answer(second: int) -> list[bytes]:
+        rows = [_socket(1, local, (_address(n), _port(n)), n, second) for n in range(1, sessions)]
+        return [*(b"".join(rows[at : at + 240]) for at in range(0, len(rows), 240)), _LAST]
+
+    connected = [_LAST]
+
+    def listed(family: int, states: int, _: int) -> Iterator[SocketRow]:
+        found = listening if states == 1 << 10 else connected
+        return rows_of(found if family == AF_INET else [_LAST])
+
+    kernel = KernelSockets(listed)
+    processes = {0: Process("postgres", START - 1000.0)}
     known: host.KnownSockets = {}
     last: Observation | None = None
 
-    async def observe() -> Observation:
-        nonlocal last
-        sessions = host.sessions_of_sockets(sockets, processes, float(START), known)
+    def read(datagrams: list[bytes], _: float) -> Observation:
+        nonlocal connected, last
+        connected = datagrams
+        sessions = host.sessions_of_sockets(
+            kernel.read(4 * DEFAULT_MAX_SESSIONS), processes, float(START), known
+        )
         last = reuse_if_same(last, sessions, START - 5000.0)
         return last
 
-    return observe
+    return _each(answer, read)
+
+
+# NLMSG_DONE of netlink.
+_LAST = struct.pack("=IHHIIi", 20, 3, 2, 0, 0, 0)
+
+
+def _socket(
+    state: int, near: tuple[str, int], far: tuple[str, int], n: int, second: int = 0
+) -> bytes:
+    """Make a message of the kernel about a socket: `struct inet_diag_msg` and attributes."""
+    ends = struct.pack("!HH", near[1], far[1])
+    ends += b"".join(inet_aton(ip).ljust(16, b"\0") for ip, _ in (near, far))
+    timers = (7200 - second) * 1000, second, 0  # and queues: they change on their own
+    row = struct.pack(
+        "=BBBB48s5I", AF_INET, state, 2, 0, ends + struct.pack("=IQ", 0, n), *timers, 0, n
+    )
+    row += bytes(36)
+    return struct.pack("=IHHII", 16 + len(row), 20, 2, 0, 0) + row
 
 
 def _haproxy(sessions: int) -> Observe:

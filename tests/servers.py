@@ -263,3 +263,12 @@ class Server(Closing):
 
 def _group(user: str) -> int:
     return pwd.getpwnam(user).pw_gid
+
+
+def has_ipv6() -> bool:
+    """Return whether this machine has IPv6."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import re
 import socket
 import struct
@@ -30,6 +32,7 @@ from sessiongate.core.sources.base import (
 )
 from sessiongate.core.sources.host import HostSource, KnownSockets, sessions_of_sockets
 from sessiongate.core.sources.support.inodes import Inodes
+from sessiongate.core.sources.support.kernelsockets import KernelSockets
 from sessiongate.core.sources.support.processes import Process
 from sessiongate.core.sources.support.sockets import (
     End,
@@ -39,27 +42,35 @@ from sessiongate.core.sources.support.sockets import (
     read_sockets,
 )
 from sessiongate.v1.states import words_of
+from tests.servers import has_ipv6
 
 ME = psutil.Process().name()
 NOW = 1_495_015_595.0
 
 
-def has_ipv6() -> bool:
-    try:
-        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
-    except OSError:
-        return False
-    return True
-
-
 needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
 
 
-@pytest.fixture
-def source() -> Iterator[Source]:
+@pytest.fixture(params=["sock_diag", "psutil"])
+def source(request: pytest.FixtureRequest) -> Iterator[Source]:
+    """Open the source, as on a system with sock_diag and on one without."""
+    if request.param == "psutil":
+        request.getfixturevalue("no_sock_diag")
+    elif not hasattr(socket, "AF_NETLINK"):
+        pytest.skip("needs Linux")
     source = open_source(SourceConfig.parse("host:"))
     yield source
     asyncio.run(source.close())
+
+
+@pytest.fixture
+def no_sock_diag(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make this a system without netlink."""
+    monkeypatch.delattr(socket, "AF_NETLINK", raising=False)
+
+
+by_kernel = pytest.mark.parametrize("source", ["sock_diag"], indirect=True)
+by_psutil = pytest.mark.parametrize("source", ["psutil"], indirect=True)
 
 
 def on_port(source: Source, port: int) -> list[Observed]:
@@ -235,6 +246,7 @@ def test_a_process_may_call_itself_anything(source: Source) -> None:
     assert item.session.service == f"??db:{port}"
 
 
+@by_psutil
 def test_a_user_who_may_not_see_all_sees_its_own(
     source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,6 +262,7 @@ def test_a_user_who_may_not_see_all_sees_its_own(
     assert states(items) == ["Listener Session", "Session started"]
 
 
+@by_psutil
 @pytest.mark.parametrize(
     "error",
     [
@@ -272,10 +285,44 @@ def test_a_machine_that_cannot_be_read_is_an_error(
         asyncio.run(source.observe())
 
 
+@by_kernel
+@pytest.mark.parametrize("reason", [errno.ENOENT, errno.EPERM])
+def test_a_kernel_that_lists_no_sockets_is_read_by_psutil(
+    source: Source, monkeypatch: pytest.MonkeyPatch, reason: int
+) -> None:
+    asked = []
+
+    def refuse(*_: object) -> None:
+        asked.append(1)
+        raise OSError(reason, os.strerror(reason))
+
+    monkeypatch.setattr(KernelSockets, "read", refuse)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        for _ in range(2):
+            assert states(on_port(source, listener.getsockname()[1])) == ["Listener Session"]
+    assert asked == [1]
+
+
+@by_kernel
+def test_a_kernel_that_fails_to_list_its_sockets_is_an_error(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(errno.ENOBUFS, "no space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(KernelSockets, "read", broken)
+        with pytest.raises(SourceError, match="no space"):
+            asyncio.run(source.observe())
+    asyncio.run(source.observe())  # the next one may succeed
+
+
+@by_kernel
 def test_the_incarnation_is_the_boot(source: Source) -> None:
     assert asyncio.run(source.observe()).incarnation == psutil.boot_time()
 
 
+@by_kernel
 @pytest.mark.parametrize("move", [-3600.0, 3600.0, 0.5])
 def test_a_clock_that_is_set_is_not_another_boot(
     source: Source, monkeypatch: pytest.MonkeyPatch, move: float
@@ -290,6 +337,7 @@ def test_a_clock_that_is_set_is_not_another_boot(
     assert seen[-1] == last
 
 
+@by_kernel
 @pytest.mark.parametrize("odd", [float("nan"), float("inf"), -1e300, 253402300800.0])
 def test_a_boot_that_cannot_be_is_none(
     source: Source, monkeypatch: pytest.MonkeyPatch, odd: float
@@ -527,6 +575,7 @@ def test_one_odd_socket_costs_itself(place: int, member: str, odd: object) -> No
         return observed
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.delattr(socket, "AF_NETLINK", raising=False)
         patch.setattr(psutil, "net_connections", lambda _: sockets)
         before, after, again = asyncio.run(observe())
     assert len(before.sessions) == 6
@@ -564,6 +613,7 @@ def test_what_was_expected_of_a_socket_is_told(
     assert (len(found.listeners), len(found.connections)) == (3, 3)
 
 
+@pytest.mark.usefixtures("no_sock_diag")
 def test_of_sockets_without_end_some_are_read_and_those_that_listen_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

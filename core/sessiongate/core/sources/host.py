@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Container, Hashable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from socket import getservbyport
 from typing import TypeAlias
 
@@ -28,11 +27,12 @@ from sessiongate.core.sources.base import (
     Unreadable,
 )
 from sessiongate.core.sources.support.inodes import Inodes
+from sessiongate.core.sources.support.kernelsockets import KernelSockets
 from sessiongate.core.sources.support.moments import timestamp
-from sessiongate.core.sources.support.pacing import Pace, sorted_apart
+from sessiongate.core.sources.support.pacing import Pace, parts_apart, sorted_apart
 from sessiongate.core.sources.support.processes import Process, ProcessTable
+from sessiongate.core.sources.support.sockdiag import is_missing
 from sessiongate.core.sources.support.sockets import (
-    End,
     Listener,
     Sockets,
     TcpConnection,
@@ -42,8 +42,9 @@ from sessiongate.core.sources.support.stability import reuse_if_same
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import Session, SessionState
 
-# Sessions by everything that they are made from.
-KnownSockets: TypeAlias = dict[Hashable, Observed]
+# Everything that a session is made from, and the session.
+Known: TypeAlias = tuple[tuple[object, ...], Observed]
+KnownSockets: TypeAlias = dict[str, Known]  # by the session's key
 
 # The TCP states in which a connection is a session. In CLOSE_WAIT the client
 # has closed and the service has not; in FIN_WAIT it is the other way round. In
@@ -54,10 +55,6 @@ _STATES: Mapping[str, SessionState] = {
     psutil.CONN_FIN_WAIT1: session_pb2.SESSION_STATE_STOPPING,
     psutil.CONN_FIN_WAIT2: session_pb2.SESSION_STATE_STOPPING,
 }
-
-# A socket that listens on "::" may accept IPv4 too; such a connection is an
-# IPv6 socket with IPv4-mapped addresses.
-_WILDCARDS = {4: "0.0.0.0", 6: "::"}  # noqa: S104 - compared with, never bound
 
 # Seconds; less than what counts as a reboot (`Observation.incarnation`).
 _CLOCK_STEP = 1.0
@@ -78,6 +75,7 @@ class HostSource:
         # Read more than the core shows: it prefers the sessions that it knows already, and
         # both ends of a connection may be on this machine.
         self._most = 4 * max_sessions
+        self._kernel: KernelSockets | None = KernelSockets()
         # A separate thread, so that a slow read delays no other source.
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="host")
         self._processes = ProcessTable()
@@ -97,7 +95,7 @@ class HostSource:
     def _look(self) -> Observation:
         try:
             boot_time = psutil.boot_time()
-            sockets = read_sockets(self._inodes, self._most)
+            sockets = self._read()
         except (psutil.Error, OSError, RuntimeError, ValueError, LookupError) as error:
             raise SourceError(f"the sockets of this machine cannot be read: {error}") from error
         processes = self._processes.look_up(sockets.pids)
@@ -107,6 +105,17 @@ class HostSource:
             self._last, sessions, incarnation, tuple(sockets.unreadable), sockets.partial
         )
         return self._last
+
+    def _read(self) -> Sockets:
+        """Read the sockets from the kernel, by psutil if this system's does not list them."""
+        if self._kernel is not None:
+            try:
+                return self._kernel.read(self._most)
+            except OSError as error:
+                if not is_missing(error):
+                    raise
+                self._kernel = None
+        return read_sockets(self._inodes, self._most)
 
     def _incarnation(self, boot_time: float) -> float | None:
         """Return the boot time; None until a valid one is seen.
@@ -129,9 +138,10 @@ def sessions_of_sockets(
     now: float,
     known: KnownSockets | None = None,
 ) -> list[Observed]:
-    """Return the sessions of ``sockets``: listeners, then accepted connections, each by port.
+    """Return the sessions of ``sockets``: listeners by port, then accepted connections.
 
-    Run this in a thread; it works in steps.
+    Those that are known keep their order; new ones follow by port. Run this in a
+    thread; it works in steps.
 
     Sockets that listen on the same address and port are one listener; all that
     listen on the same port are one service, named after the oldest visible
@@ -140,13 +150,9 @@ def sessions_of_sockets(
     current ones: a session whose facts are unchanged stays the same object.
     """
     pace = Pace()
-    before = dict(known or {})
+    before = {} if known is None else known.copy()
     seen: KnownSockets = {} if known is None else known
     seen.clear()
-
-    def reused(facts: Hashable, make: Callable[[], Observed]) -> Observed:
-        seen[facts] = before.get(facts) or make()
-        return seen[facts]
 
     def start(listener: Listener) -> float:
         return processes[listener.pid].start_time if listener.pid in processes else now
@@ -160,26 +166,53 @@ def sessions_of_sockets(
         port = listener.local.port
         services.setdefault(port, _service_name(port, processes.get(listener.pid)))
         listeners.setdefault(listener.place, listener)
-    listening = {(listener.version, listener.local) for listener in listeners.values()}
-    accepted: dict[str, TcpConnection] = {}
-    # The program at this end of each connection, under the name that its other end has.
-    clients: dict[str, str] = {}
-    for item in sockets.connections:
-        pace.sleep()
-        if _is_accepted(item, listening):
-            accepted[item.key] = item
-        if item.pid in processes:
-            clients[f"{item.remote}<-{item.local}"] = processes[item.pid].name
-    sessions = []
     for listener in sorted_apart(listeners.values(), _by_port, pace):
-        service = services[listener.local.port]
-        make = partial(_listener_session, listener, service, start(listener))
-        sessions.append(reused((listener, service), make))
+        key, service = listener.key, services[listener.local.port]
+        last = before.get(key)
+        if last is None or last[0] != (listener, service):
+            last = (listener, service), _listener_session(listener, service, start(listener))
+        seen[key] = last
+
+    accepted, clients = _ends_of_connections(sockets.connections, listeners, processes, pace)
+
+    def see(connection: TcpConnection, last: Known | None) -> None:
+        facts = connection, services[connection.local.port], clients.get(connection.name)
+        if last is None or last[0] != facts:
+            last = facts, _session(*facts, now)
+        seen[connection.key] = last
+
+    for part in parts_apart(before.items(), pace):
+        for key, last in part:
+            if connection := accepted.pop(key, None):
+                see(connection, last)
     for connection in sorted_apart(accepted.values(), _by_port, pace):
-        service, client = services[connection.local.port], clients.get(connection.name)
-        make = partial(_session, connection, service, now, client)
-        sessions.append(reused((connection, service, client), make))
-    return sessions
+        see(connection, None)
+    return [session for _, session in seen.values()]
+
+
+def _ends_of_connections(
+    connections: Iterable[TcpConnection],
+    listeners: Mapping[str, Listener],
+    processes: Mapping[int, Process],
+    pace: Pace,
+) -> tuple[dict[str, TcpConnection], dict[str, str]]:
+    """Return the connections that listeners accepted, and the programs at the other ends.
+
+    The former are by key, the latter by the connection's name.
+    """
+    listening = {(listener.version, listener.local) for listener in listeners.values()}
+    ports = {listener.local.port for listener in listeners.values()}
+    accepted: dict[str, TcpConnection] = {}
+    clients: dict[str, str] = {}
+    for part in parts_apart(connections, pace):
+        for item in part:
+            if item.local.port in ports and item.status in _STATES:
+                own, anywhere = item.listeners
+                if own in listening or anywhere in listening:
+                    accepted[item.key] = item
+            if item.pid in processes:
+                clients[item.name_there] = processes[item.pid].name
+    return accepted, clients
 
 
 def _by_port(socket: Listener | TcpConnection) -> tuple[int, str]:
@@ -196,15 +229,6 @@ def _service_name(port: int, process: Process | None) -> str:
         return str(port)
 
 
-def _is_accepted(connection: TcpConnection, listening: Container[tuple[int, End]]) -> bool:
-    """Return whether a connection is a session that one of ``listening`` sockets accepted."""
-    version, local = connection.version, connection.local
-    wildcard = End(_WILDCARDS[version], local.port)
-    return connection.status in _STATES and (
-        (version, local) in listening or (version, wildcard) in listening
-    )
-
-
 def _listener_session(listener: Listener, service: str, start: float) -> Observed:
     session = Session(
         service=service, state=session_pb2.SESSION_STATE_LISTENER, native_id=listener.name
@@ -213,7 +237,7 @@ def _listener_session(listener: Listener, service: str, start: float) -> Observe
     return Observed(listener.key, session, unreadable=unreadable, former=listener.place)
 
 
-def _session(connection: TcpConnection, service: str, now: float, client: str | None) -> Observed:
+def _session(connection: TcpConnection, service: str, client: str | None, now: float) -> Observed:
     """Make one session; ``client`` is the name of the client's program, if known."""
     session = Session(
         service=service,

@@ -127,6 +127,14 @@ def sorted_apart(items: Iterable[_T], key: Callable[[_T], Any], pace: Pace) -> I
         yield item
 
 
+def parts_apart(items: Iterable[_T], pace: Pace) -> Iterator[list[_T]]:
+    """Yield the items in short lists, with pauses between them; for use in a thread."""
+    following = iter(items)
+    while part := [*islice(following, _PART)]:
+        yield part
+        pace.sleep()
+
+
 async def batches(
     elements: Elements, parts: AsyncIterable[bytes], pace: Pace
 ) -> AsyncIterator[ElementBatch]:

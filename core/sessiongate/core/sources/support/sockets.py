@@ -1,13 +1,14 @@
-"""The visible TCP sockets of this machine."""
+"""The visible TCP sockets of this machine, and how psutil reads them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import chain, islice
 from socket import AF_INET, AF_INET6
+from typing import NamedTuple
 
 import psutil
 
@@ -18,11 +19,10 @@ from sessiongate.core.sources.support.pacing import Pace
 from sessiongate.core.sources.support.peer import shown_address
 from sessiongate.runtime.addresses import MAX_PORT, parse_ip
 
-_VERSIONS: Mapping[int, int] = {AF_INET: 4, AF_INET6: 6}
+VERSIONS: Mapping[int, int] = {AF_INET: 4, AF_INET6: 6}
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(NamedTuple):
     """An address and a port, as the machine states them."""
 
     ip: str
@@ -63,7 +63,7 @@ class Listener:
         return _key(self.place, self.inode)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TcpConnection:
     """One side of a connection, which may be opening or closing."""
 
@@ -74,17 +74,32 @@ class TcpConnection:
     pid: int = 0  # of a process that has it open; 0: none is visible, or none has it any longer
     inode: int | None = None  # 0: its process has closed it; None: unknown, or not accepted yet
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Its two ends, such as ``127.0.0.1:80<-127.0.0.1:4711``."""
         return f"{self.local}<-{self.remote}"
+
+    @cached_property
+    def name_there(self) -> str:
+        """The name of its other end."""
+        return f"{self.remote}<-{self.local}"
+
+    @cached_property
+    def listeners(self) -> tuple[tuple[int, End], tuple[int, End]]:
+        """The IP version and the end of each listener that may have accepted it.
+
+        A socket that listens on "::" may accept IPv4 too; such a connection is an IPv6
+        socket with IPv4-mapped addresses.
+        """
+        anywhere = End("0.0.0.0" if self.version == 4 else "::", self.local.port)  # noqa: S104
+        return (self.version, self.local), (self.version, anywhere)
 
     @property
     def place(self) -> str:
         """The name with the IP version, as for a listener."""
         return f"tcp{self.version} {self.name}"
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The place and the inode: the client may come back from the same port."""
         return _key(self.place, self.inode)
@@ -169,7 +184,7 @@ def _socket(
         raise UnreadableError("a TCP socket: expected a status")
     if not local or not (remote or status == psutil.CONN_LISTEN):
         return None
-    version = _VERSIONS.get(family) if isinstance(family, int) else None
+    version = VERSIONS.get(family) if isinstance(family, int) else None
     if version is None:
         raise UnreadableError("a TCP socket: expected IPv4 or IPv6")
     if status == psutil.CONN_LISTEN:
