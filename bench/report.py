@@ -53,11 +53,12 @@ stays. A step is applied in a process that does nothing else, and the median of 
 Programs are measured from when the core lists all its sessions. Under churn a process of its own
 asks a core, whose ledger is in a file, for the session that stays. A change waits from when the
 source replaced a session until a watcher has the message that brings its copy to the next state,
-so up to a second of it is the source's interval; each state must have all sessions. A gateway is
-ready once `/readyz` says so and its copy has all sessions, as its metrics show; the CPU of the
-copy is the worker's since it listens. Pages of one user, who has about {EACH} sessions in both
-tables, are requested from two gateways by turns, a few users' after each change of the table.
-The longest turn of a loop is the most CPU that it took while a timer was due, since its start.
+so up to a second of it is the source's interval; so does a copy that lacks a session, or has one
+too many. A gateway is ready once `/readyz` says so and its copy has all sessions, as its metrics
+show; the CPU of the copy is the worker's since it listens. Pages of one user, who has about {EACH}
+sessions in both tables, are requested from two gateways by turns, a few users' after each change
+of the table. The longest turn of a loop is the most CPU that it took while a timer was due, since
+its start.
 """
 
 

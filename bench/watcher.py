@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from statistics import median
 from threading import Event, Thread
 from typing import NamedTuple
 
@@ -39,11 +38,10 @@ class Churning(NamedTuple):
 
 
 class _Step(NamedTuple):
-    """Replacements that were told together, by their numbers from 0 on."""
+    """Replacements that were told together."""
 
     told: float  # seconds since the epoch
-    first: int
-    last: int
+    first: int  # the number of the oldest, from 0 on
 
 
 class Watcher(Thread):
@@ -58,6 +56,8 @@ class Watcher(Thread):
         self._copy: dict[int, int] = {}  # the number of each session, by id
         self._news: list[int] = []  # numbers that the copy got since the last state of the table
         self._steps: list[_Step] = []
+        self._last = -1  # the newest number
+        self._whole = 0.0  # when the copy had all sessions last, in seconds since the epoch
         self._fault = ""
         self._is_stopping = False
         self.start()
@@ -72,25 +72,32 @@ class Watcher(Thread):
         self.synced.set()
 
     def stop(self) -> None:
-        """Stop watching. Raises `BenchError` if the copy was ever wrong, or the stream failed."""
+        """Stop watching. Raises `BenchError` if the stream failed."""
         self._is_stopping = True
         self._call.cancel()
         self.join()
         if self._fault:
             raise BenchError(self._fault)
 
+    def untold(self, began: float) -> float:
+        """Return for how many seconds the next replacement has been due."""
+        return time.time() - self._due(began, self._last + 1)
+
     def longest(self, began: float, since: float, until: float) -> float:
         """Return the longest time from a replacement until it was told, in seconds.
 
-        ``began`` is when the first replacement became due; ``since`` and ``until`` are when
-        the stream was told to be watched. What is not told by then has waited until then.
+        ``began`` is when the source was first observed; ``since`` and ``until`` are when
+        measuring began and ended. What is not told by then, even that a session has ended,
+        has waited until then.
         """
         steps = [step for step in self._steps if since <= step.told <= until]
         if not steps:
             raise BenchError(f"no change was told in {until - since:.0f} seconds")
-        each = 1 / self._source.churn
-        delays = [step.told - (began + step.first * each) for step in steps]
-        return max(*delays, until - (began + (steps[-1].last + 1) * each))
+        delays = [step.told - self._due(began, step.first) for step in steps]
+        return max(*delays, until - self._due(began, self._last + 1), until - self._whole)
+
+    def _due(self, began: float, number: int) -> float:
+        return began + number / self._source.churn
 
     def _take(self, message: WatchSessionsResponse) -> None:
         for upserts in (message.snapshot.sessions, message.changes.upserts):
@@ -102,11 +109,13 @@ class Watcher(Thread):
             self._copy.pop(removal.id, None)
         if not message.HasField("as_of"):
             return
-        if len(self._copy) != self._source.sessions:
-            self._fault = self._fault or f"a copy has {len(self._copy)} sessions"
-        if self._news and self.synced.is_set():
-            self._steps.append(_Step(time.time(), min(self._news), max(self._news)))
-        self._news.clear()
+        # A large observation is told in several steps.
+        if len(self._copy) == self._source.sessions:
+            self._whole = time.time()
+        if self._news:
+            self._last = max(self._last, max(self._news))
+            self._steps.append(_Step(time.time(), min(self._news)))
+            self._news.clear()
         self.synced.set()
 
 
@@ -136,4 +145,5 @@ def first_observation(channel: grpc.Channel, source: Churning) -> float:
         time.sleep(0.1)
     if not found:
         raise BenchError("no observation can be told from the next")
-    return median(found.values())
+    # The newest session may be of the next observation already, but of no earlier one.
+    return max(found.values())
