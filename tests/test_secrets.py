@@ -20,6 +20,7 @@ from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.sources.base import SourceConfig, SourceConfigError, open_source
 from sessiongate.gateway.cli.groups import has_password
 from sessiongate.gateway.cli.plan import shown_source
+from tests.faults.scale import times
 from tests.program import COMMAND, DATA, PATIENCE, Program, Serving, environment, run
 
 # A password in two parts: the text between them is what goes wrong.
@@ -58,7 +59,7 @@ def tells(text: str) -> bool:
 
 
 @given(urls)
-@settings(max_examples=1000)
+@settings(max_examples=times(300, 10_000))
 def test_no_url_tells_its_password_when_it_is_read(url: str) -> None:
     place = url.rpartition("@")[2].partition("/")[0]
     assume(not tells(place) or "@" not in url)  # which is where its host belongs

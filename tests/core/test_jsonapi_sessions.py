@@ -22,6 +22,7 @@ from sessiongate.core.sources.support.serverzone import ServerZone
 from sessiongate.core.sources.support.session_times import DocumentTimes
 from sessiongate.core.sources.support.statement import MAX_STATEMENT_BYTES
 from sessiongate.v1.session_pb2 import BackendConnection, Session, SessionState
+from tests.faults.scale import times
 
 DATA = Path(__file__).parent.parent / "data"
 MOMENT = datetime(2026, 11, 23, 18, 32, 39, 200_000, tzinfo=UTC)
@@ -515,7 +516,7 @@ def test_any_json_is_read_or_refused(document: object) -> None:
 RECORDED = [*json.loads((DATA / "maxscale-24.02/sessions_odd.json").read_bytes())["data"], FULL]
 
 
-@settings(max_examples=500)
+@settings(max_examples=times(150, 5000))
 @given(index=st.integers(0, len(RECORDED) - 1), data=st.data(), value=JSON)
 def test_a_value_in_any_place_costs_its_session_at_most(
     index: int, data: st.DataObject, value: object

@@ -18,6 +18,7 @@ from sessiongate.core.sources.support.serverzone import ServerZone
 from sessiongate.core.sources.support.sessionlist import ReadingContext, SessionList
 from tests.core.observing import arriving
 from tests.core.test_jsonapi_sessions import places, replaced
+from tests.faults.scale import times
 
 DATA = Path(__file__).parent.parent / "data"
 RECORDED = (DATA / "maxscale-24.02" / "sessions.json").read_bytes()
@@ -277,7 +278,7 @@ def test_no_answer_is_more_than_a_source_error(value: Any, raw: bytes) -> None:
 ODD_CLIENTS = json.loads((DATA / "maxscale-24.02" / "sessions_odd.json").read_bytes())["data"]
 
 
-@settings(max_examples=300)
+@settings(max_examples=times(100, 3000))
 @given(index=st.integers(0, len(ODD_CLIENTS) - 1), data=st.data(), value=JSON)
 def test_a_value_in_any_place_costs_its_session_at_most(
     index: int, data: st.DataObject, value: object

@@ -1,4 +1,4 @@
-"""How much the fault suite does: a short form for every test run, or the full one.
+"""How much the fault suite and random tests do: little in every test run, or the full form.
 
 ``make faults`` and ``make soak`` run the full one and write its figures to
 docs/reliability.md. Every short run draws the same, and every full one something new:

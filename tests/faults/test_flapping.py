@@ -22,7 +22,7 @@ from tests.program import DATA, DOCUMENT, PATIENCE, Serving
 
 SOURCES = times(3, 20)
 SESSIONS = times(300, 2_500)  # of each source
-SECONDS = times(6, 180)
+SECONDS = times(4, 180)
 # For sessions, past changes and what is remembered of an answer; it grows no further.
 GROWTH = times(150 * MIB, SOURCES * SESSIONS * 12 * 1024 + 250 * MIB)
 

@@ -18,8 +18,8 @@ from tests.faults.processes import MIB, peak
 from tests.faults.scale import figure, times
 from tests.program import DOCUMENT, PATIENCE, Serving
 
-SECONDS = times(8, 60)
-TIMEOUT = times(2, 10)  # of a source
+SECONDS = times(4, 60)
+TIMEOUT = times(1, 10)  # of a source
 # For an answer from each server, of up to 128 MiB each, and what is made of them.
 PEAK = 3 * 128 * len(SERVERS) * MIB
 

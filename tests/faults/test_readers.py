@@ -24,7 +24,7 @@ from tests.faults.scale import FULL, figure, times
 from tests.program import PATIENCE, Program, await_ready
 
 READERS = times(60, 1200)
-HOLD = times(2, 8)  # seconds that they stay
+HOLD = times(0.5, 8.0)  # seconds that they stay
 SOURCE = "synthetic:?sessions=10000&churn=0"
 # MiB: the limit of answers in flight, and what else a process may take.
 IN_FLIGHT, BESIDE = times(32, 256), 64

@@ -19,7 +19,7 @@ from tests.faults.scale import FULL, figure, times
 from tests.faults.visitors import Visitor, Visitors
 from tests.program import PATIENCE, Serving
 
-SECONDS = times(4, 600)
+SECONDS = times(2, 600)
 PERIOD = times(1, 30)  # seconds from one progress line to the next
 GROWTH = 2.0  # per cent that a process's resident memory may grow after minute 5
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import httpx
 import pytest
 
 from tests.gateway.programs import DATA, LONG, client_of, running_core, running_gateway
+from tests.program import PATIENCE
 
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
@@ -94,11 +96,9 @@ def test_the_root_leads_to_them(http: httpx.Client) -> None:
 
 def test_they_answer_while_the_core_is_not_ready(tmp_path: Path) -> None:
     # Nothing accepts here: neither an answer nor a failure, for as long as the test runs.
-    import socket
-
     with socket.create_server(("127.0.0.1", 0), backlog=8) as silent:
         port = silent.getsockname()[1]
-        url = f"postgresql://ann:treasure@127.0.0.1:{port}/x?name=slow"
+        url = f"postgresql://ann:treasure@127.0.0.1:{port}/x?name=slow&timeout={PATIENCE}"
         with (
             running_core(url, ready=False) as core,
             running_gateway(core) as gateway,
