@@ -180,8 +180,8 @@ class Rig:
         while self.reconciler._showing.is_hiding:  # noqa: ASYNC110 - it has no event for that
             await asyncio.sleep(0)
         held = {key: known.id for key, known in (await self.ledger.held("s")).items()}
-        sessions = [row.session for row in self.table.following(0, 100)]
-        shown = {session.native_id: (session.id, session.user) for session in sessions}
+        found = filter(None, map(self.table.get, range(self.model.following)))
+        shown = {session.native_id: (session.id, session.user) for session in found}
         return held, shown, dict(self.table.unseen), self.reconciler.session_count
 
     def expected(self) -> object:
