@@ -96,7 +96,7 @@ class Preparation:
 
 def _clear_unstorable(session: Session) -> None:
     """Clear times that no reader of the session could take; its start is set from the ledger."""
-    if not is_storable(session.last_active_time):
+    if session.HasField("last_active_time") and not is_storable(session.last_active_time):
         session.ClearField("last_active_time")
     for query in session.queries:
         for name in ("receive_time", "complete_time"):

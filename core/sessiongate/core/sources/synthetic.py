@@ -11,8 +11,6 @@ import random
 import time
 from collections.abc import Callable, Sequence
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from sessiongate.core.sources.base import Observation, Observed, SourceConfig, SourceConfigError
 from sessiongate.core.sources.support.pacing import Pace
 from sessiongate.v1 import session_pb2
@@ -100,18 +98,19 @@ class SyntheticSource:
             native_id=str(serial),
             service=dice.pick(_SERVICES),
             state=session_pb2.SESSION_STATE_STARTED,
-            connect_time=Timestamp(seconds=connected),
             user=f"app_{dice.below(self._users)}",
             remote=f"10.{dice.below(4)}.{dice.below(256)}.{1 + dice.below(254)}",
             port=32768 + dice.below(28000),
             database=dice.pick(_DATABASES),
-            last_active_time=Timestamp(seconds=connected + dice.below(3600)),
-            tls_cipher=dice.pick(_CIPHERS),
-            application=dice.pick(_APPLICATIONS),
         )
-        session.connections.add(
-            server=f"server-{dice.below(_SERVERS)}", connection_id=serial + 1, tls_cipher=""
-        )
+        session.connect_time.seconds = connected
+        session.last_active_time.seconds = connected + dice.below(3600)
+        session.tls_cipher = dice.pick(_CIPHERS)
+        session.application = dice.pick(_APPLICATIONS)
+        connection = session.connections.add()
+        connection.server = f"server-{dice.below(_SERVERS)}"
+        connection.connection_id = serial + 1
+        connection.tls_cipher = ""
         return session
 
 
@@ -146,7 +145,8 @@ class _Dice:
         return thrown
 
     def pick(self, choices: Sequence[str]) -> str:
-        return choices[self.below(len(choices))]
+        self._rest, thrown = divmod(self._rest, len(choices))
+        return choices[thrown]
 
 
 def open_source(config: SourceConfig) -> SyntheticSource:
