@@ -20,6 +20,7 @@ from sessiongate.core.sources.base import Observation, Observed, SourceConfig, T
 from sessiongate.core.sources.support.pacing import Pace
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.elapsed import elapsed
+from sessiongate.runtime.memory import FreeMemory
 from sessiongate.v1.session_pb2 import Session
 from tests.core.sources import seen
 
@@ -31,7 +32,7 @@ class Scene:
 
     def __init__(self, ledger: Ledger) -> None:
         self.table = SessionTable(["proxy", "server"], 1, lambda: Timestamp(seconds=1_700_000_000))
-        shared = Shared(self.table, ledger, Links(), 30, 65_536, time.time_ns)
+        shared = Shared(self.table, ledger, Links(), FreeMemory(), 30, 65_536, time.time_ns)
         self.proxy, self.server = (
             Reconciler(SourceConfig.parse(f"synthetic:?name={name}"), shared)
             for name in ("proxy", "server")

@@ -20,6 +20,7 @@ from sessiongate.core.ledger.sqlite import Ledger
 from sessiongate.core.sources.base import Observation, Observed, SourceConfig, Unreadable
 from sessiongate.core.sources.support.pacing import Pace
 from sessiongate.core.table.table import SessionTable
+from sessiongate.runtime.memory import FreeMemory
 from sessiongate.v1.session_pb2 import Session
 
 STALE_AFTER = 30.0
@@ -113,7 +114,9 @@ class Rig:
     def __init__(self, ledger: Ledger, limit: int) -> None:
         self.ledger = ledger
         self.table = SessionTable(["s"], 1, lambda: Timestamp(seconds=1_700_000_000))
-        shared = Shared(self.table, ledger, Links(), STALE_AFTER, 65_536, time.time_ns)
+        shared = Shared(
+            self.table, ledger, Links(), FreeMemory(), STALE_AFTER, 65_536, time.time_ns
+        )
         config = SourceConfig.parse(f"synthetic:?name=s&max_sessions={limit}")
         self.reconciler = Reconciler(config, shared)
         self.model = Model(limit)

@@ -19,6 +19,7 @@ from sessiongate.core.sources.base import Observation, Observed, SourceConfig, T
 from sessiongate.core.table.changelog import Step
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.elapsed import elapsed
+from sessiongate.runtime.memory import FreeMemory
 from sessiongate.v1.session_pb2 import Session
 from tests.core.sources import seen
 
@@ -30,7 +31,7 @@ async def reconcilers(*names: str) -> AsyncIterator[tuple[SessionTable, list[Rec
     """Provide a reconciler for each source, over one table and ledger."""
     ledger = await Ledger.open("sqlite://", retention=60, now=time.time_ns)
     table = SessionTable(names, 1, lambda: Timestamp(seconds=1_700_000_000))
-    shared = Shared(table, ledger, Links(), 30.0, 65_536, time.time_ns)
+    shared = Shared(table, ledger, Links(), FreeMemory(), 30.0, 65_536, time.time_ns)
     configs = [SourceConfig.parse(f"synthetic:?name={name}") for name in names]
     sources = [Reconciler(config, shared) for config in configs]
     for source in sources:

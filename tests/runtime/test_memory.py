@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
 import re
@@ -9,6 +10,8 @@ import subprocess
 import sys
 
 import pytest
+
+from sessiongate.runtime import memory
 
 # Variables that would also tune glibc.
 _TUNED = ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES")
@@ -89,3 +92,22 @@ def test_what_is_free_goes_back_to_the_system() -> None:
     large, small = map(int, done.stdout.split())
     assert large >= 49
     assert small >= 40
+
+
+def test_memory_is_returned_once_for_all_that_was_freed_until_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[None] = []
+    monkeypatch.setattr(memory, "give_back", lambda: calls.append(None))
+    monkeypatch.setattr(memory, "_SOON", 0.0)
+
+    async def main() -> None:
+        free = memory.FreeMemory()
+        for times in (1, 2):
+            for _ in range(10):
+                free.give_back_soon()
+            while len(calls) < times:  # noqa: ASYNC110 - it has no event for that
+                await asyncio.sleep(0)
+            assert len(calls) == times
+
+    asyncio.run(main())

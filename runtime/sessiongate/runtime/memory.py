@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import gc
 import sys
@@ -10,6 +11,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # M_… of glibc's ma
 _LARGE = 128 * 1024  # bytes
 # Free bytes to keep: otherwise each request would take its memory from the system.
 _KEPT = 8 * 1024 * 1024
+_SOON = 5.0  # seconds
 # Objects allocated and not freed before young objects are searched for garbage; such
 # searches before survivors are searched too, which takes a few milliseconds; and those
 # before all objects are.
@@ -34,6 +36,22 @@ def give_back() -> None:
     """Return free memory to the system; this takes up to tens of milliseconds."""
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         libc.malloc_trim(0)
+
+
+class FreeMemory:
+    """Memory that was freed in large amounts, and is returned to the system a little later."""
+
+    def __init__(self) -> None:
+        self._timer: asyncio.TimerHandle | None = None
+
+    def give_back_soon(self) -> None:
+        """Return free memory to the system in a few seconds, once for all calls until then."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_SOON, self._give_back)
+
+    def _give_back(self) -> None:
+        self._timer = None
+        give_back()
 
 
 def collect_rarely() -> None:

@@ -28,6 +28,7 @@ from sessiongate.core.sources.base import (
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.elapsed import elapsed
 from sessiongate.runtime.limits import MAX_SESSION
+from sessiongate.runtime.memory import FreeMemory
 from sessiongate.v1 import source_service_pb2
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ class Collector:
         now: Callable[[], int],
         max_session: int = MAX_SESSION,
     ) -> None:
-        shared = Shared(table, ledger, Links(), stale_after, max_session, now)
+        shared = Shared(table, ledger, Links(), FreeMemory(), stale_after, max_session, now)
         self._table = table
         self._ledger = ledger
         self._runners = [_Runner(config, source, shared) for config, source in sources]

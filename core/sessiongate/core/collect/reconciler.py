@@ -24,7 +24,7 @@ from sessiongate.core.sources.support.moments import is_storable
 from sessiongate.core.sources.support.pacing import Pace, in_order, kept, mapped
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.elapsed import elapsed
-from sessiongate.runtime.memory import give_back
+from sessiongate.runtime.memory import FreeMemory
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,7 @@ class Shared:
     table: SessionTable
     ledger: Ledger
     links: Links
+    memory: FreeMemory
     stale_after: float
     max_session: int  # bytes
     now: Callable[[], int]
@@ -68,6 +69,7 @@ class Reconciler:
         self._place = config.place
         self._max_sessions = config.max_sessions
         self._ledger = shared.ledger
+        self._memory = shared.memory
         self._stale_after = shared.stale_after
         self._now = shared.now
         self._showing = Showing(
@@ -158,7 +160,7 @@ class Reconciler:
         )
         if abs(len(showing) - self._trimmed) >= _MANY:
             self._trimmed = len(showing)
-            give_back()
+            self._memory.give_back_soon()
 
     async def _plan(
         self, found: Difference, observation: Observation, pace: Pace, *, restarted: bool
