@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import platform
 import re
@@ -111,3 +112,10 @@ def test_memory_is_returned_once_for_all_that_was_freed_until_then(
             assert len(calls) == times
 
     asyncio.run(main())
+
+
+def test_a_container_that_counts_as_old_is_not_searched_with_the_young() -> None:
+    container = [[] for _ in range(10)]  # type: ignore[var-annotated]
+    memory.count_as_old()
+    assert not any(found is container for found in gc.get_objects(generation=0))
+    assert any(found is container for found in gc.get_objects(generation=2))

@@ -9,7 +9,9 @@ from itertools import filterfalse
 from sessiongate.core.collect.keys import short
 from sessiongate.core.sources.base import Observed
 from sessiongate.core.sources.support.pacing import Pace, kept, mapped
+from sessiongate.runtime.memory import count_as_old
 
+_LARGE = 50_000  # objects, whose container is slow to search for garbage
 _PART = 5_000  # objects compared in one go, which takes about half a millisecond
 
 
@@ -37,6 +39,8 @@ async def difference(
     else the first. Of more than ``limit`` sessions, leave out keys that are not ``known`` first.
     """
     gone = set(stated)
+    if len(sessions) >= _LARGE:
+        count_as_old()
     others: list[Observed] = []
     for start in range(0, len(sessions), _PART):
         part = sessions[start : start + _PART]
