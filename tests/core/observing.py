@@ -13,8 +13,13 @@ from tests.servers import PATIENCE
 
 def values(observation: Observation) -> list[tuple[object, ...]]:
     """Return what an observation states about sessions, comparable with another's."""
+    return [stated(item) for item in observation.sessions]
+
+
+def stated(item: Observed) -> tuple[object, ...]:
+    """Return what a source states about a session, comparable with what it states elsewhere."""
     names = ("key", "session", "accepted", "opened", "unreadable", "stated_id", "former")
-    return [tuple(getattr(item, name) for name in names) for item in observation.sessions]
+    return tuple(getattr(item, name) for name in names)
 
 
 async def seen(source: Source, wanted: Callable[[list[Observed]], bool]) -> list[Observed]:
