@@ -644,6 +644,15 @@ def test_a_place_in_memory_used_again_is_another_client(change: dict[str, object
     assert one.key != other.key
 
 
+def test_a_line_that_is_repeated_is_one_client_and_another_with_its_place_is_another() -> None:
+    turning = Clients(LocalTime(ZoneInfo("Europe/Berlin")))
+    other = {**CLIENT, "port": 4001}
+    lines = rows_of(answer(OLD, CLIENT, other, CLIENT, other))
+    observation = look(turning, lines, [])
+    assert [item.session.port for item in observation.sessions] == [CLIENT["port"], 4001]
+    assert look(turning, rows_of(answer(OLD, CLIENT, other)), []) is observation
+
+
 def test_a_cancel_request_has_no_name() -> None:
     request = {**CLIENT, "state": "active_cancel_req", "user": "(nouser)", "database": "(nodb)"}
     (item,) = read(answer(NEW, request), answer(NEW))

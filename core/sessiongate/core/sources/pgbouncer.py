@@ -39,6 +39,7 @@ from sessiongate.core.sources.support.spelling import DEFAULT_PORTS
 
 CONSOLE = "pgbouncer"  # the database that is the admin console
 
+_CONSOLE, _APPLICATION = CONSOLE.encode(), APPLICATION.encode()
 _REUSEPORT = b"so_reuseport", b"1"  # as in SHOW CONFIG
 
 _PARTIAL = (
@@ -125,8 +126,7 @@ class PgBouncerSource:
 
 def _is_console(client: ClientRow) -> bool:
     """Return whether a client uses the console, and may be this source."""
-    is_named = client.application_name in (APPLICATION.encode(), None)
-    return is_named and client.database == CONSOLE.encode()
+    return client.database == _CONSOLE and client.application_name in (_APPLICATION, None)
 
 
 def _is_at(client: ClientRow, here: tuple[str, int] | None) -> bool:

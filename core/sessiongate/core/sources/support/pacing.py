@@ -74,16 +74,21 @@ def _look(loop: asyncio.AbstractEventLoop, queue: _Queue, began: float) -> None:
     loop.call_later(took if took > STEP else 0, _give, loop, queue)
 
 
+async def parts(items: Iterable[_T], pace: Pace) -> AsyncIterator[list[_T]]:
+    """Yield the items in short lists, with pauses between them."""
+    following = iter(items)
+    while part := [*islice(following, _PART)]:
+        yield part
+        await pace.pause()
+
+
 async def mapped(
     function: Callable[[_T], _R], items: Iterable[_T], pace: Pace | None = None
 ) -> list[_R]:
     """Return the function's result for each item."""
-    pace = pace or Pace()
     found: list[_R] = []
-    following = iter(items)
-    while part := [function(item) for item in islice(following, _PART)]:
-        found += part
-        await pace.pause()
+    async for part in parts(items, pace or Pace()):
+        found += map(function, part)
     return found
 
 
