@@ -1,7 +1,8 @@
 """The lag of an event loop: how late it runs what is due, while something else takes its turn.
 
 Part of the lag is the loop's own work, which the program is to blame for. The rest is time in
-which its thread did not run: it waited for a CPU, a disk or another thread.
+which its thread did not run: it waited for a CPU, a disk or another thread. A timer that comes
+due in one turn of the loop runs at the end of the next, so both may be up to two turns.
 """
 
 from __future__ import annotations
