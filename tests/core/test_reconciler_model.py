@@ -65,7 +65,7 @@ class Model:
 
     def expire(self) -> None:
         self.items, self.users, self.stated = {}, {}, []
-        self.missing = dict.fromkeys(self.ids, self.last)
+        self.missing = {key: self.missing.get(key, self.last) for key in self.ids}
 
     def take(
         self, sessions: Sequence[Observed], now: float, *, restarted: bool, lost: bool

@@ -130,8 +130,7 @@ class Showing:
             effects.withdrawn += _links(ident, item)
             effects.removals.append(ident)
             size += len(self._table.piece(ident) or b"")
-            self.absent.pop(key, None)
-            self.absent[key] = self._stale_since
+            self.absent[key] = self.absent.pop(key, self._stale_since)
             self._table.unseen[ident] = self._source
         self._change(effects, ())
 
