@@ -58,7 +58,7 @@ too many. A gateway is ready once `/readyz` says so and its copy has all session
 show; the CPU of the copy is the worker's since it listens. Pages of one user, who has about {EACH}
 sessions in both tables, are requested from two gateways by turns, a few users' after each change
 of the table. The longest turn of a loop is the most CPU that it took while a timer was due, since
-its start.
+its start: it may be two turns in a row, so it is an upper bound and has no target.
 """
 
 

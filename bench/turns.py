@@ -13,7 +13,7 @@ _BOUND = re.compile(r'le="([^"]+)"')
 
 
 def longest_turn(program: Program) -> float:
-    """Return how many CPU seconds a loop took while a timer was due, up to a bucket."""
+    """Return the most CPU seconds that a loop took while a timer was due, up to a bucket."""
     metrics = program.expect(_URL)
     counts: dict[float, float] = {}
     for labels, count in _BUCKET.findall(ask(metrics, "/metrics").body.decode()):
