@@ -188,11 +188,12 @@ def put(
     items: list[_T], key: Any, item: _T | None, key_of: Callable[[_T], Any] | None = None
 ) -> None:
     """Insert or replace the item with this key in sorted items, or remove it if None is given."""
+    if not items or key > (items[-1] if key_of is None else key_of(items[-1])):
+        if item is not None:  # the usual one: ids grow
+            items.append(item)
+        return
     place = bisect_left(items, key, key=key_of)
-    is_known = (
-        place < len(items) and (items[place] if key_of is None else key_of(items[place])) == key
-    )
-    if not is_known:
+    if (items[place] if key_of is None else key_of(items[place])) != key:
         if item is not None:
             items.insert(place, item)
     elif item is not None:
