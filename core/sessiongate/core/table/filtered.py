@@ -21,7 +21,7 @@ _KEPT = 16
 _SHORT = 1000
 _LOOKED_AT = 500  # sessions between two rests
 # A scan of the whole order costs as much as finding and sorting one session in so many.
-_SCANNED = 10
+_SCANNED = 25
 
 
 class _List(NamedTuple):

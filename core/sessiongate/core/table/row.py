@@ -10,7 +10,7 @@ from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import ListSessionsResponse
 
 _ID_BITS = 64
-_ID = (1 << _ID_BITS) - 1
+ID_MASK = (1 << _ID_BITS) - 1  # of a place
 
 
 class Values(NamedTuple):
@@ -83,7 +83,7 @@ def place_of(nanoseconds: int, ident: int) -> int:
 
 def id_of(place: int) -> int:
     """Return the id of the session with this place, in any order."""
-    return place & _ID
+    return place & ID_MASK
 
 
 def time_of(place: int) -> int:
