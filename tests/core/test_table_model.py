@@ -125,6 +125,8 @@ class TableMachine(RuleBasedStateMachine):
             (index, "_FEW", 4),
             (filtered, "_SHORT", 3),
             (filtered, "_LOOKED_AT", 2),
+            (filtered, "_AT_ONCE", 5),
+            (filtered, "_FEW_CHANGES", 3),
             (filtered, "_SCANNED", 2),
             (filtered, "_KEPT", 3),
         ):

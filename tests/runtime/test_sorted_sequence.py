@@ -79,3 +79,21 @@ def test_a_snapshot_shares_what_has_not_changed() -> None:
     sequence.change([51])
     shared = {*map(id, taken._blocks)} & {*map(id, sequence._blocks)}
     assert len(shared) == len(taken._blocks) - 1
+
+
+@given(st.lists(st.sets(_KEYS)), _CHANGES)
+def test_a_sequence_that_was_extended_is_like_another(
+    parts: list[set[int]], changes: list[tuple[dict[int, str], set[int]]]
+) -> None:
+    sequence: SortedSequence[int] = SortedSequence()
+    naive: set[int] = set()
+    for part in parts:
+        following = sorted(key for key in part if key > max(naive, default=-1))
+        sequence.extend(following)
+        naive.update(following)
+    assert [*sequence] == sorted(naive)
+    for upserts, removals in changes:
+        sequence.change(upserts, removals)
+        naive = (naive - removals) | upserts.keys()
+        assert [*sequence] == sorted(naive)
+        assert [sequence.rank(key) for key in sorted(naive)] == [*range(len(naive))]

@@ -17,9 +17,10 @@ from sessiongate.runtime.turns import Steps
 
 # Lists to keep; together they have at most twice as many sessions as the table.
 _KEPT = 16
-# Rows to try, or changes to apply, in about a millisecond.
-_SHORT = 1000
+# Rows to try, and changes to apply, in about a millisecond.
+_SHORT, _FEW_CHANGES = 1000, 250
 _LOOKED_AT = 500  # sessions between two rests
+_AT_ONCE = 10 * _LOOKED_AT  # places that a scan adds to its list at once
 # A scan of the whole order costs as much as finding and sorting one session in so many.
 _SCANNED = 25
 
@@ -40,7 +41,7 @@ class FilteredLists:
     def is_short(self, wanted: RowFilter, order: str) -> bool:
         """Return whether `matching` takes about a millisecond at most."""
         known = self._lists.get((wanted.digest, order))
-        if known is not None and self._log.revision - known.revision <= _SHORT:
+        if known is not None and self._log.revision - known.revision <= _FEW_CHANGES:
             return self._is_held(known)
         return self._rows.candidates(wanted, _SHORT) is not None
 
@@ -78,6 +79,7 @@ class FilteredLists:
         """
         revision, place_of = self._log.revision, PLACES[order]
         candidates = self._rows.candidates(wanted, max(_SHORT, len(self._rows) // _SCANNED))
+        places: SortedSequence[int] = SortedSequence()
         found: list[int] = []
         if candidates is None:
             parts = self._rows.orders[order].snapshot().parts()
@@ -87,9 +89,13 @@ class FilteredLists:
             if number:
                 yield
             found += [place_of(row) for row in self._rows.rows(part) if wanted.matches(row)]
+            if candidates is None and len(found) >= _AT_ONCE:
+                places.extend(found)
+                found.clear()
         if candidates is not None:
             found.sort()
-        return _List(revision, SortedSequence(found))
+        places.extend(found)
+        return _List(revision, places)
 
     def _brought_up(self, known: _List, wanted: RowFilter, order: str) -> Steps[_List]:
         """Apply the changes since a list was made."""
