@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
@@ -21,10 +20,10 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from sessiongate.gateway.api.host_names import LookUp, by_dns
 from sessiongate.gateway.app import create_app
-from sessiongate.gateway.server.main import run_server
 from sessiongate.gateway.settings import GatewayConfig
 from tests.gateway.declared import check_declared, check_declared_async
 from tests.gateway.jsonapi_rules import check_answer, check_answer_async
+from tests.gateway.serving import serve
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "tests" / "data"
@@ -91,7 +90,7 @@ def running_gateway(core: str, **settings: object) -> Iterator[Gateway]:
     """Run a gateway, on a free port unless one is given; it must exit with its ``exit_code``."""
     config = GatewayConfig(core=core, **{"http": "127.0.0.1:0", **settings})  # type: ignore[arg-type]
     here, there = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(config, there))
+    process = multiprocessing.get_context("spawn").Process(target=serve, args=(config, there))
     process.start()
     there.close()
     try:
@@ -157,10 +156,6 @@ def core_process(address: str) -> psutil.Process:
         and any(address.endswith(f":{found.laddr.port}") for found in child.net_connections())
     ]
     return process
-
-
-def _serve(config: GatewayConfig, pipe: Connection) -> None:
-    run_server(config, pipe.send)
 
 
 @asynccontextmanager
