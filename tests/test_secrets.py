@@ -21,6 +21,7 @@ from sessiongate.core.sources.base import SourceConfig, SourceConfigError, open_
 from sessiongate.gateway.cli.groups import has_password
 from sessiongate.gateway.cli.plan import shown_source
 from tests.faults.scale import times
+from tests.polling import eventually
 from tests.program import COMMAND, DATA, PATIENCE, Program, Serving, environment, run
 
 # A password in two parts: the text between them is what goes wrong.
@@ -210,10 +211,9 @@ def test_a_server_runs_with_its_streams_closed(tmp_path: Path, streams: str) -> 
         stderr=subprocess.DEVNULL,
     )
     try:
-        asked = run("list", "--core", f"unix:{socket}")
-        while asked.returncode and process.poll() is None:
-            asked = run("list", "--core", f"unix:{socket}")
-        assert asked.returncode == 0
+        listing = ("list", "--core", f"unix:{socket}")
+        eventually(lambda: run(*listing).returncode == 0 or process.poll() is not None)
+        assert process.poll() is None
         for each in (psutil.Process(process.pid), *psutil.Process(process.pid).children()):
             kinds = [os.stat(f"/proc/{each.pid}/fd/{number}") for number in range(3)]
             assert not any(stat.S_ISSOCK(kind.st_mode) for kind in kinds)

@@ -24,6 +24,7 @@ from sessiongate.gateway.settings import GatewayConfig
 from tests.gateway.declared import check_declared, check_declared_async
 from tests.gateway.jsonapi_rules import check_answer, check_answer_async
 from tests.gateway.serving import serve
+from tests.polling import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "tests" / "data"
@@ -131,8 +132,7 @@ def viewing_gateway(core: str, view: str) -> Iterator[Gateway]:
     """Run a gateway that answers as `VIEWS` says; with a replica, wait until it answers from it."""
     with running_gateway(core, core_timeout=1.0, **VIEWS[view]) as gateway:
         if view == "replica":
-            while not answers_alone(core, gateway):
-                pass
+            eventually(lambda: answers_alone(core, gateway))
         yield gateway
 
 
