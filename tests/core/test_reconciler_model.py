@@ -194,7 +194,7 @@ class Rig:
         return ids, shown, unseen, len(shown)
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(
     limit=st.sampled_from([3, 100]),
     step=st.sampled_from([1, 2, 3, 1000]),

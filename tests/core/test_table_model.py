@@ -194,5 +194,5 @@ class TableMachine(RuleBasedStateMachine):
         assert len(rows._by_group) == len(values)
 
 
-TableMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
+TableMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=30)
 TestTable = TableMachine.TestCase
