@@ -26,7 +26,7 @@ class SortedSequence(Sequence[_T]):
     ``key`` is a function of an item; without one, an item is its own key.
     """
 
-    __slots__ = ("_blocks", "_key", "_last", "_shared", "_starts")
+    __slots__ = ("_blocks", "_key", "_last", "_length", "_shared", "_starts")
 
     def __init__(self, items: Iterable[_T] = (), key: Callable[[_T], Any] | None = None) -> None:
         """Hold ``items``, which are sorted already."""
@@ -36,6 +36,7 @@ class SortedSequence(Sequence[_T]):
         while block := [*islice(following, _BLOCK)]:
             self._blocks.append(block)
         self._last = [self._key_of(block[-1]) for block in self._blocks]
+        self._length = sum(map(len, self._blocks))  # asked for after each change
         self._shared = bytearray(len(self._blocks))  # whether a snapshot has the block, too
         self._starts: list[int] | None = None  # positions of the blocks' first items, and the end
 
@@ -43,7 +44,7 @@ class SortedSequence(Sequence[_T]):
         return item if self._key is None else self._key(item)
 
     def __len__(self) -> int:
-        return self._positions()[-1]
+        return self._length
 
     def __iter__(self) -> Iterator[_T]:
         for block in self._blocks:
@@ -101,12 +102,14 @@ class SortedSequence(Sequence[_T]):
         # From the end, so that splitting a block moves none of those still to be changed.
         for number, start, stop in reversed(self._spans(keys)):
             block, above = self._own(number), stop
+            self._length -= len(block)
             if number == len(self._blocks) - 1:  # higher keys are appended
                 above = bisect_right(keys, self._last[number], start, stop) if block else start
             for key in keys[start:above]:
                 put(block, key, changes[key], key_of)
             if above < stop:
                 block += [item for key in keys[above:stop] if (item := changes[key]) is not None]
+            self._length += len(block)
             if _SHORTEST <= len(block) <= _LONGEST:
                 self._last[number] = self._key_of(block[-1])
             else:
@@ -127,6 +130,7 @@ class SortedSequence(Sequence[_T]):
         taken: SortedSequence[_T] = SortedSequence(key=self._key)
         taken._blocks, taken._last = self._blocks.copy(), self._last.copy()
         taken._shared, taken._starts = self._shared.copy(), self._starts
+        taken._length = self._length
         return taken
 
     def _spans(self, keys: Sequence[Any]) -> list[tuple[int, int, int]]:
