@@ -93,6 +93,25 @@ CASES: list[tuple[list[tuple[str, str]], Callable[[Item], bool]]] = [
         [("filter[attributes.application]", '"\\"quoted\\" \\u2028"')],
         lambda s: bool(servers(s)),
     ),
+    ([("filter", '/attributes/database="shöp"')], lambda s: bool(servers(s))),
+    ([("filter", '/attributes/remote=or("192.0.2.7","192.0.2.07","x")')], lambda s: s["id"] == "7"),
+    ([("filter", '/attributes/source="fleet.json"')], lambda s: False),
+    ([("filter", '/attributes/application=""')], lambda s: False),
+    (
+        [
+            ("filter", '/attributes/user=or("user1","user2")'),
+            ("filter", '/attributes/database="shöp"'),
+            ("filter", '/attributes/state="Session ready for routing"'),
+        ],
+        lambda s: False,
+    ),
+    (
+        [
+            ("filter", '/attributes/user=or("user1","user2")'),
+            ("filter", '/attributes/database="shöp"'),
+        ],
+        lambda s: attribute(s, "user") in ("user1", "user2") and bool(servers(s)),
+    ),
     (
         [
             ("filter[attributes.user]", '"user1"'),

@@ -23,7 +23,7 @@ SESSIONS = 600
 HEAVY = [
     "filter=/attributes/port=or(1,2,3)",
     "filter[$..[?@.server%3D%3D'x']]=1",
-    'filter=/attributes/user="nobody"',
+    'filter=/attributes/user=ne("nobody")',
     "sort=-user,remote,database",
     "sort=-user&page[size]=100&page[number]=3",
     "page[size]=500&pretty",

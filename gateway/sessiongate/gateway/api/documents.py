@@ -24,7 +24,7 @@ from sessiongate.gateway.representation.row import (
     write_in_steps,
 )
 from sessiongate.gateway.representation.service import names_of, service_resource, services_of
-from sessiongate.gateway.upstream.views import Batch, Selector
+from sessiongate.gateway.upstream.views import Batch
 from sessiongate.runtime.turns import Steps
 from sessiongate.v1.errors import Reason
 from sessiongate.v1.session_pb2 import Session
@@ -197,7 +197,7 @@ async def included_with(request: ApiRequest, sessions: Sequence[Session]) -> lis
         request, [row for ident, row in sorted(found.items()) if ident not in primary]
     )
     if services:
-        known, _ = await services_of(request.view, Selector(services=frozenset(services)))
+        known, _ = await services_of(request.view, frozenset(services))
         resources += [
             with_fields(request.query, service_resource(service, request.context.base))
             for service in known.values()

@@ -36,7 +36,7 @@ from sessiongate.gateway.jsonapi.query import QueryParameters
 from sessiongate.gateway.limits import STALLED
 from sessiongate.gateway.representation.session import IDLE
 from sessiongate.gateway.shutdown import Shutdown
-from sessiongate.gateway.upstream.views import Selector
+from sessiongate.gateway.upstream.selector import Selector
 from sessiongate.runtime.auth.identity import Refusal, caller
 from sessiongate.v1.session_service_pb2 import WatchSessionsResponse
 

@@ -1,8 +1,7 @@
 """Selects the sessions that a request asks for, in the order that it asks for.
 
-The view does what it can: equality on what the core filters by, and pages in id
-order. For the rest, rows are scanned part by part, and only those that the response
-needs are kept.
+The view does what it can: equality on what is indexed, and pages in id order. For the
+rest, rows are scanned part by part, and only those that the response needs are kept.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from sessiongate.gateway.api.order import Ordered, reorders, sort_key
 from sessiongate.gateway.api.request import ApiRequest
@@ -28,7 +28,8 @@ from sessiongate.gateway.jsonapi.paging import (
 )
 from sessiongate.gateway.jsonapi.sorting import Sort
 from sessiongate.gateway.representation.row import SessionRow
-from sessiongate.gateway.upstream.views import NO_VERSION, Batch, Selector
+from sessiongate.gateway.upstream.selector import Selector
+from sessiongate.gateway.upstream.views import NO_VERSION, Batch
 from sessiongate.runtime.turns import Steps
 from sessiongate.v1.states import state_of, words_of
 
@@ -187,31 +188,50 @@ class Selection:
 
 
 def pushed_down(
-    filters: Iterable[Filter], selector: Selector
+    filters: Iterable[Filter], selector: Selector, *, exact: bool = False
 ) -> tuple[Selector, tuple[Filter, ...]]:
-    """Return what the view can select by, and the filters left to try on each row."""
+    """Return what the view can select by, and the filters left to try on each row.
+
+    If ``exact``, the core has to be able to select the same by itself.
+    """
     left = []
     for found in filters:
-        equals = found.equals
-        name = _VIEWS.get(equals[0]) if equals else None
-        if equals is None or name is None or getattr(selector, name):
+        narrowed = _narrowed(selector, *found.equals) if found.equals else None
+        if narrowed is None or (exact and not narrowed.is_exact):
             left.append(found)
-        elif name == "services":
-            selector = replace(selector, services=frozenset(equals[1]))
-        elif name == "users":
-            selector = replace(selector, users=frozenset(equals[1]))
-        elif all(words_of(state_of(word)) == word for word in equals[1]):
-            selector = replace(selector, states=frozenset(map(state_of, equals[1])))
         else:
-            left.append(found)
+            selector = narrowed
     return selector, tuple(left)
 
 
-_VIEWS = {
-    "/attributes/user": "users",
-    "/attributes/state": "states",
+def _narrowed(selector: Selector, pointer: str, texts: Iterable[str]) -> Selector | None:
+    """Return the selector with one more field; None if it cannot have that."""
+    name = _FIELDS.get(pointer)
+    if name is None or getattr(selector, name):
+        return None
+    values: Iterable[Any] = texts
+    if name == "services" and "" in texts:
+        return None  # a session without a service shows none
+    if name == "states":
+        values = [state_of(word) for word in texts]
+        if any(words_of(state_of(word)) != word for word in texts):
+            return None
+    narrowed = replace(selector, **{name: frozenset(values)})
+    wanted = narrowed.filter()
+    is_small = wanted is None or wanted.ByteSize() <= _MOST_BYTES
+    values_in_all = sum(map(len, narrowed.wanted().values()))
+    return narrowed if is_small and values_in_all <= _MOST_VALUES else None
+
+
+_FIELDS = {
+    **{
+        f"/attributes/{name}": f"{name}s"
+        for name in ("user", "state", "source", "database", "application", "remote")
+    },
     "/relationships/services/data/0/id": "services",
 }
+# The contract's limits of a filter.
+_MOST_VALUES, _MOST_BYTES = 1000, 32 * 1024
 
 
 def _cursor(text: str | None, parameter: str) -> int:

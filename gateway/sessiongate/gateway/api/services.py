@@ -23,20 +23,21 @@ from sessiongate.gateway.representation.service import (
     services_url,
 )
 from sessiongate.gateway.representation.session import session_url
-from sessiongate.gateway.upstream.views import EVERYTHING, Selector, Version
+from sessiongate.gateway.upstream.selector import Selector
+from sessiongate.gateway.upstream.views import Version
 from sessiongate.runtime.suggestion import shorten
 
 
 async def list_services(request: ApiRequest) -> Response:
     """Answer ``/v1/services/``."""
-    services, version = await services_of(request.view, EVERYTHING)
+    services, version = await services_of(request.view)
     return _collection(request, services.values(), version, services_url(request.context.base))
 
 
 async def show_service(request: ApiRequest) -> Response:
     """Answer ``/v1/services/{id}``."""
     name = _name(request)
-    services, version = await services_of(request.view, _on(name))
+    services, version = await services_of(request.view, frozenset((name,)))
     if name not in services:
         raise _not_found(name)
     if response := not_modified(request, version):
@@ -52,7 +53,7 @@ async def show_service(request: ApiRequest) -> Response:
 async def list_sessions_of_service(request: ApiRequest) -> Response:
     """Answer ``/v1/services/{id}/sessions``. A watcher may wait for the first session."""
     name = _name(request)
-    selector = _on(name)
+    selector = Selector(services=frozenset((name,)))
     is_watched = request.preferences.media_type == EVENT_STREAM
     if not is_watched and not (await request.view.rows(selector, 1)).total:
         raise _not_found(name)
@@ -63,7 +64,7 @@ async def list_sessions_of_service(request: ApiRequest) -> Response:
 async def list_services_of_session(request: ApiRequest) -> Response:
     """Answer ``/v1/sessions/{id}/services``: the service that it is on."""
     found, _ = await request.view.get(requested_id(request))
-    services, version = await services_of(request.view, _on(found.service))
+    services, version = await services_of(request.view, frozenset((found.service,)))
     url = f"{session_url(request.context.base, found.id)}/services"
     return _collection(request, services.values(), version, url)
 
@@ -82,11 +83,6 @@ def _collection(
         **top_meta(members),
     }
     return document_response(request, document, version)
-
-
-def _on(name: str) -> Selector:
-    """Return the selector of the sessions on a service."""
-    return Selector(services=frozenset((name,)))
 
 
 def _name(request: ApiRequest) -> str:

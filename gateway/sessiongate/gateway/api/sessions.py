@@ -40,7 +40,7 @@ from sessiongate.gateway.representation.session import (
     sessions_url,
 )
 from sessiongate.gateway.representation.source import sources_url
-from sessiongate.gateway.upstream.views import EVERYTHING, Selector
+from sessiongate.gateway.upstream.selector import EVERYTHING, Selector
 from sessiongate.runtime.suggestion import shorten
 from sessiongate.v1.errors import Reason
 

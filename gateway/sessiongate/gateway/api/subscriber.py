@@ -29,7 +29,7 @@ from sessiongate.gateway.jsonapi.filters import Filter
 from sessiongate.gateway.representation.row import SessionRow, write_all
 from sessiongate.gateway.representation.session import session_resource
 from sessiongate.gateway.representation.source import SOURCE_STATES
-from sessiongate.gateway.upstream.views import Selector
+from sessiongate.gateway.upstream.selector import Selector
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
     SessionFilter,
@@ -50,7 +50,7 @@ class EventSubscriber:
         self, request: ApiRequest, selector: Selector, resumed: int | None, pieces: Pieces
     ) -> None:
         self._request = request
-        self._selector, filters = pushed_down(request.query.filters, selector)
+        self._selector, filters = pushed_down(request.query.filters, selector, exact=True)
         self._matches = _Matches(request, filters, unsure=resumed is not None) if filters else None
         self._pieces = pieces
         self.revision = resumed or 0  # to resume from; 0: a snapshot is needed

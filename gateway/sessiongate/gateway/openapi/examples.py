@@ -13,6 +13,7 @@ from sessiongate.gateway.representation.service import (
     services_url,
 )
 from sessiongate.gateway.representation.session import session_resource, session_url, sessions_url
+from sessiongate.gateway.upstream.tallies import ServiceTally
 from sessiongate.v1.session_pb2 import (
     SESSION_STATE_STARTED,
     BackendConnection,
@@ -61,10 +62,7 @@ SESSION = session_resource(_session(), BASE, _NOW)
 SERVICE = service_resource(
     Service(
         "RW-Split-Router",
-        {"maxscale-1"},
-        connections=1,
-        listeners=1,
-        started=1495015595,
+        ServiceTally(("maxscale-1",), connections=1, listeners=1, started=1495015595),
         router="readwritesplit",
         state="Started",
     ),

@@ -26,7 +26,7 @@ _BASE_TOKEN, _IDLE_TOKEN = secrets.token_hex(16), secrets.token_hex(16)
 
 
 class SessionRow:
-    """A session in little memory: a gateway may hold a hundred thousand.
+    """A session in little memory: a gateway may hold a million.
 
     Attributes hold what selects the rows of lists and describes services; the rest stays
     encoded. The JSON is rendered when it is first requested.
@@ -36,10 +36,8 @@ class SessionRow:
         "_encoded",
         "_piece",
         "active",
-        "changed",
         "connected",
         "id",
-        "revision",
         "service",
         "source",
         "state",
@@ -48,13 +46,13 @@ class SessionRow:
 
     def __init__(self, session: Session) -> None:
         self.id = session.id
-        self.revision = session.revision
-        self.changed = seconds_of(session.update_time)  # since the epoch
-        self.connected = session.connect_time.ToNanoseconds()  # since the epoch
         self.service = intern(session.service)
         self.source = intern(session.source)
         self.state = session.state
-        self.user = intern(session.user) if session.HasField("user") else None
+        user = session.user
+        self.user = intern(user) if user or session.HasField("user") else None
+        connected = session.connect_time
+        self.connected = connected.seconds * 10**9 + connected.nanos  # since the epoch
         # When it was last active, in seconds since the epoch, if known.
         self.active: float | None = None
         if session.HasField("last_active_time"):

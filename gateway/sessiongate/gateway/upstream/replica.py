@@ -10,24 +10,43 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from contextlib import aclosing
+from operator import attrgetter
+from typing import TypeAlias
 
 from sessiongate.client.age import Clock
 from sessiongate.client.reflector import Began, Lost, Reflector, Watch
 from sessiongate.gateway.api.gaps import Gaps
 from sessiongate.gateway.representation.row import SessionRow
+from sessiongate.gateway.upstream.indexes import (
+    AttributeIndexes,
+    FoundIds,
+    IndexedValues,
+    Move,
+    values_of,
+)
+from sessiongate.gateway.upstream.tallies import ServiceTallies, ServiceTally
+from sessiongate.runtime.sorted_sequence import SortedSequence
+from sessiongate.runtime.turns import Steps, finished
 from sessiongate.v1.session_service_pb2 import SourceStatus, WatchSessionsResponse
 from sessiongate.v1.times import seconds_of
 
 log = logging.getLogger(__name__)
 
+_READ = 250  # sessions decoded at a time: about two milliseconds of work
+_CHANGED = 1000  # sessions changed at a time: about ten milliseconds
+
+_Upsert: TypeAlias = tuple[SessionRow, IndexedValues]
+
 _PAUSE = 1.0  # seconds before the core is followed again after an unexpected error
 
 
 class Store:
-    """Sessions by id, in order, as of one revision of the core's table."""
+    """Sessions by id, in order, as of one revision of the core's table.
+
+    What it returns stays as it is, whatever is applied later.
+    """
 
     def __init__(self) -> None:
         self.revision = 0
@@ -35,71 +54,119 @@ class Store:
         self.read = math.inf  # when it was read, on the same clock, if the core says so
         self.gaps = Gaps()
         self.sources_changed = 0.0  # when a source's state last changed, likewise
-        self._sessions: dict[int, SessionRow] = {}
-        self._ids: list[int] = []  # sorted; exactly the keys of _sessions
-        self._all: Sequence[SessionRow] | None = None  # what `all` returned
+        self.is_whole = True  # unless changes are being applied
+        self._rows: SortedSequence[SessionRow] = SortedSequence(key=attrgetter("id"))
+        # The same: a search reads about ten rows, and memory is slow at a million.
+        self._by_id: dict[int, SessionRow] = {}
+        self._indexes = AttributeIndexes()
+        self._tallies = ServiceTallies()
+        self._all: SortedSequence[SessionRow] | None = None  # what `all` returned
         self._sources: dict[str, SourceStatus] = {}  # by name
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self._rows)
 
     def get(self, ident: int) -> SessionRow | None:
         """Return the session with this id, if it is alive."""
-        return self._sessions.get(ident)
+        return self._by_id.get(ident)
+
+    def rows(self, ids: Iterable[int], state: SortedSequence[SessionRow]) -> list[SessionRow]:
+        """Return the sessions with these ids, as they were when `all` returned ``state``."""
+        find = self._by_id.get if state is self._all else state.find
+        return [row for ident in ids if (row := find(ident)) is not None]
 
     def after(self, ident: int, count: int) -> Sequence[SessionRow]:
         """Return the ``count`` sessions with the next higher ids, in order."""
-        start = bisect_right(self._ids, ident)
-        return [self._sessions[ident] for ident in self._ids[start : start + count]]
+        return self.at(self._rows.rank(ident + 1), count)
 
     def before(self, ident: int, count: int) -> Sequence[SessionRow]:
         """Return the ``count`` sessions with the next lower ids, in order."""
-        stop = bisect_left(self._ids, ident)
-        return [self._sessions[ident] for ident in self._ids[max(0, stop - count) : stop]]
+        stop = self._rows.rank(ident)
+        return self._rows[max(0, stop - count) : stop]
 
     def at(self, index: int, count: int) -> Sequence[SessionRow]:
         """Return the ``count`` sessions from an index in id order."""
-        return [self._sessions[ident] for ident in self._ids[index : index + count]]
+        return self._rows[index : index + count]
+
+    def find(self, wanted: Mapping[str, Collection[Hashable]]) -> FoundIds:
+        """Return ids by the values of one field: see `AttributeIndexes.find`."""
+        return self._indexes.find(wanted)
+
+    def tallies(self, services: Collection[str] | None = None) -> Mapping[str, ServiceTally]:
+        """Return the tallies of these services, or of all that have sessions, sorted."""
+        return self._tallies.of(services)
 
     def sources(self) -> Sequence[SourceStatus]:
         """Return the status of every source."""
         return tuple(self._sources.values())
 
-    def all(self) -> Sequence[SessionRow]:
+    def all(self) -> SortedSequence[SessionRow]:
         """Return all sessions in id order: the same object as long as nothing changes."""
         if self._all is None:
-            self._all = self.at(0, len(self))
+            self._all = self._rows.snapshot()
         return self._all
 
     def apply(self, messages: Iterable[WatchSessionsResponse]) -> None:
         """Apply messages of one stream, in order."""
-        self._all = None
-        added: list[int] = []
-        removed = False
+        finished(self.applying([*messages]))
+
+    def applying(self, messages: Sequence[WatchSessionsResponse]) -> Steps[None]:
+        """Do what `apply` does, in steps. Between two of them, it may not be whole."""
+        changes: dict[int, _Upsert | None] = {}
         for message in messages:
-            for removal in message.changes.removals:
-                if self._sessions.pop(removal.id, None) is not None:
-                    removed = True
-            for upserts in (message.snapshot.sessions, message.changes.upserts):
-                for session in upserts:
-                    if session.id not in self._sessions:
-                        added.append(session.id)
-                    self._sessions[session.id] = SessionRow(session)
-            if message.sync.sources or message.changes.sources:
-                self._take_sources(message)
-            if message.revision:
-                self.revision = message.revision
-                self.changed = seconds_of(message.update_time)
-            if message.HasField("read_time"):
-                self.read = seconds_of(message.read_time)
-        if removed:
-            self._ids = [ident for ident in self._ids if ident in self._sessions]
-        if added:
-            # Sorted runs; an id that was removed and added again would be in both.
-            known = set(self._ids) if removed else None
-            fresh = {ident for ident in added if ident in self._sessions}
-            self._ids += sorted(fresh - known if known is not None else fresh)
-            self._ids.sort()
+            changes |= dict.fromkeys(removal.id for removal in message.changes.removals)
+            for sessions in (message.snapshot.sessions, message.changes.upserts):
+                for start in range(0, len(sessions), _READ):
+                    for session in sessions[start : start + _READ]:
+                        row = SessionRow(session)
+                        changes[row.id] = row, values_of(row, session)
+                    yield
+        ids = [*changes]
+        for start in range(0, len(ids), _CHANGED):
+            if start:
+                self.is_whole = False
+                yield
+            self._change({ident: changes[ident] for ident in ids[start : start + _CHANGED]})
+        for message in messages:
+            self._note(message)
+        self.is_whole = True
+
+    def _change(self, changes: Mapping[int, _Upsert | None]) -> None:
+        """Replace sessions by id, or remove them."""
+        removed: dict[int, IndexedValues] = {}
+        added: dict[int, IndexedValues] = {}
+        moved: list[Move] = []
+        old_rows: list[SessionRow] = []
+        new_rows: list[SessionRow] = []
+        for ident, upsert in changes.items():
+            old = self._by_id.get(ident)
+            if old is not None:
+                old_rows.append(old)
+                before = values_of(old, old.session)
+            if upsert is not None:
+                new_rows.append(upsert[0])
+                self._by_id[ident] = upsert[0]
+                if old is None:
+                    added[ident] = upsert[1]
+                elif before != upsert[1]:
+                    moved.append(Move(ident, before, upsert[1]))
+            elif old is not None:
+                removed[ident] = before
+                del self._by_id[ident]
+        self._all = None
+        self._rows.change(new_rows, removed)
+        self._indexes.change(removed, added, moved)
+        self._tallies.change(old_rows, new_rows)
+
+    def _note(self, message: WatchSessionsResponse) -> None:
+        """Take over what a message says besides the changes of sessions."""
+        if message.sync.sources or message.changes.sources:
+            self._take_sources(message)
+        if message.revision:
+            self.revision = message.revision
+            self.changed = seconds_of(message.update_time)
+        if message.HasField("read_time"):
+            self.read = seconds_of(message.read_time)
 
     def _take_sources(self, message: WatchSessionsResponse) -> None:
         for sources in (message.sync.sources, message.changes.sources):
@@ -132,9 +199,9 @@ class Replica:
 
     @property
     def current(self) -> bool:
-        """Whether the store is provably no older than the staleness bound."""
+        """Whether the store is whole, and provably no older than the staleness bound."""
         age = self.age
-        return age is not None and age <= self._staleness
+        return self.store.is_whole and age is not None and age <= self._staleness
 
     async def run(self) -> None:
         """Follow the core forever, through its failures."""
@@ -153,26 +220,32 @@ class Replica:
     async def _follow(self) -> None:
         store = self.store  # or, until a snapshot is complete, the one that will replace it
         pending: list[WatchSessionsResponse] = []
+        size = 0  # sessions in them
         async with aclosing(self._reflector.follow(self._watch)) as events:
             async for event in events:
                 if isinstance(event, Lost):
                     self._lose(str(event.error))
                 elif isinstance(event, Began):
                     pending.clear()
+                    size = 0
                     if not event.resumed:
                         self._restart()
                         store = Store()
                 else:
                     pending.append(event)
-                    if event.HasField("as_of"):
-                        store.apply(pending)
+                    size += len(event.snapshot.sessions) + len(event.changes.upserts)
+                    is_state = event.HasField("as_of")
+                    # The shown store waits for a state that the table was in; another one,
+                    # until there is enough to do at a time.
+                    if not is_state and (store is self.store or size < _CHANGED):
+                        continue
+                    for _ in store.applying(pending):
+                        await asyncio.sleep(0)
+                    pending.clear()
+                    size = 0
+                    if is_state:
                         self.store = store
                         self._find()
-                    elif store is self.store:
-                        continue  # the table was not in the state that this would produce
-                    else:
-                        store.apply(pending)
-                    pending.clear()
 
     def _restart(self) -> None:
         if self.store.revision:

@@ -5,22 +5,27 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple, Protocol
 
 from sessiongate.gateway.api.gaps import Gaps
-from sessiongate.gateway.http.work import LIGHT_ROWS, work
+from sessiongate.gateway.http.work import work
 from sessiongate.gateway.representation.row import SessionRow
 from sessiongate.gateway.upstream.client import CoreClient
+from sessiongate.gateway.upstream.indexes import FoundIds
 from sessiongate.gateway.upstream.replica import Replica, Store
+from sessiongate.gateway.upstream.selector import EVERYTHING, Selector, matching
+from sessiongate.gateway.upstream.tallies import ServiceTallies, ServiceTally
+from sessiongate.runtime.sorted_sequence import SortedSequence
 from sessiongate.runtime.turns import Steps
-from sessiongate.v1.session_pb2 import Session, SessionState
+from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
     GetSessionResponse,
     ListSessionsRequest,
     ListSessionsResponse,
     ServiceStatus,
-    SessionFilter,
     SourceStatus,
 )
 from sessiongate.v1.source_service_pb2 import Source
@@ -50,37 +55,6 @@ class Version(NamedTuple):
 
 # The version of a response that is made from nothing yet.
 NO_VERSION = Version(2**64, 0.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Selector:
-    """Which sessions to return, as far as the core can filter. An empty set allows all."""
-
-    services: frozenset[str] = frozenset()
-    users: frozenset[str] = frozenset()
-    states: frozenset[SessionState] = frozenset()
-
-    def __bool__(self) -> bool:
-        return bool(self.services or self.users or self.states)
-
-    def matches(self, row: SessionRow) -> bool:
-        """Return whether a session matches, as the core's filter does."""
-        return (
-            (not self.services or row.service in self.services)
-            and (not self.users or row.user in self.users)
-            and (not self.states or row.state in self.states)
-        )
-
-    def filter(self) -> SessionFilter | None:
-        """Return the same as the core's filter; None for all sessions."""
-        if not self:
-            return None
-        return SessionFilter(
-            services=sorted(self.services), users=sorted(self.users), states=sorted(self.states)
-        )
-
-
-EVERYTHING = Selector()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +88,11 @@ class SessionView(Protocol):
     def scan(self, selector: Selector) -> AsyncGenerator[Batch]:
         """Yield all the rows in one or more parts; one part is in memory at a time."""
 
+    async def tallies(
+        self, services: frozenset[str] | None = None
+    ) -> tuple[Mapping[str, ServiceTally], Version]:
+        """Return the tallies of these services, or of all that have sessions, sorted by name."""
+
     async def services(self) -> Mapping[tuple[str, str], ServiceStatus]:
         """Return the status of services by source, by the names of both.
 
@@ -144,6 +123,8 @@ class DirectView:
     async def rows(
         self, selector: Selector, count: int, *, skip: int = 0, after: int = 0, before: int = 0
     ) -> Batch:
+        if not selector.is_exact:
+            return await self._tried(selector, count, skip=skip, after=after, before=before)
         request = ListSessionsRequest(
             filter=selector.filter(), skip=skip, after_id=after, before_id=before
         )
@@ -163,10 +144,39 @@ class DirectView:
         while True:
             page = await self._client.list_sessions(request)
             sessions = await work(_rendered(page.sessions))
+            if not selector.is_exact:
+                sessions = await work(matching(sessions, selector))
             yield Batch(sessions, page.total_size, _version(page), bool(page.next_page_token))
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token
+
+    async def _tried(
+        self, selector: Selector, count: int, *, skip: int, after: int, before: int
+    ) -> Batch:
+        """Return what `rows` does, of sessions that the core cannot count."""
+        kept: list[SessionRow] = []
+        total, version = 0, NO_VERSION
+        async with aclosing(self.scan(selector)) as parts:
+            async for rows in parts:
+                version = version.and_older(rows.version)
+                total += len(rows.sessions)
+                if before:
+                    kept = [*kept, *(row for row in rows.sessions if row.id < before)][-count:]
+                elif len(kept) < skip + count:
+                    kept += [row for row in rows.sessions if row.id > after]
+        return Batch(kept if before else kept[skip : skip + count], total, version)
+
+    async def tallies(
+        self, services: frozenset[str] | None = None
+    ) -> tuple[Mapping[str, ServiceTally], Version]:
+        tallies, version = ServiceTallies(), NO_VERSION
+        selector = EVERYTHING if services is None else Selector(services=services)
+        async with aclosing(self.scan(selector)) as parts:
+            async for rows in parts:
+                await work(_counted(rows.sessions, tallies))
+                version = version.and_older(rows.version)
+        return tallies.of(), version
 
     async def services(self) -> Mapping[tuple[str, str], ServiceStatus]:
         return _services(await self._client.list_sources())
@@ -191,8 +201,9 @@ class ReplicaView:
         if found is None:
             # The core may still know of a session that the replica does not hold.
             return await self._direct.get(ident)
-        changed = _settled(max(found.changed, store.sources_changed), store.read)
-        return found, Version(found.revision, changed, store.gaps)
+        session = found.session
+        changed = max(seconds_of(session.update_time), store.sources_changed)
+        return found, Version(session.revision, _settled(changed, store.read), store.gaps)
 
     async def rows(
         self, selector: Selector, count: int, *, skip: int = 0, after: int = 0, before: int = 0
@@ -201,18 +212,19 @@ class ReplicaView:
             return await self._direct.rows(selector, count, skip=skip, after=after, before=before)
         store = self._replica.store
         version = _version_of(store)
-        if selector:
-            matching = await work(_matching(store.all(), selector))
-            total = len(matching)
+        if not selector:
             if before:
-                matching = [row for row in matching if row.id < before][-count:]
-            else:
-                matching = [row for row in matching if row.id > after]
-            return Batch(matching[skip : skip + count], total, version)
+                return Batch(store.before(before, count), len(store), version)
+            sessions = store.after(after, count) if after else store.at(skip, count)
+            return Batch(sessions, len(store), version)
+        everything, found = store.all(), store.find(selector.wanted())
+        if len(selector.wanted()) > 1:
+            found = await work(_narrowed(everything, found, selector))
         if before:
-            return Batch(store.before(before, count), len(store), version)
-        sessions = store.after(after, count) if after else store.at(skip, count)
-        return Batch(sessions, len(store), version)
+            ids = found.before(before, count)
+        else:
+            ids = found.after(after, count) if after else await work(found.at(skip, count))
+        return Batch(store.rows(ids, everything), len(found), version)
 
     async def scan(self, selector: Selector) -> AsyncGenerator[Batch]:
         if not self._replica.current:
@@ -222,15 +234,29 @@ class ReplicaView:
         store = self._replica.store
         version = _version_of(store)
         # One state of the table: changes while the response is sent are not mixed in.
-        sessions = store.all()
-        if selector:
-            sessions = await work(_matching(sessions, selector))
-        total = len(sessions)
+        everything = store.all()
+        found = store.find(selector.wanted()) if selector else None
+        if found is not None and len(selector.wanted()) > 1:
+            found = await work(_narrowed(everything, found, selector))
+        total = len(everything if found is None else found)
+        ids = iter(found or ())
         for start in range(0, max(total, 1), PART_SIZE):
             if start:
                 await asyncio.sleep(0)  # let others run
             stop = start + PART_SIZE
-            yield Batch(sessions[start:stop], total, version, stop < total, held=True)
+            if found is None:
+                rows = everything[start:stop]
+            else:
+                rows = store.rows(islice(ids, PART_SIZE), everything)
+            yield Batch(rows, total, version, stop < total, held=True)
+
+    async def tallies(
+        self, services: frozenset[str] | None = None
+    ) -> tuple[Mapping[str, ServiceTally], Version]:
+        if not self._replica.current:
+            return await self._direct.tallies(services)
+        store = self._replica.store
+        return store.tallies(services), _version_of(store)
 
     async def services(self) -> Mapping[tuple[str, str], ServiceStatus]:
         if not self._replica.current:
@@ -258,12 +284,19 @@ def _rendered(sessions: Iterable[Session]) -> Steps[list[SessionRow]]:
     return rows
 
 
-def _matching(rows: Sequence[SessionRow], selector: Selector) -> Steps[list[SessionRow]]:
-    found: list[SessionRow] = []
-    for start in range(0, len(rows), LIGHT_ROWS):
+def _narrowed(
+    everything: SortedSequence[SessionRow], found: FoundIds, selector: Selector
+) -> Steps[FoundIds]:
+    """Return the ids of the sessions that match, among those found by one field."""
+    candidates = (row for ident in found if (row := everything.find(ident)) is not None)
+    rows = yield from matching(candidates, selector)
+    return FoundIds([tuple(row.id for row in rows)])
+
+
+def _counted(rows: Iterable[SessionRow], tallies: ServiceTallies) -> Steps[None]:
+    for row in rows:
         yield
-        found += [row for row in rows[start : start + LIGHT_ROWS] if selector.matches(row)]
-    return found
+        tallies.change((), (row,))
 
 
 def _version_of(store: Store) -> Version:

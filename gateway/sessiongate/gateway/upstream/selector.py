@@ -1,0 +1,73 @@
+"""Which sessions a request asks its view for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sessiongate.gateway.http.work import LIGHT_ROWS
+from sessiongate.gateway.representation.row import SessionRow
+from sessiongate.gateway.upstream.indexes import FIELDS, values_of
+from sessiongate.runtime.turns import Steps
+from sessiongate.v1.session_pb2 import SessionState
+from sessiongate.v1.session_service_pb2 import SessionFilter
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """Which sessions to return, by what their resource objects show. An empty set allows all.
+
+    The fields are those of the replica's indexes; the core's filter has fields of these names.
+    """
+
+    services: frozenset[str] = frozenset()
+    users: frozenset[str] = frozenset()
+    states: frozenset[SessionState] = frozenset()
+    sources: frozenset[str] = frozenset()
+    databases: frozenset[str] = frozenset()
+    applications: frozenset[str] = frozenset()
+    remotes: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.wanted())
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the core's filter matches the same sessions, not others, too.
+
+        Sources are shown only with native ids; remotes are texts here, and addresses there;
+        a core may know states that are unknown here.
+        """
+        is_odd = SessionState.SESSION_STATE_UNSPECIFIED in self.states
+        return not (self.sources or self.remotes or is_odd)
+
+    def wanted(self) -> dict[str, frozenset[Any]]:
+        """Return the values that are allowed, by field."""
+        values = {name: getattr(self, name) for name in FIELDS}
+        return {name: allowed for name, allowed in values.items() if allowed}
+
+    def filter(self) -> SessionFilter | None:
+        """Return a filter of the core that matches the same sessions, and others if not exact."""
+        wanted = self.wanted()
+        wanted.pop("remotes", None)
+        if SessionState.SESSION_STATE_UNSPECIFIED in self.states:
+            del wanted["states"]
+        values: dict[str, Any] = {name: sorted(allowed) for name, allowed in wanted.items()}
+        return SessionFilter(**values) if values else None
+
+
+EVERYTHING = Selector()
+
+
+def matching(rows: Iterable[SessionRow], selector: Selector) -> Steps[list[SessionRow]]:
+    """Return the rows that match."""
+    wanted = [(FIELDS.index(name), allowed) for name, allowed in selector.wanted().items()]
+    found = []
+    for number, row in enumerate(rows):
+        if number % LIGHT_ROWS == 0:
+            yield
+        values = values_of(row, row.session)
+        if all(values[field] in allowed for field, allowed in wanted):
+            found.append(row)
+    return found
