@@ -164,7 +164,7 @@ def test_a_call_is_logged_under_the_id_that_came_with_it(
         await scene.source.step()
         metadata = (("x-request-id", "abc"), ("traceparent", TRACE))
         await scene.stub.ListSessions(ListSessionsRequest(), metadata=metadata)
-        monkeypatch.setattr(scene.core.table, "get", None)  # a fault of the core itself
+        monkeypatch.setattr(scene.core.table, "row", None)  # a fault of the core itself
         with pytest.raises(grpc.aio.AioRpcError):
             await scene.stub.GetSession(GetSessionRequest(id=1), metadata=metadata)
         monkeypatch.undo()
