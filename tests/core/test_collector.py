@@ -366,6 +366,7 @@ def test_a_core_is_ready_once_the_first_large_observation_is_shown_whatever_that
         await stepping
         assert table.ready.is_set()
         assert table.unreachable == ["fake"], "it was read an hour ago"
+        assert "not shown in time: the core is busy" in table.source("fake").error
         await scene.source.step()
         assert table.unreachable == []
         scene.source.show(["new", *(f"{number}" for number in range(2 * STEP_CHANGES))])
@@ -373,7 +374,7 @@ def test_a_core_is_ready_once_the_first_large_observation_is_shown_whatever_that
         await table.log.wait(table.revision, 60)
         clock.ahead += 3700
         table.deadlines.enforce()
-        assert "not shown yet: the core is busy" in table.source("fake").error
+        assert "not shown in time: the core is busy" in table.source("fake").error
         await stepping
 
     run(test, stale_after=7200)

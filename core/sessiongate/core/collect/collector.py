@@ -41,6 +41,7 @@ WHOLE_AGAIN = 5.0  # seconds that a source is read completely before that is log
 SOURCE_CLOSE_TIMEOUT = 2.0  # seconds that a source may take to close
 # Seconds beyond its interval and timeout before a source is overdue: the loop may be late.
 LATENESS = 2.0
+_LATE = "the last observation was not shown in time: the core is busy"
 
 
 @dataclass(slots=True)
@@ -190,8 +191,8 @@ class _Runner:
         finally:
             self._is_taking = False
         self._report.last_success_time.FromNanoseconds(observed)
-        if elapsed() >= following:  # outdated while it waited for the ledger
-            self._overdue()
+        if elapsed() >= following:  # outdated while it was written and shown
+            self._lose(self._table.source(self.name).error or _LATE)
             return
         self._table.deadlines.set(self._overdue, following)
         self._table.deadlines.cancel(self._sessions.expire)
@@ -249,7 +250,7 @@ class _Runner:
         elif self._is_taking and not state.tried:  # nothing is shown as current before its end
             self._table.deadlines.set(self._overdue, elapsed() + LATENESS)
         elif self._is_taking:
-            self._lose("the last observation is not shown yet: the core is busy")
+            self._lose(_LATE)
         else:
             self._lose("was not read in time: the core was stopped or blocked")
 
