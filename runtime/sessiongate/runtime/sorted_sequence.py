@@ -122,6 +122,7 @@ class SortedSequence(Sequence[_T]):
         self._blocks += added._blocks
         self._last += added._last
         self._shared += added._shared
+        self._length += added._length
         self._starts = None
 
     def snapshot(self) -> SortedSequence[_T]:
