@@ -121,7 +121,7 @@ def codes() -> set[str]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             match node:
                 case ast.Call(
-                    func=ast.Name(id="Error" | "PageError"),
+                    func=ast.Name(id="Error" | "PageError" | "CallError"),
                     args=[_, ast.Constant(value=str(code)), *_],
                 ):
                     found.add(code)
