@@ -16,6 +16,7 @@ from sessiongate.core.sources.support.elements import ElementBatch, Elements, Mo
 
 STEP = 0.004  # seconds
 _PART = 100  # items that are processed in one go
+_USED = 0.0001  # seconds of a round of the loop in which other tasks had something to do
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -69,9 +70,23 @@ def _give(loop: asyncio.AbstractEventLoop, queue: _Queue) -> None:
 
 
 def _look(loop: asyncio.AbstractEventLoop, queue: _Queue, began: float) -> None:
-    """Leave the loop to other tasks for as long as the turn took, if longer than a step."""
-    took = perf_counter() - began
-    loop.call_later(took if took > STEP else 0, _give, loop, queue)
+    """Look for what other tasks have to do after a turn, if it took longer than a step."""
+    now = perf_counter()
+    if (took := now - began) > STEP:
+        loop.call_soon(_leave, loop, queue, now, took)
+    else:
+        _give(loop, queue)
+
+
+def _leave(loop: asyncio.AbstractEventLoop, queue: _Queue, since: float, took: float) -> None:
+    """Leave the loop to other tasks for as long as the turn took, if they use it.
+
+    A call takes several rounds of the loop, and does not wait for a turn at each.
+    """
+    if perf_counter() - since > _USED:
+        loop.call_later(took, _give, loop, queue)
+    else:
+        _give(loop, queue)
 
 
 async def parts(items: Iterable[_T], pace: Pace) -> AsyncIterator[list[_T]]:
