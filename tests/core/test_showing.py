@@ -97,6 +97,15 @@ def test_a_step_is_bounded_in_bytes_whatever_else_is_shown_first() -> None:
     asyncio.run(main())
 
 
+def test_what_is_shown_late_does_not_go_at_once() -> None:
+    async def main() -> None:
+        async with reconcilers("s") as (_, [source], _):
+            await source.take(Observation(items(0)), elapsed() - 10_000)
+            assert source.stale_at > elapsed()
+
+    asyncio.run(main())
+
+
 def test_many_stale_sessions_go_in_steps_and_come_back_as_they_were() -> None:
     async def main() -> None:
         async with reconcilers("s") as (table, [source], _):

@@ -109,6 +109,7 @@ class _Runner:
         self.tally = Tally()
         self._config = config
         self._table = shared.table
+        self._ledger = shared.ledger
         self._now = shared.now
         self._sessions = Reconciler(config, shared)
         self._is_failing = False
@@ -195,7 +196,7 @@ class _Runner:
             self._lose(self._table.source(self.name).error or _LATE)
             return
         self._table.deadlines.set(self._overdue, following)
-        self._table.deadlines.cancel(self._sessions.expire)
+        self._table.deadlines.cancel(self._expire)
         self._table.set_source(
             self.name,
             reachable=True,
@@ -245,7 +246,7 @@ class _Runner:
         state = self._table.source(self.name)
         if state.tried and not state.reachable:
             self._lose(state.error)
-        elif self._sessions.is_writing:
+        elif self._sessions.is_writing and self._ledger.busy_for > self._config.timeout:
             self._lose("the last observation is not stored yet: the ledger's disk hangs or is slow")
         elif self._is_taking and not state.tried:  # nothing is shown as current before its end
             self._table.deadlines.set(self._overdue, elapsed() + LATENESS)
@@ -260,10 +261,17 @@ class _Runner:
         self._report.last_error_time.FromNanoseconds(self._now())
         deadlines = self._table.deadlines
         deadlines.cancel(self._overdue)
-        deadlines.set(self._sessions.expire, self._sessions.stale_at)
+        deadlines.set(self._expire, self._sessions.stale_at)
         if self._table.set_source(self.name, reachable=False, error=text):
             self._is_failing = True
             log.warning("source %s is unreachable: %s", self.name, text)
+
+    def _expire(self) -> None:
+        """Hide the sessions, unless they become stale later than was foreseen."""
+        if (stale_at := self._sessions.stale_at) > elapsed():
+            self._table.deadlines.set(self._expire, stale_at)
+        else:
+            self._sessions.expire()
 
 
 def back_off(error: BaseException, interval: float, failures: int) -> float:

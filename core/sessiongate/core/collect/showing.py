@@ -7,7 +7,7 @@ table, the links and what is recorded here agree.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 from typing import NamedTuple
 
@@ -63,11 +63,19 @@ class Showing:
     """
 
     def __init__(
-        self, source: str, table: SessionTable, ledger: Ledger, links: Links, max_session: int
+        self,
+        source: str,
+        table: SessionTable,
+        ledger: Ledger,
+        links: Links,
+        max_session: int,
+        progress: Callable[[], None],
     ) -> None:
+        """Show nothing yet. ``progress`` is called before each step."""
         self._source = source
         self._table = table
         self._ledger = ledger
+        self._progress = progress
         self._links = links
         self._preparation = Preparation(source, table, links, max_session)
         # The open sessions in the ledger, by key.
@@ -186,6 +194,7 @@ class Showing:
 
     async def _finish(self, step: _Step, pace: Pace) -> None:
         """Make a step visible, once no later start uses its revisions."""
+        self._progress()
         await pace.rest()  # other sources' changes become visible in their own steps
         most = 2 * len(step.entries)
         while not self._ledger.is_reserved(self._table.revision + most + len(self._table)):

@@ -29,6 +29,7 @@ from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.numbering import Numbering, Numbers, from_clock
 from sessiongate.core.ledger.rows import Changes, Held, Opening, open_sessions
 from sessiongate.core.ledger.schema import counters, kept_ids, metadata, places, sessions, sources
+from sessiongate.runtime.elapsed import elapsed
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,8 @@ class Ledger:
     ) -> None:
         self._engine = engine
         self._thread = thread
+        # Calls, and when one last ended, or the first of them began.
+        self._waiting, self._moved = 0, 0.0
         self._file = file  # None: in memory
         self._retention = int(retention * 1e9)  # ns
         self._now = now
@@ -111,6 +114,11 @@ class Ledger:
             return  # a write may still complete: only the end of the process releases the lock
         self._thread.shutdown()
 
+    @property
+    def busy_for(self) -> float:
+        """Seconds since a call ended, or the first began, while others wait for it."""
+        return elapsed() - self._moved if self._waiting else 0.0
+
     async def is_in_place(self) -> bool:
         """Return whether the ledger's file is still the one that was opened."""
         file = self._file
@@ -118,7 +126,8 @@ class Ledger:
 
     async def ceiling(self) -> int:
         """Return a number above every revision ever used."""
-        return await self._run(lambda: self._counter("revision"))
+        wanted = sa.select(counters.c.value).where(counters.c.name == "revision")
+        return await self._read(lambda connection: connection.execute(wanted).scalar_one())
 
     def is_reserved(self, revision: int) -> bool:
         """Return whether no later start uses this revision or a lower one."""
@@ -134,32 +143,18 @@ class Ledger:
 
         Many are read in short steps, between which other threads run.
         """
-
-        def read() -> dict[str, Held]:
-            with self._engine.connect() as connection:
-                return open_sessions(connection, source)
-
-        return await self._run(read)
+        return await self._read(lambda connection: open_sessions(connection, source))
 
     async def incarnation(self, source: str) -> float | None:
         """Return the start of the source's server, as last recorded."""
         wanted = sa.select(sources.c.incarnation).where(sources.c.name == source)
-
-        def read() -> float | None:
-            with self._engine.connect() as connection:
-                return connection.execute(wanted).scalar()
-
-        return await self._run(read)
+        return await self._read(lambda connection: connection.execute(wanted).scalar())
 
     async def places(self) -> dict[str, str]:
         """Return the place that each source was last read from, by name."""
         wanted = sa.select(places.c.name, places.c.place)
-
-        def read() -> dict[str, str]:
-            with self._engine.connect() as connection:
-                return {name: place for name, place in connection.execute(wanted)}  # noqa: C416
-
-        return await self._run(read)
+        rows = await self._read(lambda connection: connection.execute(wanted).all())
+        return {name: place for name, place in rows}  # noqa: C416 - rows are no pairs to mypy
 
     async def record(
         self,
@@ -184,7 +179,20 @@ class Ledger:
             with _named(self._engine):
                 return work()
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, named)
+        self._moved = self._moved if self._waiting else elapsed()
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, named)
+        finally:
+            self._waiting -= 1
+            self._moved = elapsed()
+
+    async def _read(self, work: Callable[[sa.Connection], _T]) -> _T:
+        def read() -> _T:
+            with self._engine.connect() as connection:
+                return work(connection)
+
+        return await self._run(read)
 
     def _finish(self) -> None:
         """Release the file, with nothing left in its write-ahead log."""
@@ -265,12 +273,6 @@ class Ledger:
             old = sessions.c.closed_time < now - self._retention
             connection.execute(sa.delete(sessions).where(old))
             self._forgot = now
-
-    def _counter(self, name: str) -> int:
-        with self._engine.connect() as connection:
-            wanted = sa.select(counters.c.value).where(counters.c.name == name)
-            value: int = connection.execute(wanted).scalar_one()
-        return value
 
     def _reserve(self, revision: int) -> None:
         ceiling = revision + _REVISIONS_AHEAD
