@@ -42,11 +42,11 @@ class Index:
         """
         come: set[Hashable] = set()
         gone: set[Hashable] = set()
-        many: dict[Hashable, tuple[set[int], set[int]]] = {}  # ids to remove and to add
+        many: dict[Hashable, tuple[set[int], list[int]]] = {}  # ids to remove and to add
         for value, ident in removed:
             ids = self._ids.get(value)
             if isinstance(ids, SortedSequence):
-                many.setdefault(value, (set(), set()))[0].add(ident)
+                many.setdefault(value, (set(), []))[0].add(ident)
             elif isinstance(ids, list):
                 put(ids, ident, None)
                 if len(ids) == 1:
@@ -54,34 +54,49 @@ class Index:
             elif ids == ident:
                 del self._ids[value]
                 gone.add(value)
-        for value, ident in added:
+        for value, new in _by_value(added).items():
             ids = self._ids.get(value)
             if isinstance(ids, SortedSequence):
-                many.setdefault(value, (set(), set()))[1].add(ident)
-            elif isinstance(ids, list):
-                put(ids, ident, ident)
-                if len(ids) > _FEW:
-                    self._ids[value] = SortedSequence(ids)
-            elif ids is not None:
-                self._ids[value] = sorted({ids, ident})
-            elif value is not None:
-                self._ids[value] = ident
+                many.setdefault(value, (set(), []))[1].extend(new)
+                continue
+            if ids is None:
                 (gone.remove if value in gone else come.add)(value)
-        for value, (out, new) in many.items():
-            self._change_many(value, out, new)
+            if isinstance(ids, list):
+                for ident in new:
+                    put(ids, ident, ident)
+            elif ids is not None:
+                new.append(ids)
+            self._keep(value, ids if isinstance(ids, list) else sorted({*new}))
+        for value, (out, more) in many.items():
+            self._change_many(value, out, more)
             if value not in self._ids:
                 gone.add(value)
         return come, gone
+
+    def _keep(self, value: Hashable, ids: list[int]) -> None:
+        if len(ids) > _FEW:
+            self._ids[value] = SortedSequence(ids)
+        else:
+            self._ids[value] = ids if len(ids) > 1 else ids[0]
 
     def _change_many(self, value: Hashable, removed: Iterable[int], added: Iterable[int]) -> None:
         ids = self._ids[value]
         assert isinstance(ids, SortedSequence)  # noqa: S101 - a step makes no fewer of it
         ids.change(added, removed)
         if len(ids) <= _FEW // 2:
-            few = ids[:]
-            if len(few) > 1:
-                self._ids[value] = few
-            elif few:
-                self._ids[value] = few[0]
+            if few := ids[:]:
+                self._keep(value, few)
             else:
                 del self._ids[value]
+
+
+def _by_value(pairs: Iterable[tuple[Hashable, int]]) -> dict[Hashable, list[int]]:
+    """Return ids by their values, except of None."""
+    found: dict[Hashable, list[int]] = {}
+    for value, ident in pairs:
+        ids = found.get(value)
+        if ids is not None:
+            ids.append(ident)
+        elif value is not None:
+            found[value] = [ident]
+    return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, islice, pairwise
+from operator import ge
 from typing import Any, TypeVar, overload
 
 _T = TypeVar("_T")
@@ -95,6 +96,9 @@ class SortedSequence(Sequence[_T]):
 
         Items of ``upserts`` replace those with the same keys. Keys that no item has are skipped.
         """
+        upserts, removals = [*upserts], [*removals]
+        if upserts and not removals and self._append(upserts):
+            return
         changes: dict[Any, _T | None] = dict.fromkeys(removals)
         key_of = self._key
         changes |= {item if key_of is None else key_of(item): item for item in upserts}
@@ -115,6 +119,22 @@ class SortedSequence(Sequence[_T]):
             else:
                 self._fit(number)
         self._starts = None
+
+    def _append(self, items: list[_T]) -> bool:
+        """Add items if they are sorted, and above all others: the usual ones, as ids grow."""
+        keys: list[Any] = items if self._key is None else [*map(self._key, items)]
+        if (self._last and not self._last[-1] < keys[0]) or any(map(ge, keys, keys[1:])):
+            return False
+        number = max(0, len(self._blocks) - 1)
+        block = self._own(number)
+        block += items
+        self._length += len(items)
+        if len(block) <= _LONGEST:
+            self._last[number] = keys[-1]
+        else:
+            self._fit(number)
+        self._starts = None
+        return True
 
     def extend(self, items: Iterable[_T]) -> None:
         """Add items, sorted already, with keys above all others."""

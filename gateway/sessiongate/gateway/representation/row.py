@@ -35,6 +35,7 @@ class SessionRow:
     __slots__ = (
         "_encoded",
         "_piece",
+        "_version",
         "active",
         "connected",
         "id",
@@ -59,6 +60,15 @@ class SessionRow:
             self.active = seconds_of(session.last_active_time)
         self._encoded = session.SerializeToString()
         self._piece: bytes | None = None
+        self._version: tuple[int, float] | None = None
+
+    @property
+    def version(self) -> tuple[int, float]:
+        """The session's revision, and its time in seconds since the epoch."""
+        if self._version is None:
+            session = self.session
+            self._version = session.revision, seconds_of(session.update_time)
+        return self._version
 
     @property
     def session(self) -> Session:

@@ -201,9 +201,9 @@ class ReplicaView:
         if found is None:
             # The core may still know of a session that the replica does not hold.
             return await self._direct.get(ident)
-        session = found.session
-        changed = max(seconds_of(session.update_time), store.sources_changed)
-        return found, Version(session.revision, _settled(changed, store.read), store.gaps)
+        revision, changed = found.version
+        changed = max(changed, store.sources_changed)
+        return found, Version(revision, _settled(changed, store.read), store.gaps)
 
     async def rows(
         self, selector: Selector, count: int, *, skip: int = 0, after: int = 0, before: int = 0
