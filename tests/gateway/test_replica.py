@@ -412,3 +412,16 @@ def test_that_the_core_is_lost_and_is_back_is_said_once(caplog: pytest.LogCaptur
         ("WARNING", "the core's sessions cannot be followed: the end; asking again"),
         ("WARNING", "the core's sessions are followed again, after 7.5 s"),
     ]
+
+
+def test_a_state_that_is_still_being_applied_proves_nothing() -> None:
+    async def test(stage: Stage) -> None:
+        ids = [*range(1, 2001)]
+        sending = asyncio.create_task(stage.core.send(snapshot(*ids), sync(7, 0.0)))
+        while not sending.done():
+            assert not stage.replica.current or stage.ids == ids[:1000]
+            await asyncio.sleep(0)
+        assert stage.replica.current
+        assert len(stage.replica.store) == len(ids)
+
+    run(test)

@@ -191,11 +191,16 @@ class Replica:
         self._clock = clock
         self._reflector = self._reflect()
         self._lost_at: float | None = None  # when the core was lost, if it is
+        # The moment up to which the store is proven to be current, if there is one. The
+        # reflector's proof is of the last message, which may still be being applied.
+        self._proven: float | None = None
 
     @property
     def age(self) -> float | None:
         """An upper bound on the store's age, in seconds; None if nothing proves one."""
-        return self._reflector.age
+        if self._proven is None or self._reflector.age is None:
+            return None
+        return self._clock() - self._proven
 
     @property
     def current(self) -> bool:
@@ -211,6 +216,7 @@ class Replica:
             except Exception:
                 log.exception("the copy of the core's sessions is dropped")
             self.store = Store()  # it may hold half of a state
+            self._proven = None
             self._reflector = self._reflect()
             await asyncio.sleep(_PAUSE)
 
@@ -230,6 +236,7 @@ class Replica:
                     size = 0
                     if not event.resumed:
                         self._restart()
+                        self._proven = None
                         store = Store()
                 else:
                     pending.append(event)
@@ -245,12 +252,17 @@ class Replica:
                     size = 0
                     if is_state:
                         self.store = store
+                        self._prove()
                         self._find()
 
     def _restart(self) -> None:
         if self.store.revision:
             log.info("the core no longer holds the changes since the copy: copying all sessions")
             self.store = Store()
+
+    def _prove(self) -> None:
+        age = self._reflector.age
+        self._proven = None if age is None else self._clock() - age
 
     def _lose(self, why: str) -> None:
         """Log once that the core is lost, however often requests fail."""
