@@ -119,6 +119,7 @@ def replica_of(*sessions: Session) -> Replica:
     replica._reflector._take(first)
     first.snapshot.CopyFrom(WatchSnapshot(sessions=sessions))
     replica.store.apply([first])
+    replica._prove()
     return replica
 
 

@@ -112,6 +112,7 @@ def _replica() -> SessionView:
     message.as_of.FromSeconds(0)
     replica._reflector._take(message)
     replica.store.apply([message])
+    replica._prove()
     return ReplicaView(replica, cast(DirectView, None))
 
 

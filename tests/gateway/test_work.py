@@ -55,6 +55,7 @@ async def view() -> ReplicaView:
     message.as_of.FromSeconds(0)
     replica._reflector._take(message)
     replica.store.apply([message])
+    replica._prove()
     return ReplicaView(replica, DirectView(cast(CoreClient, None)))
 
 
