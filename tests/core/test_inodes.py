@@ -32,7 +32,8 @@ def test_a_connection_keeps_its_session_when_it_is_accepted_and_gives_it_to_no_o
     inodes = Inodes()
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        client = socket.create_connection(("127.0.0.1", port))
+        # From an address whose port no other test takes meanwhile.
+        client = socket.create_connection(("127.0.0.1", port), source_address=("127.7.7.7", 0))
         ours = client.getsockname()
         [(waiting, _)] = seen(port, inodes)
         accepted, _ = server.accept()
