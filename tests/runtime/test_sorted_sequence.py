@@ -82,14 +82,14 @@ def test_a_snapshot_shares_what_has_not_changed() -> None:
 
 
 @given(st.lists(st.sets(_KEYS)), _CHANGES)
-def test_a_sequence_that_was_extended_is_like_another(
+def test_a_sequence_that_was_appended_to_is_like_another(
     parts: list[set[int]], changes: list[tuple[dict[int, str], set[int]]]
 ) -> None:
     sequence: SortedSequence[int] = SortedSequence()
     naive: set[int] = set()
     for part in parts:
         following = sorted(key for key in part if key > max(naive, default=-1))
-        sequence.extend(following)
+        sequence.change(following)
         naive.update(following)
     assert [*sequence] == sorted(naive)
     for upserts, removals in changes:

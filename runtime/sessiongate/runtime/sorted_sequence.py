@@ -136,15 +136,6 @@ class SortedSequence(Sequence[_T]):
         self._starts = None
         return True
 
-    def extend(self, items: Iterable[_T]) -> None:
-        """Add items, sorted already, with keys above all others."""
-        added = SortedSequence(items, self._key)
-        self._blocks += added._blocks
-        self._last += added._last
-        self._shared += added._shared
-        self._length += added._length
-        self._starts = None
-
     def snapshot(self) -> SortedSequence[_T]:
         """Return the sequence as it is now, which later changes leave alone."""
         self._shared = bytearray(b"\1") * len(self._blocks)

@@ -90,11 +90,11 @@ class FilteredLists:
                 yield
             found += [place_of(row) for row in self._rows.rows(part) if wanted.matches(row)]
             if candidates is None and len(found) >= _AT_ONCE:
-                places.extend(found)
+                places.change(found)
                 found.clear()
         if candidates is not None:
             found.sort()
-        places.extend(found)
+        places.change(found)
         return _List(revision, places)
 
     def _brought_up(self, known: _List, wanted: RowFilter, order: str) -> Steps[_List]:
