@@ -95,7 +95,7 @@ class Watcher:
         step = self._table.log.after(self._revision)
         if step is not None:
             return await self._changes(step)
-        if self._sent_up_to != _EVERY_ID:
+        if not self.is_synced:
             messages: Sequence[bytes] = await self._work(self._snapshot())
             return messages
         if self._clock() >= self._due:
@@ -125,7 +125,7 @@ class Watcher:
             if len(rows) < SNAPSHOT_SESSIONS:
                 self._sent_up_to = _EVERY_ID
         messages = [field(WatchSessionsResponse.SNAPSHOT_FIELD_NUMBER, b"".join(pieces))]
-        if self._sent_up_to == _EVERY_ID:
+        if self.is_synced:
             sync = WatchSync(
                 sources=[state.status for state in self._table.sources()],
                 sources_update_time=self._table.sources_time,
@@ -136,7 +136,7 @@ class Watcher:
 
     async def _changes(self, step: Step) -> Sequence[bytes]:
         """Return a step's changes to what was sent, or as many of them as fit one message."""
-        synced = self._sent_up_to == _EVERY_ID
+        synced = self.is_synced
         # Shared with other watchers that are past the sync.
         key = (self._filter.digest if self._filter is not None else b""), self._revision
         part = step.shared.get(key) if synced and step.shared is not None else None
@@ -176,7 +176,7 @@ class Watcher:
         if not pieces:
             return b"", reached
         rest = WatchSessionsResponse()
-        if self._sent_up_to == _EVERY_ID:
+        if self.is_synced:
             rest = WatchSessionsResponse(revision=reached, update_time=step.update_time)
         changes = field(WatchSessionsResponse.CHANGES_FIELD_NUMBER, b"".join(pieces))
         return changes + rest.SerializeToString(), reached
