@@ -16,6 +16,7 @@ from sessiongate.core.ledger.rows import Held
 from sessiongate.core.sources.base import Observed
 from sessiongate.core.sources.support.moments import is_storable
 from sessiongate.core.table.draft import Draft
+from sessiongate.core.table.row import Row
 from sessiongate.core.table.table import SessionTable
 from sessiongate.v1.session_pb2 import Session
 
@@ -24,7 +25,7 @@ class Ready(NamedTuple):
     """A session that may have changed, and the state that it was compared with."""
 
     session: Session
-    piece: bytes | None  # of what the table had
+    row: Row | None  # what the table had
     linked: Linked
     draft: Draft | None  # None if it equals what the table had
 
@@ -41,22 +42,23 @@ class Preparation:
 
     def ready(self, key: str, item: Observed, held: Held) -> Ready:
         """Compare an observed session with the table."""
-        known = self._table.get(held.id)
-        return self._compared(self._complete(key, item, held, known), known)
+        row = self._table.row(held.id)
+        known = None if row is None else row.session
+        return self._compared(self._complete(key, item, held, known), row, known)
 
     def draft(self, ready: Ready) -> Draft | None:
         """Return the draft to show now, if the session has changed."""
         ident = ready.session.id
-        if self._table.piece(ident) is not ready.piece or self._links.of(ident) != ready.linked:
-            ready = self._compared(ready.session, self._table.get(ident))
+        row = self._table.row(ident)
+        if row is not ready.row or self._links.of(ident) != ready.linked:
+            known = None if row is None else row.session
+            ready = self._compared(ready.session, row, known)
         return ready.draft
 
     def relinked(self, idents: Iterable[int]) -> Iterator[Draft]:
         """Yield live sessions, of any source, with their current links."""
-        for known in filter(None, map(self._table.get, idents)):
-            session = Session()
-            session.CopyFrom(known)
-            draft = self._compared(session, known).draft
+        for row in filter(None, map(self._table.row, idents)):
+            draft = self._compared(row.session, row, row.session).draft
             if draft is not None:
                 yield draft
 
@@ -64,16 +66,16 @@ class Preparation:
         """Forget the unreadable members of a session."""
         self._last_known.forget(key)
 
-    def _compared(self, session: Session, known: Session | None) -> Ready:
-        ident = session.id
-        piece, linked = self._table.piece(ident), self._links.of(ident)
+    def _compared(self, session: Session, row: Row | None, known: Session | None) -> Ready:
+        """Compare a session with what the table has: ``row``, and ``known``, that decoded."""
+        linked = self._links.of(session.id)
         link(session, *linked, self._max_session)
         if known is not None:
             session.revision = known.revision
             session.update_time.CopyFrom(known.update_time)
             if session == known:
-                return Ready(session, piece, linked, None)
-        return Ready(session, piece, linked, Draft.of(session))
+                return Ready(session, row, linked, None)
+        return Ready(session, row, linked, Draft.of(session))
 
     def _complete(self, key: str, item: Observed, held: Held, known: Session | None) -> Session:
         """Return the observed session with the core's additions, except links."""

@@ -73,12 +73,7 @@ class Reconciler:
         self._stale_after = shared.stale_after
         self._now = shared.now
         self._showing = Showing(
-            config.name,
-            shared.table,
-            shared.ledger,
-            shared.links,
-            shared.max_session,
-            self._progress,
+            config.name, shared.table, shared.ledger, shared.links, shared.max_session
         )
         # The server's start as last stated, and as in the ledger: clocks drift, and a drift
         # that is followed step by step is never mistaken for a restart.
@@ -88,7 +83,6 @@ class Reconciler:
         self._last: Observation | None = None
         # On the clock `elapsed`: when that was, and when the first one was compared.
         self._observed_at = self._began = 0.0
-        self._progressed_at = 0.0  # likewise, when taking one over last got on
         self._trimmed = 0  # sessions when memory was last returned
         self._hiding: asyncio.Task[None] | None = None
 
@@ -113,7 +107,7 @@ class Reconciler:
         While a later observation is being taken over, what is shown does not become stale, as
         long as that gets on: hidden and shown again, it would be later still.
         """
-        return max(self._observed_at, self._progressed_at) + self._stale_after
+        return max(self._observed_at, self._showing.progressed_at) + self._stale_after
 
     async def take(self, observation: Observation, observed_at: float) -> None:
         """Show an observation that was made at a moment on the clock `elapsed`.
@@ -121,9 +115,9 @@ class Reconciler:
         Raises `LedgerError`; then nothing has changed, or some of it, and the rest follows.
         """
         if observation is not self._last or self._showing.absent:
-            self._progress()
+            self._showing.progress()
             await self._reconcile(observation)
-            self._progress()
+            self._showing.progress()
             self._last = observation
         self._observed_at = observed_at
 
@@ -136,9 +130,6 @@ class Reconciler:
         self._showing.hide(self._observed_at)
         if self._showing.is_hiding:
             self._hiding = asyncio.ensure_future(self._showing.hide_rest(Pace()))
-
-    def _progress(self) -> None:
-        self._progressed_at = elapsed()
 
     def close(self) -> None:
         """Stop hiding sessions."""
@@ -163,10 +154,10 @@ class Reconciler:
                 self._max_sessions,
                 pace,
             )
-            self._progress()
+            showing.progress()
             completeness = assess(observation, found, self._max_sessions)
             plan = await self._plan(found, observation, pace, restarted=restarted)
-            self._progress()
+            showing.progress()
             entries = await self._write(plan, observation.incarnation)
             await showing.show(entries, pace)
             await mapped(lambda key: showing.miss(key, self._observed_at), plan.missing, pace)

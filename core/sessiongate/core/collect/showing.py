@@ -7,7 +7,7 @@ table, the links and what is recorded here agree.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from sessiongate.core.ledger.sqlite import Ledger
 from sessiongate.core.sources.base import Observed
 from sessiongate.core.sources.support.pacing import Pace
 from sessiongate.core.table.table import SessionTable
+from sessiongate.runtime.elapsed import elapsed
 
 STEP_CHANGES = 1000
 STEP_BYTES = 4 * 1024 * 1024
@@ -63,19 +64,11 @@ class Showing:
     """
 
     def __init__(
-        self,
-        source: str,
-        table: SessionTable,
-        ledger: Ledger,
-        links: Links,
-        max_session: int,
-        progress: Callable[[], None],
+        self, source: str, table: SessionTable, ledger: Ledger, links: Links, max_session: int
     ) -> None:
-        """Show nothing yet. ``progress`` is called before each step."""
         self._source = source
         self._table = table
         self._ledger = ledger
-        self._progress = progress
         self._links = links
         self._preparation = Preparation(source, table, links, max_session)
         # The open sessions in the ledger, by key.
@@ -90,6 +83,7 @@ class Showing:
         self._hiding: dict[str, Observed] = {}  # they are stale, and still in the table
         self._stale_since = 0.0  # when those were last observed
         self.times_hidden = 0
+        self.progressed_at = 0.0  # when taking over an observation last got on, on that clock
         # What is still to show, and the ledger has already; of that, what has been prepared.
         self._pending: Iterator[Entry] = iter(())
         self._prepared: list[Entry] = []
@@ -97,6 +91,10 @@ class Showing:
     def __len__(self) -> int:
         """Return the number of sessions in the table."""
         return len(self.shown) + len(self._hiding)
+
+    def progress(self) -> None:
+        """Note that taking over an observation gets on."""
+        self.progressed_at = elapsed()
 
     @property
     def is_hiding(self) -> bool:
@@ -194,7 +192,7 @@ class Showing:
 
     async def _finish(self, step: _Step, pace: Pace) -> None:
         """Make a step visible, once no later start uses its revisions."""
-        self._progress()
+        self.progress()
         await pace.rest()  # other sources' changes become visible in their own steps
         most = 2 * len(step.entries)
         while not self._ledger.is_reserved(self._table.revision + most + len(self._table)):
