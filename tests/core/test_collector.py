@@ -498,7 +498,7 @@ def test_a_session_whose_key_was_in_another_form_keeps_its_id(tmp_path: Path) ->
         await scene.source.step()
         assert scene.ids == [1, 2, 4], "only the one that is gone has ended"
         assert scene.session(2).connect_time.seconds == 5
-        held = await scene.ledger.held("fake")
+        held = (await scene.ledger.held())["fake"]
         assert {key: each.id for key, each in held.items()} == {"a 9": 1, "b 7": 2, "d": 4}
 
     async def then(scene: Scene) -> None:
@@ -622,7 +622,7 @@ def test_links_are_right_whatever_another_source_shows_meanwhile(seed: int) -> N
             await asyncio.gather(proxy.step(), server.step())
             idents = {wire: [0, 0] for wire in wires}
             for place, name in enumerate(scene.sources):
-                for key, held in (await scene.ledger.held(name)).items():
+                for key, held in (await scene.ledger.held())[name].items():
                     idents[wires[int(key[1:])]][place] = held.id
             for above, below in idents.values():
                 if above:

@@ -118,7 +118,7 @@ def test_what_an_incomplete_observation_lacks_ends_when_it_is_stale() -> None:
         while scene.ids != [2]:
             await scene.source.step()
         assert scene.table.unseen == {}, "it has ended, as far as anyone can tell"
-        assert [*await scene.ledger.held("fake")] == ["b"]
+        assert [*(await scene.ledger.held())["fake"]] == ["b"]
         scene.source.again = Observation([seen("a"), seen("b")], unreadable=LOST)
         await scene.source.step()
         assert scene.ids == [2, 3]
@@ -138,7 +138,7 @@ def test_a_key_that_is_never_read_keeps_only_so_many_sessions_open() -> None:
             scene.source.again = Observation([seen(str(number))], unreadable=LOST)
             await scene.source.step()
             assert len(scene.ids) <= 4, "the one that is there, and three that are missing"
-        assert len(await scene.ledger.held("fake")) <= 4
+        assert len((await scene.ledger.held())["fake"]) <= 4
 
     run(test, sources=["fake:?max_sessions=3"])
 

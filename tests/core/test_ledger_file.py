@@ -192,7 +192,7 @@ def test_in_doubt_sessions_keep_their_ids_and_others_go_on_from_the_clock(
     async def then() -> None:
         before = time.time_ns() // 1000
         ledger = await opened(tmp_path)
-        assert await ledger.held("a") == {"k": Held(1, 1)}
+        assert (await ledger.held())["a"] == {"k": Held(1, 1)}
         (following,) = await give(ledger, None)
         assert following >= before
         assert await give(ledger, 2**53 - 1) == [following + 1], "it may have been given"

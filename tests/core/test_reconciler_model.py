@@ -182,7 +182,7 @@ class Rig:
     async def state(self) -> object:
         while self.reconciler._showing.is_hiding:  # noqa: ASYNC110 - it has no event for that
             await asyncio.sleep(0)
-        held = {key: known.id for key, known in (await self.ledger.held("s")).items()}
+        held = {key: known.id for key, known in (await self.ledger.held())["s"].items()}
         found = filter(None, map(self.table.get, range(self.model.following)))
         shown = {session.native_id: (session.id, session.user) for session in found}
         return held, shown, dict(self.table.unseen), self.reconciler.session_count
@@ -219,7 +219,7 @@ def test_it_does_what_a_naive_one_does(limit: int, step: int, steps: list[Take])
             patch.setattr(reconciler, "Pace", Interrupted)
             patch.setattr(reconciler, "elapsed", lambda: rig.now)
             patch.setattr(showing, "STEP_CHANGES", step)
-            await rig.reconciler.restore(None)
+            await rig.reconciler.restore(None, (await rig.ledger.held())["s"])
             for take in steps:
                 await rig.take(take)
                 assert await rig.state() == rig.expected(), (limit, step, steps, take)

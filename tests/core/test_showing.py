@@ -35,7 +35,7 @@ async def reconcilers(*names: str) -> AsyncIterator[tuple[SessionTable, list[Rec
     configs = [SourceConfig.parse(f"synthetic:?name={name}") for name in names]
     sources = [Reconciler(config, shared) for config in configs]
     for source in sources:
-        await source.restore(None)
+        await source.restore(None, {})
     yield table, sources, ledger
     for source in sources:
         source.close()
@@ -169,7 +169,7 @@ def test_what_could_not_be_shown_is_shown_with_the_ids_it_has() -> None:
                 connection.exec_driver_sql("PRAGMA query_only=0")
             await source.take(many, elapsed())
             assert len(table) == 4 * STEP_CHANGES
-            held = {key: known.id for key, known in (await ledger.held("s")).items()}
+            held = {key: known.id for key, known in (await ledger.held())["s"].items()}
             assert sorted(held.values()) == [*range(1, 4 * STEP_CHANGES + 1)]
             assert ids(table) == held
 

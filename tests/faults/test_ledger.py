@@ -42,7 +42,7 @@ def test_a_ledger_killed_while_it_writes_gives_no_id_twice(tmp_path: Path) -> No
 
     async def check() -> None:
         ledger = await Ledger.open(url, retention=60, now=time.time_ns)
-        held = {known.id for known in (await ledger.held("a")).values()}
+        held = {known.id for known in (await ledger.held())["a"].values()}
         assert set(told) <= held, "what was acknowledged is there"
         await ledger.close()
 

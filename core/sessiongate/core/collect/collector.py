@@ -17,6 +17,7 @@ from sessiongate.core.collect.places import refuse_exchange
 from sessiongate.core.collect.reconciler import Reconciler, Shared
 from sessiongate.core.collect.truncation import fitting_services, printable
 from sessiongate.core.ledger.lock import LedgerError
+from sessiongate.core.ledger.rows import Held
 from sessiongate.core.ledger.sqlite import Ledger
 from sessiongate.core.sources.base import (
     Observation,
@@ -76,8 +77,9 @@ class Collector:
         """Read the ledger and start observing. Raises `LedgerError`."""
         before = await self._ledger.places()
         refuse_exchange(before, {runner.name: runner.place for runner in self._runners})
+        held = await self._ledger.held()
         for runner in self._runners:
-            await runner.restore(before.get(runner.name))
+            await runner.restore(before.get(runner.name), held[runner.name])
         self._tasks = [asyncio.create_task(runner.run()) for runner in self._runners]
 
     def reports(self) -> list[source_service_pb2.Source]:
@@ -119,8 +121,8 @@ class _Runner:
         # The report on the source, except for what the table and the reconciler know.
         self._report = source_service_pb2.Source(name=config.name, kind=config.kind)
 
-    async def restore(self, place: str | None) -> None:
-        await self._sessions.restore(place)
+    async def restore(self, place: str | None, held: dict[str, Held]) -> None:
+        await self._sessions.restore(place, held)
 
     async def run(self) -> None:
         clock = asyncio.get_running_loop().time

@@ -86,14 +86,14 @@ class Reconciler:
         self._trimmed = 0  # sessions when memory was last returned
         self._hiding: asyncio.Task[None] | None = None
 
-    async def restore(self, place: str | None) -> None:
-        """Take over the open sessions in the ledger of a source that was read from ``place``.
+    async def restore(self, place: str | None, held: dict[str, Held]) -> None:
+        """Take over ``held``, the open sessions in the ledger, which were read from ``place``.
 
         Raises `LedgerError`.
         """
         self._former_place = place
         self._incarnation = self._written = await self._ledger.incarnation(self._name)
-        await self._showing.restore(await self._ledger.held(self._name), Pace())
+        await self._showing.restore(held, Pace())
 
     @property
     def session_count(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -69,16 +70,16 @@ class Changes:
                 connection.exec_driver_sql(opened, tuple(chain.from_iterable(values)))
 
 
-def open_sessions(connection: sa.Connection, source: str) -> dict[str, Held]:
-    """Return the open sessions of a source, by key; read many in short steps."""
-    wanted = sa.select(sessions.c.key, sessions.c.id, sessions.c.connect_time).where(
-        sessions.c.closed_time.is_(None), sessions.c.source == source
-    )
-    found: dict[str, Held] = {}
+def open_sessions(connection: sa.Connection) -> dict[str, dict[str, Held]]:
+    """Return the open sessions by source and key; read many in short steps."""
+    columns = sessions.c.source, sessions.c.key, sessions.c.id, sessions.c.connect_time
+    wanted = sa.select(*columns).where(sessions.c.closed_time.is_(None))
+    found: defaultdict[str, dict[str, Held]] = defaultdict(dict)
     pace = Pace()
     rows = connection.execution_options(yield_per=_READ_AT_ONCE).execute(wanted)
     for part in rows.partitions():
-        found.update({key: Held(ident, time) for key, ident, time in part})
+        for source, key, ident, time in part:
+            found[source][key] = Held(ident, time)
         pace.sleep()
     return found
 

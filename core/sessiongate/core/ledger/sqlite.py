@@ -28,7 +28,7 @@ from sessiongate.core.ledger.file import CorruptError, LedgerFile, ledger_path
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.numbering import Numbering, Numbers, from_clock
 from sessiongate.core.ledger.rows import Changes, Held, Opening, open_sessions
-from sessiongate.core.ledger.schema import counters, kept_ids, metadata, places, sessions, sources
+from sessiongate.core.ledger.schema import counters, create, kept_ids, places, sessions, sources
 from sessiongate.runtime.elapsed import elapsed
 
 log = logging.getLogger(__name__)
@@ -138,12 +138,12 @@ class Ledger:
         if not self.is_reserved(revision):
             await self._run(lambda: self._reserve(revision))
 
-    async def held(self, source: str) -> dict[str, Held]:
-        """Return the open sessions of a source, by key.
+    async def held(self) -> dict[str, dict[str, Held]]:
+        """Return the open sessions by source and key; a source without any has an empty dict.
 
         Many are read in short steps, between which other threads run.
         """
-        return await self._read(lambda connection: open_sessions(connection, source))
+        return await self._read(open_sessions)
 
     async def incarnation(self, source: str) -> float | None:
         """Return the start of the source's server, as last recorded."""
@@ -225,7 +225,7 @@ class Ledger:
 
     def _prepare(self, first_id: int) -> None:
         """Prepare the tables and the numbering."""
-        metadata.create_all(self._engine)
+        create(self._engine)
         with self._writing() as connection:
             found = connection.execute(
                 sa.select(counters.c.value).where(counters.c.name == "schema")
