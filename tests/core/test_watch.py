@@ -404,12 +404,36 @@ def test_a_reader_that_leaves_leaves_nothing_behind(
     run(test, make(1))
 
 
-def test_a_core_that_is_not_ready_says_so() -> None:
+def test_a_core_that_is_not_ready_sends_what_it_has_and_syncs_once_it_is() -> None:
     async def test(scene: Scene) -> None:
         watch = scene.watch()
+        seen: list[WatchSessionsResponse] = []
+        while watch.ids != [2, 3]:
+            seen.append(await watch.next())
+        scene.table.apply(make(2, 5, user="u") + make(1), [3])
+        while watch.ids != [1, 2, 5]:
+            seen.append(await watch.next())
+        while (
+            message := await watch.next()
+        ).SerializeToString() != watching.EMPTY_PART:  # it lives
+            seen.append(message)
+        assert not any(each.HasField("as_of") or each.revision for each in seen)
+        scene.table.set_source("fake", reachable=True)
+        synced = await watch.until("sync")
+        assert synced.revision == scene.table.revision
+        assert synced.HasField("as_of")
+        assert watch.copy.sessions[2].user == "u"
+        assert watch.ids == [1, 2, 5]
+
+    run(test, make(2, 3), ready=False)
+
+
+def test_a_core_that_is_not_ready_resumes_no_stream() -> None:
+    async def test(scene: Scene) -> None:
+        watch = scene.watch(resume_revision=scene.table.revision)
         assert await watch.error() == (grpc.StatusCode.UNAVAILABLE, "NOT_READY")
 
-    run(test, ready=False)
+    run(test, make(1), ready=False)
 
 
 def core() -> Core:

@@ -29,8 +29,9 @@ class SessionServiceStub:
     """Returns the live sessions of every configured source. Each error carries one
     google.rpc.ErrorInfo with the domain "sessiongate", and a google.rpc.BadRequest
     if a field of the request is invalid; long texts are cut, and at most 20 fields
-    are named. Until every source has answered or failed once, calls return
-    UNAVAILABLE, reason NOT_READY.
+    are named. Until every source has answered or failed once, the core is not
+    ready: calls return UNAVAILABLE, reason NOT_READY, except for a stream that
+    begins with a snapshot.
 
     A request of more than 64 KiB returns INVALID_ARGUMENT, reason INVALID_REQUEST.
     The work on lists and streams is divided into turns; the next turn goes to the
@@ -70,8 +71,9 @@ class SessionServiceServicer:
     """Returns the live sessions of every configured source. Each error carries one
     google.rpc.ErrorInfo with the domain "sessiongate", and a google.rpc.BadRequest
     if a field of the request is invalid; long texts are cut, and at most 20 fields
-    are named. Until every source has answered or failed once, calls return
-    UNAVAILABLE, reason NOT_READY.
+    are named. Until every source has answered or failed once, the core is not
+    ready: calls return UNAVAILABLE, reason NOT_READY, except for a stream that
+    begins with a snapshot.
 
     A request of more than 64 KiB returns INVALID_ARGUMENT, reason INVALID_REQUEST.
     The work on lists and streams is divided into turns; the next turn goes to the
@@ -109,12 +111,14 @@ class SessionServiceServicer:
         in id order, possibly with changes to sessions already sent between them. One
         sync message follows: everything sent so far, taken together, is what the
         table held at the sync's revision. After the sync, and from the start of a
-        stream that resumes, there are only changes and progress messages.
+        stream that resumes, there are only changes and progress messages. The sync is
+        not sent before the core is ready: until then, the stream has what there is.
 
         Snapshots are sent in order of arrival: one at a time to a caller, two in all.
-        While a stream waits for its turn, it gets a snapshot message without sessions
-        once a second. A snapshot whose caller does not take its next message within a
-        second, or that takes longer than a minute, keeps no other waiting.
+        While a stream waits for its turn, or for the core, it gets a snapshot message
+        without sessions once a second. A snapshot whose caller does not take its next
+        message within a second, or that takes longer than a minute, keeps no other
+        waiting.
 
         A message that carries as_of brings the copy to a state that the table was
         in. After the sync, a message without as_of is immediately followed by more.
@@ -164,8 +168,9 @@ class SessionService:
     """Returns the live sessions of every configured source. Each error carries one
     google.rpc.ErrorInfo with the domain "sessiongate", and a google.rpc.BadRequest
     if a field of the request is invalid; long texts are cut, and at most 20 fields
-    are named. Until every source has answered or failed once, calls return
-    UNAVAILABLE, reason NOT_READY.
+    are named. Until every source has answered or failed once, the core is not
+    ready: calls return UNAVAILABLE, reason NOT_READY, except for a stream that
+    begins with a snapshot.
 
     A request of more than 64 KiB returns INVALID_ARGUMENT, reason INVALID_REQUEST.
     The work on lists and streams is divided into turns; the next turn goes to the

@@ -35,7 +35,7 @@ from sessiongate.core.grpc.status import abort
 from sessiongate.core.grpc.stream_quota import StreamQuota, caller_of
 from sessiongate.core.table.query import SessionQuery
 from sessiongate.core.table.table import MAX_PAGE_BYTES, Page, SessionTable
-from sessiongate.core.table.watcher import PROGRESS_INTERVAL, Watcher
+from sessiongate.core.table.watcher import EMPTY_PART, PROGRESS_INTERVAL, Watcher
 from sessiongate.runtime.elapsed import elapsed
 from sessiongate.runtime.turns import Steps, TooMuchWorkError, Turns, finished
 from sessiongate.v1.session_service_pb2 import (
@@ -45,8 +45,6 @@ from sessiongate.v1.session_service_pb2 import (
     ListSessionsRequest,
     SessionFilter,
     WatchSessionsRequest,
-    WatchSessionsResponse,
-    WatchSnapshot,
 )
 
 log = logging.getLogger(__name__)
@@ -63,8 +61,6 @@ MAX_UNDER_WAY = 256
 STALL_TIMEOUT = 30.0
 # Bytes of a request, and sessions of its page: less than half a millisecond of work.
 _SHORT_REQUEST, _SHORT_PAGE = 1024, 1000
-# A part of a snapshot that brings nothing.
-_NO_SESSIONS = WatchSessionsResponse(snapshot=WatchSnapshot()).SerializeToString()
 
 
 def answering(
@@ -159,7 +155,8 @@ class SessionService:
     @answering
     async def WatchSessions(self, request: WatchSessionsRequest, context: CallContext) -> None:
         table = self._table
-        _settle(table)
+        if request.resume_revision:
+            _settle(table)
         caller = caller_of(context)
         work = partial(self._work, caller)
         wanted = await work(_wanted(request))
@@ -178,7 +175,7 @@ class SessionService:
         """Send a snapshot, or as much of it as others have to wait for."""
         with self._snapshots.place(caller) as place:
             while not await place.is_granted(PROGRESS_INTERVAL):
-                await _write(context, _NO_SESSIONS)  # its reader must know that the core lives
+                await _write(context, EMPTY_PART)
             async for message in messages:
                 with place.sending():
                     await _write(context, message)

@@ -22,12 +22,15 @@ from sessiongate.v1.session_service_pb2 import (
     WatchChanges,
     WatchProgress,
     WatchSessionsResponse,
+    WatchSnapshot,
     WatchSync,
 )
 
 # Seconds between messages with as_of: one per second is promised, and the loop may be
 # late.
 PROGRESS_INTERVAL = 0.9
+# A part of a snapshot that brings nothing: the reader must know that the core lives.
+EMPTY_PART = WatchSessionsResponse(snapshot=WatchSnapshot()).SerializeToString()
 # Sessions of one message of a snapshot, and those that a filter is tried on at once.
 SNAPSHOT_SESSIONS = 500
 _SNAPSHOT_BYTES = 64 * 1024  # of one message, unless one session is larger
@@ -87,7 +90,17 @@ class Watcher:
             for message in messages:
                 yield message
             if not messages:
-                await self._table.log.wait(self._revision, self._due - self._clock())
+                await self._rest()
+
+    async def _rest(self) -> None:
+        """Wait until there may be something to send."""
+        table, reached = self._table, self._revision
+        await table.log.wait(reached, self._due - self._clock())
+        # Until then, what comes is sent once a second, so that reading the sources goes on.
+        while not table.ready.is_set() and self._clock() < self._due:
+            reached = table.revision
+            table.log.after(reached)  # raises if the log is closed
+            await table.log.wait(reached, self._due - self._clock())
 
     async def _next(self) -> Sequence[bytes]:
         """Return the messages to send now, if any."""
@@ -105,6 +118,7 @@ class Watcher:
     def _snapshot(self) -> Steps[Sequence[bytes]]:
         """Return the next part of the snapshot, and the sync after the last part.
 
+        Until the table is ready, no part is the last: what comes meanwhile is sent already.
         It does not rest, so the table stays unchanged; but it waits for its turn, and returns
         nothing if the table has changed by then.
         """
@@ -122,8 +136,10 @@ class Watcher:
                 pieces.append(row.piece)
             self._sent_up_to = row.id
         else:
-            if len(rows) < SNAPSHOT_SESSIONS:
+            if len(rows) < SNAPSHOT_SESSIONS and self._table.ready.is_set():
                 self._sent_up_to = _EVERY_ID
+        if not rows and not self.is_synced:
+            return self._waiting()
         messages = [field(WatchSessionsResponse.SNAPSHOT_FIELD_NUMBER, b"".join(pieces))]
         if self.is_synced:
             sync = WatchSync(
@@ -133,6 +149,14 @@ class Watcher:
             messages.append(self._current(WatchSessionsResponse(sync=sync)))
         return messages
         yield
+
+    def _waiting(self) -> Sequence[bytes]:
+        """Return what to send while nothing can be sent, if that is due."""
+        now = self._clock()
+        if now < self._due:
+            return []
+        self._due = now + PROGRESS_INTERVAL
+        return [EMPTY_PART]
 
     async def _changes(self, step: Step) -> Sequence[bytes]:
         """Return a step's changes to what was sent, or as many of them as fit one message."""
