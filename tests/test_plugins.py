@@ -69,7 +69,7 @@ ERRORS = {
     "exits": "failed unexpectedly: SystemExit",
     "hangs": "did not respond within 1 s",
     "none": "observe() must return an Observation, got NoneType",
-    "key": "failed unexpectedly: AttributeError",
+    "key": "failed unexpectedly: TypeError",
     "session": "failed unexpectedly: AttributeError",
     "partial": "failed unexpectedly: TypeError",
 }

@@ -90,7 +90,8 @@ class Preparation:
         _clear_unstorable(session)
         session.id = held.id
         session.source = self._source
-        session.connect_time.FromNanoseconds(held.connect_time)
+        start = session.connect_time
+        start.seconds, start.nanos = divmod(held.connect_time, 10**9)
         if item.stated_id == held.id:  # add nothing to a session that keeps its own id
             session.ClearField("native_id")
         return truncate(session, self._max_session)
@@ -100,7 +101,7 @@ def _clear_unstorable(session: Session) -> None:
     """Clear times that no reader of the session could take; its start is set from the ledger."""
     if session.HasField("last_active_time") and not is_storable(session.last_active_time):
         session.ClearField("last_active_time")
-    for query in session.queries:
+    for query in session.queries or ():
         for name in ("receive_time", "complete_time"):
             if not is_storable(getattr(query, name)):
                 query.ClearField(name)

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -17,16 +18,14 @@ _ROWS = 200
 _READ_AT_ONCE = 1000  # rows, which takes about a millisecond
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """An open session in the ledger."""
 
     id: int
     connect_time: int  # ns since the epoch
 
 
-@dataclass(frozen=True, slots=True)
-class Opening:
+class Opening(NamedTuple):
     """A session seen for the first time."""
 
     key: str
