@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import select
 import signal
 import sys
 import threading
@@ -16,6 +17,7 @@ from sessiongate.core.origins import named, origins_of
 from sessiongate.core.server import Core
 from sessiongate.core.settings import ConfigError, CoreConfig
 from sessiongate.runtime.descriptors import fitted, raise_fd_limit
+from sessiongate.runtime.event_loop import run_loop
 from sessiongate.runtime.exit_codes import EXIT_UNRECOVERABLE
 from sessiongate.runtime.listener import ListenError
 from sessiongate.runtime.memory import collect_rarely, use_one_malloc_arena
@@ -45,7 +47,7 @@ def run() -> int:
         connections = fitted("max_core_connections", config.limits.max_core_connections)
         limits = replace(config.limits, max_core_connections=connections)
         config = replace(config, limits=limits)
-        code = asyncio.run(_run(config, notify))
+        code = run_loop(_run(config, notify))
         _abandon_hanging_threads()
     except (ConfigError, LedgerError, FileError, ListenError) as error:
         text = named(str(error), _setting(error, grpc), origins_of(line))
@@ -122,6 +124,6 @@ async def _start(core: Core, stop: asyncio.Event) -> bool:
 
 def _stop_at_end(stop: asyncio.Event) -> None:
     """Stop at the end of standard input, which became readable; ignore more of it."""
-    if not sys.stdin.readline():
+    if not os.read(sys.stdin.fileno(), select.PIPE_BUF):  # uvloop has set it not to block
         asyncio.get_running_loop().remove_reader(sys.stdin)
         stop.set()

@@ -29,6 +29,7 @@ from sessiongate.gateway.server.workers import WorkerPool
 from sessiongate.gateway.settings import GatewayConfig
 from sessiongate.runtime.apart import HangsError, within
 from sessiongate.runtime.descriptors import fitted, raise_fd_limit
+from sessiongate.runtime.event_loop import run_loop
 from sessiongate.runtime.listener import listen, real_address
 from sessiongate.runtime.memory import collect_rarely, use_one_malloc_arena
 from sessiongate.runtime.telemetry.exporter import Exporter, exporting
@@ -136,8 +137,6 @@ def _work(
     ready: Connection,
 ) -> None:
     """Run a worker process from start to end; ``metrics`` is the folder of its metrics."""
-    import uvloop
-
     use_one_malloc_arena()
     collect_rarely()
     set_up_logs("gateway", config.logs)
@@ -153,7 +152,7 @@ def _work(
         log.error("%s", error)
         logging.shutdown()
         os._exit(1)
-    uvloop.run(_serve(listener, config, app, ready))
+    run_loop(_serve(listener, config, app, ready))
     # Everything is answered and closed. gRPC's threads may still run, and crash while the
     # interpreter shuts down: skip its shutdown.
     logging.shutdown()
