@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
+import uvloop
 from prometheus_client import Counter
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import CollectorRegistry
@@ -130,8 +131,14 @@ def test_a_turn_of_a_loop_keeps_what_is_due_waiting() -> None:
     assert samples(shown) == both, "it goes on"
 
 
+@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def either_loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run exporters on the loop of the gateway's main process, then on that of the core."""
+    monkeypatch.setattr(asyncio, "new_event_loop", request.param)
+
+
 @pytest.fixture
-def exporter() -> Iterator[str]:
+def exporter(either_loop: None) -> Iterator[str]:
     """Run an exporter that shows one counter; yield its address."""
     shown = CollectorRegistry()
     Counter("done_total", "Done.", registry=shown).inc(7)
@@ -244,6 +251,7 @@ def test_an_address_in_use_is_named() -> None:
             listen(address)
 
 
+@pytest.mark.usefixtures("either_loop")
 def test_metrics_are_guarded_as_the_other_listeners_are(tmp_path: Path) -> None:
     files, authority = CredentialFiles(tmp_path), Authority(tmp_path)
     pair = authority.issue("server")
@@ -262,6 +270,7 @@ def test_metrics_are_guarded_as_the_other_listeners_are(tmp_path: Path) -> None:
             assert b"200" not in plain.recv(100)
 
 
+@pytest.mark.usefixtures("either_loop")
 def test_a_new_certificate_is_shown_from_the_next_connection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -289,6 +298,7 @@ def test_a_new_certificate_is_shown_from_the_next_connection(
         assert serial() != first
 
 
+@pytest.mark.usefixtures("either_loop")
 def test_a_ca_that_is_taken_out_lets_nobody_in_any_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

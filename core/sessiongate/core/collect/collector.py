@@ -125,19 +125,18 @@ class _Runner:
         await self._sessions.restore(place, held)
 
     async def run(self) -> None:
-        clock = asyncio.get_running_loop().time
         failures = 0
         first = elapsed() + self._config.timeout + LATENESS
         self._table.deadlines.set(self._overdue, first)
         while True:
-            requested, began = elapsed(), clock()
+            requested = elapsed()
             try:
                 async with asyncio.timeout(self._config.timeout):
                     observation = await self.source.observe()
                 if not isinstance(observation, Observation):
                     got = type(observation).__name__
                     raise SourceError(f"observe() must return an Observation, got {got}")
-                took = clock() - began
+                took = elapsed() - requested
                 pause = max(self._config.interval, min(took, self._config.timeout) * DUTY)
                 following = elapsed() + pause + self._config.timeout + LATENESS
                 await self._accept(observation, requested, following)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
-from typing import cast
 
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import CollectorRegistry
@@ -21,6 +21,7 @@ from sessiongate.runtime.tls import server_context
 
 _LONGEST_HEAD = 16 * 1024  # bytes of a request
 _PATIENCE = 10.0  # seconds that a request may take to be sent and answered
+_RETRY = 1.0  # seconds until connections are accepted again after a failure
 _CONNECTIONS = 32  # at once, then the oldest is cut; there is one reader, or a few
 _HEADERS = (
     "Cache-Control: no-store\r\n"
@@ -52,7 +53,7 @@ class Exporter:
         self._certificate = "certificate" if credentials.certificates else None
         self._authenticator = Authenticator(credentials) if credentials.wanted else None
         self._address = Address.parse(where)
-        self._server: asyncio.Server | None = None
+        self._accepting: asyncio.Task[None] | None = None
         self._tasks: dict[asyncio.Task[None], None] = {}  # one per connection, the oldest first
         self._listener = listen(where)
         scheme = "https" if tls else "http"
@@ -60,38 +61,60 @@ class Exporter:
 
     async def start(self) -> None:
         """Begin to answer."""
-        self._server = await asyncio.start_server(
-            self._serve, sock=self._listener, limit=_LONGEST_HEAD
-        )
+        self._listener.setblocking(False)
+        self._accepting = asyncio.create_task(self._accept())
 
     async def stop(self) -> None:
         """Stop listening, even if `start` was not reached, and cut what is under way."""
-        (self._server or self._listener).close()
-        for task in self._tasks:
+        tasks = [*self._tasks, *([self._accepting] if self._accepting else ())]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._listener.close()
         if self._authenticator is not None:
             self._authenticator.close()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = cast("asyncio.Task[None]", asyncio.current_task())
-        if len(self._tasks) >= _CONNECTIONS:  # real readers are answered in milliseconds
-            oldest = next(iter(self._tasks))
-            del self._tasks[oldest]
-            oldest.cancel()
-        self._tasks[task] = None
-        address = str(writer.get_extra_info("peername")[0])
-        try:
-            # Also end quietly if cut: asyncio's streams complain about a cancelled task.
-            with suppress(TimeoutError, OSError, EOFError, asyncio.CancelledError):
-                async with asyncio.timeout(_PATIENCE):
-                    if self._tls is not None:  # here, to use the files as they are now
-                        await writer.start_tls(self._tls.value)
+    async def _accept(self) -> None:
+        while True:
+            try:
+                connection, peer = await asyncio.get_running_loop().sock_accept(self._listener)
+            except OSError:  # out of descriptors, for example
+                await asyncio.sleep(_RETRY)
+                continue
+            if len(self._tasks) >= _CONNECTIONS:  # real readers are answered in milliseconds
+                oldest = next(iter(self._tasks))
+                del self._tasks[oldest]
+                oldest.cancel()
+            task = asyncio.create_task(self._serve(connection, str(peer[0])))
+            self._tasks[task] = None
+            task.add_done_callback(lambda ended: self._tasks.pop(ended, None))
+            await asyncio.sleep(0)  # a task that is cancelled before it begins closes nothing
+
+    async def _serve(self, connection: socket.socket, address: str) -> None:
+        # Also end quietly if cut: asyncio's streams complain about a cancelled task.
+        with suppress(TimeoutError, OSError, EOFError, asyncio.CancelledError):
+            async with asyncio.timeout(_PATIENCE):
+                reader, writer = await self._open(connection)
+                try:
                     writer.write(await self._exchange(reader, address))
                     await writer.drain()
-        finally:
-            self._tasks.pop(task, None)
-            writer.close()
+                finally:
+                    writer.close()
+
+    async def _open(
+        self, connection: socket.socket
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Return the streams of a connection, after the handshake if there is TLS."""
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=_LONGEST_HEAD)
+        protocol = asyncio.StreamReaderProtocol(reader)
+        tls = self._tls.value if self._tls else None  # the files as they are now
+        try:
+            transport, _ = await loop.connect_accepted_socket(lambda: protocol, connection, ssl=tls)
+        except BaseException:
+            connection.close()
+            raise
+        return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
     async def _exchange(self, reader: asyncio.StreamReader, address: str) -> bytes:
         try:
