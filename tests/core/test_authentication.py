@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 import sessiongate.v1
 from sessiongate.core.grpc.authentication import AuthenticationInterceptor
+from sessiongate.core.grpc.hardened import grpc_server
 from sessiongate.core.grpc.interceptor import MethodHandler
 from sessiongate.core.grpc.reflection import V1
 from sessiongate.core.server import Core
@@ -290,18 +291,18 @@ def told() -> bytes:
     return identity.encode().encode()
 
 
-class Echo(grpc.GenericRpcHandler):
-    """A method of each kind, which answers with its caller's identity."""
-
-    def service(self, details: grpc.HandlerCallDetails) -> MethodHandler | None:
-        made: dict[str, MethodHandler] = {
-            "/echo/unary": grpc.unary_unary_rpc_method_handler(names_one),
-            "/echo/generator": grpc.unary_stream_rpc_method_handler(names_many),
-            "/echo/writer": grpc.unary_stream_rpc_method_handler(writes),
-            "/echo/reader": grpc.stream_unary_rpc_method_handler(reads),
-            "/echo/both": grpc.stream_stream_rpc_method_handler(names_many),
-        }
-        return made.get(details.method)
+def echo_server(authenticator: Authenticator) -> grpc.aio.Server:
+    """Make a server with a method of each kind, which answers with its caller's identity."""
+    server = grpc_server([AuthenticationInterceptor(authenticator)], [])
+    handlers: dict[str, MethodHandler] = {
+        "unary": grpc.unary_unary_rpc_method_handler(names_one),
+        "generator": grpc.unary_stream_rpc_method_handler(names_many),
+        "writer": grpc.unary_stream_rpc_method_handler(writes),
+        "reader": grpc.stream_unary_rpc_method_handler(reads),
+        "both": grpc.stream_stream_rpc_method_handler(names_many),
+    }
+    server.add_registered_method_handlers("echo", handlers)
+    return server
 
 
 def echoing(
@@ -311,8 +312,7 @@ def echoing(
 ) -> None:
     async def main() -> None:
         authenticator = Authenticator(credentials)
-        server = grpc.aio.server(interceptors=[AuthenticationInterceptor(authenticator)])
-        server.add_generic_rpc_handlers([Echo()])
+        server = echo_server(authenticator)
         if tls is None:
             port = server.add_insecure_port("127.0.0.1:0")
         else:
@@ -404,8 +404,7 @@ def test_a_certificate_names_its_caller(tmp_path: Path, files: CredentialFiles) 
 def test_addresses_are_held_up_apart(host: str, files: CredentialFiles, tmp_path: Path) -> None:
     async def main() -> None:
         authenticator = Authenticator(Credentials(users=files.users))
-        server = grpc.aio.server(interceptors=[AuthenticationInterceptor(authenticator)])
-        server.add_generic_rpc_handlers([Echo()])
+        server = echo_server(authenticator)
         port = server.add_insecure_port(f"{host}:0")
         server.add_insecure_port(f"unix:{tmp_path}/echo.sock")
         await server.start()

@@ -21,6 +21,7 @@ from sessiongate.core.grpc.call_log import CallLog
 from sessiongate.core.grpc.decoding import Decoding
 from sessiongate.core.grpc.hardened import grpc_server
 from sessiongate.core.grpc.health import Health
+from sessiongate.core.grpc.interceptor import Interceptor
 from sessiongate.core.grpc.reflection import add_reflection
 from sessiongate.core.grpc.service import SessionService
 from sessiongate.core.grpc.source_service import SourceService
@@ -126,9 +127,7 @@ class Core:
         config = self._config
         credentials = config.protection.credentials(config.core_token_path)
         self._authenticator = Authenticator(credentials)
-        interceptors: list[grpc.aio.ServerInterceptor] = [
-            CallLog(self._calls, access_log=config.logs.access_log)
-        ]
+        interceptors: list[Interceptor] = [CallLog(self._calls, access_log=config.logs.access_log)]
         if credentials.wanted:
             interceptors.append(AuthenticationInterceptor(self._authenticator))
         interceptors.append(Decoding())

@@ -13,7 +13,6 @@ from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
 
 from sessiongate.core.grpc.interceptor import (
     CallContext,
-    Interceptor,
     MethodHandler,
     behaving,
     behaviour_of,
@@ -31,7 +30,7 @@ from sessiongate.runtime.auth.identity import (
 CONFIRM = 1.0  # seconds between two checks of the credentials of a stream's caller
 
 
-class AuthenticationInterceptor(Interceptor):
+class AuthenticationInterceptor:
     """Requires credentials for every call, except those of the health service.
 
     While a method runs, ``runtime.auth.identity.caller`` is the caller: if a gateway names
@@ -40,7 +39,6 @@ class AuthenticationInterceptor(Interceptor):
     """
 
     def __init__(self, authenticator: Authenticator) -> None:
-        super().__init__()
         self._authenticator = authenticator
 
     def before(self, method: str, handler: MethodHandler) -> MethodHandler:

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import grpc
 
-from sessiongate.core.grpc.interceptor import Interceptor, MethodHandler, behaving, behaviour_of
+from sessiongate.core.grpc.interceptor import MethodHandler, behaving, behaviour_of
 from sessiongate.core.metrics import CallMetrics
 from sessiongate.runtime.auth.identity import caller
 from sessiongate.runtime.telemetry.correlation import current, from_pairs
@@ -22,11 +22,10 @@ log = logging.getLogger("core.access")
 Behaviour: TypeAlias = Callable[[Any, Any], Awaitable[Any]]
 
 
-class CallLog(Interceptor):
+class CallLog:
     """Logs and counts calls; must be the first interceptor, to see what others refuse."""
 
     def __init__(self, metrics: CallMetrics, *, access_log: bool) -> None:
-        super().__init__()
         self._metrics = metrics
         self._access_log = access_log
 

@@ -16,7 +16,6 @@ from google.protobuf.message import DecodeError
 from sessiongate.core.errors import InvalidRequestError, MalformedRequestError, Violation
 from sessiongate.core.grpc.interceptor import (
     CallContext,
-    Interceptor,
     MethodHandler,
     behaving_on_bytes,
     behaviour_of,
@@ -28,7 +27,7 @@ from sessiongate.core.grpc.status import abort
 MAX_REQUEST_BYTES = 64 * 1024
 
 
-class Decoding(Interceptor):
+class Decoding:
     """Decodes requests; must be the last interceptor: refused callers' requests are not read."""
 
     def before(self, method: str, handler: MethodHandler) -> MethodHandler:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import grpc
 
@@ -20,30 +18,11 @@ _KINDS = {
 }
 
 
-class Interceptor(grpc.aio.ServerInterceptor, ABC):
-    """Wraps the handler of each method, once per method."""
+class Interceptor(Protocol):
+    """Wraps the handler of each method once, when the method is registered."""
 
-    def __init__(self) -> None:
-        # By method: the original handler, and its wrapper.
-        self._known: dict[str, tuple[MethodHandler, MethodHandler]] = {}
-
-    @abstractmethod
     def before(self, method: str, handler: MethodHandler) -> MethodHandler:
         """Return the wrapper of a handler; ``method`` is ``SERVICE/METHOD``."""
-
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[MethodHandler | None]],
-        details: grpc.HandlerCallDetails,
-    ) -> MethodHandler | None:
-        handler = await continuation(details)
-        if handler is None:
-            return None  # the method does not exist, which is no secret
-        known = self._known.get(details.method)
-        if known is None or known[0] is not handler:
-            known = handler, self.before(details.method.lstrip("/"), handler)
-            self._known[details.method] = known
-        return known[1]
 
 
 def behaviour_of(handler: MethodHandler) -> Any:
