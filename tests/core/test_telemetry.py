@@ -27,6 +27,7 @@ from sessiongate.runtime.listener import ListenError, listen
 from sessiongate.runtime.telemetry.correlation import Correlation, current
 from sessiongate.runtime.telemetry.exporter import Exporter
 from sessiongate.runtime.telemetry.logs import LogSettings
+from sessiongate.runtime.telemetry.metrics import LATENCY_BUCKETS
 from sessiongate.v1.session_service_pb2 import (
     GetSessionRequest,
     ListSessionsRequest,
@@ -35,6 +36,7 @@ from sessiongate.v1.session_service_pb2 import (
 )
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from tests.core.sources import ScriptedSource
+from tests.program import PATIENCE
 
 SERVICE = "sessiongate.v1.SessionService"
 OWN = [("grpc.use_local_subchannel_pool", 1)]  # a connection that no other channel shares
@@ -137,6 +139,16 @@ def test_calls_are_counted_by_code_and_streams_as_they_end(
             f"/INVALID_ARGUMENT/{SERVICE}/GetSession": 1,
             "/OK/grpc.health.v1.Health/Check": 1,
         }
+        shown = await scene.metrics()
+        buckets = [
+            value
+            for key, value in shown.items()
+            if "seconds_bucket/OK/" in key and key.endswith("/ListSessions")
+        ]
+        assert buckets == sorted(buckets)
+        assert (len(buckets), buckets[-1]) == (len(LATENCY_BUCKETS) + 1, 2)
+        took = shown[f"sessiongate_grpc_call_duration_seconds_sum/OK/{SERVICE}/ListSessions"]
+        assert 0 < took < PATIENCE
         watch = scene.stub.WatchSessions(WatchSessionsRequest())
         await watch.read()
         assert (await scene.metrics())["sessiongate_watchers"] == 1

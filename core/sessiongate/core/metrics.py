@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import time
+from bisect import bisect_left
+from collections import Counter, defaultdict
 from collections.abc import Iterable
+from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
+    HistogramMetricFamily,
     Metric,
     SummaryMetricFamily,
 )
@@ -22,30 +26,45 @@ from sessiongate.runtime.telemetry.metrics import LATENCY_BUCKETS, ProcessCollec
 from sessiongate.v1.source_service_pb2 import SourceState
 
 
-class CallMetrics:
+class CallMetrics(MetricCollector):
     """Completed calls and ended streams, by method and status code."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self._calls = Histogram(
-            "sessiongate_grpc_call_duration_seconds",
-            "Time taken by the core to answer a call.",
-            ["method", "code"],
-            buckets=LATENCY_BUCKETS,
-            registry=self.registry,
+        # Calls above the bucket's lower bound and up to its upper one; the last has no upper one.
+        self._buckets: defaultdict[tuple[str, str], list[int]] = defaultdict(
+            lambda: [0] * (len(LATENCY_BUCKETS) + 1)
         )
-        self._streams = Counter(
-            "sessiongate_grpc_streams_ended_total",
-            "Number of streams of the core that have ended.",
-            ["method", "code"],
-            registry=self.registry,
-        )
+        self._seconds: defaultdict[tuple[str, str], float] = defaultdict(float)
+        self._streams: Counter[tuple[str, str]] = Counter()
 
     def answered(self, method: str, code: str, seconds: float) -> None:
-        self._calls.labels(method, code).observe(seconds)
+        # Not by the library's histogram, which takes a lock and a lookup of labels for each value.
+        self._buckets[method, code][bisect_left(LATENCY_BUCKETS, seconds)] += 1
+        self._seconds[method, code] += seconds
 
     def ended(self, method: str, code: str) -> None:
-        self._streams.labels(method, code).inc()
+        self._streams[method, code] += 1
+
+    def collect(self) -> Iterable[Metric]:
+        labels = ("method", "code")
+        took = HistogramMetricFamily(
+            "sessiongate_grpc_call_duration_seconds",
+            "Time taken by the core to answer a call.",
+            labels=labels,
+        )
+        bounds = [*(str(float(bound)) for bound in LATENCY_BUCKETS), "+Inf"]
+        for key, counts in self._buckets.items():
+            took.add_metric(
+                key, [*zip(bounds, accumulate(counts), strict=True)], self._seconds[key]
+            )
+        ended = CounterMetricFamily(
+            "sessiongate_grpc_streams_ended",
+            "Number of streams of the core that have ended.",
+            labels=labels,
+        )
+        for key, count in self._streams.items():
+            ended.add_metric(key, count)
+        return [took, ended]
 
 
 class _State(MetricCollector):
@@ -106,7 +125,7 @@ def core_registry(
 ) -> CollectorRegistry:
     """Return a registry of all metrics of a core."""
     processes = ProcessCollector(lambda: {"core": os.getpid()})
-    return registry(calls.registry, _State(table, watchers, collector), processes)
+    return registry(calls, _State(table, watchers, collector), processes)
 
 
 def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:

@@ -61,7 +61,6 @@ class Core:
         self._config = config
         self.address = config.grpc  # the real port once started
         self._calls = CallMetrics()
-        self._lag = LoopLag("core", self._calls.registry)
         self.watchers = StreamQuota(config.limits.max_watchers)
         self.exporter: Exporter | None = None
         self.ledger_lost = asyncio.Event()  # its file was removed: ids are no longer stored
@@ -127,7 +126,8 @@ class Core:
         config = self._config
         credentials = config.protection.credentials(config.core_token_path)
         self._authenticator = Authenticator(credentials)
-        interceptors: list[Interceptor] = [CallLog(self._calls, access_log=config.logs.access_log)]
+        self._call_log = CallLog(self._calls, access_log=config.logs.access_log)
+        interceptors: list[Interceptor] = [self._call_log]
         if credentials.wanted:
             interceptors.append(AuthenticationInterceptor(self._authenticator))
         interceptors.append(Decoding())
@@ -174,6 +174,7 @@ class Core:
         if self._config.core_metrics is None:
             return None
         shown = core_registry(self._calls, self.table, self.watchers, self._collector)
+        self._lag = LoopLag("core", shown)
         return Exporter(self._config.core_metrics, shown, self._config.protection)
 
     async def _announce(self) -> None:
@@ -195,6 +196,7 @@ class Core:
         self._health.set(serving=False)
         self.table.log.close()
         await server.stop(self._config.grace)
+        self._call_log.flush()
 
     async def stop(self) -> None:
         """Accept no more calls, give those in progress their grace, and release everything."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing, asynccontextmanager, suppress
+from functools import lru_cache
 from inspect import isasyncgenfunction
 from typing import Any
 from urllib.parse import unquote
@@ -70,10 +71,12 @@ class AuthenticationInterceptor:
 
     async def _admit(self, context: CallContext) -> Identity:
         """Return the caller; end the call if it is refused."""
-        metadata = [(key, value) for key, value in context.invocation_metadata() or ()]
+        metadata = context.invocation_metadata() or ()
+        authorization = _authorization(metadata)
+        certificate = _certificate(context) if authorization is None else None
         try:
             identity = await self._authenticator.authenticate(
-                _authorization(metadata), _certificate(context), _address(context.peer())
+                authorization, certificate, _address(context.peer())
             )
         except Refusal as refusal:
             await abort(context, refusal)
@@ -110,12 +113,12 @@ async def _while_valid(identity: Identity) -> AsyncIterator[None]:
         timer.cancel()
 
 
-def _authorization(metadata: Sequence[tuple[str, Any]]) -> str | None:
+def _authorization(metadata: Iterable[tuple[str, Any]]) -> str | None:
     values = [value for key, value in metadata if key == "authorization"]
     return ", ".join(values) if values else None
 
 
-def _caller(metadata: Sequence[tuple[str, Any]]) -> Identity | None:
+def _caller(metadata: Iterable[tuple[str, Any]]) -> Identity | None:
     """Return the caller that a gateway names, if any."""
     for key, value in metadata:
         if key == CALLER_METADATA:
@@ -134,6 +137,7 @@ def _certificate(context: CallContext) -> str | None:
     return None
 
 
+@lru_cache  # of many calls of a connection
 def _address(peer: str) -> str:
     """Return the IP address in gRPC's name of a peer: ``ipv4:192.0.2.1:4711``, ``unix:``."""
     kind, _, rest = peer.partition(":")

@@ -7,19 +7,35 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from inspect import iscoroutinefunction
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import grpc
 
 from sessiongate.core.grpc.interceptor import MethodHandler, behaving, behaviour_of
 from sessiongate.core.metrics import CallMetrics
 from sessiongate.runtime.auth.identity import caller
-from sessiongate.runtime.telemetry.correlation import current, from_pairs
+from sessiongate.runtime.telemetry.correlation import Correlation, current, from_pairs
 from sessiongate.runtime.telemetry.logs import fields
 
 log = logging.getLogger("core.access")
 
 Behaviour: TypeAlias = Callable[[Any, Any], Awaitable[Any]]
+
+
+# Seconds until a call's line is written: in the midst of other work, each line alone takes
+# several times as long as in a row.
+_DELAY = 0.01
+
+
+class _Ended(NamedTuple):
+    """A call that has ended."""
+
+    method: str
+    code: str
+    seconds: float
+    peer: str
+    user: str
+    correlation: Correlation | None
 
 
 class CallLog:
@@ -28,6 +44,7 @@ class CallLog:
     def __init__(self, metrics: CallMetrics, *, access_log: bool) -> None:
         self._metrics = metrics
         self._access_log = access_log
+        self._ended: list[_Ended] = []  # and not logged yet
 
     def before(self, method: str, handler: MethodHandler) -> MethodHandler:
         behaviour = behaviour_of(handler)
@@ -35,6 +52,22 @@ class CallLog:
             return handler  # generators are passed through
         seen = self._wrapped(method, behaviour, streams=handler.response_streaming)
         return behaving(handler, seen)
+
+    def flush(self) -> None:
+        """Write the lines of all calls that have ended."""
+        ended, self._ended = self._ended, []
+        before = current.get()
+        for call in ended:
+            current.set(call.correlation)
+            more = fields(
+                method=call.method,
+                code=call.code,
+                seconds=round(call.seconds, 6),
+                peer=call.peer,
+                user=call.user,
+            )
+            log.info("%s %s", call.method, call.code, extra=more)
+        current.set(before)
 
     def _wrapped(self, method: str, inner: Behaviour, *, streams: bool) -> Behaviour:
         async def observed(request: Any, context: Any) -> Any:
@@ -54,25 +87,22 @@ class CallLog:
                 code = _code(context, "UNKNOWN")
                 raise
             finally:
-                self._record(method, code, time.perf_counter() - began, context, streams=streams)
+                took = time.perf_counter() - began
+                if streams:
+                    self._metrics.ended(method, code)
+                else:
+                    self._metrics.answered(method, code, took)
+                if self._access_log:
+                    self._note(method, code, took, context)
 
         return observed
 
-    def _record(self, method: str, code: str, took: float, context: Any, *, streams: bool) -> None:
-        if streams:
-            self._metrics.ended(method, code)
-        else:
-            self._metrics.answered(method, code, took)
-        if self._access_log:
-            identity = caller.get()
-            more = fields(
-                method=method,
-                code=code,
-                seconds=round(took, 6),
-                peer=context.peer(),
-                user=identity.name if identity else "",
-            )
-            log.info("%s %s", method, code, extra=more)
+    def _note(self, method: str, code: str, took: float, context: Any) -> None:
+        if not self._ended:
+            asyncio.get_running_loop().call_later(_DELAY, self.flush)
+        identity = caller.get()
+        user = identity.name if identity else ""
+        self._ended.append(_Ended(method, code, took, context.peer(), user, current.get()))
 
 
 def _code(context: Any, default: str = "OK") -> str:

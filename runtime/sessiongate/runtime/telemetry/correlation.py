@@ -26,7 +26,8 @@ _TRACEPARENT = re.compile(
 _TRACESTATE = re.compile(r"[ -~]{1,512}")
 _PROCESS = os.urandom(8).hex()  # differs from process to process
 _NUMBERS = count()
-_NAMES = frozenset(name.encode() for name in (REQUEST_ID, TRACEPARENT, TRACESTATE))
+_KEYS = frozenset((REQUEST_ID, TRACEPARENT, TRACESTATE))
+_NAMES = frozenset(name.encode() for name in _KEYS)
 
 
 class Correlation(NamedTuple):
@@ -71,7 +72,9 @@ def from_headers(headers: Iterable[tuple[bytes, bytes]]) -> Correlation:
 
 def from_pairs(pairs: Iterable[tuple[str, str | bytes]]) -> Correlation:
     """Do the same as `from_headers`, for a gRPC call's metadata."""
-    given = {name: value for name, value in pairs if isinstance(value, str)}
+    given = {name: value for name, value in pairs if name in _KEYS and isinstance(value, str)}
+    if not given:
+        return Correlation(new_request_id())
     request_id = given.get(REQUEST_ID, "")
     traceparent = parse_traceparent(given.get(TRACEPARENT, ""))
     tracestate = given.get(TRACESTATE, "") if traceparent else ""

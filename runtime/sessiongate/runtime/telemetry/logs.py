@@ -13,11 +13,13 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal, TextIO, get_args
 
 from sessiongate.runtime.settings import one_of, setting, switch
 from sessiongate.runtime.telemetry.correlation import current
 
+_encode = json.JSONEncoder(default=str).encode  # made once: `json.dumps` would make it each time
 _WAIT = 100  # milliseconds to wait for the reader of the log
 
 Form = Literal["auto", "json", "text"]
@@ -45,6 +47,8 @@ class LogSettings:
 
 def set_up_logs(program: str, settings: LogSettings) -> None:
     """Send all logging to standard error; call this once, when ``program`` starts."""
+    # Lines state none of these.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = _Unblocked(sys.stderr)
     handler.setFormatter(formatter(program, settings.log_format, sys.stderr))
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
@@ -110,7 +114,7 @@ class _Json(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        return _encode(line)
 
 
 class _Text(logging.Formatter):
@@ -153,13 +157,17 @@ def _members(record: logging.LogRecord) -> dict[str, object]:
 
 
 def _time(record: logging.LogRecord) -> str:
-    moment = datetime.fromtimestamp(record.created, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{int(record.msecs):03}Z"
+    return f"{_second(int(record.created))}.{int(record.msecs):03}Z"
+
+
+@lru_cache(1)  # of many lines
+def _second(since_epoch: int) -> str:
+    return f"{datetime.fromtimestamp(since_epoch, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def _value(value: object) -> str:
     """Return a value as one word, in quotes if it contains blanks or quotes."""
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    text = value if isinstance(value, str) else _encode(value)
     if text and '"' not in text and " " not in text:
         return escaped(text)
     return json.dumps(escaped(text), ensure_ascii=False)
