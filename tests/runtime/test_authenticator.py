@@ -13,8 +13,9 @@ from typing import Any
 import jwt
 import pytest
 
-from sessiongate.runtime.auth import htpasswd
-from sessiongate.runtime.auth.authenticator import Authenticator
+from sessiongate.runtime.auth import authenticator, htpasswd
+from sessiongate.runtime.auth.authenticator import ACCEPTED, Authenticator
+from sessiongate.runtime.auth.authorization import Password, Token, read_authorization
 from sessiongate.runtime.auth.credentials import Credentials
 from sessiongate.runtime.auth.htpasswd import add_user, remove_user
 from sessiongate.runtime.auth.identity import (
@@ -27,7 +28,7 @@ from sessiongate.runtime.auth.identity import (
     WrongCredentialsError,
 )
 from sessiongate.runtime.auth.throttle import BURST
-from sessiongate.runtime.watched_file import FileError
+from sessiongate.runtime.watched_file import POLL_INTERVAL, FileError
 
 SECRET = "0123456789abcdef0123456789abcdef"
 CORE_TOKEN, NEXT_CORE_TOKEN = "c" * 32, "d" * 32
@@ -65,8 +66,8 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
 class Asked:
     """An authenticator, called from one address."""
 
-    def __init__(self, authenticator: Authenticator) -> None:
-        self.authenticator = authenticator
+    def __init__(self, tested: Authenticator) -> None:
+        self.authenticator = tested
 
     async def __call__(
         self, authorization: str | None, certificate: str | None = None
@@ -80,11 +81,11 @@ class Asked:
 
 def run(house: House, credentials: Credentials, test: Callable[[Asked], Any]) -> None:
     async def main() -> None:
-        authenticator = Authenticator(credentials, lambda: house.now)
+        tested = Authenticator(credentials, lambda: house.now)
         try:
-            await test(Asked(authenticator))
+            await test(Asked(tested))
         finally:
-            authenticator.close()
+            tested.close()
 
     asyncio.run(main())
 
@@ -180,6 +181,59 @@ def test_every_file_is_followed(house: House) -> None:
         assert await ask(token) is WrongCredentialsError
         assert await ask(f"Bearer {CORE_TOKEN}") is WrongCredentialsError
         assert await ask("Bearer " + "e" * 40) == Identity("gateway", Proof.GATEWAY)
+
+    run(house, house.everything, test)
+
+
+def test_what_was_accepted_is_not_read_again_for_a_second(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def noted(value: str) -> Password | Token:
+        read.append(value)
+        return read_authorization(value)
+
+    monkeypatch.setattr(authenticator, "read_authorization", noted)
+
+    async def test(ask: Asked) -> None:
+        shown = {
+            basic("alice", "swordfish"): Identity("alice", Proof.PASSWORD),
+            bearer(): Identity("bob", Proof.TOKEN),
+        }
+        for authorization, identity in shown.items():
+            assert [await ask(authorization) for _ in range(3)] == [identity] * 3
+        assert read == [*shown]
+        wrong = basic("alice", "tuna")
+        assert [await ask(wrong) for _ in range(2)] == [WrongCredentialsError] * 2
+        assert read == [*shown, wrong, wrong]
+        house.now += ACCEPTED
+        for authorization, identity in shown.items():
+            assert await ask(authorization) == identity
+        assert read == [*shown, wrong, wrong, *shown]
+
+    run(house, house.everything, test)
+
+
+def test_a_password_that_is_set_again_is_accepted_at_once(house: House) -> None:
+    async def test(ask: Asked) -> None:
+        authorization = basic("alice", "swordfish")
+        house.now += POLL_INTERVAL / 2
+        assert await ask(authorization) == Identity("alice", Proof.PASSWORD)
+        add_user(house.users, "alice", "swordfish")  # the same, with another hash
+        house.now += POLL_INTERVAL / 2  # now the file is looked at
+        assert await ask(authorization) == Identity("alice", Proof.PASSWORD)
+
+    run(house, house.everything, test)
+
+
+def test_what_was_accepted_is_bounded(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(authenticator, "_MOST", 2)
+
+    async def test(ask: Asked) -> None:
+        for number in range(5):
+            assert await ask(bearer(jti=str(number))) == Identity("bob", Proof.TOKEN)
+        assert len(vars(ask.authenticator)["_accepted"]) == 1
 
     run(house, house.everything, test)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
+from hashlib import blake2b
+from secrets import token_bytes
 from typing import TYPE_CHECKING
 
 from sessiongate.runtime.auth.authorization import Password, Token, read_authorization
@@ -16,6 +18,7 @@ from sessiongate.runtime.auth.identity import (
     Identity,
     MissingCredentialsError,
     Proof,
+    Refusal,
     WrongCredentialsError,
 )
 from sessiongate.runtime.auth.passwords import Passwords
@@ -24,6 +27,8 @@ from sessiongate.runtime.watched_file import WatchedFile
 if TYPE_CHECKING:  # else imported when used: PyJWT is slow to import
     from sessiongate.runtime.auth.tokens import TokenKey
 
+ACCEPTED = 1.0  # seconds for which accepted credentials are not read again
+_MOST = 1024  # credentials that are known at a time
 GATEWAY = "gateway"  # the name of a caller with the core's token
 
 
@@ -34,6 +39,11 @@ class Authenticator:
         self, credentials: Credentials, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """Read the files. Raises `FileError`."""
+        self._clock = clock
+        # By mark, a hash under a key that only this process knows: who sent these credentials,
+        # and until when they are only confirmed, not read again.
+        self._accepted: dict[bytes, tuple[Identity, float]] = {}
+        self._key = token_bytes(32)
         self._audience = credentials.token_audience
         self._certificates = credentials.certificates
         self._passwords = self._core_tokens = None
@@ -55,11 +65,8 @@ class Authenticator:
         ``address`` is the IP address that the call comes from.
         """
         if authorization is not None:
-            match read_authorization(authorization):
-                case Password(name, password):
-                    return await self._user(name, password, address)
-                case Token(text):
-                    return self._bearer(text)
+            mark = blake2b(authorization.encode(), key=self._key, digest_size=32).digest()
+            return self._known(mark) or await self._read(mark, authorization, address)
         if certificate is not None and self._certificates:
             return Identity(certificate, Proof.CERTIFICATE)
         raise MissingCredentialsError
@@ -68,6 +75,29 @@ class Authenticator:
         """Stop the thread that checks passwords."""
         if self._passwords:
             self._passwords.close()
+
+    def _known(self, mark: bytes) -> Identity | None:
+        """Return who sent credentials that were accepted a moment ago and still are."""
+        identity, until = self._accepted.get(mark, (None, 0.0))
+        if identity is None or self._clock() >= until:
+            return None
+        try:
+            identity.confirm()
+        except Refusal:  # read them again: they may be right for another reason now
+            return None
+        return identity
+
+    async def _read(self, mark: bytes, authorization: str, address: str) -> Identity:
+        match read_authorization(authorization):
+            case Password(name, password):
+                identity = await self._user(name, password, address)
+            case Token(text):
+                identity = self._bearer(text)
+        if identity.proof is not Proof.GATEWAY:  # which nothing confirms
+            if len(self._accepted) >= _MOST:
+                self._accepted.clear()
+            self._accepted[mark] = identity, self._clock() + ACCEPTED
+        return identity
 
     async def _user(self, name: str, password: bytes, address: str) -> Identity:
         if not self._passwords:
