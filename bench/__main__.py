@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench import changes, collecting, core_rpc, rounds, scale, surroundings
+from bench import changes, collecting, core_rpc, grpc_calls, rounds, scale, surroundings
 from bench.findings import CHURNING, STILL, Findings
 from bench.measures import FULL, QUICK
 from bench.paths import PATHS
@@ -59,6 +59,7 @@ def _measure(options: argparse.Namespace, findings: Findings) -> None:
     if "grpc" in options.only:
         _say("gRPC")
         findings.calls = core_rpc.measure(2 * options.rounds - 1, options.seconds / 2)
+        findings.compared = grpc_calls.measure(2 * options.rounds - 1, options.seconds)
     for stage in (STILL, CHURNING) if "freshness" in options.only else ():
         _say(f"from source to REST, {stage.name} sessions")
         findings.delays[stage] = changes.freshness(stage, options.changes)

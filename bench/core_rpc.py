@@ -23,6 +23,7 @@ import psutil
 from sessiongate.core.server import Core
 from sessiongate.core.settings import CoreConfig
 from sessiongate.core.sources.base import SourceConfig
+from sessiongate.runtime.event_loop import run_loop
 from sessiongate.v1.session_service_pb2 import GetSessionRequest, ListSessionsRequest
 
 SESSIONS = 10_000
@@ -103,7 +104,7 @@ async def _load(call: Any, request: bytes, seconds: float) -> tuple[int, float]:
 
 
 def _serve(pipe: Connection) -> None:
-    asyncio.run(_run(pipe))
+    run_loop(_run(pipe))
 
 
 class _Core(Core):

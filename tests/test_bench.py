@@ -9,6 +9,7 @@ from google.api.annotations_pb2 import http  # type: ignore[import-untyped]  # h
 
 from bench.envoy import ROUTES, annotated
 from bench.findings import TARGETS, Findings
+from bench.grpc_calls import BARE, CORE, GET, GUARDED, Rates
 from bench.measures import FULL, QUICK
 from bench.recordings import ANSWERS, KINDS
 from bench.report import render
@@ -72,3 +73,14 @@ def test_a_fault_at_scale_is_reported_beside_what_was_measured() -> None:
 
     assert report.count("| not measured: no change was told |") == len(others)
     assert Findings(scale=scale).has_faults
+
+
+def test_calls_are_compared_round_by_round() -> None:
+    rates = {BARE: [1000.0, 4000.0, 2000.0], CORE: [900.0, 2000.0, 1600.0]}
+    rates[GUARDED] = [450.0, 1000.0, 1200.0]
+    found = Rates(rates, {server: [100.0] * 3 for server in rates})
+
+    report = render(Findings(compared={GET: found}), [], "")
+
+    assert "| GetSession | 2,000 | 100 | 1,600 | 0.80 | 100 | 1,000 | 0.50 | 100 |" in report
+    assert report.count("not measured") == len(TARGETS) - 2

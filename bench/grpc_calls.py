@@ -1,0 +1,167 @@
+"""Calls of the core, compared with those of a bare gRPC server in a process of its own.
+
+h2load makes them: 8 connections of 8 calls each, on one thread. It shares the machine's CPUs
+with one server at a time; the other two wait. The bare server's responses are as large.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import grpc
+
+from bench.bare_grpc import SERVICE as BARE_SERVICE
+from bench.load import run
+from bench.programs import BIN, PATIENCE, BenchError, Program, running
+from bench.stack import Stage, steady_id, until, wait_until_whole
+from sessiongate.runtime.auth.htpasswd import add_user
+from sessiongate.v1.service_names import SESSION_SERVICE
+from sessiongate.v1.session_service_pb2 import GetSessionRequest, ListSessionsRequest
+
+GET, LIST = "GetSession", "ListSessions"
+NAMES = {GET: "GetSession", LIST: "ListSessions, 100"}
+CONNECTIONS = CALLS = 8
+SESSIONS = 10_000
+BARE, CORE, GUARDED = "bare", "core", "guarded"
+_USER, _PASSWORD = "bench", "open sesame"
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Calls a second and CPU microseconds a call, by server; one of each for a round."""
+
+    rates: Mapping[str, list[float]]
+    cpus: Mapping[str, list[float]]
+
+    def rate(self, server: str) -> float:
+        """Return the median of a server's rates."""
+        return median(self.rates[server])
+
+    def cpu(self, server: str) -> float:
+        """Return the median of the CPU time that a call of a server takes."""
+        return median(self.cpus[server])
+
+    def ratio(self, one: str, other: str) -> float:
+        """Return the median of the ratios of the rates of two servers."""
+        pairs = zip(self.rates[one], self.rates[other], strict=True)
+        return median(mine / theirs for mine, theirs in pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Server:
+    program: Program
+    address: str
+    service: str
+    metadata: Mapping[str, str]
+
+
+def measure(rounds: int, seconds: int) -> Mapping[str, Rates]:
+    """Return the rates of each method. Raises `BenchError`."""
+    with TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        plain = stack.enter_context(_core(folder / "plain"))
+        guarded = stack.enter_context(_core(folder / "guarded", guarded=True))
+        requests = _requests(folder, plain.address)
+        sizes = {method: _size(plain, method, path) for method, path in requests.items()}
+        until(lambda: _is_ready(guarded, requests[LIST]), "the core with credentials is not ready")
+        servers = {BARE: stack.enter_context(_bare(sizes)), CORE: plain, GUARDED: guarded}
+        found = {
+            method: Rates({each: [] for each in servers}, {each: [] for each in servers})
+            for method in requests
+        }
+        for server in servers.values():  # the first calls are slow, and check a password
+            _load(server, GET, requests[GET], sizes[GET], 1)
+        for _ in range(rounds):
+            for method, path in requests.items():
+                for each, server in servers.items():
+                    rate, cpu = _load(server, method, path, sizes[method], seconds)
+                    found[method].rates[each].append(rate)
+                    found[method].cpus[each].append(cpu)
+        return found
+
+
+@contextmanager
+def _bare(sizes: Mapping[str, int]) -> Iterator[_Server]:
+    arguments = [f"{method}={size}" for method, size in sizes.items()]
+    with running([str(BIN / "python"), "-m", "bench.bare_grpc", *arguments]) as program:
+        yield _Server(program, program.expect(r"listening on (\S+)"), BARE_SERVICE, {})
+
+
+@contextmanager
+def _core(folder: Path, *, guarded: bool = False) -> Iterator[_Server]:
+    """Run a core; a guarded one with credentials, metrics and the call log."""
+    folder.mkdir()
+    options: Sequence[str] = ()
+    metadata = {}
+    if guarded:
+        add_user(folder / "users", _USER, _PASSWORD)
+        options = ("--users", str(folder / "users"), "--core-metrics", "127.0.0.1:0")
+        options = (*options, "--access-log")
+        credentials = b64encode(f"{_USER}:{_PASSWORD}".encode()).decode()
+        metadata = {"authorization": f"Basic {credentials}"}
+    command = [str(BIN / "sessiongate"), "core", "--grpc", "127.0.0.1:0", *options]
+    command += Stage(SESSIONS).sources(folder)
+    # Its log goes to a file, as a service's does.
+    shell = ["sh", "-c", 'exec "$@" 2>"$0"', str(folder / "log")]
+    with running([*shell, *command], XDG_STATE_HOME=str(folder)) as program:
+        address = program.expect(r"listening on (\S+)")
+        yield _Server(program, address, SESSION_SERVICE, metadata)
+
+
+def _requests(folder: Path, core: str) -> Mapping[str, Path]:
+    """Return files with the requests as gRPC sends them, by method."""
+    wait_until_whole(core, SESSIONS)
+    messages = {
+        GET: GetSessionRequest(id=steady_id(core)),
+        LIST: ListSessionsRequest(page_size=100),
+    }
+    for method, message in messages.items():
+        encoded = message.SerializeToString()
+        (folder / method).write_bytes(b"\0" + len(encoded).to_bytes(4, "big") + encoded)
+    return {method: folder / method for method in messages}
+
+
+def _size(server: _Server, method: str, path: Path) -> int:
+    """Return the size of the response, which must be one, to the request in a file."""
+    with grpc.insecure_channel(server.address) as channel:
+        call: Any = channel.unary_unary(f"/{server.service}/{method}")
+        metadata = tuple(server.metadata.items())
+        response: bytes = call(path.read_bytes()[5:], metadata=metadata, timeout=PATIENCE)
+        return len(response)
+
+
+def _is_ready(server: _Server, path: Path) -> bool:
+    try:
+        return _size(server, LIST, path) > 0
+    except grpc.RpcError:
+        return False
+
+
+def _load(server: _Server, method: str, path: Path, size: int, seconds: int) -> tuple[float, float]:
+    """Return calls a second and CPU microseconds a call. Raises `BenchError`."""
+    command = ["h2load", "-t1", f"-c{CONNECTIONS}", f"-m{CALLS}", f"-D{seconds}", f"-d{path}"]
+    headers = {"content-type": "application/grpc", "te": "trailers", **server.metadata}
+    command += [f"-H{name}: {value}" for name, value in headers.items()]
+    before = server.program.cpu()
+    output = run([*command, f"http://{server.address}/{server.service}/{method}"])
+    spent = server.program.cpu() - before
+    counts = re.search(
+        r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout.*\((\d+)\) data\n",
+        output,
+        re.DOTALL,
+    )
+    if counts is None:
+        raise BenchError(f"h2load printed something else:\n{output}")
+    calls, *failed, received = map(int, counts.groups())
+    # A response without a message is an error. Some responses are cut off at the end.
+    if any(failed) or not 0.95 < received / ((size + 5) * max(1, calls)) < 1.05:
+        raise BenchError(f"{method}: other responses than {size} bytes:\n{output}")
+    return calls / seconds, spent / calls * 1e6
