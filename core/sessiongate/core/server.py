@@ -242,6 +242,5 @@ def _limits(limits: CoreLimits) -> list[tuple[str, int]]:
 
 
 def _now() -> Timestamp:
-    now = Timestamp()
-    now.FromNanoseconds(time.time_ns())
-    return now
+    seconds, nanos = divmod(time.time_ns(), 10**9)
+    return Timestamp(seconds=seconds, nanos=nanos)

@@ -13,7 +13,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from sessiongate.core.errors import InvalidRequestError, MalformedRequestError, Violation
+from sessiongate.core.errors import CoreError, InvalidRequestError, MalformedRequestError, Violation
 from sessiongate.core.grpc.interceptor import (
     CallContext,
     MethodHandler,
@@ -36,23 +36,30 @@ class Decoding:
         if decode is None:
             return handler
 
-        async def message(request: bytes, context: CallContext) -> Any:
+        def message(request: bytes) -> Any:
             if len(request) > MAX_REQUEST_BYTES:
                 text = f"must have at most {MAX_REQUEST_BYTES} bytes, got {len(request)}"
-                await abort(context, InvalidRequestError(Violation("request", text)))
+                raise InvalidRequestError(Violation("request", text))
             try:
                 return decode(request)
             except DecodeError:
-                await abort(context, MalformedRequestError(f"not a request of {method}"))
+                raise MalformedRequestError(f"not a request of {method}") from None
 
         async def messages(
             requests: AsyncIterator[bytes], context: CallContext
         ) -> AsyncIterator[Any]:
             async for request in requests:
-                yield await message(request, context)
+                try:
+                    yield message(request)
+                except CoreError as error:
+                    await abort(context, error)
 
         async def decoded(request: bytes, context: CallContext) -> Any:
-            return await behaviour(await message(request, context), context)
+            try:
+                found = message(request)
+            except CoreError as error:
+                await abort(context, error)
+            return await behaviour(found, context)
 
         async def stream(
             requests: AsyncIterator[bytes], context: CallContext

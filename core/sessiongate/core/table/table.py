@@ -75,7 +75,8 @@ class SessionTable:
 
     ``revision`` only grows; every change of a session or a source's state takes one.
     ``update_time`` is when it last grew, ``sources_time`` when a source's state last
-    changed. ``log`` holds the changes.
+    changed. ``log`` holds the changes. ``unreachable`` and ``partial`` are the names of the
+    sources that cannot be read, or only in part, sorted.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class SessionTable:
         self._rows = Indexes()
         self._filtered = FilteredLists(self._rows, self.log)
         self._sources = {name: SourceState(name) for name in sources}
+        self._name_troubled()
         # Ids, with their sources, that are open in the ledger while the source cannot be read:
         # whether these sessions still exist is unknown.
         self.unseen: dict[int, str] = {}
@@ -121,16 +123,6 @@ class SessionTable:
         if (now.seconds, now.nanos) > (self._latest.seconds, self._latest.nanos):
             self._latest = now
         return self._latest
-
-    @property
-    def unreachable(self) -> list[str]:
-        """Names of the sources that currently cannot be read, sorted."""
-        return sorted(state.name for state in self._sources.values() if not state.reachable)
-
-    @property
-    def partial(self) -> list[str]:
-        """Names of the sources that were read only in part, sorted."""
-        return sorted(state.name for state in self._sources.values() if state.partial)
 
     def source(self, name: str) -> SourceState:
         """Return the state of a configured source."""
@@ -220,11 +212,18 @@ class SessionTable:
         if new == old:
             return False
         self._sources[name] = new
+        self._name_troubled()
         if all(state.tried for state in self._sources.values()):
             self.ready.set()
         self.update_time = self.sources_time = self.moment()
         self.log.append(self.update_time, source=new.status)
         return True
+
+    def _name_troubled(self) -> None:
+        """Collect the names of sources that every answer has, sorted."""
+        states = sorted(self._sources.values(), key=lambda state: state.name)
+        self.unreachable = [state.name for state in states if not state.reachable]
+        self.partial = [state.name for state in states if state.partial]
 
     def page(self, query: SessionQuery) -> Steps[Page]:
         """Return the page of a query, from the table as it is when its sessions are found."""
