@@ -27,15 +27,35 @@ Behaviour: TypeAlias = Callable[[Any, Any], Awaitable[Any]]
 _DELAY = 0.01
 
 
+_USUAL = {"name": log.name, "levelno": logging.INFO, "levelname": "INFO", "msg": "%s %s"}
+
+
 class _Ended(NamedTuple):
     """A call that has ended."""
 
+    time: float  # when it ended, in seconds since the epoch
     method: str
     code: str
     seconds: float
     peer: str
     user: str
     correlation: Correlation | None
+
+    def record(self) -> logging.LogRecord:
+        """Make the record of the call's line, as of its end; `log.info` would take a later time."""
+        record = logging.makeLogRecord(_USUAL)
+        record.args = self.method, self.code
+        record.created, record.msecs = self.time, self.time % 1 * 1000
+        vars(record).update(
+            fields(
+                method=self.method,
+                code=self.code,
+                seconds=round(self.seconds, 6),
+                peer=self.peer,
+                user=self.user,
+            )
+        )
+        return record
 
 
 class CallLog:
@@ -56,17 +76,12 @@ class CallLog:
     def flush(self) -> None:
         """Write the lines of all calls that have ended."""
         ended, self._ended = self._ended, []
+        if not log.isEnabledFor(logging.INFO):
+            return
         before = current.get()
         for call in ended:
             current.set(call.correlation)
-            more = fields(
-                method=call.method,
-                code=call.code,
-                seconds=round(call.seconds, 6),
-                peer=call.peer,
-                user=call.user,
-            )
-            log.info("%s %s", call.method, call.code, extra=more)
+            log.handle(call.record())
         current.set(before)
 
     def _wrapped(self, method: str, inner: Behaviour, *, streams: bool) -> Behaviour:
@@ -102,7 +117,9 @@ class CallLog:
             asyncio.get_running_loop().call_later(_DELAY, self.flush)
         identity = caller.get()
         user = identity.name if identity else ""
-        self._ended.append(_Ended(method, code, took, context.peer(), user, current.get()))
+        self._ended.append(
+            _Ended(time.time(), method, code, took, context.peer(), user, current.get())
+        )
 
 
 def _code(context: Any, default: str = "OK") -> str:

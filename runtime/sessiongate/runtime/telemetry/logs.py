@@ -20,6 +20,7 @@ from sessiongate.runtime.settings import one_of, setting, switch
 from sessiongate.runtime.telemetry.correlation import current
 
 _encode = json.JSONEncoder(default=str).encode  # made once: `json.dumps` would make it each time
+_quote = json.encoder.encode_basestring_ascii
 _WAIT = 100  # milliseconds to wait for the reader of the log
 
 Form = Literal["auto", "json", "text"]
@@ -114,7 +115,8 @@ class _Json(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return _encode(line)
+        members = [f'"{name}": {_json(value)}' for name, value in line.items()]
+        return f"{{{', '.join(members)}}}"
 
 
 class _Text(logging.Formatter):
@@ -154,6 +156,12 @@ def _members(record: logging.LogRecord) -> dict[str, object]:
             members["trace_id"] = correlation.trace_id
     members.update(getattr(record, "fields", {}))
     return members
+
+
+def _json(value: object) -> str:
+    if isinstance(value, str):
+        return _quote(value)
+    return repr(value) if type(value) in (int, float) else _encode(value)
 
 
 def _time(record: logging.LogRecord) -> str:
