@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import logging
 import pkgutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -32,6 +33,7 @@ from sessiongate.runtime.auth.identity import CALLER_METADATA, Identity, Proof, 
 from sessiongate.runtime.auth.protection import Protection
 from sessiongate.runtime.auth.throttle import BURST
 from sessiongate.runtime.auth.tokens import LEEWAY
+from sessiongate.runtime.telemetry.logs import LogSettings
 from sessiongate.runtime.tls import (
     ClientTls,
     ServerTls,
@@ -151,6 +153,41 @@ def test_without_credentials_configured_nobody_is_asked(path: str) -> None:
             assert await refusal(call(channel, methods()[path], ())) is None
 
     run(test, Protection())
+
+
+def test_that_a_method_does_not_exist_is_no_secret(files: CredentialFiles) -> None:
+    async def test(core: Core) -> None:
+        async with connect(core.address) as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as ended:
+                await channel.unary_unary("/sessiongate.v1.SessionService/Nothing")(b"")
+            assert ended.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+    run(test, Protection(**files.settings))
+
+
+def test_who_called_is_logged_and_so_is_who_was_refused(
+    files: CredentialFiles, caplog: pytest.LogCaptureFixture
+) -> None:
+    method = methods()["/sessiongate.v1.SessionService/ListSessions"]
+
+    async def test(core: Core) -> None:
+        async with connect(core.address) as channel:
+            assert await refusal(call(channel, method, ()))
+            assert await refusal(call(channel, method, authorization(basic()))) is None
+            check = methods()[f"/{HEALTH}/Check"]
+            assert await refusal(call(channel, check, ())) is None
+
+    before = time.time()
+    with caplog.at_level(logging.INFO, "core.access"):
+        run(test, Protection(**files.settings), logs=LogSettings(access_log=True))
+    lines = [record for record in caplog.records if record.name == "core.access"]
+    assert [(line.getMessage(), vars(line)["fields"]["user"]) for line in lines] == [
+        ("sessiongate.v1.SessionService/ListSessions UNAUTHENTICATED", ""),
+        ("sessiongate.v1.SessionService/ListSessions OK", USER),
+        ("grpc.health.v1.Health/Check OK", ""),
+    ]
+    times = [line.created for line in lines]
+    assert before <= times[0] <= times[1] <= times[2] <= time.time()
 
 
 @pytest.mark.parametrize("path", [path for path in methods() if "ServerReflection" in path])
