@@ -65,6 +65,10 @@ def _current() -> ReferenceType[asyncio.Task[Any]]:
     return ref(task)
 
 
+# Calls of a method that may arrive in one round of the loop; the base class takes one.
+_AT_ONCE = 8
+
+
 class _Server(cygrpc.AioServer):  # type: ignore[misc] # it has no types
     """Starts each call as it arrives; the base class would wait for all methods by turns.
 
@@ -89,8 +93,13 @@ class _Server(cygrpc.AioServer):  # type: ignore[misc] # it has no types
         method = path.decode()
         handler = self._handlers[method]
         handle = partial(_HANDLE[handler.request_streaming, handler.response_streaming], handler)
-        while True:
-            self._start(await super()._request_registered_call(path), method, handle)
+        following = super()._request_registered_call
+
+        async def start() -> None:
+            while True:
+                self._start(await following(path), method, handle)
+
+        await asyncio.gather(*(start() for _ in range(_AT_ONCE)))
 
     async def _request_call(self) -> None:
         """Do the same as `_request_registered_call`, for all methods that do not exist."""
