@@ -27,7 +27,11 @@ Behaviour: TypeAlias = Callable[[Any, Any], Awaitable[Any]]
 _DELAY = 0.01
 
 
-_USUAL = {"name": log.name, "levelno": logging.INFO, "levelname": "INFO", "msg": "%s %s"}
+_USUAL = vars(
+    logging.makeLogRecord(
+        {"name": log.name, "levelno": logging.INFO, "levelname": "INFO", "msg": "%s %s"}
+    )
+)
 
 
 class _Ended(NamedTuple):
@@ -43,18 +47,16 @@ class _Ended(NamedTuple):
 
     def record(self) -> logging.LogRecord:
         """Make the record of the call's line, as of its end; `log.info` would take a later time."""
-        record = logging.makeLogRecord(_USUAL)
-        record.args = self.method, self.code
-        record.created, record.msecs = self.time, self.time % 1 * 1000
-        vars(record).update(
-            fields(
-                method=self.method,
-                code=self.code,
-                seconds=round(self.seconds, 6),
-                peer=self.peer,
-                user=self.user,
-            )
+        more = fields(
+            method=self.method,
+            code=self.code,
+            seconds=round(self.seconds, 6),
+            peer=self.peer,
+            user=self.user,
         )
+        args, msecs = (self.method, self.code), self.time % 1 * 1000
+        record = logging.LogRecord.__new__(logging.LogRecord)  # its __init__ looks for a file name
+        vars(record).update(_USUAL, args=args, created=self.time, msecs=msecs, **more)
         return record
 
 
