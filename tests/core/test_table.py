@@ -283,6 +283,20 @@ def test_a_page_is_of_the_table_at_one_moment(monkeypatch: pytest.MonkeyPatch) -
         table.apply([make(ident, ident, service="a") for ident in range(1, 1001)], [])
 
 
+def test_a_page_begins_again_if_the_log_has_lost_what_it_would_show() -> None:
+    table = SessionTable(["fake"], 1000, Timestamp, log_bytes=2000)
+    table.apply([make(ident, ident, service="a") for ident in range(1, 2001)], [])
+    steps = table.page(SessionQuery.parse(ListSessionsRequest(page_size=2000)))
+    next(steps)
+    table.apply([make(ident, ident, service="b") for ident in range(1, 2001, 10)], [2])
+    table.apply([make(ident, ident, service="c") for ident in range(1991, 2001)], [])
+    page = finished(steps)
+    assert page.rest.revision == table.revision
+    now = [row.session for row in table.following(0, 2000)]
+    assert sessions_of(page) == now
+    assert {session.service for session in now} == {"a", "b", "c"}
+
+
 def matching(table: SessionTable, request: ListSessionsRequest) -> list[int]:
     """Return the ids of the sessions that match, found by trying them all."""
     wanted = RowFilter(request.filter)

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from sessiongate.core.table import filtered
+from sessiongate.core.table import table as table_module
 from sessiongate.core.table.query import SessionQuery
 from sessiongate.core.table.table import Page, SessionTable
 from sessiongate.runtime import index, sorted_sequence
@@ -31,6 +33,7 @@ REMOTES = {
     "2001:db8::5": {"2001:db8::/32"},
     "/run/socket": set(),
 }
+MEMBERS = ("source", "service", "state", "user", "database", "application", "remote")
 ids = st.integers(1, 40)
 texts = st.sampled_from(["a", "b", ""])
 sessions = st.builds(
@@ -84,7 +87,8 @@ def few(values: Sequence[Any]) -> st.SearchStrategy[set[Any]]:
     return st.just(set()) | st.sets(st.sampled_from(values), max_size=2)
 
 
-filters = st.builds(
+every = st.just(Wanted({}, set(), None, None))
+filters = every | st.builds(
     Wanted,
     st.fixed_dictionaries(
         {},
@@ -109,6 +113,7 @@ class Work(NamedTuple):
     steps: Steps[Page]
     wanted: Wanted
     order: str
+    mask: Sequence[str]
     begun: int  # revision
 
 
@@ -129,6 +134,8 @@ class TableMachine(RuleBasedStateMachine):
             (filtered, "_FEW_CHANGES", 3),
             (filtered, "_SCANNED", 2),
             (filtered, "_KEPT", 3),
+            (table_module, "_AT_ONCE", 3),
+            (table_module, "_MASKED", 2),
         ):
             self.patch.setattr(module, name, value)
         self.table = SessionTable(["s", "t"], 100, Timestamp, log_bytes=12_000)
@@ -139,6 +146,10 @@ class TableMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.patch.undo()
 
+    @initialize(upserts=st.dictionaries(ids, sessions, min_size=20))
+    def start(self, upserts: dict[int, Session]) -> None:
+        self.change(upserts, set())
+
     @rule(upserts=st.dictionaries(ids, sessions, max_size=25), removals=st.sets(ids, max_size=25))
     def change(self, upserts: dict[int, Session], removals: set[int]) -> None:
         for ident, session in upserts.items():
@@ -148,11 +159,17 @@ class TableMachine(RuleBasedStateMachine):
         self.live = {i: one for i, one in self.live.items() if i not in removals} | upserts
         self.states[self.table.revision] = self.live
 
-    @rule(wanted=filters, order=st.sampled_from(["id", "connect_time desc"]))
-    def begin(self, wanted: Wanted, order: str) -> None:
-        request = ListSessionsRequest(filter=wanted.message(), order_by=order)
+    @rule(
+        wanted=filters,
+        order=st.sampled_from(["id", "connect_time desc"]),
+        mask=st.sampled_from([(), ("id", "user", "remote")]),
+    )
+    def begin(self, wanted: Wanted, order: str, mask: Sequence[str]) -> None:
+        request = ListSessionsRequest(
+            filter=wanted.message(), order_by=order, read_mask=FieldMask(paths=mask)
+        )
         steps = self.table.page(SessionQuery.parse(request))
-        self.work.append(Work(steps, wanted, order, self.table.revision))
+        self.work.append(Work(steps, wanted, order, mask, self.table.revision))
 
     @rule(place=st.integers(0, 30), slices=st.integers(1, 4) | st.just(1000))
     def go_on(self, place: int, slices: int) -> None:
@@ -176,6 +193,9 @@ class TableMachine(RuleBasedStateMachine):
             expected.reverse()
         found = ListSessionsResponse.FromString(b"".join(page.pieces)).sessions
         assert [one.id for one in found] == [one.id for one in expected]
+        for one, there in zip(found, expected, strict=True):
+            for field in work.mask or MEMBERS:
+                assert getattr(one, field) == getattr(there, field)
         assert page.total_size == len(expected)
 
     @invariant()

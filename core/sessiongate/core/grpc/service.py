@@ -238,6 +238,7 @@ def _release_once_taken(charge: ListCharge) -> None:
 def _listed(table: SessionTable, request: ListSessionsRequest) -> Steps[bytes]:
     _settle(table)
     page = yield from table.page(SessionQuery.parse(request))
+    yield
     return _encoded(page)
 
 

@@ -2,7 +2,7 @@
 
 The table knows no source, no ledger and no gRPC. It is used by one event loop; methods
 run one at a time, so that a reader sees whole steps. A page is made in many steps,
-and shows the table as it was at the first.
+and shows the table as it was at one of them.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from sessiongate.core.table.encoding import RevisionStamp, piece
 from sessiongate.core.table.filtered import FilteredLists
 from sessiongate.core.table.indexes import Indexes
 from sessiongate.core.table.mask import Mask
+from sessiongate.core.table.past import Past
 from sessiongate.core.table.query import SessionQuery
 from sessiongate.core.table.row import Row
 from sessiongate.runtime.turns import Steps
@@ -34,7 +35,8 @@ from sessiongate.v1.session_service_pb2 import (
 # client with gRPC's default limit of 4 MiB can receive it. The promised limit is
 # 3 MiB; the difference is for the rest of the message.
 MAX_PAGE_BYTES = 3 * 1024 * 1024 - 64 * 1024
-_MASKED = 50  # sessions cut between two rests: less than a millisecond of work
+# Sessions between two rests, and those that are cut by a mask: less than a millisecond of work.
+_AT_ONCE, _MASKED = 1000, 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,11 +248,12 @@ class SessionTable:
         indexes = range(high - 1, low - 1, -1) if query.descending else range(low, high)
         indexes = indexes[query.skip :]
         listed = _at(places, indexes[: query.page_size])
-        total, rows = len(places), self._rows.rows(listed)
+        total, past = len(places), Past(self._rows, self.log)
         # From here on the table may change.
-        more = len(indexes) > len(listed)
-        pieces = yield from _pieces(rows, query.mask)
-        more = more or len(pieces) < len(listed)
+        pieces = yield from _pieces(past, listed, query.mask)
+        if pieces is None:  # it has changed by more than the log holds
+            return (yield from self.page(query))
+        more = len(indexes) > len(pieces)
         token = query.token(listed[len(pieces) - 1]) if more else ""
         return Page(pieces, token, total, rest)
 
@@ -268,23 +271,24 @@ def _at(places: Sequence[int], indexes: range) -> Sequence[int]:
     return places[indexes[-1] : indexes[0] + 1][::-1]
 
 
-def _pieces(rows: Sequence[Row], mask: Mask | None) -> Steps[list[bytes]]:
-    """Return the pieces of the rows, as many as fit a page; at least one."""
-    if mask is None:
-        pieces = [row.piece for row in rows]
-        if sum(map(len, pieces)) <= MAX_PAGE_BYTES:
-            return pieces
-    pieces = []
-    size = 0
-    for index, row in enumerate(rows):
-        if mask is None:
-            encoded = row.piece
-        else:
-            if index % _MASKED == 0:
-                yield
-            encoded = piece(mask.apply(row.session))
-        size += len(encoded)
-        if size > MAX_PAGE_BYTES and pieces:
-            break
-        pieces.append(encoded)
+def _pieces(past: Past, places: Sequence[int], mask: Mask | None) -> Steps[list[bytes] | None]:
+    """Return the pieces of sessions, as many as fit a page; at least one.
+
+    Return None if the sessions have changed, and what they were is lost.
+    """
+    pieces: list[bytes] = []
+    room = MAX_PAGE_BYTES
+    at_once = _AT_ONCE if mask is None else _MASKED
+    for start in range(0, len(places), at_once):
+        if start:
+            yield
+        rows = yield from past.rows(places[start : start + at_once])
+        if rows is None:
+            return None
+        for row in rows:
+            encoded = row.piece if mask is None else piece(mask.apply(row.session))
+            room -= len(encoded)
+            if room < 0 and pieces:
+                return pieces
+            pieces.append(encoded)
     return pieces
