@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sessiongate.core.errors import InvalidRequestError
-from sessiongate.core.table import filtered
+from sessiongate.core.table import filtered, indexes
 from sessiongate.core.table.draft import Draft
 from sessiongate.core.table.filter import RowFilter
 from sessiongate.core.table.mask import Mask
@@ -281,6 +281,39 @@ def test_a_page_is_of_the_table_at_one_moment(monkeypatch: pytest.MonkeyPatch) -
         assert [session.id for session in sessions_of(page)] == states[page.rest.revision]
         assert page.total_size == len(states[page.rest.revision])
         table.apply([make(ident, ident, service="a") for ident in range(1, 1001)], [])
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        SessionFilter(services=["a"]),
+        SessionFilter(remotes=["10.0.0.0/25", "10.0.0.128/26", "10.0.0.192/26"]),
+    ],
+)
+def test_what_a_filter_names_is_looked_up_while_it_changes(
+    wanted: SessionFilter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexes, "_LOOKED_UP", 1)
+
+    def some(idents: range, service: str, net: int) -> list[Session]:
+        return [
+            make(ident, user=f"{ident}", service=service, remote=f"10.0.{net}.{ident}")
+            for ident in idents
+        ]
+
+    table = table_of(*some(range(1, 201), "a", 0))
+    request = ListSessionsRequest(filter=wanted)
+    steps = table.page(SessionQuery.parse(request))
+    for turn in range(5):
+        for _ in range(30):
+            next(steps)
+        left = range(1 + turn, 201, 7)
+        table.apply(some(range(2 + turn, 201, 7), "b", 1), left)
+        table.apply(some(range(201 + turn, 251, 7), "a", 0), ())
+    page = finished(steps)
+    assert page.rest.revision == table.revision
+    assert [session.id for session in sessions_of(page)] == matching(table, request)
+    assert page.total_size == len(matching(table, request)) > 0
 
 
 def test_a_page_begins_again_if_the_log_has_lost_what_it_would_show() -> None:

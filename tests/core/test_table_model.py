@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from sessiongate.core.table import filtered
+from sessiongate.core.table import filtered, indexes
 from sessiongate.core.table import table as table_module
 from sessiongate.core.table.query import SessionQuery
 from sessiongate.core.table.table import Page, SessionTable
@@ -128,6 +128,7 @@ class TableMachine(RuleBasedStateMachine):
             (sorted_sequence, "_LONGEST", 8),
             (sorted_sequence, "_SHORTEST", 2),
             (index, "_FEW", 4),
+            (indexes, "_LOOKED_UP", 1),
             (filtered, "_SHORT", 3),
             (filtered, "_LOOKED_AT", 2),
             (filtered, "_AT_ONCE", 5),

@@ -13,7 +13,7 @@ from sessiongate.core.table.changelog import ChangeLog
 from sessiongate.core.table.filter import RowFilter
 from sessiongate.core.table.indexes import PLACES, Indexes
 from sessiongate.runtime.sorted_sequence import SortedSequence
-from sessiongate.runtime.turns import Steps
+from sessiongate.runtime.turns import Steps, finished
 
 # Lists to keep; together they have at most twice as many sessions as the table.
 _KEPT = 16
@@ -43,7 +43,7 @@ class FilteredLists:
         known = self._lists.get((wanted.digest, order))
         if known is not None and self._log.revision - known.revision <= _FEW_CHANGES:
             return self._is_held(known)
-        return self._rows.candidates(wanted, _SHORT) is not None
+        return finished(self._rows.candidates(wanted, _SHORT)) is not None
 
     def matching(self, wanted: RowFilter, order: str) -> Steps[SortedSequence[int]]:
         """Return the places of the sessions that match, as the table is when this ends."""
@@ -78,7 +78,8 @@ class FilteredLists:
         What changes meanwhile is in the list or not: `_brought_up` corrects it.
         """
         revision, place_of = self._log.revision, PLACES[order]
-        candidates = self._rows.candidates(wanted, max(_SHORT, len(self._rows) // _SCANNED))
+        most = max(_SHORT, len(self._rows) // _SCANNED)
+        candidates = yield from self._rows.candidates(wanted, most)
         places: SortedSequence[int] = SortedSequence()
         found: list[int] = []
         if candidates is None:

@@ -5,20 +5,22 @@ A change concerns one `Group`, however many fields a filter may name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Sized
 from itertools import chain
 from operator import attrgetter
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
+from sessiongate.core.table.addresses import Networks
 from sessiongate.core.table.filter import RowFilter
 from sessiongate.core.table.row import ID_MASK, Group, Row, Values, id_of, place_of
 from sessiongate.runtime.index import Index
 from sessiongate.runtime.sorted_sequence import SortedSequence
+from sessiongate.runtime.turns import Steps
 
 # A dict that grows is copied at once: many small ones are so in many short moments. It is a
 # power of 2, so that the place of a session in any order leaves the same rest as its id.
 _DICTS = 256
-_Ids: TypeAlias = Sequence[int]
+_LOOKED_UP = 200  # groups, networks and addresses between two rests: half a millisecond of work
 
 PLACES: Mapping[str, Callable[[Row], int]] = {
     "id": attrgetter("id"),
@@ -96,45 +98,64 @@ class Indexes:
             if not groups[value]:
                 del groups[value]
 
-    def candidates(self, wanted: RowFilter, most: int) -> list[int] | None:
-        """Return ids among which all are that match; None if there may be over ``most``."""
-        best: Sequence[_Ids] | None = None
-        for look_up in (self._of_values, self._of_networks, self._of_times):
-            found = look_up(wanted, most)
-            if found is not None and (count := _total(found)) <= most:
-                best, most = found, count
-        return None if best is None else [*chain.from_iterable(best)]
+    def candidates(self, wanted: RowFilter, most: int) -> Steps[list[int] | None]:
+        """Return ids among which all are that match; None if there may be over ``most``.
 
-    def _of_values(self, wanted: RowFilter, most: int) -> Sequence[_Ids] | None:
+        What changes meanwhile may be among them or not.
+        """
+        best: list[int] | None = None
+        for look_up in (self._of_values, self._of_networks, self._of_times):
+            found = yield from look_up(wanted, most)
+            if found is not None:
+                best, most = found, len(found)
+        return best
+
+    def _of_values(self, wanted: RowFilter, most: int) -> Steps[list[int] | None]:
         fields = (
-            [groups[value] for value in named if value in (groups := self._fields[place])]
+            [known[value] for value in named if value in (known := self._fields[place])]
             for place, named in wanted.values.items()
         )
         few = min(fields, key=_total, default=None)
         if few is None or _total(few) > most:
             return None
-        return [
-            self._by_group.ids(group)
-            for group in chain.from_iterable(few)
-            if wanted.match_values(group.values)
-        ]
+        groups = [*chain.from_iterable(few)]  # these sets may change meanwhile
+        matching = (group for group in groups if wanted.match_values(group.values))
+        return (yield from _gathered(map(self._by_group.ids, matching), most))
 
-    def _of_networks(self, wanted: RowFilter, most: int) -> Sequence[_Ids] | None:
+    def _of_networks(self, wanted: RowFilter, most: int) -> Steps[list[int] | None]:
         if not wanted.networks:
             return None
-        known = self._addresses
-        spans = [slice(known.rank(first), known.rank(last + 1)) for first, last in wanted.networks]
-        if sum(span.stop - span.start for span in spans) > most:
-            return None
-        return [self._by_address.ids(address) for span in spans for address in known[span]]
+        return (yield from _gathered(self._by_network(wanted.networks, most), most))
 
-    def _of_times(self, wanted: RowFilter, most: int) -> Sequence[_Ids] | None:
+    def _by_network(self, networks: Networks, most: int) -> Iterator[Sequence[int]]:
+        """Iterate over the ids of each address in networks, of over ``most`` only some."""
+        known = self._addresses
+        for first, last in networks:
+            yield ()  # a network takes time even if no session is there
+            low = known.rank(first)
+            span = slice(low, min(known.rank(last + 1), low + most + 1))
+            yield from map(self._by_address.ids, known[span])
+
+    def _of_times(self, wanted: RowFilter, most: int) -> Steps[list[int] | None]:
         if wanted.after is None and wanted.before is None:
             return None
         order = self.orders["connect_time"]
         low = 0 if wanted.after is None else order.rank(place_of(wanted.after, 0))
         high = len(order) if wanted.before is None else order.rank(place_of(wanted.before, 0))
-        return [[*map(id_of, order[low:high])]] if high - low <= most else None
+        return [*map(id_of, order[low:high])] if high - low <= most else None
+        yield
+
+
+def _gathered(parts: Iterable[Sequence[int]], most: int) -> Steps[list[int] | None]:
+    """Join ids; return None if there are over ``most``."""
+    ids: list[int] = []
+    for number, part in enumerate(parts, 1):
+        if len(ids) + len(part) > most:
+            return None
+        ids += part
+        if number % _LOOKED_UP == 0:
+            yield
+    return ids
 
 
 def _differing(
