@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from sessiongate.core.errors import InvalidRequestError
 from sessiongate.core.table import filtered, indexes
+from sessiongate.core.table.addresses import network_of
 from sessiongate.core.table.draft import Draft
 from sessiongate.core.table.filter import RowFilter
 from sessiongate.core.table.mask import Mask
@@ -213,6 +214,8 @@ networks_ = st.one_of(
     st.builds("10.{}.0.0/{}".format, st.integers(0, 3), st.integers(8, 24)),
     st.builds("::ffff:10.{}.0.0/{}".format, st.integers(0, 3), st.integers(90, 120)),
     st.sampled_from(["10.0.0.0/255.0.0.0", "10.0.0.0/0.255.255.255", "10.0.0.0/", "1.2.3.4/٨"]),
+    st.sampled_from(["10.0.0.0/0.0.0.0", "1.2.3.4/255.255.255.255", "10.0.0.0/255.0.255.0"]),
+    st.sampled_from(["fe80::%1/64", "fe80::%/64", "fe80::1%a%b", "1.2.3.4%a", "::/255.0.0.0"]),
     st.sampled_from(["fe80::1%eth0", "fe80::/64", "::ffff:0:0/95", "0.0.0.0/1", "10.0.0.0/08"]),
     st.text(max_size=5),
 )
@@ -237,7 +240,7 @@ def test_networks_are_those_of_the_standard_library(
             assert valid, text
     if not known:
         return
-    wanted = RowFilter(SessionFilter(remotes=[str(network) for network in known]))
+    wanted = RowFilter(SessionFilter(), [network_of(str(network)) for network in known])
     for remote in (*remotes, "10.0.0.1", "::ffff:10.1.0.1", "10.3.255.255", "fe80::1%eth0"):
         try:
             address = ip_address(remote.partition("%")[0])
@@ -332,9 +335,9 @@ def test_a_page_begins_again_if_the_log_has_lost_what_it_would_show() -> None:
 
 def matching(table: SessionTable, request: ListSessionsRequest) -> list[int]:
     """Return the ids of the sessions that match, found by trying them all."""
-    wanted = RowFilter(request.filter)
-    rows = [row for row in table.following(0, len(table)) if wanted.matches(row)]
-    return [row.id for row in rows]
+    wanted = SessionQuery.parse(request).matching
+    rows = table.following(0, len(table))
+    return [row.id for row in rows if wanted is None or wanted.matches(row)]
 
 
 _PATHS = [field.name for field in Session.DESCRIPTOR.fields]
@@ -365,7 +368,7 @@ def test_a_filtered_list_follows_the_table() -> None:
 
 
 def test_a_state_filter_knows_the_unspecified_state() -> None:
-    wanted = RowFilter(SessionFilter(states=[SessionState.SESSION_STATE_UNSPECIFIED]))
+    wanted = RowFilter(SessionFilter(states=[SessionState.SESSION_STATE_UNSPECIFIED]), ())
     assert wanted.matches(row_of(make(1)))
     assert not wanted.matches(row_of(Session(state=SessionState.SESSION_STATE_STARTED)))
 

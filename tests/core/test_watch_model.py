@@ -14,6 +14,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, multi
 
 from sessiongate.core.errors import RevisionNotHeldError
 from sessiongate.core.table import watcher as watching
+from sessiongate.core.table.filter import RowFilter
 from sessiongate.core.table.table import SessionTable
 from sessiongate.core.table.watcher import Watcher
 from sessiongate.v1.session_pb2 import Session
@@ -40,7 +41,8 @@ class Reader:
 
     def _open(self) -> AsyncGenerator[bytes]:
         self.began = self.clock()
-        return Watcher(self.table, self.wanted, self.copy.resume(), self.clock).messages()
+        wanted = None if self.wanted is None else RowFilter(self.wanted, ())
+        return Watcher(self.table, wanted, self.copy.resume(), self.clock).messages()
 
     def cut(self) -> None:
         self.stream = self._open()

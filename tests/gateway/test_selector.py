@@ -76,7 +76,7 @@ SESSIONS = _sessions()
 
 def _core_matcher(wanted: SessionFilter) -> Callable[[Session], bool]:
     """Return the core's test of whether a session matches a filter by values."""
-    tried = RowFilter(wanted)
+    tried = RowFilter(wanted, ())
     return lambda session: tried.match_values(Values.of(session))
 
 

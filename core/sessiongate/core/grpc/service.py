@@ -35,6 +35,7 @@ from sessiongate.core.grpc.snapshot_queue import SnapshotQueue
 from sessiongate.core.grpc.status import abort
 from sessiongate.core.grpc.stream_quota import StreamQuota, caller_of
 from sessiongate.core.table.encoding import field
+from sessiongate.core.table.filter import RowFilter
 from sessiongate.core.table.query import SessionQuery
 from sessiongate.core.table.table import MAX_PAGE_BYTES, Page, SessionTable
 from sessiongate.core.table.watcher import EMPTY_PART, PROGRESS_INTERVAL, Watcher
@@ -46,7 +47,6 @@ from sessiongate.v1.session_service_pb2 import (
     GetSessionResponse,
     ListSessionsRequest,
     ListSessionsResponse,
-    SessionFilter,
     WatchSessionsRequest,
 )
 
@@ -178,8 +178,7 @@ class SessionService:
         caller = caller_of(context)
         work = partial(self._work, caller)
         wanted = await work(_wanted(request))
-        size = 0 if wanted is None else wanted.ByteSize()
-        with self._watchers.admitted(caller, size):
+        with self._watchers.admitted(caller, request.filter.ByteSize()):
             watcher = Watcher(table, wanted, request.resume_revision, elapsed, work)
             async with aclosing(watcher.messages()) as messages:
                 if not watcher.is_synced:
@@ -256,8 +255,8 @@ def _may_be_short(request: ListSessionsRequest) -> bool:
     )
 
 
-def _wanted(request: WatchSessionsRequest) -> Steps[SessionFilter | None]:
-    return SessionQuery.parse(ListSessionsRequest(filter=request.filter)).filter
+def _wanted(request: WatchSessionsRequest) -> Steps[RowFilter | None]:
+    return SessionQuery.parse(ListSessionsRequest(filter=request.filter)).matching
     yield
 
 

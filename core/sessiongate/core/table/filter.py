@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from functools import partial
 
 from google.protobuf.message import Message
 
-from sessiongate.core.table.addresses import Networks, network_of
+from sessiongate.core.table.addresses import AddressRange, Networks
 from sessiongate.core.table.row import Row, Values, time_of
 from sessiongate.v1.session_service_pb2 import SessionFilter
 
@@ -17,9 +17,9 @@ _FIELDS = ("sources", "services", "states", "users", "databases", "applications"
 
 
 class RowFilter:
-    """Which rows match a valid filter."""
+    """Which rows match a valid filter, with its ``remotes`` read as ``networks``."""
 
-    def __init__(self, wanted: SessionFilter) -> None:
+    def __init__(self, wanted: SessionFilter, networks: Iterable[AddressRange]) -> None:
         self.digest = digest_of(wanted)
         # By place in `Values`, what a session may have there; of the fields that are set.
         self.values: dict[int, frozenset[Hashable]] = {
@@ -27,7 +27,7 @@ class RowFilter:
             for place, field in enumerate(_FIELDS)
             if (named := getattr(wanted, field))
         }
-        self.networks = Networks(map(network_of, wanted.remotes))
+        self.networks = Networks(networks)
         time = partial(_nanoseconds, wanted)
         self.after, self.before = time("connected_after"), time("connected_before")
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from sessiongate.core.errors import MAX_VIOLATIONS, InvalidRequestError, Violation, excerpt
-from sessiongate.core.table.addresses import network_of
+from sessiongate.core.table.addresses import AddressRange, network_of
 from sessiongate.core.table.filter import RowFilter, digest_of
 from sessiongate.core.table.mask import Mask, is_path
 from sessiongate.core.table.row import id_of, place_of, time_of
@@ -39,7 +39,6 @@ _TOKEN = struct.Struct(">8sqQ")
 class SessionQuery:
     """A valid ListSessions request."""
 
-    filter: SessionFilter | None
     matching: RowFilter | None  # the filter
     order: str  # "id" or "connect_time"
     descending: bool
@@ -65,8 +64,7 @@ class SessionQuery:
         wanted = request.filter if request.HasField("filter") else None
         if wanted is not None and not wanted.ByteSize():
             wanted = None
-        if wanted is not None:
-            _check_filter(wanted, violations)
+        matching = None if wanted is None else _parse_filter(wanted, violations)
         for field in ("after_id", "before_id"):
             if getattr(request, field) and order != "id":
                 violations.append(Violation(field, f"cannot be combined with order_by {order!r}"))
@@ -76,8 +74,7 @@ class SessionQuery:
         if violations:
             raise InvalidRequestError(*violations)
         return cls(
-            filter=wanted,
-            matching=None if wanted is None else RowFilter(wanted),
+            matching=matching,
             order=order,
             descending=descending,
             page_size=min(request.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE),
@@ -117,13 +114,14 @@ def _too_much(request: ListSessionsRequest) -> Violation | None:
     return None
 
 
-def _check_filter(wanted: SessionFilter, violations: list[Violation]) -> None:
-    """Add violations of a filter, up to as many as an error has room for."""
+def _parse_filter(wanted: SessionFilter, violations: list[Violation]) -> RowFilter | None:
+    """Read a filter; add its violations, up to as many as an error has room for."""
+    networks: list[AddressRange] = []
     for index, text in enumerate(wanted.remotes):
         if len(violations) >= MAX_VIOLATIONS:
-            return
+            return None
         try:
-            network_of(text)
+            networks.append(network_of(text))
         except ValueError:
             violations.append(
                 Violation(
@@ -134,7 +132,7 @@ def _check_filter(wanted: SessionFilter, violations: list[Violation]) -> None:
     states = frozenset(SessionState.values())
     for index, state in enumerate(wanted.states):
         if len(violations) >= MAX_VIOLATIONS:
-            return
+            return None
         if state not in states:
             violations.append(
                 Violation(f"filter.states[{index}]", f"must be a SessionState, got {state}")
@@ -146,6 +144,7 @@ def _check_filter(wanted: SessionFilter, violations: list[Violation]) -> None:
                 time.ToDatetime()
             except (ValueError, OverflowError):
                 violations.append(Violation(f"filter.{field}", "must be a valid Timestamp"))
+    return None if violations else RowFilter(wanted, networks)
 
 
 def _parse_order(text: str, violations: list[Violation]) -> tuple[str, bool]:

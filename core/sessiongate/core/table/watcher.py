@@ -17,7 +17,6 @@ from sessiongate.core.table.filter import RowFilter
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.turns import _T, Steps, finished
 from sessiongate.v1.session_service_pb2 import (
-    SessionFilter,
     SessionRemoval,
     WatchChanges,
     WatchProgress,
@@ -51,21 +50,21 @@ async def _at_once(steps: Steps[_T]) -> _T:
 class Watcher:
     """Follows a table for one reader.
 
-    ``wanted`` is a valid filter, or None for every session; ``resume_revision`` as in
+    ``wanted`` is a filter, or None for every session; ``resume_revision`` as in
     WatchSessionsRequest; ``clock`` is monotonic, in seconds; ``work`` runs long work.
     """
 
     def __init__(
         self,
         table: SessionTable,
-        wanted: SessionFilter | None,
+        wanted: RowFilter | None,
         resume_revision: int,
         clock: Callable[[], float],
         work: RunSteps[Any] = _at_once,
     ) -> None:
         self._table = table
         self._work = work
-        self._filter = RowFilter(wanted) if wanted is not None else None
+        self._filter = wanted
         self._clock = clock
         self._began = clock()
         self._revision = resume_revision
