@@ -68,6 +68,21 @@ def test_short_work_shares_a_round() -> None:
     asyncio.run(scenario())
 
 
+def test_work_that_begins_late_in_a_round_has_the_rest_of_it() -> None:
+    async def scenario() -> None:
+        clock, worked, done = Clock(), list[float](), asyncio.Event()
+        turns = Turns(100, clock)
+        watcher = asyncio.create_task(rounds(clock, worked, done))
+        await asyncio.sleep(0)
+        calls = [turns.run("a", work(clock, steps)) for steps in (3, 40)]
+        assert await asyncio.gather(*calls) == [3, 40]
+        done.set()
+        await watcher
+        assert max(worked) <= SLICE + STEP
+
+    asyncio.run(scenario())
+
+
 def test_what_a_call_costs_its_caller_waits_for() -> None:
     async def scenario() -> None:
         clock, order = Clock(), list[str]()

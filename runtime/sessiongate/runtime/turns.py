@@ -76,9 +76,9 @@ class Turns:
         try:
             while True:
                 await self._take(caller, number, long=long)
-                began = self._clock()
+                began, room = self._clock(), SLICE - self._spent
                 try:
-                    while self._clock() - began < SLICE:
+                    while self._clock() - began < room:
                         next(steps)
                 except StopIteration as done:
                     result: _T = done.value
