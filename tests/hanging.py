@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
 import subprocess
+import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,13 +25,24 @@ _OPTIONS = "passive,dir_cache=no,attr_timeout=0,entry_timeout=0,direct_io"
 class HangingFolder:
     """A mounted folder, which answers until it is told to hang."""
 
-    def __init__(self, path: Path, server: subprocess.Popen[bytes]) -> None:
+    def __init__(
+        self, path: Path, server: subprocess.Popen[bytes], received: socket.socket
+    ) -> None:
+        """Stop and continue ``server``, which reads requests from ``received``."""
         self.path = path
         self._server = server
+        self._received = received
 
     def hang(self) -> None:
         """Stop all answers in the folder."""
         self._server.send_signal(signal.SIGSTOP)
+
+    def await_request(self) -> None:
+        """Wait until a request has left the kernel: before that, whoever makes it can be killed."""
+        until = time.monotonic() + PATIENCE
+        while not any(fcntl.ioctl(self._received, termios.FIONREAD, bytes(4))):
+            assert time.monotonic() < until, "no request has come"
+            time.sleep(0.01)
 
     def answer(self) -> None:
         """Let everything that waits be answered."""
@@ -50,10 +63,10 @@ def hanging_folder(folder: Path) -> Iterator[HangingFolder]:
     near, far = ours.fileno(), theirs.fileno()
     command = [sshfs, f":{kept}", str(path), "-f", "-o", _OPTIONS]
     with (
+        ours,
         subprocess.Popen([server_path], stdin=near, stdout=near) as server,
         subprocess.Popen(command, stdin=far, stdout=far) as client,
     ):
-        ours.close()
         theirs.close()
         try:
             until = time.monotonic() + PATIENCE
@@ -61,7 +74,7 @@ def hanging_folder(folder: Path) -> Iterator[HangingFolder]:
                 assert client.poll() is None, "it is not mounted"
                 assert time.monotonic() < until, "it is not mounted"
                 time.sleep(0.05)
-            yield HangingFolder(path, server)
+            yield HangingFolder(path, server, ours)
         finally:
             server.send_signal(signal.SIGCONT)
             client.terminate()

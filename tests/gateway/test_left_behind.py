@@ -20,13 +20,15 @@ from sessiongate.gateway.cli.left_behind import LeftBehindError
 from sessiongate.gateway.cli.supervisor import Supervisor
 from sessiongate.gateway.server import workers
 from sessiongate.gateway.server.workers import WorkerPool
-from tests.hanging import hanging_folder
+from tests.hanging import HangingFolder, hanging_folder
 from tests.program import PATIENCE
 
 SAID = "was killed but does not exit: it waits for a disk or a file system; leaving it behind"
 
 
-def await_hanging(pid: int) -> None:
+def await_hanging(pid: int, folder: HangingFolder) -> None:
+    """Wait until a process waits for a folder, and its request cannot be taken back."""
+    folder.await_request()
     until = time.monotonic() + PATIENCE
     while Path(f"/proc/{pid}/wchan").read_text(encoding="ascii") != "request_wait_answer":
         assert time.monotonic() < until
@@ -47,7 +49,7 @@ def test_a_core_that_cannot_be_killed(
         running.__enter__()
         children = psutil.Process().children()
         [core] = [child for child in children if child.cmdline()[-1] == program]
-        await_hanging(core.pid)
+        await_hanging(core.pid, folder)
         with pytest.raises(LeftBehindError):
             running.__exit__(None, None, None)
         assert f"the core (process id {core.pid}) {SAID}" in caplog.text
@@ -69,7 +71,7 @@ def test_a_worker_that_cannot_be_killed(
 
         def stop() -> None:
             with suppress(AssertionError):
-                await_hanging(several.processes()["worker 1"])
+                await_hanging(several.processes()["worker 1"], folder)
             os.kill(os.getpid(), signal.SIGTERM)
 
         stopping = threading.Thread(target=stop)
