@@ -29,7 +29,7 @@ from tests.faults.mangling import mangled
 from tests.faults.processes import processes
 from tests.faults.requests import Request, requests
 from tests.faults.scale import FULL, SEED, figure, times
-from tests.gateway.described import described
+from tests.gateway.described import LABELS, described, exercise
 from tests.gateway.fleet import write_fleet
 from tests.program import PATIENCE, Serving
 
@@ -44,11 +44,6 @@ DRAWN = settings(
     database=None,
     suppress_health_check=[*HealthCheck],
     phases=[Phase.explicit, Phase.generate, Phase.shrink],
-)
-SCHEMA = described(
-    strict=False,
-    seed=SEED,
-    phases={"coverage": {"enabled": FULL}, "examples": {"enabled": FULL}},
 )
 STATUS = re.compile(rb"HTTP/1\.1 (\d{3})")
 READY = Request("GET", b"/readyz", (("Host", b"localhost"),))
@@ -110,19 +105,27 @@ def http() -> Iterator[Session]:
         yield session
 
 
+@pytest.fixture(scope="module")
+def schema() -> Any:
+    phases = {"coverage": {"enabled": FULL}, "examples": {"enabled": FULL}}
+    return described(strict=False, seed=SEED, phases=phases)
+
+
 @pytest.mark.parametrize("serving", ["replica"], indirect=True)
-@SCHEMA.parametrize()  # type: ignore[untyped-decorator] # without types
-@settings(DRAWN, max_examples=times(1, 520))
+@pytest.mark.parametrize("operation", LABELS)
 def test_requests_by_the_description(
-    case: Any, serving: Serving, http: Session, tallies: Tallies
+    operation: str, serving: Serving, schema: Any, http: Session, tallies: Tallies
 ) -> None:
-    answer = case.call(base_url=f"http://{serving.http}", session=http)
-    tallies["by the description"][str(answer.status_code)] += 1
-    case.validate_response(answer)
-    # The client has decompressed the body.
-    headers = {name: ", ".join(values) for name, values in answer.headers.items()}
-    headers.pop("content-encoding", None)
-    Reply(case.method, answer.status_code, headers, answer.content).check()
+    def check(case: Any) -> None:
+        answer = case.call(base_url=f"http://{serving.http}", session=http)
+        tallies["by the description"][str(answer.status_code)] += 1
+        case.validate_response(answer)
+        # The client has decompressed the body.
+        headers = {name: ", ".join(values) for name, values in answer.headers.items()}
+        headers.pop("content-encoding", None)
+        Reply(case.method, answer.status_code, headers, answer.content).check()
+
+    exercise(schema, operation, check, settings(DRAWN, max_examples=times(1, 520)))
 
 
 def test_requests_in_the_grammar_of_the_api(

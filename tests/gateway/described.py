@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
+import hypothesis
 import schemathesis
 from schemathesis.config import SchemathesisConfig
+from schemathesis.generation.feedback import FeedbackSources
+from schemathesis.pytest._test_builder import build_operation_test
 
 from sessiongate.gateway.api.host_names import RDNS
 from sessiongate.gateway.api.operations import OPERATIONS
 from sessiongate.gateway.jsonapi.paging import AFTER, BEFORE, NUMBER, SIZE
 from sessiongate.gateway.openapi.description import describe
 from tests.gateway.programs import LONG
+
+_DESCRIPTION = describe(OPERATIONS, "http://localhost:8989")
+# Each operation's method and path.
+LABELS = [
+    f"{method.upper()} {path}" for path, item in _DESCRIPTION["paths"].items() for method in item
+]
 
 
 def described(*, strict: bool = True, **settings: Any) -> Any:
@@ -39,7 +49,7 @@ def described(*, strict: bool = True, **settings: Any) -> Any:
         }
     )
     # A copy: schemathesis adds what it infers, and the parts are shared.
-    description = deepcopy(describe(OPERATIONS, "http://localhost:8989"))
+    description = deepcopy(_DESCRIPTION)
     # Drawing a hundred distinct names takes half a minute; test_bad_requests.py has one too many.
     for parameter in description["components"]["parameters"].values():
         if parameter["name"].startswith("fields["):
@@ -48,6 +58,30 @@ def described(*, strict: bool = True, **settings: Any) -> Any:
     schema.hook(filter_case)
     schema.hook(before_add_examples)
     return schema
+
+
+def exercise(
+    schema: Any, label: str, check: Callable[[Any], None], tried: hypothesis.settings
+) -> None:
+    """Call ``check`` with each case of one operation.
+
+    This is what schemathesis's own decorator makes of a test. The decorator makes the cases of
+    all operations while tests are collected, in each process that collects any.
+    """
+
+    def test(case: Any) -> None:
+        check(case)
+
+    method, path = label.split()
+    built = build_operation_test(
+        config=schema.config,
+        operation=schema[path][method],
+        test_func=test,
+        given_kwargs={},
+        feedback=FeedbackSources(),
+        explicit_settings=tried,
+    )
+    built()
 
 
 def filter_case(context: Any, case: Any) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from requests import Session
 
-from tests.gateway.described import described
+from tests.gateway.described import LABELS, described, exercise
 from tests.gateway.programs import Gateway
 
 TRIED = settings(
@@ -22,9 +22,6 @@ TRIED = settings(
 )
 
 
-schema = described()
-
-
 @pytest.fixture(scope="module")
 def http() -> Iterator[Session]:
     """Keep a connection from one call to the next."""
@@ -32,10 +29,18 @@ def http() -> Iterator[Session]:
         yield session
 
 
-@schema.parametrize()  # type: ignore[untyped-decorator] # without types
-@TRIED
-def test_each_operation(case: Any, fleet_gateway: Gateway, http: Session) -> None:
-    case.call_and_validate(base_url=fleet_gateway.url, session=http)
+@pytest.fixture(scope="module")
+def schema(view: str) -> Any:
+    """Load the description once a view: what was tried once is not tried again."""
+    return described()
+
+
+@pytest.mark.parametrize("operation", LABELS)
+def test_each_operation(operation: str, schema: Any, fleet_gateway: Gateway, http: Session) -> None:
+    def check(case: Any) -> None:
+        case.call_and_validate(base_url=fleet_gateway.url, session=http)
+
+    exercise(schema, operation, check, TRIED)
 
 
 def test_what_answers_lead_to(fleet_gateway: Gateway) -> None:
