@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+
+import pytest
 from hypothesis import settings
 
 from tests.faults.scale import times
@@ -10,3 +13,14 @@ from tests.faults.scale import times
 # FAULTS=full there are many more examples, unless a test says how many it needs.
 settings.register_profile("untimed", deadline=None, max_examples=times(50, 1000))
 settings.load_profile("untimed")
+
+# What is imported and collected stays until the end. The garbage collector would go through all
+# of it many times while it grows, and again in each of its full collections later.
+gc.disable()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    """Let the garbage collector look only at what the tests themselves make."""
+    gc.freeze()
+    gc.enable()
