@@ -270,5 +270,6 @@ def test_types_for_typescript_are_those_of_the_answers(url: str, tmp_path: Path)
     quiet = ("--no-audit", "--no-fund", "--ignore-scripts", "--loglevel", "error")
     run("npm", "install", *quiet, *NPM_PACKAGES, cwd=tmp_path, **cache)
     tools = tmp_path / "node_modules" / ".bin"
-    run(tools / "openapi-typescript", "openapi.json", "--output", "api.d.ts", cwd=tmp_path)
-    run(tools / "tsc", "--strict", "--noEmit", "--target", "es2022", "use.ts", cwd=tmp_path)
+    run(tools / "openapi-typescript", "openapi.json", "--output", "api.ts", cwd=tmp_path)
+    checked = ("--strict", "--noEmit", "--target", "es2022", "--skipLibCheck")  # of its own library
+    run(tools / "tsc", *checked, "use.ts", cwd=tmp_path)
