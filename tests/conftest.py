@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 
+import httpx
 import pytest
+from httpx._transports import default as transports
 from hypothesis import settings
 
 from tests.faults.scale import times
@@ -13,6 +16,10 @@ from tests.faults.scale import times
 # FAULTS=full there are many more examples, unless a test says how many it needs.
 settings.register_profile("untimed", deadline=None, max_examples=times(50, 1000))
 settings.load_profile("untimed")
+
+# A new client of httpx reads the certificates of all authorities, in 25 ms of CPU, also for plain
+# HTTP; `httpx.get` makes one for each call.
+transports.create_ssl_context = functools.cache(httpx.create_ssl_context)  # type: ignore[attr-defined]
 
 # What is imported and collected stays until the end. The garbage collector would go through all
 # of it many times while it grows, and again in each of its full collections later.
