@@ -175,4 +175,5 @@ def test_what_answers_requests_is_imported_only_by_workers() -> None:
     done = python(f"{program}print(json.dumps([*sys.modules])); main._create(main.GatewayConfig())")
     assert done.returncode == 0, done.stderr
     modules = json.loads(done.stdout)
-    assert not {"grpc", "jsonpath", "sessiongate.gateway.app", "uvloop"} & {*modules}
+    workers_only = {"grpc", "jsonpath", "sessiongate.gateway.app", "uvloop"}
+    assert not {*workers_only, "prometheus_client", "psutil"} & {*modules}

@@ -32,9 +32,7 @@ from sessiongate.runtime.descriptors import fitted, raise_fd_limit
 from sessiongate.runtime.event_loop import run_loop
 from sessiongate.runtime.listener import listen, real_address
 from sessiongate.runtime.memory import collect_rarely, use_one_malloc_arena
-from sessiongate.runtime.telemetry.exporter import Exporter, exporting
 from sessiongate.runtime.telemetry.logs import set_up_logs
-from sessiongate.runtime.telemetry.metrics import ProcessCollector, WorkerCollector, registry, share
 from sessiongate.runtime.watched_file import POLL_INTERVAL, FileError, WatchedFile
 
 if TYPE_CHECKING:
@@ -82,6 +80,9 @@ def _showing_metrics(
     if config.metrics is None or folder is None:
         yield
         return
+    from sessiongate.runtime.telemetry.exporter import Exporter, exporting
+    from sessiongate.runtime.telemetry.metrics import ProcessCollector, WorkerCollector, registry
+
     shown = registry(WorkerCollector(folder), ProcessCollector(processes))
     exporter = Exporter(config.metrics, shown, config.protection)
     with exporting(exporter):
@@ -141,6 +142,8 @@ def _work(
     collect_rarely()
     set_up_logs("gateway", config.logs)
     if metrics is not None:
+        from sessiongate.runtime.telemetry.metrics import share
+
         share(metrics)
     # Ctrl-C reaches every process of a terminal's group; a worker that stopped before its
     # parent would look like one that died.
