@@ -81,6 +81,15 @@ def test_a_snapshot_shares_what_has_not_changed() -> None:
     assert len(shared) == len(taken._blocks) - 1
 
 
+def test_blocks_of_a_snapshot_that_is_gone_are_not_copied() -> None:
+    sequence: SortedSequence[int] = SortedSequence(range(0, 100, 2))
+    blocks = [*map(id, sequence._blocks)]
+    taken = sequence.snapshot()
+    del taken
+    sequence.change([51])
+    assert [*map(id, sequence._blocks)] == blocks
+
+
 @given(st.lists(st.sets(_KEYS)), _CHANGES)
 def test_a_sequence_that_was_appended_to_is_like_another(
     parts: list[set[int]], changes: list[tuple[dict[int, str], set[int]]]

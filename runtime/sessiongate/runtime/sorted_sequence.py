@@ -1,7 +1,7 @@
 """SortedSequence: items in the order of their keys; a change costs what changes.
 
-The items lie in short blocks. A snapshot shares them, and a change copies a block that is
-shared: a snapshot costs as much as a list of the blocks, whatever changes later.
+The items lie in short blocks. A snapshot shares them, and a change copies a block while a
+snapshot has it, too: a snapshot costs as much as a list of the blocks, whatever changes later.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, islice, pairwise
 from operator import ge
+from sys import getrefcount
 from typing import Any, TypeVar, overload
 
 _T = TypeVar("_T")
@@ -20,6 +21,9 @@ _BLOCK = 512
 _LONGEST = 2 * _BLOCK
 _SHORTEST = _BLOCK // 4  # a shorter block is joined with its neighbour
 
+_blocks: list[list[object]] = [[]]
+_ALONE = getrefcount(_blocks[0])  # references to a block that only one list of blocks has
+
 
 class SortedSequence(Sequence[_T]):
     """Items sorted by ``key``, which no two of them share.
@@ -27,7 +31,7 @@ class SortedSequence(Sequence[_T]):
     ``key`` is a function of an item; without one, an item is its own key.
     """
 
-    __slots__ = ("_blocks", "_key", "_last", "_length", "_shared", "_starts")
+    __slots__ = ("_blocks", "_key", "_last", "_length", "_starts")
 
     def __init__(self, items: Iterable[_T] = (), key: Callable[[_T], Any] | None = None) -> None:
         """Hold ``items``, which are sorted already."""
@@ -38,7 +42,6 @@ class SortedSequence(Sequence[_T]):
             self._blocks.append(block)
         self._last = [self._key_of(block[-1]) for block in self._blocks]
         self._length = sum(map(len, self._blocks))  # asked for after each change
-        self._shared = bytearray(len(self._blocks))  # whether a snapshot has the block, too
         self._starts: list[int] | None = None  # positions of the blocks' first items, and the end
 
     def _key_of(self, item: _T) -> Any:
@@ -138,11 +141,9 @@ class SortedSequence(Sequence[_T]):
 
     def snapshot(self) -> SortedSequence[_T]:
         """Return the sequence as it is now, which later changes leave alone."""
-        self._shared = bytearray(b"\1") * len(self._blocks)
         taken: SortedSequence[_T] = SortedSequence(key=self._key)
         taken._blocks, taken._last = self._blocks.copy(), self._last.copy()
-        taken._shared, taken._starts = self._shared.copy(), self._starts
-        taken._length = self._length
+        taken._starts, taken._length = self._starts, self._length
         return taken
 
     def _spans(self, keys: Sequence[Any]) -> list[tuple[int, int, int]]:
@@ -165,12 +166,11 @@ class SortedSequence(Sequence[_T]):
         return spans
 
     def _own(self, number: int) -> list[_T]:
-        """Return a block that no snapshot shares."""
+        """Return a block that no snapshot has."""
         if number == len(self._blocks):  # there is none yet
-            self._blocks, self._last, self._shared = [[]], [None], bytearray(1)
-        elif self._shared[number]:
+            self._blocks, self._last = [[]], [None]
+        elif getrefcount(self._blocks[number]) > _ALONE:
             self._blocks[number] = self._blocks[number].copy()
-            self._shared[number] = False
         return self._blocks[number]
 
     def _fit(self, number: int) -> None:
@@ -188,7 +188,6 @@ class SortedSequence(Sequence[_T]):
     def _replace(self, start: int, stop: int, blocks: list[list[_T]]) -> None:
         self._blocks[start:stop] = blocks
         self._last[start:stop] = [self._key_of(block[-1]) for block in blocks]
-        self._shared[start:stop] = bytes(len(blocks))
 
     def _between(self, start: int, stop: int) -> list[_T]:
         """Return the items at the positions from ``start`` to before ``stop``."""
