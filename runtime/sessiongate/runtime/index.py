@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import TypeAlias
 
@@ -42,35 +43,31 @@ class Index:
         """
         come: set[Hashable] = set()
         gone: set[Hashable] = set()
-        many: dict[Hashable, tuple[set[int], list[int]]] = {}  # ids to remove and to add
-        for value, ident in removed:
+        less, more = _by_value(removed), _by_value(added)
+        # SortedSequence comes last: whether something is one takes long to find out.
+        for value, out in less.items():
             ids = self._ids.get(value)
-            if isinstance(ids, SortedSequence):
-                many.setdefault(value, (set(), []))[0].add(ident)
-            elif isinstance(ids, list):
-                put(ids, ident, None)
-                if len(ids) == 1:
-                    self._ids[value] = ids[0]
-            elif ids == ident:
-                del self._ids[value]
-                gone.add(value)
-        for value, new in _by_value(added).items():
-            ids = self._ids.get(value)
-            if isinstance(ids, SortedSequence):
-                many.setdefault(value, (set(), []))[1].extend(new)
-                continue
             if ids is None:
-                (gone.remove if value in gone else come.add)(value)
-            if isinstance(ids, list):
-                for ident in new:
-                    put(ids, ident, ident)
-            elif ids is not None:
-                new.append(ids)
-            self._keep(value, ids if isinstance(ids, list) else sorted({*new}))
-        for value, (out, more) in many.items():
-            self._change_many(value, out, more)
+                continue
+            if isinstance(ids, int | list):
+                self._remove_few(value, ids, out)
+            else:
+                self._change_many(value, ids, out, more.pop(value, ()))
             if value not in self._ids:
                 gone.add(value)
+        for value, new in more.items():
+            ids = self._ids.get(value)
+            if ids is None:
+                (gone.remove if value in gone else come.add)(value)
+                self._keep(value, sorted(new))
+            elif isinstance(ids, int):
+                self._keep(value, sorted((*new, ids)))
+            elif isinstance(ids, list):
+                for ident in new:
+                    put(ids, ident, ident)
+                self._keep(value, ids)
+            else:
+                ids.change(new)
         return come, gone
 
     def _keep(self, value: Hashable, ids: list[int]) -> None:
@@ -79,9 +76,25 @@ class Index:
         else:
             self._ids[value] = ids if len(ids) > 1 else ids[0]
 
-    def _change_many(self, value: Hashable, removed: Iterable[int], added: Iterable[int]) -> None:
-        ids = self._ids[value]
-        assert isinstance(ids, SortedSequence)  # noqa: S101 - a step makes no fewer of it
+    def _remove_few(self, value: Hashable, ids: int | list[int], removed: Sequence[int]) -> None:
+        if isinstance(ids, int):
+            left = [] if ids in removed else [ids]
+        else:
+            left = ids
+            for ident in removed:
+                put(left, ident, None)
+        if left:
+            self._keep(value, left)
+        else:
+            del self._ids[value]
+
+    def _change_many(
+        self,
+        value: Hashable,
+        ids: SortedSequence[int],
+        removed: Sequence[int],
+        added: Sequence[int],
+    ) -> None:
         ids.change(added, removed)
         if len(ids) <= _FEW // 2:
             if few := ids[:]:
@@ -92,11 +105,8 @@ class Index:
 
 def _by_value(pairs: Iterable[tuple[Hashable, int]]) -> dict[Hashable, list[int]]:
     """Return ids by their values, except of None."""
-    found: dict[Hashable, list[int]] = {}
+    found: defaultdict[Hashable, list[int]] = defaultdict(list)
     for value, ident in pairs:
-        ids = found.get(value)
-        if ids is not None:
-            ids.append(ident)
-        elif value is not None:
-            found[value] = [ident]
+        found[value].append(ident)
+    found.pop(None, None)
     return found
