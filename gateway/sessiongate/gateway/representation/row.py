@@ -8,18 +8,30 @@ replace tokens that no caller can guess.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from functools import lru_cache
+from operator import attrgetter
 from sys import intern
-from typing import Any
+from typing import Any, TypeAlias
 
 from sessiongate.gateway.jsonapi.document import dump
 from sessiongate.gateway.representation.session import session_resource
 from sessiongate.runtime.turns import Steps
-from sessiongate.v1.session_pb2 import Session
+from sessiongate.v1.session_pb2 import Session, SessionState
+from sessiongate.v1.states import STATE_WORDS
 from sessiongate.v1.times import seconds_of
 
+# A session's value in each field of `FIELDS`; None if it has none.
+IndexedValues: TypeAlias = tuple[Hashable, ...]
+FIELDS = ("services", "users", "states", "sources", "databases", "applications", "remotes")
+
 _WRITTEN = 20  # rows between two yields
+_STATES = frozenset(STATE_WORDS)
+
+_read = attrgetter(
+    *("id", "source", "native_id", "service", "user", "state"),
+    *("database", "application", "remote"),
+)
 
 _BASE, _IDLE = b"\x01", b"\x02"
 _BASE_TOKEN, _IDLE_TOKEN = secrets.token_hex(16), secrets.token_hex(16)
@@ -28,39 +40,73 @@ _BASE_TOKEN, _IDLE_TOKEN = secrets.token_hex(16), secrets.token_hex(16)
 class SessionRow:
     """A session in little memory: a gateway may hold a million.
 
-    Attributes hold what selects the rows of lists and describes services; the rest stays
-    encoded. The JSON is rendered when it is first requested.
+    ``values`` are those by which it is found, and that its resource object shows. What else
+    is needed often is decoded once, when it is first requested, and so is the JSON rendered;
+    the rest stays encoded.
     """
 
     __slots__ = (
+        "_active",
+        "_connected",
         "_encoded",
         "_piece",
         "_version",
-        "active",
-        "connected",
         "id",
-        "service",
         "source",
-        "state",
-        "user",
+        "values",
     )
 
     def __init__(self, session: Session) -> None:
-        self.id = session.id
-        self.service = intern(session.service)
-        self.source = intern(session.source)
-        self.state = session.state
-        user = session.user
-        self.user = intern(user) if user or session.HasField("user") else None
-        connected = session.connect_time
-        self.connected = connected.seconds * 10**9 + connected.nanos  # since the epoch
-        # When it was last active, in seconds since the epoch, if known.
-        self.active: float | None = None
-        if session.HasField("last_active_time"):
-            self.active = seconds_of(session.last_active_time)
+        # In one call, because a first copy does this for each session. Most have a value in
+        # each field: a field that is not empty needs no other look.
+        self.id, source, native, service, user, state, database, application, remote = _read(
+            session
+        )
+        self.source = source = intern(source)
+        self.values: IndexedValues = (
+            intern(service),
+            intern(user) if user or session.HasField("user") else None,
+            state if state in _STATES else SessionState.SESSION_STATE_UNSPECIFIED,
+            source if native or session.HasField("native_id") else None,
+            intern(database) if database or session.HasField("database") else None,
+            intern(application) if application or session.HasField("application") else None,
+            remote if remote or session.HasField("remote") else None,
+        )
         self._encoded = session.SerializeToString()
         self._piece: bytes | None = None
         self._version: tuple[int, float] | None = None
+        self._connected: int | None = None
+        self._active: float | None = None
+
+    @property
+    def service(self) -> str:
+        """The name of its service, or ""."""
+        return self.values[0]  # type: ignore[return-value] # as it was put there
+
+    @property
+    def state(self) -> SessionState:
+        """Its state; unspecified if this version does not know it."""
+        return self.values[2]  # type: ignore[return-value]
+
+    @property
+    def connected(self) -> int:
+        """When it connected, in nanoseconds since the epoch."""
+        return self._decode_times(self.session) if self._connected is None else self._connected
+
+    @property
+    def active(self) -> float | None:
+        """When it was last active, in seconds since the epoch, if known."""
+        if self._connected is None:
+            self._decode_times(self.session)
+        return self._active
+
+    def _decode_times(self, session: Session) -> int:
+        """Keep both times; return when it connected."""
+        if session.HasField("last_active_time"):
+            self._active = seconds_of(session.last_active_time)
+        connected = session.connect_time
+        self._connected = connected.seconds * 10**9 + connected.nanos
+        return self._connected
 
     @property
     def version(self) -> tuple[int, float]:
@@ -85,17 +131,19 @@ class SessionRow:
     def _at(self, now: float) -> bytes:
         """Return the resource object with a placeholder for the base of its URLs."""
         piece = self._piece or self._render()
-        if self.active is None:
+        if self._active is None:  # it is decoded by now
             return piece
-        return piece.replace(_IDLE, b"%.1f" % max(0.0, now - self.active))
+        return piece.replace(_IDLE, b"%.1f" % max(0.0, now - self._active))
 
     def resource(self, base: str, now: float) -> dict[str, Any]:
         """Return the resource object as a JSON value."""
         return session_resource(self.session, base, now)
 
     def _render(self) -> bytes:
-        resource = session_resource(self.session, _BASE_TOKEN, 0.0)
-        if self.active is not None:
+        session = self.session
+        self._decode_times(session)
+        resource = session_resource(session, _BASE_TOKEN, 0.0)
+        if self._active is not None:
             resource["attributes"]["idle"] = _IDLE_TOKEN
         piece = dump(resource, pretty=False)
         piece = piece.replace(f'"{_IDLE_TOKEN}"'.encode(), _IDLE)

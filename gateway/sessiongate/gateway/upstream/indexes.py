@@ -3,46 +3,17 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from heapq import merge
-from itertools import chain, repeat
-from typing import NamedTuple, TypeAlias
+from itertools import chain
+from operator import attrgetter, itemgetter
 
-from sessiongate.gateway.representation.row import SessionRow
+from sessiongate.gateway.representation.row import FIELDS, IndexedValues, SessionRow
 from sessiongate.runtime.index import Index
 from sessiongate.runtime.sorted_sequence import SortedSequence
 from sessiongate.runtime.turns import Steps
-from sessiongate.v1.session_pb2 import Session, SessionState
-from sessiongate.v1.states import STATE_WORDS
 
-# A session's value in each field of `FIELDS`; None if it has none.
-IndexedValues: TypeAlias = tuple[Hashable, ...]
-FIELDS = ("services", "users", "states", "sources", "databases", "applications", "remotes")
-_NONE = (None,) * len(FIELDS)
-
-
-def values_of(row: SessionRow, session: Session) -> IndexedValues:
-    """Return the values by which a session is found: those that its resource object shows."""
-    state, database = row.state, session.database
-    application, remote = session.application, session.remote
-    return (
-        row.service,
-        row.user,
-        state if state in STATE_WORDS else SessionState.SESSION_STATE_UNSPECIFIED,
-        row.source if session.HasField("native_id") else None,
-        # Seldom empty: a field that has a value needs no other look.
-        database if database or session.HasField("database") else None,
-        application if application or session.HasField("application") else None,
-        remote if remote or session.HasField("remote") else None,
-    )
-
-
-class Move(NamedTuple):
-    """The values of a session before and after a change."""
-
-    id: int
-    before: IndexedValues
-    after: IndexedValues
+_VALUES = attrgetter("id", "values")
 
 
 class AttributeIndexes:
@@ -51,23 +22,16 @@ class AttributeIndexes:
     def __init__(self) -> None:
         self._indexes = [Index() for _ in FIELDS]
 
-    def change(
-        self,
-        removed: Mapping[int, IndexedValues],
-        added: Mapping[int, IndexedValues],
-        moved: Sequence[Move],
-    ) -> None:
-        """Forget the ids in ``removed``, and take those in ``added``; ``moved`` are in neither."""
-        gone = zip(*removed.values(), strict=True) if removed else repeat(())
-        new = zip(*added.values(), strict=True) if added else repeat(())
-        for number, (index, before, after) in enumerate(
-            zip(self._indexes, gone, new, strict=False)
-        ):
-            left = [one for one in moved if one.before[number] != one.after[number]]
-            index.change(
-                chain(zip(before, removed, strict=False), [(m.before[number], m.id) for m in left]),
-                chain(zip(after, added, strict=False), [(m.after[number], m.id) for m in left]),
-            )
+    def change(self, removed: Iterable[SessionRow], added: Iterable[SessionRow]) -> None:
+        """Forget rows, and take others; a session that has changed is in both."""
+        before, after = dict(map(_VALUES, removed)), dict(map(_VALUES, added))
+        changed = before.keys() & after.keys()
+        for ident in [each for each in changed if before[each] == after[each]]:
+            del before[ident], after[ident]
+            changed.remove(ident)
+        for number, index in enumerate(self._indexes):
+            same = {each for each in changed if before[each][number] == after[each][number]}
+            index.change(_column(number, before, same), _column(number, after, same))
 
     def find(self, wanted: Mapping[str, Collection[Hashable]]) -> FoundIds:
         """Return the ids that have one of the values wanted in the field that finds fewest."""
@@ -76,6 +40,14 @@ class AttributeIndexes:
             for field, values in wanted.items()
         ]
         return min(found, key=len).kept()
+
+
+def _column(
+    number: int, values: Mapping[int, IndexedValues], skipped: Set[int]
+) -> Iterator[tuple[Hashable, int]]:
+    """Return the values in one field, with the ids."""
+    column = zip(map(itemgetter(number), values.values()), values, strict=True)
+    return (pair for pair in column if pair[1] not in skipped) if skipped else column
 
 
 class FoundIds:

@@ -13,19 +13,12 @@ import math
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from operator import attrgetter
-from typing import TypeAlias
 
 from sessiongate.client.age import Clock
 from sessiongate.client.reflector import Began, Lost, Reflector, Watch
 from sessiongate.gateway.api.gaps import Gaps
 from sessiongate.gateway.representation.row import SessionRow
-from sessiongate.gateway.upstream.indexes import (
-    AttributeIndexes,
-    FoundIds,
-    IndexedValues,
-    Move,
-    values_of,
-)
+from sessiongate.gateway.upstream.indexes import AttributeIndexes, FoundIds
 from sessiongate.gateway.upstream.tallies import ServiceTallies, ServiceTally
 from sessiongate.runtime.sorted_sequence import SortedSequence
 from sessiongate.runtime.turns import Steps, finished
@@ -37,7 +30,10 @@ log = logging.getLogger(__name__)
 _READ = 250  # sessions decoded at a time: about two milliseconds of work
 _CHANGED = 1000  # sessions changed at a time: about ten milliseconds
 
-_Upsert: TypeAlias = tuple[SessionRow, IndexedValues]
+# Dicts of sessions by id: one that grows is copied at once, which takes long if it is large.
+_DICTS = 64
+
+_ID = attrgetter("id")
 
 _PAUSE = 1.0  # seconds before the core is followed again after an unexpected error
 
@@ -55,9 +51,9 @@ class Store:
         self.gaps = Gaps()
         self.sources_changed = 0.0  # when a source's state last changed, likewise
         self.is_whole = True  # unless changes are being applied
-        self._rows: SortedSequence[SessionRow] = SortedSequence(key=attrgetter("id"))
+        self._rows: SortedSequence[SessionRow] = SortedSequence(key=_ID)
         # The same: a search reads about ten rows, and memory is slow at a million.
-        self._by_id: dict[int, SessionRow] = {}
+        self._by_id: Sequence[dict[int, SessionRow]] = [{} for _ in range(_DICTS)]
         self._indexes = AttributeIndexes()
         self._tallies = ServiceTallies()
         self._all: SortedSequence[SessionRow] | None = None  # what `all` returned
@@ -68,11 +64,11 @@ class Store:
 
     def get(self, ident: int) -> SessionRow | None:
         """Return the session with this id, if it is alive."""
-        return self._by_id.get(ident)
+        return self._by_id[ident % _DICTS].get(ident)
 
     def rows(self, ids: Iterable[int], state: SortedSequence[SessionRow]) -> list[SessionRow]:
         """Return the sessions with these ids, as they were when `all` returned ``state``."""
-        find = self._by_id.get if state is self._all else state.find
+        find = self.get if state is self._all else state.find
         return [row for ident in ids if (row := find(ident)) is not None]
 
     def after(self, ident: int, count: int) -> Sequence[SessionRow]:
@@ -112,14 +108,13 @@ class Store:
 
     def applying(self, messages: Sequence[WatchSessionsResponse]) -> Steps[None]:
         """Do what `apply` does, in steps. Between two of them, it may not be whole."""
-        changes: dict[int, _Upsert | None] = {}
+        changes: dict[int, SessionRow | None] = {}
         for message in messages:
             changes |= dict.fromkeys(removal.id for removal in message.changes.removals)
             for sessions in (message.snapshot.sessions, message.changes.upserts):
                 for start in range(0, len(sessions), _READ):
-                    for session in sessions[start : start + _READ]:
-                        row = SessionRow(session)
-                        changes[row.id] = row, values_of(row, session)
+                    rows = [*map(SessionRow, sessions[start : start + _READ])]
+                    changes |= zip(map(_ID, rows), rows, strict=True)
                     yield
         ids = [*changes]
         for start in range(0, len(ids), _CHANGED):
@@ -131,32 +126,22 @@ class Store:
             self._note(message)
         self.is_whole = True
 
-    def _change(self, changes: Mapping[int, _Upsert | None]) -> None:
+    def _change(self, changes: Mapping[int, SessionRow | None]) -> None:
         """Replace sessions by id, or remove them."""
-        removed: dict[int, IndexedValues] = {}
-        added: dict[int, IndexedValues] = {}
-        moved: list[Move] = []
-        old_rows: list[SessionRow] = []
-        new_rows: list[SessionRow] = []
-        for ident, upsert in changes.items():
-            old = self._by_id.get(ident)
-            if old is not None:
-                old_rows.append(old)
-                before = values_of(old, old.session)
-            if upsert is not None:
-                new_rows.append(upsert[0])
-                self._by_id[ident] = upsert[0]
-                if old is None:
-                    added[ident] = upsert[1]
-                elif before != upsert[1]:
-                    moved.append(Move(ident, before, upsert[1]))
-            elif old is not None:
-                removed[ident] = before
-                del self._by_id[ident]
+        old: list[SessionRow] = []
+        new: list[SessionRow] = []
+        for ident, row in changes.items():
+            rows = self._by_id[ident % _DICTS]
+            before = rows.pop(ident, None) if row is None else rows.get(ident)
+            if before is not None:
+                old.append(before)
+            if row is not None:
+                rows[ident] = row
+                new.append(row)
         self._all = None
-        self._rows.change(new_rows, removed)
-        self._indexes.change(removed, added, moved)
-        self._tallies.change(old_rows, new_rows)
+        self._rows.change(new, map(_ID, old))
+        self._indexes.change(old, new)
+        self._tallies.change(old, new)
 
     def _note(self, message: WatchSessionsResponse) -> None:
         """Take over what a message says besides the changes of sessions."""

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sessiongate.gateway.http.work import LIGHT_ROWS
-from sessiongate.gateway.representation.row import SessionRow
-from sessiongate.gateway.upstream.indexes import FIELDS, values_of
+from sessiongate.gateway.representation.row import FIELDS, SessionRow
 from sessiongate.runtime.turns import Steps
 from sessiongate.v1.session_pb2 import SessionState
 from sessiongate.v1.session_service_pb2 import SessionFilter
@@ -67,7 +66,7 @@ def matching(rows: Iterable[SessionRow], selector: Selector) -> Steps[list[Sessi
     for number, row in enumerate(rows):
         if number % LIGHT_ROWS == 0:
             yield
-        values = values_of(row, row.session)
+        values = row.values
         if all(values[field] in allowed for field, allowed in wanted):
             found.append(row)
     return found
