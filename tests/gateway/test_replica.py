@@ -416,7 +416,7 @@ def test_that_the_core_is_lost_and_is_back_is_said_once(caplog: pytest.LogCaptur
 
 def test_a_state_that_is_still_being_applied_proves_nothing() -> None:
     async def test(stage: Stage) -> None:
-        ids = [*range(1, 901)]  # few enough to be applied with the sync
+        ids = [*range(1, 201)]  # few enough to be applied with the sync
         sending = asyncio.create_task(stage.core.send(snapshot(*ids), sync(7, 0.0)))
         while not sending.done():
             assert not stage.replica.current or stage.ids == ids

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -62,6 +63,7 @@ def _short_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Divide even small steps into parts."""
     monkeypatch.setattr(replica, "_READ", 3)
     monkeypatch.setattr(replica, "_CHANGED", 7)
+    monkeypatch.setattr(replica, "_TURN", -1)
 
 
 def _message(
@@ -184,6 +186,16 @@ def test_a_step_that_takes_long_is_not_shown_half() -> None:
     assert last == (True, 12)
     assert len(store) == 1
     assert {*states(store, _changed(40))} == {(True, 12), (True, 9)}
+
+
+def test_a_step_that_takes_no_longer_than_a_turn_is_applied_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(replica, "_TURN", math.inf)
+    store = Store()
+    lengths = [len(store) for _ in store.applying([_changed(*range(1, 31))])]
+    assert {*lengths} == {0}
+    assert len(store) == 30
 
 
 def test_the_index_with_the_fewest_ids_is_used() -> None:
