@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -10,11 +9,10 @@ from tempfile import TemporaryDirectory
 
 import psutil
 
-from bench.asking import ask
 from bench.measures import LONG, Found, Measure, Sizes
 from bench.programs import BenchError, Program
-from bench.stack import core, sessiongate, synthetic, until, wait_until_whole
-from bench.turns import longest_turn
+from bench.stack import core, sessiongate, synthetic, wait_for_copy, wait_until_whole
+from bench.turns import METRICS, longest_turn
 
 _AT = "{table:,} sessions: "
 READY = Measure(_AT + "from the core's start until a gateway is ready", "s", 30)
@@ -42,11 +40,11 @@ def measure(sizes: Sizes) -> Found:
             sessiongate(folder, "serve", "--core", address, *ports) as gateway,
         ):
             http = gateway.expect(r"http://([0-9.:]+)/v1/sessions")
-            metrics = gateway.expect(r"metrics at http://([0-9.:]+)/")
+            metrics = gateway.expect(METRICS)
             worker = _worker(gateway)
             before = _cpu(worker)
             revision = wait_until_whole(address, sessions, LONG)
-            until(lambda: _is_ready(http, metrics, revision), "the gateway has no copy", LONG)
+            wait_for_copy(http, metrics, revision, LONG)
             yield READY, time.monotonic() - began
             yield COPY, _cpu(worker) - before
             resident = max(each.memory_info().rss for each in running.processes())
@@ -66,15 +64,6 @@ def _worker(gateway: Program) -> psutil.Process:
 def _cpu(process: psutil.Process) -> float:
     times = process.cpu_times()
     return times.user + times.system
-
-
-def _is_ready(http: str, metrics: str, revision: int) -> bool:
-    """Return whether a gateway is ready, and its copy has reached a revision, by its metrics."""
-    if ask(http, "/readyz").status != 200:
-        return False
-    shown = ask(metrics, "/metrics").body.decode()
-    found = re.search(r"^sessiongate_replica_revision (\S+)", shown, re.MULTILINE)
-    return found is not None and float(found[1]) >= revision
 
 
 def _get_all(http: str) -> None:

@@ -2,8 +2,8 @@
 
 A page that was requested before at the same revision is remembered. So some users' pages are
 requested from each of two gateways in turn, then the table changes, and so on. Each user has
-equally many sessions in both, and all were requested once: no page is rendered for the
-first time.
+equally many sessions in both, and all were requested once from the gateway's whole copy: no
+page is rendered for the first time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from urllib.parse import urlencode
 from bench.changes import Serving, serving
 from bench.measures import Found, Measure, Sizes
 from bench.programs import PATIENCE, BenchError
-from bench.stack import steady, synthetic
+from bench.stack import steady, synthetic, wait_for_copy, wait_until_whole
+from bench.turns import METRICS
 
 _TEXT = "page of 100 of a user not asked for at this revision"
 FEW = Measure(f"{_TEXT}, {{few:,}} sessions", "/s")
@@ -36,7 +37,7 @@ def measure(sizes: Sizes) -> Found:
     """Request pages from both tables by turns; compare the medians."""
     with ExitStack() as stack:
         few, many = (
-            _Table(stack.enter_context(serving(_sources(number))), number // EACH)
+            _Table(stack.enter_context(serving(_sources(number))), number)
             for number in (sizes.few, sizes.filtered)
         )
         for _ in range(_REVISIONS):
@@ -51,20 +52,23 @@ def _sources(sessions: int) -> Callable[[Path, float], Sequence[str]]:
     return lambda folder, interval: [
         *steady(folder, interval),
         *synthetic(sessions, users=sessions // EACH),
+        *("--metrics", "127.0.0.1:0"),
     ]
 
 
 class _Table:
     """A gateway's pages, of one user after another."""
 
-    def __init__(self, gateway: Serving, users: int) -> None:
-        self.users = users
+    def __init__(self, gateway: Serving, sessions: int) -> None:
+        self.users = sessions // EACH
+        revision = wait_until_whole(gateway.core, sessions + 1)  # with the one that stays
+        wait_for_copy(gateway.http, gateway.program.expect(METRICS), revision)
         self._gateway = gateway
         self._file = _connect(gateway.http)
         self._took: list[float] = []
         self._revisions = count(1)
-        self._next = cycle(range(users))
-        for _ in range(users):
+        self._next = cycle(range(self.users))
+        for _ in range(self.users):
             self._request()
 
     @property

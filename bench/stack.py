@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -220,6 +221,19 @@ def wait_until_whole(core: str, sessions: int, patience: float = PATIENCE) -> in
                 f"{error}: {found.total_size:,}, {unreachable} sources are unreachable"
             ) from None
         return found.revision
+
+
+def wait_for_copy(http: str, metrics: str, revision: int, patience: float = PATIENCE) -> None:
+    """Wait until a gateway is ready, and its copy has reached a revision, by its metrics."""
+
+    def has_copy() -> bool:
+        if ask(http, "/readyz").status != 200:
+            return False
+        shown = ask(metrics, "/metrics").body.decode()
+        found = re.search(r"^sessiongate_replica_revision (\S+)", shown, re.MULTILINE)
+        return found is not None and float(found[1]) >= revision
+
+    until(has_copy, "the gateway has no copy", patience)
 
 
 def _walk(core: str) -> tuple[tuple[int, ...], tuple[str, ...]]:

@@ -7,14 +7,14 @@ import re
 from bench.asking import ask
 from bench.programs import BenchError, Program
 
-_URL = r"metrics at http://([0-9.:]+)/"
+METRICS = r"metrics at http://([0-9.:]+)/"
 _BUCKET = re.compile(r"^sessiongate_loop_lag_cpu_seconds_bucket\{(.*)\} (\S+)", re.MULTILINE)
 _BOUND = re.compile(r'le="([^"]+)"')
 
 
 def longest_turn(program: Program) -> float:
     """Return the most CPU seconds that a loop took while a timer was due, up to a bucket."""
-    metrics = program.expect(_URL)
+    metrics = program.expect(METRICS)
     counts: dict[float, float] = {}
     for labels, count in _BUCKET.findall(ask(metrics, "/metrics").body.decode()):
         (bound,) = _BOUND.findall(labels)
