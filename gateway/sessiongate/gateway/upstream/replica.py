@@ -70,8 +70,10 @@ class Store:
 
     def rows(self, ids: Iterable[int], state: SortedSequence[SessionRow]) -> list[SessionRow]:
         """Return the sessions with these ids, as they were when `all` returned ``state``."""
-        find = self.get if state is self._all else state.find
-        return [row for ident in ids if (row := find(ident)) is not None]
+        if state is not self._all:
+            return [row for ident in ids if (row := state.find(ident)) is not None]
+        dicts = self._by_id
+        return [row for ident in ids if (row := dicts[ident % _DICTS].get(ident)) is not None]
 
     def after(self, ident: int, count: int) -> Sequence[SessionRow]:
         """Return the ``count`` sessions with the next higher ids, in order."""
