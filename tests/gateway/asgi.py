@@ -24,6 +24,8 @@ class Exchange:
     sent: list[Message] = field(default_factory=list)
     _asked: bool = False
     stuck: asyncio.Event | None = None  # set once the reader takes more than the status
+    host: bytes = b"localhost"
+    state: dict[str, Any] = field(default_factory=dict)
 
     async def run(self, app: ASGIApp) -> Exchange:
         scope: dict[str, Any] = {
@@ -34,10 +36,10 @@ class Exchange:
             "path": self.path,
             "raw_path": self.path.encode(),
             "query_string": self.query,
-            "headers": [(b"host", b"localhost"), *self.headers],
+            "headers": [(b"host", self.host), *self.headers],
             "client": self.client,
             "server": ("127.0.0.1", 8989),
-            "state": {},
+            "state": self.state,
         }
         self.scope = scope
         await app(scope, self._receive, self._send)

@@ -29,6 +29,7 @@ from sessiongate.gateway.http.in_flight import InFlight
 from sessiongate.gateway.http.metrics import GatewayMetrics
 from sessiongate.gateway.http.normalize_path import NormalizePath, nearest_path
 from sessiongate.gateway.http.request_log import RequestLog
+from sessiongate.gateway.http.response_cache import ResponseCache
 from sessiongate.gateway.http.trusted_hosts import TrustedHosts
 from sessiongate.gateway.jsonapi.errors import Error, RequestError, errors_response
 from sessiongate.gateway.openapi.endpoints import Written
@@ -59,6 +60,7 @@ def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
     if credentials.wanted:
         certified = not authenticator.challenges
         middleware.append(Middleware(AuthenticationMiddleware, authenticator, certified=certified))
+    middleware.append(Middleware(ResponseCache))
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import zlib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeAlias
 
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
 from sessiongate.gateway.api.request import ApiRequest
+from sessiongate.gateway.http.body_response import BodyResponse
 from sessiongate.gateway.http.in_flight import SMALL, Body, Charge
+from sessiongate.gateway.http.response_cache import Validity
 from sessiongate.gateway.jsonapi.conditional import (
     NO_CONDITIONS,
     ETag,
@@ -22,7 +23,7 @@ from sessiongate.gateway.jsonapi.conditional import (
     weak_etag,
 )
 from sessiongate.gateway.jsonapi.document import dump
-from sessiongate.gateway.jsonapi.transfer import Parts, RawResponse
+from sessiongate.gateway.jsonapi.transfer import Parts
 from sessiongate.gateway.upstream.views import Version
 
 # Shorter bodies gain nothing from compression.
@@ -45,7 +46,8 @@ def not_modified(request: ApiRequest, version: Version) -> Response | None:
     etag, modified = _etag(request, version), last_modified_of(version.changed, now)
     if not unchanged(request.conditions, etag, modified, now):
         return None
-    return BodyResponse(304, [_VARY, _REVALIDATE, *_validators(etag, modified)], _NO_BODY)
+    headers = [_VARY, _REVALIDATE, *_validators(etag, modified)]
+    return _offered(request, BodyResponse(304, headers, _NO_BODY), version)
 
 
 def document_response(
@@ -71,7 +73,8 @@ def body_response(request: ApiRequest, body: Body, version: Version | None) -> R
     """Respond with a body that other responses may share."""
     headers = _headers(request, version, is_gzip=body.is_gzip)
     headers.append((b"content-length", b"%d" % body.size))
-    return BodyResponse(200, headers, _NO_BODY if request.is_head else body)
+    response = BodyResponse(200, headers, _NO_BODY if request.is_head else body)
+    return response if version is None else _offered(request, response, version)
 
 
 def stream_response(
@@ -110,19 +113,14 @@ async def collect(request: ApiRequest, parts: AsyncGenerator[bytes], charge: Cha
     return Body(found, charge, is_gzip=True)
 
 
-class BodyResponse(RawResponse):
-    """A response with a complete body."""
-
-    def __init__(self, status: int, headers: _Headers, body: Body) -> None:
-        super().__init__(status, headers)
-        self._body = body
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send(self.start())
-        *parts, last = self._body.parts
-        for part in parts:
-            await send({"type": "http.response.body", "body": part, "more_body": True})
-        await send({"type": "http.response.body", "body": last})
+def _offered(request: ApiRequest, response: BodyResponse, version: Version) -> BodyResponse:
+    """Return a response after it was offered to be remembered."""
+    view, row = request.view, request.row
+    reading = view.version if row is None else partial(view.held, row.id)
+    found = version if row is None else (row, version)
+    second = int(request.context.now)
+    request.remember(response, Validity(view.state, request.began, reading, found, second))
+    return response
 
 
 def _headers(request: ApiRequest, version: Version | None, *, is_gzip: bool) -> _Headers:

@@ -68,7 +68,9 @@ async def show_session(request: ApiRequest) -> Response:
     # that the tag is never newer than the document.
     table = (await request.view.rows(EVERYTHING, 1)).version if request.query.include else None
     found, version = await request.view.get(ident)
-    if table is not None:
+    if table is None:
+        request.row = found
+    else:
         version = version.and_older(table)._replace(revision=table.revision)
     if request.preferences.timeless and (response := not_modified(request, version)):
         return response
@@ -147,6 +149,7 @@ async def _new_response(request: ApiRequest, selection: Selection, url: str) -> 
 async def show_linkage(request: ApiRequest) -> Response:
     """Answer ``/v1/sessions/{id}/relationships/services``."""
     found, version = await request.view.get(requested_id(request))
+    request.row = found
     if response := not_modified(request, version):
         return response
     url = session_url(request.context.base, found.id)

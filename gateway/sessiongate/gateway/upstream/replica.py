@@ -53,6 +53,7 @@ class Store:
         self.gaps = Gaps()
         self.sources_changed = 0.0  # when a source's state last changed, likewise
         self.is_whole = True  # unless changes are being applied
+        self.state = object()  # another one after each message is applied
         self._rows: SortedSequence[SessionRow] = SortedSequence(key=_ID)
         # The same: a search reads about ten rows, and memory is slow at a million.
         self._by_id: Sequence[dict[int, SessionRow]] = [{} for _ in range(_DICTS)]
@@ -151,6 +152,7 @@ class Store:
 
     def _note(self, message: WatchSessionsResponse) -> None:
         """Take over what a message says besides the changes of sessions."""
+        self.state = object()
         if message.sync.sources or message.changes.sources:
             self._take_sources(message)
         if message.revision:

@@ -74,6 +74,15 @@ class SessionView(Protocol):
     def version(self) -> Version | None:
         """Return the version that rows would have now, if it is known without a call."""
 
+    def state(self) -> object | None:
+        """Return an object that stays the same as long as no answer changes.
+
+        None if answers are not known without a call.
+        """
+
+    def held(self, ident: int) -> tuple[SessionRow, Version] | None:
+        """Return what `get` does, if it is known without a call."""
+
     async def get(self, ident: int) -> tuple[SessionRow, Version]:
         """Return a session by its id. The version is the session's, not the whole table's."""
 
@@ -110,6 +119,12 @@ class DirectView:
         self._client = client
 
     def version(self) -> Version | None:
+        return None
+
+    def state(self) -> object | None:
+        return None
+
+    def held(self, ident: int) -> tuple[SessionRow, Version] | None:
         return None
 
     async def get(self, ident: int) -> tuple[SessionRow, Version]:
@@ -195,12 +210,18 @@ class ReplicaView:
     def version(self) -> Version | None:
         return _version_of(self._replica.store) if self._replica.current else None
 
+    def state(self) -> object | None:
+        return self._replica.store.state if self._replica.current else None
+
     async def get(self, ident: int) -> tuple[SessionRow, Version]:
+        # The core may still know of a session that the replica does not hold.
+        return self.held(ident) or await self._direct.get(ident)
+
+    def held(self, ident: int) -> tuple[SessionRow, Version] | None:
         store = self._replica.store
         found = store.get(ident) if self._replica.current else None
         if found is None:
-            # The core may still know of a session that the replica does not hold.
-            return await self._direct.get(ident)
+            return None
         revision, changed = found.version
         changed = max(changed, store.sources_changed)
         return found, Version(revision, _settled(changed, store.read), store.gaps)
