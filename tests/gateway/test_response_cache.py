@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import socket
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -28,6 +30,7 @@ from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import SourceStatus, WatchChanges, WatchSessionsResponse
 from tests.credentials import CredentialFiles, basic, bearer
 from tests.gateway.asgi import Exchange
+from tests.gateway.programs import LONG, Gateway, one_view
 from tests.gateway.test_document_cache import replica_of
 
 NOON = 1_800_000_000.25  # a time of day, in seconds since the epoch
@@ -386,3 +389,35 @@ def test_bytes_and_responses_are_bounded_and_let_go_after_the_second() -> None:
         assert (cache._bytes, len(cache._entries)) == (0, 0)
 
     asyncio.run(main())
+
+
+@one_view
+def test_a_remembered_answer_leaves_the_connection_as_it_was_asked(
+    fleet_gateway: Gateway,
+) -> None:
+    """All but the first of these requests in a row are answered from memory."""
+    kinds = [(b"GET", b"1.1", b""), (b"HEAD", b"1.1", b""), (b"GET", b"1.0", b"keep-alive")]
+    kinds.append((b"GET", b"1.1", b"close"))
+    row = b"".join(
+        b"%b /v1/sessions/7 HTTP/%b\r\nHost: localhost\r\nConnection: %b\r\n\r\n" % kind
+        for kind in kinds
+    )
+    with socket.create_connection(("127.0.0.1", fleet_gateway.port), LONG) as connection:
+        connection.sendall(row)
+        received = b"".join(iter(lambda: connection.recv(65536), b""))
+    heads, bodies, ids = [], [], []
+    for method, _, _ in kinds:
+        head, _, received = received.partition(b"\r\n\r\n")
+        fields = dict(line.split(b": ", 1) for line in head.split(b"\r\n")[1:])
+        length = 0 if method == b"HEAD" else int(fields[b"content-length"])
+        heads.append(fields)
+        bodies.append(received[:length])
+        received = received[length:]
+        ids.append(fields.pop(b"x-request-id"))
+        del fields[b"date"]
+    connections = [fields.pop(b"connection", None) for fields in heads]
+    assert connections == [None, None, b"keep-alive", b"close"]
+    assert all(fields == heads[0] for fields in heads)
+    assert len({*ids}) == len(ids)
+    assert (received, bodies[1]) == (b"", b"")
+    assert all(json.loads(body)["data"]["id"] == "7" for body in bodies if body)

@@ -11,9 +11,10 @@ from typing import cast
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp
 
 from sessiongate.client.errors import CallError
 from sessiongate.gateway.api.document_cache import DocumentCache
@@ -56,11 +57,6 @@ def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
     operations = [operation.within(config.limits.query) for operation in OPERATIONS]
     credentials = config.protection.credentials()
     authenticator = Authenticator(credentials)
-    middleware = [Middleware(TrustedHosts, config), Middleware(NormalizePath)]
-    if credentials.wanted:
-        certified = not authenticator.challenges
-        middleware.append(Middleware(AuthenticationMiddleware, authenticator, certified=certified))
-    middleware.append(Middleware(ResponseCache))
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -98,21 +94,18 @@ def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
 
     app = Starlette(
         routes=[operation.route() for operation in operations],
-        middleware=middleware,
-        exception_handlers={
-            RequestError: _request_error,
-            CallError: _core_error,
-            HTTPException: _http_error,
-            Exception: _unexpected,
-        },
         lifespan=lifespan,
     )
     app.state.stopping = stopping  # the server begins it
     app.router.redirect_slashes = False  # slashes that `NormalizePath` keeps mean 404
-    # Wraps all that Starlette builds: it answers exceptions outside its own middleware.
+    # Not the stack that Starlette builds: `Admission` answers unexpected errors.
+    inner: ASGIApp = ResponseCache(ExceptionMiddleware(app.router, _HANDLERS))
+    if credentials.wanted:
+        certified = not authenticator.challenges
+        inner = AuthenticationMiddleware(inner, authenticator, certified=certified)
+    inner = TrustedHosts(NormalizePath(inner), config)
     log = RequestLog(access_log=config.logs.access_log, metrics=metrics)
-    admission = Admission(app.build_middleware_stack(), config.limits, log, metrics)
-    app.middleware_stack = admission
+    app.middleware_stack = admission = Admission(inner, config.limits, log, metrics)
     if config.trusted_proxies:
         app.middleware_stack = Forwarded(admission, config.trusted_proxies)
     return app
@@ -165,7 +158,8 @@ async def _http_error(request: Request, raised: Exception) -> Response:
     return errors_response([Error(status, status.name, detail)], headers)
 
 
-async def _unexpected(request: Request, error: Exception) -> Response:
-    # Starlette raises the error again, and `RequestLog` logs it.
-    detail = "the gateway failed to answer; its log has the cause"
-    return errors_response([Error(500, "INTERNAL", detail)])
+_HANDLERS = {
+    RequestError: _request_error,
+    CallError: _core_error,
+    HTTPException: _http_error,
+}

@@ -24,6 +24,7 @@ ALWAYS = ("/healthz", "/readyz")
 
 _TICK = 0.5  # seconds between two checks of what is being worked on
 _BODY = (b"content-length", b"transfer-encoding")
+_UNEXPECTED = Error(500, "INTERNAL", "the gateway failed to answer; its log has the cause")
 _EVENTS = EVENT_STREAM.encode()  # a client that accepts only this gets an event stream, or an error
 
 
@@ -35,8 +36,8 @@ class Admission:
     """Middleware that enforces `Limits`; `watching` runs beside it.
 
     Use it as the outermost that responds. Each request gets an id, which its response and
-    its log lines have. An exception goes no further than the log: its response was sent
-    already, or is cut off.
+    its log lines have. An exception goes no further than the log: it is answered with 500 and
+    a fixed text, or a response that has begun is cut off.
 
     It refuses at once. Under too much load, a client with nothing under way is still let
     in, so that clients that ask a lot shut no other out. A request that waits for its
@@ -78,6 +79,8 @@ class Admission:
                 await self._admit(scope, receive, response)
         except Exception as error:
             self._log.failed(error)
+            if response.status == CLOSED:  # else it is cut off
+                await _refuse(_UNEXPECTED, scope, receive, response)
         finally:
             self._log.ended(scope, response)
             current.reset(token)

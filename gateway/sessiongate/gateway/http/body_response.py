@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TypeAlias
+
 from starlette.types import Receive, Scope, Send
 
 from sessiongate.gateway.http.in_flight import Body
+from sessiongate.gateway.http.response_tracker import SECURITY_HEADERS, WHOLE
 from sessiongate.gateway.jsonapi.transfer import RawResponse
+
+RawHeaders: TypeAlias = Iterable[tuple[bytes, bytes]]
 
 
 class BodyResponse(RawResponse):
@@ -13,16 +19,39 @@ class BodyResponse(RawResponse):
 
     def __init__(self, status: int, headers: list[tuple[bytes, bytes]], body: Body) -> None:
         super().__init__(status, headers)
-        self._body = body
-
-    @property
-    def size(self) -> int:
-        """The number of bytes of the body."""
-        return self._body.size
+        self.shared = body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send(self.start())
-        *parts, last = self._body.parts
+        *parts, last = self.shared.parts
         for part in parts:
             await send({"type": "http.response.body", "body": part, "more_body": True})
         await send({"type": "http.response.body", "body": last})
+
+
+class WrittenResponse(RawResponse):
+    """The same response as another one, with all its headers written once."""
+
+    def __init__(self, response: BodyResponse) -> None:
+        super().__init__(response.status_code, response.raw_headers)
+        self._response = response
+        self._head = lines((*response.raw_headers, *SECURITY_HEADERS))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        parts = self._response.shared.parts
+        if len(parts) > 1 or WHOLE not in scope.get("extensions", ()):
+            await self._response(scope, receive, send)
+            return
+        await send(
+            {
+                "type": WHOLE,
+                "status": self.status_code,
+                "head": self._head,
+                "body": parts[0],
+            }
+        )
+
+
+def lines(headers: RawHeaders) -> bytes:
+    """Write headers as lines."""
+    return b"".join([b"%b: %b\r\n" % pair for pair in headers])

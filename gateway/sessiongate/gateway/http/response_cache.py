@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sessiongate.gateway.http.body_response import BodyResponse
+from sessiongate.gateway.http.body_response import BodyResponse, WrittenResponse
 
 # All headers that are passed on. Those before this middleware read others.
 PASSED_ON = frozenset(
@@ -94,7 +94,7 @@ class Validity:
 class _Entry:
     """A remembered response to GET."""
 
-    response: BodyResponse
+    response: WrittenResponse
     validity: Validity
     route: Any  # for the metrics
     size: int
@@ -136,9 +136,13 @@ class ResponseCache:
 
     def _offer(self, key: _Key, scope: Scope, response: BodyResponse, validity: Validity) -> None:
         url = len(scope["raw_path"]) + len(scope["query_string"])
-        size = _BESIDE + url + sum(len(value) for _, value in scope["headers"]) + response.size
+        size = (
+            _BESIDE + url + sum(len(value) for _, value in scope["headers"]) + response.shared.size
+        )
         if size <= _REMEMBERED_AT_MOST and validity.was_proven:
-            self._remember(key, _Entry(response, validity, scope.get("route"), size))
+            self._remember(
+                key, _Entry(WrittenResponse(response), validity, scope.get("route"), size)
+            )
 
     def _remember(self, key: _Key, entry: _Entry) -> None:
         before = self._entries.pop(key, None)

@@ -23,6 +23,9 @@ SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"server", b"sessiongate"),  # else the server would name itself
 )
 _OWN_POLICY = SECURITY_HEADERS[1:]
+# An extension of ASGI: a response as one message, with "status" and "body", and besides its
+# "headers" others in "head", as lines that are already written.
+WHOLE = "sessiongate.whole"
 _REQUEST_ID = REQUEST_ID.encode()
 CLOSED = 499  # the status if the caller left before there was one
 
@@ -82,7 +85,10 @@ class ResponseTracker:
             self.task.cancel()
 
     async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
+        if message["type"] == WHOLE:  # a document that has the other headers
+            self.status = message["status"]
+            message["headers"] = ((_REQUEST_ID, self._request_id),)
+        elif message["type"] == "http.response.start":
             more = SECURITY_HEADERS
             for name, value in message["headers"]:
                 if name == b"content-type":

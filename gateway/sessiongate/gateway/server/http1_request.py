@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 import httptools
 
+from sessiongate.gateway.http.response_tracker import WHOLE
 from sessiongate.gateway.jsonapi.errors import Error
 
 _RAW = re.compile(rb'["<>\\^`{|}\x80-\xff]')
@@ -23,6 +24,7 @@ _VERSIONS = (b" HTTP/1.1", b" HTTP/1.0")
 _VERSION = re.compile(rb" HTTP/([0-9])\.[0-9]$")
 _METHOD = re.compile(rb"[A-Za-z][A-Za-z0-9!#$%&'*+.^_`|~-]* ")
 
+_EXTENSIONS: dict[str, dict[str, object]] = {WHOLE: {}}
 MALFORMED = Error(400, "MALFORMED_REQUEST", "not an HTTP/1.1 request")
 # Lines of a header: short ones take more time than their bytes suggest.
 _MAX_LINES = 100
@@ -104,6 +106,7 @@ def parse_head(head: bytes, connection: Mapping[str, Any], max_body: int) -> Req
         "query_string": query,
         "headers": headers,
         "state": {},
+        "extensions": _EXTENSIONS,
     }
     return _with_body(scope, parsed.keep_alive, max_body)
 

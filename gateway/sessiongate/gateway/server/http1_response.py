@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
@@ -11,7 +10,8 @@ from time import time
 
 from starlette.types import Message
 
-from sessiongate.gateway.http.response_tracker import SECURITY_HEADERS
+from sessiongate.gateway.http.body_response import lines
+from sessiongate.gateway.http.response_tracker import SECURITY_HEADERS, WHOLE
 from sessiongate.gateway.jsonapi.errors import Error, errors_response
 from sessiongate.runtime.telemetry.correlation import from_headers
 
@@ -26,8 +26,6 @@ _STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
 }
 _WITHOUT_BODY = (204, 304)
-
-RawHeaders = Iterable[tuple[bytes, bytes]]
 
 
 class Http1Response:
@@ -98,10 +96,13 @@ class Http1Response:
 
     async def send(self, message: Message) -> None:
         """Send a message, unless the client has left; return once there is room for the next."""
-        if message["type"] == "http.response.start":
+        if message["type"] in ("http.response.start", WHOLE):
             if self._start is not None or self.is_started:
                 raise RuntimeError("the response has already begun")
-            self._start = message
+            if message["type"] == WHOLE:
+                await self._send_whole(message)
+            else:
+                self._start = message
             return
         if self.is_complete or (self._start is None and not self.is_started):
             raise RuntimeError(f"{message['type']} cannot be sent now")
@@ -125,6 +126,12 @@ class Http1Response:
             self.is_complete = True
             if self.is_chunked:
                 self._transport.set_write_buffer_limits(*WATER)
+
+    async def _send_whole(self, message: Message) -> None:
+        head = _STATUS_LINES[message["status"]] + message["head"] + lines(message["headers"])
+        self.is_started = True
+        await self._write(head + self._end_of_head(), b"" if self.is_head else message["body"], b"")
+        self.is_complete = True
 
     async def _write(self, head: bytes, body: bytes, tail: bytes) -> None:
         if self.has_left:
@@ -150,29 +157,34 @@ class Http1Response:
     def _head(self, start: Message, length: int, *, more: bool) -> bytes:
         """Return the response's head; the first part of its body has ``length`` bytes."""
         status = start["status"]
-        lines = [_STATUS_LINES[status]]
+        more_lines = b""
         stated = None
         for name, value in start["headers"]:
             if name == b"content-length":
                 stated = int(value)
-            lines.append(b"%b: %b\r\n" % (name, value))
         if stated is None and not self.is_head and status not in _WITHOUT_BODY:
             if not more:
                 stated = length
-                lines.append(b"content-length: %d\r\n" % length)
+                more_lines = b"content-length: %d\r\n" % length
             elif self.version == "1.1":
                 self.is_chunked = True
                 self._transport.set_write_buffer_limits(*_CHUNKS_WATER)
-                lines.append(b"transfer-encoding: chunked\r\n")
+                more_lines = b"transfer-encoding: chunked\r\n"
             else:
                 self.keep_alive = False
         self._unsent = stated
+        written = _STATUS_LINES[status] + lines(start["headers"])
+        return written + more_lines + self._end_of_head()
+
+    def _end_of_head(self) -> bytes:
+        """Return the lines about the connection, the date, and the empty line."""
         if not self.keep_alive:
-            lines.append(b"connection: close\r\n")
+            connection = b"connection: close\r\n"
         elif self.version != "1.1":
-            lines.append(b"connection: keep-alive\r\n")
-        lines.append(_date(int(time())))
-        return b"".join(lines)
+            connection = b"connection: keep-alive\r\n"
+        else:
+            connection = b""
+        return connection + _date(int(time()))
 
 
 def error_response(error: Error, *, is_head: bool = False) -> bytes:
@@ -181,10 +193,8 @@ def error_response(error: Error, *, is_head: bool = False) -> bytes:
     request_id = from_headers(()).request_id.encode()
     headers = [*response.raw_headers, *SECURITY_HEADERS, (b"x-request-id", request_id)]
     headers.append((b"connection", b"close"))
-    lines = [_STATUS_LINES[error.status]]
-    lines += [b"%b: %b\r\n" % (name, value) for name, value in headers]
-    lines.append(_date(int(time())))
-    return b"".join(lines) + (b"" if is_head else bytes(response.body))
+    head = _STATUS_LINES[error.status] + lines(headers) + _date(int(time()))
+    return head + (b"" if is_head else bytes(response.body))
 
 
 @lru_cache(maxsize=1)
