@@ -9,7 +9,6 @@ from typing import Any, cast
 import pytest
 
 from sessiongate.core.sources.synthetic import SyntheticSource
-from sessiongate.gateway.http import admission
 from sessiongate.gateway.http.work import each, later, let_go, work
 from sessiongate.gateway.upstream.client import CoreClient
 from sessiongate.gateway.upstream.replica import Replica
@@ -19,6 +18,7 @@ from sessiongate.runtime.turns import SLICE, Steps, Turns
 from sessiongate.v1.session_service_pb2 import WatchSessionsResponse, WatchSnapshot
 from tests.gateway.programs import in_process
 
+NEW_TURNS = "sessiongate.gateway.http.work.new_turns"
 SESSIONS = 600
 HEAVY = [
     "filter=/attributes/port=or(1,2,3)",
@@ -84,7 +84,7 @@ def test_long_work_leaves_others_their_turn(query: str, monkeypatch: pytest.Monk
     path = f"/v1/sessions?{query}"
     monkeypatch.setattr("time.time", lambda: 1_800_000_000.0)
     expected, few = asyncio.run(asked(path))
-    monkeypatch.setattr(admission, "new_turns", lambda: Turns(100, Steady()))
+    monkeypatch.setattr(NEW_TURNS, lambda: Turns(100, Steady()))
     found, many = asyncio.run(asked(path))
     assert found == expected
     assert many > few + 5, (few, many)
@@ -92,7 +92,7 @@ def test_long_work_leaves_others_their_turn(query: str, monkeypatch: pytest.Monk
 
 def test_services_and_queries_are_looked_for_by_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     for path in ("/v1/services", "/v1/maxscale"):
-        monkeypatch.setattr(admission, "new_turns", lambda: Turns(100, Steady()))
+        monkeypatch.setattr(NEW_TURNS, lambda: Turns(100, Steady()))
         document, _ = asyncio.run(asked(path))
         assert document["data"]
 

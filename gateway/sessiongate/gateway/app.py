@@ -32,6 +32,7 @@ from sessiongate.gateway.http.normalize_path import NormalizePath, nearest_path
 from sessiongate.gateway.http.request_log import RequestLog
 from sessiongate.gateway.http.response_cache import ResponseCache
 from sessiongate.gateway.http.trusted_hosts import TrustedHosts
+from sessiongate.gateway.http.work import TakeTurns
 from sessiongate.gateway.jsonapi.errors import Error, RequestError, errors_response
 from sessiongate.gateway.openapi.endpoints import Written
 from sessiongate.gateway.settings import GatewayConfig
@@ -99,7 +100,7 @@ def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
     app.state.stopping = stopping  # the server begins it
     app.router.redirect_slashes = False  # slashes that `NormalizePath` keeps mean 404
     # Not the stack that Starlette builds: `Admission` answers unexpected errors.
-    inner: ASGIApp = ResponseCache(ExceptionMiddleware(app.router, _HANDLERS))
+    inner: ASGIApp = ResponseCache(TakeTurns(ExceptionMiddleware(app.router, _HANDLERS)))
     if credentials.wanted:
         certified = not authenticator.challenges
         inner = AuthenticationMiddleware(inner, authenticator, certified=certified)

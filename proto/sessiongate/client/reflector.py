@@ -84,6 +84,11 @@ class Reflector:
         return None if self._proof is None else self._proof.age
 
     @property
+    def has_proof(self) -> bool:
+        """Whether `age` is known."""
+        return self._proof is not None and self._proof.has_mark
+
+    @property
     def is_late(self) -> bool:
         """Whether the copy may be older than ``staleness``, as far as messages prove."""
         return self.age is not None and self.age > self._staleness

@@ -13,7 +13,6 @@ from sessiongate.gateway.http.in_flight import Resting
 from sessiongate.gateway.http.metrics import GatewayMetrics
 from sessiongate.gateway.http.request_log import RequestLog
 from sessiongate.gateway.http.response_tracker import CLOSED, ResponseTracker
-from sessiongate.gateway.http.work import Asker, asker, new_turns
 from sessiongate.gateway.jsonapi.errors import Error, errors_response
 from sessiongate.gateway.jsonapi.eventstream import EVENT_STREAM
 from sessiongate.gateway.limits import Limits
@@ -63,7 +62,6 @@ class Admission:
         self._opening = 0  # how many of them are to become streams
         self._streams = 0
         self._of: dict[str, int] = {}  # how many of them each client has, by address
-        self._turns = new_turns()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -96,7 +94,6 @@ class Admission:
         self._opening += response.opening
         self._running[response] = None
         self._of[address] = self._of.get(address, 0) + 1
-        asker.set(Asker(self._turns, address))
         try:
             await self._app(scope, receive, response)
         except _NoRoomError:

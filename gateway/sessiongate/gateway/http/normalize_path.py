@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import quote, unquote_to_bytes
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -29,7 +30,8 @@ class NormalizePath:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            scope["path"] = routed(scope["raw_path"].decode("latin-1"))
+            raw = scope["raw_path"]
+            scope["path"] = (_remembered if len(raw) <= _SHORT else _routed)(raw)
         await self._app(scope, receive, send)
 
 
@@ -43,6 +45,14 @@ def routed(path: str) -> str:
     if path.endswith("/") and not path.endswith("//"):
         path = path[:-1]
     return "/" if path in ("", "*") else path
+
+
+def _routed(raw: bytes) -> str:
+    return routed(raw.decode("latin-1"))
+
+
+_SHORT = 100  # bytes of a path that may be asked for again
+_remembered = lru_cache(maxsize=1024)(_routed)
 
 
 def nearest_path(path: str, known: Iterable[str]) -> list[str]:

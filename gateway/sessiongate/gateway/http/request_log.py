@@ -34,6 +34,8 @@ class RequestLog:
 
     def ended(self, scope: Scope, response: ResponseTracker) -> None:
         """Log and count a request."""
+        if self._metrics is None and not self._access_log:
+            return
         seconds = response.seconds
         if self._metrics is not None:
             self._metrics.answered(scope, response.status, seconds)

@@ -65,11 +65,15 @@ class TrustedHosts:
 
     def _host(self, scope: Scope) -> str:
         """Return the request's only Host; for HTTP/1.0 without one, the listener."""
-        # A server may pass on a missing Host as an empty one.
-        values = [value for key, value in scope["headers"] if key == b"host" and value]
-        if not values and scope["http_version"] in ("1", "1.0"):
+        found = b""  # a server may pass on a missing Host like this
+        for key, value in scope["headers"]:
+            if key == b"host" and value:
+                if found:
+                    return ""
+                found = value
+        if not found and scope["http_version"] in ("1", "1.0"):
             return str(self._listener)
-        return values[0].decode("latin-1") if len(values) == 1 else ""
+        return found.decode("latin-1")
 
     def _knows(self, name: str) -> bool:
         if name in self._known:

@@ -128,9 +128,14 @@ class Http1Response:
                 self._transport.set_write_buffer_limits(*WATER)
 
     async def _send_whole(self, message: Message) -> None:
-        head = _STATUS_LINES[message["status"]] + message["head"] + lines(message["headers"])
+        head = b"%b%b%b%b" % (
+            _STATUS_LINES[message["status"]],
+            message["head"],
+            lines(message["headers"]),
+            self._end_of_head(),
+        )
         self.is_started = True
-        await self._write(head + self._end_of_head(), b"" if self.is_head else message["body"], b"")
+        await self._write(head, b"" if self.is_head else message["body"], b"")
         self.is_complete = True
 
     async def _write(self, head: bytes, body: bytes, tail: bytes) -> None:

@@ -191,7 +191,7 @@ class Replica:
     @property
     def age(self) -> float | None:
         """An upper bound on the store's age, in seconds; None if nothing proves one."""
-        if self._proven is None or self._reflector.age is None:
+        if self._proven is None or not self._reflector.has_proof:
             return None
         return self._clock() - self._proven
 
