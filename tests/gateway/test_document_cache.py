@@ -14,7 +14,7 @@ import pytest
 from sessiongate.gateway.api.document_cache import DocumentCache
 from sessiongate.gateway.api.order import Ordered
 from sessiongate.gateway.api.request import ApiRequest
-from sessiongate.gateway.http.in_flight import Body
+from sessiongate.gateway.http.in_flight import Body, InFlight
 from sessiongate.gateway.limits import Limits
 from sessiongate.gateway.representation.row import SessionRow
 from sessiongate.gateway.upstream.client import CoreClient
@@ -36,9 +36,16 @@ def asked(now: float) -> ApiRequest:
     return cast(ApiRequest, SimpleNamespace(**question, context=SimpleNamespace(now=now)))
 
 
+@pytest.fixture
+def at_five(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stop the clock at second 5."""
+    monkeypatch.setattr("time.time", lambda: 5.9)
+
+
+@pytest.mark.usefixtures("at_five")
 def test_the_same_document_made_again_counts_once() -> None:
     async def main() -> None:
-        answers, ask, version = DocumentCache(), asked(5.0), Version(1, 0.0)
+        answers, ask, version = DocumentCache(InFlight(1 << 28)), asked(5.0), Version(1, 0.0)
 
         made = Body([b"x" * 1_000_000])
 
@@ -53,9 +60,13 @@ def test_the_same_document_made_again_counts_once() -> None:
     asyncio.run(main())
 
 
-def test_what_is_of_an_earlier_second_is_let_go() -> None:
+def test_what_is_of_an_earlier_second_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 5.9
+    monkeypatch.setattr("time.time", lambda: now)
+
     async def main() -> None:
-        answers, version = DocumentCache(), Version(1, 0.0)
+        nonlocal now
+        answers, version = DocumentCache(InFlight(1 << 28)), Version(1, 0.0)
 
         made = Body([b"x" * 1000])
 
@@ -64,17 +75,40 @@ def test_what_is_of_an_earlier_second_is_let_go() -> None:
 
         await answers.make(asked(5.9), version, document)
         assert answers.get(asked(5.0), version) is made
+        now = 6.0
         await answers.make(asked(6.0), version, document)
         assert answers.get(asked(6.9), version) is made
         assert answers.get(asked(5.9), version) is None
+        await answers.make(asked(5.9), version, document)  # began a second ago
+        assert answers.get(asked(5.9), version) is None
         assert answers._bytes == 1000
+        now = 7.0
+        answers._let_go()
+        assert answers._bytes == 0
+
+    asyncio.run(main())
+
+
+def test_a_large_document_is_cached_only_while_others_still_have_room() -> None:
+    async def main() -> None:
+        flight = InFlight(256 << 20)
+        answers = DocumentCache(flight)
+        usual, large = 16 << 20, 60 << 20
+        assert answers.room_for(usual)
+        assert answers.room_for(large)
+        assert not answers.room_for(65 << 20)
+        held = await flight.take(80 << 20)
+        assert answers.room_for(large)
+        held.settle(90 << 20)
+        assert not answers.room_for(large)
+        assert answers.room_for(usual)
 
     asyncio.run(main())
 
 
 def test_a_document_is_made_until_the_last_that_waits_for_it_has_left() -> None:
     async def main() -> None:
-        answers, ask, version = DocumentCache(), asked(5.0), Version(1, 0.0)
+        answers, ask, version = DocumentCache(InFlight(1 << 28)), asked(5.0), Version(1, 0.0)
         made = Body([b"x"])
         gate, begun, given_up = asyncio.Event(), list[int](), asyncio.Event()
 

@@ -79,7 +79,7 @@ class Pair:
 
     async def ask(self, *args: Any, **options: Any) -> Exchange:
         """Ask both; return the answer, which must be the same."""
-        self._forgetful.state.documents = DocumentCache()
+        self._forgetful.state.documents = DocumentCache(self._forgetful.state.in_flight)
         cache_of(self._forgetful)._let_go()
         answers = [await Exchange(*args, **options).run(app) for app in (self.app, self._forgetful)]
         assert told(answers[0]) == told(answers[1])

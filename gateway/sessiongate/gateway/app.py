@@ -74,8 +74,8 @@ def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
         app.state.description = Written(operations)
         app.state.limits = config.limits
         app.state.core = client
-        app.state.documents = DocumentCache()
         app.state.in_flight = InFlight(config.limits.max_in_flight, admission.resting)
+        app.state.documents = DocumentCache(app.state.in_flight)
         app.state.host_names = names = HostNames(look_up)
         app.state.events = Events(watching.watch_sessions, stopping)
         sampling = nullcontext() if metrics is None else metrics.lag.sampling()

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from sessiongate.gateway.api.request import ApiRequest
-from sessiongate.gateway.http.in_flight import Body
+from sessiongate.gateway.http.in_flight import Body, InFlight
 from sessiongate.gateway.upstream.views import Version
 
-_CACHE_BYTES = 32 * 1024 * 1024
-# Longer documents are not cached: they would leave no room for others.
-_CACHED_AT_MOST = _CACHE_BYTES // 2
+# Documents up to this size are always cached, longer ones while others still have room.
+_USUAL = 16 * 1024 * 1024
+_CACHE_BYTES = 2 * _USUAL  # or more, if a third of the room for responses in flight is more
 # The request's fingerprint, whether compressed, the version of the sessions, and the second.
 _Key: TypeAlias = tuple[bytes, bool, Version, int]
 
@@ -30,7 +31,9 @@ class _Making:
 class DocumentCache:
     """Keeps documents, up to a number of bytes, for as long as they are correct."""
 
-    def __init__(self) -> None:
+    def __init__(self, in_flight: InFlight) -> None:
+        self._in_flight = in_flight
+        self._most = max(_CACHE_BYTES, in_flight.limit // 3)
         # All from one second: earlier ones are never requested again.
         self._documents: OrderedDict[_Key, Body] = OrderedDict()
         self._second = 0
@@ -38,8 +41,9 @@ class DocumentCache:
         self._making: dict[_Key, _Making] = {}
 
     def room_for(self, size: int) -> bool:
-        """Return whether a document of this many bytes would be cached."""
-        return size <= _CACHED_AT_MOST
+        """Return whether a document of this many bytes would be cached now."""
+        self._let_go()
+        return size <= _USUAL or (size <= self._most and self._in_flight.has_spare(size))
 
     def get(self, request: ApiRequest, version: Version) -> Body | None:
         """Return the document cached for this request, version and second, if any."""
@@ -81,15 +85,22 @@ class DocumentCache:
             del self._making[key]
             raise
         del self._making[key]
-        if key[-1] != self._second:
-            self._documents.clear()
-            self._second, self._bytes = key[-1], 0
-        if self.room_for(document.size):
-            self._bytes += document.size
+        self._let_go()
+        if key[-1] == self._second:
+            if not self._documents:
+                asyncio.get_running_loop().call_later(1, self._let_go)
             self._documents[key] = document
-            while self._bytes > _CACHE_BYTES:
+            self._bytes += document.size
+            while self._bytes > self._most:
                 self._bytes -= self._documents.popitem(last=False)[1].size
         return document
+
+    def _let_go(self) -> None:
+        """Forget the documents of another second than the present one."""
+        second = int(time.time())
+        if second != self._second:
+            self._documents.clear()
+            self._second, self._bytes = second, 0
 
 
 def _key(request: ApiRequest, version: Version) -> _Key:

@@ -100,6 +100,10 @@ class InFlight:
         if by < 0 and self._waiting and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._wake)
 
+    def has_spare(self, size: int) -> bool:
+        """Return whether a quarter of the room would stay free for others."""
+        return self.used + size <= self.limit * 3 // 4
+
     def _fits(self, size: int) -> bool:
         return not self.used or self.used + size <= self.limit
 
