@@ -35,14 +35,14 @@ class Checks:
     def references(self, paths: Set[str]) -> dict[str, Answer]:
         """Return the gateway's responses on these paths, by the bare server's paths for them."""
         address = self._stack.servers[GATEWAY].address
-        for path in paths - {NOT_MODIFIED}:
-            (asked,) = self._question(path, GATEWAY).paths
-            self._references[f"/{path}"] = ask(address, asked)
+        for path in paths:
+            asked = self._question(path, GATEWAY, address)
+            self._references[f"/{path}"] = ask(address, asked.paths[0], asked.headers)
         return self._references
 
     def ask(self, path: str, server: str, address: str) -> Asked:
         """Check a server's response. Raises `BenchError`, which names the fault."""
-        asked = self._question(path, server)
+        asked = self._question(path, server, address)
         answers = [ask(address, each, asked.headers) for each in asked.paths]
         for answer, each in zip(answers, asked.paths, strict=True):
             if answer.status != asked.status:
@@ -52,10 +52,10 @@ class Checks:
             raise BenchError(f"{asked.paths[0]} is answered with {fault}")
         return Asked(asked, sum(len(answer.body) for answer in answers))
 
-    def _question(self, path: str, server: str) -> Question:
+    def _question(self, path: str, server: str, address: str) -> Question:
         asked = question(path, server, self._stack)
         if path == NOT_MODIFIED:
-            etag = ask(self._stack.servers[server].address, asked.paths[0]).header("etag")
+            etag = ask(address, asked.paths[0]).header("etag")
             if etag is None:
                 raise BenchError("there is no ETag to ask with")
             asked.headers["If-None-Match"] = etag

@@ -14,7 +14,7 @@ from bench.measures import FULL, Measure
 from bench.paths import ALL, FULL_SIZE, NOT_MODIFIED, ONE, PAGE, paths_of
 from bench.rounds import Figures
 from bench.scale import MEASURES, Scale
-from bench.stack import BARE, ENVOY, GATEWAY, Stage
+from bench.stack import BARE, ENVOY, GATEWAY, SECURED, Stage
 
 STILL = Stage(FULL_SIZE)
 CHURNING = Stage(FULL_SIZE, churning=True)
@@ -97,6 +97,11 @@ def _not_modified(findings: Findings) -> float | None:
     return _ratio(rate(NOT_MODIFIED, GATEWAY, STILL), rate(ONE, GATEWAY, STILL))
 
 
+def _secured(findings: Findings) -> float | None:
+    rate = findings.figures.rate
+    return _ratio(rate(ONE, SECURED, STILL), rate(ONE, GATEWAY, STILL))
+
+
 def _delay(findings: Findings) -> float | None:
     delays = findings.delays.get(STILL)
     return (percentile(delays, 0.99) - INTERVAL) * 1000 if delays else None
@@ -126,14 +131,28 @@ def _at_scale() -> Iterator[Target]:
 
 TARGETS = (
     Target(
-        "one session, one worker, to Envoy on the same core", 5, "", lambda f: f.against(ONE, ENVOY)
+        "one session, one worker, to Envoy on the same core", 8, "", lambda f: f.against(ONE, ENVOY)
     ),
     Target(
         "one session, one worker, to the bare ASGI server sending the same bytes",
-        0.65,
+        0.7,
         "",
         lambda f: f.against(ONE, BARE),
     ),
+    Target(
+        "304, to the bare ASGI server's 304 with the same headers",
+        0.7,
+        "",
+        lambda f: f.against(NOT_MODIFIED, BARE),
+    ),
+    Target("one session with Basic and metrics, to without", 0.85, "", _secured),
+    Target(
+        "page of 100 of 10,000, to the bare ASGI server",
+        0.85,
+        "",
+        lambda f: f.against(PAGE, BARE),
+    ),
+    Target("all of 100,000, to Envoy", 12, "", lambda f: f.against(ALL, ENVOY, LARGE)),
     Target("304 by ETag, to one session", 1.0, "", _not_modified),
     Target("all of 10,000, to Envoy", 12, "", lambda f: f.against(ALL, ENVOY)),
     Target(
@@ -170,7 +189,7 @@ TARGETS = (
     ),
     Target(
         "same numbers under 5% churn a second, to those without (the least of them)",
-        0.8,
+        0.9,
         "",
         lambda f: min(f.churned().values(), default=None),
     ),

@@ -6,7 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode
 
-from bench.stack import BARE, ENVOY, ENVOY_PAGE, GATEWAY, GATEWAY_2, HELLO, USER, Stack, Stage
+from bench.stack import (
+    AUTHORIZATION,
+    BARE,
+    ENVOY,
+    ENVOY_PAGE,
+    GATEWAY,
+    GATEWAY_2,
+    HELLO,
+    SECURED,
+    USER,
+    Stack,
+    Stage,
+)
 
 ONE = "one-session"
 NOT_MODIFIED = "not-modified"
@@ -34,8 +46,8 @@ class Question:
 def servers_of(path: str, stage: Stage) -> tuple[str, ...]:
     """Return the servers that are compared on a path."""
     compared = {
-        ONE: (GATEWAY, GATEWAY_2, ENVOY, BARE, HELLO),
-        NOT_MODIFIED: (GATEWAY, GATEWAY_2),
+        ONE: (GATEWAY, GATEWAY_2, SECURED, ENVOY, BARE, HELLO),
+        NOT_MODIFIED: (GATEWAY, GATEWAY_2, BARE),
         PAGE: (GATEWAY, GATEWAY_2, ENVOY, BARE),
         FILTERED: (GATEWAY, GATEWAY_2, ENVOY),
         ALL: (GATEWAY, GATEWAY_2, ENVOY, BARE),
@@ -58,18 +70,18 @@ def question(path: str, server: str, stack: Stack) -> Question:
     """Return the requests to a server. On NOT_MODIFIED, add a validator to the headers."""
     if server == HELLO:
         return Question(["/hello"])
+    status = 304 if path == NOT_MODIFIED else 200
     if server == BARE:
-        return Question([f"/{path}"])
+        return Question([f"/{path}"], status)
     if server == ENVOY:
         return _of_envoy(path, stack)
-    if path == NOT_MODIFIED:
-        return Question([f"/v1/sessions/{stack.steady}"], 304)
     queries: dict[str, dict[str, object]] = {
         PAGE: {"page[size]": PAGE_SIZE},
         FILTERED: {"filter": f'/attributes/user="{USER}"', "page[size]": PAGE_SIZE},
         ALL: {},
     }
-    return Question([_path(queries.get(path), stack)])
+    headers = {"Authorization": AUTHORIZATION} if server == SECURED else {}
+    return Question([_path(queries.get(path), stack)], status, headers)
 
 
 def _of_envoy(path: str, stack: Stack) -> Question:

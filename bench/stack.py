@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import bcrypt
 import grpc
 
 from bench import envoy
@@ -25,6 +27,7 @@ from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 GATEWAY = "gateway"
 GATEWAY_2 = "gateway, 2 workers"
 ENVOY = "Envoy"
+SECURED = "gateway, Basic and metrics"
 BARE = "bare ASGI server"
 HELLO = "Starlette hello"
 
@@ -33,6 +36,8 @@ ENVOY_PAGE = 10_000
 # The one session that stays, whatever the churn.
 STEADY = "steady"
 USER = "app_7"
+_NAME, _PASSWORD = "bench", "bench"
+AUTHORIZATION = f"Basic {b64encode(f'{_NAME}:{_PASSWORD}'.encode()).decode()}"  # of SECURED
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +84,8 @@ def standing(stage: Stage, names: Iterable[str], folder: Path) -> Iterator[Stack
         ids, tokens = _walk(address)
         servers = {}
         for name in names:
-            start = {GATEWAY: _gateway, GATEWAY_2: _gateways, ENVOY: _envoy}.get(name)
+            starts = {GATEWAY: _gateway, GATEWAY_2: _gateways, SECURED: _secured, ENVOY: _envoy}
+            start = starts.get(name)
             if start is not None:
                 servers[name] = stack.enter_context(start(folder, address))
         if len(ids) != stage.sessions:
@@ -152,16 +158,24 @@ def write_steady(folder: Path, user: str) -> None:
 
 
 @contextmanager
-def _gateway(folder: Path, core: str, workers: int = 1) -> Iterator[Server]:
-    options = ("--core", core, "--http", "127.0.0.1:0", "--workers", str(workers))
+def _gateway(folder: Path, core: str, *more: str) -> Iterator[Server]:
+    options = ("--core", core, "--http", "127.0.0.1:0", *more)
     with sessiongate(folder, "serve", *options) as program:
         address = program.expect(r"http://([0-9.:]+)/v1/sessions")
-        wait_for(address, "/v1/sessions?page[size]=1")
+        wait_for(address, "/readyz")
         yield Server(address, program)
 
 
 def _gateways(folder: Path, core: str) -> AbstractContextManager[Server]:
-    return _gateway(folder, core, 2)
+    return _gateway(folder, core, "--workers", "2")
+
+
+def _secured(folder: Path, core: str) -> AbstractContextManager[Server]:
+    users = folder / "users"
+    hashed = bcrypt.hashpw(_PASSWORD.encode(), bcrypt.gensalt())
+    users.write_text(f"{_NAME}:{hashed.decode()}\n")
+    users.chmod(0o600)
+    return _gateway(folder, core, "--users", str(users), "--metrics", "127.0.0.1:0")
 
 
 @contextmanager
