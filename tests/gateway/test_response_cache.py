@@ -375,7 +375,7 @@ def test_bytes_and_responses_are_bounded_and_let_go_after_the_second() -> None:
         cache = ResponseCache(unused)
         for number in range(2 * response_cache._RESPONSES):
             offer(cache, number)
-            cache._entries.move_to_end((0,))  # as if it was used all the time
+            cache._entries[0,].is_used = True  # all the time
         assert len(cache._entries) == response_cache._RESPONSES
         assert (0,) in cache._entries
         for number in range(100):

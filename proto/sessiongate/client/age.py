@@ -44,11 +44,6 @@ class AgeBound:
         """An upper bound on the copy's age, in seconds; None before the first mark."""
         return None if self._as_of is None else self._clock() - self._began - self._as_of
 
-    @property
-    def has_mark(self) -> bool:
-        """Whether `age` is known."""
-        return self._as_of is not None
-
     def note(self, message: WatchSessionsResponse) -> bool:
         """Take a message that has just arrived; return whether it is a mark."""
         if not message.HasField("as_of"):

@@ -85,8 +85,8 @@ class Reflector:
 
     @property
     def has_proof(self) -> bool:
-        """Whether `age` is known."""
-        return self._proof is not None and self._proof.has_mark
+        """Whether ``age`` is known: a proof has a mark."""
+        return self._proof is not None
 
     @property
     def is_late(self) -> bool:

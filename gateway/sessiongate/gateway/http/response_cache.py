@@ -90,7 +90,7 @@ class Validity:
         return True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Entry:
     """A remembered response to GET."""
 
@@ -98,6 +98,7 @@ class _Entry:
     validity: Validity
     route: Any  # for the metrics
     size: int
+    is_used: bool = False  # since it was remembered, or was last spared
 
 
 class ResponseCache:
@@ -106,13 +107,13 @@ class ResponseCache:
     It must be the last before the router. It passes on only the headers in `PASSED_ON`, and
     ``scope["state"]["remember"]``, which takes a response to GET and its `Validity`.
 
-    All is of one second; what is asked for again is kept longest within it. Who asks for
-    thousands of different things hence costs others at most the making of a response a second.
+    All is of one second, and what has been used in it is spared once when room is needed. So
+    who asks for thousands of different things throws nobody's responses out for good.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._entries: OrderedDict[_Key, _Entry] = OrderedDict()  # the latest use last
+        self._entries: OrderedDict[_Key, _Entry] = OrderedDict()
         self._bytes = 0
         self._is_timed = False  # whether all will be let go
 
@@ -125,7 +126,7 @@ class ResponseCache:
         key = (state["base_url"], scope["raw_path"], scope["query_string"], *headers)
         entry = self._entries.get(key)
         if entry is not None and entry.validity.holds(int(time.time())):
-            self._entries.move_to_end(key)
+            entry.is_used = True
             scope["route"] = entry.route
             await entry.response(scope, receive, send)
             return
@@ -149,10 +150,19 @@ class ResponseCache:
         self._entries[key] = entry
         self._bytes += entry.size - (before.size if before else 0)
         while self._bytes > _BYTES or len(self._entries) > _RESPONSES:
-            self._bytes -= self._entries.popitem(last=False)[1].size
+            self._drop_one()
         if not self._is_timed:
             self._is_timed = True
             asyncio.get_running_loop().call_later(1 - time.time() % 1, self._let_go)
+
+    def _drop_one(self) -> None:
+        """Drop the oldest entry that has not been used since it was last spared."""
+        key, entry = self._entries.popitem(last=False)
+        if entry.is_used:
+            entry.is_used = False
+            self._entries[key] = entry
+        else:
+            self._bytes -= entry.size
 
     def _let_go(self) -> None:
         """Forget the responses of a second that is over."""

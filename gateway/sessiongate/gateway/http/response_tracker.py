@@ -23,8 +23,8 @@ SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"server", b"sessiongate"),  # else the server would name itself
 )
 _OWN_POLICY = SECURITY_HEADERS[1:]
-# An extension of ASGI: a response as one message, with "status" and "body", and besides its
-# "headers" others in "head", as lines that are already written.
+# An extension of ASGI: a response as one message, with "status" and "body", and with its headers
+# in "head", as lines that are already written.
 WHOLE = "sessiongate.whole"
 _REQUEST_ID = REQUEST_ID.encode()
 CLOSED = 499  # the status if the caller left before there was one
@@ -87,7 +87,7 @@ class ResponseTracker:
     async def __call__(self, message: Message) -> None:
         if message["type"] == WHOLE:  # a document that has the other headers
             self.status = message["status"]
-            message["headers"] = ((_REQUEST_ID, self._request_id),)
+            message["head"] += b"%b: %b\r\n" % (_REQUEST_ID, self._request_id)
         elif message["type"] == "http.response.start":
             more = SECURITY_HEADERS
             for name, value in message["headers"]:

@@ -99,10 +99,13 @@ class Http1Response:
         if message["type"] in ("http.response.start", WHOLE):
             if self._start is not None or self.is_started:
                 raise RuntimeError("the response has already begun")
-            if message["type"] == WHOLE:
-                await self._send_whole(message)
-            else:
+            if message["type"] == "http.response.start":
                 self._start = message
+                return
+            self.is_started = True
+            head = _STATUS_LINES[message["status"]] + message["head"] + self._end_of_head()
+            await self._write(head, b"" if self.is_head else message["body"])
+            self.is_complete = True
             return
         if self.is_complete or (self._start is None and not self.is_started):
             raise RuntimeError(f"{message['type']} cannot be sent now")
@@ -127,18 +130,7 @@ class Http1Response:
             if self.is_chunked:
                 self._transport.set_write_buffer_limits(*WATER)
 
-    async def _send_whole(self, message: Message) -> None:
-        head = b"%b%b%b%b" % (
-            _STATUS_LINES[message["status"]],
-            message["head"],
-            lines(message["headers"]),
-            self._end_of_head(),
-        )
-        self.is_started = True
-        await self._write(head, b"" if self.is_head else message["body"], b"")
-        self.is_complete = True
-
-    async def _write(self, head: bytes, body: bytes, tail: bytes) -> None:
+    async def _write(self, head: bytes, body: bytes, tail: bytes = b"") -> None:
         if self.has_left:
             return
         part = self._part

@@ -198,8 +198,9 @@ class Replica:
     @property
     def current(self) -> bool:
         """Whether the store is whole, and provably no older than the staleness bound."""
-        age = self.age
-        return self.store.is_whole and age is not None and age <= self._staleness
+        if self._proven is None or not self._reflector.has_proof or not self.store.is_whole:
+            return False
+        return self._clock() - self._proven <= self._staleness
 
     async def run(self) -> None:
         """Follow the core forever, through its failures."""
