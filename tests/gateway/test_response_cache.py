@@ -19,6 +19,7 @@ from sessiongate.gateway.api.document_cache import DocumentCache
 from sessiongate.gateway.api.operation import Operation
 from sessiongate.gateway.app import create_app
 from sessiongate.gateway.http import response_cache
+from sessiongate.gateway.http.admission import Admission
 from sessiongate.gateway.http.body_response import BodyResponse
 from sessiongate.gateway.http.in_flight import Body
 from sessiongate.gateway.http.response_cache import PASSED_ON, ResponseCache, Validity
@@ -26,6 +27,7 @@ from sessiongate.gateway.settings import GatewayConfig
 from sessiongate.gateway.upstream.client import CoreClient
 from sessiongate.gateway.upstream.views import DirectView, ReplicaView
 from sessiongate.runtime.auth.protection import Protection
+from sessiongate.runtime.telemetry.logs import LogSettings
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import SourceStatus, WatchChanges, WatchSessionsResponse
 from tests.credentials import CredentialFiles, basic, bearer
@@ -421,3 +423,26 @@ def test_a_remembered_answer_leaves_the_connection_as_it_was_asked(
     assert len({*ids}) == len(ids)
     assert (received, bodies[1]) == (b"", b"")
     assert all(json.loads(body)["data"]["id"] == "7" for body in bodies if body)
+
+
+def test_what_is_remembered_is_counted_and_logged_like_the_rest(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "gateway.access")
+
+    async def test(pair: Pair) -> None:
+        for method in ("GET", "GET", "HEAD"):
+            await Exchange("/v1/sessions/1", method).run(pair.app)
+        admission = cast(Admission, pair.app.middleware_stack)
+        assert admission._metrics is not None
+        registry = admission._metrics.registry
+        labels = {"route": "/sessions/{id}", "status": "200"}
+        name = "sessiongate_http_request_duration_seconds_count"
+        counts = [
+            registry.get_sample_value(name, {**labels, "method": each}) for each in ("GET", "HEAD")
+        ]
+        assert counts == [2, 1]
+
+    run(test, metrics="127.0.0.1:0", logs=LogSettings(access_log=True))
+    lines = [record.getMessage() for record in caplog.records if record.name == "gateway.access"]
+    assert lines == [f"{method} /v1/sessions/1 200" for method in ("GET", "GET", "HEAD")]
