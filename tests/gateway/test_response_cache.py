@@ -7,6 +7,7 @@ import json
 import socket
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -171,7 +172,7 @@ def test_nothing_else_is_answered_than_by_a_gateway_that_remembers_nothing(
         tag = b'"none"'
         for name, index in chosen.items():
             headers[name] = HEADERS[name][index % len(HEADERS[name])]
-        for event in [("again",), ("again",), *events]:
+        for event in [("again",), ("again",), ("again",), *events]:
             match event:
                 case ("method", method):
                     pass
@@ -193,13 +194,34 @@ def test_nothing_else_is_answered_than_by_a_gateway_that_remembers_nothing(
                 case ("lag",):
                     pair.replica.store.state = object()
             sent = {key: value.replace(b"ETAG", tag) for key, value in headers.items()}
-            host = sent.pop(b"host", b"")
-            answer = await pair.ask(path, method, query, [*sent.items()], host=host)
+            answer = await ask_with(pair, path, sent, method, query)
             tag = answer.answered.get("etag", "").encode() or tag
 
     with pytest.MonkeyPatch.context() as patching:
         time_of_day = Clock(patching)
         run(test, protection=Protection(**files.settings))
+
+
+def test_what_differs_in_one_header_is_answered_by_itself(clock: Clock, tmp_path: Path) -> None:
+    files = CredentialFiles(tmp_path)
+
+    async def test(pair: Pair) -> None:
+        for path in ("/v1/sessions/1", "/v1/sessions"):
+            for _ in range(3):
+                await ask_with(pair, path, PLAIN)
+            for name, values in HEADERS.items():
+                for value in values:
+                    await ask_with(pair, path, {**PLAIN, name: value})
+
+    run(test, protection=Protection(**files.settings))
+
+
+async def ask_with(
+    pair: Pair, path: str, headers: dict[bytes, bytes], method: str = "GET", query: bytes = b""
+) -> Exchange:
+    """Ask both gateways with these headers, one of which is Host."""
+    others = [pair for pair in headers.items() if pair[0] != b"host"]
+    return await pair.ask(path, method, query, others, host=headers.get(b"host", b""))
 
 
 class Made:
@@ -243,17 +265,19 @@ REMEMBERED = (
 
 
 @pytest.mark.parametrize(("path", "query"), REMEMBERED)
-def test_what_has_a_validator_is_made_once_in_a_second(
+def test_what_has_a_validator_is_made_twice_in_a_second(
     path: str, query: bytes, clock: Clock, made: Made
 ) -> None:
     async def test(pair: Pair) -> None:
         assert not await made.was_remembered(pair, path, "HEAD", query)
         assert not await made.was_remembered(pair, path, "GET", query)
+        assert not await made.was_remembered(pair, path, "GET", query)
         assert await made.was_remembered(pair, path, "GET", query)
         assert await made.was_remembered(pair, path, "HEAD", query)
         assert not await made.was_remembered(pair, path, "OPTIONS", query)
         same = [(b"if-none-match", b"*")]
-        assert not await made.was_remembered(pair, path, "GET", query, same)
+        for _ in range(2):
+            assert not await made.was_remembered(pair, path, "GET", query, same)
         assert await made.was_remembered(pair, path, "GET", query, same)
         clock.now += 1
         assert not await made.was_remembered(pair, path, "GET", query)
@@ -286,7 +310,7 @@ def test_nothing_else_is_remembered(path: str, query: bytes, clock: Clock, made:
 
 def test_a_change_elsewhere_leaves_a_session_remembered(clock: Clock, made: Made) -> None:
     async def test(pair: Pair) -> None:
-        for path in ("/v1/sessions/1", "/v1/sessions"):
+        for path in ("/v1/sessions/1", "/v1/sessions") * 2:
             await pair.ask(path)
         pair.change(NOON - 50, session(2, 11, at=NOON - 50))
         assert await made.was_remembered(pair, "/v1/sessions/1")
@@ -301,7 +325,8 @@ def test_a_change_elsewhere_leaves_a_session_remembered(clock: Clock, made: Made
 
 def test_a_copy_that_is_not_provably_current_is_not_answered_from(clock: Clock, made: Made) -> None:
     async def test(pair: Pair) -> None:
-        await pair.ask("/v1/sessions/1")
+        for _ in range(2):
+            await pair.ask("/v1/sessions/1")
         pair.replica._staleness = -1.0
         with pytest.raises(AttributeError):  # there is no core to ask
             await pair.view.get(1)
@@ -325,9 +350,12 @@ def test_what_was_read_before_a_change_is_not_remembered(clock: Clock) -> None:
             pair.change(NOON - 50, session(2, 11, at=NOON - 50))
             return found
 
+        await Exchange("/v1/sessions/1").run(pair.app)
         pair.view.held = held  # type: ignore[method-assign]
         await Exchange("/v1/sessions/1").run(pair.app)
         assert not cache_of(pair.app)._entries
+        await Exchange("/v1/sessions/1").run(pair.app)
+        assert cache_of(pair.app)._entries
 
     run(test)
 
@@ -351,11 +379,28 @@ def test_the_application_sees_no_header_beside_those_of_the_key() -> None:
 
 def test_each_header_of_the_key_separates_responses(clock: Clock, made: Made) -> None:
     async def test(pair: Pair) -> None:
-        await pair.ask("/v1/sessions/1")
+        for _ in range(2):
+            await pair.ask("/v1/sessions/1")
         for name in PASSED_ON:
             headers = [(name, b"*/*" if name == b"accept" else b"1")]
             assert not await made.was_remembered(pair, "/v1/sessions/1", headers=headers), name
         assert await made.was_remembered(pair, "/v1/sessions/1", headers=[(b"cookie", b"1")])
+
+    run(test)
+
+
+def test_what_is_asked_for_once_is_not_remembered(clock: Clock) -> None:
+    async def test(pair: Pair) -> None:
+        cache = cache_of(pair.app)
+        for size in range(1, 2 * response_cache._SEEN):
+            query = b"page[size]=%d" % size
+            await Exchange("/v1/sessions/x", query=query).run(pair.app)
+            assert len(cache._seen) <= response_cache._SEEN
+        await Exchange("/v1/sessions").run(pair.app)
+        clock.now += 1
+        cache._let_go()
+        await Exchange("/v1/sessions").run(pair.app)
+        assert not cache._entries
 
     run(test)
 
@@ -397,9 +442,9 @@ def test_bytes_and_responses_are_bounded_and_let_go_after_the_second() -> None:
 def test_a_remembered_answer_leaves_the_connection_as_it_was_asked(
     fleet_gateway: Gateway,
 ) -> None:
-    """All but the first of these requests in a row are answered from memory."""
-    kinds = [(b"GET", b"1.1", b""), (b"HEAD", b"1.1", b""), (b"GET", b"1.0", b"keep-alive")]
-    kinds.append((b"GET", b"1.1", b"close"))
+    """All but the first two of these requests in a row are answered from memory."""
+    kinds = [(b"GET", b"1.1", b""), (b"GET", b"1.1", b""), (b"HEAD", b"1.1", b"")]
+    kinds += [(b"GET", b"1.0", b"keep-alive"), (b"GET", b"1.1", b"close")]
     row = b"".join(
         b"%b /v1/sessions/7 HTTP/%b\r\nHost: localhost\r\nConnection: %b\r\n\r\n" % kind
         for kind in kinds
@@ -418,10 +463,10 @@ def test_a_remembered_answer_leaves_the_connection_as_it_was_asked(
         ids.append(fields.pop(b"x-request-id"))
         del fields[b"date"]
     connections = [fields.pop(b"connection", None) for fields in heads]
-    assert connections == [None, None, b"keep-alive", b"close"]
+    assert connections == [None, None, None, b"keep-alive", b"close"]
     assert all(fields == heads[0] for fields in heads)
     assert len({*ids}) == len(ids)
-    assert (received, bodies[1]) == (b"", b"")
+    assert (received, bodies[2]) == (b"", b"")
     assert all(json.loads(body)["data"]["id"] == "7" for body in bodies if body)
 
 
@@ -429,9 +474,10 @@ def test_what_is_remembered_is_counted_and_logged_like_the_rest(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "gateway.access")
+    asked = ("GET", "GET", "GET", "HEAD")
 
     async def test(pair: Pair) -> None:
-        for method in ("GET", "GET", "HEAD"):
+        for method in asked:
             await Exchange("/v1/sessions/1", method).run(pair.app)
         admission = cast(Admission, pair.app.middleware_stack)
         assert admission._metrics is not None
@@ -441,8 +487,8 @@ def test_what_is_remembered_is_counted_and_logged_like_the_rest(
         counts = [
             registry.get_sample_value(name, {**labels, "method": each}) for each in ("GET", "HEAD")
         ]
-        assert counts == [2, 1]
+        assert counts == [3, 1]
 
     run(test, metrics="127.0.0.1:0", logs=LogSettings(access_log=True))
     lines = [record.getMessage() for record in caplog.records if record.name == "gateway.access"]
-    assert lines == [f"{method} /v1/sessions/1 200" for method in ("GET", "GET", "HEAD")]
+    assert lines == [f"{method} /v1/sessions/1 200" for method in asked]

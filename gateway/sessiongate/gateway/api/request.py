@@ -12,9 +12,8 @@ from starlette.datastructures import State
 from starlette.types import Scope
 
 from sessiongate.gateway.api.host_names import RDNS, Naming
-from sessiongate.gateway.http.body_response import BodyResponse
 from sessiongate.gateway.http.in_flight import InFlight
-from sessiongate.gateway.http.response_cache import Remember, Validity
+from sessiongate.gateway.http.response_cache import Remember
 from sessiongate.gateway.jsonapi.conditional import Conditions
 from sessiongate.gateway.jsonapi.document import MEDIA_TYPE
 from sessiongate.gateway.jsonapi.negotiation import (
@@ -88,7 +87,8 @@ class ApiRequest:
     conditions: Conditions
     view: SessionView
     fingerprint: bytes  # equal for requests with equal responses from equal sessions
-    began: object | None  # the view's state at the time
+    remember: Remember | None = None  # takes a response to be remembered, if that is wanted
+    began: object | None = None  # then, the view's state at the time
     naming: Naming | None = None  # of clients' addresses, if requested
     row: SessionRow | None = None  # the only session that the response depends on, if it is one
 
@@ -112,6 +112,8 @@ class ApiRequest:
         query = preferences.query
         base: str = scope["state"]["base_url"]
         state: State = scope["app"].state
+        # What is included may come from the core although the view is a replica.
+        remember = None if query.include else scope["state"].get("remember")
         return cls(
             scope,
             state,
@@ -121,16 +123,10 @@ class ApiRequest:
             Conditions.read(headers),
             state.view,
             b"\0".join((base.encode(), scope["raw_path"], query_string, preferences.content_type)),
-            state.view.state(),
+            remember,
+            None if remember is None else state.view.state(),
             Naming(state.host_names) if RDNS in query.switches else None,
         )
-
-    def remember(self, response: BodyResponse, validity: Validity) -> None:
-        """Offer a response to the cache of responses."""
-        remember: Remember | None = self.scope["state"].get("remember")
-        # What is included may come from the core although the view is a replica.
-        if remember is not None and not self.query.include:
-            remember(response, validity)
 
     @property
     def in_flight(self) -> InFlight:

@@ -114,7 +114,9 @@ async def collect(request: ApiRequest, parts: AsyncGenerator[bytes], charge: Cha
 
 
 def _offered(request: ApiRequest, response: BodyResponse, version: Version) -> BodyResponse:
-    """Return a response after it was offered to be remembered."""
+    """Return a response after it was offered to be remembered, if that is wanted."""
+    if request.remember is None:
+        return response
     view, row = request.view, request.row
     reading = view.version if row is None else partial(view.held, row.id)
     found = version if row is None else (row, version)

@@ -39,6 +39,7 @@ _BYTES = 32 * 1024 * 1024
 _REMEMBERED_AT_MOST = _BYTES // 2
 # Letting go of this many takes a few milliseconds.
 _RESPONSES = 4096
+_SEEN = 4096  # requests of a second that are known again
 _BESIDE = 1024  # bytes that a response needs besides its body
 
 # Offers a response to GET to be remembered.
@@ -104,8 +105,9 @@ class _Entry:
 class ResponseCache:
     """Middleware that answers GET and HEAD from memory while that is provably right.
 
-    It must be the last before the router. It passes on only the headers in `PASSED_ON`, and
-    ``scope["state"]["remember"]``, which takes a response to GET and its `Validity`.
+    It must be the last before the router. It passes on only the headers in `PASSED_ON`, and for
+    a GET that was sent before, ``scope["state"]["remember"]``, which takes a response and its
+    `Validity`.
 
     All is of one second, and what has been used in it is spared once when room is needed. So
     who asks for thousands of different things throws nobody's responses out for good.
@@ -114,6 +116,7 @@ class ResponseCache:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._entries: OrderedDict[_Key, _Entry] = OrderedDict()
+        self._seen: set[int] = set()  # hashes of requests
         self._bytes = 0
         self._is_timed = False  # whether all will be let go
 
@@ -131,9 +134,22 @@ class ResponseCache:
             await entry.response(scope, receive, send)
             return
         scope["headers"] = headers
-        if scope["method"] == "GET":
+        if scope["method"] == "GET" and self._was_seen(hash(key)):
             state["remember"] = partial(self._offer, key, scope)
         await self._app(scope, receive, send)
+
+    def _was_seen(self, request: int) -> bool:
+        """Return whether a request was sent in this second, given its hash.
+
+        To remember the response to each would cost half as much as to make it.
+        """
+        if request in self._seen:
+            return True
+        if len(self._seen) >= _SEEN:
+            self._seen.clear()
+        self._seen.add(request)
+        self._time()
+        return False
 
     def _offer(self, key: _Key, scope: Scope, response: BodyResponse, validity: Validity) -> None:
         url = len(scope["raw_path"]) + len(scope["query_string"])
@@ -151,6 +167,9 @@ class ResponseCache:
         self._bytes += entry.size - (before.size if before else 0)
         while self._bytes > _BYTES or len(self._entries) > _RESPONSES:
             self._drop_one()
+
+    def _time(self) -> None:
+        """Let everything go once its second is over."""
         if not self._is_timed:
             self._is_timed = True
             asyncio.get_running_loop().call_later(1 - time.time() % 1, self._let_go)
@@ -167,4 +186,5 @@ class ResponseCache:
     def _let_go(self) -> None:
         """Forget the responses of a second that is over."""
         self._entries.clear()
+        self._seen.clear()
         self._bytes, self._is_timed = 0, False
