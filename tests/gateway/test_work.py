@@ -18,7 +18,7 @@ from sessiongate.runtime.turns import SLICE, Steps, Turns
 from sessiongate.v1.session_service_pb2 import WatchSessionsResponse, WatchSnapshot
 from tests.gateway.programs import in_process
 
-NEW_TURNS = "sessiongate.gateway.http.work.new_turns"
+NEW_TURNS = "sessiongate.gateway.http.take_turns.new_turns"
 SESSIONS = 600
 HEAVY = [
     "filter=/attributes/port=or(1,2,3)",

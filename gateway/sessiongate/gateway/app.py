@@ -31,8 +31,8 @@ from sessiongate.gateway.http.metrics import GatewayMetrics
 from sessiongate.gateway.http.normalize_path import NormalizePath, nearest_path
 from sessiongate.gateway.http.request_log import RequestLog
 from sessiongate.gateway.http.response_cache import ResponseCache
+from sessiongate.gateway.http.take_turns import TakeTurns
 from sessiongate.gateway.http.trusted_hosts import TrustedHosts
-from sessiongate.gateway.http.work import TakeTurns
 from sessiongate.gateway.jsonapi.errors import Error, RequestError, errors_response
 from sessiongate.gateway.openapi.endpoints import Written
 from sessiongate.gateway.settings import GatewayConfig

@@ -9,9 +9,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from starlette.types import ASGIApp, Receive, Scope, Send
-
-from sessiongate.gateway.http.admission import ALWAYS
 from sessiongate.runtime.auth.identity import caller
 from sessiongate.runtime.turns import _T, Steps, Turns, finished
 
@@ -38,23 +35,6 @@ class Asker:
 
 # The asker of the request that is handled in this context.
 asker: ContextVar[Asker | None] = ContextVar("asker", default=None)
-
-
-class TakeTurns:
-    """Middleware that sets `asker` for each request, except health checks.
-
-    It must run behind the cache of responses, so that what is remembered does not pay for it.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-        self._turns = new_turns()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] not in ALWAYS:
-            client = scope["client"]
-            asker.set(Asker(self._turns, str(client[0]) if client else "unknown"))
-        await self._app(scope, receive, send)
 
 
 async def work(steps: Steps[_T]) -> _T:
