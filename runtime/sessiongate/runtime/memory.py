@@ -6,8 +6,6 @@ import asyncio
 import ctypes
 import gc
 import sys
-import time
-from collections.abc import Mapping
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # M_… of glibc's malloc.h
 _LARGE = 128 * 1024  # bytes
@@ -16,11 +14,8 @@ _KEPT = 8 * 1024 * 1024
 _SOON = 5.0  # seconds
 # Objects allocated and not freed before young objects are searched for garbage; such
 # searches before survivors are searched too, which takes a few milliseconds; and those
-# before all objects are that are not permanent.
-_YOUNG, _MIDDLE, _OLD = 1000, 10, 10
-_SURVIVORS, _ALL = 1, 2  # generations that are searched
-# CPU seconds of a search after which a larger one would take too long.
-_LONG = 0.004
+# before all objects are.
+_YOUNG, _MIDDLE, _OLD = 1000, 10, 800
 
 
 def use_one_malloc_arena() -> None:
@@ -60,42 +55,22 @@ class FreeMemory:
 
 
 def collect_rarely() -> None:
-    """Search for garbage in short turns only; call this once all modules are loaded.
+    """Search all objects for garbage less often; call this once all modules are loaded.
 
-    With 1,000,000 sessions a search of all objects stops the process for one or two seconds
-    and finds next to nothing: most garbage is in no cycle, and most of the rest is young. So
-    what exists at this call is permanent, and so is what has survived long searches: it is
-    freed when nothing refers to it, but not searched again.
+    With 100,000 sessions a search stops the process for a tenth of a second and finds next
+    to nothing: most garbage is in no cycle, and most of the rest is young. Objects that
+    exist at this call are never searched.
     """
     gc.freeze()
     gc.set_threshold(_YOUNG, _MIDDLE, _OLD)
-    gc.callbacks.append(_Searches().note)
 
 
-class _Searches:
-    """Makes survivors permanent before a search of all would take long."""
-
-    def __init__(self) -> None:
-        self._began = 0.0
-
-    def note(self, phase: str, info: Mapping[str, int]) -> None:
-        """Note the beginning or the end of a search."""
-        generation = info["generation"]
-        if generation < _SURVIVORS:
-            return
-        if phase == "start":
-            self._began = time.thread_time()
-            return
-        is_due = generation == _ALL or gc.get_count()[_ALL] >= _OLD  # a search of all
-        if is_due and time.thread_time() - self._began > _LONG:
-            gc.freeze()
-
-
-def make_permanent() -> None:
-    """Make all objects permanent; call this when a container of very many has been made.
+def count_as_old() -> None:
+    """Count all objects as old; call this when a container of very many has been made.
 
     Young objects are searched for garbage often, and containers with all that they contain:
-    a young one of 500,000 stops the process for a fifth of a second. What is garbage already
-    stays in memory.
+    a young one of 500,000 stops the process for a fifth of a second. Garbage that is counted
+    as old waits for the next search of all objects.
     """
     gc.freeze()
+    gc.unfreeze()

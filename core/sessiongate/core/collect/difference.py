@@ -9,7 +9,7 @@ from itertools import filterfalse
 from sessiongate.core.collect.keys import short
 from sessiongate.core.sources.base import Observed
 from sessiongate.core.sources.support.pacing import Pace, kept, mapped
-from sessiongate.runtime.memory import make_permanent
+from sessiongate.runtime.memory import count_as_old
 
 _LARGE = 50_000  # objects, whose container is slow to search for garbage
 _PART = 5_000  # objects compared in one go, which takes about half a millisecond
@@ -40,7 +40,7 @@ async def difference(
     """
     gone = set(stated)
     if len(sessions) >= _LARGE:
-        make_permanent()
+        count_as_old()
     others: list[Observed] = []
     for start in range(0, len(sessions), _PART):
         part = sessions[start : start + _PART]
