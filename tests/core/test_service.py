@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -304,3 +305,23 @@ def test_a_second_core_cannot_take_the_same_port() -> None:
                     pass
 
     asyncio.run(main())
+
+
+def test_a_failed_call_leaves_nothing_to_the_search_for_garbage() -> None:
+    def aborted() -> list[object]:
+        return [each for each in gc.get_objects() if isinstance(each, grpc.aio.AbortError)]
+
+    async def test(client: Client) -> None:
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(3):
+                await failing(client.stub.GetSession(GetSessionRequest(id=99)))
+                await failing(client.stub.ListSessions(ListSessionsRequest(page_size=-1)))
+            async with asyncio.timeout(10):
+                while aborted():  # noqa: ASYNC110 - the last call may end a little later
+                    await asyncio.sleep(0.01)
+        finally:
+            gc.enable()
+
+    run(test)

@@ -26,6 +26,7 @@ from sessiongate.core.grpc.reflection import add_reflection
 from sessiongate.core.grpc.service import SessionService
 from sessiongate.core.grpc.source_service import SourceService
 from sessiongate.core.grpc.stream_quota import StreamQuota
+from sessiongate.core.grpc.unwinding import Unwinding
 from sessiongate.core.ledger.sqlite import Ledger
 from sessiongate.core.metrics import CallMetrics, core_registry
 from sessiongate.core.settings import ConfigError, CoreConfig
@@ -127,7 +128,7 @@ class Core:
         credentials = config.protection.credentials(config.core_token_path)
         self._authenticator = Authenticator(credentials)
         self._call_log = CallLog(self._calls, access_log=config.logs.access_log)
-        interceptors: list[Interceptor] = [self._call_log]
+        interceptors: list[Interceptor] = [Unwinding(), self._call_log]
         if credentials.wanted:
             interceptors.append(AuthenticationInterceptor(self._authenticator))
         interceptors.append(Decoding())

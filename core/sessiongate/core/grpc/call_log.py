@@ -61,7 +61,7 @@ class _Ended(NamedTuple):
 
 
 class CallLog:
-    """Logs and counts calls; must be the first interceptor, to see what others refuse."""
+    """Logs and counts calls; must be outside those that refuse calls."""
 
     def __init__(self, metrics: CallMetrics, *, access_log: bool) -> None:
         self._metrics = metrics
