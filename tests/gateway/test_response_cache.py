@@ -377,6 +377,24 @@ def test_the_application_sees_no_header_beside_those_of_the_key() -> None:
     asyncio.run(main())
 
 
+def test_a_request_whose_response_is_not_remembered_refers_to_nothing_of_itself() -> None:
+    offered: list[bool] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        offered.append("remember" in scope["state"])
+        await send({"type": "http.response.start", "status": 404, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async def main() -> None:
+        cache = ResponseCache(app)
+        for _ in range(20):  # some of them in the second of the one before
+            exchange = await Exchange(state={"base_url": ""}).run(cache)
+            assert "remember" not in exchange.state
+        assert any(offered)
+
+    asyncio.run(main())
+
+
 def test_each_header_of_the_key_separates_responses(clock: Clock, made: Made) -> None:
     async def test(pair: Pair) -> None:
         for _ in range(2):

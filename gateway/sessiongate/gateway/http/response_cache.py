@@ -134,9 +134,14 @@ class ResponseCache:
             await entry.response(scope, receive, send)
             return
         scope["headers"] = headers
-        if scope["method"] == "GET" and self._was_seen(hash(key)):
-            state["remember"] = partial(self._offer, key, scope)
-        await self._app(scope, receive, send)
+        if scope["method"] != "GET" or not self._was_seen(hash(key)):
+            await self._app(scope, receive, send)
+            return
+        state["remember"] = partial(self._offer, key, scope)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            del state["remember"]  # it refers to the scope: only a search would free both
 
     def _was_seen(self, request: int) -> bool:
         """Return whether a request was sent in this second, given its hash.
