@@ -6,6 +6,7 @@ What a caller may rely on is tested over both views: each test that requests `ht
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import cast
 
@@ -70,6 +71,9 @@ def fleet_gateway(fleet_core: str, view: str) -> Iterator[Gateway]:
 def fleet(fleet_gateway: Gateway) -> Iterator[httpx.Client]:
     """Open a client of `fleet_gateway`."""
     with client_of(fleet_gateway) as client:
+        # Another change could still come in the second of the last one.
+        while "last-modified" not in client.get("/v1/sessions").headers:
+            time.sleep(0.05)
         yield client
 
 
