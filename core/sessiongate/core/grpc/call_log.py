@@ -6,12 +6,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from inspect import iscoroutinefunction
 from typing import Any, NamedTuple, TypeAlias
 
 import grpc
 
-from sessiongate.core.grpc.interceptor import MethodHandler, behaving, behaviour_of
+from sessiongate.core.grpc.interceptor import MethodHandler, behaving, behaviour_of, is_awaited
 from sessiongate.core.metrics import CallMetrics
 from sessiongate.runtime.auth.identity import caller
 from sessiongate.runtime.telemetry.correlation import Correlation, current, from_pairs
@@ -69,10 +68,9 @@ class CallLog:
         self._ended: list[_Ended] = []  # and not logged yet
 
     def before(self, method: str, handler: MethodHandler) -> MethodHandler:
-        behaviour = behaviour_of(handler)
-        if handler.request_streaming or not iscoroutinefunction(behaviour):
-            return handler  # generators are passed through
-        seen = self._wrapped(method, behaviour, streams=handler.response_streaming)
+        if not is_awaited(handler):
+            return handler
+        seen = self._wrapped(method, behaviour_of(handler), streams=handler.response_streaming)
         return behaving(handler, seen)
 
     def flush(self) -> None:

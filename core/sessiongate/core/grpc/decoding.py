@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
-from inspect import isasyncgenfunction, iscoroutinefunction
+from inspect import isasyncgenfunction
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -19,6 +19,7 @@ from sessiongate.core.grpc.interceptor import (
     MethodHandler,
     behaving_on_bytes,
     behaviour_of,
+    is_awaited,
 )
 from sessiongate.core.grpc.status import abort
 
@@ -70,6 +71,6 @@ class Decoding:
 
         if handler.request_streaming and isasyncgenfunction(behaviour):
             return behaving_on_bytes(handler, stream)
-        if not handler.request_streaming and iscoroutinefunction(behaviour):
+        if is_awaited(handler):
             return behaving_on_bytes(handler, decoded)
         return handler

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import iscoroutinefunction
 from typing import Any, Protocol, TypeAlias
 
 import grpc
@@ -29,6 +30,11 @@ def behaviour_of(handler: MethodHandler) -> Any:
     """Return the function that answers a handler's calls, given request and context."""
     name, _ = _KINDS[handler.request_streaming, handler.response_streaming]
     return getattr(handler, name)
+
+
+def is_awaited(handler: MethodHandler) -> bool:
+    """Return whether a handler answers one request by a coroutine, not by a generator."""
+    return not handler.request_streaming and iscoroutinefunction(behaviour_of(handler))
 
 
 def behaving(handler: MethodHandler, behaviour: Any) -> MethodHandler:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from inspect import iscoroutinefunction
 from typing import Any
 
 import grpc
 
-from sessiongate.core.grpc.interceptor import MethodHandler, behaving, behaviour_of
+from sessiongate.core.grpc.interceptor import MethodHandler, behaving, behaviour_of, is_awaited
 
 
 class Unwinding:
@@ -19,9 +18,9 @@ class Unwinding:
     """
 
     def before(self, _method: str, handler: MethodHandler) -> MethodHandler:
+        if not is_awaited(handler):
+            return handler
         behaviour = behaviour_of(handler)
-        if handler.request_streaming or not iscoroutinefunction(behaviour):
-            return handler  # generators are passed through
 
         async def unwound(request: Any, context: Any) -> Any:
             try:

@@ -69,7 +69,7 @@ class Changes:
                 connection.exec_driver_sql(opened, tuple(chain.from_iterable(values)))
 
 
-def open_sessions(connection: sa.Connection) -> dict[str, dict[str, Held]]:
+def open_sessions(connection: sa.Connection) -> defaultdict[str, dict[str, Held]]:
     """Return the open sessions by source and key; read many in short steps."""
     columns = sessions.c.source, sessions.c.key, sessions.c.id, sessions.c.connect_time
     wanted = sa.select(*columns).where(sessions.c.closed_time.is_(None))

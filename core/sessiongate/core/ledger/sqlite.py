@@ -12,6 +12,7 @@ import asyncio
 import logging
 import secrets
 import sqlite3
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -138,7 +139,7 @@ class Ledger:
         if not self.is_reserved(revision):
             await self._run(lambda: self._reserve(revision))
 
-    async def held(self) -> dict[str, dict[str, Held]]:
+    async def held(self) -> defaultdict[str, dict[str, Held]]:
         """Return the open sessions by source and key; a source without any has an empty dict.
 
         Many are read in short steps, between which other threads run.
