@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from google.rpc.status_pb2 import Status
@@ -31,6 +32,7 @@ from sessiongate.v1.session_service_pb2 import (
     GetSessionRequest,
     ListSessionsRequest,
     SessionFilter,
+    WatchSessionsRequest,
 )
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from sessiongate.v1.source_service_pb2 import ListSourcesRequest, SourceState
@@ -147,6 +149,18 @@ BAD = [
         ListSessionsRequest(filter=SessionFilter(states=[99])),  # type: ignore[list-item] # open enum
         ["filter.states[0]"],
     ),
+    (
+        ListSessionsRequest(filter=SessionFilter(activities=[1, 0, 7])),  # type: ignore[list-item] # open enum
+        ["filter.activities[1]", "filter.activities[2]"],
+    ),
+    (
+        ListSessionsRequest(
+            filter=SessionFilter(
+                min_idle=Duration(seconds=-1), min_activity_duration=Duration(nanos=2**31 - 1)
+            )
+        ),
+        ["filter.min_idle", "filter.min_activity_duration"],
+    ),
     (ListSessionsRequest(page_size=-1, skip=-1, order_by="x"), ["order_by", "page_size", "skip"]),
 ]
 
@@ -170,6 +184,23 @@ def test_a_timestamp_out_of_range_is_named() -> None:
         code, _, _, bad = await failing(client.stub.ListSessions(request))
         assert code is grpc.StatusCode.INVALID_ARGUMENT
         assert [v.field for v in bad.field_violations] == ["filter.connected_before"]
+
+    run(test)
+
+
+def test_what_depends_on_the_clock_is_listed_and_not_watched() -> None:
+    async def test(client: Client) -> None:
+        old = SessionFilter(min_idle=Duration(seconds=60))
+        listed = await client.stub.ListSessions(ListSessionsRequest(filter=old))
+        assert listed.total_size == 0  # a document states no idle time
+        for filter_, field in (
+            (old, "filter.min_idle"),
+            (SessionFilter(min_activity_duration=Duration()), "filter.min_activity_duration"),
+        ):
+            stream = client.stub.WatchSessions(WatchSessionsRequest(filter=filter_))
+            code, _, _, bad = await failing(stream.read())
+            assert code is grpc.StatusCode.INVALID_ARGUMENT
+            assert [v.field for v in bad.field_violations] == [field]
 
     run(test)
 

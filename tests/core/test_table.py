@@ -45,7 +45,7 @@ def table_of(*sessions: Session) -> SessionTable:
 
 
 def row_of(session: Session) -> Row:
-    ident, body, place, address, values = Draft.of(session)
+    ident, body, place, address, values, *_ = Draft.of(session)
     return Row(ident, place, address, Group(values), body, Timestamp())
 
 

@@ -18,7 +18,7 @@ from sessiongate.core.table.query import SessionQuery
 from sessiongate.core.table.table import Page, SessionTable
 from sessiongate.runtime import index, sorted_sequence
 from sessiongate.runtime.turns import Steps
-from sessiongate.v1.session_pb2 import Session
+from sessiongate.v1.session_pb2 import Activity, Session
 from sessiongate.v1.session_service_pb2 import (
     ListSessionsRequest,
     ListSessionsResponse,
@@ -33,7 +33,11 @@ REMOTES = {
     "2001:db8::5": {"2001:db8::/32"},
     "/run/socket": set(),
 }
-MEMBERS = ("source", "service", "state", "user", "database", "application", "remote")
+NOW = 100  # seconds since the epoch
+# Active, idle, idle in a transaction, waiting.
+ACTIVITIES = (1, 2, 3, 5)
+times = st.none() | st.integers(90, 101).map(lambda seconds: Timestamp(seconds=seconds))
+MEMBERS = ("activity", "source", "service", "state", "user", "database", "application", "remote")
 ids = st.integers(1, 40)
 texts = st.sampled_from(["a", "b", ""])
 sessions = st.builds(
@@ -45,6 +49,8 @@ sessions = st.builds(
     database=st.none() | texts,
     application=st.none() | st.integers(1, 30).map(str),
     remote=st.none() | st.sampled_from(sorted(REMOTES)),
+    last_active_time=times,
+    activity=st.none() | st.builds(Activity, state=st.sampled_from(ACTIVITIES), since_time=times),
 )
 
 
@@ -55,16 +61,23 @@ class Wanted(NamedTuple):
     networks: set[str]
     after: int | None
     before: int | None
+    activities: set[int]
+    min_idle: int | None
+    min_duration: int | None
 
     def message(self) -> SessionFilter:
         """Return the filter of the contract."""
-        message = SessionFilter(remotes=self.networks)
+        message = SessionFilter(remotes=self.networks, activities=self.activities)  # type: ignore[arg-type] # the numbers of an enumeration
         for field, named in self.named.items():
             getattr(message, f"{field}s").extend(named)
         if self.after is not None:
             message.connected_after.FromSeconds(self.after)
         if self.before is not None:
             message.connected_before.FromSeconds(self.before)
+        if self.min_idle is not None:
+            message.min_idle.FromSeconds(self.min_idle)
+        if self.min_duration is not None:
+            message.min_activity_duration.FromSeconds(self.min_duration)
         return message
 
     def matches(self, session: Session) -> bool:
@@ -77,9 +90,26 @@ class Wanted(NamedTuple):
                 return False
         if self.networks and not self.networks & REMOTES.get(session.remote, set()):
             return False
+        if not self._match_activity(session):
+            return False
         connected = session.connect_time.seconds
         return (self.after is None or connected >= self.after) and (
             self.before is None or connected < self.before
+        )
+
+    def _match_activity(self, session: Session) -> bool:
+        activity = session.activity
+        if self.activities and activity.state not in self.activities:
+            return False
+        if self.min_idle is not None and (
+            not session.HasField("last_active_time")
+            or activity.state in (1, 5)
+            or NOW - session.last_active_time.seconds < self.min_idle
+        ):
+            return False
+        return self.min_duration is None or (
+            activity.HasField("since_time")
+            and NOW - activity.since_time.seconds >= self.min_duration
         )
 
 
@@ -87,7 +117,8 @@ def few(values: Sequence[Any]) -> st.SearchStrategy[set[Any]]:
     return st.just(set()) | st.sets(st.sampled_from(values), max_size=2)
 
 
-every = st.just(Wanted({}, set(), None, None))
+every = st.just(Wanted({}, set(), None, None, set(), None, None))
+seconds = st.none() | st.integers(0, 9)
 filters = every | st.builds(
     Wanted,
     st.fixed_dictionaries(
@@ -104,7 +135,25 @@ filters = every | st.builds(
     few(["10.0.0.0/8", "10.0.0.1", "2001:db8::/32"]),
     st.none() | st.integers(0, 6),
     st.none() | st.integers(0, 6),
+    few(ACTIVITIES),
+    seconds,
+    seconds,
 )
+LAST = 2**62  # sessions without a time
+
+
+def time_by(order: str, session: Session) -> int:
+    """Return what an order goes by, before the id."""
+    match order.removesuffix(" desc"):
+        case "id":
+            return 0
+        case "connect_time":
+            return session.connect_time.seconds
+        case "last_active_time":
+            known = session.HasField("last_active_time")
+            return session.last_active_time.seconds if known else LAST
+    known = session.activity.HasField("since_time")
+    return session.activity.since_time.seconds if known else LAST
 
 
 class Work(NamedTuple):
@@ -139,7 +188,7 @@ class TableMachine(RuleBasedStateMachine):
             (table_module, "_MASKED", 2),
         ):
             self.patch.setattr(module, name, value)
-        self.table = SessionTable(["s", "t"], 100, Timestamp, log_bytes=12_000)
+        self.table = SessionTable(["s", "t"], 100, lambda: Timestamp(seconds=NOW), log_bytes=12_000)
         self.live: dict[int, Session] = {}
         self.states: dict[int, dict[int, Session]] = {100: {}}
         self.work: list[Work] = []
@@ -162,7 +211,9 @@ class TableMachine(RuleBasedStateMachine):
 
     @rule(
         wanted=filters,
-        order=st.sampled_from(["id", "connect_time desc"]),
+        order=st.sampled_from(
+            [f"{order}{way}" for order in indexes.PLACES for way in ("", " desc")]
+        ),
         mask=st.sampled_from([(), ("id", "user", "remote")]),
     )
     def begin(self, wanted: Wanted, order: str, mask: Sequence[str]) -> None:
@@ -189,8 +240,8 @@ class TableMachine(RuleBasedStateMachine):
         assert page.rest.revision >= work.begun
         state = self.states[page.rest.revision]
         expected = [one for one in state.values() if work.wanted.matches(one)]
-        expected.sort(key=lambda one: (one.connect_time.seconds * (work.order != "id"), one.id))
-        if work.order != "id":
+        expected.sort(key=lambda one: (time_by(work.order, one), one.id))
+        if work.order.endswith(" desc"):
             expected.reverse()
         found = ListSessionsResponse.FromString(b"".join(page.pieces)).sessions
         assert [one.id for one in found] == [one.id for one in expected]

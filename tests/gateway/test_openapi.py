@@ -26,7 +26,7 @@ from sessiongate.gateway.openapi.endpoints import Written
 from sessiongate.gateway.openapi.examples import DOCUMENTS, ERRORS, SERVICE, SESSION
 from sessiongate.gateway.openapi.page import page
 from sessiongate.gateway.openapi.schemas import SCHEMAS
-from sessiongate.v1.session_pb2 import Session
+from sessiongate.v1.session_pb2 import Activity, Session
 from tests.gateway.programs import ROOT
 
 DESCRIPTION = describe(OPERATIONS, "https://sessions.example/x")
@@ -209,8 +209,12 @@ def test_the_example_has_every_attribute_and_the_schema_describes_each() -> None
     for name in ("connections", "queries"):
         items = resolved(described[name]["items"])["properties"]
         assert {*SESSION["attributes"][name][0]} | {"truncated"} == {*items} | {"truncated"}
+    # None of them has all of an activity.
+    activity = resolved(described["activity"])["properties"]
+    assert {*SESSION["attributes"]["activity"]} | {"wait", "blocked_by"} == {*activity}
+    assert len(Activity.DESCRIPTOR.fields) == len(activity)
     # Update the description for each new field of the contract.
-    assert len(Session.DESCRIPTOR.fields) == 26
+    assert len(Session.DESCRIPTOR.fields) == 27
 
 
 def schemas_in(found: Any, place: str = "#") -> Iterator[tuple[str, dict[str, Any]]]:

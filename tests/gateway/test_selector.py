@@ -32,7 +32,11 @@ _TEXTS = (None, "", "a", "::1", "\\u0041", 'q"\u2028\\', "Session started")
 _SOURCES = ("a", "::1")
 _STATES = (0, 10, 4, 99)  # 99: of a newer core
 _NAMES = ("user", "database", "application", "remote", "source", "state")
-_POINTERS = (*(f"/attributes/{name}" for name in _NAMES), "/relationships/services/data/0/id")
+_POINTERS = (
+    *(f"/attributes/{name}" for name in _NAMES),
+    "/attributes/activity/state",
+    "/relationships/services/data/0/id",
+)
 # Texts as JSON, to be equal to; the last two are lists of which any will do.
 _WANTED = (
     '""',
@@ -47,6 +51,8 @@ _WANTED = (
     "null",
     "1",
     'or("a","::1")',
+    '"waiting"',
+    'or("waiting","idle in transaction")',
     'or("","a",or("Session started","Invalid State"))',
 )
 
@@ -65,6 +71,8 @@ def _sessions() -> list[Session]:
             text = _TEXTS[(number * step + number // 7) % 7]
             if text is not None:
                 setattr(session, name, text)
+        if number % 4:  # 9: of a newer core
+            session.activity.state = (1, 3, 5, 9)[number // 4 % 4]  # type: ignore[assignment] # numbers
         if number % 3:
             session.native_id = str(number)
         sessions.append(session)

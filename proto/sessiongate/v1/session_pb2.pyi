@@ -23,6 +23,16 @@ class SessionState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SESSION_STATE_FREE: _ClassVar[SessionState]
     SESSION_STATE_DUMMY: _ClassVar[SessionState]
     SESSION_STATE_STARTED: _ClassVar[SessionState]
+
+class ActivityState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ACTIVITY_STATE_UNSPECIFIED: _ClassVar[ActivityState]
+    ACTIVITY_STATE_ACTIVE: _ClassVar[ActivityState]
+    ACTIVITY_STATE_IDLE: _ClassVar[ActivityState]
+    ACTIVITY_STATE_IDLE_IN_TRANSACTION: _ClassVar[ActivityState]
+    ACTIVITY_STATE_IDLE_IN_TRANSACTION_ABORTED: _ClassVar[ActivityState]
+    ACTIVITY_STATE_WAITING: _ClassVar[ActivityState]
+    ACTIVITY_STATE_CONNECTING: _ClassVar[ActivityState]
 SESSION_STATE_UNSPECIFIED: SessionState
 SESSION_STATE_ALLOC: SessionState
 SESSION_STATE_READY: SessionState
@@ -34,9 +44,16 @@ SESSION_STATE_TO_BE_FREED: SessionState
 SESSION_STATE_FREE: SessionState
 SESSION_STATE_DUMMY: SessionState
 SESSION_STATE_STARTED: SessionState
+ACTIVITY_STATE_UNSPECIFIED: ActivityState
+ACTIVITY_STATE_ACTIVE: ActivityState
+ACTIVITY_STATE_IDLE: ActivityState
+ACTIVITY_STATE_IDLE_IN_TRANSACTION: ActivityState
+ACTIVITY_STATE_IDLE_IN_TRANSACTION_ABORTED: ActivityState
+ACTIVITY_STATE_WAITING: ActivityState
+ACTIVITY_STATE_CONNECTING: ActivityState
 
 class Session(_message.Message):
-    __slots__ = ("id", "source", "native_id", "service", "filters", "state", "connect_time", "update_time", "revision", "user", "remote", "port", "database", "last_active_time", "tls_cipher", "application", "connection_attributes", "connections", "queries", "upstream_ids", "downstream_ids", "memory_bytes", "io_activity", "thread", "known_empty", "truncated")
+    __slots__ = ("id", "source", "native_id", "service", "filters", "state", "connect_time", "update_time", "revision", "user", "remote", "port", "database", "last_active_time", "tls_cipher", "application", "connection_attributes", "connections", "queries", "upstream_ids", "downstream_ids", "memory_bytes", "io_activity", "thread", "known_empty", "truncated", "activity")
     class ConnectionAttributesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -70,6 +87,7 @@ class Session(_message.Message):
     THREAD_FIELD_NUMBER: _ClassVar[int]
     KNOWN_EMPTY_FIELD_NUMBER: _ClassVar[int]
     TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    ACTIVITY_FIELD_NUMBER: _ClassVar[int]
     id: int
     source: str
     native_id: str
@@ -96,7 +114,8 @@ class Session(_message.Message):
     thread: int
     known_empty: _containers.RepeatedScalarFieldContainer[str]
     truncated: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, id: _Optional[int] = ..., source: _Optional[str] = ..., native_id: _Optional[str] = ..., service: _Optional[str] = ..., filters: _Optional[_Iterable[str]] = ..., state: _Optional[_Union[SessionState, str]] = ..., connect_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., user: _Optional[str] = ..., remote: _Optional[str] = ..., port: _Optional[int] = ..., database: _Optional[str] = ..., last_active_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tls_cipher: _Optional[str] = ..., application: _Optional[str] = ..., connection_attributes: _Optional[_Mapping[str, str]] = ..., connections: _Optional[_Iterable[_Union[BackendConnection, _Mapping]]] = ..., queries: _Optional[_Iterable[_Union[Query, _Mapping]]] = ..., upstream_ids: _Optional[_Iterable[int]] = ..., downstream_ids: _Optional[_Iterable[int]] = ..., memory_bytes: _Optional[int] = ..., io_activity: _Optional[int] = ..., thread: _Optional[int] = ..., known_empty: _Optional[_Iterable[str]] = ..., truncated: _Optional[_Iterable[str]] = ...) -> None: ...
+    activity: Activity
+    def __init__(self, id: _Optional[int] = ..., source: _Optional[str] = ..., native_id: _Optional[str] = ..., service: _Optional[str] = ..., filters: _Optional[_Iterable[str]] = ..., state: _Optional[_Union[SessionState, str]] = ..., connect_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., user: _Optional[str] = ..., remote: _Optional[str] = ..., port: _Optional[int] = ..., database: _Optional[str] = ..., last_active_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., tls_cipher: _Optional[str] = ..., application: _Optional[str] = ..., connection_attributes: _Optional[_Mapping[str, str]] = ..., connections: _Optional[_Iterable[_Union[BackendConnection, _Mapping]]] = ..., queries: _Optional[_Iterable[_Union[Query, _Mapping]]] = ..., upstream_ids: _Optional[_Iterable[int]] = ..., downstream_ids: _Optional[_Iterable[int]] = ..., memory_bytes: _Optional[int] = ..., io_activity: _Optional[int] = ..., thread: _Optional[int] = ..., known_empty: _Optional[_Iterable[str]] = ..., truncated: _Optional[_Iterable[str]] = ..., activity: _Optional[_Union[Activity, _Mapping]] = ...) -> None: ...
 
 class BackendConnection(_message.Message):
     __slots__ = ("server", "connection_id", "tls_cipher")
@@ -119,3 +138,19 @@ class Query(_message.Message):
     complete_time: _timestamp_pb2.Timestamp
     truncated: bool
     def __init__(self, statement: _Optional[str] = ..., receive_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., complete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., truncated: _Optional[bool] = ...) -> None: ...
+
+class Activity(_message.Message):
+    __slots__ = ("state", "since_time", "native", "wait", "transaction_start_time", "blocked_by_ids")
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    SINCE_TIME_FIELD_NUMBER: _ClassVar[int]
+    NATIVE_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FIELD_NUMBER: _ClassVar[int]
+    TRANSACTION_START_TIME_FIELD_NUMBER: _ClassVar[int]
+    BLOCKED_BY_IDS_FIELD_NUMBER: _ClassVar[int]
+    state: ActivityState
+    since_time: _timestamp_pb2.Timestamp
+    native: str
+    wait: str
+    transaction_start_time: _timestamp_pb2.Timestamp
+    blocked_by_ids: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, state: _Optional[_Union[ActivityState, str]] = ..., since_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., native: _Optional[str] = ..., wait: _Optional[str] = ..., transaction_start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., blocked_by_ids: _Optional[_Iterable[int]] = ...) -> None: ...

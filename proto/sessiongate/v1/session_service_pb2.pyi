@@ -53,7 +53,7 @@ class ListSessionsResponse(_message.Message):
     def __init__(self, sessions: _Optional[_Iterable[_Union[_session_pb2.Session, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., total_size: _Optional[int] = ..., revision: _Optional[int] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., unreachable: _Optional[_Iterable[str]] = ..., partial: _Optional[_Iterable[str]] = ..., read_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class SessionFilter(_message.Message):
-    __slots__ = ("services", "users", "remotes", "states", "sources", "connected_after", "connected_before", "databases", "applications")
+    __slots__ = ("services", "users", "remotes", "states", "sources", "connected_after", "connected_before", "databases", "applications", "activities", "min_activity_duration", "min_idle")
     SERVICES_FIELD_NUMBER: _ClassVar[int]
     USERS_FIELD_NUMBER: _ClassVar[int]
     REMOTES_FIELD_NUMBER: _ClassVar[int]
@@ -63,6 +63,9 @@ class SessionFilter(_message.Message):
     CONNECTED_BEFORE_FIELD_NUMBER: _ClassVar[int]
     DATABASES_FIELD_NUMBER: _ClassVar[int]
     APPLICATIONS_FIELD_NUMBER: _ClassVar[int]
+    ACTIVITIES_FIELD_NUMBER: _ClassVar[int]
+    MIN_ACTIVITY_DURATION_FIELD_NUMBER: _ClassVar[int]
+    MIN_IDLE_FIELD_NUMBER: _ClassVar[int]
     services: _containers.RepeatedScalarFieldContainer[str]
     users: _containers.RepeatedScalarFieldContainer[str]
     remotes: _containers.RepeatedScalarFieldContainer[str]
@@ -72,7 +75,10 @@ class SessionFilter(_message.Message):
     connected_before: _timestamp_pb2.Timestamp
     databases: _containers.RepeatedScalarFieldContainer[str]
     applications: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, services: _Optional[_Iterable[str]] = ..., users: _Optional[_Iterable[str]] = ..., remotes: _Optional[_Iterable[str]] = ..., states: _Optional[_Iterable[_Union[_session_pb2.SessionState, str]]] = ..., sources: _Optional[_Iterable[str]] = ..., connected_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., connected_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., databases: _Optional[_Iterable[str]] = ..., applications: _Optional[_Iterable[str]] = ...) -> None: ...
+    activities: _containers.RepeatedScalarFieldContainer[_session_pb2.ActivityState]
+    min_activity_duration: _duration_pb2.Duration
+    min_idle: _duration_pb2.Duration
+    def __init__(self, services: _Optional[_Iterable[str]] = ..., users: _Optional[_Iterable[str]] = ..., remotes: _Optional[_Iterable[str]] = ..., states: _Optional[_Iterable[_Union[_session_pb2.SessionState, str]]] = ..., sources: _Optional[_Iterable[str]] = ..., connected_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., connected_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., databases: _Optional[_Iterable[str]] = ..., applications: _Optional[_Iterable[str]] = ..., activities: _Optional[_Iterable[_Union[_session_pb2.ActivityState, str]]] = ..., min_activity_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., min_idle: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class GetSessionRequest(_message.Message):
     __slots__ = ("id",)

@@ -88,7 +88,8 @@ class SessionServiceServicer:
 
     def ListSessions(self, request, context):
         """Lists sessions, one page at a time. Pagination is by key: a session that
-        exists from the first page to the last is listed exactly once.
+        exists from the first page to the last is listed exactly once, unless the time
+        by which it is ordered changes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

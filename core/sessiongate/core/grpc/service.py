@@ -256,7 +256,16 @@ def _may_be_short(request: ListSessionsRequest) -> bool:
 
 
 def _wanted(request: WatchSessionsRequest) -> Steps[RowFilter | None]:
-    return SessionQuery.parse(ListSessionsRequest(filter=request.filter)).matching
+    wanted = SessionQuery.parse(ListSessionsRequest(filter=request.filter)).matching
+    if wanted is not None and wanted.depends_on_clock:
+        raise InvalidRequestError(
+            *(
+                Violation(f"filter.{field}", "depends on the clock: list sessions instead")
+                for field in ("min_idle", "min_activity_duration")
+                if request.filter.HasField(field)
+            )
+        )
+    return wanted
     yield
 
 

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Hashable, Iterable
+from copy import copy
 from functools import partial
 
 from google.protobuf.message import Message
 
 from sessiongate.core.table.addresses import AddressRange, Networks
 from sessiongate.core.table.row import Row, Values, time_of
+from sessiongate.v1.activities import WORKING
 from sessiongate.v1.session_service_pb2 import SessionFilter
 
 # The repeated fields of a filter, in the order of `Values`.
-_FIELDS = ("sources", "services", "states", "users", "databases", "applications")
+_FIELDS = ("sources", "services", "states", "users", "databases", "applications", "activities")
 
 
 class RowFilter:
-    """Which rows match a valid filter, with its ``remotes`` read as ``networks``."""
+    """Which rows match a valid filter, with its ``remotes`` read as ``networks``.
+
+    If `depends_on_clock`, that is decided only once `at` has set a time.
+    """
 
     def __init__(self, wanted: SessionFilter, networks: Iterable[AddressRange]) -> None:
         self.digest = digest_of(wanted)
@@ -30,6 +35,25 @@ class RowFilter:
         self.networks = Networks(networks)
         time = partial(_nanoseconds, wanted)
         self.after, self.before = time("connected_after"), time("connected_before")
+        self._min_idle, self._min_duration = time("min_idle"), time("min_activity_duration")
+        # The latest moments at which a session may last have been active, and at which its
+        # activity may have begun.
+        self.idle_since: int | None = None
+        self.active_since: int | None = None
+
+    @property
+    def depends_on_clock(self) -> bool:
+        """Whether the same row may match at one time and not at another."""
+        return self._min_idle is not None or self._min_duration is not None
+
+    def at(self, now: int) -> RowFilter:
+        """Return the filter for a time, in nanoseconds since the epoch."""
+        if not self.depends_on_clock:
+            return self
+        fixed = copy(self)
+        fixed.idle_since = None if self._min_idle is None else now - self._min_idle
+        fixed.active_since = None if self._min_duration is None else now - self._min_duration
+        return fixed
 
     def matches(self, row: Row) -> bool:
         """Return whether a row matches."""
@@ -37,12 +61,25 @@ class RowFilter:
             return False
         if self.networks and not self.networks.hold(row.address):
             return False
+        if self.depends_on_clock and not self._match_clock(row):
+            return False
         if self.after is None and self.before is None:
             return True
         connected = time_of(row.place)
         if self.after is not None and connected < self.after:
             return False
         return self.before is None or connected < self.before
+
+    def _match_clock(self, row: Row) -> bool:
+        if self.idle_since is not None and (
+            row.active is None
+            or row.active > self.idle_since
+            or row.group.values.activity in WORKING
+        ):
+            return False
+        return self.active_since is None or (
+            row.since is not None and row.since <= self.active_since
+        )
 
     def match_values(self, values: Values) -> bool:
         """Return whether sessions with these values may match."""
@@ -62,3 +99,6 @@ def _nanoseconds(wanted: SessionFilter, field: str) -> int | None:
         return None
     nanoseconds: int = getattr(wanted, field).ToNanoseconds()
     return nanoseconds
+
+
+MATCH_ALL = RowFilter(SessionFilter(), ())

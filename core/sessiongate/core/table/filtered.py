@@ -10,13 +10,14 @@ from collections import OrderedDict
 from typing import NamedTuple
 
 from sessiongate.core.table.changelog import ChangeLog
-from sessiongate.core.table.filter import RowFilter
+from sessiongate.core.table.filter import MATCH_ALL, RowFilter
 from sessiongate.core.table.indexes import PLACES, Indexes
+from sessiongate.core.table.row import id_of, place_of
 from sessiongate.runtime.sorted_sequence import SortedSequence
 from sessiongate.runtime.turns import Steps, finished
 
-# Lists to keep; together they have at most twice as many sessions as the table.
-_KEPT = 16
+# Lists to keep; together they have at most four times as many sessions as the table.
+_KEPT, _KEPT_TABLES = 16, 4
 # Rows to try, and changes to apply, in about a millisecond.
 _SHORT, _FEW_CHANGES = 1000, 250
 _LOOKED_AT = 500  # sessions between two rests
@@ -41,12 +42,17 @@ class FilteredLists:
     def is_short(self, wanted: RowFilter, order: str) -> bool:
         """Return whether `matching` takes about a millisecond at most."""
         known = self._lists.get((wanted.digest, order))
+        if wanted.depends_on_clock:
+            return False
         if known is not None and self._log.revision - known.revision <= _FEW_CHANGES:
             return self._is_held(known)
         return finished(self._rows.candidates(wanted, _SHORT)) is not None
 
     def matching(self, wanted: RowFilter, order: str) -> Steps[SortedSequence[int]]:
-        """Return the places of the sessions that match, as the table is when this ends."""
+        """Return the places of the sessions that match, as the table is when this ends.
+
+        If the filter depends on the clock, it is for a time, and its list is not kept.
+        """
         key = wanted.digest, order
         known = self._lists.get(key)
         if known is None or self._log.revision - known.revision > max(_SHORT, len(known.places)):
@@ -56,7 +62,8 @@ class FilteredLists:
                 known = yield from self._brought_up(known, wanted, order)
             else:
                 known = yield from self._looked_up(wanted, order)
-        self._keep(key, known)
+        if not wanted.depends_on_clock:
+            self._keep(key, known)
         return known.places
 
     def _is_held(self, known: _List) -> bool:
@@ -66,9 +73,10 @@ class FilteredLists:
     def _keep(self, key: tuple[bytes, str], new: _List) -> None:
         self._lists[key] = new
         self._lists.move_to_end(key)
+        most = _KEPT_TABLES * len(self._rows)
         while len(self._lists) > 1 and (
             len(self._lists) > _KEPT
-            or sum(len(each.places) for each in self._lists.values()) > 2 * len(self._rows)
+            or sum(len(each.places) for each in self._lists.values()) > most
         ):
             self._lists.popitem(last=False)
 
@@ -77,20 +85,21 @@ class FilteredLists:
 
         What changes meanwhile is in the list or not: `_brought_up` corrects it.
         """
-        revision, place_of = self._log.revision, PLACES[order]
+        revision, place = self._log.revision, PLACES[order]
         most = max(_SHORT, len(self._rows) // _SCANNED)
-        candidates = yield from self._rows.candidates(wanted, most)
+        candidates = yield from self._candidates(wanted, most)
+        is_sorted = candidates is None and order in self._rows.orders
         places: SortedSequence[int] = SortedSequence()
         found: list[int] = []
         if candidates is None:
-            parts = self._rows.orders[order].snapshot().parts()
+            parts = self._rows.orders[order if is_sorted else "id"].snapshot().parts()
         else:
             parts = (candidates[i : i + _LOOKED_AT] for i in range(0, len(candidates), _LOOKED_AT))
         for number, part in enumerate(parts):
             if number:
                 yield
-            found += [place_of(row) for row in self._rows.rows(part) if wanted.matches(row)]
-            if candidates is None and len(found) >= _AT_ONCE:
+            found += [place(row) for row in self._rows.rows(part) if wanted.matches(row)]
+            if candidates is None and len(found) >= (_AT_ONCE if is_sorted else _LOOKED_AT):
                 places.change(found)
                 found.clear()
         if candidates is not None:
@@ -98,16 +107,30 @@ class FilteredLists:
         places.change(found)
         return _List(revision, places)
 
+    def _candidates(self, wanted: RowFilter, most: int) -> Steps[list[int] | None]:
+        """Return what `Indexes.candidates` does, or less by an order by time."""
+        best = yield from self._rows.candidates(wanted, most)
+        for order, latest in (
+            ("last_active_time", wanted.idle_since),
+            ("activity.since_time", wanted.active_since),
+        ):
+            if latest is not None:
+                times = yield from self.matching(MATCH_ALL, order)
+                count = times.rank(place_of(latest + 1, 0))
+                if count <= (most if best is None else len(best)):
+                    best = [*map(id_of, times[:count])]
+        return best
+
     def _brought_up(self, known: _List, wanted: RowFilter, order: str) -> Steps[_List]:
         """Apply the changes since a list was made."""
-        place_of, places, revision = PLACES[order], known.places.snapshot(), self._log.revision
+        place, places, revision = PLACES[order], known.places.snapshot(), self._log.revision
         for number, step in enumerate(self._log.between(known.revision, revision)):
             if number:
                 yield
             latest = {change.id: change.new for change in step.changes}
             gone, come = (change.old for change in step.changes), latest.values()
             places.change(
-                [place_of(row) for row in come if row is not None and wanted.matches(row)],
-                [place_of(row) for row in gone if row is not None and wanted.matches(row)],
+                [place(row) for row in come if row is not None and wanted.matches(row)],
+                [place(row) for row in gone if row is not None and wanted.matches(row)],
             )
         return _List(revision, places)

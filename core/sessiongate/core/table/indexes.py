@@ -20,11 +20,16 @@ from sessiongate.runtime.turns import Steps
 # A dict that grows is copied at once: many small ones are so in many short moments. It is a
 # power of 2, so that the place of a session in any order leaves the same rest as its id.
 _DICTS = 256
+_LAST = 2**63 - 1  # the time of a session without one
 _LOOKED_UP = 200  # groups, networks and addresses between two rests: half a millisecond of work
 
+# The orders that are kept by each change.
+_KEPT = ("id", "connect_time")
 PLACES: Mapping[str, Callable[[Row], int]] = {
     "id": attrgetter("id"),
     "connect_time": attrgetter("place"),
+    "last_active_time": lambda row: place_of(_LAST if row.active is None else row.active, row.id),
+    "activity.since_time": lambda row: place_of(_LAST if row.since is None else row.since, row.id),
 }
 _PLACE, _GROUP, _ADDRESS = attrgetter("place"), attrgetter("group"), attrgetter("address")
 
@@ -34,7 +39,7 @@ class Indexes:
 
     def __init__(self) -> None:
         self.orders: Mapping[str, SortedSequence[int]] = {
-            order: SortedSequence() for order in PLACES
+            order: SortedSequence() for order in _KEPT
         }
         self._rows: Sequence[dict[int, Row]] = [{} for _ in range(_DICTS)]
         self._known: dict[Values, Group] = {}

@@ -11,13 +11,16 @@ import binascii
 import struct
 from dataclasses import dataclass
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from sessiongate.core.errors import MAX_VIOLATIONS, InvalidRequestError, Violation, excerpt
 from sessiongate.core.table.addresses import AddressRange, network_of
 from sessiongate.core.table.filter import RowFilter, digest_of
+from sessiongate.core.table.indexes import PLACES
 from sessiongate.core.table.mask import Mask, is_path
 from sessiongate.core.table.row import id_of, place_of, time_of
+from sessiongate.v1.activities import ACTIVITY_WORDS
 from sessiongate.v1.session_pb2 import SessionState
 from sessiongate.v1.session_service_pb2 import ListSessionsRequest, SessionFilter
 
@@ -29,8 +32,13 @@ MAX_FILTER_VALUES = 1000  # in all fields together
 MAX_MASK_PATHS = 100
 _MAX_TOKEN = _MAX_ORDER = 64  # characters
 
-_ORDERS = ("id", "connect_time")
-_ORDER_WORDS = "id, id desc, connect_time, connect_time desc"
+_ORDER_WORDS = ", ".join(f"{order}, {order} desc" for order in PLACES)
+_MAX_SECONDS = 315_576_000_000  # of a Duration
+# The fields of a filter that hold values of an enumeration, and which are allowed.
+_ENUMS = (
+    ("states", "a SessionState", frozenset(SessionState.values())),
+    ("activities", "an ActivityState that is not UNSPECIFIED", frozenset(ACTIVITY_WORDS)),
+)
 _FOREIGN = "must be a next_page_token of ListSessions"
 _TOKEN = struct.Struct(">8sqQ")
 
@@ -40,7 +48,7 @@ class SessionQuery:
     """A valid ListSessions request."""
 
     matching: RowFilter | None  # the filter
-    order: str  # "id" or "connect_time"
+    order: str  # of `PLACES`
     descending: bool
     page_size: int  # 1 to MAX_PAGE_SIZE
     skip: int
@@ -98,7 +106,7 @@ def _too_much(request: ListSessionsRequest) -> Violation | None:
         wanted = request.filter
         names = len(wanted.services) + len(wanted.users) + len(wanted.sources)
         names += len(wanted.databases) + len(wanted.applications)
-        values = names + len(wanted.remotes) + len(wanted.states)
+        values = names + len(wanted.remotes) + len(wanted.states) + len(wanted.activities)
         if values > MAX_FILTER_VALUES:
             return Violation(
                 "filter", f"must have at most {MAX_FILTER_VALUES} values, got {values}"
@@ -129,13 +137,18 @@ def _parse_filter(wanted: SessionFilter, violations: list[Violation]) -> RowFilt
                     f"must be an IPv4 or IPv6 address or network, got {excerpt(text)}",
                 )
             )
-    states = frozenset(SessionState.values())
-    for index, state in enumerate(wanted.states):
-        if len(violations) >= MAX_VIOLATIONS:
-            return None
-        if state not in states:
+    for field, enum, known in _ENUMS:
+        for index, value in enumerate(getattr(wanted, field)):
+            if len(violations) >= MAX_VIOLATIONS:
+                return None
+            if value not in known:
+                violations.append(
+                    Violation(f"filter.{field}[{index}]", f"must be {enum}, got {value}")
+                )
+    for field in ("min_idle", "min_activity_duration"):
+        if wanted.HasField(field) and not _is_duration(getattr(wanted, field)):
             violations.append(
-                Violation(f"filter.states[{index}]", f"must be a SessionState, got {state}")
+                Violation(f"filter.{field}", "must be a valid Duration, and at least 0")
             )
     for field in ("connected_after", "connected_before"):
         if wanted.HasField(field):
@@ -147,12 +160,17 @@ def _parse_filter(wanted: SessionFilter, violations: list[Violation]) -> RowFilt
     return None if violations else RowFilter(wanted, networks)
 
 
+def _is_duration(duration: Duration) -> bool:
+    """Return whether a duration is valid, and not negative."""
+    return 0 <= duration.seconds <= _MAX_SECONDS and 0 <= duration.nanos < 10**9
+
+
 def _parse_order(text: str, violations: list[Violation]) -> tuple[str, bool]:
     words = text.split()
     if not words:
         return "id", False
     descending = words[1:] == ["desc"]
-    if words[0] not in _ORDERS or not (descending or len(words) == 1):
+    if words[0] not in PLACES or not (descending or len(words) == 1):
         violations.append(Violation("order_by", _wrong_order(text)))
         return "id", False
     return words[0], descending

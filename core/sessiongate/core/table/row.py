@@ -22,6 +22,7 @@ class Values(NamedTuple):
     user: str | None
     database: str | None
     application: str | None
+    activity: int | None  # its state
 
     @classmethod
     def of(cls, session: Session) -> Values:
@@ -33,6 +34,7 @@ class Values(NamedTuple):
             session.user if session.HasField("user") else None,
             session.database if session.HasField("database") else None,
             session.application if session.HasField("application") else None,
+            (session.activity.state or None) if session.HasField("activity") else None,
         )
 
 
@@ -48,7 +50,7 @@ class Group:
 class Row:
     """A session; nothing changes a row."""
 
-    __slots__ = ("address", "group", "id", "piece", "place", "update_time")
+    __slots__ = ("active", "address", "group", "id", "piece", "place", "since", "update_time")
 
     def __init__(
         self,
@@ -58,6 +60,8 @@ class Row:
         group: Group,
         piece: bytes,
         update_time: Timestamp,
+        active: int | None = None,
+        since: int | None = None,
     ) -> None:
         self.id = ident
         self.place = place  # in the order by connect_time
@@ -65,6 +69,9 @@ class Row:
         self.group = group
         self.piece = piece  # `core.table.encoding`
         self.update_time = update_time
+        # When it was last active, and when its activity began, in nanoseconds since the epoch.
+        self.active = active
+        self.since = since
 
     @property
     def session(self) -> Session:

@@ -17,6 +17,7 @@ from sessiongate.core.table.changelog import LOG_BYTES, Change, ChangeLog
 from sessiongate.core.table.deadlines import Deadlines
 from sessiongate.core.table.draft import Draft
 from sessiongate.core.table.encoding import RevisionStamp, piece
+from sessiongate.core.table.filter import MATCH_ALL
 from sessiongate.core.table.filtered import FilteredLists
 from sessiongate.core.table.indexes import Indexes
 from sessiongate.core.table.mask import Mask
@@ -175,12 +176,13 @@ class SessionTable:
         replaced: dict[int, Row] = {}
         added: dict[int, Row] = {}
         revision = self.revision + len(changes)
-        for ident, body, place, address, values in upserts:
+        for ident, body, place, address, values, active, since in upserts:
             revision += 1
             old = added.get(ident)
             if old is None and ident not in removed and (old := row_of(ident)) is not None:
                 replaced[ident] = old
-            row = Row(ident, place, address, group_of(values), stamp.piece(body, revision), now)
+            encoded, group = stamp.piece(body, revision), group_of(values)
+            row = Row(ident, place, address, group, encoded, now, active, since)
             changes.append(Change(ident, old, row))
             added[ident] = row
         if not changes:
@@ -229,9 +231,12 @@ class SessionTable:
 
     def page(self, query: SessionQuery) -> Steps[Page]:
         """Return the page of a query, from the table as it is when its sessions are found."""
-        places = self._rows.orders[query.order]
-        if query.matching is not None:
-            places = yield from self._filtered.matching(query.matching, query.order)
+        wanted = query.matching
+        if wanted is None and query.order in self._rows.orders:
+            places = self._rows.orders[query.order]
+        else:
+            wanted = (wanted or MATCH_ALL).at(self.moment().ToNanoseconds())
+            places = yield from self._filtered.matching(wanted, query.order)
         rest = ListSessionsResponse(
             revision=self.revision,
             update_time=self.update_time,
@@ -259,7 +264,9 @@ class SessionTable:
 
     def is_short(self, query: SessionQuery) -> bool:
         """Return whether the rows of a page are found in about a millisecond at most."""
-        return query.matching is None or self._filtered.is_short(query.matching, query.order)
+        if query.matching is None and query.order in self._rows.orders:
+            return True
+        return self._filtered.is_short(query.matching or MATCH_ALL, query.order)
 
 
 def _at(places: Sequence[int], indexes: range) -> Sequence[int]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sessiongate.gateway.jsonapi.members import FREE, UNLISTED, Members, Shape
-from sessiongate.gateway.openapi.schemas import SCHEMAS, Schema
+from sessiongate.gateway.openapi.schema import Schema
+from sessiongate.gateway.openapi.schemas import SCHEMAS
 
 # Members of these resources in MaxScale 2.2 to 24.02, from its documentation (REST-API/
 # Resources-Session.md and similar files) and its own responses. Naming one of them is not an

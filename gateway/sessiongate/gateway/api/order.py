@@ -109,7 +109,7 @@ def _connected(row: SessionRow) -> object:
 
 
 def _idle(row: SessionRow) -> object:
-    return MISSING if row.active is None else -row.active
+    return MISSING if row.idle_since is None else -row.idle_since
 
 
 def _field(name: str) -> Callable[[SessionRow], object]:

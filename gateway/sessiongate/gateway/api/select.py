@@ -31,6 +31,7 @@ from sessiongate.gateway.representation.row import SessionRow
 from sessiongate.gateway.upstream.selector import Selector
 from sessiongate.gateway.upstream.views import NO_VERSION, Batch
 from sessiongate.runtime.turns import Steps
+from sessiongate.v1.activities import activity_of
 from sessiongate.v1.states import state_of, words_of
 
 
@@ -216,6 +217,10 @@ def _narrowed(selector: Selector, pointer: str, texts: Iterable[str]) -> Selecto
         values = [state_of(word) for word in texts]
         if any(words_of(state_of(word)) != word for word in texts):
             return None
+    if name == "activities":
+        values = [activity_of(word) for word in texts]
+        if None in values:
+            return None
     narrowed = replace(selector, **{name: frozenset(values)})
     wanted = narrowed.filter()
     is_small = wanted is None or wanted.ByteSize() <= _MOST_BYTES
@@ -228,6 +233,7 @@ _FIELDS = {
         f"/attributes/{name}": f"{name}s"
         for name in ("user", "state", "source", "database", "application", "remote")
     },
+    "/attributes/activity/state": "activities",
     "/relationships/services/data/0/id": "services",
 }
 # The contract's limits of a filter.

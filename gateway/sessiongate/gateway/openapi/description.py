@@ -10,7 +10,8 @@ from sessiongate.gateway.api.operation import METHODS, Operation
 from sessiongate.gateway.http.authentication import OPEN
 from sessiongate.gateway.openapi.parameters import parameters
 from sessiongate.gateway.openapi.responses import error_components, header_components, responses
-from sessiongate.gateway.openapi.schemas import SCHEMAS, VERSION, Schema
+from sessiongate.gateway.openapi.schema import Schema
+from sessiongate.gateway.openapi.schemas import SCHEMAS, VERSION
 
 _ABOUT = (
     "Shows who is connected to your databases and proxies right now, to what, and since when,"

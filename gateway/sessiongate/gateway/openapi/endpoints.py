@@ -15,7 +15,7 @@ from sessiongate.gateway.api.response import bytes_response
 from sessiongate.gateway.jsonapi.document import dump
 from sessiongate.gateway.openapi.description import describe
 from sessiongate.gateway.openapi.page import POLICY, page
-from sessiongate.gateway.openapi.schemas import Schema
+from sessiongate.gateway.openapi.schema import Schema
 
 HTML = "text/html"
 

@@ -15,7 +15,9 @@ from sessiongate.gateway.representation.service import (
 from sessiongate.gateway.representation.session import session_resource, session_url, sessions_url
 from sessiongate.gateway.upstream.tallies import ServiceTally
 from sessiongate.v1.session_pb2 import (
+    ACTIVITY_STATE_IDLE_IN_TRANSACTION,
     SESSION_STATE_STARTED,
+    Activity,
     BackendConnection,
     Query,
     Session,
@@ -37,6 +39,7 @@ def _session() -> Session:
         remote="192.0.2.17",
         port=51034,
         database="shop",
+        activity=Activity(state=ACTIVITY_STATE_IDLE_IN_TRANSACTION, native="idle in transaction"),
         tls_cipher="TLS_AES_256_GCM_SHA384",
         application="orders",
         connection_attributes={"_client_name": "libmariadb", "_pid": "2001"},
@@ -53,6 +56,8 @@ def _session() -> Session:
     )
     session.connect_time.FromJsonString("2017-05-17T10:06:35Z")
     session.last_active_time.FromJsonString("2017-05-17T10:06:40Z")
+    session.activity.since_time.FromJsonString("2017-05-17T10:06:40.002Z")
+    session.activity.transaction_start_time.FromJsonString("2017-05-17T10:06:38Z")
     session.queries[0].receive_time.FromJsonString("2017-05-17T10:06:40Z")
     session.queries[0].complete_time.FromJsonString("2017-05-17T10:06:40.002Z")
     return session

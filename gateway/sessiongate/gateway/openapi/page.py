@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from sessiongate.gateway.openapi.schemas import Schema
+from sessiongate.gateway.openapi.schema import Schema
 
 _STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 _HASH = b64encode(sha256(_STYLE.encode()).digest()).decode()

@@ -16,7 +16,7 @@ from sessiongate.gateway.jsonapi.eventstream import EVENT_STREAM, LAST_EVENT_ID
 from sessiongate.gateway.jsonapi.members import Members, as_field, as_jsonpath, as_name, as_pointer
 from sessiongate.gateway.jsonapi.paging import AFTER, BEFORE, MAX_NUMBER, NUMBER, PROFILE, SIZE
 from sessiongate.gateway.jsonapi.query import QueryLimits
-from sessiongate.gateway.openapi.schemas import Schema
+from sessiongate.gateway.openapi.schema import Schema
 
 _JSON = r'(?:"[^"\\\u0000-\u001f]*"|-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,6})?|true|false|null)'
 _ORDERED = r'(?:"[^"\\\u0000-\u001f]*"|-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,6})?)'

@@ -10,7 +10,7 @@ from sessiongate.gateway.http.authentication import OPEN
 from sessiongate.gateway.jsonapi.document import MEDIA_TYPE
 from sessiongate.gateway.jsonapi.eventstream import EVENT_STREAM
 from sessiongate.gateway.openapi.examples import DOCUMENTS, ERRORS
-from sessiongate.gateway.openapi.schemas import Schema, ref
+from sessiongate.gateway.openapi.schema import Schema, ref
 
 _EVENTS: Schema = {
     "schema": {

@@ -15,7 +15,7 @@ from sys import intern
 from typing import Any, TypeAlias
 
 from sessiongate.gateway.jsonapi.document import dump
-from sessiongate.gateway.representation.session import session_resource
+from sessiongate.gateway.representation.session import is_idle, session_resource
 from sessiongate.runtime.turns import Steps
 from sessiongate.v1.session_pb2 import Session, SessionState
 from sessiongate.v1.states import STATE_WORDS
@@ -23,7 +23,10 @@ from sessiongate.v1.times import seconds_of
 
 # A session's value in each field of `FIELDS`; None if it has none.
 IndexedValues: TypeAlias = tuple[Hashable, ...]
-FIELDS = ("services", "users", "states", "sources", "databases", "applications", "remotes")
+FIELDS = (
+    *("services", "users", "states", "sources", "databases", "applications", "remotes"),
+    "activities",
+)
 
 _WRITTEN = 20  # rows between two yields
 _STATES = frozenset(STATE_WORDS)
@@ -31,6 +34,7 @@ _STATES = frozenset(STATE_WORDS)
 _read = attrgetter(
     *("id", "source", "native_id", "service", "user", "state"),
     *("database", "application", "remote"),
+    "activity.state",
 )
 
 _BASE, _IDLE = b"\x01", b"\x02"
@@ -46,9 +50,9 @@ class SessionRow:
     """
 
     __slots__ = (
-        "_active",
         "_connected",
         "_encoded",
+        "_idle_since",
         "_piece",
         "_version",
         "id",
@@ -59,9 +63,8 @@ class SessionRow:
     def __init__(self, session: Session) -> None:
         # In one call, because a first copy does this for each session. Most have a value in
         # each field: a field that is not empty needs no other look.
-        self.id, source, native, service, user, state, database, application, remote = _read(
-            session
-        )
+        found = _read(session)
+        self.id, source, native, service, user, state, database, application, remote = found[:-1]
         self.source = source = intern(source)
         self.values: IndexedValues = (
             intern(service),
@@ -71,12 +74,13 @@ class SessionRow:
             intern(database) if database or session.HasField("database") else None,
             intern(application) if application or session.HasField("application") else None,
             remote if remote or session.HasField("remote") else None,
+            found[-1] or None,
         )
         self._encoded = session.SerializeToString()
         self._piece: bytes | None = None
         self._version: tuple[int, float] | None = None
         self._connected: int | None = None
-        self._active: float | None = None
+        self._idle_since: float | None = None
 
     @property
     def service(self) -> str:
@@ -94,16 +98,16 @@ class SessionRow:
         return self._decode_times(self.session) if self._connected is None else self._connected
 
     @property
-    def active(self) -> float | None:
-        """When it was last active, in seconds since the epoch, if known."""
+    def idle_since(self) -> float | None:
+        """When it was last active, in seconds since the epoch, if it has an idle time."""
         if self._connected is None:
             self._decode_times(self.session)
-        return self._active
+        return self._idle_since
 
     def _decode_times(self, session: Session) -> int:
         """Keep both times; return when it connected."""
-        if session.HasField("last_active_time"):
-            self._active = seconds_of(session.last_active_time)
+        if is_idle(session):
+            self._idle_since = seconds_of(session.last_active_time)
         connected = session.connect_time
         self._connected = connected.seconds * 10**9 + connected.nanos
         return self._connected
@@ -131,9 +135,9 @@ class SessionRow:
     def _at(self, now: float) -> bytes:
         """Return the resource object with a placeholder for the base of its URLs."""
         piece = self._piece or self._render()
-        if self._active is None:  # it is decoded by now
+        if self._idle_since is None:  # it is decoded by now
             return piece
-        return piece.replace(_IDLE, b"%.1f" % max(0.0, now - self._active))
+        return piece.replace(_IDLE, b"%.1f" % max(0.0, now - self._idle_since))
 
     def resource(self, base: str, now: float) -> dict[str, Any]:
         """Return the resource object as a JSON value."""
@@ -143,7 +147,7 @@ class SessionRow:
         session = self.session
         self._decode_times(session)
         resource = session_resource(session, _BASE_TOKEN, 0.0)
-        if self._active is not None:
+        if self._idle_since is not None:
             resource["attributes"]["idle"] = _IDLE_TOKEN
         piece = dump(resource, pretty=False)
         piece = piece.replace(f'"{_IDLE_TOKEN}"'.encode(), _IDLE)

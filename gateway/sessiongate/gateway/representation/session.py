@@ -12,10 +12,11 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from sessiongate.v1.session_pb2 import BackendConnection, Query, Session
+from sessiongate.v1.activities import ACTIVITY_WORDS, WORKING
+from sessiongate.v1.session_pb2 import Activity, BackendConnection, Query, Session
 from sessiongate.v1.states import words_of
 
-# The only attribute that the clock alone changes.
+# The only attribute that the clock alone changes. A session that is doing something has none.
 IDLE = "/attributes/idle"
 
 
@@ -76,7 +77,9 @@ def _attributes(session: Session, now: float) -> dict[str, Any]:
         "connected": time.asctime(time.gmtime(session.connect_time.seconds)),
     }
     _add(attributes, session, "user", "remote", "port", "database")
-    if session.HasField("last_active_time"):
+    if session.HasField("activity"):
+        attributes["activity"] = _activity(session.activity)
+    if is_idle(session):
         active = session.last_active_time
         idle = now - active.seconds - active.nanos / 1e9
         attributes["idle"] = max(0.0, round(idle, 1))
@@ -98,11 +101,32 @@ def _attributes(session: Session, now: float) -> dict[str, Any]:
     return attributes
 
 
-def _add(attributes: dict[str, Any], session: Session, *names: Any) -> None:
-    """Add the fields that the session has."""
+def is_idle(session: Session) -> bool:
+    """Return whether a session has an idle time."""
+    return session.HasField("last_active_time") and session.activity.state not in WORKING
+
+
+def _activity(activity: Activity) -> dict[str, Any]:
+    members: dict[str, Any] = {}
+    if activity.state in ACTIVITY_WORDS:  # else this version does not know it
+        members["state"] = ACTIVITY_WORDS[activity.state]
+    if activity.HasField("since_time"):
+        members["since"] = asctime(activity.since_time)
+    if activity.native:
+        members["native"] = activity.native
+    _add(members, activity, "wait")
+    if activity.HasField("transaction_start_time"):
+        members["transaction_started"] = asctime(activity.transaction_start_time)
+    if activity.blocked_by_ids:
+        members["blocked_by"] = [str(ident) for ident in activity.blocked_by_ids]
+    return members
+
+
+def _add(attributes: dict[str, Any], message: Session | Activity, *names: Any) -> None:
+    """Add the fields that a message has."""
     for name in names:
-        if session.HasField(name):
-            attributes[name] = getattr(session, name)
+        if message.HasField(name):
+            attributes[name] = getattr(message, name)
 
 
 def _connection(backend: BackendConnection) -> dict[str, Any]:

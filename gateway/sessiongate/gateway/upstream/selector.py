@@ -9,7 +9,7 @@ from typing import Any
 from sessiongate.gateway.http.work import LIGHT_ROWS
 from sessiongate.gateway.representation.row import FIELDS, SessionRow
 from sessiongate.runtime.turns import Steps
-from sessiongate.v1.session_pb2 import SessionState
+from sessiongate.v1.session_pb2 import ActivityState, SessionState
 from sessiongate.v1.session_service_pb2 import SessionFilter
 
 
@@ -27,6 +27,7 @@ class Selector:
     databases: frozenset[str] = frozenset()
     applications: frozenset[str] = frozenset()
     remotes: frozenset[str] = frozenset()
+    activities: frozenset[ActivityState] = frozenset()
 
     def __bool__(self) -> bool:
         return bool(self.wanted())
