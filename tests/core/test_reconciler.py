@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from sessiongate.core.collect import reconciler
 from sessiongate.core.collect.links import Links
+from sessiongate.core.collect.preparation import MAX_BLOCKERS
 from sessiongate.core.collect.reconciler import Reconciler, Shared
 from sessiongate.core.ledger.sqlite import Ledger
 from sessiongate.core.sources.base import Observation, Observed, SourceConfig, TcpLink
@@ -21,7 +22,7 @@ from sessiongate.core.sources.support.pacing import Pace
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.elapsed import elapsed
 from sessiongate.runtime.memory import FreeMemory
-from sessiongate.v1.session_pb2 import Session
+from sessiongate.v1.session_pb2 import ActivityState, Session
 from tests.core.sources import seen
 
 WIRES = [TcpLink(("10.0.0.5", 40000 + n), ("10.0.0.7", 5432), 77 + n) for n in range(3)]
@@ -108,6 +109,36 @@ def test_sessions_that_are_let_go_of_before_they_are_shown_are_shown_again() -> 
         assert (again.id, [*again.upstream_ids]) == (first.id, [1])
         assert all(scene.session(f"proxy{number}") for number in range(3))
         assert scene.table.unseen == {}
+
+    run(test)
+
+
+def waiting(key: str, *blockers: str) -> Observed:
+    session = seen(key, native_id=key).session
+    session.activity.state = ActivityState.ACTIVITY_STATE_WAITING
+    return Observed(key, session, blocked_by=blockers)
+
+
+def test_who_blocks_whom_is_known_by_id_also_of_those_first_seen_after_the_blocked() -> None:
+    async def test(scene: Scene) -> None:
+        def blockers(native_id: str) -> list[int]:
+            session = scene.session(native_id)
+            assert session is not None
+            return [*session.activity.blocked_by_ids]
+
+        a, b = waiting("a", "c", "b" * 100, "elsewhere"), seen("b" * 100, native_id="b")
+        await scene.take(scene.server, [a, b, waiting("c", "a")])
+        assert [blockers(one) for one in "abc"] == [[2, 3], [], [1]]
+        revision = scene.table.revision
+        await scene.take(scene.server, [waiting("a", "c", "b" * 100), b, waiting("c", "a")])
+        assert scene.table.revision == revision  # other objects, and the same sessions
+        await scene.take(scene.server, [waiting("a", "d"), b, waiting("d")])
+        assert blockers("a") == [4]
+        await scene.take(scene.server, [waiting("a"), b])
+        assert blockers("a") == []
+        many = [waiting(f"m{number}") for number in range(2 * MAX_BLOCKERS)]
+        await scene.take(scene.server, [waiting("a", *(one.key for one in many)), *many])
+        assert blockers("a") == [*range(5, 5 + MAX_BLOCKERS)]
 
     run(test)
 

@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sessiongate.core.collect.keys import KEY_BYTES, short
+from sessiongate.core.collect.preparation import MAX_BLOCKERS
 from sessiongate.core.collect.truncation import (
     TEXT_BYTES,
     fitting_services,
@@ -19,7 +20,7 @@ from sessiongate.core.collect.truncation import (
 )
 from sessiongate.core.sources.base import Observation, Observed, TcpLink, Unreadable
 from sessiongate.runtime.limits import MAX_SESSION
-from sessiongate.v1.session_pb2 import BackendConnection, Query, Session
+from sessiongate.v1.session_pb2 import Activity, BackendConnection, Query, Session
 from sessiongate.v1.session_service_pb2 import ServiceStatus, SourceStatus
 from tests.core.sources import seen
 from tests.core.test_collector import Scene, run
@@ -84,6 +85,10 @@ def test_then_filters_and_texts_at_less() -> None:
     assert {len(getattr(cut, name)) for name in texts} == {TEXT_BYTES}
     least = truncate(session, LEAST)
     assert (len(least.filters), len(least.user)) == (0, 512 * 2)
+    busy = Session(id=1, activity=Activity(native="n" * 5000, wait="w" * 80_000))
+    short = truncate(busy, MAX_SESSION)
+    assert (len(short.activity.native), len(short.activity.wait)) == (TEXT_BYTES, TEXT_BYTES)
+    assert short.truncated == ["activity"]
     assert least.truncated == [
         *("native_id", "service", "filters", "user", "remote", "database"),
         *("tls_cipher", "application"),
@@ -111,6 +116,14 @@ SESSIONS = st.builds(
     connections=st.lists(st.builds(BackendConnection, server=TEXTS, connection_id=BIG))
     | st.integers(0, 3000).map(lambda count: [BackendConnection()] * count),
     queries=st.lists(st.builds(Query, statement=TEXTS, receive_time=TIMES | st.none())),
+    activity=st.none()
+    | st.builds(
+        Activity,
+        native=TEXTS,
+        wait=TEXTS | st.none(),
+        since_time=TIMES | st.none(),
+        blocked_by_ids=st.lists(BIG, max_size=MAX_BLOCKERS),
+    ),
     known_empty=st.lists(st.text(max_size=20), max_size=900),
     truncated=st.lists(st.sampled_from(["queries", "no field", "upstream_ids"]), max_size=900),
 )

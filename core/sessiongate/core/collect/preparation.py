@@ -6,9 +6,13 @@ what it was made from, and is made again if that has changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from heapq import nsmallest
 from typing import NamedTuple
 
+from google.protobuf.message import Message
+
+from sessiongate.core.collect.keys import short
 from sessiongate.core.collect.last_known import LastKnown
 from sessiongate.core.collect.links import Linked, Links
 from sessiongate.core.collect.truncation import link, truncate
@@ -18,7 +22,9 @@ from sessiongate.core.sources.support.moments import is_storable
 from sessiongate.core.table.draft import Draft
 from sessiongate.core.table.row import Row
 from sessiongate.core.table.table import SessionTable
-from sessiongate.v1.session_pb2 import Session
+from sessiongate.v1.session_pb2 import Activity, Session
+
+MAX_BLOCKERS = 100  # sessions that one waits for; the contract promises no more
 
 
 class Ready(NamedTuple):
@@ -33,8 +39,17 @@ class Ready(NamedTuple):
 class Preparation:
     """Prepares the sessions of one source."""
 
-    def __init__(self, source: str, table: SessionTable, links: Links, max_session: int) -> None:
+    def __init__(
+        self,
+        source: str,
+        table: SessionTable,
+        links: Links,
+        max_session: int,
+        id_of: Callable[[str], int | None],
+    ) -> None:
+        """Prepare what to show; ``id_of`` returns the id of a session of the source by its key."""
         self._source = source
+        self._id_of = id_of
         self._table = table
         self._links = links
         self._max_session = max_session
@@ -87,6 +102,8 @@ class Preparation:
             link(session, (), (), self._max_session)
         elif item.unreadable:
             self._last_known.fill_in(key, item, known)
+        if session.HasField("activity"):
+            self._set_blockers(session.activity, item.blocked_by)
         _clear_unstorable(session)
         session.id = held.id
         session.source = self._source
@@ -96,12 +113,24 @@ class Preparation:
             session.ClearField("native_id")
         return truncate(session, self._max_session)
 
+    def _set_blockers(self, activity: Activity, keys: Iterable[str]) -> None:
+        found = {ident for key in keys if (ident := self._id_of(short(key))) is not None}
+        del activity.blocked_by_ids[:]
+        activity.blocked_by_ids.extend(nsmallest(MAX_BLOCKERS, found))
+
 
 def _clear_unstorable(session: Session) -> None:
     """Clear times that no reader of the session could take; its start is set from the ledger."""
-    if session.HasField("last_active_time") and not is_storable(session.last_active_time):
-        session.ClearField("last_active_time")
+    _clear_times(session, "last_active_time")
+    if session.HasField("activity"):
+        _clear_times(session.activity, "since_time", "transaction_start_time")
     for query in session.queries or ():
         for name in ("receive_time", "complete_time"):
             if not is_storable(getattr(query, name)):
                 query.ClearField(name)
+
+
+def _clear_times(message: Message, *names: str) -> None:
+    for name in names:
+        if message.HasField(name) and not is_storable(getattr(message, name)):
+            message.ClearField(name)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from sessiongate.core.collect.completeness import Completeness, assess
 from sessiongate.core.collect.difference import Difference, difference
+from sessiongate.core.collect.keys import short
 from sessiongate.core.collect.links import Links
 from sessiongate.core.collect.showing import Entry, Showing
 from sessiongate.core.ledger.rows import Held, Opening
@@ -158,8 +159,9 @@ class Reconciler:
             completeness = assess(observation, found, self._max_sessions)
             plan = await self._plan(found, observation, pace, restarted=restarted)
             showing.progress()
-            entries = await self._write(plan, observation.incarnation)
-            await showing.show(entries, pace)
+            ids = await self._write(plan, observation.incarnation)
+            blockers = await self._new_blockers(plan, ids, pace)
+            await showing.show(self._entries(plan, ids), blockers, pace)
             await mapped(lambda key: showing.miss(key, self._observed_at), plan.missing, pace)
         self.completeness = replace(
             completeness,
@@ -221,8 +223,8 @@ class Reconciler:
             if index < over or max(time, self._began) <= oldest
         ]
 
-    async def _write(self, plan: _Plan, incarnation: float | None) -> Iterator[Entry]:
-        """Write a plan to the ledger; return what is to be shown."""
+    async def _write(self, plan: _Plan, incarnation: float | None) -> Sequence[int]:
+        """Write a plan to the ledger; return the ids of its openings."""
         drifted = self._drifted(incarnation)
         is_elsewhere = self._former_place != self._place
         ids: Sequence[int] = ()
@@ -250,7 +252,17 @@ class Reconciler:
             self._incarnation = incarnation
         if drifted:
             self._written = incarnation
-        return self._entries(plan, ids)
+        return ids
+
+    async def _new_blockers(self, plan: _Plan, ids: Sequence[int], pace: Pace) -> Mapping[str, int]:
+        """Return the ids of new sessions, by key, that others wait for."""
+        blocked = await kept(lambda item: bool(item.blocked_by), plan.fresh.values(), pace)
+        keys = {short(key) for item in blocked for key in item.blocked_by}
+        if not keys:
+            return {}
+        opened = zip(plan.openings, ids, strict=True)
+        found = await kept(lambda pair: pair[0].key in keys, opened, pace)
+        return {opening.key: ident for opening, ident in found}
 
     def _entries(self, plan: _Plan, ids: Sequence[int]) -> Iterator[Entry]:
         """Yield what becomes of each session, so that as many end as begin at any time."""

@@ -7,7 +7,7 @@ table, the links and what is recorded here agree.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import NamedTuple
 
@@ -70,7 +70,7 @@ class Showing:
         self._table = table
         self._ledger = ledger
         self._links = links
-        self._preparation = Preparation(source, table, links, max_session)
+        self._preparation = Preparation(source, table, links, max_session, self._id_of)
         # The open sessions in the ledger, by key.
         self.held: dict[str, Held] = {}
         # What the last observation states: an object that is stated again is unchanged.
@@ -87,6 +87,7 @@ class Showing:
         # What is still to show, and the ledger has already; of that, what has been prepared.
         self._pending: Iterator[Entry] = iter(())
         self._prepared: list[Entry] = []
+        self._blockers: Mapping[str, int] = {}
 
     def __len__(self) -> int:
         """Return the number of sessions in the table."""
@@ -147,9 +148,19 @@ class Showing:
             self._unstate(item)
             self.absent[key] = since
 
-    async def show(self, entries: Iterator[Entry], pace: Pace) -> None:
-        """Show what the ledger has, in steps. Raises `LedgerError`; then `show_rest` continues."""
-        self._pending = entries
+    def _id_of(self, key: str) -> int | None:
+        """Return the id of a session that is shown, or that others which are shown wait for."""
+        if key in self._blockers:
+            return self._blockers[key]
+        held = self.held.get(key)
+        return None if held is None else held.id
+
+    async def show(self, entries: Iterator[Entry], blockers: Mapping[str, int], pace: Pace) -> None:
+        """Show what the ledger has, in steps. Raises `LedgerError`; then `show_rest` continues.
+
+        ``blockers`` are the ids of new sessions, by key, that others wait for.
+        """
+        self._pending, self._blockers = entries, blockers
         await self.show_rest(pace)
 
     async def show_rest(self, pace: Pace) -> None:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from sessiongate.v1.session_pb2 import BackendConnection, Query, Session
+from sessiongate.v1.session_pb2 import Activity, BackendConnection, Query, Session
 from sessiongate.v1.session_service_pb2 import ServiceStatus
 
 _T = TypeVar("_T")
@@ -109,6 +109,8 @@ def _without_lists(session: Session) -> Session:
     for field, value in session.ListFields():
         if isinstance(value, Timestamp):
             getattr(copy, field.name).CopyFrom(value)
+        elif isinstance(value, Activity):
+            copy.activity.CopyFrom(value)
         elif isinstance(value, str | int):
             setattr(copy, field.name, value)
     return copy
@@ -124,6 +126,8 @@ def _shorten(cut: Session, most: int) -> set[str]:
             if (shorter := _cut(text, text_bytes)) != text:
                 setattr(cut, name, shorter)
                 names.add(name)
+        if cut.HasField("activity") and _shorten_activity(cut.activity, text_bytes):
+            names.add("activity")
         filters = [*cut.filters]
         del cut.filters[:]
         room = most - cut.ByteSize()
@@ -133,6 +137,15 @@ def _shorten(cut: Session, most: int) -> set[str]:
             names.add("filters")
         text_bytes //= 2
     return names
+
+
+def _shorten_activity(activity: Activity, text_bytes: int) -> bool:
+    """Cut the texts of an activity; return whether one was longer."""
+    native, wait = _cut(activity.native, text_bytes), _cut(activity.wait, text_bytes)
+    is_cut = native != activity.native or wait != activity.wait
+    if is_cut:
+        activity.native, activity.wait = native, wait
+    return is_cut
 
 
 def _add_connections(session: Session, cut: Session, room: int) -> bool:

@@ -46,6 +46,8 @@ class Observed:
     those. The core keeps the first ``connect_time`` that it receives for
     a key (its own time if it receives none), so that an inferred start does not drift;
     a start that the source states exactly belongs in the key.
+    ``blocked_by`` are the keys of the sessions of this source that this one waits for; the
+    core turns them into the ``blocked_by_ids`` of its activity.
     ``accepted`` is the connection from the session's client, ``opened`` are those that
     its service opened for it, if the source states them. The same object in the next
     observation means that nothing about the session has changed: the source must not
@@ -57,7 +59,10 @@ class Observed:
     not. ``former`` is the key that an earlier version used for this session, if different.
     """
 
-    __slots__ = ("_session", "accepted", "former", "key", "opened", "stated_id", "unreadable")
+    __slots__ = (
+        *("_session", "accepted", "blocked_by", "former", "key"),
+        *("opened", "stated_id", "unreadable"),
+    )
 
     def __init__(
         self,
@@ -68,6 +73,7 @@ class Observed:
         unreadable: tuple[Unreadable, ...] = (),
         stated_id: int | None = None,
         former: str = "",
+        blocked_by: tuple[str, ...] = (),
     ) -> None:
         self.key = key
         self._session: Session | bytes = session
@@ -76,6 +82,7 @@ class Observed:
         self.unreadable = unreadable
         self.stated_id = stated_id
         self.former = former
+        self.blocked_by = blocked_by
 
     @property
     def session(self) -> Session:
