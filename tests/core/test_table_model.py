@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -50,7 +51,14 @@ sessions = st.builds(
     application=st.none() | st.integers(1, 30).map(str),
     remote=st.none() | st.sampled_from(sorted(REMOTES)),
     last_active_time=times,
-    activity=st.none() | st.builds(Activity, state=st.sampled_from(ACTIVITIES), since_time=times),
+    activity=st.none()
+    | st.builds(
+        Activity,
+        state=st.sampled_from(ACTIVITIES),
+        since_time=times,
+        transaction_start_time=times,
+        blocked_by_ids=st.lists(ids, max_size=2),
+    ),
 )
 
 
@@ -255,6 +263,21 @@ class TableMachine(RuleBasedStateMachine):
         assert len(self.table) == len(self.live)
         assert [row.id for row in self.table.following(0, 100)] == sorted(self.live)
         assert not any(ident in self.table for ident in range(41) if ident not in self.live)
+
+    @invariant()
+    def activities_are_counted(self) -> None:
+        tallies = dict(self.table.activities)
+        assert tallies.keys() == {one.source for one in self.live.values()}
+        for source, tally in tallies.items():
+            live = [one for one in self.live.values() if one.source == source]
+            assert tally.states == Counter(one.activity.state or None for one in live)
+            assert tally.blocked == sum(bool(one.activity.blocked_by_ids) for one in live)
+            begun = [
+                one.activity.transaction_start_time.ToNanoseconds()
+                for one in live
+                if one.activity.HasField("transaction_start_time")
+            ]
+            assert tally.oldest_transaction == min(begun, default=None)
 
     @invariant()
     def nothing_is_kept_of_values_that_have_gone(self) -> None:

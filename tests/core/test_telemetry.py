@@ -7,6 +7,7 @@ import json
 import logging
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from sessiongate.core import server
 from sessiongate.core.server import Core
 from sessiongate.core.settings import ConfigError, CoreConfig
-from sessiongate.core.sources.base import SourceConfig
+from sessiongate.core.sources.base import Observation, Observed, SourceConfig
 from sessiongate.runtime.limits import CoreLimits
 from sessiongate.runtime.listener import ListenError, listen
 from sessiongate.runtime.telemetry.correlation import Correlation, current
 from sessiongate.runtime.telemetry.exporter import Exporter
 from sessiongate.runtime.telemetry.logs import LogSettings
 from sessiongate.runtime.telemetry.metrics import LATENCY_BUCKETS
+from sessiongate.v1.activities import ACTIVITY_WORDS
+from sessiongate.v1.session_pb2 import ActivityState
 from sessiongate.v1.session_service_pb2 import (
     GetSessionRequest,
     ListSessionsRequest,
@@ -35,7 +38,7 @@ from sessiongate.v1.session_service_pb2 import (
     WatchSessionsRequest,
 )
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
-from tests.core.sources import ScriptedSource
+from tests.core.sources import ScriptedSource, seen
 from tests.program import PATIENCE
 
 SERVICE = "sessiongate.v1.SessionService"
@@ -110,6 +113,49 @@ def test_sources_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
         assert after["sessiongate_source_failures_total/one"] == 1
         assert after["sessiongate_revision"] == scene.core.table.revision
         assert after["process_resident_memory_bytes/core"] > 1_000_000
+
+    run(test, monkeypatch)
+
+
+def test_what_sessions_are_doing_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def doing(key: str, state: ActivityState, began: float = 0.0, *blockers: str) -> Observed:
+        session = seen(key).session
+        session.activity.state = state
+        if began:
+            session.activity.transaction_start_time.FromNanoseconds(int(began * 1e9))
+        return Observed(key, session, blocked_by=blockers)
+
+    async def counts(scene: Scene, *items: Observed) -> dict[str, float]:
+        scene.source.again = Observation(items)
+        await scene.source.step()
+        found = await scene.metrics()
+        names = ("sessions_by_activity", "blocked_sessions", "longest_transaction_seconds")
+        return {
+            name.removeprefix("sessiongate_").replace("/one", ""): value
+            for name, value in found.items()
+            if name.removeprefix("sessiongate_").partition("/")[0] in names
+        }
+
+    async def test(scene: Scene) -> None:
+        assert await counts(scene, seen("a")) == {"sessions_by_activity/unknown": 1}
+        now = time.time()
+        blocker = doing("b", ActivityState.ACTIVITY_STATE_IDLE_IN_TRANSACTION, now - 100)
+        waiting = doing("c", ActivityState.ACTIVITY_STATE_WAITING, now - 50, "b")
+        found = await counts(scene, seen("a"), blocker, waiting)
+        assert 100 <= found.pop("longest_transaction_seconds") < 130
+        assert {name: count for name, count in found.items() if count} == {
+            "sessions_by_activity/unknown": 1,
+            "sessions_by_activity/idle in transaction": 1,
+            "sessions_by_activity/waiting": 1,
+            "blocked_sessions": 1,
+        }
+        assert len(found) == 2 + len(ACTIVITY_WORDS)
+        idle = doing("c", ActivityState.ACTIVITY_STATE_IDLE)
+        found = await counts(scene, idle)
+        assert {name: count for name, count in found.items() if count} == {
+            "sessions_by_activity/idle": 1
+        }
+        assert await counts(scene) == {}
 
     run(test, monkeypatch)
 

@@ -23,6 +23,7 @@ from sessiongate.core.collect.collector import Collector
 from sessiongate.core.grpc.stream_quota import StreamQuota
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.telemetry.metrics import LATENCY_BUCKETS, ProcessCollector, registry
+from sessiongate.v1.activities import ACTIVITY_WORDS
 from sessiongate.v1.source_service_pb2 import SourceState
 
 
@@ -83,6 +84,7 @@ class _State(MetricCollector):
             "sessiongate_watchers", "Number of open session streams.", len(self._watchers)
         )
         yield from self._reports()
+        yield from self._activities()
         yield from self._tallies()
 
     def _reports(self) -> Iterable[Metric]:
@@ -104,6 +106,28 @@ class _State(MetricCollector):
                 last = report.last_success_time.ToNanoseconds() / 1e9
                 age.add_metric([report.name], max(0.0, time.time() - last))
         return [sessions, reachable, age, unreadable]
+
+    def _activities(self) -> Iterable[Metric]:
+        by_activity = _gauge(
+            "sessions_by_activity", "Number of sessions by what they are doing.", "activity"
+        )
+        blocked = _gauge("blocked_sessions", "Number of sessions that wait for other sessions.")
+        oldest = _gauge(
+            "longest_transaction_seconds",
+            "Time since the oldest current transaction began; missing if none is known.",
+        )
+        for source, tally in self._table.activities:
+            if unknown := tally.states[None]:
+                by_activity.add_metric([source, "unknown"], unknown)
+            if unknown == tally.states.total():
+                continue
+            for state, word in ACTIVITY_WORDS.items():
+                by_activity.add_metric([source, word], tally.states[state])
+            blocked.add_metric([source], tally.blocked)
+            if tally.oldest_transaction is not None:
+                age = time.time() - tally.oldest_transaction / 1e9
+                oldest.add_metric([source], max(0.0, age))
+        return [by_activity, blocked, oldest]
 
     def _tallies(self) -> Iterable[Metric]:
         took = SummaryMetricFamily(

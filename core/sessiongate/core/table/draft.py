@@ -21,12 +21,21 @@ class Draft(NamedTuple):
     values: Values
     active: int | None  # when it was last active, in nanoseconds since the epoch
     since: int | None  # when its activity began
+    transaction: int | None  # when its transaction began
+    is_blocked: bool  # by other sessions
 
     @classmethod
     def of(cls, session: Session) -> Draft:
         """Prepare a session as it is now."""
         session.ClearField("revision")
         session.ClearField("update_time")
+        since = transaction = None
+        is_blocked = False
+        if session.HasField("activity"):
+            activity = session.activity
+            since = _time(activity, "since_time")
+            transaction = _time(activity, "transaction_start_time")
+            is_blocked = len(activity.blocked_by_ids) > 0
         return cls(
             session.id,
             session.SerializeToString(),
@@ -34,7 +43,9 @@ class Draft(NamedTuple):
             address_of(session.remote),
             Values.of(session),
             _time(session, "last_active_time"),
-            _time(session.activity, "since_time") if session.HasField("activity") else None,
+            since,
+            transaction,
+            is_blocked,
         )
 
 

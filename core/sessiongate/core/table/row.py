@@ -50,7 +50,10 @@ class Group:
 class Row:
     """A session; nothing changes a row."""
 
-    __slots__ = ("active", "address", "group", "id", "piece", "place", "since", "update_time")
+    __slots__ = (
+        *("active", "address", "group", "id", "is_blocked", "piece", "place"),
+        *("since", "transaction", "update_time"),
+    )
 
     def __init__(
         self,
@@ -62,6 +65,8 @@ class Row:
         update_time: Timestamp,
         active: int | None = None,
         since: int | None = None,
+        transaction: int | None = None,
+        is_blocked: bool = False,
     ) -> None:
         self.id = ident
         self.place = place  # in the order by connect_time
@@ -69,9 +74,12 @@ class Row:
         self.group = group
         self.piece = piece  # `core.table.encoding`
         self.update_time = update_time
-        # When it was last active, and when its activity began, in nanoseconds since the epoch.
+        # When it was last active, and when its activity and its transaction began, in
+        # nanoseconds since the epoch.
         self.active = active
         self.since = since
+        self.transaction = transaction
+        self.is_blocked = is_blocked
 
     @property
     def session(self) -> Session:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from sessiongate.core.table.activity_tallies import ActivityTallies
 from sessiongate.core.table.changelog import LOG_BYTES, Change, ChangeLog
 from sessiongate.core.table.deadlines import Deadlines
 from sessiongate.core.table.draft import Draft
@@ -78,8 +79,9 @@ class SessionTable:
 
     ``revision`` only grows; every change of a session or a source's state takes one.
     ``update_time`` is when it last grew, ``sources_time`` when a source's state last
-    changed. ``log`` holds the changes. ``unreachable`` and ``partial`` are the names of the
-    sources that cannot be read, or only in part, sorted.
+    changed. ``log`` holds the changes, ``activities`` what the sessions are doing.
+    ``unreachable`` and ``partial`` are the names of the sources that cannot be read, or only
+    in part, sorted.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class SessionTable:
         self._latest.FromMicroseconds(since)
         self.update_time = self.sources_time = self.moment()
         self._rows = Indexes()
+        self.activities = ActivityTallies()
         self._filtered = FilteredLists(self._rows, self.log)
         self._sources = {name: SourceState(name) for name in sources}
         self._name_troubled()
@@ -176,18 +179,21 @@ class SessionTable:
         replaced: dict[int, Row] = {}
         added: dict[int, Row] = {}
         revision = self.revision + len(changes)
-        for ident, body, place, address, values, active, since in upserts:
+        for ident, body, place, address, values, active, since, transaction, is_blocked in upserts:
             revision += 1
             old = added.get(ident)
             if old is None and ident not in removed and (old := row_of(ident)) is not None:
                 replaced[ident] = old
             encoded, group = stamp.piece(body, revision), group_of(values)
-            row = Row(ident, place, address, group, encoded, now, active, since)
+            times = active, since, transaction
+            row = Row(ident, place, address, group, encoded, now, *times, is_blocked)
             changes.append(Change(ident, old, row))
             added[ident] = row
         if not changes:
             return
-        self._rows.change(removed | replaced, added)
+        gone = removed | replaced
+        self._rows.change(gone, added)
+        self.activities.change(gone.values(), added.values())
         self.update_time = now
         self.log.append(now, changes)
 
