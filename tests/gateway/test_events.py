@@ -212,6 +212,7 @@ def test_fields_and_links_are_those_of_the_documents(scene: Scene) -> None:
         ({"filter": "/attributes/idle=gt(5)", "sort": "user"}, ["filter", "sort"]),
         ({"filter[$.attributes.idle]": "gt(5)"}, ["filter[$.attributes.idle]"]),
         ({"filter[$.attributes.*]": "gt(5)"}, ["filter[$.attributes.*]"]),
+        ({"min_idle": "5", "min_activity_duration": "1"}, ["min_idle", "min_activity_duration"]),
         ({"filter": "nonsense"}, ["filter"]),
     ],
 )
@@ -240,6 +241,24 @@ def test_a_stream_is_one_of_three_forms(scene: Scene, accept: str, media_type: s
     assert head.headers["content-type"] == media_type
     assert "accept" in head.headers["vary"].lower()
     assert httpx.get(f"{scene.url}/v1/sessions/1", headers=EVENTS).status_code == 406
+
+
+@pytest.mark.parametrize("accept", ["*/*", "text/event-stream", "text/*;q=0.1"])
+def test_streams_have_paths_of_their_own(scene: Scene, accept: str) -> None:
+    scene.settle({1: "ann", 2: "bob"})
+    headers = {"Accept": accept}
+    query = {"filter": '/attributes/user="ann"', "fields[sessions]": "user"}
+    for path in ("/v1/events/sessions", "/v1/events/services/for-ann/sessions"):
+        with reading(scene.url, path, headers=headers, **query) as stream:
+            assert stream.response.headers["content-type"] == "text/event-stream"
+            upserts = [event for event in stream.until("sync") if event.name == "upsert"]
+        assert [event.data["attributes"] for event in upserts] == [{"user": "ann"}]
+    refused = httpx.get(f"{scene.url}/v1/events/sessions", headers={"Accept": "application/json"})
+    assert refused.status_code == 406
+    for parameter in ("sort", "page[size]", "include", "min_idle", "rdns"):
+        answer = httpx.get(f"{scene.url}/v1/events/sessions", params={parameter: "1"})
+        assert answer.status_code == 400
+        assert answer.json()["errors"][0]["source"] == {"parameter": parameter}
 
 
 def test_head_is_the_headers_alone(scene: Scene) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.gateway.fleet import SERVICES, SIZE
+from tests.gateway.fleet import SERVICES, SIZE, STATES
+from tests.gateway.programs import one_view
 
 Item = dict[str, Any]
 
@@ -159,3 +160,39 @@ def test_services_are_filtered_the_same_way(fleet: httpx.Client) -> None:
         ),
     ]:
         assert fleet.get(f"/v1/services?{query}").json()["data"] == expected
+
+
+@pytest.mark.parametrize("path", ["/v1/sessions", "/v1/services/RW-Split-Router/sessions"])
+def test_the_ages_of_sessions_are_found_by_the_core_with_every_other_parameter(
+    fleet: httpx.Client, path: str
+) -> None:
+    def found(**query: str) -> list[Item]:
+        answer = fleet.get(path, params=query)
+        assert answer.status_code == 200, answer.text
+        items: list[Item] = answer.json()["data"]
+        return items
+
+    def ids(**query: str) -> list[str]:
+        return [item["id"] for item in found(**query)]
+
+    idle = [item["id"] for item in found() if "idle" in item["attributes"]]
+    assert ids(min_idle="0") == idle
+    assert ids(min_idle="999999999") == ids(min_activity_duration="0") == []
+    assert ids(min_idle="0", sort="-id") == idle[::-1]
+    assert ids(**{"min_idle": "0", "page[size]": "2", "page[number]": "1"}) == idle[2:4]
+    state = f'/attributes/state="{STATES[0]}"'
+    assert ids(min_idle="0", filter=state) == [one for one in idle if int(one) % 3 == 0]
+    assert ids(min_idle="0", filter="id=gt(30)") == [one for one in idle if int(one) > 30]
+    assert ids(**{"min_idle": "0", "page[size]": "3", "page[after]": idle[0]}) == idle[1:4]
+
+
+@one_view
+@pytest.mark.parametrize(
+    "given", ["-1", "", "1e9", "0x10", "1000000000", "NaN", "\u0661", "10s", "+1"]
+)
+def test_an_age_that_is_no_number_of_seconds_is_refused(fleet: httpx.Client, given: str) -> None:
+    answer = fleet.get("/v1/sessions", params={"min_idle": given})
+    assert answer.status_code == 400
+    [error] = answer.json()["errors"]
+    assert error["source"] == {"parameter": "min_idle"}
+    assert error["detail"].startswith("min_idle must be a number from 0 to 999999999, such as")

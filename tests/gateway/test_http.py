@@ -173,7 +173,13 @@ def test_the_whole_question_is_part_of_the_etag(fleet: httpx.Client) -> None:
     assert len(set(etags)) == len(questions)
 
 
-@pytest.mark.parametrize("query", ["sort=idle", "filter=/attributes/idle=gt(1)", "sort=user,-idle"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("sort=idle", "filter=/attributes/idle=gt(1)", "sort=user,-idle"),
+        *("min_idle=0", "min_activity_duration=1.5"),
+    ],
+)
 def test_what_the_clock_changes_has_no_validator(fleet: httpx.Client, query: str) -> None:
     answer = fleet.get(f"/v1/sessions?{query}", headers={"If-None-Match": "*"})
     assert answer.status_code == 200

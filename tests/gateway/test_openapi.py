@@ -19,6 +19,7 @@ from sessiongate.gateway.api.operations import OPERATIONS
 from sessiongate.gateway.errors import HTTP_MAPPINGS
 from sessiongate.gateway.http.authentication import OPEN
 from sessiongate.gateway.jsonapi.document import dump
+from sessiongate.gateway.jsonapi.eventstream import EVENT_STREAM
 from sessiongate.gateway.jsonapi.query import QueryParameters
 from sessiongate.gateway.openapi import endpoints
 from sessiongate.gateway.openapi.description import describe
@@ -125,6 +126,8 @@ def test_examples_ask_for_what_there_is(operation: Operation) -> None:
 
 def kind_of(operation: Operation) -> str:
     """Return the type of the resources that an operation answers with; "api" if there are none."""
+    if EVENT_STREAM in operation.offers:
+        return "sessions"
     data = SCHEMAS[operation.answer].get("properties", {}).get("data")
     if data is None:
         return "api"

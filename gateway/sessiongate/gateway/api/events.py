@@ -136,7 +136,7 @@ def check_query(query: QueryParameters) -> None:
             detail = f"an event stream does not support {name}: it has no order and no pages"
         elif name in query.switches:
             detail = f"an event stream does not support {name}: it does not wait for names"
-        elif is_filter(name) and next(filters).path.reads(IDLE):
+        elif name in query.numbers or (is_filter(name) and next(filters).path.reads(IDLE)):
             detail = "an event stream does not report changes by the clock alone, such as idle"
         else:
             continue

@@ -12,12 +12,14 @@ from starlette.types import Receive, Scope, Send
 
 from sessiongate.gateway.api.request import OFFERS, ApiRequest
 from sessiongate.gateway.http.normalize_path import routed
+from sessiongate.gateway.jsonapi.eventstream import EVENT_STREAM
 from sessiongate.gateway.jsonapi.query import AllowedParameters, QueryLimits
 
 RequestHandler: TypeAlias = Callable[[ApiRequest], Awaitable[Response]]
 
 # Every resource is read-only.
 METHODS = ("GET", "HEAD", "OPTIONS")
+_STREAMED = (*OFFERS, EVENT_STREAM)
 ALLOW = {"Allow": ", ".join(METHODS)}
 
 
@@ -33,6 +35,9 @@ class Operation:
     tag: str  # the kind of its response: a key of TAGS in gateway/openapi/description.py
     takes: AllowedParameters = AllowedParameters()  # noqa: RUF009 - frozen
     offers: Sequence[str] = OFFERS  # the media types that it is available in
+    # Whether it is an event stream, too, for who asks for one. The description has another
+    # operation for that: of one that returns either, clients cannot be generated.
+    streams: bool = False
     live: bool = True  # derived from sessions only, so that it has validators
     asks: bool = True  # whether it calls the core, and fails if the core does
 
@@ -56,5 +61,6 @@ class Operation:
         if scope["method"] == "OPTIONS":
             response = Response(status_code=204, headers=ALLOW)
         else:
-            response = await self.endpoint(ApiRequest.read(scope, self.takes, self.offers))
+            offers = _STREAMED if self.streams else self.offers
+            response = await self.endpoint(ApiRequest.read(scope, self.takes, offers))
         await response(scope, receive, send)

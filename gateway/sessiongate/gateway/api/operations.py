@@ -17,23 +17,27 @@ from sessiongate.gateway.api.services import (
     show_service,
 )
 from sessiongate.gateway.api.sessions import (
-    STREAMED_OFFERS,
     list_sessions,
     show_api,
     show_linkage,
     show_session,
 )
 from sessiongate.gateway.api.sources import list_sources, show_source
+from sessiongate.gateway.jsonapi.eventstream import EVENT_STREAM
 from sessiongate.gateway.jsonapi.negotiation import JSON
 from sessiongate.gateway.jsonapi.query import AllowedParameters
 from sessiongate.gateway.openapi.endpoints import HTML, show_description, show_reference
+from sessiongate.gateway.upstream.selector import AGES
 
 _SESSION = AllowedParameters(
     switches=(RDNS,),
     fields={kind: MEMBERS[kind] for kind in ("sessions", "services")},
     include=INCLUDES,
 )
-_SESSIONS = replace(_SESSION, collection=MEMBERS["sessions"])
+_SESSIONS = replace(_SESSION, collection=MEMBERS["sessions"], numbers=AGES)
+_EVENTS = AllowedParameters(
+    fields={"sessions": MEMBERS["sessions"]}, collection=MEMBERS["sessions"], ordered=False
+)
 _SERVICE = AllowedParameters(fields={"services": MEMBERS["services"]})
 _SERVICES = replace(_SERVICE, collection=MEMBERS["services"])
 _SOURCE = AllowedParameters(fields={"sources": MEMBERS["sources"]})
@@ -58,7 +62,7 @@ OPERATIONS = (
         "Sessions",
         "sessions",
         _SESSIONS,
-        offers=STREAMED_OFFERS,
+        streams=True,
     ),
     Operation(
         "listServicesOfSession",
@@ -103,7 +107,29 @@ OPERATIONS = (
         "Sessions",
         "sessions",
         _SESSIONS,
-        offers=STREAMED_OFFERS,
+        streams=True,
+    ),
+    Operation(
+        "watchSessions",
+        "/v1/events/sessions",
+        list_sessions,
+        "Follow all sessions, or those that match a filter, as they come, change and go.",
+        "Events",
+        "sessions",
+        _EVENTS,
+        offers=(EVENT_STREAM,),
+        live=False,
+    ),
+    Operation(
+        "watchSessionsOfService",
+        "/v1/events/services/{id}/sessions",
+        list_sessions_of_service,
+        "Follow the sessions of a service, which may have none yet.",
+        "Events",
+        "sessions",
+        _EVENTS,
+        offers=(EVENT_STREAM,),
+        live=False,
     ),
     Operation(
         "listSources",

@@ -148,6 +148,8 @@ class ApiRequest:
 
 def _depends_on_clock(query: QueryParameters) -> bool:
     """Return whether time alone changes which rows are selected, or their order."""
+    if query.numbers:  # each of them is compared with an age
+        return True
     paths = [found.path for found in query.filters]
     if query.sort is not None:
         paths += [found.path for found in query.sort.fields]

@@ -53,7 +53,9 @@ class Selection:
         self._request = request
         self._view = request.view
         self._context = request.context
-        self._selector, self._filters = pushed_down(query.filters, selector)
+        ages: dict[str, Any] = {**query.numbers}  # the parameters have the names of its fields
+        aged = replace(selector, **ages)
+        self._selector, self._filters = pushed_down(query.filters, aged)
         self._page = query.page
         # None if it is the order of the ids.
         self._sort = query.sort if query.sort is not None and reorders(query.sort) else None
@@ -221,7 +223,8 @@ def _narrowed(selector: Selector, pointer: str, texts: Iterable[str]) -> Selecto
         values = [activity_of(word) for word in texts]
         if None in values:
             return None
-    narrowed = replace(selector, **{name: frozenset(values)})
+    field: dict[str, Any] = {name: frozenset(values)}
+    narrowed = replace(selector, **field)
     wanted = narrowed.filter()
     is_small = wanted is None or wanted.ByteSize() <= _MOST_BYTES
     values_in_all = sum(map(len, narrowed.wanted().values()))

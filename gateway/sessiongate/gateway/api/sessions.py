@@ -14,7 +14,7 @@ from sessiongate.gateway.api.documents import (
     rendered_resources,
 )
 from sessiongate.gateway.api.events import stream_sessions
-from sessiongate.gateway.api.request import OFFERS, ApiRequest
+from sessiongate.gateway.api.request import ApiRequest
 from sessiongate.gateway.api.response import (
     body_response,
     bytes_response,
@@ -43,9 +43,6 @@ from sessiongate.gateway.representation.source import sources_url
 from sessiongate.gateway.upstream.selector import EVERYTHING, Selector
 from sessiongate.runtime.suggestion import shorten
 from sessiongate.v1.errors import Reason
-
-# For collections of sessions, which may be watched.
-STREAMED_OFFERS = (*OFFERS, EVENT_STREAM)
 
 
 async def show_api(request: ApiRequest) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -33,6 +34,9 @@ _SWITCH = {
     **dict.fromkeys(("false", "no", "off", "0"), False),
 }
 
+MAX_VALUE = 999_999_999  # of a parameter that is a number: in seconds, thirty years
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+
 _T = TypeVar("_T")
 
 
@@ -50,9 +54,11 @@ class AllowedParameters:
     """The parameters of an endpoint besides ``pretty`` and ``sync``; compared by identity."""
 
     switches: tuple[str, ...] = ()  # further on/off parameters
+    numbers: tuple[str, ...] = ()  # further parameters that are numbers of at least 0
     fields: Mapping[str, Members] = field(default_factory=dict)  # by TYPE of fields[TYPE]
     include: tuple[str, ...] = ()  # the relationship paths of include
     collection: Members | None = None  # for filter and sort, its resources' members; and page
+    ordered: bool = True  # whether a collection has an order and pages; event streams do not
     limits: QueryLimits = QueryLimits()
 
     @property
@@ -62,8 +68,9 @@ class AllowedParameters:
         if self.include:
             names.append("include")
         if self.collection:
-            names += ["filter", "filter[JSONPATH]", "sort", *paging.PARAMETERS]
-        return tuple(names)
+            names += ["filter", "filter[JSONPATH]"]
+            names += ["sort", *paging.PARAMETERS] if self.ordered else []
+        return (*names, *self.numbers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,7 @@ class QueryParameters:
 
     pretty: bool = False  # indent the document for people
     switches: frozenset[str] = frozenset()  # which of `AllowedParameters.switches` are on
+    numbers: Mapping[str, float] = field(default_factory=dict)  # those that are given, by name
     fields: Mapping[str, Fieldset] = field(default_factory=dict)  # by type
     include: tuple[str, ...] = ()
     filters: tuple[Filter, ...] = ()  # all must match
@@ -113,6 +121,7 @@ class QueryParameters:
         query = cls(
             pretty="pretty" in on,
             switches=frozenset(on - {"pretty"}),
+            numbers=reader.numbers(values),
             fields=reader.fields(values),
             include=reader.include(values),
             filters=tuple(each for each in found if each is not None),
@@ -158,6 +167,15 @@ class _Reader:
             max_depth=limits.filter_depth,
         )
 
+    def numbers(self, values: dict[str, str]) -> dict[str, float]:
+        found = {}
+        for name in self._takes.numbers:
+            if name in values:
+                number = self.read(_number, name, values.pop(name))
+                if number is not None:
+                    found[name] = number
+        return found
+
     def fields(self, values: dict[str, str]) -> dict[str, Fieldset]:
         found = {}
         for name in list(values):
@@ -184,13 +202,17 @@ class _Reader:
                 self.errors += invalid("include", detail).errors
         return tuple(paths)
 
+    @property
+    def _is_ordered(self) -> bool:
+        return self._takes.collection is not None and self._takes.ordered
+
     def sort(self, values: dict[str, str]) -> Sort | None:
-        if not self._takes.collection or "sort" not in values:
+        if not self._is_ordered or "sort" not in values:
             return None
         return self.read(Sort.parse, values.pop("sort"), self._takes.collection)
 
     def page(self, values: dict[str, str], by_cursor: bool) -> NumberPage | CursorPage | None:
-        if not self._takes.collection:
+        if not self._is_ordered:
             return None
         found = {name: values.pop(name) for name in paging.PARAMETERS if name in values}
         if not found:
@@ -255,6 +277,13 @@ def _spelt_out(part: str, switches: Collection[str]) -> str:
 def _asks(pairs: list[tuple[str, str]]) -> bool:
     """Return whether any parameter changes more than the form of the response."""
     return any(name not in ("pretty", "sync") for name, _ in pairs)
+
+
+def _number(name: str, value: str) -> float:
+    if _NUMBER.fullmatch(value) and (number := float(value)) <= MAX_VALUE:
+        return number
+    detail = f"{name} must be a number from 0 to {MAX_VALUE}, such as 60 or 0.5"
+    raise invalid(name, f"{detail}, got {quoted_name(value)}")
 
 
 def _switch(name: str, value: str) -> bool:

@@ -15,7 +15,7 @@ from sessiongate.gateway.jsonapi import fieldsets, paths, sorting
 from sessiongate.gateway.jsonapi.eventstream import EVENT_STREAM, LAST_EVENT_ID
 from sessiongate.gateway.jsonapi.members import Members, as_field, as_jsonpath, as_name, as_pointer
 from sessiongate.gateway.jsonapi.paging import AFTER, BEFORE, MAX_NUMBER, NUMBER, PROFILE, SIZE
-from sessiongate.gateway.jsonapi.query import QueryLimits
+from sessiongate.gateway.jsonapi.query import MAX_VALUE, QueryLimits
 from sessiongate.gateway.openapi.schema import Schema
 
 _JSON = r'(?:"[^"\\\u0000-\u001f]*"|-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,6})?|true|false|null)'
@@ -73,9 +73,10 @@ def parameters(operation: Operation) -> list[Schema]:
         found += [
             _filter(takes.collection, limits, examples),
             _filter_by_path(takes.collection, examples),
-            _sort(takes.collection, examples),
-            *_pages(cursor, limits),
         ]
+        if takes.ordered:
+            found += [_sort(takes.collection, examples), *_pages(cursor, limits)]
+        found += [_number(name, _NUMBERS[name]) for name in takes.numbers]
     if takes.include:
         found.append(_include(takes.include))
     found += [_fields(kind, members) for kind, members in takes.fields.items()]
@@ -281,7 +282,19 @@ def _sync() -> Schema:
     return _query("sync", {"type": "string"}, about, "true")
 
 
-_LAST_EVENT = (LAST_EVENT_ID, "With `Accept: text/event-stream`, the event to resume after.", "7")
+_NUMBERS = {
+    "min_idle": "Returns only sessions with an `idle` of at least this many seconds.",
+    "min_activity_duration": "Returns only sessions whose `activity` began at least this many"
+    " seconds ago.",
+}
+
+
+def _number(name: str, about: str) -> Schema:
+    schema = {"type": "number", "minimum": 0, "maximum": MAX_VALUE}
+    return _query(name, schema, f"{about} Such a response has no validators.", 60)
+
+
+_LAST_EVENT = (LAST_EVENT_ID, "The id of the last event received, to resume after it.", "7")
 _CONDITIONS = (
     ("If-None-Match", "Returns 304 if the ETag is one of these.", 'W/"1f-c0ffee"'),
     ("If-Match", "Returns 412 unless the ETag is one of these, weak ETags included.", "*"),

@@ -8,16 +8,8 @@ from typing import Any
 from sessiongate.gateway.api.operation import Operation
 from sessiongate.gateway.http.authentication import OPEN
 from sessiongate.gateway.jsonapi.document import MEDIA_TYPE
-from sessiongate.gateway.jsonapi.eventstream import EVENT_STREAM
 from sessiongate.gateway.openapi.examples import DOCUMENTS, ERRORS
 from sessiongate.gateway.openapi.schema import Schema, ref
-
-_EVENTS: Schema = {
-    "schema": {
-        "type": "string",
-        "description": "Server-sent events: a snapshot, `sync`, and then the changes.",
-    }
-}
 
 # For every request, whatever it requests.
 _ALWAYS = {
@@ -69,7 +61,7 @@ HEADERS: dict[str, Schema] = {
     },
     "ETag": {
         "description": "The response's validator. Missing if the clock alone changes the response:"
-        " with a filter or `sort` by `idle`.",
+        " with a filter or `sort` by `idle`, or with `min_idle` or `min_activity_duration`.",
         "schema": {"type": "string", "pattern": '^W/"[^"]+"$'},
     },
     "Last-Modified": {
@@ -120,15 +112,14 @@ def _success(operation: Operation, *, body: bool) -> Schema:
     headers = ["Cache-Control", "Content-Encoding", "Vary"]
     if operation.live:
         headers += ["ETag", "Last-Modified"]
-    found: Schema = {"description": "The document.", "headers": _headers(*headers)}
+    about = "The events." if operation.answer == "Events" else "The document."
+    found: Schema = {"description": about, "headers": _headers(*headers)}
     if not body:
         return found
     content: Schema = {"schema": ref(operation.answer)}
     if operation.answer in DOCUMENTS:
         content["example"] = DOCUMENTS[operation.answer]
-    found["content"] = {
-        offer: _EVENTS if offer == EVENT_STREAM else content for offer in operation.offers
-    }
+    found["content"] = dict.fromkeys(operation.offers, content)
     if links := _LINKS.get(operation.name):
         found["links"] = links
     return found

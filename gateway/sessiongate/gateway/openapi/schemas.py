@@ -205,6 +205,9 @@ SCHEMAS: Schema = {
     "Services": _document(array_of(ref("ServiceResource")), ref("PageLinks"), included=False),
     "Service": _document(ref("ServiceResource"), ref("Links"), included=False),
     "MaxScale": _document(ref("MaxScaleResource"), ref("Links"), included=False),
+    "Events": text_of(
+        "Server-sent events: a snapshot, `sync`, and then the changes; docs/watch.md has each."
+    ),
     "Linkage": _document(array_of(ref("ServiceIdentifier")), ref("Links"), included=False),
     "Api": object_of(
         {

@@ -6,18 +6,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from google.protobuf.duration_pb2 import Duration
+
 from sessiongate.gateway.http.work import LIGHT_ROWS
 from sessiongate.gateway.representation.row import FIELDS, SessionRow
 from sessiongate.runtime.turns import Steps
 from sessiongate.v1.session_pb2 import ActivityState, SessionState
 from sessiongate.v1.session_service_pb2 import SessionFilter
 
+AGES = ("min_idle", "min_activity_duration")
+
 
 @dataclass(frozen=True, slots=True)
 class Selector:
     """Which sessions to return, by what their resource objects show. An empty set allows all.
 
-    The fields are those of the replica's indexes; the core's filter has fields of these names.
+    The sets are by the fields of the replica's indexes; the core's filter has fields of these
+    names.
     """
 
     services: frozenset[str] = frozenset()
@@ -28,9 +33,17 @@ class Selector:
     applications: frozenset[str] = frozenset()
     remotes: frozenset[str] = frozenset()
     activities: frozenset[ActivityState] = frozenset()
+    # Seconds. What matches depends on the clock: only the core finds it, in its orders by time.
+    min_idle: float | None = None
+    min_activity_duration: float | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.wanted())
+        return self.depends_on_clock or bool(self.wanted())
+
+    @property
+    def depends_on_clock(self) -> bool:
+        """Whether the same session may match at one time and not at another."""
+        return any(getattr(self, name) is not None for name in AGES)
 
     @property
     def is_exact(self) -> bool:
@@ -54,6 +67,10 @@ class Selector:
         if SessionState.SESSION_STATE_UNSPECIFIED in self.states:
             del wanted["states"]
         values: dict[str, Any] = {name: sorted(allowed) for name, allowed in wanted.items()}
+        for name in AGES:
+            if (seconds := getattr(self, name)) is not None:
+                values[name] = Duration()
+                values[name].FromNanoseconds(round(seconds * 1e9))
         return SessionFilter(**values) if values else None
 
 

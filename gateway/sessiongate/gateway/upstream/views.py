@@ -229,7 +229,7 @@ class ReplicaView:
     async def rows(
         self, selector: Selector, count: int, *, skip: int = 0, after: int = 0, before: int = 0
     ) -> Batch:
-        if not self._replica.current:
+        if not self._replica.current or selector.depends_on_clock:
             return await self._direct.rows(selector, count, skip=skip, after=after, before=before)
         store = self._replica.store
         version = _version_of(store)
@@ -248,7 +248,7 @@ class ReplicaView:
         return Batch(store.rows(ids, everything), len(found), version)
 
     async def scan(self, selector: Selector) -> AsyncGenerator[Batch]:
-        if not self._replica.current:
+        if not self._replica.current or selector.depends_on_clock:
             async for part in self._direct.scan(selector):
                 yield part
             return
