@@ -33,7 +33,7 @@ from sessiongate.runtime.auth.identity import CALLER_METADATA, Identity, Proof, 
 from sessiongate.runtime.auth.protection import Protection
 from sessiongate.runtime.auth.throttle import BURST
 from sessiongate.runtime.auth.tokens import LEEWAY
-from sessiongate.runtime.telemetry.logs import LogSettings
+from sessiongate.runtime.telemetry.logs import LogLines, LogSettings
 from sessiongate.runtime.tls import (
     ClientTls,
     ServerTls,
@@ -180,13 +180,15 @@ def test_who_called_is_logged_and_so_is_who_was_refused(
     before = time.time()
     with caplog.at_level(logging.INFO, "core.access"):
         run(test, Protection(**files.settings), logs=LogSettings(access_log=True))
-    lines = [record for record in caplog.records if record.name == "core.access"]
-    assert [(line.getMessage(), vars(line)["fields"]["user"]) for line in lines] == [
+    records = [record for record in caplog.records if isinstance(record, LogLines)]
+    assert {record.name for record in records} == {"core.access"}
+    lines = [line for record in records for line in record.lines]
+    assert [(line.message, line.members["user"]) for line in lines] == [
         ("sessiongate.v1.SessionService/ListSessions UNAUTHENTICATED", ""),
         ("sessiongate.v1.SessionService/ListSessions OK", USER),
         ("grpc.health.v1.Health/Check OK", ""),
     ]
-    times = [line.created for line in lines]
+    times = [line.time for line in lines]
     assert before <= times[0] <= times[1] <= times[2] <= time.time()
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
+import socket
 import subprocess
 import sys
 from typing import Any
@@ -14,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sessiongate.runtime.telemetry.correlation import Correlation, current
-from sessiongate.runtime.telemetry.logs import Form, fields, formatter
+from sessiongate.runtime.telemetry.logs import Form, LogLine, LogLines, fields, formatter
 
+LOGGER = "sessiongate.core.table.table"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 NASTY = 'x\r\n{"level": "info"}\x1b[2J\u2028\x00'
 
@@ -28,7 +31,7 @@ class Terminal(io.StringIO):
 def line(form: Form, message: str, *arguments: object, **members: object) -> str:
     record = logging.makeLogRecord(
         {
-            **{"name": "sessiongate.core.table.table", "levelno": 30, "levelname": "WARNING"},
+            **{"name": LOGGER, "levelno": logging.WARNING, "levelname": "WARNING"},
             **{"created": 1_500_000_000.25, "msecs": 250.0, "msg": message, "args": arguments},
             **fields(**members),
         }
@@ -51,6 +54,21 @@ def test_a_text_line_is_for_people() -> None:
     assert line("text", "%d gone", 3, source="a b", status=200, path="/x") == (
         '2017-07-14T02:40:00.250Z WARNING core 3 gone source="a b" status=200 path=/x'
     )
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_lines_of_one_record_look_like_those_of_many(form: Form) -> None:
+    correlation = Correlation("abc", f"00-{TRACE}-b7ad6b7169203331-01")
+    members = {"source": "a b", "seconds": 0.25, "user": NASTY}
+    made = LogLine(1_500_000_000.25, "3 gone", correlation, members)
+    lines = LogLines(LOGGER, logging.WARNING, [made, made._replace(correlation=None)])
+    token = current.set(correlation)
+    try:
+        first = line(form, "%d gone", 3, **members)
+    finally:
+        current.reset(token)
+    both = formatter("core", form, io.StringIO()).format(lines)
+    assert both.split("\n") == [first, line(form, "%d gone", 3, **members)]
 
 
 def test_auto_is_text_on_a_terminal_only() -> None:
@@ -117,13 +135,53 @@ warnings.warn("and this")
     assert done.stdout == ""
 
 
-def test_who_does_not_read_the_log_holds_nothing_up() -> None:
+def test_many_lines_are_written_in_pieces_that_a_pipe_takes_whole() -> None:
     program = """
 import logging
-from sessiongate.runtime.telemetry.logs import LogSettings, set_up_logs
+from sessiongate.runtime.telemetry.logs import LogLine, LogLines, LogSettings, set_up_logs
 set_up_logs("core", LogSettings(log_format="text"))
+lines = [LogLine(0.25, f"line {number} " + "é" * 40, None, {}) for number in range(60)]
+lines.append(LogLine(0.25, "longer than a piece: " + "x" * 5000, None, {}))
+logging.getLogger("a").handle(LogLines("a", logging.INFO, lines))
+logging.warning("alone")
+"""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)  # keeps pieces apart
+    with ours:
+        with theirs:
+            command = [sys.executable, "-P", "-X", "utf8", "-c", program]
+            running: subprocess.Popen[bytes] = subprocess.Popen(command, stderr=theirs.fileno())
+        pieces = []
+        while piece := ours.recv(65536):
+            pieces.append(piece.decode())
+        assert running.wait() == 0
+    *short, long, alone = pieces
+    numbers = [int(found) for found in re.findall(r"core line (\d+) é{40}\n", "".join(short))]
+    assert numbers == [*range(60)]
+    assert 1 < len(short) < 20
+    assert all(piece.endswith("\n") and len(piece.encode()) <= 4096 for piece in short)
+    assert re.fullmatch(
+        r"1970-01-01T00:00:00.250Z INFO    core longer than a piece: x{5000}\n", long
+    )
+    assert alone.endswith("core alone\n")
+
+
+ALONE = """
 for number in range(2000):
-    logging.warning("line %d %s", number, "x" * 100)
+    logging.warning(f"line {number} {'x' * 100}")
+"""
+TOGETHER = """
+lines = [LogLine(0, f"line {number} {'x' * 100}", None, {}) for number in range(2000)]
+logging.getLogger().handle(LogLines("a", logging.INFO, lines))
+"""
+
+
+@pytest.mark.parametrize("lines", [ALONE, TOGETHER], ids=["alone", "together"])
+def test_who_does_not_read_the_log_holds_nothing_up(lines: str) -> None:
+    program = f"""
+import logging
+from sessiongate.runtime.telemetry.logs import LogLine, LogLines, LogSettings, set_up_logs
+set_up_logs("core", LogSettings(log_format="text"))
+{lines}
 print("done", flush=True)
 input()
 logging.warning("read")

@@ -6,57 +6,24 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import grpc
 
 from sessiongate.core.grpc.interceptor import MethodHandler, behaving, behaviour_of, is_awaited
 from sessiongate.core.metrics import CallMetrics
 from sessiongate.runtime.auth.identity import caller
-from sessiongate.runtime.telemetry.correlation import Correlation, current, from_pairs
-from sessiongate.runtime.telemetry.logs import fields
+from sessiongate.runtime.telemetry.correlation import current, from_pairs
+from sessiongate.runtime.telemetry.logs import LogLine, LogLines
 
 log = logging.getLogger("core.access")
 
 Behaviour: TypeAlias = Callable[[Any, Any], Awaitable[Any]]
 
 
-# Seconds until a call's line is written: in the midst of other work, each line alone takes
-# several times as long as in a row.
+# Seconds until a call's line is written, with those of other calls: alone, and in the midst of
+# other work, each takes several times as long.
 _DELAY = 0.01
-
-
-_USUAL = vars(
-    logging.makeLogRecord(
-        {"name": log.name, "levelno": logging.INFO, "levelname": "INFO", "msg": "%s %s"}
-    )
-)
-
-
-class _Ended(NamedTuple):
-    """A call that has ended."""
-
-    time: float  # when it ended, in seconds since the epoch
-    method: str
-    code: str
-    seconds: float
-    peer: str
-    user: str
-    correlation: Correlation | None
-
-    def record(self) -> logging.LogRecord:
-        """Make the record of the call's line, as of its end; `log.info` would take a later time."""
-        more = fields(
-            method=self.method,
-            code=self.code,
-            seconds=round(self.seconds, 6),
-            peer=self.peer,
-            user=self.user,
-        )
-        args, msecs = (self.method, self.code), self.time % 1 * 1000
-        record = logging.LogRecord.__new__(logging.LogRecord)  # its __init__ looks for a file name
-        vars(record).update(_USUAL, args=args, created=self.time, msecs=msecs, **more)
-        return record
 
 
 class CallLog:
@@ -65,7 +32,7 @@ class CallLog:
     def __init__(self, metrics: CallMetrics, *, access_log: bool) -> None:
         self._metrics = metrics
         self._access_log = access_log
-        self._ended: list[_Ended] = []  # and not logged yet
+        self._ended: list[LogLine] = []  # and not logged yet
 
     def before(self, method: str, handler: MethodHandler) -> MethodHandler:
         if not is_awaited(handler):
@@ -76,13 +43,8 @@ class CallLog:
     def flush(self) -> None:
         """Write the lines of all calls that have ended."""
         ended, self._ended = self._ended, []
-        if not log.isEnabledFor(logging.INFO):
-            return
-        before = current.get()
-        for call in ended:
-            current.set(call.correlation)
-            log.handle(call.record())
-        current.set(before)
+        if ended and log.isEnabledFor(logging.INFO):
+            log.handle(LogLines(log.name, logging.INFO, ended))
 
     def _wrapped(self, method: str, inner: Behaviour, *, streams: bool) -> Behaviour:
         async def observed(request: Any, context: Any) -> Any:
@@ -116,10 +78,14 @@ class CallLog:
         if not self._ended:
             asyncio.get_running_loop().call_later(_DELAY, self.flush)
         identity = caller.get()
-        user = identity.name if identity else ""
-        self._ended.append(
-            _Ended(time.time(), method, code, took, context.peer(), user, current.get())
-        )
+        members = {
+            "method": method,
+            "code": code,
+            "seconds": round(took, 6),
+            "peer": context.peer(),
+            "user": identity.name if identity else "",
+        }
+        self._ended.append(LogLine(time.time(), f"{method} {code}", current.get(), members))
 
 
 def _code(context: Any, default: str = "OK") -> str:

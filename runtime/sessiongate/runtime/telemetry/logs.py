@@ -10,18 +10,21 @@ import json
 import logging
 import select
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Literal, TextIO, get_args
+from typing import Literal, NamedTuple, TextIO, get_args
 
 from sessiongate.runtime.settings import one_of, setting, switch
-from sessiongate.runtime.telemetry.correlation import current
+from sessiongate.runtime.telemetry.correlation import Correlation, current
 
 _encode = json.JSONEncoder(default=str).encode  # made once: `json.dumps` would make it each time
 _quote = json.encoder.encode_basestring_ascii
 _WAIT = 100  # milliseconds to wait for the reader of the log
+# Bytes that are written at a time, unless a line is longer: a pipe with any room takes them whole.
+_PIECE = select.PIPE_BUF
 
 Form = Literal["auto", "json", "text"]
 Level = Literal["debug", "info", "warning", "error"]
@@ -48,7 +51,7 @@ class LogSettings:
 
 def set_up_logs(program: str, settings: LogSettings) -> None:
     """Send all logging to standard error; call this once, when ``program`` starts."""
-    # Lines state none of these.
+    # LogLines state none of these.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = _Unblocked(sys.stderr)
     handler.setFormatter(formatter(program, settings.log_format, sys.stderr))
@@ -68,6 +71,23 @@ def fields(**values: object) -> Mapping[str, Mapping[str, object]]:
     return {"fields": values}
 
 
+class LogLine(NamedTuple):
+    """A line of the log, without what all lines of its logger and level have."""
+
+    time: float  # seconds since the epoch
+    message: str
+    correlation: Correlation | None
+    members: Mapping[str, object]  # JSON values
+
+
+class LogLines(logging.LogRecord):
+    """A record that is many lines: a record for each would take several times as long."""
+
+    def __init__(self, logger: str, level: int, lines: Sequence[LogLine]) -> None:
+        super().__init__(logger, level, "", 0, "%d lines", (len(lines),), None)
+        self.lines = lines
+
+
 class _Unblocked(logging.StreamHandler[TextIO]):
     """Writes lines, and drops them while nobody reads them, so that requests continue.
 
@@ -79,14 +99,26 @@ class _Unblocked(logging.StreamHandler[TextIO]):
         self._lost = 0
 
     def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = self.format(record)
+        except Exception:
+            self.handleError(record)
+            return
+        for piece in _pieces(text + "\n"):
+            self._write(piece)
+
+    def _write(self, text: str) -> None:
         if not self._has_room():
-            self._lost += 1
+            self._lost += text.count("\n")
             return
         if self._lost:
-            text = f"lost {self._lost} log lines: nobody read them"
+            lost = f"lost {self._lost} log lines: nobody read them"
             self._lost = 0
-            super().emit(logging.LogRecord(__name__, logging.ERROR, "", 0, text, (), None))
-        super().emit(record)
+            record = logging.LogRecord(__name__, logging.ERROR, "", 0, lost, (), None)
+            text = f"{self.format(record)}\n{text}"
+        with suppress(OSError, ValueError):  # there is nowhere else to say so
+            self.stream.write(text)
+            self.stream.flush()
 
     def _has_room(self) -> bool:
         try:
@@ -97,44 +129,57 @@ class _Unblocked(logging.StreamHandler[TextIO]):
             return True
 
 
-class _Json(logging.Formatter):
+def _pieces(text: str) -> Iterator[str]:
+    """Split text after lines, into pieces that a pipe takes whole, or of one line."""
+    most = _PIECE if text.isascii() else _PIECE // 4  # a character has up to four bytes
+    start = 0
+    while len(text) - start > most:
+        end = text.rfind("\n", start, start + most) + 1 or text.find("\n", start + most) + 1
+        yield text[start:end]
+        start = end
+    if start < len(text):
+        yield text[start:]
+
+
+class _Form(logging.Formatter):
+    """Formats records as lines in one form."""
+
+    def __init__(self, program: str) -> None:
+        super().__init__()
+        self._program = program
+
+    def format(self, record: logging.LogRecord) -> str:
+        if isinstance(record, LogLines):
+            return "\n".join([self._line(record, line) for line in record.lines])
+        members: dict[str, object] = getattr(record, "fields", {})
+        trace = self.formatException(record.exc_info) if record.exc_info else ""
+        line = LogLine(record.created, record.getMessage(), current.get(), members)
+        return self._line(record, line, trace)
+
+    def _line(self, record: logging.LogRecord, line: LogLine, trace: str = "") -> str:
+        raise NotImplementedError
+
+
+class _Json(_Form):
     """Formats a line as one JSON object in ASCII."""
 
-    def __init__(self, program: str) -> None:
-        super().__init__()
-        self._program = program
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = {
-            "time": _time(record),
-            "level": record.levelname.lower(),
-            "program": self._program,
-            "logger": record.name,
-            "message": record.getMessage(),
-            **_members(record),
-        }
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        members = [f'"{name}": {_json(value)}' for name, value in line.items()]
-        return f"{{{', '.join(members)}}}"
+    def _line(self, record: logging.LogRecord, line: LogLine, trace: str = "") -> str:
+        kind = _kind(record.levelname, self._program, record.name)
+        text = f'{{"time": "{_time(line.time)}", {kind}, "message": {_quote(line.message)}'
+        for name, value in _members(line).items():
+            text += f', "{name}": {_quote(value) if type(value) is str else _json(value)}'
+        if trace:
+            text += f', "exception": {_quote(trace)}'
+        return text + "}"
 
 
-class _Text(logging.Formatter):
+class _Text(_Form):
     """Formats a line as words, then NAME=VALUE; an exception follows on indented lines."""
 
-    def __init__(self, program: str) -> None:
-        super().__init__()
-        self._program = program
-
-    def format(self, record: logging.LogRecord) -> str:
-        words = [_time(record), f"{record.levelname:<7}", self._program]
-        words.append(escaped(record.getMessage()))
-        words += [f"{name}={_value(value)}" for name, value in _members(record).items()]
-        lines = [" ".join(words)]
-        if record.exc_info:
-            trace = self.formatException(record.exc_info)
-            lines += ["    " + escaped(line) for line in trace.splitlines()]
-        return "\n".join(lines)
+    def _line(self, record: logging.LogRecord, line: LogLine, trace: str = "") -> str:
+        words = [_time(line.time), f"{record.levelname:<7}", self._program, escaped(line.message)]
+        words += [f"{name}={_value(value)}" for name, value in _members(line).items()]
+        return "\n    ".join([" ".join(words), *map(escaped, trace.splitlines())])
 
 
 def escaped(text: str) -> str:
@@ -146,16 +191,14 @@ def escaped(text: str) -> str:
     )
 
 
-def _members(record: logging.LogRecord) -> dict[str, object]:
-    """Return a record's members besides its message: its request, and its own fields."""
-    members: dict[str, object] = {}
-    correlation = current.get()
-    if correlation is not None:
-        members["request_id"] = correlation.request_id
-        if correlation.trace_id:
-            members["trace_id"] = correlation.trace_id
-    members.update(getattr(record, "fields", {}))
-    return members
+def _members(line: LogLine) -> Mapping[str, object]:
+    """Return a line's members besides its message: its request, and its own."""
+    request = line.correlation
+    if request is None:
+        return line.members
+    trace_id = request.trace_id
+    traced = {"trace_id": trace_id} if trace_id else {}
+    return {"request_id": request.request_id, **traced, **line.members}
 
 
 def _json(value: object) -> str:
@@ -164,8 +207,17 @@ def _json(value: object) -> str:
     return repr(value) if type(value) in (int, float) else _encode(value)
 
 
-def _time(record: logging.LogRecord) -> str:
-    return f"{_second(int(record.created))}.{int(record.msecs):03}Z"
+@lru_cache  # of few kinds
+def _kind(level: str, program: str, logger: object) -> str:
+    """Return the members that all lines of a kind have."""
+    return (
+        f'"level": {_json(level.lower())}, "program": {_json(program)}, "logger": {_json(logger)}'
+    )
+
+
+def _time(since_epoch: float) -> str:
+    second = int(since_epoch)
+    return f"{_second(second)}.{int((since_epoch - second) * 1000):03}Z"
 
 
 @lru_cache(1)  # of many lines
