@@ -48,7 +48,7 @@ class AuthenticationInterceptor:
         behaviour = behaviour_of(handler)
 
         async def answer(request: Any, context: CallContext) -> Any:
-            identity = await self._admit(context)
+            identity = self._known(context) or await self._admit(context)
             if not handler.response_streaming:
                 return await behaviour(request, context)
             try:
@@ -58,7 +58,7 @@ class AuthenticationInterceptor:
                 await abort(context, refusal)
 
         async def stream(request: Any, context: CallContext) -> AsyncIterator[Any]:
-            identity = await self._admit(context)
+            identity = self._known(context) or await self._admit(context)
             async with aclosing(behaviour(request, context)) as responses:
                 async for response in responses:
                     try:
@@ -68,6 +68,14 @@ class AuthenticationInterceptor:
                     yield response
 
         return behaving(handler, stream if isasyncgenfunction(behaviour) else answer)
+
+    def _known(self, context: CallContext) -> Identity | None:
+        """Return the caller if it was admitted a moment ago and still would be."""
+        metadata = context.invocation_metadata() or ()
+        identity = self._authenticator.known(_authorization(metadata))
+        if identity is not None:  # never a gateway, which would name its own caller
+            caller.set(identity)
+        return identity
 
     async def _admit(self, context: CallContext) -> Identity:
         """Return the caller; end the call if it is refused."""

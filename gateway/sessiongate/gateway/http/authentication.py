@@ -35,9 +35,11 @@ class AuthenticationMiddleware:
         if scope["type"] != "http" or scope["path"] in OPEN:
             await self._app(scope, receive, send)
             return
+        authorization = _authorization(scope["headers"])
+        authenticator = self._authenticator
         try:
-            identity = await self._authenticator.authenticate(
-                _authorization(scope["headers"]), self._certificate, _address(scope)
+            identity = authenticator.known(authorization) or await authenticator.authenticate(
+                authorization, self._certificate, _address(scope)
             )
         except Refusal as refusal:
             await self._refuse(refusal, scope, receive, send)

@@ -65,20 +65,19 @@ class Authenticator:
         ``address`` is the IP address that the call comes from.
         """
         if authorization is not None:
-            mark = blake2b(authorization.encode(), key=self._key, digest_size=32).digest()
-            return self._known(mark) or await self._read(mark, authorization, address)
+            return self.known(authorization) or await self._read(authorization, address)
         if certificate is not None and self._certificates:
             return Identity(certificate, Proof.CERTIFICATE)
         raise MissingCredentialsError
 
-    def close(self) -> None:
-        """Stop the thread that checks passwords."""
-        if self._passwords:
-            self._passwords.close()
+    def known(self, authorization: str | None) -> Identity | None:
+        """Return who sent credentials that were accepted a moment ago and still are, if any.
 
-    def _known(self, mark: bytes) -> Identity | None:
-        """Return who sent credentials that were accepted a moment ago and still are."""
-        identity, until = self._accepted.get(mark, (None, 0.0))
+        It is what `authenticate` would return, without waiting for a coroutine.
+        """
+        if authorization is None:
+            return None
+        identity, until = self._accepted.get(self._mark(authorization), (None, 0.0))
         if identity is None or self._clock() >= until:
             return None
         try:
@@ -87,7 +86,15 @@ class Authenticator:
             return None
         return identity
 
-    async def _read(self, mark: bytes, authorization: str, address: str) -> Identity:
+    def close(self) -> None:
+        """Stop the thread that checks passwords."""
+        if self._passwords:
+            self._passwords.close()
+
+    def _mark(self, authorization: str) -> bytes:
+        return blake2b(authorization.encode(), key=self._key, digest_size=32).digest()
+
+    async def _read(self, authorization: str, address: str) -> Identity:
         match read_authorization(authorization):
             case Password(name, password):
                 identity = await self._user(name, password, address)
@@ -96,7 +103,7 @@ class Authenticator:
         if identity.proof is not Proof.GATEWAY:  # which nothing confirms
             if len(self._accepted) >= _MOST:
                 self._accepted.clear()
-            self._accepted[mark] = identity, self._clock() + ACCEPTED
+            self._accepted[self._mark(authorization)] = identity, self._clock() + ACCEPTED
         return identity
 
     async def _user(self, name: str, password: bytes, address: str) -> Identity:
