@@ -27,8 +27,9 @@ class Exchange:
     host: bytes = b"localhost"
     state: dict[str, Any] = field(default_factory=dict)
 
-    async def run(self, app: ASGIApp) -> Exchange:
-        scope: dict[str, Any] = {
+    def asked(self) -> dict[str, Any]:
+        """Return the scope of the request."""
+        return {
             "type": "http",
             "http_version": "1.1",
             "method": self.method,
@@ -41,8 +42,10 @@ class Exchange:
             "server": ("127.0.0.1", 8989),
             "state": self.state,
         }
-        self.scope = scope
-        await app(scope, self._receive, self._send)
+
+    async def run(self, app: ASGIApp) -> Exchange:
+        self.scope = self.asked()
+        await app(self.scope, self._receive, self._send)
         return self
 
     async def _receive(self) -> Message:

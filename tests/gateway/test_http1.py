@@ -14,8 +14,9 @@ import pytest
 import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
+from sessiongate.gateway.http.response_tracker import WHOLE
 from sessiongate.gateway.limits import Limits
 from sessiongate.gateway.server import http1
 from sessiongate.gateway.server.worker import Worker
@@ -35,6 +36,23 @@ class Echo:
         self.gate.set()
         self.left = asyncio.Event()
         self._asked = asyncio.Event()
+        self.prompt = 0  # requests that were answered at once
+
+    def at_once(self, scope: Scope) -> Message | None:
+        """Answer /known at once."""
+        if scope["path"] != "/known":
+            return None
+        self.prompt += 1
+        self._asked.set()
+        body = b"x" * int(scope["query_string"] or b"1")
+        head = b"a: b\r\ncontent-length: %d\r\n" % len(body)
+        return {"type": WHOLE, "status": 200, "head": head, "body": body}
+
+    async def answered(self, count: int) -> None:
+        """Wait until that many requests have arrived, at whatever they are answered."""
+        while len(self.scopes) + self.prompt < count:
+            self._asked.clear()
+            await self._asked.wait()
 
     async def asked(self, count: int) -> None:
         """Wait until that many requests have arrived."""
@@ -109,7 +127,8 @@ def run(test: Callable[[Served], Awaitable[None]], limits: Limits = LIMITS) -> N
         with socket.create_server(("127.0.0.1", 0)) as listener:
             listener.setblocking(False)
             stopping = asyncio.Event()
-            serving = asyncio.create_task(Worker(app, listener, limits).serve(stopping))
+            worker = Worker(app, listener, limits, at_once=app.at_once)
+            serving = asyncio.create_task(worker.serve(stopping))
             async with asyncio.timeout(LONG):
                 await test(Served(app, listener.getsockname()))
             stopping.set()
@@ -521,6 +540,63 @@ def test_an_application_that_does_not_listen_is_cancelled_when_its_client_leaves
             writer.write(get(b"/work"))
             await reader.readuntil(b"x")
         await served.app.left.wait()
+
+    run(test)
+
+
+def test_what_is_known_is_sent_at_once_unless_something_follows() -> None:
+    known = get(b"/known", close=False)
+
+    async def test(served: Served) -> None:
+        app = served.app
+        async with served.connected() as (reader, writer):
+            for sent, prompt, others in (
+                (known, 1, 0),
+                (known, 2, 0),
+                (known + known, 3, 1),  # what nothing follows is the second
+                (get(b"/a", close=False), 3, 2),
+                (get(b"/known", b"Content-Length: 1", close=False) + b"x", 3, 3),
+                (get(b"/known", version=b"1.0"), 3, 4),
+            ):
+                writer.write(sent)
+                await app.answered(prompt + others)
+                assert (app.prompt, len(app.scopes)) == (prompt, others), sent
+            received = await reader.read()
+        assert received.count(b"HTTP/1.1 200 OK\r\na: b\r\ncontent-length: 1\r\ndate: ") == 3
+        assert received.count(b"HTTP/1.1 200") == 7
+        whole = await served.exchange(get(b"/known", b"a: b"))
+        assert (app.prompt, len(app.scopes)) == (3, 5)
+        assert b"connection: close" in whole
+
+    run(test)
+
+
+def test_who_says_that_nothing_follows_gets_all_that_is_known() -> None:
+    async def test(served: Served) -> None:
+        async with served.connected() as (reader, writer):
+            writer.write(get(b"/known?60000", close=False))
+            writer.write_eof()
+            assert len(parsed(await reader.read())[2]) == 60_000
+
+    run(test)
+
+
+def test_who_reads_nothing_is_not_answered_at_once_for_long() -> None:
+    async def test(served: Served) -> None:
+        count = 0
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(client, served.address)
+            while not served.app.scopes:  # it waits for its reader, with the next response
+                count += 1
+                await loop.sock_sendall(client, get(b"/known?60000", close=False))
+                await served.app.answered(count)
+            assert len(served.app.scopes) == 1
+            left = (count - 1) * 60_000
+            while left > 0:
+                left -= len(await loop.sock_recv(client, 65536))
 
     run(test)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import socket
 import time
 from collections.abc import Callable, Sequence
+from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import pytest
 from hypothesis import given
@@ -24,10 +26,12 @@ from sessiongate.gateway.http.admission import Admission
 from sessiongate.gateway.http.body_response import BodyResponse
 from sessiongate.gateway.http.in_flight import Body
 from sessiongate.gateway.http.response_cache import PASSED_ON, ResponseCache, Validity
+from sessiongate.gateway.http.response_tracker import ResponseTracker
 from sessiongate.gateway.settings import GatewayConfig
 from sessiongate.gateway.upstream.client import CoreClient
 from sessiongate.gateway.upstream.views import DirectView, ReplicaView
 from sessiongate.runtime.auth.protection import Protection
+from sessiongate.runtime.telemetry.correlation import current
 from sessiongate.runtime.telemetry.logs import LogSettings
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import SourceStatus, WatchChanges, WatchSessionsResponse
@@ -68,6 +72,24 @@ def session(ident: int, revision: int, *, at: float = NOON - 100, user: str = "a
     return found
 
 
+Told: TypeAlias = tuple[int, dict[str, str], bytes]
+
+
+def at_once(app: Starlette, *args: Any, **options: Any) -> Told | None:
+    """Return what a caller is told before a task is started; None if nothing."""
+    scope = Exchange(*args, **options).asked()
+    given = {**scope}
+    message = app.state.at_once(scope)
+    assert scope == given  # which takes its usual way next
+    if message is None:
+        return None
+    lines = message["head"].decode().removesuffix("\r\n").split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    assert len(headers) == len(lines)
+    del headers["x-request-id"]
+    return message["status"], headers, message["body"]
+
+
 class Pair:
     """A gateway, and one that remembers nothing, over the same copy of the core's sessions."""
 
@@ -77,6 +99,7 @@ class Pair:
         self.view = ReplicaView(self.replica, DirectView(cast(CoreClient, None)))
         self.app = app
         self._forgetful = forgetful
+        self.prompt: Told | None = None  # what the last caller was told before a task was started
         for each in (app, forgetful):
             each.state.view = self.view
 
@@ -84,8 +107,10 @@ class Pair:
         """Ask both; return the answer, which must be the same."""
         self._forgetful.state.documents = DocumentCache(self._forgetful.state.in_flight)
         cache_of(self._forgetful)._let_go()
+        self.prompt = at_once(self.app, *args, **options)
         answers = [await Exchange(*args, **options).run(app) for app in (self.app, self._forgetful)]
         assert told(answers[0]) == told(answers[1])
+        assert self.prompt is None or self.prompt == told(answers[1])
         return answers[0]
 
     def change(self, at: float, *upserts: Session, gap: bool | None = None) -> None:
@@ -100,7 +125,7 @@ class Pair:
         self.replica.store.apply([message])
 
 
-def told(answer: Exchange) -> tuple[object, ...]:
+def told(answer: Exchange) -> Told:
     """Return what a caller is told, except for the request's id."""
     headers = {name: value for name, value in answer.answered.items() if name != "x-request-id"}
     return answer.status, headers, b"".join(each.get("body", b"") for each in answer.sent)
@@ -272,13 +297,18 @@ def test_what_has_a_validator_is_made_twice_in_a_second(
         assert not await made.was_remembered(pair, path, "HEAD", query)
         assert not await made.was_remembered(pair, path, "GET", query)
         assert not await made.was_remembered(pair, path, "GET", query)
+        assert pair.prompt is None
         assert await made.was_remembered(pair, path, "GET", query)
+        assert pair.prompt is not None
         assert await made.was_remembered(pair, path, "HEAD", query)
+        assert pair.prompt is None
         assert not await made.was_remembered(pair, path, "OPTIONS", query)
         same = [(b"if-none-match", b"*")]
         for _ in range(2):
             assert not await made.was_remembered(pair, path, "GET", query, same)
         assert await made.was_remembered(pair, path, "GET", query, same)
+        assert pair.prompt is not None
+        assert pair.prompt[0] == 304
         clock.now += 1
         assert not await made.was_remembered(pair, path, "GET", query)
 
@@ -358,6 +388,62 @@ def test_what_was_read_before_a_change_is_not_remembered(clock: Clock) -> None:
         assert cache_of(pair.app)._entries
 
     run(test)
+
+
+def test_who_would_be_refused_is_not_answered_at_once(
+    clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = CredentialFiles(tmp_path)
+    path, good = "/v1/sessions/1", (b"authorization", basic().encode())
+
+    async def test(pair: Pair) -> None:
+        def prompt(*headers: tuple[bytes, bytes], **options: Any) -> Told | None:
+            return at_once(pair.app, path, headers=headers, **options)
+
+        for _ in range(2):
+            await pair.ask(path, headers=[good])
+        assert prompt(good)
+        assert not prompt()
+        assert not prompt((b"authorization", basic(password="wrong").encode()))
+        assert not prompt(good, good)
+        assert not prompt(good, host=b"evil.example")
+        assert not prompt(good, (b"host", b"localhost"))
+        assert not prompt(good, (b"accept", b"text/event-stream"))
+        assert not prompt(good, (b"x", bytes(20_000)))
+        assert not prompt(good, (b"transfer-encoding", b"chunked"))
+        admission = cast(Admission, pair.app.middleware_stack)
+        for _ in range(config.limits.max_requests):  # others', in progress
+            admission._running[ResponseTracker(Exchange()._send, "", head=False)] = None
+        assert prompt(good)
+        admission._of["127.0.0.1"] = 1
+        assert not prompt(good)
+        admission._running.clear()
+        assert prompt(good)
+        clock.now += 1
+        assert not prompt(good)
+
+    config = GatewayConfig(protection=Protection(**files.settings))
+    run(test, protection=config.protection)
+
+
+def test_who_is_behind_a_trusted_proxy_is_answered_at_once_as_its_proxy_says(clock: Clock) -> None:
+    async def test(pair: Pair) -> None:
+        def prompt(host: bytes, client: str = "127.0.0.1") -> Told | None:
+            headers = [(b"x-forwarded-host", host), (b"x-forwarded-for", b"192.0.2.1")]
+            return at_once(pair.app, "/v1/sessions/1", headers=headers, client=(client, 1))
+
+        for host in (b"localhost:1", b"localhost:2") * 2:
+            headers = [(b"x-forwarded-host", host), (b"x-forwarded-for", b"192.0.2.1")]
+            await pair.ask("/v1/sessions/1", headers=headers)
+        for host in (b"localhost:1", b"localhost:2"):
+            found = prompt(host)
+            assert found is not None
+            assert json.loads(found[2])["links"]["self"] == f"http://{host.decode()}/v1/sessions/1"
+        assert prompt(b"localhost:3") is None
+        assert prompt(b"evil.example") is None
+        assert prompt(b"localhost:1", client="192.0.2.7") is None  # believed by nobody
+
+    run(test, trusted_proxies=(IPv4Network("127.0.0.0/8"),))
 
 
 def test_the_application_sees_no_header_beside_those_of_the_key() -> None:
@@ -492,11 +578,23 @@ def test_what_is_remembered_is_counted_and_logged_like_the_rest(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "gateway.access")
+    logged: list[str] = []
+
+    class Note(logging.Filter):
+        def filter(self, record: logging.LogRecord) -> bool:
+            request = current.get()
+            logged.append(request.request_id if request else "")
+            return True
+
+    caplog.handler.addFilter(Note())
     asked = ("GET", "GET", "GET", "HEAD")
 
     async def test(pair: Pair) -> None:
         for method in asked:
             await Exchange("/v1/sessions/1", method).run(pair.app)
+        message = pair.app.state.at_once(Exchange("/v1/sessions/1").asked())
+        assert f"x-request-id: {logged[-1]}\r\n" in message["head"].decode()
+        assert len({*logged}) == len(asked) + 1
         admission = cast(Admission, pair.app.middleware_stack)
         assert admission._metrics is not None
         registry = admission._metrics.registry
@@ -505,8 +603,8 @@ def test_what_is_remembered_is_counted_and_logged_like_the_rest(
         counts = [
             registry.get_sample_value(name, {**labels, "method": each}) for each in ("GET", "HEAD")
         ]
-        assert counts == [3, 1]
+        assert counts == [4, 1]
 
     run(test, metrics="127.0.0.1:0", logs=LogSettings(access_log=True))
     lines = [record.getMessage() for record in caplog.records if record.name == "gateway.access"]
-    assert lines == [f"{method} /v1/sessions/1 200" for method in asked]
+    assert lines == [f"{method} /v1/sessions/1 200" for method in (*asked, "GET")]

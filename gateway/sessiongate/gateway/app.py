@@ -24,6 +24,7 @@ from sessiongate.gateway.api.operation import ALLOW
 from sessiongate.gateway.api.operations import OPERATIONS
 from sessiongate.gateway.errors import RETRY_AFTER, error_of
 from sessiongate.gateway.http.admission import Admission
+from sessiongate.gateway.http.at_once import AtOnce
 from sessiongate.gateway.http.authentication import AuthenticationMiddleware
 from sessiongate.gateway.http.forwarded import Forwarded
 from sessiongate.gateway.http.in_flight import InFlight
@@ -100,15 +101,20 @@ def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
     app.state.stopping = stopping  # the server begins it
     app.router.redirect_slashes = False  # slashes that `NormalizePath` keeps mean 404
     # Not the stack that Starlette builds: `Admission` answers unexpected errors.
-    inner: ASGIApp = ResponseCache(TakeTurns(ExceptionMiddleware(app.router, _HANDLERS)))
+    inner: ASGIApp
+    inner = cache = ResponseCache(TakeTurns(ExceptionMiddleware(app.router, _HANDLERS)))
+    authentication = forwarded = None
     if credentials.wanted:
         certified = not authenticator.challenges
-        inner = AuthenticationMiddleware(inner, authenticator, certified=certified)
-    inner = TrustedHosts(NormalizePath(inner), config)
+        inner = authentication = AuthenticationMiddleware(inner, authenticator, certified=certified)
+    path = NormalizePath(inner)
+    hosts = TrustedHosts(path, config)
     log = RequestLog(access_log=config.logs.access_log, metrics=metrics)
-    app.middleware_stack = admission = Admission(inner, config.limits, log, metrics)
+    app.middleware_stack = admission = Admission(hosts, config.limits, log, metrics)
     if config.trusted_proxies:
-        app.middleware_stack = Forwarded(admission, config.trusted_proxies)
+        app.middleware_stack = forwarded = Forwarded(admission, config.trusted_proxies)
+    # The server asks it for each request before it starts a task.
+    app.state.at_once = AtOnce(forwarded, admission, hosts, path, authentication, cache, log)
     return app
 
 

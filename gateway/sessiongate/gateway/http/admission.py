@@ -80,13 +80,17 @@ class Admission:
             if response.status == CLOSED:  # else it is cut off
                 await _refuse(_UNEXPECTED, scope, receive, response)
         finally:
-            self._log.ended(scope, response)
+            self._log.ended(scope, response.status, response.seconds, correlation)
             current.reset(token)
 
+    def refuses(self, scope: Scope) -> bool:
+        """Return whether a request would be refused, or become an event stream."""
+        error, is_opening = self._refusal(scope, _address(scope))
+        return is_opening or error is not None
+
     async def _admit(self, scope: Scope, receive: Receive, response: ResponseTracker) -> None:
-        client = scope["client"]
-        address = str(client[0]) if client else "unknown"
-        error = self._refusal(scope, response, address)
+        address = _address(scope)
+        error, response.opening = self._refusal(scope, address)
         if error is not None:
             await _refuse(error, scope, receive, response)
             return
@@ -121,34 +125,35 @@ class Admission:
         else:
             self._streams -= 1
 
-    def _refusal(self, scope: Scope, response: ResponseTracker, address: str) -> Error | None:
-        limits = self._limits
+    def _refusal(self, scope: Scope, address: str) -> tuple[Error | None, bool]:
+        """Return the error, if any, and whether an event stream is asked for."""
+        limits, opening = self._limits, False
         query = scope["query_string"]
         length = len(scope["raw_path"]) + (len(query) + 1 if query else 0)
         if length > limits.max_url:
             detail = f"the URL is {length} bytes long; max_url allows {limits.max_url}"
-            return Error(414, "URL_TOO_LONG", detail)
+            return Error(414, "URL_TOO_LONG", detail), opening
         total = 0
         body = None
         for name, value in scope["headers"]:
             total += len(name) + len(value)
             if name == b"accept":
-                response.opening = value == _EVENTS
+                opening = value == _EVENTS
             elif name in _BODY:
                 body = name, value
         if total > limits.max_headers:
             detail = f"the header is {total} bytes long; max_headers allows {limits.max_headers}"
-            return Error(431, "HEADER_TOO_LARGE", detail)
+            return Error(431, "HEADER_TOO_LARGE", detail), opening
         if body is not None and scope["method"] in ("GET", "HEAD"):
             error = self._body_refusal(*body)
             if error is not None:
-                return error
-        if response.opening:
-            return None if self._has_room() else self._too_many_streams()
+                return error, opening
+        if opening:
+            return None if self._has_room() else self._too_many_streams(), opening
         room = limits.max_requests - (len(self._running) - self.resting.count - self._opening)
         if room <= 0 and (address in self._of or -room >= limits.max_requests):
-            return Error(503, "OVERLOADED", "the gateway is overloaded; try again shortly")
-        return None
+            return Error(503, "OVERLOADED", "the gateway is overloaded; try again shortly"), opening
+        return None, opening
 
     def _body_refusal(self, name: bytes, value: bytes) -> Error | None:
         allowed = self._limits.max_body
@@ -192,6 +197,11 @@ class Admission:
             await asyncio.sleep(_TICK)
             for response in self._running:
                 response.check_time(self._limits.request_timeout)
+
+
+def _address(scope: Scope) -> str:
+    client = scope["client"]
+    return str(client[0]) if client else "unknown"
 
 
 async def _refuse(error: Error, scope: Scope, receive: Receive, send: Send) -> None:

@@ -51,6 +51,14 @@ class AuthenticationMiddleware:
         finally:
             caller.reset(before)
 
+    def recognizes(self, scope: Scope) -> bool:
+        """Return whether the credentials were accepted a moment ago; if so, name the caller."""
+        identity = self._authenticator.known(_authorization(scope["headers"]))
+        if identity is None:
+            return False
+        scope["user"] = identity.name
+        return True
+
     async def _refuse(self, refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
         """Send 401 with a challenge for each scheme, or 429."""
         if isinstance(refusal, TooManyAttemptsError):

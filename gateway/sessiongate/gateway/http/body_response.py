@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeAlias
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from sessiongate.gateway.http.in_flight import Body
 from sessiongate.gateway.http.response_tracker import SECURITY_HEADERS, WHOLE
@@ -38,18 +38,18 @@ class WrittenResponse(RawResponse):
         self._head = lines((*response.raw_headers, *SECURITY_HEADERS))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        parts = self._response.shared.parts
-        if len(parts) > 1 or WHOLE not in scope.get("extensions", ()):
+        message = self.message() if WHOLE in scope.get("extensions", ()) else None
+        if message is None:
             await self._response(scope, receive, send)
-            return
-        await send(
-            {
-                "type": WHOLE,
-                "status": self.status_code,
-                "head": self._head,
-                "body": parts[0],
-            }
-        )
+        else:
+            await send(message)
+
+    def message(self) -> Message | None:
+        """Return the response as one message, unless its body has several parts."""
+        parts = self._response.shared.parts
+        if len(parts) > 1:
+            return None
+        return {"type": WHOLE, "status": self.status_code, "head": self._head, "body": parts[0]}
 
 
 def lines(headers: RawHeaders) -> bytes:

@@ -44,7 +44,13 @@ class Forwarded:
         self._trusted = trusted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and self._trusts(_address(scope)):
+        if scope["type"] == "http":
+            self.apply(scope)
+        await self._app(scope, receive, send)
+
+    def apply(self, scope: Scope) -> None:
+        """Set client, scheme and Host of a request."""
+        if self._trusts(_address(scope)):
             hop = self._origin(scope["headers"])
             if hop.client is not None:
                 scope["client"] = (str(hop.client), 0)
@@ -53,7 +59,6 @@ class Forwarded:
             if hop.host is not None:
                 others = [pair for pair in scope["headers"] if pair[0] != b"host"]
                 scope["headers"] = [*others, (b"host", hop.host.encode("latin-1"))]
-        await self._app(scope, receive, send)
 
     def _trusts(self, address: IpAddress | None) -> bool:
         return address is not None and any(address in network for network in self._trusted)

@@ -30,9 +30,13 @@ class NormalizePath:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            raw = scope["raw_path"]
-            scope["path"] = (_remembered if len(raw) <= _SHORT else _routed)(raw)
+            self.apply(scope)
         await self._app(scope, receive, send)
+
+    def apply(self, scope: Scope) -> None:
+        """Set the path of a request."""
+        raw = scope["raw_path"]
+        scope["path"] = (_remembered if len(raw) <= _SHORT else _routed)(raw)
 
 
 def routed(path: str) -> str:

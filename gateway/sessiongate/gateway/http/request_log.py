@@ -8,8 +8,8 @@ from typing import Any
 from starlette.types import Scope
 
 from sessiongate.gateway.http.metrics import GatewayMetrics
-from sessiongate.gateway.http.response_tracker import ResponseTracker
 from sessiongate.gateway.jsonapi.transfer import TransferCutError
+from sessiongate.runtime.telemetry.correlation import Correlation, current
 from sessiongate.runtime.telemetry.logs import fields
 
 log = logging.getLogger("gateway.access")
@@ -32,15 +32,14 @@ class RequestLog:
         else:
             failures.exception("a request failed")
 
-    def ended(self, scope: Scope, response: ResponseTracker) -> None:
+    def ended(self, scope: Scope, status: int, seconds: float, correlation: Correlation) -> None:
         """Log and count a request."""
-        if self._metrics is None and not self._access_log:
-            return
-        seconds = response.seconds
         if self._metrics is not None:
-            self._metrics.answered(scope, response.status, seconds)
+            self._metrics.answered(scope, status, seconds)
         if self._access_log:
-            _log(scope, response.status, seconds)
+            token = current.set(correlation)
+            _log(scope, status, seconds)
+            current.reset(token)
 
 
 def _log(scope: Scope, status: int, seconds: float) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sessiongate.gateway.http.body_response import BodyResponse, WrittenResponse
 
@@ -46,6 +46,17 @@ _BESIDE = 1024  # bytes that a response needs besides its body
 Remember: TypeAlias = Callable[[BodyResponse, "Validity"], None]
 # The base of URLs, the raw path, the query, and the headers passed on.
 _Key: TypeAlias = tuple[object, ...]
+
+
+def _key(scope: Scope) -> tuple[list[tuple[bytes, bytes]], _Key]:
+    """Return the headers that are passed on, and the key."""
+    headers = [pair for pair in scope["headers"] if pair[0] in PASSED_ON]
+    return headers, (
+        scope["state"]["base_url"],
+        scope["raw_path"],
+        scope["query_string"],
+        *headers,
+    )
 
 
 class Validity:
@@ -125,13 +136,10 @@ class ResponseCache:
             await self._app(scope, receive, send)
             return
         state = scope["state"]
-        headers = [pair for pair in scope["headers"] if pair[0] in PASSED_ON]
-        key = (state["base_url"], scope["raw_path"], scope["query_string"], *headers)
-        entry = self._entries.get(key)
-        if entry is not None and entry.validity.holds(int(time.time())):
-            entry.is_used = True
-            scope["route"] = entry.route
-            await entry.response(scope, receive, send)
+        headers, key = _key(scope)
+        response = self._find(key, scope)
+        if response is not None:
+            await response(scope, receive, send)
             return
         scope["headers"] = headers
         if scope["method"] != "GET" or not self._was_seen(hash(key)):
@@ -142,6 +150,20 @@ class ResponseCache:
             await self._app(scope, receive, send)
         finally:
             del state["remember"]  # it refers to the scope: only a search would free both
+
+    def remembered(self, scope: Scope) -> Message | None:
+        """Return the whole response to a GET, if it is remembered, right and in one part."""
+        _, key = _key(scope)
+        response = self._find(key, scope)
+        return None if response is None else response.message()
+
+    def _find(self, key: _Key, scope: Scope) -> WrittenResponse | None:
+        entry = self._entries.get(key)
+        if entry is None or not entry.validity.holds(int(time.time())):
+            return None
+        entry.is_used = True
+        scope["route"] = entry.route
+        return entry.response
 
     def _was_seen(self, request: int) -> bool:
         """Return whether a request was sent in this second, given its hash.

@@ -30,6 +30,11 @@ _REQUEST_ID = REQUEST_ID.encode()
 CLOSED = 499  # the status if the caller left before there was one
 
 
+def with_request_id(message: Message, request_id: bytes) -> None:
+    """Add the header with the request's id to a whole response."""
+    message["head"] += b"%b: %b\r\n" % (_REQUEST_ID, request_id)
+
+
 class ResponseTracker:
     """Passes a response on with more headers; for HEAD, without its body.
 
@@ -87,7 +92,7 @@ class ResponseTracker:
     async def __call__(self, message: Message) -> None:
         if message["type"] == WHOLE:  # a document that has the other headers
             self.status = message["status"]
-            message["head"] += b"%b: %b\r\n" % (_REQUEST_ID, self._request_id)
+            with_request_id(message, self._request_id)
         elif message["type"] == "http.response.start":
             more = SECURITY_HEADERS
             for name, value in message["headers"]:

@@ -42,12 +42,19 @@ class TrustedHosts:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        error = self.refusal(scope)
+        if error is not None:
+            await errors_response([error])(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def refusal(self, scope: Scope) -> Error | None:
+        """Return the error for an unknown host; set the base of URLs for a known one."""
         base = self._base_url(scope["scheme"], self._host(scope))
         if isinstance(base, Error):
-            await errors_response([base])(scope, receive, send)
-            return
+            return base
         scope.setdefault("state", {})["base_url"] = base
-        await self._app(scope, receive, send)
+        return None
 
     def _find(self, scheme: str, host: str) -> str | Error:
         """Return the base of URLs for a known host, else the error."""

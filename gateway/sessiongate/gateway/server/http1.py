@@ -10,10 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import sys
 from collections.abc import Callable
-from fcntl import ioctl
-from termios import TIOCOUTQ
 from time import monotonic
 from typing import cast
 
@@ -22,7 +19,15 @@ from starlette.types import ASGIApp, Scope
 from sessiongate.gateway.jsonapi.errors import Error
 from sessiongate.gateway.limits import STALLED, Limits
 from sessiongate.gateway.server.http1_request import MALFORMED, RequestHead, parse_head, too_long
-from sessiongate.gateway.server.http1_response import WATER, Http1Response, error_response
+from sessiongate.gateway.server.http1_response import (
+    WATER,
+    AnswerAtOnce,
+    Http1Response,
+    error_response,
+    part_size,
+    unacknowledged,
+    whole_response,
+)
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +46,6 @@ _END = b"\r\n\r\n"
 _BARE_END = re.compile(rb"\n\r?\n")
 _HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
 _HTTP2 = Error(400, "MALFORMED_REQUEST", "HTTP/2 is not supported; use HTTP/1.1")
 
 
@@ -57,8 +61,10 @@ class Http1(asyncio.Protocol):
         limits: Limits,
         connections: set[Http1],
         on_lost: Callable[[], None],
+        at_once: AnswerAtOnce | None = None,
     ) -> None:
         self.was_open = False
+        self._at_once = at_once
         self._app = app
         self._limits = limits
         self._connections = connections
@@ -94,6 +100,7 @@ class Http1(asyncio.Protocol):
         self._room = asyncio.Event()
         self._room.set()
         self._is_tls = transport.get_extra_info("sslcontext") is not None
+        self._most = part_size(is_tls=self._is_tls)
         # The addresses are None if the client has disconnected already.
         client, server = map(transport.get_extra_info, ("peername", "sockname"))
         self._facts = {
@@ -159,7 +166,7 @@ class Http1(asyncio.Protocol):
         """
         size = self._transport.get_write_buffer_size()
         # For slow clients, what their end of the connection has received counts too.
-        left = (size, self._unacknowledged()) if size else None
+        left = (size, unacknowledged(self._transport)) if size else None
         if not left or left != self._left:
             self._left, self._left_since = left, now
         elif now - self._left_since > STALLED:
@@ -170,14 +177,6 @@ class Http1(asyncio.Protocol):
         longest = _LINGER if self._lingering else self._limits.request_timeout + _IDLE
         if now - self._since > longest:
             self._transport.abort()
-
-    def _unacknowledged(self) -> int:
-        """Return the number of bytes that the client's kernel has not acknowledged."""
-        try:
-            found = ioctl(self._transport.get_extra_info("socket").fileno(), TIOCOUTQ, bytes(4))
-        except OSError:
-            return 0
-        return int.from_bytes(found, sys.byteorder)
 
     def _set_deadline(self) -> None:
         self._cancel_deadline()
@@ -239,9 +238,15 @@ class Http1(asyncio.Protocol):
         body, self._buffer = self._buffer[: request.length], self._buffer[request.length :]
         self._begun = False
         keep_alive = request.keep_alive and request.is_read and not self._is_stopping
+        is_alone = keep_alive and not self._buffer and self._room.is_set()
+        if is_alone and (whole := whole_response(self._at_once, request, self._most)):
+            self._transport.write(whole)
+            self._since = monotonic()
+            return
         self._response = response = Http1Response(
             self._transport,
             self._room,
+            self._most,
             is_head=request.scope["method"] == "HEAD",
             version=request.scope["http_version"],
             keep_alive=keep_alive,

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from collections.abc import Callable
 from email.utils import formatdate
+from fcntl import ioctl
 from functools import lru_cache
 from http import HTTPStatus
+from termios import TIOCOUTQ
 from time import time
+from typing import TypeAlias
 
-from starlette.types import Message
+from starlette.types import Message, Scope
 
 from sessiongate.gateway.http.body_response import lines
 from sessiongate.gateway.http.response_tracker import SECURITY_HEADERS, WHOLE
 from sessiongate.gateway.jsonapi.errors import Error, errors_response
+from sessiongate.gateway.server.http1_request import RequestHead
 from sessiongate.runtime.telemetry.correlation import from_headers
 
 # A larger body is passed to the kernel in parts of this many bytes, each once there is room.
@@ -26,6 +32,10 @@ _STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
 }
 _WITHOUT_BODY = (204, 304)
+
+
+# Returns the whole response to a request, if it is a GET and the response is known by now.
+AnswerAtOnce: TypeAlias = Callable[[Scope], Message | None]
 
 
 class Http1Response:
@@ -52,13 +62,17 @@ class Http1Response:
         self,
         transport: asyncio.Transport,
         room: asyncio.Event,
+        part: int,
         *,
         is_head: bool,
         version: str,
         keep_alive: bool,
         body: bytes,
     ) -> None:
-        """``room`` is set while the transport takes more; ``body`` is the request's."""
+        """``room`` is set while the transport takes more, ``part`` bytes at a time.
+
+        ``body`` is the request's.
+        """
         self.is_head = is_head
         self.version = version
         self.keep_alive = keep_alive
@@ -68,8 +82,7 @@ class Http1Response:
         self.has_left = False  # whether the client disconnected before the end
         self._transport = transport
         self._room = room
-        is_tls = transport.get_extra_info("sslcontext") is not None
-        self._part = _TLS_PART if is_tls else _PART
+        self._part = part
         self._body: bytes | None = body
         self._left: asyncio.Future[None] | None = None
         self._start: Message | None = None
@@ -103,7 +116,7 @@ class Http1Response:
                 self._start = message
                 return
             self.is_started = True
-            head = _STATUS_LINES[message["status"]] + message["head"] + self._end_of_head()
+            head = _begin(message) + self._end_of_head()
             await self._write(head, b"" if self.is_head else message["body"])
             self.is_complete = True
             return
@@ -182,6 +195,37 @@ class Http1Response:
         else:
             connection = b""
         return connection + _date(int(time()))
+
+
+def part_size(*, is_tls: bool) -> int:
+    """Return how many bytes of a body a connection is given at a time."""
+    return _TLS_PART if is_tls else _PART
+
+
+def whole_response(at_once: AnswerAtOnce | None, request: RequestHead, most: int) -> bytes | None:
+    """Return the response to a request of a connection that is kept, if it is known at once.
+
+    Its body has at most ``most`` bytes.
+    """
+    if at_once is None or request.length or request.scope["http_version"] != "1.1":
+        return None
+    message = at_once(request.scope)
+    if message is None or len(message["body"]) > most:
+        return None
+    return _begin(message) + _date(int(time())) + message["body"]  # type: ignore[no-any-return]
+
+
+def _begin(message: Message) -> bytes:
+    return _STATUS_LINES[message["status"]] + message["head"]  # type: ignore[no-any-return]
+
+
+def unacknowledged(transport: asyncio.Transport) -> int:
+    """Return the number of bytes that the client's kernel has not acknowledged."""
+    try:
+        found = ioctl(transport.get_extra_info("socket").fileno(), TIOCOUTQ, bytes(4))
+    except OSError:
+        return 0
+    return int.from_bytes(found, sys.byteorder)
 
 
 def error_response(error: Error, *, is_head: bool = False) -> bytes:

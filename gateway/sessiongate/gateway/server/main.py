@@ -167,7 +167,8 @@ async def _serve(
 ) -> None:
     """Serve an application until SIGTERM, which first starts its ``state.stopping``."""
     stopping = asyncio.Event()
-    worker = Worker(app, listener, config.limits, config.protection.tls)
+    at_once = getattr(app.state, "at_once", None)
+    worker = Worker(app, listener, config.limits, config.protection.tls, at_once)
     async with app.router.lifespan_context(app):
 
         def stop() -> None:
