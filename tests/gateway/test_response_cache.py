@@ -595,6 +595,7 @@ def test_what_is_remembered_is_counted_and_logged_like_the_rest(
         message = pair.app.state.at_once(Exchange("/v1/sessions/1").asked())
         assert f"x-request-id: {logged[-1]}\r\n" in message["head"].decode()
         assert len({*logged}) == len(asked) + 1
+        await asyncio.sleep(0)
         admission = cast(Admission, pair.app.middleware_stack)
         assert admission._metrics is not None
         registry = admission._metrics.registry

@@ -44,7 +44,8 @@ def share(folder: Path) -> None:
     # The library reads the variable when it is imported. That is too early: set in the
     # parent, it would also reach the core, and workers whose files have no room.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
-    values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
+    pid = os.getpid()  # else it would be asked for at each change
+    values.ValueClass = values.MultiProcessValue(lambda: pid)  # type: ignore[no-untyped-call]
 
 
 def _reserve(path: Path) -> None:
