@@ -12,9 +12,9 @@ from bench.grpc_calls import BARE as BARE_GRPC
 from bench.grpc_calls import CORE, GET, GUARDED, LIST, Rates
 from bench.measures import FULL, Measure
 from bench.paths import ALL, FULL_SIZE, NOT_MODIFIED, ONE, PAGE, paths_of
-from bench.rounds import Figures
+from bench.rounds import Cell, Figures
 from bench.scale import MEASURES, Scale
-from bench.stack import BARE, ENVOY, GATEWAY, SECURED, Stage
+from bench.stack import BARE, ENVOY, GATEWAY, GATEWAY_2, SECURED, Stage
 
 STILL = Stage(FULL_SIZE)
 CHURNING = Stage(FULL_SIZE, churning=True)
@@ -52,6 +52,20 @@ class Findings:
             for path in paths_of(CHURNING)
         }
         return {path: ratio for path, ratio in ratios.items() if ratio is not None}
+
+    def doubled(self) -> dict[str, float]:
+        """Return how many times as many answers two workers on two CPUs give as one, by path.
+
+        It is computed from the CPU time of an answer, because clients share the CPUs here.
+        """
+
+        def cpu(path: str, server: str) -> float | None:
+            return self.figures.median(Cell(path, server, STILL), lambda sample: sample.front)
+
+        ratios = {
+            path: _ratio(cpu(path, GATEWAY), cpu(path, GATEWAY_2)) for path in paths_of(STILL)
+        }
+        return {path: 2 * ratio for path, ratio in ratios.items() if ratio is not None}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from statistics import median
 from bench.changes import INTERVAL
 from bench.core_rpc import EMPTY
 from bench.filtering import EACH
-from bench.findings import CHURNING, TARGETS, Findings, percentile
+from bench.findings import CHURNING, STILL, TARGETS, Findings, percentile
 from bench.grpc_calls import BARE, CALLS, CORE, GUARDED, NAMES
 from bench.grpc_calls import CONNECTIONS as GRPC_CONNECTIONS
 from bench.load import CONNECTIONS, LARGE_CONNECTIONS, LARGE_SECONDS
@@ -41,7 +41,9 @@ Envoy answers the whole list in pages, as many as the core gives for `page_size`
 counts whole lists, its latency is that of the pages one after another. CPU is that of the
 server's processes and, behind it, the core's. All sessions but one are synthetic; the one
 that single requests ask for is a document's, so that churn does not take it away. With churn
-5 % of the sessions are replaced each second.
+5 % of the sessions are replaced each second. Two workers, whose clients need a CPU too, would show
+what they can do on three CPUs only. So it is computed: each answers as many requests as one worker
+does alone, times the CPU time of its answers, by that of theirs.
 
 The core's calls and those of a bare server (grpc.aio on uvloop, an empty method whose response is
 as large): load is h2load's, one thread, {GRPC_CONNECTIONS} connections of {CALLS} calls each. Load
@@ -137,6 +139,10 @@ def _others(findings: Findings) -> Iterator[str]:
     if churned := findings.churned():
         yield f"## The gateway under churn, to itself without, at {CHURNING.sessions:,}\n"
         rows = ((_NAMES[path], f"{ratio:.2f}") for path, ratio in churned.items())
+        yield _table(("path", "ratio"), rows)
+    if doubled := findings.doubled():
+        yield f"## Two workers on two CPUs, to one on one, at {STILL.sessions:,}\n"
+        rows = ((_NAMES[path], f"{ratio:.2f}") for path, ratio in doubled.items())
         yield _table(("path", "ratio"), rows)
     if findings.calls:
         empty = next(figure.rate for figure in findings.calls if figure.name == EMPTY)

@@ -8,12 +8,16 @@ import pytest
 from google.api.annotations_pb2 import http  # type: ignore[import-untyped]  # has no stubs
 
 from bench.envoy import ROUTES, annotated
-from bench.findings import TARGETS, Findings
+from bench.findings import STILL, TARGETS, Findings
 from bench.grpc_calls import BARE, CORE, GET, GUARDED, Rates
+from bench.load import Load
 from bench.measures import FULL, QUICK
+from bench.paths import ONE
 from bench.recordings import ANSWERS, KINDS
 from bench.report import render
+from bench.rounds import Cell, Sample
 from bench.scale import MEASURES, Scale
+from bench.stack import GATEWAY, GATEWAY_2
 from sessiongate.v1.session_service_pb2 import DESCRIPTOR
 
 SESSIONS = 20
@@ -52,6 +56,21 @@ def test_what_was_not_measured_is_reported_as_such() -> None:
     report = render(Findings(), [], "")
 
     assert report.count("not measured") == len(TARGETS)
+
+
+def test_two_workers_are_compared_by_the_cpu_time_of_an_answer() -> None:
+    findings = Findings()
+    for server, spent in ((GATEWAY, 30e-6), (GATEWAY_2, 40e-6)):
+        sample = Sample(Load(1, 1, 1, 1), spent, 1.0)
+        findings.figures.samples[Cell(ONE, server, STILL)] = [sample]
+        findings.figures.lengths[Cell(ONE, server, STILL)] = 1
+
+    report = render(findings, [], "")
+
+    assert (
+        "to one on one, at 10,000\n\n| path | ratio |\n| --- | --- |\n| one session | 1.50 |"
+        in report
+    )
 
 
 def test_targets_at_scale_hold_for_the_full_sizes_only() -> None:
