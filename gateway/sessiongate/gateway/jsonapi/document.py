@@ -10,6 +10,10 @@ from typing import Any
 MEDIA_TYPE = "application/vnd.api+json"
 
 _INDENT = 4
+# Made once: `json.dumps` would make an encoder each time, and note each object to find cycles.
+_encode = json.JSONEncoder(
+    ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":")
+).encode
 
 
 def dump(document: object, *, pretty: bool) -> bytes:
@@ -72,7 +76,7 @@ class CollectionWriter:
 def _text(value: object, pretty: bool) -> str:
     if pretty:
         return _indented(value, "\n")
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _encode(value)
 
 
 def _indented(value: object, newline: str) -> str:
