@@ -23,7 +23,7 @@ Behaviour: TypeAlias = Callable[[Any, Any], Awaitable[Any]]
 
 # Seconds until a call's line is written, with those of other calls: alone, and in the midst of
 # other work, each takes several times as long.
-_DELAY = 0.01
+_DELAY = 0.05
 
 
 class CallLog:
