@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+from itertools import islice
 from unittest.mock import patch
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sessiongate.gateway.api import order
-from sessiongate.gateway.api.order import Ordered, sort_key
+from sessiongate.gateway.api.order import _RUN, Ordered, sort_key
 from sessiongate.gateway.api.request import RenderContext
 from sessiongate.gateway.http.work import LIGHT_ROWS
 from sessiongate.gateway.jsonapi.sorting import Sort
@@ -50,6 +53,25 @@ def test_many_rows_are_told_and_let_go_of_in_many_steps() -> None:
     rows = [SessionRow(Session(id=number + 1, user="a")) for number in range(3000)]
     ordered = Ordered(sort_key(Sort.parse("-user"), _CONTEXT), None)
     assert sum(1 for _ in ordered.add(rows)) == len(rows)
-    # Rows are merged, the merged runs released, and the rows returned; then all is released.
-    assert sum(1 for _ in ordered.rows()) > 2 * len(rows) // LIGHT_ROWS + len(rows) // 250
-    assert sum(1 for _ in ordered.let_go()) > len(rows) // 500
+    assert sum(1 for _ in ordered.rows()) == len(rows) // LIGHT_ROWS
+    # The runs are released, and then the rows.
+    assert sum(1 for _ in ordered.let_go()) == len(rows) // _RUN + len(rows) // 500
+
+
+@pytest.mark.parametrize("most", [None, 2000])
+def test_no_large_container_waits_to_be_searched_for_garbage(most: int | None) -> None:
+    rows = [SessionRow(Session(id=number + 1, user="a")) for number in range(10_000)]
+    ordered = Ordered(sort_key(Sort.parse("-user"), _CONTEXT), most)
+    young = []
+    gc.collect()
+    gc.disable()
+    try:
+        for steps in (ordered.add(rows), ordered.rows(), ordered.let_go()):
+            for _ in islice(steps, 0, None, 10):
+                # What a search would go through now. Afterwards it counts as older.
+                found = gc.get_objects(generation=0)
+                young.append(sum(len(one) for one in found if isinstance(one, (list, dict))))
+                gc.collect(0)
+    finally:
+        gc.enable()
+    assert max(young) < len(rows) // 4

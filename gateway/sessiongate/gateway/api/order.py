@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from heapq import merge
 from itertools import chain, islice
 from typing import Any, TypeAlias
@@ -37,14 +38,18 @@ def sort_key(sort: Sort, context: RenderContext) -> Callable[[SessionRow], SortK
 
 
 class Ordered:
-    """Collects rows in any order and keeps the first ``most`` of them by a key, or all."""
+    """Collects rows in any order and keeps the first ``most`` of them by a key, or all.
+
+    It fills no new container with all rows: one that is not old yet is searched for garbage
+    with all that it contains, which takes tens of milliseconds.
+    """
 
     def __init__(self, key: Callable[[SessionRow], SortKey], most: int | None) -> None:
         self._key = key
         self._most = most
         self._count = 0
-        self._rows: dict[int, SessionRow] = {}  # by number; at least all rows in the runs
-        self._runs: list[list[_Numbered]] = []  # each sorted
+        self._rows: dict[int, SessionRow] = {}  # by number
+        self._runs: list[list[_Numbered]] = []  # of the same rows, each sorted
 
     def add(self, rows: Iterable[SessionRow]) -> Steps[None]:
         """Add more rows."""
@@ -61,38 +66,42 @@ class Ordered:
 
     def rows(self, skip: int = 0) -> Steps[list[SessionRow]]:
         """Return the kept rows in order, without the first ``skip``."""
-        if len(self._runs) != 1:
-            yield from self._merge()
-        [merged] = self._runs
         found: list[SessionRow] = []
-        for start in range(skip, len(merged), LIGHT_ROWS):
-            found += [self._rows[one[-1]] for one in merged[start : start + LIGHT_ROWS]]
+        for part in self._first():
+            found += [self._rows[one[-1]] for one in part[max(0, skip) :]]
+            skip -= len(part)
             yield
         return found
 
     def let_go(self) -> Steps[None]:
         """Forget all rows, resting between steps."""
-        rows = [*self._rows.values()]
-        self._rows.clear()
-        yield from let_go(*self._runs, rows)
+        yield from let_go(*self._runs, self._rows)
 
     def _take(self, run: list[_Numbered]) -> Steps[None]:
         run.sort()
-        self._runs.append(run[: self._most])
+        self._runs.append(run)
         if self._most is not None and len(self._rows) > 4 * max(self._most, _RUN):
-            yield from self._merge()
+            yield from self._cut()
 
-    def _merge(self) -> Steps[None]:
-        merged: list[_Numbered] = []
-        kept: dict[int, SessionRow] = {}
-        numbered = islice(merge(*self._runs), self._most)
-        while part := list(islice(numbered, LIGHT_ROWS)):
-            merged += part
-            kept |= {one[-1]: self._rows[one[-1]] for one in part}
+    def _cut(self) -> Steps[None]:
+        """Forget the rows that are not among the first ``most``."""
+        last: _Numbered = ()
+        for part in self._first():
+            last = part[-1]
             yield
-        merged_from, all_rows = self._runs, [*self._rows.values()]
-        self._runs, self._rows = [merged], kept
-        yield from let_go(*merged_from, all_rows)
+        for run in self._runs:
+            kept = bisect_right(run, last)
+            for one in run[kept:]:
+                del self._rows[one[-1]]
+            del run[kept:]
+            yield
+        self._runs = [run for run in self._runs if run]
+
+    def _first(self) -> Iterator[list[_Numbered]]:
+        """Yield the first ``most`` in order, some at a time."""
+        numbered = islice(merge(*self._runs), self._most)
+        while part := [*islice(numbered, LIGHT_ROWS)]:
+            yield part
 
 
 def _getter(path: Path, context: RenderContext) -> Callable[[SessionRow], object]:

@@ -57,11 +57,13 @@ async def each(pieces: Iterator[_T | None]) -> AsyncGenerator[_T]:
         yield given
 
 
-def let_go(*lists: list[Any]) -> Steps[None]:
-    """Empty long lists, resting between steps: freeing 100,000 tuples takes 20 ms."""
-    for found in lists:
+def let_go(*containers: list[Any] | dict[Any, Any]) -> Steps[None]:
+    """Empty large containers, resting between steps: freeing 100,000 tuples takes 20 ms."""
+    for found in containers:
+        pop = found.popitem if isinstance(found, dict) else found.pop
         while found:
-            del found[-_LET_GO:]
+            for _ in range(min(_LET_GO, len(found))):
+                pop()
             yield
 
 
