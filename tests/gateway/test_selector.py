@@ -18,7 +18,7 @@ from sessiongate.gateway.representation.row import SessionRow
 from sessiongate.gateway.upstream.client import CoreClient
 from sessiongate.gateway.upstream.replica import Replica
 from sessiongate.gateway.upstream.selector import EVERYTHING, Selector
-from sessiongate.gateway.upstream.views import DirectView, ReplicaView, SessionView
+from sessiongate.gateway.upstream.views import PAGE_SIZE, DirectView, ReplicaView, SessionView
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
     ListSessionsRequest,
@@ -188,6 +188,31 @@ def test_what_the_core_is_to_select_alone_is_what_passes() -> None:
             SessionRow(one) for one in SESSIONS if wanted is None or _core_matcher(wanted)(one)
         ]
         assert _passing(left, found) == _passing(filters, [SessionRow(one) for one in SESSIONS])
+
+
+class _ChangingCore(_Core):
+    """Lists sessions likewise, after a change each time."""
+
+    def __init__(self) -> None:
+        self.revision = 5
+        self.sizes: list[int] = []  # of pages, as requested
+
+    async def list_sessions(self, request: ListSessionsRequest) -> ListSessionsResponse:
+        self.sizes.append(request.page_size)
+        page = await super().list_sessions(request)
+        page.revision = self.revision
+        self.revision += 1
+        return page
+
+
+def test_a_page_comes_in_parts_and_is_no_newer_than_the_first() -> None:
+    core = _ChangingCore()
+    view = DirectView(cast(CoreClient, core))
+    page = asyncio.run(view.rows(EVERYTHING, 2 * PAGE_SIZE))
+    assert [row.id for row in page.sessions] == [one.id for one in SESSIONS]
+    assert set(core.sizes) == {PAGE_SIZE}
+    assert len(core.sizes) > 1
+    assert page.version.revision == 5
 
 
 @pytest.mark.parametrize("name", _NAMES)
