@@ -177,8 +177,9 @@ def _close(text: str, position: int, name: str) -> int:
 def _value(text: str, start: int, allowed: str) -> tuple[Any, int]:
     try:
         value, end = _JSON.raw_decode(text, start)
-        # A lone surrogate is not text: it cannot be stored or sent.
-        json.dumps(value, ensure_ascii=False).encode()
+        if not _is_number(value):
+            # A lone surrogate is not text: it cannot be stored or sent.
+            (value if type(value) is str else _encode(value)).encode()
         return value, end
     except UnicodeEncodeError:
         problem = f"at offset {start}, \\ud800 to \\udfff must come in pairs"
@@ -214,6 +215,7 @@ def _finite(text: str) -> float:
 
 
 _JSON = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def _check_depth(text: str, start: int, max_depth: int) -> None:
