@@ -21,6 +21,7 @@ from sessiongate.gateway.api.operations import OPERATIONS
 from sessiongate.gateway.jsonapi.errors import RequestError
 from sessiongate.gateway.jsonapi.query import AllowedParameters, QueryLimits, QueryParameters
 from sessiongate.runtime.auth import identity
+from sessiongate.runtime.turns import finished
 from tests.gateway.declared import operation_at
 from tests.program import DOCUMENT, PATIENCE, Serving, environment
 from tests.snippets import examples
@@ -76,12 +77,12 @@ def test_each_example_names_what_there_is() -> None:
         takes, pairs = question(command)
         refused = pytest.raises(RequestError) if '"errors"' in output else nullcontext()
         with refused:
-            QueryParameters.parse(urlencode(pairs).encode(), takes)
+            finished(QueryParameters.parsing(urlencode(pairs).encode(), takes))
     inline = re.findall(r"`((?:fields|filter|sort|include|page)(?:\[[^`=]*\])?)=([^`]+)`", TEXT)
     assert ("sort", "-connected,user") in inline
     [sessions] = [found.takes for found in OPERATIONS if found.path == "/v1/sessions"]
     for pair in inline:
-        QueryParameters.parse(urlencode([pair]).encode(), sessions)
+        finished(QueryParameters.parsing(urlencode([pair]).encode(), sessions))
 
 
 def table(heading: str) -> list[list[str]]:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sessiongate.gateway.jsonapi.document import CollectionWriter, dump
 from sessiongate.gateway.jsonapi.errors import Error, RequestError, errors_response
 from sessiongate.gateway.jsonapi.query import MAX_PARAMETERS, AllowedParameters, QueryParameters
+from sessiongate.runtime.turns import finished
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=6) | st.sampled_from(
     ["[", "]", "0", "\n", "]}", '"data": [']
@@ -77,7 +78,9 @@ def test_text_is_utf_8_and_not_escaped() -> None:
     ],
 )
 def test_a_good_query_is_read(query: bytes, pretty: bool) -> None:
-    assert QueryParameters.parse(query, AllowedParameters()) == QueryParameters(pretty=pretty)
+    assert finished(QueryParameters.parsing(query, AllowedParameters())) == QueryParameters(
+        pretty=pretty
+    )
 
 
 NO_SWITCH = (
@@ -115,7 +118,7 @@ def test_each_fault_of_a_query_is_an_error(
     query: bytes, faults: list[tuple[str | None, str]]
 ) -> None:
     with pytest.raises(RequestError) as caught:
-        QueryParameters.parse(query, AllowedParameters())
+        finished(QueryParameters.parsing(query, AllowedParameters()))
     errors = caught.value.errors
     assert [(error.parameter, error.detail) for error in errors] == faults
     assert {(error.status, error.code) for error in errors} == {(400, "INVALID_PARAMETER")}

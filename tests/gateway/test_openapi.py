@@ -27,6 +27,7 @@ from sessiongate.gateway.openapi.endpoints import Written
 from sessiongate.gateway.openapi.examples import DOCUMENTS, ERRORS, SERVICE, SESSION
 from sessiongate.gateway.openapi.page import page
 from sessiongate.gateway.openapi.schemas import SCHEMAS
+from sessiongate.runtime.turns import finished
 from sessiongate.v1.session_pb2 import Activity, Session
 from tests.gateway.programs import ROOT
 
@@ -119,9 +120,9 @@ def test_examples_ask_for_what_there_is(operation: Operation) -> None:
             query = query_of(parameter)
             if parameter["name"] == "page[number]":
                 query.append(("page[size]", "1"))  # required with page[number]
-            QueryParameters.parse(urlencode(query).encode(), operation.takes)
+            finished(QueryParameters.parsing(urlencode(query).encode(), operation.takes))
             for path in re.findall(r"`(attributes\.[\w.]+)`", parameter["description"]):
-                QueryParameters.parse(f"sort={path}".encode(), operation.takes)
+                finished(QueryParameters.parsing(f"sort={path}".encode(), operation.takes))
 
 
 def kind_of(operation: Operation) -> str:

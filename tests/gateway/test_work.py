@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from sessiongate.core.sources.synthetic import SyntheticSource
+from sessiongate.gateway.api import request
 from sessiongate.gateway.http.work import each, later, let_go, work
 from sessiongate.gateway.upstream.client import CoreClient
 from sessiongate.gateway.upstream.replica import Replica
@@ -59,7 +60,7 @@ async def view() -> ReplicaView:
     return ReplicaView(replica, DirectView(cast(CoreClient, None)))
 
 
-async def asked(path: str) -> tuple[Any, int]:
+async def asked(path: str, status: int = 200) -> tuple[Any, int]:
     """Return the document, and how many rounds the loop made meanwhile."""
     rounds, done = 0, False
 
@@ -75,7 +76,7 @@ async def asked(path: str) -> tuple[Any, int]:
         answer = await http.get(path)
         done = True
         await counting
-        assert answer.status_code == 200, answer.text
+        assert answer.status_code == status, answer.text
         return answer.json(), rounds
 
 
@@ -88,6 +89,31 @@ def test_long_work_leaves_others_their_turn(query: str, monkeypatch: pytest.Monk
     found, many = asyncio.run(asked(path))
     assert found == expected
     assert many > few + 5, (few, many)
+
+
+def test_a_query_is_read_by_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Finding what was meant by each of these names takes about a millisecond.
+    query = "&".join(f"filter=/attributes/client/cphr{number}=1" for number in range(100))
+    monkeypatch.setattr(NEW_TURNS, lambda: Turns(100, Steady()))
+    document, rounds = asyncio.run(asked(f"/v1/sessions?{query}", 400))
+    assert len(document["errors"]) == 100
+    assert rounds > 100
+
+
+def test_what_some_short_requests_ask_for_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    known: dict[Any, Any] = {}
+    monkeypatch.setattr(request, "_known", known)
+
+    async def main() -> None:
+        async with in_process("127.0.0.1:1", replica_staleness=0.0) as http:
+            for number in range(request._KNOWN + 10):
+                await http.get(f"/v1/?sync={number}")
+            assert len(known) == request._KNOWN
+            latest = [*known][-1]
+            await http.get(f"/v1/?sync={'x' * request._SHORT}")
+            assert [*known][-1] == latest
+
+    asyncio.run(main())
 
 
 def test_services_and_queries_are_looked_for_by_turns(monkeypatch: pytest.MonkeyPatch) -> None:

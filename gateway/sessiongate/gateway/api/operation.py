@@ -62,5 +62,6 @@ class Operation:
             response = Response(status_code=204, headers=ALLOW)
         else:
             offers = _STREAMED if self.streams else self.offers
-            response = await self.endpoint(ApiRequest.read(scope, self.takes, offers))
+            request = await ApiRequest.read(scope, self.takes, offers)
+            response = await self.endpoint(request)
         await response(scope, receive, send)

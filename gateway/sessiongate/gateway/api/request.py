@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from starlette.datastructures import State
 from starlette.types import Scope
@@ -14,6 +13,7 @@ from starlette.types import Scope
 from sessiongate.gateway.api.host_names import RDNS, Naming
 from sessiongate.gateway.http.in_flight import InFlight
 from sessiongate.gateway.http.response_cache import Remember
+from sessiongate.gateway.http.work import work
 from sessiongate.gateway.jsonapi.conditional import Conditions
 from sessiongate.gateway.jsonapi.document import MEDIA_TYPE
 from sessiongate.gateway.jsonapi.negotiation import (
@@ -27,8 +27,13 @@ from sessiongate.gateway.jsonapi.query import PLAIN, AllowedParameters, QueryPar
 from sessiongate.gateway.representation.row import SessionRow
 from sessiongate.gateway.representation.session import IDLE
 from sessiongate.gateway.upstream.views import SessionView
+from sessiongate.runtime.turns import Steps
 
 OFFERS = (MEDIA_TYPE, JSON)
+
+# Requests whose preferences are kept, and bytes of what one of them asks for. Parsed, a query takes
+# up to 80 times its bytes: at most 20 MiB in all.
+_KNOWN, _SHORT = 256, 1024
 
 
 @dataclass(slots=True)
@@ -50,20 +55,22 @@ class Preferences(NamedTuple):
     timeless: bool  # equal sessions always give equal responses, except for ``idle``
 
 
-@lru_cache(maxsize=512)
-def read_preferences(
+def _reading(
     takes: AllowedParameters,
     offers: Sequence[str],
     query_string: bytes,
     accept: str | None,
     accept_encoding: str | None,
     content_type: str | None,
-) -> Preferences:
+) -> Steps[Preferences]:
     """Read what a request asks for. Raises `RequestError` with an error for each fault."""
     accepted = negotiate(accept, offers, (PROFILE,) if takes.collection else ())
+    yield
     gzip = negotiate_encoding(accept_encoding) == "gzip"
+    yield
     check_content_type(content_type, body=False)
-    query = QueryParameters.parse(query_string, takes, by_cursor=PROFILE in accepted.profiles)
+    by_cursor = PROFILE in accepted.profiles
+    query = yield from QueryParameters.parsing(query_string, takes, by_cursor=by_cursor)
     return Preferences(
         query,
         accepted.media_type,
@@ -73,6 +80,22 @@ def read_preferences(
         # Names come from DNS, which does not announce changes.
         timeless=not _depends_on_clock(query) and RDNS not in query.switches,
     )
+
+
+# What requests asked for, by all that `_reading` takes.
+_known: dict[tuple[Any, ...], Preferences] = {}
+
+
+async def _read_preferences(*asked: Any) -> Preferences:
+    """Return what `_reading` does, which is done once for what many ask for."""
+    found = _known.get(asked)
+    if found is None:
+        found = await work(_reading(*asked))
+        if sum(len(text) for text in asked[2:] if text is not None) <= _SHORT:
+            if len(_known) >= _KNOWN:
+                del _known[next(iter(_known))]
+            _known[asked] = found
+    return found
 
 
 @dataclass(slots=True)
@@ -93,7 +116,7 @@ class ApiRequest:
     row: SessionRow | None = None  # the only session that the response depends on, if it is one
 
     @classmethod
-    def read(
+    async def read(
         cls, scope: Scope, takes: AllowedParameters, offers: Sequence[str] = OFFERS
     ) -> ApiRequest:
         """Read a request. Raises `RequestError` with an error for each fault."""
@@ -106,7 +129,7 @@ class ApiRequest:
                 accept_encoding = _joined(accept_encoding, value)
             elif name == b"content-type":
                 content_type = _joined(content_type, value)
-        preferences = read_preferences(
+        preferences = await _read_preferences(
             takes, offers, query_string, accept, accept_encoding, content_type
         )
         query = preferences.query
