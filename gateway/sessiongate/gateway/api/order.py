@@ -14,6 +14,7 @@ from sessiongate.gateway.jsonapi.paths import MISSING, Path
 from sessiongate.gateway.jsonapi.sorting import Sort, SortKey
 from sessiongate.gateway.representation.row import SessionRow
 from sessiongate.gateway.representation.session import IDLE
+from sessiongate.runtime.memory import collect_young
 from sessiongate.runtime.turns import Steps
 from sessiongate.v1.states import words_of
 
@@ -23,6 +24,8 @@ from sessiongate.v1.states import words_of
 _Numbered: TypeAlias = tuple[Any, ...]
 # Rows sorted at a time: about a millisecond of work.
 _RUN = 250
+# Runs, or lists of `LIGHT_ROWS`, between two searches of young objects.
+_AGED = 10
 _BY_ID = (None, "/id")
 
 
@@ -40,8 +43,8 @@ def sort_key(sort: Sort, context: RenderContext) -> Callable[[SessionRow], SortK
 class Ordered:
     """Collects rows in any order and keeps the first ``most`` of them by a key, or all.
 
-    It fills no new container with all rows: one that is not old yet is searched for garbage
-    with all that it contains, which takes tens of milliseconds.
+    Its containers count as old before they are large: a young one is searched for garbage with
+    all that it contains, which takes tens of milliseconds. None is copied for the same reason.
     """
 
     def __init__(self, key: Callable[[SessionRow], SortKey], most: int | None) -> None:
@@ -67,9 +70,11 @@ class Ordered:
     def rows(self, skip: int = 0) -> Steps[list[SessionRow]]:
         """Return the kept rows in order, without the first ``skip``."""
         found: list[SessionRow] = []
-        for part in self._first():
+        for number, part in enumerate(self._first()):
             found += [self._rows[one[-1]] for one in part[max(0, skip) :]]
             skip -= len(part)
+            if number % _AGED == _AGED - 1:
+                collect_young()
             yield
         return found
 
@@ -80,6 +85,8 @@ class Ordered:
     def _take(self, run: list[_Numbered]) -> Steps[None]:
         run.sort()
         self._runs.append(run)
+        if len(self._runs) % _AGED == 0:
+            collect_young()
         if self._most is not None and len(self._rows) > 4 * max(self._most, _RUN):
             yield from self._cut()
 
