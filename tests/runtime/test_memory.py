@@ -9,6 +9,7 @@ import platform
 import re
 import subprocess
 import sys
+import weakref
 
 import pytest
 
@@ -119,3 +120,32 @@ def test_a_container_that_counts_as_old_is_not_searched_with_the_young() -> None
     memory.count_as_old()
     assert not any(found is container for found in gc.get_objects(generation=0))
     assert any(found is container for found in gc.get_objects(generation=2))
+
+
+class _Leaf:
+    __slots__ = ("__weakref__", "other")
+    other: object
+
+
+def test_what_is_never_searched_is_freed_all_the_same() -> None:
+    leaf = _Leaf()
+    leaf.other = "x"
+    memory.never_search(leaf)
+    assert not gc.is_tracked(leaf)
+    gone = weakref.ref(leaf)
+    gc.disable()
+    try:
+        del leaf
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_young_garbage_is_collected_and_the_rest_counts_as_old() -> None:
+    kept, garbage = [[]], _Leaf()  # type: ignore[var-annotated]
+    garbage.other = garbage
+    gone = weakref.ref(garbage)
+    del garbage
+    memory.collect_young()
+    assert gone() is None
+    assert any(found is kept for found in gc.get_objects(generation=2))

@@ -17,6 +17,9 @@ _SOON = 5.0  # seconds
 # before all objects are.
 _YOUNG, _MIDDLE, _OLD = 1000, 10, 800
 
+_untrack = ctypes.pythonapi.PyObject_GC_UnTrack
+_untrack.argtypes, _untrack.restype = [ctypes.py_object], None
+
 
 def use_one_malloc_arena() -> None:
     """Make all threads of this process take memory from one arena; call this first.
@@ -65,11 +68,20 @@ def collect_rarely() -> None:
     gc.set_threshold(_YOUNG, _MIDDLE, _OLD)
 
 
+def never_search(found: object) -> None:
+    """Leave an object out of searches for garbage, if it refers to nothing that can be in a cycle.
+
+    It is still freed when nothing refers to it. Python does the same with a tuple of texts and
+    numbers, but not with an object of a class of its own.
+    """
+    _untrack(found)
+
+
 def collect_young() -> None:
     """Search young objects for garbage; all others of them count as old from now on.
 
     Call this while containers of very many are filled, for every few thousand objects, which
-    takes about a millisecond. Otherwise that may not happen until all are in there: what takes
+    takes one or two milliseconds. Otherwise that may not happen until all are in there: what takes
     the memory of freed tuples and lists does not count as new.
     """
     gc.collect(1)

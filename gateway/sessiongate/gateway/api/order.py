@@ -25,7 +25,7 @@ _Numbered: TypeAlias = tuple[Any, ...]
 # Rows sorted at a time: about a millisecond of work.
 _RUN = 250
 # Runs, or lists of `LIGHT_ROWS`, between two searches of young objects.
-_AGED = 10
+_AGED = 20
 _BY_ID = (None, "/id")
 
 

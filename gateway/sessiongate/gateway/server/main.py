@@ -139,7 +139,6 @@ def _work(
 ) -> None:
     """Run a worker process from start to end; ``metrics`` is the folder of its metrics."""
     use_one_malloc_arena()
-    collect_rarely()
     set_up_logs("gateway", config.logs)
     if metrics is not None:
         from sessiongate.runtime.telemetry.metrics import share
@@ -155,6 +154,7 @@ def _work(
         log.error("%s", error)
         logging.shutdown()
         os._exit(1)
+    collect_rarely()
     run_loop(_serve(listener, config, app, ready))
     # Everything is answered and closed. gRPC's threads may still run, and crash while the
     # interpreter shuts down: skip its shutdown.
