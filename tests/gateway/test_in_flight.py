@@ -14,6 +14,7 @@ from sessiongate.gateway.http.in_flight import SMALL, Body, Charge, InFlight
 from sessiongate.gateway.jsonapi.errors import RequestError
 from sessiongate.gateway.representation.row import SessionRow, cut_rows
 from sessiongate.gateway.settings import GatewayConfig
+from sessiongate.runtime import memory
 from sessiongate.v1.session_pb2 import Session
 from tests.gateway.asgi import Exchange
 from tests.gateway.scripted import ScriptedCore, page
@@ -32,6 +33,28 @@ def run(test: Callable[[InFlight], Awaitable[None]], limit: int = 2 * LARGE) -> 
 async def settle() -> None:
     for _ in range(10):
         await asyncio.sleep(0)
+
+
+def test_memory_is_returned_once_no_large_response_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    returned = asyncio.Event()
+    monkeypatch.setattr(memory, "give_back", returned.set)
+    monkeypatch.setattr(memory, "_IDLE", 0.0)
+
+    async def test(flight: InFlight) -> None:
+        garbage: list[object] = []
+        garbage.append(garbage)
+        gc.collect()
+        del garbage
+        for _ in range(2):
+            async with flight.making():
+                assert not returned.is_set()
+        before = gc.get_stats()[2]["collected"]
+        await returned.wait()
+        assert gc.get_stats()[2]["collected"] > before
+
+    run(test)
 
 
 def test_what_is_shared_counts_once_and_as_long_as_it_is_held() -> None:

@@ -12,6 +12,7 @@ _LARGE = 128 * 1024  # bytes
 # Free bytes to keep: otherwise each request would take its memory from the system.
 _KEPT = 8 * 1024 * 1024
 _SOON = 5.0  # seconds
+_IDLE = 60.0  # seconds without the work that frees large amounts
 # Objects allocated and not freed before young objects are searched for garbage; such
 # searches before survivors are searched too, which takes a few milliseconds; and those
 # before all objects are.
@@ -51,6 +52,21 @@ class FreeMemory:
         """Return free memory to the system in a few seconds, once for all calls until then."""
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_SOON, self._give_back)
+
+    def give_back_once_idle(self) -> None:
+        """Return free memory to the system once this has not been called for a minute.
+
+        Search all objects for garbage before: this also frees the tuples that Python keeps for
+        reuse. Two thousand of a length can hold a hundred MiB that are free otherwise. With
+        100,000 sessions it takes 20 ms.
+        """
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(_IDLE, self._collect)
+
+    def _collect(self) -> None:
+        gc.collect()
+        self._give_back()
 
     def _give_back(self) -> None:
         self._timer = None

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 
 from sessiongate.gateway.jsonapi.errors import Error, RequestError
+from sessiongate.runtime.memory import FreeMemory
 
 SMALL = 65536  # bytes of a response that does not wait for others
 _PATIENCE = 5.0  # seconds that a large response waits
@@ -55,6 +56,7 @@ class InFlight:
         self._resting = resting or Resting()
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._makers = asyncio.Semaphore(_AT_ONCE)
+        self._memory = FreeMemory()
         self._loop = asyncio.get_running_loop()
 
     @asynccontextmanager
@@ -74,6 +76,7 @@ class InFlight:
             yield has_waited
         finally:
             self._makers.release()
+            self._memory.give_back_once_idle()
 
     async def take(self, size: int) -> Charge:
         """Take ``size`` bytes once they are free. Raises `RequestError` if that takes too long.
