@@ -9,7 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from sessiongate.gateway.api.documents import Referred
+from sessiongate.gateway.representation.row import SessionRow
 from sessiongate.gateway.upstream.views import PAGE_SIZE
+from sessiongate.v1.session_pb2 import Session
 from tests.gateway.programs import DATA, in_process, one_view, running_core
 
 COLLECTION = (DATA / "sessions.json").read_bytes()
@@ -171,6 +174,21 @@ def test_a_collection_of_many_pages_is_whole(tmp_path: Path) -> None:
         assert [item["id"] for item in document["data"]] == [item["id"] for item in items]
 
     asyncio.run(test())
+
+
+def test_what_is_to_be_included_is_noted_row_by_row() -> None:
+    rows = [
+        SessionRow(Session(id=1, service="a", upstream_ids=[3, 4])),
+        SessionRow(Session(id=2, service="a", upstream_ids=[4], downstream_ids=[5])),
+    ]
+    referred = Referred()
+    steps = referred.add(rows)
+    next(steps)
+    assert (referred.ids, referred.services) == ({1}, {"a"})
+    assert sum(1 for _ in steps) == 1
+    assert referred.ids == {1, 2}
+    assert [*referred.ahead["upstream"]] == [3, 4]
+    assert [*referred.ahead["downstream"]] == [5]
 
 
 def test_a_source_that_cannot_be_read_is_named_last(tmp_path: Path) -> None:

@@ -23,11 +23,11 @@ from sessiongate.gateway.representation.row import (
     write_all,
     write_in_steps,
 )
-from sessiongate.gateway.representation.service import names_of, service_resource, services_of
+from sessiongate.gateway.representation.service import service_resource, services_of
+from sessiongate.gateway.representation.session import service_names
 from sessiongate.gateway.upstream.views import Batch
-from sessiongate.runtime.turns import Steps
+from sessiongate.runtime.turns import Steps, finished
 from sessiongate.v1.errors import Reason
-from sessiongate.v1.session_pb2 import Session
 
 # What may be included with sessions: their services, and sessions on further tiers.
 INCLUDES = (
@@ -70,7 +70,7 @@ class SessionsDocument:
             or "sessions" in query.fields
         )
         self._gaps = Gaps()
-        self._seen: list[Session] = []  # if something is to be included with them
+        self._referred = Referred()  # if something is to be included
 
     @property
     def size(self) -> int:
@@ -100,7 +100,7 @@ class SessionsDocument:
             part = b""
         members: dict[str, Any] = {}
         if query.include:
-            members["included"] = await included_with(self._request, self._seen)
+            members["included"] = await included_with(self._request, self._referred)
         meta = collections.meta(query, position) | self._gaps.meta()
         yield self._writer.closing(members | top_meta(meta))
 
@@ -134,7 +134,7 @@ class SessionsDocument:
             steps = write_in_steps(rows, context.base, context.now)
             return self._writer.written(await work(steps))
         if self._query.include:
-            self._seen += await work(_decoded(rows))
+            await work(self._referred.add(rows))
         resources = await rendered_resources(self._request, rows)
         if self._by_cursor:
             for resource in resources:
@@ -173,46 +173,35 @@ async def rendered_resources(
     return resources
 
 
-def _decoded(rows: Iterable[SessionRow]) -> Steps[list[Session]]:
-    sessions = []
-    for row in rows:
-        sessions.append(row.session)
-        yield
-    return sessions
+class Referred:
+    """What sessions refer to: all that is needed of them to include it."""
 
+    def __init__(self) -> None:
+        self.ids: set[int] = set()  # of the sessions themselves
+        self.services: set[str] = set()
+        # Ids on the next tier, each once, in order.
+        self.ahead: dict[str, dict[int, None]] = {"upstream": {}, "downstream": {}}
 
-async def included_with(request: ApiRequest, sessions: Sequence[Session]) -> list[dict[str, Any]]:
-    """Return the resource objects to include with sessions, each once."""
-    primary = {session.id for session in sessions}
-    found: dict[int, SessionRow] = {}
-    services: set[str] = set()
-    for path in request.query.include:
-        tier: Sequence[Session] = sessions
-        for name in path.split("."):
-            if name == "services":
-                services |= names_of(tier)
-                break
-            tier = await _tier(request, tier, name, found)
-    resources = await rendered_resources(
-        request, [row for ident, row in sorted(found.items()) if ident not in primary]
-    )
-    if services:
-        known, _ = await services_of(request.view, frozenset(services))
-        resources += [
-            with_fields(request.query, service_resource(service, request.context.base))
-            for service in known.values()
-        ]
-    return resources
+    def add(self, rows: Iterable[SessionRow]) -> Steps[None]:
+        """Add what more sessions refer to."""
+        for row in rows:
+            session = row.session
+            self.ids.add(row.id)
+            self.services.update(service_names(session))
+            self.ahead["upstream"].update(dict.fromkeys(session.upstream_ids))
+            self.ahead["downstream"].update(dict.fromkeys(session.downstream_ids))
+            yield
 
+    async def next_tier(
+        self, request: ApiRequest, name: str, found: dict[int, SessionRow]
+    ) -> Referred:
+        """Return what the sessions one tier on refer to, except those that have just gone.
 
-async def _tier(
-    request: ApiRequest, sessions: Iterable[Session], name: str, found: dict[int, SessionRow]
-) -> list[Session]:
-    """Return the sessions one tier on from others, skipping those that have just gone."""
-    tier = []
-    for session in sessions:
-        for ident in session.upstream_ids if name == "upstream" else session.downstream_ids:
-            if len(found) % _LOOKED_UP == 0:
+        Add these sessions to ``found``.
+        """
+        tier = Referred()
+        for number, ident in enumerate(self.ahead[name]):
+            if number % _LOOKED_UP == 0:
                 await asyncio.sleep(0)  # give others a turn
             if ident not in found:
                 try:
@@ -221,5 +210,28 @@ async def _tier(
                     if error.reason != Reason.SESSION_NOT_FOUND:
                         raise
                     continue
-            tier.append(found[ident].session)
-    return tier
+            finished(tier.add((found[ident],)))
+        return tier
+
+
+async def included_with(request: ApiRequest, primary: Referred) -> list[dict[str, Any]]:
+    """Return the resource objects to include with sessions, each once."""
+    found: dict[int, SessionRow] = {}
+    services: set[str] = set()
+    for path in request.query.include:
+        tier = primary
+        for name in path.split("."):
+            if name == "services":
+                services |= tier.services
+                break
+            tier = await tier.next_tier(request, name, found)
+    resources = await rendered_resources(
+        request, [row for ident, row in sorted(found.items()) if ident not in primary.ids]
+    )
+    if services:
+        known, _ = await services_of(request.view, frozenset(services))
+        resources += [
+            with_fields(request.query, service_resource(service, request.context.base))
+            for service in known.values()
+        ]
+    return resources

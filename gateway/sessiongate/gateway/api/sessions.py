@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from sessiongate.gateway.api.document_cache import DocumentCache
 from sessiongate.gateway.api.documents import (
+    Referred,
     SessionsDocument,
     included_with,
     rendered_resources,
@@ -25,6 +26,7 @@ from sessiongate.gateway.api.response import (
 )
 from sessiongate.gateway.api.select import Selection
 from sessiongate.gateway.http.in_flight import Body
+from sessiongate.gateway.http.work import work
 from sessiongate.gateway.jsonapi.collections import self_link
 from sessiongate.gateway.jsonapi.document import top_meta
 from sessiongate.gateway.jsonapi.errors import Error, RequestError
@@ -82,7 +84,9 @@ async def show_session(request: ApiRequest) -> Response:
         "data": resource,
     }
     if request.query.include:
-        document["included"] = await included_with(request, [found.session])
+        referred = Referred()
+        await work(referred.add((found,)))
+        document["included"] = await included_with(request, referred)
     document |= top_meta(version.gaps.meta())
     return document_response(request, document, version if request.preferences.timeless else None)
 

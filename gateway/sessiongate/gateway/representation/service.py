@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from sessiongate.gateway.representation.session import service_names
 from sessiongate.gateway.upstream.tallies import ServiceTally
 from sessiongate.gateway.upstream.views import SessionView, Version
-from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import ServiceStatus
 
 
@@ -83,8 +81,3 @@ def service_resource(service: Service, base: str) -> dict[str, Any]:
         "attributes": attributes,
         "links": {"self": url},
     }
-
-
-def names_of(sessions: Iterable[Session]) -> frozenset[str]:
-    """Return the names of the services that sessions are on."""
-    return frozenset(name for session in sessions for name in service_names(session))
