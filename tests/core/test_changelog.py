@@ -8,7 +8,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from sessiongate.core.errors import RevisionNotHeldError, ShuttingDownError
-from sessiongate.core.table.changelog import Change, ChangeLog
+from sessiongate.core.table.changelog import ChangeLog
 from sessiongate.core.table.row import Group, Row, Values
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import ServiceStatus, SourceStatus
@@ -19,7 +19,7 @@ FAR = 3600.0  # seconds that no test waits
 def append(log: ChangeLog, ident: int = 1, size: int = 0) -> None:
     """Append the removal of a session with a piece of this size."""
     row = Row(ident, 0, None, Group(Values.of(Session())), b"x" * size, Timestamp())
-    log.append(Timestamp(), [Change(ident, row, None)])
+    log.append(Timestamp(), [row], [None])
 
 
 def test_the_oldest_steps_go_and_the_newest_stays_whatever_its_size() -> None:
@@ -75,7 +75,7 @@ def test_what_the_table_holds_as_well_does_not_count() -> None:
     log = ChangeLog(0, limit=10_000)
     row = Row(1, 0, None, Group(Values.of(Session())), b"x" * 5000, Timestamp())
     for _ in range(3):
-        log.append(Timestamp(), [Change(1, None, row)])
+        log.append(Timestamp(), [None], [row])
     assert log_holds(log, 0)
 
 

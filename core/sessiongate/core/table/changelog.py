@@ -11,7 +11,6 @@ import asyncio
 from bisect import bisect_right
 from collections.abc import Sequence
 from operator import attrgetter
-from typing import NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -23,8 +22,8 @@ from sessiongate.v1.session_service_pb2 import SourceStatus
 LOG_BYTES = 128 * 1024 * 1024
 # Bytes of a step without its changes, with a source's state; of a change without its rows;
 # and of a row without its piece.
-_STEP_OVERHEAD = 600
-_CHANGE_OVERHEAD = 80
+_STEP_OVERHEAD = 700
+_CHANGE_OVERHEAD = 16
 _ROW_OVERHEAD = 250
 # The latest steps, whose encoded parts are shared: few watchers are further behind.
 _FRESH_STEPS = 4
@@ -32,40 +31,33 @@ _FRESH_STEPS = 4
 _WOKEN_AT_ONCE = 50
 
 
-class Change(NamedTuple):
-    """The change of one session: its rows before and after.
-
-    ``old`` is None for a new session, ``new`` for a removed one.
-    """
-
-    id: int
-    old: Row | None
-    new: Row | None
-
-
 class Step:
     """Changes that became visible at once: the i-th has the revision ``first + i``.
 
-    A step holds either changes of sessions or one change of a source's state.
+    A step holds either changes of sessions or one change of a source's state. The i-th change
+    is of the session with the rows ``old[i]``, None for a new session, and ``new[i]``, None for
+    a removed one.
     """
 
-    __slots__ = ("changes", "first", "last", "shared", "size", "source", "update_time")
+    __slots__ = ("first", "last", "new", "old", "shared", "size", "source", "update_time")
 
     def __init__(
         self,
         first: int,
         update_time: Timestamp,
-        changes: Sequence[Change],
+        old: Sequence[Row | None],
+        new: Sequence[Row | None],
         source: SourceStatus | None,
     ) -> None:
         self.first = first
-        self.last = first + max(len(changes), 1) - 1
+        self.last = first + max(len(new), 1) - 1
         self.update_time = update_time
-        self.changes = changes
+        self.old = old
+        self.new = new
         self.source = source
         # Bytes that the log holds for it and the table does not.
-        self.size = _STEP_OVERHEAD + _CHANGE_OVERHEAD * len(changes)
-        self.size += sum(_ROW_OVERHEAD + len(old.piece) for _, old, _ in changes if old is not None)
+        self.size = _STEP_OVERHEAD + _CHANGE_OVERHEAD * len(new)
+        self.size += sum(_ROW_OVERHEAD + len(row.piece) for row in old if row is not None)
         if source is not None:
             self.size += source.ByteSize()
         # Parts encoded for watchers, by filter and the revision that they follow, each with
@@ -92,13 +84,14 @@ class ChangeLog:
     def append(
         self,
         update_time: Timestamp,
-        changes: Sequence[Change] = (),
+        old: Sequence[Row | None] = (),
+        new: Sequence[Row | None] = (),
         source: SourceStatus | None = None,
     ) -> None:
-        """Add a step of one or more changes, and wake all waiting watchers."""
+        """Add a `Step` of one or more changes, and wake all waiting watchers."""
         if len(self._steps) >= _FRESH_STEPS:
             self._steps[-_FRESH_STEPS].shared = None
-        step = Step(self.revision + 1, update_time, changes, source)
+        step = Step(self.revision + 1, update_time, old, new, source)
         self._steps.append(step)
         self.revision = step.last
         self._size += step.size

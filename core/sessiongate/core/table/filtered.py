@@ -127,10 +127,9 @@ class FilteredLists:
         for number, step in enumerate(self._log.between(known.revision, revision)):
             if number:
                 yield
-            latest = {change.id: change.new for change in step.changes}
-            gone, come = (change.old for change in step.changes), latest.values()
+            latest = {row.id: row for row in step.new if row is not None}.values()
             places.change(
-                [place(row) for row in come if row is not None and wanted.matches(row)],
-                [place(row) for row in gone if row is not None and wanted.matches(row)],
+                [place(row) for row in latest if wanted.matches(row)],
+                [place(row) for row in step.old if row is not None and wanted.matches(row)],
             )
         return _List(revision, places)

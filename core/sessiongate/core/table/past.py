@@ -25,9 +25,9 @@ class Past:
             if self._seen < self._log.oldest:
                 return None
             for step in self._log.between(self._seen, self._log.revision):
-                for ident, old, _ in step.changes:
+                for old in step.old:
                     if old is not None:
-                        self._changed.setdefault(ident, old)
+                        self._changed.setdefault(old.id, old)
                 self._seen = step.last
                 yield
         changed, row_of = self._changed, self._rows.row

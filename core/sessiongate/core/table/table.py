@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from sessiongate.core.table.activity_tallies import ActivityTallies
-from sessiongate.core.table.changelog import LOG_BYTES, Change, ChangeLog
+from sessiongate.core.table.changelog import LOG_BYTES, ChangeLog
 from sessiongate.core.table.deadlines import Deadlines
 from sessiongate.core.table.draft import Draft
 from sessiongate.core.table.encoding import RevisionStamp, piece
@@ -175,10 +175,11 @@ class SessionTable:
         now = self.moment()
         row_of, group_of, stamp = self._rows.row, self._rows.group, RevisionStamp(now)
         removed = {one: row for one in removals if (row := row_of(one)) is not None}
-        changes = [Change(ident, row, None) for ident, row in removed.items()]
+        before: list[Row | None] = [*removed.values()]
+        after: list[Row | None] = [None] * len(before)
         replaced: dict[int, Row] = {}
         added: dict[int, Row] = {}
-        revision = self.revision + len(changes)
+        revision = self.revision + len(before)
         for ident, body, place, address, values, active, since, transaction, is_blocked in upserts:
             revision += 1
             old = added.get(ident)
@@ -187,15 +188,16 @@ class SessionTable:
             encoded, group = stamp.piece(body, revision), group_of(values)
             times = active, since, transaction
             row = Row(ident, place, address, group, encoded, now, *times, is_blocked)
-            changes.append(Change(ident, old, row))
+            before.append(old)
+            after.append(row)
             added[ident] = row
-        if not changes:
+        if not after:
             return
         gone = removed | replaced
         self._rows.change(gone, added)
         self.activities.change(gone.values(), added.values())
         self.update_time = now
-        self.log.append(now, changes)
+        self.log.append(now, before, after)
 
     def set_source(
         self,

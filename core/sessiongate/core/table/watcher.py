@@ -182,7 +182,7 @@ class Watcher:
         room = _CHANGES_BYTES
         reached = step.last
         last = 0  # revision of the last piece
-        for index in range(self._revision + 1 - step.first, len(step.changes)):
+        for index in range(self._revision + 1 - step.first, len(step.new)):
             if index % _LOOKED_AT == 0:
                 yield
             piece = self._effect(step, index)
@@ -206,14 +206,11 @@ class Watcher:
 
     def _effect(self, step: Step, index: int) -> bytes | None:
         """Return a change as this watcher sees it, as a part of `WatchChanges`."""
-        change = step.changes[index]
-        if change.id > self._sent_up_to:
-            return None
-        old, new, wanted = change.old, change.new, self._filter
-        if new is not None and (wanted is None or wanted.matches(new)):
+        old, new, wanted = step.old[index], step.new[index], self._filter
+        if new is not None and new.id <= self._sent_up_to and (not wanted or wanted.matches(new)):
             return new.piece
-        if old is not None and (wanted is None or wanted.matches(old)):
-            removal = SessionRemoval(id=change.id, revision=step.first + index)
+        if old is not None and old.id <= self._sent_up_to and (not wanted or wanted.matches(old)):
+            removal = SessionRemoval(id=old.id, revision=step.first + index)
             return field(WatchChanges.REMOVALS_FIELD_NUMBER, removal.SerializeToString())
         return None
 
