@@ -18,6 +18,7 @@ from sessiongate.core.collect.showing import STEP_CHANGES
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.sqlite import Ledger
 from sessiongate.core.ledger.tools import rename_source
+from sessiongate.core.place import id_of
 from sessiongate.core.sources.base import Observation, Observed, SourceConfig, SourceError, TcpLink
 from sessiongate.core.table.table import SessionTable
 from sessiongate.v1.session_pb2 import Session
@@ -499,7 +500,7 @@ def test_a_session_whose_key_was_in_another_form_keeps_its_id(tmp_path: Path) ->
         assert scene.ids == [1, 2, 4], "only the one that is gone has ended"
         assert scene.session(2).connect_time.seconds == 5
         held = (await scene.ledger.held())["fake"]
-        assert {key: each.id for key, each in held.items()} == {"a 9": 1, "b 7": 2, "d": 4}
+        assert {key: id_of(place) for key, place in held.items()} == {"a 9": 1, "b 7": 2, "d": 4}
 
     async def then(scene: Scene) -> None:
         scene.source.again = Observation([again("b 8", "b")])
@@ -621,9 +622,9 @@ def test_links_are_right_whatever_another_source_shows_meanwhile(seed: int) -> N
             proxy.again, server.again = some(proxied), some(served)
             await asyncio.gather(proxy.step(), server.step())
             idents = {wire: [0, 0] for wire in wires}
-            for place, name in enumerate(scene.sources):
-                for key, held in (await scene.ledger.held())[name].items():
-                    idents[wires[int(key[1:])]][place] = held.id
+            for end, name in enumerate(scene.sources):
+                for key, place in (await scene.ledger.held())[name].items():
+                    idents[wires[int(key[1:])]][end] = id_of(place)
             for above, below in idents.values():
                 if above:
                     assert list(scene.session(above).upstream_ids) == ([below] if below else [])

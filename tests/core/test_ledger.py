@@ -17,8 +17,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from sessiongate.core.collect.keys import KEY_BYTES, short
 from sessiongate.core.ledger.lock import LedgerError, LedgerHeldError
-from sessiongate.core.ledger.rows import Held, Opening
+from sessiongate.core.ledger.rows import Opening
 from sessiongate.core.ledger.sqlite import Ledger
+from sessiongate.core.place import id_of, place_of
 
 
 def url_of(folder: Path) -> str:
@@ -37,7 +38,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.runner = asyncio.Runner()
         self.ledger = self.runner.run(opened(url_of(Path(self.folder.name))))
-        self.live: dict[str, dict[str, Held]] = {"a": {}, "b": {}}
+        self.live: dict[str, dict[str, int]] = {"a": {}, "b": {}}
         self.given: set[int] = set()
         self.following = 1  # the counter's number, at least
         self.revision = 0
@@ -62,7 +63,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.ledger.record(
                 source,
                 opened=[Opening(key, len(key), keys[key]) for key in new],
-                closed=[held.pop(key).id for key in gone],
+                closed=[id_of(held.pop(key)) for key in gone],
                 incarnation=None,
             )
         )
@@ -79,7 +80,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 assert taken >= set(range(self.following, ident)), "the counter does not jump"
                 self.following = ident + 1
         self.given |= set(ids)
-        held.update({key: Held(i, len(key)) for key, i in zip(new, ids, strict=True)})
+        held.update({key: place_of(len(key), i) for key, i in zip(new, ids, strict=True)})
 
     @rule()
     def restart(self) -> None:
@@ -159,7 +160,7 @@ def test_closed_sessions_are_forgotten_after_the_retention(tmp_path: Path) -> No
         await ledger.close()
         late = 61 * 10**9 + 2
         ledger = await opened(url_of(tmp_path), now=late)
-        assert (await ledger.held())["a"] == {"l": Held(ids[1], 1)}
+        assert (await ledger.held())["a"] == {"l": place_of(1, ids[1])}
         assert await ledger.incarnation("a") == 5.0
         with ledger._engine.connect() as connection:
             rows = connection.exec_driver_sql("select id from sessions").scalars().all()
@@ -233,7 +234,7 @@ def test_a_corrupt_ledger_is_set_aside_and_no_id_given_twice(tmp_path: Path, dam
         assert aside.read_bytes() == damaged, "nothing is deleted"
         await ledger.close()
         ledger = await opened(url_of(tmp_path))
-        assert {held.id for held in (await ledger.held())["a"].values()} == set(again)
+        assert {*map(id_of, (await ledger.held())["a"].values())} == set(again)
         await ledger.close()
 
     asyncio.run(main())
@@ -296,7 +297,7 @@ def test_a_ledger_from_before_stated_ids_goes_on(tmp_path: Path) -> None:
             connection.exec_driver_sql("update counters set value=1 where name='schema'")
         await ledger.close()
         ledger = await opened(url_of(tmp_path))
-        assert (await ledger.held())["a"] == {"k": Held(1, 0)}
+        assert (await ledger.held())["a"] == {"k": place_of(0, 1)}
         opened_now = [Opening("l", 0, 1), Opening("m", 0, 9)]
         ids = await ledger.record("a", opened=opened_now, closed=first, incarnation=None)
         assert ids == [2, 9]
@@ -313,7 +314,10 @@ def test_long_keys_that_an_older_core_wrote_are_hashed_and_keep_their_ids(tmp_pa
         await record(ledger, ["k" * KEY_BYTES, long])
         await ledger.close()
         ledger = await opened(url_of(tmp_path))
-        assert (await ledger.held())["a"] == {"k" * KEY_BYTES: Held(1, 1), short(long): Held(2, 1)}
+        assert (await ledger.held())["a"] == {
+            "k" * KEY_BYTES: place_of(1, 1),
+            short(long): place_of(1, 2),
+        }
         await ledger.close()
 
     asyncio.run(main())

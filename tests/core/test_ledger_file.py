@@ -20,9 +20,10 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from sessiongate.core.ledger.file import mark_path, read_mark
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.numbering import CLOCK
-from sessiongate.core.ledger.rows import Held, Opening
+from sessiongate.core.ledger.rows import Opening
 from sessiongate.core.ledger.sqlite import Ledger
 from sessiongate.core.ledger.tools import back_up, forget_mark
+from sessiongate.core.place import place_of
 
 
 def url_of(folder: Path) -> str:
@@ -192,7 +193,7 @@ def test_in_doubt_sessions_keep_their_ids_and_others_go_on_from_the_clock(
     async def then() -> None:
         before = time.time_ns() // 1000
         ledger = await opened(tmp_path)
-        assert (await ledger.held())["a"] == {"k": Held(1, 1)}
+        assert (await ledger.held())["a"] == {"k": place_of(1, 1)}
         (following,) = await give(ledger, None)
         assert following >= before
         assert await give(ledger, 2**53 - 1) == [following + 1], "it may have been given"

@@ -17,6 +17,7 @@ from sessiongate.core.collect.links import Links
 from sessiongate.core.collect.reconciler import Reconciler, Shared
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.sqlite import Ledger
+from sessiongate.core.place import id_of
 from sessiongate.core.sources.base import Observation, Observed, SourceConfig, Unreadable
 from sessiongate.core.sources.support.pacing import Pace
 from sessiongate.core.table.table import SessionTable
@@ -182,7 +183,7 @@ class Rig:
     async def state(self) -> object:
         while self.reconciler._showing.is_hiding:  # noqa: ASYNC110 - it has no event for that
             await asyncio.sleep(0)
-        held = {key: known.id for key, known in (await self.ledger.held())["s"].items()}
+        held = {key: id_of(place) for key, place in (await self.ledger.held())["s"].items()}
         found = filter(None, map(self.table.get, range(self.model.following)))
         shown = {session.native_id: (session.id, session.user) for session in found}
         return held, shown, dict(self.table.unseen), self.reconciler.session_count

@@ -15,6 +15,7 @@ from sessiongate.core.collect.reconciler import Reconciler, Shared
 from sessiongate.core.collect.showing import STEP_BYTES, STEP_CHANGES
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.sqlite import Ledger
+from sessiongate.core.place import id_of
 from sessiongate.core.sources.base import Observation, Observed, SourceConfig, TcpLink
 from sessiongate.core.table.changelog import Step
 from sessiongate.core.table.table import SessionTable
@@ -169,7 +170,7 @@ def test_what_could_not_be_shown_is_shown_with_the_ids_it_has() -> None:
                 connection.exec_driver_sql("PRAGMA query_only=0")
             await source.take(many, elapsed())
             assert len(table) == 4 * STEP_CHANGES
-            held = {key: known.id for key, known in (await ledger.held())["s"].items()}
+            held = {key: id_of(place) for key, place in (await ledger.held())["s"].items()}
             assert sorted(held.values()) == [*range(1, 4 * STEP_CHANGES + 1)]
             assert ids(table) == held
 

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from sessiongate.core.ledger.sqlite import Ledger
+from sessiongate.core.place import id_of
 from tests.faults.scale import figure, times
 
 # Opens sessions as fast as it can and prints the ids it was given.
@@ -42,7 +43,7 @@ def test_a_ledger_killed_while_it_writes_gives_no_id_twice(tmp_path: Path) -> No
 
     async def check() -> None:
         ledger = await Ledger.open(url, retention=60, now=time.time_ns)
-        held = {known.id for known in (await ledger.held())["a"].values()}
+        held = {*map(id_of, (await ledger.held())["a"].values())}
         assert set(told) <= held, "what was acknowledged is there"
         await ledger.close()
 

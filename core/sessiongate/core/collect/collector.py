@@ -17,7 +17,6 @@ from sessiongate.core.collect.places import refuse_exchange
 from sessiongate.core.collect.reconciler import Reconciler, Shared
 from sessiongate.core.collect.truncation import fitting_services, printable
 from sessiongate.core.ledger.lock import LedgerError
-from sessiongate.core.ledger.rows import Held
 from sessiongate.core.ledger.sqlite import Ledger
 from sessiongate.core.sources.base import (
     Observation,
@@ -121,7 +120,7 @@ class _Runner:
         # The report on the source, except for what the table and the reconciler know.
         self._report = source_service_pb2.Source(name=config.name, kind=config.kind)
 
-    async def restore(self, place: str | None, held: dict[str, Held]) -> None:
+    async def restore(self, place: str | None, held: dict[str, int]) -> None:
         await self._sessions.restore(place, held)
 
     async def run(self) -> None:

@@ -16,7 +16,7 @@ from sessiongate.core.collect.keys import short
 from sessiongate.core.collect.last_known import LastKnown
 from sessiongate.core.collect.links import Linked, Links
 from sessiongate.core.collect.truncation import link, truncate
-from sessiongate.core.ledger.rows import Held
+from sessiongate.core.place import id_of, time_of
 from sessiongate.core.sources.base import Observed
 from sessiongate.core.sources.support.moments import is_storable
 from sessiongate.core.table.draft import Draft
@@ -45,21 +45,21 @@ class Preparation:
         table: SessionTable,
         links: Links,
         max_session: int,
-        id_of: Callable[[str], int | None],
+        id_of_key: Callable[[str], int | None],
     ) -> None:
-        """Prepare what to show; ``id_of`` returns the id of a session of the source by its key."""
+        """Prepare what to show; ``id_of_key`` returns the id of one of its sessions."""
         self._source = source
-        self._id_of = id_of
+        self._id_of_key = id_of_key
         self._table = table
         self._links = links
         self._max_session = max_session
         self._last_known = LastKnown()
 
-    def ready(self, key: str, item: Observed, held: Held) -> Ready:
-        """Compare an observed session with the table."""
-        row = self._table.row(held.id)
+    def ready(self, key: str, item: Observed, place: int) -> Ready:
+        """Compare an observed session, at its place in the table, with what the table has."""
+        row = self._table.row(id_of(place))
         known = None if row is None else row.session
-        return self._compared(self._complete(key, item, held, known), row, known)
+        return self._compared(self._complete(key, item, place, known), row, known)
 
     def draft(self, ready: Ready) -> Draft | None:
         """Return the draft to show now, if the session has changed."""
@@ -92,7 +92,7 @@ class Preparation:
                 return Ready(session, row, linked, None)
         return Ready(session, row, linked, Draft.of(session))
 
-    def _complete(self, key: str, item: Observed, held: Held, known: Session | None) -> Session:
+    def _complete(self, key: str, item: Observed, place: int, known: Session | None) -> Session:
         """Return the observed session with the core's additions, except links."""
         session = item.session
         if session.id:  # prepared before: a draft may own that object
@@ -105,16 +105,16 @@ class Preparation:
         if session.HasField("activity"):
             self._set_blockers(session.activity, item.blocked_by)
         _clear_unstorable(session)
-        session.id = held.id
+        session.id = id_of(place)
         session.source = self._source
         start = session.connect_time
-        start.seconds, start.nanos = divmod(held.connect_time, 10**9)
-        if item.stated_id == held.id:  # add nothing to a session that keeps its own id
+        start.seconds, start.nanos = divmod(time_of(place), 10**9)
+        if item.stated_id == session.id:  # add nothing to a session that keeps its own id
             session.ClearField("native_id")
         return truncate(session, self._max_session)
 
     def _set_blockers(self, activity: Activity, keys: Iterable[str]) -> None:
-        found = {ident for key in keys if (ident := self._id_of(short(key))) is not None}
+        found = {ident for key in keys if (ident := self._id_of_key(short(key))) is not None}
         del activity.blocked_by_ids[:]
         activity.blocked_by_ids.extend(nsmallest(MAX_BLOCKERS, found))
 

@@ -18,8 +18,9 @@ from sessiongate.core.collect.difference import Difference, difference
 from sessiongate.core.collect.keys import short
 from sessiongate.core.collect.links import Links
 from sessiongate.core.collect.showing import Entry, Showing
-from sessiongate.core.ledger.rows import Held, Opening
+from sessiongate.core.ledger.rows import Opening
 from sessiongate.core.ledger.sqlite import Ledger
+from sessiongate.core.place import id_of, place_of
 from sessiongate.core.sources.base import Observation, Observed, SourceConfig
 from sessiongate.core.sources.support.moments import is_storable
 from sessiongate.core.sources.support.pacing import Pace, in_order, kept, mapped
@@ -87,7 +88,7 @@ class Reconciler:
         self._trimmed = 0  # sessions when memory was last returned
         self._hiding: asyncio.Task[None] | None = None
 
-    async def restore(self, place: str | None, held: dict[str, Held]) -> None:
+    async def restore(self, place: str | None, held: dict[str, int]) -> None:
         """Take over ``held``, the open sessions in the ledger, which were read from ``place``.
 
         Raises `LedgerError`.
@@ -185,7 +186,7 @@ class Reconciler:
         else:
             absent = [*self._showing.absent]
             ended = [*found.gone, *await kept(lambda key: key not in found.fresh, absent, pace)]
-        known: Mapping[str, Held] = {} if restarted else held
+        known: Mapping[str, int] = {} if restarted else held
         new = await kept(lambda pair: pair[0] not in known, found.fresh.items(), pace)
         former: dict[str, str] = {}
         if any(item.former in known for _, item in new if item.former):
@@ -200,9 +201,9 @@ class Reconciler:
         openings = await mapped(
             lambda pair: Opening(pair[0], self._start(pair[1]), pair[1].stated_id), opened, pace
         )
-        closed = await mapped(lambda key: held[key].id, ended, pace)
+        closed = await mapped(lambda key: id_of(held[key]), ended, pace)
         if restarted:
-            closed += [held[key].id for key in found.fresh if key in held]
+            closed += [id_of(held[key]) for key in found.fresh if key in held]
         return _Plan(found.fresh, former, ended, missing, openings, closed)
 
     async def _stale(self, found: Difference, pace: Pace) -> list[str]:
@@ -215,7 +216,7 @@ class Reconciler:
         over = len(lacking) - self._max_sessions
         if over > 0:
             lacking = await in_order(
-                lacking, lambda pair: (pair[1], showing.held[pair[0]].id), pace
+                lacking, lambda pair: (pair[1], id_of(showing.held[pair[0]])), pace
             )
         return [
             key
@@ -237,7 +238,7 @@ class Reconciler:
                     opened=plan.openings,
                     closed=plan.closed,
                     incarnation=incarnation if drifted else None,
-                    rekeyed={key: held[former].id for key, former in plan.former.items()},
+                    rekeyed={key: id_of(held[former]) for key, former in plan.former.items()},
                     place=self._place if is_elsewhere else None,
                 )
             finally:
@@ -273,7 +274,7 @@ class Reconciler:
         for number, (key, item) in enumerate(plan.fresh.items(), 1):
             former = plan.former.get(key, key)
             if opening is not None and opening.key == key:
-                yield Entry(key, item, Held(ident, opening.connect_time), key)
+                yield Entry(key, item, place_of(opening.connect_time, ident), key)
                 opening, ident = next(opened, (None, 0))
             else:
                 yield Entry(key, item, held[former], former)

@@ -14,8 +14,8 @@ from typing import NamedTuple
 from sessiongate.core.collect.completeness import UnreadableMembers
 from sessiongate.core.collect.links import Links, SessionTcpLinks, Stated
 from sessiongate.core.collect.preparation import Preparation, Ready
-from sessiongate.core.ledger.rows import Held
 from sessiongate.core.ledger.sqlite import Ledger
+from sessiongate.core.place import id_of
 from sessiongate.core.sources.base import Observed
 from sessiongate.core.sources.support.pacing import Pace
 from sessiongate.core.table.table import SessionTable
@@ -30,7 +30,7 @@ class Entry(NamedTuple):
 
     key: str
     item: Observed | None  # None if it ends
-    held: Held  # its id and start, or those it had
+    place: int  # `core.place`; the one that it had if it ends
     former: str  # its key so far
 
 
@@ -71,8 +71,8 @@ class Showing:
         self._ledger = ledger
         self._links = links
         self._preparation = Preparation(source, table, links, max_session, self._id_of)
-        # The open sessions in the ledger, by key.
-        self.held: dict[str, Held] = {}
+        # The places of the open sessions in the ledger, by key.
+        self.held: dict[str, int] = {}
         # What the last observation states: an object that is stated again is unchanged.
         self.stated: set[Observed] = set()
         self.unreadable = UnreadableMembers()  # of those
@@ -102,13 +102,13 @@ class Showing:
         """Whether stale sessions are still in the table."""
         return bool(self._hiding)
 
-    async def restore(self, held: dict[str, Held], pace: Pace) -> None:
+    async def restore(self, held: dict[str, int], pace: Pace) -> None:
         """Take over the sessions that are open in the ledger; none has been observed yet."""
         self.held = held
         following = iter(held.items())
         while part := dict(islice(following, STEP_CHANGES)):
             self.absent.update(dict.fromkeys(part, 0.0))
-            self._table.unseen.update({known.id: self._source for known in part.values()})
+            self._table.unseen.update(dict.fromkeys(map(id_of, part.values()), self._source))
             await pace.pause()
 
     def hide(self, since: float) -> None:
@@ -133,7 +133,7 @@ class Showing:
         effects, size = _Effects(), 0
         while self._hiding and len(effects.removals) < STEP_CHANGES and size < STEP_BYTES:
             key, item = self._hiding.popitem()
-            ident = self.held[key].id
+            ident = id_of(self.held[key])
             effects.withdrawn += _links(ident, item)
             effects.removals.append(ident)
             size += len(self._table.piece(ident) or b"")
@@ -152,8 +152,8 @@ class Showing:
         """Return the id of a session that is shown, or that others which are shown wait for."""
         if key in self._blockers:
             return self._blockers[key]
-        held = self.held.get(key)
-        return None if held is None else held.id
+        place = self.held.get(key)
+        return None if place is None else id_of(place)
 
     async def show(self, entries: Iterator[Entry], blockers: Mapping[str, int], pace: Pace) -> None:
         """Show what the ledger has, in steps. Raises `LedgerError`; then `show_rest` continues.
@@ -182,22 +182,23 @@ class Showing:
 
     def _prepare(self, step: _Step, entry: Entry) -> None:
         """Prepare the last entry of a step; remove it if it changes nothing that is shown."""
-        key, item, held, former = entry
-        step.bytes += len(self._table.piece(held.id) or b"")
+        key, item, place, former = entry
+        ident = id_of(place)
+        step.bytes += len(self._table.piece(ident) or b"")
         if item is None:
             return
         before = self.shown.get(key)
-        is_known = before is not None and former == key and self.held.get(key) == held
+        is_known = before is not None and former == key and self.held.get(key) == place
         ready = None
         if item is not before or not is_known:
-            ready = self._preparation.ready(key, item, held)
+            ready = self._preparation.ready(key, item, place)
         is_same = ready is None or ready.draft is None
-        if before and is_known and is_same and _links(held.id, before) == _links(held.id, item):
+        if before and is_known and is_same and _links(ident, before) == _links(ident, item):
             step.entries.pop()
             self._enter(entry, _Effects())
             self._keep(entry)
             return
-        ready = ready or self._preparation.ready(key, item, held)
+        ready = ready or self._preparation.ready(key, item, place)
         step.ready.append(ready)
         step.bytes += len(ready.draft.body) if ready.draft is not None else 0
 
@@ -217,29 +218,29 @@ class Showing:
 
     def _enter(self, entry: Entry, effects: _Effects) -> None:
         """Record what becomes of a session, and add its effects."""
-        key, item, held, former = entry
+        key, item, place, former = entry
         before = self.held.get(former)
         old = self.shown.get(former) or self._hiding.pop(former, None)
         if before is not None:
             self.absent.pop(former, None)
-            self._table.unseen.pop(before.id, None)
+            self._table.unseen.pop(id_of(before), None)
         withdrawn: list[Stated] = []
         if before is not None and old is not None:
             self._unstate(old)
-            withdrawn = _links(before.id, old)
-            if item is None or held.id != before.id:
-                effects.removals.append(before.id)
+            withdrawn = _links(id_of(before), old)
+            if item is None or id_of(place) != id_of(before):
+                effects.removals.append(id_of(before))
         if item is None or former != key:
             self.held.pop(former, None)
             self.shown.pop(former, None)
         if item is None or not item.unreadable:
             self._preparation.forget(former)
         if item is not None:
-            self.held[key] = held
+            self.held[key] = place
             self.shown[key] = item
             self.stated.add(item)
             self.unreadable.add(item)
-        added = _links(held.id, item) if item is not None else []
+        added = _links(id_of(place), item) if item is not None else []
         if withdrawn != added:
             effects.withdrawn += withdrawn
             effects.added += added
@@ -254,7 +255,7 @@ class Showing:
 
     def _keep(self, entry: Entry) -> None:
         """Share the encoded session with the table."""
-        piece = self._table.piece(entry.held.id)
+        piece = self._table.piece(id_of(entry.place))
         if entry.item is not None and piece is not None:
             entry.item.keep(piece)
 

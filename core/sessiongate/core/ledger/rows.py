@@ -11,18 +11,12 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from sessiongate.core.ledger.schema import places, sessions, sources
+from sessiongate.core.place import place_of
 from sessiongate.core.sources.support.pacing import Pace
 
 # Rows in one statement: fewer statements take less time, and SQLite may allow 999 values.
 _ROWS = 200
 _READ_AT_ONCE = 1000  # rows, which takes about a millisecond
-
-
-class Held(NamedTuple):
-    """An open session in the ledger."""
-
-    id: int
-    connect_time: int  # ns since the epoch
 
 
 class Opening(NamedTuple):
@@ -69,16 +63,16 @@ class Changes:
                 connection.exec_driver_sql(opened, tuple(chain.from_iterable(values)))
 
 
-def open_sessions(connection: sa.Connection) -> defaultdict[str, dict[str, Held]]:
-    """Return the open sessions by source and key; read many in short steps."""
+def open_sessions(connection: sa.Connection) -> defaultdict[str, dict[str, int]]:
+    """Return the places of open sessions by source and key; read many in short steps."""
     columns = sessions.c.source, sessions.c.key, sessions.c.id, sessions.c.connect_time
     wanted = sa.select(*columns).where(sessions.c.closed_time.is_(None))
-    found: defaultdict[str, dict[str, Held]] = defaultdict(dict)
+    found: defaultdict[str, dict[str, int]] = defaultdict(dict)
     pace = Pace()
     rows = connection.execution_options(yield_per=_READ_AT_ONCE).execute(wanted)
     for part in rows.partitions():
         for source, key, ident, time in part:
-            found[source][key] = Held(ident, time)
+            found[source][key] = place_of(time, ident)
         pace.sleep()
     return found
 

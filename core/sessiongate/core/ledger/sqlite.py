@@ -28,7 +28,7 @@ from sessiongate.core.collect.keys import shorten_all
 from sessiongate.core.ledger.file import CorruptError, LedgerFile, ledger_path
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.numbering import Numbering, Numbers, from_clock
-from sessiongate.core.ledger.rows import Changes, Held, Opening, open_sessions
+from sessiongate.core.ledger.rows import Changes, Opening, open_sessions
 from sessiongate.core.ledger.schema import counters, create, kept_ids, places, sessions, sources
 from sessiongate.runtime.elapsed import elapsed
 
@@ -139,10 +139,11 @@ class Ledger:
         if not self.is_reserved(revision):
             await self._run(lambda: self._reserve(revision))
 
-    async def held(self) -> defaultdict[str, dict[str, Held]]:
-        """Return the open sessions by source and key; a source without any has an empty dict.
+    async def held(self) -> defaultdict[str, dict[str, int]]:
+        """Return the places (`core.place`) of the open sessions, by source and key.
 
-        Many are read in short steps, between which other threads run.
+        A source without any has an empty dict. Many are read in short steps, between which
+        other threads run.
         """
         return await self._read(open_sessions)
 

@@ -6,7 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from sessiongate.core.table.row import Row, place_of, time_of
+from sessiongate.core.place import place_of, time_of
+from sessiongate.core.table.row import Row
 from sessiongate.runtime.sorted_sequence import SortedSequence
 
 

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from sessiongate.core.place import place_of
 from sessiongate.core.table.addresses import address_of
-from sessiongate.core.table.row import Values, place_of
+from sessiongate.core.table.row import Values
 from sessiongate.v1.session_pb2 import Activity, Session
 
 
@@ -16,7 +17,7 @@ class Draft(NamedTuple):
 
     id: int
     body: bytes  # the session, encoded
-    place: int  # in the order by connect_time
+    place: int  # `core.place`
     address: int | None  # of its remote
     values: Values
     active: int | None  # when it was last active, in nanoseconds since the epoch

@@ -9,8 +9,9 @@ from functools import partial
 
 from google.protobuf.message import Message
 
+from sessiongate.core.place import time_of
 from sessiongate.core.table.addresses import AddressRange, Networks
-from sessiongate.core.table.row import Row, Values, time_of
+from sessiongate.core.table.row import Row, Values
 from sessiongate.v1.activities import WORKING
 from sessiongate.v1.session_service_pb2 import SessionFilter
 

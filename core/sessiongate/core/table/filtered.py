@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import NamedTuple
 
+from sessiongate.core.place import id_of, place_of
 from sessiongate.core.table.changelog import ChangeLog
 from sessiongate.core.table.filter import MATCH_ALL, RowFilter
 from sessiongate.core.table.indexes import PLACES, Indexes
-from sessiongate.core.table.row import id_of, place_of
 from sessiongate.runtime.sorted_sequence import SortedSequence
 from sessiongate.runtime.turns import Steps, finished
 

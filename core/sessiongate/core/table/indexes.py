@@ -10,9 +10,10 @@ from itertools import chain
 from operator import attrgetter
 from typing import Any, cast
 
+from sessiongate.core.place import ID_MASK, id_of, place_of
 from sessiongate.core.table.addresses import Networks
 from sessiongate.core.table.filter import RowFilter
-from sessiongate.core.table.row import ID_MASK, Group, Row, Values, id_of, place_of
+from sessiongate.core.table.row import Group, Row, Values
 from sessiongate.runtime.index import Index
 from sessiongate.runtime.sorted_sequence import SortedSequence
 from sessiongate.runtime.turns import Steps

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sessiongate.core.place import id_of
 from sessiongate.core.table.changelog import ChangeLog
 from sessiongate.core.table.indexes import Indexes
-from sessiongate.core.table.row import Row, id_of
+from sessiongate.core.table.row import Row
 from sessiongate.runtime.turns import Steps
 
 

@@ -15,11 +15,11 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from sessiongate.core.errors import MAX_VIOLATIONS, InvalidRequestError, Violation, excerpt
+from sessiongate.core.place import id_of, place_of, time_of
 from sessiongate.core.table.addresses import AddressRange, network_of
 from sessiongate.core.table.filter import RowFilter, digest_of
 from sessiongate.core.table.indexes import PLACES
 from sessiongate.core.table.mask import Mask, is_path
-from sessiongate.core.table.row import id_of, place_of, time_of
 from sessiongate.v1.activities import ACTIVITY_WORDS
 from sessiongate.v1.session_pb2 import SessionState
 from sessiongate.v1.session_service_pb2 import ListSessionsRequest, SessionFilter

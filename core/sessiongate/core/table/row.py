@@ -9,9 +9,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import ListSessionsResponse
 
-_ID_BITS = 64
-ID_MASK = (1 << _ID_BITS) - 1  # of a place
-
 
 class Values(NamedTuple):
     """What a filter may name of a session; None is unknown, and matches no name."""
@@ -69,7 +66,7 @@ class Row:
         is_blocked: bool = False,
     ) -> None:
         self.id = ident
-        self.place = place  # in the order by connect_time
+        self.place = place  # `core.place`
         self.address = address  # `core.table.addresses`
         self.group = group
         self.piece = piece  # `core.table.encoding`
@@ -85,22 +82,3 @@ class Row:
     def session(self) -> Session:
         """The session, decoded; each call takes some microseconds."""
         return ListSessionsResponse.FromString(self.piece).sessions[0]
-
-
-def place_of(nanoseconds: int, ident: int) -> int:
-    """Return the place of a session in the order by a time, and then by id.
-
-    It is unique, and fixed for a session's whole life, so that pages can continue after it.
-    The place in the order by id is that with no time: the id.
-    """
-    return nanoseconds << _ID_BITS | ident
-
-
-def id_of(place: int) -> int:
-    """Return the id of the session with this place, in any order."""
-    return place & ID_MASK
-
-
-def time_of(place: int) -> int:
-    """Return the time of a place, in nanoseconds."""
-    return place >> _ID_BITS
