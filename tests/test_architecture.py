@@ -99,7 +99,7 @@ def within_core(*rooms: str) -> list[str]:
         # The table, its queries and the ledger serve any caller.
         (
             "core/table",
-            ("grpc", "sqlalchemy", *within_core("sources", "ledger", "collect", "grpc")),
+            ("grpc", "sqlite3", *within_core("sources", "ledger", "collect", "grpc")),
         ),
         (
             "core/ledger/sqlite.py",
@@ -108,7 +108,7 @@ def within_core(*rooms: str) -> list[str]:
         # A kind of source knows what a source must be, and nothing of what runs it.
         (
             "core/sources",
-            ("grpc", "sqlalchemy", *within_core("table", "ledger", "collect", "grpc")),
+            ("grpc", "sqlite3", *within_core("table", "ledger", "collect", "grpc")),
         ),
         # A session's representation does not depend on how the session arrived.
         (

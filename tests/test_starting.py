@@ -18,7 +18,7 @@ from tests.program import DOCUMENT, PATIENCE, Serving, environment, run
 
 # Modules that are slow to import, and of no use before a command begins its work.
 HEAVY = {"aiohttp", "bcrypt", "cryptography", "google.protobuf", "grpc", "httptools", "jsonpath"}
-HEAVY |= {"jwt", "psutil", "rich", "sqlalchemy", "starlette", "uvloop"}
+HEAVY |= {"jwt", "psutil", "rich", "sqlite3", "starlette", "uvloop"}
 
 WHICH = """
 import json, sys
@@ -90,7 +90,7 @@ def test_ctrl_c_amid_the_start_ends_a_command_without_a_word(
     assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, "", "")
 
 
-@pytest.mark.parametrize("module", ["sessiongate.core.running", "sqlalchemy", "grpc"])
+@pytest.mark.parametrize("module", ["sessiongate.core.running", "sqlite3", "grpc"])
 def test_ctrl_c_amid_the_start_ends_a_core_without_a_word(module: str) -> None:
     ended = python(INTERRUPTED.format(module=module) + CORE)
     assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, "", "")

@@ -232,14 +232,12 @@ def test_a_ledger_that_cannot_write_makes_the_source_unreachable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def test(scene: Scene) -> None:
-        with scene.ledger._engine.begin() as connection:
-            connection.exec_driver_sql("PRAGMA query_only=1")
+        scene.ledger._database.connection.execute("PRAGMA query_only=1")
         scene.source.show(["a"])
         await scene.source.step()
         assert "readonly" in scene.table.source("fake").error
         assert scene.ids == [], "nothing is shown that was not written down"
-        with scene.ledger._engine.begin() as connection:
-            connection.exec_driver_sql("PRAGMA query_only=0")
+        scene.ledger._database.connection.execute("PRAGMA query_only=0")
         await scene.source.step()
         assert scene.ids == [1]
 

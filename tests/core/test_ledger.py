@@ -162,9 +162,8 @@ def test_closed_sessions_are_forgotten_after_the_retention(tmp_path: Path) -> No
         ledger = await opened(url_of(tmp_path), now=late)
         assert (await ledger.held())["a"] == {"l": place_of(1, ids[1])}
         assert await ledger.incarnation("a") == 5.0
-        with ledger._engine.connect() as connection:
-            rows = connection.exec_driver_sql("select id from sessions").scalars().all()
-        assert rows == [ids[1]]
+        rows = ledger._database.connection.execute("select id from sessions").fetchall()
+        assert rows == [(ids[1],)]
         await ledger.close()
 
     asyncio.run(main())
@@ -180,9 +179,8 @@ def test_a_ledger_that_is_never_closed_forgets_too(tmp_path: Path) -> None:
         await ledger.record("a", opened=[], closed=ids, incarnation=None)
         clock[0] += hour
         [last] = await ledger.record("a", opened=[Opening("l", 1)], closed=[], incarnation=None)
-        with ledger._engine.connect() as connection:
-            rows = connection.exec_driver_sql("select id from sessions").scalars().all()
-        assert rows == [last]
+        rows = ledger._database.connection.execute("select id from sessions").fetchall()
+        assert rows == [(last,)]
         await ledger.close()
 
     asyncio.run(main())
@@ -252,14 +250,12 @@ async def record(ledger: Ledger, keys: list[str]) -> list[int]:
 def test_a_full_or_read_only_disk_is_named_and_nothing_is_set_aside(tmp_path: Path) -> None:
     async def main() -> None:
         ledger = await opened(url_of(tmp_path))
-        with ledger._engine.begin() as connection:
-            pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
-            connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+        ((pages,),) = ledger._database.connection.execute("PRAGMA page_count")
+        ledger._database.connection.execute(f"PRAGMA max_page_count={pages}")
         with pytest.raises(LedgerError, match="database or disk is full"):
             await record(ledger, [f"{number:0200}" for number in range(1000)])
         assert (await ledger.held())["a"] == {}, "all of an observation or nothing"
-        with ledger._engine.begin() as connection:
-            connection.exec_driver_sql("PRAGMA max_page_count=1000000")
+        ledger._database.connection.execute("PRAGMA max_page_count=1000000")
         assert await record(ledger, ["k"]) == [1]
         await ledger.close()
         assert not _named(tmp_path, "*corrupt*")
@@ -292,9 +288,8 @@ def test_a_ledger_from_before_stated_ids_goes_on(tmp_path: Path) -> None:
     async def main() -> None:
         ledger = await opened(url_of(tmp_path))
         first = await ledger.record("a", opened=[Opening("k", 0)], closed=[], incarnation=None)
-        with ledger._engine.begin() as connection:
-            connection.exec_driver_sql("drop table kept_ids")
-            connection.exec_driver_sql("update counters set value=1 where name='schema'")
+        ledger._database.connection.execute("drop table kept_ids")
+        ledger._database.connection.execute("update counters set value=1 where name='schema'")
         await ledger.close()
         ledger = await opened(url_of(tmp_path))
         assert (await ledger.held())["a"] == {"k": place_of(0, 1)}
@@ -326,8 +321,7 @@ def test_long_keys_that_an_older_core_wrote_are_hashed_and_keep_their_ids(tmp_pa
 def test_a_ledger_of_another_version_is_refused(tmp_path: Path) -> None:
     async def main() -> None:
         ledger = await opened(url_of(tmp_path))
-        with ledger._engine.begin() as connection:
-            connection.exec_driver_sql("update counters set value=99 where name='schema'")
+        ledger._database.connection.execute("update counters set value=99 where name='schema'")
         await ledger.close()
         with pytest.raises(LedgerError, match="version 99"):
             await opened(url_of(tmp_path))

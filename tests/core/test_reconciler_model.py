@@ -137,8 +137,7 @@ class Rig:
         return self.known[key]
 
     def allow_writing(self, allowed: bool) -> None:
-        with self.ledger._engine.begin() as connection:
-            connection.exec_driver_sql(f"PRAGMA query_only={0 if allowed else 1}")
+        self.ledger._database.connection.execute(f"PRAGMA query_only={0 if allowed else 1}")
 
     def interrupt(self) -> None:
         """Do what is to be done between writing and showing."""

@@ -159,15 +159,13 @@ def test_what_could_not_be_shown_is_shown_with_the_ids_it_has() -> None:
             many = Observation(items(0, 4 * STEP_CHANGES))
             taking = asyncio.create_task(source.take(many, elapsed()))
             await table.log.wait(1, 60)
-            with ledger._engine.begin() as connection:
-                connection.exec_driver_sql("PRAGMA query_only=1")
+            ledger._database.connection.execute("PRAGMA query_only=1")
             ledger._ceiling = 0  # a reservation is due
             with pytest.raises(LedgerError):
                 await taking
             shown = len(table)
             assert 0 < shown < 4 * STEP_CHANGES
-            with ledger._engine.begin() as connection:
-                connection.exec_driver_sql("PRAGMA query_only=0")
+            ledger._database.connection.execute("PRAGMA query_only=0")
             await source.take(many, elapsed())
             assert len(table) == 4 * STEP_CHANGES
             held = {key: id_of(place) for key, place in (await ledger.held())["s"].items()}

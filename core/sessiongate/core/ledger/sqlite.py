@@ -1,4 +1,4 @@
-"""Session ids that survive a restart (SQLAlchemy Core; SQLite).
+"""Session ids that survive a restart (SQLite).
 
 The ledger maps the identity of an open session (source, key) to its id and its
 start. It also stores the id counter, so that no id is assigned twice, and a ceiling
@@ -17,19 +17,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-import sqlalchemy as sa
-from sqlalchemy.pool import StaticPool
-
-from sessiongate.core.collect.keys import shorten_all
+from sessiongate.core.ledger.database import Database
 from sessiongate.core.ledger.file import CorruptError, LedgerFile, ledger_path
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.numbering import Numbering, Numbers, from_clock
-from sessiongate.core.ledger.rows import Changes, Opening, open_sessions
-from sessiongate.core.ledger.schema import counters, create, kept_ids, places, sessions, sources
+from sessiongate.core.ledger.rows import Changes, Opening, open_sessions, shorten_keys
 from sessiongate.runtime.elapsed import elapsed
 
 log = logging.getLogger(__name__)
@@ -44,9 +39,6 @@ _SCHEMA = 2
 _WITHOUT_KEPT_IDS = 1  # its programs must not open version 2: they would repeat kept ids
 _GENERATION_BITS = 62  # SQLite's integers have 63 and a sign
 _APART = 1 << 32  # ids, or 71 minutes of the clock, from one core in memory to the next
-_WAL_BYTES = 16 * 1024 * 1024  # of the write-ahead log after a checkpoint
-
-_is_id = counters.c.name == "id"
 
 _T = TypeVar("_T")
 
@@ -56,13 +48,13 @@ class Ledger:
 
     def __init__(
         self,
-        engine: sa.Engine,
+        database: Database,
         thread: ThreadPoolExecutor,
         file: LedgerFile | None,
         retention: float,
         now: Callable[[], int],
     ) -> None:
-        self._engine = engine
+        self._database = database
         self._thread = thread
         # Calls, and when one last ended, or the first of them began.
         self._waiting, self._moved = 0, 0.0
@@ -86,14 +78,13 @@ class Ledger:
         Raises `LedgerError`.
         """
         path = ledger_path(url)
-        engine = _engine(path)
         thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
         loop = asyncio.get_running_loop()
         slow = loop.call_later(SLOW, log.warning, _SLOW, path)
         ledger = None
         try:
             file = await loop.run_in_executor(thread, LedgerFile, path, now) if path else None
-            ledger = cls(engine, thread, file, retention, now)
+            ledger = cls(Database(path), thread, file, retention, now)
             await ledger._run(partial(ledger._prepare_or_start_over, again=again))
         except BaseException:
             if ledger is not None:
@@ -127,8 +118,9 @@ class Ledger:
 
     async def ceiling(self) -> int:
         """Return a number above every revision ever used."""
-        wanted = sa.select(counters.c.value).where(counters.c.name == "revision")
-        return await self._read(lambda connection: connection.execute(wanted).scalar_one())
+        wanted = "SELECT value FROM counters WHERE name = 'revision'"
+        ((value,),) = await self._read(wanted)
+        return int(value)
 
     def is_reserved(self, revision: int) -> bool:
         """Return whether no later start uses this revision or a lower one."""
@@ -145,18 +137,16 @@ class Ledger:
         A source without any has an empty dict. Many are read in short steps, between which
         other threads run.
         """
-        return await self._read(open_sessions)
+        return await self._run(lambda: open_sessions(self._database.connection))
 
     async def incarnation(self, source: str) -> float | None:
         """Return the start of the source's server, as last recorded."""
-        wanted = sa.select(sources.c.incarnation).where(sources.c.name == source)
-        return await self._read(lambda connection: connection.execute(wanted).scalar())
+        wanted = "SELECT incarnation FROM sources WHERE name = ?"
+        return next((start for (start,) in await self._read(wanted, source)), None)
 
     async def places(self) -> dict[str, str]:
         """Return the place that each source was last read from, by name."""
-        wanted = sa.select(places.c.name, places.c.place)
-        rows = await self._read(lambda connection: connection.execute(wanted).all())
-        return {name: place for name, place in rows}  # noqa: C416 - rows are no pairs to mypy
+        return dict(await self._read("SELECT name, place FROM places"))
 
     async def record(
         self,
@@ -178,7 +168,7 @@ class Ledger:
 
     async def _run(self, work: Callable[[], _T]) -> _T:
         def named() -> _T:
-            with _named(self._engine):
+            with self._database.naming_errors():
                 return work()
 
         self._moved = self._moved if self._waiting else elapsed()
@@ -189,17 +179,13 @@ class Ledger:
             self._waiting -= 1
             self._moved = elapsed()
 
-    async def _read(self, work: Callable[[sa.Connection], _T]) -> _T:
-        def read() -> _T:
-            with self._engine.connect() as connection:
-                return work(connection)
-
-        return await self._run(read)
+    async def _read(self, wanted: str, *values: str) -> list[tuple[Any, ...]]:
+        return await self._run(lambda: self._database.connection.execute(wanted, values).fetchall())
 
     def _finish(self) -> None:
         """Release the file, with nothing left in its write-ahead log."""
         is_ours = self._file is not None and self._file.is_in_place
-        self._engine.dispose()
+        self._database.close()
         if self._file is not None:
             self._file.close(self._numbering.following if is_ours else None)
 
@@ -210,35 +196,23 @@ class Ledger:
             self._prepare(first_id=following if again else 1)
             return
         try:
-            with _named(self._engine):
+            with self._database.naming_errors():
                 self._file.require()
-                self._check()
+                self._database.check()
                 self._prepare(first_id=1)
         except CorruptError as error:
-            self._engine.dispose()
+            self._database.close()
             self._file.set_aside(error)
             self._prepare(first_id=1)
 
-    def _check(self) -> None:
-        with self._engine.connect() as connection:
-            found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
-        if found != "ok":
-            raise CorruptError(f"the ledger ({self._engine.url.database}) is corrupt: {found}")
-
     def _prepare(self, first_id: int) -> None:
         """Prepare the tables and the numbering."""
-        create(self._engine)
+        self._database.create()
         with self._writing() as connection:
-            found = connection.execute(
-                sa.select(counters.c.value).where(counters.c.name == "schema")
-            ).scalar()
+            found = _counters(connection).get("schema")
             if found is None:
-                first = [
-                    {"name": "schema", "value": _SCHEMA},
-                    {"name": "id", "value": first_id},
-                    {"name": "revision", "value": 0},
-                ]
-                connection.execute(sa.insert(counters), first)
+                first = [("schema", _SCHEMA), ("id", first_id), ("revision", 0)]
+                connection.executemany("INSERT INTO counters VALUES (?, ?)", first)
             elif found == _WITHOUT_KEPT_IDS:
                 _set_counter(connection, "schema", _SCHEMA)
             elif found != _SCHEMA:
@@ -247,33 +221,32 @@ class Ledger:
                 )
             self._number(connection)
             self._forget(connection)
-            shorten_all(connection, sessions)
+            shorten_keys(connection)
         if self._file is not None:  # a copy of the file alone must contain all of this
-            with self._file.writing(), self._engine.connect() as connection:
-                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            with self._file.writing():
+                self._database.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
-    def _number(self, connection: sa.Connection) -> None:
+    def _number(self, connection: sqlite3.Connection) -> None:
         """Find the next id."""
-        found = connection.execute(sa.select(counters.c.name, counters.c.value))
-        values = {name: value for name, value in found}  # noqa: C416 - rows are no pairs to mypy
-        kept = connection.execute(sa.select(kept_ids.c.id)).scalars().all()
+        values = _counters(connection)
+        kept = [ident for (ident,) in connection.execute("SELECT id FROM kept_ids")]
         following = values["id"]
         if self._file is not None:
             generation = values.get("generation")
             if generation is None:
                 generation = secrets.randbits(_GENERATION_BITS)
-                connection.execute(sa.insert(counters).values(name="generation", value=generation))
+                connection.execute("INSERT INTO counters VALUES ('generation', ?)", (generation,))
             reached = values["revision"]  # at least every time at which it was written
             following = self._file.following(generation, following, kept, reached)
         kept = [ident for ident in kept if ident >= following]
         _write_numbers(connection, Numbers((), following, (), (following,)))
         self._numbering = Numbering(following, kept)
 
-    def _forget(self, connection: sa.Connection) -> None:
+    def _forget(self, connection: sqlite3.Connection) -> None:
         """Delete sessions that closed long ago, if the last deletion is long ago."""
         if (now := self._now()) - self._forgot >= _FORGET_EVERY:
-            old = sessions.c.closed_time < now - self._retention
-            connection.execute(sa.delete(sessions).where(old))
+            old = "DELETE FROM sessions WHERE closed_time < ?"
+            connection.execute(old, (now - self._retention,))
             self._forgot = now
 
     def _reserve(self, revision: int) -> None:
@@ -283,10 +256,10 @@ class Ledger:
         self._ceiling = ceiling
 
     @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
+    def _writing(self) -> Iterator[sqlite3.Connection]:
         """Run a transaction, which is committed at the end."""
         file = self._file
-        with file.writing() if file else nullcontext(), self._engine.begin() as connection:
+        with file.writing() if file else nullcontext(), self._database.transaction() as connection:
             yield connection
 
     def _record(self, changes: Changes) -> list[int]:
@@ -307,43 +280,18 @@ class Ledger:
         return list(numbers.ids)
 
 
-@contextmanager
-def _named(engine: sa.Engine) -> Iterator[None]:
-    """Convert the database's errors to `LedgerError`, with the ledger's name."""
-    try:
-        yield
-    except sa.exc.DBAPIError as error:
-        where = engine.url.database or "in memory"
-        code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
-        corrupt = code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-        kind = CorruptError if corrupt else LedgerError
-        raise kind(f"the ledger ({where}) failed: {error.orig}") from error
+def _counters(connection: sqlite3.Connection) -> dict[str, int]:
+    return dict(connection.execute("SELECT name, value FROM counters"))
 
 
-def _write_numbers(connection: sa.Connection, numbers: Numbers) -> None:
+def _set_counter(connection: sqlite3.Connection, name: str, value: int) -> None:
+    connection.execute("UPDATE counters SET value = ? WHERE name = ?", (value, name))
+
+
+def _write_numbers(connection: sqlite3.Connection, numbers: Numbers) -> None:
     if numbers.kept:
-        connection.execute(sa.insert(kept_ids), [{"id": ident} for ident in numbers.kept])
+        kept = [(ident,) for ident in numbers.kept]
+        connection.executemany("INSERT INTO kept_ids VALUES (?)", kept)
     if numbers.passed:
-        passed = sa.delete(kept_ids).where(kept_ids.c.id < numbers.following)
-        connection.execute(passed)
+        connection.execute("DELETE FROM kept_ids WHERE id < ?", (numbers.following,))
     _set_counter(connection, "id", numbers.following)
-
-
-def _set_counter(connection: sa.Connection, name: str, value: int) -> None:
-    connection.execute(sa.update(counters).where(counters.c.name == name).values(value=value))
-
-
-def _engine(path: Path | None) -> sa.Engine:
-    if path is None:
-        shared = {"check_same_thread": False}
-        return sa.create_engine("sqlite://", poolclass=StaticPool, connect_args=shared)
-    engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)))
-
-    @sa.event.listens_for(engine, "connect")
-    def _durable(connection: Any, _record: object) -> None:
-        # WAL with a sync per commit: an assigned id survives a power cut.
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute(f"PRAGMA journal_size_limit={_WAL_BYTES}")
-
-    return engine

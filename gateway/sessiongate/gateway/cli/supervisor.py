@@ -50,8 +50,8 @@ class CoreStartError(Exception):
 
 def _need_servers() -> None:
     """Raise `ModuleNotFoundError` here, not in the core, if only the command is installed."""
-    if find_spec("sqlalchemy") is None:
-        raise ModuleNotFoundError(name="sqlalchemy")
+    if find_spec("prometheus_client") is None:
+        raise ModuleNotFoundError(name="prometheus_client")
 
 
 def become_core(settings: Settings) -> NoReturn:

@@ -1,0 +1,101 @@
+"""A ledger's SQLite database: its one connection, its tables, its transactions."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sessiongate.core.ledger.file import CorruptError
+from sessiongate.core.ledger.lock import LedgerError
+
+_WAL_BYTES = 16 * 1024 * 1024  # of the write-ahead log after a checkpoint
+_TABLES = (
+    "counters (name VARCHAR NOT NULL PRIMARY KEY, value BIGINT NOT NULL)",
+    # The start of each source's server, in seconds since the epoch.
+    "sources (name VARCHAR NOT NULL PRIMARY KEY, incarnation DOUBLE NOT NULL)",
+    # The place that each source is read from (`SourceConfig.place`).
+    "places (name VARCHAR NOT NULL PRIMARY KEY, place VARCHAR NOT NULL)",
+    # INTEGER makes an id SQLite's own row number; any other type gets an index of its own.
+    # Times are ns since the epoch; closed_time is null while the session is open.
+    "sessions (id INTEGER NOT NULL PRIMARY KEY, source VARCHAR NOT NULL, key VARCHAR NOT NULL,"
+    " connect_time BIGINT NOT NULL, closed_time BIGINT)",
+    # Assigned stated ids that the counter has not passed yet (`core.ledger.numbering`).
+    "kept_ids (id BIGINT NOT NULL PRIMARY KEY)",
+)
+# Of closed sessions only: sessions end in any order, and an index of the open ones costs more
+# to keep than a scan at the start.
+_INDEX = "sessions_by_closed_time ON sessions (closed_time) WHERE closed_time IS NOT NULL"
+
+
+class Database:
+    """The database in a file, or in memory; its connection is opened at first use."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection: outside of `transaction`, each statement is a transaction."""
+        if self._connection is None:
+            self._connection = _connect(self._path)
+        return self._connection
+
+    def close(self) -> None:
+        """Close the connection; the next use opens another one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Run a transaction, which is committed at the end."""
+        connection = self.connection
+        connection.execute("BEGIN")
+        try:
+            yield connection
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.rollback()  # unless SQLite has done so itself
+            raise
+
+    @contextmanager
+    def naming_errors(self) -> Iterator[None]:
+        """Convert SQLite's errors to `LedgerError`, with the ledger's name."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            corrupt = code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+            kind = CorruptError if corrupt else LedgerError
+            raise kind(f"the ledger ({self._path or 'in memory'}) failed: {error}") from error
+
+    def check(self) -> None:
+        """Raise `CorruptError` if the file is corrupt."""
+        (found,) = self.connection.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise CorruptError(f"the ledger ({self._path}) is corrupt: {found}")
+
+    def create(self) -> None:
+        """Create what is missing, and drop what earlier versions had."""
+        with self.transaction() as connection:
+            for table in _TABLES:
+                connection.execute(f"CREATE TABLE IF NOT EXISTS {table}")
+            connection.execute(f"CREATE INDEX IF NOT EXISTS {_INDEX}")
+            connection.execute("DROP INDEX IF EXISTS sessions_by_state")
+
+
+def _connect(path: Path | None) -> sqlite3.Connection:
+    connection = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
+    if path is not None:
+        try:
+            # WAL with a sync per commit: an assigned id survives a power cut.
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute(f"PRAGMA journal_size_limit={_WAL_BYTES}")
+        except BaseException:
+            connection.close()
+            raise
+    return connection
