@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -196,5 +197,28 @@ def test_sessions_stated_again_are_compared_by_object_and_not_looked_at() -> Non
             assert table.revision == top + 1
             await source.take(Observation(kept), elapsed())
             assert (table.revision, len(table)) == (top + 2, MANY)
+
+    asyncio.run(main())
+
+
+def test_no_search_for_garbage_visits_each_session_or_change() -> None:
+    def linked(number: int) -> Observed:
+        client, server = ("10.0.0.1", number), ("10.0.0.2", 5432)
+        opened = (TcpLink(client=("10.0.0.2", number), server=("10.0.0.3", 3306)),)
+        return Observed(
+            f"{number}", Session(user=f"{number % 10}"), TcpLink(client, server), opened
+        )
+
+    def searched() -> int:
+        gc.collect()
+        return len(gc.get_objects())
+
+    async def main() -> None:
+        async with reconcilers("s") as (table, [source], _):
+            before = searched()
+            await source.take(Observation([*map(linked, range(MANY))]), elapsed())
+            await source.take(Observation([*map(linked, range(MANY // 2, 2 * MANY))]), elapsed())
+            assert len(table) == 3 * MANY // 2
+            assert searched() - before < MANY / 10
 
     asyncio.run(main())

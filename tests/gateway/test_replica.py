@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import random
@@ -425,3 +426,16 @@ def test_a_state_that_is_still_being_applied_proves_nothing() -> None:
         assert stage.ids == ids
 
     run(test)
+
+
+def test_no_search_for_garbage_visits_each_session() -> None:
+    def searched() -> int:
+        gc.collect()
+        return len(gc.get_objects())
+
+    store = Store()
+    before = searched()
+    store.apply([snapshot(*range(1, 1000))])
+    store.apply([changes([*range(500, 1500)], [*range(1, 100)])])
+    assert len(store) == 1400
+    assert searched() - before < 200

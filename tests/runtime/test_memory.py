@@ -115,35 +115,33 @@ def test_memory_is_returned_once_for_all_that_was_freed_until_then(
     asyncio.run(main())
 
 
-def test_a_container_that_counts_as_old_is_not_searched_with_the_young() -> None:
-    container = [[] for _ in range(10)]  # type: ignore[var-annotated]
-    memory.count_as_old()
-    assert not any(found is container for found in gc.get_objects(generation=0))
-    assert any(found is container for found in gc.get_objects(generation=2))
+class _Item:
+    """An object of a class."""
+
+    __slots__ = ("__weakref__", "value")
+    value: object
 
 
-class _Leaf:
-    __slots__ = ("__weakref__", "other")
-    other: object
-
-
-def test_what_is_never_searched_is_freed_all_the_same() -> None:
-    leaf = _Leaf()
-    leaf.other = "x"
-    memory.never_search(leaf)
-    assert not gc.is_tracked(leaf)
-    gone = weakref.ref(leaf)
-    gc.disable()
-    try:
-        del leaf
-        assert gone() is None
-    finally:
-        gc.enable()
+def test_what_is_untracked_is_not_searched_and_is_freed_when_nothing_refers_to_it() -> None:
+    item = _Item()
+    item.value = [1]
+    items: list[_Item | list[_Item] | set[_Item] | tuple[_Item]] = [item, [item], {item}, (item,)]
+    for each in items:
+        assert gc.is_tracked(each)
+        memory.untrack(each)
+        memory.untrack(each)
+        assert not gc.is_tracked(each)
+    gc.collect()
+    assert item.value == [1]
+    kept = weakref.ref(item)
+    del item, each
+    items.clear()
+    assert kept() is None
 
 
 def test_young_garbage_is_collected_and_the_rest_counts_as_old() -> None:
-    kept, garbage = [[]], _Leaf()  # type: ignore[var-annotated]
-    garbage.other = garbage
+    kept, garbage = [[]], _Item()  # type: ignore[var-annotated]
+    garbage.value = garbage
     gone = weakref.ref(garbage)
     del garbage
     memory.collect_young()

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import TypeAlias
 
+from sessiongate.runtime.memory import untrack
 from sessiongate.runtime.sorted_sequence import SortedSequence, put
 
 # Most values have few sessions, and a value of its own is what many sessions have: one id
@@ -75,6 +76,7 @@ class Index:
             self._ids[value] = SortedSequence(ids)
         else:
             self._ids[value] = ids if len(ids) > 1 else ids[0]
+            untrack(ids)
 
     def _remove_few(self, value: Hashable, ids: int | list[int], removed: Sequence[int]) -> None:
         if isinstance(ids, int):

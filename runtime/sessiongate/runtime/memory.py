@@ -6,6 +6,7 @@ import asyncio
 import ctypes
 import gc
 import sys
+from collections.abc import Callable
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # M_… of glibc's malloc.h
 _LARGE = 128 * 1024  # bytes
@@ -17,9 +18,6 @@ _IDLE = 60.0  # seconds without the work that frees large amounts
 # searches before survivors are searched too, which takes a few milliseconds; and those
 # before all objects are.
 _YOUNG, _MIDDLE, _OLD = 1000, 10, 800
-
-_untrack = ctypes.pythonapi.PyObject_GC_UnTrack
-_untrack.argtypes, _untrack.restype = [ctypes.py_object], None
 
 
 def use_one_malloc_arena() -> None:
@@ -73,24 +71,24 @@ class FreeMemory:
         give_back()
 
 
+# Takes an object out of those that are searched for garbage. Call this for objects of which
+# there are as many as sessions, and only if they never become part of a cycle: they are freed
+# when nothing refers to them. An object must be a list, dict, set or tuple, or of a class that
+# is written in Python; a dict is searched again from its next change on.
+untrack: Callable[[object], None] = ctypes.PYFUNCTYPE(None, ctypes.py_object)(
+    ("PyObject_GC_UnTrack", ctypes.pythonapi)
+)
+
+
 def collect_rarely() -> None:
     """Search all objects for garbage less often; call this once all modules are loaded.
 
-    With 100,000 sessions a search stops the process for a tenth of a second and finds next
-    to nothing: most garbage is in no cycle, and most of the rest is young. Objects that
-    exist at this call are never searched.
+    A search stops the process for tens of milliseconds and finds next to nothing: most
+    garbage is in no cycle, and most of the rest is young. Objects that exist at this call are
+    never searched, nor is what there is for each session (`untrack`).
     """
     gc.freeze()
     gc.set_threshold(_YOUNG, _MIDDLE, _OLD)
-
-
-def never_search(found: object) -> None:
-    """Leave an object out of searches for garbage, if it refers to nothing that can be in a cycle.
-
-    It is still freed when nothing refers to it. Python does the same with a tuple of texts and
-    numbers, but not with an object of a class of its own.
-    """
-    _untrack(found)
 
 
 def collect_young() -> None:
@@ -101,14 +99,3 @@ def collect_young() -> None:
     the memory of freed tuples and lists does not count as new.
     """
     gc.collect(1)
-
-
-def count_as_old() -> None:
-    """Count all objects as old; call this when a container of very many has been made.
-
-    Young objects are searched for garbage often, and containers with all that they contain:
-    a young one of 500,000 stops the process for a fifth of a second. Garbage that is counted
-    as old waits for the next search of all objects.
-    """
-    gc.freeze()
-    gc.unfreeze()

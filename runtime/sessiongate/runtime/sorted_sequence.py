@@ -13,6 +13,8 @@ from operator import ge
 from sys import getrefcount
 from typing import Any, TypeVar, overload
 
+from sessiongate.runtime.memory import untrack
+
 _T = TypeVar("_T")
 
 # Items of a block when it is made, and when it is split. A change moves the items of one
@@ -40,6 +42,7 @@ class SortedSequence(Sequence[_T]):
         self._blocks: list[list[_T]] = []
         while block := [*islice(following, _BLOCK)]:
             self._blocks.append(block)
+            untrack(block)
         self._last = [self._key_of(block[-1]) for block in self._blocks]
         self._length = sum(map(len, self._blocks))  # asked for after each change
         self._starts: list[int] | None = None  # positions of the blocks' first items, and the end
@@ -171,6 +174,7 @@ class SortedSequence(Sequence[_T]):
             self._blocks, self._last = [[]], [None]
         elif getrefcount(self._blocks[number]) > _ALONE:
             self._blocks[number] = self._blocks[number].copy()
+            untrack(self._blocks[number])
         return self._blocks[number]
 
     def _fit(self, number: int) -> None:
@@ -186,6 +190,8 @@ class SortedSequence(Sequence[_T]):
         self._replace(number, stop, [block[low:high] for low, high in pairwise(cuts)])
 
     def _replace(self, start: int, stop: int, blocks: list[list[_T]]) -> None:
+        for block in blocks:
+            untrack(block)
         self._blocks[start:stop] = blocks
         self._last[start:stop] = [self._key_of(block[-1]) for block in blocks]
 

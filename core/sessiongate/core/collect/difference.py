@@ -9,9 +9,8 @@ from itertools import filterfalse
 from sessiongate.core.collect.keys import short
 from sessiongate.core.sources.base import Observed
 from sessiongate.core.sources.support.pacing import Pace, kept, mapped
-from sessiongate.runtime.memory import count_as_old
+from sessiongate.runtime.memory import untrack
 
-_LARGE = 50_000  # objects, whose container is slow to search for garbage
 _PART = 5_000  # objects compared in one go, which takes about half a millisecond
 
 
@@ -39,8 +38,9 @@ async def difference(
     else the first. Of more than ``limit`` sessions, leave out keys that are not ``known`` first.
     """
     gone = set(stated)
-    if len(sessions) >= _LARGE:
-        count_as_old()
+    untrack(gone)
+    if isinstance(sessions, list | tuple):
+        untrack(sessions)
     others: list[Observed] = []
     for start in range(0, len(sessions), _PART):
         part = sessions[start : start + _PART]

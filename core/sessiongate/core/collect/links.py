@@ -19,6 +19,7 @@ from collections.abc import Hashable, Iterable, Iterator
 from typing import NamedTuple, TypeAlias
 
 from sessiongate.core.sources.base import TcpLink
+from sessiongate.runtime.memory import untrack
 
 # (the proxy's session, the server's session)
 _Pair: TypeAlias = tuple[int, int]
@@ -124,6 +125,7 @@ class Links:
         """Enter an end of a TCP link under a name; add the name if another end is there."""
         meeting = self._meetings.get(name)
         if meeting is None:
+            untrack(end)
             other = self._alone.setdefault(name, end)
             if other is end:
                 return

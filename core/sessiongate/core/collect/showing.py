@@ -20,6 +20,7 @@ from sessiongate.core.sources.base import Observed
 from sessiongate.core.sources.support.pacing import Pace
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.elapsed import elapsed
+from sessiongate.runtime.memory import untrack
 
 STEP_CHANGES = 1000
 STEP_BYTES = 4 * 1024 * 1024
@@ -74,7 +75,7 @@ class Showing:
         # The places of the open sessions in the ledger, by key.
         self.held: dict[str, int] = {}
         # What the last observation states: an object that is stated again is unchanged.
-        self.stated: set[Observed] = set()
+        self.stated = _untracked_set()
         self.unreadable = UnreadableMembers()  # of those
         # By key, sessions that it lacks: when each was last observed, on the clock `elapsed`.
         self.absent: dict[str, float] = {}
@@ -119,7 +120,7 @@ class Showing:
             self._hiding.update(self.shown)
         else:
             self._hiding = self.shown
-        self.shown, self.stated = {}, set()
+        self.shown, self.stated = {}, _untracked_set()
         self.unreadable.clear()
         self._hide_some()
 
@@ -262,6 +263,12 @@ class Showing:
     def _unstate(self, item: Observed) -> None:
         self.stated.discard(item)
         self.unreadable.discard(item)
+
+
+def _untracked_set() -> set[Observed]:
+    items: set[Observed] = set()
+    untrack(items)
+    return items
 
 
 def _links(ident: int, item: Observed) -> list[Stated]:

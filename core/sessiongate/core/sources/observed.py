@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sessiongate.runtime.memory import untrack
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import ListSessionsResponse
 
@@ -36,6 +37,9 @@ class TcpLink:
     server: tuple[str, int] | None = None
     server_id: int | None = None
 
+    def __post_init__(self) -> None:
+        untrack(self)
+
 
 class Observed:
     """One session as a source states it.
@@ -51,7 +55,7 @@ class Observed:
     ``accepted`` is the connection from the session's client, ``opened`` are those that
     its service opened for it, if the source states them. The same object in the next
     observation means that nothing about the session has changed: the source must not
-    change one that it has delivered.
+    change one that it has delivered, nor let it refer to what refers to it.
 
     ``unreadable`` are the members that could not be read: ``session`` lacks them, and
     the core keeps their last known values. ``stated_id`` is the id that the source
@@ -94,6 +98,9 @@ class Observed:
     def keep(self, piece: bytes) -> None:
         """Keep the session as it was shown: encoded, as field 1 of a message (the table's)."""
         self._session = piece
+        untrack(self)
+        if isinstance(self.opened, tuple):  # a plugin's may be anything
+            untrack(self.opened)
 
 
 def know_empty(session: Session, unreadable: Sequence[Unreadable], *lists: str) -> None:

@@ -10,6 +10,7 @@ import hashlib
 import random
 import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from sessiongate.core.sources.base import Observation, Observed, SourceConfig, SourceConfigError
 from sessiongate.core.sources.support.pacing import Pace
@@ -47,8 +48,7 @@ class SyntheticSource:
     ) -> None:
         self._churn = churn
         self._clock = clock
-        self._seed = seed
-        self._users = users
+        self._maker = _Maker(seed, users)
         self._victims = random.Random(seed)  # noqa: S311 - repeatable on purpose
         self._began: float | None = None
         self._made = 0  # sessions; also the serial number of the next
@@ -87,18 +87,25 @@ class SyntheticSource:
             slot = self._victims.randrange(len(self._slots))
             del self._live[self._slots[slot]]
             self._slots[slot] = serial
-        self._live[serial] = _Generated(self, serial)
+        self._live[serial] = _Generated(self._maker, serial)
         self._made += 1
 
+
+class _Maker(NamedTuple):
+    """Makes a source's sessions, each independently of the others; refers to none of them."""
+
+    seed: int
+    users: int
+
     def make(self, serial: int) -> Session:
-        """Make the session with this serial number, independently of those made before."""
-        dice = _Dice(self._seed, serial)
+        """Make the session with this serial number."""
+        dice = _Dice(self.seed, serial)
         connected = _EPOCH + serial
         session = Session(
             native_id=str(serial),
             service=dice.pick(_SERVICES),
             state=session_pb2.SESSION_STATE_STARTED,
-            user=f"app_{dice.below(self._users)}",
+            user=f"app_{dice.below(self.users)}",
             remote=f"10.{dice.below(4)}.{dice.below(256)}.{1 + dice.below(254)}",
             port=32768 + dice.below(28000),
             database=dice.pick(_DATABASES),
@@ -120,16 +127,16 @@ class _Generated(Observed):
     Making many takes longer than a source may take, and the core asks for them in turn.
     """
 
-    __slots__ = ("_source",)
+    __slots__ = ("_maker",)
 
-    def __init__(self, source: SyntheticSource, serial: int) -> None:
+    def __init__(self, maker: _Maker, serial: int) -> None:
         super().__init__(str(serial), _NOT_MADE)
-        self._source = source
+        self._maker = maker
 
     @property
     def session(self) -> Session:
         if self._session is _NOT_MADE:
-            self._session = self._source.make(int(self.key))
+            self._session = self._maker.make(int(self.key))
         return super().session
 
 

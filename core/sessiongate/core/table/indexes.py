@@ -15,6 +15,7 @@ from sessiongate.core.table.addresses import Networks
 from sessiongate.core.table.filter import RowFilter
 from sessiongate.core.table.row import Group, Row, Values
 from sessiongate.runtime.index import Index
+from sessiongate.runtime.memory import untrack
 from sessiongate.runtime.sorted_sequence import SortedSequence
 from sessiongate.runtime.turns import Steps
 
@@ -79,6 +80,8 @@ class Indexes:
             del self._rows[ident % _DICTS][ident]
         for ident, row in added.items():
             self._rows[ident % _DICTS][ident] = row
+        for number in {ident % _DICTS for ident in added}:
+            untrack(self._rows[number])
         gone, come = _differing(removed, added, _PLACE), _differing(added, removed, _PLACE)
         self.orders["id"].change([ident for _, ident in come], [ident for _, ident in gone])
         self.orders["connect_time"].change(

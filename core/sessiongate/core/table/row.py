@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from sessiongate.runtime.memory import untrack
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import ListSessionsResponse
 
@@ -42,6 +43,8 @@ class Group:
 
     def __init__(self, values: Values) -> None:
         self.values = values
+        untrack(values)
+        untrack(self)
 
 
 class Row:
@@ -77,6 +80,7 @@ class Row:
         self.since = since
         self.transaction = transaction
         self.is_blocked = is_blocked
+        untrack(self)
 
     @property
     def session(self) -> Session:

@@ -25,6 +25,7 @@ from sessiongate.core.table.mask import Mask
 from sessiongate.core.table.past import Past
 from sessiongate.core.table.query import SessionQuery
 from sessiongate.core.table.row import Row
+from sessiongate.runtime.memory import untrack
 from sessiongate.runtime.turns import Steps
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
@@ -193,6 +194,8 @@ class SessionTable:
             added[ident] = row
         if not after:
             return
+        untrack(before)
+        untrack(after)
         gone = removed | replaced
         self._rows.change(gone, added)
         self.activities.change(gone.values(), added.values())

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 from sessiongate.gateway.jsonapi.document import dump
 from sessiongate.gateway.representation.session import is_idle, session_resource
-from sessiongate.runtime.memory import never_search
+from sessiongate.runtime.memory import untrack
 from sessiongate.runtime.turns import Steps
 from sessiongate.v1.session_pb2 import Session, SessionState
 from sessiongate.v1.states import STATE_WORDS
@@ -82,7 +82,7 @@ class SessionRow:
         self._version: tuple[int, float] | None = None
         self._connected: int | None = None
         self._idle_since: float | None = None
-        never_search(self)
+        untrack(self)
 
     @property
     def service(self) -> str:

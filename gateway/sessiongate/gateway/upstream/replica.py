@@ -21,6 +21,7 @@ from sessiongate.gateway.api.gaps import Gaps
 from sessiongate.gateway.representation.row import SessionRow
 from sessiongate.gateway.upstream.indexes import AttributeIndexes, FoundIds
 from sessiongate.gateway.upstream.tallies import ServiceTallies, ServiceTally
+from sessiongate.runtime.memory import untrack
 from sessiongate.runtime.sorted_sequence import SortedSequence
 from sessiongate.runtime.turns import Steps, finished
 from sessiongate.v1.session_service_pb2 import SourceStatus, WatchSessionsResponse
@@ -145,6 +146,8 @@ class Store:
             if row is not None:
                 rows[ident] = row
                 new.append(row)
+        for number in {ident % _DICTS for ident in changes}:
+            untrack(self._by_id[number])
         self._all = None
         self._rows.change(new, map(_ID, old))
         self._indexes.change(old, new)
