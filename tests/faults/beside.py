@@ -40,8 +40,8 @@ class Answer(NamedTuple):
 class Beside:
     """Callers that ask from `__enter__`, when each has its first answer, to `__exit__`.
 
-    Their answers are available afterwards; ``since`` and ``until`` select requests that
-    began between two moments.
+    Their answers are available afterwards; ``since`` and ``until`` select those of requests that
+    were under way between two moments, and for `wrong` of those that began there.
     """
 
     def __init__(self, rest: str, core: str, authority: Path | None = None) -> None:
@@ -101,7 +101,11 @@ class Beside:
         assert not wrong, (len(wrong), wrong[:3])
         assert self._answers
         for name, answers in self._answers.items():
-            took = sorted(each.took for each in answers if since <= each.began < until)
+            took = sorted(
+                each.took
+                for each in answers
+                if not each.wrong and since <= each.began + each.took and each.began < until
+            )
             assert took, f"{name}: not one answer"
             yield name, took
 

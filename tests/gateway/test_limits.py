@@ -69,7 +69,7 @@ def test_what_is_far_too_large_or_malformed_is_refused(
     answer = exchange(narrow, request_)
     assert answer.split(b" ")[1].startswith(status)
     assert b"granian" not in answer
-    assert httpx.get(narrow.url).status_code == 200
+    assert httpx.get(narrow.url, timeout=LONG).status_code == 200
 
 
 @pytest.mark.parametrize("before", ["", "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"])

@@ -17,6 +17,11 @@ from tests.closing import lasting
 from tests.gateway.programs import LONG, Gateway, one_view, running_gateway, worker_of
 
 
+def answers(gateway: Gateway) -> bool:
+    """Return whether a gateway answers; a worker that has just started may take a while."""
+    return httpx.get(gateway.url, timeout=LONG).status_code == 200
+
+
 @one_view
 def test_port_0_is_a_free_one_that_is_told(gateway: Gateway, http: httpx.Client) -> None:
     assert gateway.port > 0
@@ -34,11 +39,11 @@ def test_a_port_that_is_taken_is_refused(gateway: Gateway) -> None:
 
 
 def test_a_port_just_used_is_free_again(core: str) -> None:
-    with running_gateway(core) as first, httpx.Client() as client:
+    with running_gateway(core) as first, httpx.Client(timeout=LONG) as client:
         assert client.get(first.url).status_code == 200
         address = first.address
     with running_gateway(core, http=address) as second:
-        assert httpx.get(second.url).status_code == 200
+        assert answers(second)
 
 
 @pytest.mark.parametrize("host", ["localhost", "[::1]", "127.0.0.2"])
@@ -56,7 +61,7 @@ def test_a_host_that_is_not_here_is_refused() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_all_processes_with_0(core: str, number: signal.Signals) -> None:
     with running_gateway(core) as gateway:
-        assert httpx.get(gateway.url).status_code == 200
+        assert answers(gateway)
         worker = worker_of(gateway)
         assert gateway.process.pid
         os.kill(gateway.process.pid, number)
@@ -93,7 +98,7 @@ def test_a_request_that_has_begun_is_answered_while_it_stops(
 
 def test_ctrl_c_of_a_terminal_reaches_the_gateway_only(core: str) -> None:
     with running_gateway(core) as gateway:
-        assert httpx.get(gateway.url).status_code == 200
+        assert answers(gateway)
         worker = worker_of(gateway)
         assert gateway.process.pid
         assert os.getpgid(worker.pid) != os.getpgid(gateway.process.pid)
@@ -101,17 +106,17 @@ def test_ctrl_c_of_a_terminal_reaches_the_gateway_only(core: str) -> None:
 
 def test_a_worker_that_dies_is_replaced_and_nobody_is_turned_away(core: str) -> None:
     with running_gateway(core) as gateway:
-        assert httpx.get(gateway.url).status_code == 200
+        assert answers(gateway)
         dead = worker_of(gateway)
         dead.kill()
         dead.wait(LONG)
-        assert httpx.get(gateway.url, timeout=LONG).status_code == 200
+        assert answers(gateway)
         assert worker_of(gateway) != dead
 
 
 def test_a_worker_does_not_outlive_the_gateway(core: str) -> None:
     with running_gateway(core) as gateway:
-        assert httpx.get(gateway.url).status_code == 200
+        assert answers(gateway)
         worker = worker_of(gateway)
         gateway.process.kill()
         gateway.exit_code = -signal.SIGKILL
