@@ -18,7 +18,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
-from tests.program import BIN, DATA, DOCUMENT, PATIENCE, Program, Serving, environment
+from tests.gateway.programs import running_core
+from tests.program import BIN, DOCUMENT, PATIENCE, Program, Serving, environment
 from tests.redis import running_redis
 from tests.snippets import texts
 
@@ -233,13 +234,12 @@ def test_the_extra_for_the_command_is_enough_to_ask_a_core(
     command: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert lacking(command.parent) == extra("server", "base", "cli")
-    document = f"document:{DATA / 'sessions.json'}"
-    with Serving("--source", document, "--ledger", "sqlite://") as it:
+    with running_core(DOCUMENT) as core:
         for question in ("list", "list --json", "show 1", "sources", "sources --json", "check"):
-            done = run(command, *question.split(), "--core", it.grpc)
+            done = run(command, *question.split(), "--core", core)
             assert (done.returncode, done.stderr) == (0, ""), question
         monkeypatch.setattr("tests.program.COMMAND", command)
-        with Program("watch", "--core", it.grpc) as watching:
+        with Program("watch", "--core", core) as watching:
             watching.expect(r"^\+\t3\tListener Session\t")
             watching.interrupt()
             assert watching.wait() == 0

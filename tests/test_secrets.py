@@ -21,6 +21,7 @@ from sessiongate.core.sources.base import SourceConfig, SourceConfigError, open_
 from sessiongate.gateway.cli.groups import has_password
 from sessiongate.gateway.cli.plan import shown_source
 from tests.faults.scale import times
+from tests.gateway.programs import running_core
 from tests.polling import eventually
 from tests.program import COMMAND, DATA, PATIENCE, Program, Serving, environment, run
 
@@ -136,19 +137,19 @@ HOSTILE = "a\x1b]0;x\x07\x9b31m\u202e\u2066\u200db\u2028é"
 
 
 @pytest.fixture(scope="module")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     path = tmp_path_factory.mktemp("hostile") / "hostile.json"
     document = json.loads((DATA / "sessions.json").read_text())
     for resource in document["data"]:
         resource["attributes"]["user"] = HOSTILE
     path.write_text(json.dumps(document))
-    with Serving("--source", f"document:{path}") as served:
-        yield served
+    with running_core(f"document:{path}") as core:
+        yield core
 
 
 @pytest.mark.parametrize("arguments", ["list", "list --json", "show 1 --json", "show 1"])
-def test_no_name_of_a_user_commands_a_terminal(hostile: Serving, arguments: str) -> None:
-    ended = run(*arguments.split(), "--core", hostile.grpc)
+def test_no_name_of_a_user_commands_a_terminal(hostile: str, arguments: str) -> None:
+    ended = run(*arguments.split(), "--core", hostile)
     assert ended.returncode == 0
     for text in (ended.stdout, ended.stderr):
         assert all(line.isprintable() for line in text.split("\n"))
@@ -192,12 +193,12 @@ def closed(arguments: str, streams: str, **variables: str) -> tuple[int, str]:
     return ended.returncode, ended.stderr
 
 
-def test_a_command_that_cannot_print_says_so(hostile: Serving) -> None:
+def test_a_command_that_cannot_print_says_so(hostile: str) -> None:
     line = "sessiongate: the output cannot be written: standard output is closed\n"
     for arguments in ("list", "list --json", "sources", "show 1", "--version", "list --help"):
-        assert closed(arguments, ">&-", SESSIONGATE_CORE=hostile.grpc) == (1, line)
-        assert closed(arguments, "<&- >&- 2>&-", SESSIONGATE_CORE=hostile.grpc) == (1, "")
-    assert closed("list > /dev/null", "<&- 2>&-", SESSIONGATE_CORE=hostile.grpc) == (0, "")
+        assert closed(arguments, ">&-", SESSIONGATE_CORE=hostile) == (1, line)
+        assert closed(arguments, "<&- >&- 2>&-", SESSIONGATE_CORE=hostile) == (1, "")
+    assert closed("list > /dev/null", "<&- 2>&-", SESSIONGATE_CORE=hostile) == (0, "")
 
 
 @pytest.mark.parametrize("streams", ["<&-", ">&-", "<&- >&- 2>&-"])

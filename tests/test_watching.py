@@ -15,6 +15,7 @@ import pytest
 
 from sessiongate.gateway.cli.tables import print_session
 from sessiongate.v1.session_pb2 import Session
+from tests.gateway.programs import running_core
 from tests.program import COMMAND, PATIENCE, Program, Serving, environment, run
 from tests.recorded import show
 
@@ -27,16 +28,26 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def served(file: Path, tmp_path: Path) -> Iterator[Serving]:
-    sources = (
-        "--source", f"document:{file}?interval=0.1", "--source", "document:/nowhere.json?name=gone"
-    )  # fmt: skip
-    with Serving(*sources, "--ledger", f"sqlite:///{tmp_path / 'ledger.db'}") as program:
+def sources(file: Path) -> tuple[str, str]:
+    return f"document:{file}?interval=0.1", "document:/nowhere.json?name=gone"
+
+
+@pytest.fixture
+def core(sources: tuple[str, str]) -> Iterator[str]:
+    with running_core(*sources) as address:
+        yield address
+
+
+@pytest.fixture
+def served(sources: tuple[str, str], tmp_path: Path) -> Iterator[Serving]:
+    one, other = sources
+    ledger = f"sqlite:///{tmp_path / 'ledger.db'}"
+    with Serving("--source", one, "--source", other, "--ledger", ledger) as program:
         yield program
 
 
-def test_sources_are_a_table_and_say_why_they_fail(served: Serving) -> None:
-    listed = run("sources", "--core", served.grpc)
+def test_sources_are_a_table_and_say_why_they_fail(core: str) -> None:
+    listed = run("sources", "--core", core)
     assert (listed.stderr, listed.returncode) == ("", 0)
     header, good, bad = listed.stdout.splitlines()
     assert header.split() == [
@@ -58,8 +69,8 @@ def test_sources_as_json_are_the_document(served: Serving) -> None:
     assert printed["data"][0].keys() == document["data"][0].keys()
 
 
-def test_a_pipe_gets_a_line_for_each_change_until_ctrl_c(served: Serving, file: Path) -> None:
-    with Program("watch", "--core", served.grpc) as watch:
+def test_a_pipe_gets_a_line_for_each_change_until_ctrl_c(core: str, file: Path) -> None:
+    with Program("watch", "--core", core) as watch:
         watch.expect("unreachable: gone ")
         fields = watch.expect(r"^\+\t1\t.*")[0].split("\t")
         assert fields == [
@@ -87,10 +98,10 @@ def test_a_core_that_dies_is_said_to_be_lost_and_asked_again(served: Serving, fi
     assert watch.output.count("\t2\t") == 1 + watch.output.count("~\t2\t")
 
 
-def test_a_terminal_gets_a_live_table(served: Serving, file: Path) -> None:
+def test_a_terminal_gets_a_live_table(core: str, file: Path) -> None:
     here, there = pty.openpty()
     with subprocess.Popen(
-        [COMMAND, "watch", "--core", served.grpc],
+        [COMMAND, "watch", "--core", core],
         env=environment(TERM="xterm", COLUMNS="140", LINES="20"),
         stdin=there,
         stdout=there,

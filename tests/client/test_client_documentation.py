@@ -10,28 +10,30 @@ from pathlib import Path
 import pytest
 
 from sessiongate.client import AsyncClient, Client
-from tests.program import DATA, PATIENCE, Serving, environment
+from tests.gateway.programs import running_core
+from tests.program import DOCUMENT as SOURCE
+from tests.program import PATIENCE, environment
 from tests.snippets import ROOT, texts
 
 DOCUMENT = "docs/client.md"
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[Serving]:
-    with Serving("--source", f"document:{DATA / 'sessions.json'}", "--ledger", "sqlite://") as it:
-        yield it
+def core() -> Iterator[str]:
+    with running_core(SOURCE) as address:
+        yield address
 
 
-def program(heading: str | None, served: Serving) -> str:
+def program(heading: str | None, core: str) -> str:
     """Return the first program below a heading, with the address of a running core."""
-    moved = texts(DOCUMENT, "python", heading)[0].replace("127.0.0.1:50051", served.grpc)
-    assert served.grpc in moved
+    moved = texts(DOCUMENT, "python", heading)[0].replace("127.0.0.1:50051", core)
+    assert core in moved
     return moved
 
 
-def test_the_first_program_lists_gets_and_finds_nothing(served: Serving) -> None:
+def test_the_first_program_lists_gets_and_finds_nothing(core: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", program(None, served)],
+        [sys.executable, "-c", program(None, core)],
         env=environment(),
         capture_output=True,
         text=True,
@@ -45,9 +47,9 @@ def test_the_first_program_lists_gets_and_finds_nothing(served: Serving) -> None
     assert "999" in missing
 
 
-def test_the_second_program_follows(served: Serving) -> None:
+def test_the_second_program_follows(core: str) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", program("Follow the sessions", served)],
+        [sys.executable, "-c", program("Follow the sessions", core)],
         env=environment(),
         stdout=subprocess.PIPE,
         text=True,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -32,8 +31,8 @@ from sessiongate.v1.session_service_pb2 import (
 )
 from tests.client.both import Waiting
 from tests.credentials import CredentialFiles, bearer
-from tests.gateway.programs import LONG
-from tests.program import Serving
+from tests.gateway.programs import LONG, core_process, running_core
+from tests.program import DOCUMENT, Serving
 from tests.recorded import show
 
 both = pytest.mark.parametrize("client_of", [Client, Waiting], ids=["synchronous", "asyncio"])
@@ -51,6 +50,13 @@ def served(file: Path, tmp_path: Path) -> Iterator[Serving]:
     source, ledger = f"document:{file}?interval=0.1", f"sqlite:///{tmp_path / 'ledger.db'}"
     with Serving("--source", source, "--ledger", ledger) as program:
         yield program
+
+
+@pytest.fixture(scope="module")
+def core() -> Iterator[str]:
+    """Run a core that these tests leave as it is; yield its address."""
+    with running_core(DOCUMENT) as address:
+        yield address
 
 
 def told(update: Update) -> list[tuple[int | None, int | None]]:
@@ -89,41 +95,40 @@ def test_a_copy_goes_on_when_the_core_dies(served: Serving, file: Path, client_o
 
 @both
 def test_a_core_that_says_nothing_is_lost(
-    served: Serving, client_of: Any, monkeypatch: pytest.MonkeyPatch
+    core: str, client_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (sessiongate.client.reflector, sessiongate.client.synchronous):
         monkeypatch.setattr(module, "SILENCE", 2.0)
-    with client_of(served.grpc, timeout=LONG) as client:
+    with client_of(core, timeout=LONG) as client:
         updates = client.follow()
         next_change(updates)
-        core = served.core()
-        core.send_signal(signal.SIGSTOP)
-        lost = next(update for update in updates if update.lost)
+        process = core_process(core)
+        process.suspend()
+        try:
+            lost = next(update for update in updates if update.lost)
+        finally:
+            process.resume()
         assert lost.lost.code is grpc.StatusCode.DEADLINE_EXCEEDED
-        core.send_signal(signal.SIGCONT)
         assert next(update for update in updates if not update.lost).copy.age is not None
         updates.close()
 
 
 @both
-def test_what_calling_again_cannot_help_is_raised(served: Serving, client_of: Any) -> None:
-    with client_of(served.grpc, timeout=LONG) as client:
+def test_what_calling_again_cannot_help_is_raised(core: str, client_of: Any) -> None:
+    with client_of(core, timeout=LONG) as client:
         with pytest.raises(CallError) as refused:
             next(client.follow(SessionFilter(remotes=["nowhere"])))
         assert refused.value.reason == Reason.INVALID_REQUEST
 
 
 @both
-def test_a_token_that_expires_is_followed_by_the_next(
-    file: Path, tmp_path: Path, client_of: Any
-) -> None:
-    secret = CredentialFiles(tmp_path).token_secret
-    source = f"document:{file}"
-    with Serving("--source", source, "--ledger", "sqlite://", "--token-secret", secret) as served:
+def test_a_token_that_expires_is_followed_by_the_next(tmp_path: Path, client_of: Any) -> None:
+    secret = str(CredentialFiles(tmp_path).token_secret)
+    with running_core(DOCUMENT, token_secret=secret) as core:
         soon = bearer(exp=time.time() + 4 - LEEWAY)
         tokens = iter([soon, bearer(), soon])
         with client_of(
-            served.grpc, timeout=LONG, token=lambda: next(tokens).removeprefix("Bearer ")
+            core, timeout=LONG, token=lambda: next(tokens).removeprefix("Bearer ")
         ) as client:
             updates = client.follow()
             next_change(updates)
@@ -136,8 +141,8 @@ def test_a_token_that_expires_is_followed_by_the_next(
             assert refused.value.reason == Reason.CREDENTIALS_EXPIRED
 
 
-def test_a_client_that_is_closed_ends_what_it_follows(served: Serving) -> None:
-    client = Client(served.grpc, timeout=LONG)
+def test_a_client_that_is_closed_ends_what_it_follows(core: str) -> None:
+    client = Client(core, timeout=LONG)
     closing = threading.Timer(0.5, client.close)
     closing.start()
     for update in client.follow():
@@ -145,7 +150,7 @@ def test_a_client_that_is_closed_ends_what_it_follows(served: Serving) -> None:
     closing.join()
 
     async def main() -> None:
-        client = AsyncClient(served.grpc, timeout=LONG)
+        client = AsyncClient(core, timeout=LONG)
         async for update in client.follow():
             assert not update.lost
             closing = asyncio.create_task(client.close())

@@ -21,6 +21,7 @@ from sessiongate.v1.session_service_pb2 import (
 )
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from tests.faults.scale import figure, times
+from tests.gateway.programs import core_process, running_core
 from tests.gateway.reading import reading
 from tests.program import DATA, DOCUMENT, PATIENCE, Serving, channel
 
@@ -198,13 +199,13 @@ def test_changes_are_told_and_fit(serving: Serving, stub: SessionServiceStub, pa
 
 
 def test_a_long_key_stays_the_same_over_a_restart(path: Path, tmp_path: Path) -> None:
-    sources = ("--source", f"document:{path}", "--ledger", f"sqlite:///{tmp_path}/ledger.db")
+    source, ledger = f"document:{path}", f"sqlite:///{tmp_path}/ledger.db"
     ids = []
     for _ in range(2):
-        with Serving(*sources) as running, channel(running.grpc) as opened:
+        with running_core(source, ledger=ledger) as core, channel(core) as opened:
             listed = SessionServiceStub(opened).ListSessions(ListSessionsRequest())
             ids.append([session.id for session in listed.sessions])
-            memory = running.core().memory_info().rss
+            memory = core_process(core).memory_info().rss
     assert ids[0] == ids[1]
     assert len(ids[0]) == ALL
     assert (tmp_path / "ledger.db").stat().st_size < MIB
@@ -215,10 +216,7 @@ def test_a_long_key_stays_the_same_over_a_restart(path: Path, tmp_path: Path) ->
 
 def test_another_sessiongate_says_what_was_cut_too(serving: Serving) -> None:
     source = f"maxscale+http://{serving.http}?name=far&statements=true&timeout=60"
-    with (
-        Serving("--source", source) as running,
-        channel(running.grpc) as opened,
-    ):
+    with running_core(source) as core, channel(core) as opened:
         sessions = list_all(SessionServiceStub(opened))
     told = sorted(sorted(session.truncated) for session in sessions if session.truncated)
     assert told == sorted(map(sorted, CUT))
@@ -226,12 +224,9 @@ def test_another_sessiongate_says_what_was_cut_too(serving: Serving) -> None:
 
 
 def test_what_max_session_allows_is_not_cut(path: Path) -> None:
-    with (
-        Serving("--source", f"document:{path}", "--max-session", "1048576") as running,
-        channel(running.grpc) as opened,
-    ):
+    with running_core(f"document:{path}", max_session=MIB) as core, channel(core) as opened:
         sessions = list_all(SessionServiceStub(opened))
-    assert largest(sessions) <= 1 << 20
+    assert largest(sessions) <= MIB
     assert largest(sessions) > MAX_SESSION
 
 

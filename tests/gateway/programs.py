@@ -32,12 +32,12 @@ LONG = 20.0  # seconds after which a test stops waiting
 
 
 @contextmanager
-def running_core(*sources: str, ready: bool = True) -> Iterator[str]:
-    """Run a core process with sources and a ledger in memory; yield its address.
+def running_core(*sources: str, ready: bool = True, **settings: object) -> Iterator[str]:
+    """Run a core process with sources, and a ledger in memory by default; yield its address.
 
     Wait until it is ready if ``ready`` is true.
     """
-    settings = {"source": list(sources), "grpc": "127.0.0.1:0", "exit_on_eof": True}
+    settings = {"source": sources, "grpc": "127.0.0.1:0", "exit_on_eof": True, **settings}
     command = [sys.executable, "-P", "-m", "sessiongate.core"]
     with subprocess.Popen(
         command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
