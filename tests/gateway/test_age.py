@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from math import inf
 
 import grpc
 import httpx
@@ -74,15 +75,23 @@ class Stage:
         asked = time.monotonic()
         return self.truth.check(await self.http.get("/v1/sessions"), asked)
 
+    async def await_sessions(self) -> None:
+        """Ask until they are shown."""
+        async with asyncio.timeout(LONG):
+            async for _ in _ticks():
+                if await self.ask():
+                    return
+
     async def ask_for(self, seconds: float) -> list[bool]:
         """Ask repeatedly."""
         until = time.monotonic() + seconds
         return [await self.ask() async for _ in _ticks(until)]
 
 
-async def _ticks(until: float) -> AsyncIterator[None]:
-    while time.monotonic() < until:
-        yield
+async def _ticks(until: float = inf) -> AsyncIterator[float]:
+    """Yield the time, again and again, with pauses in which the programs go on."""
+    while (now := time.monotonic()) < until:
+        yield now
         await asyncio.sleep(0.02)
 
 
@@ -127,9 +136,7 @@ def test_no_session_is_shown_for_longer_than_the_staleness() -> None:
     async def ask(made: Stage) -> None:
         await made.ask_for(3 * LATE)
         made.relay.delay = at_once
-        async with asyncio.timeout(LONG):
-            while not await made.ask():
-                pass
+        await made.await_sessions()
 
     async def main() -> None:
         async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
@@ -143,11 +150,12 @@ def test_readiness_behind_a_late_way_is_not_claimed() -> None:
     async def main() -> None:
         async with stage(at_once) as made:
             async with asyncio.timeout(LONG):
-                while (await made.http.get("/readyz")).status_code != 200:
-                    pass
+                async for _ in _ticks():
+                    if (await made.http.get("/readyz")).status_code == 200:
+                        break
             made.relay.delay = lambda _passed: LATE
             late = time.monotonic()
-            while (asked := time.monotonic()) < late + LATE + 3:
+            async for asked in _ticks(late + LATE + 3):
                 status = (await made.http.get("/readyz")).status_code
                 assert status != 200 or asked - late <= STALENESS + MARGIN
 
@@ -157,9 +165,7 @@ def test_readiness_behind_a_late_way_is_not_claimed() -> None:
 def test_a_gateway_that_was_stopped_is_as_honest_at_once() -> None:
     async def main() -> None:
         async with stage(at_once) as made:
-            async with asyncio.timeout(LONG):
-                while not await made.ask():
-                    pass
+            await made.await_sessions()
             worker = worker_of(made.gateway)
             for _ in range(3):
                 worker.suspend()
@@ -177,9 +183,7 @@ def test_a_gateway_that_was_stopped_is_as_honest_at_once() -> None:
 def test_an_event_stream_says_so_when_the_core_comes_late() -> None:
     async def main() -> None:
         async with stage(later(0.0, at_most=0.0)) as made:
-            async with asyncio.timeout(LONG):
-                while not await made.ask():
-                    pass
+            await made.await_sessions()
             async with made.http.stream(
                 "GET", "/v1/sessions", headers={"Accept": "text/event-stream"}
             ) as events:
