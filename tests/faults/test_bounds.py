@@ -199,7 +199,7 @@ def test_changes_are_told_and_fit(serving: Serving, stub: SessionServiceStub, pa
 
 
 def test_a_long_key_stays_the_same_over_a_restart(path: Path, tmp_path: Path) -> None:
-    source, ledger = f"document:{path}", f"sqlite:///{tmp_path}/ledger.db"
+    source, ledger = f"document:{path}?timeout=60", f"sqlite:///{tmp_path}/ledger.db"
     ids = []
     for _ in range(2):
         with running_core(source, ledger=ledger) as core, channel(core) as opened:
@@ -224,7 +224,8 @@ def test_another_sessiongate_says_what_was_cut_too(serving: Serving) -> None:
 
 
 def test_what_max_session_allows_is_not_cut(path: Path) -> None:
-    with running_core(f"document:{path}", max_session=MIB) as core, channel(core) as opened:
+    source = f"document:{path}?timeout=60"
+    with running_core(source, max_session=MIB) as core, channel(core) as opened:
         sessions = list_all(SessionServiceStub(opened))
     assert largest(sessions) <= MIB
     assert largest(sessions) > MAX_SESSION
