@@ -16,9 +16,9 @@ from socket import AF_INET, inet_aton
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
-from sessiongate.core.sources import host, postgresql
+from sessiongate.core.sources import host
 from sessiongate.core.sources.base import DEFAULT_MAX_SESSIONS, Observation
-from sessiongate.core.sources.support import pgbouncer_clients, processlist
+from sessiongate.core.sources.support import pgbouncer_clients, postgresql_backends, processlist
 from sessiongate.core.sources.support.cells import Cell
 from sessiongate.core.sources.support.kernelsockets import KernelSockets
 from sessiongate.core.sources.support.libpq import QueryResult
@@ -248,8 +248,8 @@ def _cells(*values: str | int | None) -> tuple[Cell, ...]:
 
 
 def _postgresql(sessions: int) -> Observe:
-    reached = postgresql.Reached(START - 5000.0, "10.0.0.1", 5432, 1024)
-    backends = postgresql.Backends("orders", reached)
+    reached = postgresql_backends.Reached(START - 5000.0, "10.0.0.1", 5432, 1024)
+    backends = postgresql_backends.Backends("orders", reached)
     now = START * 1_000_000
 
     def answer(_: int) -> list[tuple[Cell, ...]]:

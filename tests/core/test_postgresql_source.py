@@ -23,8 +23,13 @@ from sessiongate.core.sources.base import (
     TcpLink,
     open_source,
 )
-from sessiongate.core.sources.postgresql import BACKEND_STATES, BackendRow, Backends, Reached
 from sessiongate.core.sources.support.libpq import QueryResult
+from sessiongate.core.sources.support.postgresql_backends import (
+    BACKEND_STATES,
+    BackendRow,
+    Backends,
+    Reached,
+)
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import Query, Session
 from sessiongate.v1.states import state_of

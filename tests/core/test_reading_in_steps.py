@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from sessiongate.core.sources.base import Observation
-from sessiongate.core.sources.postgresql import Backends, Reached
 from sessiongate.core.sources.support import pacing, pgbouncer_clients
 from sessiongate.core.sources.support.libpq import QueryResult
 from sessiongate.core.sources.support.localtime import LocalTime
+from sessiongate.core.sources.support.postgresql_backends import Backends, Reached
 from sessiongate.core.sources.support.processlist import ProcessList, Threads
 
 ROWS = 5000
