@@ -256,7 +256,7 @@ def _postgresql(sessions: int) -> Observe:
         return [
             _cells(
                 *(n + 1, now + n, f"app_{n % 50}", "orders", "checkout", _address(n), _port(n)),
-                *("idle", now + n, "f", None, None, None),
+                *("idle", now + n, "f", *(None,) * 7),
             )
             for n in range(sessions)
         ]

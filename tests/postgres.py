@@ -92,6 +92,7 @@ class Postgres:
             "ssl_key_file": self.certificates.key,
             "fsync": "off",
             "max_connections": 60,
+            "max_prepared_transactions": 2,
             "track_activity_query_size": STATEMENT_SIZE,
             "wal_level": "logical",
         }

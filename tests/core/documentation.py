@@ -26,7 +26,16 @@ def block(kind: str, language: str) -> str:
 
 def states(kind: str) -> dict[str, str]:
     """Return the table of states: the words for a session's, by what the source calls it."""
-    _, _, table = section(kind).partition(f"| {kind} says | session |\n|---|---|\n")
+    return _table(kind, "session")
+
+
+def activities(kind: str) -> dict[str, str]:
+    """Return the table of activities: the words for a session's, by what the source calls it."""
+    return _table(kind, "activity")
+
+
+def _table(kind: str, shown: str) -> dict[str, str]:
+    _, _, table = section(kind).partition(f"| {kind} says | {shown} |\n|---|---|\n")
     assert table, kind
     rows = table.partition("\n\n")[0]
     return {

@@ -19,8 +19,8 @@ ROWS = 5000
 
 
 async def of_postgresql() -> Observation:
-    none = (None,) * 11
-    rows = ((b"%d" % pid, b"%d" % pid, *none) for pid in range(1, ROWS + 1))
+    none = (None,) * 14
+    rows = [(b"%d" % pid, b"%d" % pid, *none, b"{%d}" % (ROWS - pid)) for pid in range(1, ROWS + 1)]
     return await Backends("db", Reached(0.0, None, None, 1024)).read(rows)
 
 

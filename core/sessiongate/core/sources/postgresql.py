@@ -45,10 +45,28 @@ SELECT extract(epoch FROM pg_postmaster_start_time())::float8, host(inet_server_
 # Times are in microseconds since the epoch, as the server stores them. If this role may
 # not see a backend's type (NULL), the server's own backends are recognized by the lack of
 # a user or database, and replication by the replication views, which are read only then.
+# Only a backend that runs waits for something other than its client. The locks are read if one
+# waits for a lock: since when, and as which of all, the longest first. (Versions before 14 do
+# not have waitstart.) Those that block it are looked up for the first ones, and for leaders of
+# parallel queries that wait for their workers.
+# No join is needed for that: without nested loops it would look so dear to the planner that the
+# server compiled the query each time (JIT), for nearly a second.
 _SELECT = """
+WITH waits AS (
+ SELECT jsonb_object_agg(l.pid, jsonb_build_array((extract(epoch FROM l.since) * 1000000)::bigint,
+  l.number)) AS by_pid
+ FROM (SELECT pid, since, row_number() OVER (ORDER BY since, pid) AS number FROM (
+  SELECT pid, CAST(to_jsonb(k) ->> 'waitstart' AS timestamptz) AS since
+  FROM pg_locks k WHERE NOT granted AND pid IS NOT NULL) w) l)
 SELECT a.pid, (extract(epoch FROM a.backend_start) * 1000000)::bigint, a.usename, a.datname,
  a.application_name, host(a.client_addr), a.client_port, a.state,
- (extract(epoch FROM a.state_change) * 1000000)::bigint, s.ssl, s.cipher, {statement}
+ (extract(epoch FROM a.state_change) * 1000000)::bigint, s.ssl, s.cipher, {statement},
+ (extract(epoch FROM a.xact_start) * 1000000)::bigint,
+ CASE WHEN {runs} THEN a.wait_event_type || ': ' || a.wait_event END,
+ CASE WHEN {runs} AND a.wait_event_type = 'Lock' THEN ({wait} ->> 0)::bigint END,
+ CASE WHEN {runs} AND (a.wait_event_type = 'Lock' AND ({wait} ->> 1)::bigint <= {most_waiting}
+   OR a.wait_event = 'ExecuteGather')
+  THEN nullif((pg_blocking_pids(a.pid))[1:{most_blockers}], '{{}}') END
 FROM pg_stat_activity a LEFT JOIN pg_stat_ssl s ON s.pid = a.pid
 WHERE (a.backend_type = 'client backend'
  OR a.backend_type IS NULL AND a.usesysid IS NOT NULL AND a.datid IS NOT NULL AND a.pid NOT IN (
@@ -56,6 +74,12 @@ WHERE (a.backend_type = 'client backend'
   UNION ALL SELECT pid FROM pg_stat_subscription WHERE pid IS NOT NULL)){others}
 ORDER BY a.backend_start, a.pid LIMIT {most}
 """
+_RUNS = "a.state IN ('active', 'fastpath function call', 'starting')"
+_WAIT = "((SELECT by_pid FROM waits) -> a.pid::text)"
+# All that wait for one lock block each other in turn, so the look-ups take the square of their
+# number, just when the server is in trouble.
+_MOST_WAITING = 300  # whose blockers are looked up
+_MOST_BLOCKERS = 100  # of one backend
 _STATEMENT = (
     # One byte more than is kept, to detect truncation.
     f"substring(textsend(a.query) FROM 1 FOR {MAX_STATEMENT_BYTES + 1}),"
@@ -90,6 +114,10 @@ class PostgreSQLSource:
         self._select = _SELECT.format(
             statement=_STATEMENT if statements else _NO_STATEMENT,
             others="" if include_self else _OTHERS,
+            runs=_RUNS,
+            wait=_WAIT,
+            most_waiting=_MOST_WAITING,
+            most_blockers=_MOST_BLOCKERS,
             most=most,
         )
         self._backends: Backends | None = None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from sessiongate.core.sources.base import (
@@ -29,11 +30,11 @@ from sessiongate.core.sources.support.cells import (
     read_timestamp,
 )
 from sessiongate.core.sources.support.libpq import QueryResult
-from sessiongate.core.sources.support.pacing import mapped
+from sessiongate.core.sources.support.pacing import Pace, mapped, parts
 from sessiongate.core.sources.support.stability import reuse_if_same
 from sessiongate.core.sources.support.statement import MAX_STATEMENT_BYTES, statement
 from sessiongate.v1 import session_pb2
-from sessiongate.v1.session_pb2 import Query, Session, SessionState
+from sessiongate.v1.session_pb2 import Activity, ActivityState, Query, Session, SessionState
 
 # The states of a client backend in pg_stat_activity. A state is NULL if this role
 # may not see it; the session's state is then unspecified.
@@ -47,6 +48,18 @@ BACKEND_STATES: Mapping[str, SessionState] = {
     "disabled": session_pb2.SESSION_STATE_STARTED,  # track_activities is off
 }
 _RUNNING = ("active", "fastpath function call")
+
+# What a backend in such a state is doing, unless it waits for a lock. In other states the
+# server does not say.
+BACKEND_ACTIVITIES: Mapping[str, ActivityState] = {
+    "starting": session_pb2.ACTIVITY_STATE_CONNECTING,
+    "active": session_pb2.ACTIVITY_STATE_ACTIVE,
+    "idle": session_pb2.ACTIVITY_STATE_IDLE,
+    "idle in transaction": session_pb2.ACTIVITY_STATE_IDLE_IN_TRANSACTION,
+    "idle in transaction (aborted)": session_pb2.ACTIVITY_STATE_IDLE_IN_TRANSACTION_ABORTED,
+    "fastpath function call": session_pb2.ACTIVITY_STATE_ACTIVE,
+}
+_LOCK = b"Lock: "  # begins the wait for a lock that transactions hold
 
 # The server truncates statements to a number of bytes, before a character that would be
 # split.
@@ -70,6 +83,10 @@ class BackendRow(NamedTuple):
     cipher: Cell
     query: Cell
     query_start: Cell
+    xact_start: Cell
+    wait: Cell  # TYPE: EVENT; None also if it waits for its client
+    wait_start: Cell  # only of a lock
+    blockers: Cell  # the pids of those that block it, as {1,2}
 
 
 class Reached(NamedTuple):
@@ -109,16 +126,21 @@ class Backends:
         self._known: dict[tuple[Cell, ...], Observed | Unreadable] = {}
         self._last: Observation | None = None
 
-    async def read(self, rows: Iterable[tuple[Cell, ...]]) -> Observation:
+    async def read(self, rows: Sequence[tuple[Cell, ...]]) -> Observation:
         """Read rows laid out like `BackendRow`; return the last observation if unchanged."""
         seen: dict[tuple[Cell, ...], Observed | Unreadable] = {}
         sessions: list[Observed] = []
         unreadable: list[Unreadable] = []
+        blockers = await _blockers(rows)
 
         def read(row: tuple[Cell, ...]) -> None:
             if row in seen:
                 return
-            item = seen[row] = self._known.get(row) or self._read(BackendRow._make(row))
+            item, blocked_by = self._known.get(row), blockers.get(row[-1], ())
+            # A blocker may have gone, and its pid may be another's.
+            if item is None or (row[-1] is not None and blocked_by != _blocked_by(item)):
+                item = self._read(BackendRow._make(row), blocked_by)
+            seen[row] = item
             if isinstance(item, Observed):
                 sessions.append(item)
             else:
@@ -131,13 +153,13 @@ class Backends:
         )
         return self._last
 
-    def _read(self, row: BackendRow) -> Observed | Unreadable:
+    def _read(self, row: BackendRow, blocked_by: tuple[str, ...]) -> Observed | Unreadable:
         try:
-            return self._observed(row, _key(row))
+            return self._observed(row, _key(row), blocked_by)
         except UnreadableError as error:
             return Unreadable(str(error))
 
-    def _observed(self, row: BackendRow, key: str) -> Observed:
+    def _observed(self, row: BackendRow, key: str, blocked_by: tuple[str, ...]) -> Observed:
         members = RowReader("pg_stat_activity", row)
         remote = members.read("client_addr", read_address, "remote")
         its_port = None
@@ -159,15 +181,38 @@ class Backends:
             last_active_time=members.read("state_change", read_timestamp, "last_active_time"),
             tls_cipher=None if is_encrypted is None else self._text(row.cipher) or "",
         )
+        self._add_activity(row, session, members)
         if query := self._query(row, session, members):
             session.queries.append(query)
         elif row.query == b"" and session.state:  # without the privilege a role sees neither
             know_empty(session, members.unreadable, "queries")
         link = None if remote is None or its_port is None else self._link(row, remote, its_port)
-        return Observed(key, session, accepted=link, unreadable=members.unreadable)
+        return Observed(
+            key, session, accepted=link, unreadable=members.unreadable, blocked_by=blocked_by
+        )
 
     def _text(self, cell: Cell) -> str | None:
         return None if cell is None else decode_text(cell, self.reached.codec)
+
+    def _add_activity(self, row: BackendRow, session: Session, members: RowReader) -> None:
+        native = self._text(row.state) or ""
+        state = BACKEND_ACTIVITIES.get(native)
+        if state is None:
+            return
+        since = session.last_active_time if session.HasField("last_active_time") else None
+        # A parallel query's leader waits for its workers, which wait for the lock.
+        is_blocked = row.blockers is not None or (row.wait or b"").startswith(_LOCK)
+        if is_blocked and state == session_pb2.ACTIVITY_STATE_ACTIVE:
+            state = session_pb2.ACTIVITY_STATE_WAITING
+            since = members.read("wait_start", read_timestamp) or since
+        activity = Activity(
+            state=state,
+            since_time=since,
+            native=native,
+            wait=self._text(row.wait),
+            transaction_start_time=members.read("xact_start", read_timestamp),
+        )
+        session.activity.CopyFrom(activity)
 
     def _query(self, row: BackendRow, session: Session, members: RowReader) -> Query | None:
         whole = members.read("query", read_octets, "queries")
@@ -197,6 +242,35 @@ class Backends:
         if here.address and here.port and _kind(here.address) == _kind(remote):
             server = (here.address, here.port)
         return TcpLink(client=(remote, its_port), server=server, server_id=_pid(row))
+
+
+async def _blockers(rows: Sequence[tuple[Cell, ...]]) -> Mapping[Cell, tuple[str, ...]]:
+    """Return the sessions that each cell of ``blockers`` names, by their keys.
+
+    What is not a session here is left out: a prepared transaction, a process of the server.
+    """
+    cells: set[bytes] = set()
+    async for part in parts(rows, Pace()):
+        cells.update(row[-1] for row in part if row[-1] is not None)
+    if not cells:
+        return {}
+    keys: dict[bytes, str] = {}
+
+    def know(row: tuple[Cell, ...]) -> None:
+        with suppress(UnreadableError):
+            keys[row[0] or b""] = _key(BackendRow._make(row))
+
+    await mapped(know, rows)
+
+    def named(cell: bytes) -> tuple[str, ...]:
+        pids = cell.strip(b"{}").split(b",")
+        return tuple(dict.fromkeys(keys[pid] for pid in pids if pid in keys))
+
+    return dict(zip(cells, await mapped(named, cells), strict=True))
+
+
+def _blocked_by(item: Observed | Unreadable) -> tuple[str, ...]:
+    return item.blocked_by if isinstance(item, Observed) else ()
 
 
 def _key(row: BackendRow) -> str:
