@@ -18,7 +18,12 @@ from zoneinfo import ZoneInfo
 
 from sessiongate.core.sources import host
 from sessiongate.core.sources.base import DEFAULT_MAX_SESSIONS, Observation
-from sessiongate.core.sources.support import pgbouncer_clients, postgresql_backends, processlist
+from sessiongate.core.sources.support import (
+    pgbouncer_clients,
+    pgbouncer_console,
+    postgresql_backends,
+    processlist,
+)
 from sessiongate.core.sources.support.cells import Cell
 from sessiongate.core.sources.support.kernelsockets import KernelSockets
 from sessiongate.core.sources.support.libpq import QueryResult
@@ -215,7 +220,7 @@ async def _arriving(body: bytes) -> AsyncIterator[bytes]:
 
 def _pgbouncer(sessions: int) -> Observe:
     clients = pgbouncer_clients.Clients(LocalTime(ZoneInfo("UTC")))
-    columns = ("type", *pgbouncer_clients.ClientRow._fields)
+    columns = ("type", *pgbouncer_console.ClientRow._fields, "wait", "wait_us")
     moment = datetime.fromtimestamp(START, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
     def line(kind: str, n: int) -> tuple[Cell, ...]:
@@ -226,7 +231,7 @@ def _pgbouncer(sessions: int) -> Observe:
         far = (_address(n), _port(n)) if kind == "C" else ("10.0.0.2", 5432)
         ends = (f"app_{n % 50}", *far, *near)
         now = (kind, "orders", moment, own, other, "active", *ends, moment, n, "", "checkout")
-        return _cells(*now)
+        return _cells(*now, "none", 0, 0)
 
     def answer(_: int) -> tuple[QueryResult, QueryResult]:
         lines = ([line(kind, n) for n in range(sessions)] for kind in "CS")
@@ -235,9 +240,9 @@ def _pgbouncer(sessions: int) -> Observe:
 
     async def read(both: tuple[QueryResult, QueryResult], _: float) -> Observation:
         shown, servers = both
-        return await clients.read(
-            await pgbouncer_clients.rows(shown), await pgbouncer_clients.rows(servers)
-        )
+        rows = [await pgbouncer_console.rows(answer) for answer in (shown, servers)]
+        waiting = await pgbouncer_console.awaiting(shown)
+        return await clients.read(pgbouncer_console.Shown(rows[0], rows[1], waiting, {}, None))
 
     return _each_in_steps(answer, read)
 

@@ -8,7 +8,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
@@ -28,16 +28,11 @@ from sessiongate.core.sources.base import (
     TcpLink,
     open_source,
 )
-from sessiongate.core.sources.pgbouncer import CONSOLE
 from sessiongate.core.sources.support.endpoint import Endpoint
 from sessiongate.core.sources.support.libpq import LibpqClient, QueryResult
 from sessiongate.core.sources.support.localtime import LocalTime
-from sessiongate.core.sources.support.pgbouncer_clients import (
-    CLIENT_STATES,
-    ClientRow,
-    Clients,
-    rows,
-)
+from sessiongate.core.sources.support.pgbouncer_clients import CLIENT_STATES, Clients
+from sessiongate.core.sources.support.pgbouncer_console import CONSOLE, ClientRow, Shown, rows
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import BackendConnection, Session
 from sessiongate.v1.states import state_of
@@ -185,6 +180,8 @@ def test_a_client_has_a_server_for_as_long_as_a_transaction(
         backend(holder)
         waiter.pgconn.send_query(b"BEGIN")
         source.until(lambda _: console(pool, "waiter") == "waiting")
+        # In the second of its request, what the holder does is in doubt.
+        source.until(lambda sessions: all(one.HasField("activity") for one in sessions))
         second = source.observe()
         assert source.observe() is second, "what waits waits on"
         sessions = [item.session for item in second.sessions]
@@ -488,9 +485,9 @@ def rows_of(answer: QueryResult) -> list[ClientRow]:
 
 
 def look(
-    turning: Clients, clients: Iterable[ClientRow], servers: Iterable[ClientRow]
+    turning: Clients, clients: Sequence[ClientRow], servers: Sequence[ClientRow]
 ) -> Observation:
-    return asyncio.run(turning.read(clients, servers))
+    return asyncio.run(turning.read(Shown(clients, servers, {}, {b"shop": b"transaction"}, None)))
 
 
 def read(clients: QueryResult, servers: QueryResult) -> list[Observed]:
@@ -513,6 +510,8 @@ def expected(application: str | None = None) -> Session:
     )
     session.connect_time.FromSeconds(START)
     session.last_active_time.FromSeconds(START + 9)
+    session.activity.state = session_pb2.ACTIVITY_STATE_IDLE_IN_TRANSACTION
+    session.activity.native = "active"
     return session
 
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from sessiongate.core.sources.base import Observation
-from sessiongate.core.sources.support import pacing, pgbouncer_clients
+from sessiongate.core.sources.support import pacing, pgbouncer_clients, pgbouncer_console
 from sessiongate.core.sources.support.libpq import QueryResult
 from sessiongate.core.sources.support.localtime import LocalTime
 from sessiongate.core.sources.support.postgresql_backends import Backends, Reached
@@ -27,8 +27,9 @@ async def of_postgresql() -> Observation:
 async def of_pgbouncer() -> Observation:
     columns = ("database", "connect_time", "ptr")
     lines = [(b"shop", b"2026-01-01 00:00:00 UTC", b"%d" % ptr) for ptr in range(ROWS)]
-    rows = await pgbouncer_clients.rows(QueryResult(columns, lines))
-    return await pgbouncer_clients.Clients(LocalTime(ZoneInfo("UTC"))).read(rows, rows)
+    rows = await pgbouncer_console.rows(QueryResult(columns, lines))
+    clients = pgbouncer_clients.Clients(LocalTime(ZoneInfo("UTC")))
+    return await clients.read(pgbouncer_console.Shown(rows, rows, {}, {}, None))
 
 
 async def of_mariadb() -> Observation:

@@ -10,7 +10,7 @@ if it is not this machine's; and those of all network sources
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from zoneinfo import ZoneInfo
 
 from sessiongate.core.sources.base import (
@@ -34,10 +34,16 @@ from sessiongate.core.sources.support.endpoint import (
 from sessiongate.core.sources.support.libpq import APPLICATION, LibpqClient
 from sessiongate.core.sources.support.localtime import LocalTime
 from sessiongate.core.sources.support.pacing import kept
-from sessiongate.core.sources.support.pgbouncer_clients import ClientRow, Clients, client_end, rows
+from sessiongate.core.sources.support.pgbouncer_clients import Clients, client_end
+from sessiongate.core.sources.support.pgbouncer_console import (
+    CONSOLE,
+    ClientRow,
+    Shown,
+    awaiting,
+    pool_modes,
+    rows,
+)
 from sessiongate.core.sources.support.spelling import DEFAULT_PORTS
-
-CONSOLE = "pgbouncer"  # the database that is the admin console
 
 _CONSOLE, _APPLICATION = CONSOLE.encode(), APPLICATION.encode()
 _REUSEPORT = b"so_reuseport", b"1"  # as in SHOW CONFIG
@@ -77,25 +83,29 @@ class PgBouncerSource:
 
     async def observe(self) -> Observation:
         """Return the current clients. Raises `SourceError`, which names PgBouncer."""
-        clients, servers = await self._query()
-        while await self._is_another_process(clients) and self._missed < _ATTEMPTS:
+        shown = await self._query()
+        while await self._is_another_process(shown.clients) and self._missed < _ATTEMPTS:
             self._missed += 1
             await self._console.close()
-            clients, servers = await self._query()
+            shown = await self._query()
         self._read_over, self._missed = self._console.connections, 0
         partial = _PARTIAL if self._shares_port() else ""
-        return await self._clients.read(clients, servers, partial)
+        return await self._clients.read(shown, partial)
 
-    async def _query(self) -> tuple[list[ClientRow], list[ClientRow]]:
-        answers = await self._console.query("SHOW CLIENTS", "SHOW SERVERS")
+    async def _query(self) -> Shown:
+        *answers, pools = await self._console.query("SHOW CLIENTS", "SHOW SERVERS", "SHOW POOLS")
+        waiting, modes = await awaiting(answers[0]), await pool_modes(pools)
         try:
             clients, servers = [await rows(answer) for answer in answers]
         except SourceError as error:
             raise SourceError(f"{self._endpoint}: {error}") from None
+        console = await kept(_is_console, clients)
+        # The request for this answer is the console's last.
+        now = max((client.request_time or b"" for client in console), default=None)
         if not self._include_self:
-            own = await self._own(clients)
+            own = self._own(console)
             clients = await kept(lambda client: client.ptr not in own, clients)
-        return clients, servers
+        return Shown(clients, servers, waiting, modes, now)
 
     async def _is_another_process(self, clients: Sequence[ClientRow]) -> bool:
         """Return whether a new connection to a shared port has reached another process."""
@@ -111,16 +121,15 @@ class PgBouncerSource:
         """Close the connection."""
         await self._console.close()
 
-    async def _own(self, clients: Iterable[ClientRow]) -> Collection[Cell]:
-        """Return the ``ptr`` of the clients that are this source.
+    def _own(self, console: Sequence[ClientRow]) -> Collection[Cell]:
+        """Return the ``ptr`` of the clients of the console that are this source.
 
         That is the console client at this end's address, or this process at the other
         end of a Unix socket. If address translation hides both, it is the only client
         with this source's application name.
         """
         here = self._console.local_end()
-        console = await kept(_is_console, clients)
-        exact = [client.ptr for client in await kept(lambda each: _is_at(each, here), console)]
+        exact = [client.ptr for client in console if _is_at(client, here)]
         return exact or ([console[0].ptr] if len(console) == 1 else [])
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import partial as bind
-from operator import itemgetter
-from typing import NamedTuple, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from sessiongate.core.sources.base import (
     Observation,
     Observed,
-    SourceError,
     TcpLink,
     Unreadable,
     UnreadableError,
@@ -26,14 +23,20 @@ from sessiongate.core.sources.support.cells import (
     read_integer,
     read_port,
 )
-from sessiongate.core.sources.support.libpq import QueryResult
 from sessiongate.core.sources.support.localtime import LocalTime
 from sessiongate.core.sources.support.pacing import Pace, kept, mapped, parts
 from sessiongate.core.sources.support.peer import shown_address
+from sessiongate.core.sources.support.pgbouncer_console import (
+    CONSOLE,
+    Awaiting,
+    ClientRow,
+    Shown,
+)
 from sessiongate.core.sources.support.stability import reuse_if_same
 from sessiongate.runtime.addresses import Address
 from sessiongate.v1 import session_pb2
-from sessiongate.v1.session_pb2 import Session, SessionState
+from sessiongate.v1.activities import WORKING
+from sessiongate.v1.session_pb2 import ActivityState, Session, SessionState
 
 # The client states in SHOW CLIENTS. A cancel request is a separate connection, which
 # names the statement to cancel and never becomes a session.
@@ -45,6 +48,19 @@ CLIENT_STATES: Mapping[str, SessionState] = {
     "waiting_cancel_req": session_pb2.SESSION_STATE_DUMMY,
 }
 
+# What a client in such a state is doing. An active one has a server, or asks for nothing.
+CLIENT_ACTIVITIES: Mapping[str, ActivityState] = {
+    "idle": session_pb2.ACTIVITY_STATE_IDLE,
+    "waiting": session_pb2.ACTIVITY_STATE_WAITING,
+    "active_cancel_req": session_pb2.ACTIVITY_STATE_ACTIVE,
+    "waiting_cancel_req": session_pb2.ACTIVITY_STATE_WAITING,
+}
+_ACTIVE = b"active"
+_WAITS_FOR = "server connection"
+_TRANSACTION = b"transaction"  # a pool's mode
+_NO_REPLICATION = b"none"
+
+_CONSOLE = CONSOLE.encode()
 _UNIX = b"unix"  # shown as the address of a Unix socket
 
 # Shown for a cancel request, which has no name.
@@ -53,40 +69,9 @@ _NO_USER = "(nouser)"
 _NO_DATABASE = "(nodb)"
 
 
-class ClientRow(NamedTuple):
-    """A row of SHOW CLIENTS or SHOW SERVERS; None for what this version does not state."""
-
-    database: Cell
-    connect_time: Cell
-    ptr: Cell
-    link: Cell = None  # ptr of a client's server, or of a server's client
-    state: Cell = None
-    user: Cell = None
-    addr: Cell = None  # "unix" for a Unix socket
-    port: Cell = None
-    local_addr: Cell = None
-    local_port: Cell = None
-    request_time: Cell = None
-    remote_pid: Cell = None  # of a server, or of a client on this machine; or 0
-    tls: Cell = None  # protocol/cipher/…; empty without TLS
-    application_name: Cell = None
-
-
-async def rows(answer: QueryResult) -> list[ClientRow]:
-    """Return a result's rows by column name. Raises `SourceError` for any other result."""
-    names = list(answer.columns)
-    missing = {"database", "connect_time", "ptr"} - set(names)
-    if missing:
-        raise SourceError(f"the server is not PgBouncer: its clients have no {min(missing)}")
-    pick = itemgetter(*(names.index(name) if name in names else -1 for name in ClientRow._fields))
-    is_complete = {*ClientRow._fields} <= {*names}
-    given = answer.rows if is_complete else ((*row, None) for row in answer.rows)
-    # Without `ClientRow._make`, which is Python code, this takes a third of the time.
-    return await mapped(bind(tuple.__new__, ClientRow), map(pick, given))
-
-
-# A client and its server, if it has one.
-LinkedClient: TypeAlias = tuple[ClientRow, ClientRow | None]
+# A client, its server if it has one, whether it has one only in a transaction, and whether it
+# waits.
+LinkedClient: TypeAlias = tuple[ClientRow, ClientRow | None, bool, Awaiting]
 
 
 class Clients:
@@ -98,9 +83,7 @@ class Clients:
         self._known: dict[Cell | LinkedClient, tuple[LinkedClient, Observed | Unreadable]] = {}
         self._last: Observation | None = None
 
-    async def read(
-        self, clients: Iterable[ClientRow], servers: Iterable[ClientRow], partial: str = ""
-    ) -> Observation:
+    async def read(self, shown: Shown, partial: str = "") -> Observation:
         """Return the clients' sessions; the last observation if unchanged.
 
         The two lists were not read at the same moment: a server and a client belong
@@ -108,15 +91,27 @@ class Clients:
         """
         pace = Pace()
         linked: dict[Cell, ClientRow] = {}
-        async for servers_part in parts(servers, pace):
+        async for servers_part in parts(shown.servers, pace):
             linked.update((server.link, server) for server in servers_part)
         seen: dict[Cell | LinkedClient, tuple[LinkedClient, Observed | Unreadable]] = {}
         sessions: list[Observed] = []
         unreadable: list[Unreadable] = []
-        async for part in parts(clients, pace):
+        awaiting, nothing, now = shown.awaiting.get, Awaiting.NOTHING, shown.now
+        pooled = {name for name, mode in shown.modes.items() if mode == _TRANSACTION}
+        async for part in parts(shown.clients, pace):
             for client in part:
                 server = linked.get(client.ptr)
-                pair = client, server if server and server.ptr == client.link else None
+                waits = awaiting(client.ptr, nothing)
+                # If its request came in the same round of PgBouncer's loop as the console's, it
+                # has waited for no time.
+                if client.request_time == now and client.link and waits is nothing:
+                    waits = Awaiting.UNKNOWN
+                pair = (
+                    client,
+                    server if server and server.ptr == client.link else None,
+                    client.database in pooled,
+                    waits,
+                )
                 first = seen.get(client.ptr)
                 if first is not None and (first[0] == pair or pair in seen):
                     continue
@@ -141,7 +136,9 @@ class Clients:
         before = {*await mapped(lambda known: _identity(known[0][0]), self._known.values())}
         return bool(before) and not await kept(lambda one: _identity(one) in before, clients)
 
-    def _read(self, client: ClientRow, server: ClientRow | None) -> Observed | Unreadable:
+    def _read(
+        self, client: ClientRow, server: ClientRow | None, is_pooled: bool, awaiting: Awaiting
+    ) -> Observed | Unreadable:
         for name in ("ptr", "connect_time"):
             if not getattr(client, name):
                 return Unreadable(f"SHOW CLIENTS {name}: expected a text")
@@ -165,11 +162,16 @@ class Clients:
             last_active_time=members.read("request_time", self._time, "last_active_time"),
             tls_cipher=members.read("tls", _cipher, "tls_cipher"),
         )
+        state = _activity(client, awaiting, is_pooled=is_pooled)
+        if state is not None:
+            _add_activity(session, client, state)
         accepted = None
         if remote is not None and its_port is not None:
             accepted = TcpLink((remote, its_port), client_end(members, "local_addr", "local_port"))
         opened: tuple[TcpLink, ...] = ()
         unreadable = members.unreadable
+        if awaiting is Awaiting.UNREADABLE:
+            unreadable += (Unreadable("SHOW CLIENTS wait: expected a number of seconds"),)
         if server is not None:
             far = RowReader("SHOW SERVERS", server)
             opened = _connect(session, server, far)
@@ -184,6 +186,33 @@ class Clients:
             return self._times.read(decode_text(cell))
         except ValueError as error:
             raise UnreadableError(f"{error}; set timezone=AREA/CITY to PgBouncer's zone") from None
+
+
+def _activity(client: ClientRow, awaiting: Awaiting, *, is_pooled: bool) -> ActivityState | None:
+    """Return what a client does, if PgBouncer says so."""
+    if client.database == _CONSOLE:
+        return None
+    if client.state != _ACTIVE:
+        return CLIENT_ACTIVITIES.get(_text(client.state) or "")
+    if awaiting is Awaiting.ANSWER:
+        return session_pb2.ACTIVITY_STATE_ACTIVE if client.link else None
+    if awaiting is Awaiting.NOTHING and client.link == b"":
+        return session_pb2.ACTIVITY_STATE_IDLE
+    # In session pooling, and for replication, a client keeps its server outside of transactions.
+    is_pooled = is_pooled and client.replication in (None, _NO_REPLICATION)
+    if awaiting is Awaiting.NOTHING and client.link and is_pooled:
+        return session_pb2.ACTIVITY_STATE_IDLE_IN_TRANSACTION
+    return None
+
+
+def _add_activity(session: Session, client: ClientRow, state: ActivityState) -> None:
+    session.activity.state = state
+    session.activity.native = _text(client.state) or ""
+    if state == session_pb2.ACTIVITY_STATE_WAITING:
+        session.activity.wait = _WAITS_FOR
+    # When an answer came is not stated.
+    if state in WORKING and session.HasField("last_active_time"):
+        session.activity.since_time.CopyFrom(session.last_active_time)
 
 
 def _connect(session: Session, row: ClientRow, server: RowReader) -> tuple[TcpLink, ...]:
