@@ -159,6 +159,7 @@ def _mariadb(sessions: int) -> Observe:
                 database=b"orders",
                 command=b"Sleep",
                 info=None,
+                wait=None,
                 query_id=b"%d" % (n + 7),
                 idle=b"%d" % (1000 * (second + n % 60)),
             )

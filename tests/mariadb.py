@@ -27,6 +27,8 @@ from tests.servers import (
 from tests.snippets import texts
 
 PASSWORD = "open sesame"
+# The zone of its operating system, in which InnoDB states times; its clients' zone is another.
+_ZONE = "KTM-5:45"
 # Clients log in as app, nosy has no privilege, and plain may see everyone over an
 # unencrypted connection, which a relay can garble.
 _ACCOUNTS = f"""\
@@ -97,10 +99,11 @@ class MariaDB:
                 self._binary,
                 *("--no-defaults", "--skip-name-resolve", "--skip-log-bin"),
                 *(f"--{name}={value}" for name, value in options.items()),
-                "--performance-schema=ON",
+                *("--performance-schema=ON", "--default-time-zone=+03:00"),
                 *first,
             ],
             ready="ready for connections",
+            environment={"TZ": _ZONE},
         )
 
     def restart(self) -> None:

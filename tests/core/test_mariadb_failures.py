@@ -21,7 +21,7 @@ from asyncmy.connection import Connection
 from sessiongate.core.collect.reconciler import INCARNATION_TOLERANCE
 from sessiongate.core.sources.base import SourceConfig, SourceConnectError, SourceError
 from sessiongate.core.sources.mariadb import MariaDBSource, open_source
-from sessiongate.core.sources.support.processlist import Dialect
+from sessiongate.core.sources.support.mysql_dialect import Dialect
 from tests.core.observing import hanging, refusal
 from tests.mariadb import PASSWORD, MariaDB, mariadb, only, opened, run
 from tests.relay import Relay

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from sessiongate.core.sources import mariadb as source_module
 from sessiongate.core.sources.base import Observation, Observed
 from sessiongate.core.sources.support.cells import Cell
-from sessiongate.core.sources.support.processlist import Dialect, ThreadRow, integer
+from sessiongate.core.sources.support.mysql_dialect import Dialect
+from sessiongate.core.sources.support.processlist import ThreadRow, integer
 from sessiongate.core.sources.support.stability import TOLERANCE
 from sessiongate.core.sources.support.statement import MAX_STATEMENT_BYTES
 from sessiongate.v1 import session_pb2
@@ -236,16 +237,26 @@ def test_what_only_the_clock_changes_is_no_change(
             def runs(found: list[Observed]) -> bool:
                 return sum(bool(item.session.queries) for item in found) == 2
 
+            def is_settled(found: list[Observed]) -> bool:
+                states = [item.session.activity.state for item in found[1:]]
+                return states == [
+                    session_pb2.ACTIVITY_STATE_IDLE,
+                    session_pb2.ACTIVITY_STATE_ACTIVE,
+                    session_pb2.ACTIVITY_STATE_IDLE_IN_TRANSACTION,
+                    session_pb2.ACTIVITY_STATE_WAITING,
+                ]
+
             await seen(source, lambda found: len(found) == 5 and runs(found))
             await run(idle, "SELECT 1")
             # The client has its answer before the server has ended the statement.
             await seen(source, runs)
+            await seen(source, is_settled)
             clients = {str(client.thread_id()) for client in (idle, busy, holder, waiter)}
             # What was seen so far may have taken long to arrive: compare nothing with it.
             source = await stack.enter_async_context(opened(server, statements="true"))
             known: list[Observed] = []
             compared = 0
-            while await age(root) < 2 or not compared:
+            while await age(root) < 3 or not compared:
                 began = time.monotonic()
                 found = (await source.observe()).sessions
                 now = [item for item in found if item.key in clients]
@@ -277,7 +288,9 @@ def test_whatever_the_server_sends_of_a_client_hides_no_other(
 ) -> None:
     """Through the driver, from a server that is told what to send."""
     rows = [
-        ThreadRow(ident, b"app", b"192.0.2.7:4711", b"shop", b"Query", b"SELECT 1", b"42", None)
+        ThreadRow(
+            ident, b"app", b"192.0.2.7:4711", b"shop", b"Query", b"SELECT 1", None, b"42", None
+        )
         for ident in (b"7", b"8", b"9")
     ]
 
@@ -322,7 +335,7 @@ def said(rows: Iterable[ThreadRow]) -> str:
 def test_a_start_that_cannot_be_is_none(
     server: MariaDB, monkeypatch: pytest.MonkeyPatch, answer: str, start: int | None
 ) -> None:
-    monkeypatch.setattr("sessiongate.core.sources.support.processlist._START", answer)
+    monkeypatch.setattr("sessiongate.core.sources.support.mysql_dialect._START", answer)
 
     async def observe() -> None:
         async with server.client() as client, opened(server) as source:

@@ -11,15 +11,21 @@ from hypothesis import strategies as st
 
 from sessiongate.core.sources.base import Observation, TcpLink
 from sessiongate.core.sources.support.cells import Cell
+from sessiongate.core.sources.support.mysql_dialect import Dialect
 from sessiongate.core.sources.support.processlist import (
-    Dialect,
     ProcessList,
     ThreadRow,
     Threads,
     integer,
 )
 from sessiongate.core.sources.support.statement import MAX_STATEMENT_BYTES
+from sessiongate.core.sources.support.thread_activity import (
+    NO_TRANSACTIONS,
+    Transaction,
+    Transactions,
+)
 from sessiongate.v1 import session_pb2
+from sessiongate.v1.activities import ACTIVITY_WORDS
 
 NOW = 1_800_000_000.0
 SERVER = ("192.0.2.9", 3306)
@@ -33,6 +39,7 @@ def row(ident: int = 7, **changes: object) -> ThreadRow:
         "database": "shop",
         "command": "Sleep",
         "info": None,
+        "wait": None,
         "query_id": 42,
         "idle": 1000,
     }
@@ -56,8 +63,13 @@ def strangers(reader: ProcessList, listed: Threads) -> list[int]:
     return asyncio.run(reader.unknown_clients(listed))
 
 
-def read(reader: ProcessList, listed: Threads, moment: float) -> Observation:
-    return asyncio.run(reader.read(listed, moment))
+def read(
+    reader: ProcessList,
+    listed: Threads,
+    moment: float,
+    transactions: Transactions | None = NO_TRANSACTIONS,
+) -> Observation:
+    return asyncio.run(reader.read(listed, moment, transactions))
 
 
 def processes() -> ProcessList:
@@ -80,6 +92,99 @@ def test_the_state_is_the_command(command: str, user: str, state: int) -> None:
     (item,) = read(processes(), listed(row(command=command, user=user)), NOW).sessions
     assert item.session.state == state
     assert item.session.HasField("user") == (user != "unauthenticated user")
+
+
+@pytest.mark.parametrize(
+    ("changes", "word", "wait"),
+    [
+        ({"command": "Sleep"}, "idle", ""),
+        ({"command": "Query"}, "active", ""),
+        ({"command": "Binlog Dump"}, "active", ""),
+        ({"command": "Killed"}, "active", ""),
+        ({"command": "Query", "wait": "User lock"}, "waiting", "User lock"),
+        ({"command": "Sleep", "wait": "User lock"}, "idle", ""),
+        ({"command": "Connect", "user": "unauthenticated user"}, "connecting", ""),
+        ({"command": "Connect", "query_id": 0}, "connecting", ""),
+        ({"command": "Connect", "query_id": None}, "connecting", ""),
+        ({"command": "Connect"}, "active", ""),  # a running event
+    ],
+)
+def test_the_activity_is_the_command_and_what_it_waits_for(
+    changes: dict[str, object], word: str, wait: str
+) -> None:
+    (item,) = read(processes(), listed(row(7, **changes)), NOW).sessions
+    activity = item.session.activity
+    assert (ACTIVITY_WORDS[activity.state], activity.wait) == (word, wait)
+    assert activity.native == changes["command"]
+    assert activity.since_time.ToSeconds() == NOW - 1
+    assert not activity.HasField("transaction_start_time")
+
+
+def held(
+    moment: float = NOW - 0.5, *, blockers: tuple[int, ...] = (8,), since: float = NOW - 0.75
+) -> Transactions:
+    """Make transactions of threads 7, which waits for others, and 8, as they were at a moment."""
+    waiting = Transaction((b"2",), NOW - 9, "RECORD X", since, blockers)
+    return Transactions(moment, {7: waiting, 8: Transaction((b"1",), NOW - 20)})
+
+
+def states(found: Observation) -> list[tuple[str, tuple[str, ...]]]:
+    """Return what each session is doing, and who blocks it."""
+    return [
+        (ACTIVITY_WORDS.get(item.session.activity.state, ""), item.blocked_by)
+        for item in found.sessions
+    ]
+
+
+def test_a_transaction_says_who_is_idle_in_one_and_who_waits_for_whom() -> None:
+    rows = listed(row(7, command="Query"), row(8), row(9))
+    first, second, third = read(processes(), rows, NOW, held()).sessions
+    assert first.session.activity.wait == "RECORD X"
+    assert first.session.activity.since_time.ToMilliseconds() == (NOW - 0.75) * 1000
+    assert first.blocked_by == ("8",)
+    started = [
+        item.session.activity.transaction_start_time.seconds for item in (first, second, third)
+    ]
+    assert started == [NOW - 9, NOW - 20, 0]
+    words = [ACTIVITY_WORDS[item.session.activity.state] for item in (first, second, third)]
+    assert words == ["waiting", "idle in transaction", "idle"]
+
+
+@pytest.mark.parametrize(
+    ("query_id", "idle", "is_waiting"),
+    [(42, 501, True), (42, 499, False), (None, 2000, True), (None, 1000, False)],
+)
+def test_a_wait_counts_only_for_a_request_that_had_begun(
+    query_id: int | None, idle: int, is_waiting: bool
+) -> None:
+    """MySQL's seconds may be one too many."""
+    rows = listed(row(7, command="Query", query_id=query_id, idle=idle), row(8))
+    expected = ("waiting", ("8",)) if is_waiting else ("active", ())
+    assert states(read(processes(), rows, NOW, held()))[0] == expected
+
+
+def test_what_was_known_of_transactions_holds_while_nobody_does_anything() -> None:
+    reader = processes()
+    rows = row(7, command="Query"), row(8)
+    first = read(reader, listed(*rows), NOW, held())
+    assert read(reader, listed(*rows), NOW + 1, None) is first
+    ran = row(8, query_id=43, idle=1)
+    assert states(read(reader, listed(rows[0], ran), NOW + 2, None)) == [
+        ("active", ()),
+        ("", ()),  # whether it is still in a transaction is not known
+    ]
+    assert states(read(reader, listed(rows[0], ran), NOW + 3, held())) == states(first)
+    assert states(read(reader, listed(rows[0]), NOW + 4, None)) == [("active", ())]
+
+
+def test_a_new_blocker_is_a_change_and_the_same_one_is_none() -> None:
+    reader = processes()
+    rows = listed(row(7, command="Query"), row(8), row(9))
+    first = read(reader, rows, NOW, held())
+    assert read(reader, rows, NOW + 1, held(NOW + 0.5)) is first
+    second = read(reader, rows, NOW + 2, held(blockers=(8, 9)))
+    assert second.sessions[0].blocked_by == ("8", "9")
+    assert second.sessions[1] is first.sessions[1]
 
 
 @pytest.mark.parametrize(
@@ -179,13 +284,13 @@ def test_a_client_that_logs_in_is_asked_about_then() -> None:
 # From a MariaDB 10.11, with statements: a client that waits, one that runs something, one that
 # logs in, one on a Unix socket, and the event scheduler.
 RECORDED = [
-    ThreadRow(b"9", b"app", b"127.0.0.1:41782", b"shop", b"Sleep", None, b"65", b"2041"),
-    ThreadRow(b"10", b"app", b"::1:41784", None, b"Query", b"SELECT SLEEP(9)", b"67", b"13"),
+    ThreadRow(b"9", b"app", b"127.0.0.1:41782", b"shop", b"Sleep", None, None, b"65", b"2041"),
+    ThreadRow(b"10", b"app", b"::1:41784", None, b"Query", b"SELECT SLEEP(9)", None, b"67", b"13"),
     ThreadRow(
-        b"11", b"unauthenticated user", b"127.0.0.1:41790", None, b"Connect", None, b"0", b"8"
+        b"11", b"unauthenticated user", b"127.0.0.1:41790", None, b"Connect", None, None, b"0", b"8"
     ),
-    ThreadRow(b"12", b"root", b"localhost", None, b"Sleep", b"", b"71", b"0"),
-    ThreadRow(b"5", b"event_scheduler", b"localhost", None, b"Daemon", None, b"0", b"60040"),
+    ThreadRow(b"12", b"root", b"localhost", None, b"Sleep", b"", None, b"71", b"0"),
+    ThreadRow(b"5", b"event_scheduler", b"localhost", None, b"Daemon", None, None, b"0", b"60040"),
 ]
 CELLS = st.one_of(
     st.none(),
@@ -258,7 +363,7 @@ def test_a_time_that_is_no_number_is_odd_until_it_is_one(query_id: int | None) -
 
 def test_a_thread_without_a_command_keeps_the_state_it_had() -> None:
     (item,) = read(processes(), listed(row(command=None)), NOW).sessions
-    assert [part.fields for part in item.unreadable] == [("state",)]
+    assert [part.fields for part in item.unreadable] == [("state", "activity")]
     assert (item.session.state, item.session.user) == (session_pb2.SESSION_STATE_UNSPECIFIED, "app")
 
 

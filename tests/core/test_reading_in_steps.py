@@ -33,7 +33,7 @@ async def of_pgbouncer() -> Observation:
 
 
 async def of_mariadb() -> Observation:
-    rest = (b"app", b"192.0.2.1:1", b"shop", b"Sleep", None, b"1", b"1")
+    rest = (b"app", b"192.0.2.1:1", b"shop", b"Sleep", None, None, b"1", b"1")
     threads = await Threads.of([(b"%d" % ident, *rest) for ident in range(ROWS, 0, -1)])
     processes = ProcessList("db", 0.0)
     assert await processes.unknown_clients(threads) == [*range(1, ROWS + 1)]

@@ -8,13 +8,12 @@ connection too; and those of all network sources (`core.sources.support.endpoint
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 
 from asyncmy import errors
-from asyncmy.constants.CR import CR_CONN_HOST_ERROR
 from asyncmy.cursors import SSCursor
 
 from sessiongate.core.sources.base import (
@@ -33,12 +32,18 @@ from sessiongate.core.sources.support.endpoint import (
     Endpoint,
     flag,
 )
+from sessiongate.core.sources.support.innodb import HAS_INNODB, InnoDB
 from sessiongate.core.sources.support.moments import timestamp
-from sessiongate.core.sources.support.mysql_driver import NO_CLEARTEXT, Driver
+from sessiongate.core.sources.support.mysql_dialect import Dialect, LockTables
+from sessiongate.core.sources.support.mysql_driver import (
+    NO_CLEARTEXT,
+    Driver,
+    is_servers,
+    is_unconnected,
+)
 from sessiongate.core.sources.support.pacing import Pace, mapped
 from sessiongate.core.sources.support.peer import canonical_address
 from sessiongate.core.sources.support.processlist import (
-    Dialect,
     ProcessList,
     Threads,
     decoded,
@@ -47,6 +52,7 @@ from sessiongate.core.sources.support.processlist import (
 from sessiongate.core.sources.support.received import limit_received
 from sessiongate.core.sources.support.resolution import addresses
 from sessiongate.core.sources.support.spelling import DEFAULT_PORTS
+from sessiongate.core.sources.support.thread_activity import NO_TRANSACTIONS, Transactions
 from sessiongate.runtime.apart import apart
 
 # Without the PROCESS privilege the server silently shows only the user's own threads.
@@ -56,7 +62,7 @@ _NEEDS_PROCESS = "SHOW ENGINE MEMORY STATUS"
 
 _NOT_ALLOWED = 1227
 
-_TABLE_NOT_ALLOWED = 1142
+_NO_TABLE = (1109, 1142, 1146)  # unknown, not allowed, does not exist
 
 _ATTRIBUTES = (
     "SELECT PROCESSLIST_ID, ATTR_NAME, ATTR_VALUE"
@@ -106,6 +112,7 @@ class MariaDBSource:
         self._query = ""
         self._has_attributes = False
         self._processes: ProcessList | None = None
+        self._innodb: InnoDB | None = None  # None if the server has no InnoDB
 
     async def observe(self) -> Observation:
         """Return the current client connections. Raises `SourceError`, which names the server."""
@@ -144,6 +151,7 @@ class MariaDBSource:
     async def _look(self, driver: Driver) -> Observation:
         processes = self._processes
         assert processes is not None  # noqa: S101
+        transactions = await self._transactions(driver)
         async with limit_received(self._descriptor):
             rows = await _fetch(driver, self._query, self._most)
         moment = self._now()
@@ -151,7 +159,20 @@ class MariaDBSource:
         if self._has_attributes and (unknown := await processes.unknown_clients(threads)):
             async with limit_received(self._descriptor):
                 processes.remember(await _attributes(driver, unknown))
-        return await processes.read(threads, moment)
+        return await processes.read(threads, moment, transactions)
+
+    async def _transactions(self, driver: Driver) -> Transactions | None:
+        """Return the server's transactions; None if they are not known now."""
+        if self._innodb is None:
+            return NO_TRANSACTIONS
+        try:
+            async with limit_received(self._descriptor):
+                return await self._innodb.read(partial(_fetch, driver, most=self._most), self._now)
+        except errors.MySQLError as error:
+            if not is_servers(error):
+                raise
+            await _fetch(driver, "COMMIT")
+            return None
 
     async def _connect(self) -> Driver:
         endpoint = self._endpoint
@@ -177,7 +198,7 @@ class MariaDBSource:
         try:
             await driver.connect()
         except errors.OperationalError as error:
-            if _is_unconnected(error):
+            if is_unconnected(error):
                 raise SourceConnectError(_cause(error)) from None
             raise
         _, self._transport = await driver.connect()  # already connected: this returns the transport
@@ -193,7 +214,8 @@ class MariaDBSource:
         dialect = Dialect.of(decoded(version or b""), performance_schema=has_schema)
         await self._check_privilege(driver)
         start = _start(await _fetch(driver, dialect.start))
-        self._has_attributes = has_schema and await _has_attributes(driver)
+        self._has_attributes = has_schema and await _may_read(driver, _ATTRIBUTES.format(0))
+        self._innodb = await self._opened_innodb(driver, dialect.lock_tables)
         self._query = dialect.query(
             statements=self._statements, include_self=self._include_self, most=self._most
         )
@@ -201,6 +223,13 @@ class MariaDBSource:
         if self._processes is None or self._processes.run != run or start is None:
             self._processes = ProcessList(self._service, *run, statements=self._statements)
         return driver
+
+    async def _opened_innodb(self, driver: Driver, tables: LockTables) -> InnoDB | None:
+        if not await _may_read(driver, HAS_INNODB):
+            return None
+        await _fetch(driver, "SET time_zone = 'SYSTEM'")  # in which InnoDB states its times
+        may_see = await _may_read(driver, tables.pairs_query(0))
+        return InnoDB(tables if may_see else None, driver.thread_id(), self._most)
 
     async def _check_privilege(self, driver: Driver) -> None:
         try:
@@ -250,12 +279,12 @@ def _start(rows: Sequence[Sequence[Cell]]) -> float | None:
         return None
 
 
-async def _has_attributes(driver: Driver) -> bool:
-    """Return whether this user may read connection attributes."""
+async def _may_read(driver: Driver, query: str) -> bool:
+    """Return whether a query's table exists, and this user may read it."""
     try:
-        await _fetch(driver, _ATTRIBUTES.format(0))
+        await _fetch(driver, query)
     except errors.MySQLError as error:
-        if error.args[:1] != (_TABLE_NOT_ALLOWED,):
+        if error.args[0] not in _NO_TABLE:
             raise
         return False
     return True
@@ -285,17 +314,6 @@ def _address(transport: asyncio.BaseTransport) -> tuple[str, int] | None:
         return None
     known = canonical_address(end[0].partition("%")[0])
     return None if known is None else (known, end[1])
-
-
-def _is_unconnected(error: errors.OperationalError) -> bool:
-    """Return whether the server could not be reached at all.
-
-    The driver raises the same error if a connection breaks while TLS begins.
-    """
-    cause = error.__cause__
-    broken = isinstance(cause, ConnectionError) and not isinstance(cause, ConnectionRefusedError)
-    is_reached = broken or isinstance(cause, ssl.SSLError)
-    return error.args[:1] == (CR_CONN_HOST_ERROR,) and not is_reached
 
 
 def _cause(error: Exception) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 
+from asyncmy import errors
 from asyncmy.connection import Connection
+from asyncmy.constants.CR import CR_CONN_HOST_ERROR
 from asyncmy.protocol import FieldDescriptorPacket, MysqlPacket
 
 from sessiongate.core.sources.base import (
@@ -12,6 +15,7 @@ from sessiongate.core.sources.base import (
 )
 
 _MAX_COLUMNS = 100
+_OWN_ERRORS = range(2000, 3000)  # the driver's, not the server's
 
 
 class Driver(Connection):
@@ -50,3 +54,20 @@ class _Refused:
 
 
 NO_CLEARTEXT = {"mysql_clear_password": _Refused, "dialog": _Refused}
+
+
+def is_servers(error: errors.MySQLError) -> bool:
+    """Return whether the server answered with this error: the connection is still usable."""
+    number = error.args[0] if error.args else None
+    return isinstance(number, int) and number not in _OWN_ERRORS
+
+
+def is_unconnected(error: errors.OperationalError) -> bool:
+    """Return whether the server could not be reached at all.
+
+    The driver raises the same error if a connection breaks while TLS begins.
+    """
+    cause = error.__cause__
+    broken = isinstance(cause, ConnectionError) and not isinstance(cause, ConnectionRefusedError)
+    is_reached = broken or isinstance(cause, ssl.SSLError)
+    return error.args[:1] == (CR_CONN_HOST_ERROR,) and not is_reached

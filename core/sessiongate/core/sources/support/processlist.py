@@ -13,9 +13,16 @@ from sessiongate.core.sources.support.moments import LATEST
 from sessiongate.core.sources.support.pacing import Pace, in_order, kept, mapped
 from sessiongate.core.sources.support.peer import canonical_address, split_port
 from sessiongate.core.sources.support.stability import debounce, reuse_if_same
-from sessiongate.core.sources.support.statement import MAX_STATEMENT_BYTES, statement
+from sessiongate.core.sources.support.statement import statement
+from sessiongate.core.sources.support.thread_activity import (
+    NO_TRANSACTIONS,
+    UNKNOWN,
+    Transaction,
+    Transactions,
+    thread_activity,
+)
 from sessiongate.v1 import session_pb2
-from sessiongate.v1.session_pb2 import Session, SessionState
+from sessiongate.v1.session_pb2 import Activity, Session, SessionState
 
 # The server's name for a client that has not logged in yet.
 _NOBODY = b"unauthenticated user"
@@ -34,7 +41,7 @@ _SYSTEM_COMMAND = re.compile(rb"Daemon|Slave_\w+")
 _NUMBER = re.compile(rb"-?[0-9]{1,20}")  # 64 bits have no more digits
 
 _NO_ID = Unreadable("ID: expected a unique number")
-_NO_COMMAND = Unreadable("COMMAND: expected a command", ("state",))
+_NO_COMMAND = Unreadable("COMMAND: expected a command", ("state", "activity"))
 _NO_IDLE = Unreadable("TIME: expected an integer", ("last_active_time",))
 
 
@@ -50,6 +57,7 @@ class ThreadRow(NamedTuple):
     database: Cell
     command: Cell
     info: Cell  # the statement; None if statements are not read
+    wait: Cell  # the state, if it says that the thread waits for something
     query_id: Cell  # of the client's last request; None: unknown
     idle: Cell  # milliseconds since that request or its end
 
@@ -78,61 +86,6 @@ class Threads:
         pace = Pace()
         await mapped(read, answer, pace)
         return cls(dict(await in_order(rows.items(), _by_ident, pace)), tuple(unreadable))
-
-
-@dataclass(frozen=True, slots=True)
-class Dialect:
-    """The SQL that queries a server for its start and its process list.
-
-    Each part takes as few locks as possible on that server.
-    """
-
-    start: str  # selects one row with one number: seconds since the epoch
-    table: str
-    info: str  # in bytes, as close as possible to what the client sent
-    query_id: str
-    idle: str  # in milliseconds
-
-    @classmethod
-    def of(cls, version: str, performance_schema: bool) -> Dialect:
-        """Return a server's dialect, by its VERSION() and its @@performance_schema."""
-        if "mariadb" in version.lower():
-            # This tries each thread's lock without waiting; the performance schema has no port.
-            return cls(
-                start=_START.format("information_schema"),
-                table="information_schema.PROCESSLIST",
-                info="INFO_BINARY",  # INFO has no character of more than three bytes
-                query_id="QUERY_ID",
-                idle="CAST(TIME_MS AS SIGNED)",
-            )
-        numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:3])
-        # This one takes no mutex that new connections wait for.
-        free = performance_schema and numbers >= (8, 0, 22)
-        return cls(
-            start=_START.format("performance_schema"),
-            table=("performance_schema.processlist" if free else "information_schema.PROCESSLIST"),
-            info="CAST(INFO AS BINARY)",
-            query_id="NULL",
-            idle="TIME * 1000",
-        )
-
-    def query(self, *, statements: bool, include_self: bool, most: int) -> str:
-        """Return the query for the process list, for at most ``most`` `ThreadRow`s."""
-        # One byte more than is kept, to detect truncation.
-        info = f"LEFT({self.info}, {MAX_STATEMENT_BYTES + 1})" if statements else "NULL"
-        where = "" if include_self else " WHERE ID <> CONNECTION_ID()"
-        columns = f"ID, USER, HOST, DB, COMMAND, {info}, {self.query_id}, {self.idle}"
-        return f"SELECT {columns} FROM {self.table}{where} LIMIT {most}"  # noqa: S608 - all constants
-
-
-# Uptime is the server's clock now minus its clock when it started, and a statement
-# reads the clock only once: the difference is exact, and does not change when the
-# clock is set. If the clock is before the start, uptime is 2^64 minus the seconds
-# until then, which as a signed number is exact too.
-_START = (
-    "SELECT CAST(UNIX_TIMESTAMP() AS SIGNED) - CAST(VARIABLE_VALUE AS SIGNED)"
-    " FROM {}.global_status WHERE VARIABLE_NAME = 'Uptime'"
-)
 
 
 class ProcessList:
@@ -179,11 +132,17 @@ class ProcessList:
         """Remember connection attributes, by id; they never change."""
         self._attributes.update(attributes)
 
-    async def read(self, threads: Threads, moment: float) -> Observation:
+    async def read(
+        self,
+        threads: Threads,
+        moment: float,
+        transactions: Transactions | None = NO_TRANSACTIONS,
+    ) -> Observation:
         """Read the sessions of a process list that arrived at ``moment``.
 
-        ``moment`` is in seconds since the epoch. Sessions are ordered by their ids, which
-        the server assigns in ascending order.
+        ``moment`` is in seconds since the epoch; ``transactions`` were read just before, None if
+        they are not known now. Sessions are ordered by their ids, which the server assigns in
+        ascending order.
         """
         seen: dict[int, _Known] = {}
         attributes: dict[int, Mapping[str, str]] = {}
@@ -191,32 +150,67 @@ class ProcessList:
 
         def read(thread: tuple[int, ThreadRow]) -> None:
             ident, row = thread
-            known = self._known_of(ident, row, moment)
-            if known is not None:
-                seen[ident] = known
-                sessions.append(known.observed)
-                if ident in self._attributes:
-                    attributes[ident] = self._attributes[ident]
+            is_same = self._is_same(ident, row)
+            if not is_same and not _is_client(row):
+                return
+            transaction = (
+                self._kept(ident, threads, is_same=is_same)
+                if transactions is None
+                else _transaction(ident, row, moment, transactions, is_same=is_same)
+            )
+            known = self._known_of(ident, row, moment, transaction, is_same=is_same)
+            seen[ident] = known
+            sessions.append(known.observed)
+            if ident in self._attributes:
+                attributes[ident] = self._attributes[ident]
 
         await mapped(read, threads.rows.items())
         self._known, self._attributes = seen, attributes
         self._last = reuse_if_same(self._last, sessions, self._start, threads.unreadable)
         return self._last
 
-    def _known_of(self, ident: int, row: ThreadRow, moment: float) -> _Known | None:
-        """Read a row, or reuse its last result; None if it is not a client's."""
+    def _is_same(self, ident: int, row: ThreadRow | None) -> bool:
+        """Return whether a thread is in the same state as before, except for its time."""
         known = self._known.get(ident)
-        if known is None or known.stated != row[:-1]:
-            return self._made(ident, row, _active(row, moment)) if _is_client(row) else None
+        return known is not None and row is not None and known.stated == row[:-1]
+
+    def _kept(self, ident: int, threads: Threads, *, is_same: bool) -> Transaction | None:
+        """Return what is still known of a thread's transaction, while no others are known.
+
+        It holds its locks, and waits for those of others, while none of them does anything.
+        """
+        transaction = self._known[ident].transaction if is_same else UNKNOWN
+        if transaction is None or all(
+            self._is_same(blocker, threads.rows.get(blocker)) for blocker in transaction.blockers
+        ):
+            return transaction
+        return transaction.without_wait()
+
+    def _known_of(
+        self,
+        ident: int,
+        row: ThreadRow,
+        moment: float,
+        transaction: Transaction | None,
+        *,
+        is_same: bool,
+    ) -> _Known:
+        """Read a client's row, or reuse its last result."""
+        if not is_same:
+            return self._made(ident, row, _active(row, moment), transaction)
+        known = self._known[ident]
+        active = known.active
         # The server numbers the clients' requests; if it does not, only the idle time
         # shows whether there was another.
-        if row.query_id is None or known.active is _NO_IDLE:
-            active = _active(row, moment, known.active)
-            if active != known.active:
-                return self._made(ident, row, active)
-        return known
+        if row.query_id is None or active is _NO_IDLE:
+            active = _active(row, moment, active)
+        if active == known.active and transaction == known.transaction:
+            return known
+        return self._made(ident, row, active, transaction)
 
-    def _made(self, ident: int, row: ThreadRow, active: _Active) -> _Known:
+    def _made(
+        self, ident: int, row: ThreadRow, active: _Active, transaction: Transaction | None
+    ) -> _Known:
         unreadable = []
         session = Session(native_id=str(ident), service=self._service)
         if row.user == _NOBODY:
@@ -225,6 +219,8 @@ class ProcessList:
             session.state = _STATES.get(row.command, session_pb2.SESSION_STATE_STARTED)
         else:
             unreadable.append(_NO_COMMAND)
+        if activity := _activity(row, active, transaction):
+            session.activity.CopyFrom(activity)
         if row.user is not None and row.user != _NOBODY:
             session.user = decoded(row.user)
         if row.database is not None:
@@ -253,8 +249,11 @@ class ProcessList:
         client = (remote, port) if remote is not None and port is not None else None
         link = TcpLink(client=client, server=self._server, server_id=ident)
         accepted = link if client or self._server else None
-        observed = Observed(str(ident), session, accepted, unreadable=tuple(unreadable))
-        return _Known(row[:-1], active, observed)
+        blockers = tuple(map(str, transaction.blockers)) if transaction else ()
+        observed = Observed(
+            str(ident), session, accepted, unreadable=tuple(unreadable), blocked_by=blockers
+        )
+        return _Known(row[:-1], active, transaction, observed)
 
 
 # When a client was last active, in seconds since the epoch. None: unknown.
@@ -267,6 +266,7 @@ class _Known:
 
     stated: tuple[Cell, ...]  # all of the row except its time
     active: _Active
+    transaction: Transaction | None
     observed: Observed
 
 
@@ -304,3 +304,30 @@ def _active(row: ThreadRow, moment: float, before: _Active = None) -> _Active:
     if not 0 <= idle / 1000 < moment <= LATEST:
         return None
     return debounce(moment - idle / 1000, before if isinstance(before, float) else None)
+
+
+def _transaction(
+    ident: int, row: ThreadRow, moment: float, transactions: Transactions, *, is_same: bool
+) -> Transaction | None:
+    """Return a thread's transaction, without its wait unless that is its current request's."""
+    found = transactions.by_thread.get(ident)
+    if found is None or found.lock is None or (is_same and row.query_id is not None):
+        return found
+    idle = integer(row.idle)
+    # A server that does not number requests counts whole seconds, or one more.
+    waits = (idle or 0) / 1000 - (row.query_id is None)
+    return found if moment - waits <= transactions.moment else found.without_wait()
+
+
+def _activity(row: ThreadRow, active: _Active, transaction: Transaction | None) -> Activity | None:
+    if row.command is None:
+        return None
+    # A running event is shown as its definer, who connects, but it has a request.
+    is_login = row.command == b"Connect" and row.query_id in (None, b"0")
+    return thread_activity(
+        decoded(row.command),
+        is_connecting=row.user == _NOBODY or is_login,
+        wait=None if row.wait is None else decoded(row.wait),
+        since=active if isinstance(active, float) else None,
+        transaction=transaction,
+    )
