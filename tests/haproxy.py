@@ -53,6 +53,9 @@ backend servers
 backend sites
     mode http
     server one 127.0.0.1:{server}
+listen deaf
+    bind 127.0.0.1:{deaf}
+    server one 127.0.0.1:{full}
 listen narrow
     bind 127.0.0.1:{narrow}
     server one 127.0.0.1:{server} maxconn 1
@@ -71,9 +74,13 @@ class HAProxy:
 
     def __init__(self, folder: Path, server: int | None) -> None:
         self.folder = folder
-        names = ("stats", "plain", "proxied", "tls", "undecided", "web", "narrow")
+        names = ("stats", "plain", "proxied", "tls", "undecided", "web", "narrow", "deaf")
         self.ports = {name: free_port() for name in names}
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=2000)
+        # What connects to this one after the first is not answered.
+        self._full = socket.create_server(("127.0.0.1", 0), backlog=0)
+        self.ports["full"] = self._full.getsockname()[1]
+        self._first = socket.create_connection(self._full.getsockname())
         self.ports["server"] = server or self.listener.getsockname()[1]
         text = _CONFIGURATION.format(folder=folder, **self.ports)
         self._configuration = write(folder / "haproxy.cfg", text)
@@ -104,7 +111,8 @@ class HAProxy:
 
     def close(self) -> None:
         self.server.close()
-        self.listener.close()
+        for each in (self.listener, self._first, self._full):
+            each.close()
 
 
 @contextmanager

@@ -22,10 +22,11 @@ from sessiongate.core.sources.base import (
 from sessiongate.core.sources.haproxy import HAProxySource, open_source
 from sessiongate.runtime.addresses import Address
 from sessiongate.v1 import session_pb2
+from sessiongate.v1.activities import ACTIVITY_WORDS
 from tests.core.observing import hanging, refusal, seen
 from tests.haproxy import HAProxy, haproxy
 from tests.relay import Relay
-from tests.servers import free_port
+from tests.servers import PATIENCE, free_port
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: web\r\n\r\n"
 
@@ -115,6 +116,59 @@ def test_the_state_is_how_far_the_stream_has_come(proxy: HAProxy, clients: ExitS
     ]
     assert [len(item.session.connections) for item in found] == [0, 1, 0]
     assert [item.key for item in first] == [item.key for item in found[:2]]
+
+
+@pytest.mark.parametrize("links", ["false", "true"])
+def test_the_activity_is_what_haproxy_knows(proxy: HAProxy, clients: ExitStack, links: str) -> None:
+    names = ("undecided", "plain", "narrow", "web", "deaf")
+    connections = [clients.enter_context(proxy.connect(name)) for name in names]
+    connections[3].sendall(REQUEST)
+    watched = source(proxy, links=links)
+    asyncio.run(only(watched, *connections))
+    connections.append(clients.enter_context(proxy.connect("narrow")))
+    found = asyncio.run(only(watched, *connections))
+
+    assert [
+        (activity.native, ACTIVITY_WORDS.get(activity.state), activity.wait)
+        for activity in (item.session.activity for item in found)
+    ] == [
+        ("", None, ""),  # the client may still send, or not
+        ("", None, ""),
+        ("", None, ""),
+        ("EST", "active", ""),
+        ("CON", "connecting", ""),
+        ("QUE", "waiting", "queue"),
+    ]
+    for item in found[3:]:
+        assert item.session.activity.since_time == item.session.connect_time
+    asyncio.run(_until_same(watched))
+
+
+async def _until_same(source: HAProxySource) -> None:
+    """Observe until nothing changes any more."""
+    async with asyncio.timeout(PATIENCE):
+        while await source.observe() is not await source.observe():
+            pass
+
+
+def test_a_queued_stream_that_gets_a_server_is_no_longer_waiting(
+    proxy: HAProxy, clients: ExitStack
+) -> None:
+    watched = source(proxy)
+
+    async def move_on() -> tuple[Observed, Observed]:
+        with proxy.connect("narrow") as served:
+            await only(watched, served)
+            queued = clients.enter_context(proxy.connect("narrow"))
+            _, waiting = await only(watched, served, queued)
+        (moved,) = await seen(
+            watched, lambda found: len(found) == 1 and not found[0].session.HasField("activity")
+        )
+        return waiting, moved
+
+    waiting, moved = asyncio.run(move_on())
+    assert waiting.session.activity.state == session_pb2.ACTIVITY_STATE_WAITING
+    assert moved.key == waiting.key
 
 
 def test_a_stream_that_moves_on_is_the_same_session(proxy: HAProxy, clients: ExitStack) -> None:

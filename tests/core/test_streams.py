@@ -39,6 +39,63 @@ def one_line(src: str = "192.0.2.7:4711", age: str = "5s") -> str:
 
 
 @pytest.mark.parametrize(("text", "blocks"), [(BRIEF, False), (BLOCKS, True)])
+def test_both_commands_tell_of_the_same_activities(text: str, blocks: bool) -> None:
+    found = streams().read([text], NOW, blocks=blocks).sessions
+    shown = {item.session.native_id: item.session for item in found}
+    busy = {ident: session for ident, session in shown.items() if session.HasField("activity")}
+    assert {
+        ident: (session.activity.native, session.activity.state, session.activity.wait)
+        for ident, session in busy.items()
+    } == {
+        "0x55d523679870": ("EST", session_pb2.ACTIVITY_STATE_ACTIVE, ""),
+        "0x7f2c6002a720": ("QUE", session_pb2.ACTIVITY_STATE_WAITING, "queue"),
+    }
+    assert {session.activity.since_time.seconds for session in busy.values()} == {START + 8}
+
+
+CONNECTING = session_pb2.ACTIVITY_STATE_CONNECTING
+
+
+@pytest.mark.parametrize(
+    ("changes", "native", "state"),
+    [
+        ({}, "", 0),
+        ({"s1=[8": "s1=[2"}, "QUE", session_pb2.ACTIVITY_STATE_WAITING),
+        ({"s1=[8": "s1=[3"}, "TAR", CONNECTING),
+        ({"s1=[8": "s1=[5"}, "CON", CONNECTING),
+        ({"s1=[8": "s1=[0"}, "", 0),
+        ({"s1=[8": "s1=[11"}, "", 0),
+        ({"s1=[8": "s1=["}, "", 0),
+        ({"rp[f=80008000h,i=0,an=00": "rp[f=80008000h,i=0,an=1400000"}, "EST", 1),
+        (
+            {"rp[f=80008000h,i=0,an=00": "rp[f=80008000h,i=0,an=4000000", "s1=[8": "s1=[10"},
+            "CLO",
+            1,
+        ),
+        ({"rq[f=808000h,i=0,an=00": "rq[f=808000h,i=0,an=4000000"}, "", 0),
+        ({"rp[": "rx["}, "", 0),
+    ],
+)
+def test_the_activity_is_what_a_line_says(changes: dict[str, str], native: str, state: int) -> None:
+    text = one_line()
+    for usual, odd in changes.items():
+        assert usual in text
+        text = text.replace(usual, odd)
+    (item,) = streams().read([text], NOW).sessions
+    assert (item.session.activity.native, item.session.activity.state) == (native, state)
+    assert item.session.activity.HasField("since_time") == bool(state)
+    assert item.unreadable == ()
+
+
+def test_a_stream_that_gets_another_state_is_read_again() -> None:
+    reader = streams()
+    first = reader.read([one_line()], NOW)
+    assert reader.read([one_line(age="6s")], NOW + 1) is first
+    (item,) = reader.read([one_line().replace("s1=[8", "s1=[5")], NOW + 2).sessions
+    assert item.session.activity.state == CONNECTING
+
+
+@pytest.mark.parametrize(("text", "blocks"), [(BRIEF, False), (BLOCKS, True)])
 def test_both_commands_tell_of_the_same_sessions(text: str, blocks: bool) -> None:
     observation = streams().read([text], NOW, blocks=blocks)
     assert observation.incarnation == START

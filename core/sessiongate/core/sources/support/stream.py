@@ -9,19 +9,41 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sessiongate.core.sources.base import UnreadableError
 from sessiongate.core.sources.support.peer import peer
+from sessiongate.v1 import session_pb2
+from sessiongate.v1.session_pb2 import ActivityState
 
 _POINTER = re.compile("0x[0-9a-f]{1,16}")
 # The parts of a line and of a block that are read, except for the age, as all versions so far
-# write them. Everything else in them changes on its own.
+# write them. Everything else in them changes on its own. The last two, if they are there, are the
+# state of the connection to the server, and the analysers of the response that have not finished.
 _USUAL_LINE = re.compile(
-    f"({_POINTER.pattern}: proto=[^ ]+(?: src=[^ ]+ fe=[^ ]+ be=[^ ]+ srv=[^ ]+)?) ts="
+    rf"({_POINTER.pattern}: proto=[^ ]+(?: src=[^ ]+ fe=[^ ]+ be=[^ ]+ srv=[^ ]+)?) ts="
+    r"(?:[^]]*\] rp\[f=[^],]*,i=[^],]*,an=(?P<analysers>[0-9a-f]{1,8})h[^]]*\]"
+    r" (?:s0|scf)=\[[^]]*\] (?:s1|scb)=\[(?P<state>[0-9]{1,2}),)?"
 )
 _USUAL_BLOCK = re.compile(
     f"({_POINTER.pattern}: .*)\n  flags=.*\n(  frontend=.*\n  backend=.*\n  server=.*)\n"
+    r"(?:(?>(?:.*\n)*?  (?:si\[1\]|scb)=.*?state=)(?P<state>[A-Z]{3})\b"
+    r"(?>(?:.*\n)*?  res=.*? an=0x)(?P<analysers>[0-9a-f]{1,8}) )?"
 )
+# The states, which lines number, in which it waits in a queue, connects, and is connected.
+_IN_QUEUE, _CONNECTING, _OPEN = (
+    "QUE",
+    ("REQ", "TAR", "ASS", "CON", "CER", "RDY"),
+    ("EST", "DIS", "CLO"),
+)
+_STATES = {
+    str(number): state
+    for number, state in enumerate(
+        ("INI", "REQ", _IN_QUEUE, "TAR", "ASS", "CON", "CER", "RDY", *_OPEN)
+    )
+}
+# To wait for an HTTP response, to process its headers, to forward its body.
+_HTTP = 0x00400000 | 0x01000000 | 0x04000000
 MAX_STREAM = 64 * 1024  # characters of a line or block that is read
 _STEP = 128 * 1024  # characters that are split at a time, or slightly more
 _TOO_LONG = "x" * (MAX_STREAM + 1)
@@ -38,6 +60,13 @@ _AGE = re.compile("".join(rf"(?:([0-9]{{1,9}}){unit})?" for unit in "wdhms"))
 _AGE_UNITS = (604800, 86400, 3600, 60, 1)
 
 
+class Progress(NamedTuple):
+    """What HAProxy is doing for a stream, as far as it knows."""
+
+    native: str  # the state of the connection to the server, in HAProxy's words
+    state: ActivityState
+
+
 @dataclass(frozen=True, slots=True)
 class Stream:
     """The fields of a stream as they are written; each is checked when it is read.
@@ -48,6 +77,7 @@ class Stream:
     pointer: str
     fields: Mapping[str, str]
     has_client: bool  # peers, health checks and resolvers have streams too
+    progress: Progress | None  # None: a connection that is only forwarded may do anything
 
     @classmethod
     def parse(cls, text: str) -> Stream:
@@ -59,7 +89,8 @@ class Stream:
         fields = {**words, **_block_fields(lines)}
         # HAProxy states what a stream without a client has, and that has no source.
         has_none = {"src", "fe"}.isdisjoint(words) and {"proto", "age"} <= fields.keys()
-        return cls(pointer, fields, not has_none)
+        usual = (_USUAL_BLOCK if lines else _USUAL_LINE).match(text)
+        return cls(pointer, fields, not has_none, _progress(usual))
 
     def name(self, field: str) -> str:
         """Return a name that must be present."""
@@ -107,7 +138,7 @@ def each_line(streams: Iterable[str]) -> Iterator[tuple[object, str]]:
         if len(line) > MAX_STREAM:
             yield None, line
         elif usual := _USUAL_LINE.match(line):
-            yield usual[1], line
+            yield usual.groups(), line
         else:
             pointer, fields = _line_fields(line)
             yield (pointer, *map(fields.get, _READ)), line
@@ -122,6 +153,21 @@ def each_block(streams: Iterable[str]) -> Iterator[tuple[object, str]]:
             yield usual.groups(), block
         else:
             yield (block.partition("\n")[0], *_NAMING_LINES.findall(block)), block
+
+
+def _progress(usual: re.Match[str] | None) -> Progress | None:
+    """Return what HAProxy is doing for a stream in the usual form; None for any other."""
+    if usual is None or not usual["state"]:
+        return None
+    number = usual["state"]
+    state = _STATES.get(number, number)
+    if state == _IN_QUEUE:
+        return Progress(state, session_pb2.ACTIVITY_STATE_WAITING)
+    if state in _CONNECTING:
+        return Progress(state, session_pb2.ACTIVITY_STATE_CONNECTING)
+    if state in _OPEN and int(usual["analysers"], 16) & _HTTP:
+        return Progress(state, session_pb2.ACTIVITY_STATE_ACTIVE)
+    return None
 
 
 def _split(between: re.Pattern[str], parts: Iterable[str]) -> Iterator[str]:

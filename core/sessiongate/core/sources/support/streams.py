@@ -21,7 +21,13 @@ from sessiongate.core.sources.support.pacing import Pace
 from sessiongate.core.sources.support.peer import is_loopback
 from sessiongate.core.sources.support.runtime_api import StatsDump
 from sessiongate.core.sources.support.stability import reuse_if_same
-from sessiongate.core.sources.support.stream import MAX_STREAM, Stream, each_block, each_line
+from sessiongate.core.sources.support.stream import (
+    MAX_STREAM,
+    Progress,
+    Stream,
+    each_block,
+    each_line,
+)
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import BackendConnection, Session, SessionState
 
@@ -114,6 +120,7 @@ class Streams:
                 session.connect_time.FromSeconds(int(moment - age))
         with _recording(odd, "state", "connections"):
             _route(session, stream.target("be"), stream.target("srv"))
+        _set_activity(session, stream.progress)
         accepted, opened = None, None
         with _recording(odd):
             accepted = self._link(stream, "src", "fe.addr")
@@ -155,6 +162,17 @@ def _route(session: Session, backend: str | None, server: str | None) -> None:
     if server:
         name = f"{backend}/{server}" if backend else server
         session.connections.append(BackendConnection(server=name))
+
+
+def _set_activity(session: Session, progress: Progress | None) -> None:
+    if progress is None:
+        return
+    activity = session.activity
+    activity.state, activity.native = progress.state, progress.native
+    if progress.state == session_pb2.ACTIVITY_STATE_WAITING:
+        activity.wait = "queue"
+    if session.HasField("connect_time"):
+        activity.since_time.CopyFrom(session.connect_time)
 
 
 def _state(backend: str | None, server: str | None) -> SessionState:
