@@ -21,7 +21,7 @@ from sessiongate.core.sources.support import jsonapi_sessions
 from sessiongate.core.sources.support.serverzone import ServerZone
 from sessiongate.core.sources.support.session_times import DocumentTimes
 from sessiongate.core.sources.support.statement import MAX_STATEMENT_BYTES
-from sessiongate.v1.session_pb2 import BackendConnection, Session, SessionState
+from sessiongate.v1.session_pb2 import ActivityState, BackendConnection, Session, SessionState
 from tests.core.observing import stated
 from tests.faults.scale import times
 
@@ -487,6 +487,65 @@ SCALAR = st.none() | st.booleans() | st.integers() | st.floats() | TEXT
 JSON = st.recursive(
     SCALAR, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3)
 )
+
+
+ACTIVITY: dict[str, Any] = {
+    "state": "waiting",
+    "since": "2026-11-23T18:32:03.250Z",
+    "native": "active",
+    "wait": "Lock: transactionid",
+    "transaction_started": "2026-11-23T18:31:00.000Z",
+    "blocked_by": ["9", "8", "elsewhere"],
+}
+
+
+def with_id(ident: str, **attributes: object) -> dict[str, Any]:
+    return {**full(**attributes), "id": ident}
+
+
+def test_the_activity_that_a_sessiongate_states_is_read_back() -> None:
+    connected = {"connected": "Mon May 18 10:06:35 2017"}
+    document = [full(activity=ACTIVITY), with_id("8", **connected), with_id("9")]
+    blocked, eight, nine = observed({"data": document})
+    activity = blocked.session.activity
+    assert activity.state == ActivityState.ACTIVITY_STATE_WAITING
+    assert activity.since_time.ToJsonString() == "2026-11-23T18:32:03.250Z"
+    assert (activity.native, activity.wait) == ("active", "Lock: transactionid")
+    assert activity.transaction_start_time.ToJsonString() == "2026-11-23T18:31:00Z"
+    assert blocked.blocked_by == (nine.key, eight.key)
+    assert not eight.session.HasField("activity")  # which is not idle, whatever "idle" says
+
+
+def test_of_two_sessions_with_the_same_id_neither_blocks() -> None:
+    document = [full(activity=ACTIVITY), with_id("8"), with_id("8"), with_id("9")]
+    blocked, *_, nine = observed({"data": document})
+    assert blocked.blocked_by == (nine.key,)
+
+
+@pytest.mark.parametrize(
+    ("name", "odd"),
+    [
+        ("state", "busy"),
+        ("state", None),
+        ("since", "2026-11-23T18:32:03"),
+        ("since", "soon"),
+        ("since", "0001-01-01T00:00:00+14:00"),
+        ("since", "9999-12-31T23:59:59Z"),
+        ("native", 5),
+        ("wait", "\ud800"),
+        ("transaction_started", 1.5),
+        ("blocked_by", "8"),
+        ("blocked_by", [8]),
+    ],
+)
+def test_an_odd_activity_costs_itself(name: str, odd: object) -> None:
+    document = {"data": [full(activity={**ACTIVITY, name: odd})]}
+    ((item,), _) = read_sessions(document, UTC_TIMES)
+    (part,) = item.unreadable
+    assert part.fields == ("activity",)
+    assert "/attributes/activity" in part.text
+    assert not item.session.HasField("activity")
+    assert item.session.user == "app"
 
 
 def places(value: object) -> list[tuple[str | int, ...]]:

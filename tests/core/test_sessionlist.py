@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from sessiongate.core.sources.base import Observation, SourceError, TcpLink
 from sessiongate.core.sources.support.serverzone import ServerZone
 from sessiongate.core.sources.support.sessionlist import ReadingContext, SessionList
+from sessiongate.v1 import session_pb2
+from sessiongate.v1.session_pb2 import Session
 from tests.core.observing import arriving
 from tests.core.test_jsonapi_sessions import places, replaced
 from tests.faults.scale import times
@@ -75,6 +77,58 @@ def test_the_recorded_sessions_come_in_the_order_of_their_ids() -> None:
     assert (backend.server, backend.connection_id, backend.tls_cipher) == ("server1", 10, "")
     assert two.accepted == TcpLink(client=("127.0.0.1", 34300), server_id=2)
     assert two.opened == (TcpLink(server=("192.0.2.9", 3306), server_id=10),)
+
+
+def only_one(reader: SessionList, *changes: dict[str, Any]) -> Session:
+    """Return session 2 of an answer."""
+    return read(reader, answer(*changes)).sessions[1].session
+
+
+UNFINISHED = {"queries": [{"statement": "SELECT 1", "received": "2026-11-23T18:32:00.123"}]}
+FINISHED = {"queries": [{**UNFINISHED["queries"][0], "completed": "2026-11-23T18:32:00.124"}]}
+# As a sessiongate and old versions of MaxScale answer.
+AGELESS = {"seconds_alive": None}
+
+
+@pytest.mark.parametrize(
+    ("change", "state"),
+    [
+        ({}, session_pb2.ACTIVITY_STATE_IDLE),
+        (FINISHED, session_pb2.ACTIVITY_STATE_IDLE),
+        (UNFINISHED, session_pb2.ACTIVITY_STATE_ACTIVE),
+        ({"idle": 0.0}, session_pb2.ACTIVITY_STATE_ACTIVE),
+        ({"idle": None}, 0),
+        ({"state": "Session created"}, 0),
+        (AGELESS, 0),
+        ({**AGELESS, "idle": 0.0}, 0),
+        ({"activity": {"state": "connecting"}}, session_pb2.ACTIVITY_STATE_CONNECTING),
+        ({"activity": {"state": "busy"}}, 0),
+    ],
+)
+def test_the_activity_is_inferred_from_the_idle_time(change: dict[str, Any], state: int) -> None:
+    session = only_one(SessionList(statements=True), change)
+    assert session.activity.state == state
+    assert session.activity.native == ""
+    if state and "activity" not in change:
+        assert session.activity.since_time == session.last_active_time
+
+
+def test_blockers_are_found_whoever_comes_first_and_whatever_changes() -> None:
+    def waiting(ident: str) -> dict[str, Any]:
+        return {**AGELESS, "activity": {"state": "waiting", "blocked_by": [ident, "77"]}}
+
+    reader = SessionList()
+    one, two = read(reader, answer(waiting("1"), waiting("2"))).sessions
+    assert (one.blocked_by, two.blocked_by) == ((two.key,), (one.key,))
+    again = read(reader, answer(waiting("1"), {**waiting("2"), "io_activity": 5})).sessions
+    assert again[0] is not one
+    assert again[1] is two
+    assert again[0].blocked_by == (two.key,)
+    # The session that it waits for is another one now.
+    moved = {**waiting("1"), "connected": "Mon, 23 Nov 2026 18:31:05 GMT"}
+    one, two = read(reader, answer(moved, {**waiting("2"), "io_activity": 5})).sessions
+    assert one.blocked_by == (two.key,) != (again[1].key,)
+    assert again[0].blocked_by == (again[1].key,)  # what was delivered does not change
 
 
 def test_a_server_without_an_address_is_no_wire() -> None:
@@ -241,7 +295,16 @@ def test_a_statement_that_runs_is_no_change() -> None:
     ended = read(reader, later(63, {"idle": 0.5}, {}), NOW + 63)
     assert ended.sessions[1].session.last_active_time.ToMilliseconds() == (NOW + 62.5) * 1000
     soon = read(reader, later(63.5, {"idle": 0.0}, {}), NOW + 63.5)
-    assert soon.sessions[1] is ended.sessions[1]
+    sessions = [each.sessions[1].session for each in (began, ended, soon)]
+    assert [session.activity.state for session in sessions] == [
+        session_pb2.ACTIVITY_STATE_ACTIVE,
+        session_pb2.ACTIVITY_STATE_IDLE,
+        session_pb2.ACTIVITY_STATE_ACTIVE,
+    ]
+    assert [session.activity.since_time for session in sessions] == [
+        session.last_active_time for session in sessions
+    ]
+    assert sessions[1].last_active_time == sessions[2].last_active_time
     assert first.sessions[0] is soon.sessions[0]
 
 

@@ -14,8 +14,6 @@ from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from sessiongate.core.sources.base import (
     DEFAULT_MAX_SESSIONS,
     Observed,
@@ -26,8 +24,12 @@ from sessiongate.core.sources.base import (
 from sessiongate.core.sources.support.elements import ElementBatch, Elements, More
 from sessiongate.core.sources.support.faults import Faults
 from sessiongate.core.sources.support.json_cursor import JsonCursor, is_unicode
+from sessiongate.core.sources.support.jsonapi_activity import (
+    read_activity,
+    set_keys_of_blockers,
+    timestamp_at,
+)
 from sessiongate.core.sources.support.lenient_json import JsonError
-from sessiongate.core.sources.support.moments import timestamp
 from sessiongate.core.sources.support.pacing import Pace
 from sessiongate.core.sources.support.serverzone import seconds_as_utc
 from sessiongate.core.sources.support.session_times import Times
@@ -77,6 +79,7 @@ def read_sessions(
         raise SourceError(f"not JSON: {error}") from None
     except UnreadableError as error:
         raise SourceError(str(error)) from None
+    set_keys_of_blockers(sessions)
     return sessions, unreadable.all, elements.partial
 
 
@@ -84,8 +87,8 @@ def read_session(resource: JsonCursor, times: Times, *, statements: bool = False
     """Read a session, without the members that cannot be read.
 
     Its id becomes ``native_id``; the key is the id with ``connected``, which the document
-    states exactly. ``queries`` are read only if ``statements`` is set. Raises
-    `UnreadableError` if the key cannot be read.
+    states exactly; ``blocked_by`` has ids. ``queries`` are read only if ``statements`` is set.
+    Raises `UnreadableError` if the key cannot be read.
     """
     ident = _identify(resource, "sessions")
     attributes = resource.member("attributes")
@@ -99,7 +102,8 @@ def read_session(resource: JsonCursor, times: Times, *, statements: bool = False
     reader.name_application()
     if statements:
         reader.attempt(_read_queries, attributes, "queries")
-    return Observed(f"{ident} {start.stated}", reader.session, unreadable=(*reader.unreadable,))
+    key, unreadable = f"{ident} {start.stated}", (*reader.unreadable,)
+    return Observed(key, reader.session, unreadable=unreadable, blocked_by=reader.blockers)
 
 
 class _Reader:
@@ -109,6 +113,7 @@ class _Reader:
         self.session = session
         self.times = times
         self.unreadable: list[Unreadable] = []
+        self.blockers: tuple[str, ...] = ()
 
     def attempt(
         self, read: Callable[[_Reader, JsonCursor], None], place: JsonCursor, *fields: str
@@ -163,7 +168,7 @@ class _Start:
         moment = self.stated if self.has_zone else reader.times.start(self.local)
         if moment is None:
             raise place.wrong(reader.times.doubt)
-        reader.session.connect_time.CopyFrom(_timestamp(place, moment))
+        reader.session.connect_time.CopyFrom(timestamp_at(place, moment))
 
 
 def _read_service(reader: _Reader, resource: JsonCursor) -> None:
@@ -212,7 +217,7 @@ def _read_idle(reader: _Reader, attributes: JsonCursor) -> None:
         seconds = idle.number()
         if seconds < 0:
             raise idle.wrong("expected a number of at least 0")
-        moment = _timestamp(idle, reader.times.moment - seconds)
+        moment = timestamp_at(idle, reader.times.moment - seconds)
         reader.session.last_active_time.CopyFrom(moment)
 
 
@@ -270,6 +275,7 @@ _ATTRIBUTES: Sequence[tuple[Callable[[_Reader, JsonCursor], None], Sequence[str]
     (_read_cipher, ("tls_cipher",)),
     (_read_connection_attributes, ("connection_attributes",)),
     (_read_connections, ("connections",)),
+    (read_activity, ("activity",)),
     (_read_truncated, ()),
 )
 
@@ -319,7 +325,7 @@ def _query(place: JsonCursor, reader: _Reader) -> Query | None:
     for name, time in (("received", query.receive_time), ("completed", query.complete_time)):
         if stated := place.optional(name):
             if (moment := _iso_date(stated, reader)) is not None:
-                time.CopyFrom(_timestamp(stated, moment))
+                time.CopyFrom(timestamp_at(stated, moment))
             else:
                 # Only the time is missing: no earlier statement needs to be kept.
                 reader.unreadable.append(Unreadable(str(stated.wrong(reader.times.doubt))))
@@ -338,10 +344,3 @@ def _iso_date(place: JsonCursor, reader: _Reader) -> float | None:
     session = reader.session
     start = session.connect_time.seconds if session.HasField("connect_time") else -math.inf
     return reader.times.of_statement(text, date, start)
-
-
-def _timestamp(place: JsonCursor, moment: float) -> Timestamp:
-    try:
-        return timestamp(round(moment * 1e6) * 1000)
-    except (ValueError, OverflowError):
-        raise place.wrong("expected a time from the years 1678 to 2261") from None

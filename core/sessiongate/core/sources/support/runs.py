@@ -48,6 +48,7 @@ class KnownElement:
     # statements by their texts. Later they could be uncertain.
     started: float | None
     resolved: Mapping[str, float]
+    blockers: tuple[str, ...]  # ids of those that it waits for
     observed: Observed
 
     @property
@@ -79,6 +80,8 @@ def last_active(
         return Active(moment - idle, not idle)
     if before.is_busy and not idle and is_same:
         return before  # still busy: only the clock has changed
+    if before.is_busy and idle:
+        return Active(moment - idle, is_busy=False)
     return Active(debounce(moment - idle, before.moment), not idle)
 
 
@@ -109,7 +112,7 @@ class Run:
             return 0
         earliest, latest = moment - TOLERANCE, moment + TOLERANCE
         for idle, (active, is_busy) in zip(idles, self._actives, strict=True):
-            if not earliest <= active + idle <= latest and (idle or not is_busy):
+            if is_busy != (not idle) or (idle and not earliest <= active + idle <= latest):
                 return 0
         return min(room, len(data) - start) - len(rest) + len(texts[-1])
 

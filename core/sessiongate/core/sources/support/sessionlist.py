@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterable, Hashable, Mapping, Sequence, Set
+from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -25,13 +26,13 @@ from sessiongate.core.sources.base import (
 from sessiongate.core.sources.support.elements import ElementBatch, Elements
 from sessiongate.core.sources.support.faults import Faults
 from sessiongate.core.sources.support.json_cursor import JsonCursor, ascii_excerpt
+from sessiongate.core.sources.support.jsonapi_activity import infer_activity
 from sessiongate.core.sources.support.jsonapi_sessions import read_session
 from sessiongate.core.sources.support.lenient_json import JsonError, loads
-from sessiongate.core.sources.support.pacing import Pace, batches, in_order
+from sessiongate.core.sources.support.pacing import Pace, batches, in_order, kept
 from sessiongate.core.sources.support.peer import canonical_address
 from sessiongate.core.sources.support.runs import (
     MAX_REMEMBERED_BYTES,
-    Active,
     KnownElement,
     Run,
     Runs,
@@ -74,7 +75,7 @@ class SessionList:
         # Read more than the core shows: it prefers the sessions that it knows already.
         self._most = 2 * max_sessions
         # The sessions and runs of the last response, and its observation.
-        self._known: Mapping[Hashable, KnownElement] = {}
+        self._known: dict[Hashable, KnownElement] = {}
         self._runs: Sequence[Run] = ()
         self._is_all_runs = False
         self._last: Observation | None = None
@@ -119,6 +120,7 @@ class SessionList:
             sessions, unreadable = self._last.sessions, self._last.unreadable
         else:
             self._known = seen.all()
+            await self._set_blockers(pace)
             ordered = await in_order(self._known.values(), lambda known: known.order, pace)
             sessions, unreadable = [known.observed for known in ordered], tuple(seen.unreadable.all)
         self._last = reuse_if_same(
@@ -131,6 +133,18 @@ class SessionList:
         )
         self._looked = None if unreadable or elements.truncated else context.server_moment
         return self._last
+
+    async def _set_blockers(self, pace: Pace) -> None:
+        """Set the keys of those that others wait for, once all are known."""
+        for slot, known in await kept(lambda row: bool(row[1].blockers), self._known.items(), pace):
+            found = (self._known.get(ident) for ident in known.blockers)
+            keys = tuple(each.observed.key for each in found if each is not None)
+            if known.observed.blocked_by is known.blockers:  # ids: it has not been delivered
+                known.observed.blocked_by = keys
+            elif known.observed.blocked_by != keys:
+                observed = copy(known.observed)
+                observed.blocked_by = keys
+                self._known[slot] = replace(known, observed=observed)
 
     def _look(
         self,
@@ -145,7 +159,7 @@ class SessionList:
         found = digest(resource)
         is_same = known is not None and known.digest == found != b""
         active = last_active(idle, context.moment, known, is_same=is_same)
-        if is_known and known is not None and is_same and _moment(known.active) == _moment(active):
+        if is_known and known is not None and is_same and known.active == active:
             return replace(known, active=active)
         if active is not None:
             idle = max(0.0, context.moment - active.moment)
@@ -155,6 +169,8 @@ class SessionList:
         item = read_session(place, times, statements=self._statements)
         stated = [name for name in self._lists if isinstance(attributes.get(name), list)]
         know_empty(item.session, item.unreadable, *stated)
+        if alive is not None and active is not None:  # a sessiongate does not state its age
+            infer_activity(item.session, attributes, active)
         observed = _linked(item, context.servers)
         connected = attributes.get("connected")
         return KnownElement(
@@ -165,6 +181,7 @@ class SessionList:
             active=active,
             started=times.started,
             resolved=times.resolved,
+            blockers=item.blocked_by,
             observed=observed,
         )
 
@@ -297,10 +314,6 @@ def _times_of(queries: object) -> Set[str]:
         for name in ("received", "completed")
     )
     return frozenset(time for time in times if isinstance(time, str))
-
-
-def _moment(active: Active | None) -> float | None:
-    return None if active is None else active.moment
 
 
 def _resource(place: JsonCursor) -> dict[str, Any]:
