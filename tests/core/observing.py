@@ -18,7 +18,16 @@ def values(observation: Observation) -> list[tuple[object, ...]]:
 
 def stated(item: Observed) -> tuple[object, ...]:
     """Return what a source states about a session, comparable with what it states elsewhere."""
-    names = ("key", "session", "accepted", "opened", "unreadable", "stated_id", "former")
+    names = (
+        "key",
+        "session",
+        "accepted",
+        "opened",
+        "unreadable",
+        "stated_id",
+        "former",
+        "blocked_by",
+    )
     return tuple(getattr(item, name) for name in names)
 
 

@@ -11,13 +11,17 @@ from hypothesis import strategies as st
 
 from sessiongate.core.sources.base import Observation, SourceConfig, SourceConfigError, open_source
 from sessiongate.core.sources.synthetic import SyntheticSource
+from sessiongate.v1 import session_pb2
+from sessiongate.v1.activities import ACTIVITY_WORDS
 from tests.core.observing import values
 
 
-def observe(times: Iterable[float], seed: int = 7, churn: float = 10) -> list[Observation]:
+def observe(
+    times: Iterable[float], seed: int = 7, churn: float = 10, sessions: int = 20
+) -> list[Observation]:
     """Observe at these times, the first of which is the beginning."""
     clock = iter(times)
-    source = SyntheticSource(20, churn, seed, lambda: next(clock))
+    source = SyntheticSource(sessions, churn, seed, lambda: next(clock))
 
     async def observations() -> list[Observation]:
         return [await source.observe() for _ in times]
@@ -49,6 +53,34 @@ def test_churn_replaces_so_many_sessions_a_second() -> None:
     assert len(second.sessions) == len(third.sessions) == 20
     kept = {item.key: item for item in first.sessions}
     assert all(item is kept[item.key] for item in second.sessions if item.key in kept)
+
+
+def test_sessions_do_all_that_sessions_do() -> None:
+    (found,) = observe([0], sessions=1000)
+    shown = [item.session.activity for item in found.sessions if item.session.HasField("activity")]
+    assert {activity.state for activity in shown} == {*ACTIVITY_WORDS}
+    assert len(shown) == 400
+    for item in found.sessions:
+        activity = item.session.activity
+        if activity.state == session_pb2.ACTIVITY_STATE_WAITING:
+            assert activity.wait
+            assert item.blocked_by == (str(int(item.key) - 1),)
+        else:
+            assert item.blocked_by == ()
+        if activity.HasField("transaction_start_time"):
+            started = activity.transaction_start_time.seconds
+            connected, began = item.session.connect_time.seconds, activity.since_time.seconds
+            assert connected <= started <= began
+
+
+@given(st.integers(0, 30))
+def test_who_blocks_another_exists(seed: int) -> None:
+    for found in observe([0, 1, 2, 5, 9], seed=seed, churn=50, sessions=50):
+        exist = set(keys(found))
+        for item in found.sessions:
+            assert exist.issuperset(item.blocked_by)
+            is_waiting = item.session.activity.state == session_pb2.ACTIVITY_STATE_WAITING
+            assert is_waiting == bool(item.blocked_by)
 
 
 def test_it_says_that_nothing_changed() -> None:

@@ -27,6 +27,19 @@ _DATABASES = ("orders", "billing", "warehouse")
 _APPLICATIONS = ("checkout", "invoicer", "dashboard", "etl", "psql")
 _CIPHERS = ("", "TLS_AES_256_GCM_SHA384")
 _SERVERS = 6
+# What sessions are doing, and its source's word, in turn: of ten in 25 it is known. The last one
+# waits for the one before it.
+_ACTIVITIES = (
+    *(None,) * 15,
+    *((session_pb2.ACTIVITY_STATE_IDLE, "idle"),) * 4,
+    *((session_pb2.ACTIVITY_STATE_ACTIVE, "active"),) * 2,
+    (session_pb2.ACTIVITY_STATE_CONNECTING, "login"),
+    (session_pb2.ACTIVITY_STATE_IDLE_IN_TRANSACTION_ABORTED, "idle in transaction (aborted)"),
+    (session_pb2.ACTIVITY_STATE_IDLE_IN_TRANSACTION, "idle in transaction"),
+    (session_pb2.ACTIVITY_STATE_WAITING, "active"),
+)
+_WAITING = len(_ACTIVITIES) - 1
+_IN_TRANSACTION = range(_WAITING - 2, len(_ACTIVITIES))
 _NOT_MADE = Session()
 
 
@@ -85,9 +98,13 @@ class SyntheticSource:
         serial = self._made
         if serial >= len(self._slots):
             slot = self._victims.randrange(len(self._slots))
-            del self._live[self._slots[slot]]
+            gone = self._slots[slot]
+            del self._live[gone]
             self._slots[slot] = serial
-        self._live[serial] = _Generated(self._maker, serial)
+            if gone + 1 in self._live and self._maker.turn(gone + 1) == _WAITING:
+                self._live[gone + 1] = _Generated(self._maker, gone + 1)
+        is_blocked = self._maker.turn(serial) == _WAITING and serial - 1 in self._live
+        self._live[serial] = _Generated(self._maker, serial, is_blocked=is_blocked)
         self._made += 1
 
 
@@ -97,8 +114,15 @@ class _Maker(NamedTuple):
     seed: int
     users: int
 
-    def make(self, serial: int) -> Session:
-        """Make the session with this serial number."""
+    def turn(self, serial: int) -> int:
+        """Return what a session does, by its place in `_ACTIVITIES`."""
+        return (serial + self.seed) % len(_ACTIVITIES)
+
+    def make(self, serial: int, *, is_blocked: bool = False) -> Session:
+        """Make the session with this serial number.
+
+        ``is_blocked`` means that the session before it still exists, if it waits for that.
+        """
         dice = _Dice(self.seed, serial)
         connected = _EPOCH + serial
         session = Session(
@@ -118,7 +142,23 @@ class _Maker(NamedTuple):
         connection.server = f"server-{dice.below(_SERVERS)}"
         connection.connection_id = serial + 1
         connection.tls_cipher = ""
+        _set_activity(session, self.turn(serial), is_blocked=is_blocked)
         return session
+
+
+def _set_activity(session: Session, turn: int, *, is_blocked: bool) -> None:
+    if (known := _ACTIVITIES[turn]) is None:
+        return
+    activity, began = session.activity, session.last_active_time.seconds
+    activity.state, activity.native = known
+    activity.since_time.seconds = began
+    if turn in _IN_TRANSACTION:
+        connected = session.connect_time.seconds
+        activity.transaction_start_time.seconds = (connected + began) // 2
+    if is_blocked:
+        activity.wait = "Lock: transactionid"
+    elif turn == _WAITING:
+        activity.state = session_pb2.ACTIVITY_STATE_ACTIVE
 
 
 class _Generated(Observed):
@@ -129,14 +169,15 @@ class _Generated(Observed):
 
     __slots__ = ("_maker",)
 
-    def __init__(self, maker: _Maker, serial: int) -> None:
-        super().__init__(str(serial), _NOT_MADE)
+    def __init__(self, maker: _Maker, serial: int, *, is_blocked: bool = False) -> None:
+        blockers = (str(serial - 1),) if is_blocked else ()
+        super().__init__(str(serial), _NOT_MADE, blocked_by=blockers)
         self._maker = maker
 
     @property
     def session(self) -> Session:
         if self._session is _NOT_MADE:
-            self._session = self._maker.make(int(self.key))
+            self._session = self._maker.make(int(self.key), is_blocked=bool(self.blocked_by))
         return super().session
 
 
