@@ -52,7 +52,7 @@ MAX_SERVICES_BYTES = 64 * 1024
 _FIELDS = (
     *("state", "connected", "user", "remote", "port", "database", "idle", "connections"),
     *("client", "memory/total", "io_activity", "thread", "application", "services", "filters"),
-    *("seconds_alive", "truncated"),
+    *("seconds_alive", "truncated", "activity"),
 )
 
 
