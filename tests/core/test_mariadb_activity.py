@@ -210,6 +210,28 @@ def test_a_queue_is_blocked_by_all_before_it_or_if_long_by_those_that_hold(
     asyncio.run(observe())
 
 
+def test_those_with_shared_locks_only_are_told_apart_by_nothing(server: MariaDB) -> None:
+    """To the server, all of their transactions have the id 0."""
+
+    async def observe() -> None:
+        async with scene(server, 4) as shown:
+            reader, holder, writer, waiter = shown.clients
+            for client, statement in (
+                (reader, "SELECT n FROM stock WHERE item = 2 LOCK IN SHARE MODE"),
+                (holder, "UPDATE stock SET n = 9 WHERE item = 1"),
+            ):
+                await run(client, "BEGIN")
+                await run(client, statement)
+            shown.start(writer, "UPDATE stock SET n = 8 WHERE item = 2")
+            shown.start(waiter, "SELECT n FROM stock WHERE item = 1 LOCK IN SHARE MODE")
+            transaction = "idle in transaction"
+            found = await shown.until(transaction, transaction, "waiting", "waiting")
+            assert shown.blockers(found) == [[], [], [], []]
+            assert activities(shown.shown(found))[3].wait == "RECORD S `shop`.`stock`"
+
+    asyncio.run(observe())
+
+
 def test_a_table_that_is_being_altered_is_waited_for(server: MariaDB) -> None:
     async def observe() -> None:
         async with scene(server, 2) as shown:

@@ -150,15 +150,13 @@ class ProcessList:
 
         def read(thread: tuple[int, ThreadRow]) -> None:
             ident, row = thread
-            is_same = self._is_same(ident, row)
-            if not is_same and not _is_client(row):
+            known = self._known.get(ident)
+            if known is not None and known.stated == row[:-1]:
+                known = self._again(known, ident, row, moment, threads, transactions)
+            elif _is_client(row):
+                known = self._anew(ident, row, moment, transactions)
+            else:
                 return
-            transaction = (
-                self._kept(ident, threads, is_same=is_same)
-                if transactions is None
-                else _transaction(ident, row, moment, transactions, is_same=is_same)
-            )
-            known = self._known_of(ident, row, moment, transaction, is_same=is_same)
             seen[ident] = known
             sessions.append(known.observed)
             if ident in self._attributes:
@@ -169,44 +167,54 @@ class ProcessList:
         self._last = reuse_if_same(self._last, sessions, self._start, threads.unreadable)
         return self._last
 
-    def _is_same(self, ident: int, row: ThreadRow | None) -> bool:
-        """Return whether a thread is in the same state as before, except for its time."""
-        known = self._known.get(ident)
-        return known is not None and row is not None and known.stated == row[:-1]
+    def _anew(
+        self, ident: int, row: ThreadRow, moment: float, transactions: Transactions | None
+    ) -> _Known:
+        """Read the row of a client that is new, or has done something."""
+        transaction: Transaction | None = UNKNOWN
+        if transactions is not None:
+            transaction = _current(transactions.by_thread.get(ident), row, moment, transactions)
+        return self._made(ident, row, _active(row, moment), transaction)
 
-    def _kept(self, ident: int, threads: Threads, *, is_same: bool) -> Transaction | None:
-        """Return what is still known of a thread's transaction, while no others are known.
-
-        It holds its locks, and waits for those of others, while none of them does anything.
-        """
-        transaction = self._known[ident].transaction if is_same else UNKNOWN
-        if transaction is None or all(
-            self._is_same(blocker, threads.rows.get(blocker)) for blocker in transaction.blockers
-        ):
-            return transaction
-        return transaction.without_wait()
-
-    def _known_of(
+    def _again(
         self,
+        known: _Known,
         ident: int,
         row: ThreadRow,
         moment: float,
-        transaction: Transaction | None,
-        *,
-        is_same: bool,
+        threads: Threads,
+        transactions: Transactions | None,
     ) -> _Known:
-        """Read a client's row, or reuse its last result."""
-        if not is_same:
-            return self._made(ident, row, _active(row, moment), transaction)
-        known = self._known[ident]
+        """Read a row that is the same as before, except for its time; reuse its last result."""
         active = known.active
         # The server numbers the clients' requests; if it does not, only the idle time
         # shows whether there was another.
-        if row.query_id is None or active is _NO_IDLE:
+        is_counted = row.query_id is not None
+        if not is_counted or active is _NO_IDLE:
             active = _active(row, moment, active)
+        if transactions is None:
+            transaction = self._kept(known.transaction, threads)
+        else:
+            transaction = transactions.by_thread.get(ident)
+            if not is_counted:
+                transaction = _current(transaction, row, moment, transactions)
         if active == known.active and transaction == known.transaction:
             return known
         return self._made(ident, row, active, transaction)
+
+    def _kept(self, transaction: Transaction | None, threads: Threads) -> Transaction | None:
+        """Return what is still known of a client that has done nothing, while no others are known.
+
+        It holds its locks, and waits for those of others, while none of them does anything.
+        """
+
+        def is_same(ident: int) -> bool:
+            known, row = self._known.get(ident), threads.rows.get(ident)
+            return known is not None and row is not None and known.stated == row[:-1]
+
+        if transaction is None or all(map(is_same, transaction.blockers)):
+            return transaction
+        return transaction.without_wait()
 
     def _made(
         self, ident: int, row: ThreadRow, active: _Active, transaction: Transaction | None
@@ -306,16 +314,14 @@ def _active(row: ThreadRow, moment: float, before: _Active = None) -> _Active:
     return debounce(moment - idle / 1000, before if isinstance(before, float) else None)
 
 
-def _transaction(
-    ident: int, row: ThreadRow, moment: float, transactions: Transactions, *, is_same: bool
+def _current(
+    found: Transaction | None, row: ThreadRow, moment: float, transactions: Transactions
 ) -> Transaction | None:
     """Return a thread's transaction, without its wait unless that is its current request's."""
-    found = transactions.by_thread.get(ident)
-    if found is None or found.lock is None or (is_same and row.query_id is not None):
+    if found is None or found.lock is None:
         return found
-    idle = integer(row.idle)
     # A server that does not number requests counts whole seconds, or one more.
-    waits = (idle or 0) / 1000 - (row.query_id is None)
+    waits = (integer(row.idle) or 0) / 1000 - (row.query_id is None)
     return found if moment - waits <= transactions.moment else found.without_wait()
 
 
