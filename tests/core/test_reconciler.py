@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from typing import Any
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -13,11 +14,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sessiongate.core.collect import reconciler
+from sessiongate.core.collect.difference import Difference, difference
 from sessiongate.core.collect.links import Links
 from sessiongate.core.collect.preparation import MAX_BLOCKERS
 from sessiongate.core.collect.reconciler import Reconciler, Shared
 from sessiongate.core.ledger.sqlite import Ledger
-from sessiongate.core.sources.base import Observation, Observed, SourceConfig, TcpLink
+from sessiongate.core.sources.base import (
+    Observation,
+    Observed,
+    SourceConfig,
+    TcpLink,
+    Unreadable,
+)
 from sessiongate.core.sources.support.pacing import Pace
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.elapsed import elapsed
@@ -139,6 +147,29 @@ def test_who_blocks_whom_is_known_by_id_also_of_those_first_seen_after_the_block
         many = [waiting(f"m{number}") for number in range(2 * MAX_BLOCKERS)]
         await scene.take(scene.server, [waiting("a", *(one.key for one in many)), *many])
         assert blockers("a") == [*range(5, 5 + MAX_BLOCKERS)]
+
+    run(test)
+
+
+@pytest.mark.parametrize("is_partial", [False, True])
+def test_sessions_that_become_stale_during_the_comparison_keep_their_ids(
+    monkeypatch: pytest.MonkeyPatch, is_partial: bool
+) -> None:
+    async def test(scene: Scene) -> None:
+        async def expiring(*arguments: Any) -> Difference:
+            found = await difference(*arguments)
+            monkeypatch.setattr(reconciler, "difference", difference)
+            scene.server.expire()
+            return found
+
+        items = [seen(key, native_id=key) for key in "abc"]
+        await scene.take(scene.server, items)
+        monkeypatch.setattr(reconciler, "difference", expiring)
+        lost = (Unreadable("a row"),) if is_partial else ()
+        await scene.server.take(Observation(items[:1], unreadable=lost), elapsed())
+        shown = [row.session for row in scene.table.following(0, 9)]
+        assert [(one.id, one.native_id) for one in shown] == [(1, "a")]
+        assert len(scene.table.unseen) == (2 if is_partial else 0)
 
     run(test)
 

@@ -157,6 +157,8 @@ class Reconciler:
                 pace,
             )
             showing.progress()
+            if hidden != showing.times_hidden:
+                continue  # what is stated and unchanged would count as absent
             completeness = assess(observation, found, self._max_sessions)
             plan = await self._plan(found, observation, pace, restarted=restarted)
             showing.progress()
