@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -24,11 +24,15 @@ from sessiongate.client.session_copy import SessionCopy, Update
 from sessiongate.v1.address import DEFAULT_ADDRESS
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
+    CountBy,
+    CountSessionsRequest,
+    CountSessionsResponse,
     GetSessionRequest,
     GetSessionResponse,
     ListSessionsRequest,
     ListSessionsResponse,
     SessionFilter,
+    SessionGroup,
     WatchSessionsRequest,
     WatchSessionsResponse,
 )
@@ -125,6 +129,25 @@ class AsyncClient:
         async for page in self.pages(ListSessionsRequest(filter=filter, order_by=order_by)):
             for session in page.sessions:
                 yield session
+
+    async def count_sessions(
+        self, request: CountSessionsRequest, *, timeout: float | None = None
+    ) -> CountSessionsResponse:
+        """Return one page of groups of sessions, with the size of each."""
+        return await self._call(self._sessions.CountSessions, request, timeout)
+
+    async def counts(
+        self, by: Iterable[CountBy], filter: SessionFilter | None = None
+    ) -> AsyncGenerator[SessionGroup]:
+        """Yield the groups of all sessions that match, page by page: the largest first."""
+        request = CountSessionsRequest(filter=filter, by=by)
+        while True:
+            page = await self.count_sessions(request)
+            for group in page.groups:
+                yield group
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
 
     async def get_session(
         self, session_id: int, *, timeout: float | None = None

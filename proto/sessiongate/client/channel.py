@@ -22,6 +22,7 @@ DEFAULT_READ_AHEAD = 128 << 10
 _RETRIES = {
     "name": [
         {"service": SESSION_SERVICE, "method": "ListSessions"},
+        {"service": SESSION_SERVICE, "method": "CountSessions"},
         {"service": SESSION_SERVICE, "method": "GetSession"},
         {"service": SOURCE_SERVICE, "method": "ListSources"},
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -24,11 +24,15 @@ from sessiongate.client.session_copy import SessionCopy, Update
 from sessiongate.v1.address import DEFAULT_ADDRESS
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
+    CountBy,
+    CountSessionsRequest,
+    CountSessionsResponse,
     GetSessionRequest,
     GetSessionResponse,
     ListSessionsRequest,
     ListSessionsResponse,
     SessionFilter,
+    SessionGroup,
     WatchSessionsRequest,
     WatchSessionsResponse,
 )
@@ -111,6 +115,24 @@ class Client:
         """Yield all sessions that match, page by page."""
         for page in self.pages(ListSessionsRequest(filter=filter, order_by=order_by)):
             yield from page.sessions
+
+    def count_sessions(
+        self, request: CountSessionsRequest, *, timeout: float | None = None
+    ) -> CountSessionsResponse:
+        """Return one page of groups of sessions, with the size of each."""
+        return self._call(self._sessions.CountSessions, request, timeout)
+
+    def counts(
+        self, by: Iterable[CountBy], filter: SessionFilter | None = None
+    ) -> Iterator[SessionGroup]:
+        """Yield the groups of all sessions that match, page by page: the largest first."""
+        request = CountSessionsRequest(filter=filter, by=by)
+        while True:
+            page = self.count_sessions(request)
+            yield from page.groups
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
 
     def get_session(self, session_id: int, *, timeout: float | None = None) -> GetSessionResponse:
         """Return one session."""

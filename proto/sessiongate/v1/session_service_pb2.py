@@ -28,41 +28,51 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from sessiongate.v1 import session_pb2 as sessiongate_dot_v1_dot_session__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$sessiongate/v1/session_service.proto\x12\x0esessiongate.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1csessiongate/v1/session.proto\"\xdf\x01\n\x13ListSessionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12-\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x1d.sessiongate.v1.SessionFilter\x12\x0c\n\x04skip\x18\x04 \x01(\x05\x12\x10\n\x08order_by\x18\x05 \x01(\t\x12-\n\tread_mask\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x10\n\x08\x61\x66ter_id\x18\x07 \x01(\x04\x12\x11\n\tbefore_id\x18\x08 \x01(\x04\"\x86\x02\n\x14ListSessionsResponse\x12)\n\x08sessions\x18\x01 \x03(\x0b\x32\x17.sessiongate.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x03\x12\x10\n\x08revision\x18\x04 \x01(\x04\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bunreachable\x18\x06 \x03(\t\x12\x0f\n\x07partial\x18\x07 \x03(\t\x12-\n\tread_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xae\x03\n\rSessionFilter\x12\x10\n\x08services\x18\x01 \x03(\t\x12\r\n\x05users\x18\x02 \x03(\t\x12\x0f\n\x07remotes\x18\x03 \x03(\t\x12,\n\x06states\x18\x04 \x03(\x0e\x32\x1c.sessiongate.v1.SessionState\x12\x0f\n\x07sources\x18\x05 \x03(\t\x12\x33\n\x0f\x63onnected_after\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10\x63onnected_before\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tdatabases\x18\x08 \x03(\t\x12\x14\n\x0c\x61pplications\x18\t \x03(\t\x12\x31\n\nactivities\x18\n \x03(\x0e\x32\x1d.sessiongate.v1.ActivityState\x12\x38\n\x15min_activity_duration\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08min_idle\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\"\x1f\n\x11GetSessionRequest\x12\n\n\x02id\x18\x01 \x01(\x04\"\xc4\x01\n\x12GetSessionResponse\x12(\n\x07session\x18\x01 \x01(\x0b\x32\x17.sessiongate.v1.Session\x12\x13\n\x0bunreachable\x18\x02 \x03(\t\x12/\n\x0bupdate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07partial\x18\x04 \x03(\t\x12-\n\tread_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"^\n\x14WatchSessionsRequest\x12-\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1d.sessiongate.v1.SessionFilter\x12\x17\n\x0fresume_revision\x18\x02 \x01(\x04\"\xfe\x02\n\x15WatchSessionsResponse\x12\x31\n\x08snapshot\x18\x01 \x01(\x0b\x32\x1d.sessiongate.v1.WatchSnapshotH\x00\x12)\n\x04sync\x18\x02 \x01(\x0b\x32\x19.sessiongate.v1.WatchSyncH\x00\x12/\n\x07\x63hanges\x18\x03 \x01(\x0b\x32\x1c.sessiongate.v1.WatchChangesH\x00\x12\x31\n\x08progress\x18\x04 \x01(\x0b\x32\x1d.sessiongate.v1.WatchProgressH\x00\x12\x10\n\x08revision\x18\x05 \x01(\x04\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x05\x61s_of\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\tread_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x07\n\x05\x65vent\":\n\rWatchSnapshot\x12)\n\x08sessions\x18\x01 \x03(\x0b\x32\x17.sessiongate.v1.Session\"s\n\tWatchSync\x12-\n\x07sources\x18\x01 \x03(\x0b\x32\x1c.sessiongate.v1.SourceStatus\x12\x37\n\x13sources_update_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x99\x01\n\x0cWatchChanges\x12(\n\x07upserts\x18\x01 \x03(\x0b\x32\x17.sessiongate.v1.Session\x12\x30\n\x08removals\x18\x02 \x03(\x0b\x32\x1e.sessiongate.v1.SessionRemoval\x12-\n\x07sources\x18\x03 \x03(\x0b\x32\x1c.sessiongate.v1.SourceStatus\"\x0f\n\rWatchProgress\".\n\x0eSessionRemoval\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x10\n\x08revision\x18\x02 \x01(\x04\"\x80\x01\n\x0cSourceStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\treachable\x18\x02 \x01(\x08\x12\r\n\x05\x65rror\x18\x03 \x01(\t\x12\x0f\n\x07partial\x18\x04 \x01(\t\x12/\n\x08services\x18\x05 \x03(\x0b\x32\x1d.sessiongate.v1.ServiceStatus\"[\n\rServiceStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x06router\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05state\x18\x03 \x01(\tH\x01\x88\x01\x01\x42\t\n\x07_routerB\x08\n\x06_state2\xa0\x02\n\x0eSessionService\x12Y\n\x0cListSessions\x12#.sessiongate.v1.ListSessionsRequest\x1a$.sessiongate.v1.ListSessionsResponse\x12S\n\nGetSession\x12!.sessiongate.v1.GetSessionRequest\x1a\".sessiongate.v1.GetSessionResponse\x12^\n\rWatchSessions\x12$.sessiongate.v1.WatchSessionsRequest\x1a%.sessiongate.v1.WatchSessionsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$sessiongate/v1/session_service.proto\x12\x0esessiongate.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1csessiongate/v1/session.proto\"\xdf\x01\n\x13ListSessionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12-\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x1d.sessiongate.v1.SessionFilter\x12\x0c\n\x04skip\x18\x04 \x01(\x05\x12\x10\n\x08order_by\x18\x05 \x01(\t\x12-\n\tread_mask\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x10\n\x08\x61\x66ter_id\x18\x07 \x01(\x04\x12\x11\n\tbefore_id\x18\x08 \x01(\x04\"\x86\x02\n\x14ListSessionsResponse\x12)\n\x08sessions\x18\x01 \x03(\x0b\x32\x17.sessiongate.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x03\x12\x10\n\x08revision\x18\x04 \x01(\x04\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bunreachable\x18\x06 \x03(\t\x12\x0f\n\x07partial\x18\x07 \x03(\t\x12-\n\tread_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xae\x03\n\rSessionFilter\x12\x10\n\x08services\x18\x01 \x03(\t\x12\r\n\x05users\x18\x02 \x03(\t\x12\x0f\n\x07remotes\x18\x03 \x03(\t\x12,\n\x06states\x18\x04 \x03(\x0e\x32\x1c.sessiongate.v1.SessionState\x12\x0f\n\x07sources\x18\x05 \x03(\t\x12\x33\n\x0f\x63onnected_after\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10\x63onnected_before\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tdatabases\x18\x08 \x03(\t\x12\x14\n\x0c\x61pplications\x18\t \x03(\t\x12\x31\n\nactivities\x18\n \x03(\x0e\x32\x1d.sessiongate.v1.ActivityState\x12\x38\n\x15min_activity_duration\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08min_idle\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\"\x9f\x01\n\x14\x43ountSessionsRequest\x12-\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1d.sessiongate.v1.SessionFilter\x12#\n\x02\x62y\x18\x02 \x03(\x0e\x32\x17.sessiongate.v1.CountBy\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\x0c\n\x04skip\x18\x05 \x01(\x05\"\xa0\x02\n\x15\x43ountSessionsResponse\x12,\n\x06groups\x18\x01 \x03(\x0b\x32\x1c.sessiongate.v1.SessionGroup\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x14\n\x0ctotal_groups\x18\x03 \x01(\x03\x12\x12\n\ntotal_size\x18\x04 \x01(\x03\x12\x10\n\x08revision\x18\x05 \x01(\x04\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bunreachable\x18\x07 \x03(\t\x12\x0f\n\x07partial\x18\x08 \x03(\t\x12-\n\tread_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"I\n\x0cSessionGroup\x12*\n\x06values\x18\x01 \x03(\x0b\x32\x1a.sessiongate.v1.GroupValue\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"\x87\x01\n\nGroupValue\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12-\n\x05state\x18\x02 \x01(\x0e\x32\x1c.sessiongate.v1.SessionStateH\x00\x12\x31\n\x08\x61\x63tivity\x18\x03 \x01(\x0e\x32\x1d.sessiongate.v1.ActivityStateH\x00\x42\x07\n\x05value\"\x1f\n\x11GetSessionRequest\x12\n\n\x02id\x18\x01 \x01(\x04\"\xc4\x01\n\x12GetSessionResponse\x12(\n\x07session\x18\x01 \x01(\x0b\x32\x17.sessiongate.v1.Session\x12\x13\n\x0bunreachable\x18\x02 \x03(\t\x12/\n\x0bupdate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07partial\x18\x04 \x03(\t\x12-\n\tread_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"^\n\x14WatchSessionsRequest\x12-\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1d.sessiongate.v1.SessionFilter\x12\x17\n\x0fresume_revision\x18\x02 \x01(\x04\"\xfe\x02\n\x15WatchSessionsResponse\x12\x31\n\x08snapshot\x18\x01 \x01(\x0b\x32\x1d.sessiongate.v1.WatchSnapshotH\x00\x12)\n\x04sync\x18\x02 \x01(\x0b\x32\x19.sessiongate.v1.WatchSyncH\x00\x12/\n\x07\x63hanges\x18\x03 \x01(\x0b\x32\x1c.sessiongate.v1.WatchChangesH\x00\x12\x31\n\x08progress\x18\x04 \x01(\x0b\x32\x1d.sessiongate.v1.WatchProgressH\x00\x12\x10\n\x08revision\x18\x05 \x01(\x04\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x05\x61s_of\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\tread_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x07\n\x05\x65vent\":\n\rWatchSnapshot\x12)\n\x08sessions\x18\x01 \x03(\x0b\x32\x17.sessiongate.v1.Session\"s\n\tWatchSync\x12-\n\x07sources\x18\x01 \x03(\x0b\x32\x1c.sessiongate.v1.SourceStatus\x12\x37\n\x13sources_update_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x99\x01\n\x0cWatchChanges\x12(\n\x07upserts\x18\x01 \x03(\x0b\x32\x17.sessiongate.v1.Session\x12\x30\n\x08removals\x18\x02 \x03(\x0b\x32\x1e.sessiongate.v1.SessionRemoval\x12-\n\x07sources\x18\x03 \x03(\x0b\x32\x1c.sessiongate.v1.SourceStatus\"\x0f\n\rWatchProgress\".\n\x0eSessionRemoval\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x10\n\x08revision\x18\x02 \x01(\x04\"\x80\x01\n\x0cSourceStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\treachable\x18\x02 \x01(\x08\x12\r\n\x05\x65rror\x18\x03 \x01(\t\x12\x0f\n\x07partial\x18\x04 \x01(\t\x12/\n\x08services\x18\x05 \x03(\x0b\x32\x1d.sessiongate.v1.ServiceStatus\"[\n\rServiceStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x06router\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05state\x18\x03 \x01(\tH\x01\x88\x01\x01\x42\t\n\x07_routerB\x08\n\x06_state*\xd2\x01\n\x07\x43ountBy\x12\x18\n\x14\x43OUNT_BY_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43OUNT_BY_SERVICE\x10\x01\x12\x13\n\x0f\x43OUNT_BY_SOURCE\x10\x02\x12\x11\n\rCOUNT_BY_USER\x10\x03\x12\x18\n\x14\x43OUNT_BY_APPLICATION\x10\x04\x12\x15\n\x11\x43OUNT_BY_DATABASE\x10\x05\x12\x13\n\x0f\x43OUNT_BY_REMOTE\x10\x06\x12\x12\n\x0e\x43OUNT_BY_STATE\x10\x07\x12\x15\n\x11\x43OUNT_BY_ACTIVITY\x10\x08\x32\xfe\x02\n\x0eSessionService\x12Y\n\x0cListSessions\x12#.sessiongate.v1.ListSessionsRequest\x1a$.sessiongate.v1.ListSessionsResponse\x12\\\n\rCountSessions\x12$.sessiongate.v1.CountSessionsRequest\x1a%.sessiongate.v1.CountSessionsResponse\x12S\n\nGetSession\x12!.sessiongate.v1.GetSessionRequest\x1a\".sessiongate.v1.GetSessionResponse\x12^\n\rWatchSessions\x12$.sessiongate.v1.WatchSessionsRequest\x1a%.sessiongate.v1.WatchSessionsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sessiongate.v1.session_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_COUNTBY']._serialized_start=3111
+  _globals['_COUNTBY']._serialized_end=3321
   _globals['_LISTSESSIONSREQUEST']._serialized_start=186
   _globals['_LISTSESSIONSREQUEST']._serialized_end=409
   _globals['_LISTSESSIONSRESPONSE']._serialized_start=412
   _globals['_LISTSESSIONSRESPONSE']._serialized_end=674
   _globals['_SESSIONFILTER']._serialized_start=677
   _globals['_SESSIONFILTER']._serialized_end=1107
-  _globals['_GETSESSIONREQUEST']._serialized_start=1109
-  _globals['_GETSESSIONREQUEST']._serialized_end=1140
-  _globals['_GETSESSIONRESPONSE']._serialized_start=1143
-  _globals['_GETSESSIONRESPONSE']._serialized_end=1339
-  _globals['_WATCHSESSIONSREQUEST']._serialized_start=1341
-  _globals['_WATCHSESSIONSREQUEST']._serialized_end=1435
-  _globals['_WATCHSESSIONSRESPONSE']._serialized_start=1438
-  _globals['_WATCHSESSIONSRESPONSE']._serialized_end=1820
-  _globals['_WATCHSNAPSHOT']._serialized_start=1822
-  _globals['_WATCHSNAPSHOT']._serialized_end=1880
-  _globals['_WATCHSYNC']._serialized_start=1882
-  _globals['_WATCHSYNC']._serialized_end=1997
-  _globals['_WATCHCHANGES']._serialized_start=2000
-  _globals['_WATCHCHANGES']._serialized_end=2153
-  _globals['_WATCHPROGRESS']._serialized_start=2155
-  _globals['_WATCHPROGRESS']._serialized_end=2170
-  _globals['_SESSIONREMOVAL']._serialized_start=2172
-  _globals['_SESSIONREMOVAL']._serialized_end=2218
-  _globals['_SOURCESTATUS']._serialized_start=2221
-  _globals['_SOURCESTATUS']._serialized_end=2349
-  _globals['_SERVICESTATUS']._serialized_start=2351
-  _globals['_SERVICESTATUS']._serialized_end=2442
-  _globals['_SESSIONSERVICE']._serialized_start=2445
-  _globals['_SESSIONSERVICE']._serialized_end=2733
+  _globals['_COUNTSESSIONSREQUEST']._serialized_start=1110
+  _globals['_COUNTSESSIONSREQUEST']._serialized_end=1269
+  _globals['_COUNTSESSIONSRESPONSE']._serialized_start=1272
+  _globals['_COUNTSESSIONSRESPONSE']._serialized_end=1560
+  _globals['_SESSIONGROUP']._serialized_start=1562
+  _globals['_SESSIONGROUP']._serialized_end=1635
+  _globals['_GROUPVALUE']._serialized_start=1638
+  _globals['_GROUPVALUE']._serialized_end=1773
+  _globals['_GETSESSIONREQUEST']._serialized_start=1775
+  _globals['_GETSESSIONREQUEST']._serialized_end=1806
+  _globals['_GETSESSIONRESPONSE']._serialized_start=1809
+  _globals['_GETSESSIONRESPONSE']._serialized_end=2005
+  _globals['_WATCHSESSIONSREQUEST']._serialized_start=2007
+  _globals['_WATCHSESSIONSREQUEST']._serialized_end=2101
+  _globals['_WATCHSESSIONSRESPONSE']._serialized_start=2104
+  _globals['_WATCHSESSIONSRESPONSE']._serialized_end=2486
+  _globals['_WATCHSNAPSHOT']._serialized_start=2488
+  _globals['_WATCHSNAPSHOT']._serialized_end=2546
+  _globals['_WATCHSYNC']._serialized_start=2548
+  _globals['_WATCHSYNC']._serialized_end=2663
+  _globals['_WATCHCHANGES']._serialized_start=2666
+  _globals['_WATCHCHANGES']._serialized_end=2819
+  _globals['_WATCHPROGRESS']._serialized_start=2821
+  _globals['_WATCHPROGRESS']._serialized_end=2836
+  _globals['_SESSIONREMOVAL']._serialized_start=2838
+  _globals['_SESSIONREMOVAL']._serialized_end=2884
+  _globals['_SOURCESTATUS']._serialized_start=2887
+  _globals['_SOURCESTATUS']._serialized_end=3015
+  _globals['_SERVICESTATUS']._serialized_start=3017
+  _globals['_SERVICESTATUS']._serialized_end=3108
+  _globals['_SESSIONSERVICE']._serialized_start=3324
+  _globals['_SESSIONSERVICE']._serialized_end=3706
 # @@protoc_insertion_point(module_scope)

@@ -5,12 +5,34 @@ from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from sessiongate.v1 import session_pb2 as _session_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class CountBy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    COUNT_BY_UNSPECIFIED: _ClassVar[CountBy]
+    COUNT_BY_SERVICE: _ClassVar[CountBy]
+    COUNT_BY_SOURCE: _ClassVar[CountBy]
+    COUNT_BY_USER: _ClassVar[CountBy]
+    COUNT_BY_APPLICATION: _ClassVar[CountBy]
+    COUNT_BY_DATABASE: _ClassVar[CountBy]
+    COUNT_BY_REMOTE: _ClassVar[CountBy]
+    COUNT_BY_STATE: _ClassVar[CountBy]
+    COUNT_BY_ACTIVITY: _ClassVar[CountBy]
+COUNT_BY_UNSPECIFIED: CountBy
+COUNT_BY_SERVICE: CountBy
+COUNT_BY_SOURCE: CountBy
+COUNT_BY_USER: CountBy
+COUNT_BY_APPLICATION: CountBy
+COUNT_BY_DATABASE: CountBy
+COUNT_BY_REMOTE: CountBy
+COUNT_BY_STATE: CountBy
+COUNT_BY_ACTIVITY: CountBy
 
 class ListSessionsRequest(_message.Message):
     __slots__ = ("page_size", "page_token", "filter", "skip", "order_by", "read_mask", "after_id", "before_id")
@@ -79,6 +101,60 @@ class SessionFilter(_message.Message):
     min_activity_duration: _duration_pb2.Duration
     min_idle: _duration_pb2.Duration
     def __init__(self, services: _Optional[_Iterable[str]] = ..., users: _Optional[_Iterable[str]] = ..., remotes: _Optional[_Iterable[str]] = ..., states: _Optional[_Iterable[_Union[_session_pb2.SessionState, str]]] = ..., sources: _Optional[_Iterable[str]] = ..., connected_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., connected_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., databases: _Optional[_Iterable[str]] = ..., applications: _Optional[_Iterable[str]] = ..., activities: _Optional[_Iterable[_Union[_session_pb2.ActivityState, str]]] = ..., min_activity_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., min_idle: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class CountSessionsRequest(_message.Message):
+    __slots__ = ("filter", "by", "page_size", "page_token", "skip")
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    SKIP_FIELD_NUMBER: _ClassVar[int]
+    filter: SessionFilter
+    by: _containers.RepeatedScalarFieldContainer[CountBy]
+    page_size: int
+    page_token: str
+    skip: int
+    def __init__(self, filter: _Optional[_Union[SessionFilter, _Mapping]] = ..., by: _Optional[_Iterable[_Union[CountBy, str]]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., skip: _Optional[int] = ...) -> None: ...
+
+class CountSessionsResponse(_message.Message):
+    __slots__ = ("groups", "next_page_token", "total_groups", "total_size", "revision", "update_time", "unreachable", "partial", "read_time")
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_GROUPS_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_SIZE_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    UNREACHABLE_FIELD_NUMBER: _ClassVar[int]
+    PARTIAL_FIELD_NUMBER: _ClassVar[int]
+    READ_TIME_FIELD_NUMBER: _ClassVar[int]
+    groups: _containers.RepeatedCompositeFieldContainer[SessionGroup]
+    next_page_token: str
+    total_groups: int
+    total_size: int
+    revision: int
+    update_time: _timestamp_pb2.Timestamp
+    unreachable: _containers.RepeatedScalarFieldContainer[str]
+    partial: _containers.RepeatedScalarFieldContainer[str]
+    read_time: _timestamp_pb2.Timestamp
+    def __init__(self, groups: _Optional[_Iterable[_Union[SessionGroup, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., total_groups: _Optional[int] = ..., total_size: _Optional[int] = ..., revision: _Optional[int] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., unreachable: _Optional[_Iterable[str]] = ..., partial: _Optional[_Iterable[str]] = ..., read_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class SessionGroup(_message.Message):
+    __slots__ = ("values", "count")
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    values: _containers.RepeatedCompositeFieldContainer[GroupValue]
+    count: int
+    def __init__(self, values: _Optional[_Iterable[_Union[GroupValue, _Mapping]]] = ..., count: _Optional[int] = ...) -> None: ...
+
+class GroupValue(_message.Message):
+    __slots__ = ("text", "state", "activity")
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    ACTIVITY_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    state: _session_pb2.SessionState
+    activity: _session_pb2.ActivityState
+    def __init__(self, text: _Optional[str] = ..., state: _Optional[_Union[_session_pb2.SessionState, str]] = ..., activity: _Optional[_Union[_session_pb2.ActivityState, str]] = ...) -> None: ...
 
 class GetSessionRequest(_message.Message):
     __slots__ = ("id",)

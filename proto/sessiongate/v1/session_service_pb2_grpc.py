@@ -34,7 +34,7 @@ class SessionServiceStub:
     begins with a snapshot.
 
     A request of more than 64 KiB returns INVALID_ARGUMENT, reason INVALID_REQUEST.
-    The work on lists and streams is divided into turns; the next turn goes to the
+    The work on lists, counts and streams is divided into turns; the next turn goes to the
     caller that has used the least. A caller that already has 256 such calls in
     progress gets RESOURCE_EXHAUSTED, reason TOO_MANY_CALLS: retry once one of them
     has ended. A stream that waits for its reader, or for changes, does not count.
@@ -54,6 +54,11 @@ class SessionServiceStub:
                 '/sessiongate.v1.SessionService/ListSessions',
                 request_serializer=sessiongate_dot_v1_dot_session__service__pb2.ListSessionsRequest.SerializeToString,
                 response_deserializer=sessiongate_dot_v1_dot_session__service__pb2.ListSessionsResponse.FromString,
+                _registered_method=True)
+        self.CountSessions = channel.unary_unary(
+                '/sessiongate.v1.SessionService/CountSessions',
+                request_serializer=sessiongate_dot_v1_dot_session__service__pb2.CountSessionsRequest.SerializeToString,
+                response_deserializer=sessiongate_dot_v1_dot_session__service__pb2.CountSessionsResponse.FromString,
                 _registered_method=True)
         self.GetSession = channel.unary_unary(
                 '/sessiongate.v1.SessionService/GetSession',
@@ -76,7 +81,7 @@ class SessionServiceServicer:
     begins with a snapshot.
 
     A request of more than 64 KiB returns INVALID_ARGUMENT, reason INVALID_REQUEST.
-    The work on lists and streams is divided into turns; the next turn goes to the
+    The work on lists, counts and streams is divided into turns; the next turn goes to the
     caller that has used the least. A caller that already has 256 such calls in
     progress gets RESOURCE_EXHAUSTED, reason TOO_MANY_CALLS: retry once one of them
     has ended. A stream that waits for its reader, or for changes, does not count.
@@ -90,6 +95,14 @@ class SessionServiceServicer:
         """Lists sessions, one page at a time. Pagination is by key: a session that
         exists from the first page to the last is listed exactly once, unless the time
         by which it is ordered changes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CountSessions(self, request, context):
+        """Counts sessions by one to three of their fields, one page of groups at a time:
+        the sessions of a group have equal values in these fields.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -147,6 +160,11 @@ def add_SessionServiceServicer_to_server(servicer, server):
                     request_deserializer=sessiongate_dot_v1_dot_session__service__pb2.ListSessionsRequest.FromString,
                     response_serializer=sessiongate_dot_v1_dot_session__service__pb2.ListSessionsResponse.SerializeToString,
             ),
+            'CountSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountSessions,
+                    request_deserializer=sessiongate_dot_v1_dot_session__service__pb2.CountSessionsRequest.FromString,
+                    response_serializer=sessiongate_dot_v1_dot_session__service__pb2.CountSessionsResponse.SerializeToString,
+            ),
             'GetSession': grpc.unary_unary_rpc_method_handler(
                     servicer.GetSession,
                     request_deserializer=sessiongate_dot_v1_dot_session__service__pb2.GetSessionRequest.FromString,
@@ -174,7 +192,7 @@ class SessionService:
     begins with a snapshot.
 
     A request of more than 64 KiB returns INVALID_ARGUMENT, reason INVALID_REQUEST.
-    The work on lists and streams is divided into turns; the next turn goes to the
+    The work on lists, counts and streams is divided into turns; the next turn goes to the
     caller that has used the least. A caller that already has 256 such calls in
     progress gets RESOURCE_EXHAUSTED, reason TOO_MANY_CALLS: retry once one of them
     has ended. A stream that waits for its reader, or for changes, does not count.
@@ -201,6 +219,33 @@ class SessionService:
             '/sessiongate.v1.SessionService/ListSessions',
             sessiongate_dot_v1_dot_session__service__pb2.ListSessionsRequest.SerializeToString,
             sessiongate_dot_v1_dot_session__service__pb2.ListSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sessiongate.v1.SessionService/CountSessions',
+            sessiongate_dot_v1_dot_session__service__pb2.CountSessionsRequest.SerializeToString,
+            sessiongate_dot_v1_dot_session__service__pb2.CountSessionsResponse.FromString,
             options,
             channel_credentials,
             insecure,
