@@ -10,12 +10,12 @@ import pytest
 
 from sessiongate.core.sources.synthetic import SyntheticSource
 from sessiongate.gateway.api import request
-from sessiongate.gateway.http.work import each, later, let_go, work
+from sessiongate.gateway.http.work import each, work
 from sessiongate.gateway.upstream.client import CoreClient
 from sessiongate.gateway.upstream.replica import Replica
 from sessiongate.gateway.upstream.views import DirectView, ReplicaView
 from sessiongate.runtime.memory import collect_rarely
-from sessiongate.runtime.turns import SLICE, Steps, Turns
+from sessiongate.runtime.turns import SLICE, Steps, Turns, later, let_go
 from sessiongate.v1.session_service_pb2 import WatchSessionsResponse, WatchSnapshot
 from tests.gateway.programs import in_process
 

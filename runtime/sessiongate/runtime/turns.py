@@ -13,10 +13,11 @@ import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import suppress
 from heapq import heapify, heappop, heappush
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 # Seconds of work in one round of the loop. A gRPC call takes about four rounds.
 SLICE = 0.002
+_LET_GO = 500  # objects freed between two rests
 
 _T = TypeVar("_T")
 Steps: TypeAlias = Generator[None, None, _T]
@@ -157,6 +158,25 @@ def finished(steps: Steps[_T]) -> _T:
         except StopIteration as done:
             result: _T = done.value
             return result
+
+
+def let_go(*containers: list[Any] | dict[Any, Any]) -> Steps[None]:
+    """Empty large containers, resting between steps: freeing 100,000 tuples takes 20 ms."""
+    for found in containers:
+        pop = found.popitem if isinstance(found, dict) else found.pop
+        while found:
+            for _ in range(min(_LET_GO, len(found))):
+                pop()
+            yield
+
+
+def later(steps: Steps[None]) -> None:
+    """Do work that nobody waits for, one step in each round of the event loop."""
+    try:
+        next(steps)
+    except StopIteration:
+        return
+    asyncio.get_running_loop().call_soon(later, steps)
 
 
 def _took(caller: _Caller) -> float:

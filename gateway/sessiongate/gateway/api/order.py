@@ -9,13 +9,13 @@ from itertools import chain, islice
 from typing import Any, TypeAlias
 
 from sessiongate.gateway.api.request import RenderContext
-from sessiongate.gateway.http.work import LIGHT_ROWS, let_go
+from sessiongate.gateway.http.work import LIGHT_ROWS
 from sessiongate.gateway.jsonapi.paths import MISSING, Path
 from sessiongate.gateway.jsonapi.sorting import Sort, SortKey
 from sessiongate.gateway.representation.row import SessionRow
 from sessiongate.gateway.representation.session import IDLE
 from sessiongate.runtime.memory import collect_young
-from sessiongate.runtime.turns import Steps
+from sessiongate.runtime.turns import Steps, let_go
 from sessiongate.v1.states import words_of
 
 # The parts of a row's sort key in sequence, which differ before their lengths do, and the

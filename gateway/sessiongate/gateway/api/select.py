@@ -13,7 +13,7 @@ from typing import Any
 
 from sessiongate.gateway.api.order import Ordered, reorders, sort_key
 from sessiongate.gateway.api.request import ApiRequest
-from sessiongate.gateway.http.work import later, work
+from sessiongate.gateway.http.work import work
 from sessiongate.gateway.jsonapi.collections import PagePosition
 from sessiongate.gateway.jsonapi.errors import Error, RequestError
 from sessiongate.gateway.jsonapi.filters import Filter
@@ -30,7 +30,7 @@ from sessiongate.gateway.jsonapi.sorting import Sort
 from sessiongate.gateway.representation.row import SessionRow
 from sessiongate.gateway.upstream.selector import Selector
 from sessiongate.gateway.upstream.views import NO_VERSION, Batch
-from sessiongate.runtime.turns import Steps
+from sessiongate.runtime.turns import Steps, later
 from sessiongate.v1.activities import activity_of
 from sessiongate.v1.states import state_of, words_of
 
