@@ -25,10 +25,12 @@ from sessiongate.core.settings import CoreConfig
 from sessiongate.core.sources.base import SourceConfig
 from sessiongate.core.table.query import SessionQuery
 from sessiongate.runtime.auth.identity import Refusal
+from sessiongate.v1 import session_service_pb2
 from sessiongate.v1.errors import STATUS_TRAILER
 from sessiongate.v1.service_names import SESSION_SERVICE
 from sessiongate.v1.session_pb2 import SessionState
 from sessiongate.v1.session_service_pb2 import (
+    CountSessionsRequest,
     GetSessionRequest,
     ListSessionsRequest,
     SessionFilter,
@@ -214,6 +216,88 @@ def test_a_token_is_bound_to_the_request_it_came_from() -> None:
         assert [v.field for v in bad.field_violations] == ["page_token"]
         same = ListSessionsRequest(page_token=first.next_page_token, page_size=7)
         assert [s.id for s in (await client.stub.ListSessions(same)).sessions] == [2, 3]
+
+    run(test)
+
+
+BY = STATE, SERVICE, USER = (
+    session_service_pb2.COUNT_BY_STATE,
+    session_service_pb2.COUNT_BY_SERVICE,
+    session_service_pb2.COUNT_BY_USER,
+)
+STRANGE: Any = [0, 99]
+
+
+def test_sessions_are_counted_in_pages() -> None:
+    async def test(client: Client) -> None:
+        listed = await client.stub.ListSessions(ListSessionsRequest())
+        request = CountSessionsRequest(by=[STATE, USER, SERVICE], page_size=2)
+        first = await client.stub.CountSessions(request)
+        assert [group.count for group in first.groups] == [1, 1]
+        assert [group.values[2].text for group in first.groups] == ["CLI", "RW-Split-Router"]
+        for group in first.groups:
+            state, user, _ = group.values
+            assert state.state == SessionState.SESSION_STATE_LISTENER
+            assert user.WhichOneof("value") is None  # the document has no users
+        assert (first.total_groups, first.total_size) == (3, 3)
+        assert (first.revision, first.update_time) == (listed.revision, listed.update_time)
+        assert first.read_time.seconds >= first.update_time.seconds
+        assert first.unreachable == first.partial == []
+        request.page_token = first.next_page_token
+        last = await client.stub.CountSessions(request)
+        assert [group.values[2].text for group in last.groups] == ["Read-Connection-Router"]
+        assert last.next_page_token == ""
+        request.skip = 1
+        beyond = await client.stub.CountSessions(request)
+        assert (len(beyond.groups), beyond.total_groups) == (0, 3)
+        old = SessionFilter(min_idle=Duration(seconds=1))
+        by_state = CountSessionsRequest(by=[STATE], filter=old)
+        assert (await client.stub.CountSessions(by_state)).total_size == 0
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("request_", "fields"),
+    [
+        (CountSessionsRequest(), ["by"]),
+        (CountSessionsRequest(by=[*BY, session_service_pb2.COUNT_BY_SOURCE]), ["by"]),
+        (CountSessionsRequest(by=[STATE, USER, STATE]), ["by[2]"]),
+        (CountSessionsRequest(by=STRANGE), ["by[0]", "by[1]"]),
+        (
+            CountSessionsRequest(
+                by=[USER], filter=SessionFilter(remotes=["here"]), page_size=-1, skip=-1
+            ),
+            ["page_size", "skip", "filter.remotes[0]"],
+        ),
+        (CountSessionsRequest(by=[USER], page_token="made up"), ["page_token"]),
+    ],
+)
+def test_each_bad_field_of_a_count_is_named(
+    request_: CountSessionsRequest, fields: list[str]
+) -> None:
+    async def test(client: Client) -> None:
+        code, _, info, bad = await failing(client.stub.CountSessions(request_))
+        assert (code, info.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
+        assert [violation.field for violation in bad.field_violations] == fields
+
+    run(test)
+
+
+def test_a_token_of_a_count_is_bound_to_its_request() -> None:
+    async def test(client: Client) -> None:
+        request = CountSessionsRequest(by=[SERVICE], page_size=1)
+        token = (await client.stub.CountSessions(request)).next_page_token
+        for other in (
+            CountSessionsRequest(by=[SERVICE, USER], page_token=token),
+            CountSessionsRequest(by=[SERVICE], filter={"users": ["u"]}, page_token=token),
+        ):
+            code, _, _, bad = await failing(client.stub.CountSessions(other))
+            assert code is grpc.StatusCode.INVALID_ARGUMENT
+            assert [violation.field for violation in bad.field_violations] == ["page_token"]
+        listing = ListSessionsRequest(page_token=token)
+        code, _, _, bad = await failing(client.stub.ListSessions(listing))
+        assert [violation.field for violation in bad.field_violations] == ["page_token"]
 
     run(test)
 

@@ -13,17 +13,22 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from sessiongate.core.table import filtered, indexes
+from sessiongate.core.table import counts, filtered, indexes
 from sessiongate.core.table import table as table_module
+from sessiongate.core.table.count_query import CountQuery
 from sessiongate.core.table.query import SessionQuery
 from sessiongate.core.table.table import Page, SessionTable
-from sessiongate.runtime import index, sorted_sequence
+from sessiongate.runtime import counted, index, sorted_sequence
 from sessiongate.runtime.turns import Steps
 from sessiongate.v1.session_pb2 import Activity, Session
 from sessiongate.v1.session_service_pb2 import (
+    CountBy,
+    CountSessionsRequest,
+    CountSessionsResponse,
     ListSessionsRequest,
     ListSessionsResponse,
     SessionFilter,
+    SessionGroup,
 )
 
 # Addresses, each with the networks of the filters that contain it.
@@ -174,6 +179,42 @@ class Work(NamedTuple):
     begun: int  # revision
 
 
+class Count(NamedTuple):
+    """A count that is being made, and what was asked for."""
+
+    steps: Steps[bytes]
+    wanted: Wanted
+    by: Sequence[CountBy]
+    start: int
+    size: int
+    begun: int  # revision
+
+
+def counted_values(session: Session, by: Sequence[CountBy]) -> tuple[Any, ...]:
+    """Return what a session is counted by; None is not set."""
+    activity = session.activity.state or None
+    found = {
+        "SERVICE": session.service or None,
+        "SOURCE": session.source,
+        "STATE": session.state,
+        "ACTIVITY": activity,
+        "REMOTE": session.remote.removeprefix("::ffff:") if session.HasField("remote") else None,
+        "USER": session.user if session.HasField("user") else None,
+        "DATABASE": session.database if session.HasField("database") else None,
+        "APPLICATION": session.application if session.HasField("application") else None,
+    }
+    return tuple(found[CountBy.Name(one).removeprefix("COUNT_BY_")] for one in by)
+
+
+def group_values(group: SessionGroup) -> tuple[Any, ...]:
+    """Return the values of a group likewise."""
+    names = [each.WhichOneof("value") for each in group.values]
+    return tuple(
+        None if name is None else getattr(each, name)
+        for name, each in zip(names, group.values, strict=True)
+    )
+
+
 class TableMachine(RuleBasedStateMachine):
     """Small blocks and lists, so that few sessions are many; a log that loses old changes."""
 
@@ -186,6 +227,11 @@ class TableMachine(RuleBasedStateMachine):
             (sorted_sequence, "_SHORTEST", 2),
             (index, "_FEW", 4),
             (indexes, "_LOOKED_UP", 1),
+            (counts, "_AT_ONCE", 2),
+            (counts, "_ENCODED", 3),
+            (counts, "_MANY", 12),
+            (counted, "_AT_ONCE", 3),
+            (counted, "_DICTS", 4),
             (filtered, "_SHORT", 3),
             (filtered, "_LOOKED_AT", 2),
             (filtered, "_AT_ONCE", 5),
@@ -199,7 +245,7 @@ class TableMachine(RuleBasedStateMachine):
         self.table = SessionTable(["s", "t"], 100, lambda: Timestamp(seconds=NOW), log_bytes=12_000)
         self.live: dict[int, Session] = {}
         self.states: dict[int, dict[int, Session]] = {100: {}}
-        self.work: list[Work] = []
+        self.work: list[Work | Count] = []
 
     def teardown(self) -> None:
         self.patch.undo()
@@ -231,6 +277,17 @@ class TableMachine(RuleBasedStateMachine):
         steps = self.table.page(SessionQuery.parse(request))
         self.work.append(Work(steps, wanted, order, mask, self.table.revision))
 
+    @rule(
+        wanted=filters,
+        by=st.lists(st.sampled_from(CountBy.values()[1:]), min_size=1, max_size=3, unique=True),
+        start=st.integers(0, 3),
+        size=st.integers(1, 40),
+    )
+    def begin_counting(self, wanted: Wanted, by: Sequence[CountBy], start: int, size: int) -> None:
+        request = CountSessionsRequest(filter=wanted.message(), by=by, skip=start, page_size=size)
+        steps = self.table.count(CountQuery.parse(request))
+        self.work.append(Count(steps, wanted, by, start, size, self.table.revision))
+
     @rule(place=st.integers(0, 30), slices=st.integers(1, 4) | st.just(1000))
     def go_on(self, place: int, slices: int) -> None:
         if not self.work:
@@ -241,7 +298,25 @@ class TableMachine(RuleBasedStateMachine):
                 next(work.steps)
         except StopIteration as done:
             self.work.remove(work)
-            self.holds(done.value, work)
+            if isinstance(work, Count):
+                self.counts(CountSessionsResponse.FromString(done.value), work)
+            else:
+                self.holds(done.value, work)
+
+    def counts(self, response: CountSessionsResponse, work: Count) -> None:
+        """Check that groups are what matched at their revision, which is not before it began."""
+        assert response.revision >= work.begun
+        state = self.states[response.revision]
+        matching = [one for one in state.values() if work.wanted.matches(one)]
+        expected = Counter(counted_values(one, work.by) for one in matching)
+        groups = sorted(
+            expected.items(),
+            key=lambda item: (-item[1], [(one is None, one) for one in item[0]]),
+        )
+        assert response.total_groups == len(groups)
+        assert response.total_size == len(matching)
+        page = [(group_values(group), group.count) for group in response.groups]
+        assert page == groups[work.start : work.start + work.size]
 
     def holds(self, page: Page, work: Work) -> None:
         """Check that a page is what matched at its revision, which is not before it began."""
@@ -286,7 +361,7 @@ class TableMachine(RuleBasedStateMachine):
         assert rows._known.keys() == values
         for place, groups in enumerate(rows._fields):
             assert groups.keys() == {each[place] for each in values}
-        assert len(rows._by_group) == len(values)
+        assert len(rows.by_group) == len(values)
 
 
 TableMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=30)

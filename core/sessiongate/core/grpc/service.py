@@ -34,6 +34,7 @@ from sessiongate.core.grpc.recent_lists import RecentLists
 from sessiongate.core.grpc.snapshot_queue import SnapshotQueue
 from sessiongate.core.grpc.status import abort
 from sessiongate.core.grpc.stream_quota import StreamQuota, caller_of
+from sessiongate.core.table.count_query import CountQuery
 from sessiongate.core.table.encoding import field
 from sessiongate.core.table.filter import RowFilter
 from sessiongate.core.table.query import SessionQuery
@@ -65,6 +66,7 @@ MAX_UNDER_WAY = 256
 STALL_TIMEOUT = 30.0
 # Bytes of a request, and sessions of its page: less than half a millisecond of work.
 _SHORT_REQUEST, _SHORT_PAGE = 1024, 1000
+_GROUP_BYTES = 300  # of a group, while sessions are counted
 _READ_TIME = ListSessionsResponse.READ_TIME_FIELD_NUMBER
 
 
@@ -97,7 +99,7 @@ class SessionService:
         self._table = table
         self._watchers = watchers
         self._turns = Turns(MAX_UNDER_WAY)
-        self._in_flight = ListsInFlight()
+        self._in_flight, self._counts_in_flight = ListsInFlight(), ListsInFlight()
         self._recent = RecentLists(table)
         self._snapshots = SnapshotQueue()
 
@@ -127,9 +129,16 @@ class SessionService:
         if answer is not None and (charge := self._in_flight.take_now(caller, len(answer))):
             _release_once_taken(charge)
             return answer
-        charge = await self._in_flight.take(caller, MAX_PAGE_BYTES)
+        steps = _listed(self._table, request)
+        return await self._answer(caller, self._in_flight, MAX_PAGE_BYTES, steps)
+
+    async def _answer(
+        self, caller: str, in_flight: ListsInFlight, most: int, steps: Steps[bytes]
+    ) -> bytes:
+        """Make a response, which takes ``most`` bytes at most, once there is room for it."""
+        charge = await in_flight.take(caller, most)
         try:
-            answer = await self._work(caller, _listed(self._table, request))
+            answer = await self._work(caller, steps)
         except BaseException:
             charge.release()
             raise
@@ -154,8 +163,13 @@ class SessionService:
             self._recent.put(key, answer)
         return answer + field(_READ_TIME, table.moment().SerializeToString())
 
-    async def CountSessions(self, request: CountSessionsRequest, context: CallContext) -> None:
-        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "sessions are not counted yet")
+    @answering
+    async def CountSessions(self, request: CountSessionsRequest, context: CallContext) -> bytes:
+        caller = caller_of(context)
+        # In the worst case, each session is a group of its own.
+        most = MAX_PAGE_BYTES + _GROUP_BYTES * len(self._table)
+        steps = _counted(self._table, request)
+        return await self._answer(caller, self._counts_in_flight, most, steps)
 
     @answering
     async def GetSession(self, request: GetSessionRequest, context: CallContext) -> bytes:
@@ -243,6 +257,11 @@ def _listed(table: SessionTable, request: ListSessionsRequest) -> Steps[bytes]:
     page = yield from table.page(SessionQuery.parse(request))
     yield
     return _encoded(page)
+
+
+def _counted(table: SessionTable, request: CountSessionsRequest) -> Steps[bytes]:
+    _settle(table)
+    return (yield from table.count(CountQuery.parse(request)))
 
 
 def _encoded(page: Page) -> bytes:

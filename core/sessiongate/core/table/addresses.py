@@ -8,11 +8,16 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from socket import AF_INET, AF_INET6, inet_pton
-from typing import NamedTuple
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from sys import intern
+from typing import NamedTuple, TypeAlias
 
 _MAPPED = bytes(10) + b"\xff\xff"  # prefix of an IPv4-mapped IPv6 address
 _IPV6 = 1 << 32  # the number of the first IPv6 address
+
+
+# Where a client is: the number of its address, or another text, as a Unix socket's path.
+Remote: TypeAlias = int | str
 
 
 class AddressRange(NamedTuple):
@@ -42,18 +47,27 @@ class Networks:
         """Iterate over the disjoint ranges."""
         return map(AddressRange, self._firsts, self._lasts)
 
-    def hold(self, address: int | None) -> bool:
-        """Return whether one of them contains an address."""
-        if address is None:
+    def hold(self, remote: Remote | None) -> bool:
+        """Return whether a remote is an address that one of them contains."""
+        if not isinstance(remote, int):
             return False
-        place = bisect_right(self._firsts, address)
-        return place > 0 and address <= self._lasts[place - 1]
+        place = bisect_right(self._firsts, remote)
+        return place > 0 and remote <= self._lasts[place - 1]
 
 
-def address_of(remote: str) -> int | None:
-    """Return the number of a client's address; None for others, as a Unix socket's path."""
-    packed = _packed(remote.partition("%")[0]).removeprefix(_MAPPED)
-    return _number(packed) if packed else None
+def remote_of(text: str) -> Remote:
+    """Return the number of a client's address, without a zone; another text as it is."""
+    packed = _packed(text.partition("%")[0]).removeprefix(_MAPPED)
+    return _number(packed) if packed else intern(text)
+
+
+def remote_text(remote: Remote) -> str:
+    """Return the text of a remote; that of an address in one spelling."""
+    if isinstance(remote, str):
+        return remote
+    if remote < _IPV6:
+        return inet_ntop(AF_INET, remote.to_bytes(4))
+    return inet_ntop(AF_INET6, (remote - _IPV6).to_bytes(16))
 
 
 def network_of(text: str) -> AddressRange:

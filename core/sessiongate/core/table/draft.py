@@ -7,7 +7,7 @@ from typing import NamedTuple
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from sessiongate.core.place import place_of
-from sessiongate.core.table.addresses import address_of
+from sessiongate.core.table.addresses import Remote, remote_of
 from sessiongate.core.table.row import Values
 from sessiongate.v1.session_pb2 import Activity, Session
 
@@ -18,7 +18,7 @@ class Draft(NamedTuple):
     id: int
     body: bytes  # the session, encoded
     place: int  # `core.place`
-    address: int | None  # of its remote
+    remote: Remote | None
     values: Values
     active: int | None  # when it was last active, in nanoseconds since the epoch
     since: int | None  # when its activity began
@@ -41,7 +41,7 @@ class Draft(NamedTuple):
             session.id,
             session.SerializeToString(),
             place_of(_nanoseconds(session.connect_time), session.id),
-            address_of(session.remote),
+            remote_of(session.remote) if session.HasField("remote") else None,
             Values.of(session),
             _time(session, "last_active_time"),
             since,

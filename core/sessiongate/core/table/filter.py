@@ -47,6 +47,17 @@ class RowFilter:
         """Whether the same row may match at one time and not at another."""
         return self._min_idle is not None or self._min_duration is not None
 
+    @property
+    def is_of_values(self) -> bool:
+        """Whether all sessions with the same values match, or none of them."""
+        is_timed = self.after is not None or self.before is not None
+        return not (self.networks or is_timed or self.depends_on_clock)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all sessions match."""
+        return not self.values and self.is_of_values
+
     def at(self, now: int) -> RowFilter:
         """Return the filter for a time, in nanoseconds since the epoch."""
         if not self.depends_on_clock:
@@ -60,7 +71,7 @@ class RowFilter:
         """Return whether a row matches."""
         if not self.match_values(row.group.values):
             return False
-        if self.networks and not self.networks.hold(row.address):
+        if self.networks and not self.networks.hold(row.remote):
             return False
         if self.depends_on_clock and not self._match_clock(row):
             return False

@@ -33,7 +33,7 @@ PLACES: Mapping[str, Callable[[Row], int]] = {
     "last_active_time": lambda row: place_of(_LAST if row.active is None else row.active, row.id),
     "activity.since_time": lambda row: place_of(_LAST if row.since is None else row.since, row.id),
 }
-_PLACE, _GROUP, _ADDRESS = attrgetter("place"), attrgetter("group"), attrgetter("address")
+_PLACE, _GROUP, _REMOTE = attrgetter("place"), attrgetter("group"), attrgetter("remote")
 
 
 class Indexes:
@@ -47,9 +47,9 @@ class Indexes:
         self._known: dict[Values, Group] = {}
         # The groups with a value, by its place in `Values`.
         self._fields: Sequence[dict[Hashable, set[Group]]] = [{} for _ in Values._fields]
-        self._by_group = Index()
-        self._by_address = Index()
-        self._addresses: SortedSequence[int] = SortedSequence()  # all in `_by_address`
+        self.by_group = Index()
+        self.by_remote = Index()
+        self._addresses: SortedSequence[int] = SortedSequence()  # all in `by_remote`
 
     def __len__(self) -> int:
         return len(self.orders["id"])
@@ -87,7 +87,7 @@ class Indexes:
         self.orders["connect_time"].change(
             [place for place, _ in come], [place for place, _ in gone]
         )
-        new, old = self._by_group.change(
+        new, old = self.by_group.change(
             _differing(removed, added, _GROUP), _differing(added, removed, _GROUP)
         )
         for group in cast(set[Group], new):
@@ -95,10 +95,10 @@ class Indexes:
                 groups.setdefault(value, set()).add(group)
         for group in cast(set[Group], old):
             self._forget(group)
-        arrived, left = self._by_address.change(
-            _differing(removed, added, _ADDRESS), _differing(added, removed, _ADDRESS)
+        arrived, left = self.by_remote.change(
+            _differing(removed, added, _REMOTE), _differing(added, removed, _REMOTE)
         )
-        self._addresses.change(cast(set[int], arrived), left)
+        self._addresses.change(_numbers(arrived), _numbers(left))
 
     def _forget(self, group: Group) -> None:
         del self._known[group.values]
@@ -120,16 +120,20 @@ class Indexes:
         return best
 
     def _of_values(self, wanted: RowFilter, most: int) -> Steps[list[int] | None]:
+        groups = self.groups(wanted, most) if wanted.values else None
+        if groups is None:
+            return None
+        matching = (group for group in groups if wanted.match_values(group.values))
+        return (yield from _gathered(map(self.by_group.ids, matching), most))
+
+    def groups(self, wanted: RowFilter, most: int) -> list[Group] | None:
+        """Return groups among which all are that match; None if there are over ``most``."""
         fields = (
             [known[value] for value in named if value in (known := self._fields[place])]
             for place, named in wanted.values.items()
         )
-        few = min(fields, key=_total, default=None)
-        if few is None or _total(few) > most:
-            return None
-        groups = [*chain.from_iterable(few)]  # these sets may change meanwhile
-        matching = (group for group in groups if wanted.match_values(group.values))
-        return (yield from _gathered(map(self._by_group.ids, matching), most))
+        few = min(fields, key=_total, default=[self._known.values()])
+        return None if _total(few) > most else [*chain.from_iterable(few)]
 
     def _of_networks(self, wanted: RowFilter, most: int) -> Steps[list[int] | None]:
         if not wanted.networks:
@@ -143,7 +147,7 @@ class Indexes:
             yield ()  # a network takes time even if no session is there
             low = known.rank(first)
             span = slice(low, min(known.rank(last + 1), low + most + 1))
-            yield from map(self._by_address.ids, known[span])
+            yield from map(self.by_remote.ids, known[span])
 
     def _of_times(self, wanted: RowFilter, most: int) -> Steps[list[int] | None]:
         if wanted.after is None and wanted.before is None:
@@ -177,6 +181,11 @@ def _differing(
         if (value := value_of(row)) is not None
         and ((other := others.get(ident)) is None or value_of(other) != value)
     ]
+
+
+def _numbers(remotes: Iterable[Hashable]) -> list[int]:
+    """Return those that are addresses."""
+    return [remote for remote in remotes if isinstance(remote, int)]
 
 
 def _total(parts: Sequence[Sized]) -> int:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import base64
 import binascii
 import struct
+from copy import deepcopy
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -22,7 +24,7 @@ from sessiongate.core.table.indexes import PLACES
 from sessiongate.core.table.mask import Mask, is_path
 from sessiongate.v1.activities import ACTIVITY_WORDS
 from sessiongate.v1.session_pb2 import SessionState
-from sessiongate.v1.session_service_pb2 import ListSessionsRequest, SessionFilter
+from sessiongate.v1.session_service_pb2 import CountSessionsRequest, ListSessionsRequest
 
 DEFAULT_PAGE_SIZE = 1000
 MAX_PAGE_SIZE = 10_000
@@ -39,7 +41,9 @@ _ENUMS = (
     ("states", "a SessionState", frozenset(SessionState.values())),
     ("activities", "an ActivityState that is not UNSPECIFIED", frozenset(ACTIVITY_WORDS)),
 )
-_FOREIGN = "must be a next_page_token of ListSessions"
+# A request for one page of several.
+PagedRequest: TypeAlias = ListSessionsRequest | CountSessionsRequest
+_FOREIGN = "must be the next_page_token of a page"
 _TOKEN = struct.Struct(">8sqQ")
 
 
@@ -65,27 +69,21 @@ class SessionQuery:
             raise InvalidRequestError(violation)
         violations: list[Violation] = []
         order, descending = _parse_order(request.order_by, violations)
-        if request.page_size < 0:
-            violations.append(Violation("page_size", "must be at least 0; 0 is the default size"))
-        if request.skip < 0:
-            violations.append(Violation("skip", "must be at least 0"))
-        wanted = request.filter if request.HasField("filter") else None
-        if wanted is not None and not wanted.ByteSize():
-            wanted = None
-        matching = None if wanted is None else _parse_filter(wanted, violations)
+        page_size = parse_page_size(request, violations)
+        matching = parse_filter(request, violations)
         for field in ("after_id", "before_id"):
             if getattr(request, field) and order != "id":
                 violations.append(Violation(field, f"cannot be combined with order_by {order!r}"))
         mask = _parse_mask(request, violations)
-        fingerprint = _fingerprint(request)
-        after = _parse_token(request.page_token, fingerprint, violations)
+        fingerprint = fingerprint_of(request)
+        after = parse_token(request.page_token, fingerprint, violations)
         if violations:
             raise InvalidRequestError(*violations)
         return cls(
             matching=matching,
             order=order,
             descending=descending,
-            page_size=min(request.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE),
+            page_size=page_size,
             skip=request.skip,
             after=after,
             above=request.after_id or None,
@@ -96,12 +94,22 @@ class SessionQuery:
 
     def token(self, last: int) -> str:
         """Return the token of the page that follows ``last``."""
-        packed = _TOKEN.pack(self.fingerprint, time_of(last), id_of(last))
-        return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
+        return token_of(self.fingerprint, last)
 
 
 def _too_much(request: ListSessionsRequest) -> Violation | None:
     """Return the limit that a request exceeds, if any, before anything else is read."""
+    if violation := excess_of(request):
+        return violation
+    if (paths := len(request.read_mask.paths)) > MAX_MASK_PATHS:
+        return Violation("read_mask", f"must have at most {MAX_MASK_PATHS} paths, got {paths}")
+    if len(request.order_by) > _MAX_ORDER:
+        return Violation("order_by", _wrong_order(request.order_by))
+    return None
+
+
+def excess_of(request: PagedRequest) -> Violation | None:
+    """Return the limit that the filter or the token exceeds, if any."""
     if request.HasField("filter"):
         wanted = request.filter
         names = len(wanted.services) + len(wanted.users) + len(wanted.sources)
@@ -113,17 +121,25 @@ def _too_much(request: ListSessionsRequest) -> Violation | None:
             )
         if (size := wanted.ByteSize()) > MAX_FILTER_BYTES:
             return Violation("filter", f"must have at most {MAX_FILTER_BYTES} bytes, got {size}")
-    if (paths := len(request.read_mask.paths)) > MAX_MASK_PATHS:
-        return Violation("read_mask", f"must have at most {MAX_MASK_PATHS} paths, got {paths}")
-    if len(request.order_by) > _MAX_ORDER:
-        return Violation("order_by", _wrong_order(request.order_by))
     if len(request.page_token) > _MAX_TOKEN:
         return Violation("page_token", _FOREIGN)
     return None
 
 
-def _parse_filter(wanted: SessionFilter, violations: list[Violation]) -> RowFilter | None:
-    """Read a filter; add its violations, up to as many as an error has room for."""
+def parse_page_size(request: PagedRequest, violations: list[Violation]) -> int:
+    """Read the size of a page; add the violations of that, and of ``skip``."""
+    if request.page_size < 0:
+        violations.append(Violation("page_size", "must be at least 0; 0 is the default size"))
+    if request.skip < 0:
+        violations.append(Violation("skip", "must be at least 0"))
+    return min(request.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
+
+
+def parse_filter(request: PagedRequest, violations: list[Violation]) -> RowFilter | None:
+    """Read the filter, if there is one; add violations, up to as many as an error has room for."""
+    if not request.HasField("filter") or not request.filter.ByteSize():
+        return None
+    wanted = request.filter
     networks: list[AddressRange] = []
     for index, text in enumerate(wanted.remotes):
         if len(violations) >= MAX_VIOLATIONS:
@@ -192,15 +208,22 @@ def _parse_mask(request: ListSessionsRequest, violations: list[Violation]) -> Ma
     return None if wrong else Mask.of(paths)
 
 
-def _fingerprint(request: ListSessionsRequest) -> bytes:
-    bound = ListSessionsRequest()
-    bound.CopyFrom(request)
+def fingerprint_of(request: PagedRequest) -> bytes:
+    """Hash all that must stay the same from page to page."""
+    bound = deepcopy(request)
     for field in ("page_size", "page_token", "skip"):
         bound.ClearField(field)
     return digest_of(bound)[:8]
 
 
-def _parse_token(token: str, fingerprint: bytes, violations: list[Violation]) -> int | None:
+def token_of(fingerprint: bytes, place: int) -> str:
+    """Return the token of the page that follows a place."""
+    packed = _TOKEN.pack(fingerprint, time_of(place), id_of(place))
+    return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
+
+
+def parse_token(token: str, fingerprint: bytes, violations: list[Violation]) -> int | None:
+    """Return the place that a token was made of; None if there is none."""
     if not token:
         return None
     try:
@@ -210,8 +233,6 @@ def _parse_token(token: str, fingerprint: bytes, violations: list[Violation]) ->
         violations.append(Violation("page_token", _FOREIGN))
         return None
     if found != fingerprint:
-        violations.append(
-            Violation("page_token", "is for a request with another filter, order or mask")
-        )
+        violations.append(Violation("page_token", "is for a request with other fields"))
         return None
     return place_of(time, ident)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from sessiongate.core.table.addresses import Remote
 from sessiongate.runtime.memory import untrack
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import ListSessionsResponse
@@ -51,7 +52,7 @@ class Row:
     """A session; nothing changes a row."""
 
     __slots__ = (
-        *("active", "address", "group", "id", "is_blocked", "piece", "place"),
+        *("active", "group", "id", "is_blocked", "piece", "place", "remote"),
         *("since", "transaction", "update_time"),
     )
 
@@ -59,7 +60,7 @@ class Row:
         self,
         ident: int,
         place: int,
-        address: int | None,
+        remote: Remote | None,
         group: Group,
         piece: bytes,
         update_time: Timestamp,
@@ -70,7 +71,7 @@ class Row:
     ) -> None:
         self.id = ident
         self.place = place  # `core.place`
-        self.address = address  # `core.table.addresses`
+        self.remote = remote
         self.group = group
         self.piece = piece  # `core.table.encoding`
         self.update_time = update_time

@@ -10,11 +10,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from sessiongate.core.table.activity_tallies import ActivityTallies
 from sessiongate.core.table.changelog import LOG_BYTES, ChangeLog
+from sessiongate.core.table.count_query import CountQuery
+from sessiongate.core.table.counts import SessionCounts
 from sessiongate.core.table.deadlines import Deadlines
 from sessiongate.core.table.draft import Draft
 from sessiongate.core.table.encoding import RevisionStamp, piece
@@ -29,11 +33,13 @@ from sessiongate.runtime.memory import untrack
 from sessiongate.runtime.turns import Steps
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
+    CountSessionsResponse,
     ListSessionsResponse,
     ServiceStatus,
     SourceStatus,
 )
 
+_Response = TypeVar("_Response", ListSessionsResponse, CountSessionsResponse)
 # Limit of the sessions in one message, whatever page size is requested, so that a
 # client with gRPC's default limit of 4 MiB can receive it. The promised limit is
 # 3 MiB; the difference is for the rest of the message.
@@ -103,6 +109,7 @@ class SessionTable:
         self._rows = Indexes()
         self.activities = ActivityTallies()
         self._filtered = FilteredLists(self._rows, self.log)
+        self._counts = SessionCounts(self._rows, self._filtered, self.log)
         self._sources = {name: SourceState(name) for name in sources}
         self._name_troubled()
         # Ids, with their sources, that are open in the ledger while the source cannot be read:
@@ -181,14 +188,14 @@ class SessionTable:
         replaced: dict[int, Row] = {}
         added: dict[int, Row] = {}
         revision = self.revision + len(before)
-        for ident, body, place, address, values, active, since, transaction, is_blocked in upserts:
+        for ident, body, place, remote, values, active, since, transaction, is_blocked in upserts:
             revision += 1
             old = added.get(ident)
             if old is None and ident not in removed and (old := row_of(ident)) is not None:
                 replaced[ident] = old
             encoded, group = stamp.piece(body, revision), group_of(values)
             times = active, since, transaction
-            row = Row(ident, place, address, group, encoded, now, *times, is_blocked)
+            row = Row(ident, place, remote, group, encoded, now, *times, is_blocked)
             before.append(old)
             after.append(row)
             added[ident] = row
@@ -248,13 +255,7 @@ class SessionTable:
         else:
             wanted = (wanted or MATCH_ALL).at(self.moment().ToNanoseconds())
             places = yield from self._filtered.matching(wanted, query.order)
-        rest = ListSessionsResponse(
-            revision=self.revision,
-            update_time=self.update_time,
-            unreachable=self.unreachable,
-            partial=self.partial,
-            read_time=self.moment(),
-        )
+        rest = self._described(ListSessionsResponse)
         low = places.rank(query.above + 1) if query.above else 0
         high = places.rank(query.below) if query.below else len(places)
         if query.after is not None and query.descending:
@@ -272,6 +273,22 @@ class SessionTable:
         more = len(indexes) > len(pieces)
         token = query.token(listed[len(pieces) - 1]) if more else ""
         return Page(pieces, token, total, rest)
+
+    def count(self, query: CountQuery) -> Steps[bytes]:
+        """Return the encoded response to a query, of the table at one moment until this ends."""
+        wanted = (query.matching or MATCH_ALL).at(self.moment().ToNanoseconds())
+        describe = partial(self._described, CountSessionsResponse)
+        return (yield from self._counts.page(query, wanted, describe, MAX_PAGE_BYTES))
+
+    def _described(self, kind: type[_Response]) -> _Response:
+        """Return a response that only says what the table is like now."""
+        return kind(
+            revision=self.revision,
+            update_time=self.update_time,
+            unreachable=self.unreachable,
+            partial=self.partial,
+            read_time=self.moment(),
+        )
 
     def is_short(self, query: SessionQuery) -> bool:
         """Return whether the rows of a page are found in about a millisecond at most."""
