@@ -58,6 +58,7 @@ def test_the_root_leads_to_the_sessions(http: httpx.Client, path: str) -> None:
             "sessions": "http://localhost:8989/v1/sessions/",
             "services": "http://localhost:8989/v1/services/",
             "sources": "http://localhost:8989/v1/sources/",
+            "counts": "http://localhost:8989/v1/counts/?by=service",
         },
         "meta": {"name": "sessiongate"},
     }

@@ -231,6 +231,7 @@ const sessions: Sessions = %(sessions)s;
 export const session: Answer<"/v1/sessions/{id}"> = %(session)s;
 export const services: Answer<"/v1/services"> = %(services)s;
 export const sources: Answer<"/v1/sources"> = %(sources)s;
+export const counts: Answer<"/v1/counts"> = %(counts)s;
 export const api: Answer<"/v1/"> = %(api)s;
 export const errors: Errors = %(errors)s;
 export const query: Query = { "page[size]": 10, "page[after]": "3", include: ["services"] };
@@ -257,6 +258,7 @@ def test_types_for_typescript_are_those_of_the_answers(url: str, tmp_path: Path)
         "session": "/v1/sessions/3",
         "services": "/v1/services",
         "sources": "/v1/sources",
+        "counts": "/v1/counts?by=service,user,state",
         "api": "/v1/",
         "errors": "/v1/sessions/999",
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import TypeAlias
 
 from sessiongate.runtime.urls import redacted
@@ -12,6 +13,7 @@ from sessiongate.runtime.urls import redacted
 IpAddress: TypeAlias = IPv4Address | IPv6Address
 
 MAX_PORT = 65535
+MAPPED = bytes(10) + b"\xff\xff"  # prefix of an IPv4-mapped IPv6 address
 
 _HOST_AND_PORT = re.compile(
     r"(?:\[(?P<v6>[0-9A-Fa-f:.]{2,45})\]|(?P<host>[A-Za-z0-9._-]{1,255}))(?::(?P<port>[0-9]{0,5}))?"
@@ -72,6 +74,26 @@ def parse_ip(text: str) -> IpAddress | None:
 def is_ipv6(text: str) -> bool:
     """Return whether a text is an IPv6 address, without brackets."""
     return isinstance(parse_ip(text), IPv6Address)
+
+
+def packed_address(text: str) -> bytes:
+    """Return an IP address as 4 or 16 bytes; none of another text."""
+    for family in (AF_INET, AF_INET6):
+        try:
+            return inet_pton(family, text)
+        except (OSError, ValueError):
+            continue
+    return b""
+
+
+def packed_remote(text: str) -> bytes:
+    """Return a client's address likewise, without a zone, and IPv4-mapped IPv6 as IPv4."""
+    return packed_address(text.partition("%")[0]).removeprefix(MAPPED)
+
+
+def written_address(packed: bytes) -> str:
+    """Return the text of an address of 4 or 16 bytes."""
+    return inet_ntop(AF_INET if len(packed) == 4 else AF_INET6, packed)
 
 
 def unmapped(address: IpAddress) -> IpAddress:

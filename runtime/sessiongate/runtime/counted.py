@@ -39,9 +39,14 @@ class ValueCounts:
         Equal counts are in the order of their values, of which None comes last.
         """
         runs: list[list[tuple[Any, ...]]] = []
-        for known in filter(None, self._dicts):
-            runs.append(sorted(_sortable(values, count) for values, count in known.items()))
-            yield
+        run: list[tuple[Any, ...]] = []
+        for known in self._dicts:
+            run += [_sortable(values, count) for values, count in known.items()]
+            if len(run) >= _AT_ONCE:
+                runs.append(sorted(run))
+                run = []
+                yield
+        runs.append(sorted(run))
         found: list[tuple[CountedValues, int]] = []
         ordered = merge(*runs)
         for low in range(0, min(stop, len(self)), _AT_ONCE):
@@ -54,10 +59,13 @@ class ValueCounts:
 
     def let_go(self) -> Steps[None]:
         """Forget everything, resting between steps."""
-        self.total = 0
+        self.total = freed = 0
         for known in self._dicts:
+            freed += len(known)
             known.clear()
-            yield
+            if freed >= _AT_ONCE:
+                freed = 0
+                yield
 
 
 def _sortable(values: CountedValues, count: int) -> tuple[Any, ...]:

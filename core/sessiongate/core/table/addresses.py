@@ -8,11 +8,16 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from sys import intern
 from typing import NamedTuple, TypeAlias
 
-_MAPPED = bytes(10) + b"\xff\xff"  # prefix of an IPv4-mapped IPv6 address
+from sessiongate.runtime.addresses import (
+    MAPPED,
+    packed_address,
+    packed_remote,
+    written_address,
+)
+
 _IPV6 = 1 << 32  # the number of the first IPv6 address
 
 
@@ -57,7 +62,7 @@ class Networks:
 
 def remote_of(text: str) -> Remote:
     """Return the number of a client's address, without a zone; another text as it is."""
-    packed = _packed(text.partition("%")[0]).removeprefix(_MAPPED)
+    packed = packed_remote(text)
     return _number(packed) if packed else intern(text)
 
 
@@ -65,21 +70,20 @@ def remote_text(remote: Remote) -> str:
     """Return the text of a remote; that of an address in one spelling."""
     if isinstance(remote, str):
         return remote
-    if remote < _IPV6:
-        return inet_ntop(AF_INET, remote.to_bytes(4))
-    return inet_ntop(AF_INET6, (remote - _IPV6).to_bytes(16))
+    packed = remote.to_bytes(4) if remote < _IPV6 else (remote - _IPV6).to_bytes(16)
+    return written_address(packed)
 
 
 def network_of(text: str) -> AddressRange:
     """Read a network or one address, IPv4-mapped IPv6 as IPv4. Raises `ValueError`."""
     address, slash, length = text.partition("/")  # `ip_network` would take thirty times as long
     host, percent, zone = address.partition("%")
-    packed = _packed(host)
+    packed = packed_address(host)
     if not packed or (percent and (len(packed) == 4 or not zone or "%" in zone)):
         raise ValueError("this is not an address")
     prefix = _prefix(length, len(packed)) if slash else 8 * len(packed)
-    if packed.startswith(_MAPPED) and prefix >= 8 * len(_MAPPED):
-        packed, prefix = packed[len(_MAPPED) :], prefix - 8 * len(_MAPPED)
+    if packed.startswith(MAPPED) and prefix >= 8 * len(MAPPED):
+        packed, prefix = packed[len(MAPPED) :], prefix - 8 * len(MAPPED)
     if prefix > 8 * len(packed):
         raise ValueError("the prefix is longer than the address")
     hosts = (1 << 8 * len(packed) - prefix) - 1
@@ -93,21 +97,12 @@ def _prefix(text: str, size: int) -> int:
     """Read the length of a prefix, or a mask of IPv4, of the network or of its hosts."""
     if text.isascii() and text.isdigit():
         return int(text)
-    mask = _packed(text)
+    mask = packed_address(text)
     if size == len(mask) == 4:
         for hosts in (int.from_bytes(mask) ^ (_IPV6 - 1), int.from_bytes(mask)):
             if not hosts & (hosts + 1):
                 return 32 - hosts.bit_length()
     raise ValueError("this is not the length of a prefix")
-
-
-def _packed(address: str) -> bytes:
-    for family in (AF_INET, AF_INET6):
-        try:
-            return inet_pton(family, address)
-        except (OSError, ValueError):
-            continue
-    return b""
 
 
 def _number(packed: bytes) -> int:

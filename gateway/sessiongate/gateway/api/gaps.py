@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from sessiongate.v1.session_service_pb2 import (
+    CountSessionsResponse,
     GetSessionResponse,
     ListSessionsResponse,
     SourceStatus,
 )
+
+# Responses of the core that say what the table was like.
+TableResponse: TypeAlias = ListSessionsResponse | CountSessionsResponse | GetSessionResponse
 
 
 class Gaps(NamedTuple):
@@ -22,7 +26,7 @@ class Gaps(NamedTuple):
         return bool(self.unreachable or self.partial)
 
     @classmethod
-    def of_response(cls, response: ListSessionsResponse | GetSessionResponse) -> Gaps:
+    def of_response(cls, response: TableResponse) -> Gaps:
         """Return the gaps that the core names in a response."""
         return cls((*response.unreachable,), (*response.partial,))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from sessiongate.gateway.api.counts import list_counts
 from sessiongate.gateway.api.documents import INCLUDES
 from sessiongate.gateway.api.health import show_life, show_readiness
 from sessiongate.gateway.api.host_names import RDNS
@@ -27,6 +28,7 @@ from sessiongate.gateway.jsonapi.eventstream import EVENT_STREAM
 from sessiongate.gateway.jsonapi.negotiation import JSON
 from sessiongate.gateway.jsonapi.query import AllowedParameters
 from sessiongate.gateway.openapi.endpoints import HTML, show_description, show_reference
+from sessiongate.gateway.representation.count import COUNTED_BY
 from sessiongate.gateway.upstream.selector import AGES
 
 _SESSION = AllowedParameters(
@@ -37,6 +39,9 @@ _SESSION = AllowedParameters(
 _SESSIONS = replace(_SESSION, collection=MEMBERS["sessions"], numbers=AGES)
 _EVENTS = AllowedParameters(
     fields={"sessions": MEMBERS["sessions"]}, collection=MEMBERS["sessions"], ordered=False
+)
+_COUNTS = AllowedParameters(
+    collection=MEMBERS["sessions"], numbers=AGES, by=tuple(COUNTED_BY), ordered=False
 )
 _SERVICE = AllowedParameters(fields={"services": MEMBERS["services"]})
 _SERVICES = replace(_SERVICE, collection=MEMBERS["services"])
@@ -130,6 +135,15 @@ OPERATIONS = (
         _EVENTS,
         offers=(EVENT_STREAM,),
         live=False,
+    ),
+    Operation(
+        "listCounts",
+        "/v1/counts",
+        list_counts,
+        "Count sessions by what they have in common, the largest count first.",
+        "Counts",
+        "counts",
+        _COUNTS,
     ),
     Operation(
         "listSources",

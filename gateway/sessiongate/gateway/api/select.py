@@ -65,6 +65,11 @@ class Selection:
         """Whether all rows are read, or returned."""
         return bool(self._page is None or self._request.query.filters or self._sort)
 
+    @property
+    def exact(self) -> Selector | None:
+        """What the core can select by itself, if the request selects nothing else."""
+        return self._selector if self._selector.is_exact and not self._filters else None
+
     async def rows(self) -> SelectedRows:
         """Find the rows.
 
@@ -84,14 +89,14 @@ class Selection:
         return SelectedRows(rows, position=PagePosition(rows.total))
 
     async def _all(self) -> SelectedRows:
-        parts = self._scan()
+        parts = self.scan()
         first = await anext(parts)
         if first.more:
             return SelectedRows(first, parts)
         await parts.aclose()
         return SelectedRows(first)
 
-    async def _scan(self) -> AsyncGenerator[Batch]:
+    async def scan(self) -> AsyncGenerator[Batch]:
         """Yield all rows that pass the filters, in one part or more."""
         is_checked = False
         async with aclosing(self._view.scan(self._selector)) as parts:
@@ -130,7 +135,7 @@ class Selection:
         total = 0
         version = NO_VERSION
         start, stop = page.offset, page.offset + page.size
-        async for rows in self._scan():
+        async for rows in self.scan():
             version = version.and_older(rows.version)
             kept += rows.sessions[max(0, start - total) : max(0, stop - total)]
             total += len(rows.sessions)
@@ -143,7 +148,7 @@ class Selection:
         total = 0
         version = NO_VERSION
         try:
-            async for rows in self._scan():
+            async for rows in self.scan():
                 version = version.and_older(rows.version)
                 total += len(rows.sessions)
                 await work(ordered.add(rows.sessions))
@@ -180,7 +185,7 @@ class Selection:
         kept: list[SessionRow] = []
         total = 0
         version = NO_VERSION
-        async for rows in self._scan():
+        async for rows in self.scan():
             version = version.and_older(rows.version)
             total += len(rows.sessions)
             if before:

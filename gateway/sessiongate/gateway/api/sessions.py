@@ -33,6 +33,7 @@ from sessiongate.gateway.jsonapi.errors import Error, RequestError
 from sessiongate.gateway.jsonapi.eventstream import EVENT_STREAM
 from sessiongate.gateway.jsonapi.ids import parse_id
 from sessiongate.gateway.jsonapi.paging import CursorPage
+from sessiongate.gateway.representation.count import counts_url
 from sessiongate.gateway.representation.row import write_session
 from sessiongate.gateway.representation.service import services_url
 from sessiongate.gateway.representation.session import (
@@ -56,6 +57,7 @@ async def show_api(request: ApiRequest) -> Response:
         "sessions": sessions_url(base),
         "services": services_url(base),
         "sources": sources_url(base),
+        "counts": f"{counts_url(base)}?by=service",
     }
     return document_response(request, {"links": links, "meta": {"name": "sessiongate"}}, None)
 

@@ -21,7 +21,8 @@ from sessiongate.runtime.suggestion import quoted_name
 PROFILE = "https://jsonapi.org/profiles/ethanresnick/cursor-pagination/"
 
 SIZE, NUMBER, AFTER, BEFORE = "page[size]", "page[number]", "page[after]", "page[before]"
-PARAMETERS = (SIZE, NUMBER, AFTER, BEFORE)
+NUMBERED = (SIZE, NUMBER)
+PARAMETERS = (*NUMBERED, AFTER, BEFORE)
 
 MAX_NUMBER = 2**31 - 1  # of resources on a page, and of pages before it
 

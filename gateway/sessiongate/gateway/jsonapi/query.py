@@ -27,6 +27,7 @@ from sessiongate.runtime.suggestion import (
 
 # Far more than the existing parameters: it limits the errors in one response.
 MAX_PARAMETERS = 100
+MAX_BY = 3  # names in `by`
 DEFAULT_PAGE_RESOURCES = 100  # on a page by cursor without a size
 
 _SWITCH = {
@@ -58,7 +59,8 @@ class AllowedParameters:
     fields: Mapping[str, Members] = field(default_factory=dict)  # by TYPE of fields[TYPE]
     include: tuple[str, ...] = ()  # the relationship paths of include
     collection: Members | None = None  # for filter and sort, its resources' members; and page
-    ordered: bool = True  # whether a collection has an order and pages; event streams do not
+    by: tuple[str, ...] = ()  # what the resources of the collection may be counted by
+    ordered: bool = True  # whether a collection has an order to choose, and cursors
     limits: QueryLimits = QueryLimits()
 
     @property
@@ -67,10 +69,18 @@ class AllowedParameters:
         names = ["pretty", "sync", *self.switches, *(f"fields[{kind}]" for kind in self.fields)]
         if self.include:
             names.append("include")
+        if self.by:
+            names.append("by")
         if self.collection:
-            names += ["filter", "filter[JSONPATH]"]
-            names += ["sort", *paging.PARAMETERS] if self.ordered else []
-        return (*names, *self.numbers)
+            names += ["filter", "filter[JSONPATH]", *(["sort"] if self.ordered else [])]
+        return (*names, *self.pages, *self.numbers)
+
+    @property
+    def pages(self) -> tuple[str, ...]:
+        """The names of the parameters for pages; event streams have none."""
+        if self.by:
+            return paging.NUMBERED
+        return paging.PARAMETERS if self.collection and self.ordered else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +92,7 @@ class QueryParameters:
     numbers: Mapping[str, float] = field(default_factory=dict)  # those that are given, by name
     fields: Mapping[str, Fieldset] = field(default_factory=dict)  # by type
     include: tuple[str, ...] = ()
+    by: tuple[str, ...] = ()  # what to count by
     filters: tuple[Filter, ...] = ()  # all must match
     sort: Sort | None = None
     page: NumberPage | CursorPage | None = None
@@ -98,7 +109,7 @@ class QueryParameters:
         ``by_cursor`` is whether the request names the cursor pagination profile. Raises
         `RequestError` with an error for each fault.
         """
-        if not query_string:
+        if not query_string and not takes.by:
             return PLAIN
         switches = ("pretty", *takes.switches)
         pairs = _pairs(query_string, switches)
@@ -126,6 +137,7 @@ class QueryParameters:
             numbers=reader.numbers(values),
             fields=reader.fields(values),
             include=reader.include(values),
+            by=reader.by(values),
             filters=tuple(each for each in found if each is not None),
             sort=reader.sort(values),
             page=reader.page(values, by_cursor),
@@ -205,19 +217,29 @@ class _Reader:
                 self.errors += invalid("include", detail).errors
         return tuple(paths)
 
-    @property
-    def _is_ordered(self) -> bool:
-        return self._takes.collection is not None and self._takes.ordered
+    def by(self, values: dict[str, str]) -> tuple[str, ...]:
+        allowed = self._takes.by
+        if not allowed:
+            return ()
+        if "by" not in values:
+            detail = f"by must name one to {MAX_BY} of {', '.join(allowed)}, with commas between"
+            self.errors += invalid("by", detail).errors
+            return ()
+        fields = self.read(names, "by", values.pop("by"), MAX_BY) or []
+        for name in fields:
+            if name not in allowed:
+                hint = did_you_mean(name, allowed) or f"; allowed are {', '.join(allowed)}"
+                detail = f"nothing can be counted by {quoted_name(name)}{hint}"
+                self.errors += invalid("by", detail).errors
+        return tuple(fields)
 
     def sort(self, values: dict[str, str]) -> Sort | None:
-        if not self._is_ordered or "sort" not in values:
+        if not (self._takes.collection and self._takes.ordered) or "sort" not in values:
             return None
         return self.read(Sort.parse, values.pop("sort"), self._takes.collection)
 
     def page(self, values: dict[str, str], by_cursor: bool) -> NumberPage | CursorPage | None:
-        if not self._is_ordered:
-            return None
-        found = {name: values.pop(name) for name in paging.PARAMETERS if name in values}
+        found = {name: values.pop(name) for name in self._takes.pages if name in values}
         if not found:
             return None
         return self.read(

@@ -25,6 +25,7 @@ _OPTIONS = "Return the allowed methods."
 TAGS = {
     "sessions": "Client connections, and what is known about each.",
     "services": "The services that sessions are on.",
+    "counts": "Counts of sessions that have something in common.",
     "sources": "The sources that sessions are read from.",
     "maxscale": "What MaxScale reports about itself, for its clients.",
     "api": "The API itself, and whether it can answer requests.",

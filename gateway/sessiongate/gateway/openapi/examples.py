@@ -6,6 +6,8 @@ from typing import Any
 
 from sessiongate.gateway.api.maxscale import maxscale_resource, maxscale_url
 from sessiongate.gateway.jsonapi.errors import Error
+from sessiongate.gateway.jsonapi.paging import NumberPage, number_links
+from sessiongate.gateway.representation.count import count_resource, counts_url
 from sessiongate.gateway.representation.service import (
     Service,
     service_resource,
@@ -80,6 +82,13 @@ DOCUMENTS: dict[str, Any] = {
     "Sessions": {"links": {"self": sessions_url(BASE)}, "data": [SESSION]},
     "Service": {"links": {"self": service_url(BASE, "RW-Split-Router")}, "data": SERVICE},
     "Services": {"links": {"self": services_url(BASE)}, "data": [SERVICE]},
+    "Counts": {
+        "links": number_links(
+            counts_url(BASE), [("by", "user,application")], NumberPage(1000, 0), 1
+        ),
+        "data": [count_resource(("user", "application"), ("app", None), 12)],
+        "meta": {"total": 1},
+    },
     "MaxScale": {"links": {"self": maxscale_url(BASE)}, "data": maxscale_resource(0, BASE)},
     "Linkage": {
         "links": {

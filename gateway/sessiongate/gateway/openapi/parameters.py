@@ -15,7 +15,7 @@ from sessiongate.gateway.jsonapi import fieldsets, paths, sorting
 from sessiongate.gateway.jsonapi.eventstream import EVENT_STREAM, LAST_EVENT_ID
 from sessiongate.gateway.jsonapi.members import Members, as_field, as_jsonpath, as_name, as_pointer
 from sessiongate.gateway.jsonapi.paging import AFTER, BEFORE, MAX_NUMBER, NUMBER, PROFILE, SIZE
-from sessiongate.gateway.jsonapi.query import MAX_VALUE, QueryLimits
+from sessiongate.gateway.jsonapi.query import MAX_BY, MAX_VALUE, QueryLimits
 from sessiongate.gateway.openapi.schema import Schema
 
 _JSON = r'(?:"[^"\\\u0000-\u001f]*"|-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,6})?|true|false|null)'
@@ -57,6 +57,7 @@ _EXAMPLES = {
         "attributes.last_success",
     ),
 }
+_EXAMPLES["counts"] = _EXAMPLES["sessions"]  # which are selected
 _FIELDS_EXAMPLES = {
     **{kind: examples.fields for kind, examples in _EXAMPLES.items()},
     "maxscale": ["parameters"],
@@ -71,11 +72,13 @@ def parameters(operation: Operation) -> list[Schema]:
         cursor = _SESSION_CURSOR if operation.tag == "sessions" else _ANY
         limits, examples = takes.limits, _EXAMPLES[operation.tag]
         found += [
+            *([_by(takes.by)] if takes.by else []),
             _filter(takes.collection, limits, examples),
             _filter_by_path(takes.collection, examples),
         ]
         if takes.ordered:
-            found += [_sort(takes.collection, examples), *_pages(cursor, limits)]
+            found.append(_sort(takes.collection, examples))
+        found += (page for page in _pages(cursor, limits) if page["name"] in takes.pages)
         found += [_number(name, _NUMBERS[name]) for name in takes.numbers]
     if takes.include:
         found.append(_include(takes.include))
@@ -226,6 +229,24 @@ def _pages(cursor: Schema, limits: QueryLimits) -> list[Schema]:
             "9",
         ),
     ]
+
+
+def _by(allowed: tuple[str, ...]) -> Schema:
+    return _query(
+        "by",
+        {
+            "type": "array",
+            "items": {"type": "string", "enum": [*allowed]},
+            "minItems": 1,
+            "maxItems": MAX_BY,
+            "uniqueItems": True,
+        },
+        "What to count sessions by: those with the same values are counted together.",
+        ["user", "application"],
+        required=True,
+        style="form",
+        explode=False,
+    )
 
 
 def _include(paths: tuple[str, ...]) -> Schema:

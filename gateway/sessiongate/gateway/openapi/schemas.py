@@ -44,7 +44,7 @@ def _document(data: Schema, links: Schema, *, included: bool) -> Schema:
 
 
 _RETAINED = whole("Greater than 0 while every session has `queries`.")
-_API_LINKS = ("self", "describedby", "sessions", "services", "sources")
+_API_LINKS = ("self", "describedby", "sessions", "services", "sources", "counts")
 
 SCHEMAS: Schema = {
     **SESSION_SCHEMAS,
@@ -155,6 +155,19 @@ SCHEMAS: Schema = {
         "type",
         "links",
     ),
+    "CountResource": object_of(
+        {
+            "id": text_of(
+                "The values that the sessions have in common, percent-encoded, with commas between;"
+                " a missing value is `*`."
+            ),
+            "type": fixed("counts"),
+            "attributes": ref("CountAttributes"),
+        },
+        "id",
+        "type",
+        "attributes",
+    ),
     "MaxScaleResource": object_of(
         {
             "id": fixed("maxscale"),
@@ -202,6 +215,7 @@ SCHEMAS: Schema = {
     "Session": _document(ref("SessionResource"), ref("Links"), included=True),
     "Sources": _document(array_of(ref("SourceResource")), ref("PageLinks"), included=False),
     "Source": _document(ref("SourceResource"), ref("Links"), included=False),
+    "Counts": _document(array_of(ref("CountResource")), ref("PageLinks"), included=False),
     "Services": _document(array_of(ref("ServiceResource")), ref("PageLinks"), included=False),
     "Service": _document(ref("ServiceResource"), ref("Links"), included=False),
     "MaxScale": _document(ref("MaxScaleResource"), ref("Links"), included=False),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sessiongate.gateway.openapi.schema import (
     ASCTIME,
     Schema,
@@ -13,6 +15,20 @@ from sessiongate.gateway.openapi.schema import (
 )
 from sessiongate.v1.activities import ACTIVITY_WORDS
 from sessiongate.v1.states import STATE_WORDS
+
+_COUNTED = {
+    "service": "The service of the sessions.",
+    "source": "Their source.",
+    "user": "Their user.",
+    "application": "Their application.",
+    "database": "Their database.",
+    "remote": "The address of their client, in one spelling, or the path of its Unix socket.",
+}
+
+
+def _counted(about: str, **more: Any) -> Schema:
+    return {"type": ["string", "null"], "description": about, **more}
+
 
 SESSION_SCHEMAS: Schema = {
     "SessionAttributes": object_of(
@@ -61,6 +77,16 @@ SESSION_SCHEMAS: Schema = {
             ),
         },
         about="Each is present if it is known and `fields[sessions]` does not leave it out.",
+    ),
+    "CountAttributes": object_of(
+        {
+            **{name: _counted(about) for name, about in _COUNTED.items()},
+            "state": _counted("The state of the sessions.", enum=[*STATE_WORDS.values(), None]),
+            "activity": _counted("What they are doing.", enum=[*ACTIVITY_WORDS.values(), None]),
+            "count": whole("The number of sessions."),
+        },
+        "count",
+        about="What `by` names is present; null if the sessions have none.",
     ),
     "Activity": object_of(
         {

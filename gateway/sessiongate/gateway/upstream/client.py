@@ -23,9 +23,10 @@ from sessiongate.runtime.tls import ClientTls, grpc_channel_credentials
 from sessiongate.runtime.watched_file import WatchedFile, in_time
 from sessiongate.v1.errors import Reason
 from sessiongate.v1.service_names import SESSION_SERVICE
-from sessiongate.v1.session_service_pb2 import ListSessionsRequest
+from sessiongate.v1.session_service_pb2 import CountSessionsRequest, ListSessionsRequest
 
 _Request = TypeVar("_Request")
+_Listing = ListSessionsRequest | CountSessionsRequest
 _Response = TypeVar("_Response")
 
 # Calls in progress, except streams. The core answers one after the other: with 64 lists it answers
@@ -96,7 +97,7 @@ class CoreClient(AsyncClient):
         request: _Request,
         timeout: float | None,  # noqa: ASYNC109 - as in the method that this wraps
     ) -> _Response:
-        places = self._lists if isinstance(request, ListSessionsRequest) else self._others
+        places = self._lists if isinstance(request, _Listing) else self._others
         await _take(places)
         try:
             return await super()._call(method, request, timeout)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple, Protocol
 
-from sessiongate.gateway.api.gaps import Gaps
+from sessiongate.gateway.api.gaps import Gaps, TableResponse
 from sessiongate.gateway.http.work import work
 from sessiongate.gateway.representation.row import SessionRow
 from sessiongate.gateway.upstream.client import CoreClient
@@ -22,7 +22,7 @@ from sessiongate.runtime.sorted_sequence import SortedSequence
 from sessiongate.runtime.turns import Steps
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
-    GetSessionResponse,
+    CountSessionsResponse,
     ListSessionsRequest,
     ListSessionsResponse,
     ServiceStatus,
@@ -152,7 +152,7 @@ class DirectView:
         while True:
             request.page_size = min(count - len(found), PAGE_SIZE)
             page = await self._client.list_sessions(request)
-            version = version.and_older(_version(page))
+            version = version.and_older(version_of(page))
             found += await work(_rendered(page.sessions))
             if len(found) >= count or not page.next_page_token:
                 return Batch(found[::-1] if before else found, page.total_size, version)
@@ -165,7 +165,7 @@ class DirectView:
             sessions = await work(_rendered(page.sessions))
             if not selector.is_exact:
                 sessions = await work(matching(sessions, selector))
-            yield Batch(sessions, page.total_size, _version(page), bool(page.next_page_token))
+            yield Batch(sessions, page.total_size, version_of(page), bool(page.next_page_token))
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token
@@ -328,7 +328,8 @@ def _version_of(store: Store) -> Version:
     return Version(store.revision, _settled(store.changed, store.read), store.gaps)
 
 
-def _version(page: ListSessionsResponse) -> Version:
+def version_of(page: ListSessionsResponse | CountSessionsResponse) -> Version:
+    """Return the version of a page that the core has read."""
     changed = _settled(seconds_of(page.update_time), _read(page))
     return Version(page.revision, changed, Gaps.of_response(page))
 
@@ -338,5 +339,5 @@ def _settled(changed: float, read: float) -> float:
     return changed if math.isinf(read) or changed < int(read) else math.inf
 
 
-def _read(response: ListSessionsResponse | GetSessionResponse) -> float:
+def _read(response: TableResponse) -> float:
     return seconds_of(response.read_time) if response.HasField("read_time") else math.inf
