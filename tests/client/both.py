@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Self, TypeVar
 
 from sessiongate.client import AsyncClient, Update
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
+    CountBy,
+    CountSessionsRequest,
+    CountSessionsResponse,
     GetSessionResponse,
     ListSessionsRequest,
     ListSessionsResponse,
     SessionFilter,
+    SessionGroup,
 )
 from sessiongate.v1.source_service_pb2 import Source
 
@@ -56,6 +60,14 @@ class Waiting:
         self, filter: SessionFilter | None = None, *, order_by: str = ""
     ) -> Iterator[Session]:
         return self._each(self._client.sessions(filter, order_by=order_by))
+
+    def count_sessions(self, request: CountSessionsRequest) -> CountSessionsResponse:
+        return self._runner.run(self._client.count_sessions(request))
+
+    def counts(
+        self, by: Iterable[CountBy], filter: SessionFilter | None = None
+    ) -> Iterator[SessionGroup]:
+        return self._each(self._client.counts(by, filter))
 
     def follow(self, filter: SessionFilter | None = None) -> Iterator[Update]:
         return self._each(self._client.follow(filter))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,9 @@ import pytest
 from sessiongate.client import AsyncClient, CallError, Client, Reason
 from sessiongate.gateway.errors import HTTP_MAPPINGS
 from sessiongate.v1.session_service_pb2 import (
+    COUNT_BY_REMOTE,
+    COUNT_BY_USER,
+    CountSessionsRequest,
     GetSessionRequest,
     GetSessionResponse,
     ListSessionsRequest,
@@ -48,6 +52,21 @@ def test_pages_follow_one_another_to_the_end(core: str, client_of: Any) -> None:
         assert client.get_session(newest.id).session.id == newest.id
         assert [*client.sessions(SessionFilter(sources=["other"]))] == []
         assert [source.name for source in client.list_sources()] == ["made"]
+
+
+@both
+def test_counts_follow_one_another_to_the_end(core: str, client_of: Any) -> None:
+    by = [COUNT_BY_REMOTE, COUNT_BY_USER]
+    with client_of(core, timeout=LONG) as client:
+        listed = Counter((one.remote, one.user) for one in client.sessions())
+        assert len(listed) > 1000, "they take more than one page"
+        groups = [*client.counts(by)]
+        counted = {(one.values[0].text, one.values[1].text): one.count for one in groups}
+        assert (counted, len(groups)) == (listed, len(listed))
+        first = client.count_sessions(CountSessionsRequest(by=by, page_size=1))
+        assert [*first.groups] == groups[:1]
+        assert first.total_size == SESSIONS
+        assert [*client.counts(by, SessionFilter(sources=["other"]))] == []
 
 
 @both
