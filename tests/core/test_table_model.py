@@ -230,6 +230,7 @@ class TableMachine(RuleBasedStateMachine):
             (counts, "_AT_ONCE", 2),
             (counts, "_ENCODED", 3),
             (counts, "_MANY", 12),
+            (counts, "_FEW", 1),
             (counted, "_AT_ONCE", 3),
             (counted, "_DICTS", 4),
             (filtered, "_SHORT", 3),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from heapq import merge
 from itertools import chain, islice
 from typing import Any, TypeAlias
@@ -38,14 +39,15 @@ class ValueCounts:
 
         Equal counts are in the order of their values, of which None comes last.
         """
+        least = yield from self._least(stop)
         runs: list[list[tuple[Any, ...]]] = []
         run: list[tuple[Any, ...]] = []
         for known in self._dicts:
-            run += [_sortable(values, count) for values, count in known.items()]
+            run += [_sortable(*one) for one in known.items() if one[1] >= least]
             if len(run) >= _AT_ONCE:
                 runs.append(sorted(run))
                 run = []
-                yield
+            yield
         runs.append(sorted(run))
         found: list[tuple[CountedValues, int]] = []
         ordered = merge(*runs)
@@ -56,6 +58,19 @@ class ValueCounts:
         del ordered
         yield from let_go(*runs)
         return found
+
+    def _least(self, most: int) -> Steps[int]:
+        """Return a count that the ``most`` largest have at least."""
+        tally: Counter[int] = Counter()
+        for known in self._dicts:
+            tally.update(known.values())
+            yield
+        least = 0
+        for least in sorted(tally, reverse=True):
+            most -= tally[least]
+            if most <= 0:
+                break
+        return least
 
     def let_go(self) -> Steps[None]:
         """Forget everything, resting between steps."""

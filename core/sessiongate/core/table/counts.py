@@ -27,8 +27,9 @@ from sessiongate.v1 import session_service_pb2
 from sessiongate.v1.session_service_pb2 import CountBy, CountSessionsResponse, SessionGroup
 
 _T = TypeVar("_T")
-# Sizes that are looked up. More would be copied for too long; their sessions are read instead.
-_MANY = 100_000
+# Groups, and remotes that are no addresses, whose sizes are looked up. More would be copied for
+# too long; their sessions are read instead.
+_MANY, _FEW = 100_000, 1000
 _AT_ONCE, _ENCODED = 500, 100  # between two rests
 _LARGE = 10_000  # counts that are not let go of at once
 
@@ -128,50 +129,52 @@ class SessionCounts:
         sizes = yield from self._looked_up(wanted, key)
         if sizes is None:
             return (yield from self._read(wanted, key, places, describe, counts))
-        described = describe()  # nothing has changed since the sizes were complete
-        for number, (one, size) in enumerate(sizes.items(), 1):
-            if size and (key is not _GROUP or wanted.match_values(one.values)):
-                counts.add(key.chosen(one, places), size)
-            if number % _AT_ONCE == 0:
-                yield
+        # Nothing has changed since the sizes were complete.
+        described, total = describe(), len(self._rows)
+        *parts, latest = sizes
+        for part in (*parts, latest):
+            for one, size in part.items():
+                is_latest = part is latest or one not in latest
+                if size and is_latest and (key is not _GROUP or wanted.match_values(one.values)):
+                    counts.add(key.chosen(one, places), size)
+            yield
+        if key is _ONLY_REMOTE and (rest := total - counts.total):
+            counts.add(key.chosen(None, places), rest)
         return described
 
-    def _looked_up(self, wanted: RowFilter, key: _Key) -> Steps[dict[Any, int] | None]:
+    def _looked_up(self, wanted: RowFilter, key: _Key) -> Steps[list[dict[Any, int]] | None]:
         """Return sizes from an index, as the table is when this ends; None if it cannot help."""
         if key is _GROUP and wanted.is_of_values:
             groups = self._rows.groups(wanted, _MANY)
             if groups is not None:
-                return (yield from self._sizes(self._rows.by_group, groups, key))
-        by_remote = self._rows.by_remote
-        if key is _ONLY_REMOTE and wanted.is_empty and len(by_remote) <= _MANY:
-            sizes = yield from self._sizes(by_remote, [*by_remote], key)
-            if sizes is not None:
-                sizes[None] = len(self._rows) - sum(sizes.values())
-            return sizes
+                parts = (groups[i : i + _AT_ONCE] for i in range(0, len(groups), _AT_ONCE))
+                return (yield from self._sizes(self._rows.by_group, parts, key))
+        if key is _ONLY_REMOTE and wanted.is_empty and (remotes := self._rows.remotes(_FEW)):
+            return (yield from self._sizes(self._rows.by_remote, remotes, key))
         return None
 
     def _sizes(
-        self, index: Index, keys: Sequence[Hashable], key: _Key
-    ) -> Steps[dict[Any, int] | None]:
-        """Return the number of sessions with each key; None if it changes too fast.
+        self, index: Index, parts: Iterable[Sequence[Hashable]], key: _Key
+    ) -> Steps[list[dict[Any, int]] | None]:
+        """Return the number of sessions with each key, in parts; None if it changes too fast.
 
-        What changes while this reads is read again.
+        What changes while this reads is read again: the last part is right if another differs.
         """
-        sizes: dict[Any, int] = {}
+        sizes: list[dict[Any, int]] = []
+        latest: dict[Any, int] = {}
         seen = self._log.revision
-        for start in range(0, len(keys), _AT_ONCE):
-            if start:
-                yield
-            sizes |= {one: len(index.ids(one)) for one in keys[start : start + _AT_ONCE]}
+        for part in parts:
+            sizes.append({one: len(index.ids(one)) for one in part})
+            yield
         while seen != self._log.revision:
             if seen < self._log.oldest:
                 return None
             for step in self._log.between(seen, self._log.revision):
                 rows = (row for row in (*step.old, *step.new) if row is not None)
-                sizes |= {one: len(index.ids(one)) for one in map(key.of, rows)}
+                latest |= {one: len(index.ids(one)) for one in map(key.of, rows)}
                 seen = step.last
                 yield
-        return sizes
+        return [*sizes, latest]
 
     def _read(
         self,

@@ -49,7 +49,9 @@ class Indexes:
         self._fields: Sequence[dict[Hashable, set[Group]]] = [{} for _ in Values._fields]
         self.by_group = Index()
         self.by_remote = Index()
-        self._addresses: SortedSequence[int] = SortedSequence()  # all in `by_remote`
+        # All in `by_remote`: those that are addresses, and the others.
+        self._addresses: SortedSequence[int] = SortedSequence()
+        self._texts: dict[Hashable, None] = {}
 
     def __len__(self) -> int:
         return len(self.orders["id"])
@@ -99,6 +101,9 @@ class Indexes:
             _differing(removed, added, _REMOTE), _differing(added, removed, _REMOTE)
         )
         self._addresses.change(_numbers(arrived), _numbers(left))
+        self._texts |= dict.fromkeys(one for one in arrived if not isinstance(one, int))
+        for one in left:
+            self._texts.pop(one, None)
 
     def _forget(self, group: Group) -> None:
         del self._known[group.values]
@@ -106,6 +111,12 @@ class Indexes:
             groups[value].remove(group)
             if not groups[value]:
                 del groups[value]
+
+    def remotes(self, most: int) -> Iterator[Sequence[Hashable]] | None:
+        """Return all remotes of now, in parts; None if over ``most`` are no addresses."""
+        if len(self._texts) > most:
+            return None
+        return chain(self._addresses.snapshot().parts(), [[*self._texts]])
 
     def candidates(self, wanted: RowFilter, most: int) -> Steps[list[int] | None]:
         """Return ids among which all are that match; None if there may be over ``most``.
