@@ -25,8 +25,8 @@ _T = TypeVar("_T")
 
 MAX_SECONDS = 86400.0  # seconds, of any setting
 # Durations as others write them, and their units in seconds.
-_DURATION = re.compile(r"([0-9]{1,6}(?:\.[0-9]+)?) ?(ms|s|m|min|h)")
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600}
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(ms|s|m|min|h|d|)")
+_UNITS = {"ms": 0.001, "s": 1, "": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 _SWITCH = {
     **dict.fromkeys(("true", "yes", "on", "1"), True),
     **dict.fromkeys(("false", "no", "off", "0"), False),
@@ -47,6 +47,7 @@ class Setting:
     metavar: str | None = None  # None if the setting is a flag without a value
     is_repeatable: bool = False  # the field is a tuple; ``read`` reads one element
     may_hold_password: bool = False  # a value that does is refused on the command line
+    is_flag_only: bool = False  # it has no variable, and no key in a file
     find_default: Callable[[], object] | None = None  # finds what commands use as default
     default_help: str | None = None  # describes that default
 
@@ -147,6 +148,14 @@ def seconds(value: object) -> float:
                 meant = f"; did you mean {number:.10g}?"
         raise must_be(f"a number of seconds above 0 and up to {MAX_SECONDS:.0f}", value, meant)
     return number
+
+
+def duration(value: object) -> float:
+    """Read a duration with its unit, or in seconds; return seconds."""
+    found = _DURATION.fullmatch(str(value))
+    if found is None:
+        raise must_be("a duration, such as 90, 90s, 5m, 2h or 1d", value)
+    return float(found[1]) * _UNITS[found[2]]
 
 
 def switch(value: object) -> bool:

@@ -1,7 +1,8 @@
 """Gives commands the options that their groups of settings declare: see `runtime.settings`.
 
 Each setting has a flag, a variable, and a key in the file (`gateway.cli.settings_file`), which
-becomes click's ``default_map``: all three are read and refused by the same code.
+becomes click's ``default_map``: all three are read and refused by the same code. What belongs to
+one call of a command has only a flag.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ _T = TypeVar("_T")
 # The titles under which the help shows groups' settings, by the parameters that take them.
 _TITLES = {
     "protection": "TLS and credentials",
+    "choice": "Which sessions",
     "upstream": "Connection to a core",
     "limits": "Limits of the gateway",
     "core_limits": "Limits of the core",
@@ -99,6 +101,8 @@ def _options(group: type[Any], title: str | None) -> Iterator[Parameter]:
             details["show_default"] = setting.default_help
         if setting.may_hold_password:
             details["callback"] = _refuse_password
+        if setting.is_flag_only:
+            details["envvar"] = None
         found = _option(name, setting.help, setting.metavar, **details)
         yield _parameter(name, _default(setting), found, _kind(setting))
 
@@ -129,7 +133,8 @@ def _parameter(name: str, default: Any, option: Any, kind: Any = Any) -> Paramet
 
 def _option(name: str, help: str, metavar: str | None, **details: Any) -> Any:
     flag = "--" + name.replace("_", "-")
-    return typer.Option(flag, envvar=VARIABLE + name.upper(), help=help, metavar=metavar, **details)
+    details = {"envvar": VARIABLE + name.upper(), **details}
+    return typer.Option(flag, help=help, metavar=metavar, **details)
 
 
 def reading(reader: Callable[[object], Any]) -> Callable[[object], Any]:

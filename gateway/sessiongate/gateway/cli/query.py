@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from sessiongate.gateway.cli.choice import CLOCK_FLAGS, SessionChoice, SessionOrder
 from sessiongate.gateway.cli.command import Command
 from sessiongate.gateway.cli.exposure import refuse_cleartext_token
 from sessiongate.gateway.cli.groups import reading, taking
@@ -27,6 +28,11 @@ def _session_id(value: object) -> int:
     return found
 
 
+_NOT_WATCHED = (
+    "cannot be watched: as time passes, sessions begin to match without any change of theirs;"
+    " use `sessiongate list`"
+)
+
 AsJsonOption = Annotated[bool, typer.Option("--json", help="Print the JSON:API document.")]
 SessionIdArgument = Annotated[
     int,
@@ -41,6 +47,8 @@ SessionIdArgument = Annotated[
 def list_command(
     context: typer.Context,
     *,
+    choice: SessionChoice,
+    order: SessionOrder,
     upstream: UpstreamSettings,
     links: LinkSettings,
     json: AsJsonOption = False,
@@ -48,16 +56,20 @@ def list_command(
     """List the sessions of a core.
 
     Prints one line per session: who is connected, from where, to what, and since when. Lists
-    sources that could not be read on standard error.
+    sources that could not be read on standard error. A session is listed if it matches one of the
+    values of each flag that is given.
 
     \b
     Example:
       sessiongate list --core 127.0.0.1:50051
+      sessiongate list --user alice --user bob --remote 10.0.0.0/8
+      sessiongate list --activity 'idle in transaction' --min-activity-duration 5m
+      sessiongate list --sort activity.since --limit 20
     """
     _check(context, upstream)
     from sessiongate.gateway.cli.questions import ask, listing
 
-    ask(listing(links.public_url, json=json), upstream)
+    ask(listing(choice, order, links.public_url, json=json), upstream)
 
 
 @app.command("show", cls=Command)
@@ -109,22 +121,29 @@ def sources_command(
 
 @app.command("watch", cls=Command)
 @taking
-def watch_command(context: typer.Context, *, upstream: UpstreamSettings) -> None:
+def watch_command(
+    context: typer.Context, *, choice: SessionChoice, upstream: UpstreamSettings
+) -> None:
     """Show sessions as they come and go, until Ctrl-C.
 
     Prints a live table on a terminal and one line per change otherwise: + for a new session,
-    ~ for a changed one, - for one that ended.
+    ~ for a changed one, - for one that ended. With flags that choose sessions, one that begins
+    to match is new, and one that no longer matches has ended.
 
     \b
     Example:
-      sessiongate watch | grep alice
+      sessiongate watch
+      sessiongate watch --user alice --activity active
     """
     _check(context, upstream)
-    from sessiongate.gateway.cli.questions import ask, watch
+    for name in CLOCK_FLAGS:
+        if getattr(choice, name) is not None:
+            refuse(context, _NOT_WATCHED, name)
+    from sessiongate.gateway.cli.questions import ask, watching
 
     with suppress(KeyboardInterrupt):
         signal.signal(signal.SIGINT, signal.default_int_handler)  # so that the terminal is restored
-        ask(watch, upstream)
+        ask(watching(choice), upstream)
 
 
 @app.command("check", cls=Command)

@@ -11,6 +11,7 @@ import grpc
 
 from sessiongate.client.errors import CallError
 from sessiongate.gateway.api.gaps import Gaps
+from sessiongate.gateway.cli.choice import SessionChoice, SessionOrder
 from sessiongate.gateway.cli.reporting import fail
 from sessiongate.gateway.cli.tables import (
     output_width,
@@ -36,6 +37,7 @@ from sessiongate.v1.session_service_pb2 import ListSessionsRequest, ListSessions
 LOCAL_URL = "http://localhost:8989"
 # Sessions of a page: a table's columns get wider only between two. The core allows no more.
 _ALIGNED = 10_000
+_EVERY = 1 << 64  # more sessions than there are ids
 
 Question = Callable[[CoreClient], Awaitable[None]]
 
@@ -65,14 +67,17 @@ def ask(question: Question, settings: UpstreamSettings) -> None:
         fail(error_of(error).detail)
 
 
-def listing(public_url: str | None, *, json: bool) -> Question:
-    """List the sessions."""
+def listing(
+    choice: SessionChoice, order: SessionOrder, public_url: str | None, *, json: bool
+) -> Question:
+    """List the sessions that are chosen."""
+    request = ListSessionsRequest(filter=choice.filter(), order_by=order.sort)
 
     async def ask(client: CoreClient) -> None:
+        pages = _pages(client, request, order.limit)
         if json:
-            await _print_collection(client.pages(), public_url or LOCAL_URL)
+            await _print_collection(pages, public_url or LOCAL_URL)
         else:
-            pages = client.pages(ListSessionsRequest(page_size=_ALIGNED))
             await _print_table(pages)
 
     return ask
@@ -109,12 +114,30 @@ def listing_sources(public_url: str | None, *, json: bool) -> Question:
     return ask
 
 
-async def watch(client: CoreClient) -> None:
-    """Show the sessions as they come and go."""
+def watching(choice: SessionChoice) -> Question:
+    """Show the sessions that are chosen as they come and go."""
     from sessiongate.gateway.cli.watch import follow, open_screen
 
-    with open_screen() as screen:
-        await follow(client, screen)
+    async def ask(client: CoreClient) -> None:
+        with open_screen() as screen:
+            await follow(client, choice.filter(), screen)
+
+    return ask
+
+
+async def _pages(
+    client: CoreClient, request: ListSessionsRequest, limit: int | None
+) -> AsyncIterator[ListSessionsResponse]:
+    """Yield pages until they hold ``limit`` sessions, if there is a limit; read no more."""
+    left = limit or _EVERY
+    while True:
+        request.page_size = min(left, _ALIGNED)
+        page = await client.list_sessions(request)
+        yield page
+        left -= len(page.sessions)
+        if left <= 0 or not page.next_page_token:
+            return
+        request.page_token = page.next_page_token
 
 
 async def _print_table(pages: AsyncIterator[ListSessionsResponse]) -> None:

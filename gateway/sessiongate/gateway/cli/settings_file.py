@@ -63,10 +63,11 @@ def read_settings(context: typer.Context, file: Path | None) -> Path | None:
         raise typer.BadParameter(f"{file} is not TOML: {error}; {hint}") from None
     known = settings(context.find_root().command)
     note_file(context, file)
+    own = {option.name for option in context.command.params if option.envvar}
     context.default_map = {
         name: [value] if known[name] and not isinstance(value, list) else value
         for name, value in values.items()
-        if name in known
+        if name in known and name in own  # a flag of another command may have the same name
     }
     for name, value in values.items():
         if name not in known:

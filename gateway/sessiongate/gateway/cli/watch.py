@@ -26,6 +26,7 @@ from sessiongate.gateway.cli.tables import (
 )
 from sessiongate.gateway.errors import error_of
 from sessiongate.v1.session_pb2 import Session
+from sessiongate.v1.session_service_pb2 import SessionFilter
 
 _TABLE_INTERVAL = 0.25  # seconds between two redraws
 
@@ -40,13 +41,13 @@ class Screen(Protocol):
         """Say that the core cannot be asked, and is asked again."""
 
 
-async def follow(client: AsyncClient, screen: Screen) -> None:
-    """Show the core's sessions, through its failures, without end.
+async def follow(client: AsyncClient, wanted: SessionFilter, screen: Screen) -> None:
+    """Show the core's sessions that match, through its failures, without end.
 
     Raises `CallError` if the core cannot be asked at first, or if asking again cannot help.
     """
     shown = False
-    async for copy, changes, lost in client.follow():
+    async for copy, changes, lost in client.follow(wanted):
         if lost is None:
             screen.show(copy, changes)
             shown = True

@@ -1,0 +1,139 @@
+"""Which sessions a command shows, and in which order: the core finds them.
+
+These flags belong to one call of a command: they have no variable, and no key in a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sessiongate.runtime.settings import (
+    Network,
+    duration,
+    integer_from,
+    must_be,
+    network,
+    repeatable,
+    setting,
+    text,
+)
+from sessiongate.runtime.suggestion import did_you_mean
+
+if TYPE_CHECKING:  # else imported when used: it is slow to import
+    from sessiongate.v1.session_service_pb2 import SessionFilter
+
+# The core's orders by the names of REST's attributes; an idle time grows as its moment recedes.
+_ORDERS = {
+    "id": "id",
+    "connected": "connect_time",
+    "idle": "last_active_time desc",
+    "activity.since": "activity.since_time",
+}
+
+# What these match depends on the clock, so that no change tells when a session matches.
+CLOCK_FLAGS = ("min_idle", "min_activity_duration")
+
+
+def _state(value: object) -> str:
+    from sessiongate.v1.states import STATE_WORDS
+
+    return _word(value, dict(zip(STATE_WORDS.values(), STATE_WORDS, strict=True)))
+
+
+def _activity(value: object) -> str:
+    from sessiongate.v1.activities import ACTIVITY_WORDS
+
+    return _word(value, dict(zip(ACTIVITY_WORDS.values(), ACTIVITY_WORDS, strict=True)))
+
+
+def _word(value: object, known: Mapping[str, Any]) -> str:
+    """Read one of REST's words."""
+    if value not in known:
+        allowed = f"one of {', '.join(map(repr, known))}"
+        raise must_be(allowed, value, did_you_mean(str(value), known))
+    return str(value)
+
+
+def _order(value: object) -> str:
+    """Read an attribute to sort by, and its direction, as an order of the core's."""
+    name = text(value)
+    order = _ORDERS.get(name.removeprefix("-"))
+    if order is None:
+        allowed = f"one of {', '.join(_ORDERS)}, with - before it for descending order"
+        raise must_be(allowed, value, did_you_mean(name.removeprefix("-"), _ORDERS))
+    if not name.startswith("-"):
+        return order
+    return order.removesuffix(" desc") if order.endswith(" desc") else f"{order} desc"
+
+
+def _chosen(read: Callable[[object], Any], help: str, metavar: str) -> tuple[Any, ...]:
+    return repeatable((), read, f"{help}; repeatable.", metavar, is_flag_only=True)
+
+
+@dataclass(frozen=True)
+class SessionChoice:
+    """The flags that say which sessions to show: those that match one value of each flag."""
+
+    user: tuple[str, ...] = _chosen(text, "Only sessions of this user", "NAME")
+    application: tuple[str, ...] = _chosen(text, "Only sessions of this application", "NAME")
+    database: tuple[str, ...] = _chosen(text, "Only sessions on this database", "NAME")
+    service: tuple[str, ...] = _chosen(text, "Only sessions on this service", "NAME")
+    source: tuple[str, ...] = _chosen(text, "Only sessions that this source reports", "NAME")
+    remote: tuple[Network, ...] = _chosen(
+        network, "Only clients at this address, or in this network", "NETWORK"
+    )
+    state: tuple[str, ...] = _chosen(
+        _state, "Only sessions in this state, such as 'Session started'", "WORDS"
+    )
+    activity: tuple[str, ...] = _chosen(
+        _activity, "Only sessions that are doing this, such as 'idle in transaction'", "WORDS"
+    )
+    min_idle: float | None = setting(
+        None, duration, "Only sessions idle for this long.", "DURATION", is_flag_only=True
+    )
+    min_activity_duration: float | None = setting(
+        None,
+        duration,
+        "Only sessions that have been doing the same for this long, such as 90, 5m or 2h.",
+        "DURATION",
+        is_flag_only=True,
+    )
+
+    def filter(self) -> SessionFilter:
+        """Return the core's filter."""
+        from sessiongate.v1.activities import activity_of
+        from sessiongate.v1.session_service_pb2 import SessionFilter
+        from sessiongate.v1.states import state_of
+
+        found = SessionFilter(
+            users=self.user,
+            applications=self.application,
+            databases=self.database,
+            services=self.service,
+            sources=self.source,
+            remotes=map(str, self.remote),
+            states=map(state_of, self.state),
+            activities=[state for word in self.activity if (state := activity_of(word))],
+        )
+        for name in CLOCK_FLAGS:
+            if (least := getattr(self, name)) is not None:
+                getattr(found, name).FromNanoseconds(round(least * 1e9))
+        return found
+
+
+@dataclass(frozen=True)
+class SessionOrder:
+    """The flags that say in which order to show sessions, and how many."""
+
+    sort: str = setting(
+        "id",
+        _order,
+        "Sort by id, connected, idle or activity.since; with - before it, in descending order.",
+        "NAME",
+        is_flag_only=True,
+    )
+    limit: int | None = setting(
+        None, integer_from(1), "Show at most this many sessions.", "N", is_flag_only=True
+    )

@@ -1,0 +1,111 @@
+"""A core whose sessions, and what they are doing, a test chooses."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+import pytest
+
+from sessiongate.core import server
+from sessiongate.core.server import Core
+from sessiongate.core.settings import CoreConfig
+from sessiongate.core.sources.base import (
+    Observation,
+    Observed,
+    SourceConfig,
+    SourceError,
+    TcpLink,
+)
+from sessiongate.v1 import session_pb2
+from sessiongate.v1.session_pb2 import Activity, Session
+from tests.program import PATIENCE
+
+CONNECTED = 1_790_000_000  # when the sessions connected, in seconds since the epoch
+
+
+class Shown:
+    """What each source states, which a test may change at any time; a text is its fault."""
+
+    def __init__(self, sources: Mapping[str, Sequence[Observed] | str]) -> None:
+        self.sources = dict(sources)
+        self.address = ""
+
+
+class _ShownSource:
+    def __init__(self, shown: Shown, name: str) -> None:
+        self._shown = shown
+        self._name = name
+
+    async def observe(self) -> Observation:
+        stated = self._shown.sources[self._name]
+        if isinstance(stated, str):
+            raise SourceError(stated)
+        return Observation(tuple(stated))
+
+    async def close(self) -> None:
+        """Do nothing: nothing is held open."""
+
+
+def stated(
+    key: str,
+    activity: session_pb2.ActivityState | None = None,
+    *,
+    since: int = 0,
+    accepted: TcpLink | None = None,
+    opened: Sequence[TcpLink] = (),
+    blocked_by: Sequence[str] = (),
+    **fields: object,
+) -> Observed:
+    """Make a session whose id is its key; ``since`` seconds after it connected, it began this."""
+    fields = {"service": "app", "state": session_pb2.SESSION_STATE_STARTED, **fields}
+    session = Session(**fields)  # type: ignore[arg-type] # of names
+    session.connect_time.FromSeconds(CONNECTED)
+    if activity is not None:
+        session.activity.CopyFrom(Activity(state=activity))
+        session.activity.since_time.FromSeconds(CONNECTED + since)
+    return Observed(
+        key,
+        session,
+        accepted=accepted,
+        opened=tuple(opened),
+        blocked_by=tuple(blocked_by),
+        stated_id=int(key),
+    )
+
+
+@contextmanager
+def showing(sources: Mapping[str, Sequence[Observed] | str]) -> Iterator[Shown]:
+    """Run a real core of these sources in a thread; yield what it shows, with its address."""
+    shown = Shown(sources)
+    stops: list[Callable[[], object]] = []
+    ready = threading.Event()
+
+    async def main() -> None:
+        ended = asyncio.Event()
+        stops.append(partial(asyncio.get_running_loop().call_soon_threadsafe, ended.set))
+        async with Core(config) as core:
+            await core.table.ready.wait()
+            shown.address = core.address
+            ready.set()
+            await ended.wait()
+
+    config = CoreConfig(
+        sources=tuple(SourceConfig.parse(f"shown:?name={name}&interval=0.05") for name in sources),
+        grpc="127.0.0.1:0",
+        ledger="sqlite://",
+        grace=0.1,
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(server, "open_source", lambda each: _ShownSource(shown, each.name))
+        thread = threading.Thread(target=asyncio.run, args=(main(),))
+        thread.start()
+        assert ready.wait(PATIENCE)
+    try:
+        yield shown
+    finally:
+        stops[0]()
+        thread.join(PATIENCE)

@@ -1,0 +1,41 @@
+"""docs/terminal.md: its tables are the commands' own, and its commands print what it shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import typer
+from typer.core import TyperGroup, TyperOption
+
+from sessiongate.gateway.cli.main import app
+from tests.snippets import ROOT
+
+TEXT = Path(ROOT, "docs/terminal.md").read_text(encoding="utf-8")
+ASKING = ("list", "show", "sources", "watch")
+# What a command takes only to refuse it, with a reason.
+REFUSED = {("watch", "--min-idle"), ("watch", "--min-activity-duration")}
+
+
+def flags() -> list[str]:
+    """Return the lines of the table of flags that are no settings, as the commands define them."""
+    group = cast(TyperGroup, typer.main.get_command(app))
+    options: dict[str, TyperOption] = {}
+    commands: dict[str, list[str]] = {}
+    for name in ASKING:
+        for option in group.commands[name].params:
+            if isinstance(option, TyperOption) and not option.envvar:
+                flag = option.opts[0]
+                if (name, flag) not in REFUSED:
+                    options.setdefault(flag, option)
+                    commands.setdefault(flag, []).append(f"`{name}`")
+    return [
+        f"| `{' '.join(filter(None, (flag, option.metavar)))}`"
+        f" | {', '.join(commands[flag])} | {option.help} |"
+        for flag, option in options.items()
+    ]
+
+
+def test_the_tables_of_flags_are_the_commands_own() -> None:
+    lines = [line for line in TEXT.splitlines() if line.startswith("| `--")]
+    assert sorted(lines) == sorted(flags())
