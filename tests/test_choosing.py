@@ -32,7 +32,8 @@ def shown() -> Iterator[Shown]:
 def ids(core: Shown, flags: str) -> list[int]:
     """Return the ids that a list with these flags shows."""
     listed = run("list", "--core", core.address, *shlex.split(flags))
-    assert (listed.returncode, listed.stderr) == (0, "")
+    assert listed.returncode == 0
+    assert listed.stderr == ("" if listed.stdout else "no sessions\n")
     return [int(line.split()[0]) for line in listed.stdout.splitlines()[1:]]
 
 
@@ -88,10 +89,10 @@ def test_a_session_that_begins_to_match_is_new_to_who_watches() -> None:
         for state in (session_pb2.ACTIVITY_STATE_IDLE, session_pb2.ACTIVITY_STATE_ACTIVE)
     )
     with showing({"pg": idle}) as core:
-        flags = ("--activity", "active", "--user", "alice")
+        flags = ("--activity", "active", "--user", "alice", "--columns", "id,user,activity.since")
         with Program("watch", "--core", core.address, *flags, "--source", "pg") as watch:
             core.sources["pg"] = active
-            watch.expect(r"^\+\t1\t")
+            watch.expect(r"^\+\t1\talice\t2026-09-21 14:13:20Z$")
             core.sources["pg"] = idle
             watch.expect(r"^-\t1\t")
             assert "\t2\t" not in watch.output
@@ -106,6 +107,8 @@ def test_a_session_that_begins_to_match_is_new_to_who_watches() -> None:
         ("list --remote 10.1.2.3/8", "did you mean '10.0.0.0/8'?"),
         ("list --min-idle 5x", "must be a duration, such as 90, 90s, 5m, 2h or 1d, got '5x'"),
         ("list --sort conected", "did you mean 'connected'?"),
+        ("list --columns id,aplication", "--columns: no attribute is called 'aplication'; did"),
+        ("watch --sort user", "--sort: is only for the table at a terminal"),
         ("list --limit 0", "must be an integer of at least 1"),
         ("list --usr alice", "did you mean '--user'?"),
         ("watch --min-idle 5m", "--min-idle: cannot be watched"),

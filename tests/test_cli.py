@@ -8,16 +8,9 @@ from collections.abc import Iterator
 from importlib.metadata import version
 
 import pytest
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from sessiongate.gateway.api.gaps import Gaps
-from sessiongate.gateway.cli.tables import (
-    print_gaps,
-    print_rows,
-    print_session,
-    session_cells,
-    session_columns,
-)
+from sessiongate.gateway.cli.tables import print_gaps, print_session
 from sessiongate.v1.session_pb2 import Session
 from tests.program import COMMAND, DOCUMENT, Serving, environment, run
 
@@ -33,7 +26,7 @@ def test_the_list_is_a_table_and_names_what_could_not_be_read(served: Serving) -
     listed = run("list", "--core", served.grpc)
     header, first, *others = [line.rstrip() for line in listed.stdout.splitlines()]
     assert header.split() == [
-        "ID", "State", "User", "Client", "Service", "Connected", "Idle", "Source"
+        "ID", "Service", "Source", "State", "Connected"
     ]  # fmt: skip
     assert first.split("  ")[0].strip() == "1"
     assert first.index("Listener Session") == header.index("State")
@@ -55,39 +48,16 @@ def test_one_session_is_a_table_of_what_is_known(served: Serving) -> None:
     ]
 
 
-def test_the_list_shows_who_where_from_and_idle_for_how_long(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    now = 1_000_000_000
-    idle = {59: "59s", 3599: "59m59s", 7500: "2h05m", 356400: "4d03h", -5: "0s"}
-    sessions = [
-        Session(
-            id=seconds + 10,
-            user="app",
-            remote="::1" if seconds < 60 else "192.0.2.1",
-            port=4711,
-            last_active_time=Timestamp(seconds=now - seconds),
-        )
-        for seconds in idle
-    ]
-    print_rows(session_columns(None), [session_cells(session, now) for session in sessions])
-    lines = capsys.readouterr().out.splitlines()[1:]
-    assert [line.split()[-1] for line in lines] == list(idle.values())
-    assert " app " in lines[0]
-    assert [line.split()[4] for line in lines[:2]] == ["[::1]:4711", "192.0.2.1:4711"]
-
-
 def test_what_clients_call_themselves_commands_no_terminal(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     session = Session(id=1, user="\x1b[31m[bold]x\r\n\u202e", service="[red]a[/red]")
-    print_rows(session_columns(None), [session_cells(session, 0)])
     print_session(session, {"user": session.user})
     print_gaps(Gaps(("a\x1b[2J",), ("b\x1b",)))
     out, err = capsys.readouterr()
     assert set(out + err) & set("\x1b\r\u202e") == set()
-    assert out.count("\ufffd[31m[bold]x\ufffd\ufffd\ufffd") == 2
-    assert out.count("[red]a[/red]") == 2
+    assert "\ufffd[31m[bold]x\ufffd\ufffd\ufffd" in out
+    assert "[red]a[/red]" in out
     unreachable, partial = err.splitlines()
     assert unreachable.startswith("unreachable: a\ufffd[2J ")
     assert partial.startswith("partial: b\ufffd ")

@@ -101,7 +101,7 @@ def test_a_core_that_dies_is_said_to_be_lost_and_asked_again(served: Serving, fi
 def test_a_terminal_gets_a_live_table(core: str, file: Path) -> None:
     here, there = pty.openpty()
     with subprocess.Popen(
-        [COMMAND, "watch", "--core", core],
+        [COMMAND, "watch", "--core", core, "--sort", "-id", "--limit", "1"],
         env=environment(TERM="xterm", COLUMNS="140", LINES="20"),
         stdin=there,
         stdout=there,
@@ -110,7 +110,8 @@ def test_a_terminal_gets_a_live_table(core: str, file: Path) -> None:
     ) as process:
         os.close(there)
         try:
-            read_until(here, "2 sessions", "unreachable: gone", "Read-Connection-Router")
+            seen = read_until(here, "2 sessions", "unreachable: gone", "Read-Connection-Router")
+            assert "RW-Split-Router" not in seen, "it is the second"
             show(file, 2, 3)
             read_until(here, "CLI")
             process.send_signal(signal.SIGINT)
@@ -120,11 +121,12 @@ def test_a_terminal_gets_a_live_table(core: str, file: Path) -> None:
             os.close(here)
 
 
-def read_until(terminal: int, *texts: str) -> None:
-    """Read what a program shows until it has contained all of these."""
+def read_until(terminal: int, *texts: str) -> str:
+    """Read what a program shows until it has contained all of these; return what it showed."""
     seen = ""
     while not all(text in seen for text in texts):
         seen += os.read(terminal, 65536).decode(errors="replace")
+    return seen
 
 
 def test_where_no_core_answers_nothing_is_watched() -> None:

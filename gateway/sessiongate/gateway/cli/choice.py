@@ -56,16 +56,22 @@ def _word(value: object, known: Mapping[str, Any]) -> str:
     return str(value)
 
 
-def _order(value: object) -> str:
-    """Read an attribute to sort by, and its direction, as an order of the core's."""
-    name = text(value)
-    order = _ORDERS.get(name.removeprefix("-"))
-    if order is None:
-        allowed = f"one of {', '.join(_ORDERS)}, with - before it for descending order"
-        raise must_be(allowed, value, did_you_mean(name.removeprefix("-"), _ORDERS))
-    if not name.startswith("-"):
-        return order
-    return order.removesuffix(" desc") if order.endswith(" desc") else f"{order} desc"
+def _names(value: object) -> tuple[str, ...]:
+    """Read attributes' names with commas between them."""
+    from sessiongate.gateway.cli.session_fields import session_field
+
+    names = tuple(name.strip() for name in text(value).split(","))
+    for name in names:
+        session_field(name)
+    return names
+
+
+def _keys(value: object) -> tuple[str, ...]:
+    """Read attributes to sort by, with commas between them, and - before a descending one."""
+    keys = tuple(key.strip() for key in text(value).split(","))
+    if unordered := [key for key in keys if key.removeprefix("-") not in _ORDERS]:
+        _names(",".join(key.removeprefix("-") for key in unordered))
+    return keys
 
 
 def _chosen(read: Callable[[object], Any], help: str, metavar: str) -> tuple[Any, ...]:
@@ -127,13 +133,37 @@ class SessionChoice:
 class SessionOrder:
     """The flags that say in which order to show sessions, and how many."""
 
-    sort: str = setting(
-        "id",
-        _order,
-        "Sort by id, connected, idle or activity.since; with - before it, in descending order.",
-        "NAME",
+    sort: tuple[str, ...] | None = setting(
+        None,
+        _keys,
+        "Sort by these attributes, with commas between them; - before one sorts in descending"
+        " order. Default: id.",
+        "NAMES",
         is_flag_only=True,
     )
     limit: int | None = setting(
         None, integer_from(1), "Show at most this many sessions.", "N", is_flag_only=True
+    )
+
+    @property
+    def in_core(self) -> str | None:
+        """The core's order that this is; None if the sessions have to be sorted here."""
+        first, *more = self.sort or ("id",)
+        order = _ORDERS.get(first.removeprefix("-"))
+        if more or order is None:
+            return None
+        name, _, direction = order.partition(" ")
+        return name if bool(direction) == first.startswith("-") else f"{name} desc"
+
+
+@dataclass(frozen=True)
+class ColumnChoice:
+    """The flag that says what to show of each session."""
+
+    columns: tuple[str, ...] | None = setting(
+        None,
+        _names,
+        "Show these attributes, with commas between them, such as id,user,activity.state.",
+        "NAMES",
+        is_flag_only=True,
     )

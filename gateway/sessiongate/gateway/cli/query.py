@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import signal
+import sys
 from contextlib import suppress
 from typing import Annotated
 
 import typer
 
-from sessiongate.gateway.cli.choice import CLOCK_FLAGS, SessionChoice, SessionOrder
+from sessiongate.gateway.cli.choice import CLOCK_FLAGS, ColumnChoice, SessionChoice, SessionOrder
 from sessiongate.gateway.cli.command import Command
 from sessiongate.gateway.cli.exposure import refuse_cleartext_token
 from sessiongate.gateway.cli.groups import reading, taking
@@ -32,6 +33,10 @@ _NOT_WATCHED = (
     "cannot be watched: as time passes, sessions begin to match without any change of theirs;"
     " use `sessiongate list`"
 )
+_NOT_ORDERED = (
+    "is only for the table at a terminal: here, a line for each change is printed as it happens;"
+    " use `sessiongate list`"
+)
 
 AsJsonOption = Annotated[bool, typer.Option("--json", help="Print the JSON:API document.")]
 SessionIdArgument = Annotated[
@@ -49,6 +54,7 @@ def list_command(
     *,
     choice: SessionChoice,
     order: SessionOrder,
+    columns: ColumnChoice,
     upstream: UpstreamSettings,
     links: LinkSettings,
     json: AsJsonOption = False,
@@ -65,11 +71,12 @@ def list_command(
       sessiongate list --user alice --user bob --remote 10.0.0.0/8
       sessiongate list --activity 'idle in transaction' --min-activity-duration 5m
       sessiongate list --sort activity.since --limit 20
+      sessiongate list --columns id,application,activity.state,activity.blocked_by
     """
     _check(context, upstream)
     from sessiongate.gateway.cli.questions import ask, listing
 
-    ask(listing(choice, order, links.public_url, json=json), upstream)
+    ask(listing(choice, order, columns.columns, links.public_url, json=json), upstream)
 
 
 @app.command("show", cls=Command)
@@ -122,7 +129,12 @@ def sources_command(
 @app.command("watch", cls=Command)
 @taking
 def watch_command(
-    context: typer.Context, *, choice: SessionChoice, upstream: UpstreamSettings
+    context: typer.Context,
+    *,
+    choice: SessionChoice,
+    order: SessionOrder,
+    columns: ColumnChoice,
+    upstream: UpstreamSettings,
 ) -> None:
     """Show sessions as they come and go, until Ctrl-C.
 
@@ -139,11 +151,15 @@ def watch_command(
     for name in CLOCK_FLAGS:
         if getattr(choice, name) is not None:
             refuse(context, _NOT_WATCHED, name)
+    if not sys.stdout.isatty():
+        for name in vars(order):
+            if getattr(order, name):
+                refuse(context, _NOT_ORDERED, name)
     from sessiongate.gateway.cli.questions import ask, watching
 
     with suppress(KeyboardInterrupt):
         signal.signal(signal.SIGINT, signal.default_int_handler)  # so that the terminal is restored
-        ask(watching(choice), upstream)
+        ask(watching(choice, order, columns.columns), upstream)
 
 
 @app.command("check", cls=Command)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import grpc
 
@@ -13,16 +14,10 @@ from sessiongate.client.errors import CallError
 from sessiongate.gateway.api.gaps import Gaps
 from sessiongate.gateway.cli.choice import SessionChoice, SessionOrder
 from sessiongate.gateway.cli.reporting import fail
-from sessiongate.gateway.cli.tables import (
-    output_width,
-    print_gaps,
-    print_rows,
-    print_session,
-    print_sources,
-    session_cells,
-    session_columns,
-    unobeyed,
-)
+from sessiongate.gateway.cli.session_fields import session_field, sort_sessions
+from sessiongate.gateway.cli.tables import print_gaps, print_session, print_sources
+from sessiongate.gateway.cli.terminal_table import TerminalTable
+from sessiongate.gateway.cli.texts import has_styles, output_width, unobeyed
 from sessiongate.gateway.errors import error_of
 from sessiongate.gateway.jsonapi.document import CollectionWriter, dump, top_meta
 from sessiongate.gateway.representation.session import session_resource, session_url, sessions_url
@@ -31,13 +26,22 @@ from sessiongate.gateway.settings import UpstreamSettings
 from sessiongate.gateway.upstream.client import CoreClient
 from sessiongate.runtime.exit_codes import EXIT_UNRECOVERABLE
 from sessiongate.runtime.watched_file import FileError
-from sessiongate.v1.session_service_pb2 import ListSessionsRequest, ListSessionsResponse
+from sessiongate.v1.session_pb2 import Session
+from sessiongate.v1.session_service_pb2 import ListSessionsRequest, SessionFilter
 
 # What links start with, unless --public-url is given.
 LOCAL_URL = "http://localhost:8989"
 # Sessions of a page: a table's columns get wider only between two. The core allows no more.
 _ALIGNED = 10_000
 _EVERY = 1 << 64  # more sessions than there are ids
+
+
+class _Part(NamedTuple):
+    """Some of the sessions that are listed."""
+
+    sessions: Sequence[Session]
+    gaps: Gaps
+
 
 Question = Callable[[CoreClient], Awaitable[None]]
 
@@ -68,17 +72,22 @@ def ask(question: Question, settings: UpstreamSettings) -> None:
 
 
 def listing(
-    choice: SessionChoice, order: SessionOrder, public_url: str | None, *, json: bool
+    choice: SessionChoice,
+    order: SessionOrder,
+    columns: Sequence[str] | None,
+    public_url: str | None,
+    *,
+    json: bool,
 ) -> Question:
     """List the sessions that are chosen."""
-    request = ListSessionsRequest(filter=choice.filter(), order_by=order.sort)
+    wanted = choice.filter()
 
     async def ask(client: CoreClient) -> None:
-        pages = _pages(client, request, order.limit)
+        parts = _parts(client, wanted, order)
         if json:
-            await _print_collection(pages, public_url or LOCAL_URL)
+            await _print_collection(parts, public_url or LOCAL_URL)
         else:
-            await _print_table(pages)
+            await _print_table(parts, columns)
 
     return ask
 
@@ -114,52 +123,73 @@ def listing_sources(public_url: str | None, *, json: bool) -> Question:
     return ask
 
 
-def watching(choice: SessionChoice) -> Question:
+def watching(choice: SessionChoice, order: SessionOrder, columns: Sequence[str] | None) -> Question:
     """Show the sessions that are chosen as they come and go."""
     from sessiongate.gateway.cli.watch import follow, open_screen
 
     async def ask(client: CoreClient) -> None:
-        with open_screen() as screen:
+        with open_screen(order, [*map(session_field, columns or ())]) as screen:
             await follow(client, choice.filter(), screen)
 
     return ask
 
 
+async def _parts(
+    client: CoreClient, wanted: SessionFilter, order: SessionOrder
+) -> AsyncIterator[_Part]:
+    """Yield the sessions that match, in order, in one part or more."""
+    if order.in_core is not None:
+        request = ListSessionsRequest(filter=wanted, order_by=order.in_core)
+        async for part in _pages(client, request, order.limit):
+            yield part
+        return
+    sessions: list[Session] = []
+    gaps = Gaps()
+    async for part in _pages(client, ListSessionsRequest(filter=wanted), None):
+        sessions += part.sessions
+        gaps = gaps.union(part.gaps)
+    yield _Part(sort_sessions(sessions, order.sort or ())[: order.limit], gaps)
+
+
 async def _pages(
     client: CoreClient, request: ListSessionsRequest, limit: int | None
-) -> AsyncIterator[ListSessionsResponse]:
+) -> AsyncIterator[_Part]:
     """Yield pages until they hold ``limit`` sessions, if there is a limit; read no more."""
     left = limit or _EVERY
     while True:
         request.page_size = min(left, _ALIGNED)
         page = await client.list_sessions(request)
-        yield page
+        yield _Part(page.sessions, Gaps.of_response(page))
         left -= len(page.sessions)
         if left <= 0 or not page.next_page_token:
             return
         request.page_token = page.next_page_token
 
 
-async def _print_table(pages: AsyncIterator[ListSessionsResponse]) -> None:
-    columns = session_columns(output_width())
-    gaps = Gaps()
-    async for page in pages:
-        now = time.time()
-        print_rows(columns, (session_cells(session, now) for session in page.sessions))
-        gaps = gaps.union(Gaps.of_response(page))
+async def _print_table(parts: AsyncIterator[_Part], columns: Sequence[str] | None) -> None:
+    fields = [*map(session_field, columns or ())]
+    table = TerminalTable(fields, output_width(), has_styles=has_styles(sys.stdout))
+    gaps, is_empty = Gaps(), True
+    async for sessions, found in parts:
+        gaps = gaps.union(found)
+        if lines := table.lines(sessions, time.time(), {*gaps.unreachable, *gaps.partial}):
+            print("\n".join(lines), flush=True)
+            is_empty = False
+    if is_empty:
+        print("no sessions", file=sys.stderr)
     print_gaps(gaps)
 
 
-async def _print_collection(pages: AsyncIterator[ListSessionsResponse], base: str) -> None:
+async def _print_collection(parts: AsyncIterator[_Part], base: str) -> None:
     writer = CollectionWriter(pretty=True)
     piece = writer.opening({"links": {"self": sessions_url(base)}})
     gaps = Gaps()
-    async for page in pages:
+    async for sessions, found in parts:
         now = time.time()
-        piece += writer.items(session_resource(session, base, now) for session in page.sessions)
+        piece += writer.items(session_resource(session, base, now) for session in sessions)
         print(unobeyed(piece.decode()), end="", flush=True)
         piece = b""
-        gaps = gaps.union(Gaps.of_response(page))
+        gaps = gaps.union(found)
     print(unobeyed(writer.closing(top_meta(gaps.meta())).decode()))
 
 

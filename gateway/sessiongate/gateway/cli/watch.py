@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from heapq import nsmallest
 from typing import Protocol
@@ -15,20 +15,22 @@ from rich.text import Text
 
 from sessiongate.client import AsyncClient, SessionChange, SessionCopy
 from sessiongate.gateway.api.gaps import Gaps
+from sessiongate.gateway.cli.choice import SessionOrder
 from sessiongate.gateway.cli.reporting import report
-from sessiongate.gateway.cli.tables import (
-    bold,
-    gap_lines,
-    plain,
-    session_cells,
-    session_columns,
-    session_line,
-)
+from sessiongate.gateway.cli.session_fields import SESSION_FIELDS, SessionField, sort_sessions
+from sessiongate.gateway.cli.tables import gap_lines
+from sessiongate.gateway.cli.terminal_table import TerminalTable
+from sessiongate.gateway.cli.texts import plain
 from sessiongate.gateway.errors import error_of
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import SessionFilter
 
 _TABLE_INTERVAL = 0.25  # seconds between two redraws
+# What a line says of a session, unless other columns are asked for.
+_LINE = [
+    SESSION_FIELDS[name]
+    for name in ("id", "state", "user", "peer", "service", "connected", "source")
+]
 
 
 class Screen(Protocol):
@@ -58,19 +60,20 @@ async def follow(client: AsyncClient, wanted: SessionFilter, screen: Screen) -> 
 
 
 @contextmanager
-def open_screen() -> Iterator[Screen]:
-    """Open a live table if a person reads, else lines."""
+def open_screen(order: SessionOrder, fields: Sequence[SessionField]) -> Iterator[Screen]:
+    """Open a live table if a person reads, else lines. ``fields`` are shown, or the usual ones."""
     if not sys.stdout.isatty():
-        yield Lines()
+        yield Lines(fields or _LINE)
         return
     with Live(console=Console(highlight=False), screen=True, auto_refresh=False) as live:
-        yield LiveTable(live)
+        yield LiveTable(live, order, fields)
 
 
 class Lines:
-    """Prints a line for each change: ``+`` came, ``~`` changed, ``-`` went."""
+    """Prints a line for each change: ``+`` came, ``~`` changed, ``-`` went; tabs between cells."""
 
-    def __init__(self) -> None:
+    def __init__(self, fields: Sequence[SessionField]) -> None:
+        self._fields = fields
         self._lost = False
         self._gaps = Gaps()
 
@@ -85,9 +88,9 @@ class Lines:
                 report(line)
         for old, new in changes:
             if new is not None:
-                print(session_line("~" if old is not None else "+", new))
+                self._print("~" if old is not None else "+", new)
             elif old is not None:
-                print(session_line("-", old))
+                self._print("-", old)
         sys.stdout.flush()
 
     def lost(self, why: str) -> None:
@@ -95,12 +98,17 @@ class Lines:
             self._lost = True
             report(f"{why}; asking again")
 
+    def _print(self, sign: str, session: Session) -> None:
+        print("\t".join((sign, *(field.cell(session) for field in self._fields))))
+
 
 class LiveTable:
     """Draws as many sessions as there is room for, and how many there are."""
 
-    def __init__(self, live: Live) -> None:
+    def __init__(self, live: Live, order: SessionOrder, fields: Sequence[SessionField]) -> None:
         self._live = live
+        self._order = order
+        self._fields = fields
         self._sessions: Sequence[Session] = ()
         self._drawn = 0.0
 
@@ -112,17 +120,20 @@ class LiveTable:
                 if sources:
                     state += f"; {name}: {plain(', '.join(sources))}"
             room = max(1, self._live.console.height - 3)
-            first = nsmallest(room, copy.sessions)
-            self._sessions = [copy.sessions[ident] for ident in first]
+            room = min(room, self._order.limit or room)
+            self._sessions = self._first(copy.sessions, room)
             self._draw(Text(state, style="bold"))
 
     def lost(self, why: str) -> None:
         self._draw(Text(f"{why}; asking again. What follows is out of date.", style="bold red"))
 
+    def _first(self, sessions: Mapping[int, Session], count: int) -> Sequence[Session]:
+        if self._order.sort:
+            return sort_sessions(sessions.values(), self._order.sort)[:count]
+        return [sessions[ident] for ident in nsmallest(count, sessions)]
+
     def _draw(self, state: Text) -> None:
         self._drawn = time.monotonic()
-        now = time.time()
-        columns = session_columns(self._live.console.width)
-        rows = (session_cells(session, now) for session in self._sessions)
-        table = Text.from_ansi("\n".join(columns.lines(rows, bold)))
-        self._live.update(Group(state, table), refresh=True)
+        table = TerminalTable(self._fields, self._live.console.width, has_styles=True)
+        lines = table.lines(self._sessions, time.time())
+        self._live.update(Group(state, Text.from_ansi("\n".join(lines))), refresh=True)

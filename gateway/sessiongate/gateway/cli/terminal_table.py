@@ -1,0 +1,127 @@
+"""A table of sessions: one line each, in the columns that say something and have room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Mapping, Sequence
+from typing import TypeAlias
+
+from sessiongate.gateway.cli.columns import BETWEEN, Columns, widest
+from sessiongate.gateway.cli.session_fields import SESSION_FIELDS, SessionField
+from sessiongate.gateway.cli.texts import bold, red
+from sessiongate.v1.session_pb2 import SESSION_STATE_STARTED, Session
+
+# The columns of a table from left to right, unless others are asked for.
+_USUAL = (
+    *("id", "user", "peer", "database", "application", "activity.state", "activity.since"),
+    *("activity.blocked_by", "service", "source", "state", "connected", "idle"),
+)
+# The same, and what follows them in a wide table.
+_WIDE = (
+    *_USUAL,
+    *("activity.wait", "activity.transaction_started", "native_id", "connections"),
+    *("upstream", "downstream", "client.cipher"),
+)
+# Which of them get room first.
+_FIRST = (
+    *("id", "user", "activity.state", "activity.since", "activity.blocked_by", "idle", "peer"),
+    *("state", "service", "database", "application", "source", "connected"),
+)
+
+_Cells: TypeAlias = Mapping[SessionField, Sequence[str]]  # of each session, by column
+
+
+class TerminalTable:
+    """Makes the lines of a table, part by part.
+
+    ``fields`` are its columns. Without them, a part adds those that say something about its
+    sessions, as far as they fit in ``room`` cells of a terminal: a head precedes the first part
+    and each that adds a column. ``is_wide`` considers more columns. If ``has_styles``, heads are
+    bold, and sessions of sources that could not be read completely are red.
+    """
+
+    def __init__(
+        self,
+        fields: Sequence[SessionField] = (),
+        room: int | None = None,
+        *,
+        is_wide: bool = False,
+        has_styles: bool = False,
+    ) -> None:
+        self._fields = fields
+        self._candidates = [SESSION_FIELDS[name] for name in (_WIDE if is_wide else _USUAL)]
+        self._room = room
+        self._has_styles = has_styles
+        self._shown: Sequence[SessionField] = ()
+        self._columns = Columns()
+
+    def lines(
+        self, sessions: Sequence[Session], now: float, incomplete: Container[str] = ()
+    ) -> Sequence[str]:
+        """Return the lines of the next sessions; ``incomplete`` are names of sources."""
+        if not sessions:
+            return []
+        fields = self._fields or self._candidates
+        cells = {field: [field.cell(each, now) for each in sessions] for field in fields}
+        shown = self._fields or self._chosen(sessions, cells)
+        lines: list[str] = []
+        if shown != self._shown:
+            lines = [""] if self._shown else []
+            self._shown = shown
+            self._columns = self._laid_out(shown)
+        rows = [*zip(*(cells[field] for field in shown), strict=True)]
+        found = self._columns.lines(rows, bold if self._has_styles else str)
+        head, body = found[: -len(sessions)], found[-len(sessions) :]
+        if self._has_styles and incomplete:
+            body = [
+                red(line) if session.source in incomplete else line
+                for line, session in zip(body, sessions, strict=True)
+            ]
+        return [*lines, *head, *body]
+
+    def _chosen(self, sessions: Sequence[Session], cells: _Cells) -> Sequence[SessionField]:
+        """Return the columns shown so far, and those that say something and fit, in order."""
+        telling = [
+            field
+            for field in self._candidates
+            if field in self._shown or (any(cells[field]) and _tells(field, sessions))
+        ]
+        if self._room is None:
+            return telling
+        room = self._room + len(BETWEEN)
+        fitting: set[SessionField] = set()
+        for field in sorted(telling, key=_rank):
+            width = max(len(field.title), widest(cells[field])) + len(BETWEEN)
+            if field.least is not None:
+                width = min(width, max(len(field.title), field.least) + len(BETWEEN))
+            if field in self._shown or width <= room or not fitting:
+                fitting.add(field)
+                room -= width
+        return [field for field in telling if field in fitting]
+
+    def _laid_out(self, fields: Sequence[SessionField]) -> Columns:
+        return Columns(
+            *(field.title for field in fields),
+            right={field.title for field in fields if field.is_right},
+            room=self._room,
+            least=[_ANY_WIDTH if field.least is None else field.least for field in fields],
+        )
+
+
+_ANY_WIDTH = 1 << 16  # more cells than a terminal has: a column that is not cut
+
+
+def _rank(field: SessionField) -> int:
+    return _FIRST.index(field.name) if field.name in _FIRST else len(_FIRST)
+
+
+# Columns that may say nothing new, and of which sessions they say something.
+_TELLING: Mapping[str, Callable[[Session], bool]] = {
+    "state": lambda session: session.state != SESSION_STATE_STARTED,
+    "source": lambda session: session.source != session.service,
+    "idle": lambda session: not session.activity.HasField("since_time"),
+}
+
+
+def _tells(field: SessionField, sessions: Sequence[Session]) -> bool:
+    tells = _TELLING.get(field.name)
+    return tells is None or any(map(tells, sessions))
