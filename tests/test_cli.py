@@ -107,7 +107,7 @@ def test_shells_can_complete_the_commands() -> None:
     assert completed.stdout.split() == ["serve", "show", "sources"]
 
 
-@pytest.mark.parametrize("arguments", ["--help", "list", "show 1", "list --json"])
+@pytest.mark.parametrize("arguments", ["--help", "list", "show 1", "list --json", "list -o csv"])
 def test_output_that_cannot_be_written_is_said_in_a_line(served: Serving, arguments: str) -> None:
     def errors(output: str, code: int) -> list[str]:
         ended = subprocess.run(

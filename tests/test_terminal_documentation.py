@@ -20,19 +20,20 @@ REFUSED = {("watch", "--min-idle"), ("watch", "--min-activity-duration")}
 def flags() -> list[str]:
     """Return the lines of the table of flags that are no settings, as the commands define them."""
     group = cast(TyperGroup, typer.main.get_command(app))
-    options: dict[str, TyperOption] = {}
+    options: dict[str, TyperOption] = {}  # by flag and help
     commands: dict[str, list[str]] = {}
     for name in ASKING:
         for option in group.commands[name].params:
             if isinstance(option, TyperOption) and not option.envvar:
-                flag = option.opts[0]
+                flag = max(option.opts, key=len)
                 if (name, flag) not in REFUSED:
-                    options.setdefault(flag, option)
-                    commands.setdefault(flag, []).append(f"`{name}`")
+                    key = f"{flag} {option.help}"
+                    options.setdefault(key, option)
+                    commands.setdefault(key, []).append(f"`{name}`")
     return [
-        f"| `{' '.join(filter(None, (flag, option.metavar)))}`"
-        f" | {', '.join(commands[flag])} | {option.help} |"
-        for flag, option in options.items()
+        f"| `{' '.join(filter(None, (max(option.opts, key=len), option.metavar)))}`"
+        f" | {', '.join(commands[key])} | {option.help} |"
+        for key, option in options.items()
     ]
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,7 +17,7 @@ from sessiongate.gateway.cli.groups import reading, taking
 from sessiongate.gateway.cli.origin import refuse
 from sessiongate.gateway.jsonapi.ids import parse_id
 from sessiongate.gateway.settings import GatewayConfig, LinkSettings, UpstreamSettings
-from sessiongate.runtime.settings import must_be
+from sessiongate.runtime.settings import must_be, one_of
 
 app = typer.Typer()
 
@@ -38,7 +39,25 @@ _NOT_ORDERED = (
     " use `sessiongate list`"
 )
 
-AsJsonOption = Annotated[bool, typer.Option("--json", help="Print the JSON:API document.")]
+_DOCUMENTS = ("table", "json", "yaml")
+_FORMS = ("table", "wide", "json", "jsonl", "csv", "yaml")
+_OUTPUT = "Print a table or the JSON:API document, as JSON or YAML: table, json or yaml."
+
+
+def _output_option(help: str, forms: Sequence[str]) -> Any:
+    return typer.Option("--output", "-o", help=help, metavar="FORM", parser=reading(one_of(*forms)))
+
+
+AsJsonOption = Annotated[bool, typer.Option("--json", help="The same as --output json.")]
+DocumentOption = Annotated[Any, _output_option(_OUTPUT, _DOCUMENTS)]
+ListingOption = Annotated[
+    Any,
+    _output_option(
+        "Print a table, one as wide as it gets, the JSON:API document as JSON or YAML, an object"
+        f" on each line, or CSV: {', '.join(_FORMS[:-1])} or {_FORMS[-1]}.",
+        _FORMS,
+    ),
+]
 SessionIdArgument = Annotated[
     int,
     typer.Argument(
@@ -57,6 +76,7 @@ def list_command(
     columns: ColumnChoice,
     upstream: UpstreamSettings,
     links: LinkSettings,
+    output: ListingOption = "table",
     json: AsJsonOption = False,
 ) -> None:
     """List the sessions of a core.
@@ -72,11 +92,15 @@ def list_command(
       sessiongate list --activity 'idle in transaction' --min-activity-duration 5m
       sessiongate list --sort activity.since --limit 20
       sessiongate list --columns id,application,activity.state,activity.blocked_by
+      sessiongate list --output csv
     """
+    form = "json" if json else output
+    if columns.columns and form in ("json", "jsonl", "yaml"):
+        refuse(context, f"is only for tables and CSV, not for {form}, which has members", "columns")
     _check(context, upstream)
     from sessiongate.gateway.cli.questions import ask, listing
 
-    ask(listing(choice, order, columns.columns, links.public_url, json=json), upstream)
+    ask(listing(choice, order, columns.columns, links.public_url, form), upstream)
 
 
 @app.command("show", cls=Command)
@@ -87,6 +111,7 @@ def show_command(
     *,
     upstream: UpstreamSettings,
     links: LinkSettings,
+    output: DocumentOption = "table",
     json: AsJsonOption = False,
 ) -> None:
     """Show all that a core knows about one session.
@@ -100,7 +125,7 @@ def show_command(
     _check(context, upstream)
     from sessiongate.gateway.cli.questions import ask, showing
 
-    ask(showing(ident, links.public_url, json=json), upstream)
+    ask(showing(ident, links.public_url, "json" if json else output), upstream)
 
 
 @app.command("sources", cls=Command)
@@ -110,6 +135,7 @@ def sources_command(
     *,
     upstream: UpstreamSettings,
     links: LinkSettings,
+    output: DocumentOption = "table",
     json: AsJsonOption = False,
 ) -> None:
     """List the sources of a core and their state.
@@ -123,7 +149,7 @@ def sources_command(
     _check(context, upstream)
     from sessiongate.gateway.cli.questions import ask, listing_sources
 
-    ask(listing_sources(links.public_url, json=json), upstream)
+    ask(listing_sources(links.public_url, "json" if json else output), upstream)
 
 
 @app.command("watch", cls=Command)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -13,14 +12,13 @@ import grpc
 from sessiongate.client.errors import CallError
 from sessiongate.gateway.api.gaps import Gaps
 from sessiongate.gateway.cli.choice import SessionChoice, SessionOrder
+from sessiongate.gateway.cli.outputs import output_in, print_document
 from sessiongate.gateway.cli.reporting import fail
 from sessiongate.gateway.cli.session_fields import session_field, sort_sessions
 from sessiongate.gateway.cli.tables import print_gaps, print_session, print_sources
-from sessiongate.gateway.cli.terminal_table import TerminalTable
-from sessiongate.gateway.cli.texts import has_styles, output_width, unobeyed
 from sessiongate.gateway.errors import error_of
-from sessiongate.gateway.jsonapi.document import CollectionWriter, dump, top_meta
-from sessiongate.gateway.representation.session import session_resource, session_url, sessions_url
+from sessiongate.gateway.jsonapi.document import top_meta
+from sessiongate.gateway.representation.session import session_resource, session_url
 from sessiongate.gateway.representation.source import source_resources, sources_url
 from sessiongate.gateway.settings import UpstreamSettings
 from sessiongate.gateway.upstream.client import CoreClient
@@ -76,23 +74,23 @@ def listing(
     order: SessionOrder,
     columns: Sequence[str] | None,
     public_url: str | None,
-    *,
-    json: bool,
+    form: str,
 ) -> Question:
     """List the sessions that are chosen."""
     wanted = choice.filter()
+    fields = [*map(session_field, columns or ())]
 
     async def ask(client: CoreClient) -> None:
-        parts = _parts(client, wanted, order)
-        if json:
-            await _print_collection(parts, public_url or LOCAL_URL)
-        else:
-            await _print_table(parts, columns)
+        output, gaps = output_in(form, fields, public_url or LOCAL_URL), Gaps()
+        async for part in _parts(client, wanted, order):
+            gaps = gaps.union(part.gaps)
+            output.write(part.sessions, gaps)
+        output.end(gaps)
 
     return ask
 
 
-def showing(ident: int, public_url: str | None, *, json: bool) -> Question:
+def showing(ident: int, public_url: str | None, form: str) -> Question:
     """Show one session."""
 
     async def ask(client: CoreClient) -> None:
@@ -100,8 +98,8 @@ def showing(ident: int, public_url: str | None, *, json: bool) -> Question:
         gaps = Gaps.of_response(found)
         base = public_url or LOCAL_URL
         resource = session_resource(found.session, base, time.time())
-        if json:
-            _print_document(session_url(base, ident), resource, gaps)
+        if form != "table":
+            print_document(_document(session_url(base, ident), resource, gaps), form)
         else:
             print_session(found.session, resource["attributes"])
             print_gaps(gaps)
@@ -109,14 +107,15 @@ def showing(ident: int, public_url: str | None, *, json: bool) -> Question:
     return ask
 
 
-def listing_sources(public_url: str | None, *, json: bool) -> Question:
+def listing_sources(public_url: str | None, form: str) -> Question:
     """List the sources."""
 
     async def ask(client: CoreClient) -> None:
         sources = await client.list_sources()
-        if json:
+        if form != "table":
             base = public_url or LOCAL_URL
-            _print_document(sources_url(base), source_resources(sources, base), Gaps())
+            document = _document(sources_url(base), source_resources(sources, base), Gaps())
+            print_document(document, form)
         else:
             print_sources(sources)
 
@@ -166,36 +165,8 @@ async def _pages(
         request.page_token = page.next_page_token
 
 
-async def _print_table(parts: AsyncIterator[_Part], columns: Sequence[str] | None) -> None:
-    fields = [*map(session_field, columns or ())]
-    table = TerminalTable(fields, output_width(), has_styles=has_styles(sys.stdout))
-    gaps, is_empty = Gaps(), True
-    async for sessions, found in parts:
-        gaps = gaps.union(found)
-        if lines := table.lines(sessions, time.time(), {*gaps.unreachable, *gaps.partial}):
-            print("\n".join(lines), flush=True)
-            is_empty = False
-    if is_empty:
-        print("no sessions", file=sys.stderr)
-    print_gaps(gaps)
-
-
-async def _print_collection(parts: AsyncIterator[_Part], base: str) -> None:
-    writer = CollectionWriter(pretty=True)
-    piece = writer.opening({"links": {"self": sessions_url(base)}})
-    gaps = Gaps()
-    async for sessions, found in parts:
-        now = time.time()
-        piece += writer.items(session_resource(session, base, now) for session in sessions)
-        print(unobeyed(piece.decode()), end="", flush=True)
-        piece = b""
-        gaps = gaps.union(found)
-    print(unobeyed(writer.closing(top_meta(gaps.meta())).decode()))
-
-
-def _print_document(link: str, data: Any, gaps: Gaps) -> None:
-    document: Mapping[str, Any] = {"links": {"self": link}, "data": data, **top_meta(gaps.meta())}
-    print(unobeyed(dump(document, pretty=True).decode()))
+def _document(link: str, data: Any, gaps: Gaps) -> Mapping[str, Any]:
+    return {"links": {"self": link}, "data": data, **top_meta(gaps.meta())}
 
 
 # Parts of gRPC's error texts, and what they mean to the user.

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from sessiongate.gateway.cli.texts import duration_text, joined, plain, time_text
-from sessiongate.gateway.representation.session import is_idle
+from sessiongate.gateway.representation.session import asctime, is_idle
 from sessiongate.runtime.suggestion import did_you_mean, quoted_name
 from sessiongate.v1.activities import ACTIVITY_WORDS
 from sessiongate.v1.session_pb2 import Session
@@ -46,6 +46,17 @@ class SessionField:
                 return time_text(value)
             return duration_text(now - seconds_of(value))
         return plain(joined(value))
+
+    def value(self, session: Session, now: float) -> str | float:
+        """Return what a program reads: a moment in full, an idle time in seconds, else ""."""
+        value = self.read(session)
+        if isinstance(value, Timestamp):
+            if self.name == "idle":
+                return max(0.0, round(now - seconds_of(value), 1))
+            return asctime(value)
+        if value is None or isinstance(value, int):
+            return "" if value is None else value
+        return joined(value)
 
     def sort_key(self, session: Session) -> tuple[bool, Any]:
         """Return what sessions are sorted by. Those without a value come last, as in the core."""
