@@ -40,7 +40,7 @@ def environment(**variables: str) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith("SESSIONGATE_") and not name.lower().endswith("_proxy")
     }
-    return {**mine, **variables}
+    return {**mine, "XDG_CONFIG_HOME": "/nonexistent", **variables}  # no settings of one's own
 
 
 def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -410,7 +410,8 @@ def test_who_lacks_the_cores_token_is_told_so(files: CredentialFiles) -> None:
         listed = run("list", "--core", address)
         assert (listed.stdout, listed.returncode) == ("", 1)
         assert listed.stderr == (
-            f"sessiongate: the core at {address} requires its token; set --core-token-file\n"
+            f"sessiongate: the core at {address} requires credentials; set --core-user and"
+            " --core-password-file, --core-token-file, or --core-cert and --core-key\n"
         )
         with Program("serve", "--http", "127.0.0.1:0", "--core", address) as gateway:
             http = gateway.expect(r"REST +(\S+)/v1/sessions$")[1]

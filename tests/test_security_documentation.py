@@ -81,7 +81,7 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Followed]:
 
 def test_what_is_asked_is_answered_so(followed: Followed) -> None:
     shown = examples("docs/security.md")
-    assert len(shown) == 2
+    assert len(shown) == 3
     for command, output in shown:
         assert followed.run(shlex.split(command)).rstrip("\n") == output.rstrip("\n")
 

@@ -104,6 +104,8 @@ RUNNERS: dict[Test | str, list[str]] = {
         "docs/security.md: In ten minutes: sh",
         "docs/security.md: In ten minutes: sh",
         "docs/security.md: In ten minutes: sh",
+        "docs/security.md: In ten minutes: sh",
+        "docs/security.md: In ten minutes: console",
         "docs/security.md: In ten minutes: console",
     ],
     security.test_the_client_in_python_works_as_it_stands: [

@@ -171,6 +171,13 @@ class UpstreamSettings(CoreTokenSettings):
             return ClientTls(Path(self.core_ca))
         return ClientTls(Path(self.core_ca), Path(self.core_cert), Path(self.core_key))
 
+    def core_troubles(self) -> dict[str, str]:
+        """Return why files cannot be used, or nothing, by the settings that name them."""
+        found = {} if self.core_tls is None else self.core_tls.troubles()
+        if self.core_token_path is not None:
+            found["core_token_file"] = trouble(read_core_tokens, self.core_token_path)
+        return found
+
 
 @dataclass(frozen=True)
 class GatewayConfig(HttpSettings, UpstreamSettings):
@@ -187,11 +194,7 @@ class GatewayConfig(HttpSettings, UpstreamSettings):
 
     def troubles(self) -> dict[str, str]:
         """Return why files cannot be used, by the settings that name them."""
-        found = self.protection.troubles()
-        if self.core_tls is not None:
-            found |= self.core_tls.troubles()
-        if self.core_token_path is not None:
-            found["core_token_file"] = trouble(read_core_tokens, self.core_token_path)
+        found = self.protection.troubles() | self.core_troubles()
         return {name: wrong for name, wrong in found.items() if wrong}
 
     def exposures(self) -> dict[str, str]:

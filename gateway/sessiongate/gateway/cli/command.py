@@ -28,6 +28,8 @@ class Command(TyperCommand):
     Its help groups related options under titles.
     """
 
+    reads_default_files = False
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         given = [*args]
         try:
@@ -52,6 +54,12 @@ class Command(TyperCommand):
                 continue
             with formatter.section(title):
                 formatter.write_dl(records)
+
+
+class AskingCommand(Command):
+    """A command that asks a core. Without ``--config``, it reads the default files' settings."""
+
+    reads_default_files = True
 
 
 class CommandGroup(TyperGroup):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,15 +50,18 @@ def refuse_open_listeners(
             )
 
 
-def refuse_cleartext_token(context: typer.Context, upstream: UpstreamSettings) -> None:
-    """Refuse to send the core's token unencrypted over a network."""
+def refuse_cleartext_secrets(
+    context: typer.Context, upstream: UpstreamSettings, names: Sequence[str] = ("core_token_file",)
+) -> None:
+    """Refuse to send what these settings name, a token or password, in clear over a network."""
     address = upstream.core_address
-    if upstream.core_token_file and upstream.core_tls is None and not _is_private(address):
-        refuse(
-            context,
-            f"the token would be sent to {address} unencrypted; add TLS (--core-ca)",
-            "core_token_file",
-        )
+    if upstream.core_tls is not None or _is_private(address):
+        return
+    for name in names:
+        if getattr(upstream, name):
+            what = "token" if name == "core_token_file" else "password"
+            text = f"the {what} would be sent to {address} unencrypted; add TLS (--core-ca)"
+            refuse(context, text, name)
 
 
 def _is_private(listener: str) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import typer
 
-# In a context's `meta`: the faults so far, if a command gathers them, and the settings file.
+# In a context's `meta`: the faults so far, if a command gathers them, and the files of settings.
 _FAULTS = "sessiongate.faults"
-_FILE = "sessiongate.file"
+_FILES = "sessiongate.files"
 _FLAG = re.compile("--[a-z][a-z-]*[a-z]")
 
 
@@ -25,7 +26,7 @@ def place(context: typer.Context, name: str) -> str:
         case "ENVIRONMENT":
             return str(parameter.envvar)
         case "DEFAULT_MAP":
-            return f"{name!r} in {context.meta[_FILE]}"
+            return f"{name!r} in {context.meta[_FILES][name]}"
         case _ if parameter.param_type_name == "argument":
             return str(parameter.metavar)
         case _:
@@ -37,9 +38,9 @@ def origins(context: typer.Context, *names: str) -> dict[str, str]:
     return {name: place(context, name) for name in names}
 
 
-def note_file(context: typer.Context, file: object) -> None:
-    """Remember which file holds settings."""
-    context.meta[_FILE] = file
+def note_file(context: typer.Context, file: object, names: Iterable[str]) -> None:
+    """Remember which file holds these settings."""
+    context.meta.setdefault(_FILES, {}).update(dict.fromkeys(names, file))
 
 
 def gather(context: typer.Context) -> list[typer.BadParameter]:

@@ -10,7 +10,7 @@ import typer
 from sessiongate.gateway.cli.collisions import refuse_collisions
 from sessiongate.gateway.cli.exposure import (
     Exposure,
-    refuse_cleartext_token,
+    refuse_cleartext_secrets,
     refuse_open_listeners,
 )
 from sessiongate.gateway.cli.groups import taking
@@ -67,7 +67,7 @@ def plan_of(
     if not exposure.insecure:
         refuse_open_listeners(context, listeners, protection, upstream.core_token_path)
         if upstream.core is not None:
-            refuse_cleartext_token(context, upstream)
+            refuse_cleartext_secrets(context, upstream)
     gateway = GatewayConfig(
         **vars(http), **vars(upstream), protection=protection, limits=limits, logs=logs
     )

@@ -11,12 +11,13 @@ from typing import Annotated, Any
 import typer
 
 from sessiongate.gateway.cli.choice import CLOCK_FLAGS, ColumnChoice, SessionChoice, SessionOrder
-from sessiongate.gateway.cli.command import Command
-from sessiongate.gateway.cli.exposure import refuse_cleartext_token
+from sessiongate.gateway.cli.command import AskingCommand
+from sessiongate.gateway.cli.exposure import refuse_cleartext_secrets
 from sessiongate.gateway.cli.groups import reading, taking
+from sessiongate.gateway.cli.login import LoginSettings
 from sessiongate.gateway.cli.origin import refuse
 from sessiongate.gateway.jsonapi.ids import parse_id
-from sessiongate.gateway.settings import GatewayConfig, LinkSettings, UpstreamSettings
+from sessiongate.gateway.settings import LinkSettings
 from sessiongate.runtime.settings import must_be, one_of
 
 app = typer.Typer()
@@ -66,7 +67,7 @@ SessionIdArgument = Annotated[
 ]
 
 
-@app.command("list", cls=Command)
+@app.command("list", cls=AskingCommand)
 @taking
 def list_command(
     context: typer.Context,
@@ -74,7 +75,7 @@ def list_command(
     choice: SessionChoice,
     order: SessionOrder,
     columns: ColumnChoice,
-    upstream: UpstreamSettings,
+    upstream: LoginSettings,
     links: LinkSettings,
     output: ListingOption = "table",
     json: AsJsonOption = False,
@@ -103,13 +104,13 @@ def list_command(
     ask(listing(choice, order, columns.columns, links.public_url, form), upstream)
 
 
-@app.command("show", cls=Command)
+@app.command("show", cls=AskingCommand)
 @taking
 def show_command(
     context: typer.Context,
     ident: SessionIdArgument,
     *,
-    upstream: UpstreamSettings,
+    upstream: LoginSettings,
     links: LinkSettings,
     output: DocumentOption = "table",
     json: AsJsonOption = False,
@@ -128,12 +129,12 @@ def show_command(
     ask(showing(ident, links.public_url, "json" if json else output), upstream)
 
 
-@app.command("sources", cls=Command)
+@app.command("sources", cls=AskingCommand)
 @taking
 def sources_command(
     context: typer.Context,
     *,
-    upstream: UpstreamSettings,
+    upstream: LoginSettings,
     links: LinkSettings,
     output: DocumentOption = "table",
     json: AsJsonOption = False,
@@ -152,7 +153,7 @@ def sources_command(
     ask(listing_sources(links.public_url, "json" if json else output), upstream)
 
 
-@app.command("watch", cls=Command)
+@app.command("watch", cls=AskingCommand)
 @taking
 def watch_command(
     context: typer.Context,
@@ -160,7 +161,7 @@ def watch_command(
     choice: SessionChoice,
     order: SessionOrder,
     columns: ColumnChoice,
-    upstream: UpstreamSettings,
+    upstream: LoginSettings,
 ) -> None:
     """Show sessions as they come and go, until Ctrl-C.
 
@@ -188,9 +189,9 @@ def watch_command(
         ask(watching(choice, order, columns.columns), upstream)
 
 
-@app.command("check", cls=Command)
+@app.command("check", cls=AskingCommand)
 @taking
-def check_command(context: typer.Context, *, upstream: UpstreamSettings) -> None:
+def check_command(context: typer.Context, *, upstream: LoginSettings) -> None:
     """Check whether a core can answer.
 
     Exits with 0 if it can, with 1 if it cannot, and with 2 for a bad setting.
@@ -207,8 +208,11 @@ def check_command(context: typer.Context, *, upstream: UpstreamSettings) -> None
     print(f"the core at {upstream.core_address} is ready")
 
 
-def _check(context: typer.Context, upstream: UpstreamSettings) -> None:
+def _check(context: typer.Context, upstream: LoginSettings) -> None:
     """Refuse settings with which no core can be reached, and name their origin."""
-    refuse_cleartext_token(context, upstream)
-    for name, text in GatewayConfig(**vars(upstream)).troubles().items():
-        refuse(context, text, name)
+    refuse_cleartext_secrets(
+        context, upstream, ("core_token_file", "core_user", "core_password_file")
+    )
+    for name, text in upstream.core_troubles().items():
+        if text:
+            refuse(context, text, name)

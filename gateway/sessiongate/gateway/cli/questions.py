@@ -12,6 +12,7 @@ import grpc
 from sessiongate.client.errors import CallError
 from sessiongate.gateway.api.gaps import Gaps
 from sessiongate.gateway.cli.choice import SessionChoice, SessionOrder
+from sessiongate.gateway.cli.login import LoginSettings
 from sessiongate.gateway.cli.outputs import output_in, print_document
 from sessiongate.gateway.cli.reporting import fail
 from sessiongate.gateway.cli.session_fields import session_field, sort_sessions
@@ -20,7 +21,6 @@ from sessiongate.gateway.errors import error_of
 from sessiongate.gateway.jsonapi.document import top_meta
 from sessiongate.gateway.representation.session import session_resource, session_url
 from sessiongate.gateway.representation.source import source_resources, sources_url
-from sessiongate.gateway.settings import UpstreamSettings
 from sessiongate.gateway.upstream.client import CoreClient
 from sessiongate.runtime.exit_codes import EXIT_UNRECOVERABLE
 from sessiongate.runtime.watched_file import FileError
@@ -44,26 +44,25 @@ class _Part(NamedTuple):
 Question = Callable[[CoreClient], Awaitable[None]]
 
 
-def ask(question: Question, settings: UpstreamSettings) -> None:
+def ask(question: Question, settings: LoginSettings) -> None:
     """Ask a core; if it fails, say so and end."""
     core = settings.core_address
 
-    async def asking() -> None:
-        client = CoreClient(
-            core, settings.core_timeout, settings.core_tls, settings.core_token_path
-        )
+    async def asking(basic: str | None) -> None:
+        token_path = None if basic else settings.core_token_path
+        client = CoreClient(core, settings.core_timeout, settings.core_tls, token_path, basic=basic)
         try:
             await question(client)
         finally:
             await client.close()
 
     try:
-        asyncio.run(asking())
+        asyncio.run(asking(settings.basic()))
     except FileError as error:
         fail(str(error), EXIT_UNRECOVERABLE)
     except CallError as error:
         if error.code is grpc.StatusCode.UNAUTHENTICATED:
-            fail(f"the core at {core} requires its token; set --core-token-file")
+            fail(settings.refusal(error.reason))
         if error.reason is None and error.code is grpc.StatusCode.UNAVAILABLE:
             fail(_unreached(core, str(error)))
         fail(error_of(error).detail)

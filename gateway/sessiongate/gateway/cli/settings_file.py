@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import typer
 from typer.core import TyperGroup
@@ -18,6 +18,8 @@ from sessiongate.runtime.urls import redacted
 from sessiongate.runtime.watched_file import FileError, read_handed_over
 
 VARIABLE = "SESSIONGATE_"  # the prefix of variables' names
+
+SYSTEM_FILE = Path("/etc/sessiongate/sessiongate.toml")
 
 _CONTENT = "sessiongate.content"  # in a context's `meta`: the content of settings files
 
@@ -42,37 +44,61 @@ def warn_of_variables(root: object) -> None:
 
 
 def read_settings(context: typer.Context, file: Path | None) -> Path | None:
-    """Make the file's settings the command's defaults."""
-    if file is None:
-        return None
+    """Make the file's settings the command's defaults; without one, those of default files."""
+    if file is not None:
+        _add_settings(context, file, "config")
+    elif getattr(context.command, "reads_default_files", False):
+        for default in _default_files():
+            if os.access(default, os.R_OK):
+                _add_settings(context, default)
+    return file
+
+
+def _default_files() -> Iterator[Path]:
+    """Yield the files whose settings a command that asks a core reads; later ones override."""
+    yield SYSTEM_FILE
+    home = os.environ.get("XDG_CONFIG_HOME", "")
+    if not home.startswith("/"):
+        home = os.path.expanduser("~/.config")
+    yield Path(home, "sessiongate/config.toml")
+
+
+def _add_settings(context: typer.Context, file: Path, origin: str | None = None) -> None:
+    """Add a file's settings to the command's defaults; ``origin`` is the setting that names it."""
     try:
-        # Cached: a command that collects faults reads the settings repeatedly, a pipe only once.
-        content = context.meta.setdefault(_CONTENT, {}).get(file) or read_handed_over(file)
-        context.meta[_CONTENT][file] = content
-        values = tomllib.loads(content.decode("utf-8-sig"))  # some editors write a BOM first
+        values = _read(context, file)
     except FileError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise typer.BadParameter(str(error), param_hint=None if origin else "default") from None
+    known = settings(context.find_root().command)
+    own = {option.name for option in context.command.params if option.envvar}
+    found = {
+        name: [value] if known[name] and not isinstance(value, list) else value
+        for name, value in values.items()
+        if name in known and name in own  # a flag of another command may have the same name
+    }
+    note_file(context, file, found)
+    context.default_map = {**(context.default_map or {}), **found}
+    for key, value in values.items():
+        if key not in known:
+            refuse(context, f"{file}: {_unknown(key, value, known)}", origin)
+
+
+def _read(context: typer.Context, file: Path) -> Mapping[str, Any]:
+    """Return a file's settings. Raises `FileError`."""
+    # Cached: a command that collects faults reads the settings repeatedly, a pipe only once.
+    content = context.meta.setdefault(_CONTENT, {}).get(file) or read_handed_over(file)
+    context.meta[_CONTENT][file] = content
+    try:
+        return tomllib.loads(content.decode("utf-8-sig"))  # some editors write a BOM first
     except UnicodeDecodeError:
-        raise typer.BadParameter(f"{file} is not TOML: it is not UTF-8") from None
+        raise FileError(f"{file} is not TOML: it is not UTF-8") from None
     except ValueError as error:
         hint = (
             "a name occurs twice"
             if "overwrite" in str(error)
             else "a line must be NAME = VALUE, with text in quotes"
         )
-        raise typer.BadParameter(f"{file} is not TOML: {error}; {hint}") from None
-    known = settings(context.find_root().command)
-    note_file(context, file)
-    own = {option.name for option in context.command.params if option.envvar}
-    context.default_map = {
-        name: [value] if known[name] and not isinstance(value, list) else value
-        for name, value in values.items()
-        if name in known and name in own  # a flag of another command may have the same name
-    }
-    for name, value in values.items():
-        if name not in known:
-            refuse(context, f"{file}: {_unknown(name, value, known)}", "config")
-    return file
+        raise FileError(f"{file} is not TOML: {error}; {hint}") from None
 
 
 def _unknown(name: str, value: object, known: Collection[str]) -> str:

@@ -11,7 +11,7 @@ import typer
 
 from sessiongate.gateway.cli.command import Command, CommandGroup
 from sessiongate.gateway.cli.reporting import fail
-from sessiongate.runtime.auth.htpasswd import add_user, name_trouble, remove_user
+from sessiongate.runtime.auth.htpasswd import add_user, name_trouble, read_users, remove_user
 from sessiongate.runtime.watched_file import FileError
 
 app = typer.Typer(
@@ -60,6 +60,22 @@ def add(name: UserNameArgument, *, users: UsersFileArgument) -> None:
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     typer.echo(f"{'added' if is_new else 'changed'} {name}")
+
+
+@app.command("list", cls=Command)
+def list_users(*, users: UsersFileArgument) -> None:
+    """List the users, in the order of the file.
+
+    \b
+    Example:
+      sessiongate users list --users /etc/sessiongate/users
+    """
+    try:
+        names = [*read_users(users)]
+    except FileError as error:
+        fail(str(error))
+    for name in names:
+        typer.echo(name)
 
 
 @app.command(cls=Command)

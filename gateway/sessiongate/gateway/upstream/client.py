@@ -54,8 +54,12 @@ class CoreClient(AsyncClient):
         token_file: Path | None = None,
         observe: Callable[[str, str, float], None] | None = None,
         ahead: int = DEFAULT_READ_AHEAD,
+        basic: str | None = None,
     ) -> None:
-        """Prepare to call the core; the arguments are `AsyncClient`'s. Raises `FileError`."""
+        """Prepare to call the core; the arguments are `AsyncClient`'s. Raises `FileError`.
+
+        ``basic`` are Basic credentials, to send instead of a token.
+        """
         credentials = token = None
         if tls is not None:
             credentials = in_time(lambda: grpc_channel_credentials(tls), *tls.files)
@@ -67,7 +71,7 @@ class CoreClient(AsyncClient):
             timeout=timeout,
             credentials=credentials,
             token=token,
-            metadata=_request_metadata,
+            metadata=partial(_request_metadata, basic),
             observe=observe,
             read_ahead=ahead,
         )
@@ -119,8 +123,8 @@ async def _take(places: asyncio.Semaphore) -> None:
         whose.has_asked_core = True
 
 
-def _request_metadata() -> list[tuple[str, str]]:
-    metadata = []
+def _request_metadata(basic: str | None) -> list[tuple[str, str]]:
+    metadata = [] if basic is None else [("authorization", f"Basic {basic}")]
     if identity := caller.get():
         metadata.append((CALLER_METADATA, identity.encode()))
     if correlation := current.get():
