@@ -13,8 +13,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sessiongate.gateway.cli.tables import print_session
-from sessiongate.v1.session_pb2 import Session
 from tests.gateway.programs import running_core
 from tests.program import COMMAND, PATIENCE, Program, Serving, environment, run
 from tests.recorded import show
@@ -134,9 +132,3 @@ def test_where_no_core_answers_nothing_is_watched() -> None:
         asked = run(command, "--core", "127.0.0.1:1")
         assert (asked.stdout, asked.returncode) == ("", 1)
         assert "no core responds" in asked.stderr
-
-
-def test_a_session_names_those_one_tier_on(capsys: pytest.CaptureFixture[str]) -> None:
-    print_session(Session(id=1, service="shop", upstream_ids=[7, 8], downstream_ids=[9]), {})
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert lines[2:] == [["upstream.0", "7"], ["upstream.1", "8"], ["downstream.0", "9"]]

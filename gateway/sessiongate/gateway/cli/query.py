@@ -50,6 +50,12 @@ def _output_option(help: str, forms: Sequence[str]) -> Any:
 
 
 AsJsonOption = Annotated[bool, typer.Option("--json", help="The same as --output json.")]
+FollowOption = Annotated[
+    bool,
+    typer.Option(
+        "--follow", help="Show the session again when it has changed, until it has ended."
+    ),
+]
 DocumentOption = Annotated[Any, _output_option(_OUTPUT, _DOCUMENTS)]
 ListingOption = Annotated[
     Any,
@@ -114,19 +120,30 @@ def show_command(
     links: LinkSettings,
     output: DocumentOption = "table",
     json: AsJsonOption = False,
+    follow: FollowOption = False,
 ) -> None:
     """Show all that a core knows about one session.
 
-    ID is the first number on the session's line in `sessiongate list`.
+    ID is the first number on the session's line in `sessiongate list`. Below its attributes stand
+    its chain from the client through proxies to servers, and who blocks whom. Ctrl-C ends --follow.
 
     \b
     Example:
       sessiongate show 3
+      sessiongate show 3 --follow
     """
+    form = "json" if json else output
+    if follow and form != "table":
+        refuse(context, f"is only for the table, not for {form}; use `sessiongate watch`", "follow")
     _check(context, upstream)
-    from sessiongate.gateway.cli.questions import ask, showing
+    from sessiongate.gateway.cli.questions import ask, following, showing
 
-    ask(showing(ident, links.public_url, "json" if json else output), upstream)
+    if not follow:
+        ask(showing(ident, links.public_url, form), upstream)
+        return
+    with suppress(KeyboardInterrupt):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        ask(following(ident), upstream)
 
 
 @app.command("sources", cls=AskingCommand)

@@ -13,10 +13,11 @@ from sessiongate.client.errors import CallError
 from sessiongate.gateway.api.gaps import Gaps
 from sessiongate.gateway.cli.choice import SessionChoice, SessionOrder
 from sessiongate.gateway.cli.login import LoginSettings
+from sessiongate.gateway.cli.one_session import follow_session, print_session
 from sessiongate.gateway.cli.outputs import output_in, print_document
 from sessiongate.gateway.cli.reporting import fail
 from sessiongate.gateway.cli.session_fields import session_field, sort_sessions
-from sessiongate.gateway.cli.tables import print_gaps, print_session, print_sources
+from sessiongate.gateway.cli.tables import print_sources
 from sessiongate.gateway.errors import error_of
 from sessiongate.gateway.jsonapi.document import top_meta
 from sessiongate.gateway.representation.session import session_resource, session_url
@@ -94,14 +95,22 @@ def showing(ident: int, public_url: str | None, form: str) -> Question:
 
     async def ask(client: CoreClient) -> None:
         found = await client.get_session(ident)
-        gaps = Gaps.of_response(found)
+        if form == "table":
+            await print_session(client, found)
+            return
         base = public_url or LOCAL_URL
         resource = session_resource(found.session, base, time.time())
-        if form != "table":
-            print_document(_document(session_url(base, ident), resource, gaps), form)
-        else:
-            print_session(found.session, resource["attributes"])
-            print_gaps(gaps)
+        link = session_url(base, ident)
+        print_document(_document(link, resource, Gaps.of_response(found)), form)
+
+    return ask
+
+
+def following(ident: int) -> Question:
+    """Show one session as it changes, until it ends."""
+
+    async def ask(client: CoreClient) -> None:
+        await follow_session(client, ident)
 
     return ask
 

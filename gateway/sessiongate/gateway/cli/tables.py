@@ -1,11 +1,9 @@
-"""Sessions and sources as people at a terminal read them."""
+"""Sources, and gaps in what they report, as people at a terminal read them."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import starmap
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 from sessiongate.gateway.api.gaps import Gaps
 from sessiongate.gateway.cli.columns import Columns
@@ -18,7 +16,6 @@ from sessiongate.gateway.cli.texts import (
     time_text,
 )
 from sessiongate.gateway.representation.source import SOURCE_STATES
-from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.source_service_pb2 import Source
 
 
@@ -30,21 +27,6 @@ def print_sources(sources: Sequence[Source]) -> None:
     for source in sources:
         for note in _source_notes(source):
             print(plain(f"{source.name}: {note}"), file=sys.stderr)
-
-
-def print_session(session: Session, attributes: Mapping[str, Any]) -> None:
-    """Print a line for each attribute of a session; ``attributes`` are its resource object's."""
-    known = {"id": session.id, "service": session.service}
-    if session.filters:
-        known["filters"] = list(session.filters)
-    known |= attributes
-    for name, idents in (
-        ("upstream", session.upstream_ids),
-        ("downstream", session.downstream_ids),
-    ):
-        if idents:
-            known[name] = list(idents)
-    print_rows(Columns(room=output_width()), starmap(_cells, _flat(known)))
 
 
 def print_rows(columns: Columns, rows: Iterable[Sequence[str]]) -> None:
@@ -101,16 +83,3 @@ def _source_notes(source: Source) -> Iterator[str]:
             f" {source.unreadable_members} members of others,"
             f" such as {source.unreadable_example}"
         )
-
-
-def _flat(value: object, name: str = "") -> Iterable[tuple[str, str]]:
-    """Yield the leaves of a JSON value, each with its path."""
-    prefix = name and name + "."
-    if isinstance(value, Mapping):
-        for key, member in value.items():
-            yield from _flat(member, prefix + key)
-    elif isinstance(value, list):
-        for index, member in enumerate(value):
-            yield from _flat(member, f"{prefix}{index}")
-    else:
-        yield name, str(value)
