@@ -73,10 +73,28 @@ def test_a_session_is_a_line_of_80_cells_with_what_it_is_doing() -> None:
     assert len(lines) == 3
     assert max(map(cell_len, lines)) <= 80
     assert "Activity" in lines[0]
-    assert "idle in transaction" in lines[1]
+    assert "idle in tra" in lines[1]
     assert "2h05m" in lines[1]
     assert "…" in lines[2]
-    assert "192.0.2.1:4711" in lines[1]
+    assert "192.0.2.1 " in lines[1]
+    assert "checkout" in lines[1]
+    (_, alone) = TerminalTable(room=100).lines([BUSY], NOW)
+    assert "192.0.2.1:4711" in alone
+    assert "idle in transaction" in alone
+
+
+def test_what_is_the_same_everywhere_gets_room_last() -> None:
+    def shown(**fields: str) -> list[str]:
+        other = made(2, user="b")
+        for name, value in fields.items():
+            setattr(other, name, value)
+        return heads(made(1, user="a"), other, room=30)
+
+    assert shown() == ["ID", "User", "Service"]
+    assert shown(database="orders") == ["ID", "User", "Database", "Service"]
+    assert shown(database="x" * 30) == ["ID", "User", "Database"]
+    assert shown(source="proxy") == ["ID", "User", "Service", "Source"]
+    assert shown(database="x", source="y", remote="::1") == ["ID", "User", "Address", "Database"]
 
 
 @pytest.mark.parametrize("room", [1, 10, 20, 40, 60, 80, 120, 200])
@@ -178,6 +196,11 @@ def test_an_unreachable_source_is_red_and_named_below(shown: Shown) -> None:
     assert "\x1b" not in good
     assert bad.startswith("\x1b[31m")
     assert gap.startswith("\x1b[31munreachable: bad")
+    printed = at_terminal("sources", "--core", shown.address, COLUMNS="200")
+    head, good, bad = printed.splitlines()
+    assert head.startswith("\x1b[1mName")
+    assert "\x1b" not in good
+    assert bad.startswith("\x1b[31mbad")
 
 
 @pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])

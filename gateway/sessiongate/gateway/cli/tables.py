@@ -16,17 +16,32 @@ from sessiongate.gateway.cli.texts import (
     time_text,
 )
 from sessiongate.gateway.representation.source import SOURCE_STATES
-from sessiongate.v1.source_service_pb2 import Source
+from sessiongate.v1.source_service_pb2 import Source, SourceState
 
 
 def print_sources(sources: Sequence[Source]) -> None:
     """Print a line for each source, and what was unreadable on standard error."""
     names = ("Name", "Kind", "State", "Sessions", "Last success", "Took", "Last error")
     columns = Columns(*names, right=("Sessions", "Took"), room=output_width())
-    print_rows(columns, map(_source_cells, sources))
+    rows = [*map(_source_cells, sources)]
+    if not has_styles(sys.stdout):
+        print_rows(columns, rows)
+    else:
+        whole = columns.lines(rows, bold)
+        lines = [
+            line
+            for row, source in zip(rows, sources, strict=True)
+            for line in map(red if _is_troubled(source) else str, columns.lines([row]))
+        ]
+        print("\n".join([*whole[: len(whole) - len(lines)], *lines]), flush=True)
     for source in sources:
         for note in _source_notes(source):
             print(plain(f"{source.name}: {note}"), file=sys.stderr)
+
+
+def _is_troubled(source: Source) -> bool:
+    """Return whether a source could not be read, or only in part."""
+    return bool(source.state == SourceState.SOURCE_STATE_UNREACHABLE or source.partial)
 
 
 def print_rows(columns: Columns, rows: Iterable[Sequence[str]]) -> None:

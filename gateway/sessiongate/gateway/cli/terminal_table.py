@@ -21,11 +21,16 @@ _WIDE = (
     *("activity.wait", "activity.transaction_started", "native_id", "connections"),
     *("upstream", "downstream", "client.cipher"),
 )
-# Which of them get room first.
+# Which of them get room first, even if texts are cut.
 _FIRST = (
     *("id", "user", "activity.state", "activity.since", "activity.blocked_by", "idle", "peer"),
-    *("state", "service", "database", "application", "source", "connected"),
+    *("remote", "database", "application"),
 )
+# Which of the others follow, if texts have this many cells.
+_THEN = ("service", "source", "state", "connected")
+_COMFORTABLE = 20
+# Below this many cells, a terminal has no room for clients' ports.
+_NARROW = 100
 
 _Cells: TypeAlias = Mapping[SessionField, Sequence[str]]  # of each session, by column
 
@@ -48,7 +53,10 @@ class TerminalTable:
         has_styles: bool = False,
     ) -> None:
         self._fields = fields
-        self._candidates = [SESSION_FIELDS[name] for name in (_WIDE if is_wide else _USUAL)]
+        names: Sequence[str] = _WIDE if is_wide else _USUAL
+        if room is not None and room < _NARROW:
+            names = ["remote" if name == "peer" else name for name in names]
+        self._candidates = [SESSION_FIELDS[name] for name in names]
         self._room = room
         self._has_styles = has_styles
         self._shown: Sequence[SessionField] = ()
@@ -87,15 +95,21 @@ class TerminalTable:
         ]
         if self._room is None:
             return telling
+        natural = {
+            field: max(len(field.title), widest(cells[field])) + len(BETWEEN) for field in telling
+        }
+
+        def width(field: SessionField, comfort: int) -> int:
+            least = natural[field] if field.least is None else max(field.least, comfort)
+            return min(natural[field], least + len(BETWEEN))
+
         room = self._room + len(BETWEEN)
-        fitting: set[SessionField] = set()
-        for field in sorted(telling, key=_rank):
-            width = max(len(field.title), widest(cells[field])) + len(BETWEEN)
-            if field.least is not None:
-                width = min(width, max(len(field.title), field.least) + len(BETWEEN))
-            if field in self._shown or width <= room or not fitting:
-                fitting.add(field)
-                room -= width
+        fitting: list[SessionField] = []
+        for field in sorted(telling, key=lambda each: _rank(each, cells[each])):
+            comfort = 0 if field.name in _FIRST and not _is_constant(cells[field]) else _COMFORTABLE
+            taken = sum(width(each, comfort) for each in (*fitting, field))
+            if field in self._shown or taken <= room or not fitting:
+                fitting.append(field)
         return [field for field in telling if field in fitting]
 
     def _laid_out(self, fields: Sequence[SessionField]) -> Columns:
@@ -110,8 +124,16 @@ class TerminalTable:
 _ANY_WIDTH = 1 << 16  # more cells than a terminal has: a column that is not cut
 
 
-def _rank(field: SessionField) -> int:
-    return _FIRST.index(field.name) if field.name in _FIRST else len(_FIRST)
+def _is_constant(cells: Sequence[str]) -> bool:
+    """Return whether a column says the same of all of several sessions."""
+    return len(cells) > 1 and len({*cells}) == 1
+
+
+def _rank(field: SessionField, cells: Sequence[str]) -> tuple[bool, int]:
+    """Return a column's place among those that want room; those that are constant come last."""
+    order = (*_FIRST, *_THEN)
+    place = order.index(field.name) if field.name in order else len(order)
+    return _is_constant(cells), place
 
 
 # Columns that may say nothing new, and of which sessions they say something.
