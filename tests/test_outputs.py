@@ -106,3 +106,9 @@ def test_yaml_is_read_as_what_was_written(value: Any) -> None:
     text = yaml_text(value)
     assert yaml.safe_load(text) == value
     assert text.replace("\n", "").isprintable()
+
+
+def test_a_list_that_fails_at_once_prints_nothing() -> None:
+    for form in ("csv", "json", "yaml", "jsonl"):
+        asked = run("list", "--core", "127.0.0.1:1", "-o", form)
+        assert (asked.returncode, asked.stdout) == (1, "")

@@ -66,6 +66,20 @@ def _names(value: object) -> tuple[str, ...]:
     return names
 
 
+def _counted_by(value: object) -> tuple[str, ...]:
+    """Read what to count by: names with commas between them."""
+    from sessiongate.v1.session_service_pb2 import CountBy
+
+    known = [name.removeprefix("COUNT_BY_").lower() for name in CountBy.keys()[1:]]
+    names = tuple(name.strip() for name in text(value).split(","))
+    for name in names:
+        if name not in known:
+            raise must_be(f"among {', '.join(known)}", name, did_you_mean(name, known))
+    if len(names) > 3 or len({*names}) < len(names):
+        raise must_be("one to three different names", value)
+    return names
+
+
 def _keys(value: object) -> tuple[str, ...]:
     """Read attributes to sort by, with commas between them, and - before a descending one."""
     keys = tuple(key.strip() for key in text(value).split(","))
@@ -154,6 +168,20 @@ class SessionOrder:
             return None
         name, _, direction = order.partition(" ")
         return name if bool(direction) == first.startswith("-") else f"{name} desc"
+
+
+@dataclass(frozen=True)
+class CountChoice:
+    """The flag that says what to count sessions by."""
+
+    by: tuple[str, ...] | None = setting(
+        None,
+        _counted_by,
+        "Count the sessions that have the same values of these, one to three of service, source,"
+        " user, application, database, remote, state and activity, with commas between them.",
+        "NAMES",
+        is_flag_only=True,
+    )
 
 
 @dataclass(frozen=True)

@@ -74,12 +74,15 @@ class _Csv:
     def __init__(self, fields: Sequence[SessionField]) -> None:
         self._fields = fields
         self._writer = csv.writer(sys.stdout, lineterminator="\n")
-        self._writer.writerow([field.name for field in fields])
+        self._has_head = False
 
     def write(self, sessions: Sequence[Session], gaps: Gaps) -> None:
         now = time.time()
+        if not self._has_head:
+            self._writer.writerow([field.name for field in self._fields])
+            self._has_head = True
         self._writer.writerows(
-            [_cell(field.value(session, now)) for field in self._fields] for session in sessions
+            [csv_cell(field.value(session, now)) for field in self._fields] for session in sessions
         )
         sys.stdout.flush()
 
@@ -143,7 +146,7 @@ def _resources(sessions: Sequence[Session], base: str) -> list[dict[str, Any]]:
     return [session_resource(session, base, now) for session in sessions]
 
 
-def _cell(value: str | float) -> str | float:
+def csv_cell(value: str | float) -> str | float:
     """Return a cell of CSV that neither a terminal nor a spreadsheet obeys."""
     if not isinstance(value, str):
         return value

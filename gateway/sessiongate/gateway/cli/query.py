@@ -10,7 +10,13 @@ from typing import Annotated, Any
 
 import typer
 
-from sessiongate.gateway.cli.choice import CLOCK_FLAGS, ColumnChoice, SessionChoice, SessionOrder
+from sessiongate.gateway.cli.choice import (
+    CLOCK_FLAGS,
+    ColumnChoice,
+    CountChoice,
+    SessionChoice,
+    SessionOrder,
+)
 from sessiongate.gateway.cli.command import AskingCommand
 from sessiongate.gateway.cli.exposure import refuse_cleartext_secrets
 from sessiongate.gateway.cli.groups import reading, taking
@@ -81,6 +87,7 @@ def list_command(
     choice: SessionChoice,
     order: SessionOrder,
     columns: ColumnChoice,
+    count: CountChoice,
     upstream: LoginSettings,
     links: LinkSettings,
     output: ListingOption = "table",
@@ -100,12 +107,23 @@ def list_command(
       sessiongate list --sort activity.since --limit 20
       sessiongate list --columns id,application,activity.state,activity.blocked_by
       sessiongate list --output csv
+      sessiongate list --by user,application --limit 10
     """
     form = "json" if json else output
     if columns.columns and form in ("json", "jsonl", "yaml"):
         refuse(context, f"is only for tables and CSV, not for {form}, which has members", "columns")
+    if count.by:
+        if form not in ("table", "wide", "csv"):
+            refuse(context, f"is only for tables and CSV, not for {form}", "by")
+        for name, value in (("sort", order.sort), ("columns", columns.columns)):
+            if value:
+                refuse(context, "is for sessions; --by prints the largest counts first", name)
     _check(context, upstream)
-    from sessiongate.gateway.cli.questions import ask, listing
+    from sessiongate.gateway.cli.questions import ask, counting, listing
+
+    if count.by:
+        ask(counting(choice, count.by, order.limit, form), upstream)
+        return
 
     ask(listing(choice, order, columns.columns, links.public_url, form), upstream)
 

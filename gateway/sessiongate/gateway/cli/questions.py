@@ -12,6 +12,7 @@ import grpc
 from sessiongate.client.errors import CallError
 from sessiongate.gateway.api.gaps import Gaps
 from sessiongate.gateway.cli.choice import SessionChoice, SessionOrder
+from sessiongate.gateway.cli.counting import print_counts
 from sessiongate.gateway.cli.login import LoginSettings
 from sessiongate.gateway.cli.one_session import follow_session, print_session
 from sessiongate.gateway.cli.outputs import output_in, print_document
@@ -86,6 +87,15 @@ def listing(
             gaps = gaps.union(part.gaps)
             output.write(part.sessions, gaps)
         output.end(gaps)
+
+    return ask
+
+
+def counting(choice: SessionChoice, by: Sequence[str], limit: int | None, form: str) -> Question:
+    """Count the sessions that are chosen."""
+
+    async def ask(client: CoreClient) -> None:
+        await print_counts(client, choice, by, limit, form)
 
     return ask
 
