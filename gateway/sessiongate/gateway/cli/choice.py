@@ -5,7 +5,7 @@ These flags belong to one call of a command: they have no variable, and no key i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -66,11 +66,16 @@ def _names(value: object) -> tuple[str, ...]:
     return names
 
 
-def _counted_by(value: object) -> tuple[str, ...]:
-    """Read what to count by: names with commas between them."""
+def counted_by() -> Sequence[str]:
+    """Return what sessions can be counted by."""
     from sessiongate.v1.session_service_pb2 import CountBy
 
-    known = [name.removeprefix("COUNT_BY_").lower() for name in CountBy.keys()[1:]]
+    return [name.removeprefix("COUNT_BY_").lower() for name in CountBy.keys()[1:]]
+
+
+def _groups(value: object) -> tuple[str, ...]:
+    """Read what to count by: names with commas between them."""
+    known = counted_by()
     names = tuple(name.strip() for name in text(value).split(","))
     for name in names:
         if name not in known:
@@ -176,7 +181,7 @@ class CountChoice:
 
     by: tuple[str, ...] | None = setting(
         None,
-        _counted_by,
+        _groups,
         "Count the sessions that have the same values of these, one to three of service, source,"
         " user, application, database, remote, state and activity, with commas between them.",
         "NAMES",

@@ -16,6 +16,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from sessiongate.gateway.cli.completion import completion
 from sessiongate.gateway.cli.origin import given_as_flag, refuse, refuse_by
 from sessiongate.gateway.cli.settings_file import VARIABLE, read_settings
 from sessiongate.runtime.settings import Setting, settings_of, text
@@ -103,6 +104,7 @@ def _options(group: type[Any], title: str | None) -> Iterator[Parameter]:
             details["callback"] = _refuse_password
         if setting.is_flag_only:
             details["envvar"] = None
+            details["autocompletion"] = completion(name)
         found = _option(name, setting.help, setting.metavar, **details)
         yield _parameter(name, _default(setting), found, _kind(setting))
 

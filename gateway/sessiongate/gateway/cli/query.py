@@ -18,6 +18,7 @@ from sessiongate.gateway.cli.choice import (
     SessionOrder,
 )
 from sessiongate.gateway.cli.command import AskingCommand
+from sessiongate.gateway.cli.completion import completion
 from sessiongate.gateway.cli.exposure import refuse_cleartext_secrets
 from sessiongate.gateway.cli.groups import reading, taking
 from sessiongate.gateway.cli.login import LoginSettings
@@ -74,7 +75,11 @@ ListingOption = Annotated[
 SessionIdArgument = Annotated[
     int,
     typer.Argument(
-        metavar="ID", help="The session's id.", parser=reading(_session_id), show_default=False
+        metavar="ID",
+        help="The session's id.",
+        parser=reading(_session_id),
+        show_default=False,
+        autocompletion=completion("id"),
     ),
 ]
 

@@ -51,8 +51,7 @@ def ask(question: Question, settings: LoginSettings) -> None:
     core = settings.core_address
 
     async def asking(basic: str | None) -> None:
-        token_path = None if basic else settings.core_token_path
-        client = CoreClient(core, settings.core_timeout, settings.core_tls, token_path, basic=basic)
+        client = client_of(settings, settings.core_timeout, basic)
         try:
             await question(client)
         finally:
@@ -68,6 +67,12 @@ def ask(question: Question, settings: LoginSettings) -> None:
         if error.reason is None and error.code is grpc.StatusCode.UNAVAILABLE:
             fail(_unreached(core, str(error)))
         fail(error_of(error).detail)
+
+
+def client_of(settings: LoginSettings, timeout: float, basic: str | None) -> CoreClient:
+    """Return a client of the core; ``basic`` are Basic credentials, if any. Raises `FileError`."""
+    token_path = None if basic else settings.core_token_path
+    return CoreClient(settings.core_address, timeout, settings.core_tls, token_path, basic=basic)
 
 
 def listing(
