@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterator
 
@@ -58,6 +59,20 @@ def test_counts_are_printed_as_csv(shown: Shown) -> None:
     assert (nobody.stdout, nobody.stderr) == ("", "no sessions\n")
 
 
+def test_documents_have_rest_s_resource_objects(shown: Shown) -> None:
+    flags = ("list", "--core", shown.address, "--by", "database,user", "-o")
+    document = json.loads(run(*flags, "json").stdout)
+    assert document["links"] == {"self": "http://localhost:8989/v1/counts/?by=database%2Cuser"}
+    assert document["data"][-1] == {
+        "id": "*,bob%1B",
+        "type": "counts",
+        "attributes": {"database": None, "user": "bob\x1b", "count": 1},
+    }
+    lines = run(*flags, "jsonl").stdout.splitlines()
+    assert [json.loads(line) for line in lines] == document["data"]
+    assert "\x1b" not in run(*flags, "yaml").stdout
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
@@ -67,7 +82,6 @@ def test_counts_are_printed_as_csv(shown: Shown) -> None:
         ("--by user,state,source,remote", "must be one to three different names"),
         ("--by user --sort id", "--sort: is for sessions; --by prints the largest counts first"),
         ("--by user --columns id", "--columns: is for sessions"),
-        ("--by user --json", "--by: is only for tables and CSV, not for json"),
     ],
 )
 def test_what_cannot_be_counted_is_refused(flags: str, said: str) -> None:

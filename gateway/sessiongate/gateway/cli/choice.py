@@ -68,9 +68,9 @@ def _names(value: object) -> tuple[str, ...]:
 
 def counted_by() -> Sequence[str]:
     """Return what sessions can be counted by."""
-    from sessiongate.v1.session_service_pb2 import CountBy
+    from sessiongate.gateway.representation.count import COUNTED_BY
 
-    return [name.removeprefix("COUNT_BY_").lower() for name in CountBy.keys()[1:]]
+    return [*COUNTED_BY]
 
 
 def _groups(value: object) -> tuple[str, ...]:

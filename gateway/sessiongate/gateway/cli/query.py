@@ -118,8 +118,6 @@ def list_command(
     if columns.columns and form in ("json", "jsonl", "yaml"):
         refuse(context, f"is only for tables and CSV, not for {form}, which has members", "columns")
     if count.by:
-        if form not in ("table", "wide", "csv"):
-            refuse(context, f"is only for tables and CSV, not for {form}", "by")
         for name, value in (("sort", order.sort), ("columns", columns.columns)):
             if value:
                 refuse(context, "is for sessions; --by prints the largest counts first", name)
@@ -127,7 +125,7 @@ def list_command(
     from sessiongate.gateway.cli.questions import ask, counting, listing
 
     if count.by:
-        ask(counting(choice, count.by, order.limit, form), upstream)
+        ask(counting(choice, count.by, order.limit, links.public_url, form), upstream)
         return
 
     ask(listing(choice, order, columns.columns, links.public_url, form), upstream)

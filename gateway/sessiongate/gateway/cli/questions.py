@@ -96,11 +96,13 @@ def listing(
     return ask
 
 
-def counting(choice: SessionChoice, by: Sequence[str], limit: int | None, form: str) -> Question:
+def counting(
+    choice: SessionChoice, by: Sequence[str], limit: int | None, public_url: str | None, form: str
+) -> Question:
     """Count the sessions that are chosen."""
 
     async def ask(client: CoreClient) -> None:
-        await print_counts(client, choice, by, limit, form)
+        await print_counts(client, choice, by, limit, public_url or LOCAL_URL, form)
 
     return ask
 
