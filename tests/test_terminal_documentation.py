@@ -6,11 +6,20 @@ from pathlib import Path
 from typing import cast
 
 import typer
+from textual.binding import Binding
 from typer.core import TyperGroup, TyperOption
 
 from sessiongate.gateway.cli.main import app
+from sessiongate.gateway.cli.screen.app import WatchApp
+from sessiongate.gateway.cli.screen.grid import Grid
 from tests.snippets import ROOT
 
+# How the table writes keys.
+KEYS = {
+    **{name: name.capitalize() for name in ("up", "down", "home", "end", "enter", "space")},
+    **{"pageup": "Page Up", "pagedown": "Page Down", "escape": "Escape", "slash": "/"},
+    "ctrl+c": "Ctrl-C",
+}
 TEXT = Path(ROOT, "docs/terminal.md").read_text(encoding="utf-8")
 ASKING = ("list", "show", "sources", "watch")
 # What a command takes only to refuse it, with a reason.
@@ -40,3 +49,16 @@ def flags() -> list[str]:
 def test_the_tables_of_flags_are_the_commands_own() -> None:
     lines = [line for line in TEXT.splitlines() if line.startswith("| `--")]
     assert sorted(lines) == sorted(flags())
+
+
+def test_the_screen_s_keys_are_in_the_table() -> None:
+    _, _, rest = TEXT.partition("| Key | |\n|---|---|\n")
+    shown = {key for row in rest.partition("\n\n")[0].splitlines() for key in named_keys(row)}
+    bindings = [*WatchApp.BINDINGS, *Grid.BINDINGS]
+    keys = {key for each in bindings if isinstance(each, Binding) for key in each.key.split(",")}
+    assert shown == {KEYS.get(key, key) for key in keys - {"j", "k"}}
+
+
+def named_keys(row: str) -> list[str]:
+    """Return the keys in the first cell of a row."""
+    return [key.strip(" `") for key in row.strip("|").split(" | ")[0].split(",")]

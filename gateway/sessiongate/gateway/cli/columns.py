@@ -27,6 +27,7 @@ class Columns:
         room: int | None = None,
         least: Sequence[int] | None = None,
     ) -> None:
+        self._names = names
         self._head: Sequence[Sequence[str]] = [names] if names else []
         self._right = [name in right for name in names]
         self._room = room
@@ -42,6 +43,10 @@ class Columns:
         found = [widest(column) for column in columns]
         self._widest = [max(pair) for pair in zip_longest(self._widest, found, fillvalue=0)]
         return [*map(mark, self._lines(head)), *self._lines(rows)]
+
+    def head(self) -> str:
+        """Return the head at the present widths."""
+        return self._lines([self._names])[0]
 
     def _lines(self, rows: Sequence[Sequence[str]]) -> Sequence[str]:
         widths = self._widest

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -75,8 +75,19 @@ async def follow_session(client: CoreClient, ident: int) -> None:
 
 
 async def _drawn(client: CoreClient, session: Session) -> Sequence[str]:
+    title = bold if has_styles(sys.stdout) else str
+    return await draw_session(client, session, output_width(), title)
+
+
+async def draw_session(
+    client: CoreClient,
+    session: Session,
+    room: int | None,
+    mark: Callable[[str], str] = str,
+) -> Sequence[str]:
+    """Return the lines of a session, and of those around it, in ``room`` cells; ``mark`` titles."""
     now = time.time()
-    lines = [*Columns(room=output_width()).lines(session_rows(session, now))]
+    lines = [*Columns(room=room).lines(session_rows(session, now))]
     around = Surroundings(client, session, now)
     for title, tree in (
         ("Chain", await around.chain()),
@@ -84,7 +95,7 @@ async def _drawn(client: CoreClient, session: Session) -> Sequence[str]:
         ("Blocks", await around.blocked()),
     ):
         if tree:
-            lines += ["", bold(title) if has_styles(sys.stdout) else title, *tree]
+            lines += ["", mark(title), *tree]
     return lines
 
 

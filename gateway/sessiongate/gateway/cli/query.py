@@ -203,8 +203,9 @@ def watch_command(
 ) -> None:
     """Show sessions as they come and go, until Ctrl-C.
 
-    Prints a live table on a terminal and one line per change otherwise: + for a new session,
-    ~ for a changed one, - for one that ended. With flags that choose sessions, one that begins
+    Fills the screen of a terminal, to scroll, sort, search and group; its last line shows the
+    keys. Otherwise prints one line per change: + for a new session, ~ for a changed one, - for
+    one that ended. With flags that choose sessions, one that begins
     to match is new, and one that no longer matches has ended.
 
     \b

@@ -19,6 +19,7 @@ from sessiongate.gateway.cli.outputs import output_in, print_document
 from sessiongate.gateway.cli.reporting import fail
 from sessiongate.gateway.cli.session_fields import session_field, sort_sessions
 from sessiongate.gateway.cli.tables import print_sources
+from sessiongate.gateway.cli.texts import is_terminal
 from sessiongate.gateway.errors import error_of
 from sessiongate.gateway.jsonapi.document import top_meta
 from sessiongate.gateway.representation.session import session_resource, session_url
@@ -149,11 +150,18 @@ def listing_sources(public_url: str | None, form: str) -> Question:
 
 def watching(choice: SessionChoice, order: SessionOrder, columns: Sequence[str] | None) -> Question:
     """Show the sessions that are chosen as they come and go."""
-    from sessiongate.gateway.cli.watch import follow, open_screen
+    from sessiongate.gateway.cli.watch import Lines, follow
+
+    fields = [*map(session_field, columns or ())]
 
     async def ask(client: CoreClient) -> None:
-        with open_screen(order, [*map(session_field, columns or ())]) as screen:
-            await follow(client, choice.filter(), screen)
+        if not is_terminal():
+            await follow(client, choice.filter(), Lines(fields))
+            return
+        from sessiongate.gateway.cli.screen.app import WatchApp
+
+        app = WatchApp(client, choice.filter(), fields, order.sort or (), order.limit)
+        await app.run_until_left()
 
     return ask
 

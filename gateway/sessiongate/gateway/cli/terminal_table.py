@@ -86,6 +86,12 @@ class TerminalTable:
             ]
         return [*lines, *head, *body]
 
+    def part(self, sessions: Sequence[Session], now: float) -> tuple[str, Sequence[str]]:
+        """Return the head, and the lines of these sessions, at the widths reached so far."""
+        lines = self.lines(sessions, now)
+        head = self._columns.head() if self._shown else ""
+        return head, lines[len(lines) - len(sessions) :]
+
     def _chosen(self, sessions: Sequence[Session], cells: _Cells) -> Sequence[SessionField]:
         """Return the columns shown so far, and those that say something and fit, in order."""
         telling = [

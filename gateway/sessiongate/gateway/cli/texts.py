@@ -69,6 +69,12 @@ def has_styles(stream: TextIO) -> bool:
     return stream.isatty() and not is_plain
 
 
+def is_terminal() -> bool:
+    """Return whether a person at a terminal that can move its cursor reads and types."""
+    can_move = os.environ.get("TERM", "") not in _PLAIN_TERMINALS
+    return can_move and sys.stdin.isatty() and sys.stdout.isatty()
+
+
 def bold(text: str) -> str:
     """Return a text that a terminal shows in bold."""
     return f"\x1b[1m{text}\x1b[0m"
