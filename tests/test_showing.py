@@ -112,6 +112,43 @@ def test_a_deadlock_is_drawn_once() -> None:
         ]  # fmt: skip
 
 
+def test_one_command_shows_who_blocks_whom(shown: Shown) -> None:
+    def drawn(*flags: str) -> list[str]:
+        printed = run("blockers", "--core", shown.address, *flags)
+        assert printed.returncode == 0, printed.stderr
+        return [
+            re.sub(r" +[0-9]+[smhd][0-9smhd]*", "  D", line) for line in printed.stdout.splitlines()
+        ]
+
+    assert drawn() == [
+        "└─ 3  pg  alice  etl  idle in transaction  D  through web 1  10.0.0.1:5000",
+        "   └─ 4  pg  bob  waiting  D",
+        "      └─ 5  pg  carol  waiting  D",
+    ]
+    assert drawn("--user", "carol") == [
+        "└─ 4  pg  bob  waiting  D",
+        "   └─ 5  pg  carol  waiting  D",
+    ]
+    assert drawn("--user", "nobody") == ["no session waits for another"]
+
+
+def test_each_that_waits_is_drawn_below_those_that_it_waits_for() -> None:
+    waiting = session_pb2.ACTIVITY_STATE_WAITING
+    sessions = [
+        stated("1", waiting, service="pg", blocked_by=["2"]),
+        stated("2", waiting, service="pg", blocked_by=["1"]),
+        stated("3", service="pg"),
+        stated("4", waiting, service="pg", blocked_by=["3", "5"]),
+        stated("5", service="pg"),
+        stated("6", waiting, service="pg"),
+    ]
+    with showing({"pg": sessions, "my": "gone"}) as core:
+        printed = run("blockers", "--core", core.address)
+    lines = [re.findall(r"(.*?[0-9]+)  pg", line)[0] for line in printed.stdout.splitlines()]
+    assert lines == ["├─ 3", "│  └─ 4", "├─ 5", "│  └─ 4", "└─ 1", "   └─ 2", "      └─ 1"]
+    assert "unreachable: my" in printed.stderr
+
+
 def test_a_session_is_followed_until_it_ends() -> None:
     with showing({"pg": [stated("1", user="alice")]}) as core:
         with Program("show", "1", "--follow", "--core", core.address) as follow:

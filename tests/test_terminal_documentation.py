@@ -21,7 +21,7 @@ KEYS = {
     "ctrl+c": "Ctrl-C",
 }
 TEXT = Path(ROOT, "docs/terminal.md").read_text(encoding="utf-8")
-ASKING = ("list", "show", "sources", "watch")
+ASKING = ("list", "show", "blockers", "sources", "watch")
 # What a command takes only to refuse it, with a reason.
 REFUSED = {("watch", "--min-idle"), ("watch", "--min-activity-duration")}
 

@@ -167,6 +167,28 @@ def show_command(
         ask(following(ident), upstream)
 
 
+@app.command("blockers", cls=AskingCommand)
+@taking
+def blockers_command(
+    context: typer.Context, *, choice: SessionChoice, upstream: LoginSettings
+) -> None:
+    """Show which sessions block others, and which wait for them.
+
+    Draws a tree for each session that blocks others and waits for none: below it stand those that
+    wait for it, and below them those that wait for these. Each line says since when, as which user
+    and application, and through which proxy. The flags choose among the sessions that wait.
+
+    \b
+    Example:
+      sessiongate blockers
+      sessiongate blockers --database orders --min-activity-duration 10s
+    """
+    _check(context, upstream)
+    from sessiongate.gateway.cli.questions import ask, showing_blocked
+
+    ask(showing_blocked(choice), upstream)
+
+
 @app.command("sources", cls=AskingCommand)
 @taking
 def sources_command(

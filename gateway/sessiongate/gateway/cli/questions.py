@@ -16,9 +16,10 @@ from sessiongate.gateway.cli.counting import print_counts
 from sessiongate.gateway.cli.login import LoginSettings
 from sessiongate.gateway.cli.one_session import follow_session, print_session
 from sessiongate.gateway.cli.outputs import output_in, print_document
+from sessiongate.gateway.cli.relations import BlockedSessions
 from sessiongate.gateway.cli.reporting import fail
 from sessiongate.gateway.cli.session_fields import session_field, sort_sessions
-from sessiongate.gateway.cli.tables import print_sources
+from sessiongate.gateway.cli.tables import print_gaps, print_sources
 from sessiongate.gateway.cli.texts import is_terminal
 from sessiongate.gateway.errors import error_of
 from sessiongate.gateway.jsonapi.document import top_meta
@@ -129,6 +130,18 @@ def following(ident: int) -> Question:
 
     async def ask(client: CoreClient) -> None:
         await follow_session(client, ident)
+
+    return ask
+
+
+def showing_blocked(choice: SessionChoice) -> Question:
+    """Show who blocks whom, among the sessions that are chosen."""
+
+    async def ask(client: CoreClient) -> None:
+        blocked = BlockedSessions(client, time.time())
+        lines = await blocked.trees(choice.filter())
+        print("\n".join(lines or ["no session waits for another"]))
+        print_gaps(blocked.gaps)
 
     return ask
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
 from sessiongate.client.errors import CallError
+from sessiongate.gateway.api.gaps import Gaps
 from sessiongate.gateway.cli.session_fields import session_field
 from sessiongate.gateway.cli.texts import plain
 from sessiongate.gateway.upstream.client import CoreClient
@@ -18,48 +20,26 @@ _TOLD = ("user", "database", "application", "activity.state", "activity.since")
 _BRANCH, _LAST, _DOWN, _NOTHING = "├─ ", "└─ ", "│  ", "   "
 
 
-class Surroundings:
-    """Draws the sessions around one as trees; ``now`` is in seconds since the epoch."""
+class _Trees:
+    """Draws trees of sessions, which it asks the core for; ``now`` is in seconds."""
 
-    def __init__(self, client: CoreClient, session: Session, now: float) -> None:
+    def __init__(self, client: CoreClient, now: float, marked: int = 0) -> None:
         self._client = client
-        self._session = session
         self._now = now
-        self._known: dict[int, Session | None] = {session.id: session}
+        self._marked = marked  # the id of the session that all is about, if it is about one
+        self._known: dict[int, Session | None] = {}
+        self._most = _MOST
+        self.gaps = Gaps()  # in what the core has answered about those that wait
 
-    async def chain(self) -> Sequence[str]:
-        """Return the session's chain: each session, and below it those one tier further on."""
-        if not (self._session.upstream_ids or self._session.downstream_ids):
-            return []
-        first = await self._nearest_client(self._session)
-        client = session_field("peer").cell(first)
-        tree = self._tree([first.id], lambda each: each.upstream_ids)
-        return [f"client {client}".rstrip(), *[line async for line in tree]]
-
-    async def blockers(self) -> Sequence[str]:
-        """Return the sessions that this one waits for, and below each those that it waits for."""
-        idents = self._session.activity.blocked_by_ids
-        return await self._related(idents, lambda each: each.activity.blocked_by_ids)
-
-    async def blocked(self) -> Sequence[str]:
-        """Return the sessions that wait for this one."""
-        if not self._session.HasField("activity"):
-            return []
-        wanted = SessionFilter(sources=[self._session.source], activities=[ACTIVITY_STATE_WAITING])
-        waiting: list[int] = []
+    async def _waiting(self, wanted: SessionFilter) -> AsyncIterator[Session]:
+        """Yield the sessions that wait for others, among those that match."""
+        if not wanted.activities:
+            wanted.activities.append(ACTIVITY_STATE_WAITING)
         async for page in self._client.pages(ListSessionsRequest(filter=wanted, page_size=10_000)):
+            self.gaps = self.gaps.union(Gaps.of_response(page))
             for each in page.sessions:
-                if self._session.id in each.activity.blocked_by_ids and len(waiting) < _MOST:
-                    self._known[each.id] = each
-                    waiting.append(each.id)
-        return await self._related(waiting, lambda _: ())
-
-    async def _related(
-        self, idents: Iterable[int], below: Callable[[Session], Iterable[int]]
-    ) -> Sequence[str]:
-        """Return the tree of sessions that this one waits for, or that wait for it."""
-        tree = self._tree(idents, below, names_client=True)
-        return [line async for line in tree]
+                if each.activity.blocked_by_ids:
+                    yield each
 
     async def _tree(
         self,
@@ -92,7 +72,7 @@ class Surroundings:
         if session.service != session.source:
             told.append(plain(session.service))
         told += [session_field(name).cell(session, self._now) for name in _TOLD]
-        if session.id == self._session.id:
+        if session.id == self._marked:
             told.append("<- this session")
         elif names_client and session.downstream_ids:
             first = await self._nearest_client(session)
@@ -113,7 +93,7 @@ class Surroundings:
     async def _get(self, ident: int) -> Session | None:
         """Return a session; None if it has ended, or enough were asked for."""
         if ident not in self._known:
-            if len(self._known) >= _MOST:
+            if len(self._known) >= self._most:
                 return None
             try:
                 self._known[ident] = (await self._client.get_session(ident)).session
@@ -122,3 +102,82 @@ class Surroundings:
                     raise
                 self._known[ident] = None
         return self._known[ident]
+
+
+class Surroundings(_Trees):
+    """Draws the sessions around one as trees; ``now`` is in seconds since the epoch."""
+
+    def __init__(self, client: CoreClient, session: Session, now: float) -> None:
+        super().__init__(client, now, session.id)
+        self._session = session
+        self._known[session.id] = session
+
+    async def chain(self) -> Sequence[str]:
+        """Return the session's chain: each session, and below it those one tier further on."""
+        if not (self._session.upstream_ids or self._session.downstream_ids):
+            return []
+        first = await self._nearest_client(self._session)
+        client = session_field("peer").cell(first)
+        tree = self._tree([first.id], lambda each: each.upstream_ids)
+        return [f"client {client}".rstrip(), *[line async for line in tree]]
+
+    async def blockers(self) -> Sequence[str]:
+        """Return the sessions that this one waits for, and below each those that it waits for."""
+        idents = self._session.activity.blocked_by_ids
+        return await self._related(idents, lambda each: each.activity.blocked_by_ids)
+
+    async def blocked(self) -> Sequence[str]:
+        """Return the sessions that wait for this one."""
+        if not self._session.HasField("activity"):
+            return []
+        waiting: list[int] = []
+        async for each in self._waiting(SessionFilter(sources=[self._session.source])):
+            if self._session.id in each.activity.blocked_by_ids and len(waiting) < _MOST:
+                self._known[each.id] = each
+                waiting.append(each.id)
+        return await self._related(waiting, lambda _: ())
+
+    async def _related(
+        self, idents: Iterable[int], below: Callable[[Session], Iterable[int]]
+    ) -> Sequence[str]:
+        """Return the tree of sessions that this one waits for, or that wait for it."""
+        tree = self._tree(idents, below, names_client=True)
+        return [line async for line in tree]
+
+
+class BlockedSessions(_Trees):
+    """Draws who blocks whom; ``now`` is in seconds since the epoch."""
+
+    async def trees(self, wanted: SessionFilter) -> Sequence[str]:
+        """Return the sessions that block others that match, and below each those that wait.
+
+        A session that waits itself stands below those that it waits for. Of sessions that wait for
+        each other, one stands above the others.
+        """
+        waiting = [each async for each in self._waiting(wanted)]
+        blocked: defaultdict[int, list[int]] = defaultdict(list)  # by the id of who blocks them
+        for each in waiting:
+            self._known[each.id] = each
+            for blocker in each.activity.blocked_by_ids:
+                blocked[blocker].append(each.id)
+        self._most = len(self._known) + _MOST
+        waits = {each.id for each in waiting}
+        roots = [ident for ident in blocked if ident not in waits]
+        reached = _below(roots, blocked)
+        for each in waiting:  # those left wait for each other
+            if each.id not in reached:
+                roots.append(each.id)
+                reached |= _below([each.id], blocked)
+        tree = self._tree(roots, lambda each: blocked.get(each.id, ()), names_client=True)
+        return [line async for line in tree]
+
+
+def _below(idents: Iterable[int], blocked: Mapping[int, Iterable[int]]) -> set[int]:
+    """Return these ids, and those of all that wait for them, directly or not."""
+    found, left = set[int](), [*idents]
+    while left:
+        ident = left.pop()
+        if ident not in found:
+            found.add(ident)
+            left += blocked.get(ident, ())
+    return found

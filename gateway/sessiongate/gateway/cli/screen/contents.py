@@ -24,7 +24,13 @@ _STYLES: Mapping[int, Style] = {
     session_pb2.ACTIVITY_STATE_IDLE_IN_TRANSACTION_ABORTED: Style(color="yellow"),
     session_pb2.ACTIVITY_STATE_WAITING: _RED,
 }
-_UNKNOWN = "unknown"
+# The titles of what is counted, short enough for 80 columns.
+_TITLES: Mapping[int, str] = {
+    **{int(state): word for state, word in ACTIVITY_WORDS.items()},
+    session_pb2.ACTIVITY_STATE_IDLE_IN_TRANSACTION: "in trans.",
+    session_pb2.ACTIVITY_STATE_IDLE_IN_TRANSACTION_ABORTED: "aborted",
+    session_pb2.ACTIVITY_STATE_UNSPECIFIED: "unknown",
+}
 
 
 class SessionContent:
@@ -71,10 +77,8 @@ class GroupContent:
     def part(self, start: int, count: int, width: int) -> tuple[str, Sequence[GridRow]]:
         """Return a column for each thing that a session does, if it fits and one does it."""
         known = {state for group in self._groups for state in group.activities}
-        titles = {state: word for state, word in ACTIVITY_WORDS.items() if state in known}
-        if 0 in known and titles:
-            titles[session_pb2.ACTIVITY_STATE_UNSPECIFIED] = _UNKNOWN
-        names = [self.field.title, "Sessions", *titles.values()]
+        told = [state for state in _TITLES if state in known] if known != {0} else []
+        names = [self.field.title, "Sessions", *(_TITLES[state] for state in told)]
         columns = Columns(*names, right=names[1:], room=width, least=[8, *map(len, names[1:])])
         groups = self._groups[start : start + count]
         cells = [
@@ -82,10 +86,8 @@ class GroupContent:
                 plain(group.value) or "-",
                 f"{group.count:,}",
                 *(
-                    f"{group.activities.get(state, 0) or '':,}"
-                    if group.activities.get(state)
-                    else ""
-                    for state in titles
+                    f"{group.activities[state]:,}" if group.activities.get(state) else ""
+                    for state in told
                 ),
             ]
             for group in groups
