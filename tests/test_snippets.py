@@ -14,6 +14,7 @@ from tests import test_packaging as packaging
 from tests import test_rest_documentation as rest
 from tests import test_security_documentation as security
 from tests import test_sources_documentation as sources
+from tests import test_terminal_documentation as terminal
 from tests import test_watch_documentation as watch
 from tests.client import test_client_documentation as client
 from tests.gateway import test_generated_clients as generated
@@ -34,6 +35,9 @@ RUNNERS: dict[Test | str, list[str]] = {
         "README.md: A request and its answer: sh",
         "README.md: A request and its answer: console",
         "README.md: From a microservice: console",
+    ],
+    terminal.test_the_readme_s_questions_have_answers: [
+        "README.md: What sessions are doing: sh",
     ],
     readme.test_the_client_in_python_works_as_it_stands: [
         "README.md: From a microservice: python",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import cast
 
@@ -12,7 +13,13 @@ from typer.core import TyperGroup, TyperOption
 from sessiongate.gateway.cli.main import app
 from sessiongate.gateway.cli.screen.app import WatchApp
 from sessiongate.gateway.cli.screen.grid import Grid
-from tests.snippets import ROOT
+from sessiongate.v1.session_pb2 import (
+    ACTIVITY_STATE_IDLE_IN_TRANSACTION,
+    ACTIVITY_STATE_WAITING,
+)
+from tests.doing import showing, stated
+from tests.program import run
+from tests.snippets import ROOT, texts
 
 # How the table writes keys.
 KEYS = {
@@ -62,3 +69,24 @@ def test_the_screen_s_keys_are_in_the_table() -> None:
 def named_keys(row: str) -> list[str]:
     """Return the keys in the first cell of a row."""
     return [key.strip(" `") for key in row.strip("|").split(" | ")[0].split(",")]
+
+
+def test_the_readme_s_questions_have_answers() -> None:
+    idle = stated(
+        "1", ACTIVITY_STATE_IDLE_IN_TRANSACTION, user="ann", application="etl", database="shop"
+    )
+    waiting = stated("2", ACTIVITY_STATE_WAITING, user="bob", blocked_by=["1"])
+    [block] = texts("README.md", "sh", "What sessions are doing")
+    with showing({"pg": [idle, waiting]}) as core:
+        blockers, listed, counted = [
+            run(*shlex.split(line)[1:], SESSIONGATE_CORE=core.address)
+            for line in block.splitlines()
+        ]
+    assert "1  pg  app  ann  shop  etl  idle in transaction" in blockers.stdout
+    assert "2  pg  app  bob  waiting" in blockers.stdout
+    assert [line.split()[:2] for line in listed.stdout.splitlines()[1:]] == [["1", "ann"]]
+    assert [line.split() for line in counted.stdout.splitlines()[1:]] == [
+        ["ann", "etl", "1"],
+        ["bob", "1"],
+    ]
+    assert not blockers.stderr + listed.stderr + counted.stderr
