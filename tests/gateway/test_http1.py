@@ -38,13 +38,14 @@ class Echo:
         self._asked = asyncio.Event()
         self.prompt = 0  # requests that were answered at once
 
-    def at_once(self, scope: Scope) -> Message | None:
+    def at_once(self, scope: Scope, most: int) -> Message | None:
         """Answer /known at once."""
-        if scope["path"] != "/known":
+        length = int(scope["query_string"] or b"1") if scope["path"] == "/known" else most + 1
+        if length > most:
             return None
         self.prompt += 1
         self._asked.set()
-        body = b"x" * int(scope["query_string"] or b"1")
+        body = b"x" * length
         head = b"a: b\r\ncontent-length: %d\r\n" % len(body)
         return {"type": WHOLE, "status": 200, "head": head, "body": body}
 
@@ -556,16 +557,17 @@ def test_what_is_known_is_sent_at_once_unless_something_follows() -> None:
                 (known + known, 3, 1),  # what nothing follows is the second
                 (get(b"/a", close=False), 3, 2),
                 (get(b"/known", b"Content-Length: 1", close=False) + b"x", 3, 3),
-                (get(b"/known", version=b"1.0"), 3, 4),
+                (get(b"/known?65537", close=False), 3, 4),  # longer than one part
+                (get(b"/known", version=b"1.0"), 3, 5),
             ):
                 writer.write(sent)
                 await app.answered(prompt + others)
                 assert (app.prompt, len(app.scopes)) == (prompt, others), sent
             received = await reader.read()
         assert received.count(b"HTTP/1.1 200 OK\r\na: b\r\ncontent-length: 1\r\ndate: ") == 3
-        assert received.count(b"HTTP/1.1 200") == 7
+        assert received.count(b"HTTP/1.1 200") == 8
         whole = await served.exchange(get(b"/known", b"a: b"))
-        assert (app.prompt, len(app.scopes)) == (3, 5)
+        assert (app.prompt, len(app.scopes)) == (3, 6)
         assert b"connection: close" in whole
 
     run(test)

@@ -40,6 +40,7 @@ from tests.gateway.asgi import Exchange
 from tests.gateway.programs import LONG, Gateway, one_view
 from tests.gateway.test_document_cache import replica_of
 
+ANY_LENGTH = 1 << 30
 NOON = 1_800_000_000.25  # a time of day, in seconds since the epoch
 
 
@@ -79,7 +80,7 @@ def at_once(app: Starlette, *args: Any, **options: Any) -> Told | None:
     """Return what a caller is told before a task is started; None if nothing."""
     scope = Exchange(*args, **options).asked()
     given = {**scope}
-    message = app.state.at_once(scope)
+    message = app.state.at_once(scope, ANY_LENGTH)
     assert scope == given  # which takes its usual way next
     if message is None:
         return None
@@ -592,8 +593,11 @@ def test_what_is_remembered_is_counted_and_logged_like_the_rest(
     async def test(pair: Pair) -> None:
         for method in asked:
             await Exchange("/v1/sessions/1", method).run(pair.app)
-        message = pair.app.state.at_once(Exchange("/v1/sessions/1").asked())
+        asked_again = Exchange("/v1/sessions/1").asked()
+        message = pair.app.state.at_once(asked_again, ANY_LENGTH)
         assert f"x-request-id: {logged[-1]}\r\n" in message["head"].decode()
+        # What is too long to be sent at once is logged and counted on its usual way.
+        assert pair.app.state.at_once(asked_again, len(message["body"]) - 1) is None
         assert len({*logged}) == len(asked) + 1
         await asyncio.sleep(0)
         admission = cast(Admission, pair.app.middleware_stack)

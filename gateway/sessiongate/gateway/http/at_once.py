@@ -36,8 +36,11 @@ class AtOnce:
     cache: ResponseCache
     log: RequestLog
 
-    def __call__(self, given: Scope) -> Message | None:
-        """Return the whole response to a request, if it is remembered and right."""
+    def __call__(self, given: Scope, most: int) -> Message | None:
+        """Return the whole response to a request, if it is remembered and right.
+
+        Its body has at most ``most`` bytes. What is returned is logged and counted: send it.
+        """
         if given["method"] != "GET":
             return None
         began = monotonic()
@@ -50,8 +53,9 @@ class AtOnce:
         if self.authentication is not None and not self.authentication.recognizes(scope):
             return None
         message = self.cache.remembered(scope)
-        if message is not None:
-            correlation = from_headers(scope["headers"])
-            with_request_id(message, correlation.request_id.encode())
-            self.log.ended(scope, message["status"], monotonic() - began, correlation)
+        if message is None or len(message["body"]) > most:
+            return None
+        correlation = from_headers(scope["headers"])
+        with_request_id(message, correlation.request_id.encode())
+        self.log.ended(scope, message["status"], monotonic() - began, correlation)
         return message

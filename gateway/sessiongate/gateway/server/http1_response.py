@@ -34,8 +34,9 @@ _STATUS_LINES = {
 _WITHOUT_BODY = (204, 304)
 
 
-# Returns the whole response to a request, if it is a GET and the response is known by now.
-AnswerAtOnce: TypeAlias = Callable[[Scope], Message | None]
+# Returns the whole response to a request, if it is a GET and the response is known by now. It takes
+# the most bytes that the body may have.
+AnswerAtOnce: TypeAlias = Callable[[Scope, int], Message | None]
 
 
 class Http1Response:
@@ -209,8 +210,8 @@ def whole_response(at_once: AnswerAtOnce | None, request: RequestHead, most: int
     """
     if at_once is None or request.length or request.scope["http_version"] != "1.1":
         return None
-    message = at_once(request.scope)
-    if message is None or len(message["body"]) > most:
+    message = at_once(request.scope, most)
+    if message is None:
         return None
     return _begin(message) + _date(int(time())) + message["body"]  # type: ignore[no-any-return]
 
