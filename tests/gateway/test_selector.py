@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncGenerator, Callable, Sequence
 from itertools import product
 from typing import Any, cast
@@ -12,13 +13,21 @@ import pytest
 
 from sessiongate.core.table.filter import RowFilter
 from sessiongate.core.table.row import Values
+from sessiongate.gateway.api.gaps import Gaps
 from sessiongate.gateway.api.select import pushed_down
 from sessiongate.gateway.jsonapi.filters import Filter
 from sessiongate.gateway.representation.row import SessionRow
 from sessiongate.gateway.upstream.client import CoreClient
 from sessiongate.gateway.upstream.replica import Replica
 from sessiongate.gateway.upstream.selector import EVERYTHING, Selector
-from sessiongate.gateway.upstream.views import PAGE_SIZE, DirectView, ReplicaView, SessionView
+from sessiongate.gateway.upstream.views import (
+    NO_VERSION,
+    PAGE_SIZE,
+    DirectView,
+    ReplicaView,
+    SessionView,
+    Version,
+)
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
     ListSessionsRequest,
@@ -201,7 +210,9 @@ class _ChangingCore(_Core):
         self.sizes.append(request.page_size)
         page = await super().list_sessions(request)
         page.revision = self.revision
+        page.update_time.FromSeconds(self.revision)
         self.revision += 1
+        page.read_time.FromSeconds(self.revision)
         return page
 
 
@@ -212,7 +223,15 @@ def test_a_page_comes_in_parts_and_is_no_newer_than_the_first() -> None:
     assert [row.id for row in page.sessions] == [one.id for one in SESSIONS]
     assert set(core.sizes) == {PAGE_SIZE}
     assert len(core.sizes) > 1
-    assert page.version.revision == 5
+    assert page.version == Version(5, math.inf)  # a later time would hide what has changed
+
+
+def test_only_equal_versions_have_a_time_in_common() -> None:
+    reached, lost = Version(5, 5.0), Version(5, 6.0, Gaps(unreachable=("one",)))
+    assert NO_VERSION.and_older(lost) == lost
+    assert lost.and_older(lost) == lost
+    for mixed in (lost.and_older(reached), reached.and_older(lost)):
+        assert mixed == Version(5, math.inf, lost.gaps)
 
 
 @pytest.mark.parametrize("name", _NAMES)

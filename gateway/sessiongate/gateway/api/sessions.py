@@ -72,7 +72,7 @@ async def show_session(request: ApiRequest) -> Response:
     if table is None:
         request.row = found
     else:
-        version = version.and_older(table)._replace(revision=table.revision)
+        version = table._replace(gaps=table.gaps.union(version.gaps))
     if request.preferences.timeless and (response := not_modified(request, version)):
         return response
     if request.preferences.plain and not version.gaps:

@@ -41,18 +41,20 @@ class Version(NamedTuple):
     """The state of the table that a response shows. Equal versions mean equal responses."""
 
     revision: int
-    changed: float  # seconds since the epoch; infinite while another change may share that second
+    # Seconds since the epoch; infinite of a mixture, or while another change may share that second.
+    changed: float
     gaps: Gaps = Gaps()
 
     def and_older(self, other: Version) -> Version:
-        """Return the version of a response made from both: no part of it is older."""
-        if self == other:
-            return self
-        return Version(
-            min(self.revision, other.revision),
-            max(self.changed, other.changed),
-            self.gaps.union(other.gaps),
-        )
+        """Return the version of a response made from both: no part of it is older.
+
+        If they differ, no time is right for both: a condition on the later one would take for
+        known what had changed until then.
+        """
+        if self in (other, NO_VERSION):
+            return other
+        revision = min(self.revision, other.revision)
+        return Version(revision, math.inf, self.gaps.union(other.gaps))
 
 
 # The version of a response that is made from nothing yet.
