@@ -179,6 +179,23 @@ def test_each_bad_field_is_named(request_: ListSessionsRequest, fields: list[str
     run(test)
 
 
+def test_a_filter_of_a_later_contract_is_not_ignored() -> None:
+    later = SessionFilter.FromString(b"\xaa\x06\x01x")  # field 101
+
+    async def test(client: Client) -> None:
+        for call in (
+            client.stub.ListSessions(ListSessionsRequest(filter=later)),
+            client.stub.CountSessions(CountSessionsRequest(filter=later, by=[USER])),
+            client.stub.WatchSessions(WatchSessionsRequest(filter=later)).read(),
+        ):
+            code, text, info, bad = await failing(call)
+            assert (code, info.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
+            assert [v.field for v in bad.field_violations] == ["filter"]
+            assert "101" in text
+
+    run(test)
+
+
 def test_a_timestamp_out_of_range_is_named() -> None:
     async def test(client: Client) -> None:
         request = ListSessionsRequest()

@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from sessiongate.core.errors import MAX_VIOLATIONS, InvalidRequestError, Violation, excerpt
 from sessiongate.core.place import id_of, place_of, time_of
@@ -140,6 +141,10 @@ def parse_filter(request: PagedRequest, violations: list[Violation]) -> RowFilte
     if not request.HasField("filter") or not request.filter.ByteSize():
         return None
     wanted = request.filter
+    if len(unknown := UnknownFieldSet(wanted)):  # to ignore it would return what it excludes
+        number = unknown[0].field_number
+        text = f"has the unknown field {number}: this core may be older than its caller"
+        violations.append(Violation("filter", text))
     networks: list[AddressRange] = []
     for index, text in enumerate(wanted.remotes):
         if len(violations) >= MAX_VIOLATIONS:
