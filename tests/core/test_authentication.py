@@ -72,10 +72,22 @@ def call(channel: Any, method: Any, metadata: Metadata) -> Any:
     path = f"/{method.containing_service.full_name}/{method.name}"
     details: dict[str, Any] = {"metadata": metadata, "timeout": LONG}
     if method.client_streaming:
-        return channel.stream_stream(path)(iter([b""]), **details).read()
+        return exchange(channel.stream_stream(path), details)
     if method.server_streaming:
         return channel.unary_stream(path)(b"", **details).read()
     return channel.unary_unary(path)(b"", **details)
+
+
+async def exchange(method: Any, details: dict[str, Any]) -> Any:
+    """Send an empty request on a stream of them; return the first response."""
+    while True:
+        try:
+            return await method(iter([b""]), **details).read()
+        except grpc.aio.AioRpcError as error:
+            # grpc.aio's own, instead of the server's status: its request was on its way when the
+            # call ended.
+            if error.details() != "Internal error from Core":
+                raise
 
 
 def connect(address: str, tls: grpc.ChannelCredentials | None = None) -> Any:
