@@ -9,6 +9,7 @@ import re
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -16,7 +17,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sessiongate.runtime.telemetry.correlation import Correlation, current
-from sessiongate.runtime.telemetry.logs import Form, LogLine, LogLines, fields, formatter
+from sessiongate.runtime.telemetry.logs import (
+    Form,
+    LogLine,
+    LogLines,
+    _Unblocked,
+    fields,
+    formatter,
+)
 
 LOGGER = "sessiongate.core.table.table"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -205,3 +213,27 @@ logging.warning("read")
     kept, lost, last = rest.splitlines()[:-2], *rest.splitlines()[-2:]
     assert f"lost {2000 - 100 - len(kept)} log lines: nobody read them" in lost
     assert "read" in last
+
+
+def test_lost_lines_are_reported_in_a_piece_of_their_own() -> None:
+    # Lines of 128 bytes, of which 32 fill a piece.
+    lines = [LogLine(0, f"line {number:04} {'x' * 79}", None, {}) for number in range(3000)]
+    pieces: list[str] = []
+
+    def read() -> None:
+        with suppress(BlockingIOError):
+            while True:
+                pieces.append(ours.recv(65536).decode())
+
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)  # keeps pieces apart
+    with ours, theirs, theirs.makefile("w") as stream:
+        ours.setblocking(False)
+        handler = _Unblocked(stream)
+        handler.setFormatter(formatter("core", "text", stream))
+        for some in (lines, lines[:60]):
+            handler.emit(LogLines("a", logging.INFO, some))
+            read()
+    [report] = [piece for piece in pieces if " lost " in piece]
+    kept = "".join(pieces).count("line ")
+    assert f"lost {3000 + 60 - kept} log lines: nobody read them\n" in report
+    assert max(len(piece) for piece in pieces) == 4096

@@ -108,14 +108,17 @@ class _Unblocked(logging.StreamHandler[TextIO]):
             self._write(piece)
 
     def _write(self, text: str) -> None:
-        if not self._has_room():
-            self._lost += text.count("\n")
-            return
-        if self._lost:
+        if self._lost and self._has_room():
             lost = f"lost {self._lost} log lines: nobody read them"
-            self._lost = 0
             record = logging.LogRecord(__name__, logging.ERROR, "", 0, lost, (), None)
-            text = f"{self.format(record)}\n{text}"
+            self._put(self.format(record) + "\n")  # by itself: with ``text``, it may not fit
+            self._lost = 0
+        if self._has_room():
+            self._put(text)
+        else:
+            self._lost += text.count("\n")
+
+    def _put(self, text: str) -> None:
         with suppress(OSError, ValueError):  # there is nowhere else to say so
             self.stream.write(text)
             self.stream.flush()
