@@ -20,6 +20,10 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from prometheus_client.parser import text_string_to_metric_families
 
 from sessiongate.core import server
+from sessiongate.core.grpc.call_log import CallLog
+from sessiongate.core.grpc.hardened import grpc_server
+from sessiongate.core.grpc.interceptor import MethodHandler
+from sessiongate.core.metrics import CallMetrics
 from sessiongate.core.server import Core
 from sessiongate.core.settings import ConfigError, CoreConfig
 from sessiongate.core.sources.base import Observation, Observed, SourceConfig
@@ -245,6 +249,39 @@ def test_a_call_is_logged_under_the_id_that_came_with_it(
     told = [(line.message, line.correlation) for line in logged_calls(caplog)]
     assert (f"{SERVICE}/ListSessions OK", ours) in told
     assert (f"{SERVICE}/GetSession INTERNAL", ours) in told
+
+
+def test_a_call_that_ends_only_once_the_log_is_closed_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> None:
+        began, ended = asyncio.Event(), asyncio.Event()
+
+        async def waits(request: bytes, context: object) -> bytes:
+            began.set()
+            try:
+                return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
+            finally:
+                ended.set()
+
+        calls = CallLog(CallMetrics(), access_log=True)
+        stopping = grpc_server([calls], [])
+        handler: MethodHandler = grpc.unary_unary_rpc_method_handler(waits)
+        stopping.add_registered_method_handlers("s", {"waits": handler})
+        port = stopping.add_insecure_port("127.0.0.1:0")
+        await stopping.start()
+        channel: Any  # without types: its calls take bytes
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", OWN) as channel:
+            call = channel.unary_unary("/s/waits")(b"")
+            await began.wait()
+            await stopping.stop(0)
+            calls.close()
+            await ended.wait()
+            assert [line.message for line in logged_calls(caplog)] == ["s/waits CANCELLED"]
+            assert await call.code() is not grpc.StatusCode.OK
+
+    with caplog.at_level(logging.INFO, "core.access"):
+        asyncio.run(main())
 
 
 def test_one_caller_may_have_so_many_streams(monkeypatch: pytest.MonkeyPatch) -> None:

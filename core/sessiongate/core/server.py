@@ -197,7 +197,7 @@ class Core:
         self._health.set(serving=False)
         self.table.log.close()
         await server.stop(self._config.grace)
-        self._call_log.flush()
+        self._call_log.close()
 
     async def stop(self) -> None:
         """Accept no more calls, give those in progress their grace, and release everything."""

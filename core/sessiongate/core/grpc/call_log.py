@@ -33,6 +33,7 @@ class CallLog:
         self._metrics = metrics
         self._access_log = access_log
         self._ended: list[LogLine] = []  # and not logged yet
+        self._is_closed = False
 
     def before(self, method: str, handler: MethodHandler) -> MethodHandler:
         if not is_awaited(handler):
@@ -40,7 +41,12 @@ class CallLog:
         seen = self._wrapped(method, behaviour_of(handler), streams=handler.response_streaming)
         return behaving(handler, seen)
 
-    def flush(self) -> None:
+    def close(self) -> None:
+        """Write what is left, and the lines of calls that are yet to end as they do."""
+        self._is_closed = True
+        self._flush()
+
+    def _flush(self) -> None:
         """Write the lines of all calls that have ended."""
         ended, self._ended = self._ended, []
         if ended and log.isEnabledFor(logging.INFO):
@@ -75,8 +81,8 @@ class CallLog:
         return observed
 
     def _note(self, method: str, code: str, took: float, context: Any) -> None:
-        if not self._ended:
-            asyncio.get_running_loop().call_later(_DELAY, self.flush)
+        if not self._ended and not self._is_closed:
+            asyncio.get_running_loop().call_later(_DELAY, self._flush)
         identity = caller.get()
         members = {
             "method": method,
@@ -86,6 +92,8 @@ class CallLog:
             "user": identity.name if identity else "",
         }
         self._ended.append(LogLine(time.time(), f"{method} {code}", current.get(), members))
+        if self._is_closed:
+            self._flush()
 
 
 def _code(context: Any, default: str = "OK") -> str:
