@@ -89,6 +89,8 @@ def test_then_filters_and_texts_at_less() -> None:
     short = truncate(busy, MAX_SESSION)
     assert (len(short.activity.native), len(short.activity.wait)) == (TEXT_BYTES, TEXT_BYTES)
     assert short.truncated == ["activity"]
+    busy = Session(id=1, activity=Activity(native="n" * LEAST))
+    assert not truncate(busy, LEAST).activity.HasField("wait")
     assert least.truncated == [
         *("native_id", "service", "filters", "user", "remote", "database"),
         *("tls_cipher", "application"),

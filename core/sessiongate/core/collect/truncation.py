@@ -141,10 +141,12 @@ def _shorten(cut: Session, most: int) -> set[str]:
 
 def _shorten_activity(activity: Activity, text_bytes: int) -> bool:
     """Cut the texts of an activity; return whether one was longer."""
-    native, wait = _cut(activity.native, text_bytes), _cut(activity.wait, text_bytes)
-    is_cut = native != activity.native or wait != activity.wait
-    if is_cut:
-        activity.native, activity.wait = native, wait
+    is_cut = False
+    for name in ("native", "wait"):
+        text = getattr(activity, name)
+        if (shorter := _cut(text, text_bytes)) != text:
+            setattr(activity, name, shorter)
+            is_cut = True
     return is_cut
 
 
