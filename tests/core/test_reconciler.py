@@ -40,6 +40,7 @@ class Scene:
     """Two sources, and what others do between one's preparation and its showing."""
 
     def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
         self.table = SessionTable(["proxy", "server"], 1, lambda: Timestamp(seconds=1_700_000_000))
         shared = Shared(self.table, ledger, Links(), FreeMemory(), 30, 65_536, time.time_ns)
         self.proxy, self.server = (
@@ -170,6 +171,35 @@ def test_sessions_that_become_stale_during_the_comparison_keep_their_ids(
         shown = [row.session for row in scene.table.following(0, 9)]
         assert [(one.id, one.native_id) for one in shown] == [(1, "a")]
         assert len(scene.table.unseen) == (2 if is_partial else 0)
+
+    run(test)
+
+
+def test_only_listed_sessions_block_others_whatever_else_becomes_of_them() -> None:
+    async def test(scene: Scene) -> None:
+        async def blockers(*sessions: Observed, unreadable: str = "") -> list[int]:
+            parts = (Unreadable(unreadable),) if unreadable else ()
+            await scene.server.take(Observation([*sessions], unreadable=parts), elapsed())
+            session = scene.session("a")
+            assert session is not None
+            return [*session.activity.blocked_by_ids]
+
+        await scene.server.restore(None, {"away": 7})
+        # It may still exist, but is not listed; the next one is, while its row is unreadable.
+        assert await blockers(waiting("a", "away", "b"), seen("b"), unreadable="a row") == [2]
+        assert await blockers(waiting("a", "away", "b"), unreadable="a row") == [2]
+        renamed = Observed("c", seen("c").session, former="b")
+        assert await blockers(waiting("a", "c"), renamed) == [2]
+        assert await blockers(waiting("a", "c")) == []  # it has ended meanwhile
+
+    run(test)
+
+
+def test_blockers_that_are_no_keys_are_refused_before_anything_is_written() -> None:
+    async def test(scene: Scene) -> None:
+        with pytest.raises(TypeError):
+            await scene.take(scene.server, [waiting("a", 5)])  # type: ignore[arg-type]
+        assert await scene.ledger.held() == {}
 
     run(test)
 

@@ -6,7 +6,7 @@ what it was made from, and is made again if that has changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from heapq import nsmallest
 from typing import NamedTuple
 
@@ -39,21 +39,14 @@ class Ready(NamedTuple):
 class Preparation:
     """Prepares the sessions of one source."""
 
-    def __init__(
-        self,
-        source: str,
-        table: SessionTable,
-        links: Links,
-        max_session: int,
-        id_of_key: Callable[[str], int | None],
-    ) -> None:
-        """Prepare what to show; ``id_of_key`` returns the id of one of its sessions."""
+    def __init__(self, source: str, table: SessionTable, links: Links, max_session: int) -> None:
         self._source = source
-        self._id_of_key = id_of_key
         self._table = table
         self._links = links
         self._max_session = max_session
         self._last_known = LastKnown()
+        # The ids of those of its sessions, by key, that the ones to prepare wait for.
+        self.blockers: Mapping[str, int] = {}
 
     def ready(self, key: str, item: Observed, place: int) -> Ready:
         """Compare an observed session, at its place in the table, with what the table has."""
@@ -114,7 +107,7 @@ class Preparation:
         return truncate(session, self._max_session)
 
     def _set_blockers(self, activity: Activity, keys: Iterable[str]) -> None:
-        found = {ident for key in keys if (ident := self._id_of_key(short(key))) is not None}
+        found = {ident for key in keys if (ident := self.blockers.get(short(key))) is not None}
         del activity.blocked_by_ids[:]
         activity.blocked_by_ids.extend(nsmallest(MAX_BLOCKERS, found))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from sessiongate.core.collect.completeness import Completeness, assess
@@ -161,9 +161,10 @@ class Reconciler:
                 continue  # what is stated and unchanged would count as absent
             completeness = assess(observation, found, self._max_sessions)
             plan = await self._plan(found, observation, pace, restarted=restarted)
+            blocking = await _blocking(plan, pace)
             showing.progress()
             ids = await self._write(plan, observation.incarnation)
-            blockers = await self._new_blockers(plan, ids, pace)
+            blockers = await self._blockers(blocking, plan, ids, pace)
             await showing.show(self._entries(plan, ids), blockers, pace)
             await mapped(lambda key: showing.miss(key, self._observed_at), plan.missing, pace)
         self.completeness = replace(
@@ -257,15 +258,23 @@ class Reconciler:
             self._written = incarnation
         return ids
 
-    async def _new_blockers(self, plan: _Plan, ids: Sequence[int], pace: Pace) -> Mapping[str, int]:
-        """Return the ids of new sessions, by key, that others wait for."""
-        blocked = await kept(lambda item: bool(item.blocked_by), plan.fresh.values(), pace)
-        keys = {short(key) for item in blocked for key in item.blocked_by}
+    async def _blockers(
+        self, keys: Set[str], plan: _Plan, ids: Sequence[int], pace: Pace
+    ) -> Mapping[str, int]:
+        """Return the ids of the sessions with these keys, if they are listed from now on."""
         if not keys:
             return {}
         opened = zip(plan.openings, ids, strict=True)
-        found = await kept(lambda pair: pair[0].key in keys, opened, pace)
-        return {opening.key: ident for opening, ident in found}
+        new = await kept(lambda pair: pair[0].key in keys, opened, pace)
+        found = {opening.key: ident for opening, ident in new}
+        ended = {*await kept(keys.__contains__, plan.ended, pace)}
+        held, shown = self._showing.held, self._showing.shown
+        listed = await kept(
+            lambda key: key in plan.fresh or (key in shown and key not in ended),
+            keys - found.keys(),
+            pace,
+        )
+        return found | {key: id_of(held[plan.former.get(key, key)]) for key in listed}
 
     def _entries(self, plan: _Plan, ids: Sequence[int]) -> Iterator[Entry]:
         """Yield what becomes of each session, so that as many end as begin at any time."""
@@ -306,3 +315,12 @@ class Reconciler:
         session = item.session
         stated = session.HasField("connect_time") and is_storable(session.connect_time)
         return session.connect_time.ToNanoseconds() if stated else self._now()
+
+
+async def _blocking(plan: _Plan, pace: Pace) -> Set[str]:
+    """Return the keys of the sessions that those to show wait for."""
+    keys: set[str] = set()
+    for item in await kept(lambda item: bool(item.blocked_by), plan.fresh.values(), pace):
+        keys.update(map(short, item.blocked_by))
+        await pace.pause()
+    return keys

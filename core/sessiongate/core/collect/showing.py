@@ -71,7 +71,7 @@ class Showing:
         self._table = table
         self._ledger = ledger
         self._links = links
-        self._preparation = Preparation(source, table, links, max_session, self._id_of)
+        self._preparation = Preparation(source, table, links, max_session)
         # The places of the open sessions in the ledger, by key.
         self.held: dict[str, int] = {}
         # What the last observation states: an object that is stated again is unchanged.
@@ -88,7 +88,6 @@ class Showing:
         # What is still to show, and the ledger has already; of that, what has been prepared.
         self._pending: Iterator[Entry] = iter(())
         self._prepared: list[Entry] = []
-        self._blockers: Mapping[str, int] = {}
 
     def __len__(self) -> int:
         """Return the number of sessions in the table."""
@@ -149,19 +148,13 @@ class Showing:
             self._unstate(item)
             self.absent[key] = since
 
-    def _id_of(self, key: str) -> int | None:
-        """Return the id of a session that is shown, or that others which are shown wait for."""
-        if key in self._blockers:
-            return self._blockers[key]
-        place = self.held.get(key)
-        return None if place is None else id_of(place)
-
     async def show(self, entries: Iterator[Entry], blockers: Mapping[str, int], pace: Pace) -> None:
         """Show what the ledger has, in steps. Raises `LedgerError`; then `show_rest` continues.
 
-        ``blockers`` are the ids of new sessions, by key, that others wait for.
+        ``blockers`` are the ids of the listed sessions, by key, that these wait for.
         """
-        self._pending, self._blockers = entries, blockers
+        self._pending = entries
+        self._preparation.blockers = blockers
         await self.show_rest(pace)
 
     async def show_rest(self, pace: Pace) -> None:
