@@ -6,6 +6,7 @@ import random
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given, settings
@@ -365,6 +366,17 @@ def test_a_filtered_list_follows_the_table() -> None:
     assert ids_of(table, request) == [1]
     table.apply([make(2, service="a")], [1])
     assert ids_of(table, ListSessionsRequest(filter=SessionFilter(services=["a"]))) == [2]
+
+
+def test_no_order_by_time_is_made_for_a_few_sessions() -> None:
+    table = table_of(
+        *(make(ident, user="a" if ident < 3 else "b") for ident in range(1, 3000)),
+        Session(id=3000, source="fake", user="a", last_active_time=Timestamp()),
+    )
+    wanted = SessionFilter(users=["a"], min_idle=Duration())
+    query = SessionQuery.parse(ListSessionsRequest(filter=wanted))
+    assert sum(1 for _ in table.page(query)) == 0  # it does not pause
+    assert [session.id for session in sessions_of(finished(table.page(query)))] == [3000]
 
 
 def test_a_state_filter_knows_the_unspecified_state() -> None:

@@ -108,13 +108,16 @@ class FilteredLists:
         return _List(revision, places)
 
     def _candidates(self, wanted: RowFilter, most: int) -> Steps[list[int] | None]:
-        """Return what `Indexes.candidates` does, or less by an order by time."""
+        """Return what `Indexes.candidates` does, or less by an order by time.
+
+        An order is not made, or brought up to date, for a few rows.
+        """
         best = yield from self._rows.candidates(wanted, most)
         for order, latest in (
             ("last_active_time", wanted.idle_since),
             ("activity.since_time", wanted.active_since),
         ):
-            if latest is not None:
+            if latest is not None and (best is None or len(best) > _SHORT):
                 times = yield from self.matching(MATCH_ALL, order)
                 count = times.rank(place_of(latest + 1, 0))
                 if count <= (most if best is None else len(best)):
