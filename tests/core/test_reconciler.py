@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sessiongate.core.collect import reconciler
@@ -191,6 +191,73 @@ def test_only_listed_sessions_block_others_whatever_else_becomes_of_them() -> No
         renamed = Observed("c", seen("c").session, former="b")
         assert await blockers(waiting("a", "c"), renamed) == [2]
         assert await blockers(waiting("a", "c")) == []  # it has ended meanwhile
+
+    run(test)
+
+
+def test_who_blocks_an_unchanged_session_follows_the_others() -> None:
+    async def test(scene: Scene) -> None:
+        a, b, c = waiting("a", "b"), seen("b"), waiting("c", "a")
+
+        async def blockers(*sessions: Observed, unreadable: str = "") -> list[int]:
+            parts = (Unreadable(unreadable),) if unreadable else ()
+            await scene.server.take(Observation([*sessions], unreadable=parts), elapsed())
+            session = scene.session("a")
+            assert session is not None
+            return [*session.activity.blocked_by_ids]
+
+        assert await blockers(a, c) == []
+        assert await blockers(a, b, c) == [3]
+        revision = scene.table.revision
+        assert await blockers(a, b, c, seen("d")) == [3]
+        assert scene.table.revision == revision + 1
+        assert await blockers(a, c) == []
+        assert await blockers(c, b, unreadable="a row") == []  # it is not stated now
+        assert await blockers(a, b, c) == [5]
+        scene.server.expire()
+        assert await blockers(a, b, c) == [5]
+        assert scene.server.session_count == 3
+        await scene.take(scene.server, [c])
+        assert scene.server.session_count == 1
+
+    run(test)
+
+
+keys = st.sampled_from("abcd")
+fates = st.dictionaries(
+    keys, st.none() | st.tuples(st.lists(keys, max_size=2), st.just("") | keys), max_size=4
+)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@given(steps=st.lists(st.tuples(fates, st.sampled_from(["", "", "restart", "partial", "expire"]))))
+# One that others wait for, and one that waits, get another key.
+@example([({"a": (["b"], ""), "b": ([], "")}, ""), ({"a": None, "c": ([], "b")}, "")])
+@example([({"a": (["b"], "")}, ""), ({"b": ([], ""), "c": ([], "a")}, "")])
+def test_who_blocks_whom_is_as_a_plain_reading_says(
+    steps: list[tuple[dict[str, tuple[list[str], str] | None], str]],
+) -> None:
+    async def test(scene: Scene) -> None:
+        known: dict[str, Observed] = {}
+        incarnation = 0.0
+        for fate, event in steps:
+            for key, change in fate.items():
+                if change is not None or key not in known:  # else it is the same object
+                    blockers, former = change or ((), "")
+                    session = waiting(key).session
+                    known[key] = Observed(key, session, former=former, blocked_by=tuple(blockers))
+            incarnation += 10 if event == "restart" else 0
+            if event == "expire":
+                scene.server.expire()
+            parts = (Unreadable("a row"),) if event == "partial" else ()
+            items = [known[key] for key in fate]
+            observation = Observation(items, incarnation=incarnation, unreadable=parts)
+            await scene.server.take(observation, elapsed())
+            for item in items:
+                shown = scene.session(item.session.native_id)
+                assert shown is not None
+                listed = filter(None, map(scene.session, item.blocked_by))
+                assert {*shown.activity.blocked_by_ids} == {other.id for other in listed}
 
     run(test)
 

@@ -12,10 +12,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from itertools import chain
 
+from sessiongate.core.collect.blocking import waited_for, waits_for
 from sessiongate.core.collect.completeness import Completeness, assess
 from sessiongate.core.collect.difference import Difference, difference
-from sessiongate.core.collect.keys import short
 from sessiongate.core.collect.links import Links
 from sessiongate.core.collect.showing import Entry, Showing
 from sessiongate.core.ledger.rows import Opening
@@ -59,6 +60,10 @@ class _Plan:
     missing: Sequence[str]  # keys that are missing from now on, unless they have ended
     openings: Sequence[Opening]  # in the order of `fresh`
     closed: Sequence[int]  # ids
+
+    def left(self) -> Iterator[str]:
+        """Iterate over the keys that no session has any longer."""
+        return chain(self.ended, self.former.values())
 
 
 class Reconciler:
@@ -161,11 +166,13 @@ class Reconciler:
                 continue  # what is stated and unchanged would count as absent
             completeness = assess(observation, found, self._max_sessions)
             plan = await self._plan(found, observation, pace, restarted=restarted)
-            blocking = await _blocking(plan, pace)
+            again = await self._again(plan, pace)
+            blocking = await waited_for(chain(plan.fresh.values(), again.values()), pace)
             showing.progress()
             ids = await self._write(plan, observation.incarnation)
             blockers = await self._blockers(blocking, plan, ids, pace)
-            await showing.show(self._entries(plan, ids), blockers, pace)
+            same = (Entry(key, item, showing.held[key], key) for key, item in again.items())
+            await showing.show(chain(self._entries(plan, ids), same), blockers, pace)
             await mapped(lambda key: showing.miss(key, self._observed_at), plan.missing, pace)
         self.completeness = replace(
             completeness,
@@ -258,6 +265,24 @@ class Reconciler:
             self._written = incarnation
         return ids
 
+    async def _again(self, plan: _Plan, pace: Pace) -> Mapping[str, Observed]:
+        """Return the unchanged sessions, by key, that wait for others that come or go."""
+        showing, stated = self._showing, self._showing.stated
+        if not showing.waiting:
+            return {}
+        come = await kept(lambda key: key not in showing.shown, plan.fresh, pace)
+        changed: set[str] = set()
+        await mapped(changed.add, chain(come, plan.left()), pace)
+        if not changed:
+            return {}
+        waiting = showing.waiting.items()
+        pairs = await kept(lambda pair: waits_for(pair[1], changed), waiting, pace)
+        again = {key: item for key, item in pairs if key not in plan.fresh and item in stated}
+        gone = chain(plan.left(), plan.missing)
+        for key in await kept(again.__contains__, gone, pace):
+            del again[key]
+        return again
+
     async def _blockers(
         self, keys: Set[str], plan: _Plan, ids: Sequence[int], pace: Pace
     ) -> Mapping[str, int]:
@@ -267,10 +292,10 @@ class Reconciler:
         opened = zip(plan.openings, ids, strict=True)
         new = await kept(lambda pair: pair[0].key in keys, opened, pace)
         found = {opening.key: ident for opening, ident in new}
-        ended = {*await kept(keys.__contains__, plan.ended, pace)}
+        left = {*await kept(keys.__contains__, plan.left(), pace)}
         held, shown = self._showing.held, self._showing.shown
         listed = await kept(
-            lambda key: key in plan.fresh or (key in shown and key not in ended),
+            lambda key: key in plan.fresh or (key in shown and key not in left),
             keys - found.keys(),
             pace,
         )
@@ -315,12 +340,3 @@ class Reconciler:
         session = item.session
         stated = session.HasField("connect_time") and is_storable(session.connect_time)
         return session.connect_time.ToNanoseconds() if stated else self._now()
-
-
-async def _blocking(plan: _Plan, pace: Pace) -> Set[str]:
-    """Return the keys of the sessions that those to show wait for."""
-    keys: set[str] = set()
-    for item in await kept(lambda item: bool(item.blocked_by), plan.fresh.values(), pace):
-        keys.update(map(short, item.blocked_by))
-        await pace.pause()
-    return keys

@@ -81,6 +81,7 @@ class Showing:
         self.absent: dict[str, float] = {}
         # By key, sessions in the table. Those that it lacks are in its `unseen`.
         self.shown: dict[str, Observed] = {}
+        self.waiting: dict[str, Observed] = {}  # of those, the ones that wait for others
         self._hiding: dict[str, Observed] = {}  # they are stale, and still in the table
         self._stale_since = 0.0  # when those were last observed
         self.times_hidden = 0
@@ -119,7 +120,7 @@ class Showing:
             self._hiding.update(self.shown)
         else:
             self._hiding = self.shown
-        self.shown, self.stated = {}, _untracked_set()
+        self.shown, self.waiting, self.stated = {}, {}, _untracked_set()
         self.unreadable.clear()
         self._hide_some()
 
@@ -184,7 +185,7 @@ class Showing:
         before = self.shown.get(key)
         is_known = before is not None and former == key and self.held.get(key) == place
         ready = None
-        if item is not before or not is_known:
+        if item is not before or not is_known or item.blocked_by:
             ready = self._preparation.ready(key, item, place)
         is_same = ready is None or ready.draft is None
         if before and is_known and is_same and _links(ident, before) == _links(ident, item):
@@ -227,11 +228,14 @@ class Showing:
         if item is None or former != key:
             self.held.pop(former, None)
             self.shown.pop(former, None)
+        self.waiting.pop(former, None)
         if item is None or not item.unreadable:
             self._preparation.forget(former)
         if item is not None:
             self.held[key] = place
             self.shown[key] = item
+            if item.blocked_by:
+                self.waiting[key] = item
             self.stated.add(item)
             self.unreadable.add(item)
         added = _links(id_of(place), item) if item is not None else []
