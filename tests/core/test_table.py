@@ -22,8 +22,8 @@ from sessiongate.core.table.query import MAX_PAGE_SIZE, SessionQuery
 from sessiongate.core.table.row import Group, Row
 from sessiongate.core.table.table import MAX_PAGE_BYTES, Page, SessionTable
 from sessiongate.runtime import sorted_sequence
-from sessiongate.runtime.turns import finished
-from sessiongate.v1.session_pb2 import Session, SessionState
+from sessiongate.runtime.turns import Steps, finished
+from sessiongate.v1.session_pb2 import Activity, ActivityState, Session, SessionState
 from sessiongate.v1.session_service_pb2 import (
     ListSessionsRequest,
     ListSessionsResponse,
@@ -377,6 +377,34 @@ def test_no_order_by_time_is_made_for_a_few_sessions() -> None:
     query = SessionQuery.parse(ListSessionsRequest(filter=wanted))
     assert sum(1 for _ in table.page(query)) == 0  # it does not pause
     assert [session.id for session in sessions_of(finished(table.page(query)))] == [3000]
+
+
+def test_a_list_that_is_not_kept_is_freed_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("_LARGE", 1000), ("_LET_GO", 1), ("_KEPT", 1)):
+        monkeypatch.setattr(filtered, name, value)
+    left: list[Steps[None]] = []
+    monkeypatch.setattr(filtered, "later", left.append)
+
+    def freed() -> list[int]:
+        """Return in how many steps each list was freed."""
+        steps = [sum(1 for _ in each) for each in left]
+        left.clear()
+        return steps
+
+    idle = Activity(state=ActivityState.ACTIVITY_STATE_IDLE, since_time=Timestamp())
+    table = table_of(
+        *(Session(id=n, last_active_time=Timestamp(), activity=idle) for n in range(1, 3000))
+    )
+    wanted = SessionFilter(min_idle=Duration(), min_activity_duration=Duration())
+    query = SessionQuery.parse(ListSessionsRequest(filter=wanted, page_size=1))
+    finished(table.page(query))
+    assert len(freed()) == 2  # the first order, to keep the second, and the list itself
+    pages = table.page(query)
+    for _ in range(4):
+        next(pages)
+    pages.close()  # the call is cancelled
+    assert min(freed()) > 1
+    assert ids_of(table, ListSessionsRequest(page_size=5000)) == [*range(1, 3000)]
 
 
 def test_a_state_filter_knows_the_unspecified_state() -> None:

@@ -7,6 +7,7 @@ copy, which shares what has not changed.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sessiongate.core.place import id_of, place_of
@@ -14,7 +15,7 @@ from sessiongate.core.table.changelog import ChangeLog
 from sessiongate.core.table.filter import MATCH_ALL, RowFilter
 from sessiongate.core.table.indexes import PLACES, Indexes
 from sessiongate.runtime.sorted_sequence import SortedSequence
-from sessiongate.runtime.turns import Steps, finished
+from sessiongate.runtime.turns import Steps, finished, later
 
 # Lists to keep; together they have at most four times as many sessions as the table.
 _KEPT, _KEPT_TABLES = 16, 4
@@ -22,6 +23,8 @@ _KEPT, _KEPT_TABLES = 16, 4
 _SHORT, _FEW_CHANGES = 1000, 250
 _LOOKED_AT = 500  # sessions between two rests
 _AT_ONCE = 10 * _LOOKED_AT  # places that a scan adds to its list at once
+_LARGE = 10_000  # places that take a third of a millisecond to free
+_LET_GO = 50  # blocks of a list that are freed at once, in about a millisecond
 # A scan of the whole order costs as much as finding and sorting one session in so many.
 _SCANNED = 25
 
@@ -51,7 +54,8 @@ class FilteredLists:
     def matching(self, wanted: RowFilter, order: str) -> Steps[SortedSequence[int]]:
         """Return the places of the sessions that match, as the table is when this ends.
 
-        If the filter depends on the clock, it is for a time, and its list is not kept.
+        If the filter depends on the clock, it is for a time, and its list is not kept: give it
+        to `leave`.
         """
         key = wanted.digest, order
         known = self._lists.get(key)
@@ -78,7 +82,7 @@ class FilteredLists:
             len(self._lists) > _KEPT
             or sum(len(each.places) for each in self._lists.values()) > most
         ):
-            self._lists.popitem(last=False)
+            leave(self._lists.popitem(last=False)[1].places)
 
     def _looked_up(self, wanted: RowFilter, order: str) -> Steps[_List]:
         """Make the list by the smallest index, or by all sessions if that has too many.
@@ -95,13 +99,17 @@ class FilteredLists:
             parts = self._rows.orders[order if is_sorted else "id"].snapshot().parts()
         else:
             parts = (candidates[i : i + _LOOKED_AT] for i in range(0, len(candidates), _LOOKED_AT))
-        for number, part in enumerate(parts):
-            if number:
-                yield
-            found += [place(row) for row in self._rows.rows(part) if wanted.matches(row)]
-            if candidates is None and len(found) >= (_AT_ONCE if is_sorted else _LOOKED_AT):
-                places.change(found)
-                found.clear()
+        try:
+            for number, part in enumerate(parts):
+                if number:
+                    yield
+                found += [place(row) for row in self._rows.rows(part) if wanted.matches(row)]
+                if candidates is None and len(found) >= (_AT_ONCE if is_sorted else _LOOKED_AT):
+                    places.change(found)
+                    found.clear()
+        except GeneratorExit:  # the call is cancelled
+            leave(places)
+            raise
         if candidates is not None:
             found.sort()
         places.change(found)
@@ -136,3 +144,18 @@ class FilteredLists:
                 [place(row) for row in step.old if row is not None and wanted.matches(row)],
             )
         return _List(revision, places)
+
+
+def leave(places: SortedSequence[int]) -> None:
+    """Free a list that nobody needs any longer, in steps, once the caller has forgotten it.
+
+    In an order by time, 1,000,000 places take 35 ms.
+    """
+    if len(places) > _LARGE:
+        later(_freed([*places.parts()]))
+
+
+def _freed(blocks: list[Sequence[int]]) -> Steps[None]:
+    while blocks:
+        yield
+        del blocks[-_LET_GO:]

@@ -23,7 +23,7 @@ from sessiongate.core.table.deadlines import Deadlines
 from sessiongate.core.table.draft import Draft
 from sessiongate.core.table.encoding import RevisionStamp, piece
 from sessiongate.core.table.filter import MATCH_ALL
-from sessiongate.core.table.filtered import FilteredLists
+from sessiongate.core.table.filtered import FilteredLists, leave
 from sessiongate.core.table.indexes import Indexes
 from sessiongate.core.table.mask import Mask
 from sessiongate.core.table.past import Past
@@ -266,6 +266,9 @@ class SessionTable:
         indexes = indexes[query.skip :]
         listed = _at(places, indexes[: query.page_size])
         total, past = len(places), Past(self._rows, self.log)
+        if wanted is not None and wanted.depends_on_clock:
+            leave(places)
+        del places
         # From here on the table may change.
         pieces = yield from _pieces(past, listed, query.mask)
         if pieces is None:  # it has changed by more than the log holds
