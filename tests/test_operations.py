@@ -39,7 +39,7 @@ class Watched(Serving):
 
     def __init__(self, *arguments: object) -> None:
         super().__init__(
-            *("--source", DOCUMENT, "--workers", "2"),
+            *("--source", DOCUMENT, "--source", "synthetic:", "--workers", "2"),
             *("--metrics", "127.0.0.1:0", "--core-metrics", "127.0.0.1:0"),
             *("--access-log", "--log-format", "json", *arguments),
         )

@@ -290,4 +290,4 @@ def test_the_documented_plugin_is_installed_and_read(
         assert (shown["remote"], shown["port"]) == client.getsockname()
     assert (shown["user"], shown["database"]) == ("default", "3")
     (_, row) = listed.stdout.splitlines()
-    assert re.match(r" *1 +Session started +default +127\.0\.0\.1:[0-9]+ +localhost:[0-9]+ ", row)
+    assert re.match(r" *1 +default +127\.0\.0\.1:[0-9]+ +3 +checkout +localhost:[0-9]+ ", row)
