@@ -47,11 +47,11 @@ async def _stocked(server: MariaDB) -> None:
 
 
 @asynccontextmanager
-async def scene(server: MariaDB, clients: int) -> AsyncIterator[Scene]:
+async def scene(server: MariaDB, clients: int, **options: str) -> AsyncIterator[Scene]:
     """Connect an administrator, clients and a source."""
     async with AsyncExitStack() as stack:
         root = await stack.enter_async_context(server.client("root", host=""))
-        source = await stack.enter_async_context(opened(server))
+        source = await stack.enter_async_context(opened(server, **options))
         opening = [server.client(database="shop") for _ in range(clients)]
         found = [await stack.enter_async_context(client) for client in opening]
         shown = Scene(root, source, found)
@@ -198,7 +198,8 @@ def test_a_queue_is_blocked_by_all_before_it_or_if_long_by_those_that_hold(
     server: MariaDB, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def observe() -> None:
-        async with scene(server, 4) as shown:
+        # Their ten pairs are more rows than the source reads sessions, which is six.
+        async with scene(server, 5, max_sessions="3") as shown:
             holder, *queue = shown.clients
             await run(holder, "BEGIN")
             await run(holder, "UPDATE stock SET n = 0 WHERE item = 3")
@@ -207,7 +208,7 @@ def test_a_queue_is_blocked_by_all_before_it_or_if_long_by_those_that_hold(
                 expected = [[*range(number)] for number in range(place + 2)]
                 await shown.until_blocked(*expected, *([] for _ in queue[place + 1 :]))
             monkeypatch.setattr(innodb, "_FEW_WAITING", 2)
-            await shown.until_blocked([], [0], [0], [0])
+            await shown.until_blocked([], *([0] for _ in queue))
 
     asyncio.run(observe())
 

@@ -32,7 +32,7 @@ from sessiongate.core.sources.support.endpoint import (
     Endpoint,
     flag,
 )
-from sessiongate.core.sources.support.innodb import HAS_INNODB, InnoDB
+from sessiongate.core.sources.support.innodb import HAS_INNODB, MAX_PAIRS, InnoDB
 from sessiongate.core.sources.support.moments import timestamp
 from sessiongate.core.sources.support.mysql_dialect import Dialect, LockTables
 from sessiongate.core.sources.support.mysql_driver import (
@@ -165,9 +165,10 @@ class MariaDBSource:
         """Return the server's transactions; None if they are not known now."""
         if self._innodb is None:
             return NO_TRANSACTIONS
+        ask = partial(_fetch, driver, most=max(self._most, MAX_PAIRS))
         try:
             async with limit_received(self._descriptor):
-                return await self._innodb.read(partial(_fetch, driver, most=self._most), self._now)
+                return await self._innodb.read(ask, self._now)
         except errors.MySQLError as error:
             if not is_servers(error):
                 raise

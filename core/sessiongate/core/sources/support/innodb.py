@@ -34,7 +34,7 @@ _BEGIN, _END = "START TRANSACTION WITH CONSISTENT SNAPSHOT", "COMMIT"
 # If more transactions wait, mostly for each other, only those that do not wait themselves are
 # read as blockers: the number of pairs grows with the square.
 _FEW_WAITING = 100
-_MAX_PAIRS = 20_000
+MAX_PAIRS = 20_000
 _UNNAMED_LOCK = "LOCK WAIT"  # the state of a transaction that waits
 
 # The times are in the zone of the server's operating system, which is the session's.
@@ -164,7 +164,7 @@ class InnoDB:
             if requesting in threads and blocking in threads:
                 blockers.setdefault(requesting, set()).add(threads[blocking])
 
-        query = self._tables.pairs_query(_MAX_PAIRS, holding)
+        query = self._tables.pairs_query(MAX_PAIRS, holding)
         await mapped(read, await ask(query), Pace())
         return blockers
 
