@@ -163,6 +163,25 @@ def test_a_wait_counts_only_for_a_request_that_had_begun(
     assert states(read(processes(), rows, NOW, held()))[0] == expected
 
 
+@pytest.mark.parametrize("thread", [8, 9])
+def test_who_has_done_something_since_the_transactions_were_read_may_be_in_one_or_not(
+    thread: int,
+) -> None:
+    reader = processes()
+    before = states(read(reader, listed(row(thread, idle=501)), NOW, held()))
+    ended = listed(row(thread, query_id=43, idle=499))
+    assert states(read(reader, ended, NOW, held())) == [("", ())]
+    assert states(read(reader, ended, NOW + 1, None)) == [("", ())]
+    assert states(read(reader, ended, NOW + 1, held(NOW + 0.5))) == before
+
+
+def test_a_new_request_is_not_shown_in_the_transaction_of_an_earlier_one() -> None:
+    found = read(processes(), listed(row(8, command="Query", idle=499)), NOW, held())
+    activity = found.sessions[0].session.activity
+    assert ACTIVITY_WORDS[activity.state] == "active"
+    assert not activity.HasField("transaction_start_time")
+
+
 def test_what_was_known_of_transactions_holds_while_nobody_does_anything() -> None:
     reader = processes()
     rows = row(7, command="Query"), row(8)

@@ -317,12 +317,18 @@ def _active(row: ThreadRow, moment: float, before: _Active = None) -> _Active:
 def _current(
     found: Transaction | None, row: ThreadRow, moment: float, transactions: Transactions
 ) -> Transaction | None:
-    """Return a thread's transaction, without its wait unless that is its current request's."""
-    if found is None or found.lock is None:
+    """Return a thread's transaction; what may be of an earlier request is not known.
+
+    A server that does not number requests counts whole seconds, or one more: too coarse for more
+    than to drop a wait.
+    """
+    is_counted = row.query_id is not None
+    idle = (integer(row.idle) or 0) / 1000 - (not is_counted)
+    if moment - idle <= transactions.moment:
         return found
-    # A server that does not number requests counts whole seconds, or one more.
-    waits = (integer(row.idle) or 0) / 1000 - (row.query_id is None)
-    return found if moment - waits <= transactions.moment else found.without_wait()
+    if is_counted:
+        return UNKNOWN
+    return found.without_wait() if found else None
 
 
 def _activity(row: ThreadRow, active: _Active, transaction: Transaction | None) -> Activity | None:

@@ -40,8 +40,8 @@ class Transactions:
     by_thread: Mapping[int, Transaction]
 
 
-NO_TRANSACTIONS = Transactions(-math.inf, {})
-"""What a server states that has no InnoDB."""
+NO_TRANSACTIONS = Transactions(math.inf, {})
+"""What a server states, at any time, that has no InnoDB."""
 
 
 def thread_activity(
