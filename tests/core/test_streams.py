@@ -95,6 +95,33 @@ def test_a_stream_that_gets_another_state_is_read_again() -> None:
     assert item.session.activity.state == CONNECTING
 
 
+@pytest.mark.parametrize(
+    ("age", "later", "seconds", "kept"),
+    [
+        ("5s", "6s", 1.9, True),  # rounded down by both clocks
+        ("59m59s", "1h", 60, True),
+        ("1h5m", "1h5m", 59, True),
+        ("23h59m", "1d", 3600, True),
+        ("2d3h", "2d4h", 1, True),
+        ("5s", "2s", 0, False),  # the next request, with the same pointer
+        ("1h5m", "1h3m", 0, False),
+        ("5s", "?", 1, False),
+    ],
+)
+def test_an_activity_begins_with_its_stream_however_roughly_the_age_is_written(
+    age: str, later: str, seconds: float, kept: bool
+) -> None:
+    reader = streams()
+    queued = one_line(age=age).replace("s1=[8", "s1=[2")
+    (first,) = reader.read([queued], NOW).sessions
+    assert reader.read([queued], NOW).sessions == [first]
+    connecting = one_line(age=later).replace("s1=[8", "s1=[5")
+    (second,) = reader.read([connecting], NOW + seconds).sessions
+    since = first.session.activity.since_time
+    assert first.session.HasField("connect_time")
+    assert (second.session.activity.since_time == since) == kept
+
+
 @pytest.mark.parametrize(("text", "blocks"), [(BRIEF, False), (BLOCKS, True)])
 def test_both_commands_tell_of_the_same_sessions(text: str, blocks: bool) -> None:
     observation = streams().read([text], NOW, blocks=blocks)

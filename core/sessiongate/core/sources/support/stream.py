@@ -114,7 +114,20 @@ class Stream:
             raise self._expected(field, "an IP address and a port")
         return found
 
-    def age(self, longest: float) -> int | None:
+    def start(self, moment: float, before: int | None = None) -> int | None:
+        """Return when the stream began, by its age at ``moment``; None if that is unknown.
+
+        All are seconds since the epoch. If it may still be the start found ``before``, it is that
+        one: an age is written in whole seconds, minutes or hours.
+        """
+        age = self._age(longest=moment)
+        if age is None:
+            return None
+        start = int(moment - age)
+        unit = 3600 if age >= 86400 else 60 if age >= 3600 else 1
+        return start if before is None or abs(before - start) > unit + 1 else before
+
+    def _age(self, longest: float) -> int | None:
         """Read seconds from ``4s``, ``1m5s`` or ``2d3h``; None for ``?``, an unknown age."""
         text = self.fields.get("age", "")
         found = _AGE.fullmatch(text)

@@ -5,7 +5,7 @@ A stream that cannot be read is left out; so is a member that cannot be read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from sessiongate.core.sources.base import (
@@ -53,6 +53,7 @@ class Streams:
         self._uptime = 0
         # Maps what a stream was read from to its session; None if it is not a session.
         self._known: dict[object, Observed | None] = {}
+        self._starts: dict[str, int] = {}  # by key, in seconds since the epoch
         self._last: Observation | None = None
 
     def read(self, parts: Sequence[str], moment: float, *, blocks: bool = False) -> Observation:
@@ -65,6 +66,7 @@ class Streams:
         answer = StatsDump.parse(parts)
         process = (answer.pid, self._start(answer, moment))
         known = self._known if process == self._process else {}
+        began, self._starts = self._starts, {}
         seen: dict[object, Observed | None] = {}
         unreadable: list[Unreadable] = []
         split = each_block if blocks else each_line
@@ -80,9 +82,11 @@ class Streams:
             before = known.get(identity)
             if identity in known and (before is None or not before.unreadable):
                 seen[identity] = before
+                if before is not None and before.key in began:
+                    self._starts[before.key] = began[before.key]
                 continue
             with _recording(unreadable):
-                found = self._observed(answer.pid, Stream.parse(stream), moment)
+                found = self._observed(answer.pid, Stream.parse(stream), moment, began)
                 seen[identity] = _unchanged(before, found) or found
         self._process, self._known = process, seen
         sessions = [*filter(None, seen.values())]
@@ -103,7 +107,9 @@ class Streams:
         before, self._uptime = self._uptime, uptime
         return last if last is not None and uptime >= before else moment - uptime
 
-    def _observed(self, pid: str, stream: Stream, moment: float) -> Observed | None:
+    def _observed(
+        self, pid: str, stream: Stream, moment: float, began: Mapping[str, int]
+    ) -> Observed | None:
         if not stream.has_client:
             return None
         frontend = stream.name("fe")
@@ -116,8 +122,9 @@ class Streams:
             if client := stream.end("src"):
                 session.remote, session.port = client
         with _recording(odd, "connect_time"):
-            if (age := stream.age(longest=moment)) is not None:
-                session.connect_time.FromSeconds(int(moment - age))
+            if (start := stream.start(moment, began.get(key))) is not None:
+                self._starts[key] = start
+                session.connect_time.FromSeconds(start)
         with _recording(odd, "state", "connections"):
             _route(session, stream.target("be"), stream.target("srv"))
         _set_activity(session, stream.progress)
