@@ -23,7 +23,8 @@ class Relay:
     ``cut_after`` hangs up after that many bytes of a connection's answers;
     ``garble`` replaces, from that byte on, one in eight of their bytes. ``delay`` takes the bytes
     of an answer already passed, and returns by how many seconds to delay the next; ``hold`` does
-    so for requests. Bytes never overtake earlier ones.
+    so for requests. Bytes never overtake earlier ones. ``reword`` are bytes of requests, and those
+    that replace them, of the same length.
     """
 
     def __init__(self, port: int, host: str = "127.0.0.1") -> None:
@@ -32,6 +33,7 @@ class Relay:
         self.garble: int | None = None
         self.delay: Delay = at_once
         self.hold: Delay = at_once
+        self.reword = b"", b""
         self.port = 0
         self._random = random.Random(1)
         self._serving: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
@@ -77,7 +79,7 @@ class Relay:
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async with aclosing(_late(reader, lambda: self.hold)) as chunks:
             async for chunk in chunks:
-                writer.write(chunk)
+                writer.write(chunk.replace(*self.reword))
         writer.write_eof()  # a client that sends no more may still read
 
     async def _answer(self, chunks: AsyncGenerator[bytes], writer: asyncio.StreamWriter) -> None:

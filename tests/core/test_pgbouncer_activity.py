@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import psycopg
 import pytest
 
-from sessiongate.core.sources.base import Observed
+from sessiongate.core.sources.base import Observed, SourceConfig, open_source
 from sessiongate.core.sources.support.libpq import QueryResult
 from sessiongate.core.sources.support.localtime import LocalTime
 from sessiongate.core.sources.support.pgbouncer_clients import CLIENT_ACTIVITIES, Clients
@@ -21,8 +21,10 @@ from sessiongate.v1.activities import ACTIVITY_WORDS, activity_of
 from sessiongate.v1.session_pb2 import Activity, Session
 from tests import postgres
 from tests.core.documentation import activities
+from tests.core.observing import seen
 from tests.core.real import Watched
 from tests.postgres import PASSWORD, PgBouncer, Postgres, running_pgbouncer, running_postgres
+from tests.relay import Relay
 
 IDLE = session_pb2.ACTIVITY_STATE_IDLE
 ACTIVE = session_pb2.ACTIVITY_STATE_ACTIVE
@@ -187,6 +189,26 @@ def test_whether_one_that_keeps_its_server_is_in_a_transaction_is_not_known(scen
     scene.run("runs", "shoptls")
     wanted = {"new": active(IDLE), "stuck": None, "used": None, "waits": WAITS}
     scene.doing({**wanted, "runs": active(ACTIVE)})
+
+
+def test_a_console_that_does_not_show_its_pools_shows_all_else(scene: Scene) -> None:
+    scene.connect("idle", "shop", "SELECT 1")
+    scene.connect("stuck", "shop6", "BEGIN", "SELECT 1")
+    scene.run("runs", "shopunix")
+    wanted = {"idle": active(IDLE), "stuck": None, "runs": active(ACTIVE)}
+
+    def holds(items: Sequence[Observed]) -> bool:
+        return {item.session.application: timeless(item.session) for item in items} == wanted
+
+    async def observe() -> None:
+        async with Relay(scene.pool.port) as relay:
+            relay.reword = b"SHOW POOLS", b"SHOW MAGIC"
+            url = f"pgbouncer://sessiongate:{quote(PASSWORD)}@127.0.0.1:{relay.port}"
+            source = open_source(SourceConfig.parse(url, {"name": "here", "timezone": "UTC"}))
+            await seen(source, holds)
+            await source.close()
+
+    asyncio.run(observe())
 
 
 def test_nothing_changes_while_nothing_happens(scene: Scene) -> None:

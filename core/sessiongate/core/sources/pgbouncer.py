@@ -93,7 +93,9 @@ class PgBouncerSource:
         return await self._clients.read(shown, partial)
 
     async def _query(self) -> Shown:
-        *answers, pools = await self._console.query("SHOW CLIENTS", "SHOW SERVERS", "SHOW POOLS")
+        *answers, pools = await self._console.query(
+            "SHOW CLIENTS", "SHOW SERVERS", optional=["SHOW POOLS"]
+        )
         waiting, modes = await awaiting(answers[0]), await pool_modes(pools)
         try:
             clients, servers = [await rows(answer) for answer in answers]

@@ -66,9 +66,10 @@ class LibpqClient:
         self.connections = 0  # made so far
         self.setup_answer = QueryResult((), ())  # what `setup` selected over this connection
 
-    async def query(self, *queries: str) -> list[QueryResult]:
-        """Return the results of queries, run one after the other.
+    async def query(self, *queries: str, optional: Sequence[str] = ()) -> list[QueryResult]:
+        """Return the results of queries, run one after the other, then of ``optional`` ones.
 
+        The server may reject those: their result is then empty.
         A kept connection that the server has closed is replaced once. Raises
         `SourceError`, which names the server and contains no password;
         `SourceConnectError` if there is nothing to connect to.
@@ -76,9 +77,9 @@ class LibpqClient:
         try:
             if self._connection is not None:
                 with suppress(_ClosedError):
-                    return [await self._query(query) for query in queries]
+                    return await self._results(queries, optional)
             await self._connect()
-            return [await self._query(query) for query in queries]
+            return await self._results(queries, optional)
         except BaseException as error:
             await self.close()
             if isinstance(error, SourceError) or not isinstance(error, Exception):
@@ -119,12 +120,8 @@ class LibpqClient:
                 if number == len(hosts):
                     raise SourceConnectError(f"{endpoint}: {_cause(error)}") from None
         self.connections += 1
-        try:
-            self.setup_answer = await self._query(self._setup)
-        except RefusedError:
-            if self._needs_setup:
-                raise
-            self.setup_answer = QueryResult((), ())
+        ask = self._query if self._needs_setup else self._query_if_allowed
+        self.setup_answer = await ask(self._setup)
 
     def _parameters(self, host: str) -> str:
         """Return libpq's parameters for an address or a Unix socket; this reads files."""
@@ -144,6 +141,16 @@ class LibpqClient:
             sslrootcert=None if endpoint.tls is None else endpoint.tls.ca_file(),
             require_auth=_NO_CLEARTEXT if clear and not endpoint.is_unix else None,
         )
+
+    async def _results(self, queries: Sequence[str], optional: Sequence[str]) -> list[QueryResult]:
+        results = [await self._query(query) for query in queries]
+        return results + [await self._query_if_allowed(query) for query in optional]
+
+    async def _query_if_allowed(self, query: str) -> QueryResult:
+        try:
+            return await self._query(query)
+        except RefusedError:
+            return QueryResult((), ())
 
     async def _query(self, query: str) -> QueryResult:
         connection = self._connection
