@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import pty
+import select
+import signal
 import subprocess
+import termios
 from collections.abc import Iterator
 
 import pytest
@@ -17,7 +20,7 @@ from sessiongate.gateway.openapi.schemas import SCHEMAS
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import Activity, ActivityState, Session
 from tests.doing import Shown, showing, stated
-from tests.program import COMMAND, environment, run
+from tests.program import COMMAND, PATIENCE, environment, run
 
 NOW = 1_000_000_000
 
@@ -187,6 +190,33 @@ def _read(terminal: int) -> bytes:
         return os.read(terminal, 65536)
     except OSError:  # its last writer has ended
         return b""
+
+
+def test_the_screen_leaves_the_terminal_as_it_was(shown: Shown) -> None:
+    here, there = pty.openpty()
+    before = termios.tcgetattr(there)
+    with subprocess.Popen(
+        [COMMAND, "watch", "--core", shown.address],
+        env=environment(TERM="xterm"),
+        stdin=there,
+        stdout=there,
+        stderr=there,
+    ) as process:
+        try:
+            written = b""
+            restored = b"\x1b[?1049l"  # shows what was there before the screen
+            for awaited in (b"alice", restored):
+                while awaited not in written:
+                    assert select.select([here], [], [], PATIENCE)[0]
+                    written += _read(here)
+                if awaited != restored:
+                    process.send_signal(signal.SIGHUP)
+            assert process.wait(PATIENCE) == 0
+            assert termios.tcgetattr(there) == before
+        finally:
+            process.kill()
+            os.close(there)
+            os.close(here)
 
 
 def test_an_unreachable_source_is_red_and_named_below(shown: Shown) -> None:

@@ -30,6 +30,7 @@ from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import SessionFilter
 
 _REDRAWN = 0.25  # seconds between two looks at what has changed
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C is read as a key
 _AGED = 4  # of those looks, after which ages are shown anew
 # What sessions are sorted and grouped by, in the order in which a key goes through them.
 _SORTS = [
@@ -121,7 +122,7 @@ class WatchApp(App[None]):
         self._grid.focus()
         self.set_interval(_REDRAWN, self._look)
         self.run_worker(self._followed(), exit_on_error=False)
-        for number in (signal.SIGINT, signal.SIGTERM):  # not of the key, which is read
+        for number in _ENDING:
             asyncio.get_running_loop().add_signal_handler(number, self.exit)
 
     async def _followed(self) -> None:
