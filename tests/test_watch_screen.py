@@ -217,6 +217,19 @@ def test_only_what_is_visible_is_made() -> None:
     use(test, [stated(str(number)) for number in range(1, 31)], size=(80, 16))
 
 
+def test_a_scrollbar_covers_nothing() -> None:
+    async def test(screen: Screen, shown: Shown) -> None:
+        grid = screen.app.query_one(Grid)
+        assert grid.show_vertical_scrollbar
+        assert not grid.show_horizontal_scrollbar
+        room = grid.scrollable_content_region.width
+        assert room < grid.size.width
+        assert [grid.render_line(y).text[room:].strip() for y in range(3)] == ["", "", ""]
+
+    wide = [stated(str(number), ACTIVE, user="u" * 90) for number in range(1, 31)]
+    use(test, wide, size=(80, 16))
+
+
 users = st.none() | st.sampled_from(["a", "b", "ab", "é"])
 changes = st.lists(
     st.dictionaries(st.integers(1, 12), st.none() | st.builds(Session, user=users), max_size=6),

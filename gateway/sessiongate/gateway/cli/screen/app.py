@@ -58,7 +58,8 @@ class WatchApp(App[None]):
     #state { height: auto; max-height: 3; padding: 0 1; }
     #search { display: none; border: none; height: 1; padding: 0 1; }
     #detail { display: none; height: 50%; border-top: solid $primary; padding: 0 1; }
-    Grid { height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
+    Grid { height: 1fr; padding: 0 1; scrollbar-size-vertical: 1;
+        overflow-x: hidden; scrollbar-gutter: stable; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "quit", "Quit"),

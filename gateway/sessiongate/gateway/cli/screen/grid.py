@@ -66,7 +66,12 @@ class Grid(ScrollView, can_focus=True):
     @property
     def _room(self) -> int:
         """Rows that are visible: all lines but the head."""
-        return max(1, self.size.height - 1)
+        return max(1, self._seen.height - 1)
+
+    @property
+    def _seen(self) -> Size:
+        """The cells that no scrollbar covers."""
+        return self.scrollable_content_region.size
 
     def show(self, content: GridContent) -> None:
         """Show another content from its start."""
@@ -81,13 +86,13 @@ class Grid(ScrollView, can_focus=True):
         count = len(self.content)
         at = None if self.selected is None else self.content.position(self.selected)
         self._at = max(0, min(self._at if at is None else at, count - 1))
-        self.virtual_size = Size(self.size.width, count + 1)
+        self.virtual_size = Size(self._seen.width, count + 1)
         self._fill()
 
     def _fill(self) -> None:
         self._first = round(self.scroll_offset.y)
-        if self.size.width:
-            self._head, self._rows = self.content.part(self._first, self._room, self.size.width)
+        if width := self._seen.width:
+            self._head, self._rows = self.content.part(self._first, self._room, width)
         at = self._at - self._first
         if 0 <= at < len(self._rows):
             self.selected = self._rows[at].key
