@@ -152,6 +152,11 @@ def test_what_clients_choose_commands_no_terminal() -> None:
     assert "\ufffd[31m[bold]x\ufffd\ufffd\ufffd" in line
 
 
+def test_characters_without_width_are_cut_too() -> None:
+    (_, line) = TerminalTable(room=80).lines([made(1, user="a" + "\u0301" * 10_000)], NOW)
+    assert len(line) < 200
+
+
 def test_sessions_are_sorted_by_several_attributes() -> None:
     sessions = [made(1, user="b"), made(2, user="a"), made(3), made(4, user="b")]
     assert [each.id for each in sort_sessions(sessions, ("user", "-id"))] == [2, 4, 1, 3]

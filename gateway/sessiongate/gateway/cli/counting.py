@@ -94,7 +94,7 @@ async def _print_table(pages: _Pages, by: Sequence[str], room: int | None) -> No
     columns = Columns(*heads, "Sessions", right=("Sessions",), room=room, least=least)
     gaps, shown = Gaps(), 0
     async for page in pages:
-        rows = [[plain(str(cell)) for cell in _cells(by, group)] for group in page.groups]
+        rows = [[plain(str(cell)[:room]) for cell in _cells(by, group)] for group in page.groups]
         if rows:
             print_rows(columns, rows)
         shown += len(rows)

@@ -31,21 +31,22 @@ class SessionField:
     is_right: bool = False  # flush right
     least: int | None = None  # cells of a terminal that its column is never narrower than
 
-    def cell(self, session: Session, now: float | None = None) -> str:
+    def cell(self, session: Session, now: float | None = None, room: int | None = None) -> str:
         """Return what a table shows at a time in seconds since the epoch.
 
         Without ``now``, return what a line shows that is read later: moments, not durations.
+        With ``room``, return no more characters: clients send thousands, even without width.
         """
         value = self.read(session)
         if value is None:
             return ""
         if isinstance(value, str):
-            return plain(value)
+            return plain(value[:room])
         if isinstance(value, Timestamp):
             if now is None or not self.is_age:
                 return time_text(value)
             return duration_text(now - seconds_of(value))
-        return plain(joined(value))
+        return plain(joined(value)[:room])
 
     def value(self, session: Session, now: float) -> str | float:
         """Return what a program reads: a moment in full, an idle time in seconds, else ""."""

@@ -69,7 +69,8 @@ class TerminalTable:
         if not sessions:
             return []
         fields = self._fields or self._candidates
-        cells = {field: [field.cell(each, now) for each in sessions] for field in fields}
+        room = self._room
+        cells = {field: [field.cell(each, now, room) for each in sessions] for field in fields}
         shown = self._fields or self._chosen(sessions, cells)
         lines: list[str] = []
         if shown != self._shown:

@@ -83,7 +83,7 @@ class GroupContent:
         groups = self._groups[start : start + count]
         cells = [
             [
-                plain(group.value) or "-",
+                plain(group.value[:width]) or "-",
                 f"{group.count:,}",
                 *(
                     f"{group.activities[state]:,}" if group.activities.get(state) else ""
