@@ -13,6 +13,7 @@ from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import BackendConnection, Query, Session
 from tests.doing import CONNECTED, Shown, showing, stated
 from tests.program import Program, run
+from tests.terminal import at_terminal
 
 TO_PROXY = TcpLink(("10.0.0.1", 5000), ("10.0.0.2", 3306))
 TO_POOL = TcpLink(("10.0.0.2", 40000), ("10.0.0.3", 6432))
@@ -147,6 +148,36 @@ def test_each_that_waits_is_drawn_below_those_that_it_waits_for() -> None:
     lines = [re.findall(r"(.*?[0-9]+)  pg", line)[0] for line in printed.stdout.splitlines()]
     assert lines == ["├─ 3", "│  └─ 4", "├─ 5", "│  └─ 4", "└─ 1", "   └─ 2", "      └─ 1"]
     assert "unreachable: my" in printed.stderr
+
+
+def test_a_queue_stands_side_by_side_below_its_head() -> None:
+    waiting = session_pb2.ACTIVITY_STATE_WAITING
+    keys = [*map(str, range(2, 301))]  # 2 waits for 1, the others for 2 and all before them
+    queue = [stated(key, waiting, blocked_by=keys[:at] or ["1"]) for at, key in enumerate(keys)]
+    with showing({"pg": [stated("1"), *queue]}) as core:
+        printed = run("blockers", "--core", core.address).stdout.splitlines()
+    assert len(printed) == 300
+    assert {re.findall(r".*?─ ", line)[0] for line in printed} == {
+        "└─ ",
+        "   └─ ",
+        "      ├─ ",
+        "      └─ ",
+    }
+
+
+def test_a_terminal_shows_the_start_of_long_texts_in_trees() -> None:
+    waiting = session_pb2.ACTIVITY_STATE_WAITING
+    user, application = "u" * 10_000, "\u0301" * 10_000
+    sessions = [
+        stated("1", user=user, application=application),
+        stated("2", waiting, blocked_by=["1"], user=user, application=application),
+    ]
+    with showing({"pg": sessions}) as core:
+        for arguments in (["blockers"], ["show", "2"]):
+            *_, line = at_terminal(*arguments, "--core", core.address).splitlines()
+            assert f"{'u' * 19}…  " in line
+            assert len(line) < 100
+        assert user in run("blockers", "--core", core.address).stdout
 
 
 def test_a_session_is_followed_until_it_ends() -> None:

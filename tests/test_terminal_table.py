@@ -21,6 +21,7 @@ from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import Activity, ActivityState, Session
 from tests.doing import Shown, showing, stated
 from tests.program import COMMAND, PATIENCE, environment, run
+from tests.terminal import at_terminal, read_terminal
 
 NOW = 1_000_000_000
 
@@ -172,31 +173,6 @@ def shown() -> Iterator[Shown]:
         yield core
 
 
-def at_terminal(*arguments: str, **variables: str) -> str:
-    """Return what the command writes to a terminal."""
-    here, there = pty.openpty()
-    variables = {"TERM": "xterm", "COLUMNS": "80", **variables}
-    with subprocess.Popen(
-        [COMMAND, *arguments], env=environment(**variables), stdin=there, stdout=there, stderr=there
-    ) as process:
-        os.close(there)
-        written = b""
-        try:
-            while part := _read(here):
-                written += part
-            assert process.wait() == 0
-        finally:
-            os.close(here)
-    return written.decode()
-
-
-def _read(terminal: int) -> bytes:
-    try:
-        return os.read(terminal, 65536)
-    except OSError:  # its last writer has ended
-        return b""
-
-
 def test_the_screen_leaves_the_terminal_as_it_was(shown: Shown) -> None:
     here, there = pty.openpty()
     before = termios.tcgetattr(there)
@@ -213,7 +189,7 @@ def test_the_screen_leaves_the_terminal_as_it_was(shown: Shown) -> None:
             for awaited in (b"alice", restored):
                 while awaited not in written:
                     assert select.select([here], [], [], PATIENCE)[0]
-                    written += _read(here)
+                    written += read_terminal(here)
                 if awaited != restored:
                     process.send_signal(signal.SIGHUP)
             assert process.wait(PATIENCE) == 0

@@ -56,7 +56,7 @@ class Columns:
             if self._least is None:
                 rows = [part for row in rows for part in _wrapped(row, widths)]
             else:
-                rows = [[*map(_cut, row, widths)] for row in rows]
+                rows = [[*map(cut, row, widths)] for row in rows]
         right = self._right or [False] * len(widths)
         return [BETWEEN.join(map(_aligned, row, widths, right)).rstrip() for row in rows]
 
@@ -105,7 +105,8 @@ def _folded(cell: str, width: int) -> Sequence[str]:
     return textwrap.wrap(cell, width if _width(cell) == len(cell) else max(1, width // 2))
 
 
-def _cut(cell: str, width: int) -> str:
+def cut(cell: str, width: int) -> str:
+    """Return a text that takes at most so many cells of a terminal, with … if it is cut."""
     if _width(cell) <= width:
         return cell
     return set_cell_size(cell, width - 1).rstrip() + "…" if width > 1 else "…"

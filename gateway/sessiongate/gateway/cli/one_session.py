@@ -88,7 +88,7 @@ async def draw_session(
     """Return the lines of a session, and of those around it, in ``room`` cells; ``mark`` titles."""
     now = time.time()
     lines = [*Columns(room=room).lines(session_rows(session, now))]
-    around = Surroundings(client, session, now)
+    around = Surroundings(client, session, now, room)
     for title, tree in (
         ("Chain", await around.chain()),
         ("Blocked by", await around.blockers()),

@@ -20,7 +20,7 @@ from sessiongate.gateway.cli.relations import BlockedSessions
 from sessiongate.gateway.cli.reporting import fail
 from sessiongate.gateway.cli.session_fields import session_field, sort_sessions
 from sessiongate.gateway.cli.tables import print_gaps, print_sources
-from sessiongate.gateway.cli.texts import is_terminal
+from sessiongate.gateway.cli.texts import is_terminal, output_width
 from sessiongate.gateway.errors import error_of
 from sessiongate.gateway.jsonapi.document import top_meta
 from sessiongate.gateway.representation.session import session_resource, session_url
@@ -138,7 +138,7 @@ def showing_blocked(choice: SessionChoice) -> Question:
     """Show who blocks whom, among the sessions that are chosen."""
 
     async def ask(client: CoreClient) -> None:
-        blocked = BlockedSessions(client, time.time())
+        blocked = BlockedSessions(client, time.time(), output_width())
         lines = await blocked.trees(choice.filter())
         print("\n".join(lines or ["no session waits for another"]))
         print_gaps(blocked.gaps)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
 from sessiongate.client.errors import CallError
 from sessiongate.gateway.api.gaps import Gaps
+from sessiongate.gateway.cli.columns import cut
 from sessiongate.gateway.cli.session_fields import session_field
 from sessiongate.gateway.cli.texts import plain
 from sessiongate.gateway.upstream.client import CoreClient
@@ -21,11 +22,17 @@ _BRANCH, _LAST, _DOWN, _NOTHING = "├─ ", "└─ ", "│  ", "   "
 
 
 class _Trees:
-    """Draws trees of sessions, which it asks the core for; ``now`` is in seconds."""
+    """Draws trees of sessions, which it asks the core for; ``now`` is in seconds.
 
-    def __init__(self, client: CoreClient, now: float, marked: int = 0) -> None:
+    In ``room`` cells of a terminal, no text of a session has more than a quarter of them.
+    """
+
+    def __init__(
+        self, client: CoreClient, now: float, room: int | None = None, marked: int = 0
+    ) -> None:
         self._client = client
         self._now = now
+        self._longest = None if room is None else max(8, room // 4)
         self._marked = marked  # the id of the session that all is about, if it is about one
         self._known: dict[int, Session | None] = {}
         self._most = _MOST
@@ -71,7 +78,7 @@ class _Trees:
         told = [str(ident), plain(session.source)]
         if session.service != session.source:
             told.append(plain(session.service))
-        told += [session_field(name).cell(session, self._now) for name in _TOLD]
+        told += [self._cell(session, name) for name in _TOLD]
         if session.id == self._marked:
             told.append("<- this session")
         elif names_client and session.downstream_ids:
@@ -79,6 +86,11 @@ class _Trees:
             told.append(f"through {plain(first.source)} {first.id}")
             told.append(session_field("peer").cell(first))
         return "  ".join(filter(None, told))
+
+    def _cell(self, session: Session, name: str) -> str:
+        if self._longest is None:
+            return session_field(name).cell(session, self._now)
+        return cut(session_field(name).cell(session, self._now, self._longest + 1), self._longest)
 
     async def _nearest_client(self, session: Session) -> Session:
         """Return the session of this one's chain that is nearest to the client."""
@@ -107,8 +119,10 @@ class _Trees:
 class Surroundings(_Trees):
     """Draws the sessions around one as trees; ``now`` is in seconds since the epoch."""
 
-    def __init__(self, client: CoreClient, session: Session, now: float) -> None:
-        super().__init__(client, now, session.id)
+    def __init__(
+        self, client: CoreClient, session: Session, now: float, room: int | None = None
+    ) -> None:
+        super().__init__(client, now, room, session.id)
         self._session = session
         self._known[session.id] = session
 
@@ -151,14 +165,16 @@ class BlockedSessions(_Trees):
     async def trees(self, wanted: SessionFilter) -> Sequence[str]:
         """Return the sessions that block others that match, and below each those that wait.
 
-        A session that waits itself stands below those that it waits for. Of sessions that wait for
-        each other, one stands above the others.
+        A session that waits itself stands below those that it waits for, but of a queue, in which
+        each waits for all before it, only below the head. Of sessions that wait for each other, one
+        stands above the others.
         """
         waiting = [each async for each in self._waiting(wanted)]
         blocked: defaultdict[int, list[int]] = defaultdict(list)  # by the id of who blocks them
+        blockers = {each.id: each.activity.blocked_by_ids for each in waiting}
         for each in waiting:
             self._known[each.id] = each
-            for blocker in each.activity.blocked_by_ids:
+            for blocker in _heads(blockers, each.id):
                 blocked[blocker].append(each.id)
         self._most = len(self._known) + _MOST
         waits = {each.id for each in waiting}
@@ -170,6 +186,13 @@ class BlockedSessions(_Trees):
                 reached |= _below([each.id], blocked)
         tree = self._tree(roots, lambda each: blocked.get(each.id, ()), names_client=True)
         return [line async for line in tree]
+
+
+def _heads(blockers: Mapping[int, Sequence[int]], ident: int) -> Sequence[int]:
+    """Return what a session waits for, except what waits for another of these itself."""
+    waited_for = {*blockers[ident]}
+    heads = [each for each in blockers[ident] if waited_for.isdisjoint(blockers.get(each, ()))]
+    return heads or blockers[ident]
 
 
 def _below(idents: Iterable[int], blocked: Mapping[int, Iterable[int]]) -> set[int]:
