@@ -131,11 +131,14 @@ def test_a_file_of_ones_own_holds_the_settings_of_each_command_that_asks(guarded
     file.write_text(f"{lines}core_tiemout = 1\n")
     misspelt = run("list", **home)
     assert misspelt.returncode == 2
-    assert f"{file}: unknown key 'core_tiemout'; did you mean 'core_timeout'?" in misspelt.stderr
+    assert (
+        f"the default file: {file}: unknown key 'core_tiemout'; did you mean 'core_timeout'?"
+        in misspelt.stderr
+    )
     file.write_text(f'{lines}core_timeout = "soon"\n')
     assert f"'core_timeout' in {file}: must be a number" in run("list", **home).stderr
     file.write_text("core =\n")
-    assert f"{file} is not TOML" in run("list", **home).stderr
+    assert f"the default file: {file} is not TOML" in run("list", **home).stderr
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")

@@ -21,6 +21,8 @@ VARIABLE = "SESSIONGATE_"  # the prefix of variables' names
 
 SYSTEM_FILE = Path("/etc/sessiongate/sessiongate.toml")
 
+_DEFAULT = "the default file"  # which errors name instead of --config
+
 _CONTENT = "sessiongate.content"  # in a context's `meta`: the content of settings files
 
 
@@ -68,7 +70,7 @@ def _add_settings(context: typer.Context, file: Path, origin: str | None = None)
     try:
         values = _read(context, file)
     except FileError as error:
-        raise typer.BadParameter(str(error), param_hint=None if origin else "default") from None
+        raise typer.BadParameter(str(error), param_hint=None if origin else _DEFAULT) from None
     known = settings(context.find_root().command)
     own = {option.name for option in context.command.params if option.envvar}
     found = {
@@ -80,7 +82,10 @@ def _add_settings(context: typer.Context, file: Path, origin: str | None = None)
     context.default_map = {**(context.default_map or {}), **found}
     for key, value in values.items():
         if key not in known:
-            refuse(context, f"{file}: {_unknown(key, value, known)}", origin)
+            text = f"{file}: {_unknown(key, value, known)}"
+            if origin is None:
+                raise typer.BadParameter(text, param_hint=_DEFAULT)
+            refuse(context, text, origin)
 
 
 def _read(context: typer.Context, file: Path) -> Mapping[str, Any]:
