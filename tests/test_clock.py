@@ -14,7 +14,7 @@ import pytest
 
 from tests.polling import eventually
 from tests.program import DATA, PATIENCE, Program
-from tests.servers import free_port, require
+from tests.servers import require
 
 HOUR = 3600
 
@@ -85,10 +85,10 @@ def document(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def core(tmp_path: Path, document: Path) -> Sequence[str]:
-    """Return the command of a core with its own address."""
+    """Return the command of a core with its own address, which nobody takes between two starts."""
     source = f"document:{document}?interval=0.1"
     ledger = f"sqlite:///{tmp_path}/ledger.db"
-    return "core", "--grpc", f"127.0.0.1:{free_port()}", "--source", source, "--ledger", ledger
+    return "core", "--grpc", f"unix:{tmp_path}/core.sock", "--source", source, "--ledger", ledger
 
 
 @contextmanager
