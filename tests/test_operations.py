@@ -79,6 +79,11 @@ class Watched(Serving):
             and sample.labels["route"] == route
         )
 
+    def counted(self, route: str, number: float) -> None:
+        """Wait until the metrics say so: a worker counts a request once it has sent the answer."""
+        eventually(lambda: self.requests(route), lambda found: found >= number)
+        assert self.requests(route) == number
+
     def workers(self) -> list[psutil.Process]:
         return [child for child in self.children() if "spawn_main" in " ".join(child.cmdline())]
 
@@ -184,14 +189,14 @@ def test_metrics_are_the_sum_of_all_workers_also_of_one_that_died(watched: Watch
     before = watched.requests("/sources")
     for _ in range(20):
         assert watched.get("/v1/sources").status_code == 200
-    assert watched.requests("/sources") == before + 20
+    watched.counted("/sources", before + 20)
     [one, other] = watched.workers()
     one.kill()
     one.wait(PATIENCE)
     assert watched.requests("/sources") == before + 20
     for _ in range(20):
         assert watched.get("/v1/sources").status_code == 200
-    assert watched.requests("/sources") == before + 40
+    watched.counted("/sources", before + 40)
     assert other.is_running()
     processes = {sample.labels.get("process") for sample in watched.samples()}
     assert {"gateway", "worker 1", "worker 2", "core"} <= processes
