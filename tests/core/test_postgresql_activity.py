@@ -192,6 +192,16 @@ def waits(all_: Doings, *clients: psycopg.Connection) -> list[str]:
     return ["" if activity is None else activity.wait for activity in found]
 
 
+def queued(scene: Scene) -> tuple[list[psycopg.Connection], Doings]:
+    """Let three clients wait for a table, one after the other; return them, and what both say."""
+    scene.connect("BEGIN", "LOCK prices IN ACCESS EXCLUSIVE MODE")
+    queue: list[psycopg.Connection] = []
+    for _ in range(3):
+        queue.append(scene.run("LOCK prices IN ACCESS EXCLUSIVE MODE", "BEGIN"))
+        found = scene.blocked(*queue)
+    return queue, found
+
+
 def test_running_idle_and_stuck_clients_are_told_apart(scene: Scene) -> None:
     idle, begun, failed = scene.connect("SELECT 1"), scene.connect("BEGIN"), scene.connect("BEGIN")
     with pytest.raises(psycopg.errors.DivisionByZero):
@@ -241,11 +251,7 @@ def test_who_waits_for_each_other_waits_for_each_other(scene: Scene) -> None:
 
 
 def test_who_waits_in_a_queue_waits_for_those_before(scene: Scene) -> None:
-    scene.connect("BEGIN", "LOCK prices IN ACCESS EXCLUSIVE MODE")
-    queue = []
-    for _ in range(3):
-        queue.append(scene.run("LOCK prices IN ACCESS EXCLUSIVE MODE", "BEGIN"))
-        found = scene.blocked(*queue)
+    queue, found = queued(scene)
     assert [len(found[pid(each)].blockers) for each in queue] == [1, 2, 3]
 
 
@@ -253,11 +259,7 @@ def test_of_a_long_queue_as_many_are_read_as_are_shown(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgresql, "_MOST_BLOCKERS", 2)
-    scene.connect("BEGIN", "LOCK prices IN ACCESS EXCLUSIVE MODE")
-    queue = []
-    for _ in range(3):
-        queue.append(scene.run("LOCK prices IN ACCESS EXCLUSIVE MODE", "BEGIN"))
-        found = scene.blocked(*queue)
+    queue, found = queued(scene)
     with watched(scene.server) as fewer:
         items = {item.session.native_id: item for item in fewer.items()}
     last = shown(items[pid(queue[-1])]).blockers
@@ -269,11 +271,7 @@ def test_of_many_that_wait_those_that_waited_longest_are_looked_up(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgresql, "_MOST_WAITING", 2)
-    scene.connect("BEGIN", "LOCK prices IN ACCESS EXCLUSIVE MODE")
-    queue = []
-    for _ in range(3):
-        queue.append(scene.run("LOCK prices IN ACCESS EXCLUSIVE MODE", "BEGIN"))
-        found = scene.blocked(*queue)
+    queue, found = queued(scene)
     with watched(scene.server) as fewer:
         items = {item.session.native_id: shown(item) for item in fewer.items()}
     assert [items[pid(each)] for each in queue[:2]] == [found[pid(each)] for each in queue[:2]]

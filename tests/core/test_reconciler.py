@@ -175,15 +175,18 @@ def test_sessions_that_become_stale_during_the_comparison_keep_their_ids(
     run(test)
 
 
+async def blockers_of_a(scene: Scene, *sessions: Observed, unreadable: str = "") -> list[int]:
+    """Take an observation, of which one row may be unreadable; return who blocks session a."""
+    parts = (Unreadable(unreadable),) if unreadable else ()
+    await scene.server.take(Observation([*sessions], unreadable=parts), elapsed())
+    session = scene.session("a")
+    assert session is not None
+    return [*session.activity.blocked_by_ids]
+
+
 def test_only_listed_sessions_block_others_whatever_else_becomes_of_them() -> None:
     async def test(scene: Scene) -> None:
-        async def blockers(*sessions: Observed, unreadable: str = "") -> list[int]:
-            parts = (Unreadable(unreadable),) if unreadable else ()
-            await scene.server.take(Observation([*sessions], unreadable=parts), elapsed())
-            session = scene.session("a")
-            assert session is not None
-            return [*session.activity.blocked_by_ids]
-
+        blockers = partial(blockers_of_a, scene)
         await scene.server.restore(None, {"away": 7})
         # It may still exist, but is not listed; the next one is, while its row is unreadable.
         assert await blockers(waiting("a", "away", "b"), seen("b"), unreadable="a row") == [2]
@@ -199,13 +202,7 @@ def test_who_blocks_an_unchanged_session_follows_the_others() -> None:
     async def test(scene: Scene) -> None:
         a, b, c = waiting("a", "b"), seen("b"), waiting("c", "a")
 
-        async def blockers(*sessions: Observed, unreadable: str = "") -> list[int]:
-            parts = (Unreadable(unreadable),) if unreadable else ()
-            await scene.server.take(Observation([*sessions], unreadable=parts), elapsed())
-            session = scene.session("a")
-            assert session is not None
-            return [*session.activity.blocked_by_ids]
-
+        blockers = partial(blockers_of_a, scene)
         assert await blockers(a, c) == []
         assert await blockers(a, b, c) == [3]
         revision = scene.table.revision
