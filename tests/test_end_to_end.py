@@ -144,7 +144,10 @@ def test_a_killed_core_is_replaced_and_its_sessions_keep_their_ids(tmp_path: Pat
     with Serving("--source", DOCUMENT, "--ledger", ledger) as program:
         before = sessions(program)
         stop_core(program)
-        down = get(program, "/v1/sessions")
+        # Until its connection is cut, a worker answers from its replica.
+        down = eventually(
+            lambda: get(program, "/v1/sessions"), lambda answer: answer.status_code != 200
+        )
         assert down.status_code == 503
         assert down.headers["Content-Type"] == "application/vnd.api+json"
         assert int(down.headers["Retry-After"]) >= 1
