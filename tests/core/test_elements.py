@@ -98,6 +98,13 @@ def test_an_element_that_is_too_large_costs_no_other(odd: bytes) -> None:
 
 
 @pytest.mark.parametrize("size", [1000, 65536])
+def test_an_id_that_is_too_long_is_named_as_the_contract_names_it(size: int) -> None:
+    session = {"id": "9" * 2 * 1024 * 1024, "attributes": {"state": "Started"}}
+    (found,) = read(json.dumps({"data": [session]}).encode(), size)
+    assert found["attributes"]["truncated"] == ["native_id"]
+
+
+@pytest.mark.parametrize("size", [1000, 65536])
 def test_of_a_session_that_is_too_large_the_rest_is_kept(size: int) -> None:
     text, many = "ü\\" * (MAX_ELEMENT // 2), 100_000
     attributes: dict[str, object] = {

@@ -23,8 +23,12 @@ _SHORT_STRING = 4096
 _ESCAPES = 8  # this many take as long to read as one value
 _KEPT = 3  # levels of objects, and one level less of arrays, that keep all their items
 _LONGEST_NAME = 100
-# The fields that an object among the attributes fills, by its members; "": the object itself.
-_FIELDS = {b"client": {b"": "connection_attributes", b"cipher": "tls_cipher"}}
+# The fields of the contract that a member fills if they have other names; of an object, by its
+# members; "": the object itself.
+_FIELDS = {
+    b"id": {b"": "native_id"},
+    b"client": {b"": "connection_attributes", b"cipher": "tls_cipher"},
+}
 _MORE = 1.25
 
 
