@@ -17,6 +17,7 @@ from tests import test_sources_documentation as sources
 from tests import test_terminal_documentation as terminal
 from tests import test_watch_documentation as watch
 from tests.client import test_client_documentation as client
+from tests.gateway import test_cross_origin as cross_origin
 from tests.gateway import test_generated_clients as generated
 from tests.snippets import ROOT, snippets
 
@@ -114,6 +115,9 @@ RUNNERS: dict[Test | str, list[str]] = {
     ],
     security.test_the_client_in_python_works_as_it_stands: [
         "docs/security.md: In ten minutes: python",
+    ],
+    cross_origin.test_a_named_origin_may_read_all_responses: [
+        "docs/security.md: Pages of other origins: toml",
     ],
     security.test_gateway_and_core_on_different_machines: [
         "docs/security.md: A gateway and its core on different machines: sh",

@@ -28,7 +28,9 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "core_cert": None,
         "core_key": None,
         "core_token_file": None,
+        "allowed_origin": (),
         "trusted_proxies": (),
+        "ui": True,
         "metrics": None,
         "limits": dataclasses.asdict(Limits()),
         "logs": dataclasses.asdict(LogSettings()),
@@ -50,6 +52,21 @@ def test_the_defaults_are_the_documented_ones() -> None:
 def test_a_good_value_is_taken(key: str, value: object) -> None:
     taken = getattr(read_group(GatewayConfig, {key: value}), key)
     assert (list(taken) if key == "allowed_host" else taken) == value
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("https://Dashboard.example", "https://dashboard.example"),
+        ("https://dashboard.example:443", "https://dashboard.example"),
+        ("http://dashboard.example:80", "http://dashboard.example"),
+        ("https://dashboard.example:80", "https://dashboard.example:80"),
+        ("http://localhost:03000", "http://localhost:3000"),
+        ("http://[::1]:3000", "http://[::1]:3000"),
+    ],
+)
+def test_origins_are_read_as_browsers_send_them(given: str, sent: str) -> None:
+    assert read_group(GatewayConfig, {"allowed_origin": [given]}).allowed_origin == (sent,)
 
 
 @pytest.mark.parametrize(
@@ -75,6 +92,14 @@ def test_a_good_value_is_taken(key: str, value: object) -> None:
         ("allowed_host", "sessions.example:80", "without a port"),
         ("allowed_host", "*", "without a port"),
         ("allowed_host", "", "a non-empty string"),
+        *(
+            ("allowed_origin", origin, "an origin without a path, such as https://")
+            for origin in (
+                *("*", "null", "dashboard.example", "ftp://dashboard.example", "https://"),
+                *("https://*.example", "https://h/", "https://h?x", "https://h#x"),
+                *("https://h:0", "https://h:65536", "https://\xe4.example"),
+            )
+        ),
         ("core_timeout", 0, "seconds above 0"),
         ("core_timeout", -1.5, "seconds above 0"),
         ("core_timeout", float("nan"), "seconds above 0"),
@@ -82,7 +107,7 @@ def test_a_good_value_is_taken(key: str, value: object) -> None:
     ],
 )
 def test_a_bad_value_is_named(key: str, value: object, allowed: str) -> None:
-    given = [value] if key == "allowed_host" else value
+    given = [value] if key.startswith("allowed_") else value
     with pytest.raises(ValueError, match=f"^{key}: ") as caught:
         read_group(GatewayConfig, {key: given})
     assert repr(value) in str(caught.value)

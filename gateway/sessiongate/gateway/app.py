@@ -26,6 +26,7 @@ from sessiongate.gateway.errors import RETRY_AFTER, error_of
 from sessiongate.gateway.http.admission import Admission
 from sessiongate.gateway.http.at_once import AtOnce
 from sessiongate.gateway.http.authentication import AuthenticationMiddleware
+from sessiongate.gateway.http.cross_origin import CrossOrigin
 from sessiongate.gateway.http.forwarded import Forwarded
 from sessiongate.gateway.http.in_flight import InFlight
 from sessiongate.gateway.http.metrics import GatewayMetrics
@@ -38,6 +39,7 @@ from sessiongate.gateway.jsonapi.errors import Error, RequestError, errors_respo
 from sessiongate.gateway.openapi.endpoints import Written
 from sessiongate.gateway.settings import GatewayConfig
 from sessiongate.gateway.shutdown import Shutdown
+from sessiongate.gateway.ui.page import PageMiddleware
 from sessiongate.gateway.upstream.client import EVENTS_AHEAD, CoreClient
 from sessiongate.gateway.upstream.replica import Replica
 from sessiongate.gateway.upstream.views import DirectView, ReplicaView, SessionView
@@ -103,18 +105,26 @@ def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
     # Not the stack that Starlette builds: `Admission` answers unexpected errors.
     inner: ASGIApp
     inner = cache = ResponseCache(TakeTurns(ExceptionMiddleware(app.router, _HANDLERS)))
-    authentication = forwarded = None
+    authentication = forwarded = cross_origin = None
     if credentials.wanted:
         certified = not authenticator.challenges
         inner = authentication = AuthenticationMiddleware(inner, authenticator, certified=certified)
-    path = NormalizePath(inner)
-    hosts = TrustedHosts(path, config)
+    inner = path = NormalizePath(inner)
+    if config.ui:
+        inner = PageMiddleware(inner)
+    hosts = TrustedHosts(inner, config)
     log = RequestLog(access_log=config.logs.access_log, metrics=metrics)
     app.middleware_stack = admission = Admission(hosts, config.limits, log, metrics)
     if config.trusted_proxies:
         app.middleware_stack = forwarded = Forwarded(admission, config.trusted_proxies)
+    if config.allowed_origin:
+        app.middleware_stack = cross_origin = CrossOrigin(
+            app.middleware_stack, config.allowed_origin
+        )
     # The server asks it for each request before it starts a task.
-    app.state.at_once = AtOnce(forwarded, admission, hosts, path, authentication, cache, log)
+    app.state.at_once = AtOnce(
+        cross_origin, forwarded, admission, hosts, path, authentication, cache, log
+    )
     return app
 
 

@@ -30,6 +30,10 @@ from sessiongate.runtime.watched_file import FileError, exposure, trouble
 from sessiongate.v1.address import DEFAULT_ADDRESS
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,255}")
+_PORTS = {"http": "80", "https": "443"}
+_ORIGIN = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[a-z0-9._-]{1,255}|\[[0-9a-f:.]+\])(:(?P<port>[0-9]{1,5}))?"
+)
 _URL = re.compile(r"[!#-;=?-~]+")  # printable ASCII without quotes, angle brackets and spaces
 
 
@@ -72,6 +76,16 @@ def _meant(url: str) -> str:
     return f"; did you mean {host!r}?" if host and _NAME.fullmatch(host) else ""
 
 
+def _origin(value: object) -> str:
+    """Read the origin of pages; return it as browsers send it, without a default port."""
+    found = _ORIGIN.fullmatch(text(value).lower())
+    if found is None or int(found["port"] or 1) not in range(1, 65536):
+        allowed = "an origin without a path, such as https://dashboard.example or http://h:3000"
+        raise must_be(allowed, value)
+    port = "" if found["port"] in (None, _PORTS[found["scheme"]]) else f":{int(found['port'])}"
+    return f"{found['scheme']}://{found['host']}{port}"
+
+
 @dataclass(frozen=True)
 class LinkSettings:
     """The setting of links."""
@@ -97,11 +111,20 @@ class HttpSettings(LinkSettings):
     allowed_host: tuple[str, ...] = repeatable(
         (), _host, "Additional host name to answer requests for; repeatable.", "HOST"
     )
+    allowed_origin: tuple[str, ...] = repeatable(
+        (),
+        _origin,
+        "Let pages of this origin, such as https://dashboard.example, read responses; repeatable.",
+        "ORIGIN",
+    )
     trusted_proxies: tuple[Network, ...] = repeatable(
         (),
         network,
         "Trust X-Forwarded-* and Forwarded from this network; repeatable.",
         "NETWORK",
+    )
+    ui: bool = setting(
+        True, switch, "Serve the page for people at / and /ui/: on or off.", "SWITCH"
     )
     replica: bool = setting(
         True,

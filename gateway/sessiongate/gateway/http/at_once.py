@@ -12,6 +12,7 @@ from starlette.types import Message, Scope
 
 from sessiongate.gateway.http.admission import Admission
 from sessiongate.gateway.http.authentication import AuthenticationMiddleware
+from sessiongate.gateway.http.cross_origin import CrossOrigin
 from sessiongate.gateway.http.forwarded import Forwarded
 from sessiongate.gateway.http.normalize_path import NormalizePath
 from sessiongate.gateway.http.request_log import RequestLog
@@ -28,6 +29,7 @@ class AtOnce:
     If any of them would refuse the request, or wait, the request takes its usual way.
     """
 
+    cross_origin: CrossOrigin | None
     forwarded: Forwarded | None
     admission: Admission
     hosts: TrustedHosts
@@ -57,5 +59,7 @@ class AtOnce:
             return None
         correlation = from_headers(scope["headers"])
         with_request_id(message, correlation.request_id.encode())
+        if self.cross_origin is not None:
+            self.cross_origin.allow(scope, message)
         self.log.ended(scope, message["status"], monotonic() - began, correlation)
         return message

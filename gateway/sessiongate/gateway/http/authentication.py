@@ -7,6 +7,7 @@ from typing import Any
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sessiongate.gateway.errors import refused
+from sessiongate.gateway.http.cross_origin import is_preflight
 from sessiongate.gateway.jsonapi.errors import Error, errors_response
 from sessiongate.runtime.auth.authenticator import Authenticator
 from sessiongate.runtime.auth.identity import Refusal, TooManyAttemptsError, caller
@@ -19,7 +20,7 @@ CERTIFIED = "certificate"
 
 
 class AuthenticationMiddleware:
-    """Middleware that requires credentials of every request, except health checks.
+    """Middleware that requires credentials of every request, except health checks and preflights.
 
     It must run after `NormalizePath`. While a request is handled,
     ``runtime.auth.identity.caller`` is the identity of its caller. With ``certified``, the
@@ -32,7 +33,7 @@ class AuthenticationMiddleware:
         self._certificate = CERTIFIED if certified else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in OPEN:
+        if scope["type"] != "http" or scope["path"] in OPEN or is_preflight(scope):
             await self._app(scope, receive, send)
             return
         authorization = _authorization(scope["headers"])
