@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import httpx
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -52,6 +53,23 @@ def plain(document: dict[str, Any]) -> list[dict[str, Any]]:
         attributes = {k: v for k, v in item.get("attributes", {}).items() if k != "idle"}
         found.append({**item, "attributes": attributes, "meta": None})
     return found
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/v1/sessions?sort=id", "/v1/sessions?sort=user", "/v1/sessions?filter=id=ge(2)"),
+        *("/v1/sessions?min_idle=0", "/v1/services?sort=id", "/v1/sources?sort=id"),
+        *("/v1/counts?by=state", "/v1/counts?by=state&filter=id=ge(2)"),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 2, 10_000])
+def test_the_last_page_that_may_be_asked_for_is_empty(
+    fleet: httpx.Client, path: str, size: int
+) -> None:
+    document = ask(fleet, f"{path}&page[size]={size}&page[number]={2**31 - 1}")
+    assert document["data"] == []
+    assert document["meta"]["total"] >= 0
 
 
 @FEW

@@ -24,7 +24,7 @@ SIZE, NUMBER, AFTER, BEFORE = "page[size]", "page[number]", "page[after]", "page
 NUMBERED = (SIZE, NUMBER)
 PARAMETERS = (*NUMBERED, AFTER, BEFORE)
 
-MAX_NUMBER = 2**31 - 1  # of resources on a page, and of pages before it
+MAX_NUMBER = 2**31 - 1  # of resources on a page and before it, and of pages before it
 
 _DIGITS = re.compile("0*([0-9]{1,18})", re.ASCII)
 
@@ -38,8 +38,8 @@ class NumberPage:
 
     @property
     def offset(self) -> int:
-        """Number of resources before the page."""
-        return self.size * self.number
+        """Number of resources before the page; no collection has more than the largest."""
+        return min(self.size * self.number, MAX_NUMBER)
 
 
 @dataclass(frozen=True, slots=True)
