@@ -18,8 +18,10 @@ import pytest
 from sessiongate.core.grpc.status import STATUS_MAPPINGS
 from sessiongate.gateway.api.documents import INCLUDES
 from sessiongate.gateway.api.operations import OPERATIONS
+from sessiongate.gateway.errors import HTTP_MAPPINGS
 from sessiongate.gateway.jsonapi.errors import RequestError
 from sessiongate.gateway.jsonapi.query import AllowedParameters, QueryLimits, QueryParameters
+from sessiongate.gateway.openapi.errors import CODES, NOT_FOUND
 from sessiongate.runtime.auth import identity
 from sessiongate.runtime.turns import finished
 from tests.gateway.declared import operation_at
@@ -134,7 +136,14 @@ def test_each_code_is_in_the_table() -> None:
     shown = [code for row in rows for code in named(row[1])]
     assert len(shown) == len(set(shown))
     # The parameter's and the router's codes are not literals beside their errors.
-    assert set(shown) == codes() | {"INVALID_PARAMETER", "NOT_FOUND", "METHOD_NOT_ALLOWED"}
+    router = {"NOT_FOUND", "METHOD_NOT_ALLOWED"}
+    assert set(shown) == codes() | {"INVALID_PARAMETER"} | router
+    described = {(status, code) for status, codes in CODES.items() for code in codes}
+    described |= {(404, code) for code, _ in NOT_FOUND.values()}
+    grpc_status = {(answer.status, code.name) for code, answer in HTTP_MAPPINGS.items()}
+    found = {(int(row[0]), code) for row in rows for code in named(row[1]) if code not in router}
+    assert found <= described
+    assert described - found <= grpc_status
 
 
 def test_its_links_lead_somewhere() -> None:

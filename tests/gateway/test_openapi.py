@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -123,10 +122,6 @@ def test_examples_ask_for_what_there_is(operation: Operation) -> None:
             if parameter["name"] == "page[number]":
                 query.append(("page[size]", "1"))  # required with page[number]
             finished(QueryParameters.parsing(urlencode(query).encode(), operation.takes))
-            if operation.takes.by:
-                continue  # what its filters name is that of sessions
-            for path in re.findall(r"`(attributes\.[\w.]+)`", parameter["description"]):
-                finished(QueryParameters.parsing(f"sort={path}".encode(), operation.takes))
 
 
 def kind_of(operation: Operation) -> str:

@@ -30,7 +30,8 @@ class Operation:
     name: str  # of the function in generated clients
     path: str  # in the documented form, with {…} for a name or an id
     endpoint: RequestHandler
-    summary: str
+    summary: str  # a title of few words
+    description: str
     answer: str  # the schema of its document, in gateway/openapi/schemas.py
     tag: str  # the kind of its response: a key of TAGS in gateway/openapi/description.py
     takes: AllowedParameters = AllowedParameters()  # noqa: RUF009 - frozen

@@ -66,7 +66,7 @@ def _path(operation: Operation, shared: Schema) -> Schema:
 
 
 def _operation(operation: Operation, method: str, shared: Schema) -> Schema:
-    name, about = operation.name, operation.summary
+    name, about = operation.name, operation.description
     allowed = parameters(operation)
     if method == "head":
         name, about = f"{name}Head", _HEAD
@@ -75,7 +75,8 @@ def _operation(operation: Operation, method: str, shared: Schema) -> Schema:
         allowed = [{**found, "schema": _ANY} for found in allowed if found["in"] == "path"]
     found: Schema = {
         "operationId": name,
-        "summary": about,
+        "summary": operation.summary,
+        "description": about,
         "tags": [operation.tag],
         "parameters": [_shared(found, shared) for found in allowed],
         "responses": responses(operation, method),

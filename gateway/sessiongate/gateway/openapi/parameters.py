@@ -31,7 +31,6 @@ class _Examples(NamedTuple):
     filter: str
     filter_by_path: dict[str, str]
     sort: list[str]
-    path: str
 
 
 _EXAMPLES = {
@@ -39,22 +38,19 @@ _EXAMPLES = {
         ["state", "user", "client/cipher"],
         "id=and(ge(1),le(100))",
         {"filter[attributes.connections[*].server]": '"db-1"'},
-        ["-connected", "user"],
-        "attributes.client.cipher",
+        ["-connected", "client.cipher"],
     ),
     "services": _Examples(
         ["connections"],
         "/attributes/connections=gt(0)",
         {"filter[attributes.sources[*]]": '"maxscale-1"'},
         ["-connections", "id"],
-        "attributes.started",
     ),
     "sources": _Examples(
         ["kind", "state"],
         '/attributes/state="unreachable"',
         {"filter[attributes.kind]": 'or("mariadb","mysql")'},
         ["-sessions", "id"],
-        "attributes.last_success",
     ),
 }
 _EXAMPLES["counts"] = _EXAMPLES["sessions"]  # which are selected
@@ -182,8 +178,9 @@ def _sort(members: Members, examples: _Examples) -> Schema:
             "maxItems": sorting.MAX_SORT_FIELDS,
             "uniqueItems": True,
         },
-        "Fields to sort by; a minus sign means descending, and missing values come last. Fields"
-        f" are the names of attributes, or paths such as `{examples.path}`.",
+        "Fields to sort by; a minus sign means descending, and missing values come last. A field"
+        " is `id`, the name of an attribute, or the path to a part of one, with dots. A path may"
+        " begin with `attributes`.",
         examples.sort,
         style="form",
         explode=False,

@@ -2,49 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sessiongate.gateway.api.operation import Operation
 from sessiongate.gateway.http.authentication import OPEN
 from sessiongate.gateway.jsonapi.document import MEDIA_TYPE
+from sessiongate.gateway.openapi.errors import (
+    ANY_REQUEST,
+    CODES,
+    CONDITIONS,
+    CORE,
+    CREDENTIALS,
+    ERROR_GROUPS,
+    NOT_FOUND,
+)
 from sessiongate.gateway.openapi.examples import DOCUMENTS, ERRORS
 from sessiongate.gateway.openapi.schema import Schema, ref
-
-# For every request, whatever it requests.
-_ALWAYS = {
-    400: "The query or the Host is invalid; `source` names what is at fault.",
-    401: "The gateway requires credentials, and they are missing or wrong.",
-    406: "Accept or Accept-Encoding excludes everything available.",
-    408: "Part of the request arrived, but the rest did not arrive in time.",
-    411: "The request has a body without its length.",
-    413: "The request has a body, and none is accepted.",
-    414: "The URL is longer than the gateway accepts.",
-    415: "Content-Type is JSON:API's, with parameters that are not allowed.",
-    417: "Expect asks for anything but 100-continue.",
-    421: "The gateway does not answer for this Host.",
-    429: "Too many wrong credentials came from this address; `Retry-After` says when to retry.",
-    431: "The header is larger than the gateway accepts, or has too many lines.",
-    500: "The gateway or the core failed; the log has the cause.",
-    503: "The gateway or the core is overloaded, or the core is unreachable or not ready;"
-    " `code` says which.",
-    505: "The HTTP version is not 1.x.",
-}
-_GUARD = (401, 429)  # of these, the ones for callers without valid credentials
-# For requests that need the core.
-_CORE = {
-    403: "The core does not allow this.",
-    409: "The core aborted the request.",
-    501: "The core does not support this.",
-    502: "The core does not trust this gateway.",
-    504: "The core did not answer in time.",
-}
-_CONDITIONAL = {412: "If-Match or If-Unmodified-Since is not met."}
-_NOT_FOUND = {
-    "sessions": "No session has this id.",
-    "services": "No service has this name.",
-    "sources": "No source has this name.",
-}
 
 HEADERS: dict[str, Schema] = {
     "Allow": {
@@ -86,7 +60,9 @@ _REQUIRED = {"Allow", "Cache-Control", "Retry-After", "Vary", "WWW-Authenticate"
 
 def responses(operation: Operation, method: str) -> Schema:
     """Return a method's responses, by status."""
-    always = [status for status in _ALWAYS if status not in _GUARD or operation.path not in OPEN]
+    always = {**ANY_REQUEST.errors}
+    if operation.path not in OPEN:
+        always |= CREDENTIALS.errors
     if method == "options":
         allowed = {"description": "The allowed methods.", "headers": _headers("Allow")}
         return {"204": allowed, **_failures(always)}
@@ -94,10 +70,11 @@ def responses(operation: Operation, method: str) -> Schema:
     if operation.live:
         headers = _headers("ETag", "Last-Modified", "Cache-Control", "Vary")
         found["304"] = {"description": "The caller already has this response.", "headers": headers}
-        found |= _failures(_CONDITIONAL)
-    found |= _failures([*always, *_CORE] if operation.asks else always)
+        found |= _failures(CONDITIONS.errors)
+    found |= _failures([*always, *CORE.errors] if operation.asks else always)
     if operation.kind is not None:
-        found["404"] = _error(404, _NOT_FOUND[operation.kind])
+        code, about = NOT_FOUND[operation.kind]
+        found["404"] = _error(404, about, {code: ""})
     return dict(sorted(found.items()))
 
 
@@ -125,7 +102,7 @@ def _success(operation: Operation, *, body: bool) -> Schema:
     return found
 
 
-def _error(status: int, about: str) -> Schema:
+def _error(status: int, about: str, codes: Mapping[str, str]) -> Schema:
     own = {401: ["WWW-Authenticate"], 429: ["Retry-After"], 503: ["Retry-After"]}
     content: dict[str, Any] = {"schema": ref("Errors")}
     if status in ERRORS:
@@ -134,6 +111,7 @@ def _error(status: int, about: str) -> Schema:
         "description": about,
         "headers": _headers("Cache-Control", "Vary", *own.get(status, ())),
         "content": {MEDIA_TYPE: content},
+        "x-codes": codes,  # what `code` may be, and what each means beyond the description
     }
 
 
@@ -143,8 +121,10 @@ def _headers(*names: str) -> Schema:
 
 def error_components() -> Schema:
     """Return the errors that responses refer to."""
-    known = {**_ALWAYS, **_CORE, **_CONDITIONAL}
-    return {f"Error{status}": _error(status, known[status]) for status in sorted(known)}
+    known = {status: about for group in ERROR_GROUPS for status, about in group.errors.items()}
+    return {
+        f"Error{status}": _error(status, known[status], CODES[status]) for status in sorted(known)
+    }
 
 
 def header_components() -> Schema:
