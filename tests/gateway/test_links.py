@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from http.client import HTTPResponse
 from typing import Any
 
@@ -126,45 +125,6 @@ def test_a_json_api_client_walks_everywhere(fleet_gateway: Gateway) -> None:
     for service in client.get("services").resources:
         on_them |= {item.id for item in service.sessions}
     assert on_them == sessions
-
-
-class Page(HTMLParser):
-    """What an HTML page would load or run, and where its links lead."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.loaded: list[str] = []
-        self.links: list[str] = []
-        self.anchors: set[str] = set()
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        found = dict(attributes)
-        if tag in ("script", "link", "img", "iframe", "object", "embed", "base", "form"):
-            self.loaded.append(tag)
-        self.loaded += [name for name in found if name in ("src", "srcset", "style")]
-        self.loaded += [name for name in found if name.startswith("on")]
-        if tag == "a":
-            self.links.append(found["href"] or "")
-        if identity := found.get("id"):
-            self.anchors.add(identity)
-
-
-def test_the_reference_loads_nothing_and_its_links_lead_somewhere(fleet: httpx.Client) -> None:
-    answer = fleet.get("/docs", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
-    assert answer.headers["content-type"].startswith("text/html")
-    policy = answer.headers["content-security-policy"]
-    assert policy.startswith("default-src 'none'; style-src 'sha256-")
-    assert "unsafe" not in policy
-    page = Page(answer.text)
-    assert page.loaded == []
-    assert "url(" not in answer.text
-    assert "@import" not in answer.text
-    for link in page.links:
-        if link.startswith("#"):
-            assert link[1:] in page.anchors
-        else:
-            assert fleet.get(link.removeprefix("http://localhost:8989")).status_code == 200
 
 
 def test_the_profile_s_pages_link_to_each_other(fleet: httpx.Client) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -282,15 +281,3 @@ def test_upstream_is_towards_the_server_and_downstream_towards_the_client() -> N
         "upstream": "The same connection on the next tier, towards the server.",
         "downstream": "The same connection on the previous tier, towards the client.",
     }
-
-
-def test_the_page_has_every_operation_schema_and_parameter() -> None:
-    text = page(DESCRIPTION)
-    for operation in OPERATIONS:
-        assert f'id="{operation.name}"' in text
-        assert operation.summary in text
-    for name in SCHEMAS:
-        assert f'id="schema-{name}"' in text
-    assert "<script" not in text
-    hostile = json.loads(json.dumps(DESCRIPTION).replace("Sessiongate", "<script>x</script>"))
-    assert "<script" not in page(hostile)

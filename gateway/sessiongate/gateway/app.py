@@ -74,7 +74,7 @@ def create_app(config: GatewayConfig, look_up: LookUp = by_dns) -> Starlette:
         )
         staleness = config.replica_staleness if config.replica else 0.0
         client, watching = connect(), connect(ahead=EVENTS_AHEAD)
-        app.state.description = Written(operations)
+        app.state.description = Written(operations, ui=config.ui)
         app.state.limits = config.limits
         app.state.core = client
         app.state.in_flight = InFlight(config.limits.max_in_flight, admission.resting)

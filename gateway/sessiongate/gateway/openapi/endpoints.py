@@ -24,10 +24,14 @@ _BASE = secrets.token_hex(16)
 
 
 class Written:
-    """The description, serialized on the first request because that takes long."""
+    """The description, serialized on the first request because that takes long.
 
-    def __init__(self, operations: Sequence[Operation]) -> None:
+    ``ui`` is whether the gateway serves the page that shows the sessions.
+    """
+
+    def __init__(self, operations: Sequence[Operation], *, ui: bool = True) -> None:
         self._operations = operations
+        self._ui = ui
 
     def document(self, base: str, *, pretty: bool) -> bytes:
         """Return it as JSON; ``base`` starts every URL and has no trailing slash."""
@@ -52,7 +56,7 @@ class Written:
 
     @cached_property
     def _page(self) -> bytes:
-        return page(self._description).encode()
+        return page(self._description, ui=self._ui).encode()
 
 
 async def show_description(request: ApiRequest) -> Response:

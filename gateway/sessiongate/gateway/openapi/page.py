@@ -1,154 +1,199 @@
-"""The description as one HTML page that loads and runs nothing."""
+"""The description as one HTML page, a reference to read and to search.
+
+All that it needs is in it. The script only searches: without it, the page is complete.
+"""
 
 from __future__ import annotations
 
-import json
 from base64 import b64encode
 from collections.abc import Iterable
 from hashlib import sha256
 from html import escape
+from http import HTTPStatus
+from itertools import chain
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote, urlencode
 
+from sessiongate.gateway.openapi.errors import ERROR_GROUPS, ErrorGroup
+from sessiongate.gateway.openapi.markup import code, heading, line, link_to, prose, row, table
+from sessiongate.gateway.openapi.operation_section import (
+    PARAMETER_HEAD,
+    header_links,
+    operation_section,
+    parameter_row,
+)
+from sessiongate.gateway.openapi.reference import (
+    OperationGroup,
+    operation_groups,
+    parameter_key,
+    shared_parameters,
+)
 from sessiongate.gateway.openapi.schema import Schema
+from sessiongate.gateway.openapi.schema_tables import reached, schema_section
 
-_STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
-_HASH = b64encode(sha256(_STYLE.encode()).digest()).decode()
+_FOLDER = Path(__file__).parent
+_STYLE = (_FOLDER / "page.css").read_text(encoding="utf-8")
+_SCRIPT = (_FOLDER / "page.js").read_text(encoding="utf-8")
 
-# The style is part of the page, so that nothing is loaded; nothing else is allowed.
+
+def _hash(text: str) -> str:
+    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
+
+
+# The style and the script are part of the page, so that nothing is loaded. What people type in
+# the console may ask the gateway itself.
 POLICY = (
-    f"default-src 'none'; style-src 'sha256-{_HASH}'; base-uri 'none'; form-action 'none';"
-    " frame-ancestors 'none'"
+    f"default-src 'none'; style-src {_hash(_STYLE)}; script-src {_hash(_SCRIPT)};"
+    " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none';"
+    " require-trusted-types-for 'script'; trusted-types 'none'"
+)
+
+_ERRORS = (
+    "is the document of every error; branch on `code`. If the core gives no reason,"
+    " `code` is the name of its gRPC status. A path that does not exist returns 404 with"
+    " `NOT_FOUND`, and a method other than GET, HEAD and OPTIONS 405 with `METHOD_NOT_ALLOWED`."
+)
+_ABOUT_COMMANDS = (
+    "The commands on this page work as they stand, for a name or an id that exists. If the gateway"
+    " requires credentials, add `--user NAME` or `--header 'Authorization: Bearer TOKEN'`. In a"
+    " URL, percent-encode brackets, quotes and spaces; with `--globoff`, curl sends brackets as"
+    " they are. Every path also allows HEAD and OPTIONS."
+)
+_SCHEMAS = (
+    "What documents contain. Objects may gain members; these stay. The OpenAPI description has the"
+    " patterns of strings, too."
 )
 
 
-def page(description: Schema) -> str:
-    """Return the page for an OpenAPI description as `describe` returns it."""
+def page(description: Schema, *, ui: bool = True) -> str:
+    """Return the page for an OpenAPI description as `describe` returns it.
+
+    ``ui`` is whether it links to the page that shows the sessions.
+    """
     info, base = description["info"], description["servers"][0]["url"]
-    paths = description["paths"].items()
-    parts = description["components"]
-    shown = [(path, _resolved(methods["get"], parts)) for path, methods in paths]
-    title = f"{info['title']} {info['version']}"
+    parts, groups = description["components"], operation_groups(description)
+    entries = [*chain.from_iterable(group.entries for group in groups)]
+    shared = shared_parameters(entries)
+    first = (entry.document["schema"]["$ref"].rpartition("/")[2] for entry in entries)
+    schemas = reached(parts["schemas"], [*first, "Errors"])
+    links = [("Live sessions", "/")] if ui else []
+    links += [("Sessions as JSON", "/v1/sessions"), ("OpenAPI", "/v1/openapi.json")]
+    anchors = "".join(f'<li><a href="{escape(base + path)}">{name}</a>' for name, path in links)
     return "".join(
         [
             '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>",
-            f"<header><h1>{escape(info['title'])}</h1>{_prose(info['description'])}",
-            f'<p><a href="{escape(base)}/v1/openapi.json">OpenAPI {description["openapi"]}</a>,',
-            " the source of this page. Every path also allows HEAD and OPTIONS.</p></header>",
-            f"<nav><ul>{''.join(_entry(path, found) for path, found in shown)}</ul></nav><main>",
-            *(_section(path, found, base) for path, found in shown),
-            _schemas(parts["schemas"]),
-            "</main></body></html>\n",
+            f"<title>{escape(info['title'])} REST API</title><style>{_STYLE}</style></head><body>",
+            '<a class="skip" href="#content">Skip to the content</a>',
+            f"<header><h1>{escape(info['title'])} <span>REST API</span></h1>",
+            f"<p>{escape(info['version'])}</p><ul>{anchors}</ul></header>",
+            _contents(groups, schemas),
+            '<main id="content" tabindex="-1">',
+            f'<section id="start">{heading(2, "start", "Start here")}',
+            f"{prose(info['description'])}{prose(_ABOUT_COMMANDS)}</section>",
+            *(_group(group, shared, base) for group in groups),
+            _shared(shared),
+            _headers(parts["headers"]),
+            _errors(parts["responses"]),
+            f'<section id="schemas">{heading(2, "schemas", "Schemas")}',
+            prose(_SCHEMAS),
+            *(schema_section(name, parts["schemas"]) for name in schemas),
+            f"</section></main><script>{_SCRIPT}</script></body></html>\n",
         ]
     )
 
 
-def _resolved(operation: Schema, components: Schema) -> Schema:
-    """Replace an operation's references to parameters and responses with their targets."""
-
-    def target(found: Schema) -> Schema:
-        if "$ref" not in found:
-            return found
-        kind, name = found["$ref"].split("/")[-2:]
-        resolved: Schema = components[kind][name]
-        return resolved
-
-    return {
-        **operation,
-        "parameters": [*map(target, operation["parameters"])],
-        "responses": {key: target(found) for key, found in operation["responses"].items()},
-    }
-
-
-def _entry(path: str, operation: Schema) -> str:
-    name = escape(operation["operationId"])
-    return f'<li><a href="#{name}"><code>{escape(path)}</code></a> {_line(operation["summary"])}'
-
-
-def _section(path: str, operation: Schema, base: str) -> str:
-    found = operation["responses"]["200"]
-    content = next(iter(found["content"].values()))
-    schema = content["schema"]["$ref"].rpartition("/")[2]
-    name = escape(operation["operationId"])
-    parts = [
-        f'<section id="{name}"><h2><code>GET {escape(path)}</code></h2>',
-        _prose(operation["summary"]),
-        f"<pre>curl '{escape(_url(path, operation['parameters'], base))}'</pre>",
-        _table("Parameters", map(_parameter, operation["parameters"])),
-        _table("Responses", map(_response, operation["responses"].items())),
-        f'<p>Document: <a href="#schema-{schema}">{schema}</a>, as'
-        f" <code>{'</code>, <code>'.join(map(escape, found['content']))}</code>.</p>",
+def _contents(groups: Iterable[OperationGroup], schemas: Iterable[str]) -> str:
+    """Return the list of what is on the page, and where its search goes."""
+    listed = [_part("start", "Start here", [])]
+    listed += [
+        _part(
+            f"group-{group.name}",
+            group.title,
+            [(entry.name, entry.title) for entry in group.entries],
+        )
+        for group in groups
     ]
-    if "example" in content:
-        parts.append(f"<details><summary>Example</summary>{_json(content['example'])}</details>")
-    return "".join([*parts, "</section>"])
-
-
-def _url(path: str, allowed: Iterable[Schema], base: str) -> str:
-    """Return an example URL: the path with its parameters, and one filter if it allows any."""
-    query: list[tuple[str, str]] = []
-    for parameter in allowed:
-        if parameter["in"] == "path":
-            path = path.replace(f"{{{parameter['name']}}}", quote(parameter["example"], safe=""))
-        elif parameter["name"] == "filter":
-            query = [("filter", parameter["example"][0])]
-    return base + path + (f"?{urlencode(query)}" if query else "")
-
-
-def _parameter(parameter: Schema) -> tuple[str, str]:
-    name = parameter["name"]
-    place = {"path": "in the path", "header": "header"}.get(parameter["in"], "")
-    label = f"<code>{escape(name)}</code>" + (f"<br>{place}" if place else "")
-    example = escape(_example(parameter))
-    return label, f"{_line(parameter['description'])}<br>Example: <code>{example}</code>"
-
-
-def _example(parameter: Schema) -> str:
-    """Return the example as it is written in a request, before percent-encoding."""
-    name, value = parameter["name"], parameter["example"]
-    if parameter["in"] != "query":
-        return str(value)
-    if isinstance(value, dict):
-        return "&".join(f"{key}={part}" for key, part in value.items())
-    text = ",".join(value) if isinstance(value, list) else value
-    return f"{name}={text}"
-
-
-def _response(response: tuple[str, Any]) -> tuple[str, str]:
-    status, found = response
-    headers = ", ".join(f"<code>{escape(name)}</code>" for name in found.get("headers", ()))
-    return f"<code>{status}</code>", _line(found["description"]) + (
-        f"<br>Headers: {headers}" if headers else ""
+    listed += [
+        _part("parameters", "Common parameters", []),
+        _part("headers", "Response headers", []),
+        _part("errors", "Common errors", []),
+        _part("schemas", "Schemas", [(f"schema-{name}", name) for name in schemas]),
+    ]
+    return (
+        '<nav aria-label="Contents"><div role="search" hidden>'
+        '<label for="search">Search this page</label>'
+        '<input id="search" type="search" placeholder="Search" autocomplete="off"'
+        ' spellcheck="false"><kbd>/</kbd></div><p id="found" role="status"></p>'
+        '<ul id="results" hidden></ul><details id="contents"><summary>Contents</summary>'
+        f"<ul>{''.join(listed)}</ul></details></nav>"
     )
 
 
-def _table(title: str, rows: Iterable[tuple[str, str]]) -> str:
-    cells = "".join(f"<tr><td>{first}</td><td>{second}</td></tr>" for first, second in rows)
-    return f"<h3>{title}</h3><table>{cells}</table>"
+def _part(anchor: str, title: str, entries: Iterable[tuple[str, str]]) -> str:
+    below = "".join(f"<li>{link_to(name, escape(text))}" for name, text in entries)
+    return f"<li>{link_to(anchor, escape(title))}" + (f"<ul>{below}</ul>" if below else "")
 
 
-def _schemas(schemas: Schema) -> str:
-    found = "".join(
-        f'<section id="schema-{name}"><h3>{name}</h3>{_json(schema)}</section>'
-        for name, schema in schemas.items()
+def _group(group: OperationGroup, shared: Schema, base: str) -> str:
+    anchor = f"group-{group.name}"
+    sections = (operation_section(entry, shared, base) for entry in group.entries)
+    return (
+        f'<section id="{anchor}">{heading(2, anchor, group.title)}{prose(group.about)}'
+        f"{''.join(sections)}</section>"
     )
-    return f"<h2>Documents</h2>{found}"
 
 
-def _json(value: object) -> str:
-    return f"<pre>{escape(json.dumps(value, indent=2, ensure_ascii=False))}</pre>"
+def _shared(shared: dict[str, list[Schema]]) -> str:
+    rows = [
+        parameter_row(f"parameter-{parameter_key(variants[0])}", variants)
+        for variants in shared.values()
+    ]
+    return (
+        f'<section id="parameters">{heading(2, "parameters", "Common parameters")}'
+        f"{prose('Each operation links to those that it accepts.')}"
+        f"{table(PARAMETER_HEAD, rows)}</section>"
+    )
 
 
-def _prose(text: str) -> str:
-    return f"<p>{_line(text)}</p>"
+def _headers(headers: Schema) -> str:
+    rows = [
+        row(code(name), line(found["description"]), anchor=f"header-{name}")
+        for name, found in headers.items()
+    ]
+    return (
+        f'<section id="headers">{heading(2, "headers", "Response headers")}'
+        f"{table(('Header', 'Description'), rows)}</section>"
+    )
 
 
-def _line(text: str) -> str:
-    """Return text as HTML, with backquoted parts as code."""
-    parts = escape(text, quote=False).split("`")
-    return "".join(
-        f"<code>{part}</code>" if index % 2 else part for index, part in enumerate(parts)
+def _errors(responses: Schema) -> str:
+    groups = "".join(_error_group(group, responses) for group in ERROR_GROUPS)
+    return (
+        f'<section id="errors">{heading(2, "errors", "Common errors")}'
+        f"<p>{link_to('schema-Errors', 'Errors')} {line(_ERRORS)}</p>{groups}</section>"
+    )
+
+
+def _error_group(group: ErrorGroup, responses: Schema) -> str:
+    anchor = f"errors-{group.name}"
+    rows = [_error(status, responses[f"Error{status}"]) for status in group.errors]
+    return (
+        f'<section id="{anchor}">{heading(3, anchor, group.title)}'
+        f"{table(('Status', 'Meaning and codes'), rows)}</section>"
+    )
+
+
+def _error(status: int, response: Schema) -> str:
+    codes = "".join(
+        f'<li id="code-{escape(name)}">{code(name)}'
+        + (f" <span>{line(about)}</span>" if about else "")
+        for name, about in response["x-codes"].items()
+    )
+    own = [name for name in response["headers"] if name not in ("Cache-Control", "Vary")]
+    return row(
+        f"{status} {HTTPStatus(status).phrase}",
+        line(response["description"])
+        + f"<ul>{codes}</ul>"
+        + (f"Headers: {header_links(own)}" if own else ""),
+        anchor=f"error-{status}",
     )

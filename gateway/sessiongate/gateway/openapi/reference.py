@@ -1,0 +1,136 @@
+"""The operations of a description in a reader's order, and the parameters that they share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import groupby
+
+from sessiongate.gateway.jsonapi.eventstream import EVENT_STREAM
+from sessiongate.gateway.openapi.schema import Schema
+
+_EVENTS = "events"
+_ABOUT_EVENTS = (
+    "Sessions as they come, change and go, as server-sent events. In a browser, an `EventSource`"
+    " follows them, also in the console of this page."
+)
+# The groups in order; the others follow as they are declared.
+_FIRST = ("sessions", "services", "counts", "sources", _EVENTS)
+
+
+@dataclass(frozen=True, slots=True)
+class OperationEntry:
+    """An operation, with its references resolved."""
+
+    path: str
+    name: str
+    title: str
+    about: str
+    group: str
+    parameters: tuple[Schema, ...]
+    responses: Schema
+    errors: frozenset[int]  # the statuses of those that are described elsewhere
+
+    @classmethod
+    def of(cls, path: str, operation: Schema, components: Schema) -> OperationEntry:
+        """Read the GET of a path."""
+        responses = operation["responses"]
+        own = {key: found for key, found in responses.items() if "$ref" not in found}
+        is_stream = EVENT_STREAM in own["200"]["content"]
+        return cls(
+            path,
+            operation["operationId"],
+            operation["summary"],
+            operation["description"],
+            _EVENTS if is_stream else operation["tags"][0],
+            tuple(_resolved(found, components) for found in operation["parameters"]),
+            own,
+            frozenset(int(key) for key in responses.keys() - own.keys()),
+        )
+
+    @property
+    def document(self) -> Schema:
+        """What it answers with in one of its media types: a schema, and perhaps an example."""
+        found: Schema = next(iter(self.responses["200"]["content"].values()))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class OperationGroup:
+    """Operations on the same kind of resource."""
+
+    name: str
+    title: str
+    about: str
+    entries: tuple[OperationEntry, ...]
+
+
+def operation_groups(description: Schema) -> list[OperationGroup]:
+    """Return a description's operations by group, collections before their parts."""
+    about = {tag["name"]: tag["description"] for tag in description["tags"]}
+    about[_EVENTS] = _ABOUT_EVENTS
+    order = [*dict.fromkeys((*_FIRST, *about))]
+    entries = [
+        OperationEntry.of(path, methods["get"], description["components"])
+        for path, methods in description["paths"].items()
+    ]
+    entries.sort(key=lambda entry: (order.index(entry.group), entry.path.strip("/").count("/")))
+    return [
+        OperationGroup(name, _title(name), about[name], tuple(found))
+        for name, found in groupby(entries, lambda entry: entry.group)
+    ]
+
+
+def _title(name: str) -> str:
+    known = {"maxscale": "MaxScale", "api": "The API"}
+    return known.get(name, name.capitalize())
+
+
+def _resolved(found: Schema, components: Schema) -> Schema:
+    if "$ref" not in found:
+        return found
+    kind, name = found["$ref"].split("/")[-2:]
+    resolved: Schema = components[kind][name]
+    return resolved
+
+
+def shared_parameters(entries: Iterable[OperationEntry]) -> dict[str, list[Schema]]:
+    """Return the parameters that several operations describe alike, by name.
+
+    Each comes with its variants, which differ in their examples.
+    """
+    uses: dict[str, list[Schema]] = {}
+    for entry in entries:
+        for parameter in entry.parameters:
+            if parameter["in"] != "path":
+                uses.setdefault(parameter["name"], []).append(parameter)
+    return {
+        name: _variants(found)
+        for name, found in uses.items()
+        if len(found) > 1 and len({parameter["description"] for parameter in found}) == 1
+    }
+
+
+def _variants(parameters: Iterable[Schema]) -> list[Schema]:
+    found: list[Schema] = []
+    for parameter in parameters:
+        if all(parameter["example"] != other["example"] for other in found):
+            found.append(parameter)
+    return found
+
+
+def parameter_key(parameter: Schema) -> str:
+    """Return a parameter's name as part of an anchor: ``page-size`` for ``page[size]``."""
+    return re.sub(r"\W+", "-", parameter["name"]).strip("-")
+
+
+def example_of(parameter: Schema) -> str:
+    """Return the example as it is written in a request, before percent-encoding."""
+    name, value = parameter["name"], parameter["example"]
+    if parameter["in"] != "query":
+        return str(value)
+    if isinstance(value, dict):
+        return "&".join(f"{key}={part}" for key, part in value.items())
+    text = ",".join(value) if isinstance(value, list) else value
+    return f"{name}={text}"
