@@ -62,6 +62,13 @@ listen narrow
 """
 
 
+def configured_haproxy(file: Path) -> Server:
+    """Start an HAProxy with the configuration in a file."""
+    # With a master process: HAProxy reports readiness in no other way.
+    master = ("-W", "-S", file.parent / "master.sock")
+    return Server([require("haproxy", "haproxy"), *master, "-f", file], ready="Loading success")
+
+
 class HAProxy:
     """An HAProxy with frontends on IPv4, IPv6 and a Unix socket, and its server's socket.
 
@@ -86,18 +93,12 @@ class HAProxy:
         self._configuration = write(folder / "haproxy.cfg", text)
         pair = Authority(folder).issue("tls-server")
         write(folder / "tls.pem", pair.cert.read_bytes() + pair.key.read_bytes())
-        self._binary = require("haproxy", "haproxy")
-        self.server = self._start()
-
-    def _start(self) -> Server:
-        # With a master process: HAProxy reports readiness in no other way.
-        master = ("-W", "-S", self.folder / "master.sock")
-        return Server([self._binary, *master, "-f", self._configuration], ready="Loading success")
+        self.server = configured_haproxy(self._configuration)
 
     def restart(self) -> None:
         """End it at once, and start it again."""
         self.server.kill()
-        self.server = self._start()
+        self.server = configured_haproxy(self._configuration)
 
     def connect(self, frontend: str, host: str = "127.0.0.1") -> socket.socket:
         """Connect a client to a frontend."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -17,9 +16,9 @@ from tests.core.observing import seen
 from tests.servers import (
     Certificates,
     Server,
-    account,
     certificates,
     free_port,
+    prepare,
     private_folder,
     require,
     write,
@@ -32,7 +31,6 @@ _ZONE = "KTM-5:45"
 # Clients log in as app, nosy has no privilege, and plain may see everyone over an
 # unencrypted connection, which a relay can garble.
 _ACCOUNTS = f"""\
-ALTER USER root@localhost IDENTIFIED BY '{PASSWORD}';
 CREATE USER app@'%' IDENTIFIED BY '{PASSWORD}';
 CREATE USER nosy@'%' IDENTIFIED BY '{PASSWORD}';
 CREATE USER plain@'%' IDENTIFIED BY '{PASSWORD}';
@@ -52,34 +50,36 @@ def documented_lines() -> list[str]:
 
 
 class MariaDB:
-    """A server on IPv4, IPv6 and a Unix socket, with optional TLS.
+    """A server at ``address``, by default every one, and a Unix socket, with optional TLS.
 
-    Every account's password is `PASSWORD`; among them is sessiongate, as it is
-    documented. `restart` gives it a new start time and keeps its data.
+    Every account's password is ``password``; among them are sessiongate, as it is
+    documented, and those that the statements of ``accounts`` create, one a line. `restart` gives
+    it a new start time and keeps its data.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        accounts: str = _ACCOUNTS,
+        password: str = PASSWORD,
+        address: str = "*",
+    ) -> None:
         self.folder = folder
+        self._address = address
         self.port = free_port()
         self.socket = folder / "mariadb.sock"
         self.certificates: Certificates = certificates(folder)
         self._binary = require("mariadbd", "mariadb-server")
         self._data = folder / "data"
-        accounts = write(folder / "accounts.sql", _ACCOUNTS + documented_lines()[0])
-        user = account()
-        subprocess.run(
-            [
-                require("mariadb-install-db", "mariadb-server"),
-                *("--no-defaults", f"--datadir={self._data}", "--skip-test-db"),
-                *("--auth-root-authentication-method=normal", "--skip-name-resolve"),
-            ],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            cwd="/",
-            user=user,
-            extra_groups=None if user is None else [],
+        root = f"ALTER USER root@localhost IDENTIFIED BY '{PASSWORD}';\n"
+        statements = root + documented_lines()[0] + accounts
+        first = write(folder / "accounts.sql", statements.replace(PASSWORD, password))
+        prepare(
+            require("mariadb-install-db", "mariadb-server"),
+            *("--no-defaults", f"--datadir={self._data}", "--skip-test-db"),
+            *("--auth-root-authentication-method=normal", "--skip-name-resolve"),
         )
-        self.server = self._start(f"--init-file={accounts}")
+        self.server = self._start(f"--init-file={first}")
 
     def _start(self, *first: str) -> Server:
         options = {
@@ -87,7 +87,7 @@ class MariaDB:
             "socket": self.socket,
             "tmpdir": self.folder,  # a server that starts deletes the others' tables in it
             "port": self.port,
-            "bind-address": "*",
+            "bind-address": self._address,
             "ssl-ca": self.certificates.ca,
             "ssl-cert": self.certificates.cert,
             "ssl-key": self.certificates.key,
@@ -130,10 +130,10 @@ class MariaDB:
 
 
 @contextmanager
-def mariadb() -> Iterator[MariaDB]:
-    """Run a MariaDB."""
+def mariadb(**options: str) -> Iterator[MariaDB]:
+    """Run a MariaDB; ``options`` are its own."""
     with private_folder() as folder:
-        running = MariaDB(folder)
+        running = MariaDB(folder, **options)
         try:
             yield running
         finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -17,9 +16,9 @@ import psycopg
 from tests.servers import (
     PATIENCE,
     Server,
-    account,
     certificates,
     free_port,
+    prepare,
     private_folder,
     require,
     write,
@@ -56,29 +55,23 @@ class Clients:
 class Postgres:
     """A server on IPv4, IPv6 and a Unix socket, with optional TLS.
 
-    Every role's password is `PASSWORD`. `restart` gives it a new start time and
+    The superuser's password is ``password``. `restart` gives it a new start time and
     keeps its data.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, password: str = PASSWORD) -> None:
         self.folder = folder
+        self.database = SUPERUSER  # for those who come through a `PgBouncer`
+        self._password = password
         self.port = free_port()
         # Not for ::1, so that one name does not match it.
         self.certificates = certificates(folder, "localhost", "127.0.0.1")
         self._data = folder / "data"
         self._binary = Path(require("postgres", "postgresql")).resolve()
-        password = write(folder / "password", PASSWORD)
-        command = [self._binary.parent / "initdb", "-D", self._data, "-U", SUPERUSER]
+        file = write(folder / "password", password)
         options = ["--auth=scram-sha-256", "-E", "UTF8", "--no-locale", "--no-sync"]
-        user = account()
-        subprocess.run(
-            [*map(str, command), *options, f"--pwfile={password}"],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            cwd="/",
-            user=user,
-            extra_groups=None if user is None else [],
-        )
+        initdb = self._binary.parent / "initdb"
+        prepare(initdb, "-D", self._data, "-U", SUPERUSER, *options, f"--pwfile={file}")
         write(self._data / "pg_hba.conf", _HBA)
         self.server = self._start()
 
@@ -118,7 +111,7 @@ class Postgres:
             "host": "127.0.0.1",
             "port": self.port,
             "user": SUPERUSER,
-            "password": PASSWORD,
+            "password": self._password,
             "dbname": "postgres",
             "sslmode": "disable",
             "connect_timeout": round(PATIENCE),
@@ -152,10 +145,10 @@ class Postgres:
 
 
 @contextmanager
-def running_postgres() -> Iterator[Postgres]:
+def running_postgres(password: str = PASSWORD) -> Iterator[Postgres]:
     """Run a server until the block ends."""
     with private_folder() as folder:
-        postgres = Postgres(folder)
+        postgres = Postgres(folder, password)
         try:
             yield postgres
         finally:
@@ -165,7 +158,7 @@ def running_postgres() -> Iterator[Postgres]:
 class PgBouncer:
     """A PgBouncer in front of a `Postgres`; users and passwords are the server's.
 
-    Database ``shop`` is the server's ``postgres`` over IPv4, ``shop6`` over IPv6,
+    Database ``shop`` is the server's `Postgres.database` over IPv4, ``shop6`` over IPv6,
     ``shopunix`` through its Unix socket and ``shoptls`` over TLS. There is one server
     connection per database and user.
     """
@@ -212,7 +205,7 @@ class PgBouncer:
                 [
                     "[databases]",
                     *(
-                        f"{name} = host={host} port={postgres.port} dbname=postgres"
+                        f"{name} = host={host} port={postgres.port} dbname={postgres.database}"
                         for name, host in databases.items()
                     ),
                     "[pgbouncer]",

@@ -1,7 +1,8 @@
-"""Real servers for tests: installed if possible, started privately, ended by process id.
+"""Real servers for tests and the demonstration: installed if possible, started privately.
 
 A kind of server builds on `Server`: it writes its configuration into a
 `private_folder`, takes a `free_port`, and names the line that reports readiness.
+They are ended by process id.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 import psutil
 import pytest
@@ -41,17 +43,21 @@ _POLICY = Path("/usr/sbin/policy-rc.d")
 _LOCK = Path(tempfile.gettempdir()) / "sessiongate-tests-install.lock"
 
 
+class ServerError(Exception):
+    """A server cannot be installed or does not start; the text has its last output."""
+
+
 def require(binary: str, package: str) -> str:
     """Return the path of a program; install Debian's ``package`` if it is missing.
 
     If it cannot be installed (not root, no apt-get), skip the test, or fail it
     in CI: nothing is skipped there.
     """
-    if found := _find(binary):
+    if found := find(binary):
         return found
-    if os.geteuid() == 0 and shutil.which("apt-get"):
-        _install(package)
-        found = _find(binary)
+    if can_install():
+        install(package)
+        found = find(binary)
         assert found, f"Debian's package {package} has no {binary}"
         return found
     reason = f"{binary} is missing: it is in Debian's package {package}"
@@ -60,13 +66,19 @@ def require(binary: str, package: str) -> str:
     pytest.skip(reason)
 
 
-def _find(binary: str) -> str | None:
+def can_install() -> bool:
+    """Return whether Debian's packages can be installed: by root, with apt-get."""
+    return os.geteuid() == 0 and shutil.which("apt-get") is not None
+
+
+def find(binary: str) -> str | None:
+    """Return the path of a program, also of one that is not in everyone's path."""
     places = [str(folder) for pattern in _FOLDERS for folder in Path("/").glob(pattern[1:])]
     return shutil.which(binary, path=os.pathsep.join([os.environ["PATH"], *sorted(places)]))
 
 
-def _install(package: str) -> None:
-    """Install a package without starting its services; one test process at a time."""
+def install(package: str) -> None:
+    """Install a package without starting its services; one process at a time."""
     with open(_LOCK, "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not _installed(package):
@@ -91,9 +103,10 @@ def _install_alone(package: str) -> None:
                 stderr=subprocess.STDOUT,
                 text=True,
                 check=False,
+                process_group=0,  # Ctrl-C must not leave a package half installed
             )
             if done.returncode:
-                pytest.fail(f"apt-get {' '.join(command)}:\n{done.stdout}", pytrace=False)
+                raise ServerError(f"apt-get {' '.join(command)} failed:\n{done.stdout}")
 
 
 @contextmanager
@@ -144,7 +157,11 @@ def write(path: Path, text: str | bytes) -> Path:
 
 def free_port() -> int:
     """Return a TCP port that is free now, for IPv4 and IPv6."""
-    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as probe:
+    if not socket.has_dualstack_ipv6():
+        probe = socket.create_server(("0.0.0.0", 0))
+    else:
+        probe = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+    with probe:
         port: int = probe.getsockname()[1]
         return port
 
@@ -166,12 +183,31 @@ def certificates(folder: Path, *names: str) -> Certificates:
     return Certificates(ca=authority.cert, cert=give(pair.cert), key=give(pair.key))
 
 
+def prepare(*command: str | Path) -> None:
+    """Run a program that makes a server's data, as `account`, until it ends."""
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+        process_group=0,
+        **_rights(account()),
+    )
+    if done.returncode:
+        raise ServerError(f"{command[0]} failed:\n{done.stdout}")
+
+
 class Server(Closing):
     """A server that runs as `account` and is ready once constructed; on exit, it has ended.
 
     ``ready`` is a regular expression for the line of its output that reports
-    readiness. ``stop`` is the signal that ends it soon and in order. ``as_root`` is
-    for a server that drops root's rights by itself.
+    readiness. ``stop`` is the signal that ends it soon and in order; it gets that, too, when
+    the thread that started it ends, for whatever reason. Ctrl-C at the terminal does not reach
+    it. ``as_root`` is for a server that drops root's rights by itself, or needs this user's.
     """
 
     def __init__(
@@ -187,9 +223,8 @@ class Server(Closing):
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._ready = threading.Event()  # or ended: whichever comes first
         self._said_so = False
-        user = None if as_root else account()
         self.process = subprocess.Popen(
-            [str(part) for part in command],
+            ["setpriv", "--pdeathsig", stop.name[3:], "--", *(str(part) for part in command)],
             env={**os.environ, **(environment or {})},
             cwd="/",
             stdin=subprocess.DEVNULL,
@@ -197,16 +232,15 @@ class Server(Closing):
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            user=user,
-            group=None if user is None else _group(user),
-            extra_groups=None if user is None else [],
+            process_group=0,
+            **_rights(None if as_root else account()),
         )
         self._reader = threading.Thread(target=self._read, args=(re.compile(ready),))
         self._reader.start()
         self._ready.wait(PATIENCE)
         if not self._said_so:
             self.kill()
-            pytest.fail(f"{command[0]} did not get ready:\n{self.output}", pytrace=False)
+            raise ServerError(f"{command[0]} did not get ready:\n{self.output}")
 
     def _read(self, ready: re.Pattern[str]) -> None:
         assert self.process.stdout is not None
@@ -261,8 +295,17 @@ class Server(Closing):
         self.kill()
 
 
-def _group(user: str) -> int:
-    return pwd.getpwnam(user).pw_gid
+class _Rights(TypedDict, total=False):
+    user: str
+    group: int
+    extra_groups: list[str]
+
+
+def _rights(user: str | None) -> _Rights:
+    """Return how to start a program as this user; None for the current one."""
+    if user is None:
+        return {}
+    return {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
 
 
 def has_ipv6() -> bool:
