@@ -6,7 +6,7 @@ RELEASED := proto/released.binpb
 LOCK := $(BIN)/uv pip compile pyproject.toml --extra server --universal --python-version 3.11 \
 	--generate-hashes --no-annotate --no-header --quiet
 
-.PHONY: help install run test faults soak check proto bench release-proto lock audit
+.PHONY: help install demo run test faults soak check proto bench release-proto lock audit
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -24,6 +24,13 @@ install: .venv/installed ## Create .venv with everything that the other targets 
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --editable '.[server]'
+	@touch $@
+
+demo: .venv/demo-installed ## Show PostgreSQL, MariaDB and their proxies with clients that block each other
+	@$(BIN)/python -m demo
+
+.venv/demo-installed: .venv/serving
+	$(BIN)/python -m pip install --quiet --group demo
 	@touch $@
 
 run: .venv/serving ## Show this machine's sessions on http://localhost:8989/v1/sessions

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -62,11 +62,18 @@ def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str
 
 
 class Program(Closing):
-    """A running command. When closed, it and everything that it started are ended."""
+    """A running ``sessiongate``, or another command of the repository.
+
+    When closed, it and everything that it started are ended.
+    """
+
+    command: Sequence[str | Path] | None = None  # `COMMAND`, unless it is another
+    started_in: Path | None = None  # the current folder
 
     def __init__(self, *arguments: object, **variables: str) -> None:
         self.process = subprocess.Popen(
-            [COMMAND, *map(str, arguments)],
+            [*(self.command or (COMMAND,)), *map(str, arguments)],
+            cwd=self.started_in,
             env=environment(**variables),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

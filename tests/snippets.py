@@ -54,10 +54,13 @@ def texts(document: str, language: str, heading: str | None = None) -> list[str]
     ]
 
 
-def examples(document: str) -> list[tuple[str, str]]:
-    """Return the commands of a document's console blocks, each with the output that follows it."""
+def examples(document: str, heading: str | None = None) -> list[tuple[str, str]]:
+    """Return the commands of console blocks, each with the output that follows it.
+
+    They are those of a document: all, or those under a heading.
+    """
     return [
         (command, output)
-        for text in texts(document, "console")
+        for text in texts(document, "console", heading)
         for command, output in re.findall(r"^\$ (.*)\n((?:[^$].*\n)*)", text, re.MULTILINE)
     ]

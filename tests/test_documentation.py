@@ -57,7 +57,13 @@ def run(arguments: list[str], served: Serving) -> str:
     return moved(done.stdout, {port: default for default, port in ports.items()})
 
 
-@pytest.mark.parametrize(("command", "output"), examples("README.md"))
+@pytest.mark.parametrize(
+    ("command", "output"),
+    [
+        *examples("README.md", "A request and its answer"),
+        *examples("README.md", "From a microservice"),
+    ],
+)
 def test_each_command_prints_what_stands_below_it(
     command: str, output: str, served: Serving
 ) -> None:
@@ -135,8 +141,8 @@ def test_the_table_of_settings_is_the_commands_own() -> None:
 
 
 def test_make_knows_what_to_do() -> None:
-    (commands,) = texts("README.md", "sh", "Two commands")
-    assert commands.count("make ") == 2
+    (commands,) = texts("README.md", "sh", "Three commands")
+    assert commands.count("make ") == 3
     dry = commands.replace("make ", "make --dry-run ")
     done = subprocess.run(
         ["bash", "-euc", dry],

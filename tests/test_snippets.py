@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from tests import test_check_config as check_config
+from tests import test_demo as demo
 from tests import test_deploy as deploy
 from tests import test_documentation as readme
 from tests import test_ledger as ledger
@@ -30,7 +31,12 @@ RUNNERS: dict[Test | str, list[str]] = {
         "ARCHITECTURE.md: : ",
     ],
     readme.test_make_knows_what_to_do: [
-        "README.md: Two commands: sh",
+        "README.md: Three commands: sh",
+    ],
+    demo.test_it_prints_what_the_readme_shows: [
+        "README.md: The demonstration: console",
+        "README.md: The demonstration: console",
+        "README.md: The demonstration: console",
     ],
     readme.test_each_command_prints_what_stands_below_it: [
         "README.md: A request and its answer: sh",

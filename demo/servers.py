@@ -1,0 +1,181 @@
+"""The servers of the demonstration, and Sessiongate over all of them.
+
+How each is started is the tests' (`tests/servers.py`); what is here is what it holds.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from demo.clients import READY, clients
+from tests import mariadb, postgres
+from tests.haproxy import configured_haproxy
+from tests.servers import (
+    Server,
+    ServerError,
+    can_install,
+    find,
+    free_port,
+    install,
+    private_folder,
+    write,
+)
+from tests.snippets import texts
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+LOOPBACK = "127.0.0.1"
+# The programs that are needed, by Debian's package.
+PROGRAMS = {
+    "postgresql": "postgres",
+    "pgbouncer": "pgbouncer",
+    "mariadb-server": "mariadbd",
+    "haproxy": "haproxy",
+}
+_SHOP = """\
+CREATE TABLE orders (id integer PRIMARY KEY, paid boolean NOT NULL);
+INSERT INTO orders VALUES (4711, false);
+GRANT ALL ON orders TO PUBLIC;
+"""
+_STOCK = """\
+CREATE DATABASE stock;
+CREATE TABLE stock.articles (id INT PRIMARY KEY, stored INT NOT NULL);
+INSERT INTO stock.articles VALUES (17, 250);
+"""
+_HAPROXY = """\
+global
+    stats socket {folder}/sessiongate.sock mode 600 level operator
+    maxconn 200
+    hard-stop-after 1s
+defaults
+    mode tcp
+    timeout connect 10s
+    timeout client 24h
+    timeout server 24h
+frontend stock
+    bind 127.0.0.1:{port}
+    default_backend stock-servers
+backend stock-servers
+    server db1 127.0.0.1:{server}
+"""
+
+Step = Callable[[str], None]
+
+
+def install_programs(step: Step) -> None:
+    """Install what is missing, or raise `ServerError` with the command that does."""
+    missing = [package for package, program in PROGRAMS.items() if not find(program)]
+    if missing and not can_install():
+        raise ServerError(
+            f"The demonstration needs Debian's packages {', '.join(missing)}. Install them:\n"
+            f"    sudo apt-get install --no-install-recommends {' '.join(missing)}\n"
+            "Then type make demo again."
+        )
+    for package in missing:
+        step(f"Installing {package}")
+        install(package)
+
+
+@contextmanager
+def running(http: str, grpc: str, step: Step) -> Iterator[dict[str, Server]]:
+    """Run all servers, Sessiongate and the clients until the block ends; yield them by name."""
+    password = secrets.token_urlsafe()
+    users = {client.user: password for client in clients() if client.server != "haproxy"}
+    with ExitStack() as stack:
+        step("Starting PostgreSQL")
+        shop = stack.enter_context(postgres.running_postgres(password))
+        _fill(shop, users, password)
+        step("Starting PgBouncer in front of it")
+        pool = stack.enter_context(
+            postgres.running_pgbouncer(
+                shop,
+                {**users, "sessiongate": password},
+                listen_addr=LOOPBACK,
+                stats_users="sessiongate",
+                admin_users="nobody",
+                default_pool_size=5,
+                query_wait_timeout=0,
+            )
+        )
+        step("Starting MariaDB")
+        stock = stack.enter_context(
+            mariadb.mariadb(accounts=_accounts(), password=password, address=LOOPBACK)
+        )
+        step("Starting HAProxy in front of it")
+        folder = stack.enter_context(private_folder())
+        ports = {"postgresql": shop.port, "pgbouncer": pool.port, "haproxy": free_port()}
+        text = _HAPROXY.format(folder=folder, port=ports["haproxy"], server=stock.port)
+        proxy = stack.enter_context(configured_haproxy(write(folder / "haproxy.cfg", text)))
+        step("Starting Sessiongate over all four")
+        sources: list[dict[str, object]] = [
+            {"url": f"pgbouncer://sessiongate@{LOOPBACK}:{pool.port}", "password": password},
+            {"url": f"postgresql://sessiongate@{LOOPBACK}:{shop.port}", "password": password},
+            {"url": f"haproxy:{folder}/sessiongate.sock", "links": True},
+            {
+                "url": f"mariadb://sessiongate@{LOOPBACK}:{stock.port}",
+                "password": password,
+                "tls": "verify",
+                "tls_ca": str(stock.certificates.ca),
+            },
+        ]
+        gate = stack.enter_context(_sessiongate(folder, http, grpc, sources))
+        step(f"Connecting {len(clients())} clients")
+        told = write(folder / "clients.json", json.dumps({"ports": ports, "password": password}))
+        playing = stack.enter_context(
+            Server(
+                [sys.executable, "-m", "demo.clients", told],
+                ready=READY,
+                environment={"PYTHONPATH": str(ROOT)},
+                as_root=True,
+            )
+        )
+        yield {
+            "PostgreSQL": shop.server,
+            "PgBouncer": pool.server,
+            "MariaDB": stock.server,
+            "HAProxy": proxy,
+            "The program of the clients": playing,
+            "Sessiongate": gate,
+        }
+
+
+def _fill(server: postgres.Postgres, users: dict[str, str], password: str) -> None:
+    """Create the database, the users, and sessiongate's role as it is documented."""
+    (documented,) = texts("docs/sources.md", "sql", "PostgreSQL")
+    server.execute(
+        *documented.replace(postgres.PASSWORD, password).splitlines(),
+        *(f"CREATE ROLE {user} LOGIN PASSWORD '{password}'" for user in users),
+        "CREATE DATABASE shop",
+    )
+    server.database = "shop"
+    with server.connect(dbname=server.database) as connection:
+        connection.execute(_SHOP.encode())
+
+
+def _accounts() -> str:
+    """Return the statements that make MariaDB's data and the clients' accounts, one a line."""
+    users = {client.user for client in clients() if client.server == "haproxy"}
+    return (
+        _STOCK
+        + mariadb.documented_lines()[1]
+        + "".join(
+            f"CREATE USER {user}@'127.0.0.1' IDENTIFIED BY '{mariadb.PASSWORD}';\n"
+            f"GRANT ALL ON stock.* TO {user}@'127.0.0.1';\n"
+            for user in sorted(users)
+        )
+    )
+
+
+def _sessiongate(folder: Path, http: str, grpc: str, sources: list[dict[str, object]]) -> Server:
+    lines = [f'http = "{http}"', f'grpc = "{grpc}"', 'ledger = "sqlite://"']
+    for source in sources:
+        kind = str(source["url"]).partition(":")[0]
+        lines += ["[[source]]", f'name = "{kind}"']
+        lines += [f"{key} = {json.dumps(value)}" for key, value in source.items()]
+    file = write(folder / "sessiongate.toml", "\n".join([*lines, ""]))
+    return Server([BIN / "sessiongate", "serve", "--config", file], ready="Try +curl", as_root=True)
