@@ -1,1 +1,244 @@
-document.body.append("Sessiongate");
+/** The page: puts its parts together, and passes on what happens. */
+
+import { Api } from "./api.js";
+import { defaultQuery, readHash, writeHash } from "./address.js";
+import { Blocking } from "./blocking.js";
+import { Chooser } from "./chooser.js";
+import { Connection } from "./connection.js";
+import { Credentials } from "./credentials.js";
+import { find, make, number, setText } from "./dom.js";
+import { Drawer } from "./drawer.js";
+import { Feed } from "./feed.js";
+import { Grid } from "./grid.js";
+import { Health } from "./health.js";
+import { useKeys } from "./keys.js";
+import { Listing } from "./listing.js";
+import { Login } from "./login.js";
+import { Overview } from "./overview.js";
+import { SessionStore } from "./store.js";
+import { visible } from "./text.js";
+import { useThemes } from "./theme.js";
+import { Clock } from "./times.js";
+
+const EACH = 250; // milliseconds between two changes of order
+const LINGERING = 1200; // milliseconds for which a session that has gone stays in its place
+const MARKED = 200; // new sessions at once that are marked as such
+
+class Page {
+  #query = defaultQuery();
+  #isPaused = false;
+  #timer;
+  #drawnAt = 0;
+  #clock = new Clock();
+  #store = new SessionStore();
+  #listing = new Listing();
+  #credentials = new Credentials();
+
+  constructor() {
+    const login = new Login(this.#credentials, () => this.#forget());
+    const api = new Api(this.#credentials, login, this.#clock);
+    const open = (id) => this.#open(id);
+    this.connection = new Connection(this.#clock, () => this.feed.retry());
+    this.health = new Health(api, this.#clock);
+    this.drawer = new Drawer({ api, store: this.#store, clock: this.#clock, credentials: this.#credentials, open });
+    this.blocking = new Blocking(open, () => this.#change({ view: "blocked", sort: { column: "waits", descending: true } }));
+    this.chooser = new Chooser((patch, isTyping) => this.#change(patch, isTyping));
+    this.overview = new Overview(api, this.#clock, (facet, value) => this.#toggle(facet, value));
+    this.grid = new Grid(find("grid"), {
+      current: (session) => (this.#isPaused ? session : (this.#store.live.get(session.id) ?? session)),
+      open,
+      sort: (column) => this.#sort(column),
+      now: () => this.#clock.now,
+    });
+    this.feed = new Feed(api, login, {
+      store: this.#store,
+      clock: this.#clock,
+      connection: this.connection,
+      health: this.health,
+      overview: this.overview,
+      touched: (id) => this.#isPaused || this.grid.touch(id),
+      changed: () => this.#schedule(),
+      complete: () => this.#complete(),
+      chosen: (isOverview) => this.#showMode(isOverview),
+    });
+    find("pause").addEventListener("click", () => this.#pause());
+    find("empty-clear").addEventListener("click", () => this.chooser.clear());
+    find("faults-close").addEventListener("click", () => (find("faults").hidden = true));
+    useKeys({ search: () => this.chooser.focusSearch(), pause: () => this.#pause(), close: () => this.#open(undefined) });
+    useThemes();
+    addEventListener("popstate", () => this.#navigate());
+    setInterval(() => this.#tick(), 1000);
+  }
+
+  start() {
+    this.#navigate();
+  }
+
+  /** Shows what the address stands for. */
+  #navigate() {
+    const { query, faults } = readHash(location.hash);
+    showFaults(faults);
+    find("search").value = query.search;
+    this.#use(query);
+  }
+
+  #change(patch, isTyping = false) {
+    const before = writeHash(this.#query);
+    const query = { ...this.#query, ...patch };
+    const hash = writeHash(query);
+    if (hash !== before) {
+      const url = hash || location.pathname + location.search;
+      const replaces = isTyping && this.#query.search && query.search;
+      history[replaces ? "replaceState" : "pushState"](null, "", url);
+    }
+    this.#use(query);
+  }
+
+  #use(query) {
+    const before = this.#query;
+    this.#query = query;
+    this.chooser.showQuery(query);
+    this.grid.showSort(query.sort);
+    this.feed.choose(query.filters);
+    this.#list();
+    const isOther = ["view", "search", "filters", "sort"].some((name) => before[name] !== query[name]);
+    if (isOther) this.grid.toTop();
+    this.#draw();
+    this.grid.showOpened(query.session);
+    if (this.drawer.id !== query.session) {
+      this.drawer.show(query.session);
+      if (query.session !== undefined) this.drawer.focus();
+      else this.grid.focus();
+    }
+  }
+
+  #open(id) {
+    if (id !== this.#query.session) this.#change({ session: id });
+    else if (id !== undefined) this.drawer.focus();
+  }
+
+  #sort(column) {
+    const { sort } = this.#query;
+    const descending = sort.column === column && !sort.descending;
+    this.#change({ sort: { column, descending } });
+  }
+
+  #toggle(facet, value) {
+    const values = new Set(this.#query.filters[facet]);
+    if (!values.delete(value)) values.add(value);
+    const filters = { ...this.#query.filters, [facet]: values };
+    if (!values.size) delete filters[facet];
+    this.#change({ filters });
+  }
+
+  #pause() {
+    this.#isPaused = !this.#isPaused;
+    if (this.#isPaused) this.#clock.freeze();
+    else this.#clock.thaw();
+    this.connection.pause(this.#isPaused);
+    this.#showPause();
+    if (!this.#isPaused) this.#take();
+  }
+
+  #showPause() {
+    const button = find("pause");
+    button.setAttribute("aria-pressed", this.#isPaused);
+    setText(button, this.#isPaused ? `Pause (${waiting(this.#store.waiting)})` : "Pause");
+  }
+
+  #forget() {
+    this.#store.clear();
+    this.#open(undefined);
+    this.#complete();
+    this.feed.restart();
+  }
+
+  #complete() {
+    if (this.#isPaused && this.#store.shown.size) this.#showPause();
+    else this.#take(false);
+  }
+
+  // Not more often than the eye can follow, whatever changes.
+  #schedule() {
+    if (this.#isPaused) return;
+    this.#timer ??= setTimeout(() => this.#take(), Math.max(0, this.#drawnAt + EACH - performance.now()));
+  }
+
+  #take(marks = true) {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#drawnAt = performance.now();
+    const changes = this.#store.take();
+    if (!changes.length && this.#listing.count) return;
+    const many = changes.length > this.#store.shown.size / 4;
+    if (many && !marks) this.#list();
+    else this.#listing.change(changes, this.#clock.now, (session) => this.grid.shows(session));
+    const fresh = new Set();
+    if (marks) for (const { id, old, now } of changes) if (!old && now && fresh.size < MARKED) fresh.add(id);
+    this.#draw(fresh);
+    this.drawer.change(new Set(changes.map(({ id }) => id)));
+  }
+
+  #list() {
+    this.#listing.choose(this.#query, this.#store.shown.values(), this.#clock.now);
+  }
+
+  #draw(fresh) {
+    const { size } = this.#store.shown;
+    this.grid.show(this.#listing, fresh);
+    this.chooser.showCounts(this.#listing, size);
+    this.blocking.show(this.#store, this.#clock.now);
+    const isEmpty = this.#listing.count === 0 && this.feed.isComplete;
+    find("empty").hidden = !isEmpty;
+    find("empty-clear").hidden = size === 0;
+    if (isEmpty) setText(find("empty-text"), size ? "No session matches." : this.#emptiness());
+    this.#title();
+  }
+
+  #emptiness() {
+    const bad = this.health.troubled.length;
+    if (!this.health.states.size) return "There are no sessions, and no sources that they could come from.";
+    if (!bad) return "There are no sessions. All sources can be read, so nobody is connected.";
+    return `There are no sessions to show. But ${bad} of ${this.health.states.size} sources cannot be read completely: somebody may be connected there.`;
+  }
+
+  #title() {
+    const blocked = this.#store.blocked.size;
+    const said = [this.connection.isLost && "Lost", blocked && `${number(blocked)} blocked`, "Sessiongate"];
+    const title = said.filter(Boolean).join(" · ");
+    if (document.title !== title) document.title = title;
+  }
+
+  #showMode(isOverview) {
+    document.body.classList.toggle("counts-only", isOverview);
+  }
+
+  #tick() {
+    this.connection.tick();
+    this.health.tick();
+    this.#title();
+    if (this.#isPaused) {
+      this.#showPause();
+      return;
+    }
+    const now = this.#clock.now;
+    if (this.#listing.tick(now, LINGERING)) this.#draw();
+    else this.grid.tick();
+    this.blocking.show(this.#store, now);
+    this.drawer.refresh();
+  }
+}
+
+function waiting(count) {
+  return count === 1 ? "1 change waits" : `${number(count)} changes wait`;
+}
+
+function showFaults(faults) {
+  const lines = faults.map(({ where, value, allowed }) =>
+    make("p", { text: `The address cannot be followed completely: ${where} has no “${visible(value, 60)}”. Allowed are: ${allowed}.` }),
+  );
+  find("faults").hidden = !lines.length;
+  find("faults-text").replaceChildren(...lines);
+}
+
+new Page().start();

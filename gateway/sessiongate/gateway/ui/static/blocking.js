@@ -1,0 +1,153 @@
+/** Says who waits for whom: one sentence for each session that is blocked, the longest wait first. */
+
+import { find, make, number, value } from "./dom.js";
+import { originOf, rootsOf } from "./relations.js";
+import { duration } from "./times.js";
+
+const MOST = 5; // sentences
+const CALM = 8000; // milliseconds after which the room for sentences that are gone is given up
+
+export class Blocking {
+  #section = find("blocking");
+  #summary = find("blocking-summary");
+  #list = find("blocking-list");
+  #more = find("blocking-more");
+  #open;
+  #shown = "";
+  #lines = 0;
+  #fewerSince;
+
+  /** `open(id)` shows a session, `all()` lists all that are blocked. */
+  constructor(open, all) {
+    this.#open = open;
+    this.#more.addEventListener("click", all);
+  }
+
+  /** Shows the blocked sessions of a store. */
+  show(store, now) {
+    const blocked = [...store.blocked].map((id) => store.shown.get(id));
+    blocked.sort((one, other) => (one.since ?? now) - (other.since ?? now) || one.number - other.number);
+    const first = blocked.slice(0, MOST);
+    const sentences = first.map((session) => sentenceOf(store, session, now));
+    const summary = summaryOf(store, blocked);
+    this.#reserve(sentences.length, now);
+    const key = JSON.stringify([sentences, summary, blocked.length]);
+    if (key === this.#shown) return;
+    this.#shown = key;
+    this.#section.classList.toggle("calm", blocked.length === 0);
+    this.#summary.replaceChildren(...summary.map((part) => this.#part(part)));
+    this.#update(first, sentences);
+    const more = blocked.length - first.length;
+    this.#more.hidden = more <= 0;
+    this.#more.textContent = `and ${number(more)} more`;
+  }
+
+  // Grows at once, and shrinks only when nothing has needed the room for some time: what is below
+  // does not jump.
+  #reserve(lines, now) {
+    if (lines >= this.#lines) this.#fewerSince = undefined;
+    else this.#fewerSince ??= now;
+    const isOver = this.#fewerSince !== undefined && now - this.#fewerSince > CALM;
+    if (lines > this.#lines || isOver) {
+      this.#lines = lines;
+      this.#fewerSince = undefined;
+      this.#list.style.setProperty("--lines", lines);
+    }
+  }
+
+  #update(sessions, sentences) {
+    const items = [...this.#list.children];
+    sentences.forEach((sentence, place) => {
+      const item = items[place] ?? this.#list.appendChild(make("li"));
+      const text = JSON.stringify(sentence);
+      if (item.dataset.text === text) return;
+      item.dataset.text = text;
+      const focused = item.contains(document.activeElement)
+        ? [...item.querySelectorAll("button")].indexOf(document.activeElement)
+        : -1;
+      item.replaceChildren(...sentence.map((part) => this.#part(part)));
+      if (focused >= 0) item.querySelectorAll("button")[focused]?.focus();
+    });
+    for (const item of items.slice(sentences.length)) item.remove();
+  }
+
+  #part({ text, id, strong, title }) {
+    if (id !== undefined) {
+      const attributes = { type: "button", class: "link", title, click: () => this.#open(id) };
+      return make("button", attributes, value(text));
+    }
+    return strong ? make("strong", { text }) : make("span", { text });
+  }
+}
+
+/** Returns who a session is, in a few words: its user, and its id. */
+export function nameOf(session, origin) {
+  const who = origin?.user ?? session.user ?? origin?.client ?? session.remote ?? "session";
+  return `${who} #${session.id}`;
+}
+
+function sentenceOf(store, session, now) {
+  const origin = originOf(store, session);
+  const parts = [{ text: nameOf(session, origin), id: session.id }];
+  const about = [];
+  if (origin.application !== undefined) about.push(origin.application);
+  if (origin.database !== undefined) about.push(`on ${origin.database}`);
+  if (origin.client !== undefined) about.push(`from ${origin.client}`);
+  if (about.length) parts.push({ text: ` (${about.join(", ")})` });
+  parts.push({ text: " has waited " });
+  if (session.since === undefined) parts.push({ text: "for an unknown time" });
+  else parts.push({ text: duration(now - session.since), strong: true });
+  if (session.wait !== undefined) parts.push({ text: ` for ${session.wait}` });
+  parts.push({ text: ", held by " }, ...blockersOf(store, session, now));
+  const path = pathOf(origin.chain);
+  if (path) parts.push({ text: `, ${path}` });
+  return parts;
+}
+
+function blockersOf(store, session, now) {
+  const [id] = session.blockedBy;
+  const blocker = store.shown.get(id);
+  const rest = session.blockedBy.length - 1;
+  const others = rest ? [{ text: ` and ${rest === 1 ? "another" : `${rest} others`}` }] : [];
+  if (!blocker) return [{ text: `#${id}`, id }, ...others];
+  const origin = originOf(store, blocker);
+  const about = [];
+  if (origin.application !== undefined) about.push(origin.application);
+  if (blocker.activity !== undefined) {
+    const age = blocker.since === undefined ? "" : ` for ${duration(now - blocker.since)}`;
+    about.push(`${blocker.activity}${age}`);
+  }
+  if (blocker.transaction !== undefined) {
+    about.push(`transaction open for ${duration(now - blocker.transaction)}`);
+  }
+  const parts = [{ text: nameOf(blocker, origin), id }];
+  if (about.length) parts.push({ text: ` (${about.join(", ")})` });
+  return [...parts, ...others];
+}
+
+function pathOf(chain) {
+  const tiers = chain.map((one) => one.source ?? one.service).filter((tier) => tier !== undefined);
+  if (!tiers.length) return "";
+  return tiers.length === 1 ? `at ${tiers[0]}` : `through ${tiers.join(" → ")}`;
+}
+
+function summaryOf(store, blocked) {
+  if (!blocked.length) return [{ text: "Nobody is known to be blocked." }];
+  const behind = new Map();
+  for (const session of blocked) {
+    for (const id of rootsOf(store, session)) behind.set(id, (behind.get(id) ?? 0) + 1);
+  }
+  const roots = [...behind].sort(([, many], [, few]) => few - many);
+  const count = blocked.length === 1 ? "1 session is blocked" : `${number(blocked.length)} sessions are blocked`;
+  const parts = [{ text: count, strong: true }];
+  if (!roots.length) return [...parts, { text: " by each other" }];
+  parts.push({ text: ", behind " });
+  roots.slice(0, 3).forEach(([id, many], place) => {
+    if (place) parts.push({ text: ", " });
+    const root = store.shown.get(id);
+    parts.push({ text: root ? nameOf(root, originOf(store, root)) : `#${id}`, id });
+    if (blocked.length > 1) parts.push({ text: ` (${number(many)})` });
+  });
+  if (roots.length > 3) parts.push({ text: ` and ${number(roots.length - 3)} others` });
+  return parts;
+}

@@ -1,0 +1,147 @@
+/** What chooses the sessions that are shown: search, views, groups, and the filters in force. */
+
+import { Chips } from "./chips.js";
+import { counted, find, make, number, setText, value } from "./dom.js";
+import { COLUMNS } from "./columns.js";
+import { FACETS } from "./session.js";
+import { visible } from "./text.js";
+import { VIEWS } from "./views.js";
+
+const PATIENCE = 120; // milliseconds after the last key before the search begins
+export const MISSING = "(not known)";
+
+export class Chooser {
+  #change;
+  #views;
+  #groups;
+  #search = find("search");
+  #group = find("group");
+  #sort = find("sort");
+  #filters = find("filters");
+  #shownGroup;
+  #shownFilters = "";
+
+  /** `change(patch, isTyping)` changes the query. */
+  constructor(change) {
+    this.#change = change;
+    this.#views = new Chips(find("views"), (name) => this.#chooseView(name));
+    this.#groups = new Chips(find("groups"), (key) => this.#toggle(this.#query.group, key));
+    for (const [name, title] of Object.entries(FACETS)) this.#group.append(make("option", { value: name }, title));
+    this.#group.append(make("option", { value: "" }, "None"));
+    for (const { name, title } of COLUMNS) {
+      this.#sort.append(make("option", { value: name }, title), make("option", { value: `-${name}` }, `${title}, down`));
+    }
+    this.#group.addEventListener("change", () => change({ group: this.#group.value }));
+    this.#sort.addEventListener("change", () => {
+      const text = this.#sort.value;
+      change({ sort: { column: text.replace("-", ""), descending: text.startsWith("-") } });
+    });
+    let timer;
+    this.#search.addEventListener("input", () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => change({ search: this.#search.value }, true), PATIENCE);
+    });
+  }
+
+  #query;
+
+  /** Shows the query. */
+  showQuery(query) {
+    this.#query = query;
+    if (document.activeElement !== this.#search) this.#search.value = query.search;
+    this.#group.value = query.group;
+    this.#sort.value = `${query.sort.descending ? "-" : ""}${query.sort.column}`;
+    this.#showFilters();
+  }
+
+  /** Shows the counts of a listing; `total` is the number of all sessions. */
+  showCounts(listing, total) {
+    const query = this.#query;
+    const views = VIEWS.map(({ name, title, hint }, place) => {
+      const pressed = query.view === name;
+      return { key: name, label: title, count: listing.views[place], pressed, title: hint };
+    });
+    this.#views.show(views, true);
+    const isOther = this.#shownGroup !== query.group;
+    this.#shownGroup = query.group;
+    this.#groups.show(groupsOf(listing, query), isOther);
+    const all = counted(total, "session");
+    setText(find("matching"), listing.count === total ? all : `${number(listing.count)} of ${all}`);
+  }
+
+  focusSearch() {
+    this.#search.focus();
+    this.#search.select();
+  }
+
+  #chooseView(name) {
+    const view = VIEWS.find((one) => one.name === name);
+    this.#change(view.sort ? { view: name, sort: view.sort } : { view: name });
+  }
+
+  #toggle(facet, key) {
+    const values = new Set(this.#query.filters[facet]);
+    if (!values.delete(key)) values.add(key);
+    const filters = { ...this.#query.filters, [facet]: values };
+    if (!values.size) delete filters[facet];
+    this.#change({ filters });
+  }
+
+  #showFilters() {
+    const { view, search, filters } = this.#query;
+    const key = JSON.stringify([view, search, Object.entries(filters).map(([name, all]) => [name, [...all].map(String)])]);
+    if (key === this.#shownFilters) return;
+    this.#shownFilters = key;
+    const buttons = [];
+    const add = (title, text, remove) => buttons.push(filterButton(title, text, remove));
+    if (view !== "all") {
+      add("View", VIEWS.find((one) => one.name === view).title, () => this.#change({ view: "all" }));
+    }
+    if (search) {
+      add("Search", search, () => {
+        this.#search.value = "";
+        this.#change({ search: "" });
+      });
+    }
+    for (const [facet, values] of Object.entries(filters)) {
+      for (const one of values) add(FACETS[facet], one ?? MISSING, () => this.#toggle(facet, one));
+    }
+    if (buttons.length) {
+      const clear = make("button", { type: "button", class: "plain", click: () => this.clear() }, "Clear filters");
+      buttons.push(clear);
+    }
+    this.#filters.replaceChildren(...buttons);
+  }
+
+  /** Removes all filters. */
+  clear() {
+    this.#search.value = "";
+    this.#change({ view: "all", search: "", filters: {} });
+  }
+}
+
+function filterButton(title, text, remove) {
+  const label = `Remove filter ${title}: ${visible(text)}`;
+  const attributes = { type: "button", class: "filter", "aria-label": label, title: label, click: remove };
+  const cross = make("span", { class: "cross", "aria-hidden": "true" });
+  return make("button", attributes, `${title}: `, value(visible(text, 60)), cross);
+}
+
+function groupsOf({ groups }, { group, filters }) {
+  const chosen = filters[group] ?? new Set();
+  const all = [...groups];
+  for (const one of chosen) if (!groups.has(one)) all.push([one, 0]);
+  all.sort(([left, many], [right, few]) => few - many || compare(left, right));
+  return all.map(([key, count]) => ({
+    key,
+    label: key ?? MISSING,
+    isMissing: key === undefined,
+    count,
+    pressed: chosen.has(key),
+  }));
+}
+
+function compare(left, right) {
+  if (left === undefined || right === undefined) return left === undefined ? 1 : -1;
+  return left < right ? -1 : 1;
+}

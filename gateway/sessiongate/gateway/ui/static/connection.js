@@ -1,0 +1,94 @@
+/** Says how fresh the page is: in the header always, and loudly once it is not. */
+
+import { find, make, number, setText } from "./dom.js";
+import { visible } from "./text.js";
+import { duration, timeOfDay } from "./times.js";
+
+export class Connection {
+  /** Whether what is shown may be old. */
+  isLost = false;
+
+  #clock;
+  #status = find("connection");
+  #detail = find("freshness");
+  #banner = find("lost");
+  #lostAt;
+  #changedAt;
+  #pausedAt;
+  #isReady = false;
+  #arrived = 0;
+
+  /** `retry()` tries to connect again now. */
+  constructor(clock, retry) {
+    this.#clock = clock;
+    find("retry").addEventListener("click", retry);
+  }
+
+  /** Says that sessions are arriving, and how many there are so far. */
+  load(arrived) {
+    this.#arrived = arrived;
+    this.tick();
+  }
+
+  /** Says that what is held is current. */
+  live() {
+    this.#isReady = true;
+    this.#lostAt = undefined;
+    this.isLost = false;
+    this.#banner.hidden = true;
+    this.#banner.firstElementChild.replaceChildren();
+    document.body.classList.remove("old");
+    this.#changedAt ??= this.#clock.running;
+    this.tick();
+  }
+
+  /** Says that something has changed. */
+  change() {
+    this.#changedAt = this.#clock.running;
+  }
+
+  /** Says at once that what is shown may be old, and why. */
+  lose(detail) {
+    const isNews = !this.isLost;
+    this.isLost = true;
+    this.#lostAt ??= this.#clock.running;
+    const old = this.#isReady ? " What is shown is old." : " No sessions have been read yet, so what is shown is old.";
+    const text = `Connection lost at ${timeOfDay(this.#lostAt)}: ${visible(detail)}.${old} Trying again…`;
+    if (isNews || this.#banner.firstElementChild.textContent !== text) {
+      this.#banner.firstElementChild.replaceChildren(make("strong", {}, "Connection lost"), text.slice(15));
+    }
+    this.#banner.hidden = false;
+    document.body.classList.toggle("old", this.#isReady);
+    this.tick();
+  }
+
+  /** Says that nothing is known any more: another stream begins. */
+  restart() {
+    this.#isReady = false;
+    this.#arrived = 0;
+    this.#changedAt = undefined;
+    this.tick();
+  }
+
+  pause(isPaused) {
+    this.#pausedAt = isPaused ? this.#clock.running : undefined;
+    this.tick();
+  }
+
+  /** Lets times go on. */
+  tick() {
+    const now = this.#clock.running;
+    const [state, tone, detail] = this.#words(now);
+    setText(this.#status, state);
+    this.#status.dataset.tone = tone;
+    setText(this.#detail, detail);
+    if (this.#lostAt !== undefined) setText(find("lost-since"), `${duration(now - this.#lostAt)} ago`);
+  }
+
+  #words(now) {
+    if (this.isLost) return ["Lost", "bad", `${duration(now - this.#lostAt)} ago`];
+    if (this.#pausedAt !== undefined) return ["Paused", "held", `at ${timeOfDay(this.#pausedAt)}`];
+    if (!this.#isReady) return ["Loading", "new", this.#arrived ? `${number(this.#arrived)} sessions so far` : ""];
+    return ["Live", "good", `last change ${duration(now - this.#changedAt)} ago`];
+  }
+}

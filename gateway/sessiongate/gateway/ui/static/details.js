@@ -1,0 +1,57 @@
+/** A session's document as lines of text. */
+
+import { duration, parseTime } from "./times.js";
+
+const TIMES = new Set(["connected", "activity.since", "activity.transaction_started"]);
+
+/**
+ * Returns the attributes of a resource object as `{name, text, time}`: nested ones by their path,
+ * each text as the API has it.
+ */
+export function attributesOf({ attributes = {}, relationships = {} }) {
+  const found = [];
+  const add = (name, value) => {
+    if (name === "queries") return;
+    if (Array.isArray(value) && value.every((one) => typeof one !== "object")) {
+      found.push({ name, text: value.length ? value.join(", ") : "none" });
+    } else if (typeof value === "object" && value !== null) {
+      const members = Object.entries(value);
+      if (!members.length) found.push({ name, text: "none" });
+      for (const [member, one] of members) add(Array.isArray(value) ? `${name}[${member}]` : `${name}.${member}`, one);
+    } else {
+      const time = TIMES.has(name) ? parseTime(value) : undefined;
+      found.push({ name, text: String(value), time });
+    }
+  };
+  for (const [name, value] of Object.entries(attributes)) add(name, value);
+  for (const [name, { data }] of Object.entries(relationships)) {
+    const ids = [data ?? []].flat().map((one) => one.id);
+    found.push({ name, text: ids.length ? ids.join(", ") : "none" });
+  }
+  return found;
+}
+
+/** Returns a session's statements as `{text, about}`, the newest first. */
+export function statementsOf({ attributes = {} }) {
+  const statements = (attributes.queries ?? []).map(({ statement, received, completed, truncated }) => {
+    const [from, to] = [parseTime(received), parseTime(completed)];
+    const about = [received && `received ${received}`];
+    if (from !== undefined) about.push(to === undefined ? "not completed" : `took ${duration(to - from)}`);
+    if (truncated) about.push("cut");
+    return { text: String(statement ?? ""), about: about.filter(Boolean).join(", ") };
+  });
+  return statements.reverse();
+}
+
+/** Returns a shell's command that reads a URL with such credentials, without their secret. */
+export function curlOf(url, { authorization, user }) {
+  const words = ["curl", "-g"];
+  if (user !== undefined) words.push("--user", quote(user));
+  else if (authorization) words.push("-H", '"Authorization: Bearer $TOKEN"');
+  return [...words, quote(url.href)].join(" ");
+}
+
+function quote(word) {
+  // A shell shows control characters to nobody: they have no place in a line to copy.
+  return `'${word.replace(/[\u0000-\u001f\u007f]/g, "").replaceAll("'", "'\\''")}'`;
+}

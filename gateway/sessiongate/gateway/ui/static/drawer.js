@@ -1,0 +1,243 @@
+/** Shows one session: all that the API says about it, its path, who it waits for, who waits for it. */
+
+import { ROOT } from "./api.js";
+import { nameOf } from "./blocking.js";
+import { toneOf } from "./columns.js";
+import { attributesOf, curlOf, statementsOf } from "./details.js";
+import { find, make, setText, value } from "./dom.js";
+import { chainOf } from "./relations.js";
+import { addressOf } from "./session.js";
+import { visible } from "./text.js";
+import { duration, inLocal, inUtc, timeOfDay } from "./times.js";
+
+const EACH = 1000; // milliseconds between two readings of the same session
+const INCLUDE = "upstream.upstream,downstream.downstream,services";
+const MOST = 100; // sessions listed as blocked or blocking
+
+export class Drawer {
+  /** The id of the session that is shown. */
+  id;
+
+  #api;
+  #store;
+  #clock;
+  #open;
+  #element = find("drawer");
+  #title = find("drawer-title");
+  #state = find("drawer-state");
+  #reading;
+  #readAt = -Infinity;
+  #timer;
+  #endedAt;
+  #document;
+
+  /** `open(id)` shows another session, or none; `credentials` are named in the curl line. */
+  constructor({ api, store, clock, credentials, open }) {
+    this.#api = api;
+    this.#store = store;
+    this.#clock = clock;
+    this.#open = open;
+    this.credentials = credentials;
+    find("drawer-close").addEventListener("click", () => open(undefined));
+    this.#element.addEventListener("click", (event) => this.#copy(event.target.closest("[data-copy]")));
+  }
+
+  /** Shows this session, or none. */
+  show(id) {
+    if (id === this.id) return;
+    this.id = id;
+    this.#reading?.abort();
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#document = undefined;
+    this.#endedAt = undefined;
+    this.#element.hidden = id === undefined;
+    if (id === undefined) return;
+    this.#element.setAttribute("aria-label", `Session ${visible(id)}`);
+    this.#title.replaceChildren("Session ", value(id));
+    for (const part of ["path", "blocked-by", "blocks", "attributes", "statements"]) find(part).replaceChildren();
+    find("statements-section").hidden = true;
+    this.#say("Reading…");
+    this.#showLinks();
+    this.refresh();
+    this.#read();
+  }
+
+  focus() {
+    this.#title.focus({ preventScroll: true });
+  }
+
+  /** Takes over that sessions have changed: `ids` of those that did. */
+  change(ids) {
+    if (this.id === undefined) return;
+    this.refresh();
+    if (!ids.has(this.id)) return;
+    const wait = this.#readAt + EACH - performance.now();
+    this.#timer ??= setTimeout(() => this.#read(), Math.max(0, wait));
+  }
+
+  /** Shows the relations again, and lets times go on. */
+  refresh() {
+    if (this.id === undefined) return;
+    const session = this.#store.shown.get(this.id);
+    const now = this.#clock.now;
+    this.#fill("path", session ? this.#path(session, now) : []);
+    const waiting = [...(this.#store.blocks.get(this.id) ?? [])];
+    this.#fill("blocked-by", this.#links(session?.blockedBy ?? [], now));
+    this.#fill("blocks", this.#links(waiting, now));
+    for (const note of this.#element.querySelectorAll("[data-time]")) {
+      setText(note, `${duration(now - Number(note.dataset.time))} ago`);
+    }
+  }
+
+  async #read() {
+    const { id } = this;
+    this.#timer = undefined;
+    this.#readAt = performance.now();
+    this.#reading?.abort();
+    const reading = new AbortController();
+    this.#reading = reading;
+    try {
+      const path = `v1/sessions/${encodeURIComponent(id)}?include=${INCLUDE}`;
+      this.#document = await this.#api.get(path, reading.signal);
+      if (reading.signal.aborted) return;
+      this.#endedAt = undefined;
+      this.#say("");
+      this.#showDocument();
+    } catch (error) {
+      if (reading.signal.aborted) return;
+      if (error.code === "SESSION_NOT_FOUND") {
+        this.#endedAt ??= this.#clock.running;
+        const known = this.#document ? ` What is shown is the last that was known.` : "";
+        this.#say(`This session has ended: since ${timeOfDay(this.#endedAt)} at the latest.${known}`);
+      } else this.#say(`It cannot be read: ${error.message}`);
+    }
+  }
+
+  #say(text) {
+    setText(this.#state, visible(text, 1000));
+    this.#state.hidden = !text;
+  }
+
+  #showDocument() {
+    const { data } = this.#document;
+    const now = this.#clock.now;
+    const rows = attributesOf(data).map(({ name, text, time }) =>
+      make(
+        "tr",
+        { "data-attribute": name },
+        make("th", { scope: "row" }, value(name)),
+        make("td", {}, make("bdi", { class: "value", text: "" })),
+        time === undefined ? make("td") : make("td", { class: "when" }, ...when(time, now)),
+      ),
+    );
+    const texts = attributesOf(data);
+    rows.forEach((row, place) => showLong(row.querySelector(".value"), texts[place].text));
+    find("attributes").replaceChildren(...rows);
+    const statements = statementsOf(data);
+    find("statements-section").hidden = !statements.length;
+    find("statements").replaceChildren(
+      ...statements.map(({ text, about }) => {
+        const code = make("code");
+        showLong(code, text);
+        return make("li", {}, make("pre", {}, code), make("span", { class: "dim", text: about }));
+      }),
+    );
+  }
+
+  #path(session, now) {
+    const chain = chainOf(this.#store, session);
+    const [first] = chain;
+    const boxes = [make("li", { class: "box" }, make("span", { class: "tier" }, "Client"), value(addressOf(first) ?? "not known", { class: "what" }),
+      make("span", { class: "dim", text: first.application ?? session.application ?? "" }))];
+    for (const one of chain) {
+      const here = one === session;
+      const place = one.source ?? one.service ?? `session ${one.id}`;
+      const link = here
+        ? make("strong", { class: "what" }, value(place))
+        : make("button", { type: "button", class: "link what", click: () => this.#open(one.id) }, value(place));
+      boxes.push(
+        make("li", { class: here ? "box here" : "box" }, make("span", { class: "tier", text: `#${one.id} ${one.user ?? ""}` }), link, activity(one, now)),
+      );
+    }
+    const servers = this.#servers(chain.at(-1));
+    return servers ? [...boxes, servers] : boxes;
+  }
+
+  // The servers that the last session says it is connected to, if they are not read themselves.
+  #servers(last) {
+    const all = this.#document ? [this.#document.data, ...(this.#document.included ?? [])] : [];
+    const found = all.find((one) => one.type === "sessions" && one.id === last.id);
+    const names = (found?.attributes?.connections ?? []).map((one) => one.server);
+    if (!names.length) return undefined;
+    const more = names.length > 1 ? `and ${names.length - 1} more` : "not read";
+    return make("li", { class: "box" }, make("span", { class: "tier" }, "Server"), value(names[0], { class: "what" }), make("span", { class: "dim" }, more));
+  }
+
+  #links(ids, now) {
+    const shown = ids.slice(0, MOST).map((id) => {
+      const one = this.#store.shown.get(id);
+      const name = one ? nameOf(one) : `#${id}`;
+      const link = make("button", { type: "button", class: "link", click: () => this.#open(id) }, value(name));
+      if (!one) return make("li", {}, link, " which is not among the sessions shown");
+      const about = [one.application, one.wait && `waits for ${one.wait}`].filter(Boolean).join(", ");
+      return make("li", {}, link, make("span", { class: "dim", text: about ? ` ${about} ` : " " }), activity(one, now));
+    });
+    if (ids.length > MOST) shown.push(make("li", {}, `and ${ids.length - MOST} more`));
+    return shown.length ? shown : [make("li", { class: "dim" }, "nobody")];
+  }
+
+  // Replaces a list's items only if they say something else, so that focus stays.
+  #fill(id, items) {
+    const list = find(id);
+    const text = items.map((item) => item.textContent).join("\n");
+    if (list.dataset.text === text && list.dataset.of === this.id) return;
+    list.dataset.text = text;
+    list.dataset.of = this.id;
+    const focused = [...list.querySelectorAll("button")].indexOf(document.activeElement);
+    list.replaceChildren(...items);
+    if (focused >= 0) list.querySelectorAll("button")[focused]?.focus();
+  }
+
+  #showLinks() {
+    const url = new URL(`v1/sessions/${encodeURIComponent(this.id)}?pretty=true`, ROOT);
+    const line = curlOf(url, this.credentials);
+    setText(find("curl"), line);
+    find("copy-id").dataset.copy = this.id;
+    find("copy-link").dataset.copy = location.href;
+    find("copy-curl").dataset.copy = line;
+  }
+
+  async #copy(button) {
+    if (!button) return;
+    const text = button.dataset.copy;
+    const label = button.textContent;
+    try {
+      await navigator.clipboard.writeText(button.id === "copy-link" ? location.href : text);
+      setText(find("copied"), `Copied: ${label.replace("Copy ", "")}`);
+    } catch {
+      // Browsers allow this only to pages that came by TLS, or from this machine.
+      prompt("Copy this text:", button.id === "copy-link" ? location.href : text);
+    }
+  }
+}
+
+function activity({ activity: word, since }, now) {
+  if (word === undefined) return make("span", { class: "dim" }, "activity not stated");
+  const age = since === undefined ? "" : ` ${duration(now - since)}`;
+  return make("span", {}, make("span", { class: "pill", "data-tone": toneOf(word) }, word), make("span", { class: "age" }, age));
+}
+
+function when(time, now) {
+  return [
+    make("span", { "data-time": time }, `${duration(now - time)} ago`),
+    make("span", { class: "dim" }, inLocal(time)),
+    make("span", { class: "dim" }, inUtc(time)),
+  ];
+}
+
+function showLong(element, text) {
+  // Long values scroll in their box; what is longer still is cut.
+  element.textContent = visible(text, 100_000);
+  if (text.length > 200) element.classList.add("long");
+}

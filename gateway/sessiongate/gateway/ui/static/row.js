@@ -1,0 +1,105 @@
+/** One row of the table on the page; it is used for one session after another. */
+
+import { COLUMNS } from "./columns.js";
+import { flash, make, setText } from "./dom.js";
+import { showText, visible } from "./text.js";
+
+let made = 0;
+
+export class Row {
+  /** The session that it shows. */
+  session;
+
+  #cells;
+  #texts = [];
+  #pill;
+  #ages = [];
+
+  constructor() {
+    this.#cells = COLUMNS.map(({ name, numeric, pill }) => {
+      const kind = numeric ? "cell numeric" : "cell";
+      const cell = make("div", { role: "gridcell", class: kind, "data-column": name });
+      if (!pill) return { cell, text: cell };
+      this.#pill = make("span", { class: "pill" });
+      const text = make("span", { class: "age" });
+      cell.append(this.#pill, text);
+      return { cell, text };
+    });
+    made += 1;
+    this.element = make(
+      "div",
+      { role: "row", class: "row", id: `row-${made}` },
+      ...this.#cells.map(({ cell }) => cell),
+    );
+    this.#ages = COLUMNS.map((column, place) => (column.ages ? place : -1)).filter((at) => at >= 0);
+  }
+
+  /** Shows a session. Cells of the same session that change are marked if `marks` says so. */
+  show(session, now, marks = false) {
+    const isOther = this.session?.id !== session.id;
+    if (this.session === session) {
+      this.tick(now);
+      return;
+    }
+    this.session = session;
+    if (isOther) {
+      this.element.dataset.id = session.id;
+      this.#texts.length = 0;
+    }
+    COLUMNS.forEach((column, place) => this.#fill(column, place, now, marks && !isOther));
+  }
+
+  /** Lets times go on. */
+  tick(now) {
+    for (const place of this.#ages) this.#fill(COLUMNS[place], place, now, false);
+  }
+
+  /** Sets the row's place in the table. */
+  place(top, rowIndex) {
+    this.element.style.transform = `translateY(${top}px)`;
+    this.element.setAttribute("aria-rowindex", rowIndex);
+  }
+
+  /** Says whether the session is one that has just gone. */
+  fade(isGone) {
+    const { element } = this;
+    if (element.classList.contains("gone") === isGone) return;
+    element.classList.toggle("gone", isGone);
+    if (isGone) {
+      element.setAttribute("aria-hidden", "true");
+      delete element.dataset.id;
+    } else {
+      element.removeAttribute("aria-hidden");
+      element.dataset.id = this.session.id;
+    }
+  }
+
+  #fill(column, place, now, marks) {
+    const { cell, text } = this.#cells[place];
+    const shown = column.text(this.session, now) ?? "";
+    const word = column.pill?.(this.session) ?? "";
+    const known = this.#texts[place];
+    if (known && known.shown === shown && known.word === word) return;
+    this.#texts[place] = { shown, word };
+    if (column.ages) setText(text, shown);
+    else showText(text, shown);
+    if (!known || known.word !== word) this.#fillPill(column, word);
+    if (column.hint) cell.title = hintOf(column, this.session);
+    else if (shown) cell.title = visible(shown, 500);
+    else cell.removeAttribute("title");
+    if (column.name === "waits") cell.dataset.blocked = this.session.blockedBy.length > 0;
+    const hasChanged = column.ages ? known?.word !== word : known?.shown !== shown;
+    if (marks && hasChanged) flash(cell, "changed");
+  }
+
+  #fillPill(column, word) {
+    if (!column.pill) return;
+    this.#pill.hidden = !word;
+    setText(this.#pill, word);
+    if (word) this.#pill.dataset.tone = column.tone(this.session);
+  }
+}
+
+function hintOf(column, session) {
+  return column.hint(session).filter(Boolean).map((text) => visible(text)).join("\n");
+}
