@@ -1,5 +1,6 @@
 /** What chooses the sessions that are shown: search, views, groups, and the filters in force. */
 
+import { defaultQuery } from "./address.js";
 import { Chips } from "./chips.js";
 import { counted, find, make, number, setText, value } from "./dom.js";
 import { COLUMNS } from "./columns.js";
@@ -75,8 +76,11 @@ export class Chooser {
   }
 
   #chooseView(name) {
-    const view = VIEWS.find((one) => one.name === name);
-    this.#change(view.sort ? { view: name, sort: view.sort } : { view: name });
+    const [before, view] = [this.#query.view, name].map((one) => VIEWS.find((each) => each.name === one));
+    // An order that came with a view also goes with it.
+    const isItsOwn = JSON.stringify(before.sort) === JSON.stringify(this.#query.sort);
+    const sort = view.sort ?? (isItsOwn ? defaultQuery().sort : this.#query.sort);
+    this.#change({ view: name, sort });
   }
 
   #toggle(facet, key) {
@@ -95,7 +99,7 @@ export class Chooser {
     const buttons = [];
     const add = (title, text, remove) => buttons.push(filterButton(title, text, remove));
     if (view !== "all") {
-      add("View", VIEWS.find((one) => one.name === view).title, () => this.#change({ view: "all" }));
+      add("View", VIEWS.find((one) => one.name === view).title, () => this.#chooseView("all"));
     }
     if (search) {
       add("Search", search, () => {

@@ -28,6 +28,7 @@ export class Drawer {
   #reading;
   #readAt = -Infinity;
   #timer;
+  #session; // as it was last shown
   #endedAt;
   #document;
 
@@ -50,6 +51,7 @@ export class Drawer {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#document = undefined;
+    this.#session = undefined;
     this.#endedAt = undefined;
     this.#element.hidden = id === undefined;
     if (id === undefined) return;
@@ -72,6 +74,7 @@ export class Drawer {
     if (this.id === undefined) return;
     this.refresh();
     if (!ids.has(this.id)) return;
+    if (this.#session && !this.#store.shown.has(this.id)) this.#end();
     const wait = this.#readAt + EACH - performance.now();
     this.#timer ??= setTimeout(() => this.#read(), Math.max(0, wait));
   }
@@ -79,7 +82,7 @@ export class Drawer {
   /** Shows the relations again, and lets times go on. */
   refresh() {
     if (this.id === undefined) return;
-    const session = this.#store.shown.get(this.id);
+    const session = (this.#session = this.#store.shown.get(this.id) ?? this.#session);
     const now = this.#clock.now;
     this.#fill("path", session ? this.#path(session, now) : []);
     const waiting = [...(this.#store.blocks.get(this.id) ?? [])];
@@ -106,12 +109,16 @@ export class Drawer {
       this.#showDocument();
     } catch (error) {
       if (reading.signal.aborted) return;
-      if (error.code === "SESSION_NOT_FOUND") {
-        this.#endedAt ??= this.#clock.running;
-        const known = this.#document ? ` What is shown is the last that was known.` : "";
-        this.#say(`This session has ended: since ${timeOfDay(this.#endedAt)} at the latest.${known}`);
-      } else this.#say(`It cannot be read: ${error.message}`);
+      if (error.code !== "SESSION_NOT_FOUND") this.#say(`It cannot be read: ${error.message}.`);
+      else if (this.#session) this.#end();
+      else this.#say("There is no such session now: it has ended, or never was.");
     }
+  }
+
+  // A session that ends while it is shown stays as it was.
+  #end() {
+    this.#endedAt ??= this.#clock.running;
+    this.#say(`This session ended at ${timeOfDay(this.#endedAt)}. What is shown is the last that was known.`);
   }
 
   #say(text) {

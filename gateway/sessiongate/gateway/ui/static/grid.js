@@ -17,7 +17,8 @@ export class Grid {
   #rows = new Map(); // id to the row that shows it
   #spare = [];
   #touched = new Set();
-  #active; // the id of the row that keys move from
+  #active; // the id of the row that keys move from, and its place when it was last moved to
+  #place = -1;
   #opened; // the id of the session in the drawer
   #height = 28;
   #frame;
@@ -99,7 +100,7 @@ export class Grid {
   }
 
   #head(sort) {
-    const row = make("div", { role: "row", class: "row head", "aria-rowindex": 1 });
+    const row = make("div", { role: "row", class: "row", "aria-rowindex": 1 });
     for (const { name, title, numeric } of COLUMNS) {
       const button = make("button", { type: "button", click: () => sort(name) }, title);
       const kind = numeric ? "cell numeric" : "cell";
@@ -222,23 +223,22 @@ export class Grid {
   }
 
   #move(move, rows) {
-    const page = Math.max(1, Math.floor((this.#room() - this.#head_()) / this.#height) - 1);
+    const page = Math.max(1, Math.floor((this.#room() - this.#covered) / this.#height) - 1);
     const row = this.#rows.get(this.#active);
-    const at = row ? row.placed : (this.#index ?? -1);
+    const at = row ? row.placed : this.#place;
     const to = Math.min(rows.length - 1, Math.max(0, move(at, page, rows.length)));
-    this.#index = to;
+    this.#place = to;
     this.#active = rows[to].id;
     const top = to * this.#height;
-    const room = this.#room() - this.#head_() - this.#height;
+    const room = this.#room() - this.#covered - this.#height;
     const { scrollTop } = this.#element;
     if (top < scrollTop) this.#element.scrollTop = top;
     else if (top > scrollTop + room) this.#element.scrollTop = top - room;
     this.#render(false);
   }
 
-  #index;
-
-  #head_() {
+  // The height of the head, which covers rows.
+  get #covered() {
     return this.#element.firstElementChild.offsetHeight;
   }
 }
