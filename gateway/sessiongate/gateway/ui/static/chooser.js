@@ -9,7 +9,11 @@ import { visible } from "./text.js";
 import { VIEWS } from "./views.js";
 
 const PATIENCE = 120; // milliseconds after the last key before the search begins
-export const MISSING = "(not known)";
+
+/** Returns what a value is called on a chip: it may be missing, or empty. */
+export function labelOf(value) {
+  return value === undefined ? "(not known)" : value || "(empty)";
+}
 
 export class Chooser {
   #change;
@@ -108,7 +112,7 @@ export class Chooser {
       });
     }
     for (const [facet, values] of Object.entries(filters)) {
-      for (const one of values) add(FACETS[facet], one ?? MISSING, () => this.#toggle(facet, one));
+      for (const one of values) add(FACETS[facet], labelOf(one), () => this.#toggle(facet, one));
     }
     if (buttons.length) {
       const clear = make("button", { type: "button", class: "plain", click: () => this.clear() }, "Clear filters");
@@ -138,8 +142,8 @@ function groupsOf({ groups }, { group, filters }) {
   all.sort(([left, many], [right, few]) => few - many || compare(left, right));
   return all.map(([key, count]) => ({
     key,
-    label: key ?? MISSING,
-    isMissing: key === undefined,
+    label: labelOf(key),
+    isMissing: !key,
     count,
     pressed: chosen.has(key),
   }));

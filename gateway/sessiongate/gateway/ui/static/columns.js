@@ -109,8 +109,8 @@ function activityAge({ activity, since: began, lastActive }, now) {
 
 function waitsFor({ wait, blockedBy, activity }) {
   if (blockedBy.length) {
-    const by = `held by ${blockedBy.slice(0, 20).join(", ")}`;
-    return wait === undefined ? by : `${wait}, ${by}`;
+    const by = `behind ${blockedBy.slice(0, 20).join(", ")}`;
+    return wait === undefined ? by : `${by}: ${wait}`;
   }
   return wait ?? (activity === "waiting" ? "not stated" : undefined);
 }

@@ -27,6 +27,7 @@ export class Drawer {
   #state = find("drawer-state");
   #reading;
   #readAt = -Infinity;
+  #opener;
   #timer;
   #session; // as it was last shown
   #endedAt;
@@ -65,8 +66,19 @@ export class Drawer {
     this.#read();
   }
 
+  /** Moves the focus here. */
   focus() {
+    const { activeElement } = document;
+    if (!this.#element.contains(activeElement)) this.#opener = activeElement;
     this.#title.focus({ preventScroll: true });
+  }
+
+  /** Moves the focus back to what opened the drawer, or to `otherwise` if that is gone. */
+  leave(otherwise) {
+    const opener = this.#opener;
+    this.#opener = undefined;
+    if (opener?.isConnected && opener !== document.body) opener.focus({ preventScroll: true });
+    else otherwise.focus();
   }
 
   /** Takes over that sessions have changed: `ids` of those that did. */
@@ -129,17 +141,17 @@ export class Drawer {
   #showDocument() {
     const { data } = this.#document;
     const now = this.#clock.now;
-    const rows = attributesOf(data).map(({ name, text, time }) =>
+    const attributes = attributesOf(data);
+    const rows = attributes.map(({ name, time }) =>
       make(
         "tr",
         { "data-attribute": name },
         make("th", { scope: "row" }, value(name)),
-        make("td", {}, make("bdi", { class: "value", text: "" })),
-        time === undefined ? make("td") : make("td", { class: "when" }, ...when(time, now)),
+        make("td", { colspan: time === undefined && 2 }, make("bdi", { class: "value" })),
+        time !== undefined && make("td", { class: "when" }, ...when(time, now)),
       ),
     );
-    const texts = attributesOf(data);
-    rows.forEach((row, place) => showLong(row.querySelector(".value"), texts[place].text));
+    rows.forEach((row, place) => showLong(row.querySelector(".value"), attributes[place].text));
     find("attributes").replaceChildren(...rows);
     const statements = statementsOf(data);
     find("statements-section").hidden = !statements.length;
@@ -236,11 +248,14 @@ function activity({ activity: word, since }, now) {
 }
 
 function when(time, now) {
+  const utc = inUtc(time);
+  const local = inLocal(time);
+  const isUtc = local.endsWith("+00:00");
   return [
     make("span", { "data-time": time }, `${duration(now - time)} ago`),
-    make("span", { class: "dim" }, inLocal(time)),
-    make("span", { class: "dim" }, inUtc(time)),
-  ];
+    !isUtc && make("span", { class: "dim" }, local),
+    make("span", { class: "dim" }, utc),
+  ].filter(Boolean);
 }
 
 function showLong(element, text) {

@@ -1,7 +1,7 @@
 /** Shows counts instead of sessions, if there are too many to follow: the way to fewer. */
 
 import { Chips } from "./chips.js";
-import { MISSING } from "./chooser.js";
+import { labelOf } from "./chooser.js";
 import { find, make, number, setText } from "./dom.js";
 import { MOST, askable, countsBy } from "./scope.js";
 import { FACETS } from "./session.js";
@@ -74,6 +74,6 @@ export class Overview {
     const chosen = this.#shown[facet] ?? new Set();
     setText(text, total > counts.length ? `${number(total)} values, the largest ${counts.length}` : "");
     const known = counts.filter(({ value }) => value !== undefined);
-    chips.show(known.map(({ value, count }) => ({ key: value, label: value ?? MISSING, count, pressed: chosen.has(value) })));
+    chips.show(known.map(({ value, count }) => ({ key: value, label: labelOf(value), count, pressed: chosen.has(value) })));
   }
 }

@@ -108,7 +108,7 @@ class Page {
     if (this.drawer.id !== query.session) {
       this.drawer.show(query.session);
       if (query.session !== undefined) this.drawer.focus();
-      else this.grid.focus();
+      else this.drawer.leave(this.grid);
     }
   }
 
