@@ -36,8 +36,8 @@ export class Api {
   #clock;
 
   /**
-   * `login.renew(error)` resolves once the user has given other credentials, and `login.accept()`
-   * is told that they are right; `clock` is set by each answer.
+   * `login.renew(error)` resolves once the user has given other credentials, and `login.settle()`
+   * is called once they are not what is wrong; `clock` is set by each answer.
    */
   constructor(credentials, login, clock) {
     this.#credentials = credentials;
@@ -53,7 +53,7 @@ export class Api {
         headers: { Accept: "application/vnd.api+json" },
         signal: signal ? AbortSignal.any([signal, bound]) : bound,
       });
-      return response.json();
+      return JSON.parse(await response.text(), exactly);
     });
   }
 
@@ -64,7 +64,10 @@ export class Api {
       try {
         return await action();
       } catch (error) {
-        if (!(error instanceof ApiError) || !error.needsLogin) throw error;
+        if (!(error instanceof ApiError) || !error.needsLogin) {
+          this.#login.settle();
+          throw error;
+        }
         if (used === this.#credentials.authorization) await this.#login.renew(error);
       }
     }
@@ -77,7 +80,7 @@ export class Api {
     const response = await this.#fetch(new URL(path, ROOT), { headers: sent, signal });
     this.#clock.set(response.headers.get("Date"));
     if (response.ok) {
-      this.#login.accept();
+      this.#login.settle();
       return response;
     }
     let errors;
@@ -103,4 +106,9 @@ export class Api {
       return response;
     }
   }
+}
+
+// Numbers that JavaScript would round stay the texts that they are.
+function exactly(name, value, context) {
+  return typeof value === "number" && !Number.isSafeInteger(value) ? (context?.source ?? value) : value;
 }

@@ -8,33 +8,37 @@ const MOST = 5; // sentences
 const CALM = 8000; // milliseconds after which the room for sentences that are gone is given up
 
 export class Blocking {
-  #section = find("blocking");
+  #panel = find("blocking");
+  #sentences = find("blocking-sentences");
   #summary = find("blocking-summary");
   #list = find("blocking-list");
   #more = find("blocking-more");
-  #open;
   #shown = "";
   #lines = 0;
   #fewerSince;
 
   /** `open(id)` shows a session, `all()` lists all that are blocked. */
   constructor(open, all) {
-    this.#open = open;
     this.#more.addEventListener("click", all);
+    this.#panel.addEventListener("click", ({ target }) => {
+      const id = target.closest("[data-session]")?.dataset.session ?? target.closest("[data-id]")?.dataset.id;
+      if (id !== undefined) open(id);
+    });
   }
 
-  /** Shows the blocked sessions of a store. */
-  show(store, now) {
+  /** Shows the blocked sessions of a store, if all are known. */
+  show(store, now, isComplete) {
     const blocked = [...store.blocked].map((id) => store.shown.get(id));
     blocked.sort((one, other) => (one.since ?? now) - (other.since ?? now) || one.number - other.number);
     const first = blocked.slice(0, MOST);
     const sentences = first.map((session) => sentenceOf(store, session, now));
-    const summary = summaryOf(store, blocked);
+    const summary = isComplete ? summaryOf(store, blocked) : [{ text: "Who is blocked is not known yet." }];
     this.#reserve(sentences.length, now);
     const key = JSON.stringify([sentences, summary, blocked.length]);
     if (key === this.#shown) return;
     this.#shown = key;
-    this.#section.classList.toggle("calm", blocked.length === 0);
+    this.#panel.classList.toggle("calm", blocked.length === 0);
+    this.#sentences.hidden = blocked.length === 0;
     this.#summary.replaceChildren(...summary.map((part) => this.#part(part)));
     this.#update(first, sentences);
     const more = blocked.length - first.length;
@@ -51,7 +55,7 @@ export class Blocking {
     if (lines > this.#lines || isOver) {
       this.#lines = lines;
       this.#fewerSince = undefined;
-      this.#list.style.setProperty("--lines", lines);
+      this.#panel.style.setProperty("--lines", lines);
     }
   }
 
@@ -62,6 +66,7 @@ export class Blocking {
       const text = JSON.stringify(sentence);
       if (item.dataset.text === text) return;
       item.dataset.text = text;
+      item.dataset.id = sessions[place].id;
       const focused = item.contains(document.activeElement)
         ? [...item.querySelectorAll("button")].indexOf(document.activeElement)
         : -1;
@@ -71,9 +76,9 @@ export class Blocking {
     for (const item of items.slice(sentences.length)) item.remove();
   }
 
-  #part({ text, id, strong, title }) {
+  #part({ text, id, strong }) {
     if (id !== undefined) {
-      const attributes = { type: "button", class: "link", title, click: () => this.#open(id) };
+      const attributes = { type: "button", class: "link", "data-session": id };
       return make("button", attributes, value(text));
     }
     return strong ? make("strong", { text }) : make("span", { text });

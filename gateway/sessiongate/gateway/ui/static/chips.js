@@ -63,9 +63,10 @@ export class Chips {
   #fill({ key, label, count, pressed, title, isMissing }) {
     let chip = this.#chips.get(key);
     if (!chip) {
-      const text = make("bdi", { class: isMissing ? "missing" : undefined });
+      const kind = isMissing ? { class: "missing", "data-none": true } : { "data-value": true };
+      const text = make("bdi", kind);
       showText(text, label, 60);
-      const tally = make("span", { class: "count" });
+      const tally = make("span", { class: "count", "data-count": true });
       const name = title ?? (label.length > 60 ? visible(label, 500) : undefined);
       const attributes = { type: "button", class: "chip", title: name };
       const button = make("button", { ...attributes, click: () => this.#choose(key) }, text, " ", tally);

@@ -12,7 +12,7 @@ const PATIENCE = 120; // milliseconds after the last key before the search begin
 
 /** Returns what a value is called on a chip: it may be missing, or empty. */
 export function labelOf(value) {
-  return value === undefined ? "(not known)" : value || "(empty)";
+  return value === undefined ? "none" : value || "(empty)";
 }
 
 export class Chooser {
@@ -42,6 +42,15 @@ export class Chooser {
       change({ sort: { column: text.replace("-", ""), descending: text.startsWith("-") } });
     });
     let timer;
+    this.#search.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      event.preventDefault();
+      event.stopPropagation();
+      if (!this.#search.value) this.#search.blur();
+      clearTimeout(timer);
+      this.#search.value = "";
+      change({ search: "" });
+    });
     this.#search.addEventListener("input", () => {
       clearTimeout(timer);
       timer = setTimeout(() => change({ search: this.#search.value }, true), PATIENCE);
@@ -59,7 +68,7 @@ export class Chooser {
     this.#showFilters();
   }
 
-  /** Shows the counts of a listing; `total` is the number of all sessions. */
+  /** Shows the counts of a listing; `total` is the number of all sessions, if it is known. */
   showCounts(listing, total) {
     const query = this.#query;
     const views = VIEWS.map(({ name, title, hint }, place) => {
@@ -70,8 +79,7 @@ export class Chooser {
     const isOther = this.#shownGroup !== query.group;
     this.#shownGroup = query.group;
     this.#groups.show(groupsOf(listing, query), isOther);
-    const all = counted(total, "session");
-    setText(find("matching"), listing.count === total ? all : `${number(listing.count)} of ${all}`);
+    setText(find("matching"), total === undefined ? "Reading sessions…" : matchingOf(listing.count, total));
   }
 
   focusSearch() {
@@ -126,6 +134,11 @@ export class Chooser {
     this.#search.value = "";
     this.#change({ view: "all", search: "", filters: {} });
   }
+}
+
+function matchingOf(count, total) {
+  const all = counted(total, "session");
+  return count === total ? all : `${number(count)} of ${all}`;
 }
 
 function filterButton(title, text, remove) {

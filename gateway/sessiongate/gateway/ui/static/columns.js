@@ -4,14 +4,22 @@ import { addressOf } from "./session.js";
 import { duration, inLocal, inUtc } from "./times.js";
 
 /**
- * `key` returns what a session is sorted by, undefined if it has nothing there; `text` what its
- * cell shows, given the time; `title` more of it, for who points there. `ages` says that the text
- * grows by itself. A column with a `tone` shows a pill of that tone before its text.
+ * `key` returns what a session is sorted by, as the API sorts it, undefined if it has nothing
+ * there; `text` what its cell shows, given the time; `hint` more of it, for who points there.
+ * `ages` says that the text grows by itself. A column with a `value` shows that before its text,
+ * and as a pill of its `tone` if it has one.
  */
 export const COLUMNS = [
   { name: "id", title: "ID", numeric: true, key: (one) => one.number, text: (one) => one.id },
   plain("user", "User"),
-  { name: "remote", title: "Client", key: addressKey, text: addressOf },
+  {
+    name: "remote",
+    title: "Client",
+    key: (one) => one.remote,
+    value: (one) => one.remote,
+    text: (one) => (one.port === undefined ? undefined : `:${one.port}`),
+    hint: (one) => [addressOf(one)],
+  },
   plain("application", "Application"),
   plain("service", "Service"),
   plain("database", "Database"),
@@ -21,14 +29,14 @@ export const COLUMNS = [
     ages: true,
     key: activityKey,
     tone: (one) => toneOf(one.activity),
-    pill: (one) => one.activity,
+    value: (one) => one.activity,
     text: activityAge,
     hint: (one) => [one.native && `${one.native} (the source's word)`, since(one.since)],
   },
   {
     name: "waits",
     title: "Waits for",
-    key: (one) => (one.wait || one.blockedBy.length ? -(one.since ?? 0) : undefined),
+    key: (one) => (one.wait || one.blockedBy.length ? (one.since ?? 0) : undefined),
     text: waitsFor,
   },
   {
@@ -36,7 +44,7 @@ export const COLUMNS = [
     title: "Transaction",
     numeric: true,
     ages: true,
-    key: (one) => minus(one.transaction),
+    key: (one) => one.transaction,
     text: (one, now) => age(one.transaction, now),
     hint: (one) => [since(one.transaction)],
   },
@@ -45,7 +53,7 @@ export const COLUMNS = [
     title: "Connected",
     numeric: true,
     ages: true,
-    key: (one) => minus(one.connected),
+    key: (one) => one.connected,
     text: (one, now) => age(one.connected, now),
     hint: (one) => [since(one.connected)],
   },
@@ -82,11 +90,7 @@ export function comparison(descending) {
 }
 
 function plain(name, title) {
-  return { name, title, key: (one) => one[name]?.toLowerCase(), text: (one) => one[name] };
-}
-
-function minus(time) {
-  return time === undefined ? undefined : -time;
+  return { name, title, key: (one) => one[name], text: (one) => one[name] };
 }
 
 function age(time, now) {
@@ -113,13 +117,4 @@ function waitsFor({ wait, blockedBy, activity }) {
     return wait === undefined ? by : `${by}: ${wait}`;
   }
   return wait ?? (activity === "waiting" ? "not stated" : undefined);
-}
-
-// IPv4 addresses in the order of their numbers; others as text, after them.
-function addressKey({ remote, port }) {
-  if (remote === undefined) return undefined;
-  const digits = String(port ?? 0).padStart(5, "0");
-  const parts = remote.split(".");
-  if (parts.length !== 4) return `~${remote.toLowerCase()} ${digits}`;
-  return `${parts.map((part) => part.padStart(3, "0")).join(".")} ${digits}`;
 }

@@ -49,14 +49,13 @@ export class Connection {
 
   /** Says at once that what is shown may be old, and why. */
   lose(detail) {
-    const isNews = !this.isLost;
     this.isLost = true;
     this.#lostAt ??= this.#clock.running;
-    const old = this.#isReady ? " What is shown is old." : " No sessions have been read yet, so what is shown is old.";
-    const text = `Connection lost at ${timeOfDay(this.#lostAt)}: ${visible(detail)}.${old} Trying again…`;
-    if (isNews || this.#banner.firstElementChild.textContent !== text) {
-      this.#banner.firstElementChild.replaceChildren(make("strong", {}, "Connection lost"), text.slice(15));
-    }
+    const title = this.#isReady ? "Connection lost" : "Not connected";
+    const what = this.#isReady ? "What is shown is old." : "No sessions have been read yet.";
+    const text = ` at ${timeOfDay(this.#lostAt)}: ${visible(detail)}. ${what} Trying again…`;
+    const alert = this.#banner.firstElementChild;
+    if (alert.textContent !== title + text) alert.replaceChildren(make("strong", {}, title), text);
     this.#banner.hidden = false;
     document.body.classList.toggle("old", this.#isReady);
     this.tick();

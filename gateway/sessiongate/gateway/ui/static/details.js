@@ -5,28 +5,20 @@ import { duration, parseTime } from "./times.js";
 const TIMES = new Set(["connected", "activity.since", "activity.transaction_started"]);
 
 /**
- * Returns the attributes of a resource object as `{name, text, time}`: nested ones by their path,
- * each text as the API has it.
+ * Returns the innermost attributes of a resource object, and its relationships, as
+ * `{name, text, time}`: names are paths, such as "connections.0.server", and texts are as the API
+ * has them.
  */
 export function attributesOf({ attributes = {}, relationships = {} }) {
   const found = [];
   const add = (name, value) => {
-    if (name === "queries") return;
-    if (Array.isArray(value) && value.every((one) => typeof one !== "object")) {
-      found.push({ name, text: value.length ? value.join(", ") : "none" });
-    } else if (typeof value === "object" && value !== null) {
-      const members = Object.entries(value);
-      if (!members.length) found.push({ name, text: "none" });
-      for (const [member, one] of members) add(Array.isArray(value) ? `${name}[${member}]` : `${name}.${member}`, one);
-    } else {
-      const time = TIMES.has(name) ? parseTime(value) : undefined;
-      found.push({ name, text: String(value), time });
-    }
+    if (typeof value === "object" && value !== null) {
+      for (const [member, one] of Object.entries(value)) add(`${name}.${member}`, one);
+    } else found.push({ name, text: String(value), time: TIMES.has(name) ? parseTime(value) : undefined });
   };
   for (const [name, value] of Object.entries(attributes)) add(name, value);
   for (const [name, { data }] of Object.entries(relationships)) {
-    const ids = [data ?? []].flat().map((one) => one.id);
-    found.push({ name, text: ids.length ? ids.join(", ") : "none" });
+    [data ?? []].flat().forEach(({ id }, place) => add(`relationships.${name}.${place}`, id));
   }
   return found;
 }

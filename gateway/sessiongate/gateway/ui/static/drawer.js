@@ -7,7 +7,7 @@ import { attributesOf, curlOf, statementsOf } from "./details.js";
 import { find, make, setText, value } from "./dom.js";
 import { chainOf } from "./relations.js";
 import { addressOf } from "./session.js";
-import { visible } from "./text.js";
+import { showText, visible } from "./text.js";
 import { duration, inLocal, inUtc, timeOfDay } from "./times.js";
 
 const EACH = 1000; // milliseconds between two readings of the same session
@@ -123,7 +123,7 @@ export class Drawer {
       if (reading.signal.aborted) return;
       if (error.code !== "SESSION_NOT_FOUND") this.#say(`It cannot be read: ${error.message}.`);
       else if (this.#session) this.#end();
-      else this.#say("There is no such session now: it has ended, or never was.");
+      else this.#say(`There is no session ${id} now: it has ended, or never was.`);
     }
   }
 
@@ -147,7 +147,7 @@ export class Drawer {
         "tr",
         { "data-attribute": name },
         make("th", { scope: "row" }, value(name)),
-        make("td", { colspan: time === undefined && 2 }, make("bdi", { class: "value" })),
+        make("td", { colspan: time === undefined && 2 }, make("bdi", { class: "value", "data-value": true })),
         time !== undefined && make("td", { class: "when" }, ...when(time, now)),
       ),
     );
@@ -176,7 +176,7 @@ export class Drawer {
         ? make("strong", { class: "what" }, value(place))
         : make("button", { type: "button", class: "link what", click: () => this.#open(one.id) }, value(place));
       boxes.push(
-        make("li", { class: here ? "box here" : "box" }, make("span", { class: "tier", text: `#${one.id} ${one.user ?? ""}` }), link, activity(one, now)),
+        make("li", { class: here ? "box here" : "box", "data-session": one.id }, make("span", { class: "tier", text: `#${one.id} ${one.user ?? ""}` }), link, activity(one, now)),
       );
     }
     const servers = this.#servers(chain.at(-1));
@@ -197,7 +197,7 @@ export class Drawer {
     const shown = ids.slice(0, MOST).map((id) => {
       const one = this.#store.shown.get(id);
       const name = one ? nameOf(one) : `#${id}`;
-      const link = make("button", { type: "button", class: "link", click: () => this.#open(id) }, value(name));
+      const link = make("button", { type: "button", class: "link", "data-session": id, click: () => this.#open(id) }, value(name));
       if (!one) return make("li", {}, link, " which is not among the sessions shown");
       const about = [one.application, one.wait && `waits for ${one.wait}`].filter(Boolean).join(", ");
       return make("li", {}, link, make("span", { class: "dim", text: about ? ` ${about} ` : " " }), activity(one, now));
@@ -260,6 +260,6 @@ function when(time, now) {
 
 function showLong(element, text) {
   // Long values scroll in their box; what is longer still is cut.
-  element.textContent = visible(text, 100_000);
+  showText(element, text, 100_000);
   if (text.length > 200) element.classList.add("long");
 }

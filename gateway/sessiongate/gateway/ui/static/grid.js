@@ -157,10 +157,7 @@ export class Grid {
     for (let place = last - 1; place >= first; place -= 1) {
       const session = wanted[place - first];
       const row = this.#rowOf(session, now, isAll);
-      if (row.placed !== place) {
-        row.placed = place;
-        row.place(place * this.#height, place + 2);
-      }
+      row.place(place, this.#height, session.ordinal + 2);
       if (row.element.parentNode !== this.#body || row.element.nextSibling !== before) {
         this.#body.insertBefore(row.element, before);
       }
@@ -175,7 +172,6 @@ export class Grid {
     const isNew = !row;
     if (isNew) {
       row = this.#spare.pop() ?? new Row();
-      row.placed = -1;
       this.#rows.set(session.id, row);
     }
     row.listed = session;

@@ -13,8 +13,7 @@ export function useKeys({ search, pause, close }) {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
     if (event.key === "Escape") {
-      if (event.target.id === "search") event.target.blur();
-      else close();
+      close();
       return;
     }
     const isTyping = event.target.matches("input, select, textarea");

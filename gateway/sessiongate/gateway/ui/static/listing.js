@@ -165,7 +165,13 @@ export class Listing {
   }
 
   #number(rows) {
-    for (let index = 0; index < rows.length; index += 1) rows[index].index = index;
+    let ordinal = 0;
+    for (let index = 0; index < rows.length; index += 1) {
+      const session = rows[index];
+      session.index = index;
+      session.ordinal = ordinal;
+      if (session.isListed) ordinal += 1;
+    }
     this.rows = rows;
   }
 }

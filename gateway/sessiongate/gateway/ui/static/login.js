@@ -14,6 +14,7 @@ export class Login {
   #dialog = find("login");
   #error = find("login-error");
   #forget = find("forget");
+  #button = this.#dialog.querySelector("[type=submit]");
   #asking;
   #answer;
 
@@ -45,8 +46,9 @@ export class Login {
     return this.#asking;
   }
 
-  /** Says that the credentials were accepted. */
-  accept() {
+  /** Says that the credentials are not, or no longer, what is wrong. */
+  settle() {
+    if (this.#dialog.open && !this.#asking) this.#dialog.close();
     this.#forget.hidden = this.#credentials.authorization === undefined;
   }
 
@@ -57,34 +59,42 @@ export class Login {
     find("login-or").hidden = !both;
     let said = SAID[code] ?? (code === "CREDENTIALS_MISSING" ? "" : visible(message));
     if (retryAfter) said = `${said} Try again in ${duration(retryAfter)}.`;
-    this.#error.textContent = said;
-    this.#error.hidden = !said;
-    for (const name of ["password", "token"]) this.#dialog.querySelector(`[name=${name}]`).value = "";
+    this.#button.disabled = false;
     if (!this.#dialog.open) this.#dialog.showModal();
-    const user = this.#dialog.querySelector("[name=user]");
-    const first = user.value ? "[name=password]" : "[name=user]";
-    this.#dialog.querySelector(find("login-password").hidden ? "[name=token]" : first).focus();
+    this.#say(said);
+    const first = this.#given("user") ? "password" : "user";
+    this.#field(find("login-password").hidden ? "token" : first).focus();
   }
 
   #submit() {
-    const given = (name) => this.#dialog.querySelector(`[name=${name}]`).value;
-    const token = given("token").trim();
-    if (token && !/^[\x21-\x7e]+$/.test(token)) this.#refuse("A token has no spaces and only ASCII characters.");
-    else if (token) this.#finish(() => this.#credentials.useToken(token));
-    else if (given("user").includes(":")) this.#refuse("A name has no colon.");
-    else if (given("user")) this.#finish(() => this.#credentials.usePassword(given("user"), given("password")));
-    else this.#refuse("Enter a user and a password, or a token.");
-  }
-
-  #refuse(text) {
-    this.#error.textContent = text;
-    this.#error.hidden = false;
+    if (!this.#asking) return;
+    const [user, password, token] = ["user", "password", "token"].map((name) => this.#given(name));
+    if (token && !/^[\x21-\x7e]+$/.test(token.trim())) this.#say("A token has no spaces, and only ASCII characters.");
+    else if (token) this.#finish(() => this.#credentials.useToken(token.trim()));
+    else if (user.includes(":")) this.#say("A user's name has no colon.");
+    else if (user) this.#finish(() => this.#credentials.usePassword(user, password));
+    else this.#say("Enter a user and a password, or a token.");
   }
 
   #finish(use) {
     use();
+    this.#say("");
+    for (const name of ["password", "token"]) this.#field(name).value = "";
+    this.#button.disabled = true;
     this.#asking = undefined;
-    this.#dialog.close();
     this.#answer();
+  }
+
+  #say(text) {
+    this.#error.textContent = text;
+    this.#error.hidden = !text;
+  }
+
+  #field(name) {
+    return this.#dialog.querySelector(`[name=${name}]`);
+  }
+
+  #given(name) {
+    return this.#field(name).value;
   }
 }

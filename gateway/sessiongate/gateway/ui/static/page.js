@@ -41,7 +41,7 @@ class Page {
     this.connection = new Connection(this.#clock, () => this.feed.retry());
     this.health = new Health(api, this.#clock);
     this.drawer = new Drawer({ api, store: this.#store, clock: this.#clock, credentials: this.#credentials, open });
-    this.blocking = new Blocking(open, () => this.#change({ view: "blocked", sort: { column: "waits", descending: true } }));
+    this.blocking = new Blocking(open, () => this.#change({ view: "blocked", sort: { column: "waits", descending: false } }));
     this.chooser = new Chooser((patch, isTyping) => this.#change(patch, isTyping));
     this.overview = new Overview(api, this.#clock, (facet, value) => this.#toggle(facet, value));
     this.grid = new Grid(find("grid"), {
@@ -186,12 +186,13 @@ class Page {
   #draw(fresh) {
     const { size } = this.#store.shown;
     this.grid.show(this.#listing, fresh);
-    this.chooser.showCounts(this.#listing, size);
-    this.blocking.show(this.#store, this.#clock.now);
-    const isEmpty = this.#listing.count === 0 && this.feed.isComplete;
-    find("empty").hidden = !isEmpty;
+    const isKnown = this.feed.isComplete || size > 0;
+    this.chooser.showCounts(this.#listing, isKnown ? size : undefined);
+    this.blocking.show(this.#store, this.#clock.now, isKnown);
+    find("empty").hidden = this.#listing.count > 0;
     find("empty-clear").hidden = size === 0;
-    if (isEmpty) setText(find("empty-text"), size ? "No session matches." : this.#emptiness());
+    const text = size ? "No session matches." : isKnown ? this.#emptiness() : "Reading sessions…";
+    setText(find("empty-text"), text);
     this.#title();
   }
 
@@ -224,7 +225,7 @@ class Page {
     const now = this.#clock.now;
     if (this.#listing.tick(now, LINGERING)) this.#draw();
     else this.grid.tick();
-    this.blocking.show(this.#store, now);
+    this.blocking.show(this.#store, now, this.feed.isComplete || this.#store.shown.size > 0);
     this.drawer.refresh();
   }
 }

@@ -9,21 +9,26 @@ let made = 0;
 export class Row {
   /** The session that it shows. */
   session;
+  /** The session that the listing has in its place. */
+  listed;
+  /** Its place in the listing. */
+  placed = -1;
 
   #cells;
   #texts = [];
-  #pill;
   #ages = [];
+  #top;
+  #rowIndex;
 
   constructor() {
-    this.#cells = COLUMNS.map(({ name, numeric, pill }) => {
+    this.#cells = COLUMNS.map(({ name, numeric, value, tone }) => {
       const kind = numeric ? "cell numeric" : "cell";
       const cell = make("div", { role: "gridcell", class: kind, "data-column": name });
-      if (!pill) return { cell, text: cell };
-      this.#pill = make("span", { class: "pill" });
+      if (!value) return { cell, text: cell };
+      const stated = make("bdi", { class: tone ? "pill" : undefined, "data-value": true });
       const text = make("span", { class: "age" });
-      cell.append(this.#pill, text);
-      return { cell, text };
+      cell.append(stated, text);
+      return { cell, text, stated };
     });
     made += 1;
     this.element = make(
@@ -54,10 +59,14 @@ export class Row {
     for (const place of this.#ages) this.#fill(COLUMNS[place], place, now, false);
   }
 
-  /** Sets the row's place in the table. */
-  place(top, rowIndex) {
-    this.element.style.transform = `translateY(${top}px)`;
-    this.element.setAttribute("aria-rowindex", rowIndex);
+  /** Sets the row's place among the others, of this height; sessions that are gone do not count. */
+  place(place, height, rowIndex) {
+    const top = place * height;
+    this.placed = place;
+    if (this.#top !== top) this.element.style.transform = `translateY(${top}px)`;
+    if (this.#rowIndex !== rowIndex) this.element.setAttribute("aria-rowindex", rowIndex);
+    this.#top = top;
+    this.#rowIndex = rowIndex;
   }
 
   /** Says whether the session is one that has just gone. */
@@ -75,28 +84,24 @@ export class Row {
   }
 
   #fill(column, place, now, marks) {
-    const { cell, text } = this.#cells[place];
+    const { cell, text, stated } = this.#cells[place];
     const shown = column.text(this.session, now) ?? "";
-    const word = column.pill?.(this.session) ?? "";
+    const value = column.value?.(this.session) ?? "";
     const known = this.#texts[place];
-    if (known && known.shown === shown && known.word === word) return;
-    this.#texts[place] = { shown, word };
+    if (known && known.shown === shown && known.value === value) return;
+    this.#texts[place] = { shown, value };
     if (column.ages) setText(text, shown);
     else showText(text, shown);
-    if (!known || known.word !== word) this.#fillPill(column, word);
+    if (stated && known?.value !== value) {
+      showText(stated, value);
+      if (column.tone && value) stated.dataset.tone = column.tone(this.session);
+    }
     if (column.hint) cell.title = hintOf(column, this.session);
     else if (shown) cell.title = visible(shown, 500);
     else cell.removeAttribute("title");
     if (column.name === "waits") cell.dataset.blocked = this.session.blockedBy.length > 0;
-    const hasChanged = column.ages ? known?.word !== word : known?.shown !== shown;
+    const hasChanged = column.ages ? known?.value !== value : known?.shown !== shown;
     if (marks && hasChanged) flash(cell, "changed");
-  }
-
-  #fillPill(column, word) {
-    if (!column.pill) return;
-    this.#pill.hidden = !word;
-    setText(this.#pill, word);
-    if (word) this.#pill.dataset.tone = column.tone(this.session);
   }
 }
 

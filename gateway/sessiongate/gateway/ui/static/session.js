@@ -52,6 +52,7 @@ export function readSession({ id, attributes = {}, relationships = {} }, now) {
     isListed: false,
     goneAt: undefined,
     index: 0,
+    ordinal: 0,
     searched: undefined,
   };
 }

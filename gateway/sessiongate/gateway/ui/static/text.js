@@ -25,6 +25,7 @@ export function showText(element, value, most = CELL) {
     parts.push(text.slice(end, found.index));
     const mark = document.createElement("span");
     mark.className = "escape";
+    mark.dataset.escape = "";
     mark.textContent = escape(found[0]);
     parts.push(mark);
     end = found.index + found[0].length;

@@ -20,13 +20,13 @@ export const VIEWS = [
   {
     name: "blocked",
     title: "Blocked",
-    sort: { column: "waits", descending: true },
+    sort: { column: "waits", descending: false },
     test: (session) => session.blockedBy.length > 0,
   },
   {
     name: "idle-in-transaction",
     title: "Idle in transaction",
-    sort: { column: "transaction", descending: true },
+    sort: { column: "transaction", descending: false },
     test: (session) => session.activity?.startsWith("idle in transaction") ?? false,
   },
   { name: "idle", title: "Idle", test: (session) => session.activity === "idle" },
@@ -34,7 +34,7 @@ export const VIEWS = [
     name: "long-transactions",
     title: "Long transactions",
     hint: "open for at least a minute",
-    sort: { column: "transaction", descending: true },
+    sort: { column: "transaction", descending: false },
     test: (session, now) => now - session.transaction >= LONG,
   },
 ];
