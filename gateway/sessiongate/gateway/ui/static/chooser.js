@@ -8,6 +8,8 @@ import { FACETS } from "./session.js";
 import { visible } from "./text.js";
 import { VIEWS } from "./views.js";
 
+const FEW = 300; // groups
+const EACH = 3000; // milliseconds between two times that more of them are sorted
 const PATIENCE = 120; // milliseconds after the last key before the search begins
 
 /** Returns what a value is called on a chip: it may be missing, or empty. */
@@ -23,14 +25,16 @@ export class Chooser {
   #group = find("group");
   #sort = find("sort");
   #filters = find("filters");
-  #shownGroup;
+  #shownFor; // the query that the groups were last sorted for
+  #sortedAt = 0;
+  #largest = []; // the groups that were the largest then
   #shownFilters = "";
 
   /** `change(patch, isTyping)` changes the query. */
   constructor(change) {
     this.#change = change;
     this.#views = new Chips(find("views"), (name) => this.#chooseView(name));
-    this.#groups = new Chips(find("groups"), (key) => this.#toggle(this.#query.group, key));
+    this.#groups = new Chips(find("groups"), (key) => this.toggle(this.#query.group, key));
     for (const [name, title] of Object.entries(FACETS)) this.#group.append(make("option", { value: name }, title));
     this.#group.append(make("option", { value: "" }, "None"));
     for (const { name, title } of COLUMNS) {
@@ -68,18 +72,33 @@ export class Chooser {
     this.#showFilters();
   }
 
-  /** Shows the counts of a listing; `total` is the number of all sessions, if it is known. */
-  showCounts(listing, total) {
+  /**
+   * Shows the counts of a listing. `total` is the number of the sessions that are followed, if it is
+   * known, and `all` that of all sessions, if these are more.
+   */
+  showCounts(listing, total, all) {
     const query = this.#query;
     const views = VIEWS.map(({ name, title, hint }, place) => {
       const pressed = query.view === name;
       return { key: name, label: title, count: listing.views[place], pressed, title: hint };
     });
     this.#views.show(views, true);
-    const isOther = this.#shownGroup !== query.group;
-    this.#shownGroup = query.group;
-    this.#groups.show(groupsOf(listing, query), isOther);
-    setText(find("matching"), total === undefined ? "Reading sessions…" : matchingOf(listing.count, total));
+    this.#showGroups(listing, query);
+    setText(find("matching"), total === undefined ? "Reading sessions…" : matchingOf(listing.count, total, all));
+  }
+
+  #showGroups(listing, query) {
+    const isOther = this.#shownFor !== query;
+    // To sort many groups takes long: those that were the largest are shown meanwhile.
+    const isDue = listing.groups.size < FEW || performance.now() - this.#sortedAt > EACH;
+    if (isOther || isDue) {
+      this.#largest = groupsOf(listing, query);
+      this.#sortedAt = performance.now();
+    } else {
+      for (const group of this.#largest) group.count = listing.groups.get(group.key) ?? 0;
+    }
+    this.#shownFor = query;
+    this.#groups.show(this.#largest, isOther);
   }
 
   focusSearch() {
@@ -95,7 +114,8 @@ export class Chooser {
     this.#change({ view: name, sort });
   }
 
-  #toggle(facet, key) {
+  /** Filters by a value of a facet, or no longer. */
+  toggle(facet, key) {
     const values = new Set(this.#query.filters[facet]);
     if (!values.delete(key)) values.add(key);
     const filters = { ...this.#query.filters, [facet]: values };
@@ -120,7 +140,7 @@ export class Chooser {
       });
     }
     for (const [facet, values] of Object.entries(filters)) {
-      for (const one of values) add(FACETS[facet], labelOf(one), () => this.#toggle(facet, one));
+      for (const one of values) add(FACETS[facet], labelOf(one), () => this.toggle(facet, one));
     }
     if (buttons.length) {
       const clear = make("button", { type: "button", class: "plain", click: () => this.clear() }, "Clear filters");
@@ -136,9 +156,10 @@ export class Chooser {
   }
 }
 
-function matchingOf(count, total) {
-  const all = counted(total, "session");
-  return count === total ? all : `${number(count)} of ${all}`;
+function matchingOf(count, total, all) {
+  const followed = all === undefined ? "" : ` followed, of ${number(all)} in all`;
+  const text = counted(total, "session") + followed;
+  return count === total ? text : `${number(count)} of ${text}`;
 }
 
 function filterButton(title, text, remove) {

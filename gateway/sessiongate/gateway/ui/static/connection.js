@@ -16,6 +16,7 @@ export class Connection {
   #changedAt;
   #pausedAt;
   #isReady = false;
+  #isCounting = false;
   #arrived = 0;
 
   /** `retry()` tries to connect again now. */
@@ -33,12 +34,20 @@ export class Connection {
   /** Says that what is held is current. */
   live() {
     this.#isReady = true;
+    this.#isCounting = false;
     this.#lostAt = undefined;
     this.isLost = false;
     this.#banner.hidden = true;
     this.#banner.firstElementChild.replaceChildren();
     document.body.classList.remove("old");
     this.#changedAt ??= this.#clock.running;
+    this.tick();
+  }
+
+  /** Says that only counts are shown, which are read from time to time. */
+  count() {
+    this.live();
+    this.#isCounting = true;
     this.tick();
   }
 
@@ -88,6 +97,7 @@ export class Connection {
     if (this.isLost) return ["Lost", "bad", `${duration(now - this.#lostAt)} ago`];
     if (this.#pausedAt !== undefined) return ["Paused", "held", `at ${timeOfDay(this.#pausedAt)}`];
     if (!this.#isReady) return ["Loading", "new", this.#arrived ? `${number(this.#arrived)} sessions so far` : ""];
+    if (this.#isCounting) return ["Counts only", "calm", "read again every 10 seconds"];
     return ["Live", "good", `last change ${duration(now - this.#changedAt)} ago`];
   }
 }

@@ -4,11 +4,14 @@ import { MOST, askable, countOf, isWithin, streamPath } from "./scope.js";
 import { isSame, readSession } from "./session.js";
 import { SessionStream } from "./stream.js";
 
-const AGAIN = 2000; // milliseconds before the number of sessions is asked for again
+const AGAIN = 2000; // milliseconds after a failure before the number of sessions is asked for again
+const COUNTED = 10_000; // milliseconds between two readings of counts
 
 export class Feed {
   /** Whether the sessions shown are all that are followed. */
   isComplete = false;
+  /** How many sessions there are, if only some of them are followed. */
+  all;
 
   #api;
   #login;
@@ -18,6 +21,7 @@ export class Feed {
   #filters = {};
   #deciding;
   #hasSnapshot = false;
+  #wakeUp = () => {};
 
   /** `to` are the parts of the page that it feeds. */
   constructor(api, login, to) {
@@ -38,55 +42,57 @@ export class Feed {
     this.restart();
   }
 
-  /** Begins anew. */
+  /** Begins anew: nothing is known until the sessions have been read again. */
   restart() {
     this.#stop();
     this.isComplete = false;
+    this.#to.store.clear();
     this.#to.connection.restart();
+    this.#to.complete();
     this.#deciding = new AbortController();
     this.#decide(this.#deciding.signal);
   }
 
   /** Tries again now, if the connection is lost. */
   retry() {
-    this.#stream?.retry();
-    if (!this.#stream && this.#wake) this.#wake();
+    if (this.#stream) this.#stream.retry();
+    else this.#wakeUp();
   }
-
-  #wake;
 
   #stop() {
     this.#deciding?.abort();
     this.#stream?.stop();
     this.#stream = undefined;
     this.#followed = undefined;
+    this.#wakeUp();
   }
 
   async #decide(signal) {
     const { connection, overview, chosen } = this.#to;
     while (!signal.aborted) {
+      let wait = COUNTED;
       try {
         const filters = askable(this.#filters);
         const total = await countOf(this.#api, {}, signal);
         const matching = total > MOST ? await countOf(this.#api, filters, signal) : total;
-        if (signal.aborted) return;
+        signal.throwIfAborted();
+        this.all = total > MOST ? total : undefined;
         chosen(matching > MOST);
-        if (matching > MOST) {
-          connection.live();
-          overview.show(total, matching, this.#filters);
+        if (matching <= MOST) {
+          this.#follow(total > MOST ? filters : {});
           return;
         }
-        overview.hide();
-        this.#follow(total > MOST ? filters : {});
-        return;
+        await overview.show(total, matching, this.#filters, signal);
+        connection.count();
       } catch (error) {
         if (signal.aborted) return;
         connection.lose(error instanceof TypeError ? "the gateway cannot be reached" : error.message);
-        await new Promise((resolve) => {
-          this.#wake = resolve;
-          setTimeout(resolve, error.retryAfter ?? AGAIN * (0.5 + Math.random()));
-        });
+        wait = error.retryAfter ?? AGAIN * (0.5 + Math.random());
       }
+      await new Promise((resolve) => {
+        this.#wakeUp = resolve;
+        setTimeout(resolve, wait);
+      });
     }
   }
 
@@ -100,13 +106,16 @@ export class Feed {
       },
       upsert: (resource) => {
         const session = readSession(resource, clock.running);
-        const isNews = this.#note(store.live.get(session.id), session);
+        const before = store.live.get(session.id);
         store.put(session);
-        if (store.arriving !== undefined) connection.load(store.arriving);
-        else if (isNews) {
-          touched(session.id);
-          changed();
+        if (store.arriving !== undefined) {
+          connection.load(store.arriving);
+          return;
         }
+        // When a session was last active is no change that anybody waits for.
+        if (!before || !isSame(before, session)) connection.change();
+        touched(session.id);
+        changed();
       },
       remove: (id) => {
         store.remove(id);
@@ -125,17 +134,9 @@ export class Feed {
         if (wasArriving) complete();
         if (store.live.size > 1.5 * MOST) this.restart();
       },
-      heard: () => {},
       lost: (detail) => connection.lose(detail),
     });
     this.#stream = stream;
     stream.follow(streamPath(filters));
-  }
-
-  // What only the clock changes is no change.
-  #note(before, session) {
-    const isNews = !before || !isSame(before, session);
-    if (isNews) this.#to.connection.change();
-    return true;
   }
 }

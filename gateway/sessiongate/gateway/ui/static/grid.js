@@ -42,7 +42,7 @@ export class Grid {
   }
 
   /** Shows a listing, with marks on the sessions whose ids are in `fresh`. */
-  show(listing, fresh = new Set()) {
+  show(listing, fresh = []) {
     const anchor = this.#anchor();
     this.#listing = listing;
     this.#element.setAttribute("aria-rowcount", listing.count + 1);
@@ -177,7 +177,6 @@ export class Grid {
     row.listed = session;
     if (isNew || isAll || this.#touched.has(session.id)) {
       row.show(session.goneAt === undefined ? this.#current(session) : session, now, !isNew);
-      row.fade(session.goneAt !== undefined);
     }
     return row;
   }

@@ -32,7 +32,7 @@ export class Listing {
   #key;
   #compare;
   #young = new Set(); // those in a transaction that is not long yet
-  #hasGone = false;
+  #gone = new Map(); // id to a session that has just gone, and is still in its place
 
   /** Shows other sessions, or in another order. `sessions` are all there are. */
   choose(query, sessions, now) {
@@ -51,7 +51,7 @@ export class Listing {
     }
     listed.sort(this.#compare);
     this.count = listed.length;
-    this.#hasGone = false;
+    this.#gone.clear();
     this.#number(listed);
   }
 
@@ -68,11 +68,13 @@ export class Listing {
         this.#remove(old);
         if (stays) {
           old.goneAt = now;
-          this.#hasGone = true;
+          this.#gone.set(old.id, old);
         }
         if (session) session.index = index;
       }
-      if (session && this.#add(session, now)) added.push(session);
+      if (!session) continue;
+      this.#forget(session.id);
+      if (this.#add(session, now)) added.push(session);
     }
     this.#merge(added);
   }
@@ -81,21 +83,18 @@ export class Listing {
   tick(now, lingering) {
     const grown = [...this.#young].filter((session) => viewsOf(session, now) !== session.views);
     const changes = grown.map((session) => ({ old: session, now: session }));
-    let isOver = false;
-    if (this.#hasGone) {
-      this.#hasGone = false;
-      for (const session of this.rows) {
-        if (session.goneAt === undefined) continue;
-        if (now - session.goneAt < lingering) this.#hasGone = true;
-        else {
-          session.goneAt = undefined;
-          isOver = true;
-        }
-      }
-    }
-    if (!changes.length && !isOver) return false;
+    const over = [...this.#gone.values()].filter((session) => now - session.goneAt >= lingering);
+    for (const { id } of over) this.#forget(id);
+    if (!changes.length && !over.length) return false;
     this.change(changes, now);
     return true;
+  }
+
+  #forget(id) {
+    const session = this.#gone.get(id);
+    if (!session) return;
+    session.goneAt = undefined;
+    this.#gone.delete(id);
   }
 
   #add(session, now) {

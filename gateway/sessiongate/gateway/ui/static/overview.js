@@ -5,20 +5,15 @@ import { labelOf } from "./chooser.js";
 import { find, make, number, setText } from "./dom.js";
 import { MOST, askable, countsBy } from "./scope.js";
 import { FACETS } from "./session.js";
-import { visible } from "./text.js";
 import { timeOfDay } from "./times.js";
 
-const EACH = 10_000; // milliseconds between two readings
 const SIZE = 40; // values of a facet
+const NONE = new Set();
 
 export class Overview {
   #api;
   #clock;
-  #element = find("overview");
   #rows = {};
-  #reading;
-  #timer;
-  #shown = {};
 
   /** `choose(facet, value)` filters by a value. */
   constructor(api, clock, choose) {
@@ -32,21 +27,14 @@ export class Overview {
     }
   }
 
-  /** Shows the counts of the sessions that match the filters, again and again until `hide`. */
-  show(total, matching, filters) {
-    this.hide();
-    this.#element.hidden = false;
-    const reading = new AbortController();
-    this.#reading = reading;
-    this.#shown = filters;
+  /** Shows the counts of the sessions that match the filters. Throws `ApiError`. */
+  async show(total, matching, filters, signal) {
     this.#say(total, matching);
-    this.#read(reading.signal);
-  }
-
-  hide() {
-    this.#reading?.abort();
-    clearTimeout(this.#timer);
-    this.#element.hidden = true;
+    const asked = askable(filters);
+    await Promise.all(
+      Object.keys(FACETS).map((facet) => this.#read(facet, asked, filters[facet] ?? NONE, signal)),
+    );
+    setText(find("overview-time"), `As of ${timeOfDay(this.#clock.running)}`);
   }
 
   #say(total, matching) {
@@ -55,25 +43,15 @@ export class Overview {
     setText(find("overview-text"), text);
   }
 
-  async #read(signal) {
-    const filters = askable(this.#shown);
-    try {
-      await Promise.all(Object.keys(FACETS).map((facet) => this.#readFacet(facet, filters, signal)));
-      setText(find("overview-time"), `As of ${timeOfDay(this.#clock.running)}`);
-    } catch (error) {
-      if (signal.aborted) return;
-      setText(find("overview-time"), `The counts cannot be read: ${visible(error.message)}`);
-    }
-    if (!signal.aborted) this.#timer = setTimeout(() => this.#read(signal), EACH);
-  }
-
-  async #readFacet(facet, filters, signal) {
+  async #read(facet, filters, chosen, signal) {
     const { counts, total } = await countsBy(this.#api, facet, filters, SIZE, signal);
-    if (signal.aborted) return;
     const { chips, total: text } = this.#rows[facet];
-    const chosen = this.#shown[facet] ?? new Set();
     setText(text, total > counts.length ? `${number(total)} values, the largest ${counts.length}` : "");
     const known = counts.filter(({ value }) => value !== undefined);
-    chips.show(known.map(({ value, count }) => ({ key: value, label: labelOf(value), count, pressed: chosen.has(value) })));
+    chips.show(
+      known.map(({ value, count }) => {
+        return { key: value, label: labelOf(value), count, pressed: chosen.has(value) };
+      }),
+    );
   }
 }

@@ -22,7 +22,7 @@ import { Clock } from "./times.js";
 
 const EACH = 250; // milliseconds between two changes of order
 const LINGERING = 1200; // milliseconds for which a session that has gone stays in its place
-const MARKED = 200; // new sessions at once that are marked as such
+const MARKED = 20; // new sessions at once that are marked as such; of more, none stands out
 
 class Page {
   #query = defaultQuery();
@@ -43,7 +43,6 @@ class Page {
     this.drawer = new Drawer({ api, store: this.#store, clock: this.#clock, credentials: this.#credentials, open });
     this.blocking = new Blocking(open, () => this.#change({ view: "blocked", sort: { column: "waits", descending: false } }));
     this.chooser = new Chooser((patch, isTyping) => this.#change(patch, isTyping));
-    this.overview = new Overview(api, this.#clock, (facet, value) => this.#toggle(facet, value));
     this.grid = new Grid(find("grid"), {
       current: (session) => (this.#isPaused ? session : (this.#store.live.get(session.id) ?? session)),
       open,
@@ -55,7 +54,7 @@ class Page {
       clock: this.#clock,
       connection: this.connection,
       health: this.health,
-      overview: this.overview,
+      overview: new Overview(api, this.#clock, (facet, value) => this.chooser.toggle(facet, value)),
       touched: (id) => this.#isPaused || this.grid.touch(id),
       changed: () => this.#schedule(),
       complete: () => this.#complete(),
@@ -123,14 +122,6 @@ class Page {
     this.#change({ sort: { column, descending } });
   }
 
-  #toggle(facet, value) {
-    const values = new Set(this.#query.filters[facet]);
-    if (!values.delete(value)) values.add(value);
-    const filters = { ...this.#query.filters, [facet]: values };
-    if (!values.size) delete filters[facet];
-    this.#change({ filters });
-  }
-
   #pause() {
     this.#isPaused = !this.#isPaused;
     if (this.#isPaused) this.#clock.freeze();
@@ -147,9 +138,7 @@ class Page {
   }
 
   #forget() {
-    this.#store.clear();
     this.#open(undefined);
-    this.#complete();
     this.feed.restart();
   }
 
@@ -173,9 +162,8 @@ class Page {
     const many = changes.length > this.#store.shown.size / 4;
     if (many && !marks) this.#list();
     else this.#listing.change(changes, this.#clock.now, (session) => this.grid.shows(session));
-    const fresh = new Set();
-    if (marks) for (const { id, old, now } of changes) if (!old && now && fresh.size < MARKED) fresh.add(id);
-    this.#draw(fresh);
+    const fresh = changes.filter(({ old, now }) => !old && now).map(({ id }) => id);
+    this.#draw(marks && fresh.length <= MARKED ? fresh : []);
     this.drawer.change(new Set(changes.map(({ id }) => id)));
   }
 
@@ -183,11 +171,11 @@ class Page {
     this.#listing.choose(this.#query, this.#store.shown.values(), this.#clock.now);
   }
 
-  #draw(fresh) {
+  #draw(fresh = []) {
     const { size } = this.#store.shown;
     this.grid.show(this.#listing, fresh);
     const isKnown = this.feed.isComplete || size > 0;
-    this.chooser.showCounts(this.#listing, isKnown ? size : undefined);
+    this.chooser.showCounts(this.#listing, isKnown ? size : undefined, this.feed.all);
     this.blocking.show(this.#store, this.#clock.now, isKnown);
     find("empty").hidden = this.#listing.count > 0;
     find("empty-clear").hidden = size === 0;
@@ -212,6 +200,7 @@ class Page {
 
   #showMode(isOverview) {
     document.body.classList.toggle("counts-only", isOverview);
+    find("overview").hidden = !isOverview;
   }
 
   #tick() {

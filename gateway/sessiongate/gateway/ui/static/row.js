@@ -19,6 +19,7 @@ export class Row {
   #ages = [];
   #top;
   #rowIndex;
+  #isGone = false;
 
   constructor() {
     this.#cells = COLUMNS.map(({ name, numeric, value, tone }) => {
@@ -39,18 +40,19 @@ export class Row {
     this.#ages = COLUMNS.map((column, place) => (column.ages ? place : -1)).filter((at) => at >= 0);
   }
 
-  /** Shows a session. Cells of the same session that change are marked if `marks` says so. */
+  /**
+   * Shows a session. Cells of the same session that change are marked if `marks` says so. One that
+   * has gone is no row for screen readers.
+   */
   show(session, now, marks = false) {
-    const isOther = this.session?.id !== session.id;
-    if (this.session === session) {
+    if (this.session === session && this.#isGone === (session.goneAt !== undefined)) {
       this.tick(now);
       return;
     }
+    const isOther = this.session?.id !== session.id;
     this.session = session;
-    if (isOther) {
-      this.element.dataset.id = session.id;
-      this.#texts.length = 0;
-    }
+    if (isOther) this.#texts.length = 0;
+    this.#identify();
     COLUMNS.forEach((column, place) => this.#fill(column, place, now, marks && !isOther));
   }
 
@@ -69,17 +71,16 @@ export class Row {
     this.#rowIndex = rowIndex;
   }
 
-  /** Says whether the session is one that has just gone. */
-  fade(isGone) {
-    const { element } = this;
-    if (element.classList.contains("gone") === isGone) return;
-    element.classList.toggle("gone", isGone);
-    if (isGone) {
+  #identify() {
+    const { element, session } = this;
+    this.#isGone = session.goneAt !== undefined;
+    element.classList.toggle("gone", this.#isGone);
+    if (this.#isGone) {
       element.setAttribute("aria-hidden", "true");
       delete element.dataset.id;
     } else {
       element.removeAttribute("aria-hidden");
-      element.dataset.id = this.session.id;
+      element.dataset.id = session.id;
     }
   }
 

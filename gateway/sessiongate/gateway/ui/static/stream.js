@@ -20,8 +20,7 @@ export class SessionStream {
 
   /**
    * `on` has a function for each event: `snapshot()`, `upsert(resource)`, `remove(id)`,
-   * `sources(resources)`, `sync()`; `heard()` for each arrival of bytes; and `lost(detail)`, as soon
-   * as what is held may be old.
+   * `sources(resources)`, `sync()`; and `lost(detail)`, as soon as what is held may be old.
    */
   constructor(api, login, on) {
     this.#api = api;
@@ -95,7 +94,6 @@ export class SessionStream {
         const { done, value } = await reader.read();
         if (done) throw new Error("the connection was cut");
         silence.stop();
-        this.#on.heard();
         for (const event of parser.push(value)) {
           this.#handle(event);
           if (turn.isOver) {
