@@ -5,6 +5,7 @@ import { originOf, rootsOf } from "./relations.js";
 import { duration } from "./times.js";
 
 const MOST = 5; // sentences
+const SHORT = 2000; // milliseconds between a state's and a transaction's begin that do not matter
 const CALM = 8000; // milliseconds after which the room for sentences that are gone is given up
 
 export class Blocking {
@@ -93,41 +94,43 @@ export function nameOf(session, origin) {
 
 function sentenceOf(store, session, now) {
   const origin = originOf(store, session);
+  const [id, ...others] = session.blockedBy;
+  const blocker = store.shown.get(id);
+  const itsOrigin = blocker && originOf(store, blocker);
+  const [path, itsPath] = [origin, itsOrigin].map((one) => one && pathOf(one.chain));
+  const isShared = path === itsPath;
   const parts = [{ text: nameOf(session, origin), id: session.id }];
-  const about = [];
-  if (origin.application !== undefined) about.push(origin.application);
-  if (origin.database !== undefined) about.push(`on ${origin.database}`);
-  if (origin.client !== undefined) about.push(`from ${origin.client}`);
-  if (about.length) parts.push({ text: ` (${about.join(", ")})` });
+  parts.push(inBrackets([...whoOf(origin), blocker && !isShared && path]));
   parts.push({ text: " has waited " });
   if (session.since === undefined) parts.push({ text: "for an unknown time" });
   else parts.push({ text: duration(now - session.since), strong: true });
   if (session.wait !== undefined) parts.push({ text: ` for ${session.wait}` });
-  parts.push({ text: ", held by " }, ...blockersOf(store, session, now));
-  const path = pathOf(origin.chain);
-  if (path) parts.push({ text: `, ${path}` });
-  return parts;
+  parts.push({ text: ", held by " });
+  if (blocker) {
+    parts.push({ text: nameOf(blocker, itsOrigin), id });
+    const via = !isShared && itsPath;
+    parts.push(inBrackets([itsOrigin.application, ...doingOf(blocker, now), via]));
+  } else parts.push({ text: `#${id}`, id });
+  if (others.length) parts.push({ text: others.length > 1 ? ` and ${others.length} others` : " and another" });
+  if (isShared && path) parts.push({ text: `, both ${path}` });
+  else if (!blocker && path) parts.push({ text: `, ${path}` });
+  return parts.filter((part) => part.text);
 }
 
-function blockersOf(store, session, now) {
-  const [id] = session.blockedBy;
-  const blocker = store.shown.get(id);
-  const rest = session.blockedBy.length - 1;
-  const others = rest ? [{ text: ` and ${rest === 1 ? "another" : `${rest} others`}` }] : [];
-  if (!blocker) return [{ text: `#${id}`, id }, ...others];
-  const origin = originOf(store, blocker);
-  const about = [];
-  if (origin.application !== undefined) about.push(origin.application);
-  if (blocker.activity !== undefined) {
-    const age = blocker.since === undefined ? "" : ` for ${duration(now - blocker.since)}`;
-    about.push(`${blocker.activity}${age}`);
-  }
-  if (blocker.transaction !== undefined) {
-    about.push(`transaction open for ${duration(now - blocker.transaction)}`);
-  }
-  const parts = [{ text: nameOf(blocker, origin), id }];
-  if (about.length) parts.push({ text: ` (${about.join(", ")})` });
-  return [...parts, ...others];
+function inBrackets(texts) {
+  const known = texts.filter(Boolean);
+  return { text: known.length ? ` (${known.join(", ")})` : "" };
+}
+
+function whoOf({ application, database, client }) {
+  return [application, database && `on ${database}`, client && `from ${client}`];
+}
+
+function doingOf({ activity, since, transaction }, now) {
+  const doing = activity && activity + (since === undefined ? "" : ` for ${duration(now - since)}`);
+  const isAsLong = Math.abs(transaction - since) < SHORT;
+  const open = transaction !== undefined && !isAsLong && `transaction open for ${duration(now - transaction)}`;
+  return [doing, open];
 }
 
 function pathOf(chain) {

@@ -68,7 +68,7 @@ export class Feed {
   }
 
   async #decide(signal) {
-    const { connection, overview, chosen } = this.#to;
+    const { connection, overview, health, chosen } = this.#to;
     while (!signal.aborted) {
       let wait = COUNTED;
       try {
@@ -84,6 +84,7 @@ export class Feed {
         }
         await overview.show(total, matching, this.#filters, signal);
         connection.count();
+        health.read(true);
       } catch (error) {
         if (signal.aborted) return;
         connection.lose(error instanceof TypeError ? "the gateway cannot be reached" : error.message);

@@ -39,13 +39,14 @@ export class Health {
     if (this.troubled.length || this.#dialog.open) this.read();
   }
 
-  /** Reads what else is known about the sources. */
-  async read() {
+  /** Reads what else is known about the sources; `isAlone` says that no stream has their states. */
+  async read(isAlone = false) {
     if (this.#asked) return;
     this.#asked = true;
     try {
       const { data } = await this.#api.get("v1/sources");
       this.#details = new Map(data.map(({ id, attributes }) => [id, attributes]));
+      if (isAlone) this.states = new Map(this.#details);
       setText(find("sources-error"), "");
     } catch (error) {
       setText(find("sources-error"), `The details cannot be read: ${visible(error.message)}`);
