@@ -29,8 +29,14 @@ export function readHash(hash) {
     else if (Object.hasOwn(FACETS, name)) add(query.filters, name, value);
     else if (name === "without" && Object.hasOwn(FACETS, value)) add(query.filters, value);
     else if (name === "without") faults.push(fault(name, value, Object.keys(FACETS)));
-    else if (name === "view") choose("view", value, VIEWS.map((view) => view.name));
-    else if (name === "group") choose("group", value === "none" ? "" : value, ["", ...Object.keys(FACETS)]);
+    else if (name === "view")
+      choose(
+        "view",
+        value,
+        VIEWS.map((view) => view.name),
+      );
+    else if (name === "group")
+      choose("group", value === "none" ? "" : value, ["", ...Object.keys(FACETS)]);
     else if (name === "sort") sort(value);
     else faults.push(fault("the address", name, NAMES));
   }
@@ -38,7 +44,14 @@ export function readHash(hash) {
 
   function choose(name, value, allowed) {
     if (allowed.includes(value)) query[name] = value;
-    else faults.push(fault(name, value, allowed.map((one) => one || "none")));
+    else
+      faults.push(
+        fault(
+          name,
+          value,
+          allowed.map((one) => one || "none"),
+        ),
+      );
   }
 
   function sort(value) {

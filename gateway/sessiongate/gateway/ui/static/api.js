@@ -93,7 +93,12 @@ export class Api {
   }
 
   async #fetch(url, options) {
-    const request = { cache: "no-store", redirect: "error", referrerPolicy: "no-referrer", ...options };
+    const request = {
+      cache: "no-store",
+      redirect: "error",
+      referrerPolicy: "no-referrer",
+      ...options,
+    };
     try {
       const response = await fetch(url, { ...request, credentials: this.#mode });
       this.#isSure = true;
@@ -110,5 +115,7 @@ export class Api {
 
 // Numbers that JavaScript would round stay the texts that they are.
 function exactly(name, value, context) {
-  return typeof value === "number" && !Number.isSafeInteger(value) ? (context?.source ?? value) : value;
+  return typeof value === "number" && !Number.isSafeInteger(value)
+    ? (context?.source ?? value)
+    : value;
 }

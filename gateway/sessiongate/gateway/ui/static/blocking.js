@@ -1,4 +1,4 @@
-/** Says who waits for whom: one sentence for each session that is blocked, the longest wait first. */
+/** Says who waits for whom: a sentence for each session that is blocked, the longest wait first. */
 
 import { find, make, number, value } from "./dom.js";
 import { originOf, rootsOf } from "./relations.js";
@@ -22,7 +22,9 @@ export class Blocking {
   constructor(open, all) {
     this.#more.addEventListener("click", all);
     this.#panel.addEventListener("click", ({ target }) => {
-      const id = target.closest("[data-session]")?.dataset.session ?? target.closest("[data-id]")?.dataset.id;
+      const id =
+        target.closest("[data-session]")?.dataset.session ??
+        target.closest("[data-id]")?.dataset.id;
       if (id !== undefined) open(id);
     });
   }
@@ -30,10 +32,14 @@ export class Blocking {
   /** Shows the blocked sessions of a store, if all are known. */
   show(store, now, isComplete) {
     const blocked = [...store.blocked].map((id) => store.shown.get(id));
-    blocked.sort((one, other) => (one.since ?? now) - (other.since ?? now) || one.number - other.number);
+    blocked.sort(
+      (one, other) => (one.since ?? now) - (other.since ?? now) || one.number - other.number,
+    );
     const first = blocked.slice(0, MOST);
     const sentences = first.map((session) => sentenceOf(store, session, now));
-    const summary = isComplete ? summaryOf(store, blocked) : [{ text: "Who is blocked is not known yet." }];
+    const summary = isComplete
+      ? summaryOf(store, blocked)
+      : [{ text: "Who is blocked is not known yet." }];
     this.#reserve(sentences.length, now);
     const key = JSON.stringify([sentences, summary, blocked.length]);
     if (key === this.#shown) return;
@@ -111,7 +117,8 @@ function sentenceOf(store, session, now) {
     const via = !isShared && itsPath;
     parts.push(inBrackets([itsOrigin.application, ...doingOf(blocker, now), via]));
   } else parts.push({ text: `#${id}`, id });
-  if (others.length) parts.push({ text: others.length > 1 ? ` and ${others.length} others` : " and another" });
+  if (others.length)
+    parts.push({ text: others.length > 1 ? ` and ${others.length} others` : " and another" });
   if (isShared && path) parts.push({ text: `, both ${path}` });
   else if (!blocker && path) parts.push({ text: `, ${path}` });
   return parts.filter((part) => part.text);
@@ -129,7 +136,8 @@ function whoOf({ application, database, client }) {
 function doingOf({ activity, since, transaction }, now) {
   const doing = activity && activity + (since === undefined ? "" : ` for ${duration(now - since)}`);
   const isAsLong = Math.abs(transaction - since) < SHORT;
-  const open = transaction !== undefined && !isAsLong && `transaction open for ${duration(now - transaction)}`;
+  const open =
+    transaction !== undefined && !isAsLong && `transaction open for ${duration(now - transaction)}`;
   return [doing, open];
 }
 
@@ -146,7 +154,10 @@ function summaryOf(store, blocked) {
     for (const id of rootsOf(store, session)) behind.set(id, (behind.get(id) ?? 0) + 1);
   }
   const roots = [...behind].sort(([, many], [, few]) => few - many);
-  const count = blocked.length === 1 ? "1 session is blocked" : `${number(blocked.length)} sessions are blocked`;
+  const count =
+    blocked.length === 1
+      ? "1 session is blocked"
+      : `${number(blocked.length)} sessions are blocked`;
   const parts = [{ text: count, strong: true }];
   if (!roots.length) return [...parts, { text: " by each other" }];
   parts.push({ text: ", behind " });
@@ -154,7 +165,7 @@ function summaryOf(store, blocked) {
     if (place) parts.push({ text: ", " });
     const root = store.shown.get(id);
     parts.push({ text: root ? nameOf(root, originOf(store, root)) : `#${id}`, id });
-    if (blocked.length > 1) parts.push({ text: ` (${number(many)})` });
+    if (many > 1) parts.push({ text: ` (${number(many)})` });
   });
   if (roots.length > 3) parts.push({ text: ` and ${number(roots.length - 3)} others` });
   return parts;

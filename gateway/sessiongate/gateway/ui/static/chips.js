@@ -69,13 +69,20 @@ export class Chips {
       const tally = make("span", { class: "count", "data-count": true });
       const name = title ?? (label.length > 60 ? visible(label, 500) : undefined);
       const attributes = { type: "button", class: "chip", title: name };
-      const button = make("button", { ...attributes, click: () => this.#choose(key) }, text, " ", tally);
+      const button = make(
+        "button",
+        { ...attributes, click: () => this.#choose(key) },
+        text,
+        " ",
+        tally,
+      );
       chip = { button, tally };
       this.#chips.set(key, chip);
     }
     setText(chip.tally, number(count));
     const state = String(pressed);
-    if (chip.button.getAttribute("aria-pressed") !== state) chip.button.setAttribute("aria-pressed", state);
+    if (chip.button.getAttribute("aria-pressed") !== state)
+      chip.button.setAttribute("aria-pressed", state);
     chip.button.classList.toggle("none", count === 0);
     return chip;
   }

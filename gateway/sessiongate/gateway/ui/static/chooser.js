@@ -19,6 +19,7 @@ export function labelOf(value) {
 
 export class Chooser {
   #change;
+  #query;
   #views;
   #groups;
   #search = find("search");
@@ -29,44 +30,48 @@ export class Chooser {
   #sortedAt = 0;
   #largest = []; // the groups that were the largest then
   #shownFilters = "";
+  #typing; // the timer of a search that has not begun
 
   /** `change(patch, isTyping)` changes the query. */
   constructor(change) {
     this.#change = change;
     this.#views = new Chips(find("views"), (name) => this.#chooseView(name));
     this.#groups = new Chips(find("groups"), (key) => this.toggle(this.#query.group, key));
-    for (const [name, title] of Object.entries(FACETS)) this.#group.append(make("option", { value: name }, title));
+    for (const [name, title] of Object.entries(FACETS))
+      this.#group.append(make("option", { value: name }, title));
     this.#group.append(make("option", { value: "" }, "None"));
     for (const { name, title } of COLUMNS) {
-      this.#sort.append(make("option", { value: name }, title), make("option", { value: `-${name}` }, `${title}, down`));
+      this.#sort.append(
+        make("option", { value: name }, title),
+        make("option", { value: `-${name}` }, `${title}, down`),
+      );
     }
     this.#group.addEventListener("change", () => change({ group: this.#group.value }));
     this.#sort.addEventListener("change", () => {
       const text = this.#sort.value;
       change({ sort: { column: text.replace("-", ""), descending: text.startsWith("-") } });
     });
-    let timer;
     this.#search.addEventListener("keydown", (event) => {
       if (event.key !== "Escape") return;
       event.preventDefault();
       event.stopPropagation();
       if (!this.#search.value) this.#search.blur();
-      clearTimeout(timer);
-      this.#search.value = "";
-      change({ search: "" });
+      this.#type("");
     });
     this.#search.addEventListener("input", () => {
-      clearTimeout(timer);
-      timer = setTimeout(() => change({ search: this.#search.value }, true), PATIENCE);
+      clearTimeout(this.#typing);
+      this.#typing = setTimeout(() => {
+        this.#typing = undefined;
+        change({ search: this.#search.value }, true);
+      }, PATIENCE);
     });
   }
-
-  #query;
 
   /** Shows the query. */
   showQuery(query) {
     this.#query = query;
-    if (document.activeElement !== this.#search) this.#search.value = query.search;
+    const isTyping = this.#typing !== undefined;
+    if (!isTyping && this.#search.value !== query.search) this.#search.value = query.search;
     this.#group.value = query.group;
     this.#sort.value = `${query.sort.descending ? "-" : ""}${query.sort.column}`;
     this.#showFilters();
@@ -84,7 +89,10 @@ export class Chooser {
     });
     this.#views.show(views, true);
     this.#showGroups(listing, query);
-    setText(find("matching"), total === undefined ? "Reading sessions…" : matchingOf(listing.count, total, all));
+    setText(
+      find("matching"),
+      total === undefined ? "Reading sessions…" : matchingOf(listing.count, total, all),
+    );
   }
 
   #showGroups(listing, query) {
@@ -107,7 +115,9 @@ export class Chooser {
   }
 
   #chooseView(name) {
-    const [before, view] = [this.#query.view, name].map((one) => VIEWS.find((each) => each.name === one));
+    const [before, view] = [this.#query.view, name].map((one) =>
+      VIEWS.find((each) => each.name === one),
+    );
     // An order that came with a view also goes with it.
     const isItsOwn = JSON.stringify(before.sort) === JSON.stringify(this.#query.sort);
     const sort = view.sort ?? (isItsOwn ? defaultQuery().sort : this.#query.sort);
@@ -125,7 +135,11 @@ export class Chooser {
 
   #showFilters() {
     const { view, search, filters } = this.#query;
-    const key = JSON.stringify([view, search, Object.entries(filters).map(([name, all]) => [name, [...all].map(String)])]);
+    const key = JSON.stringify([
+      view,
+      search,
+      Object.entries(filters).map(([name, all]) => [name, [...all].map(String)]),
+    ]);
     if (key === this.#shownFilters) return;
     this.#shownFilters = key;
     const buttons = [];
@@ -134,24 +148,34 @@ export class Chooser {
       add("View", VIEWS.find((one) => one.name === view).title, () => this.#chooseView("all"));
     }
     if (search) {
-      add("Search", search, () => {
-        this.#search.value = "";
-        this.#change({ search: "" });
-      });
+      add("Search", search, () => this.#type(""));
     }
     for (const [facet, values] of Object.entries(filters)) {
       for (const one of values) add(FACETS[facet], labelOf(one), () => this.toggle(facet, one));
     }
     if (buttons.length) {
-      const clear = make("button", { type: "button", class: "plain", click: () => this.clear() }, "Clear filters");
+      const clear = make(
+        "button",
+        { type: "button", class: "plain", click: () => this.clear() },
+        "Clear filters",
+      );
       buttons.push(clear);
     }
     this.#filters.replaceChildren(...buttons);
   }
 
+  // Searches for a text at once.
+  #type(text) {
+    clearTimeout(this.#typing);
+    this.#typing = undefined;
+    this.#search.value = text;
+    this.#change({ search: text });
+  }
+
   /** Removes all filters. */
   clear() {
-    this.#search.value = "";
+    clearTimeout(this.#typing);
+    this.#typing = undefined;
     this.#change({ view: "all", search: "", filters: {} });
   }
 }
@@ -164,7 +188,13 @@ function matchingOf(count, total, all) {
 
 function filterButton(title, text, remove) {
   const label = `Remove filter ${title}: ${visible(text)}`;
-  const attributes = { type: "button", class: "filter", "aria-label": label, title: label, click: remove };
+  const attributes = {
+    type: "button",
+    class: "filter",
+    "aria-label": label,
+    title: label,
+    click: remove,
+  };
   const cross = make("span", { class: "cross", "aria-hidden": "true" });
   return make("button", attributes, `${title}: `, value(visible(text, 60)), cross);
 }

@@ -90,13 +90,15 @@ export class Connection {
     setText(this.#status, state);
     this.#status.dataset.tone = tone;
     setText(this.#detail, detail);
-    if (this.#lostAt !== undefined) setText(find("lost-since"), `${duration(now - this.#lostAt)} ago`);
+    if (this.#lostAt !== undefined)
+      setText(find("lost-since"), `${duration(now - this.#lostAt)} ago`);
   }
 
   #words(now) {
     if (this.isLost) return ["Lost", "bad", `${duration(now - this.#lostAt)} ago`];
     if (this.#pausedAt !== undefined) return ["Paused", "held", `at ${timeOfDay(this.#pausedAt)}`];
-    if (!this.#isReady) return ["Loading", "new", this.#arrived ? `${number(this.#arrived)} sessions so far` : ""];
+    if (!this.#isReady)
+      return ["Loading", "new", this.#arrived ? `${number(this.#arrived)} sessions so far` : ""];
     if (this.#isCounting) return ["Counts only", "calm", "read again every 10 seconds"];
     return ["Live", "good", `last change ${duration(now - this.#changedAt)} ago`];
   }

@@ -14,7 +14,12 @@ export function attributesOf({ attributes = {}, relationships = {} }) {
   const add = (name, value) => {
     if (typeof value === "object" && value !== null) {
       for (const [member, one] of Object.entries(value)) add(`${name}.${member}`, one);
-    } else found.push({ name, text: String(value), time: TIMES.has(name) ? parseTime(value) : undefined });
+    } else
+      found.push({
+        name,
+        text: String(value),
+        time: TIMES.has(name) ? parseTime(value) : undefined,
+      });
   };
   for (const [name, value] of Object.entries(attributes)) add(name, value);
   for (const [name, { data }] of Object.entries(relationships)) {
@@ -25,13 +30,16 @@ export function attributesOf({ attributes = {}, relationships = {} }) {
 
 /** Returns a session's statements as `{text, about}`, the newest first. */
 export function statementsOf({ attributes = {} }) {
-  const statements = (attributes.queries ?? []).map(({ statement, received, completed, truncated }) => {
-    const [from, to] = [parseTime(received), parseTime(completed)];
-    const about = [received && `received ${received}`];
-    if (from !== undefined) about.push(to === undefined ? "not completed" : `took ${duration(to - from)}`);
-    if (truncated) about.push("cut");
-    return { text: String(statement ?? ""), about: about.filter(Boolean).join(", ") };
-  });
+  const statements = (attributes.queries ?? []).map(
+    ({ statement, received, completed, truncated }) => {
+      const [from, to] = [parseTime(received), parseTime(completed)];
+      const about = [received && `received ${received}`];
+      if (from !== undefined)
+        about.push(to === undefined ? "not completed" : `took ${duration(to - from)}`);
+      if (truncated) about.push("cut");
+      return { text: String(statement ?? ""), about: about.filter(Boolean).join(", ") };
+    },
+  );
   return statements.reverse();
 }
 

@@ -48,7 +48,10 @@ export function setText(element, text) {
 export function flash(element, kind) {
   if (STILL.matches) return;
   const colour = `var(--flash-${kind})`;
-  element.animate({ backgroundColor: [colour, "transparent"] }, { duration: 1200, easing: "ease-in" });
+  element.animate(
+    { backgroundColor: [colour, "transparent"] },
+    { duration: 1200, easing: "ease-in" },
+  );
 }
 
 const STILL = matchMedia("(prefers-reduced-motion: reduce)");

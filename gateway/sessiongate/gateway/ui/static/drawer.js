@@ -1,4 +1,4 @@
-/** Shows one session: all that the API says about it, its path, who it waits for, who waits for it. */
+/** Shows one session: all that the API says about it, its path, and whom it waits for or holds up. */
 
 import { ROOT } from "./api.js";
 import { nameOf } from "./blocking.js";
@@ -41,7 +41,9 @@ export class Drawer {
     this.#open = open;
     this.credentials = credentials;
     find("drawer-close").addEventListener("click", () => open(undefined));
-    this.#element.addEventListener("click", (event) => this.#copy(event.target.closest("[data-copy]")));
+    this.#element.addEventListener("click", (event) =>
+      this.#copy(event.target.closest("[data-copy]")),
+    );
   }
 
   /** Shows this session, or none. */
@@ -58,7 +60,8 @@ export class Drawer {
     if (id === undefined) return;
     this.#element.setAttribute("aria-label", `Session ${visible(id)}`);
     this.#title.replaceChildren("Session ", value(id));
-    for (const part of ["path", "blocked-by", "blocks", "attributes", "statements"]) find(part).replaceChildren();
+    for (const part of ["path", "blocked-by", "blocks", "attributes", "statements"])
+      find(part).replaceChildren();
     find("statements-section").hidden = true;
     this.#say("Reading…");
     this.#showLinks();
@@ -130,7 +133,9 @@ export class Drawer {
   // A session that ends while it is shown stays as it was.
   #end() {
     this.#endedAt ??= this.#clock.running;
-    this.#say(`This session ended at ${timeOfDay(this.#endedAt)}. What is shown is the last that was known.`);
+    this.#say(
+      `This session ended at ${timeOfDay(this.#endedAt)}. What is shown is the last that was known.`,
+    );
   }
 
   #say(text) {
@@ -147,7 +152,11 @@ export class Drawer {
         "tr",
         { "data-attribute": name },
         make("th", { scope: "row" }, value(name)),
-        make("td", { colspan: time === undefined && 2 }, make("bdi", { class: "value", "data-value": true })),
+        make(
+          "td",
+          { colspan: time === undefined && 2 },
+          make("bdi", { class: "value", "data-value": true }),
+        ),
         time !== undefined && make("td", { class: "when" }, ...when(time, now)),
       ),
     );
@@ -167,16 +176,33 @@ export class Drawer {
   #path(session, now) {
     const chain = chainOf(this.#store, session);
     const [first] = chain;
-    const boxes = [make("li", { class: "box" }, make("span", { class: "tier" }, "Client"), value(addressOf(first) ?? "not known", { class: "what" }),
-      make("span", { class: "dim", text: first.application ?? session.application ?? "" }))];
+    const boxes = [
+      make(
+        "li",
+        { class: "box" },
+        make("span", { class: "tier" }, "Client"),
+        value(addressOf(first) ?? "not known", { class: "what" }),
+        make("span", { class: "dim", text: first.application ?? session.application ?? "" }),
+      ),
+    ];
     for (const one of chain) {
       const here = one === session;
       const place = one.source ?? one.service ?? `session ${one.id}`;
       const link = here
         ? make("strong", { class: "what" }, value(place))
-        : make("button", { type: "button", class: "link what", click: () => this.#open(one.id) }, value(place));
+        : make(
+            "button",
+            { type: "button", class: "link what", click: () => this.#open(one.id) },
+            value(place),
+          );
       boxes.push(
-        make("li", { class: here ? "box here" : "box", "data-session": one.id }, make("span", { class: "tier", text: `#${one.id} ${one.user ?? ""}` }), link, activity(one, now)),
+        make(
+          "li",
+          { class: here ? "box here" : "box", "data-session": one.id },
+          make("span", { class: "tier", text: `#${one.id} ${one.user ?? ""}` }),
+          link,
+          activity(one, now),
+        ),
       );
     }
     const servers = this.#servers(chain.at(-1));
@@ -190,17 +216,35 @@ export class Drawer {
     const names = (found?.attributes?.connections ?? []).map((one) => one.server);
     if (!names.length) return undefined;
     const more = names.length > 1 ? `and ${names.length - 1} more` : "not read";
-    return make("li", { class: "box" }, make("span", { class: "tier" }, "Server"), value(names[0], { class: "what" }), make("span", { class: "dim" }, more));
+    return make(
+      "li",
+      { class: "box" },
+      make("span", { class: "tier" }, "Server"),
+      value(names[0], { class: "what" }),
+      make("span", { class: "dim" }, more),
+    );
   }
 
   #links(ids, now) {
     const shown = ids.slice(0, MOST).map((id) => {
       const one = this.#store.shown.get(id);
       const name = one ? nameOf(one) : `#${id}`;
-      const link = make("button", { type: "button", class: "link", "data-session": id, click: () => this.#open(id) }, value(name));
+      const link = make(
+        "button",
+        { type: "button", class: "link", "data-session": id, click: () => this.#open(id) },
+        value(name),
+      );
       if (!one) return make("li", {}, link, " which is not among the sessions shown");
-      const about = [one.application, one.wait && `waits for ${one.wait}`].filter(Boolean).join(", ");
-      return make("li", {}, link, make("span", { class: "dim", text: about ? ` ${about} ` : " " }), activity(one, now));
+      const about = [one.application, one.wait && `waits for ${one.wait}`]
+        .filter(Boolean)
+        .join(", ");
+      return make(
+        "li",
+        {},
+        link,
+        make("span", { class: "dim", text: about ? ` ${about} ` : " " }),
+        activity(one, now),
+      );
     });
     if (ids.length > MOST) shown.push(make("li", {}, `and ${ids.length - MOST} more`));
     return shown.length ? shown : [make("li", { class: "dim" }, "nobody")];
@@ -223,20 +267,21 @@ export class Drawer {
     const line = curlOf(url, this.credentials);
     setText(find("curl"), line);
     find("copy-id").dataset.copy = this.id;
-    find("copy-link").dataset.copy = location.href;
+    setText(find("copied"), "");
     find("copy-curl").dataset.copy = line;
   }
 
   async #copy(button) {
     if (!button) return;
-    const text = button.dataset.copy;
+    const text = button.id === "copy-link" ? location.href : button.dataset.copy;
     const label = button.textContent;
     try {
-      await navigator.clipboard.writeText(button.id === "copy-link" ? location.href : text);
+      await navigator.clipboard.writeText(text);
       setText(find("copied"), `Copied: ${label.replace("Copy ", "")}`);
     } catch {
       // Browsers allow this only to pages that came by TLS, or from this machine.
-      prompt("Copy this text:", button.id === "copy-link" ? location.href : text);
+      setText(find("copied"), text);
+      getSelection().selectAllChildren(find("copied"));
     }
   }
 }
@@ -244,7 +289,12 @@ export class Drawer {
 function activity({ activity: word, since }, now) {
   if (word === undefined) return make("span", { class: "dim" }, "activity not stated");
   const age = since === undefined ? "" : ` ${duration(now - since)}`;
-  return make("span", {}, make("span", { class: "pill", "data-tone": toneOf(word) }, word), make("span", { class: "age" }, age));
+  return make(
+    "span",
+    {},
+    make("span", { class: "pill", "data-tone": toneOf(word) }, word),
+    make("span", { class: "age" }, age),
+  );
 }
 
 function when(time, now) {

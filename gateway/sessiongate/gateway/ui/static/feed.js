@@ -48,7 +48,7 @@ export class Feed {
     this.isComplete = false;
     this.#to.store.clear();
     this.#to.connection.restart();
-    this.#to.complete();
+    this.#to.restarted();
     this.#deciding = new AbortController();
     this.#decide(this.#deciding.signal);
   }
@@ -87,7 +87,9 @@ export class Feed {
         health.read(true);
       } catch (error) {
         if (signal.aborted) return;
-        connection.lose(error instanceof TypeError ? "the gateway cannot be reached" : error.message);
+        connection.lose(
+          error instanceof TypeError ? "the gateway cannot be reached" : error.message,
+        );
         wait = error.retryAfter ?? AGAIN * (0.5 + Math.random());
       }
       await new Promise((resolve) => {

@@ -104,7 +104,12 @@ export class Grid {
     for (const { name, title, numeric } of COLUMNS) {
       const button = make("button", { type: "button", click: () => sort(name) }, title);
       const kind = numeric ? "cell numeric" : "cell";
-      const attributes = { role: "columnheader", class: kind, "aria-sort": "none", "data-column": name };
+      const attributes = {
+        role: "columnheader",
+        class: kind,
+        "aria-sort": "none",
+        "data-column": name,
+      };
       const head = make("div", attributes, button);
       this.#heads.set(name, head);
       row.append(head);

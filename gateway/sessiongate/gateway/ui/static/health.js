@@ -28,7 +28,9 @@ export class Health {
 
   /** The names of the sources that cannot be read, or not completely. */
   get troubled() {
-    return [...this.states].filter(([, one]) => one.state !== "reachable" || one.partial).map(([name]) => name);
+    return [...this.states]
+      .filter(([, one]) => one.state !== "reachable" || one.partial)
+      .map(([name]) => name);
   }
 
   /** Takes over what the stream says; `isAll` says that there are no others. */
@@ -90,11 +92,16 @@ export class Health {
     if (state === "pending") return " has not been read yet: its sessions are missing.";
     if (state !== "reachable") {
       const since = parseTime(details.last_success);
-      const when = since === undefined ? "" : ` since ${inLocal(since).slice(11, 19)} (${duration(this.#clock.now - since)})`;
+      const when =
+        since === undefined
+          ? ""
+          : ` since ${inLocal(since).slice(11, 19)} (${duration(this.#clock.now - since)})`;
       const why = details.last_error ? ` ${visible(details.last_error)}` : "";
       return ` cannot be read${when}: its sessions may be missing or old.${why}`;
     }
-    return partial ? ` is read only in part: some of its sessions may be missing or old. ${visible(partial)}` : "";
+    return partial
+      ? ` is read only in part: some of its sessions may be missing or old. ${visible(partial)}`
+      : "";
   }
 
   #showTable() {
@@ -104,11 +111,26 @@ export class Health {
       const cells = [
         make("th", { scope: "row" }, value(name)),
         make("td", { text: details.kind ?? "" }),
-        make("td", {}, make("span", { class: "pill", "data-tone": state === "reachable" ? "good" : "bad" }, state)),
-        make("td", { class: "numeric" }, details.sessions === undefined ? "" : String(details.sessions)),
-        make("td", { title: read === undefined ? undefined : `${inLocal(read)}\n${inUtc(read)}` },
-          read === undefined ? "never" : `${duration(this.#clock.now - read)} ago`),
-        make("td", { text: this.#unknown(name, state, partial, details) }),
+        make(
+          "td",
+          {},
+          make(
+            "span",
+            { class: "pill", "data-tone": state === "reachable" ? "good" : "bad" },
+            state,
+          ),
+        ),
+        make(
+          "td",
+          { class: "numeric" },
+          details.sessions === undefined ? "" : String(details.sessions),
+        ),
+        make(
+          "td",
+          { title: read === undefined ? undefined : `${inLocal(read)}\n${inUtc(read)}` },
+          read === undefined ? "never" : `${duration(this.#clock.now - read)} ago`,
+        ),
+        make("td", {}, this.#unknown(name, state, partial, details)),
       ];
       return make("tr", {}, ...cells);
     });
@@ -121,9 +143,10 @@ export class Health {
 
   #unknown(name, state, partial, { unreadable, truncated }) {
     const said = [this.#sentence(name, state, partial).trim()];
-    if (unreadable?.sessions) said.push(`${counted(unreadable.sessions, "session")} cannot be read.`);
+    if (unreadable?.sessions)
+      said.push(`${counted(unreadable.sessions, "session")} cannot be read.`);
     if (unreadable?.members) said.push(`${counted(unreadable.members, "value")} cannot be read.`);
-    if (unreadable?.example) said.push(`For example: ${unreadable.example}`);
+    if (unreadable?.example) said.push(`For example: ${visible(unreadable.example)}`);
     if (truncated) said.push(`${counted(truncated, "session")} had to be cut.`);
     return said.filter(Boolean).join(" ") || "Everything that it reports is known.";
   }

@@ -11,7 +11,8 @@ export function useKeys({ search, pause, close }) {
   }
   const actions = { "/": search, p: pause, "?": () => help.showModal() };
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]"))
+      return;
     if (event.key === "Escape") {
       close();
       return;

@@ -34,6 +34,11 @@ export class Listing {
   #young = new Set(); // those in a transaction that is not long yet
   #gone = new Map(); // id to a session that has just gone, and is still in its place
 
+  /** Whether it has been said what to list. */
+  get hasQuery() {
+    return this.#query !== undefined;
+  }
+
   /** Shows other sessions, or in another order. `sessions` are all there are. */
   choose(query, sessions, now) {
     this.#query = query;

@@ -69,7 +69,8 @@ export class Login {
   #submit() {
     if (!this.#asking) return;
     const [user, password, token] = ["user", "password", "token"].map((name) => this.#given(name));
-    if (token && !/^[\x21-\x7e]+$/.test(token.trim())) this.#say("A token has no spaces, and only ASCII characters.");
+    if (token && !/^[\x21-\x7e]+$/.test(token.trim()))
+      this.#say("A token has no spaces, and only ASCII characters.");
     else if (token) this.#finish(() => this.#credentials.useToken(token.trim()));
     else if (user.includes(":")) this.#say("A user's name has no colon.");
     else if (user) this.#finish(() => this.#credentials.usePassword(user, password));

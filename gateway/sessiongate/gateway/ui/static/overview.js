@@ -39,14 +39,17 @@ export class Overview {
 
   #say(total, matching) {
     const left = matching === total ? "" : ` ${number(matching)} of them match the filters.`;
-    const text = `There are ${number(total)} sessions.${left} This page follows at most ${number(MOST)}: choose a value to get to fewer.`;
-    setText(find("overview-text"), text);
+    const most = `This page follows at most ${number(MOST)}: choose a value to get to fewer.`;
+    setText(find("overview-text"), `There are ${number(total)} sessions.${left} ${most}`);
   }
 
   async #read(facet, filters, chosen, signal) {
     const { counts, total } = await countsBy(this.#api, facet, filters, SIZE, signal);
     const { chips, total: text } = this.#rows[facet];
-    setText(text, total > counts.length ? `${number(total)} values, the largest ${counts.length}` : "");
+    setText(
+      text,
+      total > counts.length ? `${number(total)} values, the largest ${counts.length}` : "",
+    );
     const known = counts.filter(({ value }) => value !== undefined);
     chips.show(
       known.map(({ value, count }) => {

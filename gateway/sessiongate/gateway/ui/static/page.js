@@ -40,11 +40,20 @@ class Page {
     const open = (id) => this.#open(id);
     this.connection = new Connection(this.#clock, () => this.feed.retry());
     this.health = new Health(api, this.#clock);
-    this.drawer = new Drawer({ api, store: this.#store, clock: this.#clock, credentials: this.#credentials, open });
-    this.blocking = new Blocking(open, () => this.#change({ view: "blocked", sort: { column: "waits", descending: false } }));
+    this.drawer = new Drawer({
+      api,
+      store: this.#store,
+      clock: this.#clock,
+      credentials: this.#credentials,
+      open,
+    });
+    this.blocking = new Blocking(open, () =>
+      this.#change({ view: "blocked", sort: { column: "waits", descending: false } }),
+    );
     this.chooser = new Chooser((patch, isTyping) => this.#change(patch, isTyping));
     this.grid = new Grid(find("grid"), {
-      current: (session) => (this.#isPaused ? session : (this.#store.live.get(session.id) ?? session)),
+      current: (session) =>
+        this.#isPaused ? session : (this.#store.live.get(session.id) ?? session),
       open,
       sort: (column) => this.#sort(column),
       now: () => this.#clock.now,
@@ -58,12 +67,17 @@ class Page {
       touched: (id) => this.#isPaused || this.grid.touch(id),
       changed: () => this.#schedule(),
       complete: () => this.#complete(),
+      restarted: () => this.#restart(),
       chosen: (isOverview) => this.#showMode(isOverview),
     });
     find("pause").addEventListener("click", () => this.#pause());
     find("empty-clear").addEventListener("click", () => this.chooser.clear());
     find("faults-close").addEventListener("click", () => (find("faults").hidden = true));
-    useKeys({ search: () => this.chooser.focusSearch(), pause: () => this.#pause(), close: () => this.#open(undefined) });
+    useKeys({
+      search: () => this.chooser.focusSearch(),
+      pause: () => this.#pause(),
+      close: () => this.#open(undefined),
+    });
     useThemes();
     addEventListener("popstate", () => this.#navigate());
     setInterval(() => this.#tick(), 1000);
@@ -77,7 +91,6 @@ class Page {
   #navigate() {
     const { query, faults } = readHash(location.hash);
     showFaults(faults);
-    find("search").value = query.search;
     this.#use(query);
   }
 
@@ -95,13 +108,14 @@ class Page {
 
   #use(query) {
     const before = this.#query;
+    const isFirst = !this.#listing.hasQuery;
+    const differs = (...names) => isFirst || names.some((name) => before[name] !== query[name]);
     this.#query = query;
     this.chooser.showQuery(query);
     this.grid.showSort(query.sort);
     this.feed.choose(query.filters);
-    this.#list();
-    const isOther = ["view", "search", "filters", "sort"].some((name) => before[name] !== query[name]);
-    if (isOther) this.grid.toTop();
+    if (differs("view", "search", "filters", "sort", "group")) this.#list();
+    if (differs("view", "search", "filters", "sort")) this.grid.toTop();
     this.#draw();
     this.grid.showOpened(query.session);
     if (this.drawer.id !== query.session) {
@@ -126,6 +140,8 @@ class Page {
     this.#isPaused = !this.#isPaused;
     if (this.#isPaused) this.#clock.freeze();
     else this.#clock.thaw();
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
     this.connection.pause(this.#isPaused);
     this.#showPause();
     if (!this.#isPaused) this.#take();
@@ -142,15 +158,24 @@ class Page {
     this.feed.restart();
   }
 
+  // Nothing that was shown is known any more.
+  #restart() {
+    if (this.#isPaused) this.#pause();
+    else this.#take(false);
+  }
+
   #complete() {
-    if (this.#isPaused && this.#store.shown.size) this.#showPause();
+    if (this.#isPaused) this.#showPause();
     else this.#take(false);
   }
 
   // Not more often than the eye can follow, whatever changes.
   #schedule() {
     if (this.#isPaused) return;
-    this.#timer ??= setTimeout(() => this.#take(), Math.max(0, this.#drawnAt + EACH - performance.now()));
+    this.#timer ??= setTimeout(
+      () => this.#take(),
+      Math.max(0, this.#drawnAt + EACH - performance.now()),
+    );
   }
 
   #take(marks = true) {
@@ -186,14 +211,21 @@ class Page {
 
   #emptiness() {
     const bad = this.health.troubled.length;
-    if (!this.health.states.size) return "There are no sessions, and no sources that they could come from.";
+    if (!this.health.states.size)
+      return "There are no sessions, and no sources that they could come from.";
     if (!bad) return "There are no sessions. All sources can be read, so nobody is connected.";
-    return `There are no sessions to show. But ${bad} of ${this.health.states.size} sources cannot be read completely: somebody may be connected there.`;
+    const sources = `${bad} of ${this.health.states.size} sources`;
+    const fault = `${sources} cannot be read completely: somebody may be connected there.`;
+    return `There are no sessions to show. But ${fault}`;
   }
 
   #title() {
     const blocked = this.#store.blocked.size;
-    const said = [this.connection.isLost && "Lost", blocked && `${number(blocked)} blocked`, "Sessiongate"];
+    const said = [
+      this.connection.isLost && "Lost",
+      blocked && `${number(blocked)} blocked`,
+      "Sessiongate",
+    ];
     const title = said.filter(Boolean).join(" · ");
     if (document.title !== title) document.title = title;
   }
@@ -225,7 +257,12 @@ function waiting(count) {
 
 function showFaults(faults) {
   const lines = faults.map(({ where, value, allowed }) =>
-    make("p", { text: `The address cannot be followed completely: ${where} has no “${visible(value, 60)}”. Allowed are: ${allowed}.` }),
+    make(
+      "p",
+      {},
+      "The address cannot be followed completely: ",
+      `${where} has no “${visible(value, 60)}”. Allowed are: ${allowed}.`,
+    ),
   );
   find("faults").hidden = !lines.length;
   find("faults-text").replaceChildren(...lines);

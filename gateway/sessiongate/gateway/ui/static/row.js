@@ -107,5 +107,9 @@ export class Row {
 }
 
 function hintOf(column, session) {
-  return column.hint(session).filter(Boolean).map((text) => visible(text)).join("\n");
+  return column
+    .hint(session)
+    .filter(Boolean)
+    .map((text) => visible(text))
+    .join("\n");
 }

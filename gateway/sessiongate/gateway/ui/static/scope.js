@@ -29,7 +29,10 @@ export async function countsBy(api, facet, filters, size, signal) {
   parameters.set("by", facet);
   parameters.set("page[size]", size);
   const { data, meta } = await api.get(`v1/counts?${parameters}`, signal);
-  const counts = data.map(({ attributes }) => ({ value: attributes[facet] ?? undefined, count: attributes.count }));
+  const counts = data.map(({ attributes }) => ({
+    value: attributes[facet] ?? undefined,
+    count: attributes.count,
+  }));
   return { counts, total: meta.total };
 }
 
@@ -44,7 +47,9 @@ export function isWithin(filters, wider) {
 /** Returns those of the filters that the API has, too: it has none for values that are missing. */
 export function askable(filters) {
   return Object.fromEntries(
-    Object.entries(filters).filter(([name, values]) => NAMES.includes(name) && !values.has(undefined)),
+    Object.entries(filters).filter(
+      ([name, values]) => NAMES.includes(name) && !values.has(undefined),
+    ),
   );
 }
 
@@ -53,8 +58,13 @@ function parametersOf(filters) {
   for (const [facet, values] of Object.entries(filters)) {
     const texts = [...values].map((value) => JSON.stringify(value));
     const expression = texts.length === 1 ? texts[0] : `or(${texts.join(",")})`;
-    if (facet === "service") parameters.append("filter", `/relationships/services/data/0/id=${expression}`);
-    else parameters.append(`filter[attributes.${facet === "activity" ? "activity.state" : facet}]`, expression);
+    if (facet === "service")
+      parameters.append("filter", `/relationships/services/data/0/id=${expression}`);
+    else
+      parameters.append(
+        `filter[attributes.${facet === "activity" ? "activity.state" : facet}]`,
+        expression,
+      );
   }
   return parameters;
 }

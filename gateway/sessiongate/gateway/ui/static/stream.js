@@ -5,7 +5,7 @@ import { EventParser } from "./events.js";
 import { Turn } from "./turns.js";
 
 const SILENCE = 20_000; // milliseconds without a byte after which the connection counts as lost
-const FIRST_WAIT = 500; // milliseconds
+const FIRST_WAIT = 1000; // milliseconds before connecting again, if the server does not say
 const LONGEST_WAIT = 15_000;
 const CREDENTIALS = new Set(["CREDENTIALS_EXPIRED", "CREDENTIALS_WRONG", "CREDENTIALS_MISSING"]);
 
@@ -16,6 +16,7 @@ export class SessionStream {
   #stopped = new AbortController();
   #wakeUp = () => {};
   #lastId = "";
+  #retry = FIRST_WAIT;
   #failures = 0;
 
   /**
@@ -61,7 +62,7 @@ export class SessionStream {
   }
 
   #backOff() {
-    const longest = Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** this.#failures);
+    const longest = Math.min(LONGEST_WAIT, this.#retry * 2 ** this.#failures);
     this.#failures += 1;
     return longest * (0.5 + Math.random() / 2);
   }
@@ -95,13 +96,12 @@ export class SessionStream {
         if (done) throw new Error("the connection was cut");
         silence.stop();
         for (const event of parser.push(value)) {
+          stopped.throwIfAborted();
           this.#handle(event);
-          if (turn.isOver) {
-            await turn.pause();
-            stopped.throwIfAborted();
-          }
+          if (turn.isOver) await turn.pause();
         }
         this.#lastId = parser.lastId;
+        this.#retry = parser.retry ?? this.#retry;
       }
     } finally {
       silence.stop();

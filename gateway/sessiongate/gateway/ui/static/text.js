@@ -2,8 +2,15 @@
 
 // Controls, bidi marks and overrides, zero-width and other invisible characters, tags, and halves
 // of surrogate pairs.
-const HIDDEN =
-  /[\u0000-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb]|[\u{e0000}-\u{e0fff}]|\p{Surrogate}/gu;
+const HIDDEN = new RegExp(
+  [
+    "[\\u0000-\\u001f\\u007f-\\u009f\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5]",
+    "[\\u180b-\\u180f\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\u2800\\u3164]",
+    "[\\ufe00-\\ufe0f\\ufeff\\uffa0\\ufff0-\\ufffb\\u{e0000}-\\u{e0fff}]",
+    "\\p{Surrogate}",
+  ].join("|"),
+  "gu",
+);
 const CELL = 200; // characters of a text in a cell, a chip or a title
 const NAMES = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
 
