@@ -14,7 +14,6 @@ export class Feed {
   all;
 
   #api;
-  #login;
   #to;
   #stream;
   #followed; // the filters of the stream; undefined if there is none
@@ -24,9 +23,8 @@ export class Feed {
   #wakeUp = () => {};
 
   /** `to` are the parts of the page that it feeds. */
-  constructor(api, login, to) {
+  constructor(api, to) {
     this.#api = api;
-    this.#login = login;
     this.#to = to;
     const retry = () => this.retry();
     addEventListener("online", retry);
@@ -102,7 +100,7 @@ export class Feed {
   #follow(filters) {
     this.#followed = filters;
     const { store, clock, connection, health, touched, changed, complete } = this.#to;
-    const stream = new SessionStream(this.#api, this.#login, {
+    const stream = new SessionStream(this.#api, {
       snapshot: () => {
         store.begin();
         this.#hasSnapshot = true;

@@ -52,7 +52,7 @@ export class Login {
     this.#forget.hidden = this.#credentials.authorization === undefined;
   }
 
-  #show({ code, message, schemes = [], retryAfter }) {
+  #show({ code, message, schemes, retryAfter }) {
     const both = schemes.includes("basic") === schemes.includes("bearer");
     find("login-password").hidden = !both && !schemes.includes("basic");
     find("login-token").hidden = !both && !schemes.includes("bearer");

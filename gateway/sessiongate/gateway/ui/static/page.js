@@ -58,7 +58,7 @@ class Page {
       sort: (column) => this.#sort(column),
       now: () => this.#clock.now,
     });
-    this.feed = new Feed(api, login, {
+    this.feed = new Feed(api, {
       store: this.#store,
       clock: this.#clock,
       connection: this.connection,

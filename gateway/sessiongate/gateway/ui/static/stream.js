@@ -7,11 +7,9 @@ import { Turn } from "./turns.js";
 const SILENCE = 20_000; // milliseconds without a byte after which the connection counts as lost
 const FIRST_WAIT = 1000; // milliseconds before connecting again, if the server does not say
 const LONGEST_WAIT = 15_000;
-const CREDENTIALS = new Set(["CREDENTIALS_EXPIRED", "CREDENTIALS_WRONG", "CREDENTIALS_MISSING"]);
 
 export class SessionStream {
   #api;
-  #login;
   #on;
   #stopped = new AbortController();
   #wakeUp = () => {};
@@ -23,9 +21,8 @@ export class SessionStream {
    * `on` has a function for each event: `snapshot()`, `upsert(resource)`, `remove(id)`,
    * `sources(resources)`, `sync()`; and `lost(detail)`, as soon as what is held may be old.
    */
-  constructor(api, login, on) {
+  constructor(api, on) {
     this.#api = api;
-    this.#login = login;
     this.#on = on;
   }
 
@@ -33,21 +30,17 @@ export class SessionStream {
   async follow(path) {
     const stopped = this.#stopped;
     while (!stopped.signal.aborted) {
-      let wait;
+      let wait = 0;
       try {
         await this.#api.loggedIn(() => this.#read(path, stopped.signal));
       } catch (error) {
         if (stopped.signal.aborted) return;
         this.#on.lost(reasonOf(error));
-        wait = error.retryAfter;
         // An id that the gateway does not take leads nowhere: start over.
         if (error instanceof ApiError && error.status === 400 && this.#lastId) this.#lastId = "";
-        if (error instanceof Ended && CREDENTIALS.has(error.code)) {
-          await this.#login.renew(error);
-          continue;
-        }
+        wait = error.retryAfter ?? this.#backOff(error);
       }
-      await this.#pause(wait ?? this.#backOff());
+      await this.#pause(wait);
     }
   }
 
@@ -61,7 +54,13 @@ export class SessionStream {
     this.#wakeUp();
   }
 
-  #backOff() {
+  #backOff(error) {
+    const isFirst = this.#failures === 0;
+    // The next answer says which credentials would do.
+    if (isFirst && error instanceof Ended && error.code.startsWith("CREDENTIALS_")) {
+      this.#failures += 1;
+      return 0;
+    }
     const longest = Math.min(LONGEST_WAIT, this.#retry * 2 ** this.#failures);
     this.#failures += 1;
     return longest * (0.5 + Math.random() / 2);
@@ -129,7 +128,6 @@ class Ended extends Error {
     const [first = {}] = JSON.parse(data).errors ?? [];
     super(first.detail ?? "the gateway ended the stream");
     this.code = first.code ?? "";
-    this.schemes = [];
   }
 }
 
