@@ -115,7 +115,10 @@ function sentenceOf(store, session, now) {
   if (blocker) {
     parts.push({ text: nameOf(blocker, itsOrigin), id });
     const via = !isShared && itsPath;
-    parts.push(inBrackets([itsOrigin.application, ...doingOf(blocker, now), via]));
+    const { application, client } = itsOrigin;
+    parts.push(
+      inBrackets([application, client && `from ${client}`, ...doingOf(blocker, now), via]),
+    );
   } else parts.push({ text: `#${id}`, id });
   if (others.length)
     parts.push({ text: others.length > 1 ? ` and ${others.length} others` : " and another" });

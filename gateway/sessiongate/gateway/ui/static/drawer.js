@@ -12,6 +12,7 @@ import { duration, inLocal, inUtc, timeOfDay } from "./times.js";
 
 const EACH = 1000; // milliseconds between two readings of the same session
 const INCLUDE = "upstream.upstream,downstream.downstream,services";
+const PARTS = ["path", "blocked-by", "blocks", "attributes", "statements"];
 const MOST = 100; // sessions listed as blocked or blocking
 
 export class Drawer {
@@ -56,13 +57,15 @@ export class Drawer {
     this.#document = undefined;
     this.#session = undefined;
     this.#endedAt = undefined;
+    for (const part of PARTS) {
+      find(part).replaceChildren();
+      delete find(part).dataset.text;
+    }
+    find("statements-section").hidden = true;
     this.#element.hidden = id === undefined;
     if (id === undefined) return;
     this.#element.setAttribute("aria-label", `Session ${visible(id)}`);
     this.#title.replaceChildren("Session ", value(id));
-    for (const part of ["path", "blocked-by", "blocks", "attributes", "statements"])
-      find(part).replaceChildren();
-    find("statements-section").hidden = true;
     this.#say("Reading…");
     this.#showLinks();
     this.refresh();
@@ -254,9 +257,8 @@ export class Drawer {
   #fill(id, items) {
     const list = find(id);
     const text = items.map((item) => item.textContent).join("\n");
-    if (list.dataset.text === text && list.dataset.of === this.id) return;
+    if (list.dataset.text === text) return;
     list.dataset.text = text;
-    list.dataset.of = this.id;
     const focused = [...list.querySelectorAll("button")].indexOf(document.activeElement);
     list.replaceChildren(...items);
     if (focused >= 0) list.querySelectorAll("button")[focused]?.focus();

@@ -127,12 +127,13 @@ export class Feed {
         health.update(resources, this.#hasSnapshot);
         this.#hasSnapshot = false;
       },
-      sync: () => {
+      sync: async () => {
         const wasArriving = store.arriving !== undefined;
         store.complete();
         this.isComplete = true;
+        if (wasArriving) await complete();
+        if (this.#stream !== stream) return;
         connection.live();
-        if (wasArriving) complete();
         if (store.live.size > 1.5 * MOST) this.restart();
       },
       lost: (detail) => connection.lose(detail),

@@ -19,6 +19,7 @@ import { SessionStore } from "./store.js";
 import { visible } from "./text.js";
 import { useThemes } from "./theme.js";
 import { Clock } from "./times.js";
+import { rest } from "./turns.js";
 
 const EACH = 250; // milliseconds between two changes of order
 const LINGERING = 1200; // milliseconds for which a session that has gone stays in its place
@@ -27,6 +28,7 @@ const MARKED = 20; // new sessions at once that are marked as such; of more, non
 class Page {
   #query = defaultQuery();
   #isPaused = false;
+  #replacement; // in progress: a snapshot takes the place of what was shown
   #timer;
   #drawnAt = 0;
   #clock = new Clock();
@@ -160,13 +162,28 @@ class Page {
 
   // Nothing that was shown is known any more.
   #restart() {
+    this.#replacement = undefined;
     if (this.#isPaused) this.#pause();
     else this.#take(false);
   }
 
-  #complete() {
-    if (this.#isPaused) this.#showPause();
-    else this.#take(false);
+  // A snapshot is complete: it takes the place of what was shown, in several steps.
+  async #complete() {
+    if (this.#isPaused) {
+      this.#showPause();
+      return;
+    }
+    const replacement = {};
+    this.#replacement = replacement;
+    const changes = this.#store.take();
+    await rest();
+    if (this.#replacement !== replacement) return;
+    this.#list();
+    await rest();
+    if (this.#replacement !== replacement) return;
+    this.#replacement = undefined;
+    this.#draw();
+    this.drawer.change(new Set(changes.map(({ id }) => id)));
   }
 
   // Not more often than the eye can follow, whatever changes.
@@ -181,6 +198,7 @@ class Page {
   #take(marks = true) {
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    if (this.#replacement) return;
     this.#drawnAt = performance.now();
     const changes = this.#store.take();
     if (!changes.length && this.#listing.count) return;

@@ -19,7 +19,7 @@ export class SessionStream {
 
   /**
    * `on` has a function for each event: `snapshot()`, `upsert(resource)`, `remove(id)`,
-   * `sources(resources)`, `sync()`; and `lost(detail)`, as soon as what is held may be old.
+   * `sources(resources)`, `sync()`, which may return a promise; and `lost(detail)`, as soon as what is held may be old.
    */
   constructor(api, on) {
     this.#api = api;
@@ -96,7 +96,7 @@ export class SessionStream {
         silence.stop();
         for (const event of parser.push(value)) {
           stopped.throwIfAborted();
-          this.#handle(event);
+          await this.#handle(event);
           if (turn.isOver) await turn.pause();
         }
         this.#lastId = parser.lastId;
@@ -116,7 +116,7 @@ export class SessionStream {
     else if (name === "sources") on.sources(JSON.parse(data));
     else if (name === "sync") {
       this.#failures = 0;
-      on.sync();
+      return on.sync();
     } else if (name === "lost") on.lost(detailOf(data));
     else if (name === "end") throw new Ended(data);
   }
