@@ -163,8 +163,10 @@ class Page {
   // Nothing that was shown is known any more.
   #restart() {
     this.#replacement = undefined;
+    this.#store.take();
+    this.#list();
     if (this.#isPaused) this.#pause();
-    else this.#take(false);
+    this.#draw();
   }
 
   // A snapshot is complete: it takes the place of what was shown, in several steps.
@@ -195,18 +197,16 @@ class Page {
     );
   }
 
-  #take(marks = true) {
+  #take() {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     if (this.#replacement) return;
     this.#drawnAt = performance.now();
     const changes = this.#store.take();
     if (!changes.length && this.#listing.count) return;
-    const many = changes.length > this.#store.shown.size / 4;
-    if (many && !marks) this.#list();
-    else this.#listing.change(changes, this.#clock.now, (session) => this.grid.shows(session));
+    this.#listing.change(changes, this.#clock.now, (session) => this.grid.shows(session));
     const fresh = changes.filter(({ old, now }) => !old && now).map(({ id }) => id);
-    this.#draw(marks && fresh.length <= MARKED ? fresh : []);
+    this.#draw(fresh.length <= MARKED ? fresh : []);
     this.drawer.change(new Set(changes.map(({ id }) => id)));
   }
 
