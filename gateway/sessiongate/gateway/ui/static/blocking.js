@@ -14,6 +14,7 @@ export class Blocking {
   #summary = find("blocking-summary");
   #list = find("blocking-list");
   #more = find("blocking-more");
+  #said = new WeakMap(); // by element
   #shown = "";
   #lines = 0;
   #fewerSince;
@@ -46,7 +47,7 @@ export class Blocking {
     this.#shown = key;
     this.#panel.classList.toggle("calm", blocked.length === 0);
     this.#sentences.hidden = blocked.length === 0;
-    this.#summary.replaceChildren(...summary.map((part) => this.#part(part)));
+    this.#fill(this.#summary, summary);
     this.#update(first, sentences);
     const more = blocked.length - first.length;
     this.#more.hidden = more <= 0;
@@ -70,17 +71,20 @@ export class Blocking {
     const items = [...this.#list.children];
     sentences.forEach((sentence, place) => {
       const item = items[place] ?? this.#list.appendChild(make("li"));
-      const text = JSON.stringify(sentence);
-      if (item.dataset.text === text) return;
-      item.dataset.text = text;
       item.dataset.id = sessions[place].id;
-      const focused = item.contains(document.activeElement)
-        ? [...item.querySelectorAll("button")].indexOf(document.activeElement)
-        : -1;
-      item.replaceChildren(...sentence.map((part) => this.#part(part)));
-      if (focused >= 0) item.querySelectorAll("button")[focused]?.focus();
+      this.#fill(item, sentence);
     });
     for (const item of items.slice(sentences.length)) item.remove();
+  }
+
+  // Replaces what an element says, if that has changed. The focus keeps its place in it.
+  #fill(element, parts) {
+    const text = JSON.stringify(parts);
+    if (this.#said.get(element) === text) return;
+    this.#said.set(element, text);
+    const focused = [...element.querySelectorAll("button")].indexOf(document.activeElement);
+    element.replaceChildren(...parts.map((part) => this.#part(part)));
+    if (focused >= 0) element.querySelectorAll("button")[focused]?.focus();
   }
 
   #part({ text, id, strong }) {
