@@ -18,7 +18,7 @@ from bench.programs import BenchError
 from bench.report import render
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-EVERYTHING = (*PATHS, "grpc", "freshness", "recovery", "sources", "scale")
+EVERYTHING = (*PATHS, "grpc", "freshness", "recovery", "sources", *scale.GROUPS)
 
 ROUNDS = 3
 SECONDS = 2  # of load on each server, path and number of sessions
@@ -69,9 +69,10 @@ def _measure(options: argparse.Namespace, findings: Findings) -> None:
     if "sources" in options.only:
         _say("sources")
         findings.observations = collecting.measure()
-    if "scale" in options.only:
-        _say("scale")
-        findings.scale = scale.measure(options.sizes, _say)
+    groups = [name for name in scale.GROUPS if name in options.only]
+    if groups:
+        _say(", ".join(groups))
+        findings.scale = scale.measure(groups, options.sizes, _say)
 
 
 def _say(line: str) -> None:

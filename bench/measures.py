@@ -8,6 +8,8 @@ from typing import TypeAlias
 
 # Seconds; a program with this many sessions that takes longer hangs.
 LONG = 120.0
+# Changes a second, for each session that the page shows.
+PAGE_CHANGES = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +21,18 @@ class Sizes:
     filtered: int  # a table that is filtered,
     few: int  # and a small one to compare it with
     listed: int
+    shown: int  # by the page
     seconds: int  # that churn is watched for
+    looking: int  # seconds that the page is looked at
+
+    @property
+    def changes(self) -> float:
+        """What changes each second while the page is looked at."""
+        return self.shown * PAGE_CHANGES
 
 
-FULL = Sizes(1_000_000, 500_000, 100_000, 1_000, 10_000, 20)
-QUICK = Sizes(100_000, 50_000, 20_000, 1_000, 2_000, 5)
+FULL = Sizes(1_000_000, 500_000, 100_000, 1_000, 10_000, 10_000, 20, 60)
+QUICK = Sizes(100_000, 50_000, 20_000, 1_000, 2_000, 10_000, 5, 10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +46,7 @@ class Measure:
 
     def at(self, sizes: Sizes) -> str:
         """Return the text with sizes."""
-        return self.text.format(**asdict(sizes))
+        return self.text.format(**asdict(sizes), changes=sizes.changes)
 
 
 Found: TypeAlias = Iterator[tuple[Measure, float]]

@@ -1,30 +1,38 @@
-"""The group ``scale``: what a core, a gateway and the command do with very many sessions."""
+"""The groups ``scale`` and ``page``: what programs and the page do with very many sessions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from subprocess import SubprocessError
+from typing import TypeAlias
 
 import grpc
 
-from bench import churning, copying, filtering, listing, one_step
+from bench import churning, copying, filtering, listing, one_step, page
 from bench.measures import FULL, Found, Measure, Sizes
 from bench.programs import BenchError
 
-# Each part, and what it measures, in the order of the report.
-_PARTS: Mapping[Callable[[Sizes], Found], Sequence[Measure]] = {
-    one_step.measure: (one_step.TABLE, one_step.STORE),
-    churning.many_sources: churning.MANY,
-    churning.one_source: (*churning.ONE, churning.TOLD),
-    copying.measure: (
-        *(copying.READY, copying.COPY),
-        *(copying.CORE, copying.WORKER, copying.WORKER_AFTER_ALL, copying.TURN),
-    ),
-    filtering.measure: (filtering.FEW, filtering.MANY, filtering.RATIO),
-    listing.measure: (listing.LISTED,),
+_Parts: TypeAlias = Mapping[Callable[[Sizes], Found], Sequence[Measure]]
+
+# Each part of a group, and what it measures, in the order of the report.
+GROUPS: Mapping[str, _Parts] = {
+    "scale": {
+        one_step.measure: (one_step.TABLE, one_step.STORE),
+        churning.many_sources: churning.MANY,
+        churning.one_source: (*churning.ONE, churning.TOLD),
+        copying.measure: (
+            *(copying.READY, copying.COPY),
+            *(copying.CORE, copying.WORKER, copying.WORKER_AFTER_ALL, copying.TURN),
+        ),
+        filtering.measure: (filtering.FEW, filtering.MANY, filtering.RATIO),
+        listing.measure: (listing.LISTED,),
+    },
+    "page": {page.measure: page.MEASURES},
 }
-MEASURES = tuple(measure for measures in _PARTS.values() for measure in measures)
+MEASURES = tuple(
+    measure for parts in GROUPS.values() for measures in parts.values() for measure in measures
+)
 
 
 @dataclass(slots=True)
@@ -36,10 +44,11 @@ class Scale:
     faults: dict[Measure, str] = field(default_factory=dict)  # why it was not measured
 
 
-def measure(sizes: Sizes, report: Callable[[str], None]) -> Scale:
-    """Take all measures; one that cannot be taken is a fault, and the others go on."""
+def measure(groups: Iterable[str], sizes: Sizes, report: Callable[[str], None]) -> Scale:
+    """Take the groups' measures; one that cannot be taken is a fault, and the others go on."""
     scale = Scale(sizes)
-    for part, measures in _PARTS.items():
+    parts = (part for group in groups for part in GROUPS[group].items())
+    for part, measures in parts:
         report(f"  {measures[0].at(sizes)} …")
         try:
             for taken, value in part(sizes):

