@@ -1,0 +1,46 @@
+"""A browser for the tests of this room, and pages in it that may not fail unnoticed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from bench.chromium import PACKAGE, PROGRAM, running_chromium
+from tests.browser.documents import crowd, write
+from tests.browser.opening import Opener
+from tests.program import Serving
+from tests.servers import PATIENCE, require
+
+expect.set_options(timeout=PATIENCE * 1000)
+
+
+# Not of the session: while it runs, other tests of this process cannot run an event loop.
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """Run Debian's Chromium."""
+    with running_chromium(require(PROGRAM, PACKAGE)) as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Serve `CROWD` sessions, which nothing changes; yield the address."""
+    path = write(tmp_path_factory.mktemp("crowd") / "crowd.json", crowd())
+    with Serving("--source", f"document:{path}") as served:
+        yield served.http
+
+
+@pytest.fixture(scope="module")
+def shared_opener(browser: Browser) -> Iterator[Opener]:
+    """Open pages that the tests of a module use one after the other."""
+    with Opener(browser) as opened:
+        yield opened
+
+
+@pytest.fixture
+def opener(browser: Browser) -> Iterator[Opener]:
+    """Open pages, each in a browser profile of its own; at the end, none of them has failed."""
+    with Opener(browser) as opened:
+        yield opened

@@ -1,0 +1,86 @@
+"""axe-core finds nothing to object to, in any state of the page and of the reference."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from axe_playwright_python.base import AXE_SCRIPT  # type: ignore[import-untyped]
+from playwright.sync_api import Page, ViewportSize, expect
+
+from tests.browser.documents import crowd, write
+from tests.browser.opening import PHONE, WIDE, Opener
+from tests.browser.sessions_page import SessionsPage
+from tests.credentials import CredentialFiles
+from tests.program import DOCUMENT, Serving
+
+Scheme = Literal["light", "dark"]
+
+STYLES: Sequence[tuple[ViewportSize, Scheme]] = (
+    *((WIDE, "light"), (PHONE, "dark")),
+    *((PHONE, "light"), (WIDE, "dark")),
+)
+FOUND = """async () => (await axe.run({resultTypes: ["violations"]})).violations.map((found) =>
+    `${found.impact} ${found.id}: ${found.help}: `
+    + found.nodes.slice(0, 4).map((node) => node.html.slice(0, 160)).join("; "))"""
+
+
+def accept(page: Page, styles: Sequence[tuple[ViewportSize, Scheme]] = STYLES[:2]) -> None:
+    """Check that axe-core objects to nothing: light and dark, on a wide screen and on a phone."""
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE_SCRIPT)
+    for size, scheme in styles:
+        page.set_viewport_size(size)
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        assert page.evaluate(FOUND) == [], (size, scheme)
+
+
+def test_the_table_the_drawer_and_the_panels(opener: Opener, http: str) -> None:
+    page = SessionsPage.open(opener, http)
+    accept(page.page, STYLES)
+    page.group_by("User")
+    page.groups.get_by_role("button").nth(1).click()
+    expect(page.filters.get_by_role("button").first).to_be_visible()
+    accept(page.page)
+    page.filters.get_by_role("button", name="Clear filters").click()
+    drawer = page.open_session(page.shown()[3].id)
+    assert drawer.attributes()
+    accept(page.page)
+    drawer.close()
+    page.page.get_by_role("button", name=re.compile("^Sources")).click()
+    expect(page.page.get_by_role("dialog", name="Sources")).to_be_visible()
+    accept(page.page)
+    page.page.keyboard.press("Escape")
+    page.page.keyboard.press("?")
+    expect(page.page.get_by_role("dialog", name="Keyboard")).to_be_visible()
+    accept(page.page)
+    page.page.keyboard.press("Escape")
+    page.search.fill("nothing is called like this")
+    page.await_count(0)
+    accept(page.page)
+
+
+def test_what_is_lost(opener: Opener, tmp_path: Path) -> None:
+    path = write(tmp_path / "crowd.json", crowd())
+    with Serving("--source", f"document:{path}") as served:
+        page = SessionsPage.open(opener, served.http)
+    expect(page.page.get_by_role("alert").filter(has_text="old")).to_be_visible()
+    accept(page.page)
+
+
+def test_the_login(opener: Opener, tmp_path: Path) -> None:
+    with Serving("--source", DOCUMENT, *CredentialFiles(tmp_path).flags) as served:
+        page = SessionsPage(opener.open(f"http://{served.http}/"))
+        expect(page.login).to_be_visible()
+        accept(page.page)
+        page.login.get_by_label("User").fill("mallory")
+        page.login.get_by_label("Password").fill("wrong")
+        page.login.get_by_role("button", name="Log in").click()
+        expect(page.login.get_by_role("alert")).to_be_visible()
+        accept(page.page)
+
+
+def test_the_reference(opener: Opener, http: str) -> None:
+    accept(opener.open(f"http://{http}/docs"))
