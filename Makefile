@@ -6,7 +6,7 @@ RELEASED := proto/released.binpb
 LOCK := $(BIN)/uv pip compile pyproject.toml --extra server --universal --python-version 3.11 \
 	--generate-hashes --no-annotate --no-header --quiet
 
-.PHONY: help install demo run test faults soak check proto bench release-proto lock audit
+.PHONY: help install demo run test faults soak check proto bench screenshots release-proto lock audit
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -86,6 +86,9 @@ release-proto: install ## Record the current contract as the last released one
 
 bench: .venv/bench-installed ## Run the benchmarks into bench/RESULTS.md; a part with ARGS="--quick --only one-session"
 	$(BIN)/python -m bench $(ARGS)
+
+screenshots: install ## Take the pictures of the page in docs/, from the demonstration
+	$(BIN)/python -m bench.screenshots $(ARGS)
 
 .venv/bench-installed: .venv/installed
 	$(BIN)/python -m pip install --quiet --group bench
