@@ -51,7 +51,7 @@ async def _measure(observe: Observe) -> float:
     source = _Recorded(observe)
     config = SourceConfig(kind="recorded", location="", name="recorded", interval=0.001)
     table = SessionTable([config.name], 1, Timestamp)
-    ledger = await Ledger.open("sqlite://", retention=1, now=time.time_ns)
+    ledger = await Ledger.open("sqlite://", now=time.time_ns)
     collector = Collector(table, ledger, [(config, source)], stale_after=1, now=time.time_ns)
     await collector.start()
     await source.done.wait()

@@ -20,6 +20,7 @@ from typing import Any
 import grpc
 import psutil
 
+from sessiongate.core.history.history import History
 from sessiongate.core.server import Core
 from sessiongate.core.settings import CoreConfig
 from sessiongate.core.sources.base import SourceConfig
@@ -110,8 +111,8 @@ def _serve(pipe: Connection) -> None:
 class _Core(Core):
     """A core with one more method, which returns an empty response."""
 
-    def _listen(self) -> grpc.aio.Server:
-        server = super()._listen()
+    def _listen(self, history: History) -> grpc.aio.Server:
+        server = super()._listen(history)
         handler: grpc.RpcMethodHandler[bytes, bytes]
         handler = grpc.unary_unary_rpc_method_handler(_nothing)
         server.add_registered_method_handlers("bench.Empty", {"Call": handler})

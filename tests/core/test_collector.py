@@ -65,7 +65,7 @@ def run(
     async def main() -> None:
         configs = [SourceConfig.parse(source, options) for source in sources]
         scripted = {config.name: ScriptedSource() for config in configs}
-        ledger = await Ledger.open(url, retention=60, now=time.time_ns)
+        ledger = await Ledger.open(url, now=time.time_ns)
         table = SessionTable(scripted, await ledger.ceiling(), Timestamp)
         collector = Collector(
             table,
@@ -712,7 +712,7 @@ def test_a_source_that_does_not_close_keeps_nobody_from_ending(
 
     async def main() -> None:
         bad, good = ClosingSource(fault), ScriptedSource()
-        ledger = await Ledger.open("sqlite://", retention=60, now=time.time_ns)
+        ledger = await Ledger.open("sqlite://", now=time.time_ns)
         sources = [(SourceConfig.parse("fake:bad"), bad), (SourceConfig.parse("fake:good"), good)]
         collector = Collector(
             SessionTable(["bad", "good"], 0, Timestamp),

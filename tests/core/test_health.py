@@ -20,7 +20,12 @@ from sessiongate.core.server import Core
 from sessiongate.core.settings import CoreConfig
 from sessiongate.core.sources.base import SourceConfig
 from sessiongate.runtime.limits import CoreLimits
-from sessiongate.v1.service_names import SESSION_SERVICE, SOURCE_SERVICE
+from sessiongate.v1.service_names import (
+    HISTORY_SERVICE,
+    SERVICES,
+    SESSION_SERVICE,
+    SOURCE_SERVICE,
+)
 from tests.core.sources import ScriptedSource
 
 SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
@@ -84,7 +89,7 @@ def test_each_service_has_a_status(monkeypatch: pytest.MonkeyPatch) -> None:
         watch = health.Watch(HealthCheckRequest())
         for status in (NOT_SERVING, SERVING):
             assert (await watch.read()).status == status
-            for service in ("", SESSION_SERVICE, SOURCE_SERVICE):
+            for service in ("", *SERVICES):
                 answer = await health.Check(HealthCheckRequest(service=service))
                 assert answer.status == status
             listed = await health.List(messages.HealthListRequest())
@@ -92,6 +97,7 @@ def test_each_service_has_a_status(monkeypatch: pytest.MonkeyPatch) -> None:
                 "": status,
                 SESSION_SERVICE: status,
                 SOURCE_SERVICE: status,
+                HISTORY_SERVICE: status,
             }
             await source.step()
         with pytest.raises(grpc.aio.AioRpcError) as refused:

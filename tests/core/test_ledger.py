@@ -17,9 +17,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from sessiongate.core.collect.keys import KEY_BYTES, short
 from sessiongate.core.ledger.lock import LedgerError, LedgerHeldError
-from sessiongate.core.ledger.rows import Opening
+from sessiongate.core.ledger.past import Closing, Opening
 from sessiongate.core.ledger.sqlite import Ledger
-from sessiongate.core.place import id_of, place_of
+from sessiongate.core.place import id_of, place_of, time_of
+from tests.core.old_ledgers import become_0_1
 
 
 def url_of(folder: Path) -> str:
@@ -27,7 +28,11 @@ def url_of(folder: Path) -> str:
 
 
 async def opened(url: str, now: int = 0) -> Ledger:
-    return await Ledger.open(url, retention=60, now=lambda: now or time.time_ns())
+    return await Ledger.open(url, now=lambda: now or time.time_ns())
+
+
+def closing(place: int) -> Closing:
+    return Closing(id_of(place), time_of(place))
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -63,7 +68,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.ledger.record(
                 source,
                 opened=[Opening(key, len(key), keys[key]) for key in new],
-                closed=[id_of(held.pop(key)) for key in gone],
+                closed=[closing(held.pop(key)) for key in gone],
                 incarnation=None,
             )
         )
@@ -128,7 +133,7 @@ def test_a_killed_core_leaves_no_lock(tmp_path: Path) -> None:
     hold = (
         "import asyncio, sys\nfrom sessiongate.core.ledger.sqlite import Ledger\n"
         "async def main():\n"
-        "    ledger = await Ledger.open(sys.argv[1], retention=60, now=lambda: 1)\n"
+        "    ledger = await Ledger.open(sys.argv[1], now=lambda: 1)\n"
         "    print('held', flush=True)\n"
         "    await asyncio.Event().wait()\n"
         "asyncio.run(main())\n"
@@ -148,42 +153,6 @@ def test_a_killed_core_leaves_no_lock(tmp_path: Path) -> None:
 
 async def _open_and_close(url: str) -> None:
     await (await opened(url)).close()
-
-
-def test_closed_sessions_are_forgotten_after_the_retention(tmp_path: Path) -> None:
-    async def main() -> None:
-        ledger = await opened(url_of(tmp_path), now=1)
-        ids = await ledger.record(
-            "a", opened=[Opening("k", 1), Opening("l", 1)], closed=[], incarnation=5.0
-        )
-        await ledger.record("a", opened=[], closed=ids[:1], incarnation=None)
-        await ledger.close()
-        late = 61 * 10**9 + 2
-        ledger = await opened(url_of(tmp_path), now=late)
-        assert (await ledger.held())["a"] == {"l": place_of(1, ids[1])}
-        assert await ledger.incarnation("a") == 5.0
-        rows = ledger._database.connection.execute("select id from sessions").fetchall()
-        assert rows == [(ids[1],)]
-        await ledger.close()
-
-    asyncio.run(main())
-
-
-def test_a_ledger_that_is_never_closed_forgets_too(tmp_path: Path) -> None:
-    hour = 3600 * 10**9
-    clock = [hour]
-
-    async def main() -> None:
-        ledger = await Ledger.open(url_of(tmp_path), retention=60, now=lambda: clock[0])
-        ids = await ledger.record("a", opened=[Opening("k", 1)], closed=[], incarnation=None)
-        await ledger.record("a", opened=[], closed=ids, incarnation=None)
-        clock[0] += hour
-        [last] = await ledger.record("a", opened=[Opening("l", 1)], closed=[], incarnation=None)
-        rows = ledger._database.connection.execute("select id from sessions").fetchall()
-        assert rows == [(last,)]
-        await ledger.close()
-
-    asyncio.run(main())
 
 
 @pytest.mark.parametrize(
@@ -270,7 +239,8 @@ def test_stated_ids_are_taken_before_numbers_are_given(tmp_path: Path) -> None:
         async def give(*stated: int | None) -> list[int]:
             openings = [Opening(f"{index}", 0, ident) for index, ident in enumerate(stated)]
             ids = await ledger.record("a", opened=openings, closed=[], incarnation=None)
-            await ledger.record("a", opened=[], closed=ids, incarnation=None)
+            closed = [Closing(ident, 0) for ident in ids]
+            await ledger.record("a", opened=[], closed=closed, incarnation=None)
             return ids
 
         assert await give(None, 57, 2, 57) == [1, 57, 2, 3]
@@ -288,13 +258,13 @@ def test_a_ledger_from_before_stated_ids_goes_on(tmp_path: Path) -> None:
     async def main() -> None:
         ledger = await opened(url_of(tmp_path))
         first = await ledger.record("a", opened=[Opening("k", 0)], closed=[], incarnation=None)
-        ledger._database.connection.execute("drop table kept_ids")
-        ledger._database.connection.execute("update counters set value=1 where name='schema'")
+        become_0_1(ledger._database.connection)
         await ledger.close()
         ledger = await opened(url_of(tmp_path))
         assert (await ledger.held())["a"] == {"k": place_of(0, 1)}
         opened_now = [Opening("l", 0, 1), Opening("m", 0, 9)]
-        ids = await ledger.record("a", opened=opened_now, closed=first, incarnation=None)
+        closed = [Closing(first[0], 0)]
+        ids = await ledger.record("a", opened=opened_now, closed=closed, incarnation=None)
         assert ids == [2, 9]
         await ledger.close()
 

@@ -10,6 +10,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -20,10 +21,11 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from sessiongate.core.ledger.file import mark_path, read_mark
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.numbering import CLOCK
-from sessiongate.core.ledger.rows import Opening
+from sessiongate.core.ledger.past import Opening
 from sessiongate.core.ledger.sqlite import Ledger
 from sessiongate.core.ledger.tools import back_up, forget_mark
 from sessiongate.core.place import place_of
+from tests.core.old_ledgers import become_0_1
 
 
 def url_of(folder: Path) -> str:
@@ -31,7 +33,7 @@ def url_of(folder: Path) -> str:
 
 
 async def opened(folder: Path) -> Ledger:
-    return await Ledger.open(url_of(folder), retention=60, now=time.time_ns)
+    return await Ledger.open(url_of(folder), now=time.time_ns)
 
 
 async def give(ledger: Ledger, *stated: int | None) -> list[int]:
@@ -143,14 +145,11 @@ def _take_the_mark_of_another(folder: Path) -> None:
 
 
 def _become_0_1(folder: Path) -> None:
-    """Turn a ledger into one that 0.1 left: it knows neither marks nor stated ids."""
     _lose_mark(folder)
-    connection = sqlite3.connect(folder / "ledger.db")
-    connection.executescript(
-        "delete from counters where name='generation';"
-        "update counters set value=1 where name='schema'; drop table kept_ids;"
-    )
-    connection.close()
+    with closing(sqlite3.connect(folder / "ledger.db")) as connection:
+        become_0_1(connection)
+        connection.execute("delete from counters where name = 'generation'")
+        connection.commit()
 
 
 def _put_the_whole_folder_back(folder: Path) -> None:
@@ -254,7 +253,7 @@ def test_a_clock_that_stands_at_the_same_time_again_gives_no_id_again(
         for _ in range(3):
             shutil.copy(copy, path)
             _lose_mark(tmp_path)
-            ledger = await Ledger.open(url_of(tmp_path), retention=60, now=lambda: now)
+            ledger = await Ledger.open(url_of(tmp_path), now=lambda: now)
             given += await give(ledger, *[None] * 100)
             await ledger.close()
         assert len({*given}) == 301
@@ -266,7 +265,7 @@ def test_one_in_memory_goes_on_from_the_clock_when_its_core_is_started_again() -
     async def main() -> None:
         now, given = time.time_ns(), set[int]()
         for again in range(21):
-            ledger = await Ledger.open("sqlite://", retention=60, now=lambda: now, again=again)
+            ledger = await Ledger.open("sqlite://", now=lambda: now, again=again)
             ids = await give(ledger, *[None] * 100)
             assert ids[0] == 1 if again == 0 else ids[0] >= now // 1000
             given.update(ids)

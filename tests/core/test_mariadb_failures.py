@@ -18,7 +18,7 @@ import pytest
 from asyncmy import errors
 from asyncmy.connection import Connection
 
-from sessiongate.core.collect.reconciler import INCARNATION_TOLERANCE
+from sessiongate.core.collect.incarnation import INCARNATION_TOLERANCE
 from sessiongate.core.sources.base import SourceConfig, SourceConnectError, SourceError
 from sessiongate.core.sources.mariadb import MariaDBSource, open_source
 from sessiongate.core.sources.support.mysql_dialect import Dialect

@@ -69,7 +69,7 @@ class Scene:
 
 def run(test: Callable[[Scene], Awaitable[None]]) -> None:
     async def main() -> None:
-        ledger = await Ledger.open("sqlite://", retention=60, now=time.time_ns)
+        ledger = await Ledger.open("sqlite://", now=time.time_ns)
         scene = Scene(ledger)
 
         class Interrupted(Pace):

@@ -202,7 +202,7 @@ class Rig:
 )
 def test_it_does_what_a_naive_one_does(limit: int, step: int, steps: list[Take]) -> None:
     async def main() -> None:
-        ledger = await Ledger.open("sqlite://", retention=60, now=time.time_ns)
+        ledger = await Ledger.open("sqlite://", now=time.time_ns)
         await ledger.reserve(1)
         rig = Rig(ledger, limit)
 

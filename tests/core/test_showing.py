@@ -31,7 +31,7 @@ MANY = 2 * STEP_CHANGES
 @asynccontextmanager
 async def reconcilers(*names: str) -> AsyncIterator[tuple[SessionTable, list[Reconciler], Ledger]]:
     """Provide a reconciler for each source, over one table and ledger."""
-    ledger = await Ledger.open("sqlite://", retention=60, now=time.time_ns)
+    ledger = await Ledger.open("sqlite://", now=time.time_ns)
     table = SessionTable(names, 1, lambda: Timestamp(seconds=1_700_000_000))
     shared = Shared(table, ledger, Links(), FreeMemory(), 30.0, 65_536, time.time_ns)
     configs = [SourceConfig.parse(f"synthetic:?name={name}") for name in names]

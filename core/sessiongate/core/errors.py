@@ -27,6 +27,10 @@ class NotReadyError(CoreError):
     """Some source has not been read, and has not failed, since the core started."""
 
 
+class LedgerUnavailableError(CoreError):
+    """The ledger cannot be read."""
+
+
 class RevisionNotHeldError(CoreError):
     """The change log no longer has this revision, or does not have it yet."""
 

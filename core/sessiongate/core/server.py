@@ -21,12 +21,14 @@ from sessiongate.core.grpc.call_log import CallLog
 from sessiongate.core.grpc.decoding import Decoding
 from sessiongate.core.grpc.hardened import grpc_server
 from sessiongate.core.grpc.health import Health
+from sessiongate.core.grpc.history_service import HistoryService
 from sessiongate.core.grpc.interceptor import Interceptor
 from sessiongate.core.grpc.reflection import add_reflection
 from sessiongate.core.grpc.service import SessionService
 from sessiongate.core.grpc.source_service import SourceService
 from sessiongate.core.grpc.stream_quota import StreamQuota
 from sessiongate.core.grpc.unwinding import Unwinding
+from sessiongate.core.history.history import History
 from sessiongate.core.ledger.sqlite import Ledger
 from sessiongate.core.metrics import CallMetrics, core_registry
 from sessiongate.core.settings import ConfigError, CoreConfig
@@ -38,7 +40,8 @@ from sessiongate.runtime.listener import ListenError, created_with, is_listened_
 from sessiongate.runtime.telemetry.exporter import Exporter
 from sessiongate.runtime.telemetry.loop_lag import LoopLag
 from sessiongate.runtime.tls import grpc_server_credentials
-from sessiongate.v1.service_names import SESSION_SERVICE, SOURCE_SERVICE
+from sessiongate.v1.history_service_pb2_grpc import add_HistoryServiceServicer_to_server
+from sessiongate.v1.service_names import SERVICES
 from sessiongate.v1.source_service_pb2_grpc import add_SourceServiceServicer_to_server
 
 log = logging.getLogger(__name__)
@@ -79,7 +82,7 @@ class Core:
         async with AsyncExitStack() as closing:  # `stop` needs the reverse order
             ledger = await Ledger.open(
                 config.ledger,
-                retention=config.ledger_retention,
+                policy=config.policy,
                 now=time.time_ns,
                 again=config.again,
             )
@@ -105,7 +108,8 @@ class Core:
                 max_session=config.limits.max_session,
             )
             closing.push_async_callback(self._collector.close)
-            server = self._listen()
+            history = History(ledger, self.table, self._collector.observed, time.time_ns)
+            server = self._listen(history)
             closing.callback(self._authenticator.close)
             closing.push_async_callback(self._drain, server)
             self.exporter = self._open_exporter()
@@ -123,7 +127,7 @@ class Core:
             closing.callback(watch.cancel)
             self._closing = closing.pop_all()
 
-    def _listen(self) -> grpc.aio.Server:
+    def _listen(self, history: History) -> grpc.aio.Server:
         config = self._config
         credentials = config.protection.credentials(config.core_token_path)
         self._authenticator = Authenticator(credentials)
@@ -136,11 +140,12 @@ class Core:
         server = grpc_server(interceptors, options)
         SessionService(self.table, self.watchers).add_to(server)
         streams = StreamQuota(config.limits.max_watchers)
-        self._health = Health((SESSION_SERVICE, SOURCE_SERVICE), streams)
+        self._health = Health(SERVICES, streams)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         add_SourceServiceServicer_to_server(SourceService(self._collector), server)
+        add_HistoryServiceServicer_to_server(HistoryService(history), server)
         if config.reflection:
-            add_reflection((SESSION_SERVICE, SOURCE_SERVICE, HEALTH_SERVICE), server)
+            add_reflection((*SERVICES, HEALTH_SERVICE), server)
         port = self._add_port(server, config.grpc)
         if not config.grpc.startswith("unix:"):
             self.address = f"{config.grpc.rpartition(':')[0]}:{port}"

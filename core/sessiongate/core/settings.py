@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sessiongate.core.ledger.retention import HistoryPolicy
 from sessiongate.core.sources.base import SourceConfig, SourceConfigError
 from sessiongate.runtime.auth.core_token import CoreTokenSettings
 from sessiongate.runtime.auth.protection import Protection
@@ -18,6 +19,7 @@ from sessiongate.runtime.core_settings import (
     LedgerSettings,
     SourceSettings,
     SourceValue,
+    history_age,
 )
 from sessiongate.runtime.limits import CoreLimits
 from sessiongate.runtime.settings import read_group, read_values, settings_of
@@ -47,7 +49,6 @@ class CoreConfig(CoreSettings, LedgerSettings, CoreTokenSettings):
     """The configuration of a core. Times are in seconds."""
 
     sources: tuple[SourceConfig, ...]
-    ledger_retention: float = 30 * 24 * 3600.0  # how long closed sessions are kept
     grace: float = 5.0  # how long calls may go on after SIGTERM
     limits: CoreLimits = field(default_factory=CoreLimits)
     logs: LogSettings = field(default_factory=LogSettings)
@@ -57,6 +58,13 @@ class CoreConfig(CoreSettings, LedgerSettings, CoreTokenSettings):
     # Where settings come from, for errors: flags, variables, or keys of a file.
     origins: Mapping[str, str] = field(default_factory=dict)
     exit_on_eof: bool = False  # drain and exit when standard input ends
+
+    @property
+    def policy(self) -> HistoryPolicy:
+        """Which past sessions the ledger keeps."""
+        age = history_age(self.history)
+        kept = None if age is None else int(age * 1e9)
+        return HistoryPolicy(kept, self.history_max, int(self.history_min * 1e9))
 
     @classmethod
     def from_json(cls, text: str) -> CoreConfig:

@@ -1,6 +1,9 @@
 """The full names of the contract's services, as health checks and reflection use them."""
 
-from sessiongate.v1 import session_service_pb2, source_service_pb2
+from sessiongate.v1 import history_service_pb2, session_service_pb2, source_service_pb2
 
 SESSION_SERVICE = session_service_pb2.DESCRIPTOR.services_by_name["SessionService"].full_name
 SOURCE_SERVICE = source_service_pb2.DESCRIPTOR.services_by_name["SourceService"].full_name
+HISTORY_SERVICE = history_service_pb2.DESCRIPTOR.services_by_name["HistoryService"].full_name
+# All of the contract.
+SERVICES = (SESSION_SERVICE, SOURCE_SERVICE, HISTORY_SERVICE)

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import TypeAlias
 
 from sessiongate.runtime.settings import (
+    duration,
     grpc_listener,
+    integer_from,
     listener,
+    must_be,
     repeatable,
     seconds,
     setting,
@@ -83,6 +86,20 @@ class LedgerSettings:
     )
 
 
+def _age(value: object) -> str:
+    """Read for how long past sessions are kept."""
+    try:
+        history_age(str(value))
+    except ValueError:
+        raise must_be("a duration, such as 12h or 30d, or off", value) from None
+    return str(value).lower()
+
+
+def history_age(text: str) -> float | None:
+    """Return for how many seconds past sessions are kept; None for none. Raises `ValueError`."""
+    return None if text.lower() == "off" else duration(text.lower())
+
+
 @dataclass(frozen=True)
 class CoreSettings:
     """A core's remaining settings, except its limits."""
@@ -97,6 +114,24 @@ class CoreSettings:
         30.0,
         seconds,
         "Keep the last known sessions of an unreachable source for this long.",
+        "SECONDS",
+    )
+    history: str = setting(
+        "30d",
+        _age,
+        "Keep sessions that have ended for this long, such as 12h or 30d; off keeps none.",
+        "AGE",
+    )
+    history_max: int = setting(
+        2 << 30,
+        integer_from(1 << 20),
+        "Maximum size of the ledger; above it, the oldest sessions that have ended are dropped.",
+        "BYTES",
+    )
+    history_min: float = setting(
+        0.0,
+        duration,
+        "Keep no session that lasted less than this, such as 0.5 or 2s.",
         "SECONDS",
     )
     reflection: bool = setting(

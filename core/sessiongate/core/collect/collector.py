@@ -9,13 +9,16 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from sessiongate.core.collect.completeness import Completeness
 from sessiongate.core.collect.links import Links
+from sessiongate.core.collect.observed_times import ObservedTimes
 from sessiongate.core.collect.places import refuse_exchange
 from sessiongate.core.collect.reconciler import Reconciler, Shared
 from sessiongate.core.collect.truncation import fitting_services, printable
+from sessiongate.core.ledger.coverage import Interval
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.sqlite import Ledger
 from sessiongate.core.sources.base import (
@@ -39,6 +42,7 @@ MAX_BACK_OFF = 5.0
 MAX_CONNECT_BACK_OFF = 30.0
 WHOLE_AGAIN = 5.0  # seconds that a source is read completely before that is logged
 SOURCE_CLOSE_TIMEOUT = 2.0  # seconds that a source may take to close
+NOTE_EVERY = 5.0  # seconds between two writes of when sources were observed
 # Seconds beyond its interval and timeout before a source is overdue: the loop may be late.
 LATENESS = 2.0
 _LATE = "the last observation was not shown in time: the core is busy"
@@ -80,6 +84,38 @@ class Collector:
         for runner in self._runners:
             await runner.restore(before.get(runner.name), held[runner.name])
         self._tasks = [asyncio.create_task(runner.run()) for runner in self._runners]
+        self._tasks.append(asyncio.create_task(self._keep_history()))
+
+    def observed(self, now: int) -> list[Interval]:
+        """Return when sources were observed, as far as the ledger may not have it.
+
+        Those that are read without a break count as observed until ``now``, in ns since the
+        epoch.
+        """
+        self._table.deadlines.enforce()
+        found: list[Interval] = []
+        for runner in self._runners:
+            is_current = self._table.source(runner.name).reachable
+            found += runner.observed_times.until(now, elapsed(), is_current=is_current)
+        return found
+
+    async def _keep_history(self) -> None:
+        """Write every few seconds when sources were observed, and drop what is not kept."""
+        while True:
+            await asyncio.sleep(NOTE_EVERY)
+            with suppress(LedgerError):  # a source that writes reports it
+                await self._note()
+                has_more = True
+                while has_more:
+                    has_more = await self._ledger.trim()
+
+    async def _note(self) -> None:
+        parts = [
+            (runner.observed_times, runner.observed_times.intervals) for runner in self._runners
+        ]
+        await self._ledger.note([each for _, part in parts for each in part])
+        for times, part in parts:
+            times.written(part)
 
     def reports(self) -> list[source_service_pb2.Source]:
         """Return the state of each source, in the order of the configuration."""
@@ -98,6 +134,9 @@ class Collector:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=SOURCE_CLOSE_TIMEOUT)
         await asyncio.gather(*(runner.close() for runner in self._runners))
+        with suppress(LedgerError, TimeoutError):
+            async with asyncio.timeout(SOURCE_CLOSE_TIMEOUT):
+                await self._note()
 
 
 class _Runner:
@@ -113,6 +152,8 @@ class _Runner:
         self._ledger = shared.ledger
         self._now = shared.now
         self._sessions = Reconciler(config, shared)
+        self.observed_times = ObservedTimes(config.name)
+        self._due = 0.0  # when the next observation must have been requested, on `elapsed`
         self._is_failing = False
         self._is_taking = False  # an observation is compared, written or shown
         self._logged = _WHOLE  # the completeness that was last logged
@@ -121,7 +162,9 @@ class _Runner:
         self._report = source_service_pb2.Source(name=config.name, kind=config.kind)
 
     async def restore(self, place: str | None, held: dict[str, int]) -> None:
-        await self._sessions.restore(place, held)
+        covered_until = await self._ledger.covered_until(self.name)
+        self.observed_times.restore(covered_until)
+        await self._sessions.restore(place, held, covered_until)
 
     async def run(self) -> None:
         failures = 0
@@ -185,12 +228,19 @@ class _Runner:
 
     async def _accept(self, observation: Observation, requested: float, following: float) -> None:
         """Publish an observation requested at ``requested``; the next is due by ``following``."""
-        observed = self._now()
+        observed, at = self._now(), elapsed()
+        continues = self._table.source(self.name).reachable and requested <= self._due
+        self._due = following
         self._is_taking = True
         try:
-            await self._sessions.take(observation, requested)
+            await self._sessions.take(observation, requested, observed, continues=continues)
         finally:
             self._is_taking = False
+        self.observed_times.observe(
+            *(observed, at),
+            is_partial=bool(self._sessions.completeness.partial),
+            continues=continues,
+        )
         self._report.last_success_time.FromNanoseconds(observed)
         if elapsed() >= following:  # outdated while it was written and shown
             self._lose(self._table.source(self.name).error or _LATE)

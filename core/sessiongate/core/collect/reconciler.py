@@ -12,14 +12,17 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 
 from sessiongate.core.collect.blocking import waited_for, waits_for
 from sessiongate.core.collect.completeness import Completeness, assess
 from sessiongate.core.collect.difference import Difference, difference
+from sessiongate.core.collect.endings import Endings
+from sessiongate.core.collect.incarnation import Incarnation
 from sessiongate.core.collect.links import Links
 from sessiongate.core.collect.showing import Entry, Showing
-from sessiongate.core.ledger.rows import Opening
+from sessiongate.core.ledger.past import Closing, Opening
 from sessiongate.core.ledger.sqlite import Ledger
 from sessiongate.core.place import id_of, place_of
 from sessiongate.core.sources.base import Observation, Observed, SourceConfig
@@ -28,12 +31,10 @@ from sessiongate.core.sources.support.pacing import Pace, in_order, kept, mapped
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.elapsed import elapsed
 from sessiongate.runtime.memory import FreeMemory
+from sessiongate.v1.history_service_pb2 import EndReason
 
 log = logging.getLogger(__name__)
 
-# A server's stated start may move by this many seconds without a restart.
-INCARNATION_TOLERANCE = 2.0
-_WORTH_WRITING = INCARNATION_TOLERANCE / 2
 _MANY = 10_000  # sessions more or less: memory is worth returning
 
 
@@ -59,7 +60,7 @@ class _Plan:
     ended: Sequence[str]  # keys
     missing: Sequence[str]  # keys that are missing from now on, unless they have ended
     openings: Sequence[Opening]  # in the order of `fresh`
-    closed: Sequence[int]  # ids
+    closed: Sequence[Closing]
 
     def left(self) -> Iterator[str]:
         """Iterate over the keys that no session has any longer."""
@@ -73,33 +74,34 @@ class Reconciler:
         self.completeness = Completeness()
         self.is_writing = False  # an observation waits for the ledger
         self._name = config.name
-        self._place = config.place
         self._max_sessions = config.max_sessions
         self._ledger = shared.ledger
         self._memory = shared.memory
         self._stale_after = shared.stale_after
         self._now = shared.now
         self._showing = Showing(
-            config.name, shared.table, shared.ledger, shared.links, shared.max_session
+            *(config.name, shared.table, shared.ledger, shared.links),
+            *(shared.max_session, shared.now),
         )
-        # The server's start as last stated, and as in the ledger: clocks drift, and a drift
-        # that is followed step by step is never mistaken for a restart.
-        self._incarnation: float | None = None
-        self._written: float | None = None
-        self._former_place: str | None = None  # where it was read from, according to the ledger
+        self._incarnation = Incarnation(config.place)
         self._last: Observation | None = None
         # On the clock `elapsed`: when that was, and when the first one was compared.
         self._observed_at = self._began = 0.0
+        self._continues = True  # whether the source was read without a break
+        self._endings = Endings(self._showing, shared.now)
         self._trimmed = 0  # sessions when memory was last returned
         self._hiding: asyncio.Task[None] | None = None
 
-    async def restore(self, place: str | None, held: dict[str, int]) -> None:
+    async def restore(
+        self, place: str | None, held: dict[str, int], covered_until: int | None = None
+    ) -> None:
         """Take over ``held``, the open sessions in the ledger, which were read from ``place``.
 
-        Raises `LedgerError`.
+        The source was last observed at ``covered_until``, in ns since the epoch. Raises
+        `LedgerError`.
         """
-        self._former_place = place
-        self._incarnation = self._written = await self._ledger.incarnation(self._name)
+        self._incarnation.restore(place, await self._ledger.incarnation(self._name))
+        self._endings.restore(covered_until)
         await self._showing.restore(held, Pace())
 
     @property
@@ -116,13 +118,25 @@ class Reconciler:
         """
         return max(self._observed_at, self._showing.progressed_at) + self._stale_after
 
-    async def take(self, observation: Observation, observed_at: float) -> None:
-        """Show an observation that was made at a moment on the clock `elapsed`.
+    async def take(
+        self,
+        observation: Observation,
+        observed_at: float,
+        moment: int | None = None,
+        *,
+        continues: bool = True,
+    ) -> None:
+        """Show an observation that was made at ``observed_at``, on the clock `elapsed`.
 
+        It was received at ``moment``, in ns since the epoch; by default, now.
+
+        It ``continues`` the one before unless its source could not be read meanwhile.
         Raises `LedgerError`; then nothing has changed, or some of it, and the rest follows.
         """
+        self._endings.observe(self._now() if moment is None else moment)
         if observation is not self._last or self._showing.absent:
             self._showing.progress()
+            self._continues = continues
             await self._reconcile(observation)
             self._showing.progress()
             self._last = observation
@@ -152,10 +166,10 @@ class Reconciler:
             await showing.hide_rest(pace)
             await showing.show_rest(pace)
             hidden = showing.times_hidden
-            restarted = self._restarted(observation.incarnation)
+            replaced = self._incarnation.replaced(observation.incarnation)
             found = await difference(
                 observation.sessions,
-                frozenset() if restarted else showing.stated,
+                frozenset() if replaced else showing.stated,
                 showing.shown,
                 showing.held,
                 self._max_sessions,
@@ -165,7 +179,7 @@ class Reconciler:
             if hidden != showing.times_hidden:
                 continue  # what is stated and unchanged would count as absent
             completeness = assess(observation, found, self._max_sessions)
-            plan = await self._plan(found, observation, pace, restarted=restarted)
+            plan = await self._plan(found, observation, replaced, pace)
             again = await self._again(plan, pace)
             blocking = await waited_for(chain(plan.fresh.values(), again.values()), pace)
             showing.progress()
@@ -184,19 +198,23 @@ class Reconciler:
             self._memory.give_back_soon()
 
     async def _plan(
-        self, found: Difference, observation: Observation, pace: Pace, *, restarted: bool
+        self,
+        found: Difference,
+        observation: Observation,
+        replaced: EndReason | None,
+        pace: Pace,
     ) -> _Plan:
         held = self._showing.held
         # If the server has restarted, none of the known sessions still exists.
         missing: Sequence[str] = ()
-        if restarted:
+        if replaced:
             ended = await kept(lambda key: key not in found.fresh, held, pace)
         elif observation.unreadable:
             ended, missing = await self._stale(found, pace), found.gone
         else:
             absent = [*self._showing.absent]
             ended = [*found.gone, *await kept(lambda key: key not in found.fresh, absent, pace)]
-        known: Mapping[str, int] = {} if restarted else held
+        known: Mapping[str, int] = {} if replaced else held
         new = await kept(lambda pair: pair[0] not in known, found.fresh.items(), pace)
         former: dict[str, str] = {}
         if any(item.former in known for _, item in new if item.former):
@@ -209,11 +227,18 @@ class Reconciler:
             missing = [key for key in missing if key in free]
         opened = await kept(lambda pair: pair[0] not in former, new, pace)
         openings = await mapped(
-            lambda pair: Opening(pair[0], self._start(pair[1]), pair[1].stated_id), opened, pace
+            lambda pair: Opening(pair[0], self._start(pair[1]), pair[1].stated_id, pair[1].session),
+            opened,
+            pace,
         )
-        closed = await mapped(lambda key: id_of(held[key]), ended, pace)
-        if restarted:
-            closed += [id_of(held[key]) for key in found.fresh if key in held]
+        gone = [*ended, *filter(held.__contains__, found.fresh)] if replaced else ended
+        closing = partial(
+            self._endings.closing,
+            replaced=replaced,
+            observed_at=self._observed_at,
+            continues=self._continues,
+        )
+        closed = await mapped(closing, gone, pace)
         return _Plan(found.fresh, former, ended, missing, openings, closed)
 
     async def _stale(self, found: Difference, pace: Pace) -> list[str]:
@@ -236,11 +261,10 @@ class Reconciler:
 
     async def _write(self, plan: _Plan, incarnation: float | None) -> Sequence[int]:
         """Write a plan to the ledger; return the ids of its openings."""
-        drifted = self._drifted(incarnation)
-        is_elsewhere = self._former_place != self._place
+        known, held = self._incarnation, self._showing.held
+        drifted = known.has_drifted(incarnation)
         ids: Sequence[int] = ()
-        held = self._showing.held
-        if plan.openings or plan.closed or drifted or plan.former or is_elsewhere:
+        if plan.openings or plan.closed or drifted or plan.former or known.is_elsewhere:
             self.is_writing = True
             try:
                 ids = await self._ledger.record(
@@ -249,20 +273,18 @@ class Reconciler:
                     closed=plan.closed,
                     incarnation=incarnation if drifted else None,
                     rekeyed={key: id_of(held[former]) for key, former in plan.former.items()},
-                    place=self._place if is_elsewhere else None,
+                    place=known.place if known.is_elsewhere else None,
+                    observed=self._endings.moment,
                 )
             finally:
                 self.is_writing = False
-            if self._is_moved and plan.closed:
+            if known.is_moved and plan.closed:
                 log.warning(
                     "source %s is read from another place: ended %d sessions of %s",
-                    *(self._name, len(plan.closed), self._former_place),
+                    *(self._name, len(plan.closed), known.former_place),
                 )
-            self._former_place = self._place
-        if incarnation is not None:
-            self._incarnation = incarnation
-        if drifted:
-            self._written = incarnation
+            known.former_place = known.place
+        known.take(incarnation, is_written=drifted)
         return ids
 
     async def _again(self, plan: _Plan, pace: Pace) -> Mapping[str, Observed]:
@@ -318,23 +340,6 @@ class Reconciler:
                 yield next(ends)
                 done += 1
         yield from ends
-
-    @property
-    def _is_moved(self) -> bool:
-        """Whether the source is read from another place than the sessions in the ledger."""
-        return self._former_place not in (None, self._place)
-
-    def _restarted(self, incarnation: float | None) -> bool:
-        """Return whether no known session still exists: after a restart, or at another server."""
-        if incarnation is None or self._incarnation is None:
-            return self._is_moved
-        return abs(incarnation - self._incarnation) > INCARNATION_TOLERANCE
-
-    def _drifted(self, incarnation: float | None) -> bool:
-        """Return whether to update the server's start in the ledger."""
-        if incarnation is None:
-            return False
-        return self._written is None or abs(incarnation - self._written) > _WORTH_WRITING
 
     def _start(self, item: Observed) -> int:
         session = item.session

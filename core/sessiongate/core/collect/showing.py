@@ -7,7 +7,7 @@ table, the links and what is recorded here agree.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from sessiongate.core.sources.support.pacing import Pace
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.elapsed import elapsed
 from sessiongate.runtime.memory import untrack
+from sessiongate.v1.session_pb2 import Session
 
 STEP_CHANGES = 1000
 STEP_BYTES = 4 * 1024 * 1024
@@ -65,9 +66,16 @@ class Showing:
     """
 
     def __init__(
-        self, source: str, table: SessionTable, ledger: Ledger, links: Links, max_session: int
+        self,
+        source: str,
+        table: SessionTable,
+        ledger: Ledger,
+        links: Links,
+        max_session: int,
+        now: Callable[[], int],
     ) -> None:
         self._source = source
+        self._now = now
         self._table = table
         self._ledger = ledger
         self._links = links
@@ -82,6 +90,8 @@ class Showing:
         # By key, sessions in the table. Those that it lacks are in its `unseen`.
         self.shown: dict[str, Observed] = {}
         self.waiting: dict[str, Observed] = {}  # of those, the ones that wait for others
+        # By id, the longest transaction of a session, in ns, of those that have ended.
+        self._longest: dict[int, int] = {}
         self._hiding: dict[str, Observed] = {}  # they are stale, and still in the table
         self._stale_since = 0.0  # when those were last observed
         self.times_hidden = 0
@@ -93,6 +103,15 @@ class Showing:
     def __len__(self) -> int:
         """Return the number of sessions in the table."""
         return len(self.shown) + len(self._hiding)
+
+    def last_seen(self, key: str) -> tuple[Session | None, int | None]:
+        """Return a session as it was last shown, if it is, and its longest transaction in ns."""
+        ident = id_of(self.held[key])
+        row = self._table.row(ident)
+        longest = self._longest.get(ident)
+        if row is None:
+            return None, longest
+        return row.session, _longer(longest, row.transaction, self._now())
 
     def progress(self) -> None:
         """Note that taking over an observation gets on."""
@@ -207,9 +226,22 @@ class Showing:
         effects = _Effects()
         for entry in step.entries:
             self._enter(entry, effects)
+        self._note_transactions(step.ready)
         self._change(effects, step.ready)
         for entry in step.entries:
             self._keep(entry)
+
+    def _note_transactions(self, changed: Sequence[Ready]) -> None:
+        """Note how long those lasted that have ended."""
+        for ready in changed:
+            row = ready.row
+            if row is None or row.transaction is None:
+                continue
+            activity = ready.session.activity
+            if activity.transaction_start_time.ToNanoseconds() != row.transaction:
+                longest = _longer(self._longest.get(row.id), row.transaction, self._now())
+                if longest is not None:
+                    self._longest[row.id] = longest
 
     def _enter(self, entry: Entry, effects: _Effects) -> None:
         """Record what becomes of a session, and add its effects."""
@@ -224,6 +256,7 @@ class Showing:
             self._unstate(old)
             withdrawn = _links(id_of(before), old)
             if item is None or id_of(place) != id_of(before):
+                self._longest.pop(id_of(before), None)
                 effects.removals.append(id_of(before))
         if item is None or former != key:
             self.held.pop(former, None)
@@ -260,6 +293,11 @@ class Showing:
     def _unstate(self, item: Observed) -> None:
         self.stated.discard(item)
         self.unreadable.discard(item)
+
+
+def _longer(longest: int | None, start: int | None, now: int) -> int | None:
+    """Return the longer one: the longest so far, or the transaction that began at ``start``."""
+    return longest if start is None else max(longest or 0, now - start)
 
 
 def _untracked_set() -> set[Observed]:

@@ -127,7 +127,7 @@ class SessionService:
             return answer
         caller = caller_of(context)
         if answer is not None and (charge := self._in_flight.take_now(caller, len(answer))):
-            _release_once_taken(charge)
+            release_once_taken(charge)
             return answer
         steps = _listed(self._table, request)
         return await self._answer(caller, self._in_flight, MAX_PAGE_BYTES, steps)
@@ -143,7 +143,7 @@ class SessionService:
             charge.release()
             raise
         charge.settle(len(answer))
-        _release_once_taken(charge)
+        release_once_taken(charge)
         return answer
 
     def _short(self, request: ListSessionsRequest) -> bytes | None:
@@ -202,7 +202,7 @@ class SessionService:
                 if not watcher.is_synced:
                     await self._begin(caller, watcher, messages, context)
                 async for message in messages:
-                    await _write(context, message)
+                    await send_message(context, message)
 
     async def _begin(
         self, caller: str, watcher: Watcher, messages: AsyncIterator[bytes], context: CallContext
@@ -210,10 +210,10 @@ class SessionService:
         """Send a snapshot, or as much of it as others have to wait for."""
         with self._snapshots.place(caller) as place:
             while not await place.is_granted(PROGRESS_INTERVAL):
-                await _write(context, EMPTY_PART)
+                await send_message(context, EMPTY_PART)
             async for message in messages:
                 with place.sending():
-                    await _write(context, message)
+                    await send_message(context, message)
                 if watcher.is_synced or not place.is_held:
                     return
 
@@ -228,7 +228,7 @@ class SessionService:
             ) from None
 
 
-async def _write(context: CallContext, message: bytes) -> None:
+async def send_message(context: CallContext, message: object) -> None:
     """Send a message of a stream; return once its reader has room for more."""
     try:
         async with asyncio.timeout(STALL_TIMEOUT):
@@ -238,7 +238,7 @@ async def _write(context: CallContext, message: bytes) -> None:
         raise asyncio.CancelledError from None
 
 
-def _release_once_taken(charge: ListCharge) -> None:
+def release_once_taken(charge: ListCharge) -> None:
     """Release a response's bytes once its caller has read it, or the time for that is over."""
     answering = asyncio.current_task()
     assert answering is not None  # noqa: S101 - this runs in one

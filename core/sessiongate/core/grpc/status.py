@@ -22,6 +22,7 @@ from sessiongate.core.errors import (
     CoreError,
     InternalError,
     InvalidRequestError,
+    LedgerUnavailableError,
     MalformedRequestError,
     NotReadyError,
     RevisionNotHeldError,
@@ -62,6 +63,7 @@ class StatusMapping:
 STATUS_MAPPINGS: Mapping[type[CoreError | Refusal], StatusMapping] = {
     SessionNotFoundError: StatusMapping(grpc.StatusCode.NOT_FOUND, Reason.SESSION_NOT_FOUND),
     SourceUnreachableError: StatusMapping(grpc.StatusCode.UNAVAILABLE, Reason.SOURCE_UNREACHABLE),
+    LedgerUnavailableError: StatusMapping(grpc.StatusCode.UNAVAILABLE, Reason.LEDGER_UNAVAILABLE),
     NotReadyError: StatusMapping(grpc.StatusCode.UNAVAILABLE, Reason.NOT_READY),
     RevisionNotHeldError: StatusMapping(grpc.StatusCode.OUT_OF_RANGE, Reason.REVISION_NOT_HELD),
     TooManyWatchersError: StatusMapping(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sessiongate.core.ledger import coverage, past
 from sessiongate.core.ledger.file import CorruptError
 from sessiongate.core.ledger.lock import LedgerError
 
@@ -17,16 +18,11 @@ _TABLES = (
     "sources (name VARCHAR NOT NULL PRIMARY KEY, incarnation DOUBLE NOT NULL)",
     # The place that each source is read from (`SourceConfig.place`).
     "places (name VARCHAR NOT NULL PRIMARY KEY, place VARCHAR NOT NULL)",
-    # INTEGER makes an id SQLite's own row number; any other type gets an index of its own.
-    # Times are ns since the epoch; closed_time is null while the session is open.
-    "sessions (id INTEGER NOT NULL PRIMARY KEY, source VARCHAR NOT NULL, key VARCHAR NOT NULL,"
-    " connect_time BIGINT NOT NULL, closed_time BIGINT)",
     # Assigned stated ids that the counter has not passed yet (`core.ledger.numbering`).
     "kept_ids (id BIGINT NOT NULL PRIMARY KEY)",
+    *past.SESSION_TABLES,
+    *coverage.COVERAGE_TABLES,
 )
-# Of closed sessions only: sessions end in any order, and an index of the open ones costs more
-# to keep than a scan at the start.
-_INDEX = "sessions_by_closed_time ON sessions (closed_time) WHERE closed_time IS NOT NULL"
 
 
 class Database:
@@ -79,12 +75,21 @@ class Database:
             raise CorruptError(f"the ledger ({self._path}) is corrupt: {found}")
 
     def create(self) -> None:
-        """Create what is missing, and drop what earlier versions had."""
+        """Create what is missing."""
         with self.transaction() as connection:
             for table in _TABLES:
                 connection.execute(f"CREATE TABLE IF NOT EXISTS {table}")
-            connection.execute(f"CREATE INDEX IF NOT EXISTS {_INDEX}")
-            connection.execute("DROP INDEX IF EXISTS sessions_by_state")
+            for index in past.SESSION_INDEXES:
+                connection.execute(f"CREATE INDEX IF NOT EXISTS {index}")
+
+
+def take_over(connection: sqlite3.Connection) -> None:
+    """Take over the open sessions of a ledger without history; those that ended are dropped."""
+    connection.execute(
+        "INSERT INTO open_sessions (id, source, key, connect_time)"
+        " SELECT id, source, key, connect_time FROM sessions WHERE closed_time IS NULL"
+    )
+    connection.execute("DROP TABLE sessions")
 
 
 def _connect(path: Path | None) -> sqlite3.Connection:

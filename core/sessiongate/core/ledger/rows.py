@@ -6,24 +6,34 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
-from typing import NamedTuple
 
 from sessiongate.core.collect.keys import KEY_BYTES, short
+from sessiongate.core.ledger.past import (
+    DESCRIBED,
+    PAST,
+    Closing,
+    Description,
+    Opening,
+    description_of,
+    ended,
+)
 from sessiongate.core.place import place_of
 from sessiongate.core.sources.support.pacing import Pace
+from sessiongate.v1.session_pb2 import Session
 
 # Rows in one statement: fewer statements take less time, and SQLite may allow 999 values.
 _ROWS = 200
 _READ_AT_ONCE = 1000  # rows, which takes about a millisecond
+_DESCRIBED = ", ".join(DESCRIBED)
 
 
-class Opening(NamedTuple):
-    """A session seen for the first time."""
+def _insertion(table: str, columns: Sequence[str]) -> str:
+    marks = ", ".join("?" * len(columns))
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608
 
-    key: str
-    connect_time: int  # ns since the epoch
-    stated_id: int | None = None  # its id, if that was never assigned
+
+_OPEN = _insertion("open_sessions", ("id", "source", "key", "connect_time", *DESCRIBED))
+_PAST = _insertion("past_sessions", PAST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +42,19 @@ class Changes:
 
     source: str
     opened: Sequence[Opening]
-    closed: Sequence[int]  # ids
+    closed: Sequence[Closing]
     incarnation: float | None  # seconds since the epoch
     rekeyed: Mapping[str, int]  # new keys of sessions, with their ids
     place: str | None  # where the source is read from
+    observed: int | None = None  # when, in ns since the epoch; None: now
 
-    def write(self, connection: sqlite3.Connection, ids: Sequence[int], now: int) -> None:
-        """Write the changes; ``ids`` are those of ``opened``, ``now`` is in ns since the epoch."""
+    def write(
+        self, connection: sqlite3.Connection, ids: Sequence[int], now: int, least: int | None
+    ) -> None:
+        """Write the changes; ``ids`` are those of ``opened``, ``now`` is in ns since the epoch.
+
+        Sessions that ended move to the past ones if they lasted ``least`` ns; None: no session.
+        """
         if self.incarnation is not None:
             connection.execute(
                 "INSERT OR REPLACE INTO sources VALUES (?, ?)", (self.source, self.incarnation)
@@ -48,24 +64,59 @@ class Changes:
                 "INSERT OR REPLACE INTO places VALUES (?, ?)", (self.source, self.place)
             )
         if self.closed:
-            for idents in _parts(self.closed):
-                marks = ", ".join("?" * len(idents))
-                done = f"UPDATE sessions SET closed_time = ? WHERE id IN ({marks})"  # noqa: S608
-                connection.execute(done, (now, *idents))
+            moment = now if self.observed is None else self.observed
+            self._close(connection, moment, least)
         if self.rekeyed:
             _rekey(connection, [*self.rekeyed.items()])
         if self.opened:
-            rows = zip(ids, self.opened, strict=True)
-            while part := [*islice(rows, _ROWS)]:
-                marks = ", ".join(["(?, ?, ?, ?)"] * len(part))
-                opened = f"INSERT INTO sessions (id, source, key, connect_time) VALUES {marks}"  # noqa: S608
-                values = [(i, self.source, o.key, o.connect_time) for i, o in part]
-                connection.execute(opened, tuple(chain.from_iterable(values)))
+            opened = (
+                (ident, self.source, each.key, each.connect_time, *_described(each, ident))
+                for ident, each in zip(ids, self.opened, strict=True)
+            )
+            connection.executemany(_OPEN, opened)
+
+    def _close(self, connection: sqlite3.Connection, now: int, least: int | None) -> None:
+        """Move sessions that ended to the past ones."""
+        if least is not None:
+            lasting = [each for each in self.closed if each.lasted(now) >= least]
+            unseen = [each.id for each in lasting if each.session is None]
+            opened = _descriptions(connection, unseen)
+            rows = (
+                ended(
+                    *(each, self.source),
+                    opened.get(each.id) or description_of(each.session),
+                    now,
+                )
+                for each in lasting
+            )
+            connection.executemany(_PAST, rows)
+        for part in _parts([each.id for each in self.closed]):
+            gone = f"DELETE FROM open_sessions WHERE id IN ({_marks(part)})"  # noqa: S608
+            connection.execute(gone, part)
+
+
+def _described(opening: Opening, ident: int) -> Description:
+    """Return the values that description_of a session; one that keeps its id has no other."""
+    session = opening.session
+    if session is not None and session.HasField("native_id") and opening.stated_id == ident:
+        session = Session.FromString(session.SerializeToString())
+        session.ClearField("native_id")
+    return description_of(session)
+
+
+def _descriptions(connection: sqlite3.Connection, idents: Sequence[int]) -> dict[int, Description]:
+    """Return the values that description_of open sessions, as they were when these opened."""
+    found: dict[int, Description] = {}
+    for part in _parts(idents):
+        wanted = f"SELECT {_DESCRIBED}, id FROM open_sessions WHERE id IN ({_marks(part)})"  # noqa: S608
+        for *description, ident in connection.execute(wanted, part):
+            found[ident] = tuple(description)
+    return found
 
 
 def open_sessions(connection: sqlite3.Connection) -> defaultdict[str, dict[str, int]]:
     """Return the places of open sessions by source and key; read many in short steps."""
-    wanted = "SELECT source, key, id, connect_time FROM sessions WHERE closed_time IS NULL"
+    wanted = "SELECT source, key, id, connect_time FROM open_sessions"
     found: defaultdict[str, dict[str, int]] = defaultdict(dict)
     pace = Pace()
     rows = connection.execute(wanted)
@@ -79,13 +130,17 @@ def open_sessions(connection: sqlite3.Connection) -> defaultdict[str, dict[str, 
 def shorten_keys(connection: sqlite3.Connection) -> None:
     """Hash long keys of open sessions that an older core wrote, so that their ids stay."""
     size = "length(CAST(key AS BLOB))"
-    long = f"SELECT key, id FROM sessions WHERE closed_time IS NULL AND {size} > ?"  # noqa: S608
+    long = f"SELECT key, id FROM open_sessions WHERE {size} > ?"  # noqa: S608
     found = connection.execute(long, (KEY_BYTES,)).fetchall()
     _rekey(connection, [(short(key), ident) for key, ident in found])
 
 
 def _rekey(connection: sqlite3.Connection, keys: Sequence[tuple[str, int]]) -> None:
-    connection.executemany("UPDATE sessions SET key = ? WHERE id = ?", keys)
+    connection.executemany("UPDATE open_sessions SET key = ? WHERE id = ?", keys)
+
+
+def _marks(values: Sequence[int]) -> str:
+    return ", ".join("?" * len(values))
 
 
 def _parts(idents: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -20,11 +20,16 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from sessiongate.core.ledger.database import Database
+from sessiongate.core.ledger import coverage
+from sessiongate.core.ledger.coverage import CoreRun, Interval
+from sessiongate.core.ledger.database import Database, take_over
 from sessiongate.core.ledger.file import CorruptError, LedgerFile, ledger_path
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.numbering import Numbering, Numbers, from_clock
-from sessiongate.core.ledger.rows import Changes, Opening, open_sessions, shorten_keys
+from sessiongate.core.ledger.past import Closing, Opening
+from sessiongate.core.ledger.reader import Reader
+from sessiongate.core.ledger.retention import HistoryPolicy
+from sessiongate.core.ledger.rows import Changes, open_sessions, shorten_keys
 from sessiongate.runtime.elapsed import elapsed
 
 log = logging.getLogger(__name__)
@@ -34,9 +39,7 @@ _REVISIONS_AHEAD = 1_000_000
 LEDGER_CLOSE_TIMEOUT = 5.0  # seconds that the last writes may take
 SLOW = 3.0  # seconds after which slow opening is logged
 _SLOW = "still waiting for the ledger (%s): its disk hangs or is slow"
-_FORGET_EVERY = 3600 * 10**9  # ns between two deletions of sessions that closed long ago
-_SCHEMA = 2
-_WITHOUT_KEPT_IDS = 1  # its programs must not open version 2: they would repeat kept ids
+_SCHEMA = 3  # 1: without kept ids; 2: without history
 _GENERATION_BITS = 62  # SQLite's integers have 63 and a sign
 _APART = 1 << 32  # ids, or 71 minutes of the clock, from one core in memory to the next
 
@@ -51,7 +54,7 @@ class Ledger:
         database: Database,
         thread: ThreadPoolExecutor,
         file: LedgerFile | None,
-        retention: float,
+        policy: HistoryPolicy,
         now: Callable[[], int],
     ) -> None:
         self._database = database
@@ -59,20 +62,26 @@ class Ledger:
         # Calls, and when one last ended, or the first of them began.
         self._waiting, self._moved = 0, 0.0
         self._file = file  # None: in memory
-        self._retention = int(retention * 1e9)  # ns
+        self._reader = Reader(file.path) if file is not None else None
+        self.policy = policy
         self._now = now
-        self._forgot = -_FORGET_EVERY  # when sessions that closed long ago were last deleted
+        self.began = now()
         self._ceiling = 0
         self._numbering = Numbering(1)  # replaced once the file is read
 
     @classmethod
     async def open(
-        cls, url: str, *, retention: float, now: Callable[[], int], again: int = 0
+        cls,
+        url: str,
+        *,
+        policy: HistoryPolicy = HistoryPolicy(),  # noqa: B008 - frozen
+        now: Callable[[], int],
+        again: int = 0,
     ) -> Ledger:
         """Open and lock the ledger at a URL; create it if it does not exist.
 
-        ``retention`` is how long closed sessions are kept, in seconds; ``now``
-        returns ns since the epoch. A corrupt file is set aside, never deleted.
+        ``policy`` says which past sessions are kept; ``now`` returns ns since the epoch. A
+        corrupt file is set aside, never deleted.
         If a file may lack some of the assigned ids (`core.ledger.file`), or one in memory was
         opened ``again`` that many times, ids continue from the clock in microseconds.
         Raises `LedgerError`.
@@ -84,7 +93,7 @@ class Ledger:
         ledger = None
         try:
             file = await loop.run_in_executor(thread, LedgerFile, path, now) if path else None
-            ledger = cls(Database(path), thread, file, retention, now)
+            ledger = cls(Database(path), thread, file, policy, now)
             await ledger._run(partial(ledger._prepare_or_start_over, again=again))
         except BaseException:
             if ledger is not None:
@@ -97,6 +106,8 @@ class Ledger:
 
     async def close(self) -> None:
         """Finish queued calls and release the ledger; do not wait for a disk that hangs."""
+        if self._reader is not None:
+            self._reader.close()
         try:
             async with asyncio.timeout(LEDGER_CLOSE_TIMEOUT):
                 await self._run(self._finish)
@@ -153,18 +164,43 @@ class Ledger:
         source: str,
         *,
         opened: Sequence[Opening],
-        closed: Sequence[int],
+        closed: Sequence[Closing],
         incarnation: float | None,
         rekeyed: Mapping[str, int] = MappingProxyType({}),
         place: str | None = None,
+        observed: int | None = None,
     ) -> list[int]:
         """Record one observation; return the ids of ``opened``, in order.
 
         `Numbering` assigns them. For the arguments see `core.ledger.rows.Changes`.
         Raises `LedgerError`; then nothing is written.
         """
-        changes = Changes(source, opened, closed, incarnation, rekeyed, place)
+        changes = Changes(source, opened, closed, incarnation, rekeyed, place, observed)
         return await self._run(lambda: self._record(changes))
+
+    async def covered_until(self, source: str) -> int | None:
+        """Return when a source was last observed, in ns since the epoch, as far as is written."""
+        return await self._run(lambda: coverage.covered_until(self._database.connection, source))
+
+    async def read(self, question: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Return the answer to a question about the past, read from one state of the database.
+
+        Raises `LedgerError`.
+        """
+        if self._reader is not None:
+            return await self._reader.read(question)
+        return await self._run(lambda: question(self._database.connection))
+
+    async def note(self, intervals: Sequence[Interval]) -> None:
+        """Write when sources were observed, and that a core runs. Raises `LedgerError`."""
+        await self._run(lambda: self._note(intervals))
+
+    async def trim(self) -> bool:
+        """Delete some past sessions that are no longer kept; return whether there may be more.
+
+        Raises `LedgerError`.
+        """
+        return await self._run(self._trim)
 
     async def _run(self, work: Callable[[], _T]) -> _T:
         def named() -> _T:
@@ -213,14 +249,14 @@ class Ledger:
             if found is None:
                 first = [("schema", _SCHEMA), ("id", first_id), ("revision", 0)]
                 connection.executemany("INSERT INTO counters VALUES (?, ?)", first)
-            elif found == _WITHOUT_KEPT_IDS:
+            elif found < _SCHEMA:
+                take_over(connection)
                 _set_counter(connection, "schema", _SCHEMA)
-            elif found != _SCHEMA:
+            elif found > _SCHEMA:
                 raise LedgerError(
                     f"the ledger has version {found}; this program supports only {_SCHEMA}"
                 )
             self._number(connection)
-            self._forget(connection)
             shorten_keys(connection)
         if self._file is not None:  # a copy of the file alone must contain all of this
             with self._file.writing():
@@ -242,13 +278,6 @@ class Ledger:
         _write_numbers(connection, Numbers((), following, (), (following,)))
         self._numbering = Numbering(following, kept)
 
-    def _forget(self, connection: sqlite3.Connection) -> None:
-        """Delete sessions that closed long ago, if the last deletion is long ago."""
-        if (now := self._now()) - self._forgot >= _FORGET_EVERY:
-            old = "DELETE FROM sessions WHERE closed_time < ?"
-            connection.execute(old, (now - self._retention,))
-            self._forgot = now
-
     def _reserve(self, revision: int) -> None:
         ceiling = revision + _REVISIONS_AHEAD
         with self._writing() as connection:
@@ -257,22 +286,30 @@ class Ledger:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """Run a transaction, which is committed at the end."""
+        """CoreRun a transaction, which is committed at the end."""
         file = self._file
         with file.writing() if file else nullcontext(), self._database.transaction() as connection:
             yield connection
+
+    def _note(self, intervals: Sequence[Interval]) -> None:
+        run = CoreRun(self.began, self._now(), self.policy.least_duration or 0)
+        with self._writing() as connection:
+            coverage.write_coverage(connection, intervals, run)
+
+    def _trim(self) -> bool:
+        with self._writing() as connection:
+            return self.policy.enforce(connection, self._now())
 
     def _record(self, changes: Changes) -> list[int]:
         numbers = self._numbering.plan([opening.stated_id for opening in changes.opened])
         if self._file is not None and changes.opened:
             self._file.cover(numbers.following, numbers.kept)
         with self._writing() as connection:
-            self._forget(connection)
             # At least the time: so a later start can see that the clock was set back.
             ceiling = max(self._ceiling, self._now() // 1000)
             if ceiling > self._ceiling:
                 _set_counter(connection, "revision", ceiling)
-            changes.write(connection, numbers.ids, self._now())
+            changes.write(connection, numbers.ids, self._now(), self.policy.least_duration)
             if changes.opened:
                 _write_numbers(connection, numbers)
         self._ceiling = ceiling

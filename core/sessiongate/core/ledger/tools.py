@@ -16,6 +16,14 @@ from sessiongate.core.sources.base import MAX_NAME_BYTES
 from sessiongate.core.sources.support.json_cursor import is_unicode
 from sessiongate.runtime.suggestion import did_you_mean
 
+# Tables with a column ``source``: those of this version, and of ones without history.
+_OF_SESSIONS = {"open_sessions", "past_sessions", "sessions"}
+# Tables whose first column names a source, and is in their key.
+_OF_SOURCES = (
+    ("places", ("name", "place")),
+    ("sources", ("name", "incarnation")),
+    ("coverage", ("source", "start_time", "end_time", "is_partial")),
+)
 _BUSY = 30.0  # seconds that a copy waits for a core to finish writing
 
 
@@ -87,35 +95,34 @@ def rename_source(url: str, old: str, new: str) -> None:
 
 
 def _rename(connection: sqlite3.Connection, old: str, new: str) -> None:
-    connection.execute(  # a ledger of 0.1 lacks the table
-        "create table if not exists places (name varchar not null primary key,"
-        " place varchar not null)"
-    )
-    known = sorted(
-        name
-        for (name,) in connection.execute(
-            "select name from places union select name from sources"
-            " union select source from sessions"
-        )
-    )
+    tables = {name for (name,) in connection.execute("select name from sqlite_schema")}
+    sessions = sorted(tables & _OF_SESSIONS)
+    lists = [(table, columns) for table, columns in _OF_SOURCES if table in tables]
+    named = [f"select {columns[0]} from {table}" for table, columns in lists]  # noqa: S608
+    named += [f"select source from {table}" for table in sessions]  # noqa: S608
+    known = sorted(name for (name,) in connection.execute(" union ".join(named)))
     if old not in known:
         raise LedgerError(
             f"the ledger has no source {old!r}{did_you_mean(old, known)}; its sources:"
             f" {', '.join(known) or 'none'}"
         )
     names = {"old": old, "new": new}
-    connection.execute(
-        "update sessions set source = case source when :old then :new else :old end"
-        " where source in (:old, :new)",
-        names,
-    )
-    for table, column in (("places", "place"), ("sources", "incarnation")):
+    for table in sessions:
+        connection.execute(
+            f"update {table} set source = case source when :old then :new else :old end"  # noqa: S608
+            " where source in (:old, :new)",
+            names,
+        )
+    for table, columns in lists:
         rows = connection.execute(
-            f"delete from {table} where name in (:old, :new) returning name, {column}",  # noqa: S608
+            f"delete from {table} where {columns[0]} in (:old, :new)"  # noqa: S608
+            f" returning {', '.join(columns)}",
             names,
         ).fetchall()
-        renamed = [(new if name == old else old, value) for name, value in rows]
-        connection.executemany(f"insert into {table} values (?, ?)", renamed)  # noqa: S608
+        renamed = [(new if name == old else old, *values) for name, *values in rows]
+        marks = ", ".join("?" * len(columns))
+        insertion = f"insert into {table} ({', '.join(columns)}) values ({marks})"  # noqa: S608
+        connection.executemany(insertion, renamed)
 
 
 def _file(url: str) -> Path:

@@ -1,0 +1,66 @@
+"""How the sessions of one source ended: seen to end, or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sessiongate.core.collect.showing import Showing
+from sessiongate.core.ledger.past import Closing
+from sessiongate.core.place import id_of, time_of
+from sessiongate.runtime.elapsed import elapsed
+from sessiongate.v1.history_service_pb2 import EndReason
+
+
+class Endings:
+    """What is known of the ends of sessions between two observations."""
+
+    def __init__(self, showing: Showing, now: Callable[[], int]) -> None:
+        self._showing = showing
+        self._now = now
+        # When the source was last observed, and when before the start, in ns since the epoch.
+        self.moment = 0
+        self._covered_until: int | None = None
+        # By id, of sessions that were seen before the clock was set back: the latest time.
+        self._seen_until: dict[int, int] = {}
+
+    def restore(self, covered_until: int | None) -> None:
+        """Take over when the source was last observed before the start."""
+        self._covered_until = covered_until
+        self.moment = covered_until or 0
+
+    def observe(self, moment: int) -> None:
+        """Note that an observation was received at a moment, in ns since the epoch."""
+        if moment < self.moment:
+            for place in self._showing.held.values():
+                ident = id_of(place)
+                self._seen_until[ident] = max(self.moment, self._seen_until.get(ident, 0))
+        self.moment = moment
+
+    def closing(
+        self, key: str, replaced: EndReason | None, observed_at: float, *, continues: bool
+    ) -> Closing:
+        """Return what the ledger keeps of a session that has ended.
+
+        ``replaced`` is why none of the source's sessions is left, if so. The source was
+        observed before at ``observed_at``, on the clock `elapsed`; the last observation
+        ``continues`` that one, unless the source could not be read between them.
+        """
+        showing = self._showing
+        place = showing.held[key]
+        session, longest = showing.last_seen(key)
+        reason, seen = replaced, None
+        if reason is None and continues and key not in showing.absent:
+            reason = EndReason.END_REASON_CLOSED
+        elif reason is None:
+            reason = EndReason.END_REASON_NOT_SEEN
+            since = showing.absent.get(key, observed_at)
+            seen = self._moment(since) if since else self._covered_until or time_of(place)
+        ident = id_of(place)
+        return Closing(
+            *(ident, time_of(place), session, reason, seen, longest),
+            not_before=self._seen_until.pop(ident, 0),
+        )
+
+    def _moment(self, time: float) -> int:
+        """Return a moment on the clock `elapsed` as ns since the epoch."""
+        return self._now() - int((elapsed() - time) * 1e9)
