@@ -52,6 +52,9 @@ RUNNERS: dict[Test | str, list[str]] = {
     client.test_the_first_program_lists_gets_and_finds_nothing: [
         "docs/client.md: : python",
     ],
+    client.test_the_third_program_looks_back: [
+        "docs/client.md: Past sessions: python",
+    ],
     client.test_the_second_program_follows: [
         "docs/client.md: Follow the sessions: python",
     ],

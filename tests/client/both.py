@@ -8,6 +8,12 @@ from contextlib import suppress
 from typing import Any, Self, TypeVar
 
 from sessiongate.client import AsyncClient, Update
+from sessiongate.v1.history_service_pb2 import (
+    ListPastSessionsRequest,
+    ListPastSessionsResponse,
+    PastSession,
+    PastSessionFilter,
+)
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
     CountBy,
@@ -68,6 +74,17 @@ class Waiting:
         self, by: Iterable[CountBy], filter: SessionFilter | None = None
     ) -> Iterator[SessionGroup]:
         return self._each(self._client.counts(by, filter))
+
+    def list_past_sessions(self, request: ListPastSessionsRequest) -> ListPastSessionsResponse:
+        return self._runner.run(self._client.list_past_sessions(request))
+
+    def past_sessions(
+        self, filter: PastSessionFilter | None = None, *, order_by: str = ""
+    ) -> Iterator[PastSession]:
+        return self._each(self._client.past_sessions(filter, order_by=order_by))
+
+    def get_past_session(self, session_id: int) -> PastSession:
+        return self._runner.run(self._client.get_past_session(session_id))
 
     def follow(self, filter: SessionFilter | None = None) -> Iterator[Update]:
         return self._each(self._client.follow(filter))

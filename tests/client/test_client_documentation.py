@@ -11,6 +11,7 @@ import pytest
 
 from sessiongate.client import AsyncClient, Client
 from tests.gateway.programs import running_core
+from tests.polling import eventually
 from tests.program import DOCUMENT as SOURCE
 from tests.program import PATIENCE, environment
 from tests.snippets import ROOT, texts
@@ -77,7 +78,7 @@ def test_the_programs_are_typed(tmp_path: Path) -> None:
         timeout=PATIENCE,
         check=False,
     )
-    assert (len(files), checked.returncode) == (2, 0), checked.stdout + checked.stderr
+    assert (len(files), checked.returncode) == (3, 0), checked.stdout + checked.stderr
 
 
 def test_each_method_is_described() -> None:
@@ -85,3 +86,18 @@ def test_each_method_is_described() -> None:
     for client in (Client, AsyncClient):
         methods = {name for name in vars(client) if not name.startswith("_")}
         assert [name for name in methods if f"| `{name}(" not in page] == []
+
+
+def test_the_third_program_looks_back(core: str) -> None:
+    def run() -> str:
+        return subprocess.run(
+            [sys.executable, "-c", program("Past sessions", core)],
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=True,
+        ).stdout
+
+    # At first, the core has not run for a second.
+    assert eventually(run, lambda printed: "not all" not in printed) == "3  False\n"

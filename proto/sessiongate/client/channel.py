@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from sessiongate.v1.service_names import SESSION_SERVICE, SOURCE_SERVICE
+from sessiongate.v1.service_names import HISTORY_SERVICE, SESSION_SERVICE, SOURCE_SERVICE
 
 Metadata = Callable[[], Iterable[tuple[str, str]]]
 
@@ -25,6 +25,8 @@ _RETRIES = {
         {"service": SESSION_SERVICE, "method": "CountSessions"},
         {"service": SESSION_SERVICE, "method": "GetSession"},
         {"service": SOURCE_SERVICE, "method": "ListSources"},
+        {"service": HISTORY_SERVICE, "method": "ListPastSessions"},
+        {"service": HISTORY_SERVICE, "method": "GetPastSession"},
     ],
     "retryPolicy": {
         "maxAttempts": 3,

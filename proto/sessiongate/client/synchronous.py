@@ -22,6 +22,14 @@ from sessiongate.client.errors import CallError, ClosedError, call_error
 from sessiongate.client.reflector import SILENCE, Lost, silence
 from sessiongate.client.session_copy import SessionCopy, Update
 from sessiongate.v1.address import DEFAULT_ADDRESS
+from sessiongate.v1.history_service_pb2 import (
+    GetPastSessionRequest,
+    ListPastSessionsRequest,
+    ListPastSessionsResponse,
+    PastSession,
+    PastSessionFilter,
+)
+from sessiongate.v1.history_service_pb2_grpc import HistoryServiceStub
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import (
     CountBy,
@@ -68,6 +76,7 @@ class Client:
             self._channel = grpc.secure_channel(address, credentials, options=options)
         self._sessions = SessionServiceStub(self._channel)
         self._sources = SourceServiceStub(self._channel)
+        self._history = HistoryServiceStub(self._channel)
         self._timeout = timeout
         self._token = token
         self._metadata = metadata
@@ -137,6 +146,30 @@ class Client:
     def get_session(self, session_id: int, *, timeout: float | None = None) -> GetSessionResponse:
         """Return one session."""
         return self._call(self._sessions.GetSession, GetSessionRequest(id=session_id), timeout)
+
+    def list_past_sessions(
+        self, request: ListPastSessionsRequest | None = None, *, timeout: float | None = None
+    ) -> ListPastSessionsResponse:
+        """Return one page of past sessions, with what is not known of their time."""
+        asked = request or ListPastSessionsRequest()
+        return self._call(self._history.ListPastSessions, asked, timeout)
+
+    def past_sessions(
+        self, filter: PastSessionFilter | None = None, *, order_by: str = ""
+    ) -> Iterator[PastSession]:
+        """Yield all past sessions that match, page by page."""
+        request = ListPastSessionsRequest(filter=filter, order_by=order_by)
+        while True:
+            page = self.list_past_sessions(request)
+            yield from page.sessions
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    def get_past_session(self, session_id: int, *, timeout: float | None = None) -> PastSession:
+        """Return one session, whether it has ended or not."""
+        request = GetPastSessionRequest(id=session_id)
+        return self._call(self._history.GetPastSession, request, timeout).session
 
     def list_sources(self, *, timeout: float | None = None) -> Sequence[Source]:
         """Return all sources, in the order of the core's configuration."""
