@@ -74,10 +74,11 @@ def test_what_is_no_id_is_not_found(http: httpx.Client, ident: str) -> None:
 
 
 def test_a_session_that_does_not_exist_is_not_found(http: httpx.Client) -> None:
-    check_not_found(http, "4")
+    about = "http://localhost:8989/v1/history/sessions/4"
+    check_not_found(http, "4", links={"about": about})
 
 
-def check_not_found(http: httpx.Client, ident: str) -> None:
+def check_not_found(http: httpx.Client, ident: str, **more: object) -> None:
     """Check the answer for an id, in full."""
     answer = http.get(httpx.URL("/v1/sessions/", path=f"/v1/sessions/{ident}"))
     assert answer.status_code == 404
@@ -89,6 +90,7 @@ def check_not_found(http: httpx.Client, ident: str) -> None:
                 "code": "SESSION_NOT_FOUND",
                 "title": "Not Found",
                 "detail": f"no session with id {ident if len(ident) < 40 else '9' * 40 + '...'}",
+                **more,
             }
         ]
     }

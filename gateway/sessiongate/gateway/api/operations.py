@@ -7,9 +7,10 @@ from dataclasses import replace
 from sessiongate.gateway.api.counts import list_counts
 from sessiongate.gateway.api.documents import INCLUDES
 from sessiongate.gateway.api.health import show_life, show_readiness
+from sessiongate.gateway.api.history import show_past_session
 from sessiongate.gateway.api.host_names import RDNS
 from sessiongate.gateway.api.maxscale import show_maxscale
-from sessiongate.gateway.api.members import MEMBERS
+from sessiongate.gateway.api.members import MEMBERS, PAST_MEMBERS
 from sessiongate.gateway.api.operation import Operation
 from sessiongate.gateway.api.services import (
     list_services,
@@ -43,6 +44,7 @@ _EVENTS = AllowedParameters(
 _COUNTS = AllowedParameters(
     collection=MEMBERS["sessions"], numbers=AGES, by=tuple(COUNTED_BY), ordered=False
 )
+_PAST_SESSION = AllowedParameters(fields={"sessions": PAST_MEMBERS})
 _SERVICE = AllowedParameters(fields={"services": MEMBERS["services"]})
 _SERVICES = replace(_SERVICE, collection=MEMBERS["services"])
 _SOURCE = AllowedParameters(fields={"sources": MEMBERS["sources"]})
@@ -154,6 +156,17 @@ OPERATIONS = (
         "Counts",
         "counts",
         _COUNTS,
+    ),
+    Operation(
+        "getPastSession",
+        "/v1/history/sessions/{id}",
+        show_past_session,
+        "One session of the past",
+        "Return one session, whether it has ended or not, as it was last seen.",
+        "PastSession",
+        "sessions",
+        _PAST_SESSION,
+        live=False,
     ),
     Operation(
         "listSources",

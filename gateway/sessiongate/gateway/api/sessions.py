@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
 from starlette.responses import Response
 
+from sessiongate.client.errors import CallError
 from sessiongate.gateway.api.document_cache import DocumentCache
 from sessiongate.gateway.api.documents import (
     Referred,
@@ -25,6 +27,7 @@ from sessiongate.gateway.api.response import (
     stream_response,
 )
 from sessiongate.gateway.api.select import Selection
+from sessiongate.gateway.errors import error_of
 from sessiongate.gateway.http.in_flight import Body
 from sessiongate.gateway.http.work import work
 from sessiongate.gateway.jsonapi.collections import self_link
@@ -34,6 +37,7 @@ from sessiongate.gateway.jsonapi.eventstream import EVENT_STREAM
 from sessiongate.gateway.jsonapi.ids import parse_id
 from sessiongate.gateway.jsonapi.paging import CursorPage
 from sessiongate.gateway.representation.count import counts_url
+from sessiongate.gateway.representation.past_session import past_session_url
 from sessiongate.gateway.representation.row import write_session
 from sessiongate.gateway.representation.service import services_url
 from sessiongate.gateway.representation.session import (
@@ -68,7 +72,10 @@ async def show_session(request: ApiRequest) -> Response:
     # Included resources come from all over the table. Its revision is taken first, so
     # that the tag is never newer than the document.
     table = (await request.view.rows(EVERYTHING, 1)).version if request.query.include else None
-    found, version = await request.view.get(ident)
+    try:
+        found, version = await request.view.get(ident)
+    except CallError as error:
+        raise _with_history(request, ident, error) from error
     if table is None:
         request.row = found
     else:
@@ -161,6 +168,18 @@ async def show_linkage(request: ApiRequest) -> Response:
         "data": [{"id": name, "type": "services"} for name in service_names(found.session)],
     }
     return document_response(request, document | top_meta(version.gaps.meta()), version)
+
+
+def _with_history(request: ApiRequest, ident: int, error: CallError) -> Exception:
+    """Return an error that links to the session's history, if it may have ended.
+
+    Whether history knows it is not asked: clients poll sessions until they end, and each 404
+    would read the ledger. The link answers that to those who follow it.
+    """
+    if error.reason != Reason.SESSION_NOT_FOUND:
+        return error
+    about = past_session_url(request.context.base, ident)
+    return RequestError(replace(error_of(error), about=about))
 
 
 def requested_id(request: ApiRequest) -> int:

@@ -25,6 +25,7 @@ class Error:
     detail: str
     parameter: str | None = None  # the query parameter at fault
     header: str | None = None  # the request header at fault
+    about: str | None = None  # the URL of more about this problem
 
     def members(self) -> dict[str, Any]:
         """Return the error object."""
@@ -38,6 +39,8 @@ class Error:
             members["source"] = {"parameter": self.parameter}
         elif self.header is not None:
             members["source"] = {"header": self.header}
+        if self.about is not None:
+            members["links"] = {"about": self.about}
         return members
 
 

@@ -5,6 +5,7 @@ Objects may gain members later; the members described here stay.
 
 from __future__ import annotations
 
+from sessiongate.gateway.openapi.past_session_schemas import PAST_SESSION_SCHEMAS
 from sessiongate.gateway.openapi.schema import (
     ASCTIME,
     Schema,
@@ -43,23 +44,8 @@ def _document(data: Schema, links: Schema, *, included: bool) -> Schema:
     return object_of({**properties, "meta": ref("Meta")}, "links", "data")
 
 
-_RETAINED = whole("Greater than 0 while every session has `queries`.")
-_API_LINKS = ("self", "describedby", "sessions", "services", "sources", "counts")
-
-SCHEMAS: Schema = {
-    **SESSION_SCHEMAS,
-    "SessionIdentifier": _identifier("sessions", "The session's id."),
-    "ServiceIdentifier": _identifier("services", "The service's name."),
-    "FilterIdentifier": _identifier("filters", "The filter's name."),
-    "Cursor": object_of(
-        {
-            "page": object_of(
-                {"cursor": text_of("A value for `page[after]` and `page[before]`.")}, "cursor"
-            )
-        },
-        about="Present on pages by cursor only.",
-    ),
-    "SessionResource": object_of(
+def _session_resource(attributes: str) -> Schema:
+    return object_of(
         {
             "id": text_of("An integer from 1, never assigned twice.", pattern="^[1-9][0-9]{0,19}$"),
             "type": fixed("sessions"),
@@ -82,14 +68,35 @@ SCHEMAS: Schema = {
                     ),
                 }
             ),
-            "attributes": ref("SessionAttributes"),
+            "attributes": ref(attributes),
             "links": ref("Links"),
             "meta": ref("Cursor"),
         },
         "id",
         "type",
         "links",
+    )
+
+
+_RETAINED = whole("Greater than 0 while every session has `queries`.")
+_API_LINKS = ("self", "describedby", "sessions", "services", "sources", "counts")
+
+SCHEMAS: Schema = {
+    **SESSION_SCHEMAS,
+    **PAST_SESSION_SCHEMAS,
+    "SessionIdentifier": _identifier("sessions", "The session's id."),
+    "ServiceIdentifier": _identifier("services", "The service's name."),
+    "FilterIdentifier": _identifier("filters", "The filter's name."),
+    "Cursor": object_of(
+        {
+            "page": object_of(
+                {"cursor": text_of("A value for `page[after]` and `page[before]`.")}, "cursor"
+            )
+        },
+        about="Present on pages by cursor only.",
     ),
+    "SessionResource": _session_resource("SessionAttributes"),
+    "PastSessionResource": _session_resource("PastSessionAttributes"),
     "SourceResource": object_of(
         {
             "id": text_of("The source's name."),
@@ -213,6 +220,7 @@ SCHEMAS: Schema = {
     ),
     "Sessions": _document(array_of(ref("SessionResource")), ref("PageLinks"), included=True),
     "Session": _document(ref("SessionResource"), ref("Links"), included=True),
+    "PastSession": _document(ref("PastSessionResource"), ref("Links"), included=False),
     "Sources": _document(array_of(ref("SourceResource")), ref("PageLinks"), included=False),
     "Source": _document(ref("SourceResource"), ref("Links"), included=False),
     "Counts": _document(array_of(ref("CountResource")), ref("PageLinks"), included=False),
@@ -254,8 +262,12 @@ SCHEMAS: Schema = {
                 }
             ),
             "links": object_of(
-                {"type": _URL},
-                about="Present if the cursor pagination profile defines the error.",
+                {
+                    "type": _URL,
+                    "about": _URL,
+                },
+                about="`type` is present if the cursor pagination profile defines the error,"
+                " `about` if there may be more to read: the history of a session that has ended.",
             ),
             "meta": object_of(
                 {"page": object_of({"maxSize": whole("The largest page size.")})},

@@ -1,0 +1,41 @@
+"""Sessions of the past as resource objects: as they were last seen, and how they ended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sessiongate.gateway.representation.session import asctime, session_resource
+from sessiongate.v1.history_service_pb2 import EndReason, PastSession
+
+END_REASONS = {
+    EndReason.END_REASON_CLOSED: "closed",
+    EndReason.END_REASON_SOURCE_RESTARTED: "source_restarted",
+    EndReason.END_REASON_REPLACED: "replaced",
+    EndReason.END_REASON_NOT_SEEN: "not_seen",
+    EndReason.END_REASON_TERMINATED: "terminated",
+}
+# What a session is doing is not kept.
+NOT_KEPT = ("idle", "activity", "queries")
+
+
+def past_session_url(base: str, ident: int) -> str:
+    """Return the URL of one session of the past."""
+    return f"{base}/v1/history/sessions/{ident}"
+
+
+def past_session_resource(past: PastSession, base: str) -> dict[str, Any]:
+    """Return the resource object of one session of the past."""
+    resource = session_resource(past.session, base, 0.0)
+    attributes = resource["attributes"]
+    for name in NOT_KEPT:
+        attributes.pop(name, None)
+    if past.HasField("end_time"):
+        attributes["ended"] = asctime(past.end_time)
+        if past.end_reason in END_REASONS:  # else this version does not know it
+            attributes["end_reason"] = END_REASONS[past.end_reason]
+        if past.HasField("last_seen_time"):
+            attributes["end_from"] = asctime(past.last_seen_time)
+            attributes["end_to"] = attributes["ended"]
+        if past.ended_by:
+            attributes["ended_by"] = past.ended_by
+    return {**resource, "links": {"self": past_session_url(base, past.session.id)}}
