@@ -78,6 +78,11 @@ class Waiting:
     def list_past_sessions(self, request: ListPastSessionsRequest) -> ListPastSessionsResponse:
         return self._runner.run(self._client.list_past_sessions(request))
 
+    def past_pages(
+        self, request: ListPastSessionsRequest | None = None
+    ) -> Iterator[ListPastSessionsResponse]:
+        return self._each(self._client.past_pages(request))
+
     def past_sessions(
         self, filter: PastSessionFilter | None = None, *, order_by: str = ""
     ) -> Iterator[PastSession]:

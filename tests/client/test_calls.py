@@ -13,6 +13,7 @@ import pytest
 
 from sessiongate.client import AsyncClient, CallError, Client, Reason
 from sessiongate.gateway.errors import HTTP_MAPPINGS
+from sessiongate.v1.history_service_pb2 import ListPastSessionsRequest
 from sessiongate.v1.session_service_pb2 import (
     COUNT_BY_REMOTE,
     COUNT_BY_USER,
@@ -52,6 +53,20 @@ def test_pages_follow_one_another_to_the_end(core: str, client_of: Any) -> None:
         assert client.get_session(newest.id).session.id == newest.id
         assert [*client.sessions(SessionFilter(sources=["other"]))] == []
         assert [source.name for source in client.list_sources()] == ["made"]
+
+
+@both
+def test_pages_of_the_past_follow_one_another_to_the_end(core: str, client_of: Any) -> None:
+    request = ListPastSessionsRequest(page_size=1000)
+    with client_of(core, timeout=LONG) as client:
+        pages = [*client.past_pages(request)]
+        assert request == ListPastSessionsRequest(page_size=1000), "it is the caller's"
+        listed = [past.session.id for page in pages for past in page.sessions]
+        assert len(pages) >= 3
+        assert listed == [past.session.id for past in client.past_sessions()]
+        assert {*listed} == {session.id for session in client.sessions()}
+        assert all(page.gaps == pages[0].gaps for page in pages)
+        assert {gap.source for gap in pages[0].gaps} == {"made"}
 
 
 @both

@@ -172,18 +172,28 @@ class AsyncClient:
         asked = request or ListPastSessionsRequest()
         return await self._call(self._history.ListPastSessions, asked, timeout)
 
+    async def past_pages(
+        self, request: ListPastSessionsRequest | None = None
+    ) -> AsyncGenerator[ListPastSessionsResponse]:
+        """Yield all pages of past sessions from that of ``request`` on, each with the gaps."""
+        asked = ListPastSessionsRequest()
+        if request is not None:
+            asked.CopyFrom(request)
+        while True:
+            page = await self.list_past_sessions(asked)
+            yield page
+            if not page.next_page_token:
+                return
+            asked.page_token = page.next_page_token
+
     async def past_sessions(
         self, filter: PastSessionFilter | None = None, *, order_by: str = ""
     ) -> AsyncGenerator[PastSession]:
         """Yield all past sessions that match, page by page."""
         request = ListPastSessionsRequest(filter=filter, order_by=order_by)
-        while True:
-            page = await self.list_past_sessions(request)
+        async for page in self.past_pages(request):
             for session in page.sessions:
                 yield session
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
 
     async def get_past_session(
         self, session_id: int, *, timeout: float | None = None

@@ -154,17 +154,27 @@ class Client:
         asked = request or ListPastSessionsRequest()
         return self._call(self._history.ListPastSessions, asked, timeout)
 
+    def past_pages(
+        self, request: ListPastSessionsRequest | None = None
+    ) -> Iterator[ListPastSessionsResponse]:
+        """Yield all pages of past sessions from that of ``request`` on, each with the gaps."""
+        asked = ListPastSessionsRequest()
+        if request is not None:
+            asked.CopyFrom(request)
+        while True:
+            page = self.list_past_sessions(asked)
+            yield page
+            if not page.next_page_token:
+                return
+            asked.page_token = page.next_page_token
+
     def past_sessions(
         self, filter: PastSessionFilter | None = None, *, order_by: str = ""
     ) -> Iterator[PastSession]:
         """Yield all past sessions that match, page by page."""
         request = ListPastSessionsRequest(filter=filter, order_by=order_by)
-        while True:
-            page = self.list_past_sessions(request)
+        for page in self.past_pages(request):
             yield from page.sessions
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
 
     def get_past_session(self, session_id: int, *, timeout: float | None = None) -> PastSession:
         """Return one session, whether it has ended or not."""
