@@ -231,9 +231,10 @@ def test_a_bad_request_is_named(churning: Client, more: dict[str, object], text:
 
 
 def test_a_session_that_was_never_there_is_not_found(churning: Client) -> None:
-    with pytest.raises(CallError) as caught:
-        churning.get_past_session(1 << 40)
-    assert caught.value.reason == Reason.SESSION_NOT_FOUND
+    for ident in (1 << 40, (1 << 63) - 1, (1 << 64) - 1):
+        with pytest.raises(CallError) as caught:
+            churning.get_past_session(ident)
+        assert caught.value.reason == Reason.SESSION_NOT_FOUND
     with pytest.raises(CallError, match="id: must be at least 1"):
         churning.get_past_session(0)
 

@@ -72,7 +72,7 @@ def test_the_404_of_a_session_that_has_ended_links_to_its_history(
     assert http.get(path).status_code == 200
 
 
-@pytest.mark.parametrize("ident", ["0", "none", "9223372036854775807"])
+@pytest.mark.parametrize("ident", ["0", "none", "18446744073709551615"])
 def test_an_id_that_history_does_not_know_is_an_error(http: httpx.Client, ident: str) -> None:
     answer = http.get(f"/v1/history/sessions/{ident}")
     assert answer.status_code == 404

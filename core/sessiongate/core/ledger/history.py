@@ -15,7 +15,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 from sessiongate.core.ledger.past import CLASSES, DESCRIBED, PAST, first_start
 
-FOREVER = (1 << 63) - 1  # later than any time, in ns since the epoch; the end of an open session
+_HIGHEST = (1 << 63) - 1
+FOREVER = _HIGHEST  # later than any time, in ns since the epoch; the end of an open session
 _COLUMNS = ", ".join(PAST)
 _OPEN = f"NULL, id, source, connect_time{', NULL' * 7}, {', '.join(DESCRIBED)}"
 _END, _ID, _START = PAST.index("end_time"), PAST.index("id"), PAST.index("connect_time")
@@ -61,6 +62,8 @@ def find(
 
 def find_one(connection: sqlite3.Connection, ident: int) -> PastRow | None:
     """Return the session with an id."""
+    if ident > _HIGHEST:
+        return None  # SQLite cannot hold it
     for table, columns in (("past_sessions", _COLUMNS), ("open_sessions", _OPEN)):
         for row in connection.execute(f"SELECT {columns} FROM {table} WHERE id = ?", (ident,)):  # noqa: S608
             return tuple(row)
