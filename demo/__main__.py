@@ -19,7 +19,7 @@ def main() -> int:
 
     try:
         demonstrate(stop)
-    except ServerError as error:
+    except (ServerError, OSError) as error:  # also a full disk, or output that nobody reads
         print(f"\n{error}", file=sys.stderr)
         return 1
     except Stopped:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import NoReturn
 
-from demo.servers import BIN, LOOPBACK, install_programs, running
+from demo.servers import BIN, LOOPBACK, check_temporary_folder, install_programs, running
 from demo.stop import Stop
 from sessiongate.client import CallError, Client
 from sessiongate.v1.address import DEFAULT_ADDRESS
@@ -32,9 +32,11 @@ def demonstrate(stop: Stop) -> NoReturn:
     ports = options.http or _free(_HTTP), options.grpc or _free(_GRPC)
     http, grpc = (f"{LOOPBACK}:{port}" for port in ports)
     is_default = grpc == DEFAULT_ADDRESS and "SESSIONGATE_CORE" not in os.environ
-    # What is set for another Sessiongate is not for this one.
-    for name in [name for name in os.environ if name.startswith("SESSIONGATE_")]:
+    # What is set for another Sessiongate, or another PostgreSQL (libpq reads PGSSLMODE and
+    # others), is not for these.
+    for name in [name for name in os.environ if name.startswith(("SESSIONGATE_", "PG"))]:
         del os.environ[name]
+    check_temporary_folder()
     install_programs(stop.step)
     with running(http, grpc, stop.step) as servers:
         _await_shown(grpc, stop)

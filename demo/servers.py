@@ -6,8 +6,11 @@ How each is started is the tests' (`tests/servers.py`); what is here is what it 
 from __future__ import annotations
 
 import json
+import os
+import re
 import secrets
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -18,6 +21,7 @@ from tests.haproxy import configured_haproxy
 from tests.servers import (
     Server,
     ServerError,
+    account,
     can_install,
     find,
     free_port,
@@ -64,7 +68,28 @@ backend stock-servers
     server db1 127.0.0.1:{server}
 """
 
+_LONGEST = 60  # a socket's path has at most 107 characters, and HAProxy lengthens it
+_PLAIN = re.compile(rf"[A-Za-z0-9._/-]{{1,{_LONGEST}}}")  # what PgBouncer's settings can name
+
 Step = Callable[[str], None]
+
+
+def check_temporary_folder() -> None:
+    """Raise `ServerError` if the servers cannot work in folders below the temporary one."""
+    folder = Path(tempfile.gettempdir())
+    os.environ["TMPDIR"] = str(folder)  # for the servers, too, if what is set does not exist
+    trouble = ""
+    if not _PLAIN.fullmatch(str(folder)):
+        trouble = f"must be at most {_LONGEST} letters, digits and ._/- for the servers' sockets"
+    elif user := account():
+        closed = [each for each in (folder, *folder.parents) if not each.stat().st_mode & 0o001]
+        if closed:
+            trouble = f"must be open to the user {user}, whom the servers run as"
+    if trouble:
+        raise ServerError(
+            f"The temporary folder {trouble}, got {str(folder)!r}. Choose another:\n"
+            "    TMPDIR=/tmp make demo"
+        )
 
 
 def install_programs(step: Step) -> None:

@@ -1,32 +1,34 @@
-"""Ctrl-C and SIGTERM."""
+"""What ends the demonstration: Ctrl-C, SIGTERM, or a terminal that is closed."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
+from contextlib import suppress
 from types import FrameType
 
 
 class Stopped(Exception):
-    """Ctrl-C was pressed, or SIGTERM came."""
+    """It is time to end."""
 
 
 class Stop:
-    """Remembers that Ctrl-C was pressed or that SIGTERM came; another time changes nothing.
+    """Remembers that it is time to end; to be told so again changes nothing.
 
     The handler only takes a note, so that it interrupts no step halfway.
     """
 
     def __init__(self) -> None:
         self._asked = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._ask)
 
     def _ask(self, _number: int, _frame: FrameType | None) -> None:
         if not self._asked.is_set():
             self._asked.set()
-            os.write(1, b"\nStopping everything ...\n")  # print may be under way
+            with suppress(OSError):  # the terminal is gone
+                os.write(1, b"\nStopping everything ...\n")  # print may be under way
 
     def step(self, text: str) -> None:
         """Say what is done next, or raise `Stopped` if that was asked for."""

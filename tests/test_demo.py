@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -48,6 +48,8 @@ class Demo(Program):
             *("--http", self.http, "--grpc", self.grpc),
             PATH=PATH,
             TMPDIR=str(folder),
+            PGSERVICE="another",  # for this user's own programs
+            PGSSLMODE="verify-full",
         )
         try:
             for begun in ("PgBouncer", "MariaDB", "HAProxy", "Sessiongate"):
@@ -92,17 +94,23 @@ class Demo(Program):
         return re.findall(r"^    (\S.*?(?:\\\n.*)?)$", self.output, re.MULTILINE)
 
 
-@pytest.fixture(scope="module")
-def demo() -> Iterator[Demo]:
+@contextmanager
+def demo_folder() -> Iterator[Path]:
+    """Make a folder for the demonstration's own, once its programs are installed."""
     for package, program in demo_servers.PROGRAMS.items():
         require(program, package)
     folder = Path(tempfile.mkdtemp(prefix="sgd-"))
     folder.chmod(0o1777)  # as /tmp: the servers run as another user
     try:
-        with Demo(folder) as started:
-            yield started
+        yield folder
     finally:
         shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[Demo]:
+    with demo_folder() as folder, Demo(folder) as started:
+        yield started
 
 
 def unvarying(text: str) -> list[list[list[str]]]:
@@ -236,3 +244,45 @@ def test_a_wrong_port_is_refused_before_anything_starts() -> None:
     )
     assert done.returncode == 2
     assert "must be a port from 1 to 65535, got 'localhost'" in done.stderr
+
+
+def test_a_temporary_folder_that_does_not_do_is_named_with_what_does(tmp_path: Path) -> None:
+    for name in ("with space", "long" * 20):
+        folder = tmp_path / name
+        folder.mkdir()
+        done = run_demo(TMPDIR=str(folder))
+        assert done.returncode == 1
+        assert done.stderr.startswith("\nThe temporary folder must be at most 60 letters, digits")
+        assert done.stderr.endswith(
+            f"got {str(folder)!r}. Choose another:\n    TMPDIR=/tmp make demo\n"
+        )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="others run the servers as themselves")
+def test_a_temporary_folder_of_root_alone_does_not_do() -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        done = run_demo(TMPDIR=folder)
+    assert done.returncode == 1
+    assert "must be open to the user nobody" in done.stderr
+
+
+def run_demo(**variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a demonstration that ends by itself."""
+    return subprocess.run(
+        [sys.executable, "-m", "demo"],
+        cwd=ROOT,
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+def test_a_closed_terminal_leaves_nothing() -> None:
+    with demo_folder() as folder, Demo(folder) as started:
+        servers = started.children()
+        started.process.send_signal(signal.SIGHUP)
+        assert started.wait() == 0
+        assert lasting(servers, PATIENCE) == []
+        assert [*folder.iterdir()] == []
