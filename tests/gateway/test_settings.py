@@ -63,6 +63,7 @@ def test_a_good_value_is_taken(key: str, value: object) -> None:
         ("https://dashboard.example:80", "https://dashboard.example:80"),
         ("http://localhost:03000", "http://localhost:3000"),
         ("http://[::1]:3000", "http://[::1]:3000"),
+        ("http://[2001:DB8:0:0::1]:80", "http://[2001:db8::1]"),
     ],
 )
 def test_origins_are_read_as_browsers_send_them(given: str, sent: str) -> None:
@@ -88,6 +89,7 @@ def test_origins_are_read_as_browsers_send_them(given: str, sent: str) -> None:
         ("public_url", "https://sessions.example?a=b", "http(s)://HOST"),
         ("public_url", "https://sessions.example#a", "http(s)://HOST"),
         ("public_url", 'https://sessions.example/"', "http(s)://HOST"),
+        ("public_url", "https://sessions.example/'", "http(s)://HOST"),
         ("allowed_host", "https://sessions.example", "without a port"),
         ("allowed_host", "sessions.example:80", "without a port"),
         ("allowed_host", "*", "without a port"),
@@ -98,6 +100,7 @@ def test_origins_are_read_as_browsers_send_them(given: str, sent: str) -> None:
                 *("*", "null", "dashboard.example", "ftp://dashboard.example", "https://"),
                 *("https://*.example", "https://h/", "https://h?x", "https://h#x"),
                 *("https://h:0", "https://h:65536", "https://\xe4.example"),
+                *("https://[...]", "https://[1::2::3]", "https://[127.0.0.1]"),
             )
         ),
         ("core_timeout", 0, "seconds above 0"),

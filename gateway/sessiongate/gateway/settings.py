@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from sessiongate.gateway.limits import Limits
-from sessiongate.runtime.addresses import Address, is_ipv6
+from sessiongate.runtime.addresses import Address, is_ipv6, parse_ip
 from sessiongate.runtime.auth.core_token import CoreTokenSettings, read_core_tokens
 from sessiongate.runtime.auth.protection import Protection
 from sessiongate.runtime.settings import (
@@ -34,7 +35,7 @@ _PORTS = {"http": "80", "https": "443"}
 _ORIGIN = re.compile(
     r"(?P<scheme>https?)://(?P<host>[a-z0-9._-]{1,255}|\[[0-9a-f:.]+\])(:(?P<port>[0-9]{1,5}))?"
 )
-_URL = re.compile(r"[!#-;=?-~]+")  # printable ASCII without quotes, angle brackets and spaces
+_URL = re.compile(r"[!#-&(-;=?-~]+")  # printable ASCII without quotes, angle brackets and spaces
 
 
 def _core_address(value: object) -> str:
@@ -79,11 +80,17 @@ def _meant(url: str) -> str:
 def _origin(value: object) -> str:
     """Read the origin of pages; return it as browsers send it, without a default port."""
     found = _ORIGIN.fullmatch(text(value).lower())
-    if found is None or int(found["port"] or 1) not in range(1, 65536):
+    ip = parse_ip(found["host"].strip("[]")) if found else None
+    if (
+        found is None
+        or int(found["port"] or 1) not in range(1, 65536)
+        or (found["host"].startswith("[") and not isinstance(ip, IPv6Address))
+    ):
         allowed = "an origin without a path, such as https://dashboard.example or http://h:3000"
         raise must_be(allowed, value)
     port = "" if found["port"] in (None, _PORTS[found["scheme"]]) else f":{int(found['port'])}"
-    return f"{found['scheme']}://{found['host']}{port}"
+    host = f"[{ip}]" if isinstance(ip, IPv6Address) else found["host"]
+    return f"{found['scheme']}://{host}{port}"
 
 
 @dataclass(frozen=True)
