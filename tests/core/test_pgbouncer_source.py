@@ -298,6 +298,8 @@ def test_a_zone_that_does_not_fit_costs_the_times_only(
     )
     right.session.ClearField("connect_time")
     right.session.ClearField("last_active_time")
+    for one in (item, right):  # PgBouncer may end the query between the two readings
+        one.session.ClearField("activity")
     assert item.session == right.session
     assert item.accepted == right.accepted
 
