@@ -96,7 +96,7 @@ class Changes:
 
 
 def _described(opening: Opening, ident: int) -> Description:
-    """Return the values that description_of a session; one that keeps its id has no other."""
+    """Return the values that describe a session; one that keeps its id has no other."""
     session = opening.session
     if session is not None and session.HasField("native_id") and opening.stated_id == ident:
         session = Session.FromString(session.SerializeToString())
@@ -105,7 +105,7 @@ def _described(opening: Opening, ident: int) -> Description:
 
 
 def _descriptions(connection: sqlite3.Connection, idents: Sequence[int]) -> dict[int, Description]:
-    """Return the values that description_of open sessions, as they were when these opened."""
+    """Return the values that describe open sessions, as they were when these opened."""
     found: dict[int, Description] = {}
     for part in _parts(idents):
         wanted = f"SELECT {_DESCRIBED}, id FROM open_sessions WHERE id IN ({_marks(part)})"  # noqa: S608

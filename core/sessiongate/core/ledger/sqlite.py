@@ -286,7 +286,7 @@ class Ledger:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """CoreRun a transaction, which is committed at the end."""
+        """Run a transaction, which is committed at the end."""
         file = self._file
         with file.writing() if file else nullcontext(), self._database.transaction() as connection:
             yield connection
