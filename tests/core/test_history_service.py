@@ -279,6 +279,26 @@ def test_ends_and_gaps_are_told_over_restarts(tmp_path: Path) -> None:
         assert alive == {13}, "what was open stays so, and the gap says that this is not known"
 
 
+def test_open_sessions_are_found_by_what_they_are_now(tmp_path: Path) -> None:
+    file = tmp_path / "sessions.json"
+    show(file, 1, 2)
+    with asked(f"document:{file}?interval=0.1", tmp_path / "ledger.db") as client:
+        text = file.read_text().replace("user2", "other")
+        beside = file.with_suffix(".new")
+        beside.write_text(text)
+        os.replace(beside, file)
+        eventually(lambda: client.get_session(2).session.user, lambda user: user == "other")
+
+        def found(user: str, order: str) -> list[int]:
+            wanted = PastSessionFilter(sessions=SessionFilter(users=[user]))
+            return [past.session.id for past in client.past_sessions(wanted, order_by=order)]
+
+        for order in ORDERS:
+            assert found("other", order) == [2]
+            assert found("user2", order) == []
+            assert found("user1", order) == [1]
+
+
 def _ids(client: Client) -> Iterator[int]:
     return (past.session.id for past in client.past_sessions())
 

@@ -9,7 +9,7 @@ from itertools import islice
 
 from sessiongate.core.history.query import PastQuery
 from sessiongate.core.ledger.coverage import CoreRun, Coverage, Gap, Interval
-from sessiongate.core.ledger.history import PastPlace, find, find_one, place_after
+from sessiongate.core.ledger.history import PastPlace, find, find_one, matches, place_after
 from sessiongate.core.ledger.past import past_session, refresh
 from sessiongate.core.ledger.sqlite import Ledger
 from sessiongate.core.sources.support.pacing import Pace
@@ -54,12 +54,9 @@ class History:
         observed, now = [*self._observed(self.now())], self.now()
         run = CoreRun(self._ledger.began, now, self._ledger.policy.least_duration or 0)
         sources = query.sources or tuple(each.name for each in self._table.sources())
-        page = await self._ledger.read(
-            lambda connection: _page(connection, query, sources, observed, run)
+        return await self._ledger.read(
+            lambda connection: _page(connection, query, self._refresh, sources, observed, run)
         )
-        for past in page.sessions:
-            self._refresh(past)
-        return page
 
     async def one(self, ident: int) -> PastSession | None:
         """Return the session with an id. Raises `LedgerError`."""
@@ -71,7 +68,7 @@ class History:
         return past
 
     def _refresh(self, past: PastSession) -> None:
-        """Show a session that has not ended as it is now."""
+        """Show a session that has not ended as it is now; any thread may call this."""
         if not past.HasField("end_time"):
             row = self._table.row(past.session.id)
             if row is not None:
@@ -81,6 +78,7 @@ class History:
 def _page(
     connection: sqlite3.Connection,
     query: PastQuery,
+    refreshed: Callable[[PastSession], None],
     sources: Sequence[str],
     observed: list[Interval],
     run: CoreRun,
@@ -95,8 +93,13 @@ def _page(
                 assert last is not None  # noqa: S101 - a page has at least one session
                 following = place_after(last, query.wanted)
                 break
-            sessions.append(past_session(row))
-            size += sessions[-1].ByteSize()
+            past = past_session(row)
+            if not past.HasField("end_time"):
+                refreshed(past)
+                if not matches(past.session, query.wanted):
+                    continue
+            sessions.append(past)
+            size += past.ByteSize()
             last = row
         pace.sleep()
     return PastPage(sessions, following, _gaps(connection, query, sources, observed, run))

@@ -14,12 +14,15 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 from sessiongate.core.ledger.past import CLASSES, DESCRIBED, PAST, first_start
+from sessiongate.v1.session_pb2 import Session
 
 _HIGHEST = (1 << 63) - 1
 FOREVER = _HIGHEST  # later than any time, in ns since the epoch; the end of an open session
 _COLUMNS = ", ".join(PAST)
 _OPEN = f"NULL, id, source, connect_time{', NULL' * 7}, {', '.join(DESCRIBED)}"
 _END, _ID, _START = PAST.index("end_time"), PAST.index("id"), PAST.index("connect_time")
+
+_ALWAYS_SET = ("source", "service", "state")
 
 PastRow: TypeAlias = tuple[Any, ...]  # the values of `PAST`; of an open session, without an end
 
@@ -52,12 +55,28 @@ class Wanted:
 def find(
     connection: sqlite3.Connection, wanted: Wanted, after: PastPlace | None
 ) -> Iterator[PastRow]:
-    """Yield the sessions that follow a place, in order, as they are asked for."""
+    """Yield the sessions that follow a place, in order, as they are asked for.
+
+    Of those that have not ended, what the ledger describes may have changed: these are all
+    yielded, whatever they are, and `matches` is to be asked of what they are now.
+    """
     if wanted.remote is not None:
         connection.create_function("is_remote", 1, wanted.remote, deterministic=True)
     if wanted.by_end:
         return _by_end(connection, wanted, after)
     return _by_start(connection, wanted, after)
+
+
+def matches(session: Session, wanted: Wanted) -> bool:
+    """Return whether a session has the values that are asked for."""
+    for column, allowed in wanted.names.items():
+        if column not in _ALWAYS_SET and not session.HasField(column):
+            return False
+        if getattr(session, column) not in allowed:
+            return False
+    if wanted.remote is None:
+        return True
+    return wanted.remote(session.remote if session.HasField("remote") else None)
 
 
 def find_one(connection: sqlite3.Connection, ident: int) -> PastRow | None:
@@ -97,8 +116,8 @@ def _by_start(
     found.append(
         connection.execute(
             f"SELECT {_OPEN} FROM open_sessions"  # noqa: S608
-            f" WHERE connect_time >= ? AND connect_time < ?{beyond}{filters} ORDER BY {order}",
-            (low, min(high, wanted.end), *past_values, *values),
+            f" WHERE connect_time >= ? AND connect_time < ?{beyond} ORDER BY {order}",
+            (low, min(high, wanted.end), *past_values),
         )
     )
     return heapq.merge(*found, key=lambda row: (row[_START], row[_ID]), reverse=wanted.descending)
@@ -155,13 +174,12 @@ def _going_on(
         if wanted.descending:
             return  # these were before
         after = None
-    filters, values = _filters(wanted)
     low, high = wanted.connected
     order, beyond, past_values = _paging("id", wanted, after)
     found = connection.execute(
         f"SELECT {_OPEN} FROM open_sessions"  # noqa: S608
-        f" WHERE connect_time >= ? AND connect_time < ?{beyond}{filters} ORDER BY {order}",
-        (low, min(high, wanted.end), *past_values, *values),
+        f" WHERE connect_time >= ? AND connect_time < ?{beyond} ORDER BY {order}",
+        (low, min(high, wanted.end), *past_values),
     )
     # Those that ended since the first page was read.
     since = max(wanted.start, wanted.as_of)
