@@ -75,6 +75,42 @@ def test_who_leaves_while_waiting_takes_no_place() -> None:
     queued(test)
 
 
+def test_a_place_whose_reader_stalls_is_lent_and_taken_again_before_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(snapshot_queue, "_STALLED", 0.0)
+
+    async def test(queue: SnapshotQueue, stack: ExitStack) -> None:
+        stalled, second, third = (stack.enter_context(queue.place("a")) for _ in range(3))
+        with stalled.sending():
+            assert await second.is_granted(NEVER)
+            assert await granted(stalled, second, third) == [False, True, False]
+        assert await granted(stalled, second, third) == [False, True, False]
+        second.leave()
+        assert await granted(stalled, third) == [True, False]
+        stalled.leave()
+        assert await granted(third) == [True]
+
+    queued(test)
+
+
+def test_who_ends_while_its_place_is_lent_frees_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot_queue, "_STALLED", 0.0)
+
+    async def test(queue: SnapshotQueue, stack: ExitStack) -> None:
+        second, third = (stack.enter_context(queue.place("a")) for _ in range(2))
+        second.leave()
+        with queue.place("a") as stalled:
+            assert await granted(third) == [True]
+            third.leave()
+            second, third = (stack.enter_context(queue.place("a")) for _ in range(2))
+            with stalled.sending():
+                assert await second.is_granted(NEVER)
+        assert await granted(second, third) == [True, False]
+
+    queued(test)
+
+
 def test_a_snapshot_that_takes_very_long_is_no_longer_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -209,13 +209,12 @@ class SessionService:
     ) -> None:
         """Send a snapshot, or as much of it as others have to wait for."""
         with self._snapshots.place(caller) as place:
-            while not await place.is_granted(PROGRESS_INTERVAL):
-                await send_message(context, EMPTY_PART)
-            async for message in messages:
+            while place.is_held and not watcher.is_synced:
+                while not await place.is_granted(PROGRESS_INTERVAL):
+                    await send_message(context, EMPTY_PART)
+                message = await anext(messages)
                 with place.sending():
                     await send_message(context, message)
-                if watcher.is_synced or not place.is_held:
-                    return
 
     async def _work(self, caller: str, steps: Steps[_T]) -> _T:
         """Run work in turns with that of others; return its result. Raises `TooManyCallsError`."""

@@ -15,16 +15,17 @@ from sessiongate.runtime.elapsed import elapsed
 
 # Snapshots that are sent at a time: no caller keeps all others waiting.
 _OF_A_CALLER, _OF_ALL = 1, 2
-# Seconds after which others no longer wait for a snapshot: if its reader does not take the next
+# Seconds after which others do not wait for a snapshot: while its reader does not take the next
 # message of it, and in total.
-_STALLED, _LONGEST = 1.0, 60.0
+_STALLED, _LONGEST = 0.05, 60.0
 
 
 class SnapshotQueue:
     """Gives places to snapshots in order of arrival; a caller's second one waits for its first."""
 
     def __init__(self) -> None:
-        self._taken: Counter[str] = Counter()  # places of each caller
+        self._sending: set[Place] = set()
+        self._taken: Counter[str] = Counter()  # how many of these each caller has
         self._waiting: dict[Place, None] = {}  # in order of arrival
 
     @contextmanager
@@ -38,22 +39,28 @@ class SnapshotQueue:
         finally:
             place.leave()
 
+    def returned(self, place: Place) -> None:
+        """Let a place that was left for a while be taken again before all others that wait."""
+        self._waiting = {place: None, **self._waiting}
+        self._grant()
+
     def left(self, place: Place) -> None:
         """Note that a place is free, or no longer waited for."""
-        if place in self._waiting:
-            del self._waiting[place]
-            return
-        self._taken[place.caller] -= 1
-        if not self._taken[place.caller]:
-            del self._taken[place.caller]
-        self._grant()
+        self._waiting.pop(place, None)
+        if place in self._sending:
+            self._sending.remove(place)
+            self._taken[place.caller] -= 1
+            if not self._taken[place.caller]:
+                del self._taken[place.caller]
+            self._grant()
 
     def _grant(self) -> None:
         for place in [*self._waiting]:
-            if self._taken.total() >= _OF_ALL:
+            if len(self._sending) >= _OF_ALL:
                 return
             if self._taken[place.caller] < _OF_A_CALLER:
                 del self._waiting[place]
+                self._sending.add(place)
                 self._taken[place.caller] += 1
                 place.grant()
 
@@ -70,11 +77,11 @@ class Place:
 
     def grant(self) -> None:
         """Let the snapshot be sent."""
-        self._ends = elapsed() + _LONGEST
+        self._ends = self._ends or elapsed() + _LONGEST
         self._granted.set()
 
     async def is_granted(self, seconds: float) -> bool:
-        """Wait for at most ``seconds``; return whether the snapshot may be sent."""
+        """Wait for at most ``seconds``; return whether the next part may be sent."""
         try:
             async with asyncio.timeout(seconds):
                 return await self._granted.wait()
@@ -83,19 +90,26 @@ class Place:
 
     @property
     def is_held(self) -> bool:
-        """Whether others wait for this snapshot."""
-        if elapsed() >= self._ends:
+        """Whether others wait for this snapshot, or it waits for them."""
+        if self._granted.is_set() and elapsed() >= self._ends:
             self.leave()
         return not self._is_left
 
     @contextmanager
     def sending(self) -> Iterator[None]:
-        """Leave the place if it takes long to send what is sent in this context."""
-        stalled = asyncio.get_running_loop().call_later(_STALLED, self.leave)
+        """Let others have the place while what is sent in this context waits for its reader."""
+        stalled = asyncio.get_running_loop().call_later(_STALLED, self._pause)
         try:
             yield
         finally:
             stalled.cancel()
+        if not (self._is_left or self._granted.is_set()):
+            self._queue.returned(self)
+
+    def _pause(self) -> None:
+        if not self._is_left:
+            self._granted.clear()
+            self._queue.left(self)
 
     def leave(self) -> None:
         """Leave the place to others, if it is not left yet."""
