@@ -9,6 +9,8 @@ from typing import Any, Self, TypeVar
 
 from sessiongate.client import AsyncClient, Update
 from sessiongate.v1.history_service_pb2 import (
+    CountPastSessionsRequest,
+    CountPastSessionsResponse,
     ListPastSessionsRequest,
     ListPastSessionsResponse,
     PastSession,
@@ -77,6 +79,9 @@ class Waiting:
 
     def list_past_sessions(self, request: ListPastSessionsRequest) -> ListPastSessionsResponse:
         return self._runner.run(self._client.list_past_sessions(request))
+
+    def count_past_sessions(self, request: CountPastSessionsRequest) -> CountPastSessionsResponse:
+        return self._runner.run(self._client.count_past_sessions(request))
 
     def past_pages(
         self, request: ListPastSessionsRequest | None = None

@@ -17,6 +17,7 @@ from sessiongate.core.collect import endings, reconciler, showing
 from sessiongate.core.collect.links import Links
 from sessiongate.core.collect.observed_times import ObservedTimes
 from sessiongate.core.collect.reconciler import Reconciler, Shared
+from sessiongate.core.history.counts import PastCountsQuery
 from sessiongate.core.history.history import History, PastPage
 from sessiongate.core.history.query import PastQuery
 from sessiongate.core.ledger.sqlite import Ledger
@@ -24,6 +25,7 @@ from sessiongate.core.sources.base import Observation, Observed, SourceConfig, U
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.memory import FreeMemory
 from sessiongate.v1.history_service_pb2 import (
+    CountPastSessionsRequest,
     EndReason,
     GapReason,
     ListPastSessionsRequest,
@@ -181,6 +183,7 @@ class HistoryMachine(RuleBasedStateMachine):
             assert gaps
         if asked.kind == "whole" and asked.is_noted:
             assert gaps <= {GapReason.GAP_REASON_PARTIAL}, "what was seen and noted is known"
+        self._check_count(asked.time, len(page.sessions))
         for past in page.sessions:
             if past.HasField("end_time"):
                 assert past.end_time.ToNanoseconds() >= past.session.connect_time.ToNanoseconds()
@@ -202,6 +205,18 @@ class HistoryMachine(RuleBasedStateMachine):
         request = ListPastSessionsRequest(filter=PastSessionFilter())
         request.filter.at_time.FromNanoseconds(time)
         return self.runner.run(self.history.page(PastQuery.parse(request, self.wall)))
+
+    def _check_count(self, time: int, expected: int) -> None:
+        """Check that a count says of a moment as many as are listed, whatever the others are."""
+        if time >= self.wall:
+            return
+        request = CountPastSessionsRequest(moments=3)
+        request.filter.start_time.FromNanoseconds(time)
+        request.filter.end_time.FromNanoseconds(self.wall)
+        query = PastCountsQuery.parse(request, self.wall)
+        counts, _ = self.runner.run(self.history.counts(query))
+        assert counts.total[0] == expected
+        assert counts.total[1] == len(self._ask(query.moments[1]).sessions)
 
     def _turn(self, seconds: int, keys: set[str]) -> None:
         """Let time pass, and sessions come and go at its end."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from sessiongate.client import CallError, Client, Reason
 from sessiongate.v1.history_service_pb2 import (
+    CountPastSessionsRequest,
     EndReason,
     ExportPastSessionsRequest,
     GapReason,
@@ -25,7 +27,12 @@ from sessiongate.v1.history_service_pb2 import (
 )
 from sessiongate.v1.history_service_pb2_grpc import HistoryServiceStub
 from sessiongate.v1.session_pb2 import ActivityState
-from sessiongate.v1.session_service_pb2 import SessionFilter
+from sessiongate.v1.session_service_pb2 import (
+    COUNT_BY_SERVICE,
+    COUNT_BY_STATE,
+    COUNT_BY_USER,
+    SessionFilter,
+)
 from tests.gateway.programs import LONG, running_core
 from tests.polling import eventually
 
@@ -81,6 +88,16 @@ def churning(core: str) -> Iterator[Client]:
     """Ask that core once many sessions have ended."""
     with Client(core, timeout=LONG) as client:
         eventually(lambda: len([*client.past_sessions()]), lambda count: count > 500)
+        yield client
+
+
+@pytest.fixture(scope="module")
+def settled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """Ask a core whose sessions came and went until it was restarted."""
+    ledger = tmp_path_factory.mktemp("ledger") / "ledger.db"
+    with asked("synthetic:?sessions=300&churn=60&interval=0.2", ledger) as client:
+        eventually(lambda: len([*client.past_sessions()]), lambda count: count > 900)
+    with asked("synthetic:?sessions=50", ledger) as client:
         yield client
 
 
@@ -154,6 +171,66 @@ def test_filters_select_as_they_do_among_live_sessions(churning: Client) -> None
         matching = {one.session.id for one in everything if _matches(one, wanted)}
         known = {one.session.id for one in everything}
         assert found & known == matching
+
+
+@pytest.mark.parametrize("seconds", [0.7, 3.0, 300.0])
+def test_counts_are_what_is_listed_at_each_moment(settled: Client, seconds: float) -> None:
+    user = max(session.user for session in settled.sessions())
+    now = time.time()
+    for by, name in ((COUNT_BY_SERVICE, "service"), (COUNT_BY_USER, "user")):
+        for sessions in (None, SessionFilter(users=[user]), SessionFilter(remotes=["0.0.0.0/1"])):
+            asked = PastSessionFilter(start_time=stamp(now - seconds), end_time=stamp(now))
+            asked.sessions.MergeFrom(sessions or SessionFilter())
+            response = settled.count_past_sessions(
+                CountPastSessionsRequest(filter=asked, moments=7, by=by, max_groups=3)
+            )
+            groups: list[dict[str, int]] = []
+            for moment in response.times:
+                at = PastSessionFilter(at_time=moment, sessions=sessions)
+                found = Counter(getattr(past.session, name) for past in settled.past_sessions(at))
+                groups.append(found)
+            assert [*response.total_counts] == [sum(found.values()) for found in groups]
+            totals = sum((Counter(found) for found in groups), Counter[str]())
+            order = sorted(totals, key=lambda value: (-totals[value], value))
+            assert [group.value.text for group in response.groups] == order[:3]
+            for group in response.groups:
+                counts = [found.get(group.value.text, 0) for found in groups]
+                assert [*group.counts] == counts
+
+
+def test_the_moments_of_a_count_go_from_the_first_to_the_last(churning: Client) -> None:
+    now = time.time()
+    asked = PastSessionFilter(start_time=stamp(now - 59), end_time=stamp(now + 1000))
+    response = churning.count_past_sessions(CountPastSessionsRequest(filter=asked))
+    times = [moment.ToNanoseconds() for moment in response.times]
+    assert len(times) == len(response.total_counts) == 60
+    assert times[0] == asked.start_time.ToNanoseconds()
+    assert 0 <= response.as_of_time.ToNanoseconds() - times[-1] < 100
+    assert not response.groups
+    assert response.total_counts[-1] > 0
+    assert {gap.reason for gap in response.gaps} == {GapReason.GAP_REASON_BEFORE_HISTORY}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        ({"moments": 1}, "moments: must be an integer from 2 to 500, got 1"),
+        ({"moments": 501}, "moments: must be an integer from 2 to 500, got 501"),
+        ({"max_groups": -1}, "max_groups: must be an integer from 1 to 100, got -1"),
+        ({"by": COUNT_BY_STATE}, "by: must be one of COUNT_BY_SERVICE, COUNT_BY_SOURCE, COUNT_"),
+        ({"filter": PastSessionFilter(at_time=stamp(1))}, "filter.at_time: is one moment: set"),
+        ({"filter": PastSessionFilter()}, "filter.start_time: is required"),
+        (
+            {"filter": PastSessionFilter(start_time=stamp(time.time() + 1000))},
+            "filter.start_time: must be before end_time, and in the past, for 60 moments",
+        ),
+    ],
+)
+def test_a_bad_count_is_named(churning: Client, wrong: dict[str, Any], text: str) -> None:
+    asked = {"filter": PastSessionFilter(start_time=stamp(1)), **wrong}
+    with pytest.raises(CallError) as caught:
+        churning.count_past_sessions(CountPastSessionsRequest(**asked))
+    assert text in str(caught.value)
 
 
 def _matches(past: PastSession, wanted: SessionFilter) -> bool:

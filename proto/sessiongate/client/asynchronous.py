@@ -23,6 +23,8 @@ from sessiongate.client.reflector import SILENCE, Lost
 from sessiongate.client.session_copy import SessionCopy, Update
 from sessiongate.v1.address import DEFAULT_ADDRESS
 from sessiongate.v1.history_service_pb2 import (
+    CountPastSessionsRequest,
+    CountPastSessionsResponse,
     GetPastSessionRequest,
     ListPastSessionsRequest,
     ListPastSessionsResponse,
@@ -171,6 +173,12 @@ class AsyncClient:
         """Return one page of past sessions, with what is not known of their time."""
         asked = request or ListPastSessionsRequest()
         return await self._call(self._history.ListPastSessions, asked, timeout)
+
+    async def count_past_sessions(
+        self, request: CountPastSessionsRequest, *, timeout: float | None = None
+    ) -> CountPastSessionsResponse:
+        """Return how many sessions were connected at each of some moments."""
+        return await self._call(self._history.CountPastSessions, request, timeout)
 
     async def past_pages(
         self, request: ListPastSessionsRequest | None = None

@@ -27,6 +27,7 @@ _RETRIES = {
         {"service": SOURCE_SERVICE, "method": "ListSources"},
         {"service": HISTORY_SERVICE, "method": "ListPastSessions"},
         {"service": HISTORY_SERVICE, "method": "GetPastSession"},
+        {"service": HISTORY_SERVICE, "method": "CountPastSessions"},
     ],
     "retryPolicy": {
         "maxAttempts": 3,

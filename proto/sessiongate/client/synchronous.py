@@ -23,6 +23,8 @@ from sessiongate.client.reflector import SILENCE, Lost, silence
 from sessiongate.client.session_copy import SessionCopy, Update
 from sessiongate.v1.address import DEFAULT_ADDRESS
 from sessiongate.v1.history_service_pb2 import (
+    CountPastSessionsRequest,
+    CountPastSessionsResponse,
     GetPastSessionRequest,
     ListPastSessionsRequest,
     ListPastSessionsResponse,
@@ -153,6 +155,12 @@ class Client:
         """Return one page of past sessions, with what is not known of their time."""
         asked = request or ListPastSessionsRequest()
         return self._call(self._history.ListPastSessions, asked, timeout)
+
+    def count_past_sessions(
+        self, request: CountPastSessionsRequest, *, timeout: float | None = None
+    ) -> CountPastSessionsResponse:
+        """Return how many sessions were connected at each of some moments."""
+        return self._call(self._history.CountPastSessions, request, timeout)
 
     def past_pages(
         self, request: ListPastSessionsRequest | None = None

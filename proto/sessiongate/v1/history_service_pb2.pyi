@@ -111,6 +111,40 @@ class ExportPastSessionsResponse(_message.Message):
     as_of_time: _timestamp_pb2.Timestamp
     def __init__(self, sessions: _Optional[_Iterable[_Union[PastSession, _Mapping]]] = ..., gaps: _Optional[_Iterable[_Union[HistoryGap, _Mapping]]] = ..., as_of_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
+class CountPastSessionsRequest(_message.Message):
+    __slots__ = ("filter", "moments", "by", "max_groups")
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    MOMENTS_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    MAX_GROUPS_FIELD_NUMBER: _ClassVar[int]
+    filter: PastSessionFilter
+    moments: int
+    by: _session_service_pb2.CountBy
+    max_groups: int
+    def __init__(self, filter: _Optional[_Union[PastSessionFilter, _Mapping]] = ..., moments: _Optional[int] = ..., by: _Optional[_Union[_session_service_pb2.CountBy, str]] = ..., max_groups: _Optional[int] = ...) -> None: ...
+
+class CountPastSessionsResponse(_message.Message):
+    __slots__ = ("times", "groups", "total_counts", "gaps", "as_of_time")
+    TIMES_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_COUNTS_FIELD_NUMBER: _ClassVar[int]
+    GAPS_FIELD_NUMBER: _ClassVar[int]
+    AS_OF_TIME_FIELD_NUMBER: _ClassVar[int]
+    times: _containers.RepeatedCompositeFieldContainer[_timestamp_pb2.Timestamp]
+    groups: _containers.RepeatedCompositeFieldContainer[PastSessionGroup]
+    total_counts: _containers.RepeatedScalarFieldContainer[int]
+    gaps: _containers.RepeatedCompositeFieldContainer[HistoryGap]
+    as_of_time: _timestamp_pb2.Timestamp
+    def __init__(self, times: _Optional[_Iterable[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]]] = ..., groups: _Optional[_Iterable[_Union[PastSessionGroup, _Mapping]]] = ..., total_counts: _Optional[_Iterable[int]] = ..., gaps: _Optional[_Iterable[_Union[HistoryGap, _Mapping]]] = ..., as_of_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class PastSessionGroup(_message.Message):
+    __slots__ = ("value", "counts")
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    value: _session_service_pb2.GroupValue
+    counts: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, value: _Optional[_Union[_session_service_pb2.GroupValue, _Mapping]] = ..., counts: _Optional[_Iterable[int]] = ...) -> None: ...
+
 class PastSession(_message.Message):
     __slots__ = ("session", "end_time", "end_reason", "last_seen_time", "ended_by", "longest_transaction")
     SESSION_FIELD_NUMBER: _ClassVar[int]

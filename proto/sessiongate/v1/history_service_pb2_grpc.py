@@ -51,6 +51,11 @@ class HistoryServiceStub:
                 request_serializer=sessiongate_dot_v1_dot_history__service__pb2.GetPastSessionRequest.SerializeToString,
                 response_deserializer=sessiongate_dot_v1_dot_history__service__pb2.GetPastSessionResponse.FromString,
                 _registered_method=True)
+        self.CountPastSessions = channel.unary_unary(
+                '/sessiongate.v1.HistoryService/CountPastSessions',
+                request_serializer=sessiongate_dot_v1_dot_history__service__pb2.CountPastSessionsRequest.SerializeToString,
+                response_deserializer=sessiongate_dot_v1_dot_history__service__pb2.CountPastSessionsResponse.FromString,
+                _registered_method=True)
         self.ExportPastSessions = channel.unary_stream(
                 '/sessiongate.v1.HistoryService/ExportPastSessions',
                 request_serializer=sessiongate_dot_v1_dot_history__service__pb2.ExportPastSessionsRequest.SerializeToString,
@@ -86,6 +91,14 @@ class HistoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CountPastSessions(self, request, context):
+        """Counts the sessions that were connected at each of some moments, by what they
+        have in common.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExportPastSessions(self, request, context):
         """Returns all pages of a list in one stream, which ends with status OK.
         """
@@ -105,6 +118,11 @@ def add_HistoryServiceServicer_to_server(servicer, server):
                     servicer.GetPastSession,
                     request_deserializer=sessiongate_dot_v1_dot_history__service__pb2.GetPastSessionRequest.FromString,
                     response_serializer=sessiongate_dot_v1_dot_history__service__pb2.GetPastSessionResponse.SerializeToString,
+            ),
+            'CountPastSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountPastSessions,
+                    request_deserializer=sessiongate_dot_v1_dot_history__service__pb2.CountPastSessionsRequest.FromString,
+                    response_serializer=sessiongate_dot_v1_dot_history__service__pb2.CountPastSessionsResponse.SerializeToString,
             ),
             'ExportPastSessions': grpc.unary_stream_rpc_method_handler(
                     servicer.ExportPastSessions,
@@ -173,6 +191,33 @@ class HistoryService:
             '/sessiongate.v1.HistoryService/GetPastSession',
             sessiongate_dot_v1_dot_history__service__pb2.GetPastSessionRequest.SerializeToString,
             sessiongate_dot_v1_dot_history__service__pb2.GetPastSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountPastSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sessiongate.v1.HistoryService/CountPastSessions',
+            sessiongate_dot_v1_dot_history__service__pb2.CountPastSessionsRequest.SerializeToString,
+            sessiongate_dot_v1_dot_history__service__pb2.CountPastSessionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -16,10 +16,13 @@ from sessiongate.core.grpc.in_flight import ListsInFlight
 from sessiongate.core.grpc.interceptor import CallContext
 from sessiongate.core.grpc.service import answering, release_once_taken, send_message
 from sessiongate.core.grpc.stream_quota import caller_of
+from sessiongate.core.history.counts import PastCountsQuery
 from sessiongate.core.history.history import PAGE_BYTES, History, PastPage
 from sessiongate.core.history.query import PastQuery
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.v1.history_service_pb2 import (
+    CountPastSessionsRequest,
+    CountPastSessionsResponse,
     ExportPastSessionsRequest,
     ExportPastSessionsResponse,
     GetPastSessionRequest,
@@ -71,6 +74,23 @@ class HistoryService(HistoryServiceServicer):
             text = f"no session with id {request.id} is remembered"
             raise SessionNotFoundError(text, id=str(request.id))
         return GetPastSessionResponse(session=found)
+
+    @answering
+    async def CountPastSessions(
+        self, request: CountPastSessionsRequest, context: CallContext
+    ) -> CountPastSessionsResponse:
+        now = self._history.now()
+        query = PastCountsQuery.parse(request, now)
+        counts, gaps = await _read(self._history.counts(query))
+        response = CountPastSessionsResponse(
+            total_counts=counts.total,
+            groups=counts.largest(query.max_groups) if query.column is not None else (),
+            gaps=[gap.message() for gap in gaps],
+        )
+        for index in range(query.moments.number):
+            response.times.add().FromNanoseconds(query.moments[index])
+        response.as_of_time.FromNanoseconds(now)
+        return response
 
     @answering
     async def ExportPastSessions(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
+from sessiongate.core.history.counts import PastCounts, PastCountsQuery, count_past
 from sessiongate.core.history.query import PastQuery
 from sessiongate.core.ledger.coverage import CoreRun, Coverage, Gap, Interval
 from sessiongate.core.ledger.history import PastPlace, find, find_one, matches, place_after
@@ -15,6 +17,7 @@ from sessiongate.core.ledger.sqlite import Ledger
 from sessiongate.core.sources.support.pacing import Pace
 from sessiongate.core.table.table import SessionTable
 from sessiongate.v1.history_service_pb2 import PastSession
+from sessiongate.v1.session_pb2 import Session
 
 MAX_GAPS = 1000
 PAGE_BYTES = 2_500_000
@@ -48,6 +51,7 @@ class History:
         self._table = table
         self._observed = observed
         self.now = now
+        self._counting = asyncio.Semaphore(1)
 
     async def page(self, query: PastQuery) -> PastPage:
         """Return a page. Raises `LedgerError`."""
@@ -57,6 +61,20 @@ class History:
         return await self._ledger.read(
             lambda connection: _page(connection, query, self._refresh, sources, observed, run)
         )
+
+    async def counts(self, query: PastCountsQuery) -> tuple[PastCounts, list[Gap]]:
+        """Return counts, and what is not known of their time. Raises `LedgerError`."""
+        observed, now = [*self._observed(self.now())], self.now()
+        run = CoreRun(self._ledger.began, now, self._ledger.policy.least_duration or 0)
+        sources = query.past.sources or tuple(each.name for each in self._table.sources())
+        # One at a time: the ledger's other reader is left to the lists.
+        async with self._counting:
+            return await self._ledger.read(
+                lambda connection: (
+                    count_past(connection, query, self._current),
+                    _gaps(connection, query.past, sources, observed, run),
+                )
+            )
 
     async def one(self, ident: int) -> PastSession | None:
         """Return the session with an id. Raises `LedgerError`."""
@@ -70,9 +88,13 @@ class History:
     def _refresh(self, past: PastSession) -> None:
         """Show a session that has not ended as it is now; any thread may call this."""
         if not past.HasField("end_time"):
-            row = self._table.row(past.session.id)
-            if row is not None:
-                refresh(past, row.session)
+            session = self._current(past.session.id)
+            if session is not None:
+                refresh(past, session)
+
+    def _current(self, ident: int) -> Session | None:
+        row = self._table.row(ident)
+        return None if row is None else row.session
 
 
 def _page(

@@ -60,8 +60,6 @@ def find(
     Of those that have not ended, what the ledger describes may have changed: these are all
     yielded, whatever they are, and `matches` is to be asked of what they are now.
     """
-    if wanted.remote is not None:
-        connection.create_function("is_remote", 1, wanted.remote, deterministic=True)
     if wanted.by_end:
         return _by_end(connection, wanted, after)
     return _by_start(connection, wanted, after)
@@ -98,7 +96,7 @@ def place_after(row: PastRow, wanted: Wanted) -> PastPlace:
 def _by_start(
     connection: sqlite3.Connection, wanted: Wanted, after: PastPlace | None
 ) -> Iterator[PastRow]:
-    filters, values = _filters(wanted)
+    filters, values = filters_of(connection, wanted)
     order, beyond, past_values = _paging("connect_time", wanted, after)
     low, high = wanted.connected
     found = [
@@ -139,7 +137,7 @@ def _ended_within(
     until = min(wanted.end - 1, wanted.as_of)
     if until <= wanted.start:
         return
-    filters, values = _filters(wanted)
+    filters, values = filters_of(connection, wanted)
     order, beyond, past_values = _paging("end_time", wanted, after)
     low, high = wanted.connected
     yield from connection.execute(
@@ -196,7 +194,7 @@ def _connected(
     connection: sqlite3.Connection, wanted: Wanted, since: int, until: int
 ) -> Iterator[PastRow]:
     """Yield the sessions that ended after ``since`` and by ``until``, and began by then."""
-    filters, values = _filters(wanted)
+    filters, values = filters_of(connection, wanted)
     low, high = wanted.connected
     for number in range(CLASSES + 1):
         yield from connection.execute(
@@ -210,13 +208,14 @@ def _connected(
         )
 
 
-def _filters(wanted: Wanted) -> tuple[str, list[Any]]:
-    """Return conditions on a session, and their values."""
+def filters_of(connection: sqlite3.Connection, wanted: Wanted) -> tuple[str, list[Any]]:
+    """Return conditions on a session that this connection can check, and their values."""
     text, values = "", list[Any]()
     for column, allowed in wanted.names.items():
         text += f" AND {column} IN ({', '.join('?' * len(allowed))})"
         values += allowed
     if wanted.remote is not None:
+        connection.create_function("is_remote", 1, wanted.remote, deterministic=True)
         text += " AND is_remote(remote)"
     return text, values
 

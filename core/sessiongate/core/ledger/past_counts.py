@@ -1,0 +1,97 @@
+"""Counts past sessions in a ledger's database: how many were connected at each of some moments.
+
+A question costs what it counts. Sessions of a class (`past.duration_class`) that are shorter than
+the time between two moments are looked for at each moment, so that those between them cost
+nothing; longer ones are read once, however many moments they span.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sessiongate.core.ledger.history import Wanted, filters_of
+from sessiongate.core.ledger.past import CLASSES, DESCRIBED, first_start
+
+_OPEN = f"SELECT id, source, connect_time, {', '.join(DESCRIBED)} FROM open_sessions"  # noqa: S608
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Moments at equal intervals, in ns since the epoch."""
+
+    start: int
+    step: int
+    number: int
+
+    def __getitem__(self, index: int) -> int:
+        return self.start + index * self.step
+
+    @property
+    def last(self) -> int:
+        """The last of them."""
+        return self[self.number - 1]
+
+    def first_from(self, time: int) -> int:
+        """Return the index of the first moment that is not before a time."""
+        return min(max(0, -((self.start - time) // self.step)), self.number)
+
+
+class Counted(NamedTuple):
+    """How many sessions with a value were connected from one moment until before another."""
+
+    value: str | None
+    first: int
+    stop: int
+    sessions: int
+
+
+def ended_counts(
+    connection: sqlite3.Connection, wanted: Wanted, moments: Moments, column: str | None
+) -> Iterator[Counted]:
+    """Yield the numbers of sessions that have ended, by a column if there is one."""
+    filters, values = filters_of(connection, wanted)
+    value = column or "NULL"
+    low, high = wanted.connected[0], wanted.connected[1] - 1
+    matching = (
+        "FROM past_sessions INDEXED BY past_by_start WHERE duration_class = ?"
+        f" AND connect_time >= ? AND connect_time <= ? AND end_time > ?{filters}"
+    )
+    at_one = f"SELECT {value}, COUNT(*) {matching} GROUP BY 1"
+    at_some = (
+        f"SELECT {value}, max((connect_time - ?1 + ?2 - 1) / ?2, 0),"
+        f" min((end_time - ?1 + ?2 - 1) / ?2, ?3), COUNT(*) {matching} GROUP BY 1, 2, 3"
+    )
+    for number in range(CLASSES + 1):
+        is_shorter = moments.start - first_start(moments.start, number) < moments.step
+        if is_shorter:
+            for index in range(moments.number):
+                moment = moments[index]
+                begin = max(low, first_start(moment, number))
+                for found, count in connection.execute(
+                    at_one, (number, begin, min(high, moment), moment, *values)
+                ):
+                    yield Counted(found or None, index, index + 1, count)
+        else:
+            begin = max(low, first_start(moments.start, number))
+            asked = (number, begin, min(high, moments.last), moments.start, *values)
+            for found, first, stop, count in connection.execute(
+                at_some, (moments.start, moments.step, moments.number, *asked)
+            ):
+                yield Counted(found or None, first, stop, count)
+
+
+def open_rows(
+    connection: sqlite3.Connection, wanted: Wanted, until: int
+) -> Iterator[tuple[int, str, int, tuple[Any, ...]]]:
+    """Yield the sessions that have not ended, and began by then: id, source, start, description.
+
+    As with `history.find`, what is known of them now has to be asked for, and whether it matches.
+    """
+    low, high = wanted.connected
+    for ident, source, start, *described in connection.execute(
+        f"{_OPEN} WHERE connect_time >= ? AND connect_time <= ?", (low, min(high - 1, until))
+    ):
+        yield ident, source, start, tuple(described)
