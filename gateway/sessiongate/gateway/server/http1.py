@@ -20,10 +20,10 @@ from sessiongate.gateway.jsonapi.errors import Error
 from sessiongate.gateway.limits import STALLED, Limits
 from sessiongate.gateway.server.http1_request import MALFORMED, RequestHead, parse_head, too_long
 from sessiongate.gateway.server.http1_response import (
-    WATER,
     AnswerAtOnce,
     Http1Response,
     error_response,
+    limit_unsent,
     part_size,
     unacknowledged,
     whole_response,
@@ -95,12 +95,12 @@ class Http1(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
-        transport.set_write_buffer_limits(*WATER)
         self._transport = transport
         self._room = asyncio.Event()
         self._room.set()
         self._is_tls = transport.get_extra_info("sslcontext") is not None
         self._most = part_size(is_tls=self._is_tls)
+        limit_unsent(transport, is_tls=self._is_tls)
         # The addresses are None if the client has disconnected already.
         client, server = map(transport.get_extra_info, ("peername", "sockname"))
         self._facts = {

@@ -25,8 +25,9 @@ from sessiongate.runtime.telemetry.correlation import from_headers
 # TLS copies a part, and queues later ones.
 _PART, _TLS_PART = 65536, 16384
 # Bytes not yet accepted by the kernel at which a response begins to wait, and down to which
-# it waits. Chunks are not shared, and thousands of clients may not read theirs.
-WATER, _CHUNKS_WATER = (65536, 16384), (16384, 4096)
+# it waits. Chunks are not shared, nor are the copies that TLS makes, of which it holds two, and
+# thousands of clients may not read theirs.
+_WATER, _UNSHARED_WATER = (65536, 16384), (16384, 4096)
 
 _STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
@@ -142,7 +143,7 @@ class Http1Response:
         if not more:
             self.is_complete = True
             if self.is_chunked:
-                self._transport.set_write_buffer_limits(*WATER)
+                limit_unsent(self._transport, is_tls=self._part == _TLS_PART)
 
     async def _write(self, head: bytes, body: bytes, tail: bytes = b"") -> None:
         if self.has_left:
@@ -179,7 +180,7 @@ class Http1Response:
                 more_lines = b"content-length: %d\r\n" % length
             elif self.version == "1.1":
                 self.is_chunked = True
-                self._transport.set_write_buffer_limits(*_CHUNKS_WATER)
+                self._transport.set_write_buffer_limits(*_UNSHARED_WATER)
                 more_lines = b"transfer-encoding: chunked\r\n"
             else:
                 self.keep_alive = False
@@ -196,6 +197,11 @@ class Http1Response:
         else:
             connection = b""
         return connection + _date(int(time()))
+
+
+def limit_unsent(transport: asyncio.WriteTransport, *, is_tls: bool) -> None:
+    """Let a response wait once a connection holds too much that the kernel has not accepted."""
+    transport.set_write_buffer_limits(*(_UNSHARED_WATER if is_tls else _WATER))
 
 
 def part_size(*, is_tls: bool) -> int:
