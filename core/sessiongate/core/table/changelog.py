@@ -24,7 +24,7 @@ LOG_BYTES = 128 * 1024 * 1024
 # and of a row without its piece.
 _STEP_OVERHEAD = 700
 _CHANGE_OVERHEAD = 16
-_ROW_OVERHEAD = 250
+_ROW_OVERHEAD = 350
 # The latest steps, whose encoded parts are shared: few watchers are further behind.
 _FRESH_STEPS = 4
 # Watchers woken in one round of the loop, so that a call does not wait for all of them.
