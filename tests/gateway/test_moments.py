@@ -76,3 +76,10 @@ def test_other_texts_are_errors_that_say_what_is_allowed(text: str) -> None:
         read_moment(text, NOW)
     with pytest.raises(MomentError, match=r"^must be a local time, such as 14:05"):
         read_local_moment(text, NOW)
+
+
+@pytest.mark.parametrize("text", ["1677-12-31T23:59:59Z", "2262-01-01T00:00:00Z", "-200000d"])
+def test_a_time_that_the_core_cannot_hold_is_an_error(text: str) -> None:
+    for read in (read_moment, read_local_moment):
+        with pytest.raises(MomentError, match="must be a time of the years 1678 to 2261; got"):
+            read(text, NOW)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
-from sessiongate.runtime.suggestion import shorten
+from sessiongate.runtime.suggestion import quoted_name
 
 ABSOLUTE = "a date and time with its offset, such as 2026-11-26T14:05:00Z"
 RELATIVE = "how long ago, such as -15m (in s, m, h or d)"
 LOCAL = "a local time, such as 14:05 or 2026-11-26 14:05"
+YEARS = range(1678, 2262)  # whose times the core can hold, in ns since the epoch in 64 bits
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _RELATIVE = re.compile(r"-([0-9]{1,9})([smhd])", re.ASCII)
@@ -46,6 +47,20 @@ def write_moment(moment: datetime) -> str:
 
 
 def _read(text: str, now: datetime, local: datetime | None) -> datetime:
+    found = _parsed(text, now, local)
+    if found is not None and found.year in YEARS:
+        return found
+    if found is not None:
+        years = f"{YEARS.start} to {YEARS.stop - 1}"
+        raise MomentError(f"must be a time of the years {years}; got {quoted_name(text)}")
+    allowed = f"{ABSOLUTE}, or {RELATIVE}"
+    if local is not None:
+        allowed = f"{LOCAL}, {allowed}"
+    raise MomentError(f"must be {allowed}; got {quoted_name(text)}")
+
+
+def _parsed(text: str, now: datetime, local: datetime | None) -> datetime | None:
+    """Return the moment that a text means, or None if it means none."""
     try:
         if found := _RELATIVE.fullmatch(text):
             return now.astimezone(UTC) - timedelta(**{_UNITS[found[2]]: int(found[1])})
@@ -62,10 +77,7 @@ def _read(text: str, now: datetime, local: datetime | None) -> datetime:
                 return _in_zone(f"{local.date() - timedelta(days=1)} {clock}", local)
     except (ValueError, OverflowError):
         pass  # such as a 13th month, or a time before the year 1
-    allowed = f"{ABSOLUTE}, or {RELATIVE}"
-    if local is not None:
-        allowed = f"{LOCAL}, {allowed}"
-    raise MomentError(f"must be {allowed}; got {shorten(text)}")
+    return None
 
 
 def _width(clock: str) -> int:
