@@ -32,7 +32,7 @@ ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docs" / "rest.md").read_text(encoding="utf-8")
 
 # Errors of the core for callers that watch, or whose messages are not of our gRPC contract.
-NOT_SHOWN = {"REVISION_NOT_HELD", "MALFORMED_REQUEST", "LEDGER_UNAVAILABLE"}
+NOT_SHOWN = {"REVISION_NOT_HELD", "MALFORMED_REQUEST"}
 
 
 @pytest.fixture(scope="module")

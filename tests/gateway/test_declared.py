@@ -53,6 +53,9 @@ def queries(operation: Operation) -> Iterator[dict[str, str]]:
     if takes.include:
         yield {"include": ",".join(takes.include)}
     if takes.collection:
+        if takes.forward:
+            yield {"page[size]": "1"}
+            return
         yield {"page[size]": "1", "page[number]": "1"}
         yield {"page[size]": "1", "page[after]": "1"}
 

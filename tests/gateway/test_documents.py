@@ -59,6 +59,7 @@ def test_the_root_leads_to_the_sessions(http: httpx.Client, path: str) -> None:
             "services": "http://localhost:8989/v1/services/",
             "sources": "http://localhost:8989/v1/sources/",
             "counts": "http://localhost:8989/v1/counts/?by=service",
+            "history": "http://localhost:8989/v1/history/sessions/",
         },
         "meta": {"name": "sessiongate"},
     }

@@ -108,9 +108,9 @@ def test_what_the_description_says_is_text() -> None:
 def test_collections_come_first() -> None:
     names = {operation.name for operation in OPERATIONS}
     order = [anchor for anchor in PAGE.anchors if anchor in names or anchor.startswith("group-")]
-    assert order[:12] == [
+    assert order[:13] == [
         *("group-sessions", "listSessions", "getSession", "listSessionsOfService"),
-        "getPastSession",
+        *("listPastSessions", "getPastSession"),
         *("group-services", "listServices", "getService"),
         *("listServicesOfSession", "getServicesLinkage"),
         *("group-counts", "listCounts"),

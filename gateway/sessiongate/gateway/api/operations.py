@@ -7,11 +7,13 @@ from dataclasses import replace
 from sessiongate.gateway.api.counts import list_counts
 from sessiongate.gateway.api.documents import INCLUDES
 from sessiongate.gateway.api.health import show_life, show_readiness
-from sessiongate.gateway.api.history import show_past_session
+from sessiongate.gateway.api.history import list_past_sessions, show_past_session
 from sessiongate.gateway.api.host_names import RDNS
 from sessiongate.gateway.api.maxscale import show_maxscale
 from sessiongate.gateway.api.members import MEMBERS, PAST_MEMBERS
 from sessiongate.gateway.api.operation import Operation
+from sessiongate.gateway.api.past_select import PAST_ORDERS
+from sessiongate.gateway.api.past_time import TIMES
 from sessiongate.gateway.api.services import (
     list_services,
     list_services_of_session,
@@ -45,6 +47,9 @@ _COUNTS = AllowedParameters(
     collection=MEMBERS["sessions"], numbers=AGES, by=tuple(COUNTED_BY), ordered=False
 )
 _PAST_SESSION = AllowedParameters(fields={"sessions": PAST_MEMBERS})
+_PAST_SESSIONS = replace(
+    _PAST_SESSION, collection=PAST_MEMBERS, orders=PAST_ORDERS, forward=True, texts=TIMES
+)
 _SERVICE = AllowedParameters(fields={"services": MEMBERS["services"]})
 _SERVICES = replace(_SERVICE, collection=MEMBERS["services"])
 _SOURCE = AllowedParameters(fields={"sources": MEMBERS["sources"]})
@@ -156,6 +161,18 @@ OPERATIONS = (
         "Counts",
         "counts",
         _COUNTS,
+    ),
+    Operation(
+        "listPastSessions",
+        "/v1/history/sessions",
+        list_past_sessions,
+        "Sessions of the past",
+        "List the sessions that were connected at a moment, or from one moment to another, whether"
+        " they have ended or not, as they were last seen.",
+        "PastSessions",
+        "sessions",
+        _PAST_SESSIONS,
+        live=False,
     ),
     Operation(
         "getPastSession",

@@ -22,7 +22,7 @@ from sessiongate.gateway.jsonapi.negotiation import (
     negotiate,
     negotiate_encoding,
 )
-from sessiongate.gateway.jsonapi.paging import AFTER, PROFILE
+from sessiongate.gateway.jsonapi.paging import BEFORE, PROFILE
 from sessiongate.gateway.jsonapi.query import PLAIN, AllowedParameters, QueryParameters
 from sessiongate.gateway.representation.row import SessionRow
 from sessiongate.gateway.representation.session import IDLE
@@ -64,7 +64,7 @@ def _reading(
     content_type: str | None,
 ) -> Steps[Preferences]:
     """Read what a request asks for. Raises `RequestError` with an error for each fault."""
-    accepted = negotiate(accept, offers, (PROFILE,) if AFTER in takes.pages else ())
+    accepted = negotiate(accept, offers, (PROFILE,) if BEFORE in takes.pages else ())
     yield
     gzip = negotiate_encoding(accept_encoding) == "gzip"
     yield

@@ -231,7 +231,7 @@ def _narrowed(selector: Selector, pointer: str, texts: Iterable[str]) -> Selecto
     field: dict[str, Any] = {name: frozenset(values)}
     narrowed = replace(selector, **field)
     wanted = narrowed.filter()
-    is_small = wanted is None or wanted.ByteSize() <= _MOST_BYTES
+    is_small = wanted is None or wanted.ByteSize() <= MOST_FILTER_BYTES
     values_in_all = sum(map(len, narrowed.wanted().values()))
     return narrowed if is_small and values_in_all <= _MOST_VALUES else None
 
@@ -245,7 +245,7 @@ _FIELDS = {
     "/relationships/services/data/0/id": "services",
 }
 # The contract's limits of a filter.
-_MOST_VALUES, _MOST_BYTES = 1000, 32 * 1024
+_MOST_VALUES, MOST_FILTER_BYTES = 1000, 32 * 1024
 
 
 def _cursor(text: str | None, parameter: str) -> int:

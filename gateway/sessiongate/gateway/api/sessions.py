@@ -37,7 +37,7 @@ from sessiongate.gateway.jsonapi.eventstream import EVENT_STREAM
 from sessiongate.gateway.jsonapi.ids import parse_id
 from sessiongate.gateway.jsonapi.paging import CursorPage
 from sessiongate.gateway.representation.count import counts_url
-from sessiongate.gateway.representation.past_session import past_session_url
+from sessiongate.gateway.representation.past_session import past_session_url, past_sessions_url
 from sessiongate.gateway.representation.row import write_session
 from sessiongate.gateway.representation.service import services_url
 from sessiongate.gateway.representation.session import (
@@ -62,6 +62,7 @@ async def show_api(request: ApiRequest) -> Response:
         "services": services_url(base),
         "sources": sources_url(base),
         "counts": f"{counts_url(base)}?by=service",
+        "history": past_sessions_url(base),
     }
     return document_response(request, {"links": links, "meta": {"name": "sessiongate"}}, None)
 

@@ -22,6 +22,7 @@ PROFILE = "https://jsonapi.org/profiles/ethanresnick/cursor-pagination/"
 
 SIZE, NUMBER, AFTER, BEFORE = "page[size]", "page[number]", "page[after]", "page[before]"
 NUMBERED = (SIZE, NUMBER)
+FORWARD = (SIZE, AFTER)  # of a collection that is read in one direction only
 PARAMETERS = (*NUMBERED, AFTER, BEFORE)
 
 MAX_NUMBER = 2**31 - 1  # of resources on a page and before it, and of pages before it
@@ -162,6 +163,15 @@ def cursor_links(
         "prev": None if before is None else link((BEFORE, before)),
         "next": None if after is None else link((AFTER, after)),
     }
+
+
+def forward_links(
+    url: str, parameters: Iterable[tuple[str, str]], *, after: str | None
+) -> dict[str, str | None]:
+    """Return the same links of a collection that has no pages before a cursor: without ``prev``."""
+    links = cursor_links(url, parameters, before=None, after=after)
+    del links["prev"]
+    return links
 
 
 def page_meta(total: int) -> dict[str, Any]:

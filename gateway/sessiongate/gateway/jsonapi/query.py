@@ -61,6 +61,9 @@ class AllowedParameters:
     collection: Members | None = None  # for filter and sort, its resources' members; and page
     by: tuple[str, ...] = ()  # what the resources of the collection may be counted by
     ordered: bool = True  # whether a collection has an order to choose, and cursors
+    orders: tuple[str, ...] = ()  # what `sort` may be, if not any fields
+    forward: bool = False  # whether all pages are by cursor, each after another
+    texts: tuple[str, ...] = ()  # further parameters, whose values the operation reads
     limits: QueryLimits = QueryLimits()
 
     @property
@@ -73,13 +76,15 @@ class AllowedParameters:
             names.append("by")
         if self.collection:
             names += ["filter", "filter[JSONPATH]", *(["sort"] if self.ordered else [])]
-        return (*names, *self.pages, *self.numbers)
+        return (*names, *self.pages, *self.numbers, *self.texts)
 
     @property
     def pages(self) -> tuple[str, ...]:
         """The names of the parameters for pages; event streams have none."""
         if self.by:
             return paging.NUMBERED
+        if self.forward:
+            return paging.FORWARD
         return paging.PARAMETERS if self.collection and self.ordered else ()
 
 
@@ -90,6 +95,7 @@ class QueryParameters:
     pretty: bool = False  # indent the document for people
     switches: frozenset[str] = frozenset()  # which of `AllowedParameters.switches` are on
     numbers: Mapping[str, float] = field(default_factory=dict)  # those that are given, by name
+    texts: Mapping[str, str] = field(default_factory=dict)  # likewise
     fields: Mapping[str, Fieldset] = field(default_factory=dict)  # by type
     include: tuple[str, ...] = ()
     by: tuple[str, ...] = ()  # what to count by
@@ -135,6 +141,7 @@ class QueryParameters:
             pretty="pretty" in on,
             switches=frozenset(on - {"pretty"}),
             numbers=reader.numbers(values),
+            texts={name: values.pop(name) for name in takes.texts if name in values},
             fields=reader.fields(values),
             include=reader.include(values),
             by=reader.by(values),
@@ -236,7 +243,12 @@ class _Reader:
     def sort(self, values: dict[str, str]) -> Sort | None:
         if not (self._takes.collection and self._takes.ordered) or "sort" not in values:
             return None
-        return self.read(Sort.parse, values.pop("sort"), self._takes.collection)
+        value, allowed = values.pop("sort"), self._takes.orders
+        if allowed and value not in allowed:
+            detail = f"sort must be one of {', '.join(allowed)}, got {quoted_name(value)}"
+            self.errors += invalid("sort", detail).errors
+            return None
+        return self.read(Sort.parse, value, self._takes.collection)
 
     def page(self, values: dict[str, str], by_cursor: bool) -> NumberPage | CursorPage | None:
         found = {name: values.pop(name) for name in self._takes.pages if name in values}
@@ -247,7 +259,7 @@ class _Reader:
             found,
             default_size=DEFAULT_PAGE_RESOURCES,
             max_size=self._takes.limits.page_size,
-            profile=by_cursor,
+            profile=by_cursor or self._takes.forward,
         )
 
 
@@ -255,6 +267,8 @@ def _unknown(name: str, takes: AllowedParameters) -> str:
     """Return the error text for a parameter that does not exist here."""
     if takes.collection and name.startswith("filter["):  # and does not end in a bracket
         return f"{quoted_name(name)} must end in ']'; inside it, write %3D for '=' and %26 for '&'"
+    if name in paging.PARAMETERS and takes.pages:
+        return f"{name} is not supported here; of pages, allowed are {', '.join(takes.pages)}"
     hint = as_question(_alike(name, takes.names)) or f"; allowed are {', '.join(takes.names)}"
     return f"unknown parameter {quoted_name(name)}{hint}"
 

@@ -112,6 +112,7 @@ CODES: Mapping[int, Mapping[str, str]] = {
         "NOT_READY": "Some sources have neither been read nor failed yet.",
         "SOURCE_UNREACHABLE": "A source has not been read yet, so it is not known whether it has"
         " the session.",
+        "LEDGER_UNAVAILABLE": "The core cannot read its ledger, which has the past.",
         "UNAVAILABLE": "The core cannot be reached.",
         "OVERLOADED": "The gateway has as many requests, or as much to send, as it can hold.",
         "REQUEST_TIMEOUT": "The response took longer than `--request-timeout`.",

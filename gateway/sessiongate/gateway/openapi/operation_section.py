@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from html import escape
 from typing import Any
 from urllib.parse import quote
@@ -19,14 +19,19 @@ from sessiongate.gateway.openapi.markup import (
     row,
     table,
 )
-from sessiongate.gateway.openapi.reference import OperationEntry, example_of, parameter_key
+from sessiongate.gateway.openapi.reference import (
+    OperationEntry,
+    example_of,
+    is_shared,
+    parameter_key,
+)
 from sessiongate.gateway.openapi.schema import Schema
 from sessiongate.gateway.openapi.schema_tables import schema_link, type_of
 
 PARAMETER_HEAD = ("Parameter", "Type", "Description")
 
 
-def operation_section(entry: OperationEntry, shared: Collection[str], base: str) -> str:
+def operation_section(entry: OperationEntry, shared: Mapping[str, list[Schema]], base: str) -> str:
     """Return the section of an operation; ``shared`` parameters have a section of their own."""
     example = (
         details_json("Example document", entry.document["example"])
@@ -64,12 +69,12 @@ def _command(entry: OperationEntry, base: str) -> str:
     return f"<pre>curl {flag}'{escape(url)}'</pre>"
 
 
-def _parameters(entry: OperationEntry, shared: Collection[str]) -> str:
-    own = [found for found in entry.parameters if found["name"] not in shared]
+def _parameters(entry: OperationEntry, shared: Mapping[str, list[Schema]]) -> str:
+    own = [found for found in entry.parameters if not is_shared(found, shared)]
     others = [
         link_to(f"parameter-{parameter_key(found)}", code(found["name"]))
         for found in entry.parameters
-        if found["name"] in shared
+        if is_shared(found, shared)
     ]
     rows = [parameter_row(f"{entry.name}-{parameter_key(found)}", [found]) for found in own]
     listed = f"<p>{link_to('parameters', 'Common parameters')}: {', '.join(others)}</p>"

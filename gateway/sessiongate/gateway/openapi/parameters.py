@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sessiongate.gateway.api.host_names import MAX_LOOKUPS, RDNS, WAIT
 from sessiongate.gateway.api.operation import Operation
@@ -16,7 +16,8 @@ from sessiongate.gateway.jsonapi.eventstream import EVENT_STREAM, LAST_EVENT_ID
 from sessiongate.gateway.jsonapi.members import Members, as_field, as_jsonpath, as_name, as_pointer
 from sessiongate.gateway.jsonapi.paging import AFTER, BEFORE, MAX_NUMBER, NUMBER, PROFILE, SIZE
 from sessiongate.gateway.jsonapi.query import MAX_BY, MAX_VALUE, QueryLimits
-from sessiongate.gateway.openapi.schema import Schema
+from sessiongate.gateway.openapi.past_parameters import past_pages, past_sort, past_time
+from sessiongate.gateway.openapi.schema import Schema, query_parameter
 
 _JSON = r'(?:"[^"\\\u0000-\u001f]*"|-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,6})?|true|false|null)'
 _ORDERED = r'(?:"[^"\\\u0000-\u001f]*"|-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,6})?)'
@@ -64,6 +65,7 @@ def parameters(operation: Operation) -> list[Schema]:
     """Return an operation's parameters, in the order in which a reader looks for them."""
     takes = operation.takes
     found = [] if operation.kind is None else [_ident(operation.kind)]
+    found += [past_time(name) for name in takes.texts]
     if takes.collection:
         cursor = _SESSION_CURSOR if operation.tag == "sessions" else _ANY
         limits, examples = takes.limits, _EXAMPLES[operation.tag]
@@ -72,9 +74,12 @@ def parameters(operation: Operation) -> list[Schema]:
             _filter(takes.collection, limits, examples),
             _filter_by_path(takes.collection, examples),
         ]
-        if takes.ordered:
+        if takes.orders:
+            found.append(past_sort(takes.orders))
+        elif takes.ordered:
             found.append(_sort(takes.collection, examples))
-        found += (page for page in _pages(cursor, limits) if page["name"] in takes.pages)
+        pages = past_pages(limits) if takes.forward else _pages(cursor, limits)
+        found += (page for page in pages if page["name"] in takes.pages)
         found += [_number(name, _NUMBERS[name]) for name in takes.numbers]
     if takes.include:
         found.append(_include(takes.include))
@@ -85,17 +90,6 @@ def parameters(operation: Operation) -> list[Schema]:
     if EVENT_STREAM in operation.offers:
         found.append(_header(*_LAST_EVENT))
     return found + [_header(*header) for header in _CONDITIONS] if operation.live else found
-
-
-def _query(name: str, schema: Schema, about: str, example: Any, **more: Any) -> Schema:
-    return {
-        "name": name,
-        "in": "query",
-        "description": about,
-        **more,
-        "schema": schema,
-        "example": example,
-    }
 
 
 def _ident(kind: str) -> Schema:
@@ -122,7 +116,7 @@ def _any_of(names: Iterable[str]) -> str:
 
 def _filter(members: Members, limits: QueryLimits, examples: _Examples) -> Schema:
     pointers = (as_pointer(place).removeprefix("/") for place in members.places())
-    return _query(
+    return query_parameter(
         "filter",
         {
             "type": "array",
@@ -144,7 +138,7 @@ def _filter(members: Members, limits: QueryLimits, examples: _Examples) -> Schem
 
 
 def _filter_by_path(members: Members, examples: _Examples) -> Schema:
-    return _query(
+    return query_parameter(
         "filters",
         {
             "type": "object",
@@ -166,7 +160,7 @@ def _filter_by_path(members: Members, examples: _Examples) -> Schema:
 
 
 def _sort(members: Members, examples: _Examples) -> Schema:
-    return _query(
+    return query_parameter(
         "sort",
         {
             "type": "array",
@@ -196,21 +190,21 @@ def _pages(cursor: Schema, limits: QueryLimits) -> list[Schema]:
     size = {"type": "integer", "minimum": 1, "maximum": limits.page_size}
     number = {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}
     return [
-        _query(
+        query_parameter(
             SIZE,
             size,
             "Number of resources on a page. On its own, it requests the first page by number, or"
             f' by cursor if `Accept` requests the profile "{PROFILE}".',
             100,
         ),
-        _query(
+        query_parameter(
             NUMBER,
             number,
             "Number of the page, from 0; requires `page[size]`. Resources that come and go move"
             " the others from page to page.",
             0,
         ),
-        _query(
+        query_parameter(
             AFTER,
             cursor,
             "Cursor right before the page, in the order of ids: a resource that stays is listed"
@@ -218,7 +212,7 @@ def _pages(cursor: Schema, limits: QueryLimits) -> list[Schema]:
             " `sort`.",
             "1",
         ),
-        _query(
+        query_parameter(
             BEFORE,
             cursor,
             "Cursor right after the page, in the order of ids. Not allowed with `page[after]`,"
@@ -229,7 +223,7 @@ def _pages(cursor: Schema, limits: QueryLimits) -> list[Schema]:
 
 
 def _by(allowed: tuple[str, ...]) -> Schema:
-    return _query(
+    return query_parameter(
         "by",
         {
             "type": "array",
@@ -247,7 +241,7 @@ def _by(allowed: tuple[str, ...]) -> Schema:
 
 
 def _include(paths: tuple[str, ...]) -> Schema:
-    return _query(
+    return query_parameter(
         "include",
         {"type": "array", "items": {"type": "string", "enum": [*paths]}, "uniqueItems": True},
         "Related resources to return as well, each once.",
@@ -258,7 +252,7 @@ def _include(paths: tuple[str, ...]) -> Schema:
 
 
 def _fields(kind: str, members: Members) -> Schema:
-    return _query(
+    return query_parameter(
         f"fields[{kind}]",
         {
             "type": "array",
@@ -282,7 +276,7 @@ _SWITCH = {
 
 def _pretty() -> Schema:
     about = "Whether to indent the document for people. Without a value, it is true."
-    return _query("pretty", _SWITCH, about, "true")
+    return query_parameter("pretty", _SWITCH, about, "true")
 
 
 def _rdns() -> Schema:
@@ -292,12 +286,12 @@ def _rdns() -> Schema:
         f" most {WAIT * 1000:.0f} ms for them; an address without a name by then is shown as it"
         " is. Such a response has no validators."
     )
-    return _query(RDNS, _SWITCH, about, "true")
+    return query_parameter(RDNS, _SWITCH, about, "true")
 
 
 def _sync() -> Schema:
     about = "Accepted for MaxScale's clients; has no effect."
-    return _query("sync", {"type": "string"}, about, "true")
+    return query_parameter("sync", {"type": "string"}, about, "true")
 
 
 _NUMBERS = {
@@ -309,7 +303,7 @@ _NUMBERS = {
 
 def _number(name: str, about: str) -> Schema:
     schema = {"type": "number", "minimum": 0, "maximum": MAX_VALUE}
-    return _query(name, schema, f"{about} Such a response has no validators.", 60)
+    return query_parameter(name, schema, f"{about} Such a response has no validators.", 60)
 
 
 _LAST_EVENT = (LAST_EVENT_ID, "The id of the last event received, to resume after it.", "7")

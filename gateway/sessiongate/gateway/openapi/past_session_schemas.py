@@ -1,10 +1,14 @@
-"""The schema of the attributes of sessions in history."""
+"""The schemas of the attributes of sessions in history, and of its gaps."""
 
 from __future__ import annotations
 
-from sessiongate.gateway.openapi.schema import Schema, text_of
+from sessiongate.gateway.openapi.schema import Schema, object_of, text_of
 from sessiongate.gateway.openapi.session_schemas import SESSION_SCHEMAS
-from sessiongate.gateway.representation.past_session import END_REASONS, NOT_KEPT
+from sessiongate.gateway.representation.past_session import (
+    END_REASONS,
+    GAP_REASONS,
+    NOT_KEPT,
+)
 
 _ATTRIBUTES = SESSION_SCHEMAS["SessionAttributes"]
 
@@ -30,4 +34,19 @@ PAST_SESSION_SCHEMAS: Schema = {
             "ended_by": text_of("If `end_reason` is `terminated`: by whom."),
         },
     },
+    "HistoryGap": object_of(
+        {
+            "source": text_of("The source that this concerns."),
+            "from": text_of(
+                "When the gap begins. Absent if it has no beginning.", format="date-time"
+            ),
+            "to": text_of("When it ends.", format="date-time"),
+            "reason": text_of(
+                "Why it is not known who was connected.", enum=[*GAP_REASONS.values()]
+            ),
+        },
+        "source",
+        "to",
+        about="A time of which not everything is known.",
+    ),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -11,6 +11,7 @@ from sessiongate.gateway.jsonapi.eventstream import EVENT_STREAM
 from sessiongate.gateway.openapi.schema import Schema
 
 _EVENTS = "events"
+_PAST = "/v1/history/"
 _ABOUT_EVENTS = (
     "Sessions as they come, change and go, as server-sent events. In a browser, an `EventSource`"
     " follows them, also in the console of this page."
@@ -67,7 +68,7 @@ class OperationGroup:
 
 
 def operation_groups(description: Schema) -> list[OperationGroup]:
-    """Return a description's operations by group, collections before their parts."""
+    """Return a description's operations by group, collections before their parts, the past last."""
     about = {tag["name"]: tag["description"] for tag in description["tags"]}
     about[_EVENTS] = _ABOUT_EVENTS
     order = [*dict.fromkeys((*_FIRST, *about))]
@@ -75,7 +76,13 @@ def operation_groups(description: Schema) -> list[OperationGroup]:
         OperationEntry.of(path, methods["get"], description["components"])
         for path, methods in description["paths"].items()
     ]
-    entries.sort(key=lambda entry: (order.index(entry.group), entry.path.strip("/").count("/")))
+    entries.sort(
+        key=lambda entry: (
+            order.index(entry.group),
+            entry.path.startswith(_PAST),
+            entry.path.strip("/").count("/"),
+        )
+    )
     return [
         OperationGroup(name, _title(name), about[name], tuple(found))
         for name, found in groupby(entries, lambda entry: entry.group)
@@ -98,18 +105,23 @@ def _resolved(found: Schema, components: Schema) -> Schema:
 def shared_parameters(entries: Iterable[OperationEntry]) -> dict[str, list[Schema]]:
     """Return the parameters that several operations describe alike, by name.
 
-    Each comes with its variants, which differ in their examples.
+    Each comes with its variants, which differ in their examples. If a name is described in
+    several ways, the most frequent is shared.
     """
-    uses: dict[str, list[Schema]] = {}
+    uses: dict[str, dict[str, list[Schema]]] = {}
     for entry in entries:
         for parameter in entry.parameters:
             if parameter["in"] != "path":
-                uses.setdefault(parameter["name"], []).append(parameter)
-    return {
-        name: _variants(found)
-        for name, found in uses.items()
-        if len(found) > 1 and len({parameter["description"] for parameter in found}) == 1
-    }
+                alike = uses.setdefault(parameter["name"], {})
+                alike.setdefault(parameter["description"], []).append(parameter)
+    most = {name: max(alike.values(), key=len) for name, alike in uses.items()}
+    return {name: _variants(found) for name, found in most.items() if len(found) > 1}
+
+
+def is_shared(parameter: Schema, shared: Mapping[str, list[Schema]]) -> bool:
+    """Return whether a parameter is described among the `shared_parameters`."""
+    variants = shared.get(parameter["name"])
+    return variants is not None and variants[0]["description"] == parameter["description"]
 
 
 def _variants(parameters: Iterable[Schema]) -> list[Schema]:

@@ -162,6 +162,7 @@ _LINKS: dict[str, Schema] = {
     | _links(_SERVICE_LINKS, f"/data/0{_SERVICE_OF_SESSION}"),
     "listSessionsOfService": _links(_SESSION_LINKS, "/data/0/id"),
     "getSession": _links(_SERVICE_LINKS, f"/data{_SERVICE_OF_SESSION}"),
+    "listPastSessions": {"session": _link("getPastSession", "This session only.", "/data/0/id")},
     "listServices": _links(_SERVICE_LINKS, "/data/0/id"),
     "listServicesOfSession": _links(_SERVICE_LINKS, "/data/0/id"),
     "getServicesLinkage": _links(_SERVICE_LINKS, "/data/0/id"),

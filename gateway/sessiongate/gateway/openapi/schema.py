@@ -1,4 +1,4 @@
-"""JSON Schema, and what schemas are made of."""
+"""JSON Schema, and what schemas and parameters are made of."""
 
 from __future__ import annotations
 
@@ -43,3 +43,15 @@ def fixed(value: str) -> Schema:
 def whole(about: str) -> Schema:
     """Return the schema of an integer of at least 0."""
     return {"type": "integer", "minimum": 0, "description": about}
+
+
+def query_parameter(name: str, schema: Schema, about: str, example: Any, **more: Any) -> Schema:
+    """Return a parameter of the query."""
+    return {
+        "name": name,
+        "in": "query",
+        "description": about,
+        **more,
+        "schema": schema,
+        "example": example,
+    }

@@ -79,7 +79,7 @@ def _session_resource(attributes: str) -> Schema:
 
 
 _RETAINED = whole("Greater than 0 while every session has `queries`.")
-_API_LINKS = ("self", "describedby", "sessions", "services", "sources", "counts")
+_API_LINKS = ("self", "describedby", "sessions", "services", "sources", "counts", "history")
 
 SCHEMAS: Schema = {
     **SESSION_SCHEMAS,
@@ -200,7 +200,8 @@ SCHEMAS: Schema = {
         },
         "self",
         about="If no page is requested, only `self` is present. If there is no such page, the"
-        " link is null on pages by cursor and absent on pages by number.",
+        " link is null on pages by cursor and absent on pages by number. Lists of the past have no"
+        " `prev`.",
     ),
     "Meta": object_of(
         {
@@ -216,11 +217,18 @@ SCHEMAS: Schema = {
                 "Sources that were read only in part: some of their sessions may be missing.",
                 minItems=1,
             ),
+            "gaps": array_of(
+                ref("HistoryGap"),
+                "What is not known about the time asked for; only with lists of the past.",
+            ),
         },
     ),
     "Sessions": _document(array_of(ref("SessionResource")), ref("PageLinks"), included=True),
     "Session": _document(ref("SessionResource"), ref("Links"), included=True),
     "PastSession": _document(ref("PastSessionResource"), ref("Links"), included=False),
+    "PastSessions": _document(
+        array_of(ref("PastSessionResource")), ref("PageLinks"), included=False
+    ),
     "Sources": _document(array_of(ref("SourceResource")), ref("PageLinks"), included=False),
     "Source": _document(ref("SourceResource"), ref("Links"), included=False),
     "Counts": _document(array_of(ref("CountResource")), ref("PageLinks"), included=False),

@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from sessiongate.gateway.representation.session import asctime, session_resource
-from sessiongate.v1.history_service_pb2 import EndReason, PastSession
+from sessiongate.v1.history_service_pb2 import (
+    EndReason,
+    GapReason,
+    HistoryGap,
+    PastSession,
+)
 
 END_REASONS = {
     EndReason.END_REASON_CLOSED: "closed",
@@ -14,8 +19,21 @@ END_REASONS = {
     EndReason.END_REASON_NOT_SEEN: "not_seen",
     EndReason.END_REASON_TERMINATED: "terminated",
 }
+GAP_REASONS = {
+    GapReason.GAP_REASON_UNREACHABLE: "unreachable",
+    GapReason.GAP_REASON_CORE_DOWN: "core_down",
+    GapReason.GAP_REASON_PARTIAL: "partial",
+    GapReason.GAP_REASON_BEFORE_HISTORY: "before_history",
+    GapReason.GAP_REASON_RETENTION: "retention",
+    GapReason.GAP_REASON_BELOW_MINIMUM: "below_minimum",
+}
 # What a session is doing is not kept.
 NOT_KEPT = ("idle", "activity", "queries")
+
+
+def past_sessions_url(base: str) -> str:
+    """Return the URL of the collection."""
+    return f"{base}/v1/history/sessions/"
 
 
 def past_session_url(base: str, ident: int) -> str:
@@ -39,3 +57,14 @@ def past_session_resource(past: PastSession, base: str) -> dict[str, Any]:
         if past.ended_by:
             attributes["ended_by"] = past.ended_by
     return {**resource, "links": {"self": past_session_url(base, past.session.id)}}
+
+
+def gap_meta(gap: HistoryGap) -> dict[str, Any]:
+    """Return a gap as it stands in ``meta``."""
+    members: dict[str, Any] = {"source": gap.source}
+    if gap.HasField("start_time"):
+        members["from"] = asctime(gap.start_time)
+    members["to"] = asctime(gap.end_time)
+    if gap.reason in GAP_REASONS:  # else this version does not know it
+        members["reason"] = GAP_REASONS[gap.reason]
+    return members

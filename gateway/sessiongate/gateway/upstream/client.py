@@ -22,6 +22,7 @@ from sessiongate.runtime.telemetry.correlation import current
 from sessiongate.runtime.tls import ClientTls, grpc_channel_credentials
 from sessiongate.runtime.watched_file import WatchedFile, in_time
 from sessiongate.v1.errors import Reason
+from sessiongate.v1.history_service_pb2 import ListPastSessionsRequest
 from sessiongate.v1.service_names import SESSION_SERVICE
 from sessiongate.v1.session_service_pb2 import CountSessionsRequest, ListSessionsRequest
 
@@ -31,7 +32,8 @@ _Response = TypeVar("_Response")
 
 # Calls in progress, except streams. The core answers one after the other: with 64 lists it answers
 # no more a second than with 4, and some wait a second. Other calls do not wait for lists.
-_LISTS, _OTHERS = 4, 16
+# Lists of the past are read from a disk, beside the lists of the present.
+_LISTS, _PASTS, _OTHERS = 4, 4, 16
 # Seconds that a request waits for the core to be called.
 _PATIENCE = 2.0
 # Bytes buffered unread per stream. Event streams number thousands, and their readers may stall.
@@ -78,6 +80,7 @@ class CoreClient(AsyncClient):
         self._health: Any = HealthStub(self._channel)  # its methods have no types
         self._checking: asyncio.Future[None] | None = None
         self._lists, self._others = asyncio.Semaphore(_LISTS), asyncio.Semaphore(_OTHERS)
+        self._pasts = asyncio.Semaphore(_PASTS)
 
     async def check(self) -> None:
         """Raise `CallError` unless the core says that it can answer now.
@@ -101,7 +104,11 @@ class CoreClient(AsyncClient):
         request: _Request,
         timeout: float | None,  # noqa: ASYNC109 - as in the method that this wraps
     ) -> _Response:
-        places = self._lists if isinstance(request, _Listing) else self._others
+        places = self._others
+        if isinstance(request, _Listing):
+            places = self._lists
+        elif isinstance(request, ListPastSessionsRequest):
+            places = self._pasts
         await _take(places)
         try:
             return await super()._call(method, request, timeout)

@@ -1,0 +1,73 @@
+"""The time of the past that a request asks about: a moment, or from one moment to another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from sessiongate.gateway.jsonapi.errors import Error, RequestError
+from sessiongate.gateway.jsonapi.parameters import invalid
+from sessiongate.gateway.jsonapi.query import QueryParameters
+from sessiongate.gateway.moments import MomentError, read_moment, write_moment
+from sessiongate.v1.history_service_pb2 import PastSessionFilter
+
+AT, FROM, TO = "at", "from", "to"
+INTERVAL = (FROM, TO)
+TIMES = (AT, *INTERVAL)
+
+
+@dataclass(frozen=True, slots=True)
+class PastTime:
+    """When sessions have to have been connected; None is everything remembered, or until now."""
+
+    at: datetime | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+
+    @classmethod
+    def read(cls, query: QueryParameters, now: float) -> PastTime:
+        """Read the parameters of `TIMES` at a time, in seconds since the epoch.
+
+        Raises `RequestError` with an error for each fault.
+        """
+        errors: list[Error] = []
+        found: dict[str, datetime] = {}
+        for name, text in query.texts.items():
+            try:
+                found[name] = read_moment(text, datetime.fromtimestamp(now, UTC))
+            except MomentError as error:
+                hint = "; in a URL, write %2B for '+'" if " " in text else ""
+                errors += invalid(name, f"{name} {error}{hint}").errors
+        if AT in query.texts and (others := [name for name in INTERVAL if name in query.texts]):
+            detail = (
+                f"{AT} excludes {' and '.join(others)}; ask about a moment, or from one to another"
+            )
+            errors += invalid(AT, detail).errors
+        start, end = found.get(FROM), found.get(TO)
+        if start is not None and end is not None and end <= start:
+            detail = f"{TO} must be after {FROM}, {write_moment(start)}, got {write_moment(end)}"
+            errors += invalid(TO, detail).errors
+        if errors:
+            raise RequestError(*errors)
+        return cls(found.get(AT), start, end)
+
+    def absolute(self, query: QueryParameters) -> QueryParameters:
+        """Return a query with absolute times, so that links keep what they were resolved to."""
+        times = {AT: self.at, FROM: self.start, TO: self.end}
+        resolved = [
+            (name, text if (time := times.get(name)) is None else write_moment(time))
+            for name, text in query.parameters
+        ]
+        return replace(query, parameters=tuple(resolved))
+
+    def filter(self) -> PastSessionFilter:
+        """Return a filter of the core for this time."""
+        wanted = PastSessionFilter()
+        for name, time in (
+            ("at_time", self.at),
+            ("start_time", self.start),
+            ("end_time", self.end),
+        ):
+            if time is not None:
+                getattr(wanted, name).FromDatetime(time)
+        return wanted
