@@ -100,4 +100,6 @@ def test_the_third_program_looks_back(core: str) -> None:
         ).stdout
 
     # At first, the core has not run for a second.
-    assert eventually(run, lambda printed: "not all" not in printed) == "3  False\n"
+    assert eventually(run, lambda printed: "not all" not in printed) == (
+        f"3  False\nevery 5 minutes:{13 * ' 3'} \n"
+    )
