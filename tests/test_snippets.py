@@ -100,6 +100,7 @@ RUNNERS: dict[Test | str, list[str]] = {
         "docs/rest.md: Ids: console",
         "docs/rest.md: Counts: console",
         "docs/rest.md: The past: console",
+        "docs/rest.md: The past / How many were connected: console",
         "docs/rest.md: Parameters: console",
         "docs/rest.md: Parameters: console",
         "docs/rest.md: Parameters: console",

@@ -15,6 +15,7 @@ from jsonschema_rs import ValidationError
 
 from sessiongate.gateway.api.operation import Operation
 from sessiongate.gateway.api.operations import OPERATIONS
+from sessiongate.gateway.api.past_counts import MOMENTS, PAST_COUNTED_BY
 from sessiongate.gateway.jsonapi.eventstream import EVENT_STREAM
 from sessiongate.gateway.jsonapi.negotiation import JSON
 from tests.gateway.declared import check_declared
@@ -50,6 +51,9 @@ def queries(operation: Operation) -> Iterator[dict[str, str]]:
             yield {"by": names, "page[size]": "1", "page[number]": "1"}
         return
     yield {"pretty": "true"}
+    if MOMENTS in takes.texts:
+        yield from ({"by": name, "page[size]": "1"} for name in PAST_COUNTED_BY)
+        return
     if takes.include:
         yield {"include": ",".join(takes.include)}
     if takes.collection:

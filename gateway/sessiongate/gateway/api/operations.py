@@ -12,6 +12,7 @@ from sessiongate.gateway.api.host_names import RDNS
 from sessiongate.gateway.api.maxscale import show_maxscale
 from sessiongate.gateway.api.members import MEMBERS, PAST_MEMBERS
 from sessiongate.gateway.api.operation import Operation
+from sessiongate.gateway.api.past_counts import PAST_COUNTS_TEXTS, count_past_sessions
 from sessiongate.gateway.api.past_select import PAST_ORDERS
 from sessiongate.gateway.api.past_time import TIMES
 from sessiongate.gateway.api.services import (
@@ -50,6 +51,7 @@ _PAST_SESSION = AllowedParameters(fields={"sessions": PAST_MEMBERS})
 _PAST_SESSIONS = replace(
     _PAST_SESSION, collection=PAST_MEMBERS, orders=PAST_ORDERS, forward=True, texts=TIMES
 )
+_PAST_COUNTS = AllowedParameters(collection=PAST_MEMBERS, ordered=False, texts=PAST_COUNTS_TEXTS)
 _SERVICE = AllowedParameters(fields={"services": MEMBERS["services"]})
 _SERVICES = replace(_SERVICE, collection=MEMBERS["services"])
 _SOURCE = AllowedParameters(fields={"sources": MEMBERS["sources"]})
@@ -172,6 +174,18 @@ OPERATIONS = (
         "PastSessions",
         "sessions",
         _PAST_SESSIONS,
+        live=False,
+    ),
+    Operation(
+        "countPastSessions",
+        "/v1/history/counts",
+        count_past_sessions,
+        "Counts over time",
+        "Count the sessions that were connected at each of some moments of the past, in all or by"
+        " what they have in common, the largest count first.",
+        "PastCounts",
+        "counts",
+        _PAST_COUNTS,
         live=False,
     ),
     Operation(

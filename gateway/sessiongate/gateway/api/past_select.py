@@ -80,7 +80,7 @@ class PastSelection:
         selector, left = pushed_down(self.query.filters, EVERYTHING)
         self._filters = left if selector.is_exact else self.query.filters
         self._wanted = ListPastSessionsRequest(filter=time.filter())
-        if (narrowed := _filter(selector)) is not None:
+        if (narrowed := core_filter(selector)).ByteSize():
             self._wanted.filter.sessions.CopyFrom(narrowed)
         sort = _DEFAULT_ORDER if self.query.sort is None else self.query.sort.fields[0]
         self._by_end, self._descending = sort.path == _ENDED, sort.descending
@@ -192,7 +192,7 @@ def _foreign_cursor() -> RequestError:
     return invalid(AFTER, f"{detail}; follow links.next as it is")
 
 
-def _filter(selector: Selector) -> SessionFilter | None:
+def core_filter(selector: Selector) -> SessionFilter:
     """Return the core's filter, which may match others, too, if the selector is not exact."""
     wanted = selector.filter() or SessionFilter()
     if selector.remotes and all(map(packed_address, selector.remotes)):
@@ -200,7 +200,7 @@ def _filter(selector: Selector) -> SessionFilter | None:
         by_address.MergeFrom(wanted)
         if by_address.ByteSize() <= MOST_FILTER_BYTES:
             wanted = by_address
-    return wanted if wanted.ByteSize() else None
+    return wanted
 
 
 def _digest(query: QueryParameters) -> bytes:

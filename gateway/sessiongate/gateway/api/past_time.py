@@ -32,7 +32,9 @@ class PastTime:
         """
         errors: list[Error] = []
         found: dict[str, datetime] = {}
-        for name, text in query.texts.items():
+        for name in TIMES:
+            if (text := query.texts.get(name)) is None:
+                continue
             try:
                 found[name] = read_moment(text, datetime.fromtimestamp(now, UTC))
             except MomentError as error:

@@ -16,7 +16,12 @@ from sessiongate.gateway.jsonapi.eventstream import EVENT_STREAM, LAST_EVENT_ID
 from sessiongate.gateway.jsonapi.members import Members, as_field, as_jsonpath, as_name, as_pointer
 from sessiongate.gateway.jsonapi.paging import AFTER, BEFORE, MAX_NUMBER, NUMBER, PROFILE, SIZE
 from sessiongate.gateway.jsonapi.query import MAX_BY, MAX_VALUE, QueryLimits
-from sessiongate.gateway.openapi.past_parameters import past_pages, past_sort, past_time
+from sessiongate.gateway.openapi.past_parameters import (
+    past_filters,
+    past_pages,
+    past_parameters,
+    past_sort,
+)
 from sessiongate.gateway.openapi.schema import Schema, query_parameter
 
 _JSON = r'(?:"[^"\\\u0000-\u001f]*"|-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,6})?|true|false|null)'
@@ -65,8 +70,11 @@ def parameters(operation: Operation) -> list[Schema]:
     """Return an operation's parameters, in the order in which a reader looks for them."""
     takes = operation.takes
     found = [] if operation.kind is None else [_ident(operation.kind)]
-    found += [past_time(name) for name in takes.texts]
-    if takes.collection:
+    is_count_of_past = bool(takes.texts) and operation.tag == "counts"
+    found += past_parameters(takes.texts, are_counted=is_count_of_past)
+    if is_count_of_past:
+        found += past_filters()
+    elif takes.collection:
         cursor = _SESSION_CURSOR if operation.tag == "sessions" else _ANY
         limits, examples = takes.limits, _EXAMPLES[operation.tag]
         found += [

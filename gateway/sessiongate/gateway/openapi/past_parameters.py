@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from sessiongate.gateway.api.past_counts import (
+    BY,
+    DEFAULT_GROUPS,
+    DEFAULT_MOMENTS,
+    MOMENTS,
+    MOST_GROUPS,
+    MOST_MOMENTS,
+    PAST_COUNTED_BY,
+)
 from sessiongate.gateway.api.past_time import AT, FROM, TO
 from sessiongate.gateway.jsonapi.paging import AFTER, SIZE
 from sessiongate.gateway.jsonapi.query import DEFAULT_PAGE_RESOURCES, QueryLimits
@@ -31,10 +42,83 @@ _TIMES = {
 }
 
 
-def past_time(name: str) -> Schema:
-    """Return a parameter that is a moment."""
-    about, example = _TIMES[name]
-    return query_parameter(name, _MOMENT, f"{about} {_FORM}", example)
+_COUNTED_TIMES = {
+    FROM: ("The first moment; without it, an hour before the last one.", "-6h"),
+    TO: ("The last moment; without it, and if it is in the future, now.", "-15m"),
+}
+_COUNTED = (
+    query_parameter(
+        MOMENTS,
+        {"type": "integer", "minimum": 2, "maximum": MOST_MOMENTS},
+        "Number of moments, at equal intervals, from the first to the last; without it,"
+        f" {DEFAULT_MOMENTS}.",
+        DEFAULT_MOMENTS,
+    ),
+    query_parameter(
+        BY,
+        {"type": "string", "enum": [*PAST_COUNTED_BY]},
+        "What to count by; without it, all sessions are counted together.",
+        PAST_COUNTED_BY[0],
+    ),
+    query_parameter(
+        SIZE,
+        {"type": "integer", "minimum": 1, "maximum": MOST_GROUPS},
+        f"Number of values to return, those of the most sessions; without it, {DEFAULT_GROUPS}. The"
+        " sessions with other values are counted together.",
+        DEFAULT_GROUPS,
+    ),
+)
+
+
+def past_parameters(names: Iterable[str], *, are_counted: bool) -> list[Schema]:
+    """Return the parameters that are moments, and what else counts over time take."""
+    found = []
+    for name in names:
+        times = _COUNTED_TIMES if are_counted else _TIMES
+        if name in times:
+            about, example = times[name]
+            found.append(query_parameter(name, _MOMENT, f"{about} {_FORM}", example))
+    return [*found, *(each for each in _COUNTED if each["name"] in names)]
+
+
+def past_filters() -> list[Schema]:
+    """Return the parameters that select what is counted, narrower than what is read."""
+    fields, value = "(?:user|database|application)", r"eq\(\"[A-Za-z0-9_-]{1,30}\"\)"
+    return [
+        query_parameter(
+            "filter",
+            {
+                "type": "array",
+                "items": {"type": "string", "pattern": f"^/?attributes/{fields}={value}$"},
+                "maxItems": 1,
+            },
+            "Counts only sessions whose value at a JSON Pointer matches: `POINTER=EXPRESSION`, with"
+            " a service, user, state, database, application, source or address, and `eq` of a"
+            " string or an `or` of these. A session must match all filters.",
+            ['/attributes/user=eq("app")'],
+            style="form",
+            explode=True,
+        ),
+        query_parameter(
+            "filters",
+            {
+                "type": "object",
+                "patternProperties": {
+                    rf"^filter\[(?:\$\.)?attributes\.{fields}\]$": {
+                        "type": "string",
+                        "pattern": f"^{value}$",
+                    }
+                },
+                "additionalProperties": False,
+                "maxProperties": 1,
+            },
+            "The same with a JSONPath (RFC 9535): `filter[JSONPATH]=EXPRESSION`. The path is part"
+            " of the parameter's name, so the name `filters` itself never appears in a URL.",
+            {"filter[attributes.database]": 'eq("orders")'},
+            style="form",
+            explode=True,
+        ),
+    ]
 
 
 def past_sort(orders: tuple[str, ...]) -> Schema:

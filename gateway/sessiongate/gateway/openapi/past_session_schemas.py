@@ -1,9 +1,19 @@
-"""The schemas of the attributes of sessions in history, and of its gaps."""
+"""The schemas of sessions in history, of counts over time, and of what is not known of it."""
 
 from __future__ import annotations
 
-from sessiongate.gateway.openapi.schema import Schema, object_of, text_of
+from sessiongate.gateway.api.past_counts import PAST_COUNTED_BY
+from sessiongate.gateway.openapi.schema import (
+    Schema,
+    array_of,
+    fixed,
+    object_of,
+    text_of,
+    whole,
+)
 from sessiongate.gateway.openapi.session_schemas import SESSION_SCHEMAS
+from sessiongate.gateway.representation.count import MISSING_VALUE
+from sessiongate.gateway.representation.past_count import ALL, OTHER
 from sessiongate.gateway.representation.past_session import (
     END_REASONS,
     GAP_REASONS,
@@ -34,6 +44,31 @@ PAST_SESSION_SCHEMAS: Schema = {
             "ended_by": text_of("If `end_reason` is `terminated`: by whom."),
         },
     },
+    "PastCountResource": object_of(
+        {
+            "id": text_of(
+                "The value that the sessions have in common, percent-encoded;"
+                f" `{MISSING_VALUE}` if they have none, `{OTHER}` of all values without a resource"
+                f" object of their own, and `{ALL}` if they are counted together."
+            ),
+            "type": fixed("counts"),
+            "attributes": object_of(
+                {
+                    **{
+                        name: {"type": ["string", "null"], "description": "The value."}
+                        for name in PAST_COUNTED_BY
+                    },
+                    "counts": array_of(
+                        whole("Number of sessions."), "Of each moment in `meta.times`."
+                    ),
+                },
+                "counts",
+            ),
+        },
+        "id",
+        "type",
+        "attributes",
+    ),
     "HistoryGap": object_of(
         {
             "source": text_of("The source that this concerns."),

@@ -219,7 +219,11 @@ SCHEMAS: Schema = {
             ),
             "gaps": array_of(
                 ref("HistoryGap"),
-                "What is not known about the time asked for; only with lists of the past.",
+                "What is not known about the time asked for; only of the past.",
+            ),
+            "times": array_of(
+                {"type": "string", "format": "date-time"},
+                "The moments of counts over time, in order.",
             ),
         },
     ),
@@ -232,6 +236,7 @@ SCHEMAS: Schema = {
     "Sources": _document(array_of(ref("SourceResource")), ref("PageLinks"), included=False),
     "Source": _document(ref("SourceResource"), ref("Links"), included=False),
     "Counts": _document(array_of(ref("CountResource")), ref("PageLinks"), included=False),
+    "PastCounts": _document(array_of(ref("PastCountResource")), ref("Links"), included=False),
     "Services": _document(array_of(ref("ServiceResource")), ref("PageLinks"), included=False),
     "Service": _document(ref("ServiceResource"), ref("Links"), included=False),
     "MaxScale": _document(ref("MaxScaleResource"), ref("Links"), included=False),

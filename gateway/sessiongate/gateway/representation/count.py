@@ -27,7 +27,7 @@ COUNTED_BY: Mapping[str, CountBy] = {
     "activity": session_service_pb2.COUNT_BY_ACTIVITY,
 }
 _WORDS: Mapping[str, Mapping[Any, str]] = {"state": STATE_WORDS, "activity": ACTIVITY_WORDS}
-_MISSING = "*"  # in an id
+MISSING_VALUE = "*"  # in an id
 
 
 def counts_url(base: str) -> str:
@@ -40,7 +40,7 @@ def count_resource(by: Sequence[str], values: CountedValues, count: int) -> dict
     shown = [_WORDS[name][value] if name in _WORDS and value is not None else value
              for name, value in zip(by, values, strict=True)]  # fmt: skip
     return {
-        "id": ",".join(_MISSING if one is None else quote(str(one), safe="") for one in shown),
+        "id": ",".join(MISSING_VALUE if one is None else quote(str(one), safe="") for one in shown),
         "type": "counts",
         "attributes": {**dict(zip(by, shown, strict=True)), "count": count},
     }
