@@ -60,9 +60,11 @@ def described(*, strict: bool = True, **settings: Any) -> Any:
     for path in STREAMS:
         del description["paths"][path]
     # Drawing a hundred distinct names takes half a minute; test_bad_requests.py has one too many.
-    for parameter in description["components"]["parameters"].values():
-        if parameter["name"].startswith("fields["):
-            del parameter["schema"]["maxItems"]
+    methods = [method for path in description["paths"].values() for method in path.values()]
+    own = [parameter for method in methods for parameter in method["parameters"]]
+    for parameter in (*description["components"]["parameters"].values(), *own):
+        if parameter.get("name", "").startswith("fields["):
+            parameter["schema"].pop("maxItems", None)
     schema: Any = schemathesis.openapi.from_dict(description, config=config)
     schema.hook(filter_case)
     schema.hook(before_add_examples)

@@ -74,3 +74,28 @@ def test_the_other_end_leads_back(tiers: tuple[str, httpx.Client, int]) -> None:
     shown = run("show", there["id"], "--core", core).stdout.splitlines()
     chain = [line.split()[1] for line in shown[shown.index("Chain") + 2 :]]
     assert chain[:2] == [included["id"], there["id"]]
+
+
+def test_history_leads_from_tier_to_tier(tiers: tuple[str, httpx.Client, int]) -> None:
+    _, http, _ = tiers
+    [through] = linked(http)["data"]
+    ident = through["id"]
+    path = f"/v1/history/sessions/{ident}"
+    for _ in range(2):  # to the server, and back
+        upstream = next_tier(http, path, "upstream")
+        assert upstream["attributes"]["source"] == "server"
+        downstream = next_tier(http, upstream["links"]["self"], "downstream")
+        assert downstream["id"] == ident
+        path = downstream["links"]["self"]
+
+
+def next_tier(http: httpx.Client, path: str, name: str) -> Any:
+    """Return the session of the past that another leads to."""
+    relationship = http.get(path_of(path)).json()["data"]["relationships"][name]
+    [found] = http.get(path_of(relationship["links"]["related"])).json()["data"]
+    assert relationship["data"] == [{"id": found["id"], "type": "sessions"}]
+    return found
+
+
+def path_of(link: str) -> str:
+    return link.removeprefix("http://localhost:8989")

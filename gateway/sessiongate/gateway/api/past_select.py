@@ -10,7 +10,7 @@ import base64
 import binascii
 import hashlib
 import struct
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import grpc
@@ -22,6 +22,7 @@ from sessiongate.gateway.api.select import MOST_FILTER_BYTES, pushed_down
 from sessiongate.gateway.http.work import work
 from sessiongate.gateway.jsonapi.errors import RequestError
 from sessiongate.gateway.jsonapi.filters import is_filter
+from sessiongate.gateway.jsonapi.ids import parse_id
 from sessiongate.gateway.jsonapi.paging import AFTER, CursorPage
 from sessiongate.gateway.jsonapi.parameters import invalid
 from sessiongate.gateway.jsonapi.paths import Path
@@ -32,6 +33,7 @@ from sessiongate.gateway.upstream.client import CoreClient
 from sessiongate.gateway.upstream.selector import EVERYTHING, Selector
 from sessiongate.runtime.addresses import packed_address
 from sessiongate.runtime.turns import Steps
+from sessiongate.v1.errors import Reason
 from sessiongate.v1.history_service_pb2 import (
     HistoryGap,
     ListPastSessionsRequest,
@@ -71,15 +73,15 @@ class PastSelection:
 
     def __init__(self, request: ApiRequest) -> None:
         """Read what the request asks for. Raises `RequestError`."""
-        time = PastTime.read(request.query, request.context.now)
-        self.query: QueryParameters = time.absolute(request.query)
+        self._time = PastTime.read(request.query, request.context.now)
+        self.query: QueryParameters = self._time.absolute(request.query)
         self.gaps: Sequence[HistoryGap] = ()  # these are known when all parts are read
         self.following: str | None = None  # the cursor of the next page, if there is one
         self._core: CoreClient = request.state.core
         self._base = request.context.base
         selector, left = pushed_down(self.query.filters, EVERYTHING)
         self._filters = left if selector.is_exact else self.query.filters
-        self._wanted = ListPastSessionsRequest(filter=time.filter())
+        self._wanted = ListPastSessionsRequest(filter=self._time.filter())
         if (narrowed := core_filter(selector)).ByteSize():
             self._wanted.filter.sessions.CopyFrom(narrowed)
         sort = _DEFAULT_ORDER if self.query.sort is None else self.query.sort.fields[0]
@@ -95,6 +97,10 @@ class PastSelection:
 
     async def parts(self) -> AsyncGenerator[list[dict[str, Any]]]:
         """Yield the resource objects of the page, in one part or more. Raises `CallError`."""
+        idents = self._named()
+        if idents is not None:
+            yield await self._those(idents)
+            return
         token, place = self._start
         needed, read, size = self._page.size, 0, 0
         while True:
@@ -117,6 +123,32 @@ class PastSelection:
             if not needed or read >= _MOST_READ or size >= _MOST_BYTES:
                 self.following = self._write_cursor(_Cursor(token, place))
                 return
+
+    def _named(self) -> tuple[str, ...] | None:
+        """Return the ids of which a filter wants one, if they are few and fit the page."""
+        most = 0 if self._page.after else min(self._page.size, _LEAST)
+        for found in self.query.filters:
+            if found.equals and found.equals[0] == "/id" and len(found.equals[1]) <= most:
+                return found.equals[1]
+        return None
+
+    async def _those(self, idents: Iterable[str]) -> list[dict[str, Any]]:
+        """Return the resource objects of the sessions with these ids that are asked for."""
+        self._filters = self.query.filters
+        self._wanted.page_size = 1
+        self.gaps = (await self._list()).gaps
+        pasts = []
+        for ident in filter(None, map(parse_id, idents)):
+            try:
+                past = await self._core.get_past_session(ident)
+            except CallError as error:
+                if error.reason != Reason.SESSION_NOT_FOUND:
+                    raise
+            else:
+                if self._time.holds(past):
+                    pasts.append(past)
+        pasts.sort(key=lambda past: self._place_of(past, _NEVER), reverse=self._descending)
+        return (await work(self._passing(pasts, len(pasts), None, _NEVER)))[0]
 
     def _request_size(self, token: str, needed: int, read: int) -> int:
         """Return how many sessions to request, so that a page may end anywhere among them.

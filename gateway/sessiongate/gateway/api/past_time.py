@@ -9,7 +9,7 @@ from sessiongate.gateway.jsonapi.errors import Error, RequestError
 from sessiongate.gateway.jsonapi.parameters import invalid
 from sessiongate.gateway.jsonapi.query import QueryParameters
 from sessiongate.gateway.moments import MomentError, read_moment, write_moment
-from sessiongate.v1.history_service_pb2 import PastSessionFilter
+from sessiongate.v1.history_service_pb2 import PastSession, PastSessionFilter
 
 AT, FROM, TO = "at", "from", "to"
 INTERVAL = (FROM, TO)
@@ -61,6 +61,19 @@ class PastTime:
             for name, text in query.parameters
         ]
         return replace(query, parameters=tuple(resolved))
+
+    def holds(self, past: PastSession) -> bool:
+        """Return whether a session was connected then."""
+        wanted = self.filter()
+        start, end = wanted.start_time.ToNanoseconds(), wanted.end_time.ToNanoseconds()
+        if wanted.HasField("at_time"):
+            start = wanted.at_time.ToNanoseconds()
+            end = start + 1
+        is_open = not past.HasField("end_time")
+        if not is_open and past.end_time.ToNanoseconds() <= start:
+            return False
+        until_now = self.at is None and self.end is None
+        return until_now or past.session.connect_time.ToNanoseconds() < end
 
     def filter(self) -> PastSessionFilter:
         """Return a filter of the core for this time."""

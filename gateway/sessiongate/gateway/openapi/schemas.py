@@ -30,8 +30,9 @@ def _identifier(kind: str, about: str) -> Schema:
     return object_of({"id": text_of(about), "type": fixed(kind)}, "id", "type")
 
 
-def _linkage(identifier: str, about: str) -> Schema:
-    return object_of({"data": array_of(ref(identifier))}, "data", about=about)
+def _linkage(identifier: str, about: str, *, linked: bool = False) -> Schema:
+    links = {"links": ref("Links")} if linked else {}
+    return object_of({**links, "data": array_of(ref(identifier))}, "data", about=about)
 
 
 def _document(data: Schema, links: Schema, *, included: bool) -> Schema:
@@ -44,7 +45,8 @@ def _document(data: Schema, links: Schema, *, included: bool) -> Schema:
     return object_of({**properties, "meta": ref("Meta")}, "links", "data")
 
 
-def _session_resource(attributes: str) -> Schema:
+def _session_resource(attributes: str, *, linked: bool = False) -> Schema:
+    """Return the schema of a session; ``linked`` is whether links lead to its relatives."""
     return object_of(
         {
             "id": text_of("An integer from 1, never assigned twice.", pattern="^[1-9][0-9]{0,19}$"),
@@ -61,10 +63,12 @@ def _session_resource(attributes: str) -> Schema:
                     "upstream": _linkage(
                         "SessionIdentifier",
                         "The same connection on the next tier, towards the server.",
+                        linked=linked,
                     ),
                     "downstream": _linkage(
                         "SessionIdentifier",
                         "The same connection on the previous tier, towards the client.",
+                        linked=linked,
                     ),
                 }
             ),
@@ -96,7 +100,7 @@ SCHEMAS: Schema = {
         about="Present on pages by cursor only.",
     ),
     "SessionResource": _session_resource("SessionAttributes"),
-    "PastSessionResource": _session_resource("PastSessionAttributes"),
+    "PastSessionResource": _session_resource("PastSessionAttributes", linked=True),
     "SourceResource": object_of(
         {
             "id": text_of("The source's name."),

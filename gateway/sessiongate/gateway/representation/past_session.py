@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from sessiongate.gateway.jsonapi.parameters import query_string
 from sessiongate.gateway.representation.session import asctime, session_resource
 from sessiongate.v1.history_service_pb2 import (
     EndReason,
@@ -56,7 +58,19 @@ def past_session_resource(past: PastSession, base: str) -> dict[str, Any]:
             attributes["end_to"] = attributes["ended"]
         if past.ended_by:
             attributes["ended_by"] = past.ended_by
+    for name in ("upstream", "downstream"):
+        if name in resource["relationships"]:
+            linkage = resource["relationships"][name]["data"]
+            related = _those_url(base, [one["id"] for one in linkage])
+            resource["relationships"][name] = {"links": {"related": related}, "data": linkage}
     return {**resource, "links": {"self": past_session_url(base, past.session.id)}}
+
+
+def _those_url(base: str, idents: Sequence[str]) -> str:
+    """Return the URL of the sessions of the past with these ids."""
+    quoted = [f'"{ident}"' for ident in idents]
+    wanted = quoted[0] if len(quoted) == 1 else f"or({','.join(quoted)})"
+    return f"{past_sessions_url(base)}?{query_string([('filter', f'id={wanted}')])}"
 
 
 def gap_meta(gap: HistoryGap) -> dict[str, Any]:
