@@ -16,7 +16,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from bench.recordings import ANSWERS, KINDS, Observe
 from sessiongate.core.collect.collector import Collector
-from sessiongate.core.ledger.sqlite import Ledger
+from sessiongate.core.ledger.sqlite import SqliteLedger
 from sessiongate.core.sources.base import Observation, SourceConfig
 from sessiongate.core.table.table import SessionTable
 
@@ -51,7 +51,7 @@ async def _measure(observe: Observe) -> float:
     source = _Recorded(observe)
     config = SourceConfig(kind="recorded", location="", name="recorded", interval=0.001)
     table = SessionTable([config.name], 1, Timestamp)
-    ledger = await Ledger.open("sqlite://", now=time.time_ns)
+    ledger = await SqliteLedger.open("sqlite://", now=time.time_ns)
     collector = Collector(table, ledger, [(config, source)], stale_after=1, now=time.time_ns)
     await collector.start()
     await source.done.wait()

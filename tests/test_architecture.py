@@ -101,10 +101,14 @@ def within_core(*rooms: str) -> list[str]:
             "core/table",
             ("grpc", "sqlite3", *within_core("sources", "ledger", "collect", "grpc")),
         ),
-        (
-            "core/ledger/sqlite.py",
-            ("grpc", "sessiongate.v1", *within_core("table", "sources", "grpc")),
+        ("core/ledger", ("grpc", *within_core("table", "grpc"))),
+        ("core/ledger/store.py", ("sessiongate.v1", *within_core("sources"))),
+        # Only the ledger knows which database it is kept in.
+        *(
+            (room, ("sqlite3", *within_core("ledger.sqlite")))
+            for room in ("core/collect", "core/history", "core/grpc")
         ),
+        ("core/ledger/base.py", ("sqlite3", *within_core("ledger.sqlite", "ledger.database"))),
         # A kind of source knows what a source must be, and nothing of what runs it.
         (
             "core/sources",

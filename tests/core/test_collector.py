@@ -16,7 +16,7 @@ from sessiongate.core.collect import collector as collecting
 from sessiongate.core.collect.collector import Collector
 from sessiongate.core.collect.showing import STEP_CHANGES
 from sessiongate.core.ledger.lock import LedgerError
-from sessiongate.core.ledger.sqlite import Ledger
+from sessiongate.core.ledger.sqlite import SqliteLedger
 from sessiongate.core.ledger.tools import rename_source
 from sessiongate.core.place import id_of
 from sessiongate.core.sources.base import Observation, Observed, SourceConfig, SourceError, TcpLink
@@ -33,7 +33,7 @@ class Scene:
         self,
         sources: dict[str, ScriptedSource],
         table: SessionTable,
-        ledger: Ledger,
+        ledger: SqliteLedger,
         collector: Collector,
     ) -> None:
         self.collector = collector
@@ -65,7 +65,7 @@ def run(
     async def main() -> None:
         configs = [SourceConfig.parse(source, options) for source in sources]
         scripted = {config.name: ScriptedSource() for config in configs}
-        ledger = await Ledger.open(url, now=time.time_ns)
+        ledger = await SqliteLedger.open(url, now=time.time_ns)
         table = SessionTable(scripted, await ledger.ceiling(), Timestamp)
         collector = Collector(
             table,
@@ -232,12 +232,12 @@ def test_a_ledger_that_cannot_write_makes_the_source_unreachable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def test(scene: Scene) -> None:
-        scene.ledger._database.connection.execute("PRAGMA query_only=1")
+        scene.ledger._store.database.connection.execute("PRAGMA query_only=1")
         scene.source.show(["a"])
         await scene.source.step()
         assert "readonly" in scene.table.source("fake").error
         assert scene.ids == [], "nothing is shown that was not written down"
-        scene.ledger._database.connection.execute("PRAGMA query_only=0")
+        scene.ledger._store.database.connection.execute("PRAGMA query_only=0")
         await scene.source.step()
         assert scene.ids == [1]
 
@@ -253,7 +253,7 @@ class Clock:
         monkeypatch.setattr(time, "clock_gettime", lambda clock: real(clock) + self.ahead)
 
 
-def hang(ledger: Ledger) -> threading.Event:
+def hang(ledger: SqliteLedger) -> threading.Event:
     """Make the ledger hang, as on a disk that hangs, until the event is set."""
     hangs, released = threading.Event(), threading.Event()
 
@@ -266,7 +266,7 @@ def hang(ledger: Ledger) -> threading.Event:
     return released
 
 
-async def queued(ledger: Ledger) -> None:
+async def queued(ledger: SqliteLedger) -> None:
     """Return once something waits for the ledger."""
     while not ledger._thread._work_queue.qsize():  # noqa: ASYNC110 - it has no event for that
         await asyncio.sleep(0)
@@ -712,7 +712,7 @@ def test_a_source_that_does_not_close_keeps_nobody_from_ending(
 
     async def main() -> None:
         bad, good = ClosingSource(fault), ScriptedSource()
-        ledger = await Ledger.open("sqlite://", now=time.time_ns)
+        ledger = await SqliteLedger.open("sqlite://", now=time.time_ns)
         sources = [(SourceConfig.parse("fake:bad"), bad), (SourceConfig.parse("fake:good"), good)]
         collector = Collector(
             SessionTable(["bad", "good"], 0, Timestamp),

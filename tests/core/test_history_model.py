@@ -20,7 +20,7 @@ from sessiongate.core.collect.reconciler import Reconciler, Shared
 from sessiongate.core.history.counts import PastCountsQuery
 from sessiongate.core.history.history import History, PastPage
 from sessiongate.core.history.query import PastQuery
-from sessiongate.core.ledger.sqlite import Ledger
+from sessiongate.core.ledger.sqlite import SqliteLedger
 from sessiongate.core.sources.base import Observation, Observed, SourceConfig, Unreadable
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.memory import FreeMemory
@@ -91,7 +91,7 @@ class HistoryMachine(RuleBasedStateMachine):
 
     async def _start(self) -> None:
         url = f"sqlite:///{Path(self.folder.name) / 'ledger.db'}"
-        self.ledger = await Ledger.open(url, now=lambda: self.wall)
+        self.ledger = await SqliteLedger.open(url, now=lambda: self.wall)
         ceiling = await self.ledger.ceiling()
         await self.ledger.reserve(ceiling)
         self.table = SessionTable(["s"], ceiling, lambda: Timestamp(seconds=self.wall // SECOND))
@@ -191,7 +191,7 @@ class HistoryMachine(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_lost_or_doubled(self) -> None:
-        read = self.ledger._database.connection.execute
+        read = self.ledger._store.database.connection.execute
         is_open = {ident for (ident,) in read("select id from open_sessions")}
         is_past = {ident for (ident,) in read("select id from past_sessions")}
         assert not is_open & is_past, "no session is both live and ended"

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from sessiongate.core.collect.keys import KEY_BYTES, short
 from sessiongate.core.ledger.lock import LedgerError, LedgerHeldError
 from sessiongate.core.ledger.past import Closing, Opening
-from sessiongate.core.ledger.sqlite import Ledger
+from sessiongate.core.ledger.sqlite import SqliteLedger
 from sessiongate.core.place import id_of, place_of, time_of
 from tests.core.old_ledgers import become_0_1
 
@@ -27,8 +27,8 @@ def url_of(folder: Path) -> str:
     return f"sqlite:///{folder}/ledger.db"
 
 
-async def opened(url: str, now: int = 0) -> Ledger:
-    return await Ledger.open(url, now=lambda: now or time.time_ns())
+async def opened(url: str, now: int = 0) -> SqliteLedger:
+    return await SqliteLedger.open(url, now=lambda: now or time.time_ns())
 
 
 def closing(place: int) -> Closing:
@@ -131,9 +131,9 @@ def test_a_ledger_by_another_name_is_held_too(tmp_path: Path) -> None:
 
 def test_a_killed_core_leaves_no_lock(tmp_path: Path) -> None:
     hold = (
-        "import asyncio, sys\nfrom sessiongate.core.ledger.sqlite import Ledger\n"
+        "import asyncio, sys\nfrom sessiongate.core.ledger.sqlite import SqliteLedger\n"
         "async def main():\n"
-        "    ledger = await Ledger.open(sys.argv[1], now=lambda: 1)\n"
+        "    ledger = await SqliteLedger.open(sys.argv[1], now=lambda: 1)\n"
         "    print('held', flush=True)\n"
         "    await asyncio.Event().wait()\n"
         "asyncio.run(main())\n"
@@ -211,7 +211,7 @@ def _named(folder: Path, pattern: str) -> list[Path]:
     return list(folder.glob(pattern))
 
 
-async def record(ledger: Ledger, keys: list[str]) -> list[int]:
+async def record(ledger: SqliteLedger, keys: list[str]) -> list[int]:
     openings = [Opening(key, 1) for key in keys]
     return await ledger.record("a", opened=openings, closed=[], incarnation=None)
 
@@ -219,12 +219,12 @@ async def record(ledger: Ledger, keys: list[str]) -> list[int]:
 def test_a_full_or_read_only_disk_is_named_and_nothing_is_set_aside(tmp_path: Path) -> None:
     async def main() -> None:
         ledger = await opened(url_of(tmp_path))
-        ((pages,),) = ledger._database.connection.execute("PRAGMA page_count")
-        ledger._database.connection.execute(f"PRAGMA max_page_count={pages}")
+        ((pages,),) = ledger._store.database.connection.execute("PRAGMA page_count")
+        ledger._store.database.connection.execute(f"PRAGMA max_page_count={pages}")
         with pytest.raises(LedgerError, match="database or disk is full"):
             await record(ledger, [f"{number:0200}" for number in range(1000)])
         assert (await ledger.held())["a"] == {}, "all of an observation or nothing"
-        ledger._database.connection.execute("PRAGMA max_page_count=1000000")
+        ledger._store.database.connection.execute("PRAGMA max_page_count=1000000")
         assert await record(ledger, ["k"]) == [1]
         await ledger.close()
         assert not _named(tmp_path, "*corrupt*")
@@ -258,7 +258,7 @@ def test_a_ledger_from_before_stated_ids_goes_on(tmp_path: Path) -> None:
     async def main() -> None:
         ledger = await opened(url_of(tmp_path))
         first = await ledger.record("a", opened=[Opening("k", 0)], closed=[], incarnation=None)
-        become_0_1(ledger._database.connection)
+        become_0_1(ledger._store.database.connection)
         await ledger.close()
         ledger = await opened(url_of(tmp_path))
         assert (await ledger.held())["a"] == {"k": place_of(0, 1)}
@@ -291,7 +291,9 @@ def test_long_keys_that_an_older_core_wrote_are_hashed_and_keep_their_ids(tmp_pa
 def test_a_ledger_of_another_version_is_refused(tmp_path: Path) -> None:
     async def main() -> None:
         ledger = await opened(url_of(tmp_path))
-        ledger._database.connection.execute("update counters set value=99 where name='schema'")
+        ledger._store.database.connection.execute(
+            "update counters set value=99 where name='schema'"
+        )
         await ledger.close()
         with pytest.raises(LedgerError, match="version 99"):
             await opened(url_of(tmp_path))

@@ -22,7 +22,7 @@ from sessiongate.core.ledger.file import mark_path, read_mark
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.numbering import CLOCK
 from sessiongate.core.ledger.past import Opening
-from sessiongate.core.ledger.sqlite import Ledger
+from sessiongate.core.ledger.sqlite import SqliteLedger
 from sessiongate.core.ledger.tools import back_up, forget_mark
 from sessiongate.core.place import place_of
 from tests.core.old_ledgers import become_0_1
@@ -32,11 +32,11 @@ def url_of(folder: Path) -> str:
     return f"sqlite:///{folder}/ledger.db"
 
 
-async def opened(folder: Path) -> Ledger:
-    return await Ledger.open(url_of(folder), now=time.time_ns)
+async def opened(folder: Path) -> SqliteLedger:
+    return await SqliteLedger.open(url_of(folder), now=time.time_ns)
 
 
-async def give(ledger: Ledger, *stated: int | None) -> list[int]:
+async def give(ledger: SqliteLedger, *stated: int | None) -> list[int]:
     """Give ids to new sessions."""
     openings = [Opening(f"{time.monotonic_ns()}-{i}", 1, each) for i, each in enumerate(stated)]
     return await ledger.record("a", opened=openings, closed=[], incarnation=None)
@@ -253,7 +253,7 @@ def test_a_clock_that_stands_at_the_same_time_again_gives_no_id_again(
         for _ in range(3):
             shutil.copy(copy, path)
             _lose_mark(tmp_path)
-            ledger = await Ledger.open(url_of(tmp_path), now=lambda: now)
+            ledger = await SqliteLedger.open(url_of(tmp_path), now=lambda: now)
             given += await give(ledger, *[None] * 100)
             await ledger.close()
         assert len({*given}) == 301
@@ -265,7 +265,7 @@ def test_one_in_memory_goes_on_from_the_clock_when_its_core_is_started_again() -
     async def main() -> None:
         now, given = time.time_ns(), set[int]()
         for again in range(21):
-            ledger = await Ledger.open("sqlite://", now=lambda: now, again=again)
+            ledger = await SqliteLedger.open("sqlite://", now=lambda: now, again=again)
             ids = await give(ledger, *[None] * 100)
             assert ids[0] == 1 if again == 0 else ids[0] >= now // 1000
             given.update(ids)

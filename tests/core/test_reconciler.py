@@ -18,7 +18,7 @@ from sessiongate.core.collect.difference import Difference, difference
 from sessiongate.core.collect.links import Links
 from sessiongate.core.collect.preparation import MAX_BLOCKERS
 from sessiongate.core.collect.reconciler import Reconciler, Shared
-from sessiongate.core.ledger.sqlite import Ledger
+from sessiongate.core.ledger.sqlite import SqliteLedger
 from sessiongate.core.sources.base import (
     Observation,
     Observed,
@@ -39,7 +39,7 @@ WIRES = [TcpLink(("10.0.0.5", 40000 + n), ("10.0.0.7", 5432), 77 + n) for n in r
 class Scene:
     """Two sources, and what others do between one's preparation and its showing."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: SqliteLedger) -> None:
         self.ledger = ledger
         self.table = SessionTable(["proxy", "server"], 1, lambda: Timestamp(seconds=1_700_000_000))
         shared = Shared(self.table, ledger, Links(), FreeMemory(), 30, 65_536, time.time_ns)
@@ -69,7 +69,7 @@ class Scene:
 
 def run(test: Callable[[Scene], Awaitable[None]]) -> None:
     async def main() -> None:
-        ledger = await Ledger.open("sqlite://", now=time.time_ns)
+        ledger = await SqliteLedger.open("sqlite://", now=time.time_ns)
         scene = Scene(ledger)
 
         class Interrupted(Pace):

@@ -16,7 +16,7 @@ from sessiongate.core.collect import reconciler, showing
 from sessiongate.core.collect.links import Links
 from sessiongate.core.collect.reconciler import Reconciler, Shared
 from sessiongate.core.ledger.lock import LedgerError
-from sessiongate.core.ledger.sqlite import Ledger
+from sessiongate.core.ledger.sqlite import SqliteLedger
 from sessiongate.core.place import id_of
 from sessiongate.core.sources.base import Observation, Observed, SourceConfig, Unreadable
 from sessiongate.core.sources.support.pacing import Pace
@@ -112,7 +112,7 @@ class Model:
 class Rig:
     """A reconciler over a real table and ledger, with a clock of its own."""
 
-    def __init__(self, ledger: Ledger, limit: int) -> None:
+    def __init__(self, ledger: SqliteLedger, limit: int) -> None:
         self.ledger = ledger
         self.table = SessionTable(["s"], 1, lambda: Timestamp(seconds=1_700_000_000))
         shared = Shared(
@@ -137,7 +137,7 @@ class Rig:
         return self.known[key]
 
     def allow_writing(self, allowed: bool) -> None:
-        self.ledger._database.connection.execute(f"PRAGMA query_only={0 if allowed else 1}")
+        self.ledger._store.database.connection.execute(f"PRAGMA query_only={0 if allowed else 1}")
 
     def interrupt(self) -> None:
         """Do what is to be done between writing and showing."""
@@ -145,7 +145,7 @@ class Rig:
         if meanwhile == "stale meanwhile":
             self.reconciler.expire()
         elif meanwhile == "full meanwhile":
-            self.ledger._ceiling = 0  # a reservation is due
+            self.ledger._store.ceiling = 0  # a reservation is due
             self.allow_writing(False)
 
     async def take(self, what: Take) -> None:
@@ -202,7 +202,7 @@ class Rig:
 )
 def test_it_does_what_a_naive_one_does(limit: int, step: int, steps: list[Take]) -> None:
     async def main() -> None:
-        ledger = await Ledger.open("sqlite://", now=time.time_ns)
+        ledger = await SqliteLedger.open("sqlite://", now=time.time_ns)
         await ledger.reserve(1)
         rig = Rig(ledger, limit)
 

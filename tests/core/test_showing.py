@@ -15,7 +15,7 @@ from sessiongate.core.collect.links import Links
 from sessiongate.core.collect.reconciler import Reconciler, Shared
 from sessiongate.core.collect.showing import STEP_BYTES, STEP_CHANGES
 from sessiongate.core.ledger.lock import LedgerError
-from sessiongate.core.ledger.sqlite import Ledger
+from sessiongate.core.ledger.sqlite import SqliteLedger
 from sessiongate.core.place import id_of
 from sessiongate.core.sources.base import Observation, Observed, SourceConfig, TcpLink
 from sessiongate.core.table.changelog import Step
@@ -29,9 +29,11 @@ MANY = 2 * STEP_CHANGES
 
 
 @asynccontextmanager
-async def reconcilers(*names: str) -> AsyncIterator[tuple[SessionTable, list[Reconciler], Ledger]]:
+async def reconcilers(
+    *names: str,
+) -> AsyncIterator[tuple[SessionTable, list[Reconciler], SqliteLedger]]:
     """Provide a reconciler for each source, over one table and ledger."""
-    ledger = await Ledger.open("sqlite://", now=time.time_ns)
+    ledger = await SqliteLedger.open("sqlite://", now=time.time_ns)
     table = SessionTable(names, 1, lambda: Timestamp(seconds=1_700_000_000))
     shared = Shared(table, ledger, Links(), FreeMemory(), 30.0, 65_536, time.time_ns)
     configs = [SourceConfig.parse(f"synthetic:?name={name}") for name in names]
@@ -160,13 +162,13 @@ def test_what_could_not_be_shown_is_shown_with_the_ids_it_has() -> None:
             many = Observation(items(0, 4 * STEP_CHANGES))
             taking = asyncio.create_task(source.take(many, elapsed()))
             await table.log.wait(1, 60)
-            ledger._database.connection.execute("PRAGMA query_only=1")
-            ledger._ceiling = 0  # a reservation is due
+            ledger._store.database.connection.execute("PRAGMA query_only=1")
+            ledger._store.ceiling = 0  # a reservation is due
             with pytest.raises(LedgerError):
                 await taking
             shown = len(table)
             assert 0 < shown < 4 * STEP_CHANGES
-            ledger._database.connection.execute("PRAGMA query_only=0")
+            ledger._store.database.connection.execute("PRAGMA query_only=0")
             await source.take(many, elapsed())
             assert len(table) == 4 * STEP_CHANGES
             held = {key: id_of(place) for key, place in (await ledger.held())["s"].items()}

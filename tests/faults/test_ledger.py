@@ -10,18 +10,18 @@ import sys
 import time
 from pathlib import Path
 
-from sessiongate.core.ledger.sqlite import Ledger
+from sessiongate.core.ledger.sqlite import SqliteLedger
 from sessiongate.core.place import id_of
 from tests.faults.scale import figure, times
 
 # Opens sessions as fast as it can and prints the ids it was given.
 WRITER = """
 import asyncio, itertools, sys, time
-from sessiongate.core.ledger.sqlite import Ledger
+from sessiongate.core.ledger.sqlite import SqliteLedger
 from sessiongate.core.ledger.past import Opening
 
 async def main():
-    ledger = await Ledger.open(sys.argv[1], now=time.time_ns)
+    ledger = await SqliteLedger.open(sys.argv[1], now=time.time_ns)
     print("open", flush=True)
     for number in itertools.count():
         openings = [Opening(f"{sys.argv[2]}-{number}-{i}", 1) for i in range(20)]
@@ -42,7 +42,7 @@ def test_a_ledger_killed_while_it_writes_gives_no_id_twice(tmp_path: Path) -> No
     assert told == sorted(told)
 
     async def check() -> None:
-        ledger = await Ledger.open(url, now=time.time_ns)
+        ledger = await SqliteLedger.open(url, now=time.time_ns)
         held = {*map(id_of, (await ledger.held())["a"].values())}
         assert set(told) <= held, "what was acknowledged is there"
         await ledger.close()

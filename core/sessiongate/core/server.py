@@ -29,7 +29,8 @@ from sessiongate.core.grpc.source_service import SourceService
 from sessiongate.core.grpc.stream_quota import StreamQuota
 from sessiongate.core.grpc.unwinding import Unwinding
 from sessiongate.core.history.history import History
-from sessiongate.core.ledger.sqlite import Ledger
+from sessiongate.core.ledger.base import Ledger
+from sessiongate.core.ledger.sqlite import SqliteLedger
 from sessiongate.core.metrics import CallMetrics, core_registry
 from sessiongate.core.settings import ConfigError, CoreConfig
 from sessiongate.core.sources.base import SourceConfigError, open_source
@@ -80,7 +81,7 @@ class Core:
         except SourceConfigError as error:
             raise ConfigError(str(error), "source") from None
         async with AsyncExitStack() as closing:  # `stop` needs the reverse order
-            ledger = await Ledger.open(
+            ledger = await SqliteLedger.open(
                 config.ledger,
                 policy=config.policy,
                 now=time.time_ns,

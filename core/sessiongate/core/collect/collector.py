@@ -18,9 +18,9 @@ from sessiongate.core.collect.observed_times import ObservedTimes
 from sessiongate.core.collect.places import refuse_exchange
 from sessiongate.core.collect.reconciler import Reconciler, Shared
 from sessiongate.core.collect.truncation import fitting_services, printable
+from sessiongate.core.ledger.base import Ledger
 from sessiongate.core.ledger.coverage import Interval
 from sessiongate.core.ledger.lock import LedgerError
-from sessiongate.core.ledger.sqlite import Ledger
 from sessiongate.core.sources.base import (
     Observation,
     Source,

@@ -22,8 +22,8 @@ from sessiongate.core.collect.endings import Endings
 from sessiongate.core.collect.incarnation import Incarnation
 from sessiongate.core.collect.links import Links
 from sessiongate.core.collect.showing import Entry, Showing
+from sessiongate.core.ledger.base import Ledger
 from sessiongate.core.ledger.past import Closing, Opening
-from sessiongate.core.ledger.sqlite import Ledger
 from sessiongate.core.place import id_of, place_of
 from sessiongate.core.sources.base import Observation, Observed, SourceConfig
 from sessiongate.core.sources.support.moments import is_storable

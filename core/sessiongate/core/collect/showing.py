@@ -14,7 +14,7 @@ from typing import NamedTuple
 from sessiongate.core.collect.completeness import UnreadableMembers
 from sessiongate.core.collect.links import Links, SessionTcpLinks, Stated
 from sessiongate.core.collect.preparation import Preparation, Ready
-from sessiongate.core.ledger.sqlite import Ledger
+from sessiongate.core.ledger.base import Ledger
 from sessiongate.core.place import id_of
 from sessiongate.core.sources.base import Observed
 from sessiongate.core.sources.support.pacing import Pace

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import sqlite3
 from array import array
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
 
 from sessiongate.core.errors import InvalidRequestError, Violation
 from sessiongate.core.history.query import PastQuery
-from sessiongate.core.ledger.history import matches
-from sessiongate.core.ledger.past import described
-from sessiongate.core.ledger.past_counts import Counted, Moments, ended_counts, open_rows
-from sessiongate.core.sources.support.pacing import Pace
+from sessiongate.core.ledger.question import Counted, Moments
 from sessiongate.v1 import session_service_pb2
 from sessiongate.v1.history_service_pb2 import (
     CountPastSessionsRequest,
     ListPastSessionsRequest,
     PastSessionGroup,
 )
-from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import CountBy, GroupValue
 
 _DEFAULT_MOMENTS, _MOST_MOMENTS = 60, 500
 _DEFAULT_GROUPS, _MOST_GROUPS = 10, 100
 _MOST_VALUES = 10_000
-_AT_ONCE = 500  # sessions, which take about a millisecond
 
 _COLUMNS = {
     session_service_pb2.COUNT_BY_SERVICE: "service",
@@ -124,28 +117,3 @@ class PastCounts:
             )
             for value in order[:number]
         ]
-
-
-def count_past(
-    connection: sqlite3.Connection,
-    query: PastCountsQuery,
-    current: Callable[[int], Session | None],
-) -> PastCounts:
-    """Count the sessions of a ledger; ``current`` returns an open one as it is now, by its id."""
-    wanted, moments, column = query.past.wanted, query.moments, query.column
-    counts, pace = PastCounts(moments), Pace()
-    for counted in ended_counts(connection, wanted, moments, column):
-        counts.add(counted)
-        pace.sleep()
-    narrows = bool(wanted.names) or wanted.remote is not None
-    for number, row in enumerate(open_rows(connection, wanted, moments.last), 1):
-        ident, source, start, description = row
-        if number % _AT_ONCE == 0:
-            pace.sleep()
-        session = current(ident) or described(description, ident, source, start)
-        if narrows and not matches(session, wanted):
-            continue
-        first = moments.first_from(start)
-        value = getattr(session, column) or None if column is not None else None
-        counts.add(Counted(value, first, moments.number, 1))
-    return counts

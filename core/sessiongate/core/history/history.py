@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from itertools import islice
 
-from sessiongate.core.history.counts import PastCounts, PastCountsQuery, count_past
+from sessiongate.core.history.counts import PastCounts, PastCountsQuery
 from sessiongate.core.history.query import PastQuery
+from sessiongate.core.ledger.base import Ledger, PageSize
 from sessiongate.core.ledger.coverage import CoreRun, Coverage, Gap, Interval
-from sessiongate.core.ledger.history import PastPlace, find, find_one, matches, place_after
-from sessiongate.core.ledger.past import past_session, refresh
-from sessiongate.core.ledger.sqlite import Ledger
-from sessiongate.core.sources.support.pacing import Pace
+from sessiongate.core.ledger.past import refresh
+from sessiongate.core.ledger.question import PastPlace
 from sessiongate.core.table.table import SessionTable
 from sessiongate.v1.history_service_pb2 import PastSession
 from sessiongate.v1.session_pb2 import Session
 
 MAX_GAPS = 1000
 PAGE_BYTES = 2_500_000
-_READ_AT_ONCE = 100  # sessions, which takes about a millisecond
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,92 +52,43 @@ class History:
 
     async def page(self, query: PastQuery) -> PastPage:
         """Return a page. Raises `LedgerError`."""
-        observed, now = [*self._observed(self.now())], self.now()
-        run = CoreRun(self._ledger.began, now, self._ledger.policy.least_duration or 0)
-        sources = query.sources or tuple(each.name for each in self._table.sources())
-        return await self._ledger.read(
-            lambda connection: _page(connection, query, self._refresh, sources, observed, run)
-        )
+        gaps = self._gaps(query)
+        most = PageSize(query.page_size, PAGE_BYTES)
+        found = await self._ledger.page(query.wanted, query.after, most, query.asked, self._current)
+        return PastPage(found.sessions, found.following, await gaps(found.coverage))
 
     async def counts(self, query: PastCountsQuery) -> tuple[PastCounts, list[Gap]]:
         """Return counts, and what is not known of their time. Raises `LedgerError`."""
-        observed, now = [*self._observed(self.now())], self.now()
-        run = CoreRun(self._ledger.began, now, self._ledger.policy.least_duration or 0)
-        sources = query.past.sources or tuple(each.name for each in self._table.sources())
+        gaps, past, counts = self._gaps(query.past), query.past, PastCounts(query.moments)
         # One at a time: the ledger's other reader is left to the lists.
         async with self._counting:
-            return await self._ledger.read(
-                lambda connection: (
-                    count_past(connection, query, self._current),
-                    _gaps(connection, query.past, sources, observed, run),
-                )
+            coverage = await self._ledger.count(
+                past.wanted, query.moments, query.column, past.asked, self._current, counts.add
             )
+        return counts, await gaps(coverage)
 
     async def one(self, ident: int) -> PastSession | None:
         """Return the session with an id. Raises `LedgerError`."""
-        row = await self._ledger.read(lambda connection: find_one(connection, ident))
-        if row is None:
-            return None
-        past = past_session(row)
-        self._refresh(past)
+        past = await self._ledger.one(ident)
+        if past is None or past.HasField("end_time"):
+            return past
+        if (session := self._current(ident)) is not None:
+            refresh(past, session)
         return past
-
-    def _refresh(self, past: PastSession) -> None:
-        """Show a session that has not ended as it is now; any thread may call this."""
-        if not past.HasField("end_time"):
-            session = self._current(past.session.id)
-            if session is not None:
-                refresh(past, session)
 
     def _current(self, ident: int) -> Session | None:
         row = self._table.row(ident)
         return None if row is None else row.session
 
+    def _gaps(self, query: PastQuery) -> Callable[[Coverage], Awaitable[list[Gap]]]:
+        """Note what is observed now; return what finds the gaps in that and the coverage."""
+        observed, now = [*self._observed(self.now())], self.now()
+        run = CoreRun(self._ledger.began, now, self._ledger.policy.least_duration or 0)
+        configured = [each.name for each in self._table.sources()]
 
-def _page(
-    connection: sqlite3.Connection,
-    query: PastQuery,
-    refreshed: Callable[[PastSession], None],
-    sources: Sequence[str],
-    observed: list[Interval],
-    run: CoreRun,
-) -> PastPage:
-    sessions: list[PastSession] = []
-    following, size, pace = None, 0, Pace()
-    rows = find(connection, query.wanted, query.after)
-    last = None
-    while following is None and (part := [*islice(rows, _READ_AT_ONCE)]):
-        for row in part:
-            if len(sessions) == query.page_size or size > PAGE_BYTES:
-                assert last is not None  # noqa: S101 - a page has at least one session
-                following = place_after(last, query.wanted)
-                break
-            past = past_session(row)
-            if not past.HasField("end_time"):
-                refreshed(past)
-                if not matches(past.session, query.wanted):
-                    continue
-            sessions.append(past)
-            size += past.ByteSize()
-            last = row
-        pace.sleep()
-    return PastPage(sessions, following, _gaps(connection, query, sources, observed, run))
+        def found(coverage: Coverage) -> list[Gap]:
+            known = coverage.continued(observed, run)
+            named = query.sources or {*configured, *known.first}
+            return [*islice(known.gaps(named, *query.asked), MAX_GAPS)]
 
-
-def _gaps(
-    connection: sqlite3.Connection,
-    query: PastQuery,
-    sources: Sequence[str],
-    observed: list[Interval],
-    run: CoreRun,
-) -> list[Gap]:
-    start, end = query.asked
-    known = Coverage.read(connection, start, end)
-    first = dict(known.first)
-    for interval in observed:
-        first[interval.source] = min(interval.start, first.get(interval.source, interval.start))
-    known = replace(
-        known, intervals=[*known.intervals, *observed], runs=[*known.runs, run], first=first
-    )
-    named = sources if query.sources else {*sources, *first}
-    return [*islice(known.gaps(named, start, end), MAX_GAPS)]
+        return lambda coverage: asyncio.to_thread(found, coverage)

@@ -13,7 +13,7 @@ from typing import TypeAlias
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from sessiongate.core.errors import InvalidRequestError, Violation, excerpt
-from sessiongate.core.ledger.history import FOREVER, PastPlace, Wanted
+from sessiongate.core.ledger.question import FOREVER, PastPlace, Wanted
 from sessiongate.core.sources.support.moments import is_storable
 from sessiongate.core.table.addresses import Networks, remote_of
 from sessiongate.core.table.filter import RowFilter, digest_of

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sessiongate.core.ledger import coverage, past
+from sessiongate.core.ledger import past
+from sessiongate.core.ledger.coverage_rows import COVERAGE_TABLES
 from sessiongate.core.ledger.file import CorruptError
 from sessiongate.core.ledger.lock import LedgerError
 
@@ -21,7 +22,7 @@ _TABLES = (
     # Assigned stated ids that the counter has not passed yet (`core.ledger.numbering`).
     "kept_ids (id BIGINT NOT NULL PRIMARY KEY)",
     *past.SESSION_TABLES,
-    *coverage.COVERAGE_TABLES,
+    *COVERAGE_TABLES,
 )
 
 
@@ -81,6 +82,16 @@ class Database:
                 connection.execute(f"CREATE TABLE IF NOT EXISTS {table}")
             for index in past.SESSION_INDEXES:
                 connection.execute(f"CREATE INDEX IF NOT EXISTS {index}")
+
+
+def counters(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return the counters by name."""
+    return dict(connection.execute("SELECT name, value FROM counters"))
+
+
+def set_counter(connection: sqlite3.Connection, name: str, value: int) -> None:
+    """Set a counter that exists."""
+    connection.execute("UPDATE counters SET value = ? WHERE name = ?", (value, name))
 
 
 def take_over(connection: sqlite3.Connection) -> None:

@@ -9,47 +9,17 @@ from __future__ import annotations
 
 import heapq
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Iterator
+from typing import Any, TypeAlias
 
 from sessiongate.core.ledger.past import CLASSES, DESCRIBED, PAST, first_start
-from sessiongate.v1.session_pb2 import Session
+from sessiongate.core.ledger.question import FOREVER, PastPlace, Wanted
 
-_HIGHEST = (1 << 63) - 1
-FOREVER = _HIGHEST  # later than any time, in ns since the epoch; the end of an open session
 _COLUMNS = ", ".join(PAST)
 _OPEN = f"NULL, id, source, connect_time{', NULL' * 7}, {', '.join(DESCRIBED)}"
 _END, _ID, _START = PAST.index("end_time"), PAST.index("id"), PAST.index("connect_time")
 
-_ALWAYS_SET = ("source", "service", "state")
-
 PastRow: TypeAlias = tuple[Any, ...]  # the values of `PAST`; of an open session, without an end
-
-
-class PastPlace(NamedTuple):
-    """A place in an order: after the session with this time and id."""
-
-    time: int
-    id: int
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which sessions are asked for: that connected before ``end`` and had not ended by ``start``.
-
-    For a moment, ``end`` is the time right after it. Sessions that ended after ``as_of`` are in
-    the order as if they had not. ``names`` are the allowed values of columns.
-    """
-
-    start: int
-    end: int
-    as_of: int
-    by_end: bool = False
-    descending: bool = False
-    names: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    connected: tuple[int, int] = (-FOREVER, FOREVER)  # from the first, before the second
-    remote: Callable[[str | None], bool] | None = None
 
 
 def find(
@@ -65,21 +35,9 @@ def find(
     return _by_start(connection, wanted, after)
 
 
-def matches(session: Session, wanted: Wanted) -> bool:
-    """Return whether a session has the values that are asked for."""
-    for column, allowed in wanted.names.items():
-        if column not in _ALWAYS_SET and not session.HasField(column):
-            return False
-        if getattr(session, column) not in allowed:
-            return False
-    if wanted.remote is None:
-        return True
-    return wanted.remote(session.remote if session.HasField("remote") else None)
-
-
 def find_one(connection: sqlite3.Connection, ident: int) -> PastRow | None:
     """Return the session with an id."""
-    if ident > _HIGHEST:
+    if ident > FOREVER:
         return None  # SQLite cannot hold it
     for table, columns in (("past_sessions", _COLUMNS), ("open_sessions", _OPEN)):
         for row in connection.execute(f"SELECT {columns} FROM {table} WHERE id = ?", (ident,)):  # noqa: S608

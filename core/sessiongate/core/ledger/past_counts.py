@@ -9,43 +9,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-from sessiongate.core.ledger.history import Wanted, filters_of
+from sessiongate.core.ledger.history import filters_of
 from sessiongate.core.ledger.past import CLASSES, DESCRIBED, first_start
+from sessiongate.core.ledger.question import Counted, Moments, Wanted
 
 _OPEN = f"SELECT id, source, connect_time, {', '.join(DESCRIBED)} FROM open_sessions"  # noqa: S608
-
-
-@dataclass(frozen=True, slots=True)
-class Moments:
-    """Moments at equal intervals, in ns since the epoch."""
-
-    start: int
-    step: int
-    number: int
-
-    def __getitem__(self, index: int) -> int:
-        return self.start + index * self.step
-
-    @property
-    def last(self) -> int:
-        """The last of them."""
-        return self[self.number - 1]
-
-    def first_from(self, time: int) -> int:
-        """Return the index of the first moment that is not before a time."""
-        return min(max(0, -((self.start - time) // self.step)), self.number)
-
-
-class Counted(NamedTuple):
-    """How many sessions with a value were connected from one moment until before another."""
-
-    value: str | None
-    first: int
-    stop: int
-    sessions: int
 
 
 def ended_counts(

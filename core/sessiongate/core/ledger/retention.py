@@ -5,8 +5,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
-from sessiongate.core.ledger import coverage
-from sessiongate.core.ledger.coverage import HORIZON
+from sessiongate.core.ledger.coverage_rows import HORIZON, forget_coverage
 
 _ROWS = 500  # deleted at a time
 
@@ -44,7 +43,7 @@ class HistoryPolicy:
                 " DO UPDATE SET value = max(value, excluded.value)",
                 (HORIZON, horizon),
             )
-            coverage.forget_coverage(connection, horizon)
+            forget_coverage(connection, horizon)
         return len(last) == _ROWS
 
 

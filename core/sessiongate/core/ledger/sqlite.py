@@ -1,73 +1,54 @@
-"""Session ids that survive a restart (SQLite).
-
-The ledger maps the identity of an open session (source, key) to its id and its
-start. It also stores the id counter, so that no id is assigned twice, and a ceiling
-above every revision ever used. Each call that writes is one transaction, committed
-before it returns.
-"""
+"""A ledger in SQLite: writes are queued on one thread, and questions answered on others."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
 from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from sessiongate.core.ledger import coverage
-from sessiongate.core.ledger.coverage import CoreRun, Interval
-from sessiongate.core.ledger.database import Database, take_over
-from sessiongate.core.ledger.file import CorruptError, LedgerFile, ledger_path
-from sessiongate.core.ledger.lock import LedgerError
-from sessiongate.core.ledger.numbering import Numbering, Numbers, from_clock
-from sessiongate.core.ledger.past import Closing, Opening
+from sessiongate.core.ledger.answers import read_counts, read_page
+from sessiongate.core.ledger.base import Current, PageSize, PastSessions
+from sessiongate.core.ledger.coverage import Coverage, Interval
+from sessiongate.core.ledger.coverage_rows import covered_until, read_coverage
+from sessiongate.core.ledger.database import Database
+from sessiongate.core.ledger.file import LedgerFile, ledger_path
+from sessiongate.core.ledger.history import find_one
+from sessiongate.core.ledger.past import Closing, Opening, past_session
+from sessiongate.core.ledger.question import Counted, Moments, PastPlace, Wanted
 from sessiongate.core.ledger.reader import Reader
 from sessiongate.core.ledger.retention import HistoryPolicy
-from sessiongate.core.ledger.rows import Changes, open_sessions, shorten_keys
+from sessiongate.core.ledger.rows import Changes, open_sessions
+from sessiongate.core.ledger.store import LedgerStore
 from sessiongate.runtime.elapsed import elapsed
+from sessiongate.v1.history_service_pb2 import PastSession
 
 log = logging.getLogger(__name__)
 
-# Revisions reserved by one write, which then suffices for as many changes.
-_REVISIONS_AHEAD = 1_000_000
 LEDGER_CLOSE_TIMEOUT = 5.0  # seconds that the last writes may take
 SLOW = 3.0  # seconds after which slow opening is logged
 _SLOW = "still waiting for the ledger (%s): its disk hangs or is slow"
-_SCHEMA = 3  # 1: without kept ids; 2: without history
-_GENERATION_BITS = 62  # SQLite's integers have 63 and a sign
-_APART = 1 << 32  # ids, or 71 minutes of the clock, from one core in memory to the next
 
 _T = TypeVar("_T")
 
 
-class Ledger:
-    """An open, locked ledger, made by `Ledger.open`; its calls are queued on one thread."""
+class SqliteLedger:
+    """An open, locked ledger, made by `open`; its calls are queued on one thread."""
 
     def __init__(
-        self,
-        database: Database,
-        thread: ThreadPoolExecutor,
-        file: LedgerFile | None,
-        policy: HistoryPolicy,
-        now: Callable[[], int],
+        self, store: LedgerStore, thread: ThreadPoolExecutor, file: LedgerFile | None
     ) -> None:
-        self._database = database
+        self._store = store
         self._thread = thread
         # Calls, and when one last ended, or the first of them began.
         self._waiting, self._moved = 0, 0.0
         self._file = file  # None: in memory
         self._reader = Reader(file.path) if file is not None else None
-        self.policy = policy
-        self._now = now
-        self.began = now()
-        self._ceiling = 0
-        self._numbering = Numbering(1)  # replaced once the file is read
 
     @classmethod
     async def open(
@@ -77,7 +58,7 @@ class Ledger:
         policy: HistoryPolicy = HistoryPolicy(),  # noqa: B008 - frozen
         now: Callable[[], int],
         again: int = 0,
-    ) -> Ledger:
+    ) -> SqliteLedger:
         """Open and lock the ledger at a URL; create it if it does not exist.
 
         ``policy`` says which past sessions are kept; ``now`` returns ns since the epoch. A
@@ -93,8 +74,9 @@ class Ledger:
         ledger = None
         try:
             file = await loop.run_in_executor(thread, LedgerFile, path, now) if path else None
-            ledger = cls(Database(path), thread, file, policy, now)
-            await ledger._run(partial(ledger._prepare_or_start_over, again=again))
+            store = LedgerStore(Database(path), file, policy, now)
+            ledger = cls(store, thread, file)
+            await ledger._run(partial(store.prepare_or_start_over, again=again))
         except BaseException:
             if ledger is not None:
                 await ledger.close()
@@ -110,12 +92,22 @@ class Ledger:
             self._reader.close()
         try:
             async with asyncio.timeout(LEDGER_CLOSE_TIMEOUT):
-                await self._run(self._finish)
+                await self._run(self._store.finish)
         except TimeoutError:
             log.error("the ledger's disk hangs; exiting without the last writes")
             self._thread.shutdown(wait=False, cancel_futures=True)
             return  # a write may still complete: only the end of the process releases the lock
         self._thread.shutdown()
+
+    @property
+    def policy(self) -> HistoryPolicy:
+        """Which past sessions are kept."""
+        return self._store.policy
+
+    @property
+    def began(self) -> int:
+        """When the ledger was opened, in ns since the epoch."""
+        return self._store.began
 
     @property
     def busy_for(self) -> float:
@@ -135,12 +127,12 @@ class Ledger:
 
     def is_reserved(self, revision: int) -> bool:
         """Return whether no later start uses this revision or a lower one."""
-        return revision <= self._ceiling
+        return revision <= self._store.ceiling
 
     async def reserve(self, revision: int) -> None:
         """Make sure that no later start uses this revision or a lower one."""
         if not self.is_reserved(revision):
-            await self._run(lambda: self._reserve(revision))
+            await self._run(lambda: self._store.reserve(revision))
 
     async def held(self) -> defaultdict[str, dict[str, int]]:
         """Return the places (`core.place`) of the open sessions, by source and key.
@@ -148,7 +140,7 @@ class Ledger:
         A source without any has an empty dict. Many are read in short steps, between which
         other threads run.
         """
-        return await self._run(lambda: open_sessions(self._database.connection))
+        return await self._run(lambda: open_sessions(self._store.database.connection))
 
     async def incarnation(self, source: str) -> float | None:
         """Return the start of the source's server, as last recorded."""
@@ -176,35 +168,70 @@ class Ledger:
         Raises `LedgerError`; then nothing is written.
         """
         changes = Changes(source, opened, closed, incarnation, rekeyed, place, observed)
-        return await self._run(lambda: self._record(changes))
+        return await self._run(lambda: self._store.record(changes))
 
     async def covered_until(self, source: str) -> int | None:
         """Return when a source was last observed, in ns since the epoch, as far as is written."""
-        return await self._run(lambda: coverage.covered_until(self._database.connection, source))
-
-    async def read(self, question: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Return the answer to a question about the past, read from one state of the database.
-
-        Raises `LedgerError`.
-        """
-        if self._reader is not None:
-            return await self._reader.read(question)
-        return await self._run(lambda: question(self._database.connection))
+        return await self._run(lambda: covered_until(self._store.database.connection, source))
 
     async def note(self, intervals: Sequence[Interval]) -> None:
         """Write when sources were observed, and that a core runs. Raises `LedgerError`."""
-        await self._run(lambda: self._note(intervals))
+        await self._run(lambda: self._store.note(intervals))
 
     async def trim(self) -> bool:
         """Delete some past sessions that are no longer kept; return whether there may be more.
 
         Raises `LedgerError`.
         """
-        return await self._run(self._trim)
+        return await self._run(self._store.trim)
+
+    async def page(
+        self,
+        wanted: Wanted,
+        after: PastPlace | None,
+        most: PageSize,
+        time: tuple[int, int],
+        current: Current,
+    ) -> PastSessions:
+        """Return the sessions that follow a place, and what is known of a ``time``."""
+        return await self._ask(
+            lambda connection: PastSessions(
+                *read_page(connection, wanted, after, most, current),
+                read_coverage(connection, *time),
+            )
+        )
+
+    async def count(
+        self,
+        wanted: Wanted,
+        moments: Moments,
+        column: str | None,
+        time: tuple[int, int],
+        current: Current,
+        counted: Callable[[Counted], None],
+    ) -> Coverage:
+        """Count the sessions at some moments by a column; return what is known of a ``time``."""
+
+        def answer(connection: sqlite3.Connection) -> Coverage:
+            read_counts(connection, wanted, moments, column, current, counted)
+            return read_coverage(connection, *time)
+
+        return await self._ask(answer)
+
+    async def one(self, ident: int) -> PastSession | None:
+        """Return the session with an id, ended or not."""
+        row = await self._ask(lambda connection: find_one(connection, ident))
+        return None if row is None else past_session(row)
+
+    async def _ask(self, question: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Answer a question about the past from one state of the database."""
+        if self._reader is not None:
+            return await self._reader.read(question)
+        return await self._run(lambda: question(self._store.database.connection))
 
     async def _run(self, work: Callable[[], _T]) -> _T:
         def named() -> _T:
-            with self._database.naming_errors():
+            with self._store.database.naming_errors():
                 return work()
 
         self._moved = self._moved if self._waiting else elapsed()
@@ -216,119 +243,6 @@ class Ledger:
             self._moved = elapsed()
 
     async def _read(self, wanted: str, *values: str) -> list[tuple[Any, ...]]:
-        return await self._run(lambda: self._database.connection.execute(wanted, values).fetchall())
-
-    def _finish(self) -> None:
-        """Release the file, with nothing left in its write-ahead log."""
-        is_ours = self._file is not None and self._file.is_in_place
-        self._database.close()
-        if self._file is not None:
-            self._file.close(self._numbering.following if is_ours else None)
-
-    def _prepare_or_start_over(self, *, again: int) -> None:
-        if self._file is None:
-            # Higher each time: the clock may show the same time again.
-            following = from_clock(self._now() // 1000) + again * _APART
-            self._prepare(first_id=following if again else 1)
-            return
-        try:
-            with self._database.naming_errors():
-                self._file.require()
-                self._database.check()
-                self._prepare(first_id=1)
-        except CorruptError as error:
-            self._database.close()
-            self._file.set_aside(error)
-            self._prepare(first_id=1)
-
-    def _prepare(self, first_id: int) -> None:
-        """Prepare the tables and the numbering."""
-        self._database.create()
-        with self._writing() as connection:
-            found = _counters(connection).get("schema")
-            if found is None:
-                first = [("schema", _SCHEMA), ("id", first_id), ("revision", 0)]
-                connection.executemany("INSERT INTO counters VALUES (?, ?)", first)
-            elif found < _SCHEMA:
-                take_over(connection)
-                _set_counter(connection, "schema", _SCHEMA)
-            elif found > _SCHEMA:
-                raise LedgerError(
-                    f"the ledger has version {found}; this program supports only {_SCHEMA}"
-                )
-            self._number(connection)
-            shorten_keys(connection)
-        if self._file is not None:  # a copy of the file alone must contain all of this
-            with self._file.writing():
-                self._database.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-
-    def _number(self, connection: sqlite3.Connection) -> None:
-        """Find the next id."""
-        values = _counters(connection)
-        kept = [ident for (ident,) in connection.execute("SELECT id FROM kept_ids")]
-        following = values["id"]
-        if self._file is not None:
-            generation = values.get("generation")
-            if generation is None:
-                generation = secrets.randbits(_GENERATION_BITS)
-                connection.execute("INSERT INTO counters VALUES ('generation', ?)", (generation,))
-            reached = values["revision"]  # at least every time at which it was written
-            following = self._file.following(generation, following, kept, reached)
-        kept = [ident for ident in kept if ident >= following]
-        _write_numbers(connection, Numbers((), following, (), (following,)))
-        self._numbering = Numbering(following, kept)
-
-    def _reserve(self, revision: int) -> None:
-        ceiling = revision + _REVISIONS_AHEAD
-        with self._writing() as connection:
-            _set_counter(connection, "revision", ceiling)
-        self._ceiling = ceiling
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """Run a transaction, which is committed at the end."""
-        file = self._file
-        with file.writing() if file else nullcontext(), self._database.transaction() as connection:
-            yield connection
-
-    def _note(self, intervals: Sequence[Interval]) -> None:
-        run = CoreRun(self.began, self._now(), self.policy.least_duration or 0)
-        with self._writing() as connection:
-            coverage.write_coverage(connection, intervals, run)
-
-    def _trim(self) -> bool:
-        with self._writing() as connection:
-            return self.policy.enforce(connection, self._now())
-
-    def _record(self, changes: Changes) -> list[int]:
-        numbers = self._numbering.plan([opening.stated_id for opening in changes.opened])
-        if self._file is not None and changes.opened:
-            self._file.cover(numbers.following, numbers.kept)
-        with self._writing() as connection:
-            # At least the time: so a later start can see that the clock was set back.
-            ceiling = max(self._ceiling, self._now() // 1000)
-            if ceiling > self._ceiling:
-                _set_counter(connection, "revision", ceiling)
-            changes.write(connection, numbers.ids, self._now(), self.policy.least_duration)
-            if changes.opened:
-                _write_numbers(connection, numbers)
-        self._ceiling = ceiling
-        self._numbering.carry_out(numbers)
-        return list(numbers.ids)
-
-
-def _counters(connection: sqlite3.Connection) -> dict[str, int]:
-    return dict(connection.execute("SELECT name, value FROM counters"))
-
-
-def _set_counter(connection: sqlite3.Connection, name: str, value: int) -> None:
-    connection.execute("UPDATE counters SET value = ? WHERE name = ?", (value, name))
-
-
-def _write_numbers(connection: sqlite3.Connection, numbers: Numbers) -> None:
-    if numbers.kept:
-        kept = [(ident,) for ident in numbers.kept]
-        connection.executemany("INSERT INTO kept_ids VALUES (?)", kept)
-    if numbers.passed:
-        connection.execute("DELETE FROM kept_ids WHERE id < ?", (numbers.following,))
-    _set_counter(connection, "id", numbers.following)
+        return await self._run(
+            lambda: self._store.database.connection.execute(wanted, values).fetchall()
+        )

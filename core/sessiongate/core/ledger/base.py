@@ -1,0 +1,132 @@
+"""What a core needs of a ledger, whatever database keeps it.
+
+Times are ns since the epoch. Calls raise `LedgerError`; then nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple, Protocol, TypeAlias
+
+from sessiongate.core.ledger.coverage import Coverage, Interval
+from sessiongate.core.ledger.past import Closing, Opening
+from sessiongate.core.ledger.question import Counted, Moments, PastPlace, Wanted
+from sessiongate.core.ledger.retention import HistoryPolicy
+from sessiongate.v1.history_service_pb2 import PastSession
+from sessiongate.v1.session_pb2 import Session
+
+# Returns an open session as it is now, by its id; any thread may call it.
+Current: TypeAlias = Callable[[int], Session | None]
+
+
+class PageSize(NamedTuple):
+    """The most that a page may hold; it has at least one session."""
+
+    sessions: int
+    size: int  # bytes
+
+
+class PastSessions(NamedTuple):
+    """A page of sessions, with what is known of the time that was asked about."""
+
+    sessions: list[PastSession]
+    following: PastPlace | None  # the place of the next page, if there is one
+    coverage: Coverage
+
+
+class Ledger(Protocol):
+    """An open ledger, which no other core uses.
+
+    It keeps the id of each session, who was connected, and when sources were observed.
+    """
+
+    @property
+    def policy(self) -> HistoryPolicy:
+        """Which past sessions are kept."""
+
+    @property
+    def began(self) -> int:
+        """When the ledger was opened."""
+
+    @property
+    def busy_for(self) -> float:
+        """Seconds since a call ended, or the first began, while others wait for it."""
+
+    async def close(self) -> None:
+        """Finish queued calls and release the ledger; do not wait for a disk that hangs."""
+
+    async def is_in_place(self) -> bool:
+        """Return whether the ledger is still the one that was opened."""
+
+    async def ceiling(self) -> int:
+        """Return a number above every revision ever used."""
+
+    def is_reserved(self, revision: int) -> bool:
+        """Return whether no later start uses this revision or a lower one."""
+
+    async def reserve(self, revision: int) -> None:
+        """Make sure that no later start uses this revision or a lower one."""
+
+    async def held(self) -> Mapping[str, dict[str, int]]:
+        """Return the places (`core.place`) of the open sessions, by source and key."""
+
+    async def incarnation(self, source: str) -> float | None:
+        """Return the start of the source's server, as last recorded, in seconds."""
+
+    async def places(self) -> dict[str, str]:
+        """Return the place that each source was last read from, by name."""
+
+    async def record(
+        self,
+        source: str,
+        *,
+        opened: Sequence[Opening],
+        closed: Sequence[Closing],
+        incarnation: float | None,
+        rekeyed: Mapping[str, int] = MappingProxyType({}),
+        place: str | None = None,
+        observed: int | None = None,
+    ) -> list[int]:
+        """Record one observation, all of it or nothing; return the ids of ``opened``, in order.
+
+        An id is the stated one if it was never assigned, or else the next number. ``rekeyed``
+        are new keys of sessions, with their ids; ``place`` is where the source is read from;
+        ``observed`` is when, by default now. What is None stays as it is.
+        """
+
+    async def covered_until(self, source: str) -> int | None:
+        """Return when a source was last observed, as far as is written."""
+
+    async def note(self, intervals: Sequence[Interval]) -> None:
+        """Write when sources were observed, and that a core runs."""
+
+    async def trim(self) -> bool:
+        """Delete some past sessions that are no longer kept; return whether there may be more."""
+
+    async def page(
+        self,
+        wanted: Wanted,
+        after: PastPlace | None,
+        most: PageSize,
+        time: tuple[int, int],
+        current: Current,
+    ) -> PastSessions:
+        """Return the sessions that follow a place, and what is known of a ``time``."""
+
+    async def count(
+        self,
+        wanted: Wanted,
+        moments: Moments,
+        column: str | None,
+        time: tuple[int, int],
+        current: Current,
+        counted: Callable[[Counted], None],
+    ) -> Coverage:
+        """Count the sessions at some moments by a column; return what is known of a ``time``.
+
+        ``counted`` is called on another thread with each count; they add up.
+        """
+
+    async def one(self, ident: int) -> PastSession | None:
+        """Return the session with an id, ended or not, as the ledger describes it."""
