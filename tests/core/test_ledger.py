@@ -1,4 +1,4 @@
-"""The ledger by properties, and what it does when it cannot work."""
+"""The ledger's file: who holds it, what it does when it cannot work, and earlier versions."""
 
 from __future__ import annotations
 
@@ -6,20 +6,16 @@ import asyncio
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from sessiongate.core.collect.keys import KEY_BYTES, short
 from sessiongate.core.ledger.lock import LedgerError, LedgerHeldError
 from sessiongate.core.ledger.past import Closing, Opening
 from sessiongate.core.ledger.sqlite import SqliteLedger
-from sessiongate.core.place import id_of, place_of, time_of
+from sessiongate.core.place import id_of, place_of
 from tests.core.old_ledgers import become_0_1
 
 
@@ -29,80 +25,6 @@ def url_of(folder: Path) -> str:
 
 async def opened(url: str, now: int = 0) -> SqliteLedger:
     return await SqliteLedger.open(url, now=lambda: now or time.time_ns())
-
-
-def closing(place: int) -> Closing:
-    return Closing(id_of(place), time_of(place))
-
-
-class LedgerMachine(RuleBasedStateMachine):
-    """A ledger through openings, endings and restarts, beside a simple model of it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
-        self.runner = asyncio.Runner()
-        self.ledger = self.runner.run(opened(url_of(Path(self.folder.name))))
-        self.live: dict[str, dict[str, int]] = {"a": {}, "b": {}}
-        self.given: set[int] = set()
-        self.following = 1  # the counter's number, at least
-        self.revision = 0
-
-    def teardown(self) -> None:
-        self.runner.run(self.ledger.close())
-        self.runner.close()
-        self.folder.cleanup()
-
-    @rule(
-        source=st.sampled_from("ab"),
-        keys=st.dictionaries(st.text(max_size=3), st.none() | st.integers(1, 30), max_size=6),
-    )
-    def observe(self, source: str, keys: dict[str, int | None]) -> None:
-        """Observe sessions by key, each with the id that it states, if any."""
-        held = self.live[source]
-        new = sorted(keys.keys() - held.keys())
-        stated = [keys[key] for key in new]
-        gone = sorted(held.keys() - keys.keys())
-        self.revision += len(new) + len(gone)
-        ids = self.runner.run(
-            self.ledger.record(
-                source,
-                opened=[Opening(key, len(key), keys[key]) for key in new],
-                closed=[closing(held.pop(key)) for key in gone],
-                incarnation=None,
-            )
-        )
-        self.runner.run(self.ledger.reserve(self.revision))
-        assert not self.given & set(ids), "an id is never given twice"
-        assert len(set(ids)) == len(ids)
-        for index, (ident, wish) in enumerate(zip(ids, stated, strict=True)):
-            if wish is not None and ident != wish:
-                free = wish >= self.following and wish not in self.given
-                assert not free or wish in stated[:index], "a stated id is kept if it can be"
-        for ident, wish in zip(ids, stated, strict=True):
-            if ident != wish:
-                taken = self.given | set(ids)
-                assert taken >= set(range(self.following, ident)), "the counter does not jump"
-                self.following = ident + 1
-        self.given |= set(ids)
-        held.update({key: place_of(len(key), i) for key, i in zip(new, ids, strict=True)})
-
-    @rule()
-    def restart(self) -> None:
-        self.runner.run(self.ledger.close())
-        self.ledger = self.runner.run(opened(url_of(Path(self.folder.name))))
-        ceiling = self.runner.run(self.ledger.ceiling())
-        assert ceiling >= self.revision, "the ceiling is above every revision used"
-        self.revision = ceiling
-
-    @invariant()
-    def holds_what_is_open(self) -> None:
-        for source, held in self.live.items():
-            assert self.runner.run(self.ledger.held())[source] == held
-
-
-LedgerMachine.TestCase.settings = settings(max_examples=15, stateful_step_count=12)
-TestLedger = LedgerMachine.TestCase
 
 
 def test_a_second_core_is_told_who_holds_the_ledger(tmp_path: Path) -> None:
@@ -228,28 +150,6 @@ def test_a_full_or_read_only_disk_is_named_and_nothing_is_set_aside(tmp_path: Pa
         assert await record(ledger, ["k"]) == [1]
         await ledger.close()
         assert not _named(tmp_path, "*corrupt*")
-
-    asyncio.run(main())
-
-
-def test_stated_ids_are_taken_before_numbers_are_given(tmp_path: Path) -> None:
-    async def main() -> None:
-        ledger = await opened(url_of(tmp_path))
-
-        async def give(*stated: int | None) -> list[int]:
-            openings = [Opening(f"{index}", 0, ident) for index, ident in enumerate(stated)]
-            ids = await ledger.record("a", opened=openings, closed=[], incarnation=None)
-            closed = [Closing(ident, 0) for ident in ids]
-            await ledger.record("a", opened=[], closed=closed, incarnation=None)
-            return ids
-
-        assert await give(None, 57, 2, 57) == [1, 57, 2, 3]
-        assert await give(57, 3, 5, 2**53 - 1) == [4, 6, 5, 2**53 - 1], "all were given but 5"
-        await ledger.close()
-        ledger = await opened(url_of(tmp_path))
-        assert await give(*[None] * 51) == [*range(7, 57), 58]
-        assert await give(57, None) == [59, 60]
-        await ledger.close()
 
     asyncio.run(main())
 

@@ -23,15 +23,16 @@ _NOTED = "history_noted"  # the name of another: when a core last wrote that it 
 def write_coverage(
     connection: sqlite3.Connection, intervals: Iterable[Interval], run: CoreRun
 ) -> None:
-    """Write intervals that began or grew, and how long the core has run."""
+    """Write intervals that began or grew, and how long the core has run; none shrinks."""
     connection.executemany(
         "INSERT INTO coverage (source, start_time, end_time, is_partial) VALUES (?, ?, ?, ?)"
-        " ON CONFLICT (source, start_time, is_partial) DO UPDATE SET end_time = excluded.end_time",
+        " ON CONFLICT (source, start_time, is_partial)"
+        " DO UPDATE SET end_time = max(end_time, excluded.end_time)",
         intervals,
     )
     connection.execute(
         "INSERT INTO runs VALUES (?, ?, ?) ON CONFLICT (start_time)"
-        " DO UPDATE SET end_time = excluded.end_time",
+        " DO UPDATE SET end_time = max(end_time, excluded.end_time)",
         run,
     )
     connection.execute(
