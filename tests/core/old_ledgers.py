@@ -16,6 +16,7 @@ drop table open_sessions;
 drop table past_sessions;
 drop table coverage;
 drop table runs;
+drop table observed_sources;
 delete from counters where name like 'history_%';
 update counters set value = 2 where name = 'schema';
 """

@@ -25,8 +25,8 @@ from sessiongate.core.ledger.base import Ledger, PageSize
 from sessiongate.core.ledger.coverage import CoreRun, Coverage, Interval
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.past import Closing, Opening
+from sessiongate.core.ledger.policy import HistoryPolicy
 from sessiongate.core.ledger.question import Counted, Moments, PastPlace, Wanted
-from sessiongate.core.ledger.retention import HistoryPolicy
 from sessiongate.core.ledger.sqlite import SqliteLedger
 from sessiongate.core.place import id_of, place_of, time_of
 from sessiongate.v1.history_service_pb2 import EndReason, GapReason, PastSession
@@ -464,7 +464,7 @@ def test_coverage_is_kept_and_never_shrinks(keeper: Keeper) -> None:
             Interval("a", part, part + SECOND, is_partial=True),
         }
         assert known.runs == [CoreRun(NOON, NOON + 60 * SECOND)]
-        assert known.first == {"a": NOON}
+        assert known.observed == {"a": (NOON, part + SECOND)}
         reasons = [gap.reason for gap in known.gaps(["a"], NOON - SECOND, NOON + 50 * SECOND)]
         assert reasons == [
             GapReason.GAP_REASON_BEFORE_HISTORY,
@@ -500,6 +500,78 @@ def test_what_ended_too_long_ago_is_dropped_and_its_time_a_gap(keeper: Keeper) -
         assert (await ledger.held())["a"] == {"alive": place_of(NOON, alive)}
 
     run(keeper, work)
+
+
+def test_a_time_before_all_that_is_kept_is_a_gap_of_retention(keeper: Keeper) -> None:
+    keeper.policy = HistoryPolicy(age=100 * SECOND)
+
+    async def work(ledger: Ledger) -> None:
+        await ledger.note([Interval("a", NOON - 1000 * SECOND, NOON)])
+        keeper.now = NOON + 50 * SECOND
+        await ledger.note([Interval("a", NOON - 1000 * SECOND, keeper.now)])
+        known = await coverage(ledger, NOON - 2000 * SECOND, keeper.now)
+        gaps = [*known.gaps(["a"], NOON - 2000 * SECOND, keeper.now)]
+        assert [(gap.start, gap.end, gap.reason) for gap in gaps] == [
+            (NOON - 2000 * SECOND, NOON - 1000 * SECOND, GapReason.GAP_REASON_BEFORE_HISTORY),
+            (NOON - 1000 * SECOND, NOON - 50 * SECOND, GapReason.GAP_REASON_RETENTION),
+        ], "also if no session has been dropped"
+
+    run(keeper, work)
+
+
+def test_coverage_that_is_old_is_dropped_and_when_it_began_is_known(keeper: Keeper) -> None:
+    keeper.policy = HistoryPolicy(age=100 * SECOND)
+    count = 1000
+
+    async def work(ledger: Ledger) -> None:
+        times = [NOON + index * SECOND for index in range(count)]
+        await ledger.note(
+            [Interval("a", time, time + 1, index % 2 == 0) for index, time in enumerate(times)]
+        )
+        keeper.now = NOON + count * SECOND
+        await ledger.note([])
+        await trimmed(ledger)
+        known = await coverage(ledger, NOON, keeper.now)
+        assert len(known.intervals) == 100
+        assert known.observed["a"].first == NOON
+        assert await ledger.covered_until("a") == times[-1] + 1
+
+    run(keeper, work)
+
+
+def test_a_clock_that_is_suddenly_far_ahead_drops_nothing(lasting: Keeper) -> None:
+    async def first(ledger: Ledger) -> None:
+        await ledger.note([Interval("a", NOON, NOON + SECOND)])
+        (ident,) = await opened(ledger, "k")
+        await closed(ledger, Closing(ident, NOON), at=NOON + SECOND)
+        lasting.now = NOON + 20 * 365 * 24 * 3600 * SECOND
+        await ledger.note([])
+        await trimmed(ledger)
+        assert await ledger.one(1) is not None
+
+    run(lasting, first, first)
+
+
+def test_how_much_is_kept_is_known(lasting: Keeper) -> None:
+    async def first(ledger: Ledger) -> None:
+        await ledger.note([])
+        assert (ledger.size.rows, ledger.size.oldest_end) == (0, None)
+        ids = await opened(ledger, *map(str, range(9)))
+        for ident in ids[:7]:
+            await closed(ledger, Closing(ident, NOON), at=NOON + ident * SECOND)
+        await ledger.note([])
+        assert (ledger.size.rows, ledger.size.oldest_end) == (7, NOON + SECOND)
+        assert ledger.size.size > 0
+
+    async def then(ledger: Ledger) -> None:
+        assert (ledger.size.rows, ledger.size.oldest_end) == (7, NOON + SECOND)
+        lasting.now += 4 * SECOND
+        await trimmed(ledger)
+        assert (ledger.size.rows, ledger.size.oldest_end) == (4, NOON + 4 * SECOND)
+
+    run(lasting, first)
+    lasting.policy = HistoryPolicy(age=0)
+    run(lasting, then)
 
 
 @pytest.mark.parametrize("policy", [HistoryPolicy(shortest=2 * SECOND), HistoryPolicy(age=None)])

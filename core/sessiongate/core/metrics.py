@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector as MetricCollector
 
 from sessiongate.core.collect.collector import Collector
 from sessiongate.core.grpc.stream_quota import StreamQuota
+from sessiongate.core.ledger.base import Ledger
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.telemetry.metrics import LATENCY_BUCKETS, ProcessCollector, registry
 from sessiongate.v1.activities import ACTIVITY_WORDS
@@ -71,8 +72,11 @@ class CallMetrics(MetricCollector):
 class _State(MetricCollector):
     """The state of the table, its watchers and its sources when collected."""
 
-    def __init__(self, table: SessionTable, watchers: StreamQuota, collector: Collector) -> None:
+    def __init__(
+        self, table: SessionTable, watchers: StreamQuota, collector: Collector, ledger: Ledger
+    ) -> None:
         self._table = table
+        self._ledger = ledger
         self._watchers = watchers
         self._collector = collector
 
@@ -83,9 +87,24 @@ class _State(MetricCollector):
         yield GaugeMetricFamily(
             "sessiongate_watchers", "Number of open session streams.", len(self._watchers)
         )
+        yield from self._history()
         yield from self._reports()
         yield from self._activities()
         yield from self._tallies()
+
+    def _history(self) -> Iterable[Metric]:
+        kept = self._ledger.size
+        yield GaugeMetricFamily(
+            "sessiongate_history_rows", "Number of past sessions that are kept.", kept.rows
+        )
+        yield GaugeMetricFamily("sessiongate_history_bytes", "Size of the ledger.", kept.size)
+        oldest = GaugeMetricFamily(
+            "sessiongate_history_oldest_end_time_seconds",
+            "When the oldest past session ended; missing if none is kept.",
+        )
+        if kept.oldest_end is not None:
+            oldest.add_metric([], kept.oldest_end / 1e9)
+        yield oldest
 
     def _reports(self) -> Iterable[Metric]:
         sessions = _gauge("sessions", "Number of listed sessions.")
@@ -145,11 +164,15 @@ class _State(MetricCollector):
 
 
 def core_registry(
-    calls: CallMetrics, table: SessionTable, watchers: StreamQuota, collector: Collector
+    calls: CallMetrics,
+    table: SessionTable,
+    watchers: StreamQuota,
+    collector: Collector,
+    ledger: Ledger,
 ) -> CollectorRegistry:
     """Return a registry of all metrics of a core."""
     processes = ProcessCollector(lambda: {"core": os.getpid()})
-    return registry(calls, _State(table, watchers, collector), processes)
+    return registry(calls, _State(table, watchers, collector, ledger), processes)
 
 
 def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:

@@ -113,7 +113,7 @@ class Core:
             server = self._listen(history)
             closing.callback(self._authenticator.close)
             closing.push_async_callback(self._drain, server)
-            self.exporter = self._open_exporter()
+            self.exporter = self._open_exporter(ledger)
             if self.exporter is not None:
                 closing.push_async_callback(self.exporter.stop)
             await self._collector.start()
@@ -176,11 +176,11 @@ class Core:
             raise ListenError(address, _why_not(Path(address.removeprefix("unix:"))))
         return port
 
-    def _open_exporter(self) -> Exporter | None:
+    def _open_exporter(self, ledger: Ledger) -> Exporter | None:
         """Return the exporter of metrics, if configured. Raises `ListenError`."""
         if self._config.core_metrics is None:
             return None
-        shown = core_registry(self._calls, self.table, self.watchers, self._collector)
+        shown = core_registry(self._calls, self.table, self.watchers, self._collector, ledger)
         self._lag = LoopLag("core", shown)
         return Exporter(self._config.core_metrics, shown, self._config.protection)
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sessiongate.core.ledger.retention import HistoryPolicy
+from sessiongate.core.ledger.policy import HistoryPolicy
 from sessiongate.core.sources.base import SourceConfig, SourceConfigError
 from sessiongate.runtime.auth.core_token import CoreTokenSettings
 from sessiongate.runtime.auth.protection import Protection

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
 from itertools import islice
 
@@ -84,11 +84,24 @@ class History:
         """Note what is observed now; return what finds the gaps in that and the coverage."""
         observed, now = [*self._observed(self.now())], self.now()
         run = CoreRun(self._ledger.began, now, self._ledger.policy.least_duration or 0)
-        configured = [each.name for each in self._table.sources()]
+        configured = {each.name for each in self._table.sources()}
 
         def found(coverage: Coverage) -> list[Gap]:
             known = coverage.continued(observed, run)
-            named = query.sources or {*configured, *known.first}
-            return [*islice(known.gaps(named, *query.asked), MAX_GAPS)]
+            return [*islice(_gaps(known, query, configured), MAX_GAPS)]
 
         return lambda coverage: asyncio.to_thread(found, coverage)
+
+
+def _gaps(known: Coverage, query: PastQuery, configured: Set[str]) -> Iterator[Gap]:
+    """Yield the gaps of sources that are named, or else of all.
+
+    Of one that is not configured any longer, nothing is missing after its last observation.
+    """
+    start, end = query.asked
+    for source in sorted({*query.sources} or {*configured, *known.observed}):
+        until = end
+        if not query.sources and source not in configured:
+            until = min(end, known.observed[source].last)
+        if start < until or start == until == end:
+            yield from known.gaps([source], start, until)

@@ -11,8 +11,8 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 from sessiongate.core.ledger.coverage import Coverage, Interval
 from sessiongate.core.ledger.past import Closing, Opening
+from sessiongate.core.ledger.policy import HistoryPolicy
 from sessiongate.core.ledger.question import Counted, Moments, PastPlace, Wanted
-from sessiongate.core.ledger.retention import HistoryPolicy
 from sessiongate.v1.history_service_pb2 import PastSession
 from sessiongate.v1.session_pb2 import Session
 
@@ -35,6 +35,14 @@ class PastSessions(NamedTuple):
     coverage: Coverage
 
 
+class HistorySize(NamedTuple):
+    """How much is kept of the past."""
+
+    rows: int  # sessions that have ended
+    size: int  # bytes of the whole ledger
+    oldest_end: int | None  # when the first of them ended
+
+
 class Ledger(Protocol):
     """An open ledger, which no other core uses.
 
@@ -52,6 +60,10 @@ class Ledger(Protocol):
     @property
     def busy_for(self) -> float:
         """Seconds since a call ended, or the first began, while others wait for it."""
+
+    @property
+    def size(self) -> HistorySize:
+        """How much was kept of the past when that was last noted or trimmed."""
 
     async def close(self) -> None:
         """Finish queued calls and release the ledger; do not wait for a disk that hangs."""

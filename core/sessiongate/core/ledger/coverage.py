@@ -7,7 +7,7 @@ is written every few seconds, so that a core that is killed leaves a short doubt
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
 from typing import NamedTuple
@@ -30,6 +30,13 @@ class CoreRun(NamedTuple):
     start: int
     end: int
     least_duration: int = 0  # ns
+
+
+class KnownSpan(NamedTuple):
+    """When a source was first and last observed."""
+
+    first: int
+    last: int
 
 
 class Gap(NamedTuple):
@@ -55,16 +62,17 @@ class Coverage:
 
     intervals: Sequence[Interval]
     runs: Sequence[CoreRun]
-    first: dict[str, int]  # when each source was first observed
+    observed: Mapping[str, KnownSpan]  # by source
     horizon: int  # sessions that ended until then are not kept
 
     def continued(self, observed: Iterable[Interval], run: CoreRun) -> Coverage:
         """Return this with what a core that runs has observed and not written yet."""
-        observed = [*observed]
-        first = dict(self.first)
-        for each in observed:
-            first[each.source] = min(each.start, first.get(each.source, each.start))
-        return Coverage([*self.intervals, *observed], [*self.runs, run], first, self.horizon)
+        intervals = [*observed]
+        known = dict(self.observed)
+        for each in intervals:
+            first, last = known.get(each.source, (each.start, each.end))
+            known[each.source] = KnownSpan(min(first, each.start), max(last, each.end))
+        return Coverage([*self.intervals, *intervals], [*self.runs, run], known, self.horizon)
 
     def gaps(self, sources: Collection[str], start: int, end: int) -> Iterator[Gap]:
         """Yield what is not known of these sources from ``start`` to ``end``, in order.
@@ -77,7 +85,8 @@ class Coverage:
             mine = [each for each in self.intervals if each.source == source]
             whole = _Spans((each.start, each.end) for each in mine if not each.is_partial)
             part = _Spans((each.start, each.end) for each in mine if each.is_partial)
-            first = self.first.get(source)
+            known = self.observed.get(source)
+            first = None if known is None else known.first
 
             def reason(
                 moment: float,
@@ -85,10 +94,10 @@ class Coverage:
                 part: _Spans = part,
                 first: int | None = first,
             ) -> GapReason | None:
-                if moment < self.horizon:
-                    return GapReason.GAP_REASON_RETENTION
                 if first is None or moment < first:
                     return GapReason.GAP_REASON_BEFORE_HISTORY
+                if moment < self.horizon:
+                    return GapReason.GAP_REASON_RETENTION
                 if part.hold(moment):
                     return GapReason.GAP_REASON_PARTIAL
                 if whole.hold(moment):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sessiongate.core.ledger import past
-from sessiongate.core.ledger.coverage_rows import COVERAGE_TABLES
+from sessiongate.core.ledger.coverage_rows import COVERAGE_INDEXES, COVERAGE_TABLES
 from sessiongate.core.ledger.file import CorruptError
 from sessiongate.core.ledger.lock import LedgerError
 
@@ -80,7 +80,7 @@ class Database:
         with self.transaction() as connection:
             for table in _TABLES:
                 connection.execute(f"CREATE TABLE IF NOT EXISTS {table}")
-            for index in past.SESSION_INDEXES:
+            for index in (*past.SESSION_INDEXES, *COVERAGE_INDEXES):
                 connection.execute(f"CREATE INDEX IF NOT EXISTS {index}")
 
 

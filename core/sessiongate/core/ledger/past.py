@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
 
 from sessiongate.v1.history_service_pb2 import EndReason, PastSession
@@ -16,10 +17,12 @@ from sessiongate.v1.session_pb2 import Session, SessionState
 
 # Columns with the fields of a session that they hold, which may be absent unless they are here.
 _ALWAYS = ("state", "service")
-_TEXTS = ("service", "user", "remote", "database", "application", "native_id", "tls_cipher")
 _OPTIONAL = ("user", "remote", "port", "database", "application", "native_id", "tls_cipher")
+_VALUES = attrgetter(*_ALWAYS, *_OPTIONAL)
+_MAY_BE_ABSENT = [*enumerate(_OPTIONAL, len(_ALWAYS))]
 DESCRIBED = (*_ALWAYS, *_OPTIONAL, "truncated")
 _LINKS = ("upstream_ids", "downstream_ids")
+_LINKED = attrgetter(*_LINKS)
 PAST = (
     *("end_time", "id", "source", "connect_time", "duration_class"),
     *("end_reason", "last_seen_time", "ended_by", "longest_transaction", *_LINKS, *DESCRIBED),
@@ -82,39 +85,40 @@ class Closing:
         """Return when it ended, if it was found ``now`` to have ended; times in ns."""
         return max(now, self.connect_time, self.not_before)
 
-    def lasted(self, now: int) -> int:
-        """Return how long it lasted, in ns."""
-        return self.end(now) - self.connect_time
-
 
 def description_of(session: Session | None) -> Description:
     """Return the values that describe a session."""
     if session is None:
         return UNDESCRIBED
-    present = session.HasField
-    values: list[Any] = [session.state, session.service]
-    values += [getattr(session, name) if present(name) else None for name in _OPTIONAL]
-    cut = [name for name in session.truncated if name in DESCRIBED]
-    for place, value in enumerate(values):
-        if isinstance(value, str) and len(value) * 4 > _TEXT_BYTES:
-            shorter = value.encode()[:_TEXT_BYTES].decode(errors="ignore")
-            if shorter != value:
-                values[place] = shorter
-                cut.append(DESCRIBED[place])
-    values.append(",".join(dict.fromkeys(cut)) or None)
-    return tuple(values)
+    values = [*_VALUES(session)]
+    for place, name in _MAY_BE_ABSENT:
+        if not values[place] and not session.HasField(name):
+            values[place] = None
+    cut: list[str] = []
+    if session.truncated:
+        cut += (name for name in session.truncated if name in DESCRIBED)
+    if session.ByteSize() > _TEXT_BYTES:  # some text may be too long
+        values = [_shortened(*pair, cut) for pair in zip(DESCRIBED, values, strict=False)]
+    return *values, ",".join(dict.fromkeys(cut)) or None
 
 
-def ended(closing: Closing, source: str, description: Description, now: int) -> tuple[Any, ...]:
-    """Return the row, the values of `PAST`, of a session that ended ``now``, in ns."""
-    start, session = closing.connect_time, closing.session
-    end = closing.end(now)
-    seen = closing.last_seen
+def _shortened(name: str, value: Any, cut: list[str]) -> Any:
+    """Return as much of a text as is kept; add the name to ``cut`` if that is not all."""
+    if not isinstance(value, str) or len(value.encode()) <= _TEXT_BYTES:
+        return value
+    cut.append(name)
+    return value.encode()[:_TEXT_BYTES].decode(errors="ignore")
+
+
+def ended(closing: Closing, source: str, description: Description, end: int) -> tuple[Any, ...]:
+    """Return the row, the values of `PAST`, of a session that ended at ``end``, in ns."""
+    start, session, seen = closing.connect_time, closing.session, closing.last_seen
+    reason = closing.reason
     return (
         *(end, closing.id, source, start, duration_class(end - start)),
-        None if closing.reason == EndReason.END_REASON_CLOSED else closing.reason,
+        None if reason == EndReason.END_REASON_CLOSED else reason,
         *(None if seen is None else max(start, min(seen, end)), None, closing.longest_transaction),
-        *(_packed(() if session is None else getattr(session, name)) for name in _LINKS),
+        *((None, None) if session is None else map(_packed, _LINKED(session))),
         *description,
     )
 

@@ -32,10 +32,12 @@ class Reader:
     async def read(self, question: Callable[[sqlite3.Connection], _T]) -> _T:
         """Return the answer to a question. Raises `LedgerError`."""
         asked: list[sqlite3.Connection] = []
+        lock = threading.Lock()  # so that no later question is interrupted instead
 
         def answer() -> _T:
             connection = self._connection()
-            asked.append(connection)
+            with lock:
+                asked.append(connection)
             try:
                 connection.execute("BEGIN")
                 try:
@@ -45,13 +47,15 @@ class Reader:
             except sqlite3.Error as error:
                 raise LedgerError(f"the ledger ({self._path}) failed: {error}") from error
             finally:
-                asked.clear()
+                with lock:
+                    asked.clear()
 
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, answer)
         except asyncio.CancelledError:
-            for connection in asked:
-                connection.interrupt()
+            with lock:
+                for connection in asked:
+                    connection.interrupt()
             raise
 
     def close(self) -> None:

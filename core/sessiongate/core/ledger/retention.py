@@ -1,53 +1,46 @@
-"""Which past sessions a ledger keeps, and the deletion of others in small steps."""
+"""Deletion of past sessions that are no longer kept, in small steps."""
 
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
 
-from sessiongate.core.ledger.coverage_rows import HORIZON, forget_coverage
+from sessiongate.core.ledger.coverage_rows import forget_coverage, move_horizon
+from sessiongate.core.ledger.policy import HistoryPolicy
+from sessiongate.core.ledger.question import FOREVER
+from sessiongate.runtime.elapsed import elapsed
 
-_ROWS = 500  # deleted at a time
+_STEP = 0.01  # seconds, so that a write does not wait for long
+_AT_ONCE = 50  # rows, between two looks at the time
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryPolicy:
-    """Which past sessions are kept; times in ns."""
+def trim_past(connection: sqlite3.Connection, policy: HistoryPolicy, now: int) -> tuple[int, bool]:
+    """Delete some of what is not kept ``now``, in ns since the epoch.
 
-    age: int | None = 30 * 24 * 3600 * 10**9  # since they ended; None keeps none
-    most_bytes: int = 2 << 30  # of the database
-    shortest: int = 0  # that a session must have lasted
-
-    @property
-    def least_duration(self) -> int | None:
-        """How long a session must have lasted to be kept; None if none is kept."""
-        return None if self.age is None else self.shortest
-
-    def enforce(self, connection: sqlite3.Connection, now: int) -> bool:
-        """Delete some of what is not kept ``now``; return whether there may be more."""
-        until = now - self.age if self.age is not None else now
-        is_large = _bytes(connection) > self.most_bytes
-        condition = "" if is_large else " WHERE end_time < ?"
+    Return how many past sessions were deleted, and whether there may be more to delete.
+    """
+    end = elapsed() + _STEP
+    until, horizon, dropped, has_more = policy.horizon(now), 0, 0, True
+    while has_more and elapsed() < end:
+        is_large = used_bytes(connection) > policy.most_bytes
         last = connection.execute(
-            f"SELECT end_time, id FROM past_sessions{condition}"  # noqa: S608
-            f" ORDER BY end_time, id LIMIT {_ROWS}",
-            () if is_large else (until,),
+            "SELECT end_time, id FROM past_sessions WHERE end_time < ?"
+            " ORDER BY end_time, id LIMIT ?",
+            (FOREVER if is_large else until, _AT_ONCE),
         ).fetchall()
-        horizon = until if self.age is None else 0
         if last:
             connection.execute("DELETE FROM past_sessions WHERE (end_time, id) <= (?, ?)", last[-1])
             horizon = last[-1][0]
-        if horizon:
-            connection.execute(
-                "INSERT INTO counters VALUES (?, ?) ON CONFLICT (name)"
-                " DO UPDATE SET value = max(value, excluded.value)",
-                (HORIZON, horizon),
-            )
-            forget_coverage(connection, horizon)
-        return len(last) == _ROWS
+            dropped += len(last)
+        else:
+            has_more = forget_coverage(connection, until, _AT_ONCE)
+    if policy.age is None:
+        horizon = max(horizon, until)
+    if horizon:
+        move_horizon(connection, horizon)
+    return dropped, has_more
 
 
-def _bytes(connection: sqlite3.Connection) -> int:
+def used_bytes(connection: sqlite3.Connection) -> int:
     """Return the bytes of the database that are in use."""
     ((pages,),) = connection.execute("PRAGMA page_count")
     ((free,),) = connection.execute("PRAGMA freelist_count")

@@ -50,11 +50,13 @@ class Changes:
 
     def write(
         self, connection: sqlite3.Connection, ids: Sequence[int], now: int, least: int | None
-    ) -> None:
+    ) -> int:
         """Write the changes; ``ids`` are those of ``opened``, ``now`` is in ns since the epoch.
 
         Sessions that ended move to the past ones if they lasted ``least`` ns; None: no session.
+        Return how many have moved.
         """
+        moved = 0
         if self.incarnation is not None:
             connection.execute(
                 "INSERT OR REPLACE INTO sources VALUES (?, ?)", (self.source, self.incarnation)
@@ -65,7 +67,7 @@ class Changes:
             )
         if self.closed:
             moment = now if self.observed is None else self.observed
-            self._close(connection, moment, least)
+            moved = self._close(connection, moment, least)
         if self.rekeyed:
             _rekey(connection, [*self.rekeyed.items()])
         if self.opened:
@@ -74,25 +76,30 @@ class Changes:
                 for ident, each in zip(ids, self.opened, strict=True)
             )
             connection.executemany(_OPEN, opened)
+        return moved
 
-    def _close(self, connection: sqlite3.Connection, now: int, least: int | None) -> None:
-        """Move sessions that ended to the past ones."""
+    def _close(self, connection: sqlite3.Connection, now: int, least: int | None) -> int:
+        """Move sessions that ended to the past ones, in the order of their ids."""
+        moved = 0
         if least is not None:
-            lasting = [each for each in self.closed if each.lasted(now) >= least]
-            unseen = [each.id for each in lasting if each.session is None]
+            ends = [(each.id, each.end(now), each) for each in self.closed]
+            kept = [each for each in sorted(ends) if each[1] - each[2].connect_time >= least]
+            unseen = [ident for ident, _, closing in kept if closing.session is None]
             opened = _descriptions(connection, unseen)
             rows = (
                 ended(
-                    *(each, self.source),
-                    opened.get(each.id) or description_of(each.session),
-                    now,
+                    *(closing, self.source),
+                    opened.get(ident) or description_of(closing.session),
+                    end,
                 )
-                for each in lasting
+                for ident, end, closing in kept
             )
             connection.executemany(_PAST, rows)
-        for part in _parts([each.id for each in self.closed]):
+            moved = len(kept)
+        for part in _parts(sorted(each.id for each in self.closed)):
             gone = f"DELETE FROM open_sessions WHERE id IN ({_marks(part)})"  # noqa: S608
             connection.execute(gone, part)
+        return moved
 
 
 def _described(opening: Opening, ident: int) -> Description:

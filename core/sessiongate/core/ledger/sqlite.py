@@ -13,16 +13,16 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from sessiongate.core.ledger.answers import read_counts, read_page
-from sessiongate.core.ledger.base import Current, PageSize, PastSessions
+from sessiongate.core.ledger.base import Current, HistorySize, PageSize, PastSessions
 from sessiongate.core.ledger.coverage import Coverage, Interval
 from sessiongate.core.ledger.coverage_rows import covered_until, read_coverage
 from sessiongate.core.ledger.database import Database
 from sessiongate.core.ledger.file import LedgerFile, ledger_path
 from sessiongate.core.ledger.history import find_one
 from sessiongate.core.ledger.past import Closing, Opening, past_session
+from sessiongate.core.ledger.policy import HistoryPolicy
 from sessiongate.core.ledger.question import Counted, Moments, PastPlace, Wanted
 from sessiongate.core.ledger.reader import Reader
-from sessiongate.core.ledger.retention import HistoryPolicy
 from sessiongate.core.ledger.rows import Changes, open_sessions
 from sessiongate.core.ledger.store import LedgerStore
 from sessiongate.runtime.elapsed import elapsed
@@ -108,6 +108,11 @@ class SqliteLedger:
     def began(self) -> int:
         """When the ledger was opened, in ns since the epoch."""
         return self._store.began
+
+    @property
+    def size(self) -> HistorySize:
+        """How much was kept of the past when that was last noted or trimmed."""
+        return self._store.size
 
     @property
     def busy_for(self) -> float:
@@ -197,7 +202,7 @@ class SqliteLedger:
         return await self._ask(
             lambda connection: PastSessions(
                 *read_page(connection, wanted, after, most, current),
-                read_coverage(connection, *time),
+                read_coverage(connection, self.policy, *time),
             )
         )
 
@@ -214,7 +219,7 @@ class SqliteLedger:
 
         def answer(connection: sqlite3.Connection) -> Coverage:
             read_counts(connection, wanted, moments, column, current, counted)
-            return read_coverage(connection, *time)
+            return read_coverage(connection, self.policy, *time)
 
         return await self._ask(answer)
 

@@ -11,17 +11,21 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
+from sessiongate.core.ledger.base import HistorySize
 from sessiongate.core.ledger.coverage import CoreRun, Interval
-from sessiongate.core.ledger.coverage_rows import write_coverage
+from sessiongate.core.ledger.coverage_rows import CONFIRMED, write_coverage
 from sessiongate.core.ledger.database import Database, counters, set_counter, take_over
 from sessiongate.core.ledger.file import CorruptError, LedgerFile
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.numbering import Numbering, Numbers, from_clock
-from sessiongate.core.ledger.retention import HistoryPolicy
+from sessiongate.core.ledger.policy import ConfirmedClock, HistoryPolicy
+from sessiongate.core.ledger.retention import trim_past, used_bytes
 from sessiongate.core.ledger.rows import Changes, shorten_keys
+from sessiongate.runtime.elapsed import elapsed
 
 # Revisions reserved by one write, which then suffices for as many changes.
 _REVISIONS_AHEAD = 1_000_000
+_PAST = "history_rows"  # the counter of past sessions
 _SCHEMA = 3  # 1: without kept ids; 2: without history
 _GENERATION_BITS = 62  # SQLite's integers have 63 and a sign
 _APART = 1 << 32  # ids, or 71 minutes of the clock, from one core in memory to the next
@@ -43,7 +47,10 @@ class LedgerStore:
         self._now = now
         self.began = now()
         self.ceiling = 0  # of the revisions that are reserved
-        self._numbering = Numbering(1)  # replaced once the file is read
+        # These are replaced once the file is read.
+        self.size = HistorySize(0, 0, None)
+        self._numbering = Numbering(1)
+        self._clock = ConfirmedClock(None)
 
     def finish(self) -> None:
         """Release the file, with nothing left in its write-ahead log."""
@@ -86,6 +93,13 @@ class LedgerStore:
                 )
             self._number(connection)
             shorten_keys(connection)
+            values = counters(connection)
+            if _PAST not in values:
+                connection.execute(
+                    "INSERT INTO counters SELECT ?, count(*) FROM past_sessions", (_PAST,)
+                )
+            self._clock = ConfirmedClock(values.get(CONFIRMED))
+            self._measure(connection)
         if self._file is not None:  # a copy of the file alone must contain all of this
             with self._file.writing():
                 self.database.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -123,13 +137,28 @@ class LedgerStore:
     def note(self, intervals: Sequence[Interval]) -> None:
         """Write when sources were observed, and that a core runs."""
         run = CoreRun(self.began, self._now(), self.policy.least_duration or 0)
+        confirmed = self._clock.read(run.end, elapsed())
         with self._writing() as connection:
-            write_coverage(connection, intervals, run)
+            write_coverage(connection, intervals, run, confirmed)
+            self._measure(connection)
 
     def trim(self) -> bool:
         """Delete some past sessions that are no longer kept; return whether there may be more."""
+        now = self._clock.read(self._now(), elapsed())
         with self._writing() as connection:
-            return self.policy.enforce(connection, self._now())
+            dropped, has_more = trim_past(connection, self.policy, now)
+            if dropped:
+                _add(connection, _PAST, -dropped)
+            self._measure(connection)
+        return has_more
+
+    def _measure(self, connection: sqlite3.Connection) -> None:
+        """Read how much is kept."""
+        ((oldest,),) = connection.execute(
+            "SELECT (SELECT end_time FROM past_sessions ORDER BY end_time, id LIMIT 1)"
+        )
+        rows = counters(connection).get(_PAST, 0)
+        self.size = HistorySize(rows, used_bytes(connection), oldest)
 
     def record(self, changes: Changes) -> list[int]:
         """Write an observation; return the ids of what it opened."""
@@ -141,12 +170,18 @@ class LedgerStore:
             ceiling = max(self.ceiling, self._now() // 1000)
             if ceiling > self.ceiling:
                 set_counter(connection, "revision", ceiling)
-            changes.write(connection, numbers.ids, self._now(), self.policy.least_duration)
+            kept = changes.write(connection, numbers.ids, self._now(), self.policy.least_duration)
+            if kept:
+                _add(connection, _PAST, kept)
             if changes.opened:
                 _write_numbers(connection, numbers)
         self.ceiling = ceiling
         self._numbering.carry_out(numbers)
         return list(numbers.ids)
+
+
+def _add(connection: sqlite3.Connection, name: str, difference: int) -> None:
+    connection.execute("UPDATE counters SET value = value + ? WHERE name = ?", (difference, name))
 
 
 def _write_numbers(connection: sqlite3.Connection, numbers: Numbers) -> None:

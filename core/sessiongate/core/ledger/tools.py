@@ -22,6 +22,7 @@ _OF_SESSIONS = {"open_sessions", "past_sessions", "sessions"}
 _OF_SOURCES = (
     ("places", ("name", "place")),
     ("sources", ("name", "incarnation")),
+    ("observed_sources", ("name", "first_time", "last_time")),
     ("coverage", ("source", "start_time", "end_time", "is_partial")),
 )
 _BUSY = 30.0  # seconds that a copy waits for a core to finish writing
