@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from sessiongate.core.collect.completeness import Completeness
+from sessiongate.core.collect.history_keeper import HistoryKeeper, end_others
 from sessiongate.core.collect.links import Links
 from sessiongate.core.collect.observed_times import ObservedTimes
 from sessiongate.core.collect.places import refuse_exchange
@@ -42,7 +43,6 @@ MAX_BACK_OFF = 5.0
 MAX_CONNECT_BACK_OFF = 30.0
 WHOLE_AGAIN = 5.0  # seconds that a source is read completely before that is logged
 SOURCE_CLOSE_TIMEOUT = 2.0  # seconds that a source may take to close
-NOTE_EVERY = 5.0  # seconds between two writes of when sources were observed
 # Seconds beyond its interval and timeout before a source is overdue: the loop may be late.
 LATENESS = 2.0
 _LATE = "the last observation was not shown in time: the core is busy"
@@ -74,6 +74,7 @@ class Collector:
         self._table = table
         self._ledger = ledger
         self._runners = [_Runner(config, source, shared) for config, source in sources]
+        self._history = HistoryKeeper(ledger, [each.observed_times for each in self._runners])
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -81,10 +82,11 @@ class Collector:
         before = await self._ledger.places()
         refuse_exchange(before, {runner.name: runner.place for runner in self._runners})
         held = await self._ledger.held()
+        await end_others(self._ledger, held, {runner.name for runner in self._runners})
         for runner in self._runners:
-            await runner.restore(before.get(runner.name), held[runner.name])
+            await runner.restore(before.get(runner.name), held.get(runner.name, {}))
         self._tasks = [asyncio.create_task(runner.run()) for runner in self._runners]
-        self._tasks.append(asyncio.create_task(self._keep_history()))
+        self._tasks.append(asyncio.create_task(self._history.keep()))
 
     def observed(self, now: int) -> list[Interval]:
         """Return when sources were observed, as far as the ledger may not have it.
@@ -98,24 +100,6 @@ class Collector:
             is_current = self._table.source(runner.name).reachable
             found += runner.observed_times.until(now, elapsed(), is_current=is_current)
         return found
-
-    async def _keep_history(self) -> None:
-        """Write every few seconds when sources were observed, and drop what is not kept."""
-        while True:
-            await asyncio.sleep(NOTE_EVERY)
-            with suppress(LedgerError):  # a source that writes reports it
-                await self._note()
-                has_more = True
-                while has_more:
-                    has_more = await self._ledger.trim()
-
-    async def _note(self) -> None:
-        parts = [
-            (runner.observed_times, runner.observed_times.intervals) for runner in self._runners
-        ]
-        await self._ledger.note([each for _, part in parts for each in part])
-        for times, part in parts:
-            times.written(part)
 
     def reports(self) -> list[source_service_pb2.Source]:
         """Return the state of each source, in the order of the configuration."""
@@ -136,7 +120,7 @@ class Collector:
         await asyncio.gather(*(runner.close() for runner in self._runners))
         with suppress(LedgerError, TimeoutError):
             async with asyncio.timeout(SOURCE_CLOSE_TIMEOUT):
-                await self._note()
+                await self._history.note()
 
 
 class _Runner:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable
 from dataclasses import replace
 from typing import TypeVar
@@ -32,7 +33,10 @@ from sessiongate.v1.history_service_pb2 import (
 )
 from sessiongate.v1.history_service_pb2_grpc import HistoryServiceServicer
 
+log = logging.getLogger(__name__)
+
 _T = TypeVar("_T")
+_UNREADABLE = "the core cannot read its ledger now; its log has the cause; try again later"
 
 
 class HistoryService(HistoryServiceServicer):
@@ -112,11 +116,15 @@ class HistoryService(HistoryServiceServicer):
 
 
 async def _read(reading: Awaitable[_T]) -> _T:
-    """Return what was read from the ledger. Raises `LedgerUnavailableError`."""
+    """Return what was read from the ledger. Raises `LedgerUnavailableError`.
+
+    Only the log has the cause, which names the ledger's path.
+    """
     try:
         return await reading
     except LedgerError as error:
-        raise LedgerUnavailableError(str(error)) from None
+        log.error("history cannot be read: %s", error)
+        raise LedgerUnavailableError(_UNREADABLE) from None
 
 
 def _token(query: PastQuery, page: PastPage) -> str:
