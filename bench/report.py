@@ -11,6 +11,7 @@ from bench.filtering import EACH
 from bench.findings import CHURNING, STILL, TARGETS, Findings, percentile
 from bench.grpc_calls import BARE, CALLS, CORE, GUARDED, NAMES
 from bench.grpc_calls import CONNECTIONS as GRPC_CONNECTIONS
+from bench.history import HISTORY_ASKED, HISTORY_TIMES
 from bench.load import CONNECTIONS, LARGE_CONNECTIONS, LARGE_SECONDS
 from bench.paths import ALL, FILTERED, NOT_MODIFIED, ONE, PAGE, servers_of
 from bench.rounds import Cell
@@ -68,6 +69,13 @@ show; the CPU of the copy is the worker's since it listens. Pages of one user, w
 sessions in both tables, are requested from two gateways by turns, a few users' after each change
 of the table. The longest turn of a loop is the most CPU that it took while a timer was due, since
 its start: it may be two turns in a row, so it is an upper bound and has no target.
+
+History: records are timed as the collector waits for them, in a file on the machine's disk. CPU is
+the core's, while {HISTORY_TIMES} pairs of cores run by turns, with history and without. Past
+sessions that are asked for ended evenly over 29 days and lasted from 0.1 s to 10 days, evenly by
+order of magnitude; each question is asked of {HISTORY_ASKED} moments or ids, after their file was
+written, and the longest answer is shown. While old ones are dropped, as a core does it, a session
+is written 50 times a second at most.
 
 The page: Chromium without a window shows it, 1600 x 1000 pixels large, and shares the CPUs with the
 service. Tasks are those of Chromium's Long Tasks API, which reports none below 50 ms; frames are

@@ -1,4 +1,4 @@
-"""The groups ``scale`` and ``page``: what programs and the page do with very many sessions."""
+"""The groups ``scale``, ``history`` and ``page``: what is done with very many sessions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import grpc
 
-from bench import churning, copying, filtering, listing, one_step, page
+from bench import churning, copying, filtering, history, listing, one_step, page
 from bench.measures import FULL, Found, Measure, Sizes
 from bench.programs import BenchError
 
@@ -27,6 +27,14 @@ GROUPS: Mapping[str, _Parts] = {
         ),
         filtering.measure: (filtering.FEW, filtering.MANY, filtering.RATIO),
         listing.measure: (listing.LISTED,),
+    },
+    "history": {
+        history.recording: (history.RECORD, history.RECORD_ANY),
+        history.cpu: (history.CPU,),
+        history.many: (
+            *(history.BYTES, history.START, history.MOMENT, history.MOMENT_USER),
+            *(history.ONE, history.WAIT, history.RATE),
+        ),
     },
     "page": {page.measure: page.MEASURES},
 }
