@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -45,12 +48,32 @@ def test_moments_are_absolute_or_relative(text: str, expected: str) -> None:
         ("15:30:06", "2026-11-25T14:30:06Z"),  # is still to come today
         ("2026-11-20 14:05", "2026-11-20T13:05:00Z"),
         ("2026-07-20T14:05:01", "2026-07-20T12:05:01Z"),
+        ("2026-10-25 02:30", "2026-10-25T00:30:00Z"),  # is shown twice
     ],
 )
 def test_the_command_reads_local_times(text: str, expected: str) -> None:
     assert write_moment(read_local_moment(text, BERLIN)) == expected
     with pytest.raises(MomentError, match="must be a date and time with its offset"):
         read_moment(text, BERLIN)
+    with in_zone("Europe/Berlin"):  # the zone of the machine, by the rules of each date
+        found = read_local_moment(text, NOW.astimezone().replace(tzinfo=None))
+    assert write_moment(found) == expected
+
+
+@contextmanager
+def in_zone(name: str) -> Iterator[None]:
+    """Set this machine's time zone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", name)
+        time.tzset()
+        yield
+    time.tzset()
+
+
+def test_to_the_command_an_age_needs_no_sign() -> None:
+    assert write_moment(read_local_moment("15m", BERLIN)) == "2026-11-26T14:15:05Z"
+    with pytest.raises(MomentError, match="such as -15m"):
+        read_moment("15m", BERLIN)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +81,6 @@ def test_the_command_reads_local_times(text: str, expected: str) -> None:
     [
         "",
         "now",
-        "15m",
         "-15",
         "-15w",
         "-1.5h",
