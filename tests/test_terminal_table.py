@@ -15,7 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from rich.cells import cell_len
 
 from sessiongate.gateway.cli.session_fields import SESSION_FIELDS, session_field, sort_sessions
-from sessiongate.gateway.cli.terminal_table import TerminalTable
+from sessiongate.gateway.cli.terminal_table import LAYOUT, TerminalTable
 from sessiongate.gateway.openapi.schemas import SCHEMAS
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import Activity, ActivityState, Session
@@ -48,7 +48,7 @@ BUSY = made(
 def heads(*sessions: Session, room: int | None = None, is_wide: bool = False) -> list[str]:
     """Return the titles of a table's columns."""
     titles = {field.title for field in SESSION_FIELDS.values()}
-    head = TerminalTable(room=room, is_wide=is_wide).lines(sessions, NOW)[0]
+    head = TerminalTable(LAYOUT, room=room, is_wide=is_wide).lines(sessions, NOW)[0]
     words, found = head.split(), []
     while words:
         length = 2 if " ".join(words[:2]) in titles else 1
@@ -73,7 +73,7 @@ def test_a_session_is_a_line_of_80_cells_with_what_it_is_doing() -> None:
         database="x" * 70, application="PostgreSQL JDBC Driver", remote="2001:db8::1", port=65535,
         service="another service",
     )  # fmt: skip
-    lines = TerminalTable(room=80).lines([BUSY, wordy], NOW)
+    lines = TerminalTable(LAYOUT, room=80).lines([BUSY, wordy], NOW)
     assert len(lines) == 3
     assert max(map(cell_len, lines)) <= 80
     assert "Activity" in lines[0]
@@ -82,7 +82,7 @@ def test_a_session_is_a_line_of_80_cells_with_what_it_is_doing() -> None:
     assert "…" in lines[2]
     assert "192.0.2.1 " in lines[1]
     assert "checkout" in lines[1]
-    (_, alone) = TerminalTable(room=100).lines([BUSY], NOW)
+    (_, alone) = TerminalTable(LAYOUT, room=100).lines([BUSY], NOW)
     assert "192.0.2.1:4711" in alone
     assert "idle in transaction" in alone
 
@@ -103,7 +103,7 @@ def test_what_is_the_same_everywhere_gets_room_last() -> None:
 
 @pytest.mark.parametrize("room", [1, 10, 20, 40, 60, 80, 120, 200])
 def test_no_line_is_wider_than_its_terminal(room: int) -> None:
-    lines = TerminalTable(room=room).lines([BUSY, made(2, user="bob")], NOW)
+    lines = TerminalTable(LAYOUT, room=room).lines([BUSY, made(2, user="bob")], NOW)
     assert len(lines) == 3
     assert max(map(cell_len, lines)) <= max(room, 2)
 
@@ -116,7 +116,7 @@ def test_a_wide_terminal_is_used_and_a_wide_table_needs_none() -> None:
 
 
 def test_a_later_part_that_says_more_has_a_head_of_its_own() -> None:
-    table = TerminalTable()
+    table = TerminalTable(LAYOUT)
     assert len(table.lines([made(1)], NOW)) == 2
     assert len(table.lines([made(2)], NOW)) == 1
     empty, head, line = table.lines([made(3, user="bob")], NOW)
@@ -148,13 +148,13 @@ def test_durations_are_in_their_two_largest_units() -> None:
 
 def test_what_clients_choose_commands_no_terminal() -> None:
     odd = made(1, user="\x1b[31m[bold]x\r\n\u202e", application="\x9b2J", database="\t")
-    (head, line) = TerminalTable(room=200).lines([odd], NOW)
+    (head, line) = TerminalTable(LAYOUT, room=200).lines([odd], NOW)
     assert (head + line).isprintable()
     assert "\ufffd[31m[bold]x\ufffd\ufffd\ufffd" in line
 
 
 def test_characters_without_width_are_cut_too() -> None:
-    (_, line) = TerminalTable(room=80).lines([made(1, user="a" + "\u0301" * 10_000)], NOW)
+    (_, line) = TerminalTable(LAYOUT, room=80).lines([made(1, user="a" + "\u0301" * 10_000)], NOW)
     assert len(line) < 200
 
 

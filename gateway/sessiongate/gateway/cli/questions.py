@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,11 +16,11 @@ from sessiongate.gateway.cli.choice import SessionChoice, SessionOrder
 from sessiongate.gateway.cli.counting import print_counts
 from sessiongate.gateway.cli.login import LoginSettings
 from sessiongate.gateway.cli.one_session import follow_session, print_session
-from sessiongate.gateway.cli.outputs import output_in, print_document
+from sessiongate.gateway.cli.outputs import SESSIONS, TABLES, output_in, print_document
 from sessiongate.gateway.cli.relations import BlockedSessions
 from sessiongate.gateway.cli.reporting import fail
 from sessiongate.gateway.cli.session_fields import session_field, sort_sessions
-from sessiongate.gateway.cli.tables import print_gaps, print_sources
+from sessiongate.gateway.cli.tables import gap_lines, print_gaps, print_sources
 from sessiongate.gateway.cli.texts import is_terminal, output_width
 from sessiongate.gateway.errors import error_of
 from sessiongate.gateway.jsonapi.document import top_meta
@@ -89,11 +90,15 @@ def listing(
     fields = [*map(session_field, columns or ())]
 
     async def ask(client: CoreClient) -> None:
-        output, gaps = output_in(form, fields, public_url or LOCAL_URL), Gaps()
+        output = output_in(form, SESSIONS, fields, public_url or LOCAL_URL)
+        gaps, count = Gaps(), 0
         async for part in _parts(client, wanted, order):
             gaps = gaps.union(part.gaps)
-            output.write(part.sessions, gaps)
-        output.end(gaps)
+            output.write(part.sessions, {*gaps.unreachable, *gaps.partial})
+            count += len(part.sessions)
+        if not count and form in TABLES:
+            print("no sessions", file=sys.stderr)
+        output.end(gaps.meta(), gap_lines(gaps))
 
     return ask
 

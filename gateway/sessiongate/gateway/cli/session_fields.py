@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from sessiongate.gateway.cli.texts import duration_text, joined, plain, time_text
+from sessiongate.gateway.cli.texts import duration_text, joined, local_time_text, plain, time_text
 from sessiongate.gateway.representation.session import asctime, is_idle
 from sessiongate.runtime.suggestion import did_you_mean, quoted_name
 from sessiongate.v1.activities import ACTIVITY_WORDS
@@ -19,19 +19,34 @@ from sessiongate.v1.times import seconds_of
 # A text, a number, a moment, or several texts or numbers; None if it is not known.
 FieldValue: TypeAlias = "str | int | Timestamp | Sequence[str | int] | None"
 
+_T = TypeVar("_T")
+_U = TypeVar("_U")
 
-@dataclass(frozen=True, slots=True)
-class SessionField:
-    """One thing that may be known about a session."""
+
+@dataclass(frozen=True)
+class Field(Generic[_T]):
+    """One thing that may be known about a session, or about a past one."""
 
     name: str  # in REST, nested by dots
     title: str  # of its column
-    read: Callable[[Session], FieldValue]
+    read: Callable[[_T], FieldValue]
     is_age: bool = False  # a table shows how long ago a moment was
+    is_local: bool = False  # a table shows a moment in local time
     is_right: bool = False  # flush right
     least: int | None = None  # cells of a terminal that its column is never narrower than
 
-    def cell(self, session: Session, now: float | None = None, room: int | None = None) -> str:
+    def of(self, session_of: Callable[[_U], _T], *, is_local: bool = False) -> Field[_U]:
+        """Return this field of what has a session."""
+        return Field(
+            self.name,
+            self.title,
+            lambda owner: self.read(session_of(owner)),
+            is_local=is_local,
+            is_right=self.is_right,
+            least=self.least,
+        )
+
+    def cell(self, session: _T, now: float | None = None, room: int | None = None) -> str:
         """Return what a table shows at a time in seconds since the epoch.
 
         Without ``now``, return what a line shows that is read later: moments, not durations.
@@ -43,12 +58,14 @@ class SessionField:
         if isinstance(value, str):
             return plain(value[:room])
         if isinstance(value, Timestamp):
+            if self.is_local:
+                return local_time_text(value, None if room is None else now)
             if now is None or not self.is_age:
                 return time_text(value)
             return duration_text(now - seconds_of(value))
         return plain(joined(value)[:room])
 
-    def value(self, session: Session, now: float) -> str | float:
+    def value(self, session: _T, now: float) -> str | float:
         """Return what a program reads: a moment in full, an idle time in seconds, else ""."""
         value = self.read(session)
         if isinstance(value, Timestamp):
@@ -59,7 +76,7 @@ class SessionField:
             return "" if value is None else value
         return joined(value)
 
-    def sort_key(self, session: Session) -> tuple[bool, Any]:
+    def sort_key(self, session: _T) -> tuple[bool, Any]:
         """Return what sessions are sorted by. Those without a value come last, as in the core."""
         value = self.read(session)
         if isinstance(value, Timestamp):
@@ -67,6 +84,9 @@ class SessionField:
         if self.name == "idle":  # which grows as its moment recedes
             return value is not None, None if value is None else -value  # type: ignore[operator] # a number
         return value is None, value
+
+
+SessionField: TypeAlias = Field[Session]
 
 
 def _text(name: str, title: str, least: int = 8) -> SessionField:

@@ -55,7 +55,12 @@ def _cells(*values: object) -> Sequence[str]:
 
 def print_gaps(gaps: Gaps) -> None:
     """Print the sources that could not be read completely on standard error, if any."""
-    for line in gap_lines(gaps):
+    print_notes(gap_lines(gaps))
+
+
+def print_notes(lines: Iterable[str]) -> None:
+    """Print what is not known on standard error."""
+    for line in lines:
         print(red(line) if has_styles(sys.stderr) else line, file=sys.stderr)
 
 

@@ -3,67 +3,92 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
-from typing import TypeAlias
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Generic, TypeAlias, TypeVar
 
 from sessiongate.gateway.cli.columns import BETWEEN, Columns, widest
-from sessiongate.gateway.cli.session_fields import SESSION_FIELDS, SessionField
+from sessiongate.gateway.cli.session_fields import SESSION_FIELDS, Field
 from sessiongate.gateway.cli.texts import bold, red
-from sessiongate.v1.session_pb2 import SESSION_STATE_STARTED, Session
+from sessiongate.v1.session_pb2 import SESSION_STATE_STARTED
 
-# The columns of a table from left to right, unless others are asked for.
-_USUAL = (
-    *("id", "user", "peer", "database", "application", "activity.state", "activity.since"),
-    *("activity.blocked_by", "service", "source", "state", "connected", "idle"),
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Layout(Generic[_T]):
+    """The columns of a table, unless others are asked for: names of fields."""
+
+    fields: Mapping[str, Field[_T]]
+    source: Callable[[_T], str]
+    usual: Sequence[str]  # from left to right
+    more: Sequence[str]  # follow them in a wide table
+    first: Sequence[str]  # get room first, even if texts are cut
+    then: Sequence[str]  # get room next, if texts have `_COMFORTABLE` cells
+    # Columns that may say nothing new, and of which sessions they say something.
+    telling: Mapping[str, Callable[[_T], bool]]
+
+
+LAYOUT = Layout(
+    SESSION_FIELDS,
+    attrgetter("source"),
+    usual=(
+        *("id", "user", "peer", "database", "application", "activity.state", "activity.since"),
+        *("activity.blocked_by", "service", "source", "state", "connected", "idle"),
+    ),
+    more=(
+        *("activity.wait", "activity.transaction_started", "native_id", "connections"),
+        *("upstream", "downstream", "client.cipher"),
+    ),
+    first=(
+        *("id", "user", "activity.state", "activity.since", "activity.blocked_by", "idle", "peer"),
+        *("remote", "database", "application"),
+    ),
+    then=("service", "source", "state", "connected"),
+    telling={
+        "state": lambda session: session.state != SESSION_STATE_STARTED,
+        "source": lambda session: session.source != session.service,
+        "idle": lambda session: not session.activity.HasField("since_time"),
+    },
 )
-# The same, and what follows them in a wide table.
-_WIDE = (
-    *_USUAL,
-    *("activity.wait", "activity.transaction_started", "native_id", "connections"),
-    *("upstream", "downstream", "client.cipher"),
-)
-# Which of them get room first, even if texts are cut.
-_FIRST = (
-    *("id", "user", "activity.state", "activity.since", "activity.blocked_by", "idle", "peer"),
-    *("remote", "database", "application"),
-)
-# Which of the others follow, if texts have this many cells.
-_THEN = ("service", "source", "state", "connected")
 _COMFORTABLE = 20
 # Below this many cells, a terminal has no room for clients' ports.
 _NARROW = 100
 
-_Cells: TypeAlias = Mapping[SessionField, Sequence[str]]  # of each session, by column
+_Cells: TypeAlias = Mapping[Field[_T], Sequence[str]]  # of each session, by column
 
 
-class TerminalTable:
+class TerminalTable(Generic[_T]):
     """Makes the lines of a table, part by part.
 
-    ``fields`` are its columns. Without them, a part adds those that say something about its
-    sessions, as far as they fit in ``room`` cells of a terminal: a head precedes the first part
-    and each that adds a column. ``is_wide`` considers more columns. If ``has_styles``, heads are
-    bold, and sessions of sources that could not be read completely are red.
+    ``fields`` are its columns. Without them, a part adds those of the ``layout`` that say something
+    about its sessions, as far as they fit in ``room`` cells of a terminal: a head precedes the
+    first part and each that adds a column. ``is_wide`` considers more columns. If ``has_styles``,
+    heads are bold, and sessions of sources that could not be read completely are red.
     """
 
     def __init__(
         self,
-        fields: Sequence[SessionField] = (),
+        layout: Layout[_T],
+        fields: Sequence[Field[_T]] = (),
         room: int | None = None,
         *,
         is_wide: bool = False,
         has_styles: bool = False,
     ) -> None:
+        self._layout = layout
         self._fields = fields
-        names: Sequence[str] = _WIDE if is_wide else _USUAL
+        names = [*layout.usual, *(layout.more if is_wide else ())]
         if room is not None and room < _NARROW:
             names = ["remote" if name == "peer" else name for name in names]
-        self._candidates = [SESSION_FIELDS[name] for name in names]
+        self._candidates = [layout.fields[name] for name in names]
         self._room = room
         self._has_styles = has_styles
-        self._shown: Sequence[SessionField] = ()
+        self._shown: Sequence[Field[_T]] = ()
         self._columns = Columns()
 
     def lines(
-        self, sessions: Sequence[Session], now: float, incomplete: Container[str] = ()
+        self, sessions: Sequence[_T], now: float, incomplete: Container[str] = ()
     ) -> Sequence[str]:
         """Return the lines of the next sessions; ``incomplete`` are names of sources."""
         if not sessions:
@@ -82,23 +107,23 @@ class TerminalTable:
         head, body = found[: -len(sessions)], found[-len(sessions) :]
         if self._has_styles and incomplete:
             body = [
-                red(line) if session.source in incomplete else line
+                red(line) if self._layout.source(session) in incomplete else line
                 for line, session in zip(body, sessions, strict=True)
             ]
         return [*lines, *head, *body]
 
-    def part(self, sessions: Sequence[Session], now: float) -> tuple[str, Sequence[str]]:
+    def part(self, sessions: Sequence[_T], now: float) -> tuple[str, Sequence[str]]:
         """Return the head, and the lines of these sessions, at the widths reached so far."""
         lines = self.lines(sessions, now)
         head = self._columns.head() if self._shown else ""
         return head, lines[len(lines) - len(sessions) :]
 
-    def _chosen(self, sessions: Sequence[Session], cells: _Cells) -> Sequence[SessionField]:
+    def _chosen(self, sessions: Sequence[_T], cells: _Cells[_T]) -> Sequence[Field[_T]]:
         """Return the columns shown so far, and those that say something and fit, in order."""
         telling = [
             field
             for field in self._candidates
-            if field in self._shown or (any(cells[field]) and _tells(field, sessions))
+            if field in self._shown or (any(cells[field]) and self._tells(field, sessions))
         ]
         if self._room is None:
             return telling
@@ -106,20 +131,34 @@ class TerminalTable:
             field: max(len(field.title), widest(cells[field])) + len(BETWEEN) for field in telling
         }
 
-        def width(field: SessionField, comfort: int) -> int:
+        def width(field: Field[_T], comfort: int) -> int:
             least = natural[field] if field.least is None else max(field.least, comfort)
             return min(natural[field], least + len(BETWEEN))
 
         room = self._room + len(BETWEEN)
-        fitting: list[SessionField] = []
-        for field in sorted(telling, key=lambda each: _rank(each, cells[each])):
-            comfort = 0 if field.name in _FIRST and not _is_constant(cells[field]) else _COMFORTABLE
+        fitting: list[Field[_T]] = []
+        for field in sorted(telling, key=lambda each: self._rank(each, cells[each])):
+            comfort = (
+                0
+                if field.name in self._layout.first and not _is_constant(cells[field])
+                else _COMFORTABLE
+            )
             taken = sum(width(each, comfort) for each in (*fitting, field))
             if field in self._shown or taken <= room or not fitting:
                 fitting.append(field)
         return [field for field in telling if field in fitting]
 
-    def _laid_out(self, fields: Sequence[SessionField]) -> Columns:
+    def _tells(self, field: Field[_T], sessions: Sequence[_T]) -> bool:
+        tells = self._layout.telling.get(field.name)
+        return tells is None or any(map(tells, sessions))
+
+    def _rank(self, field: Field[_T], cells: Sequence[str]) -> tuple[bool, int]:
+        """Return a column's place among those that want room; those that are constant are last."""
+        order = (*self._layout.first, *self._layout.then)
+        place = order.index(field.name) if field.name in order else len(order)
+        return _is_constant(cells), place
+
+    def _laid_out(self, fields: Sequence[Field[_T]]) -> Columns:
         return Columns(
             *(field.title for field in fields),
             right={field.title for field in fields if field.is_right},
@@ -134,23 +173,3 @@ _ANY_WIDTH = 1 << 16  # more cells than a terminal has: a column that is not cut
 def _is_constant(cells: Sequence[str]) -> bool:
     """Return whether a column says the same of all of several sessions."""
     return len(cells) > 1 and len({*cells}) == 1
-
-
-def _rank(field: SessionField, cells: Sequence[str]) -> tuple[bool, int]:
-    """Return a column's place among those that want room; those that are constant come last."""
-    order = (*_FIRST, *_THEN)
-    place = order.index(field.name) if field.name in order else len(order)
-    return _is_constant(cells), place
-
-
-# Columns that may say nothing new, and of which sessions they say something.
-_TELLING: Mapping[str, Callable[[Session], bool]] = {
-    "state": lambda session: session.state != SESSION_STATE_STARTED,
-    "source": lambda session: session.source != session.service,
-    "idle": lambda session: not session.activity.HasField("since_time"),
-}
-
-
-def _tells(field: SessionField, sessions: Sequence[Session]) -> bool:
-    tells = _TELLING.get(field.name)
-    return tells is None or any(map(tells, sessions))

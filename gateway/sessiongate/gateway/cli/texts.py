@@ -46,6 +46,21 @@ def time_text(time: Timestamp) -> str:
     return f"{datetime.fromtimestamp(time.seconds, UTC):%Y-%m-%d %H:%M:%SZ}"
 
 
+def local_time_text(time: Timestamp, now: float | None = None) -> str:
+    """Return a moment to the second, in local time: 2026-11-26 14:05:12+01:00.
+
+    With ``now``, in seconds since the epoch, leave out the offset, and the date if it is today's.
+    """
+    try:
+        local = datetime.fromtimestamp(time.seconds).astimezone()
+        today = None if now is None else datetime.fromtimestamp(now).date()
+    except (ValueError, OverflowError, OSError):  # such as a time before the year 1
+        return time_text(time)
+    if now is None:
+        return str(local).replace("+00:00", "Z")
+    return f"{local:%H:%M:%S}" if local.date() == today else f"{local:%Y-%m-%d %H:%M:%S}"
+
+
 def duration_text(seconds: float) -> str:
     """Return a duration in its two largest units: 12s, 3m04s, 2h05m, 4d03h."""
     whole = max(0, int(seconds))

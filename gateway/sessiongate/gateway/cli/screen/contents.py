@@ -11,7 +11,7 @@ from sessiongate.gateway.cli.columns import Columns
 from sessiongate.gateway.cli.screen.grid import GridRow
 from sessiongate.gateway.cli.screen.shown_sessions import SessionGroup, ShownSessions
 from sessiongate.gateway.cli.session_fields import SessionField
-from sessiongate.gateway.cli.terminal_table import TerminalTable
+from sessiongate.gateway.cli.terminal_table import LAYOUT, TerminalTable
 from sessiongate.gateway.cli.texts import plain
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.activities import ACTIVITY_WORDS
@@ -39,7 +39,7 @@ class SessionContent:
     def __init__(self, shown: ShownSessions, fields: Sequence[SessionField]) -> None:
         self._shown = shown
         self._fields = fields
-        self._table = TerminalTable(fields)
+        self._table = TerminalTable(LAYOUT, fields)
         self._width = 0
 
     def __len__(self) -> int:
@@ -48,7 +48,7 @@ class SessionContent:
     def part(self, start: int, count: int, width: int) -> tuple[str, Sequence[GridRow]]:
         if width != self._width:  # else columns keep their places, and get wider only
             self._width = width
-            self._table = TerminalTable(self._fields, width)
+            self._table = TerminalTable(LAYOUT, self._fields, width)
         sessions = self._shown.rows(start, count)
         head, lines = self._table.part(sessions, time.time())
         pairs = zip(sessions, lines, strict=True)
