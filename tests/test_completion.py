@@ -51,6 +51,10 @@ def completed(line: str, shell: str = "bash") -> list[str]:
         ("list --columns id,activity.s", ["id,activity.since", "id,activity.state"]),
         ("list --sort user,-act", None),
         ("list --by user,so", ["user,source"]),
+        ("history --core {core} 1", ["17", "18"]),
+        ("history --core {core} --user al", ["albert", "alice"]),
+        ("history --sort id,-ended", ["id,-ended", "id,-ended_by"]),
+        ("history --columns id,act", []),
         ("list --core 127.0.0.1:1 --user a", []),
     ],
 )  # fmt: skip

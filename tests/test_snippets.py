@@ -172,6 +172,9 @@ RUNNERS: dict[Test | str, list[str]] = {
     sources.test_the_synthetic_source_is_served: [
         "docs/sources.md: Synthetic: sh",
     ],
+    terminal.test_the_past_is_as_it_stands: [
+        "docs/terminal.md: Who was connected: console",
+    ],
     watch.test_the_stream_is_as_it_stands: [
         "docs/watch.md: Over HTTP: server-sent events: console",
     ],

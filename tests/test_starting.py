@@ -57,7 +57,14 @@ def python(program: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--version"], ["--help"], ["serve", "--help"], ["list", "--core", "nowhere"]]
+    "arguments",
+    [
+        ["--version"],
+        ["--help"],
+        ["serve", "--help"],
+        ["list", "--core", "nowhere"],
+        ["history", "--at", "5m", "--core", "nowhere"],
+    ],
 )
 def test_what_costs_time_is_imported_only_where_it_is_used(arguments: list[str]) -> None:
     ended = python(WHICH.format(arguments=arguments))

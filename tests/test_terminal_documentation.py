@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
@@ -18,8 +21,9 @@ from sessiongate.v1.session_pb2 import (
     ACTIVITY_STATE_WAITING,
 )
 from tests.doing import showing, stated
+from tests.polling import eventually
 from tests.program import run
-from tests.snippets import ROOT, texts
+from tests.snippets import ROOT, examples, texts
 
 # How the table writes keys.
 KEYS = {
@@ -28,9 +32,13 @@ KEYS = {
     "ctrl+c": "Ctrl-C",
 }
 TEXT = Path(ROOT, "docs/terminal.md").read_text(encoding="utf-8")
-ASKING = ("list", "show", "blockers", "sources", "watch")
+ASKING = ("list", "show", "blockers", "history", "sources", "watch")
 # What a command takes only to refuse it, with a reason.
-REFUSED = {("watch", "--min-idle"), ("watch", "--min-activity-duration")}
+REFUSED = {
+    (command, flag)
+    for command in ("history", "watch")
+    for flag in ("--min-idle", "--min-activity-duration")
+} | {("history", "--activity")}
 
 
 def flags() -> list[str]:
@@ -64,6 +72,33 @@ def test_the_screen_s_keys_are_in_the_table() -> None:
     bindings = [*WatchApp.BINDINGS, *Grid.BINDINGS]
     keys = {key for each in bindings if isinstance(each, Binding) for key in each.key.split(",")}
     assert shown == {KEYS.get(key, key) for key in keys - {"j", "k"}}
+
+
+def test_the_past_is_as_it_stands() -> None:
+    (at, listed), (one, shown) = examples("docs/terminal.md", "Who was connected")
+    started = int(time.time())
+    etl = stated("1", user="etl", application="nightly", remote="192.0.2.18", port=41300)
+    alice = stated("2", user="alice", application="checkout", remote="192.0.2.17", port=50112)
+    for each, ago in ((etl, 3600), (alice, 60)):
+        each.session.service, each.session.database = "orders-rw", "orders"
+        each.session.connect_time.FromSeconds(started - ago)
+    with showing({"pg": [etl, alice]}) as core:
+
+        def printed(command: str) -> str:
+            asked = run(*shlex.split(command)[1:], SESSIONGATE_CORE=core.address, TZ="UTC")
+            return masked(asked.stdout + asked.stderr)
+
+        now = datetime.now(UTC).isoformat()  # when both were connected
+        core.sources["pg"] = [etl]
+        eventually(lambda: printed(one), lambda text: "closed" in text)
+        assert printed(at.replace("14:05", now)) == masked(listed)
+        assert printed(one) == masked(shown)
+
+
+def masked(text: str) -> str:
+    """Return a text without what depends on the time."""
+    text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", "TIME", text)
+    return re.sub(r"(?<=\()\S+(?= ago)|(?<=lasted)( +)\S+", "DURATION", text)
 
 
 def named_keys(row: str) -> list[str]:

@@ -14,7 +14,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.cells import cell_len
 
-from sessiongate.gateway.cli.session_fields import SESSION_FIELDS, session_field, sort_sessions
+from sessiongate.gateway.cli.session_fields import SESSION_FIELDS, session_field, sort_by
 from sessiongate.gateway.cli.terminal_table import LAYOUT, TerminalTable
 from sessiongate.gateway.openapi.schemas import SCHEMAS
 from sessiongate.v1 import session_pb2
@@ -160,7 +160,7 @@ def test_characters_without_width_are_cut_too() -> None:
 
 def test_sessions_are_sorted_by_several_attributes() -> None:
     sessions = [made(1, user="b"), made(2, user="a"), made(3), made(4, user="b")]
-    assert [each.id for each in sort_sessions(sessions, ("user", "-id"))] == [2, 4, 1, 3]
+    assert [each.id for each in sort_by(sessions, ("user", "-id"), session_field)] == [2, 4, 1, 3]
 
 
 @pytest.fixture(scope="module")

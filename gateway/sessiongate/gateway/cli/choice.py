@@ -34,6 +34,8 @@ _ORDERS = {
 
 # What these match depends on the clock, so that no change tells when a session matches.
 CLOCK_FLAGS = ("min_idle", "min_activity_duration")
+# What these match is not known of a past session.
+PRESENT_FLAGS = ("activity", *CLOCK_FLAGS)
 
 
 def _state(value: object) -> str:
@@ -91,6 +93,16 @@ def _keys(value: object) -> tuple[str, ...]:
     if unordered := [key for key in keys if key.removeprefix("-") not in _ORDERS]:
         _names(",".join(key.removeprefix("-") for key in unordered))
     return keys
+
+
+def core_order(keys: Sequence[str], orders: Mapping[str, str]) -> str | None:
+    """Return the core's order that sorts by these, if it has one; ``orders`` are its own."""
+    first, *more = keys
+    order = orders.get(first.removeprefix("-"))
+    if more or order is None:
+        return None
+    name, _, direction = order.partition(" ")
+    return name if bool(direction) == first.startswith("-") else f"{name} desc"
 
 
 def _chosen(read: Callable[[object], Any], help: str, metavar: str) -> tuple[Any, ...]:
@@ -167,12 +179,7 @@ class SessionOrder:
     @property
     def in_core(self) -> str | None:
         """The core's order that this is; None if the sessions have to be sorted here."""
-        first, *more = self.sort or ("id",)
-        order = _ORDERS.get(first.removeprefix("-"))
-        if more or order is None:
-            return None
-        name, _, direction = order.partition(" ")
-        return name if bool(direction) == first.startswith("-") else f"{name} desc"
+        return core_order(self.sort or ("id",), _ORDERS)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import typer
@@ -29,6 +29,7 @@ class Command(TyperCommand):
     """
 
     reads_default_files = False
+    refused: Collection[str] = ()  # parameters that are taken only to refuse them, with a reason
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         given = [*args]
@@ -44,7 +45,8 @@ class Command(TyperCommand):
     def format_options(self, ctx: Any, formatter: Any) -> None:
         sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
         for parameter in self.get_params(ctx):
-            if record := parameter.get_help_record(ctx):
+            record = parameter.get_help_record(ctx)
+            if record and parameter.name not in self.refused:
                 title = getattr(parameter, "rich_help_panel", None)
                 if parameter.param_type_name == "argument":
                     title = "Arguments"
@@ -60,6 +62,11 @@ class AskingCommand(Command):
     """A command that asks a core. Without ``--config``, it reads the default files' settings."""
 
     reads_default_files = True
+
+
+def asking_except(*refused: str) -> type[AskingCommand]:
+    """Return a command that asks a core, whose help does not show what it refuses."""
+    return type("RefusingCommand", (AskingCommand,), {"refused": refused})
 
 
 class CommandGroup(TyperGroup):

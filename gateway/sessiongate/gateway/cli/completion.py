@@ -25,22 +25,22 @@ _MOST = 10_000  # names, or ids, that are asked for
 
 def completion(name: str) -> Completion | None:
     """Return what completes the values of a flag or argument; None if nothing does."""
-    if name in ("id", "source"):
-        return _live(_ids if name == "id" else _sources)
+    if name in _LIVE:
+        return _live(_LIVE[name])
     if name in ("user", "application", "database", "service"):
         return _live(_counted(name))
     if name in ("state", "activity"):
-        return _known(lambda begun: _matching(_words(name), begun))
+        return _known(lambda _, begun: _matching(_words(name), begun))
     if name in ("sort", "columns", "by"):
-        return _known(lambda begun: _in_list(name, begun))
+        return _known(lambda command, begun: _in_list(command, name, begun))
     return None
 
 
-def _known(find: Callable[[str], list[str]]) -> Completion:
-    """Return a completion that knows what there is; Typer finds its parameter by name."""
+def _known(find: Callable[[str | None, str], list[str]]) -> Completion:
+    """Return a completion that knows what a command takes; Typer finds its parameter by name."""
 
     def complete(context: typer.Context, incomplete: str) -> list[str]:
-        return find(incomplete)
+        return find(context.command.name, incomplete)
 
     return complete
 
@@ -91,12 +91,15 @@ def _words(name: str) -> Iterable[str]:
     return (STATE_WORDS if name == "state" else ACTIVITY_WORDS).values()
 
 
-def _in_list(name: str, incomplete: str) -> list[str]:
+def _in_list(command: str | None, name: str, incomplete: str) -> list[str]:
     """Complete the last of several names with commas between them."""
     from sessiongate.gateway.cli.choice import counted_by
+    from sessiongate.gateway.cli.past_fields import PAST_FIELDS
     from sessiongate.gateway.cli.session_fields import SESSION_FIELDS
 
-    names = counted_by() if name == "by" else SESSION_FIELDS
+    names: Iterable[str] = PAST_FIELDS if command == "history" else SESSION_FIELDS
+    if name == "by":
+        names = counted_by()
     before, comma, last = incomplete.rpartition(",")
     sign = "-" if name == "sort" and last.startswith("-") else ""
     return [f"{before}{comma}{sign}{word}" for word in _matching(names, last.removeprefix(sign))]
@@ -113,6 +116,17 @@ async def _ids(client: CoreClient) -> Iterable[str]:
 
     request = ListSessionsRequest(page_size=_MOST, read_mask=FieldMask(paths=["id"]))
     return [str(session.id) for session in (await client.list_sessions(request)).sessions]
+
+
+async def _past_ids(client: CoreClient) -> Iterable[str]:
+    from sessiongate.v1.history_service_pb2 import ListPastSessionsRequest
+
+    request = ListPastSessionsRequest(page_size=_MOST, order_by="connect_time desc")
+    page = await client.list_past_sessions(request)
+    return [str(past.session.id) for past in page.sessions]
+
+
+_LIVE = {"id": _ids, "past id": _past_ids, "source": _sources}
 
 
 def _counted(name: str) -> Callable[[CoreClient], Awaitable[Iterable[str]]]:

@@ -29,6 +29,7 @@ _T = TypeVar("_T")
 _TITLES = {
     "protection": "TLS and credentials",
     "choice": "Which sessions",
+    "when": "When",
     "upstream": "Connection to a core",
     "limits": "Limits of the gateway",
     "core_limits": "Limits of the core",

@@ -104,10 +104,20 @@ def session_rows(session: Session, now: float) -> Iterator[tuple[str, str]]:
     known = {"id": session.id, "source": session.source, "service": session.service}
     known |= {"filters": [*session.filters]}
     attributes = session_resource(session, "", now)["attributes"]
-    moments = _moments(session)
-    for name, text in _flat(known | attributes | {"source": session.source}):
+    values = known | attributes | {"source": session.source}
+    yield from attribute_rows(values, _moments(session), now)
+
+
+def attribute_rows(
+    values: Mapping[str, object],
+    moments: Mapping[str, Timestamp],
+    now: float,
+    moment_text: Callable[[Timestamp], str] = time_text,
+) -> Iterator[tuple[str, str]]:
+    """Yield the name and text of each value; ``moments`` are those that are times."""
+    for name, text in _flat(values):
         if moment := moments.get(name):
-            yield name, f"{time_text(moment)}  ({duration_text(now - seconds_of(moment))} ago)"
+            yield name, f"{moment_text(moment)}  ({duration_text(now - seconds_of(moment))} ago)"
         elif name == "idle":
             yield name, duration_text(float(text))
         elif text:

@@ -4,38 +4,35 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Sequence
 from contextlib import suppress
-from typing import Annotated, Any
 
 import typer
 
 from sessiongate.gateway.cli.choice import (
     CLOCK_FLAGS,
+    PRESENT_FLAGS,
     ColumnChoice,
     CountChoice,
     SessionChoice,
     SessionOrder,
 )
-from sessiongate.gateway.cli.command import AskingCommand
-from sessiongate.gateway.cli.completion import completion
-from sessiongate.gateway.cli.exposure import refuse_cleartext_secrets
-from sessiongate.gateway.cli.groups import reading, taking
+from sessiongate.gateway.cli.command import AskingCommand, asking_except
+from sessiongate.gateway.cli.groups import taking
+from sessiongate.gateway.cli.history import history_command
 from sessiongate.gateway.cli.login import LoginSettings
+from sessiongate.gateway.cli.options import (
+    AsJsonOption,
+    DocumentOption,
+    FollowOption,
+    ListingOption,
+    SessionIdArgument,
+    check_connection,
+    refuse_columns,
+)
 from sessiongate.gateway.cli.origin import refuse
-from sessiongate.gateway.jsonapi.ids import parse_id
 from sessiongate.gateway.settings import LinkSettings
-from sessiongate.runtime.settings import must_be, one_of
 
 app = typer.Typer()
-
-
-def _session_id(value: object) -> int:
-    """Read a session's id."""
-    found = parse_id(str(value))
-    if found is None:
-        raise must_be("an integer from 1 to 18446744073709551615", value)
-    return found
 
 
 _NOT_WATCHED = (
@@ -46,42 +43,6 @@ _NOT_ORDERED = (
     "is only for the table at a terminal: here, a line for each change is printed as it happens;"
     " use `sessiongate list`"
 )
-
-_DOCUMENTS = ("table", "json", "yaml")
-_FORMS = ("table", "wide", "json", "jsonl", "csv", "yaml")
-_OUTPUT = "Print a table or the JSON:API document, as JSON or YAML: table, json or yaml."
-
-
-def _output_option(help: str, forms: Sequence[str]) -> Any:
-    return typer.Option("--output", "-o", help=help, metavar="FORM", parser=reading(one_of(*forms)))
-
-
-AsJsonOption = Annotated[bool, typer.Option("--json", help="The same as --output json.")]
-FollowOption = Annotated[
-    bool,
-    typer.Option(
-        "--follow", help="Show the session again when it has changed, until it has ended."
-    ),
-]
-DocumentOption = Annotated[Any, _output_option(_OUTPUT, _DOCUMENTS)]
-ListingOption = Annotated[
-    Any,
-    _output_option(
-        "Print a table, one as wide as it gets, the JSON:API document as JSON or YAML, an object"
-        f" on each line, or CSV: {', '.join(_FORMS[:-1])} or {_FORMS[-1]}.",
-        _FORMS,
-    ),
-]
-SessionIdArgument = Annotated[
-    int,
-    typer.Argument(
-        metavar="ID",
-        help="The session's id.",
-        parser=reading(_session_id),
-        show_default=False,
-        autocompletion=completion("id"),
-    ),
-]
 
 
 @app.command("list", cls=AskingCommand)
@@ -115,13 +76,12 @@ def list_command(
       sessiongate list --by user,application --limit 10
     """
     form = "json" if json else output
-    if columns.columns and form in ("json", "jsonl", "yaml"):
-        refuse(context, f"is only for tables and CSV, not for {form}, which has members", "columns")
+    refuse_columns(context, columns.columns, form)
     if count.by:
         for name, value in (("sort", order.sort), ("columns", columns.columns)):
             if value:
                 refuse(context, "is for sessions; --by prints the largest counts first", name)
-    _check(context, upstream)
+    check_connection(context, upstream)
     from sessiongate.gateway.cli.questions import ask, counting, listing
 
     if count.by:
@@ -156,7 +116,7 @@ def show_command(
     form = "json" if json else output
     if follow and form != "table":
         refuse(context, f"is only for the table, not for {form}; use `sessiongate watch`", "follow")
-    _check(context, upstream)
+    check_connection(context, upstream)
     from sessiongate.gateway.cli.questions import ask, following, showing
 
     if not follow:
@@ -183,10 +143,13 @@ def blockers_command(
       sessiongate blockers
       sessiongate blockers --database orders --min-activity-duration 10s
     """
-    _check(context, upstream)
+    check_connection(context, upstream)
     from sessiongate.gateway.cli.questions import ask, showing_blocked
 
     ask(showing_blocked(choice), upstream)
+
+
+app.command("history", cls=asking_except(*PRESENT_FLAGS))(history_command)
 
 
 @app.command("sources", cls=AskingCommand)
@@ -207,13 +170,13 @@ def sources_command(
     Example:
       sessiongate sources --core 127.0.0.1:50051
     """
-    _check(context, upstream)
+    check_connection(context, upstream)
     from sessiongate.gateway.cli.questions import ask, listing_sources
 
     ask(listing_sources(links.public_url, "json" if json else output), upstream)
 
 
-@app.command("watch", cls=AskingCommand)
+@app.command("watch", cls=asking_except(*CLOCK_FLAGS))
 @taking
 def watch_command(
     context: typer.Context,
@@ -235,7 +198,7 @@ def watch_command(
       sessiongate watch
       sessiongate watch --user alice --activity active
     """
-    _check(context, upstream)
+    check_connection(context, upstream)
     for name in CLOCK_FLAGS:
         if getattr(choice, name) is not None:
             refuse(context, _NOT_WATCHED, name)
@@ -261,19 +224,9 @@ def check_command(context: typer.Context, *, upstream: LoginSettings) -> None:
     Example:
       sessiongate check --core 127.0.0.1:50051
     """
-    _check(context, upstream)
+    check_connection(context, upstream)
     from sessiongate.gateway.cli.questions import ask
     from sessiongate.gateway.upstream.client import CoreClient
 
     ask(CoreClient.check, upstream)
     print(f"the core at {upstream.core_address} is ready")
-
-
-def _check(context: typer.Context, upstream: LoginSettings) -> None:
-    """Refuse settings with which no core can be reached, and name their origin."""
-    refuse_cleartext_secrets(
-        context, upstream, ("core_token_file", "core_user", "core_password_file")
-    )
-    for name, text in upstream.core_troubles().items():
-        if text:
-            refuse(context, text, name)

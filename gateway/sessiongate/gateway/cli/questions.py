@@ -19,7 +19,7 @@ from sessiongate.gateway.cli.one_session import follow_session, print_session
 from sessiongate.gateway.cli.outputs import SESSIONS, TABLES, output_in, print_document
 from sessiongate.gateway.cli.relations import BlockedSessions
 from sessiongate.gateway.cli.reporting import fail
-from sessiongate.gateway.cli.session_fields import session_field, sort_sessions
+from sessiongate.gateway.cli.session_fields import session_field, sort_by
 from sessiongate.gateway.cli.tables import gap_lines, print_gaps, print_sources
 from sessiongate.gateway.cli.texts import is_terminal, output_width
 from sessiongate.gateway.errors import error_of
@@ -29,6 +29,7 @@ from sessiongate.gateway.representation.source import source_resources, sources_
 from sessiongate.gateway.upstream.client import CoreClient
 from sessiongate.runtime.exit_codes import EXIT_UNRECOVERABLE
 from sessiongate.runtime.watched_file import FileError
+from sessiongate.v1.errors import Reason
 from sessiongate.v1.session_pb2 import Session
 from sessiongate.v1.session_service_pb2 import ListSessionsRequest, SessionFilter
 
@@ -69,7 +70,16 @@ def ask(question: Question, settings: LoginSettings) -> None:
             fail(settings.refusal(error.reason))
         if error.reason is None and error.code is grpc.StatusCode.UNAVAILABLE:
             fail(_unreached(core, str(error)))
-        fail(error_of(error).detail)
+        fail(error_of(error).detail + _next_step(error))
+
+
+def _next_step(error: CallError) -> str:
+    """Return what to do about an error, if its text does not say so."""
+    if error.code is grpc.StatusCode.UNIMPLEMENTED:
+        return ": it is of an earlier version; update it"
+    if error.reason == Reason.LEDGER_UNAVAILABLE:
+        return "; try again, and read the core's log if it stays so"
+    return ""
 
 
 def client_of(settings: LoginSettings, timeout: float, basic: str | None) -> CoreClient:
@@ -198,7 +208,7 @@ async def _parts(
     async for part in _pages(client, ListSessionsRequest(filter=wanted), None):
         sessions += part.sessions
         gaps = gaps.union(part.gaps)
-    yield _Part(sort_sessions(sessions, order.sort or ())[: order.limit], gaps)
+    yield _Part(sort_by(sessions, order.sort or (), session_field)[: order.limit], gaps)
 
 
 async def _pages(

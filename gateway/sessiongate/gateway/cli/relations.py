@@ -108,12 +108,15 @@ class _Trees:
             if len(self._known) >= self._most:
                 return None
             try:
-                self._known[ident] = (await self._client.get_session(ident)).session
+                self._known[ident] = await self._ask(ident)
             except CallError as error:
                 if error.reason not in (Reason.SESSION_NOT_FOUND, Reason.SOURCE_UNREACHABLE):
                     raise
                 self._known[ident] = None
         return self._known[ident]
+
+    async def _ask(self, ident: int) -> Session:
+        return (await self._client.get_session(ident)).session
 
 
 class Surroundings(_Trees):
@@ -157,6 +160,13 @@ class Surroundings(_Trees):
         """Return the tree of sessions that this one waits for, or that wait for it."""
         tree = self._tree(idents, below, names_client=True)
         return [line async for line in tree]
+
+
+class PastSurroundings(Surroundings):
+    """Draws the chain of a session that may have ended, as far as its sessions are remembered."""
+
+    async def _ask(self, ident: int) -> Session:
+        return (await self._client.get_past_session(ident)).session
 
 
 class BlockedSessions(_Trees):

@@ -35,13 +35,12 @@ class Field(Generic[_T]):
     is_right: bool = False  # flush right
     least: int | None = None  # cells of a terminal that its column is never narrower than
 
-    def of(self, session_of: Callable[[_U], _T], *, is_local: bool = False) -> Field[_U]:
+    def of(self, session_of: Callable[[_U], _T]) -> Field[_U]:
         """Return this field of what has a session."""
         return Field(
             self.name,
             self.title,
             lambda owner: self.read(session_of(owner)),
-            is_local=is_local,
             is_right=self.is_right,
             least=self.least,
         )
@@ -201,10 +200,12 @@ def session_field(name: str) -> SessionField:
     raise ValueError(f"no attribute is called {quoted_name(name)}{hint}")
 
 
-def sort_sessions(sessions: Iterable[Session], keys: Sequence[str]) -> list[Session]:
+def sort_by(
+    sessions: Iterable[_T], keys: Sequence[str], field_of: Callable[[str], Field[_T]]
+) -> list[_T]:
     """Return sessions sorted by these attributes; ``-`` before one sorts in descending order."""
     found = [*sessions]
     for key in reversed(keys):  # each sorts what is equal by those before it
-        field = session_field(key.removeprefix("-"))
+        field = field_of(key.removeprefix("-"))
         found.sort(key=field.sort_key, reverse=key.startswith("-"))
     return found

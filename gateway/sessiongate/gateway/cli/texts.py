@@ -57,8 +57,13 @@ def local_time_text(time: Timestamp, now: float | None = None) -> str:
     except (ValueError, OverflowError, OSError):  # such as a time before the year 1
         return time_text(time)
     if now is None:
-        return str(local).replace("+00:00", "Z")
+        return zoned_text(local)
     return f"{local:%H:%M:%S}" if local.date() == today else f"{local:%Y-%m-%d %H:%M:%S}"
+
+
+def zoned_text(moment: datetime) -> str:
+    """Return a moment to the second, in local time, with the offset: 2026-11-26 14:05:12+01:00."""
+    return str(moment.astimezone().replace(microsecond=0)).replace("+00:00", "Z")
 
 
 def duration_text(seconds: float) -> str:
