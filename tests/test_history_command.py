@@ -325,7 +325,10 @@ class ScriptedHistory(HistoryServiceServicer):
         self, request: GetPastSessionRequest, context: grpc.ServicerContext
     ) -> GetPastSessionResponse:
         page = self._answer(self.pages[0], context)
-        return GetPastSessionResponse(session=page.sessions[0])
+        found = {each.session.id: each for each in page.sessions}
+        if request.id not in found:
+            context.abort(grpc.StatusCode.NOT_FOUND, "no such session")
+        return GetPastSessionResponse(session=found[request.id])
 
     def _answer(
         self, page: ListPastSessionsResponse | Failure, context: grpc.ServicerContext
@@ -440,3 +443,20 @@ def test_each_reason_is_told(reason: int) -> None:
     for text in ("2026-11-26 14:00:00Z", "ann\ufffd[2J", "1m30s"):
         assert text in shown
         assert text in wide
+
+
+def test_the_chain_is_drawn_even_if_one_end_has_forgotten_it() -> None:
+    history = ScriptedHistory(page(1, 2))
+    server, proxy = history.pages[0].sessions  # type: ignore[union-attr] # a page
+    server.session.downstream_ids.append(2)
+    proxy.session.remote, proxy.session.source = "192.0.2.1", "pool\x1b[2J"
+    with scripted(history) as address:
+        shown = run("history", "1", "--core", address).stdout
+        other = run("history", "2", "--core", address).stdout
+    assert shown.splitlines()[-4:] == [
+        "Chain",
+        "client 192.0.2.1",
+        "└─ 2  pool\ufffd[2J  app",
+        "   └─ 1  test  app  <- this session",
+    ]
+    assert "Chain" not in other

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
 
 from sessiongate.client.errors import CallError
 from sessiongate.gateway.api.gaps import Gaps
@@ -82,7 +83,7 @@ class _Trees:
         if session.id == self._marked:
             told.append("<- this session")
         elif names_client and session.downstream_ids:
-            first = await self._nearest_client(session)
+            first = (await self._way_to_client(session))[-1]
             told.append(f"through {plain(first.source)} {first.id}")
             told.append(session_field("peer").cell(first))
         return "  ".join(filter(None, told))
@@ -92,15 +93,15 @@ class _Trees:
             return session_field(name).cell(session, self._now)
         return cut(session_field(name).cell(session, self._now, self._longest + 1), self._longest)
 
-    async def _nearest_client(self, session: Session) -> Session:
-        """Return the session of this one's chain that is nearest to the client."""
+    async def _way_to_client(self, session: Session) -> Sequence[Session]:
+        """Return the sessions of this one's chain from itself to the one nearest to the client."""
         found = [session]
         while downstream := found[-1].downstream_ids:
             before = await self._get(downstream[0])
             if before is None or before in found:
                 break
             found.append(before)
-        return found[-1]
+        return found
 
     async def _get(self, ident: int) -> Session | None:
         """Return a session; None if it has ended, or enough were asked for."""
@@ -133,9 +134,14 @@ class Surroundings(_Trees):
         """Return the session's chain: each session, and below it those one tier further on."""
         if not (self._session.upstream_ids or self._session.downstream_ids):
             return []
-        first = await self._nearest_client(self._session)
-        client = session_field("peer").cell(first)
-        tree = self._tree([first.id], lambda each: each.upstream_ids)
+        way = await self._way_to_client(self._session)
+        # A session that has ended may have forgotten the one that ended before it.
+        above = {after.id: [before.id] for before, after in pairwise(way)}
+        client = session_field("peer").cell(way[-1])
+        tree = self._tree(
+            [way[-1].id],
+            lambda each: dict.fromkeys([*each.upstream_ids, *above.get(each.id, ())]),
+        )
         return [f"client {client}".rstrip(), *[line async for line in tree]]
 
     async def blockers(self) -> Sequence[str]:
