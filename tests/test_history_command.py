@@ -162,7 +162,7 @@ def test_each_form_says_the_same(past: Past) -> None:
         assert asked.stdout.replace("\n", "").isprintable()
         printed[form] = asked.stdout
     document = json.loads(printed["json"])
-    at = past.moments["all"].replace("+00:00", "Z")
+    at = past.moments["all"].replace("+00:00", "Z").replace(":", "%3A")
     assert document["links"]["self"] == f"http://localhost:8989/v1/history/sessions/?at={at}"
     assert "meta" not in document
     assert yaml.safe_load(printed["yaml"]) == document
@@ -177,6 +177,33 @@ def test_each_form_says_the_same(past: Past) -> None:
     assert rows[1]["user"].startswith("'=x\ufffd[2J")
     first = json.loads(run("history", "--core", past.address, "--json", "--limit", "1").stdout)
     assert [gap["reason"] for gap in first["meta"]["gaps"]] == ["before_history"]
+
+
+def test_sessions_are_counted(past: Past) -> None:
+    asked = [
+        run("history", "--at", past.moments[at], "--core", past.address, "--by", by, *flags)
+        for at, by, flags in (
+            ("two", "service,source", ()),
+            ("all", "user", ("-o", "csv", "--limit", "1")),
+            ("all", "user", ("--limit", "2")),
+            ("all", "state,user", ("-o", "json")),
+        )
+    ]
+    assert [each.returncode for each in asked] == [0] * 4
+    assert [line.split() for line in asked[0].stdout.splitlines()] == [
+        ["Service", "Source", "Sessions"],
+        ["orders-rw", "orders", "2"],
+    ]
+    assert asked[0].stderr.startswith("2 sessions, connected at ")
+    assert asked[1].stdout == "user,count\nalice,1\n"
+    assert asked[2].stderr.startswith("2 of 3 groups; 3 sessions in all\n")
+    document = json.loads(asked[3].stdout)
+    assert document["data"][0]["attributes"] == {
+        "state": "Session started",
+        "user": "alice",
+        "count": 1,
+    }
+    assert len(document["data"]) == 3
 
 
 def test_one_session_is_shown_with_its_end(past: Past) -> None:
@@ -284,6 +311,10 @@ def test_history_that_is_off_says_so(tmp_path: Path) -> None:
         ("--at 5m --since 1h", "--at: cannot be combined with --since or --until; name one time"),
         ("--since 1h --until 2h", "--since: must be before --until ("),
         ("--since 2261-01-01T00:00:00Z", "--since: must be before the present, got 2261-01-01"),
+        ("--by activity", "--by: must be among service, source, user, application, database,"
+         " remote, state, got 'activity'"),
+        ("--by user --sort ended", "--sort: is for sessions; --by prints the largest counts first"),
+        ("12 --by user", "--by: chooses among several sessions, and ID is one"),
         ("12 --user alice", "--user: chooses among several sessions, and ID is one"),
         ("12 --at 5m", "--at: chooses among several sessions, and ID is one"),
         ("12 --output csv", "--output: must be table, json or yaml for one session, got 'csv'"),

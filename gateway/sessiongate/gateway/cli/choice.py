@@ -75,9 +75,9 @@ def counted_by() -> Sequence[str]:
     return [*COUNTED_BY]
 
 
-def _groups(value: object) -> tuple[str, ...]:
-    """Read what to count by: names with commas between them."""
-    known = counted_by()
+def read_groups(value: object, known: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Read what to count by, by default what sessions are: names with commas between them."""
+    known = known or counted_by()
     names = tuple(name.strip() for name in text(value).split(","))
     for name in names:
         if name not in known:
@@ -188,7 +188,7 @@ class CountChoice:
 
     by: tuple[str, ...] | None = setting(
         None,
-        _groups,
+        read_groups,
         "Count the sessions that have the same values of these, one to three of service, source,"
         " user, application, database, remote, state and activity, with commas between them.",
         "NAMES",

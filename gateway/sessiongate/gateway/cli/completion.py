@@ -94,12 +94,14 @@ def _words(name: str) -> Iterable[str]:
 def _in_list(command: str | None, name: str, incomplete: str) -> list[str]:
     """Complete the last of several names with commas between them."""
     from sessiongate.gateway.cli.choice import counted_by
+    from sessiongate.gateway.cli.past_choice import past_counted_by
     from sessiongate.gateway.cli.past_fields import PAST_FIELDS
     from sessiongate.gateway.cli.session_fields import SESSION_FIELDS
 
-    names: Iterable[str] = PAST_FIELDS if command == "history" else SESSION_FIELDS
+    is_past = command == "history"
+    names: Iterable[str] = PAST_FIELDS if is_past else SESSION_FIELDS
     if name == "by":
-        names = counted_by()
+        names = past_counted_by() if is_past else counted_by()
     before, comma, last = incomplete.rpartition(",")
     sign = "-" if name == "sort" and last.startswith("-") else ""
     return [f"{before}{comma}{sign}{word}" for word in _matching(names, last.removeprefix(sign))]

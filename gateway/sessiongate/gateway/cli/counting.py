@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 from sessiongate.gateway.api.gaps import Gaps
 from sessiongate.gateway.cli.choice import SessionChoice
 from sessiongate.gateway.cli.columns import Columns
 from sessiongate.gateway.cli.outputs import csv_cell, print_document
 from sessiongate.gateway.cli.session_fields import SESSION_FIELDS
-from sessiongate.gateway.cli.tables import print_gaps, print_rows
+from sessiongate.gateway.cli.tables import gap_lines, print_notes, print_rows
 from sessiongate.gateway.cli.texts import output_width, plain, unobeyed
 from sessiongate.gateway.jsonapi.document import dump, top_meta
 from sessiongate.gateway.representation.count import (
@@ -22,17 +22,30 @@ from sessiongate.gateway.representation.count import (
     values_of,
 )
 from sessiongate.gateway.upstream.client import CoreClient
-from sessiongate.v1.session_service_pb2 import (
-    CountSessionsRequest,
-    CountSessionsResponse,
-    SessionGroup,
-)
+from sessiongate.runtime.counted import CountedValues
+from sessiongate.v1.session_service_pb2 import CountSessionsRequest, CountSessionsResponse
 
 _EACH = 10_000  # groups of a page: the core allows no more
 _LEAST = 8  # cells of a terminal that a column is not cut below
 _FIELDS = {"activity": "activity.state"}  # those that have another name
 
-_Pages: TypeAlias = AsyncIterator[CountSessionsResponse]
+
+class CountedPage(NamedTuple):
+    """Some groups, the largest first, and how many there are in all."""
+
+    groups: Sequence[tuple[CountedValues, int]]  # the values of each, and its size
+    total_groups: int
+    total_size: int  # sessions
+
+
+class Unknown(NamedTuple):
+    """What is not known: as ``meta`` of a document, and as notes for people."""
+
+    meta: Mapping[str, Any]
+    notes: Iterable[str]
+
+
+Pages: TypeAlias = AsyncIterator[CountedPage]
 
 
 async def print_counts(
@@ -45,77 +58,85 @@ async def print_counts(
 ) -> None:
     """Print each group of sessions that have the same values, the largest first."""
     fields = [COUNTED_BY[name] for name in by]
-    pages = _pages(client, CountSessionsRequest(filter=choice.filter(), by=fields), limit)
+    gaps = Gaps()
+
+    async def pages() -> Pages:
+        nonlocal gaps
+        request = CountSessionsRequest(filter=choice.filter(), by=fields)
+        async for page in _pages(client, request, limit):
+            gaps = gaps.union(Gaps.of_response(page))
+            yield _counted(by, page)
+
+    link = f"{counts_url(base)}?by={'%2C'.join(by)}"
+    links = {"links": {"self": link}}
+    await print_groups(pages(), by, form, links, lambda: Unknown(gaps.meta(), gap_lines(gaps)))
+
+
+async def print_groups(
+    pages: Pages,
+    by: Sequence[str],
+    form: str,
+    links: Mapping[str, Any],
+    unknown: Callable[[], Unknown],
+) -> None:
+    """Print groups; ``unknown`` is called once they have all been read."""
     match form:
         case "json" | "yaml":
-            await _print_document(pages, by, base, form)
+            resources = [
+                count_resource(by, *group) async for page in pages for group in page.groups
+            ]
+            print_document({**links, "data": resources, **top_meta(unknown().meta)}, form)
+            return
         case "jsonl":
-            await _print_lines(pages, by)
+            async for page in pages:
+                for group in page.groups:
+                    resource = count_resource(by, *group)
+                    print(unobeyed(dump(resource, pretty=False).decode()))
         case "csv":
             await _print_csv(pages, by)
         case _:
             await _print_table(pages, by, output_width() if form == "table" else None)
+    print_notes(unknown().notes)
 
 
-async def _print_document(pages: _Pages, by: Sequence[str], base: str, form: str) -> None:
-    resources, gaps = [], Gaps()
-    async for page in pages:
-        resources += [_resource(by, group) for group in page.groups]
-        gaps = gaps.union(Gaps.of_response(page))
-    link = f"{counts_url(base)}?by={'%2C'.join(by)}"
-    print_document({"links": {"self": link}, "data": resources, **top_meta(gaps.meta())}, form)
-
-
-async def _print_lines(pages: _Pages, by: Sequence[str]) -> None:
-    gaps = Gaps()
-    async for page in pages:
-        for group in page.groups:
-            print(unobeyed(dump(_resource(by, group), pretty=False).decode()))
-        gaps = gaps.union(Gaps.of_response(page))
-    print_gaps(gaps)
-
-
-async def _print_csv(pages: _Pages, by: Sequence[str]) -> None:
-    writer, gaps = csv.writer(sys.stdout, lineterminator="\n"), Gaps()
+async def _print_csv(pages: Pages, by: Sequence[str]) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
     head: Sequence[str] | None = (*by, "count")
     async for page in pages:
         if head:
             writer.writerow(head)
             head = None
-        writer.writerows([*map(csv_cell, _cells(by, group))] for group in page.groups)
+        writer.writerows([*map(csv_cell, _cells(by, *group))] for group in page.groups)
         sys.stdout.flush()
-        gaps = gaps.union(Gaps.of_response(page))
-    print_gaps(gaps)
 
 
-async def _print_table(pages: _Pages, by: Sequence[str], room: int | None) -> None:
+async def _print_table(pages: Pages, by: Sequence[str], room: int | None) -> None:
     heads = [SESSION_FIELDS[_FIELDS.get(name, name)].title for name in by]
     least = [_LEAST] * (len(by) + 1)
     columns = Columns(*heads, "Sessions", right=("Sessions",), room=room, least=least)
-    gaps, shown = Gaps(), 0
+    shown = 0
     async for page in pages:
-        rows = [[plain(str(cell)[:room]) for cell in _cells(by, group)] for group in page.groups]
+        rows = [[plain(str(cell)[:room]) for cell in _cells(by, *group)] for group in page.groups]
         if rows:
             print_rows(columns, rows)
         shown += len(rows)
-        gaps = gaps.union(Gaps.of_response(page))
     if not shown:
         print("no sessions", file=sys.stderr)
     elif shown < page.total_groups:
         told = f"{shown} of {page.total_groups} groups; {page.total_size} sessions in all"
         print(told, file=sys.stderr)
-    print_gaps(gaps)
 
 
-def _resource(by: Sequence[str], group: SessionGroup) -> Mapping[str, Any]:
-    """Return REST's resource object of a group; without values that this version does not know."""
-    return count_resource(by, values_of(by, group) or (None,) * len(by), group.count)
+def _counted(by: Sequence[str], page: CountSessionsResponse) -> CountedPage:
+    """Return a page of the core's; without values that this version does not know."""
+    groups = [(values_of(by, each) or (None,) * len(by), each.count) for each in page.groups]
+    return CountedPage(groups, page.total_groups, page.total_size)
 
 
-def _cells(by: Sequence[str], group: SessionGroup) -> Sequence[str | int]:
+def _cells(by: Sequence[str], values: CountedValues, count: int) -> Sequence[str | int]:
     """Return a group's values, "" if it has none, and its size."""
-    values = _resource(by, group)["attributes"].values()
-    return ["" if value is None else value for value in values]
+    shown = count_resource(by, values, count)["attributes"].values()
+    return ["" if value is None else value for value in shown]
 
 
 async def _pages(

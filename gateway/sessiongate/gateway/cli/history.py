@@ -17,10 +17,16 @@ from sessiongate.gateway.cli.options import (
     ListingOption,
     check_connection,
     refuse_columns,
+    refuse_with_counts,
     session_id,
 )
 from sessiongate.gateway.cli.origin import refuse
-from sessiongate.gateway.cli.past_choice import PastColumns, PastOrder, PastTime
+from sessiongate.gateway.cli.past_choice import (
+    PastColumnChoice,
+    PastCountChoice,
+    PastOrder,
+    TimeChoice,
+)
 from sessiongate.gateway.settings import LinkSettings
 
 _NOT_KEPT = (
@@ -46,10 +52,11 @@ def history_command(
     context: typer.Context,
     ident: PastIdArgument = None,
     *,
-    when: PastTime,
+    when: TimeChoice,
     choice: SessionChoice,
     order: PastOrder,
-    columns: PastColumns,
+    columns: PastColumnChoice,
+    count: PastCountChoice,
     upstream: LoginSettings,
     links: LinkSettings,
     output: ListingOption = "table",
@@ -68,6 +75,7 @@ def history_command(
       sessiongate history --since 15m --user alice --sort -ended
       sessiongate history --since '2026-11-26 14:00' --until '2026-11-26 14:30'
       sessiongate history --since 1d --remote 10.0.0.0/8 --output csv
+      sessiongate history --at 14:05 --by user,application --limit 10
       sessiongate history 1234
     """
     form = "json" if json else output
@@ -75,7 +83,7 @@ def history_command(
         if getattr(choice, name) not in (None, ()):
             refuse(context, _NOT_KEPT, name)
     if ident is not None:
-        for group in (when, choice, order, columns):
+        for group in (when, choice, order, columns, count):
             for each in fields(group):
                 if getattr(group, each.name) != each.default:
                     refuse(context, _ONE, each.name)
@@ -83,11 +91,16 @@ def history_command(
             allowed = f"{', '.join(DOCUMENT_FORMS[:-1])} or {DOCUMENT_FORMS[-1]}"
             refuse(context, f"must be {allowed} for one session, got {form!r}", "output")
     refuse_columns(context, columns.columns, form)
+    if count.by:
+        refuse_with_counts(context, sort=order.sort, columns=columns.columns)
     check_connection(context, upstream)
-    from sessiongate.gateway.cli.past_sessions import listing_past, showing_past
+    from sessiongate.gateway.cli.past_sessions import counting_past, listing_past, showing_past
     from sessiongate.gateway.cli.questions import ask
 
     if ident is not None:
         ask(showing_past(ident, links.public_url, form), upstream)
+        return
+    if count.by:
+        ask(counting_past(choice, when, count.by, order.limit, form), upstream)
         return
     ask(listing_past(choice, when, order, columns.columns, links.public_url, form), upstream)

@@ -75,3 +75,10 @@ def refuse_columns(context: typer.Context, columns: Sequence[str] | None, form: 
     """Refuse columns of a form that has none."""
     if columns and form in ("json", "jsonl", "yaml"):
         refuse(context, f"is only for tables and CSV, not for {form}, which has members", "columns")
+
+
+def refuse_with_counts(context: typer.Context, **flags: object) -> None:
+    """Refuse flags, by their names, that say how to print sessions, not counts."""
+    for name, value in flags.items():
+        if value:
+            refuse(context, "is for sessions; --by prints the largest counts first", name)

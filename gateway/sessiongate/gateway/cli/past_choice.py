@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from sessiongate.gateway.cli.choice import core_order
+from sessiongate.gateway.cli.choice import core_order, counted_by, read_groups
 from sessiongate.gateway.cli.texts import zoned_text
 from sessiongate.gateway.moments import read_local_moment
 from sessiongate.runtime.settings import integer_from, setting, text
@@ -43,8 +44,17 @@ def _keys(value: object) -> tuple[str, ...]:
     return keys
 
 
+def past_counted_by() -> Sequence[str]:
+    """Return what past sessions can be counted by."""
+    return [name for name in counted_by() if name != "activity"]
+
+
+def _groups(value: object) -> tuple[str, ...]:
+    return read_groups(value, past_counted_by())
+
+
 @dataclass(frozen=True)
-class PastTime:
+class TimeChoice:
     """The flags that say when: at a moment, or between two."""
 
     at: datetime | None = setting(
@@ -125,13 +135,27 @@ class PastOrder:
 
 
 @dataclass(frozen=True)
-class PastColumns:
+class PastColumnChoice:
     """The flag that says what to show of each past session."""
 
     columns: tuple[str, ...] | None = setting(
         None,
         _names,
         "Show these attributes, with commas between them, such as id,user,ended.",
+        "NAMES",
+        is_flag_only=True,
+    )
+
+
+@dataclass(frozen=True)
+class PastCountChoice:
+    """The flag that says what to count past sessions by."""
+
+    by: tuple[str, ...] | None = setting(
+        None,
+        _groups,
+        "Count the sessions that have the same values of these, one to three of service, source,"
+        " user, application, database, remote and state, with commas between them.",
         "NAMES",
         is_flag_only=True,
     )

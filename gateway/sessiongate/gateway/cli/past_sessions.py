@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlencode
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from sessiongate.gateway.cli.choice import SessionChoice
 from sessiongate.gateway.cli.columns import Columns
+from sessiongate.gateway.cli.counting import CountedPage, Pages, Unknown, print_groups
 from sessiongate.gateway.cli.one_session import attribute_rows
 from sessiongate.gateway.cli.outputs import TABLES, Listed, output_in, print_document
-from sessiongate.gateway.cli.past_choice import PastOrder, PastTime
+from sessiongate.gateway.cli.past_choice import PastOrder, TimeChoice
 from sessiongate.gateway.cli.past_fields import PAST_FIELDS, past_field
 from sessiongate.gateway.cli.past_gaps import past_gap_lines
 from sessiongate.gateway.cli.questions import LOCAL_URL, Question
@@ -38,13 +41,15 @@ from sessiongate.gateway.representation.past_session import (
     past_sessions_url,
 )
 from sessiongate.gateway.upstream.client import CoreClient
+from sessiongate.runtime.counted import CountedValues
 from sessiongate.v1.history_service_pb2 import (
     EndReason,
     HistoryGap,
     ListPastSessionsRequest,
     PastSession,
 )
-from sessiongate.v1.session_pb2 import SESSION_STATE_STARTED
+from sessiongate.v1.session_pb2 import SESSION_STATE_STARTED, Session
+from sessiongate.v1.states import STATE_WORDS
 from sessiongate.v1.times import seconds_of
 
 PAST_SESSIONS = Listed(
@@ -90,7 +95,7 @@ _MEANINGS = {
 
 def listing_past(
     choice: SessionChoice,
-    when: PastTime,
+    when: TimeChoice,
     order: PastOrder,
     columns: Sequence[str] | None,
     public_url: str | None,
@@ -112,11 +117,47 @@ def listing_past(
             gaps = unknown
         if form in TABLES:
             print(_summary(count, when, order.limit), file=sys.stderr)
-        now = time.time() if sys.stderr.isatty() else None
-        meta = {"gaps": [*map(gap_meta, gaps)]} if gaps else {}
-        output.end(meta, past_gap_lines(gaps, now))
+        output.end(*_unknown(gaps))
 
     return ask
+
+
+def counting_past(
+    choice: SessionChoice, when: TimeChoice, by: Sequence[str], limit: int | None, form: str
+) -> Question:
+    """Count the sessions that were connected at a time."""
+    request = ListPastSessionsRequest(filter=when.filter(choice.filter()))
+
+    async def ask(client: CoreClient) -> None:
+        counts = Counter[CountedValues]()
+        gaps: Sequence[HistoryGap] = ()
+        async for sessions, unknown in _pages(client, request, None):
+            counts.update(_values(past.session, by) for past in sessions)
+            gaps = unknown
+
+        async def pages() -> Pages:
+            yield CountedPage(counts.most_common(limit), len(counts), counts.total())
+
+        await print_groups(pages(), by, form, {}, lambda: _unknown(gaps))
+        if form in TABLES:
+            print(_summary(counts.total(), when, None), file=sys.stderr)
+
+    return ask
+
+
+def _values(session: Session, by: Sequence[str]) -> CountedValues:
+    """Return what a session is counted by; None if it has no such value, or an unknown one."""
+    return tuple(
+        value if name != "state" or value in STATE_WORDS else None
+        for name in by
+        for value in [getattr(session, name) or None]
+    )
+
+
+def _unknown(gaps: Sequence[HistoryGap]) -> Unknown:
+    now = time.time() if sys.stderr.isatty() else None
+    meta = {"gaps": [*map(gap_meta, gaps)]} if gaps else {}
+    return Unknown(meta, past_gap_lines(gaps, now))
 
 
 def showing_past(ident: int, public_url: str | None, form: str) -> Question:
@@ -177,7 +218,7 @@ async def _pages(
         request.page_token = page.next_page_token
 
 
-def _summary(count: int, when: PastTime, limit: int | None) -> str:
+def _summary(count: int, when: TimeChoice, limit: int | None) -> str:
     """Return how many sessions were connected, and when: the times that were meant, in full."""
     first = "the first " if count == limit else ""
     who = f"{first}{count or 'no'} session{'s' if count != 1 else ''}"
@@ -187,10 +228,10 @@ def _summary(count: int, when: PastTime, limit: int | None) -> str:
     return f"{who}, connected between {zoned_text(when.start)} and {end}"
 
 
-def _query(when: PastTime) -> str:
+def _query(when: TimeChoice) -> str:
     """Return the time in the words of a REST query."""
     times = {"at": when.at} if when.at is not None else {"from": when.start, "to": when.until}
-    return "&".join(f"{name}={write_moment(time)}" for name, time in times.items() if time)
+    return urlencode({name: write_moment(time) for name, time in times.items() if time})
 
 
 def _rows(past: PastSession, now: float) -> Iterator[tuple[str, str]]:

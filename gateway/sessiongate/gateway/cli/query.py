@@ -28,6 +28,7 @@ from sessiongate.gateway.cli.options import (
     SessionIdArgument,
     check_connection,
     refuse_columns,
+    refuse_with_counts,
 )
 from sessiongate.gateway.cli.origin import refuse
 from sessiongate.gateway.settings import LinkSettings
@@ -78,9 +79,7 @@ def list_command(
     form = "json" if json else output
     refuse_columns(context, columns.columns, form)
     if count.by:
-        for name, value in (("sort", order.sort), ("columns", columns.columns)):
-            if value:
-                refuse(context, "is for sessions; --by prints the largest counts first", name)
+        refuse_with_counts(context, sort=order.sort, columns=columns.columns)
     check_connection(context, upstream)
     from sessiongate.gateway.cli.questions import ask, counting, listing
 
