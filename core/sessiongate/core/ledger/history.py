@@ -30,6 +30,7 @@ def find(
     Of those that have not ended, what the ledger describes may have changed: these are all
     yielded, whatever they are, and `matches` is to be asked of what they are now.
     """
+    prepare(connection, wanted)
     if wanted.by_end:
         return _by_end(connection, wanted, after)
     return _by_start(connection, wanted, after)
@@ -54,7 +55,7 @@ def place_after(row: PastRow, wanted: Wanted) -> PastPlace:
 def _by_start(
     connection: sqlite3.Connection, wanted: Wanted, after: PastPlace | None
 ) -> Iterator[PastRow]:
-    filters, values = filters_of(connection, wanted)
+    filters, values = filters_of(wanted)
     order, beyond, past_values = _paging("connect_time", wanted, after)
     low, high = wanted.connected
     found = [
@@ -95,7 +96,7 @@ def _ended_within(
     until = min(wanted.end - 1, wanted.as_of)
     if until <= wanted.start:
         return
-    filters, values = filters_of(connection, wanted)
+    filters, values = filters_of(wanted)
     order, beyond, past_values = _paging("end_time", wanted, after)
     low, high = wanted.connected
     yield from connection.execute(
@@ -152,7 +153,7 @@ def _connected(
     connection: sqlite3.Connection, wanted: Wanted, since: int, until: int
 ) -> Iterator[PastRow]:
     """Yield the sessions that ended after ``since`` and by ``until``, and began by then."""
-    filters, values = filters_of(connection, wanted)
+    filters, values = filters_of(wanted)
     low, high = wanted.connected
     for number in range(CLASSES + 1):
         yield from connection.execute(
@@ -166,14 +167,19 @@ def _connected(
         )
 
 
-def filters_of(connection: sqlite3.Connection, wanted: Wanted) -> tuple[str, list[Any]]:
-    """Return conditions on a session that this connection can check, and their values."""
+def prepare(connection: sqlite3.Connection, wanted: Wanted) -> None:
+    """Let a connection check the conditions of a question. No statement may be under way."""
+    if wanted.remote is not None:
+        connection.create_function("is_remote", 1, wanted.remote, deterministic=True)
+
+
+def filters_of(wanted: Wanted) -> tuple[str, list[Any]]:
+    """Return conditions on a session, and their values."""
     text, values = "", list[Any]()
     for column, allowed in wanted.names.items():
         text += f" AND {column} IN ({', '.join('?' * len(allowed))})"
         values += allowed
     if wanted.remote is not None:
-        connection.create_function("is_remote", 1, wanted.remote, deterministic=True)
         text += " AND is_remote(remote)"
     return text, values
 
