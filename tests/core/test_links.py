@@ -88,6 +88,25 @@ def test_a_chain_is_linked_tier_by_tier() -> None:
     assert (links.downstream(1), links.downstream(2), links.downstream(3)) == ([], [1], [2])
 
 
+def test_the_last_link_of_a_session_is_known_until_it_ends() -> None:
+    near, far = TcpLink(("10.0.0.1", 1), ("10.0.0.2", 2)), TcpLink(("10.0.0.2", 3), ("10.0.0.3", 4))
+    links = Stating()
+    links.observe("proxy", {1: SessionTcpLinks(None, (near, far))})
+    links.observe("server", {2: accepted(near), 3: accepted(far)})
+    assert links.links.last_of(1) == ((2, 3), ())
+    links.observe("server", {3: accepted(far)})
+    assert links.links.last_of(1) == ((3,), ())
+    links.observe("server", {})
+    assert links.links.of(1) == ((), ())
+    assert links.links.last_of(1) == ((3,), ())
+    links.observe("server", {4: accepted(near)})
+    assert links.links.last_of(1) == ((4,), ())
+    links.observe("server", {})
+    for ident in (1, 2, 3, 4):
+        links.links.forget(ident)
+        assert links.links.last_of(ident) == ((), ())
+
+
 ends = st.sampled_from([None, PROXY, ("10.0.0.6", 40001)])
 wires = st.builds(TcpLink, ends, st.sampled_from([None, SERVER]), st.sampled_from([None, 77, 78]))
 states = st.builds(SessionTcpLinks, st.none() | wires, st.lists(wires, max_size=2).map(tuple))

@@ -79,6 +79,9 @@ class Links:
         self._pairs: Counter[_Pair] = Counter()  # in how many meetings each is linked
         self._upstream: defaultdict[int, set[int]] = defaultdict(set)
         self._downstream: defaultdict[int, set[int]] = defaultdict(set)
+        # By id, the last of those of sessions that have none any longer.
+        self._former_upstream: dict[int, int] = {}
+        self._former_downstream: dict[int, int] = {}
 
     def of(self, ident: int) -> Linked:
         """Return the ids of the sessions that a session is linked to, ascending."""
@@ -93,6 +96,18 @@ class Links:
     def downstream(self, ident: int) -> list[int]:
         """Return ids of the sessions that have this one as a backend connection, ascending."""
         return sorted(self._downstream.get(ident, ()))
+
+    def last_of(self, ident: int) -> Linked:
+        """Return the same; in a direction in which there are none, the last one that there was."""
+        upstream, downstream = self.of(ident)
+        former = self._former_upstream.get(ident), self._former_downstream.get(ident)
+        up, down = (() if one is None else (one,) for one in former)
+        return upstream or up, downstream or down
+
+    def forget(self, ident: int) -> None:
+        """Forget to what a session was linked: it has ended."""
+        self._former_upstream.pop(ident, None)
+        self._former_downstream.pop(ident, None)
 
     def observe(self, withdrawn: Iterable[Stated], added: Iterable[Stated]) -> set[int]:
         """Take over what sources no longer state, and then what they state now.
@@ -112,13 +127,15 @@ class Links:
         changed = [pair for pair, more in touched.items() if self._count(pair, more)]
         for proxy, server in changed:
             change = set.add if (proxy, server) in self._pairs else set.discard
-            for neighbours, one, other in (
-                (self._upstream, proxy, server),
-                (self._downstream, server, proxy),
+            for neighbours, former, one, other in (
+                (self._upstream, self._former_upstream, proxy, server),
+                (self._downstream, self._former_downstream, server, proxy),
             ):
                 change(neighbours[one], other)
+                former.pop(one, None)
                 if not neighbours[one]:
                     del neighbours[one]
+                    former[one] = other
         return {ident for pair in changed for ident in pair}
 
     def _enter(self, name: Hashable, end: _End, names: set[Hashable]) -> None:

@@ -111,7 +111,14 @@ class Showing:
         longest = self._longest.get(ident)
         if row is None:
             return None, longest
-        return row.session, _longer(longest, row.transaction, self._now())
+        session = row.session
+        # The other end of a connection may have been found to have ended before this one.
+        for ids, linked in zip(
+            (session.upstream_ids, session.downstream_ids), self._links.last_of(ident), strict=True
+        ):
+            if not ids:
+                ids.extend(linked)
+        return session, _longer(longest, row.transaction, self._now())
 
     def progress(self) -> None:
         """Note that taking over an observation gets on."""
@@ -279,6 +286,8 @@ class Showing:
     def _change(self, effects: _Effects, ready: Sequence[Ready]) -> None:
         """Change links and table in one step."""
         linked = self._links.observe(effects.withdrawn, effects.added)
+        for ident in effects.removals:
+            self._links.forget(ident)
         drafts = [*filter(None, map(self._preparation.draft, ready))]
         linked.difference_update(effects.removals, (each.session.id for each in ready))
         drafts += self._preparation.relinked(linked)
