@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from sessiongate.core.history.counts import PastCounts, PastCountsQuery
@@ -88,6 +88,8 @@ class History:
 
         def found(coverage: Coverage) -> list[Gap]:
             known = coverage.continued(observed, run)
+            if self._ledger.policy.age is None:  # no session that has ended was ever kept
+                known = replace(known, horizon=now)
             return [*islice(_gaps(known, query, configured), MAX_GAPS)]
 
         return lambda coverage: asyncio.to_thread(found, coverage)
