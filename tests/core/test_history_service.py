@@ -152,7 +152,8 @@ def test_the_present_is_what_is_listed(churning: Client) -> None:
     eventually(agree)
 
 
-def test_filters_select_as_they_do_among_live_sessions(churning: Client) -> None:
+@pytest.mark.parametrize("order", ORDERS)
+def test_filters_select_as_they_do_among_live_sessions(churning: Client, order: str) -> None:
     everything = [*churning.past_sessions(PastSessionFilter(end_time=stamp(time.time())))]
     some = everything[len(everything) // 2].session
     for wanted in (
@@ -167,7 +168,7 @@ def test_filters_select_as_they_do_among_live_sessions(churning: Client) -> None
         SessionFilter(connected_before=some.connect_time),
     ):
         until = PastSessionFilter(end_time=stamp(time.time()), sessions=wanted)
-        found = {past.session.id for past in churning.past_sessions(until)}
+        found = {past.session.id for past in churning.past_sessions(until, order_by=order)}
         matching = {one.session.id for one in everything if _matches(one, wanted)}
         known = {one.session.id for one in everything}
         assert found & known == matching

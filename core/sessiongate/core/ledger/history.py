@@ -30,7 +30,7 @@ def find(
     Of those that have not ended, what the ledger describes may have changed: these are all
     yielded, whatever they are, and `matches` is to be asked of what they are now.
     """
-    prepare(connection, wanted)
+    define_remote(connection, wanted)
     if wanted.by_end:
         return _by_end(connection, wanted, after)
     return _by_start(connection, wanted, after)
@@ -167,14 +167,14 @@ def _connected(
         )
 
 
-def prepare(connection: sqlite3.Connection, wanted: Wanted) -> None:
-    """Let a connection check the conditions of a question. No statement may be under way."""
+def define_remote(connection: sqlite3.Connection, wanted: Wanted) -> None:
+    """Let a connection check addresses. Do so before a question: not while it is being read."""
     if wanted.remote is not None:
         connection.create_function("is_remote", 1, wanted.remote, deterministic=True)
 
 
 def filters_of(wanted: Wanted) -> tuple[str, list[Any]]:
-    """Return conditions on a session, and their values."""
+    """Return conditions on a session, and their values; `define_remote` comes first."""
     text, values = "", list[Any]()
     for column, allowed in wanted.names.items():
         text += f" AND {column} IN ({', '.join('?' * len(allowed))})"

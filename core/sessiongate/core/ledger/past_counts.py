@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
-from sessiongate.core.ledger.history import filters_of, prepare
+from sessiongate.core.ledger.history import define_remote, filters_of
 from sessiongate.core.ledger.past import CLASSES, DESCRIBED, first_start
 from sessiongate.core.ledger.question import Counted, Moments, Wanted
 
@@ -22,7 +22,7 @@ def ended_counts(
     connection: sqlite3.Connection, wanted: Wanted, moments: Moments, column: str | None
 ) -> Iterator[Counted]:
     """Yield the numbers of sessions that have ended, by a column if there is one."""
-    prepare(connection, wanted)
+    define_remote(connection, wanted)
     filters, values = filters_of(wanted)
     value = column or "NULL"
     low, high = wanted.connected[0], wanted.connected[1] - 1
