@@ -11,11 +11,14 @@ from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
 
-from tests.gateway.programs import client_of, running_core, running_gateway
+from sessiongate.client import Client
+from sessiongate.gateway.limits import Limits
+from tests.gateway.programs import LONG, client_of, running_core, running_gateway
 from tests.polling import eventually
 
 LIST = "/v1/history/sessions"
@@ -57,29 +60,45 @@ def served(file: Path, **settings: Any) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="module")
-def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """Open a client of a gateway whose core remembers that 1, 2 and 3 ended, in this order."""
+def core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Run a core that remembers that 1, 2 and 3 ended, in this order."""
     file = tmp_path_factory.mktemp("past") / "sessions.json"
     show(file, 1, 2, 3, 4, 5, 6)
-    with served(file) as client:
+    with (
+        running_core(f"document:{file}?name=shop&interval=0.1") as address,
+        Client(address, timeout=LONG) as client,
+    ):
         for ended in (1, 2, 3):
             show(file, *range(ended + 1, 7))
-            eventually(partial(end_of, client, ended))
+            eventually(partial(has_ended, client, ended))
+        yield address
+
+
+def has_ended(client: Client, ident: int) -> bool:
+    return client.get_past_session(ident).HasField("end_time")
+
+
+@pytest.fixture(scope="module")
+def http(core: str) -> Iterator[httpx.Client]:
+    with running_gateway(core) as gateway, client_of(gateway) as client:
         yield client
 
 
 def resources(http: httpx.Client, **parameters: str) -> list[Any]:
-    answer = http.get(LIST, params=parameters)
-    assert answer.status_code == 200, answer.text
-    return list(answer.json()["data"])
+    """Return the resources of all pages, of which there may be several if the machine is busy."""
+    found: list[Any] = []
+    path: str | None = f"{LIST}?{urlencode(parameters)}"
+    while path is not None:
+        answer = http.get(path)
+        assert answer.status_code == 200, answer.text
+        found += answer.json()["data"]
+        following = answer.json()["links"]["next"]
+        path = following and following.removeprefix("http://localhost:8989")
+    return found
 
 
 def ids(http: httpx.Client, **parameters: str) -> list[str]:
     return [one["id"] for one in resources(http, **parameters)]
-
-
-def end_of(http: httpx.Client, ident: int) -> str | None:
-    return ends(http)[str(ident)]
 
 
 def ends(http: httpx.Client) -> dict[str, str | None]:
@@ -132,17 +151,7 @@ def test_filters_select_in_every_order_and_over_all_pages(
     expected: str,
     size: int,
 ) -> None:
-    found = []
-    answer = http.get(LIST, params={**filters, "sort": order, "page[size]": f"{size}"})
-    while True:
-        document = answer.json()
-        page = [one["id"] for one in document["data"]]
-        assert len(page) <= size
-        found += page
-        following = document["links"]["next"]
-        if following is None:
-            break
-        answer = http.get(following.removeprefix("http://localhost:8989"))
+    found = ids(http, **filters, sort=order, **{"page[size]": f"{size}"})
     assert "".join(found) == "".join(ident for ident in expected if ident in passing)
 
 
@@ -291,7 +300,8 @@ def test_each_wrong_time_is_an_error(http: httpx.Client) -> None:
 def test_a_cursor_belongs_to_one_list(http: httpx.Client, other: dict[str, str]) -> None:
     following = http.get(f"{LIST}?page[size]=1").json()["links"]["next"]
     after = httpx.URL(following).params["page[after]"]
-    assert ids(http, **{"page[after]": after, "page[size]": "2", "pretty": "true"}) == ["2", "3"]
+    rest = ids(http, **{"page[after]": after, "page[size]": "2", "pretty": "true"})
+    assert rest == [*"23456"]
     answer = http.get(LIST, params={**other, "page[after]": after})
     assert answer.status_code == 400
     [error] = answer.json()["errors"]
@@ -300,6 +310,14 @@ def test_a_cursor_belongs_to_one_list(http: httpx.Client, other: dict[str, str])
         answer = http.get(LIST, params={"page[after]": forged, "page[size]": "1"})
         assert answer.status_code == 400, forged
         assert CURSOR in answer.json()["errors"][0]["detail"]
+
+
+def test_a_page_without_a_size_is_as_long_as_allowed(core: str) -> None:
+    with running_gateway(core, limits=Limits(max_page=2)) as gateway, client_of(gateway) as http:
+        answer = http.get(LIST).json()
+        assert [one["id"] for one in answer["data"]] == ["1", "2"]
+        assert answer["links"]["next"]
+        assert ids(http) == [*"123456"]
 
 
 def test_gaps_and_ends_are_told_over_a_restart(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from sessiongate.gateway.representation.past_session import past_session_resourc
 from sessiongate.gateway.upstream.client import CoreClient
 from sessiongate.gateway.upstream.selector import EVERYTHING, Selector
 from sessiongate.runtime.addresses import packed_address
+from sessiongate.runtime.elapsed import elapsed
 from sessiongate.runtime.turns import Steps
 from sessiongate.v1.errors import Reason
 from sessiongate.v1.history_service_pb2 import (
@@ -47,8 +48,9 @@ _DEFAULT_ORDER = SortField(Path.of_name("connected"), descending=False)
 _ENDED = Path.of_name("ended")
 
 _LEAST, _MOST = 100, 1000  # sessions that are requested from the core at a time
-_MOST_READ = 20_000  # sessions that are read for a page: about a second of work
-_MOST_BYTES = 4 * 1024 * 1024  # encoded, of the sessions of a page, without the last call's
+# Sessions that are read for a page, to try filters on, and seconds that this may take.
+_MOST_READ, _LONGEST = 20_000, 3.0
+_MOST_BYTES = 8 * 1024 * 1024  # encoded, of the sessions of a page, without the last call's
 _NEVER = (1 << 63) - 1  # the end of a session that has not ended, in the order
 _PACKED = struct.Struct(">8sqQ")
 _PACKED_LENGTH = 32  # characters in base64
@@ -88,10 +90,10 @@ class PastSelection:
         self._by_end, self._descending = sort.path == _ENDED, sort.descending
         order = "end_time" if self._by_end else "connect_time"
         self._wanted.order_by = f"{order} desc" if self._descending else order
-        page = self.query.page
-        self._page = (
-            page if isinstance(page, CursorPage) else CursorPage(DEFAULT_PAGE_RESOURCES, None, None)
-        )
+        page, most = self.query.page, request.state.limits.query.page_size
+        if not isinstance(page, CursorPage):
+            page = CursorPage(min(DEFAULT_PAGE_RESOURCES, most), None, None)
+        self._page = page
         self._digest = _digest(self.query)
         self._start = self._read_cursor(self._page.after)
 
@@ -102,7 +104,7 @@ class PastSelection:
             yield await self._those(idents)
             return
         token, place = self._start
-        needed, read, size = self._page.size, 0, 0
+        needed, read, size, began = self._page.size, 0, 0, elapsed()
         while True:
             self._wanted.page_token = token
             self._wanted.page_size = self._request_size(token, needed, read)
@@ -113,14 +115,15 @@ class PastSelection:
             yield found
             needed -= len(found)
             read += len(page.sessions)
-            size += page.ByteSize()
+            size += page.ByteSize() * len(found) // max(1, len(page.sessions))
             if last is not None:
                 self.following = self._write_cursor(_Cursor(token, last))
                 return
             token = page.next_page_token
             if not token:
                 return
-            if not needed or read >= _MOST_READ or size >= _MOST_BYTES:
+            is_enough = read >= _MOST_READ or elapsed() - began >= _LONGEST
+            if not needed or size >= _MOST_BYTES or (self._filters and is_enough):
                 self.following = self._write_cursor(_Cursor(token, place))
                 return
 
