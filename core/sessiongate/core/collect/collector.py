@@ -220,8 +220,9 @@ class _Runner:
             await self._sessions.take(observation, requested, observed, continues=continues)
         finally:
             self._is_taking = False
+        # Of what changed after the request, the source may have stated either.
         self.observed_times.observe(
-            *(observed, at),
+            *(observed - int((at - requested) * 1e9), requested),
             is_partial=bool(self._sessions.completeness.partial),
             continues=continues,
         )
