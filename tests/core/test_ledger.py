@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from sessiongate.core.collect.keys import KEY_BYTES, short
+from sessiongate.core.ledger import database
 from sessiongate.core.ledger.lock import LedgerError, LedgerHeldError
 from sessiongate.core.ledger.past import Closing, Opening
 from sessiongate.core.ledger.sqlite import SqliteLedger
@@ -125,6 +126,38 @@ def test_a_corrupt_ledger_is_set_aside_and_no_id_given_twice(tmp_path: Path, dam
         ledger = await opened(url_of(tmp_path))
         assert {*map(id_of, (await ledger.held())["a"].values())} == set(again)
         await ledger.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("is_found", [False, True])
+def test_past_sessions_of_a_large_file_are_checked_once_they_were_found_corrupt(
+    tmp_path: Path, is_found: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_LARGE_BYTES", 0)
+    path = tmp_path / "ledger.db"
+
+    async def main() -> None:
+        ledger = await opened(url_of(tmp_path))
+        ids = await record(ledger, [f"{number:0200}" for number in range(500)])
+        closed = [Closing(ident, 1) for ident in ids]
+        await ledger.record("a", opened=[], closed=closed, incarnation=None)
+        ((page,),) = ledger._store.database.connection.execute(
+            "select max(pageno) from dbstat where name = 'past_by_id'"
+        )
+        await ledger.close()
+        with path.open("r+b") as file:
+            file.seek((page - 1) * 4096)
+            file.write(GARBAGE[:4096])
+        ledger = await opened(url_of(tmp_path))
+        assert not _named(tmp_path, "*corrupt-*")
+        if is_found:
+            found = await asyncio.gather(*map(ledger.one, ids), return_exceptions=True)
+            assert any(isinstance(each, LedgerError) for each in found)
+        await ledger.close()
+        await (await opened(url_of(tmp_path))).close()
+        assert bool(_named(tmp_path, "*corrupt-*[0-9]")) == is_found
+        assert not _named(tmp_path, "*.suspect")
 
     asyncio.run(main())
 

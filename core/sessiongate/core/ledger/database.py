@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sessiongate.core.ledger import past
@@ -13,6 +13,9 @@ from sessiongate.core.ledger.file import CorruptError
 from sessiongate.core.ledger.lock import LedgerError
 
 _WAL_BYTES = 16 * 1024 * 1024  # of the write-ahead log after a checkpoint
+_LARGE_BYTES = 64 << 20  # which take about 0.2 seconds to check
+# What a start reads; also read while it is not there yet.
+_NEEDED = ("counters", "sources", "places", "kept_ids", "open_sessions", "sqlite_schema")
 _TABLES = (
     "counters (name VARCHAR NOT NULL PRIMARY KEY, value BIGINT NOT NULL)",
     # The start of each source's server, in seconds since the epoch.
@@ -31,6 +34,8 @@ class Database:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
+        # Beside it, a file that says that it was found to be corrupt.
+        self._suspect = path and path.with_name(f"{path.name}.suspect")
         self._connection: sqlite3.Connection | None = None
 
     @property
@@ -64,16 +69,34 @@ class Database:
         try:
             yield
         except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            corrupt = code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-            kind = CorruptError if corrupt else LedgerError
-            raise kind(f"the ledger ({self._path or 'in memory'}) failed: {error}") from error
+            raise self.named(error) from error
+
+    def named(self, error: sqlite3.Error) -> LedgerError:
+        """Convert an error; if the file is corrupt, have the next start check all of it."""
+        text = f"the ledger ({self._path or 'in memory'}) failed: {error}"
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return LedgerError(text)
+        if self._suspect is not None:
+            with suppress(OSError):
+                self._suspect.touch(mode=0o600)
+        return CorruptError(text)
 
     def check(self) -> None:
-        """Raise `CorruptError` if the file is corrupt."""
-        (found,) = self.connection.execute("PRAGMA quick_check(1)").fetchone()
-        if found != "ok":
-            raise CorruptError(f"the ledger ({self._path}) is corrupt: {found}")
+        """Raise `CorruptError` if the file is corrupt.
+
+        Of a large file, past sessions are checked only if they were found to be corrupt: it
+        would delay the start by seconds.
+        """
+        if self._path is None or self._suspect is None:
+            return
+        is_quick = self._path.stat().st_size > _LARGE_BYTES and not self._suspect.exists()
+        for table in _NEEDED if is_quick else ("1",):
+            ((found,), *_) = self.connection.execute(f"PRAGMA quick_check({table})").fetchall()
+            if found != "ok":
+                self._suspect.unlink(missing_ok=True)
+                raise CorruptError(f"the ledger ({self._path}) is corrupt: {found}")
+        self._suspect.unlink(missing_ok=True)
 
     def create(self) -> None:
         """Create what is missing."""

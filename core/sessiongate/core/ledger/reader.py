@@ -23,8 +23,10 @@ class Reader:
     A question whose caller is gone is interrupted.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, named: Callable[[sqlite3.Error], LedgerError]) -> None:
+        """Read the file at a path; ``named`` converts SQLite's errors."""
         self._path = path
+        self._named = named
         self._threads = ThreadPoolExecutor(_READERS, thread_name_prefix="history")
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
@@ -45,7 +47,7 @@ class Reader:
                 finally:
                     connection.rollback()
             except sqlite3.Error as error:
-                raise LedgerError(f"the ledger ({self._path}) failed: {error}") from error
+                raise self._named(error) from error
             finally:
                 with lock:
                     asked.clear()

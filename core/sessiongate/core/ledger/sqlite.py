@@ -48,7 +48,7 @@ class SqliteLedger:
         # Calls, and when one last ended, or the first of them began.
         self._waiting, self._moved = 0, 0.0
         self._file = file  # None: in memory
-        self._reader = Reader(file.path) if file is not None else None
+        self._reader = Reader(file.path, store.database.named) if file is not None else None
 
     @classmethod
     async def open(
