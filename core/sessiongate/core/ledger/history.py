@@ -15,7 +15,11 @@ from typing import Any, TypeAlias
 from sessiongate.core.ledger.past import CLASSES, DESCRIBED, PAST, first_start
 from sessiongate.core.ledger.question import FOREVER, PastPlace, Wanted
 
-_COLUMNS = ", ".join(PAST)
+_COLUMNS = ", ".join(f"p.{column}" for column in PAST)
+# Sessions by class and start: SQLite would look up each entry of the index in the table, which
+# has no row numbers, before it looks at its end; so only those that remain are joined with it.
+BY_START = "past_sessions AS i INDEXED BY past_by_start"
+JOINED = f"{BY_START} CROSS JOIN past_sessions AS p ON p.end_time = i.end_time AND p.id = i.id"
 _OPEN = f"NULL, id, source, connect_time{', NULL' * 7}, {', '.join(DESCRIBED)}"
 _END, _ID, _START = PAST.index("end_time"), PAST.index("id"), PAST.index("connect_time")
 
@@ -41,7 +45,8 @@ def find_one(connection: sqlite3.Connection, ident: int) -> PastRow | None:
     if ident > FOREVER:
         return None  # SQLite cannot hold it
     for table, columns in (("past_sessions", _COLUMNS), ("open_sessions", _OPEN)):
-        for row in connection.execute(f"SELECT {columns} FROM {table} WHERE id = ?", (ident,)):  # noqa: S608
+        wanted = f"SELECT {columns} FROM {table} AS p WHERE id = ?"  # noqa: S608
+        for row in connection.execute(wanted, (ident,)):
             return tuple(row)
     return None
 
@@ -56,13 +61,14 @@ def _by_start(
     connection: sqlite3.Connection, wanted: Wanted, after: PastPlace | None
 ) -> Iterator[PastRow]:
     filters, values = filters_of(wanted)
-    order, beyond, past_values = _paging("connect_time", wanted, after)
+    past_order, past_beyond, past_values = _paging("connect_time", wanted, after, "i.")
+    order, beyond, _ = _paging("connect_time", wanted, after)
     low, high = wanted.connected
     found = [
         connection.execute(
-            f"SELECT {_COLUMNS} FROM past_sessions INDEXED BY past_by_start"  # noqa: S608
-            " WHERE duration_class = ? AND connect_time >= ? AND connect_time < ?"
-            f" AND end_time > ?{beyond}{filters} ORDER BY {order}",
+            f"SELECT {_COLUMNS} FROM {JOINED}"  # noqa: S608
+            " WHERE i.duration_class = ? AND i.connect_time >= ? AND i.connect_time < ?"
+            f" AND i.end_time > ?{past_beyond}{filters} ORDER BY {past_order}",
             (
                 *(number, max(low, first_start(wanted.start, number)), min(high, wanted.end)),
                 *(wanted.start, *past_values, *values),
@@ -100,7 +106,7 @@ def _ended_within(
     order, beyond, past_values = _paging("end_time", wanted, after)
     low, high = wanted.connected
     yield from connection.execute(
-        f"SELECT {_COLUMNS} FROM past_sessions NOT INDEXED"  # noqa: S608
+        f"SELECT {_COLUMNS} FROM past_sessions AS p NOT INDEXED"  # noqa: S608
         " WHERE end_time > ? AND end_time <= ? AND connect_time >= ? AND connect_time < ?"
         f"{beyond}{filters} ORDER BY {order}",
         (*(wanted.start, until, low, min(high, wanted.end)), *past_values, *values),
@@ -157,9 +163,9 @@ def _connected(
     low, high = wanted.connected
     for number in range(CLASSES + 1):
         yield from connection.execute(
-            f"SELECT {_COLUMNS} FROM past_sessions INDEXED BY past_by_start"  # noqa: S608
-            " WHERE duration_class = ? AND connect_time >= ? AND connect_time < ?"
-            f" AND end_time > ? AND end_time <= ?{filters}",
+            f"SELECT {_COLUMNS} FROM {JOINED}"  # noqa: S608
+            " WHERE i.duration_class = ? AND i.connect_time >= ? AND i.connect_time < ?"
+            f" AND i.end_time > ? AND i.end_time <= ?{filters}",
             (
                 *(number, max(low, first_start(since, number)), min(high, wanted.end)),
                 *(since, until, *values),
@@ -177,24 +183,24 @@ def filters_of(wanted: Wanted) -> tuple[str, list[Any]]:
     """Return conditions on a session, and their values; `define_remote` comes first."""
     text, values = "", list[Any]()
     for column, allowed in wanted.names.items():
-        text += f" AND {column} IN ({', '.join('?' * len(allowed))})"
+        text += f" AND p.{column} IN ({', '.join('?' * len(allowed))})"
         values += allowed
     if wanted.remote is not None:
-        text += " AND is_remote(remote)"
+        text += " AND is_remote(p.remote)"
     return text, values
 
 
 def _paging(
-    column: str, wanted: Wanted, after: PastPlace | None
+    column: str, wanted: Wanted, after: PastPlace | None, of: str = ""
 ) -> tuple[str, str, tuple[int, ...]]:
     """Return the order, the condition for what follows a place in it, and its values."""
     way, sign = (" DESC", "<") if wanted.descending else ("", ">")
-    order = f"{column}{way}" if column == "id" else f"{column}{way}, id{way}"
+    order = f"{of}id{way}" if column == "id" else f"{of}{column}{way}, {of}id{way}"
     if after is None:
         return order, "", ()
     if column == "id":
         return order, f" AND id {sign} ?", (after.id,)
-    return order, f" AND ({column}, id) {sign} (?, ?)", (after.time, after.id)
+    return order, f" AND ({of}{column}, {of}id) {sign} (?, ?)", (after.time, after.id)
 
 
 def _follows(row: PastRow, wanted: Wanted, after: PastPlace | None) -> bool:

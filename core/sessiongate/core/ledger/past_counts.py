@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
-from sessiongate.core.ledger.history import define_remote, filters_of
+from sessiongate.core.ledger.history import BY_START, JOINED, define_remote, filters_of
 from sessiongate.core.ledger.past import CLASSES, DESCRIBED, first_start
 from sessiongate.core.ledger.question import Counted, Moments, Wanted
 
@@ -24,16 +24,17 @@ def ended_counts(
     """Yield the numbers of sessions that have ended, by a column if there is one."""
     define_remote(connection, wanted)
     filters, values = filters_of(wanted)
-    value = column or "NULL"
+    value = f"p.{column}" if column else "NULL"
+    table = JOINED if column or filters else BY_START
     low, high = wanted.connected[0], wanted.connected[1] - 1
     matching = (
-        "FROM past_sessions INDEXED BY past_by_start WHERE duration_class = ?"
-        f" AND connect_time >= ? AND connect_time <= ? AND end_time > ?{filters}"
+        f"FROM {table} WHERE i.duration_class = ?"
+        f" AND i.connect_time >= ? AND i.connect_time <= ? AND i.end_time > ?{filters}"
     )
     at_one = f"SELECT {value}, COUNT(*) {matching} GROUP BY 1"
     at_some = (
-        f"SELECT {value}, max((connect_time - ?1 + ?2 - 1) / ?2, 0),"
-        f" min((end_time - ?1 + ?2 - 1) / ?2, ?3), COUNT(*) {matching} GROUP BY 1, 2, 3"
+        f"SELECT {value}, max((i.connect_time - ?1 + ?2 - 1) / ?2, 0),"
+        f" min((i.end_time - ?1 + ?2 - 1) / ?2, ?3), COUNT(*) {matching} GROUP BY 1, 2, 3"
     )
     for number in range(CLASSES + 1):
         is_shorter = moments.start - first_start(moments.start, number) < moments.step
