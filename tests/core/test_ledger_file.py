@@ -22,7 +22,8 @@ from sessiongate.core.ledger.file import mark_path, read_mark
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.numbering import CLOCK
 from sessiongate.core.ledger.past import Opening
-from sessiongate.core.ledger.sqlite import SqliteLedger
+from sessiongate.core.ledger.policy import HistoryPolicy
+from sessiongate.core.ledger.sqlite import MEMORY_BYTES, SqliteLedger
 from sessiongate.core.ledger.tools import back_up, forget_mark
 from sessiongate.core.place import place_of
 from tests.core.old_ledgers import become_0_1
@@ -428,3 +429,15 @@ def test_a_file_system_that_fails_just_now_has_not_lost_the_file(tmp_path: Path)
         await ledger.close()
 
     asyncio.run(main())
+
+
+def test_a_ledger_in_memory_keeps_less_of_the_past_than_a_file(tmp_path: Path) -> None:
+    unlimited = HistoryPolicy(most_bytes=1 << 40)
+
+    async def most(url: str) -> int:
+        ledger = await SqliteLedger.open(url, policy=unlimited, now=time.time_ns)
+        await ledger.close()
+        return ledger.policy.most_bytes
+
+    assert asyncio.run(most(f"sqlite:///{tmp_path}/ledger.db")) == 1 << 40
+    assert asyncio.run(most("sqlite://")) == MEMORY_BYTES

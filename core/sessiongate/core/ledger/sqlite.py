@@ -8,6 +8,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 
 LEDGER_CLOSE_TIMEOUT = 5.0  # seconds that the last writes may take
 SLOW = 3.0  # seconds after which slow opening is logged
+MEMORY_BYTES = 256 << 20  # of a ledger in memory, above which the oldest past sessions go
 _SLOW = "still waiting for the ledger (%s): its disk hangs or is slow"
 
 _T = TypeVar("_T")
@@ -61,8 +63,8 @@ class SqliteLedger:
     ) -> SqliteLedger:
         """Open and lock the ledger at a URL; create it if it does not exist.
 
-        ``policy`` says which past sessions are kept; ``now`` returns ns since the epoch. A
-        corrupt file is set aside, never deleted.
+        ``policy`` says which past sessions are kept, in memory within `MEMORY_BYTES`; ``now``
+        returns ns since the epoch. A corrupt file is set aside, never deleted.
         If a file may lack some of the assigned ids (`core.ledger.file`), or one in memory was
         opened ``again`` that many times, ids continue from the clock in microseconds.
         Raises `LedgerError`.
@@ -74,6 +76,8 @@ class SqliteLedger:
         ledger = None
         try:
             file = await loop.run_in_executor(thread, LedgerFile, path, now) if path else None
+            if path is None:
+                policy = replace(policy, most_bytes=min(policy.most_bytes, MEMORY_BYTES))
             store = LedgerStore(Database(path), file, policy, now)
             ledger = cls(store, thread, file)
             await ledger._run(partial(store.prepare_or_start_over, again=again))
