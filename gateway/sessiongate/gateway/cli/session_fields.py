@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from sessiongate.gateway.cli.texts import duration_text, joined, local_time_text, plain, time_text
-from sessiongate.gateway.representation.session import asctime, is_idle
+from sessiongate.gateway.representation.session import is_idle, rfc3339
 from sessiongate.runtime.suggestion import did_you_mean, quoted_name
 from sessiongate.v1.activities import ACTIVITY_WORDS
 from sessiongate.v1.session_pb2 import Session
@@ -70,7 +70,7 @@ class Field(Generic[_T]):
         if isinstance(value, Timestamp):
             if self.name == "idle":
                 return max(0.0, round(now - seconds_of(value), 1))
-            return asctime(value)
+            return rfc3339(value)
         if value is None or isinstance(value, int):
             return "" if value is None else value
         return joined(value)

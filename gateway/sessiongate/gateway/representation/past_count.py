@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from sessiongate.gateway.representation.count import MISSING_VALUE
-from sessiongate.gateway.representation.session import asctime
+from sessiongate.gateway.representation.session import rfc3339
 from sessiongate.v1.history_service_pb2 import CountPastSessionsResponse
 
 ALL, OTHER = "*all", "*other"  # ids that no value has
@@ -19,7 +19,7 @@ def past_counts_url(base: str) -> str:
 
 def past_times(counts: CountPastSessionsResponse) -> list[str]:
     """Return the moments that counts are of."""
-    return [asctime(time) for time in counts.times]
+    return [rfc3339(time) for time in counts.times]
 
 
 def past_count_resources(counts: CountPastSessionsResponse, by: str | None) -> list[dict[str, Any]]:

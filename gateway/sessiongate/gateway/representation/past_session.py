@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sessiongate.gateway.jsonapi.parameters import query_string
-from sessiongate.gateway.representation.session import asctime, session_resource
+from sessiongate.gateway.representation.session import rfc3339, session_resource
 from sessiongate.v1.history_service_pb2 import (
     EndReason,
     GapReason,
@@ -50,11 +50,11 @@ def past_session_resource(past: PastSession, base: str) -> dict[str, Any]:
     for name in NOT_KEPT:
         attributes.pop(name, None)
     if past.HasField("end_time"):
-        attributes["ended"] = asctime(past.end_time)
+        attributes["ended"] = rfc3339(past.end_time)
         if past.end_reason in END_REASONS:  # else this version does not know it
             attributes["end_reason"] = END_REASONS[past.end_reason]
         if past.HasField("last_seen_time"):
-            attributes["end_from"] = asctime(past.last_seen_time)
+            attributes["end_from"] = rfc3339(past.last_seen_time)
             attributes["end_to"] = attributes["ended"]
         if past.ended_by:
             attributes["ended_by"] = past.ended_by
@@ -77,8 +77,8 @@ def gap_meta(gap: HistoryGap) -> dict[str, Any]:
     """Return a gap as it stands in ``meta``."""
     members: dict[str, Any] = {"source": gap.source}
     if gap.HasField("start_time"):
-        members["from"] = asctime(gap.start_time)
-    members["to"] = asctime(gap.end_time)
+        members["from"] = rfc3339(gap.start_time)
+    members["to"] = rfc3339(gap.end_time)
     if gap.reason in GAP_REASONS:  # else this version does not know it
         members["reason"] = GAP_REASONS[gap.reason]
     return members

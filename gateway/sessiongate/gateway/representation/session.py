@@ -111,12 +111,12 @@ def _activity(activity: Activity) -> dict[str, Any]:
     if activity.state in ACTIVITY_WORDS:  # else this version does not know it
         members["state"] = ACTIVITY_WORDS[activity.state]
     if activity.HasField("since_time"):
-        members["since"] = asctime(activity.since_time)
+        members["since"] = rfc3339(activity.since_time)
     if activity.native:
         members["native"] = activity.native
     _add(members, activity, "wait")
     if activity.HasField("transaction_start_time"):
-        members["transaction_started"] = asctime(activity.transaction_start_time)
+        members["transaction_started"] = rfc3339(activity.transaction_start_time)
     if activity.blocked_by_ids:
         members["blocked_by"] = [str(ident) for ident in activity.blocked_by_ids]
     return members
@@ -151,14 +151,14 @@ def _client(session: Session) -> dict[str, Any]:
 def _query(query: Query) -> dict[str, Any]:
     members: dict[str, Any] = {"statement": query.statement}
     if query.HasField("receive_time"):
-        members["received"] = asctime(query.receive_time)
+        members["received"] = rfc3339(query.receive_time)
     if query.HasField("complete_time"):
-        members["completed"] = asctime(query.complete_time)
+        members["completed"] = rfc3339(query.complete_time)
     if query.truncated:
         members["truncated"] = True
     return members
 
 
-def asctime(time: Timestamp) -> str:
-    """Format a time as ISO 8601 to the millisecond, in UTC: 2017-05-17T10:06:35.000Z."""
+def rfc3339(time: Timestamp) -> str:
+    """Format a time as in RFC 3339, to the millisecond, in UTC: 2017-05-17T10:06:35.000Z."""
     return time.ToDatetime(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

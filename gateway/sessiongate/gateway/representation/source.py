@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-from sessiongate.gateway.representation.session import asctime
+from sessiongate.gateway.representation.session import rfc3339
 from sessiongate.v1.source_service_pb2 import Source, SourceState
 
 SOURCE_STATES = {
@@ -42,13 +42,13 @@ def source_resource(source: Source, base: str) -> dict[str, Any]:
         },
     }
     if source.HasField("last_success_time"):
-        attributes["last_success"] = asctime(source.last_success_time)
+        attributes["last_success"] = rfc3339(source.last_success_time)
     if source.HasField("observation_duration"):
         # In seconds, to the microsecond.
         attributes["observation_time"] = source.observation_duration.ToMicroseconds() / 1e6
     if source.HasField("last_error_time"):
         attributes["last_error"] = source.last_error
-        attributes["last_error_time"] = asctime(source.last_error_time)
+        attributes["last_error_time"] = rfc3339(source.last_error_time)
     return {
         "id": source.name,
         "type": "sources",
