@@ -43,6 +43,7 @@ ONE = Measure(f"{_OF}: one by its id, longest", "ms", 100)
 BYTES = Measure(f"{_OF}: bytes of each, with indexes", "B", 300)
 START = Measure(f"{_OF}: until the ledger is open", "s")
 WAIT = Measure("{dropped:,} past sessions dropped: longest wait of a write meanwhile", "ms", 50)
+ALONE = Measure("longest wait of a write, likewise, while nothing is dropped", "ms")
 RATE = Measure("{dropped:,} past sessions dropped: a second", "/s")
 
 _BATCH = 500
@@ -79,7 +80,7 @@ def many(sizes: Sizes) -> Found:
     for measure, name in (
         *((BYTES, "bytes"), (START, "start")),
         *((MOMENT, "moment"), (MOMENT_USER, "user"), (ONE, "one")),
-        *((WAIT, "wait"), (RATE, "rate")),
+        *((WAIT, "wait"), (ALONE, "alone"), (RATE, "rate")),
     ):
         yield measure, found[name]
 
@@ -175,18 +176,26 @@ async def _many(folder: Path, past: int, dropped: int) -> Mapping[str, float]:
     )
     began = time.perf_counter()
     trimming = asyncio.create_task(_trim(ledger))
-    waits = []
-    while not trimming.done():
-        start = time.perf_counter()
-        opening = Opening(f"k{start}", now, None, _session(1))
-        await ledger.record("s", opened=[opening], closed=[], incarnation=None)
-        waits.append(time.perf_counter() - start)
-        await asyncio.sleep(0.02)
-    found["rate"] = dropped / (time.perf_counter() - began)
-    found["wait"] = 1000 * max(waits)
-    await trimming
+    found["wait"] = 1000 * await _write_until(ledger, trimming)
+    took = time.perf_counter() - began
+    found["rate"] = dropped / took
+    resting = asyncio.create_task(asyncio.sleep(took))
+    found["alone"] = 1000 * await _write_until(ledger, resting)
     await ledger.close()
     return found
+
+
+async def _write_until(ledger: SqliteLedger, work: asyncio.Task[None]) -> float:
+    """Write sessions until work ends; return the longest time that one takes, in seconds."""
+    longest = 0.0
+    while not work.done():
+        began = time.perf_counter()
+        opening = Opening(f"k{began}", time.time_ns(), None, _session(1))
+        await ledger.record("s", opened=[opening], closed=[], incarnation=None)
+        longest = max(longest, time.perf_counter() - began)
+        await asyncio.sleep(0.02)
+    await work
+    return longest
 
 
 async def _trim(ledger: SqliteLedger) -> None:

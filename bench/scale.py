@@ -33,7 +33,7 @@ GROUPS: Mapping[str, _Parts] = {
         history.cpu: (history.CPU,),
         history.many: (
             *(history.BYTES, history.START, history.MOMENT, history.MOMENT_USER),
-            *(history.ONE, history.WAIT, history.RATE),
+            *(history.ONE, history.WAIT, history.ALONE, history.RATE),
         ),
     },
     "page": {page.measure: page.MEASURES},

@@ -330,12 +330,17 @@ def test_ends_and_gaps_are_told_over_restarts(tmp_path: Path) -> None:
         assert (closed.session.user, closed.session.service) == ("user11", "orders")
         seen = time.time()
         eventually(lambda: _gaps(client, seen), lambda gaps: not gaps)
+        ended = closed.end_time.ToNanoseconds()
+        eventually(
+            lambda: client.list_sources()[0].last_success_time.ToNanoseconds(),
+            lambda observed: observed > ended,
+        )
     show(file, 13)
     with asked(source, ledger=ledger) as client:
         back = time.time()
         missed = client.get_past_session(12)
         assert missed.end_reason == EndReason.END_REASON_NOT_SEEN
-        assert missed.last_seen_time.ToNanoseconds() >= closed.end_time.ToNanoseconds()
+        assert missed.last_seen_time.ToNanoseconds() >= ended
         assert missed.last_seen_time.ToNanoseconds() <= missed.end_time.ToNanoseconds()
         assert not client.get_past_session(13).HasField("end_time")
         assert client.get_past_session(11) == closed

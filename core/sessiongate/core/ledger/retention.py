@@ -9,7 +9,7 @@ from sessiongate.core.ledger.policy import HistoryPolicy
 from sessiongate.core.ledger.question import FOREVER
 from sessiongate.runtime.elapsed import elapsed
 
-_STEP = 0.01  # seconds, so that a write does not wait for long
+_STEP = 0.005  # seconds, and about as long to commit: a write does not wait for long
 _AT_ONCE = 50  # rows, between two looks at the time
 
 
