@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, expect
 
-from bench.chromium import PACKAGE, PROGRAM, running_chromium
+from bench.chromium import running_chromium
 from tests.browser.documents import crowd, write
 from tests.browser.opening import Opener
 from tests.program import Serving
@@ -15,12 +15,16 @@ from tests.servers import PATIENCE, require
 
 expect.set_options(timeout=PATIENCE * 1000)
 
+# Debian's name of both the package and the program. It is Chromium without the windows, menus and
+# extensions, which run even if nobody sees them: a page takes a third of the CPU.
+HEADLESS = "chromium-headless-shell"
+
 
 # Not of the session: while it runs, other tests of this process cannot run an event loop.
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """Run Debian's Chromium."""
-    with running_chromium(require(PROGRAM, PACKAGE)) as running:
+    with running_chromium(require(HEADLESS, HEADLESS)) as running:
         yield running
 
 
