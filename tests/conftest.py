@@ -7,10 +7,12 @@ import gc
 
 import httpx
 import pytest
+from httpx._config import DEFAULT_TIMEOUT_CONFIG as patience
 from httpx._transports import default as transports
 from hypothesis import settings
 
 from tests.faults.scale import times
+from tests.servers import PATIENCE
 
 # How long an example takes says more about the machine than about the program. With
 # FAULTS=full there are many more examples, unless a test says how many it needs.
@@ -20,6 +22,10 @@ settings.load_profile("untimed")
 # A new client of httpx reads the certificates of all authorities, in 25 ms of CPU, also for plain
 # HTTP; `httpx.get` makes one for each call.
 transports.create_ssl_context = functools.cache(httpx.create_ssl_context)  # type: ignore[attr-defined]
+
+# After 5 seconds, which httpx waits by default, an answer may just be late: on a loaded machine, a
+# server may get no CPU for as long.
+patience.connect = patience.read = patience.write = patience.pool = PATIENCE
 
 # What is imported and collected stays until the end. The garbage collector would go through all
 # of it many times while it grows, and again in each of its full collections later.

@@ -25,10 +25,11 @@ from tests.gateway.declared import check_declared, check_declared_async
 from tests.gateway.jsonapi_rules import check_answer, check_answer_async
 from tests.gateway.serving import serve
 from tests.polling import eventually
+from tests.servers import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "tests" / "data"
-LONG = 20.0  # seconds after which a test stops waiting
+LONG = PATIENCE  # seconds after which a test stops waiting
 
 
 @contextmanager
