@@ -80,6 +80,9 @@ class SessionsPage:
         self.filters = page.get_by_role("group", name="Filters")
         self.blocked = page.get_by_role("region", name="Blocked sessions")
         self.login = page.get_by_role("dialog", name="Log in")
+        self.strip = page.get_by_role("region", name="The past")
+        self.slider = page.get_by_role("slider", name="Moment")
+        self.banner = page.locator("#moment")
 
     @classmethod
     def open(cls, opener: Opener, http: str, fragment: str = "", **options: Any) -> SessionsPage:
@@ -95,6 +98,42 @@ class SessionsPage:
     def await_live(self) -> None:
         """Wait until it is current."""
         expect(self.connection).to_have_text(re.compile(r"^\s*Live"))
+
+    def await_past(self) -> None:
+        """Wait until it shows a moment of the past."""
+        expect(self.connection).to_have_text("Past")
+        expect(self.banner).to_contain_text("Showing")
+
+    def look_back(self, span: str) -> None:
+        """Open the strip of the past, over this span."""
+        self.page.get_by_role("button", name="Past", exact=True).click()
+        self.strip.get_by_role("button", name=span, exact=True).click()
+        self.await_strip()
+
+    def await_strip(self) -> None:
+        """Wait until the strip shows what it was asked for."""
+        expect(self.slider).to_be_visible()
+        expect(self.strip).not_to_have_class("reading")
+        expect(self.slider).to_have_attribute("aria-valuetext", re.compile("session"))
+
+    def point(self, share: float) -> tuple[float, float]:
+        """Move the pointer to a place in the strip, from 0 at its left to 1; return where it is."""
+        self.await_strip()
+        self.slider.scroll_into_view_if_needed()
+        box = self.slider.bounding_box()
+        assert box
+        at = (box["x"] + share * (box["width"] - 1), box["y"] + box["height"] / 2)
+        self.page.mouse.move(*at)
+        return at
+
+    def click(self, share: float) -> None:
+        """Choose the moment at a place in the strip."""
+        self.page.mouse.click(*self.point(share))
+        expect(self.page).to_have_url(re.compile(r"[#&]at="))
+
+    def axis(self) -> str:
+        """Return the times below the strip."""
+        return self.page.locator("#axis").inner_text()
 
     def await_count(self, sessions: int) -> None:
         """Wait until so many sessions match what is asked for."""

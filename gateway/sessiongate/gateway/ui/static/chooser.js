@@ -3,8 +3,8 @@
 import { defaultQuery } from "./address.js";
 import { Chips } from "./chips.js";
 import { counted, find, make, number, setText, value } from "./dom.js";
-import { COLUMNS } from "./columns.js";
-import { FACETS } from "./session.js";
+import { columnsOf } from "./columns.js";
+import { FACETS, facetsOf } from "./session.js";
 import { visible } from "./text.js";
 import { VIEWS } from "./views.js";
 
@@ -26,6 +26,7 @@ export class Chooser {
   #group = find("group");
   #sort = find("sort");
   #filters = find("filters");
+  #isPast; // whether what can be chosen is that of the past
   #shownFor; // the query that the groups were last sorted for
   #sortedAt = 0;
   #largest = []; // the groups that were the largest then
@@ -37,15 +38,6 @@ export class Chooser {
     this.#change = change;
     this.#views = new Chips(find("views"), (name) => this.#chooseView(name));
     this.#groups = new Chips(find("groups"), (key) => this.toggle(this.#query.group, key));
-    for (const [name, title] of Object.entries(FACETS))
-      this.#group.append(make("option", { value: name }, title));
-    this.#group.append(make("option", { value: "" }, "None"));
-    for (const { name, title } of COLUMNS) {
-      this.#sort.append(
-        make("option", { value: name }, title),
-        make("option", { value: `-${name}` }, `${title}, down`),
-      );
-    }
     this.#group.addEventListener("change", () => change({ group: this.#group.value }));
     this.#sort.addEventListener("change", () => {
       const text = this.#sort.value;
@@ -70,6 +62,7 @@ export class Chooser {
   /** Shows the query. */
   showQuery(query) {
     this.#query = query;
+    this.#offer(query.at !== undefined);
     const isTyping = this.#typing !== undefined;
     if (!isTyping && this.#search.value !== query.search) this.#search.value = query.search;
     this.#group.value = query.group;
@@ -77,11 +70,27 @@ export class Chooser {
     this.#showFilters();
   }
 
+  // What can be chosen, of sessions now or in the past.
+  #offer(isPast) {
+    if (isPast === this.#isPast) return;
+    this.#isPast = isPast;
+    const facets = Object.entries(facetsOf(isPast));
+    this.#group.replaceChildren(
+      ...[...facets, ["", "None"]].map(([name, title]) => make("option", { value: name }, title)),
+    );
+    this.#sort.replaceChildren(
+      ...columnsOf(isPast).flatMap(({ name, title }) => [
+        make("option", { value: name }, title),
+        make("option", { value: `-${name}` }, `${title}, down`),
+      ]),
+    );
+  }
+
   /**
-   * Shows the counts of a listing. `total` is the number of the sessions that are followed, if it is
-   * known, and `all` that of all sessions, if these are more.
+   * Shows the counts of a listing. `total` is the number of the sessions that were read, if it is
+   * known, and `others` says that there are more.
    */
-  showCounts(listing, total, all) {
+  showCounts(listing, total, others) {
     const query = this.#query;
     const views = VIEWS.map(({ name, title, hint }, place) => {
       const pressed = query.view === name;
@@ -91,7 +100,7 @@ export class Chooser {
     this.#showGroups(listing, query);
     setText(
       find("matching"),
-      total === undefined ? "Reading sessions…" : matchingOf(listing.count, total, all),
+      total === undefined ? "Reading sessions…" : matchingOf(listing.count, total, others),
     );
   }
 
@@ -180,9 +189,8 @@ export class Chooser {
   }
 }
 
-function matchingOf(count, total, all) {
-  const followed = all === undefined ? "" : ` followed, of ${number(all)} in all`;
-  const text = counted(total, "session") + followed;
+function matchingOf(count, total, others) {
+  const text = counted(total, "session") + others;
   return count === total ? text : `${number(count)} of ${text}`;
 }
 

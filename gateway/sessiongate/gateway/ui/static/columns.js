@@ -1,15 +1,10 @@
 /** The columns of the table: their titles, what they are sorted by, and what their cells show. */
 
+import { endingDetail, endingSentence, endingTone, endingWord } from "./endings.js";
 import { addressOf } from "./session.js";
-import { duration, inLocal, inUtc } from "./times.js";
+import { dayAndTime, duration, inLocal, inUtc } from "./times.js";
 
-/**
- * `key` returns what a session is sorted by, as the API sorts it, undefined if it has nothing
- * there; `text` what its cell shows, given the time; `hint` more of it, for who points there.
- * `ages` says that the text grows by itself. A column with a `value` shows that before its text,
- * and as a pill of its `tone` if it has one.
- */
-export const COLUMNS = [
+const WHO = [
   { name: "id", title: "ID", numeric: true, key: (one) => one.number, text: (one) => one.id },
   plain("user", "User"),
   {
@@ -23,6 +18,8 @@ export const COLUMNS = [
   plain("application", "Application"),
   plain("service", "Service"),
   plain("database", "Database"),
+];
+const DOING = [
   {
     name: "activity",
     title: "Activity",
@@ -48,18 +45,57 @@ export const COLUMNS = [
     text: (one, now) => age(one.transaction, now),
     hint: (one) => [since(one.transaction)],
   },
-  {
-    name: "connected",
-    title: "Connected",
-    numeric: true,
-    ages: true,
-    key: (one) => one.connected,
-    text: (one, now) => age(one.connected, now),
-    hint: (one) => [since(one.connected)],
-  },
-  plain("source", "Source"),
-  plain("state", "State"),
 ];
+const CONNECTED = {
+  name: "connected",
+  title: "Connected",
+  numeric: true,
+  ages: true,
+  key: (one) => one.connected,
+  text: (one, now) => age(one.connected, now),
+  hint: (one) => [since(one.connected)],
+};
+const ENDING = [
+  {
+    name: "ended",
+    title: "Ended",
+    ages: true,
+    key: (one) => one.ended,
+    value: (one, now) => (one.ended === undefined ? "still connected" : dayAndTime(one.ended, now)),
+    text: (one, now) => one.ended && `${duration(one.ended - now)} later`,
+    hint: (one) => [one.ended && `${inLocal(one.ended)} (${inUtc(one.ended)})`],
+  },
+  {
+    name: "ending",
+    title: "How it ended",
+    key: (one) => endingWord(one.ending),
+    tone: (one) => endingTone(one.ending),
+    value: (one) => endingWord(one.ending),
+    text: (one) => one.ending && endingDetail(one.ending),
+    hint: (one) => [one.ending && endingSentence(one.ending)],
+  },
+];
+const PLACE = [plain("source", "Source"), plain("state", "State")];
+const LIVE = [...WHO, ...DOING, CONNECTED, ...PLACE];
+const PAST = [...WHO, CONNECTED, ...ENDING, ...PLACE];
+
+/**
+ * Returns the columns, of sessions now or in the past: what they were doing then is not known, but
+ * how they ended.
+ *
+ * `key` returns what a session is sorted by, as the API sorts it, undefined if it has nothing
+ * there; `text` what its cell shows, given the time; `hint` more of it, for who points there.
+ * `ages` says that the text grows by itself. A column with a `value` shows that before its text,
+ * and as a pill of its `tone` if it has one.
+ */
+export function columnsOf(isPast) {
+  return isPast ? PAST : LIVE;
+}
+
+/** Returns the column of this name. */
+export function columnOf(name) {
+  return LIVE.find((one) => one.name === name) ?? PAST.find((one) => one.name === name);
+}
 
 const TONES = {
   active: "good",

@@ -2,7 +2,7 @@
 
 import { find, make, number, setText } from "./dom.js";
 import { visible } from "./text.js";
-import { duration, timeOfDay } from "./times.js";
+import { duration, inLocal, timeOfDay } from "./times.js";
 
 export class Connection {
   /** Whether what is shown may be old. */
@@ -18,6 +18,7 @@ export class Connection {
   #isReady = false;
   #isCounting = false;
   #arrived = 0;
+  #lookedAt; // a moment of the past
 
   /** `retry()` tries to connect again now. */
   constructor(clock, retry) {
@@ -78,6 +79,13 @@ export class Connection {
     this.tick();
   }
 
+  /** Says that a moment of the past is shown, or what is now if there is none. */
+  look(at) {
+    this.#lookedAt = at;
+    this.live();
+    this.restart();
+  }
+
   pause(isPaused) {
     this.#pausedAt = isPaused ? this.#clock.running : undefined;
     this.tick();
@@ -100,6 +108,7 @@ export class Connection {
     if (!this.#isReady)
       return ["Loading", "new", this.#arrived ? `${number(this.#arrived)} sessions so far` : ""];
     if (this.#isCounting) return ["Counts only", "calm", "read again every 10 seconds"];
+    if (this.#lookedAt !== undefined) return ["Past", "held", inLocal(this.#lookedAt)];
     return ["Live", "good", `last change ${duration(now - this.#changedAt)} ago`];
   }
 }

@@ -1,8 +1,12 @@
 /** A session's document as lines of text. */
 
-import { duration, parseTime } from "./times.js";
+import { endingSentence, readEnding } from "./endings.js";
+import { duration, inLocal, parseTime } from "./times.js";
 
-const TIMES = new Set(["connected", "activity.since", "activity.transaction_started"]);
+const TIMES = new Set([
+  ...["connected", "activity.since", "activity.transaction_started"],
+  ...["ended", "end_from", "end_to"],
+]);
 
 /**
  * Returns the innermost attributes of a resource object, and its relationships, as
@@ -41,6 +45,13 @@ export function statementsOf({ attributes = {} }) {
     },
   );
   return statements.reverse();
+}
+
+/** Returns a sentence on when and how a session ended; "" if it has not. */
+export function endOf({ attributes = {} }) {
+  const ended = parseTime(attributes.ended);
+  if (ended === undefined) return "";
+  return `This session ended at ${inLocal(ended)}: ${endingSentence(readEnding(attributes))}.`;
 }
 
 /** Returns a shell's command that reads a URL with such credentials, without their secret. */

@@ -3,12 +3,13 @@
 import { ROOT } from "./api.js";
 import { nameOf } from "./blocking.js";
 import { toneOf } from "./columns.js";
-import { attributesOf, curlOf, statementsOf } from "./details.js";
+import { attributesOf, curlOf, endOf, statementsOf } from "./details.js";
 import { find, make, setText, value } from "./dom.js";
+import { reasonOf } from "./past.js";
 import { chainOf } from "./relations.js";
 import { addressOf } from "./session.js";
 import { showText, visible } from "./text.js";
-import { duration, inLocal, inUtc, timeOfDay } from "./times.js";
+import { distance, duration, inLocal, inUtc, timeOfDay } from "./times.js";
 
 const EACH = 1000; // milliseconds between two readings of the same session
 const INCLUDE = "upstream.upstream,downstream.downstream,services";
@@ -33,6 +34,7 @@ export class Drawer {
   #session; // as it was last shown
   #endedAt;
   #document;
+  #isPast = false;
 
   /** `open(id)` shows another session, or none; `credentials` are named in the curl line. */
   constructor({ api, store, clock, credentials, open }) {
@@ -45,6 +47,14 @@ export class Drawer {
     this.#element.addEventListener("click", (event) =>
       this.#copy(event.target.closest("[data-copy]")),
     );
+  }
+
+  /** Reads sessions as history has them, or as they are now. */
+  use(isPast) {
+    const { id } = this;
+    this.#isPast = isPast;
+    this.show(undefined);
+    this.show(id);
   }
 
   /** Shows this session, or none. */
@@ -92,7 +102,7 @@ export class Drawer {
     if (this.id === undefined) return;
     this.refresh();
     if (!ids.has(this.id)) return;
-    if (this.#session && !this.#store.shown.has(this.id)) this.#end();
+    if (this.#session && !this.#isPast && !this.#store.shown.has(this.id)) this.#end();
     const wait = this.#readAt + EACH - performance.now();
     this.#timer ??= setTimeout(() => this.#read(), Math.max(0, wait));
   }
@@ -107,7 +117,7 @@ export class Drawer {
     this.#fill("blocked-by", this.#links(session?.blockedBy ?? [], now));
     this.#fill("blocks", this.#links(waiting, now));
     for (const note of this.#element.querySelectorAll("[data-time]")) {
-      setText(note, `${duration(now - Number(note.dataset.time))} ago`);
+      setText(note, distance(Number(note.dataset.time), now, this.#word));
     }
   }
 
@@ -119,17 +129,35 @@ export class Drawer {
     const reading = new AbortController();
     this.#reading = reading;
     try {
-      const path = `v1/sessions/${encodeURIComponent(id)}?include=${INCLUDE}`;
-      this.#document = await this.#api.get(path, reading.signal);
+      this.#document = await this.#find(id, reading.signal);
       if (reading.signal.aborted) return;
       this.#endedAt = undefined;
-      this.#say("");
+      this.#say(endOf(this.#document.data));
       this.#showDocument();
     } catch (error) {
       if (reading.signal.aborted) return;
-      if (error.code !== "SESSION_NOT_FOUND") this.#say(`It cannot be read: ${error.message}.`);
+      if (this.#isPast) this.#say(reasonOf(error, `History does not know session ${id}.`));
+      else if (error.code !== "SESSION_NOT_FOUND")
+        this.#say(`It cannot be read: ${error.message}.`);
       else if (this.#session) this.#end();
       else this.#say(`There is no session ${id} now: it has ended, or never was.`);
+    }
+  }
+
+  // What an age is called: it is that at the moment that is shown.
+  get #word() {
+    return this.#isPast ? "before" : "ago";
+  }
+
+  async #find(id, signal) {
+    const path = pathOf(id, this.#isPast);
+    if (this.#isPast) return this.#api.get(path, signal);
+    try {
+      return await this.#api.get(`${path}?include=${INCLUDE}`, signal);
+    } catch (error) {
+      if (error.code !== "SESSION_NOT_FOUND" || this.#session) throw error;
+      // It may have ended before this page was opened: then history knows it.
+      return await this.#api.get(pathOf(id, true), signal).catch(() => Promise.reject(error));
     }
   }
 
@@ -160,7 +188,7 @@ export class Drawer {
           { colspan: time === undefined && 2 },
           make("bdi", { class: "value", "data-value": true }),
         ),
-        time !== undefined && make("td", { class: "when" }, ...when(time, now)),
+        time !== undefined && make("td", { class: "when" }, ...when(time, now, this.#word)),
       ),
     );
     rows.forEach((row, place) => showLong(row.querySelector(".value"), attributes[place].text));
@@ -265,7 +293,7 @@ export class Drawer {
   }
 
   #showLinks() {
-    const url = new URL(`v1/sessions/${encodeURIComponent(this.id)}?pretty=true`, ROOT);
+    const url = new URL(`${pathOf(this.id, this.#isPast)}?pretty=true`, ROOT);
     const line = curlOf(url, this.credentials);
     setText(find("curl"), line);
     find("copy-id").dataset.copy = this.id;
@@ -288,23 +316,27 @@ export class Drawer {
   }
 }
 
+function pathOf(id, isPast) {
+  return `v1/${isPast ? "history/" : ""}sessions/${encodeURIComponent(id)}`;
+}
+
 function activity({ activity: word, since }, now) {
-  if (word === undefined) return make("span", { class: "dim" }, "activity not stated");
+  if (word === undefined) return make("span", { class: "dim doing" }, "activity not stated");
   const age = since === undefined ? "" : ` ${duration(now - since)}`;
   return make(
     "span",
-    {},
+    { class: "doing" },
     make("span", { class: "pill", "data-tone": toneOf(word) }, word),
     make("span", { class: "age" }, age),
   );
 }
 
-function when(time, now) {
+function when(time, now, word) {
   const utc = inUtc(time);
   const local = inLocal(time);
   const isUtc = local.endsWith("+00:00");
   return [
-    make("span", { "data-time": time }, `${duration(now - time)} ago`),
+    make("span", { "data-time": time }, distance(time, now, word)),
     !isUtc && make("span", { class: "dim" }, local),
     make("span", { class: "dim" }, utc),
   ].filter(Boolean);

@@ -1,5 +1,6 @@
 /** Feeds the store from the stream; decides again what to follow when the filters change. */
 
+import { number } from "./dom.js";
 import { MOST, askable, countOf, isWithin, streamPath } from "./scope.js";
 import { isSame, readSession } from "./session.js";
 import { SessionStream } from "./stream.js";
@@ -10,8 +11,8 @@ const COUNTED = 10_000; // milliseconds between two readings of counts
 export class Feed {
   /** Whether the sessions shown are all that are followed. */
   isComplete = false;
-  /** How many sessions there are, if only some of them are followed. */
-  all;
+  /** Says that there are other sessions than those that are followed; "" if there are not. */
+  others = "";
 
   #api;
   #to;
@@ -42,7 +43,7 @@ export class Feed {
 
   /** Begins anew: nothing is known until the sessions have been read again. */
   restart() {
-    this.#stop();
+    this.stop();
     this.isComplete = false;
     this.#to.store.clear();
     this.#to.connection.restart();
@@ -57,8 +58,10 @@ export class Feed {
     else this.#wakeUp();
   }
 
-  #stop() {
+  /** Follows nothing until it is asked to again. */
+  stop() {
     this.#deciding?.abort();
+    this.#deciding = undefined;
     this.#stream?.stop();
     this.#stream = undefined;
     this.#followed = undefined;
@@ -74,7 +77,7 @@ export class Feed {
         const total = await countOf(this.#api, {}, signal);
         const matching = total > MOST ? await countOf(this.#api, filters, signal) : total;
         signal.throwIfAborted();
-        this.all = total > MOST ? total : undefined;
+        this.others = total > MOST ? ` followed, of ${number(total)} in all` : "";
         chosen(matching > MOST);
         if (matching <= MOST) {
           this.#follow(total > MOST ? filters : {});

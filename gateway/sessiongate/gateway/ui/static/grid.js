@@ -1,6 +1,6 @@
 /** The table of sessions: only the rows that can be seen are elements. */
 
-import { COLUMNS } from "./columns.js";
+import { columnsOf } from "./columns.js";
 import { flash, make } from "./dom.js";
 import { Row } from "./row.js";
 
@@ -9,9 +9,12 @@ const MARGIN = 6; // rows above and below those that can be seen
 export class Grid {
   #element;
   #body;
+  #columns = columnsOf(false);
+  #head = make("div", { role: "rowgroup", class: "heads" });
   #heads = new Map();
   #current;
   #open;
+  #sort;
   #now;
   #listing;
   #rows = new Map(); // id to the row that shows it
@@ -31,9 +34,11 @@ export class Grid {
     this.#element = element;
     this.#current = current;
     this.#open = open;
+    this.#sort = sort;
     this.#now = now;
     this.#body = make("div", { role: "rowgroup", class: "rows" });
-    element.append(this.#head(sort), this.#body);
+    this.#makeHead();
+    element.append(this.#head, this.#body);
     element.addEventListener("scroll", () => this.#schedule(), { passive: true });
     element.addEventListener("keydown", (event) => this.#press(event));
     this.#body.addEventListener("click", (event) => this.#click(event));
@@ -53,6 +58,16 @@ export class Grid {
       const row = this.#rows.get(id);
       if (row) flash(row.element, "new");
     }
+  }
+
+  /** Shows these columns, and nothing in them until there is a listing. */
+  useColumns(columns) {
+    if (columns === this.#columns) return;
+    this.#columns = columns;
+    this.#listing = undefined;
+    this.#release(new Set());
+    this.#spare.length = 0;
+    this.#makeHead();
   }
 
   /** Shows the order in the head. */
@@ -99,10 +114,11 @@ export class Grid {
     this.#element.focus({ preventScroll: true });
   }
 
-  #head(sort) {
+  #makeHead() {
     const row = make("div", { role: "row", class: "row", "aria-rowindex": 1 });
-    for (const { name, title, numeric } of COLUMNS) {
-      const button = make("button", { type: "button", click: () => sort(name) }, title);
+    this.#heads.clear();
+    for (const { name, title, numeric } of this.#columns) {
+      const button = make("button", { type: "button", click: () => this.#sort(name) }, title);
       const kind = numeric ? "cell numeric" : "cell";
       const attributes = {
         role: "columnheader",
@@ -114,7 +130,7 @@ export class Grid {
       this.#heads.set(name, head);
       row.append(head);
     }
-    return make("div", { role: "rowgroup", class: "heads" }, row);
+    this.#head.replaceChildren(row);
   }
 
   #resize() {
@@ -176,7 +192,7 @@ export class Grid {
     let row = this.#rows.get(session.id);
     const isNew = !row;
     if (isNew) {
-      row = this.#spare.pop() ?? new Row();
+      row = this.#spare.pop() ?? new Row(this.#columns);
       this.#rows.set(session.id, row);
     }
     row.listed = session;

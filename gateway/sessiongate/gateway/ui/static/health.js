@@ -8,6 +8,9 @@ export class Health {
   /** The states of the sources by name, as the stream has them. */
   states = new Map();
 
+  /** Whether a stream has these states. */
+  isFollowed = true;
+
   #api;
   #clock;
   #button = find("sources");
@@ -22,7 +25,7 @@ export class Health {
     this.#button.addEventListener("click", () => {
       this.#dialog.showModal();
       this.#show();
-      this.read();
+      this.read(!this.isFollowed);
     });
   }
 

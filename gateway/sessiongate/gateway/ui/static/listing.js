@@ -1,6 +1,6 @@
 /** Which sessions are listed, in which order, and how many there are of each kind. */
 
-import { COLUMNS, comparison } from "./columns.js";
+import { columnOf, comparison } from "./columns.js";
 import { FACETS, searchedText } from "./session.js";
 import { VIEWS } from "./views.js";
 
@@ -44,7 +44,7 @@ export class Listing {
     this.#query = query;
     this.#view = VIEWS.findIndex((view) => view.name === query.view);
     this.#words = query.search.toLowerCase().split(/\s+/).filter(Boolean);
-    this.#key = COLUMNS.find((column) => column.name === query.sort.column).key;
+    this.#key = columnOf(query.sort.column).key;
     this.#compare = comparison(query.sort.descending);
     this.views.fill(0);
     this.groups.clear();

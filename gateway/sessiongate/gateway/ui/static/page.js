@@ -1,9 +1,10 @@
 /** The page: puts its parts together, and passes on what happens. */
 
 import { Api } from "./api.js";
-import { defaultQuery, readHash, writeHash } from "./address.js";
+import { defaultQuery, fitting, readHash, writeHash } from "./address.js";
 import { Blocking } from "./blocking.js";
 import { Chooser } from "./chooser.js";
+import { columnsOf } from "./columns.js";
 import { Connection } from "./connection.js";
 import { Credentials } from "./credentials.js";
 import { find, make, number, setText } from "./dom.js";
@@ -13,12 +14,13 @@ import { Grid } from "./grid.js";
 import { Health } from "./health.js";
 import { useKeys } from "./keys.js";
 import { Listing } from "./listing.js";
+import { Lookback } from "./lookback.js";
 import { Login } from "./login.js";
 import { Overview } from "./overview.js";
 import { SessionStore } from "./store.js";
 import { visible } from "./text.js";
 import { useThemes } from "./theme.js";
-import { Clock } from "./times.js";
+import { Clock, timeOfDay } from "./times.js";
 import { rest } from "./turns.js";
 
 const EACH = 250; // milliseconds between two changes of order
@@ -72,13 +74,24 @@ class Page {
       restarted: () => this.#restart(),
       chosen: (isOverview) => this.#showMode(isOverview),
     });
+    this.lookback = new Lookback(api, {
+      store: this.#store,
+      clock: this.#clock,
+      connection: this.connection,
+      change: (patch) => this.#change(patch),
+      turned: (isPast) => this.#turn(isPast),
+      complete: () => this.#complete(),
+      restarted: () => this.#restart(),
+    });
     find("pause").addEventListener("click", () => this.#pause());
     find("empty-clear").addEventListener("click", () => this.chooser.clear());
     find("faults-close").addEventListener("click", () => (find("faults").hidden = true));
     useKeys({
       search: () => this.chooser.focusSearch(),
       pause: () => this.#pause(),
-      close: () => this.#open(undefined),
+      past: () => this.lookback.toggle(),
+      close: () =>
+        this.#query.session === undefined ? this.lookback.leave() : this.#open(undefined),
     });
     useThemes();
     addEventListener("popstate", () => this.#navigate());
@@ -98,7 +111,7 @@ class Page {
 
   #change(patch, isTyping = false) {
     const before = writeHash(this.#query);
-    const query = { ...this.#query, ...patch };
+    const query = fitting({ ...this.#query, ...patch });
     const hash = writeHash(query);
     if (hash !== before) {
       const url = hash || location.pathname + location.search;
@@ -114,10 +127,11 @@ class Page {
     const differs = (...names) => isFirst || names.some((name) => before[name] !== query[name]);
     this.#query = query;
     this.chooser.showQuery(query);
+    this.lookback.show(query);
     this.grid.showSort(query.sort);
-    this.feed.choose(query.filters);
-    if (differs("view", "search", "filters", "sort", "group")) this.#list();
-    if (differs("view", "search", "filters", "sort")) this.grid.toTop();
+    if (!this.#isPast) this.feed.choose(query.filters);
+    if (differs("at", "view", "search", "filters", "sort", "group")) this.#list();
+    if (differs("at", "view", "search", "filters", "sort")) this.grid.toTop();
     this.#draw();
     this.grid.showOpened(query.session);
     if (this.drawer.id !== query.session) {
@@ -125,6 +139,22 @@ class Page {
       if (query.session !== undefined) this.drawer.focus();
       else this.drawer.leave(this.grid);
     }
+  }
+
+  get #isPast() {
+    return this.#query.at !== undefined;
+  }
+
+  // The past takes the place of what is now, or the other way round.
+  #turn(isPast) {
+    if (this.#isPaused) this.#pause();
+    if (isPast) {
+      this.feed.stop();
+      this.#showMode(false);
+    }
+    this.grid.useColumns(columnsOf(isPast));
+    this.drawer.use(isPast);
+    this.health.isFollowed = !isPast;
   }
 
   #open(id) {
@@ -139,6 +169,7 @@ class Page {
   }
 
   #pause() {
+    if (this.#isPast && !this.#isPaused) return;
     this.#isPaused = !this.#isPaused;
     if (this.#isPaused) this.#clock.freeze();
     else this.#clock.thaw();
@@ -157,7 +188,9 @@ class Page {
 
   #forget() {
     this.#open(undefined);
-    this.feed.restart();
+    const wasPast = this.#isPast;
+    this.lookback.leave(); // which follows what is now, if it was not followed
+    if (!wasPast) this.feed.restart();
   }
 
   // Nothing that was shown is known any more.
@@ -217,9 +250,10 @@ class Page {
   #draw(fresh = []) {
     const { size } = this.#store.shown;
     this.grid.show(this.#listing, fresh);
-    const isKnown = this.feed.isComplete || size > 0;
-    this.chooser.showCounts(this.#listing, isKnown ? size : undefined, this.feed.all);
-    this.blocking.show(this.#store, this.#clock.now, isKnown);
+    const { isComplete, others } = this.#isPast ? this.lookback.past : this.feed;
+    const isKnown = isComplete || size > 0;
+    this.chooser.showCounts(this.#listing, isKnown ? size : undefined, others);
+    if (!this.#isPast) this.blocking.show(this.#store, this.#clock.now, isKnown);
     find("empty").hidden = this.#listing.count > 0;
     find("empty-clear").hidden = size === 0;
     const text = size ? "No session matches." : isKnown ? this.#emptiness() : "Reading sessions…";
@@ -228,6 +262,7 @@ class Page {
   }
 
   #emptiness() {
+    if (this.#isPast) return this.lookback.past.emptiness;
     const bad = this.health.troubled.length;
     if (!this.health.states.size)
       return "There are no sessions, and no sources that they could come from.";
@@ -240,6 +275,7 @@ class Page {
   #title() {
     const blocked = this.#store.blocked.size;
     const said = [
+      this.#isPast && timeOfDay(this.#query.at),
       this.connection.isLost && "Lost",
       blocked && `${number(blocked)} blocked`,
       "Sessiongate",
@@ -257,6 +293,8 @@ class Page {
     this.connection.tick();
     this.health.tick();
     this.#title();
+    this.lookback.tick();
+    if (this.#isPast) return;
     if (this.#isPaused) {
       this.#showPause();
       return;

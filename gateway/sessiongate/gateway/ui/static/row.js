@@ -1,6 +1,5 @@
 /** One row of the table on the page; it is used for one session after another. */
 
-import { COLUMNS } from "./columns.js";
 import { flash, make, setText } from "./dom.js";
 import { showText, visible } from "./text.js";
 
@@ -14,6 +13,7 @@ export class Row {
   /** Its place in the listing. */
   placed = -1;
 
+  #columns;
   #cells;
   #texts = [];
   #ages = [];
@@ -21,8 +21,10 @@ export class Row {
   #rowIndex;
   #isGone = false;
 
-  constructor() {
-    this.#cells = COLUMNS.map(({ name, numeric, value, tone }) => {
+  /** It has a cell for each of these columns. */
+  constructor(columns) {
+    this.#columns = columns;
+    this.#cells = columns.map(({ name, numeric, value, tone }) => {
       const kind = numeric ? "cell numeric" : "cell";
       const cell = make("div", { role: "gridcell", class: kind, "data-column": name });
       if (!value) return { cell, text: cell };
@@ -37,7 +39,7 @@ export class Row {
       { role: "row", class: "row", id: `row-${made}` },
       ...this.#cells.map(({ cell }) => cell),
     );
-    this.#ages = COLUMNS.map((column, place) => (column.ages ? place : -1)).filter((at) => at >= 0);
+    this.#ages = columns.map((column, place) => (column.ages ? place : -1)).filter((at) => at >= 0);
   }
 
   /**
@@ -53,12 +55,12 @@ export class Row {
     this.session = session;
     if (isOther) this.#texts.length = 0;
     this.#identify();
-    COLUMNS.forEach((column, place) => this.#fill(column, place, now, marks && !isOther));
+    this.#columns.forEach((column, place) => this.#fill(column, place, now, marks && !isOther));
   }
 
   /** Lets times go on. */
   tick(now) {
-    for (const place of this.#ages) this.#fill(COLUMNS[place], place, now, false);
+    for (const place of this.#ages) this.#fill(this.#columns[place], place, now, false);
   }
 
   /** Sets the row's place among the others, of this height; sessions that are gone do not count. */
@@ -87,7 +89,7 @@ export class Row {
   #fill(column, place, now, marks) {
     const { cell, text, stated } = this.#cells[place];
     const shown = column.text(this.session, now) ?? "";
-    const value = column.value?.(this.session) ?? "";
+    const value = column.value?.(this.session, now) ?? "";
     const known = this.#texts[place];
     if (known && known.shown === shown && known.value === value) return;
     this.#texts[place] = { shown, value };

@@ -1,11 +1,9 @@
 /** Decides which sessions are followed: all, or those that filters leave if there are too many. */
 
-import { FACETS, FIELDS } from "./session.js";
+import { FIELDS, facetsOf } from "./session.js";
 
 /** The most sessions that the page follows. */
 export const MOST = 50_000;
-
-const NAMES = Object.keys(FACETS);
 
 /** Returns the path of the stream of the sessions that match these filters, an object of sets. */
 export function streamPath(filters) {
@@ -44,16 +42,21 @@ export function isWithin(filters, wider) {
   });
 }
 
-/** Returns those of the filters that the API has, too: it has none for values that are missing. */
-export function askable(filters) {
+/**
+ * Returns those of the filters that the API has, too, of sessions now or in the past: it has none
+ * for values that are missing.
+ */
+export function askable(filters, isPast = false) {
+  const facets = facetsOf(isPast);
   return Object.fromEntries(
     Object.entries(filters).filter(
-      ([name, values]) => NAMES.includes(name) && !values.has(undefined),
+      ([name, values]) => Object.hasOwn(facets, name) && !values.has(undefined),
     ),
   );
 }
 
-function parametersOf(filters) {
+/** Returns the parameters that ask for the sessions that match these filters. */
+export function parametersOf(filters) {
   const parameters = new URLSearchParams();
   for (const [facet, values] of Object.entries(filters)) {
     const texts = [...values].map((value) => JSON.stringify(value));

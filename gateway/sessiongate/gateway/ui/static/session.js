@@ -1,11 +1,18 @@
 /** A session as the page holds it: flat and small. When it changes, another takes its place. */
 
+import { readEnding } from "./endings.js";
 import { parseTime } from "./times.js";
 
 /** What the stream is asked for: only what the table, the chips and the relations need. */
 export const FIELDS = [
   ..."state connected user remote port database activity idle application source".split(" "),
   ..."native_id services upstream downstream".split(" "),
+];
+
+/** What history is asked for. */
+export const PAST_FIELDS = [
+  ...FIELDS.filter((name) => name !== "activity" && name !== "idle"),
+  ..."ended end_reason end_from end_to ended_by".split(" "),
 ];
 
 /** What sessions are filtered and grouped by, in the words of the API; and what people call it. */
@@ -19,6 +26,12 @@ export const FACETS = {
   activity: "Activity",
   state: "State",
 };
+
+/** Returns these, of sessions now or in the past: what they were doing then is not kept. */
+export function facetsOf(isPast) {
+  const { activity, ...kept } = FACETS;
+  return isPast ? kept : FACETS;
+}
 
 /** Returns a session made of its resource object, which arrived at this time. */
 export function readSession({ id, attributes = {}, relationships = {} }, now) {
@@ -40,6 +53,8 @@ export function readSession({ id, attributes = {}, relationships = {} }, now) {
     blockedBy: idsOf(activity.blocked_by),
     lastActive: typeof idle === "number" ? Math.round(now - idle * 1000) : undefined,
     connected: parseTime(attributes.connected),
+    ended: parseTime(attributes.ended),
+    ending: readEnding(attributes),
     source: textOf(attributes.source),
     nativeId: textOf(attributes.native_id),
     state: textOf(attributes.state),
@@ -67,7 +82,7 @@ export function isSame(one, other) {
 
 const SHOWN = [
   ..."user remote port application service database activity native since wait".split(" "),
-  ..."transaction blockedBy connected source nativeId state upstream downstream".split(" "),
+  ..."transaction blockedBy connected ended source nativeId state upstream downstream".split(" "),
 ];
 
 /** Returns the text, in lower case, that a session is searched by. */

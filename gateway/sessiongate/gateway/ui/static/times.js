@@ -22,7 +22,7 @@ export function parseTime(text) {
   return Date.UTC(found[6], month, found[2], found[3], found[4], found[5]);
 }
 
-/** Tells the server's time; it stands still while it is frozen. */
+/** Tells the server's time; or the moment at which it is frozen. */
 export class Clock {
   #offset = 0;
   #frozen;
@@ -45,8 +45,8 @@ export class Clock {
     return Date.now() + this.#offset;
   }
 
-  freeze() {
-    this.#frozen = this.running;
+  freeze(time = this.running) {
+    this.#frozen = time;
   }
 
   thaw() {
@@ -64,6 +64,11 @@ export function duration(milliseconds) {
   if (hours < 24) return `${hours} h ${minutes % 60} m`;
   const days = Math.floor(hours / 24);
   return days < 100 ? `${days} d ${hours % 24} h` : `${days} d`;
+}
+
+/** Returns how far a time is from another: "12 s ago", "12 s before", "5 m 3 s later". */
+export function distance(time, now, before = "ago") {
+  return time > now ? `${duration(time - now)} later` : `${duration(now - time)} ${before}`;
 }
 
 /** Returns a time in UTC: "2017-05-17 10:06:35 UTC". */
@@ -85,6 +90,12 @@ export function inLocal(time) {
 /** Returns the time of day in the browser's time zone: "14:05:07". */
 export function timeOfDay(time) {
   return inLocal(time).slice(-15, -7);
+}
+
+/** Returns the same, after the date if that is another day than `now`'s: "11-27 14:05:07". */
+export function dayAndTime(time, now) {
+  const isSameDay = inLocal(time).slice(0, -16) === inLocal(now).slice(0, -16);
+  return inLocal(time).slice(isSameDay ? -15 : -21, -7);
 }
 
 function pad(number) {
