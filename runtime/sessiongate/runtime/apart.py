@@ -6,7 +6,6 @@ thread is a daemon, so it delays no exit.
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
@@ -41,6 +40,8 @@ async def apart(of: Hashable, work: Callable[[], _T]) -> _T:
 
     ``of`` is the subject of the work. Raises `HangsError` if a run about it is in progress.
     """
+    import asyncio  # commands that use only `within` run no event loop
+
     return await asyncio.wrap_future(_start(of, work))
 
 
