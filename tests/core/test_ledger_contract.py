@@ -593,3 +593,59 @@ def test_short_sessions_are_not_kept_and_with_history_off_none(
         assert [run.least_duration for run in known.runs] == [least or 0]
 
     run(keeper, work)
+
+
+def reasons(known: Coverage, moment: int) -> list[GapReason]:
+    return [gap.reason for gap in known.gaps(["a"], moment, moment)]
+
+
+@pytest.mark.parametrize("policy", [HistoryPolicy(shortest=60 * SECOND), HistoryPolicy(age=None)])
+def test_what_is_not_kept_is_a_gap_of_the_run_before_or_after_too(
+    lasting: Keeper, policy: HistoryPolicy
+) -> None:
+    """A session may begin before a setting changes, or be asked for after that."""
+    usual = lasting.policy
+    idents: list[int] = []
+
+    async def begin(ledger: Ledger) -> None:
+        idents.extend(await opened(ledger, "short"))
+        lasting.now = NOON + 5 * SECOND
+        await ledger.note([Interval("a", NOON - 90 * SECOND, NOON + 5 * SECOND)])
+        lasting.policy = policy
+
+    async def end(ledger: Ledger) -> None:
+        await closed(ledger, Closing(idents[0], NOON), at=NOON + 9 * SECOND)
+        lasting.now = NOON + 20 * SECOND
+        await ledger.note([Interval("a", NOON + 5 * SECOND, NOON + 20 * SECOND)])
+        lasting.policy = usual
+
+    async def ask(ledger: Ledger) -> None:
+        begun = NOON + 2 * SECOND
+        assert await at(ledger, begun) == []
+        unknown = (
+            GapReason.GAP_REASON_RETENTION
+            if policy.age is None
+            else GapReason.GAP_REASON_BELOW_MINIMUM
+        )
+        assert reasons(await coverage(ledger, begun, begun), begun) == [unknown]
+        before = NOON - 80 * SECOND
+        found = reasons(await coverage(ledger, before, before), before)
+        assert found == ([unknown] if policy.age is None else [])
+
+    run(lasting, begin, end, ask)
+
+
+def test_a_run_lasts_while_the_clock_is_set_back(keeper: Keeper) -> None:
+    keeper.policy = HistoryPolicy(shortest=SECOND)
+
+    async def work(ledger: Ledger) -> None:
+        keeper.now = NOON - 90 * SECOND
+        seen = Interval("a", NOON - 90 * SECOND, NOON - 80 * SECOND)
+        await ledger.note([seen])
+        keeper.now = NOON - 60 * SECOND
+        await ledger.note([seen])
+        known = await coverage(ledger, NOON - 90 * SECOND, NOON)
+        assert reasons(known, NOON - 85 * SECOND) == [GapReason.GAP_REASON_BELOW_MINIMUM]
+        assert reasons(known, NOON - 70 * SECOND) == [GapReason.GAP_REASON_UNREACHABLE]
+
+    run(keeper, work)

@@ -83,7 +83,7 @@ class History:
     def _gaps(self, query: PastQuery) -> Callable[[Coverage], Awaitable[list[Gap]]]:
         """Note what is observed now; return what finds the gaps in that and the coverage."""
         observed, now = [*self._observed(self.now())], self.now()
-        run = CoreRun(self._ledger.began, now, self._ledger.policy.least_duration or 0)
+        run = CoreRun(min(self._ledger.began, now), now, self._ledger.policy.least_duration or 0)
         configured = {each.name for each in self._table.sources()}
 
         def found(coverage: Coverage) -> list[Gap]:

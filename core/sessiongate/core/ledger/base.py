@@ -55,7 +55,7 @@ class Ledger(Protocol):
 
     @property
     def began(self) -> int:
-        """When the ledger was opened."""
+        """The earliest time that the clock has shown since the ledger was opened."""
 
     @property
     def busy_for(self) -> float:

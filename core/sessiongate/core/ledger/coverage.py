@@ -80,7 +80,10 @@ class Coverage:
         A moment is the time from itself to itself.
         """
         runs = _Spans((run.start, run.end) for run in self.runs)
-        brief = _Spans((run.start, run.end) for run in self.runs if run.least_duration)
+        # What a run did not keep, because it lasted too short, may have begun before the run.
+        brief = _Spans(
+            (run.start - run.least_duration, run.end) for run in self.runs if run.least_duration
+        )
         for source in sorted({*sources}):
             mine = [each for each in self.intervals if each.source == source]
             whole = _Spans((each.start, each.end) for each in mine if not each.is_partial)

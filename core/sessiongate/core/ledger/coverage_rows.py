@@ -102,7 +102,7 @@ def read_coverage(
     )
     runs = connection.execute(
         "SELECT start_time, end_time, least_duration FROM runs"
-        " WHERE end_time >= ? AND start_time <= ? ORDER BY start_time",
+        " WHERE end_time >= ? AND start_time - least_duration <= ? ORDER BY start_time",
         (start, end),
     )
     known = connection.execute("SELECT name, first_time, last_time FROM observed_sources")

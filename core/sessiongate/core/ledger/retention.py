@@ -33,8 +33,6 @@ def trim_past(connection: sqlite3.Connection, policy: HistoryPolicy, now: int) -
             dropped += len(last)
         else:
             has_more = forget_coverage(connection, until, _AT_ONCE)
-    if policy.age is None:
-        horizon = max(horizon, until)
     if horizon:
         move_horizon(connection, horizon)
     return dropped, has_more

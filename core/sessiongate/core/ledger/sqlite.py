@@ -110,7 +110,7 @@ class SqliteLedger:
 
     @property
     def began(self) -> int:
-        """When the ledger was opened, in ns since the epoch."""
+        """The earliest time that the clock has shown since the ledger was opened, in ns."""
         return self._store.began
 
     @property

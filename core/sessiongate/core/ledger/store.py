@@ -13,7 +13,7 @@ from contextlib import contextmanager, nullcontext
 
 from sessiongate.core.ledger.base import HistorySize
 from sessiongate.core.ledger.coverage import CoreRun, Interval
-from sessiongate.core.ledger.coverage_rows import CONFIRMED, write_coverage
+from sessiongate.core.ledger.coverage_rows import CONFIRMED, move_horizon, write_coverage
 from sessiongate.core.ledger.database import Database, counters, set_counter, take_over
 from sessiongate.core.ledger.file import CorruptError, LedgerFile
 from sessiongate.core.ledger.lock import LedgerError
@@ -136,10 +136,14 @@ class LedgerStore:
 
     def note(self, intervals: Sequence[Interval]) -> None:
         """Write when sources were observed, and that a core runs."""
-        run = CoreRun(self.began, self._now(), self.policy.least_duration or 0)
-        confirmed = self._clock.read(run.end, elapsed())
+        now = self._now()
+        self.began = min(self.began, now)  # else a run would end before it began
+        run = CoreRun(self.began, now, self.policy.least_duration or 0)
+        confirmed = self._clock.read(now, elapsed())
         with self._writing() as connection:
             write_coverage(connection, intervals, run, confirmed)
+            if self.policy.age is None:  # whatever is kept later, these ends are not
+                move_horizon(connection, confirmed)
             self._measure(connection)
 
     def trim(self) -> bool:
