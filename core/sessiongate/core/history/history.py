@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Set
 from dataclasses import dataclass, replace
-from itertools import islice
+from heapq import nlargest
+from itertools import groupby, pairwise
+from operator import attrgetter
 
 from sessiongate.core.history.counts import PastCounts, PastCountsQuery
 from sessiongate.core.history.query import PastQuery
@@ -90,9 +92,29 @@ class History:
             known = coverage.continued(observed, run)
             if self._ledger.policy.age is None:  # no session that has ended was ever kept
                 known = replace(known, horizon=now)
-            return [*islice(_gaps(known, query, configured), MAX_GAPS)]
+            return _at_most(MAX_GAPS, [*_gaps(known, query, configured)])
 
         return lambda coverage: asyncio.to_thread(found, coverage)
+
+
+def _at_most(most: int, gaps: list[Gap]) -> list[Gap]:
+    """Return at most so many gaps; of more, those closest together become one.
+
+    Each source has the same share, and at least one gap. So no time is told as known that is not.
+    """
+    if len(gaps) <= most:
+        return gaps
+    parts = [[*part] for _, part in groupby(gaps, attrgetter("source"))]
+    share = max(1, most // len(parts))
+    return [gap for part in parts for gap in _joined(share, part)]
+
+
+def _joined(most: int, gaps: list[Gap]) -> Iterator[Gap]:
+    """Yield at most so many gaps of one source, in order, which have the reason of their first."""
+    places = range(1, len(gaps))
+    apart = nlargest(most - 1, places, key=lambda place: gaps[place].start - gaps[place - 1].end)
+    for first, stop in pairwise([0, *sorted(apart), len(gaps)]):
+        yield gaps[first]._replace(end=gaps[stop - 1].end)
 
 
 def _gaps(known: Coverage, query: PastQuery, configured: Set[str]) -> Iterator[Gap]:
