@@ -269,6 +269,17 @@ CURSOR = "page[after] must be from a link of a list with the same times, filters
         ("fields[sessions]=activity", "fields[sessions]", "there is no attribute or relationship"),
         ("include=upstream", "include", "unknown parameter 'include'"),
         ("min_idle=1", "min_idle", "unknown parameter 'min_idle'"),
+        *(
+            (f"filter[{name}]=1", f"filter[{name}]", "there is no")
+            for name in (
+                "attributes.connections",
+                "attributes.memory.total",
+                "attributes.io_activity",
+                "attributes.thread",
+                "attributes.client.connection_attributes",
+                "relationships.filters",
+            )
+        ),
     ],
 )
 def test_a_bad_request_names_what_is_allowed(

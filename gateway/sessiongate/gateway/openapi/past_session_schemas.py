@@ -31,6 +31,9 @@ PAST_SESSION_SCHEMAS: Schema = {
                 for name, shape in _ATTRIBUTES["properties"].items()
                 if name not in NOT_KEPT
             },
+            "client": object_of(
+                {"cipher": _ATTRIBUTES["properties"]["client"]["properties"]["cipher"]}
+            ),
             "ended": text_of(
                 "When it was found to have ended. Absent if it has not ended.", format="date-time"
             ),

@@ -45,8 +45,9 @@ def _document(data: Schema, links: Schema, *, included: bool) -> Schema:
     return object_of({**properties, "meta": ref("Meta")}, "links", "data")
 
 
-def _session_resource(attributes: str, *, linked: bool = False) -> Schema:
-    """Return the schema of a session; ``linked`` is whether links lead to its relatives."""
+def _session_resource(attributes: str, *, is_past: bool = False) -> Schema:
+    """Return the schema of a session, which has links to its relatives if it is a past one."""
+    filters = _linkage("FilterIdentifier", "The filters that the session passes through, in order.")
     return object_of(
         {
             "id": text_of("An integer from 1, never assigned twice.", pattern="^[1-9][0-9]{0,19}$"),
@@ -57,18 +58,16 @@ def _session_resource(attributes: str, *, linked: bool = False) -> Schema:
                     "services": object_of(
                         {"links": ref("Links"), "data": array_of(ref("ServiceIdentifier"))}
                     ),
-                    "filters": _linkage(
-                        "FilterIdentifier", "The filters that the session passes through, in order."
-                    ),
+                    **({} if is_past else {"filters": filters}),
                     "upstream": _linkage(
                         "SessionIdentifier",
                         "The same connection on the next tier, towards the server.",
-                        linked=linked,
+                        linked=is_past,
                     ),
                     "downstream": _linkage(
                         "SessionIdentifier",
                         "The same connection on the previous tier, towards the client.",
-                        linked=linked,
+                        linked=is_past,
                     ),
                 }
             ),
@@ -100,7 +99,7 @@ SCHEMAS: Schema = {
         about="Present on pages by cursor only.",
     ),
     "SessionResource": _session_resource("SessionAttributes"),
-    "PastSessionResource": _session_resource("PastSessionAttributes", linked=True),
+    "PastSessionResource": _session_resource("PastSessionAttributes", is_past=True),
     "SourceResource": object_of(
         {
             "id": text_of("The source's name."),

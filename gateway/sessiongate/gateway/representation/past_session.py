@@ -29,8 +29,11 @@ GAP_REASONS = {
     GapReason.GAP_REASON_RETENTION: "retention",
     GapReason.GAP_REASON_BELOW_MINIMUM: "below_minimum",
 }
-# What a session is doing is not kept.
-NOT_KEPT = ("idle", "activity", "queries")
+# Attributes that the core does not keep.
+NOT_KEPT = (
+    *("idle", "activity", "queries"),
+    *("connections", "memory", "io_activity", "thread"),
+)
 
 
 def past_sessions_url(base: str) -> str:
