@@ -96,7 +96,8 @@ def test_sources_that_exchange_names_are_told_apart(tmp_path: Path) -> None:
 
     with Serving(*sources("pg-1", "orders")) as serving:
         before = by_user(serving)
-    refused = run("serve", *sources("orders", "pg-1"), "--http", "127.0.0.1:0")
+    addresses = ("--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0")
+    refused = run("serve", *sources("orders", "pg-1"), *addresses)
     assert refused.returncode == 2
     assert "'sessiongate ledger rename orders pg-1'" in refused.stderr
     renamed = typed(RENAME, ledger, tmp_path)
