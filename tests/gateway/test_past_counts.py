@@ -97,6 +97,13 @@ def test_times_are_resolved_once(http: httpx.Client) -> None:
     assert again.headers["cache-control"] == "no-store"
 
 
+def test_the_future_counts_as_now(http: httpx.Client) -> None:
+    now = datetime.now(UTC)
+    for query in ({"to": "2099-01-01T00:00:00Z"}, {"from": "-10m", "to": "2099-01-01T00:00:00Z"}):
+        times = counted(http, **query)["meta"]["times"]
+        assert abs(datetime.fromisoformat(times[-1]) - now) < timedelta(minutes=5)
+
+
 @pytest.mark.parametrize(
     ("query", "parameter", "text"),
     [

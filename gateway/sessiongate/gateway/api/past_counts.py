@@ -43,7 +43,7 @@ async def count_past_sessions(request: ApiRequest) -> Response:
     """Answer ``/v1/history/counts``."""
     now = datetime.fromtimestamp(request.context.now, UTC)
     time = PastTime.read(request.query, request.context.now)
-    end = time.end or now
+    end = min(time.end or now, now)
     start = time.start or end - _DEFAULT_LENGTH
     if start >= now:
         raise invalid(FROM, f"{FROM} must be in the past, got {write_moment(start)}")
