@@ -191,6 +191,8 @@ def test_a_relative_state_folder_is_passed_over(
         ("--public-url", "sessions.example", "http(s)://HOST"),
         ("--allowed-host", "a:1", "without a port"),
         ("--replica", "2", "must be one of true, yes, on"),
+        ("--history", "36500d", "a duration of at most 10000d, such as 12h or 30d, or off"),
+        ("--history-min", "999999999h", "a duration of at most 10000d, such as 90"),
     ],
 )
 def test_a_bad_value_is_named_with_what_is_allowed(flag: str, value: str, allowed: str) -> None:

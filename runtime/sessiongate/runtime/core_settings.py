@@ -78,7 +78,7 @@ class LedgerSettings:
     ledger: str = setting(
         "sqlite://",
         text,
-        "Database for session ids; sqlite:// keeps them in memory.",
+        "Database for session ids and history; sqlite:// keeps them in memory.",
         "URL",
         may_hold_password=True,
         find_default=_default_ledger,
@@ -91,7 +91,7 @@ def _age(value: object) -> str:
     try:
         history_age(str(value))
     except ValueError:
-        raise must_be("a duration, such as 12h or 30d, or off", value) from None
+        raise must_be("a duration of at most 10000d, such as 12h or 30d, or off", value) from None
     return str(value).lower()
 
 

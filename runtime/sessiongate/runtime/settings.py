@@ -27,6 +27,7 @@ MAX_SECONDS = 86400.0  # seconds, of any setting
 # Durations as others write them, and their units in seconds.
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(ms|s|m|min|h|d|)")
 _UNITS = {"ms": 0.001, "s": 1, "": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+_LONGEST = 10_000 * _UNITS["d"]
 _SWITCH = {
     **dict.fromkeys(("true", "yes", "on", "1"), True),
     **dict.fromkeys(("false", "no", "off", "0"), False),
@@ -153,9 +154,10 @@ def seconds(value: object) -> float:
 def duration(value: object) -> float:
     """Read a duration with its unit, or in seconds; return seconds."""
     found = _DURATION.fullmatch(str(value))
-    if found is None:
-        raise must_be("a duration, such as 90, 90s, 5m, 2h or 1d", value)
-    return float(found[1]) * _UNITS[found[2]]
+    seconds = float(found[1]) * _UNITS[found[2]] if found is not None else None
+    if seconds is None or seconds > _LONGEST:
+        raise must_be("a duration of at most 10000d, such as 90, 90s, 5m, 2h or 1d", value)
+    return seconds
 
 
 def switch(value: object) -> bool:
