@@ -60,6 +60,17 @@ def test_a_session_that_has_ended_is_in_history(http: httpx.Client, ended: PastS
     assert "did you mean 'ended'?" in misspelt.json()["errors"][0]["detail"]
 
 
+def test_the_longest_transaction_is_in_seconds(core: str, http: httpx.Client) -> None:
+    def those(client: Client) -> list[PastSession]:
+        found = [past for past in client.past_sessions() if past.HasField("longest_transaction")]
+        return [past for past in found if past.HasField("end_time")]
+
+    with Client(core, timeout=LONG) as client:
+        past = eventually(lambda: those(client), bool)[0]
+    shown = http.get(f"/v1/history/sessions/{past.session.id}").json()["data"]["attributes"]
+    assert shown["longest_transaction"] == past.longest_transaction.ToMilliseconds() / 1000 > 0
+
+
 def test_the_404_of_a_session_that_has_ended_links_to_its_history(
     http: httpx.Client, ended: PastSession
 ) -> None:

@@ -43,7 +43,7 @@ _EXAMPLES = {
     "sessions": _Examples(
         ["state", "user", "client/cipher"],
         "id=and(ge(1),le(100))",
-        {"filter[attributes.connections[*].server]": '"db-1"'},
+        {"filter[relationships.services.data[*].id]": '"orders-rw"'},
         ["-connected", "client.cipher"],
     ),
     "services": _Examples(

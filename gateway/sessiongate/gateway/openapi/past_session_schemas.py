@@ -45,6 +45,11 @@ PAST_SESSION_SCHEMAS: Schema = {
                 "If `end_reason` is `not_seen`: by when it had ended.", format="date-time"
             ),
             "ended_by": text_of("If `end_reason` is `terminated`: by whom."),
+            "longest_transaction": {
+                "type": "number",
+                "description": "Seconds of its longest transaction, as far as they were seen."
+                " Absent if none was.",
+            },
         },
     },
     "PastCountResource": object_of(

@@ -61,6 +61,8 @@ def past_session_resource(past: PastSession, base: str) -> dict[str, Any]:
             attributes["end_to"] = attributes["ended"]
         if past.ended_by:
             attributes["ended_by"] = past.ended_by
+    if past.HasField("longest_transaction"):
+        attributes["longest_transaction"] = past.longest_transaction.ToMilliseconds() / 1000
     for name in ("upstream", "downstream"):
         if name in resource["relationships"]:
             linkage = resource["relationships"][name]["data"]
