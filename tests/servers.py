@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pwd
+import random
 import re
 import shutil
 import signal
@@ -40,6 +41,8 @@ _UNPRIVILEGED = "nobody"
 _POLICY = Path("/usr/sbin/policy-rc.d")
 
 
+_PORTS = range(20_000, 32_000)  # below those of net.ipv4.ip_local_port_range
+_dice = random.SystemRandom()  # others may seed the usual one alike in all processes
 _LOCK = Path(tempfile.gettempdir()) / "sessiongate-tests-install.lock"
 
 
@@ -156,14 +159,21 @@ def write(path: Path, text: str | bytes) -> Path:
 
 
 def free_port() -> int:
-    """Return a TCP port that is free now, for IPv4 and IPv6."""
-    if not socket.has_dualstack_ipv6():
-        probe = socket.create_server(("0.0.0.0", 0))
-    else:
-        probe = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
-    with probe:
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a TCP port that is free now, for IPv4 and IPv6.
+
+    It is none that the kernel gives to connections, or to servers with port 0: another test
+    could take it before the server does.
+    """
+    while True:
+        port = _dice.choice(_PORTS)
+        with suppress(OSError):
+            if not socket.has_dualstack_ipv6():
+                probe = socket.create_server(("0.0.0.0", port))
+            else:
+                address = ("::", port)
+                probe = socket.create_server(address, family=socket.AF_INET6, dualstack_ipv6=True)
+            probe.close()
+            return port
 
 
 @dataclass(frozen=True, slots=True)
