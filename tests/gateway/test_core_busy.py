@@ -21,6 +21,7 @@ from tests.gateway.scripted import ScriptedCore
 
 Asking = Callable[[httpx.AsyncClient], Awaitable[None]]
 PAGE = "/v1/sessions?page[size]=10"
+PAST_PAGE, PAST_COUNTS = "/v1/history/sessions?page[size]=10", "/v1/history/counts"
 MANY = Limits(max_requests=1000)
 
 
@@ -52,7 +53,10 @@ def code_of(answer: httpx.Response) -> str:
     return "200" if answer.status_code == 200 else str(answer.json()["errors"][0]["code"])
 
 
-@pytest.mark.parametrize(("path", "places"), [("/v1/sessions/1", 16), (PAGE, 4)])
+@pytest.mark.parametrize(
+    ("path", "places"),
+    [("/v1/sessions/1", 16), (PAGE, 4), (PAST_PAGE, 4), (PAST_COUNTS, 4)],
+)
 def test_a_suspended_core_gets_few_calls_and_the_rest_get_503(path: str, places: int) -> None:
     async def test(http: httpx.AsyncClient) -> None:
         with suspended(core_process(address)):

@@ -22,17 +22,18 @@ from sessiongate.runtime.telemetry.correlation import current
 from sessiongate.runtime.tls import ClientTls, grpc_channel_credentials
 from sessiongate.runtime.watched_file import WatchedFile, in_time
 from sessiongate.v1.errors import Reason
-from sessiongate.v1.history_service_pb2 import ListPastSessionsRequest
+from sessiongate.v1.history_service_pb2 import CountPastSessionsRequest, ListPastSessionsRequest
 from sessiongate.v1.service_names import SESSION_SERVICE
 from sessiongate.v1.session_service_pb2 import CountSessionsRequest, ListSessionsRequest
 
 _Request = TypeVar("_Request")
 _Listing = ListSessionsRequest | CountSessionsRequest
+_OfPast = ListPastSessionsRequest | CountPastSessionsRequest
 _Response = TypeVar("_Response")
 
 # Calls in progress, except streams. The core answers one after the other: with 64 lists it answers
 # no more a second than with 4, and some wait a second. Other calls do not wait for lists.
-# Lists of the past are read from a disk, beside the lists of the present.
+# Lists and counts of the past are read from a disk, beside the lists of the present.
 _LISTS, _PASTS, _OTHERS = 4, 4, 16
 # Seconds that a request waits for the core to be called.
 _PATIENCE = 2.0
@@ -107,7 +108,7 @@ class CoreClient(AsyncClient):
         places = self._others
         if isinstance(request, _Listing):
             places = self._lists
-        elif isinstance(request, ListPastSessionsRequest):
+        elif isinstance(request, _OfPast):
             places = self._pasts
         await _take(places)
         try:
