@@ -148,6 +148,8 @@ class WatchApp(App[None]):
 
     def _look(self) -> None:
         """Show what has changed; from time to time, how ages have grown."""
+        if not self.query("#state"):
+            return  # the screen has been left, and the timer not stopped yet
         self._looks += 1
         if self._is_changed or (self._looks % _AGED == 0 and not self._is_paused):
             self._is_changed = False
