@@ -63,6 +63,15 @@ def test_flags_choose_sessions_and_their_order(shown: Shown, flags: str, listed:
     assert ids(shown, flags) == listed
 
 
+@pytest.mark.parametrize("command", ["list", "list --by user", "blockers", "watch"])
+def test_a_source_that_does_not_exist_is_an_error(shown: Shown, command: str) -> None:
+    misspelt = run(*command.split(), "--source", "pg", "--source", "pol", "--core", shown.address)
+    assert (misspelt.returncode, misspelt.stdout) == (2, "")
+    assert misspelt.stderr == "sessiongate: there is no source 'pol'; did you mean 'pool'?\n"
+    unlike = run(*command.split(), "--source", "haproxy", "--core", shown.address)
+    assert unlike.stderr == "sessiongate: there is no source 'haproxy'; sources: pg, pool\n"
+
+
 def test_a_document_holds_only_what_is_chosen(shown: Shown) -> None:
     listed = run("list", "--json", "--user", "bob", "--core", shown.address)
     assert listed.stdout.count('"type": "sessions"') == 1

@@ -28,6 +28,7 @@ from sessiongate.gateway.representation.session import session_resource, session
 from sessiongate.gateway.representation.source import source_resources, sources_url
 from sessiongate.gateway.upstream.client import CoreClient
 from sessiongate.runtime.exit_codes import EXIT_UNRECOVERABLE
+from sessiongate.runtime.suggestion import did_you_mean, quoted_name
 from sessiongate.runtime.watched_file import FileError
 from sessiongate.v1.errors import Reason
 from sessiongate.v1.session_pb2 import Session
@@ -100,6 +101,7 @@ def listing(
     fields = [*map(session_field, columns or ())]
 
     async def ask(client: CoreClient) -> None:
+        await _require_sources(client, choice)
         output = output_in(form, SESSIONS, fields, public_url or LOCAL_URL)
         gaps, count = Gaps(), 0
         async for part in _parts(client, wanted, order):
@@ -119,6 +121,7 @@ def counting(
     """Count the sessions that are chosen."""
 
     async def ask(client: CoreClient) -> None:
+        await _require_sources(client, choice)
         await print_counts(client, choice, by, limit, public_url or LOCAL_URL, form)
 
     return ask
@@ -153,6 +156,7 @@ def showing_blocked(choice: SessionChoice) -> Question:
     """Show who blocks whom, among the sessions that are chosen."""
 
     async def ask(client: CoreClient) -> None:
+        await _require_sources(client, choice)
         blocked = BlockedSessions(client, time.time(), output_width())
         lines = await blocked.trees(choice.filter())
         print("\n".join(lines or ["no session waits for another"]))
@@ -183,6 +187,7 @@ def watching(choice: SessionChoice, order: SessionOrder, columns: Sequence[str] 
     fields = [*map(session_field, columns or ())]
 
     async def ask(client: CoreClient) -> None:
+        await _require_sources(client, choice)
         if not is_terminal():
             await follow(client, choice.filter(), Lines(fields))
             return
@@ -192,6 +197,17 @@ def watching(choice: SessionChoice, order: SessionOrder, columns: Sequence[str] 
         await app.run_until_left()
 
     return ask
+
+
+async def _require_sources(client: CoreClient, choice: SessionChoice) -> None:
+    """End the command if a source that is chosen does not exist: nothing would match."""
+    if not choice.source:
+        return
+    known = [source.name for source in await client.list_sources()]
+    for name in choice.source:
+        if name not in known:
+            hint = did_you_mean(name, known) or f"; sources: {', '.join(known)}"
+            fail(f"there is no source {quoted_name(name)}{hint}", EXIT_UNRECOVERABLE)
 
 
 async def _parts(
