@@ -8,7 +8,8 @@ import gc
 import json
 import logging
 import random
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -16,10 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sessiongate.client.reflector
+import sessiongate.gateway.upstream.replica
 from sessiongate.client.errors import CallError
 from sessiongate.gateway.representation.row import SessionRow, write_all
 from sessiongate.gateway.representation.session import session_resource
 from sessiongate.gateway.upstream.replica import Replica, Store
+from sessiongate.gateway.upstream.selector import EVERYTHING
+from sessiongate.gateway.upstream.views import DirectView, ReplicaView
 from sessiongate.v1.session_pb2 import Session, SessionState
 from sessiongate.v1.session_service_pb2 import (
     SessionRemoval,
@@ -424,6 +428,43 @@ def test_a_state_that_is_still_being_applied_proves_nothing() -> None:
             await asyncio.sleep(0)
         assert stage.replica.current
         assert stage.ids == ids
+
+    run(test)
+
+
+ASKED: dict[str, Callable[[ReplicaView], Coroutine[Any, Any, object]]] = {
+    "a session": lambda view: view.get(1500),
+    "a page": lambda view: view.rows(EVERYTHING, 2000),
+    "all": lambda view: _all_of(view),
+    "tallies": lambda view: view.tallies(),
+    "services": lambda view: view.services(),
+    "a check": lambda view: view.check(),
+}
+
+
+async def _all_of(view: ReplicaView) -> object:
+    return [part async for part in view.scan(EVERYTHING)]
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_who_asks_while_a_state_is_being_applied_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    monkeypatch.setattr(sessiongate.gateway.upstream.replica, "_TURN", -1)  # a turn for each part
+
+    async def test(stage: Stage) -> None:
+        await stage.core.send(snapshot(1), sync(7, 100.0))
+        view = ReplicaView(stage.replica, cast("DirectView", None))  # it cannot ask the core
+        added = changes([*range(2, 2000)], [])
+        sending = asyncio.create_task(stage.core.send(marked(added, 8, 100.0)))
+        while stage.replica.store.is_whole:
+            assert not sending.done()
+            await asyncio.sleep(0)
+        assert not stage.replica.current
+        meanwhile = await ASKED[asked](view)
+        assert stage.replica.store.revision == 8
+        assert meanwhile == await ASKED[asked](view)
+        await sending
 
     run(test)
 

@@ -190,6 +190,8 @@ class Replica:
         # The moment up to which the store is proven to be current, if there is one. The
         # reflector's proof is of the last message, which may still be being applied.
         self._proven: float | None = None
+        self._applied = asyncio.Event()  # clear while messages are being applied
+        self._applied.set()
 
     @property
     def age(self) -> float | None:
@@ -204,6 +206,14 @@ class Replica:
         if self._proven is None or not self._reflector.has_proof or not self.store.is_whole:
             return False
         return self._clock() - self._proven <= self._staleness
+
+    async def become_whole(self) -> None:
+        """Wait until the changes that are being applied to the store have been, if there are any.
+
+        That takes some milliseconds; what the store cannot answer, the core would have to.
+        """
+        if not self.store.is_whole:
+            await self._applied.wait()
 
     async def run(self) -> None:
         """Follow the core forever, through its failures."""
@@ -243,14 +253,22 @@ class Replica:
                     # until there is enough to do at a time.
                     if not is_state and (store is self.store or size < _CHANGED):
                         continue
-                    for _ in store.applying(pending):
-                        await asyncio.sleep(0)
+                    await self._apply(pending, store)
                     pending.clear()
                     size = 0
                     if is_state:
                         self.store = store
                         self._prove()
                         self._find()
+
+    async def _apply(self, messages: Sequence[WatchSessionsResponse], store: Store) -> None:
+        """Apply messages to a store, with turns for others in between."""
+        self._applied.clear()
+        try:
+            for _ in store.applying(messages):
+                await asyncio.sleep(0)
+        finally:
+            self._applied.set()
 
     def _restart(self) -> None:
         if self.store.revision:
