@@ -106,6 +106,24 @@ def test_a_large_document_is_cached_only_while_others_still_have_room() -> None:
     asyncio.run(main())
 
 
+def test_who_asks_for_a_document_that_is_being_made_needs_no_room_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rooms = iter([True])  # for one document
+    monkeypatch.setattr(DocumentCache, "room_for", lambda cache, size: next(rooms, False))
+
+    async def main() -> None:
+        sessions = [Session(id=ident) for ident in range(1, 10_001)]
+        async with answering_from(replica_of(*sessions)) as http:
+            url = "http://localhost/v1/sessions"
+            first, second = await asyncio.gather(http.get(url), http.get(url))
+            assert first.content == second.content
+            for whole in (first, second):  # not streamed, which would write it once more
+                assert "content-length" in whole.headers
+
+    asyncio.run(main())
+
+
 def test_a_document_is_made_until_the_last_that_waits_for_it_has_left() -> None:
     async def main() -> None:
         answers, ask, version = DocumentCache(InFlight(1 << 28)), asked(5.0), Version(1, 0.0)

@@ -53,6 +53,13 @@ class DocumentCache:
             self._documents.move_to_end(key)
         return found
 
+    def has(self, request: ApiRequest, version: Version | None) -> bool:
+        """Return whether the document is cached or being made: then `make` needs no room."""
+        if version is None:
+            return False
+        key = _key(request, version)
+        return key in self._documents or key in self._making
+
     async def make(
         self,
         request: ApiRequest,

@@ -144,13 +144,15 @@ async def _new_response(request: ApiRequest, selection: Selection, url: str) -> 
     cache: DocumentCache = request.state.documents
     document = SessionsDocument(request, rows, url)
     size = document.size
-    is_whole = rows.rest is None or (rows.first.held and cache.room_for(size))
-    charge = await request.in_flight.take(size if is_whole else document.part_size)
+    is_whole = rows.rest is None or (
+        rows.first.held and (cache.has(request, version) or cache.room_for(size))
+    )
     if not is_whole:
+        charge = await request.in_flight.take(document.part_size)
         return stream_response(request, document.parts(), version, charge)
 
     async def whole() -> Body:
-        return await collect(request, document.parts(), charge)
+        return await collect(request, document.parts(), await request.in_flight.take(size))
 
     if version is None:
         return body_response(request, await whole(), None)
