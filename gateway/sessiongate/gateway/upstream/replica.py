@@ -207,13 +207,14 @@ class Replica:
             return False
         return self._clock() - self._proven <= self._staleness
 
-    async def become_whole(self) -> None:
-        """Wait until the changes that are being applied to the store have been, if there are any.
+    async def becomes_current(self) -> bool:
+        """Return whether it is current once the changes that are being applied have been.
 
-        That takes some milliseconds; what the store cannot answer, the core would have to.
+        To wait for them takes some milliseconds, and the core would take longer to answer.
         """
         if not self.store.is_whole:
             await self._applied.wait()
+        return self.current
 
     async def run(self) -> None:
         """Follow the core forever, through its failures."""

@@ -207,10 +207,7 @@ class DirectView:
 
 
 class ReplicaView:
-    """Reads from a replica while it is provably current, else from the core.
-
-    It waits while changes are being applied to the replica: the core would take longer.
-    """
+    """Reads from a replica while it is provably current, else from the core."""
 
     def __init__(self, replica: Replica, direct: DirectView) -> None:
         self._replica = replica
@@ -223,11 +220,11 @@ class ReplicaView:
         return self._replica.store.state if self._replica.current else None
 
     async def get(self, ident: int) -> tuple[SessionRow, Version]:
-        if found := self.held(ident):
-            return found
-        await self._replica.become_whole()
+        found = self.held(ident)
+        if found is None and await self._replica.becomes_current():
+            found = self.held(ident)
         # The core may still know of a session that the replica does not hold.
-        return self.held(ident) or await self._direct.get(ident)
+        return found or await self._direct.get(ident)
 
     def held(self, ident: int) -> tuple[SessionRow, Version] | None:
         store = self._replica.store
@@ -241,8 +238,7 @@ class ReplicaView:
     async def rows(
         self, selector: Selector, count: int, *, skip: int = 0, after: int = 0, before: int = 0
     ) -> Batch:
-        await self._replica.become_whole()
-        if not self._replica.current or selector.depends_on_clock:
+        if not await self._replica.becomes_current() or selector.depends_on_clock:
             return await self._direct.rows(selector, count, skip=skip, after=after, before=before)
         store = self._replica.store
         version = _version_of(store)
@@ -261,8 +257,7 @@ class ReplicaView:
         return Batch(store.rows(ids, everything), len(found), version)
 
     async def scan(self, selector: Selector) -> AsyncGenerator[Batch]:
-        await self._replica.become_whole()
-        if not self._replica.current or selector.depends_on_clock:
+        if not await self._replica.becomes_current() or selector.depends_on_clock:
             async for part in self._direct.scan(selector):
                 yield part
             return
@@ -288,21 +283,18 @@ class ReplicaView:
     async def tallies(
         self, services: frozenset[str] | None = None
     ) -> tuple[Mapping[str, ServiceTally], Version]:
-        await self._replica.become_whole()
-        if not self._replica.current:
+        if not await self._replica.becomes_current():
             return await self._direct.tallies(services)
         store = self._replica.store
         return store.tallies(services), _version_of(store)
 
     async def services(self) -> Mapping[tuple[str, str], ServiceStatus]:
-        await self._replica.become_whole()
-        if not self._replica.current:
+        if not await self._replica.becomes_current():
             return await self._direct.services()
         return _services(self._replica.store.sources())
 
     async def check(self) -> None:
-        await self._replica.become_whole()
-        if not self._replica.current:
+        if not await self._replica.becomes_current():
             await self._direct.check()
 
 
