@@ -20,10 +20,10 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from prometheus_client.parser import text_string_to_metric_families
 
 from sessiongate.core import server
+from sessiongate.core.grpc.call_counts import CallCounts
 from sessiongate.core.grpc.call_log import CallLog
 from sessiongate.core.grpc.hardened import grpc_server
 from sessiongate.core.grpc.interceptor import MethodHandler
-from sessiongate.core.metrics import CallMetrics
 from sessiongate.core.server import Core
 from sessiongate.core.settings import ConfigError, CoreConfig
 from sessiongate.core.sources.base import Observation, Observed, SourceConfig
@@ -31,8 +31,8 @@ from sessiongate.runtime.limits import CoreLimits
 from sessiongate.runtime.listener import ListenError, listen
 from sessiongate.runtime.telemetry.correlation import Correlation, current
 from sessiongate.runtime.telemetry.exporter import Exporter
+from sessiongate.runtime.telemetry.latency import LATENCY_BUCKETS
 from sessiongate.runtime.telemetry.logs import LogLine, LogLines, LogSettings
-from sessiongate.runtime.telemetry.metrics import LATENCY_BUCKETS
 from sessiongate.v1.activities import ACTIVITY_WORDS
 from sessiongate.v1.session_pb2 import ActivityState
 from sessiongate.v1.session_service_pb2 import (
@@ -264,7 +264,7 @@ def test_a_call_that_ends_only_once_the_log_is_closed_is_logged(
             finally:
                 ended.set()
 
-        calls = CallLog(CallMetrics(), access_log=True)
+        calls = CallLog(CallCounts(), access_log=True)
         stopping = grpc_server([calls], [])
         handler: MethodHandler = grpc.unary_unary_rpc_method_handler(waits)
         stopping.add_registered_method_handlers("s", {"waits": handler})

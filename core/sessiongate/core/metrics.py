@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from bisect import bisect_left
-from collections import Counter, defaultdict
 from collections.abc import Iterable
 from itertools import accumulate
 
@@ -20,32 +18,21 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector as MetricCollector
 
 from sessiongate.core.collect.collector import Collector
+from sessiongate.core.grpc.call_counts import CallCounts
 from sessiongate.core.grpc.stream_quota import StreamQuota
 from sessiongate.core.ledger.base import Ledger
 from sessiongate.core.table.table import SessionTable
-from sessiongate.runtime.telemetry.metrics import LATENCY_BUCKETS, ProcessCollector, registry
+from sessiongate.runtime.telemetry.latency import LATENCY_BUCKETS
+from sessiongate.runtime.telemetry.metrics import ProcessCollector, registry
 from sessiongate.v1.activities import ACTIVITY_WORDS
 from sessiongate.v1.source_service_pb2 import SourceState
 
 
-class CallMetrics(MetricCollector):
+class _Calls(MetricCollector):
     """Completed calls and ended streams, by method and status code."""
 
-    def __init__(self) -> None:
-        # Calls above the bucket's lower bound and up to its upper one; the last has no upper one.
-        self._buckets: defaultdict[tuple[str, str], list[int]] = defaultdict(
-            lambda: [0] * (len(LATENCY_BUCKETS) + 1)
-        )
-        self._seconds: defaultdict[tuple[str, str], float] = defaultdict(float)
-        self._streams: Counter[tuple[str, str]] = Counter()
-
-    def answered(self, method: str, code: str, seconds: float) -> None:
-        # Not by the library's histogram, which takes a lock and a lookup of labels for each value.
-        self._buckets[method, code][bisect_left(LATENCY_BUCKETS, seconds)] += 1
-        self._seconds[method, code] += seconds
-
-    def ended(self, method: str, code: str) -> None:
-        self._streams[method, code] += 1
+    def __init__(self, counts: CallCounts) -> None:
+        self._counts = counts
 
     def collect(self) -> Iterable[Metric]:
         labels = ("method", "code")
@@ -55,16 +42,15 @@ class CallMetrics(MetricCollector):
             labels=labels,
         )
         bounds = [*(str(float(bound)) for bound in LATENCY_BUCKETS), "+Inf"]
-        for key, counts in self._buckets.items():
-            took.add_metric(
-                key, [*zip(bounds, accumulate(counts), strict=True)], self._seconds[key]
-            )
+        for key, found in self._counts.durations:
+            buckets = [*zip(bounds, accumulate(found.buckets), strict=True)]
+            took.add_metric(key, buckets, found.seconds)
         ended = CounterMetricFamily(
             "sessiongate_grpc_streams_ended",
             "Number of streams of the core that have ended.",
             labels=labels,
         )
-        for key, count in self._streams.items():
+        for key, count in self._counts.streams.items():
             ended.add_metric(key, count)
         return [took, ended]
 
@@ -164,7 +150,7 @@ class _State(MetricCollector):
 
 
 def core_registry(
-    calls: CallMetrics,
+    calls: CallCounts,
     table: SessionTable,
     watchers: StreamQuota,
     collector: Collector,
@@ -172,7 +158,7 @@ def core_registry(
 ) -> CollectorRegistry:
     """Return a registry of all metrics of a core."""
     processes = ProcessCollector(lambda: {"core": os.getpid()})
-    return registry(calls, _State(table, watchers, collector, ledger), processes)
+    return registry(_Calls(calls), _State(table, watchers, collector, ledger), processes)
 
 
 def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:

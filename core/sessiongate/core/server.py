@@ -9,6 +9,7 @@ import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -17,6 +18,7 @@ from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
 
 from sessiongate.core.collect.collector import Collector
 from sessiongate.core.grpc.authentication import AuthenticationInterceptor
+from sessiongate.core.grpc.call_counts import CallCounts
 from sessiongate.core.grpc.call_log import CallLog
 from sessiongate.core.grpc.decoding import Decoding
 from sessiongate.core.grpc.hardened import grpc_server
@@ -31,19 +33,19 @@ from sessiongate.core.grpc.unwinding import Unwinding
 from sessiongate.core.history.history import History
 from sessiongate.core.ledger.base import Ledger
 from sessiongate.core.ledger.sqlite import SqliteLedger
-from sessiongate.core.metrics import CallMetrics, core_registry
 from sessiongate.core.settings import ConfigError, CoreConfig
 from sessiongate.core.sources.base import SourceConfigError, open_source
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.auth.authenticator import Authenticator
 from sessiongate.runtime.limits import CoreLimits
 from sessiongate.runtime.listener import ListenError, created_with, is_listened_on, listen
-from sessiongate.runtime.telemetry.exporter import Exporter
-from sessiongate.runtime.telemetry.loop_lag import LoopLag
 from sessiongate.runtime.tls import grpc_server_credentials
 from sessiongate.v1.history_service_pb2_grpc import add_HistoryServiceServicer_to_server
 from sessiongate.v1.service_names import SERVICES
 from sessiongate.v1.source_service_pb2_grpc import add_SourceServiceServicer_to_server
+
+if TYPE_CHECKING:  # else imported when used: Prometheus's library is slow to import
+    from sessiongate.runtime.telemetry.exporter import Exporter
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +67,7 @@ class Core:
     def __init__(self, config: CoreConfig) -> None:
         self._config = config
         self.address = config.grpc  # the real port once started
-        self._calls = CallMetrics()
+        self._calls = CallCounts()
         self.watchers = StreamQuota(config.limits.max_watchers)
         self.exporter: Exporter | None = None
         self.ledger_lost = asyncio.Event()  # its file was removed: ids are no longer stored
@@ -180,6 +182,10 @@ class Core:
         """Return the exporter of metrics, if configured. Raises `ListenError`."""
         if self._config.core_metrics is None:
             return None
+        from sessiongate.core.metrics import core_registry
+        from sessiongate.runtime.telemetry.exporter import Exporter
+        from sessiongate.runtime.telemetry.loop_lag import LoopLag
+
         shown = core_registry(self._calls, self.table, self.watchers, self._collector, ledger)
         self._lag = LoopLag("core", shown)
         return Exporter(self._config.core_metrics, shown, self._config.protection)

@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 
 import grpc
 
+from sessiongate.core.grpc.call_counts import CallCounts
 from sessiongate.core.grpc.interceptor import MethodHandler, behaving, behaviour_of, is_awaited
-from sessiongate.core.metrics import CallMetrics
 from sessiongate.runtime.auth.identity import caller
 from sessiongate.runtime.telemetry.correlation import current, from_pairs
 from sessiongate.runtime.telemetry.logs import LogLine, LogLines
@@ -29,8 +29,8 @@ _DELAY = 0.05
 class CallLog:
     """Logs and counts calls; must be outside those that refuse calls."""
 
-    def __init__(self, metrics: CallMetrics, *, access_log: bool) -> None:
-        self._metrics = metrics
+    def __init__(self, counts: CallCounts, *, access_log: bool) -> None:
+        self._counts = counts
         self._access_log = access_log
         self._ended: list[LogLine] = []  # and not logged yet
         self._is_closed = False
@@ -72,9 +72,9 @@ class CallLog:
             finally:
                 took = time.perf_counter() - began
                 if streams:
-                    self._metrics.ended(method, code)
+                    self._counts.ended(method, code)
                 else:
-                    self._metrics.answered(method, code, took)
+                    self._counts.answered(method, code, took)
                 if self._access_log:
                     self._note(method, code, took, context)
 

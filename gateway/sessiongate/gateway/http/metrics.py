@@ -10,8 +10,8 @@ from prometheus_client import CollectorRegistry, Gauge, Histogram
 from starlette.types import Scope
 
 from sessiongate.gateway.upstream.replica import Replica
+from sessiongate.runtime.telemetry.latency import LATENCY_BUCKETS
 from sessiongate.runtime.telemetry.loop_lag import LoopLag
-from sessiongate.runtime.telemetry.metrics import LATENCY_BUCKETS
 
 # Values that callers choose must not become labels unchanged: they are unlimited in number.
 _METHODS = frozenset(("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"))

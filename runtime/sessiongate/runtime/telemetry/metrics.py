@@ -26,9 +26,6 @@ log = logging.getLogger(__name__)
 _FILES = ("histogram", "gauge_livemin", "gauge_livesum")
 _ROOM = 512 * 1024
 
-# Seconds: from what a replica answers in to what a core may take.
-LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-
 
 def share(folder: Path) -> None:
     """Keep this process's metrics in files of ``folder``; call this before any is made."""
