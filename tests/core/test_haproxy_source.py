@@ -25,6 +25,7 @@ from sessiongate.v1 import session_pb2
 from sessiongate.v1.activities import ACTIVITY_WORDS
 from tests.core.observing import hanging, refusal, seen
 from tests.haproxy import HAProxy, haproxy
+from tests.polling import eventually
 from tests.relay import Relay
 from tests.servers import PATIENCE, free_port
 
@@ -247,7 +248,11 @@ def test_a_socket_below_operator_is_named(proxy: HAProxy, name: str) -> None:
 
 def test_the_masters_socket_is_named(proxy: HAProxy) -> None:
     path = f"{proxy.folder}/master.sock"
-    text = asyncio.run(refusal(HAProxySource(path).observe()))
+
+    def asked() -> str:
+        return asyncio.run(refusal(HAProxySource(path).observe()))
+
+    text = eventually(asked, lambda text: "refused" not in text)  # until the master listens
     assert text == (
         f"{path}: this is HAProxy's master CLI; name a 'stats socket' of its worker instead"
     )
