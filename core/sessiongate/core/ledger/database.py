@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Lock
 
 from sessiongate.core.ledger import past
 from sessiongate.core.ledger.coverage_rows import COVERAGE_INDEXES, COVERAGE_TABLES
@@ -13,6 +14,9 @@ from sessiongate.core.ledger.file import CorruptError
 from sessiongate.core.ledger.lock import LedgerError
 
 _WAL_BYTES = 16 * 1024 * 1024  # of the write-ahead log after a checkpoint
+# Pages of it, 64 MiB, from which on a commit copies them itself: if `Checkpoints` do not get on.
+_WAL_PAGES = 16_384
+_CACHE_KIB = 8 * 1024  # of pages that what comes and goes changes again and again
 _LARGE_BYTES = 64 << 20  # which take about 0.2 seconds to check
 # What a start reads; also read while it is not there yet.
 _NEEDED = ("counters", "sources", "places", "kept_ids", "open_sessions", "sqlite_schema")
@@ -37,6 +41,7 @@ class Database:
         # Beside it, a file that says that it was found to be corrupt.
         self._suspect = path and path.with_name(f"{path.name}.suspect")
         self._connection: sqlite3.Connection | None = None
+        self.between_transactions = Lock()  # held during each
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -55,13 +60,14 @@ class Database:
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Run a transaction, which is committed at the end."""
         connection = self.connection
-        connection.execute("BEGIN")
-        try:
-            yield connection
-            connection.execute("COMMIT")
-        except BaseException:
-            connection.rollback()  # unless SQLite has done so itself
-            raise
+        with self.between_transactions:
+            connection.execute("BEGIN")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                connection.rollback()  # unless SQLite has done so itself
+                raise
 
     @contextmanager
     def naming_errors(self) -> Iterator[None]:
@@ -134,6 +140,8 @@ def _connect(path: Path | None) -> sqlite3.Connection:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute(f"PRAGMA journal_size_limit={_WAL_BYTES}")
+            connection.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES}")
+            connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
         except BaseException:
             connection.close()
             raise

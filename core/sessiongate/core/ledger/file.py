@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from threading import Lock
 from typing import IO
 
 from sessiongate.core.ledger.lock import LedgerError, take_lock
@@ -61,7 +62,10 @@ class LedgerFile:
         self._inode = (0, 0)  # device and inode, once it exists
         self._mark: Mark | None = None  # None until the next id is known
         self._descriptor: int | None = None  # closing it releases SQLite's locks
-        self._seen: tuple[object, ...] | None = None  # what `_look` saw after the last write
+        # What `_look` saw after the last write; None while it may change.
+        self._seen: tuple[object, ...] | None = None
+        self._changing = False
+        self._looking = Lock()
 
     def require(self) -> None:
         """Make sure that the file exists, with access for this user only. Raises `LedgerError`.
@@ -137,7 +141,8 @@ class LedgerFile:
         try:
             found = os.stat(self.path)
             is_same = (found.st_dev, found.st_ino) == self._inode
-            return is_same and (self._seen is None or self._look() == self._seen)
+            with self._looking:
+                return is_same and (self._seen is None or self._look() == self._seen)
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError:
@@ -146,15 +151,40 @@ class LedgerFile:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Allow writing to the file. Raises `LedgerError` if it is not as this process left it."""
-        if not self.is_in_place:
-            raise LedgerError(f"the ledger {self.path} was removed or replaced")
+        self._require_in_place()
         try:
             yield
         finally:
-            try:
-                self._seen = self._look()
-            except OSError:
-                self._seen = None
+            with self._looking:
+                if not self._changing:
+                    self._remember()
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Allow another thread to copy the log into the file, beside what is written.
+
+        Until it has done so, nobody can tell whether somebody else writes there, too.
+        Raises `LedgerError` if the file is not as this process left it.
+        """
+        self._require_in_place()
+        with self._looking:
+            self._changing, self._seen = True, None
+        try:
+            yield
+        finally:
+            with self._looking:
+                self._changing = False
+                self._remember()
+
+    def _require_in_place(self) -> None:
+        if not self.is_in_place:
+            raise LedgerError(f"the ledger {self.path} was removed or replaced")
+
+    def _remember(self) -> None:
+        try:
+            self._seen = self._look()
+        except OSError:
+            self._seen = None
 
     def _look(self) -> tuple[object, ...]:
         """Return what changes if somebody else writes to the file, or removes its log.

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
 from sessiongate.core.ledger.base import HistorySize
+from sessiongate.core.ledger.checkpoints import Checkpoints
 from sessiongate.core.ledger.coverage import CoreRun, Interval
 from sessiongate.core.ledger.coverage_rows import CONFIRMED, move_horizon, write_coverage
 from sessiongate.core.ledger.database import Database, counters, set_counter, take_over
@@ -51,9 +52,12 @@ class LedgerStore:
         self.size = HistorySize(0, 0, None)
         self._numbering = Numbering(1)
         self._clock = ConfirmedClock(None)
+        self._checkpoints: Checkpoints | None = None
 
     def finish(self) -> None:
         """Release the file, with nothing left in its write-ahead log."""
+        if self._checkpoints is not None:
+            self._checkpoints.close()
         is_ours = self._file is not None and self._file.is_in_place
         self.database.close()
         if self._file is not None:
@@ -103,6 +107,7 @@ class LedgerStore:
         if self._file is not None:  # a copy of the file alone must contain all of this
             with self._file.writing():
                 self.database.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self._checkpoints = Checkpoints(self._file, self.database.between_transactions)
 
     def _number(self, connection: sqlite3.Connection) -> None:
         """Find the next id."""
@@ -133,6 +138,8 @@ class LedgerStore:
         file = self._file
         with file.writing() if file else nullcontext(), self.database.transaction() as connection:
             yield connection
+        if self._checkpoints is not None:
+            self._checkpoints.wrote(connection.total_changes)
 
     def note(self, intervals: Sequence[Interval]) -> None:
         """Write when sources were observed, and that a core runs."""
