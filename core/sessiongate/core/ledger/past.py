@@ -91,9 +91,10 @@ def description_of(session: Session | None) -> Description:
     if session is None:
         return UNDESCRIBED
     values = [*_VALUES(session)]
-    for place, name in _MAY_BE_ABSENT:
-        if not values[place] and not session.HasField(name):
-            values[place] = None
+    if not all(values):
+        for place, name in _MAY_BE_ABSENT:
+            if not values[place] and not session.HasField(name):
+                values[place] = None
     cut: list[str] = []
     if session.truncated:
         cut += (name for name in session.truncated if name in DESCRIBED)
