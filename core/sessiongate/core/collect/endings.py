@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sessiongate.core.collect.showing import Showing
-from sessiongate.core.ledger.past import Closing
+from sessiongate.core.ledger.past import USUAL_REASON, Closing
 from sessiongate.core.place import id_of, time_of
 from sessiongate.runtime.elapsed import elapsed
+from sessiongate.runtime.memory import untrack
 from sessiongate.v1.history_service_pb2 import EndReason
 
 
@@ -47,19 +48,21 @@ class Endings:
         """
         showing = self._showing
         place = showing.held[key]
-        session, longest = showing.last_seen(key)
+        last, longest = showing.last_seen(key)
         reason, seen = replaced, None
         if reason is None and continues and key not in showing.absent:
-            reason = EndReason.END_REASON_CLOSED
+            reason = USUAL_REASON
         elif reason is None:
             reason = EndReason.END_REASON_NOT_SEEN
             since = showing.absent.get(key, observed_at)
             seen = self._moment(since) if since else self._covered_until or time_of(place)
         ident = id_of(place)
-        return Closing(
-            *(ident, time_of(place), session, reason, seen, longest),
+        closing = Closing(
+            *(ident, time_of(place), last, reason, seen, longest),
             not_before=self._seen_until.pop(ident, 0),
         )
+        untrack(closing)
+        return closing
 
     def _moment(self, time: float) -> int:
         """Return a moment on the clock `elapsed` as ns since the epoch."""

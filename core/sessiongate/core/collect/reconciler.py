@@ -30,7 +30,7 @@ from sessiongate.core.sources.support.moments import is_storable
 from sessiongate.core.sources.support.pacing import Pace, in_order, kept, mapped
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.elapsed import elapsed
-from sessiongate.runtime.memory import FreeMemory
+from sessiongate.runtime.memory import FreeMemory, untrack
 from sessiongate.v1.history_service_pb2 import EndReason
 
 log = logging.getLogger(__name__)
@@ -226,11 +226,7 @@ class Reconciler:
             ended = [key for key in ended if key in free]
             missing = [key for key in missing if key in free]
         opened = await kept(lambda pair: pair[0] not in former, new, pace)
-        openings = await mapped(
-            lambda pair: Opening(pair[0], self._start(pair[1]), pair[1].stated_id, pair[1].session),
-            opened,
-            pace,
-        )
+        openings = await mapped(lambda pair: self._opening(*pair), opened, pace)
         gone = [*ended, *filter(held.__contains__, found.fresh)] if replaced else ended
         closing = partial(
             self._endings.closing,
@@ -341,7 +337,10 @@ class Reconciler:
                 done += 1
         yield from ends
 
-    def _start(self, item: Observed) -> int:
+    def _opening(self, key: str, item: Observed) -> Opening:
         session = item.session
         stated = session.HasField("connect_time") and is_storable(session.connect_time)
-        return session.connect_time.ToNanoseconds() if stated else self._now()
+        start = session.connect_time.ToNanoseconds() if stated else self._now()
+        opening = Opening(key, start, item.stated_id, session)
+        untrack(opening)
+        return opening

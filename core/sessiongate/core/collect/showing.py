@@ -18,6 +18,7 @@ from sessiongate.core.ledger.base import Ledger
 from sessiongate.core.place import id_of
 from sessiongate.core.sources.base import Observed
 from sessiongate.core.sources.support.pacing import Pace
+from sessiongate.core.table.encoding import piece
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.elapsed import elapsed
 from sessiongate.runtime.memory import untrack
@@ -104,21 +105,25 @@ class Showing:
         """Return the number of sessions in the table."""
         return len(self.shown) + len(self._hiding)
 
-    def last_seen(self, key: str) -> tuple[Session | None, int | None]:
-        """Return a session as it was last shown, if it is, and its longest transaction in ns."""
+    def last_seen(self, key: str) -> tuple[bytes | None, int | None]:
+        """Return a session as it was last shown, if it is, and its longest transaction in ns.
+
+        It is encoded, as field 1 of a message.
+        """
         ident = id_of(self.held[key])
         row = self._table.row(ident)
         longest = self._longest.get(ident)
         if row is None:
             return None, longest
-        session = row.session
-        # The other end of a connection may have been found to have ended before this one.
-        for ids, linked in zip(
-            (session.upstream_ids, session.downstream_ids), self._links.last_of(ident), strict=True
-        ):
-            if not ids:
-                ids.extend(linked)
-        return session, _longer(longest, row.transaction, self._now())
+        seen, linked = row.piece, self._links.last_of(ident)
+        if any(linked):
+            # The other end of a connection may have been found to have ended before this one.
+            session, more = row.session, Session()
+            for name, ids in zip(("upstream_ids", "downstream_ids"), linked, strict=True):
+                if not getattr(session, name):
+                    getattr(more, name).extend(ids)
+            seen += piece(more)
+        return seen, _longer(longest, row.transaction, self._now())
 
     def progress(self) -> None:
         """Note that taking over an observation gets on."""

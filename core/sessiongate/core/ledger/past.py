@@ -27,6 +27,7 @@ PAST = (
     *("end_time", "id", "source", "connect_time", "duration_class"),
     *("end_reason", "last_seen_time", "ended_by", "longest_transaction", *_LINKS, *DESCRIBED),
 )
+USUAL_REASON = EndReason.END_REASON_CLOSED  # to look it up takes almost a microsecond
 _MOST_LINKS = 100  # ids of each direction
 _TEXT_BYTES = 1024
 _CLASS_BITS = 30  # 1.07 seconds, in nanoseconds
@@ -75,11 +76,19 @@ class Closing:
 
     id: int
     connect_time: int  # ns since the epoch
-    session: Session | None = None  # as last seen; None: as when it opened
-    reason: EndReason = EndReason.END_REASON_CLOSED
+    # As last seen; None: as when it opened. Very many may wait for the disk: they are encoded, as
+    # field 1 of a message.
+    seen: Session | bytes | None = None
+    reason: EndReason = USUAL_REASON
     last_seen: int | None = None  # ns since the epoch, if it was not seen to end
     longest_transaction: int | None = None  # ns
     not_before: int = 0  # its end, in ns since the epoch
+
+    @property
+    def session(self) -> Session | None:
+        """The session as last seen; if it is encoded, each call decodes it."""
+        seen = self.seen
+        return PastSession.FromString(seen).session if isinstance(seen, bytes) else seen
 
     def end(self, now: int) -> int:
         """Return when it ended, if it was found ``now`` to have ended; times in ns."""
@@ -90,15 +99,17 @@ def description_of(session: Session | None) -> Description:
     """Return the values that describe a session."""
     if session is None:
         return UNDESCRIBED
-    values = [*_VALUES(session)]
+    values: Sequence[Any] = _VALUES(session)
     if not all(values):
+        values = [*values]
         for place, name in _MAY_BE_ABSENT:
             if not values[place] and not session.HasField(name):
                 values[place] = None
-    cut: list[str] = []
-    if session.truncated:
-        cut += (name for name in session.truncated if name in DESCRIBED)
-    if session.ByteSize() > _TEXT_BYTES:  # some text may be too long
+    truncated, is_long = session.truncated, session.ByteSize() > _TEXT_BYTES
+    if not truncated and not is_long:
+        return *values, None
+    cut = [name for name in truncated if name in DESCRIBED]
+    if is_long:  # some text may be too long
         values = [_shortened(*pair, cut) for pair in zip(DESCRIBED, values, strict=False)]
     return *values, ",".join(dict.fromkeys(cut)) or None
 
@@ -111,16 +122,19 @@ def _shortened(name: str, value: Any, cut: list[str]) -> Any:
     return value.encode()[:_TEXT_BYTES].decode(errors="ignore")
 
 
-def ended(closing: Closing, source: str, description: Description, end: int) -> tuple[Any, ...]:
-    """Return the row, the values of `PAST`, of a session that ended at ``end``, in ns."""
+def ended(closing: Closing, source: str, opened: Description, end: int) -> tuple[Any, ...]:
+    """Return the row, the values of `PAST`, of a session that ended at ``end``, in ns.
+
+    If it was not seen since it opened, ``opened`` describes it.
+    """
     start, session, seen = closing.connect_time, closing.session, closing.last_seen
-    reason = closing.reason
+    up, down = (None, None) if session is None else map(_packed, _LINKED(session))
     return (
         *(end, closing.id, source, start, duration_class(end - start)),
-        None if reason == EndReason.END_REASON_CLOSED else reason,
-        *(None if seen is None else max(start, min(seen, end)), None, closing.longest_transaction),
-        *((None, None) if session is None else map(_packed, _LINKED(session))),
-        *description,
+        None if closing.reason == USUAL_REASON else closing.reason,
+        None if seen is None else max(start, min(seen, end)),
+        *(None, closing.longest_transaction, up, down),
+        *(opened if session is None else description_of(session)),
     )
 
 
@@ -144,7 +158,7 @@ def past_session(row: Sequence[Any]) -> PastSession:
     past = PastSession(session=session)
     if end is not None:
         past.end_time.FromNanoseconds(end)
-        past.end_reason = reason or EndReason.END_REASON_CLOSED
+        past.end_reason = reason or USUAL_REASON
     if last_seen is not None:
         past.last_seen_time.FromNanoseconds(last_seen)
     if ended_by is not None:

@@ -13,6 +13,7 @@ from sessiongate.core.collect.keys import KEY_BYTES, short
 from sessiongate.core.ledger.past import (
     DESCRIBED,
     PAST,
+    UNDESCRIBED,
     Closing,
     Description,
     Opening,
@@ -81,14 +82,10 @@ class Changes:
         if least is not None:
             ends = [(each.id, each.end(now), each) for each in self.closed]
             kept = [each for each in sorted(ends) if each[1] - each[2].connect_time >= least]
-            unseen = [ident for ident, _, closing in kept if closing.session is None]
+            unseen = [ident for ident, _, closing in kept if closing.seen is None]
             opened = _descriptions(connection, unseen)
             rows = (
-                ended(
-                    *(closing, self.source),
-                    opened.get(ident) or description_of(closing.session),
-                    end,
-                )
+                ended(closing, self.source, opened.get(ident, UNDESCRIBED), end)
                 for ident, end, closing in kept
             )
             _insert(connection, "past_sessions", PAST, rows)
