@@ -306,3 +306,25 @@ def test_links_are_right_whatever_is_shown_between_the_preparation_and_the_showi
                     assert [*below.downstream_ids] == ([above.id] if above else [])
 
     run(test)
+
+
+@pytest.mark.parametrize("proxy_first", [True, False])
+def test_a_session_that_ended_keeps_its_links_whichever_end_was_found_to_end_first(
+    *, proxy_first: bool
+) -> None:
+    async def test(scene: Scene) -> None:
+        await scene.take(scene.server, [item("server", 0)])
+        await scene.take(scene.proxy, [item("proxy", 0)])
+        proxy, server = scene.session("proxy0"), scene.session("server0")
+        assert proxy is not None
+        assert server is not None
+        for source in (scene.proxy, scene.server)[:: 1 if proxy_first else -1]:
+            await scene.take(source, [])
+        for session, links in ((proxy, [[server.id], []]), (server, [[], [proxy.id]])):
+            past = await scene.ledger.one(session.id)
+            assert past is not None
+            assert past.HasField("end_time")
+            assert [[*past.session.upstream_ids], [*past.session.downstream_ids]] == links
+            assert past.session.native_id == session.native_id
+
+    run(test)

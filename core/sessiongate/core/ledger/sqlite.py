@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 LEDGER_CLOSE_TIMEOUT = 5.0  # seconds that the last writes may take
 SLOW = 3.0  # seconds after which slow opening is logged
-MEMORY_BYTES = 256 << 20  # of a ledger in memory, above which the oldest past sessions go
+MEMORY_BYTES = 64 << 20  # of a ledger in memory, above which the oldest past sessions go
 _SLOW = "still waiting for the ledger (%s): its disk hangs or is slow"
 
 _T = TypeVar("_T")
