@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from pathlib import Path
 from traceback import extract_tb
 from typing import Protocol, runtime_checkable
@@ -231,13 +232,18 @@ def _count(options: dict[str, str], name: str, key: str, default: int) -> int:
 OpenSource = Callable[[SourceConfig], Source]
 
 
+@cache  # all packages are searched for it, which takes several milliseconds
+def _installed() -> EntryPoints:
+    return entry_points(group=ENTRY_POINT_GROUP)
+
+
 def _kinds() -> list[str]:
-    return sorted(entry_points(group=ENTRY_POINT_GROUP).names)
+    return sorted(_installed().names)
 
 
 def _entry_point(config: SourceConfig) -> EntryPoint:
     """Return the one entry point of a source's kind. Raises `SourceConfigError`."""
-    found: list[EntryPoint] = [*entry_points(group=ENTRY_POINT_GROUP, name=config.kind)]
+    found: list[EntryPoint] = [*_installed().select(name=config.kind)]
     if not found:
         kinds = _kinds()
         raise SourceConfigError(
