@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from typing import Any
 
@@ -19,6 +19,8 @@ class Answer:
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    # Whether it was sent before its length was known.
+    is_chunked: bool = field(compare=False, default=False)
 
     def header(self, name: str) -> str | None:
         """Return a header's value, or None if it is missing."""
@@ -41,6 +43,6 @@ def ask(address: str, path: str, headers: Mapping[str, str] | None = None) -> An
             for name, value in response.getheaders()
             if name.lower() not in _OF_THE_SERVER
         )
-        return Answer(response.status, kept, response.read())
+        return Answer(response.status, kept, response.read(), response.chunked)
     finally:
         connection.close()

@@ -32,7 +32,8 @@ _METHOD = f"""\
 Each round starts a core, the gateway (`sessiongate serve --core`, with one worker and with
 two) and Envoy in front of it, anew for each number of sessions, and loads one server after
 the other on each path. Figures are the medians of the rounds. Before a path is measured every
-server has to answer it once with the right status and the right sessions; the bare server has
+server has to answer it once with the right status and the right sessions, the gateway all of them
+from its copy; the bare server has
 to send the gateway's very bytes. An error under load, or an answer of another size, discards
 the figure.
 
