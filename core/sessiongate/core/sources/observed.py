@@ -87,6 +87,7 @@ class Observed:
         self.stated_id = stated_id
         self.former = former
         self.blocked_by = blocked_by
+        untrack(self)
 
     @property
     def session(self) -> Session:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from sessiongate.core.sources.base import Observed
 from sessiongate.core.sources.support.stability import TOLERANCE, debounce
+from sessiongate.runtime.memory import untrack
 
 # The members that only the clock changes; ``idle`` is kept. In JSON these characters
 # can only be a member's name: within a string the quotes are escaped.
@@ -50,6 +51,9 @@ class KnownElement:
     resolved: Mapping[str, float]
     blockers: tuple[str, ...]  # ids of those that it waits for
     observed: Observed
+
+    def __post_init__(self) -> None:
+        untrack(self)
 
     @property
     def order(self) -> tuple[int, str]:
