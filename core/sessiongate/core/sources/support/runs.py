@@ -96,6 +96,8 @@ class Run:
         parts = _TIMES.split(text)
         self.size = len(text)
         self.rows = rows
+        for row in rows:
+            untrack(row)
         self._texts = parts[::2]
         # When sessions were last active, for those that state it.
         self._actives = [known.active for _, known in rows if known.active is not None]
