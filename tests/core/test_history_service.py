@@ -201,7 +201,8 @@ def test_counts_are_what_is_listed_at_each_moment(settled: Client, seconds: floa
 
 def test_the_moments_of_a_count_go_from_the_first_to_the_last(churning: Client) -> None:
     now = time.time()
-    asked = PastSessionFilter(start_time=stamp(now - 59), end_time=stamp(now + 1000))
+    before = stamp(now - 24 * 3600)  # the core began
+    asked = PastSessionFilter(start_time=before, end_time=stamp(now + 1000))
     response = churning.count_past_sessions(CountPastSessionsRequest(filter=asked))
     times = [moment.ToNanoseconds() for moment in response.times]
     assert len(times) == len(response.total_counts) == 60
