@@ -1,4 +1,8 @@
-"""The API as its description declares it, for schemathesis to call."""
+"""The API as its description declares it, for schemathesis to call.
+
+Import schemathesis only in what tests call: it takes longer than all else that is imported to
+collect the tests, and each process collects all of them.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,6 @@ from copy import deepcopy
 from typing import Any
 
 import hypothesis
-import schemathesis
-from schemathesis.config import SchemathesisConfig
-from schemathesis.generation.feedback import FeedbackSources
-from schemathesis.pytest._test_builder import build_operation_test
 
 from sessiongate.gateway.api.host_names import RDNS
 from sessiongate.gateway.api.operations import OPERATIONS
@@ -39,6 +39,9 @@ def described(*, strict: bool = True, **settings: Any) -> Any:
     ``strict`` is whether values that the patterns do not allow must be refused: the patterns are
     narrower than the grammar, as long runs show. ``settings`` are schemathesis's own.
     """
+    import schemathesis
+    from schemathesis.config import SchemathesisConfig
+
     config = SchemathesisConfig.from_dict(
         {
             "request-timeout": LONG,
@@ -81,6 +84,8 @@ def exercise(
     This is what schemathesis's own decorator makes of a test. The decorator makes the cases of
     all operations while tests are collected, in each process that collects any.
     """
+    from schemathesis.generation.feedback import FeedbackSources
+    from schemathesis.pytest._test_builder import build_operation_test
 
     def test(case: Any) -> None:
         check(case)
