@@ -106,7 +106,7 @@ def test_an_id_that_is_too_long_is_named_as_the_contract_names_it(size: int) -> 
 
 @pytest.mark.parametrize("size", [1000, 65536])
 def test_of_a_session_that_is_too_large_the_rest_is_kept(size: int) -> None:
-    text, many = "ü\\" * (MAX_ELEMENT // 2), 100_000
+    text, many = "ü\\" * (MAX_ELEMENT // 2), 40_000
     attributes: dict[str, object] = {
         "state": "Started",
         "user": text,
