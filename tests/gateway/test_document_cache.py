@@ -124,6 +124,27 @@ def test_who_asks_for_a_document_that_is_being_made_needs_no_room_for_it(
     asyncio.run(main())
 
 
+def test_two_documents_do_not_count_on_the_same_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sessiongate.gateway.api.document_cache._USUAL", 0)
+
+    async def main() -> None:
+        replica = replica_of(*(Session(id=ident) for ident in range(1, 10_001)))
+        url = "http://localhost/v1/sessions"
+        async with answering_from(replica) as http:
+            size = len((await http.get(url)).content)
+        limits = Limits(max_in_flight=size * 2)  # three quarters of it are for bodies
+        async with answering_from(replica, limits=limits) as http:
+            both = await asyncio.gather(
+                http.get(url, headers={"Accept-Encoding": "identity"}),
+                http.get(url, headers={"Accept-Encoding": "gzip"}),
+            )
+        assert [len(response.json()["data"]) for response in both] == [10_000, 10_000]
+        # One is streamed: to be whole, it would wait until the other one is let go.
+        assert sum("content-length" in response.headers for response in both) == 1
+
+    asyncio.run(main())
+
+
 def test_a_document_is_made_until_the_last_that_waits_for_it_has_left() -> None:
     async def main() -> None:
         answers, ask, version = DocumentCache(InFlight(1 << 28)), asked(5.0), Version(1, 0.0)

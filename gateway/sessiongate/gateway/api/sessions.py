@@ -144,15 +144,17 @@ async def _new_response(request: ApiRequest, selection: Selection, url: str) -> 
     cache: DocumentCache = request.state.documents
     document = SessionsDocument(request, rows, url)
     size = document.size
-    is_whole = rows.rest is None or (
-        rows.first.held and (cache.has(request, version) or cache.room_for(size))
-    )
+    is_made = cache.has(request, version)
+    is_whole = rows.rest is None or (rows.first.held and (is_made or cache.room_for(size)))
     if not is_whole:
         charge = await request.in_flight.take(document.part_size)
         return stream_response(request, document.parts(), version, charge)
 
+    # Before others run: they would count on the same room.
+    room = None if is_made else request.in_flight.take_free(size)
+
     async def whole() -> Body:
-        return await collect(request, document.parts(), await request.in_flight.take(size))
+        return await collect(request, document.parts(), room or await request.in_flight.take(size))
 
     if version is None:
         return body_response(request, await whole(), None)

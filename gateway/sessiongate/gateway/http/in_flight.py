@@ -83,17 +83,24 @@ class InFlight:
 
         A small response is charged, but never waits.
         """
-        if size <= SMALL or (not self._waiting and self._fits(size)):
-            self.used += size
-        else:
+        charge = self.take_free(size)
+        if charge is None:
             with self._resting.one():
                 await self._turn(size)
-        return Charge(self, size)
+            charge = Charge(self, size)
+        return charge
 
     def take_now(self, size: int) -> Charge:
         """Take bytes like `take`, but without waiting, for a response that is already made."""
-        if size > SMALL and (self._waiting or not self._fits(size)):
+        charge = self.take_free(size)
+        if charge is None:
             raise RequestError(_OVERLOADED)
+        return charge
+
+    def take_free(self, size: int) -> Charge | None:
+        """Take bytes like `take`, or return None if it would wait."""
+        if size > SMALL and (self._waiting or not self._fits(size)):
+            return None
         self.used += size
         return Charge(self, size)
 
