@@ -238,7 +238,7 @@ class ReplicaView:
     async def rows(
         self, selector: Selector, count: int, *, skip: int = 0, after: int = 0, before: int = 0
     ) -> Batch:
-        if not await self._replica.becomes_current() or selector.depends_on_clock:
+        if selector.depends_on_clock or not await self._replica.becomes_current():
             return await self._direct.rows(selector, count, skip=skip, after=after, before=before)
         store = self._replica.store
         version = _version_of(store)
@@ -257,7 +257,7 @@ class ReplicaView:
         return Batch(store.rows(ids, everything), len(found), version)
 
     async def scan(self, selector: Selector) -> AsyncGenerator[Batch]:
-        if not await self._replica.becomes_current() or selector.depends_on_clock:
+        if selector.depends_on_clock or not await self._replica.becomes_current():
             async for part in self._direct.scan(selector):
                 yield part
             return
