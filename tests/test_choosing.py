@@ -72,6 +72,14 @@ def test_a_source_that_does_not_exist_is_an_error(shown: Shown, command: str) ->
     assert unlike.stderr == "sessiongate: there is no source 'haproxy'; sources: pg, pool\n"
 
 
+def test_a_core_of_many_sources_names_none_of_them() -> None:
+    with showing({f"database-{number}": [] for number in range(21)}) as core:
+        unlike = run("list", "--source", "pg", "--core", core.address)
+    assert unlike.stderr == (
+        "sessiongate: there is no source 'pg'; `sessiongate sources` lists the 21 sources\n"
+    )
+
+
 def test_a_document_holds_only_what_is_chosen(shown: Shown) -> None:
     listed = run("list", "--json", "--user", "bob", "--core", shown.address)
     assert listed.stdout.count('"type": "sessions"') == 1

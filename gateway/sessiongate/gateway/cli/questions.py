@@ -28,7 +28,7 @@ from sessiongate.gateway.representation.session import session_resource, session
 from sessiongate.gateway.representation.source import source_resources, sources_url
 from sessiongate.gateway.upstream.client import CoreClient
 from sessiongate.runtime.exit_codes import EXIT_UNRECOVERABLE
-from sessiongate.runtime.suggestion import did_you_mean, quoted_name
+from sessiongate.runtime.suggestion import did_you_mean, quoted_name, shorten
 from sessiongate.runtime.watched_file import FileError
 from sessiongate.v1.errors import Reason
 from sessiongate.v1.session_pb2 import Session
@@ -39,6 +39,7 @@ LOCAL_URL = "http://localhost:8989"
 # Sessions of a page: a table's columns get wider only between two. The core allows no more.
 _ALIGNED = 10_000
 _EVERY = 1 << 64  # more sessions than there are ids
+_NAMED = 20  # sources that an error names
 
 
 class _Part(NamedTuple):
@@ -206,8 +207,15 @@ async def _require_sources(client: CoreClient, choice: SessionChoice) -> None:
     known = [source.name for source in await client.list_sources()]
     for name in choice.source:
         if name not in known:
-            hint = did_you_mean(name, known) or f"; sources: {', '.join(known)}"
+            hint = did_you_mean(name, known) or f"; {_sources_named(known)}"
             fail(f"there is no source {quoted_name(name)}{hint}", EXIT_UNRECOVERABLE)
+
+
+def _sources_named(known: Sequence[str]) -> str:
+    """Say which sources there are, if they are few."""
+    if len(known) > _NAMED:
+        return f"`sessiongate sources` lists the {len(known)} sources"
+    return f"sources: {', '.join(map(shorten, known))}"
 
 
 async def _parts(
