@@ -58,11 +58,16 @@ def _word(value: object, known: Mapping[str, Any]) -> str:
     return str(value)
 
 
+def split_names(value: object) -> tuple[str, ...]:
+    """Read names with commas between them."""
+    return tuple(name.strip() for name in text(value).split(","))
+
+
 def _names(value: object) -> tuple[str, ...]:
     """Read attributes' names with commas between them."""
     from sessiongate.gateway.cli.session_fields import session_field
 
-    names = tuple(name.strip() for name in text(value).split(","))
+    names = split_names(value)
     for name in names:
         session_field(name)
     return names
@@ -78,7 +83,7 @@ def counted_by() -> Sequence[str]:
 def read_groups(value: object, known: Sequence[str] | None = None) -> tuple[str, ...]:
     """Read what to count by, by default what sessions are: names with commas between them."""
     known = known or counted_by()
-    names = tuple(name.strip() for name in text(value).split(","))
+    names = split_names(value)
     for name in names:
         if name not in known:
             raise must_be(f"among {', '.join(known)}", name, did_you_mean(name, known))
@@ -87,12 +92,21 @@ def read_groups(value: object, known: Sequence[str] | None = None) -> tuple[str,
     return names
 
 
-def _keys(value: object) -> tuple[str, ...]:
-    """Read attributes to sort by, with commas between them, and - before a descending one."""
-    keys = tuple(key.strip() for key in text(value).split(","))
-    if unordered := [key for key in keys if key.removeprefix("-") not in _ORDERS]:
-        _names(",".join(key.removeprefix("-") for key in unordered))
+def read_keys(
+    value: object, orders: Mapping[str, str], read_names: Callable[[object], object]
+) -> tuple[str, ...]:
+    """Read attributes to sort by, with commas between them, and - before a descending one.
+
+    ``orders`` are the core's own; ``read_names`` refuses what is no attribute.
+    """
+    keys = split_names(value)
+    if unordered := [key for key in keys if key.removeprefix("-") not in orders]:
+        read_names(",".join(key.removeprefix("-") for key in unordered))
     return keys
+
+
+def _keys(value: object) -> tuple[str, ...]:
+    return read_keys(value, _ORDERS, _names)
 
 
 def core_order(keys: Sequence[str], orders: Mapping[str, str]) -> str | None:
@@ -107,6 +121,33 @@ def core_order(keys: Sequence[str], orders: Mapping[str, str]) -> str | None:
 
 def _chosen(read: Callable[[object], Any], help: str, metavar: str) -> tuple[Any, ...]:
     return repeatable((), read, f"{help}; repeatable.", metavar, is_flag_only=True)
+
+
+def _naming(read: Callable[[object], tuple[str, ...]], help: str) -> tuple[str, ...] | None:
+    return setting(None, read, help, "NAMES", is_flag_only=True)
+
+
+def sort_flag(read: Callable[[object], tuple[str, ...]], usual: str) -> tuple[str, ...] | None:
+    """Return the flag that says what to sort by, and is ``usual`` by default."""
+    help = "Sort by these attributes, with commas between them; - before one sorts in descending"
+    return _naming(read, f"{help} order. Default: {usual}.")
+
+
+def limit_flag() -> int | None:
+    """Return the flag that says how many sessions to show."""
+    help = "Show at most this many sessions."
+    return setting(None, integer_from(1), help, "N", is_flag_only=True)
+
+
+def by_flag(read: Callable[[object], tuple[str, ...]], names: str) -> tuple[str, ...] | None:
+    """Return the flag that says what to count by: some of ``names``."""
+    help = f"Count the sessions that have the same values of these, one to three of {names},"
+    return _naming(read, f"{help} with commas between them.")
+
+
+def columns_flag(read: Callable[[object], tuple[str, ...]], example: str) -> tuple[str, ...] | None:
+    """Return the flag that says which attributes to show."""
+    return _naming(read, f"Show these attributes, with commas between them, such as {example}.")
 
 
 @dataclass(frozen=True)
@@ -164,17 +205,8 @@ class SessionChoice:
 class SessionOrder:
     """The flags that say in which order to show sessions, and how many."""
 
-    sort: tuple[str, ...] | None = setting(
-        None,
-        _keys,
-        "Sort by these attributes, with commas between them; - before one sorts in descending"
-        " order. Default: id.",
-        "NAMES",
-        is_flag_only=True,
-    )
-    limit: int | None = setting(
-        None, integer_from(1), "Show at most this many sessions.", "N", is_flag_only=True
-    )
+    sort: tuple[str, ...] | None = sort_flag(_keys, "id")
+    limit: int | None = limit_flag()
 
     @property
     def in_core(self) -> str | None:
@@ -186,13 +218,8 @@ class SessionOrder:
 class CountChoice:
     """The flag that says what to count sessions by."""
 
-    by: tuple[str, ...] | None = setting(
-        None,
-        read_groups,
-        "Count the sessions that have the same values of these, one to three of service, source,"
-        " user, application, database, remote, state and activity, with commas between them.",
-        "NAMES",
-        is_flag_only=True,
+    by: tuple[str, ...] | None = by_flag(
+        read_groups, "service, source, user, application, database, remote, state and activity"
     )
 
 
@@ -200,10 +227,4 @@ class CountChoice:
 class ColumnChoice:
     """The flag that says what to show of each session."""
 
-    columns: tuple[str, ...] | None = setting(
-        None,
-        _names,
-        "Show these attributes, with commas between them, such as id,user,activity.state.",
-        "NAMES",
-        is_flag_only=True,
-    )
+    columns: tuple[str, ...] | None = columns_flag(_names, "id,user,activity.state")

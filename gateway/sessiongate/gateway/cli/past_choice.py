@@ -8,10 +8,20 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from sessiongate.gateway.cli.choice import core_order, counted_by, read_groups
+from sessiongate.gateway.cli.choice import (
+    by_flag,
+    columns_flag,
+    core_order,
+    counted_by,
+    limit_flag,
+    read_groups,
+    read_keys,
+    sort_flag,
+    split_names,
+)
 from sessiongate.gateway.cli.texts import zoned_text
 from sessiongate.gateway.moments import read_local_moment
-from sessiongate.runtime.settings import integer_from, setting, text
+from sessiongate.runtime.settings import setting, text
 
 if TYPE_CHECKING:  # else imported when used: it is slow to import
     from sessiongate.v1.history_service_pb2 import PastSessionFilter
@@ -30,18 +40,14 @@ def _names(value: object) -> tuple[str, ...]:
     """Read attributes' names with commas between them."""
     from sessiongate.gateway.cli.past_fields import past_field
 
-    names = tuple(name.strip() for name in text(value).split(","))
+    names = split_names(value)
     for name in names:
         past_field(name)
     return names
 
 
 def _keys(value: object) -> tuple[str, ...]:
-    """Read attributes to sort by, with commas between them, and - before a descending one."""
-    keys = tuple(key.strip() for key in text(value).split(","))
-    if unordered := [key for key in keys if key.removeprefix("-") not in _ORDERS]:
-        _names(",".join(key.removeprefix("-") for key in unordered))
-    return keys
+    return read_keys(value, _ORDERS, _names)
 
 
 def past_counted_by() -> Sequence[str]:
@@ -116,17 +122,8 @@ class TimeChoice:
 class PastOrder:
     """The flags that say in which order to show past sessions, and how many."""
 
-    sort: tuple[str, ...] | None = setting(
-        None,
-        _keys,
-        "Sort by these attributes, with commas between them; - before one sorts in descending"
-        " order. Default: connected.",
-        "NAMES",
-        is_flag_only=True,
-    )
-    limit: int | None = setting(
-        None, integer_from(1), "Show at most this many sessions.", "N", is_flag_only=True
-    )
+    sort: tuple[str, ...] | None = sort_flag(_keys, "connected")
+    limit: int | None = limit_flag()
 
     @property
     def in_core(self) -> str | None:
@@ -138,24 +135,13 @@ class PastOrder:
 class PastColumnChoice:
     """The flag that says what to show of each past session."""
 
-    columns: tuple[str, ...] | None = setting(
-        None,
-        _names,
-        "Show these attributes, with commas between them, such as id,user,ended.",
-        "NAMES",
-        is_flag_only=True,
-    )
+    columns: tuple[str, ...] | None = columns_flag(_names, "id,user,ended")
 
 
 @dataclass(frozen=True)
 class PastCountChoice:
     """The flag that says what to count past sessions by."""
 
-    by: tuple[str, ...] | None = setting(
-        None,
-        _groups,
-        "Count the sessions that have the same values of these, one to three of service, source,"
-        " user, application, database, remote and state, with commas between them.",
-        "NAMES",
-        is_flag_only=True,
+    by: tuple[str, ...] | None = by_flag(
+        _groups, "service, source, user, application, database, remote and state"
     )
