@@ -40,7 +40,7 @@ def test_a_core_killed_again_and_again_costs_no_wrong_answer(tmp_path: Path) -> 
     )
     recoveries = []
     with Serving(*arguments) as serving, Load(serving.http, PATHS) as load:
-        for _ in range(times(2, 20)):
+        for _ in range(times(3, 20)):
             load.wait_for("right", 20)
             serving.core().kill()
             recoveries.append(recovery(serving))
