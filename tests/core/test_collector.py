@@ -261,14 +261,14 @@ def hang(ledger: SqliteLedger) -> threading.Event:
         hangs.set()
         released.wait()
 
-    ledger._thread.submit(work)
+    ledger._calls._thread.submit(work)
     hangs.wait()
     return released
 
 
 async def queued(ledger: SqliteLedger) -> None:
     """Return once something waits for the ledger."""
-    while not ledger._thread._work_queue.qsize():  # noqa: ASYNC110 - it has no event for that
+    while not ledger._calls._thread._work_queue.qsize():  # noqa: ASYNC110 - it has no event for that
         await asyncio.sleep(0)
 
 

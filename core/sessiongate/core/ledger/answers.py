@@ -1,13 +1,12 @@
-"""Answers questions about the past from a database: with sessions, and with counts of them."""
+"""Answers questions about the past from a ledger's tables: sessions, and counts of them."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from itertools import islice
 
 from sessiongate.core.ledger.base import Current, PageSize
-from sessiongate.core.ledger.history import find, place_after
+from sessiongate.core.ledger.history import PastTables, find, place_after
 from sessiongate.core.ledger.past import described, past_session, refresh
 from sessiongate.core.ledger.past_counts import ended_counts, open_rows
 from sessiongate.core.ledger.question import Counted, Moments, PastPlace, Wanted, matches
@@ -19,7 +18,7 @@ _COUNTED_AT_ONCE = 500  # which takes as long
 
 
 def read_page(
-    connection: sqlite3.Connection,
+    tables: PastTables,
     wanted: Wanted,
     after: PastPlace | None,
     most: PageSize,
@@ -28,7 +27,7 @@ def read_page(
     """Return the sessions that follow a place, and the place of the next page."""
     sessions: list[PastSession] = []
     size, pace, last = 0, Pace(), None
-    rows = find(connection, wanted, after)
+    rows = find(tables, wanted, after)
     while part := [*islice(rows, _READ_AT_ONCE)]:
         for row in part:
             if last is not None and (len(sessions) == most.sessions or size > most.size):
@@ -47,7 +46,7 @@ def read_page(
 
 
 def read_counts(
-    connection: sqlite3.Connection,
+    tables: PastTables,
     wanted: Wanted,
     moments: Moments,
     column: str | None,
@@ -56,11 +55,11 @@ def read_counts(
 ) -> None:
     """Count the sessions that were connected at some moments, by a column if there is one."""
     pace = Pace()
-    for each in ended_counts(connection, wanted, moments, column):
+    for each in ended_counts(tables, wanted, moments, column):
         counted(each)
         pace.sleep()
     narrows = bool(wanted.names) or wanted.remote is not None
-    for number, row in enumerate(open_rows(connection, wanted, moments.last), 1):
+    for number, row in enumerate(open_rows(tables, wanted, moments.last), 1):
         ident, source, start, description = row
         if number % _COUNTED_AT_ONCE == 0:
             pace.sleep()

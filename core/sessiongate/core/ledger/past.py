@@ -143,9 +143,14 @@ def duration_class(duration: int) -> int:
     return (duration >> _CLASS_BITS).bit_length()
 
 
+def longest(number: int) -> int:
+    """Return a duration, in ns, that no session of a class reaches."""
+    return 1 << (_CLASS_BITS + number)
+
+
 def first_start(moment: int, number: int) -> int:
     """Return a time after which all sessions of a class began that had not ended by a moment."""
-    return moment - (1 << (_CLASS_BITS + number))
+    return moment - longest(number)
 
 
 def past_session(row: Sequence[Any]) -> PastSession:

@@ -3,37 +3,48 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from pathlib import Path
-from typing import TypeVar
-
-from sessiongate.core.ledger.lock import LedgerError
+from contextlib import AbstractContextManager
+from typing import Generic, Protocol, TypeVar
 
 _READERS = 2
 _T = TypeVar("_T")
 
 
-class Reader:
-    """Reads a ledger's file on connections of its own, each of which sees one state.
+class ReadConnection(Protocol):
+    """A connection by which one thread reads; `interrupt` is called on others."""
+
+    def reading(self) -> AbstractContextManager[None]:
+        """See one state of the database. Raises `LedgerError` for any error in it."""
+
+    def interrupt(self) -> None:
+        """Make the question that is being answered fail, if there is one."""
+
+    def close(self) -> None:
+        """Close the connection, which nobody uses any longer; never fail."""
+
+
+_C = TypeVar("_C", bound=ReadConnection)
+
+
+class Reader(Generic[_C]):
+    """Reads a ledger on connections of its own, each of which sees one state.
 
     A question whose caller is gone is interrupted.
     """
 
-    def __init__(self, path: Path, named: Callable[[sqlite3.Error], LedgerError]) -> None:
-        """Read the file at a path; ``named`` converts SQLite's errors."""
-        self._path = path
-        self._named = named
+    def __init__(self, connect: Callable[[], _C]) -> None:
+        """Use connections that ``connect`` opens, on the thread that will use them."""
+        self._connect = connect
         self._threads = ThreadPoolExecutor(_READERS, thread_name_prefix="history")
         self._local = threading.local()
-        self._connections: list[sqlite3.Connection] = []
+        self._connections: list[_C] = []
 
-    async def read(self, question: Callable[[sqlite3.Connection], _T]) -> _T:
+    async def read(self, question: Callable[[_C], _T]) -> _T:
         """Return the answer to a question. Raises `LedgerError`."""
-        asked: list[sqlite3.Connection] = []
+        asked: list[_C] = []
         lock = threading.Lock()  # so that no later question is interrupted instead
 
         def answer() -> _T:
@@ -41,13 +52,8 @@ class Reader:
             with lock:
                 asked.append(connection)
             try:
-                connection.execute("BEGIN")
-                try:
+                with connection.reading():
                     return question(connection)
-                finally:
-                    connection.rollback()
-            except sqlite3.Error as error:
-                raise self._named(error) from error
             finally:
                 with lock:
                     asked.clear()
@@ -66,14 +72,12 @@ class Reader:
             connection.interrupt()
         self._threads.shutdown(cancel_futures=True)
         for connection in self._connections:
-            with suppress(sqlite3.Error):
-                connection.close()
+            connection.close()
 
-    def _connection(self) -> sqlite3.Connection:
-        found: sqlite3.Connection | None = getattr(self._local, "connection", None)
+    def _connection(self) -> _C:
+        found: _C | None = getattr(self._local, "connection", None)
         if found is None:
-            found = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-            found.execute("PRAGMA query_only=1")
+            found = self._connect()
             self._local.connection = found
             self._connections.append(found)
         return found

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -15,18 +13,19 @@ from typing import Any, TypeVar
 
 from sessiongate.core.ledger.answers import read_counts, read_page
 from sessiongate.core.ledger.base import Current, HistorySize, PageSize, PastSessions
+from sessiongate.core.ledger.calls import LedgerCalls
 from sessiongate.core.ledger.coverage import Coverage, Interval
 from sessiongate.core.ledger.coverage_rows import covered_until, read_coverage
 from sessiongate.core.ledger.database import Database
 from sessiongate.core.ledger.file import LedgerFile, ledger_path
 from sessiongate.core.ledger.history import find_one
 from sessiongate.core.ledger.past import Closing, Opening, past_session
+from sessiongate.core.ledger.past_tables import ReadingTables, SqliteTables
 from sessiongate.core.ledger.policy import HistoryPolicy
 from sessiongate.core.ledger.question import Counted, Moments, PastPlace, Wanted
 from sessiongate.core.ledger.reader import Reader
 from sessiongate.core.ledger.rows import Changes, open_sessions
 from sessiongate.core.ledger.store import LedgerStore
-from sessiongate.runtime.elapsed import elapsed
 from sessiongate.v1.history_service_pb2 import PastSession
 
 log = logging.getLogger(__name__)
@@ -42,15 +41,13 @@ _T = TypeVar("_T")
 class SqliteLedger:
     """An open, locked ledger, made by `open`; its calls are queued on one thread."""
 
-    def __init__(
-        self, store: LedgerStore, thread: ThreadPoolExecutor, file: LedgerFile | None
-    ) -> None:
+    def __init__(self, store: LedgerStore, calls: LedgerCalls, file: LedgerFile | None) -> None:
         self._store = store
-        self._thread = thread
-        # Calls, and when one last ended, or the first of them began.
-        self._waiting, self._moved = 0, 0.0
+        self._calls = calls
         self._file = file  # None: in memory
-        self._reader = Reader(file.path, store.database.named) if file is not None else None
+        self._reader: Reader[ReadingTables] | None = None  # of a file
+        if file is not None:
+            self._reader = Reader(partial(ReadingTables, file.path, store.database))
 
     @classmethod
     async def open(
@@ -70,21 +67,20 @@ class SqliteLedger:
         Raises `LedgerError`.
         """
         path = ledger_path(url)
-        thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
-        loop = asyncio.get_running_loop()
-        slow = loop.call_later(SLOW, log.warning, _SLOW, path)
+        calls = LedgerCalls()
+        slow = asyncio.get_running_loop().call_later(SLOW, log.warning, _SLOW, path)
         ledger = None
         try:
-            file = await loop.run_in_executor(thread, LedgerFile, path, now) if path else None
+            file = await calls.run(partial(LedgerFile, path, now)) if path else None
             if path is None:
                 policy = replace(policy, most_bytes=min(policy.most_bytes, MEMORY_BYTES))
             store = LedgerStore(Database(path), file, policy, now)
-            ledger = cls(store, thread, file)
+            ledger = cls(store, calls, file)
             await ledger._run(partial(store.prepare_or_start_over, again=again))
         except BaseException:
             if ledger is not None:
                 await ledger.close()
-            thread.shutdown(wait=False)
+            calls.abandon()
             raise
         finally:
             slow.cancel()
@@ -99,9 +95,9 @@ class SqliteLedger:
                 await self._run(self._store.finish)
         except TimeoutError:
             log.error("the ledger's disk hangs; exiting without the last writes")
-            self._thread.shutdown(wait=False, cancel_futures=True)
+            self._calls.abandon()
             return  # a write may still complete: only the end of the process releases the lock
-        self._thread.shutdown()
+        self._calls.close()
 
     @property
     def policy(self) -> HistoryPolicy:
@@ -121,7 +117,7 @@ class SqliteLedger:
     @property
     def busy_for(self) -> float:
         """Seconds since a call ended, or the first began, while others wait for it."""
-        return elapsed() - self._moved if self._waiting else 0.0
+        return self._calls.busy_for
 
     async def is_in_place(self) -> bool:
         """Return whether the ledger's file is still the one that was opened."""
@@ -204,9 +200,9 @@ class SqliteLedger:
     ) -> PastSessions:
         """Return the sessions that follow a place, and what is known of a ``time``."""
         return await self._ask(
-            lambda connection: PastSessions(
-                *read_page(connection, wanted, after, most, current),
-                read_coverage(connection, self.policy, *time),
+            lambda tables: PastSessions(
+                *read_page(tables, wanted, after, most, current),
+                read_coverage(tables.connection, self.policy, *time),
             )
         )
 
@@ -221,35 +217,29 @@ class SqliteLedger:
     ) -> Coverage:
         """Count the sessions at some moments by a column; return what is known of a ``time``."""
 
-        def answer(connection: sqlite3.Connection) -> Coverage:
-            read_counts(connection, wanted, moments, column, current, counted)
-            return read_coverage(connection, self.policy, *time)
+        def answer(tables: SqliteTables) -> Coverage:
+            read_counts(tables, wanted, moments, column, current, counted)
+            return read_coverage(tables.connection, self.policy, *time)
 
         return await self._ask(answer)
 
     async def one(self, ident: int) -> PastSession | None:
         """Return the session with an id, ended or not."""
-        row = await self._ask(lambda connection: find_one(connection, ident))
+        row = await self._ask(lambda tables: find_one(tables, ident))
         return None if row is None else past_session(row)
 
-    async def _ask(self, question: Callable[[sqlite3.Connection], _T]) -> _T:
+    async def _ask(self, question: Callable[[SqliteTables], _T]) -> _T:
         """Answer a question about the past from one state of the database."""
         if self._reader is not None:
             return await self._reader.read(question)
-        return await self._run(lambda: question(self._store.database.connection))
+        return await self._run(lambda: question(SqliteTables(self._store.database.connection)))
 
     async def _run(self, work: Callable[[], _T]) -> _T:
         def named() -> _T:
             with self._store.database.naming_errors():
                 return work()
 
-        self._moved = self._moved if self._waiting else elapsed()
-        self._waiting += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, named)
-        finally:
-            self._waiting -= 1
-            self._moved = elapsed()
+        return await self._calls.run(named)
 
     async def _read(self, wanted: str, *values: str) -> list[tuple[Any, ...]]:
         return await self._run(
