@@ -59,8 +59,10 @@ class Postgres:
     keeps its data.
     """
 
-    def __init__(self, folder: Path, password: str = PASSWORD) -> None:
+    def __init__(self, folder: Path, password: str = PASSWORD, **changes: object) -> None:
+        """Run in a folder; ``changes`` are of the server's settings."""
         self.folder = folder
+        self._changes = changes
         self.database = SUPERUSER  # for those who come through a `PgBouncer`
         self._password = password
         self.port = free_port()
@@ -76,7 +78,7 @@ class Postgres:
         self.server = self._start()
 
     def _start(self) -> Server:
-        settings = {
+        settings: dict[str, object] = {
             "listen_addresses": "127.0.0.1,::1",
             "port": self.port,
             "unix_socket_directories": self.folder,
@@ -88,6 +90,7 @@ class Postgres:
             "max_prepared_transactions": 2,
             "track_activity_query_size": STATEMENT_SIZE,
             "wal_level": "logical",
+            **self._changes,
         }
         return Server(
             [
@@ -145,10 +148,10 @@ class Postgres:
 
 
 @contextmanager
-def running_postgres(password: str = PASSWORD) -> Iterator[Postgres]:
-    """Run a server until the block ends."""
+def running_postgres(password: str = PASSWORD, **changes: object) -> Iterator[Postgres]:
+    """Run a server until the block ends; ``changes`` are of its settings."""
     with private_folder() as folder:
-        postgres = Postgres(folder, password)
+        postgres = Postgres(folder, password, **changes)
         try:
             yield postgres
         finally:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import tempfile
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
@@ -26,11 +26,13 @@ from sessiongate.core.ledger.coverage import CoreRun, Coverage, Interval
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.past import Closing, Opening
 from sessiongate.core.ledger.policy import HistoryPolicy
+from sessiongate.core.ledger.postgresql.ledger import PostgresqlLedger
 from sessiongate.core.ledger.question import Counted, Moments, PastPlace, Wanted
 from sessiongate.core.ledger.sqlite import SqliteLedger
 from sessiongate.core.place import id_of, place_of, time_of
 from sessiongate.v1.history_service_pb2 import EndReason, GapReason, PastSession
 from sessiongate.v1.session_pb2 import Session
+from tests.core.engines import Engine, running_engine
 
 SECOND = 10**9
 NOON = 1_700_000_000 * SECOND
@@ -42,32 +44,58 @@ class Keeper:
     """Opens one ledger, again and again, and shows it a clock."""
 
     url: str
-    outlives: bool  # a core: it is the same one when it is opened again
     now: int = NOON
     policy: HistoryPolicy = field(default_factory=HistoryPolicy)
 
     async def open(self) -> Ledger:
+        if self.url.startswith("postgresql:"):
+            return await PostgresqlLedger.open(self.url, policy=self.policy, now=lambda: self.now)
         return await SqliteLedger.open(self.url, policy=self.policy, now=lambda: self.now)
 
 
-# Each kind of ledger, kept in a folder.
-KINDS: dict[str, Callable[[Path], Keeper]] = {
-    "file": lambda folder: Keeper(f"sqlite:///{folder}/ledger.db", outlives=True),
-    "memory": lambda folder: Keeper("sqlite://", outlives=False),
-}
-LASTING = [name for name, keeper in KINDS.items() if keeper(Path()).outlives]
+KINDS = ("file", "memory", "postgresql")
+LASTING = ("file", "postgresql")  # outlive a core: they are the same when they are opened again
+EXAMPLES = {"file": 15, "memory": 15, "postgresql": 4}  # of histories, each in a new ledger
+STATED = ("file", "memory")  # use an id that a document states, if it is free
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    with running_engine() as engine:
+        yield engine
+
+
+Open: TypeAlias = Callable[[str], Keeper]
+
+
+@pytest.fixture
+def new(request: pytest.FixtureRequest) -> Iterator[Open]:
+    """Return what makes a ledger of a kind."""
+    folders = ExitStack()
+
+    def make(kind: str) -> Keeper:
+        if kind == "memory":
+            return Keeper("sqlite://")
+        if kind == "file":
+            folder = folders.enter_context(tempfile.TemporaryDirectory())
+            return Keeper(f"sqlite:///{folder}/ledger.db")
+        engine: Engine = request.getfixturevalue("engine")
+        return Keeper(engine.url(engine.database()))
+
+    with folders:
+        yield make
 
 
 @pytest.fixture(params=KINDS)
-def keeper(request: pytest.FixtureRequest, tmp_path: Path) -> Keeper:
+def keeper(request: pytest.FixtureRequest, new: Open) -> Keeper:
     """Return what opens a ledger of each kind."""
-    return KINDS[request.param](tmp_path)
+    return new(request.param)
 
 
 @pytest.fixture(params=LASTING)
-def lasting(request: pytest.FixtureRequest, tmp_path: Path) -> Keeper:
+def lasting(request: pytest.FixtureRequest, new: Open) -> Keeper:
     """Return what opens a ledger of each kind that outlives a core."""
-    return KINDS[request.param](tmp_path)
+    return new(request.param)
 
 
 Work: TypeAlias = Callable[[Ledger], Coroutine[Any, Any, None]]
@@ -115,12 +143,12 @@ def ids_of(sessions: Iterable[PastSession]) -> list[int]:
 class Numbering(RuleBasedStateMachine):
     """A ledger through openings, endings and restarts, beside a simple model of it."""
 
-    kind = "memory"
+    kind: str
+    new: Open
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
-        self.keeper = KINDS[self.kind](Path(self.folder.name))
+        self.keeper = type(self).new(self.kind)
         self.runner = asyncio.Runner()
         self.ledger = self.runner.run(self.keeper.open())
         self.live: dict[str, dict[str, int]] = {"a": {}, "b": {}}
@@ -131,7 +159,6 @@ class Numbering(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.runner.run(self.ledger.close())
         self.runner.close()
-        self.folder.cleanup()
 
     @rule(
         source=st.sampled_from("ab"),
@@ -158,7 +185,7 @@ class Numbering(RuleBasedStateMachine):
         assert not self.given & set(ids), "an id is never given twice"
         assert len(set(ids)) == len(ids)
         for index, (ident, wish) in enumerate(zip(ids, stated, strict=True)):
-            if wish is not None and ident != wish:
+            if wish is not None and ident != wish and self.kind in STATED:
                 free = wish >= self.following and wish not in self.given
                 assert not free or wish in stated[:index], "a stated id is kept if it can be"
         for ident, wish in zip(ids, stated, strict=True):
@@ -169,7 +196,7 @@ class Numbering(RuleBasedStateMachine):
         self.given |= set(ids)
         held.update({key: place_of(len(key), i) for key, i in zip(new, ids, strict=True)})
 
-    @precondition(lambda self: self.keeper.outlives)
+    @precondition(lambda self: self.kind in LASTING)
     @rule()
     def restart(self) -> None:
         self.runner.run(self.ledger.close())
@@ -185,14 +212,17 @@ class Numbering(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_ids_and_revisions_are_never_used_twice(kind: str) -> None:
+def test_ids_and_revisions_are_never_used_twice(kind: str, new: Open) -> None:
     class Of(Numbering):
         pass
 
-    Of.kind = kind
-    run_state_machine_as_test(Of, settings=settings(max_examples=15, stateful_step_count=12))
+    Of.kind, Of.new = kind, staticmethod(new)
+    run_state_machine_as_test(
+        Of, settings=settings(max_examples=EXAMPLES[kind], stateful_step_count=12)
+    )
 
 
+@pytest.mark.parametrize("lasting", {*LASTING} & {*STATED}, indirect=True)
 def test_stated_ids_are_taken_before_numbers_are_given(lasting: Keeper) -> None:
     async def give(ledger: Ledger, *stated: int | None) -> list[int]:
         openings = [Opening(f"{index}", 0, ident) for index, ident in enumerate(stated)]

@@ -25,14 +25,14 @@ PastRow: TypeAlias = tuple[Any, ...]  # the values of `PAST`; of an open session
 class PastTables(Protocol):
     """The tables of a ledger's database, as one connection reads them, and its dialect of SQL.
 
-    A question has a ``?`` for each value. In it, ``p`` is a session, and ``i`` its entry in the
-    index by class and start, with its times and its id.
+    A question has a ``?`` for each value; in it, ``p`` is a session.
     """
 
     past: str  # past sessions as ``p``
     by_end: str  # the same, by their end
-    by_start: str  # the same, and as ``i``, by class and start
-    starts: str  # as ``i`` alone
+    by_start: str  # the same, and their entries in the index by class and start
+    starts: str  # these entries alone
+    entry: str  # the name of such an entry, which has its session's times and its id
     open: str  # open sessions as ``p``
     greatest: str  # the function that returns the greatest of its arguments
     least: str
@@ -83,15 +83,17 @@ def latest_end(number: int, last_start: int) -> int:
 
 def _by_start(tables: PastTables, wanted: Wanted, after: PastPlace | None) -> Iterator[PastRow]:
     filters, values = filters_of(tables, wanted)
-    past_order, past_beyond, past_values = _paging("i.connect_time", "i.id", wanted, after)
+    i = tables.entry
+    past_order, past_beyond, past_values = _paging(f"{i}.connect_time", f"{i}.id", wanted, after)
     order, beyond, _ = _paging("p.connect_time", "p.id", wanted, after)
     low, high = wanted.connected
     last = min(high, wanted.end)
     found = [
         tables.rows(
             f"SELECT {_COLUMNS} FROM {tables.by_start}"  # noqa: S608
-            " WHERE i.duration_class = ? AND i.connect_time >= ? AND i.connect_time < ?"
-            f" AND i.end_time > ? AND i.end_time <= ?{past_beyond}{filters} ORDER BY {past_order}",
+            f" WHERE {i}.duration_class = ? AND {i}.connect_time >= ? AND {i}.connect_time < ?"
+            f" AND {i}.end_time > ? AND {i}.end_time <= ?{past_beyond}{filters}"
+            f" ORDER BY {past_order}",
             (
                 *(number, max(low, first_start(wanted.start, number)), last, wanted.start),
                 *(latest_end(number, last), *past_values, *values),
@@ -174,12 +176,12 @@ def _connected(tables: PastTables, wanted: Wanted, since: int, until: int) -> It
     """Yield the sessions that ended after ``since`` and by ``until``, and began by then."""
     filters, values = filters_of(tables, wanted)
     low, high = wanted.connected
-    last = min(high, wanted.end)
+    last, i = min(high, wanted.end), tables.entry
     for number in range(CLASSES + 1):
         yield from tables.rows(
             f"SELECT {_COLUMNS} FROM {tables.by_start}"  # noqa: S608
-            " WHERE i.duration_class = ? AND i.connect_time >= ? AND i.connect_time < ?"
-            f" AND i.end_time > ? AND i.end_time <= ?{filters}",
+            f" WHERE {i}.duration_class = ? AND {i}.connect_time >= ? AND {i}.connect_time < ?"
+            f" AND {i}.end_time > ? AND {i}.end_time <= ?{filters}",
             (
                 *(number, max(low, first_start(since, number)), last),
                 *(since, min(until, latest_end(number, last)), *values),

@@ -114,6 +114,15 @@ def description_of(session: Session | None) -> Description:
     return *values, ",".join(dict.fromkeys(cut)) or None
 
 
+def opening_description(opening: Opening, ident: int) -> Description:
+    """Return the values that describe a session; one that keeps its id has no other."""
+    session = opening.session
+    if session is not None and session.HasField("native_id") and opening.stated_id == ident:
+        session = Session.FromString(session.SerializeToString())
+        session.ClearField("native_id")
+    return description_of(session)
+
+
 def _shortened(name: str, value: Any, cut: list[str]) -> Any:
     """Return as much of a text as is kept; add the name to ``cut`` if that is not all."""
     if not isinstance(value, str) or len(value.encode()) <= _TEXT_BYTES:

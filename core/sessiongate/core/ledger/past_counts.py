@@ -27,16 +27,17 @@ def ended_counts(
     value = f'p."{column}"' if column else "NULL"
     check = wanted.remote if tables.is_remote is None else None
     remote = "NULL" if check is None else "p.remote"  # is looked at here, not by the database
+    i = tables.entry
     table = tables.by_start if column or filters or check else tables.starts
     low, high = wanted.connected[0], wanted.connected[1] - 1
     matching = (
-        f"FROM {table} WHERE i.duration_class = ? AND i.connect_time >= ? AND i.connect_time <= ?"
-        f" AND i.end_time > ? AND i.end_time <= ?{filters}"
+        f"FROM {table} WHERE {i}.duration_class = ? AND {i}.connect_time >= ?"
+        f" AND {i}.connect_time <= ? AND {i}.end_time > ? AND {i}.end_time <= ?{filters}"
     )
     at_one = f"SELECT {value}, {remote}, COUNT(*) {matching} GROUP BY 1, 2"
     at_some = (
-        f"SELECT {value}, {remote}, {tables.greatest}((i.connect_time - ? + ? - 1) / ?, 0),"
-        f" {tables.least}((i.end_time - ? + ? - 1) / ?, ?), COUNT(*) {matching}"
+        f"SELECT {value}, {remote}, {tables.greatest}(({i}.connect_time - ? + ? - 1) / ?, 0),"
+        f" {tables.least}(({i}.end_time - ? + ? - 1) / ?, ?), COUNT(*) {matching}"
         " GROUP BY 1, 2, 3, 4"
     )
     start, step = moments.start, moments.step

@@ -20,6 +20,7 @@ class SqliteTables:
     # it looks at its end; so only those that remain are joined with it.
     starts = "past_sessions AS i INDEXED BY past_by_start"
     by_start = f"{starts} CROSS JOIN past_sessions AS p ON p.end_time = i.end_time AND p.id = i.id"
+    entry = "i"
     open = "open_sessions AS p"
     greatest, least = "max", "min"
     is_remote: str | None = "is_remote(p.remote)"
@@ -55,6 +56,11 @@ class ReadingTables(SqliteTables):
                 yield
             finally:
                 self.connection.rollback()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the connection cannot be used any longer; one to a file can."""
+        return False
 
     def interrupt(self) -> None:
         """Make the question that is being answered fail, if there is one."""

@@ -16,6 +16,10 @@ _T = TypeVar("_T")
 class ReadConnection(Protocol):
     """A connection by which one thread reads; `interrupt` is called on others."""
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the connection cannot be used any longer."""
+
     def reading(self) -> AbstractContextManager[None]:
         """See one state of the database. Raises `LedgerError` for any error in it."""
 
@@ -76,6 +80,10 @@ class Reader(Generic[_C]):
 
     def _connection(self) -> _C:
         found: _C | None = getattr(self._local, "connection", None)
+        if found is not None and found.is_lost:
+            self._connections.remove(found)
+            found.close()
+            found = self._local.connection = None
         if found is None:
             found = self._connect()
             self._local.connection = found

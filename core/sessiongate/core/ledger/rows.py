@@ -17,12 +17,11 @@ from sessiongate.core.ledger.past import (
     Closing,
     Description,
     Opening,
-    description_of,
     ended,
+    opening_description,
 )
 from sessiongate.core.place import place_of
 from sessiongate.core.sources.support.pacing import Pace
-from sessiongate.v1.session_pb2 import Session
 
 # Rows and values in one statement: fewer statements take less time; SQLite may allow 999 values.
 _ROWS = 200
@@ -70,7 +69,7 @@ class Changes:
             _rekey(connection, [*self.rekeyed.items()])
         if self.opened:
             opened = (
-                (ident, self.source, each.key, each.connect_time, *_described(each, ident))
+                (ident, self.source, each.key, each.connect_time, *opening_description(each, ident))
                 for ident, each in zip(ids, self.opened, strict=True)
             )
             _insert(connection, "open_sessions", _OPEN, opened)
@@ -94,15 +93,6 @@ class Changes:
             gone = f"DELETE FROM open_sessions WHERE id IN ({_marks(part)})"  # noqa: S608
             connection.execute(gone, part)
         return moved
-
-
-def _described(opening: Opening, ident: int) -> Description:
-    """Return the values that describe a session; one that keeps its id has no other."""
-    session = opening.session
-    if session is not None and session.HasField("native_id") and opening.stated_id == ident:
-        session = Session.FromString(session.SerializeToString())
-        session.ClearField("native_id")
-    return description_of(session)
 
 
 def _descriptions(connection: sqlite3.Connection, idents: Sequence[int]) -> dict[int, Description]:

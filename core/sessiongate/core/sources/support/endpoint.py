@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote
@@ -78,29 +79,42 @@ class Endpoint:
         default TLS is used for all hosts but this machine. Raises `SourceConfigError`,
         whose text repeats nothing of the location.
         """
+        named = config.location.startswith("//") or config.name not in config.location
+        owner = f"source {config.name if named else config.kind}"
+        return cls.parse(owner, config.location, config.options, port=port, tls=tls)
+
+    @classmethod
+    def parse(
+        cls,
+        owner: str,
+        location: str,
+        options: Mapping[str, str],
+        *,
+        port: int,
+        tls: bool | None = None,
+    ) -> Endpoint:
+        """Return the endpoint at a location; errors begin with its ``owner``. See `of`."""
         try:
-            user, password, host, stated_port, path = _split(config.location)
+            user, password, host, stated_port, path = _split(location)
         except ValueError as error:
-            named = config.location.startswith("//") or config.name not in config.location
-            name = config.name if named else config.kind
             raise SourceConfigError(
-                f"source {name}: {error}; a location is //USER:PASSWORD@HOST:PORT/PATH,"
+                f"{owner}: {error}; a location is //USER:PASSWORD@HOST:PORT/PATH,"
                 " with special characters percent-encoded"
             ) from None
-        given = [password, *map(config.options.get, CREDENTIAL_OPTIONS)]
+        given = [password, *map(options.get, CREDENTIAL_OPTIONS)]
         if len(given) - given.count(None) > 1:
             raise SourceConfigError(
-                f"source {config.name}: more than one password; give it in the URL, in password"
+                f"{owner}: more than one password; give it in the URL, in password"
                 " or in password_file"
             )
-        password_file = config.options.get("password_file")
+        password_file = options.get("password_file")
         return cls(
             host=host,
             port=stated_port or port,
             user=user,
             path=path,
-            tls=_tls(config, host, tls),
-            _password=config.options.get("password", password),
+            tls=_tls(owner, options, host, tls),
+            _password=options.get("password", password),
             _password_file=Path(password_file) if password_file is not None else None,
         )
 
@@ -202,17 +216,15 @@ def _split(location: str) -> tuple[str | None, str | None, str, int | None, str]
     )
 
 
-def _tls(config: SourceConfig, host: str, decided: bool | None) -> Tls | None:
+def _tls(owner: str, options: Mapping[str, str], host: str, decided: bool | None) -> Tls | None:
     local = host.startswith("/") or Address(host, 0).is_loopback
-    choice = config.options.get("tls", "off" if local else "verify")
+    choice = options.get("tls", "off" if local else "verify")
     if choice not in ("verify", "off"):
-        raise SourceConfigError(
-            f"source {config.name}: tls must be verify or off, got {redacted(choice)}"
-        )
+        raise SourceConfigError(f"{owner}: tls must be verify or off, got {redacted(choice)}")
     is_used = choice == "verify" if decided is None else decided
-    ca = config.options.get("tls_ca")
+    ca = options.get("tls_ca")
     if is_used and host.startswith("/"):
-        raise SourceConfigError(f"source {config.name}: a Unix socket does not support tls=verify")
+        raise SourceConfigError(f"{owner}: a Unix socket does not support tls=verify")
     if ca is not None and not is_used:
-        raise SourceConfigError(f"source {config.name}: tls_ca requires TLS")
+        raise SourceConfigError(f"{owner}: tls_ca requires TLS")
     return Tls(Path(ca) if ca is not None else None) if is_used else None

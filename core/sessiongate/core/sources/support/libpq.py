@@ -36,6 +36,30 @@ class QueryResult:
     rows: Sequence[tuple[Cell, ...]]
 
 
+def parameters_of(
+    endpoint: Endpoint, database: str, address: str | None = None, **others: str
+) -> str:
+    """Return libpq's parameters for an endpoint, or one of its addresses; this reads files.
+
+    Raises `SourceError`.
+    """
+    clear = endpoint.tls is None
+    return make_conninfo(
+        host=endpoint.host,
+        hostaddr=None if endpoint.is_unix else address,
+        port=endpoint.port,
+        user=endpoint.user,
+        password=endpoint.password(),
+        dbname=database,
+        gssencmode="disable",  # it would replace TLS, unverified
+        sslmode="disable" if endpoint.tls is None else "verify-full",
+        sslrootcert=None if endpoint.tls is None else endpoint.tls.ca_file(),
+        require_auth=_NO_CLEARTEXT if clear and not endpoint.is_unix else None,
+        # So that no conversion loses a name: see `decode_text`.
+        **{"application_name": APPLICATION, "client_encoding": "SQL_ASCII", **others},
+    )
+
+
 class LibpqClient:
     """Queries one server, over a connection made when needed and kept while it works.
 
@@ -110,7 +134,9 @@ class LibpqClient:
         for number, host in enumerate(hosts, 1):
             self._connection = PqConnection(f"{endpoint}: ")
             try:
-                parameters = await apart(object(), partial(self._parameters, host))
+                parameters = await apart(
+                    object(), partial(parameters_of, endpoint, self._database, host)
+                )
                 await self._connection.open(parameters)
                 break
             except OperationalError as error:
@@ -122,25 +148,6 @@ class LibpqClient:
         self.connections += 1
         ask = self._query if self._needs_setup else self._query_if_allowed
         self.setup_answer = await ask(self._setup)
-
-    def _parameters(self, host: str) -> str:
-        """Return libpq's parameters for an address or a Unix socket; this reads files."""
-        endpoint = self._endpoint
-        clear = endpoint.tls is None
-        return make_conninfo(
-            host=endpoint.host,
-            hostaddr=None if endpoint.is_unix else host,
-            port=endpoint.port,
-            user=endpoint.user,
-            password=endpoint.password(),
-            dbname=self._database,
-            application_name=APPLICATION,
-            client_encoding="SQL_ASCII",  # so that no conversion loses a name: see `decode_text`
-            gssencmode="disable",  # it would replace TLS, unverified
-            sslmode="disable" if endpoint.tls is None else "verify-full",
-            sslrootcert=None if endpoint.tls is None else endpoint.tls.ca_file(),
-            require_auth=_NO_CLEARTEXT if clear and not endpoint.is_unix else None,
-        )
 
     async def _results(self, queries: Sequence[str], optional: Sequence[str]) -> list[QueryResult]:
         results = [await self._query(query) for query in queries]

@@ -1,0 +1,207 @@
+"""Opens connections to the ledger's server, and makes them what a ledger needs.
+
+One that is used in vain can be cut by another thread: a server that hangs never lets go.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import count
+from typing import Any
+
+import psycopg
+from psycopg import pq
+
+from sessiongate.core.ledger.lock import LedgerError
+from sessiongate.core.ledger.postgresql.place import LedgerPlace
+from sessiongate.core.sources.base import SourceError
+from sessiongate.core.sources.support.causes import meaning
+from sessiongate.runtime.elapsed import elapsed
+
+log = logging.getLogger(__name__)
+
+SCHEMA = "sessiongate"
+OLDEST = 140_000  # PostgreSQL 14: it detaches partitions without making writes wait
+CONNECT_TIMEOUT = 5  # seconds for each address of the server
+ANSWER_TIMEOUT = 30.0  # seconds after which a statement that has no answer is given up
+_SHOWN = 500  # characters of a server's text
+_LINE = re.compile(r"[\r\n]")
+# A server that has no room now may have some later.
+_FULL = re.compile(r"too many|connection slots|connection limit")
+# What decides about safety is set here, whatever the server's, the role's and the database's is.
+_SETTINGS = (
+    ("search_path", f"{SCHEMA}, pg_temp"),  # nobody else's tables are taken for the ledger's
+    ("default_transaction_isolation", "'read committed'"),
+    ("default_transaction_read_only", "off"),
+    ("statement_timeout", "0"),
+    ("idle_session_timeout", "0"),
+    ("idle_in_transaction_session_timeout", "'60s'"),
+    ("lock_timeout", "'10s'"),
+    ("client_connection_check_interval", "'1s'"),  # so that what nobody waits for ends
+    # The server, too, notices soon that this machine is gone.
+    ("tcp_keepalives_idle", "10"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_keepalives_count", "3"),
+    ("jit", "off"),  # it costs more than these questions
+)
+_ABOUT = """
+SELECT current_setting('server_version_num')::int, current_setting('fsync'),
+    current_setting('server_encoding'), current_setting('synchronous_commit'),
+    pg_backend_pid(), (SELECT system_identifier FROM pg_control_system()),
+    ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int,
+    pg_postmaster_start_time()
+"""
+
+
+class LedgerAwayError(LedgerError):
+    """The server cannot be reached, or has no room: it may be there again later."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerIdentity:
+    """A running server: a restart, a promotion or a restore makes it another one."""
+
+    system: int  # of all copies of one database
+    timeline: int
+    started: datetime
+
+
+class LedgerConnection:
+    """A connection, used by one thread at a time."""
+
+    def __init__(self, place: LedgerPlace, name: str) -> None:
+        """Connect; the server shows ``name`` as the application. Raises `LedgerError`."""
+        self._place = place
+        self._numbers = count()  # of streams
+        self._asked_at: float | None = None
+        self.warned = False  # the server has warned since this was last set to false
+        with self.naming_errors():
+            parameters = self._parameters(name)
+            try:
+                self.raw = psycopg.connect(parameters, autocommit=True)
+            except psycopg.OperationalError as error:
+                raise self._not_connected(error, parameters) from None
+            self._socket = socket.socket(fileno=os.dup(self.raw.fileno()))
+            try:
+                self.raw.add_notice_handler(self._note)
+                self.server = self._prepare()
+            except BaseException:
+                self.close()
+                raise
+
+    def _parameters(self, name: str) -> str:
+        try:
+            return self._place.parameters(
+                application_name=name,
+                client_encoding="UTF8",
+                connect_timeout=str(CONNECT_TIMEOUT),
+                target_session_attrs="read-write",
+                keepalives_idle="10",
+                keepalives_interval="5",
+                keepalives_count="3",
+                tcp_user_timeout=str(round(ANSWER_TIMEOUT * 1000)),
+            )
+        except SourceError as error:
+            raise LedgerError(f"the ledger ({self._place}): {error}") from None
+
+    def _not_connected(self, error: psycopg.Error, parameters: str) -> LedgerError:
+        """Return the error of a server that is away, or that refuses this ledger."""
+        text = self._place.endpoint.censored(meaning(str(error).strip()))
+        text = f"the ledger ({self._place}) cannot be reached: {text}"
+        refuses = pq.PGconn.ping(parameters.encode()) == pq.Ping.OK
+        if refuses and not _FULL.search(text) and "read-only" not in text:
+            return LedgerError(text)
+        return LedgerAwayError(text)
+
+    def _prepare(self) -> ServerIdentity:
+        """Check the server and set what a ledger needs."""
+        for name, value in _SETTINGS:
+            self.raw.execute(f"SET {name} = {value}".encode())
+        row = self.raw.execute(_ABOUT).fetchone()
+        assert row is not None  # noqa: S101 - it is a question without FROM
+        version, fsync, encoding, commit, pid, system, timeline, started = row
+        if version < OLDEST:
+            raise self.error(f"needs PostgreSQL {OLDEST // 10_000} or later")
+        if fsync != "on":
+            raise self.error("must not be on a server with fsync=off: it would lose ids")
+        if encoding != "UTF8":
+            raise self.error(f"needs a database with the encoding UTF8, not {encoding}")
+        if pid != self.raw.info.backend_pid:
+            raise self.error(
+                "must not be reached through a pooler, which may change connections;"
+                " name the server itself"
+            )
+        if commit in ("off", "local"):
+            self.raw.execute("SET synchronous_commit = on")
+        return ServerIdentity(system, timeline, started)
+
+    @property
+    def waits_for(self) -> float:
+        """Seconds for which a statement has had no answer; any thread may ask."""
+        asked_at = self._asked_at
+        return 0.0 if asked_at is None else elapsed() - asked_at
+
+    @contextmanager
+    def waiting(self) -> Iterator[psycopg.Connection]:
+        """Note that the server is asked, so that `waits_for` tells how long it takes."""
+        self._asked_at = elapsed()
+        try:
+            yield self.raw
+        finally:
+            self._asked_at = None
+
+    def execute(self, statement: str, *values: object) -> psycopg.Cursor:
+        """Run a statement; its result has been received. Raises psycopg's errors."""
+        with self.waiting() as raw:
+            return raw.execute(statement.encode(), values or None)
+
+    def stream(self, question: str, *values: object, size: int) -> Iterator[list[Any]]:
+        """Yield ``size`` rows of an answer at a time, in a transaction that has begun."""
+        name = f"cursor{next(self._numbers)}"
+        self.execute(f"DECLARE {name} NO SCROLL CURSOR FOR {question}", *values)
+        while part := self.execute(f"FETCH {size} FROM {name}").fetchall():
+            yield part
+            if len(part) < size:
+                return
+
+    @contextmanager
+    def naming_errors(self) -> Iterator[None]:
+        """Convert psycopg's errors to `LedgerError`, with the ledger's name."""
+        try:
+            yield
+        except psycopg.Error as error:
+            # The detail may quote what a session is described by.
+            text = error.diag.message_primary or str(error)
+            raise self.error(f"failed: {_LINE.split(text.strip())[0][:_SHOWN]}") from error
+
+    def error(self, text: str) -> LedgerError:
+        """Return an error that names the ledger."""
+        return LedgerError(f"the ledger ({self._place}) {text}")
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the connection cannot be used any longer."""
+        return self.raw.closed or self.raw.broken
+
+    def cut(self) -> None:
+        """Make what waits for the server fail at once; any thread may call this."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close the connection; never fail."""
+        with suppress(psycopg.Error):
+            self.raw.close()
+        self._socket.close()
+
+    def _note(self, diagnostic: psycopg.errors.Diagnostic) -> None:
+        if diagnostic.severity_nonlocalized == "WARNING":
+            self.warned = True
+            log.warning("the ledger (%s): %s", self._place, diagnostic.message_primary)

@@ -1,0 +1,242 @@
+"""A ledger in PostgreSQL, which one core writes to while it holds the server's lock for it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
+from typing import TypeVar
+
+from sessiongate.core.ledger.answers import read_counts, read_page
+from sessiongate.core.ledger.base import Current, HistorySize, PageSize, PastSessions
+from sessiongate.core.ledger.calls import LedgerCalls
+from sessiongate.core.ledger.coverage import Coverage, Interval
+from sessiongate.core.ledger.history import find_one
+from sessiongate.core.ledger.lock import LedgerError
+from sessiongate.core.ledger.past import Closing, Opening, past_session
+from sessiongate.core.ledger.policy import HistoryPolicy
+from sessiongate.core.ledger.postgresql.connection import ANSWER_TIMEOUT, LedgerAwayError
+from sessiongate.core.ledger.postgresql.coverage_rows import coverage_of
+from sessiongate.core.ledger.postgresql.pen import INSTANCE_BITS
+from sessiongate.core.ledger.postgresql.place import LedgerPlace
+from sessiongate.core.ledger.postgresql.store import PostgresqlStore
+from sessiongate.core.ledger.postgresql.tables import PostgresqlTables
+from sessiongate.core.ledger.postgresql.upkeep import Upkeep
+from sessiongate.core.ledger.question import Counted, Moments, PastPlace, Wanted
+from sessiongate.core.ledger.reader import Reader
+from sessiongate.core.ledger.rows import Changes
+from sessiongate.v1.history_service_pb2 import PastSession
+
+log = logging.getLogger(__name__)
+
+CLOSE_TIMEOUT = 5.0  # seconds that the last writes may take
+_LOOK = 1.0  # seconds between two looks at whether the server answers
+_WAIT = (0.5, 5.0)  # seconds between two attempts to reach it at the start
+
+_T = TypeVar("_T")
+
+
+class PostgresqlLedger:
+    """An open ledger, made by `open`; its calls are queued on one thread."""
+
+    def __init__(self, place: LedgerPlace, policy: HistoryPolicy, now: Callable[[], int]) -> None:
+        self._place = place
+        self._store = PostgresqlStore(place, policy, now)
+        self._upkeep = Upkeep(place, self._store.pen.name, policy)
+        self._calls, self._upkeep_calls = LedgerCalls(), LedgerCalls()
+        name = f"{self._store.pen.name} history"[:63]
+        self._reader = Reader(partial(PostgresqlTables, place, name))
+        self._watching: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(
+        cls,
+        url: str,
+        *,
+        policy: HistoryPolicy = HistoryPolicy(),  # noqa: B008 - frozen
+        now: Callable[[], int],
+    ) -> PostgresqlLedger:
+        """Open the ledger at a URL; make its tables if there are none.
+
+        ``policy`` says which past sessions are kept; ``now`` returns ns since the epoch. A server
+        that cannot be reached is waited for. Raises `LedgerError`.
+        """
+        ledger = cls(LedgerPlace.parse(url), policy, now)
+        try:
+            wait, most = _WAIT
+            while True:
+                try:
+                    await ledger._open()
+                    return ledger
+                except LedgerAwayError as error:
+                    log.warning("%s; trying again in %.1f seconds", error, wait)
+                await asyncio.sleep(wait)
+                wait = min(2 * wait, most)
+        except BaseException:
+            await ledger.close()
+            raise
+
+    async def _open(self) -> None:
+        await self._calls.run(self._store.prepare)
+        await self._upkeep_calls.run(lambda: self._upkeep.make(self._store.confirmed_now()))
+        self._take_over()
+        self._watching = asyncio.create_task(self._watch())
+
+    async def close(self) -> None:
+        """Finish queued calls and release the ledger; do not wait for a server that hangs."""
+        if self._watching is not None:
+            self._watching.cancel()
+        self._upkeep.cut()
+        await asyncio.to_thread(self._reader.close)
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                await self._calls.run(self._store.pen.close)
+                await self._upkeep_calls.run(self._upkeep.close)
+        except TimeoutError:
+            log.error("the ledger's server does not answer; exiting without the last writes")
+            self._store.pen.cut()
+        self._calls.abandon()
+        self._upkeep_calls.abandon()
+
+    @property
+    def policy(self) -> HistoryPolicy:
+        """Which past sessions are kept."""
+        return self._store.policy
+
+    @property
+    def began(self) -> int:
+        """The earliest time that the clock has shown since the ledger was opened, in ns."""
+        return self._store.began
+
+    @property
+    def size(self) -> HistorySize:
+        """How much was kept of the past when that was last noted or trimmed."""
+        return self._store.size
+
+    @property
+    def busy_for(self) -> float:
+        """Seconds since a call ended, or the first began, while others wait for it."""
+        return self._calls.busy_for
+
+    async def is_in_place(self) -> bool:
+        """Return whether what this core knows is still what the ledger has."""
+        return not self._store.pen.is_superseded
+
+    async def ceiling(self) -> int:
+        """Return a number above every revision ever used."""
+        return self._store.pen.instance << INSTANCE_BITS
+
+    def is_reserved(self, revision: int) -> bool:
+        """Return whether no later start uses this revision or a lower one."""
+        return revision < (self._store.pen.instance + 1) << INSTANCE_BITS
+
+    async def reserve(self, revision: int) -> None:
+        """Make sure that no later start uses this revision or a lower one."""
+        if not self.is_reserved(revision):
+            raise LedgerError(
+                f"the ledger ({self._place}) has no revision {revision} for this core"
+            )
+
+    async def held(self) -> defaultdict[str, dict[str, int]]:
+        """Return the places (`core.place`) of the open sessions, by source and key."""
+        return await self._calls.run(self._store.held)
+
+    async def incarnation(self, source: str) -> float | None:
+        """Return the start of the source's server, as last recorded."""
+        return self._store.known(source)[0]
+
+    async def places(self) -> dict[str, str]:
+        """Return the place that each source was last read from, by name."""
+        return self._store.places()
+
+    async def record(
+        self,
+        source: str,
+        *,
+        opened: Sequence[Opening],
+        closed: Sequence[Closing],
+        incarnation: float | None,
+        rekeyed: Mapping[str, int] = MappingProxyType({}),
+        place: str | None = None,
+        observed: int | None = None,
+    ) -> list[int]:
+        """Record one observation; return the ids of ``opened``, in order.
+
+        Stated ids are not kept: several cores may assign ids. For the arguments see
+        `core.ledger.rows.Changes`. Raises `LedgerError`; then nothing is written, or it is
+        undone before anything else is read or written.
+        """
+        changes = Changes(source, opened, closed, incarnation, rekeyed, place, observed)
+        return await self._calls.run(lambda: self._store.record(changes))
+
+    async def covered_until(self, source: str) -> int | None:
+        """Return when a source was last observed, in ns since the epoch, as far as is written."""
+        return await self._calls.run(lambda: self._store.covered_until(source))
+
+    async def note(self, intervals: Sequence[Interval]) -> None:
+        """Write when sources were observed, and that a core runs. Raises `LedgerError`."""
+        await self._calls.run(lambda: self._store.note(intervals))
+
+    async def trim(self) -> bool:
+        """Drop some past sessions that are no longer kept; return whether there may be more.
+
+        Nothing that is written waits for it. Raises `LedgerError`.
+        """
+        now = self._store.confirmed_now()
+        has_more = await self._upkeep_calls.run(lambda: self._upkeep.trim(now))
+        self._take_over()
+        return has_more
+
+    async def page(
+        self,
+        wanted: Wanted,
+        after: PastPlace | None,
+        most: PageSize,
+        time: tuple[int, int],
+        current: Current,
+    ) -> PastSessions:
+        """Return the sessions that follow a place, and what is known of a ``time``."""
+        return await self._reader.read(
+            lambda tables: PastSessions(
+                *read_page(tables, wanted, after, most, current),
+                coverage_of(tables.connection, self.policy, *time),
+            )
+        )
+
+    async def count(
+        self,
+        wanted: Wanted,
+        moments: Moments,
+        column: str | None,
+        time: tuple[int, int],
+        current: Current,
+        counted: Callable[[Counted], None],
+    ) -> Coverage:
+        """Count the sessions at some moments by a column; return what is known of a ``time``."""
+
+        def answer(tables: PostgresqlTables) -> Coverage:
+            read_counts(tables, wanted, moments, column, current, counted)
+            return coverage_of(tables.connection, self.policy, *time)
+
+        return await self._reader.read(answer)
+
+    async def one(self, ident: int) -> PastSession | None:
+        """Return the session with an id, ended or not."""
+        row = await self._reader.read(lambda tables: find_one(tables, ident))
+        return None if row is None else past_session(row)
+
+    def _take_over(self) -> None:
+        """Use what the upkeep has seen."""
+        self._store.last_end, self._store.size = self._upkeep.last_end, self._upkeep.size
+
+    async def _watch(self) -> None:
+        """Give up statements that the server does not answer, so that their callers go on."""
+        while True:
+            await asyncio.sleep(_LOOK)
+            for user in (self._store.pen, self._upkeep):
+                if user.waits_for > ANSWER_TIMEOUT:
+                    log.error("the ledger's server (%s) does not answer", self._place)
+                    user.cut()

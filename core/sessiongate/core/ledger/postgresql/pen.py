@@ -1,0 +1,285 @@
+"""The right to write to a ledger: a lock of PostgreSQL's, held by the connection that writes.
+
+Who has the lock claims the shard, so that each transaction can begin by looking whether the claim
+still is its own: a lock alone says nothing of what happened to the tables meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from typing import NamedTuple
+
+import psycopg
+
+from sessiongate.core.ledger.lock import LedgerError, LedgerHeldError
+from sessiongate.core.ledger.postgresql.connection import (
+    LedgerAwayError,
+    LedgerConnection,
+    ServerIdentity,
+)
+from sessiongate.core.ledger.postgresql.place import LedgerPlace
+from sessiongate.core.ledger.postgresql.schema import SHARD, require_tables
+from sessiongate.runtime.elapsed import elapsed
+
+log = logging.getLogger(__name__)
+
+INSTANCE_BITS = 40  # revisions of one start of a core: more than it will ever use
+_IDS_AT_ONCE = 1000
+_FREEING = 5.0  # seconds that a backend which is told to end may take
+_SETTLING = 3.0  # seconds after a jump: by then no clock shows an earlier time
+_RETRY = (0.2, 5.0)  # seconds between two attempts to connect: the first, and the most
+_LOOK = 0.05  # seconds
+_APPLICATION = "sessiongate core"
+_HOLDER = """
+SELECT a.pid, a.backend_start, a.application_name, a.usename
+FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+WHERE l.locktype = 'advisory' AND l.classid = %s AND l.objid = %s AND l.objsubid = 2 AND l.granted
+AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+_CLAIM = """
+UPDATE shards SET claim = claim + 1, pid = pg_backend_pid(),
+    backend_start = (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())
+WHERE number = %s RETURNING claim, writes, backend_start
+"""
+_CHECK = """
+UPDATE shards SET writes = writes + 1, past_rows = past_rows + %s
+WHERE number = %s AND claim = %s AND pid = pg_backend_pid()
+"""
+
+
+class _Backend(NamedTuple):
+    """A process of the server's: another one may get its id, but not its start as well."""
+
+    pid: int
+    start: datetime
+
+
+class Pen:
+    """The writing connection; it is made when needed, and again after it was lost.
+
+    All calls but `cut` and `waits_for` come from one thread.
+    """
+
+    def __init__(self, place: LedgerPlace, now: Callable[[], int]) -> None:
+        """Write to the ledger at a place; ``now`` returns ns since the epoch."""
+        self.place = place
+        self.name = f"{_APPLICATION} {socket.gethostname()} {os.getpid()}"[:63]
+        self.instance = 0  # of this start: the upper bits of its revisions
+        self._now = now
+        self._connection: LedgerConnection | None = None
+        self.is_superseded = False  # what this core knows is not what the ledger has
+        self.shard, self._claim = 0, 0
+        self._writes = 0  # transactions that were committed in this shard, of any core
+        self._is_in_doubt = False  # whether one more was
+        self._mine: _Backend | None = None  # what had the lock last
+        self._seen = 0  # no id above it was given, as far as this core knows
+        self._ids = range(0)
+        self._usable_at = 0.0  # on the clock `elapsed`: ids after a jump
+        self._failures, self._retry_at = 0, 0.0
+        self._reason: LedgerError | None = None
+
+    @property
+    def waits_for(self) -> float:
+        """Seconds for which the server has not answered a statement."""
+        connection = self._connection
+        return 0.0 if connection is None else connection.waits_for
+
+    def cut(self) -> None:
+        """Make what waits for the server fail."""
+        connection = self._connection
+        if connection is not None:
+            connection.cut()
+
+    @property
+    def connection(self) -> LedgerConnection:
+        """The connection, with the lock. Raises `LedgerError`.
+
+        After a failure, the next attempt is made a little later; until then, the same error is
+        raised, so that many who ask do not wait for one server that is away.
+        """
+        if self.is_superseded:
+            raise LedgerError(f"the ledger ({self.place}) is no longer what this core knows")
+        if self._connection is not None and self._connection.is_lost:
+            self.drop()
+        if self._connection is None:
+            if self._reason is not None and elapsed() < self._retry_at:
+                raise self._reason
+            try:
+                self._connection = self._open()
+            except LedgerError as error:
+                first, most = _RETRY
+                self._retry_at = elapsed() + min(most, first * 2**self._failures)
+                self._failures, self._reason = min(self._failures + 1, 10), error
+                raise
+            self._failures, self._reason = 0, None
+        return self._connection
+
+    def drop(self) -> None:
+        """Close the connection, and with it give the lock back."""
+        connection, self._connection, self._ids = self._connection, None, range(0)
+        if connection is not None:
+            connection.close()
+
+    def close(self) -> None:
+        """Give back the ids that were not given, and the lock."""
+        if self._connection is not None and not self._connection.is_lost:
+            with suppress(LedgerError), self.writing() as connection:
+                connection.execute(
+                    "UPDATE counters SET value = %s WHERE name = 'id' AND value = %s",
+                    *(self._ids.start - 1, self._ids.stop - 1),
+                )
+        self.drop()
+
+    @contextmanager
+    def writing(self, more_past: int = 0) -> Iterator[LedgerConnection]:
+        """Run a transaction under the claim, which is committed at the end.
+
+        It begins by adding ``more_past`` to the number of past sessions. Raises `LedgerError`;
+        then nothing is written, or, if the connection is lost, it is not known.
+        """
+        connection = self.connection
+        with connection.naming_errors():
+            connection.warned, self._is_in_doubt = False, True
+            try:
+                with connection.waiting(), connection.raw.transaction():
+                    found = connection.raw.execute(
+                        _CHECK.encode(), (more_past, self.shard, self._claim)
+                    )
+                    if found.rowcount != 1:
+                        self.drop()
+                        raise connection.error("was taken over by another core")
+                    yield connection
+            except psycopg.errors.UniqueViolation:
+                self.drop()  # somebody else has written
+                raise
+        self._writes, self._is_in_doubt = self._writes + 1, False
+        if connection.warned:  # it is committed here, and perhaps on no other server
+            self.drop()
+            raise connection.error("may not have written to a standby")
+
+    def take_ids(self, number: int) -> range:
+        """Return ids that nobody else has; they stay the next ones until `give`."""
+        if len(self._ids) < number:
+            self._ids = self._block(number)
+        time.sleep(max(0.0, self._usable_at - elapsed()))
+        return self._ids[:number]
+
+    def give(self, ids: range) -> None:
+        """Note that ids were given."""
+        self._ids = range(ids.stop, self._ids.stop)
+
+    def _block(self, number: int) -> range:
+        """Reserve ids that follow each other."""
+        size = max(number, _IDS_AT_ONCE)
+        with self.writing() as connection:
+            ((last,),) = connection.execute(
+                "UPDATE counters SET value = value + %s WHERE name = 'id' RETURNING value",
+                size,
+            )
+        self._seen = last
+        return range(last - size + 1, last + 1)
+
+    def _open(self) -> LedgerConnection:
+        connection = LedgerConnection(self.place, self.name)
+        try:
+            with connection.naming_errors():
+                require_tables(connection)
+                self._take_lock(connection)
+                with connection.raw.transaction():
+                    self._meet(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _take_lock(self, connection: LedgerConnection) -> None:
+        """Take the shard's lock; end the backend that has it, if that was this core's own."""
+        ((number, lock_class),) = connection.execute(
+            "SELECT number, lock_class FROM shards, engine WHERE name = %s",
+            SHARD,
+        )
+        self.shard, key = number, (lock_class, number)
+        end = elapsed() + _FREEING
+        while connection.execute("SELECT pg_try_advisory_lock(%s, %s)", *key).fetchone() != (True,):
+            holder = connection.execute(_HOLDER, *key).fetchone()
+            if holder is None:
+                continue  # it has just ended
+            pid, start, application, user = holder
+            if self._mine != (pid, start):
+                who = f"{application or 'a program'} (user {user}, backend {pid})"
+                raise LedgerHeldError(str(connection.error(f"is in use by {who}")))
+            if elapsed() > end:
+                raise LedgerAwayError(
+                    str(connection.error(f"is still in use by the lost connection {pid}"))
+                )
+            connection.execute("SELECT pg_terminate_backend(%s)", pid)
+            time.sleep(_LOOK)
+
+    def _meet(self, connection: LedgerConnection) -> None:
+        """Claim the shard; make sure that no id can be given twice, whatever the server was."""
+        server = connection.server
+        (known,) = connection.execute(
+            "SELECT system_identifier, timeline, started FROM engine FOR UPDATE"
+        )
+        ((claim, writes, start),) = connection.execute(_CLAIM, self.shard)
+        if self._mine is not None:
+            self._compare(claim, writes)
+        ((counter, instance),) = connection.execute(
+            "SELECT (SELECT value FROM counters WHERE name = 'id'),"
+            " (SELECT value FROM counters WHERE name = 'instance')"
+        )
+        is_same = server == ServerIdentity(*known)
+        # A core that has seen it all knows that nothing is missing.
+        is_behind = counter < self._seen
+        if is_behind or not (is_same or self._seen):
+            counter = self._jump(connection, counter)
+        if not is_same:
+            connection.execute(
+                "UPDATE engine SET system_identifier = %s, timeline = %s, started = %s,"
+                " generation = generation + 1",
+                *(server.system, server.timeline, server.started),
+            )
+        if not self.instance:
+            # Above every revision of a ledger whose revisions were times.
+            self.instance = max(instance, self._now() // 1000 >> INSTANCE_BITS) + 1
+        connection.execute(
+            "UPDATE counters SET value = greatest(value, %s) WHERE name = 'instance'",
+            self.instance,
+        )
+        self._claim, self._writes, self._is_in_doubt = claim, writes, False
+        self._mine = _Backend(connection.raw.info.backend_pid, start)
+        self._seen = max(self._seen, counter)
+
+    def _compare(self, claim: int, writes: int) -> None:
+        """Raise `LedgerError` if another core has written, or the server has lost writes."""
+        if claim != self._claim + 1:
+            self.is_superseded = True
+            raise LedgerError(f"the ledger ({self.place}) was used by another core meanwhile")
+        if not 0 <= writes - self._writes <= self._is_in_doubt:
+            self.is_superseded = True
+            raise LedgerError(
+                f"the ledger ({self.place}) has lost {self._writes - writes} of the last writes:"
+                " its server was restored, or a standby was promoted that did not have them"
+            )
+
+    def _jump(self, connection: LedgerConnection, counter: int) -> int:
+        """Continue the ids from the clock: the server may have lost some that were given."""
+        ((last,),) = connection.execute(
+            "UPDATE counters SET value = greatest(value, %s, %s,"
+            " (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)"
+            " WHERE name = 'id' RETURNING value",
+            *(self._seen, self._now() // 1000),
+        )
+        self._usable_at = elapsed() + _SETTLING
+        log.warning(
+            "the ledger (%s) is on a server that was restarted or restored: it may be older than"
+            " the ids that were given, which continue from %d",
+            *(self.place, last + 1),
+        )
+        return int(last)

@@ -1,0 +1,229 @@
+"""The rows that one observation of a source writes to a ledger in PostgreSQL, and takes back.
+
+An observation is written in steps, each a transaction of its own. One that has failed, or whose
+outcome is not known, is undone: to undo what was not done changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from typing import Any
+
+from sessiongate.core.ledger.past import (
+    DESCRIBED,
+    PAST,
+    UNDESCRIBED,
+    Closing,
+    Description,
+    Opening,
+    description_of,
+    duration_class,
+    ended,
+    opening_description,
+)
+from sessiongate.core.ledger.postgresql.connection import LedgerConnection
+from sessiongate.core.ledger.postgresql.copying import (
+    hexadecimal,
+    lines_of,
+    stated_value,
+    storable,
+    storable_value,
+)
+from sessiongate.core.ledger.rows import Changes
+
+ROWS = 10_000  # that a step opens, and that it closes: a transaction is short
+_OPEN = ("id", "source", "key", "connect_time", *DESCRIBED)
+_END, _START, _CLASS = map(PAST.index, ("end_time", "connect_time", "duration_class"))
+_LINKS = tuple(map(PAST.index, ("upstream_ids", "downstream_ids")))
+
+
+def _names(columns: Sequence[str]) -> str:
+    return ", ".join(f'"{column}"' for column in columns)
+
+
+_COPY_OPEN = f"COPY open_sessions ({_names(_OPEN)}) FROM STDIN"
+_COPY_PAST = f"COPY past_sessions ({_names(PAST)}) FROM STDIN"
+_DESCRIPTIONS = f"SELECT {_names(DESCRIBED)}, id FROM open_sessions WHERE id = ANY(%s::bigint[])"  # noqa: S608
+_REMEMBER = "INSERT INTO {0} VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET {1} = excluded.{1}"
+_OPEN_AGAIN = (
+    f"INSERT INTO open_sessions ({_names(_OPEN)}) VALUES ({', '.join(['%s'] * len(_OPEN))})"  # noqa: S608
+    " ON CONFLICT (id) DO NOTHING"
+)
+
+
+@dataclass
+class WriteStep:
+    """Sessions of one source that one transaction opens and closes.
+
+    ``known`` is what the ledger had of the source before: its server's start and its place.
+    """
+
+    changes: Changes
+    opened: Sequence[tuple[int, Opening]]  # with their ids
+    closed: Sequence[Closing]
+    now: int  # ns since the epoch
+    last_end: int  # ns since the epoch: that there is a partition for
+    least: int | None  # ns that a session must have lasted to be kept; None: none is
+    known: tuple[float | None, str | None]
+    rekeyed: Mapping[str, int]  # new keys of sessions, with their ids
+    is_last: bool  # of its observation
+    ends: list[tuple[int, Closing]] = field(init=False)  # what moves to the past ones
+    _gone: dict[int, str] = field(default_factory=dict)  # stored keys of what was closed, by id
+    _keys: dict[int, str] = field(default_factory=dict)  # former ones, by id
+    # What described the closed sessions that were not seen since they opened, by id.
+    _described: dict[int, Description] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        moment = self.now if self.changes.observed is None else self.changes.observed
+        self.ends = []
+        if self.least is not None:
+            ends = ((each.end(moment), each) for each in self.closed)
+            kept = (
+                (min(end, self.last_end), each)
+                for end, each in ends
+                if end - each.connect_time >= self.least
+            )
+            self.ends = sorted(kept, key=lambda pair: (pair[0], pair[1].id))
+
+    def write(self, connection: LedgerConnection) -> None:
+        """Write everything, in a transaction that has begun."""
+        source = self.changes.source
+        if self.ends:
+            _copy(connection, _COPY_PAST, lines_of(self._past(connection)))
+        if self.closed:
+            closed = _array(each.id for each in self.closed)
+            gone = connection.execute(
+                "DELETE FROM open_sessions WHERE id = ANY(%s::bigint[]) RETURNING id, key", closed
+            )
+            self._gone = dict(gone.fetchall())
+        if self.rekeyed:
+            self._rekey(connection)
+        if self.is_last:
+            self._remember(connection, self.changes.incarnation, self.changes.place)
+        if self.opened:
+            rows = (
+                (ident, source, each.key, each.connect_time, *opening_description(each, ident))
+                for ident, each in self.opened
+            )
+            _copy(connection, _COPY_OPEN, lines_of(rows))
+
+    def undo(self, connection: LedgerConnection) -> int:
+        """Take back what was written, if it was; return how many past sessions were taken back."""
+        connection.execute(
+            "DELETE FROM open_sessions WHERE id = ANY(%s::bigint[])",
+            _array(ident for ident, _ in self.opened),
+        )
+        taken = connection.execute(
+            "DELETE FROM past_sessions AS p USING unnest(%s::bigint[], %s::bigint[]) AS u (e, i)"
+            " WHERE p.end_time = u.e AND p.id = u.i",
+            _array(end for end, _ in self.ends),
+            _array(each.id for _, each in self.ends),
+        ).rowcount
+        with connection.waiting() as raw:
+            raw.cursor().executemany(_OPEN_AGAIN, [*self._again()])
+        for ident, key in self._keys.items():
+            connection.execute("UPDATE open_sessions SET key = %s WHERE id = %s", key, ident)
+        if self.is_last:
+            incarnation, place = self.known
+            source = self.changes.source
+            self._remember(connection, incarnation, place)
+            if self.changes.incarnation is not None and incarnation is None:
+                connection.execute("DELETE FROM sources WHERE name = %s", source)
+            if self.changes.place is not None and place is None:
+                connection.execute("DELETE FROM places WHERE name = %s", source)
+        return taken
+
+    def _past(self, connection: LedgerConnection) -> Iterator[Sequence[Any]]:
+        unseen = [each.id for _, each in self.ends if each.seen is None]
+        if unseen:
+            for *description, ident in connection.execute(_DESCRIPTIONS, _array(unseen)):
+                self._described[ident] = tuple(map(stated_value, description))
+        for end, each in self.ends:
+            described = self._described.get(each.id, UNDESCRIBED)
+            row: Sequence[Any] = ended(each, self.changes.source, described, end)
+            if any(row[place] for place in _LINKS) or end < each.connect_time:
+                row = _adjusted([*row], end)
+            yield row
+
+    def _again(self) -> Iterator[Sequence[Any]]:
+        """Yield the rows of sessions to open again, as they were last seen."""
+        for each in self.closed:
+            key = self._gone.get(each.id)
+            if key is not None:
+                seen = each.session
+                values = self._described.get(each.id) if seen is None else description_of(seen)
+                described = map(storable_value, values or UNDESCRIBED)
+                yield each.id, self.changes.source, key, each.connect_time, *described
+
+    def _remember(
+        self, connection: LedgerConnection, incarnation: float | None, place: str | None
+    ) -> None:
+        source = self.changes.source
+        if self.changes.incarnation is not None and incarnation is not None:
+            connection.execute(_REMEMBER.format("sources", "incarnation"), source, incarnation)
+        if self.changes.place is not None and place is not None:
+            connection.execute(_REMEMBER.format("places", "place"), source, place)
+
+    def _rekey(self, connection: LedgerConnection) -> None:
+        keys = self.rekeyed
+        found = connection.execute(
+            "SELECT id, key FROM open_sessions WHERE id = ANY(%s::bigint[])", _array(keys.values())
+        )
+        self._keys = dict(found.fetchall())
+        # One statement: two sessions may exchange their keys.
+        connection.execute(
+            "UPDATE open_sessions AS o SET key = u.key"
+            " FROM unnest(%s::bigint[], %s::text[]) AS u (id, key) WHERE o.id = u.id",
+            *(_array(keys.values()), [storable(key) for key in keys]),
+        )
+
+
+def steps_of(
+    changes: Changes,
+    ids: Sequence[int],
+    *,
+    now: int,
+    last_end: int,
+    least: int | None,
+    known: tuple[float | None, str | None],
+) -> list[WriteStep]:
+    """Return the steps that write an observation; what is closed comes before what is opened."""
+    closings = _parts(changes.closed)
+    openings = _parts([*zip(ids, changes.opened, strict=True)])
+    if len(closings) > 1 or len(openings) > 1:  # a key that is free again is taken afterwards
+        openings = [()] * len(closings) + openings
+    pairs = [*zip_longest(openings, closings, fillvalue=())] or [((), ())]
+    steps, rekeyed = [], changes.rekeyed
+    for number, (opened, closed) in enumerate(pairs, 1):
+        is_last = number == len(pairs)
+        moved = rekeyed if opened or is_last else {}  # former keys are free for what opens
+        rekeyed = {} if moved else rekeyed
+        steps.append(
+            WriteStep(changes, opened, closed, now, last_end, least, known, moved, is_last)
+        )
+    return steps
+
+
+def _parts(values: Sequence[Any]) -> list[Sequence[Any]]:
+    return [values[start : start + ROWS] for start in range(0, len(values), ROWS)]
+
+
+def _adjusted(row: list[Any], end: int) -> list[Any]:
+    """Return a row with its links as text, and a start that is not after its end."""
+    for place in _LINKS:
+        row[place] = hexadecimal(row[place])
+    row[_START] = min(row[_START], end)
+    row[_CLASS] = duration_class(end - row[_START])
+    return row
+
+
+def _copy(connection: LedgerConnection, statement: str, lines: bytes) -> None:
+    with connection.waiting() as raw, raw.cursor().copy(statement.encode()) as copy:
+        copy.write(lines)
+
+
+def _array(values: Iterator[int] | Sequence[int] | Any) -> str:
+    """Return numbers as the text of an array."""
+    return f"{{{','.join(map(str, values))}}}"

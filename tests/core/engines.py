@@ -1,0 +1,45 @@
+"""A PostgreSQL server for ledgers, each in a database of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from urllib.parse import quote
+
+from tests.postgres import PASSWORD, Postgres, running_postgres
+
+ROLE = "sessiongate"
+
+
+class Engine:
+    """A server, and the databases that were made in it."""
+
+    def __init__(self, server: Postgres) -> None:
+        self.server = server
+        self._numbers = count(1)
+        server.execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD '{PASSWORD}'")
+
+    def database(self) -> str:
+        """Make a database as the documentation says; return its name."""
+        name = f"ledger{next(self._numbers)}"
+        self.server.execute(
+            f"CREATE DATABASE {name}",
+            f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC",
+            f"GRANT CONNECT ON DATABASE {name} TO {ROLE}",
+        )
+        with self.server.connect(dbname=name) as connection:
+            connection.execute(f"CREATE SCHEMA sessiongate AUTHORIZATION {ROLE}".encode())
+        return name
+
+    def url(self, database: str, *, port: int = 0, user: str = ROLE) -> str:
+        """Return the URL of the ledger in a database."""
+        place = f"127.0.0.1:{port or self.server.port}"
+        return f"postgresql://{user}:{quote(PASSWORD)}@{place}/{database}"
+
+
+@contextmanager
+def running_engine(**changes: object) -> Iterator[Engine]:
+    """Run a server until the block ends; ``changes`` are of its settings."""
+    with running_postgres(PASSWORD, **{"fsync": "on", **changes}) as server:
+        yield Engine(server)
