@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-_NULL = "\\N"
+# What Python writes for None, so that a row needs no look at each of its values. A text that is
+# the same is escaped.
+NULL = "None"
+_OPTIONS = f"(FORMAT text, NULL '{NULL}')"
 _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 # No text of PostgreSQL's holds a NUL. It becomes this and a letter, and so does what stands for it.
 _MARK = "\x01"
 _STORED = str.maketrans({"\x00": f"{_MARK}0", _MARK: f"{_MARK}1"})
+_SPECIAL = ("\\", "\r", "\x00", _MARK)
 
 
-def lines_of(rows: Iterable[Sequence[Any]]) -> bytes:
-    """Return rows as lines. Raises `UnicodeEncodeError` for what is not Unicode."""
-    return "".join(map(line_of, rows)).encode()
+def copy_into(table: str, columns: Sequence[str]) -> str:
+    """Return the statement that reads rows with these columns."""
+    names = ", ".join(f'"{column}"' for column in columns)
+    return f"COPY {table} ({names}) FROM STDIN WITH {_OPTIONS}"
 
 
-def line_of(row: Sequence[Any]) -> str:
-    """Return a row as a line; a text that it stores may have a NUL (see `storable`)."""
-    line = "\t".join([_NULL if value is None else f"{value}" for value in row])
-    # Hardly any has something to escape: looking once at all of it is faster than at each value.
-    if (
-        line.count("\t") == len(row) - 1
-        and line.count("\\") == row.count(None)
-        and "\n" not in line
-        and "\r" not in line
-        and "\x00" not in line
-        and _MARK not in line
-    ):
-        return f"{line}\n"
-    return "\t".join([_escaped(value) for value in row]) + "\n"
+def lines_of(rows: Sequence[tuple[Any, ...]]) -> bytes:
+    """Return rows of one length as lines; a text may have a NUL (see `storable`).
+
+    Raises `UnicodeEncodeError` for what is not Unicode.
+    """
+    if not rows:
+        return b""
+    length = len(rows[0])
+    line = "%s\t" * (length - 1) + "%s\n"
+    text = "".join([line % row for row in rows])
+    # Hardly any value has something to escape: one look at all of them is fast.
+    is_plain = (
+        text.count("\t") == len(rows) * (length - 1)
+        and text.count("\n") == len(rows)
+        and text.count(NULL) == sum([row.count(None) for row in rows])
+        and not any(map(text.__contains__, _SPECIAL))
+    )
+    if not is_plain:
+        text = "".join([line % tuple(map(_escaped, row)) for row in rows])
+    return text.encode()
 
 
 def storable(text: str) -> str:
@@ -62,5 +73,6 @@ def hexadecimal(value: bytes | None) -> str | None:
 
 def _escaped(value: object) -> str:
     if value is None:
-        return _NULL
-    return storable(f"{value}").translate(_ESCAPES)
+        return NULL
+    text = storable(f"{value}").translate(_ESCAPES)
+    return f"\\x{ord(NULL[0]):x}{NULL[1:]}" if text == NULL else text

@@ -25,6 +25,7 @@ from sessiongate.core.ledger.past import (
 )
 from sessiongate.core.ledger.postgresql.connection import LedgerConnection
 from sessiongate.core.ledger.postgresql.copying import (
+    copy_into,
     hexadecimal,
     lines_of,
     stated_value,
@@ -43,8 +44,7 @@ def _names(columns: Sequence[str]) -> str:
     return ", ".join(f'"{column}"' for column in columns)
 
 
-_COPY_OPEN = f"COPY open_sessions ({_names(_OPEN)}) FROM STDIN"
-_COPY_PAST = f"COPY past_sessions ({_names(PAST)}) FROM STDIN"
+_COPY_OPEN, _COPY_PAST = copy_into("open_sessions", _OPEN), copy_into("past_sessions", PAST)
 _DESCRIPTIONS = f"SELECT {_names(DESCRIBED)}, id FROM open_sessions WHERE id = ANY(%s::bigint[])"  # noqa: S608
 _REMEMBER = "INSERT INTO {0} VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET {1} = excluded.{1}"
 _OPEN_AGAIN = (
@@ -89,9 +89,12 @@ class WriteStep:
 
     def write(self, connection: LedgerConnection) -> None:
         """Write everything, in a transaction that has begun."""
-        source = self.changes.source
+        opened: bytes | None = None
         if self.ends:
-            _copy(connection, _COPY_PAST, lines_of(self._past(connection)))
+            past = lines_of([*self._past(connection)])
+            with connection.waiting() as raw, raw.cursor().copy(_COPY_PAST.encode()) as copy:
+                copy.write(past)
+                opened = self._open_lines()  # while the server reads the others
         if self.closed:
             closed = _array(each.id for each in self.closed)
             gone = connection.execute(
@@ -103,11 +106,9 @@ class WriteStep:
         if self.is_last:
             self._remember(connection, self.changes.incarnation, self.changes.place)
         if self.opened:
-            rows = (
-                (ident, source, each.key, each.connect_time, *opening_description(each, ident))
-                for ident, each in self.opened
-            )
-            _copy(connection, _COPY_OPEN, lines_of(rows))
+            lines = self._open_lines() if opened is None else opened
+            with connection.waiting() as raw, raw.cursor().copy(_COPY_OPEN.encode()) as copy:
+                copy.write(lines)
 
     def undo(self, connection: LedgerConnection) -> int:
         """Take back what was written, if it was; return how many past sessions were taken back."""
@@ -135,14 +136,23 @@ class WriteStep:
                 connection.execute("DELETE FROM places WHERE name = %s", source)
         return taken
 
-    def _past(self, connection: LedgerConnection) -> Iterator[Sequence[Any]]:
+    def _open_lines(self) -> bytes:
+        source = self.changes.source
+        return lines_of(
+            [
+                (ident, source, each.key, each.connect_time, *opening_description(each, ident))
+                for ident, each in self.opened
+            ]
+        )
+
+    def _past(self, connection: LedgerConnection) -> Iterator[tuple[Any, ...]]:
         unseen = [each.id for _, each in self.ends if each.seen is None]
         if unseen:
             for *description, ident in connection.execute(_DESCRIPTIONS, _array(unseen)):
                 self._described[ident] = tuple(map(stated_value, description))
         for end, each in self.ends:
             described = self._described.get(each.id, UNDESCRIBED)
-            row: Sequence[Any] = ended(each, self.changes.source, described, end)
+            row = ended(each, self.changes.source, described, end)
             if any(row[place] for place in _LINKS) or end < each.connect_time:
                 row = _adjusted([*row], end)
             yield row
@@ -210,18 +220,13 @@ def _parts(values: Sequence[Any]) -> list[Sequence[Any]]:
     return [values[start : start + ROWS] for start in range(0, len(values), ROWS)]
 
 
-def _adjusted(row: list[Any], end: int) -> list[Any]:
+def _adjusted(row: list[Any], end: int) -> tuple[Any, ...]:
     """Return a row with its links as text, and a start that is not after its end."""
     for place in _LINKS:
         row[place] = hexadecimal(row[place])
     row[_START] = min(row[_START], end)
     row[_CLASS] = duration_class(end - row[_START])
-    return row
-
-
-def _copy(connection: LedgerConnection, statement: str, lines: bytes) -> None:
-    with connection.waiting() as raw, raw.cursor().copy(statement.encode()) as copy:
-        copy.write(lines)
+    return tuple(row)
 
 
 def _array(values: Iterator[int] | Sequence[int] | Any) -> str:
