@@ -26,6 +26,7 @@ from sessiongate.core.sources.support.serverzone import ServerZone
 from sessiongate.core.sources.support.session_times import DocumentTimes
 from sessiongate.runtime.core_settings import SourceValue
 from sessiongate.runtime.exit_codes import EXIT_UNRECOVERABLE
+from sessiongate.runtime.urls import is_in_postgresql
 from sessiongate.runtime.watched_file import MAX_FILE_BYTES, FileError, read_file, trouble
 
 _ELSEWHERE = "//user@host.invalid"  # a valid location
@@ -145,7 +146,15 @@ def _read_document(path: Path, most: int) -> None:
 
 
 def _ledger(url: str) -> Iterator[str]:
-    """Yield the reasons why the ledger's file could not be opened or created."""
+    """Yield the reasons why the ledger could not be opened or created, as far as files say."""
+    if is_in_postgresql(url):
+        from sessiongate.core.ledger.postgresql.place import LedgerPlace
+
+        try:
+            LedgerPlace.parse(url).parameters()
+        except (LedgerError, SourceError) as error:
+            yield str(error)
+        return
     try:
         path = ledger_path(url)
         if path is not None:

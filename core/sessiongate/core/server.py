@@ -32,7 +32,7 @@ from sessiongate.core.grpc.stream_quota import StreamQuota
 from sessiongate.core.grpc.unwinding import Unwinding
 from sessiongate.core.history.history import History
 from sessiongate.core.ledger.base import Ledger
-from sessiongate.core.ledger.sqlite import SqliteLedger
+from sessiongate.core.ledger.opening import open_ledger
 from sessiongate.core.settings import ConfigError, CoreConfig
 from sessiongate.core.sources.base import SourceConfigError, open_source
 from sessiongate.core.table.table import SessionTable
@@ -83,24 +83,24 @@ class Core:
         except SourceConfigError as error:
             raise ConfigError(str(error), "source") from None
         async with AsyncExitStack() as closing:  # `stop` needs the reverse order
-            ledger = await SqliteLedger.open(
+            ledger = await open_ledger(
                 config.ledger,
                 policy=config.policy,
                 now=time.time_ns,
                 again=config.again,
             )
             closing.push_async_callback(ledger.close)
-            now, ceiling = time.time_ns() // 1000, await ledger.ceiling()
-            revision = max(now, ceiling)
+            now, latest = time.time_ns() // 1000, await ledger.latest_time()
+            revision = max(now, await ledger.ceiling())
             await ledger.reserve(revision)
             # If the clock was set back since the last write, times continue from there; not if it
             # was so wrong that they would not advance for long.
-            was_set_back = now < ceiling <= now + _SET_BACK
+            was_set_back = now < latest <= now + _SET_BACK
             self.table = SessionTable(
                 (source.name for source in config.sources),
                 revision,
                 _now,
-                since=ceiling if was_set_back else 0,
+                since=latest if was_set_back else 0,
             )
             self._collector = Collector(
                 self.table,
@@ -197,11 +197,11 @@ class Core:
         log.info("ready: %d sessions", len(self.table))
 
     async def _watch(self, ledger: Ledger) -> None:
-        """Detect when the ledger's file is no longer the one being written to."""
+        """Detect when the ledger is no longer the one being written to."""
         while not self.ledger_lost.is_set():
             await asyncio.sleep(LEDGER_INTERVAL)
             if not await ledger.is_in_place():
-                log.error("the ledger's file was removed or replaced; exiting")
+                log.error("the ledger was removed, replaced or used by another core; exiting")
                 self.ledger_lost.set()
 
     async def _drain(self, server: grpc.aio.Server) -> None:

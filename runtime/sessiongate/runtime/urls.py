@@ -18,7 +18,8 @@ _HOST = r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[^:\[\]]+))"
 HOST_AND_PORT = re.compile(_HOST + r"(?::(?P<port>[0-9]{1,5}))?")
 _NAME = re.compile(r"[A-Za-z0-9._-]+|/.*")  # of a host, or a Unix socket's path
 _V6 = re.compile(r"[0-9A-Fa-f:.]+")
-_OTHER_DATABASES = ("mariadb", "mssql", "mysql", "oracle", "postgres", "postgresql")
+_OTHER_DATABASES = ("mariadb", "mssql", "mysql", "oracle")
+_POSTGRESQL = ("postgresql", "postgres")
 # A URL with no port after the host, and an option that contains a secret.
 _LOGIN = re.compile(r":/+(?:\[[^\]]*\]|[^/\[]*?):(?![0-9]*(?:[/?#]|$))")
 _BARE_LOGIN = re.compile(r"[\w.+-]+:[^/].*[^\w./:\[\]-]", re.DOTALL)
@@ -142,6 +143,11 @@ def _options(query: str) -> dict[str, str]:
     return options
 
 
+def is_in_postgresql(url: str) -> bool:
+    """Return whether a ledger's URL names a PostgreSQL server."""
+    return url.partition(":")[0] in _POSTGRESQL
+
+
 def ledger_file(url: str) -> str | None:
     """Return the path in a ledger's URL, ``sqlite:///PATH``; None in memory. Raises `UrlError`."""
     refuse_bytes(url)
@@ -149,13 +155,15 @@ def ledger_file(url: str) -> str | None:
     name = kind.partition("+")[0].lower()
     if colon and name in _OTHER_DATABASES:
         raise UrlError(
-            f"the ledger cannot be stored in {name};"
-            " use sqlite:///PATH, or sqlite:// for one in memory"
+            f"the ledger cannot be stored in {name}; use sqlite:///PATH,"
+            " postgresql://USER@HOST/DATABASE, or sqlite:// for one in memory"
         )
     if kind not in ("sqlite", "sqlite+pysqlite") or (rest != "//" and rest[:3] != "///"):
         path = url.removeprefix("sqlite:")
         meant = f"; did you mean 'sqlite:///{path}'?" if _is_plain_path(path) else ""
-        raise UrlError(f"the ledger must be sqlite:///PATH or sqlite://{meant}")
+        raise UrlError(
+            f"the ledger must be sqlite:///PATH, postgresql://USER@HOST/DATABASE or sqlite://{meant}"
+        )
     path = rest[3:]
     if "?" in path:
         raise UrlError("the ledger's URL must have no options, and no '?' in its path")

@@ -74,6 +74,9 @@ class Ledger(Protocol):
     async def ceiling(self) -> int:
         """Return a number above every revision ever used."""
 
+    async def latest_time(self) -> int:
+        """Return the latest time that a write has noted, or a little later, in microseconds."""
+
     def is_reserved(self, revision: int) -> bool:
         """Return whether no later start uses this revision or a lower one."""
 

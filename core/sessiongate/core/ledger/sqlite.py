@@ -130,6 +130,10 @@ class SqliteLedger:
         ((value,),) = await self._read(wanted)
         return int(value)
 
+    async def latest_time(self) -> int:
+        """Return the latest time that a write has noted, or a little later, in microseconds."""
+        return await self.ceiling()  # which each write raises to the time
+
     def is_reserved(self, revision: int) -> bool:
         """Return whether no later start uses this revision or a lower one."""
         return revision <= self._store.ceiling

@@ -15,6 +15,7 @@ from sessiongate.core.ledger.lock import LedgerError, take_lock
 from sessiongate.core.sources.base import MAX_NAME_BYTES
 from sessiongate.core.sources.support.json_cursor import is_unicode
 from sessiongate.runtime.suggestion import did_you_mean
+from sessiongate.runtime.urls import is_in_postgresql
 
 # Tables with a column ``source``: those of this version, and of ones without history.
 _OF_SESSIONS = {"open_sessions", "past_sessions", "sessions"}
@@ -127,6 +128,8 @@ def _rename(connection: sqlite3.Connection, old: str, new: str) -> None:
 
 
 def _file(url: str) -> Path:
+    if is_in_postgresql(url):
+        raise LedgerError("this is for a ledger in a file; PostgreSQL's is kept with its own tools")
     path = ledger_path(url)
     if path is None:
         raise LedgerError("the ledger is in memory; name its file with --ledger sqlite:///PATH")

@@ -129,6 +129,10 @@ class PostgresqlLedger:
         """Return a number above every revision ever used."""
         return self._store.pen.instance << INSTANCE_BITS
 
+    async def latest_time(self) -> int:
+        """Return the latest time that a core has noted, in microseconds since the epoch."""
+        return self._store.noted // 1000
+
     def is_reserved(self, revision: int) -> bool:
         """Return whether no later start uses this revision or a lower one."""
         return revision < (self._store.pen.instance + 1) << INSTANCE_BITS

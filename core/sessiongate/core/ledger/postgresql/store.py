@@ -46,6 +46,7 @@ class PostgresqlStore:
         self.policy = policy
         self.last_end = 0  # ns since the epoch: the last end for which there is a partition
         self.size = HistorySize(0, 0, None)  # when it was last measured or written to
+        self.noted = 0  # when a core last wrote that it ran, in ns since the epoch
         self._now = now
         self.began = now()
         self._clock = ConfirmedClock(None)
@@ -62,6 +63,7 @@ class PostgresqlStore:
                 " FROM sources s FULL JOIN places p ON p.name = s.name"
             )
             self._known = {name: (start, place) for name, start, place in known}
+            ((self.noted,),) = connection.execute("SELECT coalesce(max(noted), 0) FROM shards")
 
     def confirmed_now(self) -> int:
         """Return the time by which past sessions grow old."""
