@@ -20,7 +20,8 @@ def at_once(_passed: int) -> float:
 class Relay:
     """Passes on what it gets, on a free port of ``127.0.0.1``, within one event loop.
 
-    ``cut_after`` hangs up after that many bytes of a connection's answers;
+    ``cut_after`` hangs up after that many bytes of a connection's answers; ``answers_left`` and
+    ``requests_left`` after that many bytes more of any, once, and are then None again.
     ``garble`` replaces, from that byte on, one in eight of their bytes. ``delay`` takes the bytes
     of an answer already passed, and returns by how many seconds to delay the next; ``hold`` does
     so for requests. Bytes never overtake earlier ones. ``reword`` are bytes of requests, and those
@@ -30,6 +31,8 @@ class Relay:
     def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self._target = host, port
         self.cut_after: int | None = None
+        self.answers_left: int | None = None
+        self.requests_left: int | None = None
         self.garble: int | None = None
         self.delay: Delay = at_once
         self.hold: Delay = at_once
@@ -63,10 +66,15 @@ class Relay:
         try:
             incoming, there = await asyncio.open_connection(*self._target)
             passing = asyncio.ensure_future(self._pass(reader, there))
+            answering = asyncio.ensure_future(self._answer_with(incoming, writer))
             try:
-                async with aclosing(_late(incoming, lambda: self.delay)) as chunks:
-                    await self._answer(chunks, writer)
+                # A client that sends no more may still read.
+                await asyncio.wait((passing, answering), return_when=asyncio.FIRST_COMPLETED)
+                if not (passing.done() and passing.result()):
+                    await answering
             finally:
+                answering.cancel()
+                await asyncio.gather(answering, return_exceptions=True)
                 passing.cancel()
                 await asyncio.gather(passing, return_exceptions=True)
         except (OSError, asyncio.CancelledError):
@@ -76,11 +84,26 @@ class Relay:
             if there is not None:
                 there.transport.abort()
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Pass on requests; return whether the connection is to be cut."""
         async with aclosing(_late(reader, lambda: self.hold)) as chunks:
             async for chunk in chunks:
-                writer.write(chunk.replace(*self.reword))
-        writer.write_eof()  # a client that sends no more may still read
+                chunk = chunk.replace(*self.reword)
+                if self.requests_left is not None:
+                    chunk = chunk[: self.requests_left]
+                    self.requests_left -= len(chunk)
+                writer.write(chunk)
+                if self.requests_left == 0:
+                    self.requests_left = None
+                    return True
+        writer.write_eof()
+        return False
+
+    async def _answer_with(
+        self, incoming: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        async with aclosing(_late(incoming, lambda: self.delay)) as chunks:
+            await self._answer(chunks, writer)
 
     async def _answer(self, chunks: AsyncGenerator[bytes], writer: asyncio.StreamWriter) -> None:
         passed = 0
@@ -89,10 +112,16 @@ class Relay:
                 chunk = self._garbled(chunk, self.garble - passed)
             if self.cut_after is not None and passed + len(chunk) >= self.cut_after:
                 chunk = chunk[: self.cut_after - passed]
+            if self.answers_left is not None:
+                chunk = chunk[: self.answers_left]
+                self.answers_left -= len(chunk)
             passed += len(chunk)
             writer.write(chunk)
             await writer.drain()
             if passed == self.cut_after:
+                return
+            if self.answers_left == 0:
+                self.answers_left = None
                 return
 
     def _garbled(self, chunk: bytes, start: int) -> bytes:

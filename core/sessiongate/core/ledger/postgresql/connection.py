@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import pq
@@ -54,7 +54,9 @@ _SETTINGS = (
 _ABOUT = """
 SELECT current_setting('server_version_num')::int, current_setting('fsync'),
     current_setting('server_encoding'), current_setting('synchronous_commit'),
-    pg_backend_pid(), (SELECT system_identifier FROM pg_control_system()),
+    pg_backend_pid(),
+    (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()),
+    (SELECT system_identifier FROM pg_control_system()),
     ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int,
     pg_postmaster_start_time()
 """
@@ -71,6 +73,13 @@ class ServerIdentity:
     system: int  # of all copies of one database
     timeline: int
     started: datetime
+
+
+class Backend(NamedTuple):
+    """A process of the server's: another one may get its id, but not its start as well."""
+
+    pid: int
+    begun: datetime
 
 
 class LedgerConnection:
@@ -126,7 +135,7 @@ class LedgerConnection:
             self.raw.execute(f"SET {name} = {value}".encode())
         row = self.raw.execute(_ABOUT).fetchone()
         assert row is not None  # noqa: S101 - it is a question without FROM
-        version, fsync, encoding, commit, pid, system, timeline, started = row
+        version, fsync, encoding, commit, pid, begun, system, timeline, started = row
         if version < OLDEST:
             raise self.error(f"needs PostgreSQL {OLDEST // 10_000} or later")
         if fsync != "on":
@@ -140,6 +149,7 @@ class LedgerConnection:
             )
         if commit in ("off", "local"):
             self.raw.execute("SET synchronous_commit = on")
+        self.backend = Backend(pid, begun)
         return ServerIdentity(system, timeline, started)
 
     @property
@@ -161,6 +171,18 @@ class LedgerConnection:
         """Run a statement; its result has been received. Raises psycopg's errors."""
         with self.waiting() as raw:
             return raw.execute(statement.encode(), values or None)
+
+    @contextmanager
+    def transaction(self, mode: str = "") -> Iterator[None]:
+        """Run a transaction, which is committed at the end. Raises psycopg's errors."""
+        self.execute(f"BEGIN {mode}")
+        try:
+            yield
+        except BaseException:
+            with suppress(psycopg.Error):
+                self.execute("ROLLBACK")
+            raise
+        self.execute("COMMIT")
 
     def stream(self, question: str, *values: object, size: int) -> Iterator[list[Any]]:
         """Yield ``size`` rows of an answer at a time, in a transaction that has begun."""

@@ -15,7 +15,7 @@ from sessiongate.core.ledger.base import Current, HistorySize, PageSize, PastSes
 from sessiongate.core.ledger.calls import LedgerCalls
 from sessiongate.core.ledger.coverage import Coverage, Interval
 from sessiongate.core.ledger.history import find_one
-from sessiongate.core.ledger.lock import LedgerError
+from sessiongate.core.ledger.lock import LedgerError, LedgerHeldError
 from sessiongate.core.ledger.past import Closing, Opening, past_session
 from sessiongate.core.ledger.policy import HistoryPolicy
 from sessiongate.core.ledger.postgresql.connection import ANSWER_TIMEOUT, LedgerAwayError
@@ -28,12 +28,16 @@ from sessiongate.core.ledger.postgresql.upkeep import Upkeep
 from sessiongate.core.ledger.question import Counted, Moments, PastPlace, Wanted
 from sessiongate.core.ledger.reader import Reader
 from sessiongate.core.ledger.rows import Changes
+from sessiongate.runtime.elapsed import elapsed
 from sessiongate.v1.history_service_pb2 import PastSession
 
 log = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT = 5.0  # seconds that the last writes may take
 _LOOK = 1.0  # seconds between two looks at whether the server answers
+# Seconds that another core may have the ledger: the server needs 25 to notice that its machine
+# is gone (`tcp_keepalives_…`).
+_HELD = 40.0
 _WAIT = (0.5, 5.0)  # seconds between two attempts to reach it at the start
 
 _T = TypeVar("_T")
@@ -62,16 +66,19 @@ class PostgresqlLedger:
         """Open the ledger at a URL; make its tables if there are none.
 
         ``policy`` says which past sessions are kept; ``now`` returns ns since the epoch. A server
-        that cannot be reached is waited for. Raises `LedgerError`.
+        that cannot be reached is waited for; so is, for a while, another core, which may be gone
+        without the server's knowledge. Raises `LedgerError`.
         """
         ledger = cls(LedgerPlace.parse(url), policy, now)
         try:
-            wait, most = _WAIT
+            began, (wait, most) = elapsed(), _WAIT
             while True:
                 try:
                     await ledger._open()
                     return ledger
-                except LedgerAwayError as error:
+                except (LedgerAwayError, LedgerHeldError) as error:
+                    if isinstance(error, LedgerHeldError) and elapsed() - began > _HELD:
+                        raise
                     log.warning("%s; trying again in %.1f seconds", error, wait)
                 await asyncio.sleep(wait)
                 wait = min(2 * wait, most)

@@ -73,9 +73,9 @@ def make_partitions(connection: LedgerConnection, now: int, oldest: int | None =
         top = _hour(now)
     missing += ((low, low + HOUR) for low in range(top, _hour(now + AHEAD), HOUR))
     for start in range(0, len(missing), _MADE_AT_ONCE):
-        with connection.waiting(), connection.raw.transaction():
+        with connection.transaction():
             for low, high in missing[start : start + _MADE_AT_ONCE]:
-                _make(connection.raw, low, high)
+                _make(connection, low, high)
     return max(high for _, high in missing) if missing else top
 
 
@@ -106,14 +106,13 @@ def used_space(connection: LedgerConnection) -> int:
     return int(size)
 
 
-def _make(connection: psycopg.Connection, low: int | None, high: int) -> None:
+def _make(connection: LedgerConnection, low: int | None, high: int) -> None:
     """Make a partition apart from the table, and attach it, in a transaction that has begun."""
     name = f"{_PREFIX}{'first' if low is None else low // HOUR}"
     since = "MINVALUE" if low is None else f"'{low}'"
-    connection.execute(f"CREATE TABLE {name} (LIKE past_sessions)".encode())
+    connection.execute(f"CREATE TABLE {name} (LIKE past_sessions)")
     connection.execute(
-        f"ALTER TABLE past_sessions ATTACH PARTITION {name}"
-        f" FOR VALUES FROM ({since}) TO ('{high}')".encode()
+        f"ALTER TABLE past_sessions ATTACH PARTITION {name} FOR VALUES FROM ({since}) TO ('{high}')"
     )
 
 

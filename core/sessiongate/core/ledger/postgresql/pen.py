@@ -12,7 +12,6 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from typing import NamedTuple
 
 import psycopg
@@ -43,9 +42,7 @@ WHERE l.locktype = 'advisory' AND l.classid = %s AND l.objid = %s AND l.objsubid
 AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 _CLAIM = """
-UPDATE shards SET claim = claim + 1, pid = pg_backend_pid(),
-    backend_start = (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())
-WHERE number = %s RETURNING claim, writes, backend_start
+UPDATE shards SET claim = claim + 1, pid = %s, backend_start = %s WHERE number = %s RETURNING claim, writes
 """
 _CHECK = """
 UPDATE shards SET writes = writes + 1, past_rows = past_rows + %s
@@ -53,11 +50,12 @@ WHERE number = %s AND claim = %s AND pid = pg_backend_pid()
 """
 
 
-class _Backend(NamedTuple):
-    """A process of the server's: another one may get its id, but not its start as well."""
+class _Claimed(NamedTuple):
+    """A claim that is being committed."""
 
-    pid: int
-    start: datetime
+    number: int
+    writes: int  # of the shard so far
+    counter: int  # the last id that was reserved
 
 
 class Pen:
@@ -73,11 +71,13 @@ class Pen:
         self.instance = 0  # of this start: the upper bits of its revisions
         self._now = now
         self._connection: LedgerConnection | None = None
+        self._asked: LedgerConnection | None = None  # the same, or one that is being made
         self.is_superseded = False  # what this core knows is not what the ledger has
         self.shard, self._claim = 0, 0
         self._writes = 0  # transactions that were committed in this shard, of any core
         self._is_in_doubt = False  # whether one more was
-        self._mine: _Backend | None = None  # what had the lock last
+        self._claims_in_doubt = 0  # since the last that is known to be committed
+        self._mine: set[Backend] = set()  # what may still have the lock for this core
         self._seen = 0  # no id above it was given, as far as this core knows
         self._ids = range(0)
         self._usable_at = 0.0  # on the clock `elapsed`: ids after a jump
@@ -87,14 +87,19 @@ class Pen:
     @property
     def waits_for(self) -> float:
         """Seconds for which the server has not answered a statement."""
-        connection = self._connection
-        return 0.0 if connection is None else connection.waits_for
+        asked = self._asked
+        return 0.0 if asked is None else asked.waits_for
 
     def cut(self) -> None:
         """Make what waits for the server fail."""
-        connection = self._connection
-        if connection is not None:
-            connection.cut()
+        asked = self._asked
+        if asked is not None:
+            asked.cut()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection, as far as is known."""
+        return self._connection is not None and not self._connection.is_lost
 
     @property
     def connection(self) -> LedgerConnection:
@@ -128,7 +133,7 @@ class Pen:
 
     def close(self) -> None:
         """Give back the ids that were not given, and the lock."""
-        if self._connection is not None and not self._connection.is_lost:
+        if self.is_connected:
             with suppress(LedgerError), self.writing() as connection:
                 connection.execute(
                     "UPDATE counters SET value = %s WHERE name = 'id' AND value = %s",
@@ -147,10 +152,8 @@ class Pen:
         with connection.naming_errors():
             connection.warned, self._is_in_doubt = False, True
             try:
-                with connection.waiting(), connection.raw.transaction():
-                    found = connection.raw.execute(
-                        _CHECK.encode(), (more_past, self.shard, self._claim)
-                    )
+                with connection.transaction():
+                    found = connection.execute(_CHECK, more_past, self.shard, self._claim)
                     if found.rowcount != 1:
                         self.drop()
                         raise connection.error("was taken over by another core")
@@ -186,13 +189,18 @@ class Pen:
         return range(last - size + 1, last + 1)
 
     def _open(self) -> LedgerConnection:
-        connection = LedgerConnection(self.place, self.name)
+        connection = self._asked = LedgerConnection(self.place, self.name)
+        self._mine.add(connection.backend)
         try:
             with connection.naming_errors():
                 require_tables(connection)
                 self._take_lock(connection)
-                with connection.raw.transaction():
-                    self._meet(connection)
+                self._mine = {connection.backend}
+                with connection.transaction():
+                    claimed = self._meet(connection)
+            self._claim, self._writes = claimed.number, claimed.writes
+            self._is_in_doubt, self._claims_in_doubt = False, 0
+            self._seen = max(self._seen, claimed.counter)
         except BaseException:
             connection.close()
             raise
@@ -211,7 +219,7 @@ class Pen:
             if holder is None:
                 continue  # it has just ended
             pid, start, application, user = holder
-            if self._mine != (pid, start):
+            if (pid, start) not in self._mine:
                 who = f"{application or 'a program'} (user {user}, backend {pid})"
                 raise LedgerHeldError(str(connection.error(f"is in use by {who}")))
             if elapsed() > end:
@@ -221,14 +229,15 @@ class Pen:
             connection.execute("SELECT pg_terminate_backend(%s)", pid)
             time.sleep(_LOOK)
 
-    def _meet(self, connection: LedgerConnection) -> None:
+    def _meet(self, connection: LedgerConnection) -> _Claimed:
         """Claim the shard; make sure that no id can be given twice, whatever the server was."""
         server = connection.server
         (known,) = connection.execute(
             "SELECT system_identifier, timeline, started FROM engine FOR UPDATE"
         )
-        ((claim, writes, start),) = connection.execute(_CLAIM, self.shard)
-        if self._mine is not None:
+        self._claims_in_doubt += 1
+        ((claim, writes),) = connection.execute(_CLAIM, *connection.backend, self.shard)
+        if self._claim:
             self._compare(claim, writes)
         ((counter, instance),) = connection.execute(
             "SELECT (SELECT value FROM counters WHERE name = 'id'),"
@@ -252,20 +261,18 @@ class Pen:
             "UPDATE counters SET value = greatest(value, %s) WHERE name = 'instance'",
             self.instance,
         )
-        self._claim, self._writes, self._is_in_doubt = claim, writes, False
-        self._mine = _Backend(connection.raw.info.backend_pid, start)
-        self._seen = max(self._seen, counter)
+        return _Claimed(claim, writes, counter)
 
     def _compare(self, claim: int, writes: int) -> None:
         """Raise `LedgerError` if another core has written, or the server has lost writes."""
-        if claim != self._claim + 1:
+        if claim > self._claim + self._claims_in_doubt:
             self.is_superseded = True
             raise LedgerError(f"the ledger ({self.place}) was used by another core meanwhile")
-        if not 0 <= writes - self._writes <= self._is_in_doubt:
+        if claim <= self._claim or not 0 <= writes - self._writes <= self._is_in_doubt:
             self.is_superseded = True
             raise LedgerError(
-                f"the ledger ({self.place}) has lost {self._writes - writes} of the last writes:"
-                " its server was restored, or a standby was promoted that did not have them"
+                f"the ledger ({self.place}) has lost some of the last writes: its server was"
+                " restored, or a standby was promoted that did not have them"
             )
 
     def _jump(self, connection: LedgerConnection, counter: int) -> int:

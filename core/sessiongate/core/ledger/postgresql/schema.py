@@ -81,7 +81,7 @@ def require_tables(connection: LedgerConnection) -> None:
     """Make the tables if there are none. Raises `LedgerError` if they are too new, or cannot be."""
     connection.execute("SELECT pg_advisory_lock(%s, %s)", *_MAKING)
     try:
-        with connection.raw.transaction():
+        with connection.transaction():
             connection.execute(f"SET LOCAL lock_timeout = {_LOCK_TIMEOUT}")
             _require(connection)
     except psycopg.errors.InsufficientPrivilege as error:

@@ -82,7 +82,7 @@ class PostgresqlStore:
         connection = self._settled()
         found: defaultdict[str, dict[str, int]] = defaultdict(dict)
         pace = Pace()
-        with connection.naming_errors(), connection.raw.transaction():
+        with connection.naming_errors(), connection.transaction():
             for part in connection.stream(_HELD, size=_READ_AT_ONCE):
                 for source, key, ident, time in part:
                     found[source][stated(key)] = place_of(time, ident)
@@ -125,8 +125,9 @@ class PostgresqlStore:
                     step.write(connection)
                     self._doubtful.append(step)  # it may be committed from here on
         except BaseException:
-            with suppress(LedgerError):
-                self._settled()
+            if self.pen.is_connected:
+                with suppress(LedgerError):
+                    self._settled()
             raise
         self._doubtful.clear()
         self.pen.give(ids)

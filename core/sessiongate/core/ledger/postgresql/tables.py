@@ -48,8 +48,8 @@ class PostgresqlTables:
     def reading(self) -> Iterator[None]:
         """See one state of the database. Raises `LedgerError` for any error in it."""
         connection = self.connection
-        with connection.naming_errors(), connection.raw.transaction():
-            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        one_state = connection.transaction("ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        with connection.naming_errors(), one_state:
             yield
 
     def interrupt(self) -> None:

@@ -160,13 +160,13 @@ def _measured(connection: LedgerConnection) -> HistorySize:
 
 def _delete(connection: LedgerConnection, until: int) -> bool:
     """Delete some past sessions that ended before a time; return whether there may be more."""
-    with connection.waiting(), connection.raw.transaction():
-        found = connection.raw.execute(
+    with connection.transaction():
+        found = connection.execute(
             "WITH old AS (SELECT end_time, id FROM past_sessions WHERE end_time < %s"
             " ORDER BY end_time, id LIMIT %s), gone AS (DELETE FROM past_sessions AS p USING old"
             " WHERE p.end_time = old.end_time AND p.id = old.id RETURNING p.end_time)"
             " SELECT max(end_time), count(*) FROM gone",
-            (until, _ROWS),
+            *(until, _ROWS),
         ).fetchone()
         last, rows = found or (None, 0)
         if rows:
