@@ -32,6 +32,7 @@ _HBA = """\
 local all all scram-sha-256
 hostnossl all intls all reject
 host all all all scram-sha-256
+host replication all all scram-sha-256
 """
 
 

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import pq
+from psycopg.conninfo import make_conninfo
 
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
@@ -124,7 +125,9 @@ class LedgerConnection:
         """Return the error of a server that is away, or that refuses this ledger."""
         text = self._place.endpoint.censored(meaning(str(error).strip()))
         text = f"the ledger ({self._place}) cannot be reached: {text}"
-        refuses = pq.PGconn.ping(parameters.encode()) == pq.Ping.OK
+        # Without TLS: whether a server is there has nothing to do with its certificate.
+        asked = make_conninfo(parameters, sslmode="disable")
+        refuses = pq.PGconn.ping(asked.encode()) == pq.Ping.OK
         if refuses and not _FULL.search(text) and "read-only" not in text:
             return LedgerError(text)
         return LedgerAwayError(text)

@@ -18,6 +18,7 @@ import psycopg
 
 from sessiongate.core.ledger.lock import LedgerError, LedgerHeldError
 from sessiongate.core.ledger.postgresql.connection import (
+    Backend,
     LedgerAwayError,
     LedgerConnection,
     ServerIdentity,
@@ -42,7 +43,8 @@ WHERE l.locktype = 'advisory' AND l.classid = %s AND l.objid = %s AND l.objsubid
 AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 _CLAIM = """
-UPDATE shards SET claim = claim + 1, pid = %s, backend_start = %s WHERE number = %s RETURNING claim, writes
+UPDATE shards SET claim = claim + 1, pid = %s, backend_start = %s
+WHERE number = %s RETURNING claim, writes
 """
 _CHECK = """
 UPDATE shards SET writes = writes + 1, past_rows = past_rows + %s

@@ -16,6 +16,7 @@ from sessiongate.core.ledger.base import HistorySize
 from sessiongate.core.ledger.coverage import CoreRun, Interval
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.policy import ConfirmedClock, HistoryPolicy
+from sessiongate.core.ledger.postgresql.advice import advise
 from sessiongate.core.ledger.postgresql.connection import LedgerConnection
 from sessiongate.core.ledger.postgresql.copying import stated
 from sessiongate.core.ledger.postgresql.coverage_rows import (
@@ -57,6 +58,7 @@ class PostgresqlStore:
         """Take the lock and read what is known. Raises `LedgerError`."""
         connection = self.pen.connection
         with connection.naming_errors():
+            advise(connection)
             self._clock = ConfirmedClock(confirmed_time(connection))
             known = connection.execute(
                 "SELECT coalesce(s.name, p.name), incarnation, place"
