@@ -12,6 +12,7 @@ from tests import test_documentation as readme
 from tests import test_ledger as ledger
 from tests import test_operations as operations
 from tests import test_packaging as packaging
+from tests import test_postgresql_ledger as postgresql_ledger
 from tests import test_rest_documentation as rest
 from tests import test_security_documentation as security
 from tests import test_sources_documentation as sources
@@ -88,6 +89,17 @@ RUNNERS: dict[Test | str, list[str]] = {
     ledger.test_a_ledger_that_is_put_back_keeps_ids_and_gives_none_twice: [
         "docs/operations.md: The ledger's file: sh",
         "docs/operations.md: The ledger's file: sh",
+    ],
+    postgresql_ledger.test_the_documented_ledger_keeps_ids_while_its_server_fails: [
+        "docs/ledger.md: Setting it up: sql",
+        "docs/ledger.md: Setting it up: toml",
+        "docs/ledger.md: Setting it up: sql",
+    ],
+    postgresql_ledger.test_a_file_is_copied_there_with_all_that_it_knows: [
+        "docs/ledger.md: Moving a file there: sh",
+    ],
+    postgresql_ledger.test_a_dump_that_was_restored_gives_no_id_again: [
+        "docs/ledger.md: Backup and restore: sh",
     ],
     check_config.test_the_documented_command_checks: [
         "docs/operations.md: Before it starts: sh",

@@ -123,6 +123,13 @@ def set_counter(connection: sqlite3.Connection, name: str, value: int) -> None:
     connection.execute("UPDATE counters SET value = ? WHERE name = ?", (value, name))
 
 
+def moved_to(connection: sqlite3.Connection) -> str | None:
+    """Return the place of the ledger that has replaced this one, if there is one."""
+    if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'moved'").fetchall():
+        return None
+    return next((str(place) for (place,) in connection.execute("SELECT place FROM moved")), None)
+
+
 def take_over(connection: sqlite3.Connection) -> None:
     """Take over the open sessions of a ledger without history; those that ended are dropped."""
     connection.execute(

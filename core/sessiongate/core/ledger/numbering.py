@@ -46,6 +46,11 @@ class Numbering:
         """The next number."""
         return self._following
 
+    @property
+    def beyond(self) -> int:
+        """A number above all ids that were assigned."""
+        return max(self._following, *(ident + 1 for ident in self._kept), 1)
+
     def plan(self, stated: Sequence[int | None]) -> Numbers:
         """Return an id for each: the stated one if it was never assigned, else the next number.
 

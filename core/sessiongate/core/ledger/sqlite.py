@@ -19,6 +19,7 @@ from sessiongate.core.ledger.coverage_rows import covered_until, read_coverage
 from sessiongate.core.ledger.database import Database
 from sessiongate.core.ledger.file import LedgerFile, ledger_path
 from sessiongate.core.ledger.history import find_one
+from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.past import Closing, Opening, past_session
 from sessiongate.core.ledger.past_tables import ReadingTables, SqliteTables
 from sessiongate.core.ledger.policy import HistoryPolicy
@@ -57,6 +58,7 @@ class SqliteLedger:
         policy: HistoryPolicy = HistoryPolicy(),  # noqa: B008 - frozen
         now: Callable[[], int],
         again: int = 0,
+        takes_moved: bool = False,
     ) -> SqliteLedger:
         """Open and lock the ledger at a URL; create it if it does not exist.
 
@@ -64,6 +66,7 @@ class SqliteLedger:
         returns ns since the epoch. A corrupt file is set aside, never deleted.
         If a file may lack some of the assigned ids (`core.ledger.file`), or one in memory was
         opened ``again`` that many times, ids continue from the clock in microseconds.
+        One that was moved to PostgreSQL is refused unless ``takes_moved``.
         Raises `LedgerError`.
         """
         path = ledger_path(url)
@@ -77,6 +80,11 @@ class SqliteLedger:
             store = LedgerStore(Database(path), file, policy, now)
             ledger = cls(store, calls, file)
             await ledger._run(partial(store.prepare_or_start_over, again=again))
+            if store.moved_to is not None and not takes_moved:
+                raise LedgerError(
+                    f"the ledger {path} was moved to PostgreSQL, to {store.moved_to};"
+                    " name that ledger with --ledger postgresql://USER@HOST/DATABASE"
+                )
         except BaseException:
             if ledger is not None:
                 await ledger.close()
@@ -123,6 +131,10 @@ class SqliteLedger:
         """Return whether the ledger's file is still the one that was opened."""
         file = self._file
         return file is None or await self._run(lambda: file.is_in_place)
+
+    async def maintain(self, work: Callable[[LedgerStore], _T]) -> _T:
+        """Do some work on the ledger's thread. Raises `LedgerError`."""
+        return await self._run(lambda: work(self._store))
 
     async def ceiling(self) -> int:
         """Return a number above every revision ever used."""

@@ -15,7 +15,7 @@ from sessiongate.core.ledger.base import HistorySize
 from sessiongate.core.ledger.checkpoints import Checkpoints
 from sessiongate.core.ledger.coverage import CoreRun, Interval
 from sessiongate.core.ledger.coverage_rows import CONFIRMED, move_horizon, write_coverage
-from sessiongate.core.ledger.database import Database, counters, set_counter, take_over
+from sessiongate.core.ledger.database import Database, counters, moved_to, set_counter, take_over
 from sessiongate.core.ledger.file import CorruptError, LedgerFile
 from sessiongate.core.ledger.lock import LedgerError
 from sessiongate.core.ledger.numbering import Numbering, Numbers, from_clock
@@ -48,11 +48,17 @@ class LedgerStore:
         self._now = now
         self.began = now()
         self.ceiling = 0  # of the revisions that are reserved
+        self.moved_to: str | None = None  # the place of the ledger that has replaced this one
         # These are replaced once the file is read.
         self.size = HistorySize(0, 0, None)
         self._numbering = Numbering(1)
         self._clock = ConfirmedClock(None)
         self._checkpoints: Checkpoints | None = None
+
+    @property
+    def next_id(self) -> int:
+        """A number above all ids that were assigned."""
+        return self._numbering.beyond
 
     def finish(self) -> None:
         """Release the file, with nothing left in its write-ahead log."""
@@ -95,6 +101,7 @@ class LedgerStore:
                 raise LedgerError(
                     f"the ledger has version {found}; this program supports only {_SCHEMA}"
                 )
+            self.moved_to = moved_to(connection)
             self._number(connection)
             shorten_keys(connection)
             values = counters(connection)
@@ -131,6 +138,13 @@ class LedgerStore:
         with self._writing() as connection:
             set_counter(connection, "revision", ceiling)
         self.ceiling = ceiling
+
+    def mark_as_moved(self, place: str) -> None:
+        """Note that another ledger has replaced this one."""
+        with self._writing() as connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS moved (place VARCHAR NOT NULL)")
+            connection.execute("DELETE FROM moved")
+            connection.execute("INSERT INTO moved VALUES (?)", (place,))
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sqlite3
@@ -14,6 +15,7 @@ from sessiongate.core.ledger.file import ledger_path, mark_path
 from sessiongate.core.ledger.lock import LedgerError, take_lock
 from sessiongate.core.sources.base import MAX_NAME_BYTES
 from sessiongate.core.sources.support.json_cursor import is_unicode
+from sessiongate.runtime.elapsed import elapsed
 from sessiongate.runtime.suggestion import did_you_mean
 from sessiongate.runtime.urls import is_in_postgresql
 
@@ -26,6 +28,7 @@ _OF_SOURCES = (
     ("observed_sources", ("name", "first_time", "last_time")),
     ("coverage", ("source", "start_time", "end_time", "is_partial")),
 )
+_SHOW_EVERY = 1.0  # seconds between two reports of progress
 _BUSY = 30.0  # seconds that a copy waits for a core to finish writing
 
 
@@ -35,6 +38,8 @@ def run_tool(name: str) -> int:
     try:
         if name == "backup":
             back_up(settings["ledger"], Path(settings["file"]))
+        elif name == "copy":
+            copy_to_postgresql(settings["ledger"], settings["to"])
         elif name == "rename":
             rename_source(settings["ledger"], settings["old"], settings["new"])
         else:
@@ -66,6 +71,28 @@ def back_up(url: str, target: Path) -> None:
     except sqlite3.Error as error:
         target.unlink()
         raise LedgerError(f"the ledger {path} cannot be copied: {error}") from None
+
+
+def copy_to_postgresql(url: str, to: str) -> None:
+    """Copy the ledger at a URL to one in PostgreSQL, which replaces it; print how many
+    sessions that were.
+
+    Raises `LedgerError`, also while a core uses one of them.
+    """
+    from sessiongate.core.ledger.postgresql.from_sqlite import copy_ledger
+
+    path = _file(url)
+    if not is_in_postgresql(to):
+        raise LedgerError("the copy must be postgresql://USER@HOST/DATABASE")
+    shown = elapsed()
+
+    def report(done: int, number: int) -> None:
+        nonlocal shown
+        if elapsed() - shown >= _SHOW_EVERY or done == number:
+            shown = elapsed()
+            print(f"copied {done:,} of {number:,} rows", file=sys.stderr, flush=True)
+
+    print(asyncio.run(copy_ledger(f"sqlite:///{path.absolute()}", to, report)))
 
 
 def forget_mark(url: str) -> None:

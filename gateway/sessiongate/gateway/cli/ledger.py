@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sessiongate.gateway.cli.command import Command, CommandGroup
-from sessiongate.gateway.cli.groups import taking
+from sessiongate.gateway.cli.groups import has_password, taking
 from sessiongate.gateway.cli.reporting import fail
 from sessiongate.gateway.cli.supervisor import keep_ledger
 from sessiongate.runtime.core_settings import LedgerSettings
@@ -18,7 +18,7 @@ from sessiongate.runtime.telemetry.logs import escaped
 app = typer.Typer(
     cls=CommandGroup,
     no_args_is_help=True,
-    help="""Back up the ledger, rename sources, and more.
+    help="""Back up the ledger, copy it to PostgreSQL, rename sources, and more.
 
     The ledger is the file that stores session ids.
 
@@ -37,6 +37,16 @@ OldNameArgument = Annotated[
 ]
 NewNameArgument = Annotated[
     str, typer.Argument(metavar="NEW", help="New name.", show_default=False)
+]
+
+
+CopyArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="URL",
+        help="Ledger to copy to: postgresql://USER@HOST:PORT/DATABASE.",
+        show_default=False,
+    ),
 ]
 
 
@@ -74,6 +84,27 @@ def rename(
 
 @app.command(cls=Command)
 @taking
+def copy(context: typer.Context, to: CopyArgument, *, ledger: LedgerSettings) -> None:
+    """Copy the ledger to PostgreSQL, which replaces it.
+
+    Ids, history and what is known of sources go along; the file is then marked as moved, and a
+    core refuses it. Stop the core first. A copy that was interrupted is begun again.
+
+    \b
+    Example:
+      sessiongate ledger copy 'postgresql://sessiongate@db?password_file=/etc/ledger.pw'
+    """
+    if has_password(to):
+        fail(
+            "every user of this machine can read a password on the command line: put it in a file,"
+            " and its path in password_file=PATH"
+        )
+    sessions = _keep("copy", ledger, to=to, shows_progress=True)
+    typer.echo(f"copied {int(sessions):,} sessions; start the core with --ledger and that URL")
+
+
+@app.command(cls=Command)
+@taking
 def restored(context: typer.Context, *, ledger: LedgerSettings) -> None:
     """Record that the ledger's disk was restored to an older state.
 
@@ -89,6 +120,12 @@ def restored(context: typer.Context, *, ledger: LedgerSettings) -> None:
     typer.echo("ids will continue from the clock at the next start")
 
 
-def _keep(action: str, ledger: LedgerSettings, **settings: str) -> None:
-    if fault := keep_ledger(action, {**given(ledger), **settings}):
+def _keep(
+    action: str, ledger: LedgerSettings, *, shows_progress: bool = False, **settings: str
+) -> str:
+    result, fault = keep_ledger(
+        action, {**given(ledger), **settings}, shows_progress=shows_progress
+    )
+    if fault:
         fail(fault)
+    return result

@@ -83,16 +83,25 @@ def check_core_settings(settings: Settings) -> list[str]:
     return lines
 
 
-def keep_ledger(action: str, settings: Settings) -> str:
-    """Have a core's program do ``action`` on a ledger; return the fault, if any."""
+def keep_ledger(
+    action: str, settings: Settings, *, shows_progress: bool = False
+) -> tuple[str, str]:
+    """Have a core's program do ``action`` on a ledger; return its result, and the fault, if any.
+
+    Its progress goes to this program's standard error.
+    """
     _need_servers()
     done = subprocess.run(  # noqa: S603 - a fixed command
-        (*COMMAND, "ledger", action), input=_line(settings), capture_output=True, check=False
+        (*COMMAND, "ledger", action),
+        input=_line(settings),
+        stdout=subprocess.PIPE,
+        stderr=None if shows_progress else subprocess.PIPE,
+        check=False,
     )
+    said = (done.stdout or done.stderr or b"").decode(errors="replace").strip()
     if not done.returncode:
-        return ""
-    said = (done.stdout or done.stderr).decode(errors="replace").strip()
-    return said or f"the core's program {_ending(done.returncode)}"
+        return said, ""
+    return "", said or f"the core's program {_ending(done.returncode)}"
 
 
 class Supervisor:

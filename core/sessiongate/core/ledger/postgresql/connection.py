@@ -9,7 +9,7 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -186,6 +186,14 @@ class LedgerConnection:
                 self.execute("ROLLBACK")
             raise
         self.execute("COMMIT")
+
+    def copy(
+        self, statement: str, lines: bytes, meanwhile: Callable[[], object] = lambda: None
+    ) -> None:
+        """Send rows to a COPY; do something while the server reads them."""
+        with self.waiting() as raw, raw.cursor().copy(statement.encode()) as copy:
+            copy.write(lines)
+            meanwhile()
 
     def stream(self, question: str, *values: object, size: int) -> Iterator[list[Any]]:
         """Yield ``size`` rows of an answer at a time, in a transaction that has begun."""

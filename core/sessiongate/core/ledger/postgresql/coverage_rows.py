@@ -11,7 +11,7 @@ from sessiongate.core.ledger.postgresql.connection import LedgerConnection
 
 # Names of counters: up to when past sessions were dropped, and the last time that was confirmed
 # (`ConfirmedClock`).
-_HORIZON, CONFIRMED = "history_horizon", "history_clock"
+HORIZON, CONFIRMED = "history_horizon", "history_clock"
 _COUNT = (
     "INSERT INTO counters AS c VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET value = {}"
 ).format
@@ -53,7 +53,12 @@ def save_coverage(
 
 def raise_horizon(connection: LedgerConnection, horizon: int) -> None:
     """Note that past sessions that ended by then were dropped."""
-    connection.execute(_RAISE, _HORIZON, horizon)
+    raise_counter(connection, HORIZON, horizon)
+
+
+def raise_counter(connection: LedgerConnection, name: str, value: int) -> None:
+    """Make sure that a counter has a value, or a higher one."""
+    connection.execute(_RAISE, name, value)
 
 
 def drop_coverage(connection: LedgerConnection, until: int, most: int) -> bool:
@@ -61,7 +66,7 @@ def drop_coverage(connection: LedgerConnection, until: int, most: int) -> bool:
 
     Return whether there may be more.
     """
-    until = max(until, _counters(connection).get(_HORIZON, 0))
+    until = max(until, _counters(connection).get(HORIZON, 0))
     deleted = connection.execute(
         "DELETE FROM coverage WHERE ctid = ANY(ARRAY("
         "SELECT ctid FROM coverage WHERE end_time < %s LIMIT %s))",
@@ -107,7 +112,7 @@ def coverage_of(
     )
     known = connection.execute("SELECT name, first_time, last_time FROM observed_sources")
     times = _counters(connection)
-    horizon = times.get(_HORIZON, 0)
+    horizon = times.get(HORIZON, 0)
     if CONFIRMED in times:
         horizon = max(horizon, policy.horizon(times[CONFIRMED]))
     return Coverage(

@@ -24,7 +24,7 @@ from sessiongate.core.ledger.postgresql.connection import (
     ServerIdentity,
 )
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
-from sessiongate.core.ledger.postgresql.schema import SHARD, require_tables
+from sessiongate.core.ledger.postgresql.schema import COPYING, SHARD, TABLES, require_tables
 from sessiongate.runtime.elapsed import elapsed
 
 log = logging.getLogger(__name__)
@@ -66,8 +66,14 @@ class Pen:
     All calls but `cut` and `waits_for` come from one thread.
     """
 
-    def __init__(self, place: LedgerPlace, now: Callable[[], int]) -> None:
-        """Write to the ledger at a place; ``now`` returns ns since the epoch."""
+    def __init__(
+        self, place: LedgerPlace, now: Callable[[], int], *, takes_unfinished: bool = False
+    ) -> None:
+        """Write to the ledger at a place; ``now`` returns ns since the epoch.
+
+        A copy that is not complete is refused unless ``takes_unfinished``.
+        """
+        self._takes_unfinished = takes_unfinished
         self.place = place
         self.name = f"{_APPLICATION} {socket.gethostname()} {os.getpid()}"[:63]
         self.instance = 0  # of this start: the upper bits of its revisions
@@ -135,7 +141,7 @@ class Pen:
 
     def close(self) -> None:
         """Give back the ids that were not given, and the lock."""
-        if self.is_connected:
+        if self.is_connected and self._ids:
             with suppress(LedgerError), self.writing() as connection:
                 connection.execute(
                     "UPDATE counters SET value = %s WHERE name = 'id' AND value = %s",
@@ -196,6 +202,11 @@ class Pen:
         try:
             with connection.naming_errors():
                 require_tables(connection)
+                begun = connection.execute("SELECT FROM counters WHERE name = %s", COPYING).rowcount
+                if begun and not self._takes_unfinished:
+                    raise connection.error(
+                        "is a copy that is not complete: run sessiongate ledger copy again"
+                    )
                 self._take_lock(connection)
                 self._mine = {connection.backend}
                 with connection.transaction():
@@ -234,8 +245,9 @@ class Pen:
     def _meet(self, connection: LedgerConnection) -> _Claimed:
         """Claim the shard; make sure that no id can be given twice, whatever the server was."""
         server = connection.server
-        (known,) = connection.execute(
-            "SELECT system_identifier, timeline, started FROM engine FOR UPDATE"
+        ((*known, tables_are_same),) = connection.execute(
+            f"SELECT system_identifier, timeline, started, tables = {TABLES}"  # noqa: S608
+            " FROM engine FOR UPDATE"
         )
         self._claims_in_doubt += 1
         ((claim, writes),) = connection.execute(_CLAIM, *connection.backend, self.shard)
@@ -245,15 +257,15 @@ class Pen:
             "SELECT (SELECT value FROM counters WHERE name = 'id'),"
             " (SELECT value FROM counters WHERE name = 'instance')"
         )
-        is_same = server == ServerIdentity(*known)
+        is_same = tables_are_same and server == ServerIdentity(*known)
         # A core that has seen it all knows that nothing is missing.
         is_behind = counter < self._seen
         if is_behind or not (is_same or self._seen):
             counter = self._jump(connection, counter)
         if not is_same:
             connection.execute(
-                "UPDATE engine SET system_identifier = %s, timeline = %s, started = %s,"
-                " generation = generation + 1",
+                "UPDATE engine SET system_identifier = %s, timeline = %s, started = %s,"  # noqa: S608
+                f" tables = {TABLES}, generation = generation + 1",
                 *(server.system, server.timeline, server.started),
             )
         if not self.instance:

@@ -89,12 +89,10 @@ class WriteStep:
 
     def write(self, connection: LedgerConnection) -> None:
         """Write everything, in a transaction that has begun."""
-        opened: bytes | None = None
+        opening: list[bytes] = []
         if self.ends:
             past = lines_of([*self._past(connection)])
-            with connection.waiting() as raw, raw.cursor().copy(_COPY_PAST.encode()) as copy:
-                copy.write(past)
-                opened = self._open_lines()  # while the server reads the others
+            connection.copy(_COPY_PAST, past, lambda: opening.append(self._open_lines()))
         if self.closed:
             closed = _array(each.id for each in self.closed)
             gone = connection.execute(
@@ -106,9 +104,7 @@ class WriteStep:
         if self.is_last:
             self._remember(connection, self.changes.incarnation, self.changes.place)
         if self.opened:
-            lines = self._open_lines() if opened is None else opened
-            with connection.waiting() as raw, raw.cursor().copy(_COPY_OPEN.encode()) as copy:
-                copy.write(lines)
+            connection.copy(_COPY_OPEN, opening[0] if opening else self._open_lines())
 
     def undo(self, connection: LedgerConnection) -> int:
         """Take back what was written, if it was; return how many past sessions were taken back."""

@@ -15,6 +15,8 @@ from sessiongate.core.ledger.postgresql.connection import SCHEMA, LedgerConnecti
 
 log = logging.getLogger(__name__)
 
+COPYING = "copying"  # a counter: the ledger is a copy that is not complete
+TABLES = "pg_relation_filenode('counters')"  # a restored dump has others
 SHARD = "default"  # the name of the set of sources that a core has
 TABLES_VERSION = 1
 _LOCK_TIMEOUT = "'2s'"  # a change of the tables waits for others no longer, nor they for it
@@ -36,7 +38,8 @@ _TABLES = (
     "version (number integer NOT NULL, oldest integer NOT NULL)",
     # The server that the ids were last given by (`core.ledger.postgresql.pen`).
     "engine (system_identifier bigint NOT NULL, timeline integer NOT NULL,"
-    " started timestamptz NOT NULL, generation bigint NOT NULL, lock_class integer NOT NULL)",
+    " started timestamptz NOT NULL, tables bigint NOT NULL, generation bigint NOT NULL,"
+    " lock_class integer NOT NULL)",
     "counters (name text NOT NULL PRIMARY KEY, value bigint NOT NULL)",
     # A row changes with every observation: it stays in its place.
     "shards (number smallint NOT NULL PRIMARY KEY, name text NOT NULL UNIQUE,"
@@ -116,7 +119,7 @@ def _create(connection: LedgerConnection) -> None:
     connection.execute("INSERT INTO version VALUES (%s, %s)", TABLES_VERSION, TABLES_VERSION)
     server = connection.server
     connection.execute(
-        "INSERT INTO engine VALUES (%s, %s, %s, 1, %s)",
+        f"INSERT INTO engine VALUES (%s, %s, %s, {TABLES}, 1, %s)",  # noqa: S608 - our own
         *(server.system, server.timeline, server.started, secrets.randbits(31)),
     )
     for name in _COUNTERS:

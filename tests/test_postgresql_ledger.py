@@ -1,0 +1,227 @@
+"""A ledger in PostgreSQL, with the documented commands, a real server and the real programs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.faults.documents import write_document
+from tests.polling import eventually
+from tests.postgres import PASSWORD, Postgres, running_postgres
+from tests.program import PATIENCE, Serving, run
+from tests.servers import require
+from tests.snippets import texts
+
+PAGE = "docs/ledger.md"
+ROLES, LOOK = texts(PAGE, "sql")
+(SETTING,) = texts(PAGE, "toml")
+COPY, DUMP = texts(PAGE, "sh")
+FILE = "/etc/sessiongate/ledger.password"
+CHOSEN = "choose one"
+
+
+class Ledger:
+    """A database that was made as documented, and the file with its password."""
+
+    def __init__(self, server: Postgres, folder: Path) -> None:
+        self.server = server
+        self.password = folder / "ledger.password"
+        self.password.write_text(CHOSEN)
+        self.setting = self.placed(SETTING)
+
+    @property
+    def url(self) -> str:
+        return self.setting.split('"')[1]
+
+    def placed(self, text: str) -> str:
+        """Return a documented text with this server's places."""
+        place = f"127.0.0.1:{self.server.port}"
+        return text.replace("db.example.com", place).replace(FILE, str(self.password))
+
+    def execute(self, statements: str, database: str) -> list[object]:
+        """Run statements as the superuser; return the rows of the last."""
+        rows: list[object] = []
+        with self.server.connect(dbname=database) as client:
+            for statement in statements.split(";"):
+                if statement.strip():
+                    cursor = client.execute(statement.encode())
+                    rows = [*cursor.fetchall()] if cursor.description else []
+        return rows
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with running_postgres(fsync="on") as server:
+        ledger = Ledger(server, tmp_path)
+        first, second = ROLES.split("\\connect sessiongate")
+        ledger.execute(first, "postgres")
+        ledger.execute(second, "sessiongate")
+        yield ledger
+
+
+def ids(serving: Serving) -> set[int]:
+    answer = httpx.get(f"http://{serving.http}/v1/sessions", timeout=PATIENCE)
+    assert answer.status_code == 200, answer.text
+    return {int(each["id"]) for each in answer.json()["data"]}
+
+
+def unreachable(serving: Serving) -> dict[str, str]:
+    """Return which sources are unreachable, and why."""
+    answer = httpx.get(f"http://{serving.http}/v1/sources", timeout=PATIENCE).json()
+    return {
+        each["id"]: each["attributes"].get("last_error", "")
+        for each in answer["data"]
+        if each["attributes"]["state"] != "reachable"
+    }
+
+
+def test_the_documented_ledger_keeps_ids_while_its_server_fails(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    document, config = tmp_path / "app.json", tmp_path / "sessiongate.toml"
+    config.write_text(ledger.setting)
+    checked = run("check-config", "--config", config)
+    assert checked.returncode == 0, checked.stderr
+    source = f"document:{document}?name=app&interval=0.2"
+    arguments = ("--source", source, "--ledger", ledger.url)
+    write_document(document, 3)
+    with Serving(*arguments) as serving:
+        assert "made the ledger's tables in the schema sessiongate" in serving.output
+        first = ids(serving)
+        assert len(first) == 3
+        ledger.server.server.kill()
+        write_document(document, 5)
+        fault = eventually(lambda: unreachable(serving), lambda found: "app" in found)["app"]
+        assert "the ledger (sessiongate at 127.0.0.1:" in fault
+        assert CHOSEN not in fault
+        assert ids(serving) == first, "known sessions stay"
+        ledger.server.restart()
+        more = eventually(lambda: ids(serving), lambda found: len(found) == 5)
+        assert more > first
+        assert ledger.execute(LOOK, "sessiongate") == [("app", 5)]
+    write_document(document, 6)
+    with Serving(*arguments) as serving:
+        assert ids(serving) > more
+        one = httpx.get(f"http://{serving.http}/v1/history/sessions/{min(first)}", timeout=PATIENCE)
+        assert one.status_code == 200
+        assert CHOSEN not in serving.output
+
+
+def test_a_file_is_copied_there_with_all_that_it_knows(ledger: Ledger, tmp_path: Path) -> None:
+    document, path = tmp_path / "app.json", tmp_path / "ledger.db"
+    source = ("--source", f"document:{document}?name=app")
+    write_document(document, 4)
+    with Serving(*source, "--ledger", f"sqlite:///{path}") as serving:
+        first = ids(serving)
+        write_document(document, 2)
+        kept = eventually(lambda: ids(serving), lambda found: len(found) == 2)
+        held = copied(ledger, path)
+        assert held.returncode == 1
+        assert "is in use by the core with process id" in held.stderr
+    done = copied(ledger, path)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "copied 8 of 8 rows")
+    assert done.stdout == "copied 4 sessions; start the core with --ledger and that URL\n"
+    again = copied(ledger, path)
+    assert (again.returncode, "was already moved to" in again.stderr) == (1, True)
+    moved = run("core", *source, "--ledger", f"sqlite:///{path}", "--grpc", "127.0.0.1:0")
+    assert moved.returncode == 2
+    assert "was moved to PostgreSQL, to sessiongate at 127.0.0.1:" in moved.stderr
+    write_document(document, 3)
+    with Serving(*source, "--ledger", ledger.url) as serving:
+        now = ids(serving)
+        assert now > kept
+        assert not (now - kept) & first, "no id is given again"
+        for ident in first - kept:
+            place = f"http://{serving.http}/v1/history/sessions/{ident}"
+            past = httpx.get(place, timeout=PATIENCE).json()
+            assert past["data"]["attributes"]["end_reason"] == "closed"
+
+
+def copied(ledger: Ledger, path: Path) -> subprocess.CompletedProcess[str]:
+    """Run the documented command on a file."""
+    words = ledger.placed(COPY).replace("'", "").split()
+    return run(*words[1:-1], f"sqlite:///{path}")
+
+
+def test_a_copy_that_was_interrupted_is_used_by_nobody_and_begun_again(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    document, path = tmp_path / "app.json", tmp_path / "ledger.db"
+    source = ("--source", f"document:{document}?name=app")
+    write_document(document, 4)
+    with Serving(*source, "--ledger", f"sqlite:///{path}") as serving:
+        first = ids(serving)
+    assert copied(ledger, path).returncode == 0
+    # As if it had ended right before its last step.
+    ledger.execute("INSERT INTO sessiongate.counters VALUES ('copying', 1)", "sessiongate")
+    refused = run("core", *source, "--ledger", ledger.url, "--grpc", "127.0.0.1:0")
+    assert refused.returncode == 2
+    assert "is a copy that is not complete: run sessiongate ledger copy again" in refused.stderr
+    assert copied(ledger, path).returncode == 0
+    with Serving(*source, "--ledger", ledger.url) as serving:
+        assert ids(serving) == first
+
+
+def test_a_dump_that_was_restored_gives_no_id_again(ledger: Ledger, tmp_path: Path) -> None:
+    document = tmp_path / "app.json"
+    arguments = ("--source", f"document:{document}?name=app", "--ledger", ledger.url)
+    write_document(document, 2)
+    with Serving(*arguments) as serving:
+        first = ids(serving)
+    dump = tmp_path / "sessiongate.dump"
+    words = ledger.placed(DUMP).replace("=sessiongate.dump", f"={dump}").split()
+    place, port = f"--host=127.0.0.1:{ledger.server.port}", f"--port={ledger.server.port}"
+    dumped = [word for word in words[1:] if word != place]
+    environment = {"PGPASSWORD": CHOSEN, "PGHOST": "127.0.0.1", "PATH": "/usr/bin:/bin"}
+    subprocess.run(
+        [require("pg_dump", "postgresql-client"), port, *dumped], env=environment, check=True
+    )
+    write_document(document, 4)
+    with Serving(*arguments) as serving:
+        given = ids(serving)
+    ledger.execute("DROP SCHEMA sessiongate CASCADE", "sessiongate")
+    restore = require("pg_restore", "postgresql-client")
+    subprocess.run(
+        [restore, port, "--username=postgres", "--dbname=sessiongate", dump],
+        env={**environment, "PGPASSWORD": PASSWORD},
+        check=True,
+    )
+    write_document(document, 5)
+    with Serving(*arguments) as serving:
+        now = ids(serving)
+        assert now & given == first
+        assert "it may be older than the ids that were given" in serving.output
+
+
+def test_a_password_on_the_command_line_is_refused(tmp_path: Path) -> None:
+    refused = run("core", "--ledger", "postgresql://app:secret@127.0.0.1/x", "--source", "host:")
+    assert refused.returncode == 2
+    assert "every user of this machine can read a password" in refused.stderr
+    copy = run(
+        *("ledger", "copy", "postgresql://app:secret@127.0.0.1/x"),
+        *("--ledger", f"sqlite:///{tmp_path}/ledger.db"),
+    )
+    assert copy.returncode == 1
+    assert "every user of this machine can read a password" in copy.stderr
+    assert "secret" not in refused.stderr + copy.stderr
+
+
+def test_a_core_with_a_file_imports_nothing_of_postgresql(tmp_path: Path) -> None:
+    probe = (
+        "import sys, asyncio, time\n"
+        "from sessiongate.core import running\n"
+        "from sessiongate.core.ledger.opening import open_ledger\n"
+        "from sessiongate.core.ledger.policy import HistoryPolicy\n"
+        f"url = 'sqlite:///{tmp_path}/ledger.db'\n"
+        "asyncio.run(open_ledger(url, policy=HistoryPolicy(), now=time.time_ns))\n"
+        "print([name for name in sys.modules if 'psycopg' in name or '.postgresql.' in name])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", probe], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
