@@ -19,7 +19,7 @@ AHEAD = 48 * HOUR  # ns for which parts are made in advance
 _PREFIX = "past_sessions_"
 _MADE_AT_ONCE = 24  # each has a lock of its own, of which a transaction has a limited number
 # Seconds that a part may take to be detached: it waits for whoever reads the table.
-_PATIENCE = "'20s'"
+_PATIENCE = "'3s'"
 _BOUNDS = re.compile(r"FROM \((?:'(-?\d+)'|MINVALUE)\) TO \('(-?\d+)'\)")
 _PARTS = """
 SELECT c.relname, pg_get_expr(c.relpartbound, c.oid), i.inhdetachpending
