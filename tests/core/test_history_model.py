@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from sessiongate.core.collect import endings, reconciler, showing
 from sessiongate.core.collect.links import Links
@@ -20,7 +28,8 @@ from sessiongate.core.collect.reconciler import Reconciler, Shared
 from sessiongate.core.history.counts import PastCountsQuery
 from sessiongate.core.history.history import History, PastPage
 from sessiongate.core.history.query import PastQuery
-from sessiongate.core.ledger.sqlite import SqliteLedger
+from sessiongate.core.ledger.opening import open_ledger
+from sessiongate.core.ledger.policy import HistoryPolicy
 from sessiongate.core.sources.base import Observation, Observed, SourceConfig, Unreadable
 from sessiongate.core.table.table import SessionTable
 from sessiongate.runtime.memory import FreeMemory
@@ -32,6 +41,8 @@ from sessiongate.v1.history_service_pb2 import (
     PastSessionFilter,
 )
 from sessiongate.v1.session_pb2 import Session
+from tests.core.engines import running_engine
+from tests.faults.scale import times
 
 SECOND = 10**9
 START = 1_700_000_000 * SECOND
@@ -72,6 +83,7 @@ class HistoryMachine(RuleBasedStateMachine):
         super().__init__()
         self.runner = asyncio.Runner()
         self.folder = TemporaryDirectory()
+        self.url = self.place()
         self.patch = pytest.MonkeyPatch()
         self.wall, self.elapsed = START, 1000.0
         for module in (reconciler, showing, endings):
@@ -83,6 +95,15 @@ class HistoryMachine(RuleBasedStateMachine):
         self.acknowledged: set[int] = set()
         self.runner.run(self._start())
 
+    def place(self) -> str:
+        """Return the URL of a new ledger."""
+        return f"sqlite:///{Path(self.folder.name) / 'ledger.db'}"
+
+    def read(self, question: str) -> Iterable[tuple[int]]:
+        """Return what the ledger's database answers."""
+        ledger: Any = self.ledger
+        return ledger._store.database.connection.execute(question)  # type: ignore[no-any-return]
+
     def teardown(self) -> None:
         self.runner.run(self._stop())
         self.runner.close()
@@ -90,8 +111,7 @@ class HistoryMachine(RuleBasedStateMachine):
         self.patch.undo()
 
     async def _start(self) -> None:
-        url = f"sqlite:///{Path(self.folder.name) / 'ledger.db'}"
-        self.ledger = await SqliteLedger.open(url, now=lambda: self.wall)
+        self.ledger = await open_ledger(self.url, policy=HistoryPolicy(), now=lambda: self.wall)
         ceiling = await self.ledger.ceiling()
         await self.ledger.reserve(ceiling)
         self.table = SessionTable(["s"], ceiling, lambda: Timestamp(seconds=self.wall // SECOND))
@@ -191,9 +211,10 @@ class HistoryMachine(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_lost_or_doubled(self) -> None:
-        read = self.ledger._store.database.connection.execute
-        is_open = {ident for (ident,) in read("select id from open_sessions")}
-        is_past = {ident for (ident,) in read("select id from past_sessions")}
+        is_open, is_past = (
+            {ident for (ident,) in self.read(f"select id from {table}")}
+            for table in ("open_sessions", "past_sessions")
+        )
         assert not is_open & is_past, "no session is both live and ended"
         self.acknowledged |= self.table_ids()
         assert self.acknowledged <= is_open | is_past, "what was acknowledged survives"
@@ -255,3 +276,20 @@ HistoryMachine.TestCase.settings = settings(
     suppress_health_check=[HealthCheck.too_slow],
 )
 TestHistory = HistoryMachine.TestCase
+
+
+def test_history_in_postgresql_is_the_same() -> None:
+    with running_engine() as engine:
+
+        class InPostgresql(HistoryMachine):
+            def place(self) -> str:
+                return engine.url(engine.database())
+
+            def read(self, question: str) -> Iterable[tuple[int]]:
+                ledger: Any = self.ledger
+                return ledger._store.pen.connection.execute(question)  # type: ignore[no-any-return]
+
+        run_state_machine_as_test(
+            InPostgresql,
+            settings=settings(max_examples=times(3, 100), stateful_step_count=30, deadline=None),
+        )
