@@ -70,7 +70,8 @@ MISTAKES = [
     Mistake("serve --allowed-host https://sessions.example/", "did you mean 'sessions.example'?"),
     Mistake("serve --trusted-proxies 10.1.2.3/8", "did you mean '10.0.0.0/8'?"),
     Mistake("serve --ledger /srv/ledger.db", "did you mean 'sqlite:////srv/ledger.db'?"),
-    Mistake("serve --ledger postgresql://h/l", "in postgresql; use sqlite:///PATH, or sqlite://"),
+    Mistake("serve --ledger mysql://h/l", "in mysql; use sqlite:///PATH, postgresql://USER@HOST"),
+    Mistake("serve --ledger postgresql://h/l?sslmode=off", "'sslmode'; allowed are: password"),
     # Settings that expose more than they should.
     Mistake("serve --http 0.0.0.0:8989", "Add TLS (--tls-cert and --tls-key) and credentials"),
     Mistake("serve --source mariadb://u:p@h", "or the password in a file and its path in"

@@ -78,7 +78,8 @@ class LedgerSettings:
     ledger: str = setting(
         "sqlite://",
         text,
-        "Database for session ids and history; sqlite:// keeps them in memory.",
+        "Database for session ids and history: sqlite:///PATH, or"
+        " postgresql://USER@HOST/DATABASE; sqlite:// keeps them in memory.",
         "URL",
         may_hold_password=True,
         find_default=_default_ledger,

@@ -18,9 +18,9 @@ from sessiongate.runtime.telemetry.logs import escaped
 app = typer.Typer(
     cls=CommandGroup,
     no_args_is_help=True,
-    help="""Back up the ledger, copy it to PostgreSQL, rename sources, and more.
+    help="""Back up the ledger, copy it, rename sources, and more.
 
-    The ledger is the file that stores session ids.
+    The ledger stores session ids and history: in a file, or in PostgreSQL.
 
     \b
     Example:
@@ -92,7 +92,7 @@ def copy(context: typer.Context, to: CopyArgument, *, ledger: LedgerSettings) ->
 
     \b
     Example:
-      sessiongate ledger copy 'postgresql://sessiongate@db?password_file=/etc/ledger.pw'
+      sessiongate ledger copy 'postgresql://app@db?password_file=/etc/ledger.pw'
     """
     if has_password(to):
         fail(

@@ -27,7 +27,7 @@ from sessiongate.core.ledger.sqlite import SqliteLedger
 from sessiongate.core.ledger.store import LedgerStore
 
 # Reports how many rows of how many were copied.
-Progress = Callable[[int, int], None]
+CopyProgress = Callable[[int, int], None]
 
 _ROWS = 10_000  # in a transaction
 _LINKS = ("upstream_ids", "downstream_ids")
@@ -44,7 +44,7 @@ _TABLES = (
 )
 
 
-async def copy_ledger(url: str, to: str, progress: Progress) -> int:
+async def copy_ledger(url: str, to: str, progress: CopyProgress) -> int:
     """Copy the file at a URL to the ledger at another; return how many sessions it has.
 
     Raises `LedgerError`, also if a core uses either of them.
@@ -58,7 +58,7 @@ async def copy_ledger(url: str, to: str, progress: Progress) -> int:
         pen.close()
 
 
-def _copy(store: LedgerStore, pen: Pen, progress: Progress) -> int:
+def _copy(store: LedgerStore, pen: Pen, progress: CopyProgress) -> int:
     connection, file = pen.connection, store.database.connection
     with connection.naming_errors():
         _empty(connection, store.moved_to)

@@ -24,7 +24,7 @@ from sessiongate.core.ledger.postgresql.connection import (
     ServerIdentity,
 )
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
-from sessiongate.core.ledger.postgresql.schema import COPYING, SHARD, TABLES, require_tables
+from sessiongate.core.ledger.postgresql.schema import COPYING, SHARD, TABLES_FILE, require_tables
 from sessiongate.runtime.elapsed import elapsed
 
 log = logging.getLogger(__name__)
@@ -246,7 +246,7 @@ class Pen:
         """Claim the shard; make sure that no id can be given twice, whatever the server was."""
         server = connection.server
         ((*known, tables_are_same),) = connection.execute(
-            f"SELECT system_identifier, timeline, started, tables = {TABLES}"  # noqa: S608
+            f"SELECT system_identifier, timeline, started, tables = {TABLES_FILE}"  # noqa: S608
             " FROM engine FOR UPDATE"
         )
         self._claims_in_doubt += 1
@@ -265,7 +265,7 @@ class Pen:
         if not is_same:
             connection.execute(
                 "UPDATE engine SET system_identifier = %s, timeline = %s, started = %s,"  # noqa: S608
-                f" tables = {TABLES}, generation = generation + 1",
+                f" tables = {TABLES_FILE}, generation = generation + 1",
                 *(server.system, server.timeline, server.started),
             )
         if not self.instance:

@@ -16,7 +16,7 @@ from sessiongate.core.ledger.postgresql.connection import SCHEMA, LedgerConnecti
 log = logging.getLogger(__name__)
 
 COPYING = "copying"  # a counter: the ledger is a copy that is not complete
-TABLES = "pg_relation_filenode('counters')"  # a restored dump has others
+TABLES_FILE = "pg_relation_filenode('counters')"  # a restored dump has others
 SHARD = "default"  # the name of the set of sources that a core has
 TABLES_VERSION = 1
 _LOCK_TIMEOUT = "'2s'"  # a change of the tables waits for others no longer, nor they for it
@@ -119,7 +119,7 @@ def _create(connection: LedgerConnection) -> None:
     connection.execute("INSERT INTO version VALUES (%s, %s)", TABLES_VERSION, TABLES_VERSION)
     server = connection.server
     connection.execute(
-        f"INSERT INTO engine VALUES (%s, %s, %s, {TABLES}, 1, %s)",  # noqa: S608 - our own
+        f"INSERT INTO engine VALUES (%s, %s, %s, {TABLES_FILE}, 1, %s)",  # noqa: S608 - our own
         *(server.system, server.timeline, server.started, secrets.randbits(31)),
     )
     for name in _COUNTERS:
