@@ -39,7 +39,13 @@ class PastTables(Protocol):
     is_remote: str | None  # a condition on ``p.remote``; None if the database cannot check it
 
     def rows(self, question: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows of the answer, as they are asked for."""
+        """Yield the rows of an answer of any length, as they are asked for."""
+
+    def first_rows(self, question: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of an answer in a strict order, of which few may be asked for."""
+
+    def few_rows(self, question: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a short answer."""
 
     def define_remote(self, check: Callable[[str | None], bool]) -> None:
         """Let `is_remote` use a check. Do so before a question: not while it is answered."""
@@ -65,7 +71,7 @@ def find_one(tables: PastTables, ident: int) -> PastRow | None:
     if ident > FOREVER:
         return None  # no database can hold it
     for table, columns in ((tables.past, _COLUMNS), (tables.open, _OPEN)):
-        for row in tables.rows(f"SELECT {columns} FROM {table} WHERE p.id = ?", (ident,)):  # noqa: S608
+        for row in tables.few_rows(f"SELECT {columns} FROM {table} WHERE p.id = ?", (ident,)):  # noqa: S608
             return row
     return None
 
@@ -89,7 +95,7 @@ def _by_start(tables: PastTables, wanted: Wanted, after: PastPlace | None) -> It
     low, high = wanted.connected
     last = min(high, wanted.end)
     found = [
-        tables.rows(
+        tables.first_rows(
             f"SELECT {_COLUMNS} FROM {tables.by_start}"  # noqa: S608
             f" WHERE {i}.duration_class = ? AND {i}.connect_time >= ? AND {i}.connect_time < ?"
             f" AND {i}.end_time > ? AND {i}.end_time <= ?{past_beyond}{filters}"
@@ -102,7 +108,7 @@ def _by_start(tables: PastTables, wanted: Wanted, after: PastPlace | None) -> It
         for number in range(CLASSES + 1)
     ]
     found.append(
-        tables.rows(
+        tables.first_rows(
             f"SELECT {_OPEN} FROM {tables.open}"  # noqa: S608
             f" WHERE p.connect_time >= ? AND p.connect_time < ?{beyond} ORDER BY {order}",
             (low, last, *past_values),
@@ -126,7 +132,7 @@ def _ended_within(tables: PastTables, wanted: Wanted, after: PastPlace | None) -
     filters, values = filters_of(tables, wanted)
     order, beyond, past_values = _paging("p.end_time", "p.id", wanted, after)
     low, high = wanted.connected
-    yield from tables.rows(
+    yield from tables.first_rows(
         f"SELECT {_COLUMNS} FROM {tables.by_end}"  # noqa: S608
         " WHERE p.end_time > ? AND p.end_time <= ? AND p.connect_time >= ? AND p.connect_time < ?"
         f"{beyond}{filters} ORDER BY {order}",
@@ -156,7 +162,7 @@ def _going_on(tables: PastTables, wanted: Wanted, after: PastPlace | None) -> It
         after = None
     low, high = wanted.connected
     order, beyond, past_values = _paging("p.id", "p.id", wanted, after)
-    found = tables.rows(
+    found = tables.first_rows(
         f"SELECT {_OPEN} FROM {tables.open}"  # noqa: S608
         f" WHERE p.connect_time >= ? AND p.connect_time < ?{beyond} ORDER BY {order}",
         (low, min(high, wanted.end), *past_values),

@@ -47,14 +47,14 @@ def ended_counts(
                 moment = moments[index]
                 begin, last = max(low, first_start(moment, number)), min(high, moment)
                 asked = (number, begin, last, moment, latest_end(number, last), *values)
-                for found, where, count in tables.rows(at_one, asked):
+                for found, where, count in tables.few_rows(at_one, asked):
                     if check is None or check(where):
                         yield Counted(found or None, index, index + 1, count)
         else:
             begin, last = max(low, first_start(start, number)), min(high, moments.last)
             asked = (number, begin, last, start, latest_end(number, last), *values)
             places = (start, step, step, start, step, step, moments.number)
-            for found, where, first, stop, count in tables.rows(at_some, (*places, *asked)):
+            for found, where, first, stop, count in tables.few_rows(at_some, (*places, *asked)):
                 if check is None or check(where):
                     yield Counted(found or None, first, stop, count)
 

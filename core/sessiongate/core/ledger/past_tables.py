@@ -32,6 +32,8 @@ class SqliteTables:
         """Yield the rows of the answer, as they are asked for."""
         return self.connection.execute(question, values)
 
+    first_rows = few_rows = rows
+
     def define_remote(self, check: Callable[[str | None], bool]) -> None:
         """Let `is_remote` use a check; SQLite cannot do so while it answers a question."""
         self.connection.create_function("is_remote", 1, check, deterministic=True)

@@ -187,6 +187,11 @@ class LedgerConnection:
             raise
         self.execute("COMMIT")
 
+    def prepared(self, statement: str, *values: object) -> list[Any]:
+        """Return the rows that a statement selects, which the server prepares at first use."""
+        with self.waiting() as raw:
+            return raw.execute(statement.encode(), values, prepare=True).fetchall()
+
     def copy(
         self, statement: str, lines: bytes, meanwhile: Callable[[], object] = lambda: None
     ) -> None:

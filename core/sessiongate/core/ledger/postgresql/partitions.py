@@ -8,6 +8,7 @@ for whoever reads it, and each write waits behind it.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -98,6 +99,17 @@ def drop_partition(connection: LedgerConnection, partition: Partition) -> int:
 def drop_detached(connection: LedgerConnection) -> int:
     """Drop what was detached and not dropped; return how many sessions that were."""
     return sum(_drop(connection, name) for (name,) in connection.execute(_DETACHED).fetchall())
+
+
+def first_end(connection: LedgerConnection, parts: Sequence[Partition]) -> int | None:
+    """Return when the first of all past sessions ended, if there is one."""
+    for part in parts:
+        found = connection.execute(
+            f"SELECT end_time FROM {part.name} ORDER BY end_time LIMIT 1"  # noqa: S608 - ours
+        ).fetchone()
+        if found is not None and not part.is_pending:
+            return int(found[0])
+    return None
 
 
 def used_space(connection: LedgerConnection) -> int:

@@ -114,9 +114,11 @@ class WriteStep:
         )
         taken = connection.execute(
             "DELETE FROM past_sessions AS p USING unnest(%s::bigint[], %s::bigint[]) AS u (e, i)"
-            " WHERE p.end_time = u.e AND p.id = u.i",
+            # The bounds are for the planner, which leaves the other partitions out.
+            " WHERE p.end_time = u.e AND p.id = u.i AND p.end_time BETWEEN %s AND %s",
             _array(end for end, _ in self.ends),
             _array(each.id for _, each in self.ends),
+            *((self.ends[0][0], self.ends[-1][0]) if self.ends else (0, 0)),
         ).rowcount
         with connection.waiting() as raw:
             raw.cursor().executemany(_OPEN_AGAIN, [*self._again()])

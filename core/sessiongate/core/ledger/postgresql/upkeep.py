@@ -20,17 +20,20 @@ from sessiongate.core.ledger.postgresql.partitions import (
     Partition,
     drop_detached,
     drop_partition,
+    first_end,
     is_timeout,
     make_partitions,
     partitions,
     used_space,
 )
 from sessiongate.core.ledger.postgresql.place import LedgerPlace
+from sessiongate.runtime.elapsed import elapsed
 
 log = logging.getLogger(__name__)
 
 _LOCK = 0x53474D  # with the class of the fleet's locks
 _ROWS = 1000  # deleted at once
+_LOOK_EVERY = 60.0  # seconds between two measurements of what is kept, unless something was dropped
 _PRECISE = 24 * HOUR  # ns: what is kept for less than this is dropped row by row as it grows old
 
 
@@ -43,6 +46,8 @@ class Upkeep:
         self._policy = policy
         self._connection: LedgerConnection | None = None
         self.size = HistorySize(0, 0, None)  # when it was last measured
+        self._looked_at = -_LOOK_EVERY  # on the clock `elapsed`
+        self._has_dropped = False  # since then
         self.last_end = 0  # ns since the epoch: the last end for which there is a partition
 
     def cut(self) -> None:
@@ -94,23 +99,36 @@ class Upkeep:
             finally:
                 if not connection.is_lost and locked == (True,):
                     connection.execute("SELECT pg_advisory_unlock(%s, %s)", *key)
-            found = partitions(connection)
-            self.last_end = found[-1].high - 1 if found else 0
-            self.size = _measured(connection)
+            self._look(connection)
         return result
 
+    def _look(self, connection: LedgerConnection) -> None:
+        """Read what is kept; of what takes long with many partitions, only what may differ."""
+        parts = partitions(connection)
+        self.last_end = parts[-1].high - 1 if parts else 0
+        ((rows,),) = connection.execute(
+            "SELECT coalesce(sum(past_rows), 0)::bigint"
+            " - (SELECT value FROM counters WHERE name = 'past_dropped') FROM shards"
+        )
+        _, size, oldest = self.size
+        if self._has_dropped or elapsed() - self._looked_at > _LOOK_EVERY:
+            self._has_dropped, self._looked_at = False, elapsed()
+            size, oldest = used_space(connection), first_end(connection, parts)
+        self.size = HistorySize(rows, size, oldest)
+
     def _make(self, connection: LedgerConnection, now: int) -> None:
-        _count_dropped(connection, drop_detached(connection))
+        self._count_dropped(connection, drop_detached(connection))
         make_partitions(connection, now)
 
     def _trim(self, connection: LedgerConnection, now: int) -> bool:
         self._make(connection, now)
         horizon = self._policy.horizon(now)
-        parts = [part for part in partitions(connection) if not part.is_pending]
-        for part in [part for part in partitions(connection) if part.is_pending]:
-            self._drop(connection, part)
-        oldest, *others = parts
-        if used_space(connection) > self._policy.most_bytes:
+        parts = partitions(connection)
+        for part in parts:
+            if part.is_pending:
+                self._drop(connection, part)
+        oldest, *others = [part for part in parts if not part.is_pending]
+        if self.size.size > self._policy.most_bytes:
             return self._drop_oldest(connection, oldest, others, now)
         for part in others:
             if part.high <= horizon:
@@ -119,13 +137,13 @@ class Upkeep:
             until = horizon
         else:
             until = min(horizon, oldest.high)  # the first partition stays, without its rows
-        return _delete(connection, until) or drop_coverage(connection, horizon, _ROWS)
+        return self._delete(connection, until) or drop_coverage(connection, horizon, _ROWS)
 
     def _drop_oldest(
         self, connection: LedgerConnection, first: Partition, others: list[Partition], now: int
     ) -> bool:
         """Drop the oldest of what is kept, whatever its age, but nothing of this hour."""
-        if _delete(connection, first.high):
+        if self._delete(connection, first.high):
             return True
         for part in others:
             if part.high <= now:
@@ -142,41 +160,29 @@ class Upkeep:
                 raise
             log.info("the partition %s is dropped later: it is being read", part.name)
             return False
-        _count_dropped(connection, rows)
+        self._count_dropped(connection, rows)
         return True
 
+    def _delete(self, connection: LedgerConnection, until: int) -> bool:
+        """Delete some past sessions that ended before a time; return whether there may be more."""
+        with connection.transaction():
+            found = connection.execute(
+                "WITH old AS (SELECT end_time, id FROM past_sessions WHERE end_time < %s"
+                " ORDER BY end_time, id LIMIT %s),"
+                " gone AS (DELETE FROM past_sessions AS p USING old"
+                " WHERE p.end_time = old.end_time AND p.id = old.id AND p.end_time < %s"
+                " RETURNING p.end_time) SELECT max(end_time), count(*) FROM gone",
+                *(until, _ROWS, until),
+            ).fetchone()
+            last, rows = found or (None, 0)
+            if rows:
+                raise_horizon(connection, last)
+                self._count_dropped(connection, rows)
+        return bool(rows == _ROWS)
 
-def _measured(connection: LedgerConnection) -> HistorySize:
-    """Read how many past sessions are kept, and when the oldest of them ended."""
-    ((rows,),) = connection.execute(
-        "SELECT coalesce(sum(past_rows), 0)::bigint"
-        " - (SELECT value FROM counters WHERE name = 'past_dropped') FROM shards"
-    )
-    oldest = connection.execute(
-        "SELECT end_time FROM past_sessions ORDER BY end_time LIMIT 1"
-    ).fetchone()
-    return HistorySize(rows, used_space(connection), None if oldest is None else oldest[0])
-
-
-def _delete(connection: LedgerConnection, until: int) -> bool:
-    """Delete some past sessions that ended before a time; return whether there may be more."""
-    with connection.transaction():
-        found = connection.execute(
-            "WITH old AS (SELECT end_time, id FROM past_sessions WHERE end_time < %s"
-            " ORDER BY end_time, id LIMIT %s), gone AS (DELETE FROM past_sessions AS p USING old"
-            " WHERE p.end_time = old.end_time AND p.id = old.id RETURNING p.end_time)"
-            " SELECT max(end_time), count(*) FROM gone",
-            *(until, _ROWS),
-        ).fetchone()
-        last, rows = found or (None, 0)
+    def _count_dropped(self, connection: LedgerConnection, rows: int) -> None:
         if rows:
-            raise_horizon(connection, last)
-            _count_dropped(connection, rows)
-    return bool(rows == _ROWS)
-
-
-def _count_dropped(connection: LedgerConnection, rows: int) -> None:
-    if rows:
-        connection.execute(
-            "UPDATE counters SET value = value + %s WHERE name = 'past_dropped'", rows
-        )
+            self._has_dropped = True
+            connection.execute(
+                "UPDATE counters SET value = value + %s WHERE name = 'past_dropped'", rows
+            )
