@@ -23,7 +23,7 @@ from typing import Any
 from bench.measures import LONG, Found, Measure, Sizes
 from bench.programs import BIN, ROOT, BenchError
 from bench.stack import core, synthetic, wait_until_whole
-from sessiongate.core.ledger.base import PageSize
+from sessiongate.core.ledger.base import Ledger, PageSize
 from sessiongate.core.ledger.past import PAST, Closing, Opening, description_of, ended
 from sessiongate.core.ledger.policy import HistoryPolicy
 from sessiongate.core.ledger.question import Wanted
@@ -125,15 +125,22 @@ def _session(number: int) -> Session:
 
 async def _record(folder: Path) -> Mapping[str, float]:
     return {
-        "oldest": await _replacing(folder / "oldest.db", lambda opened: None),
-        "any": await _replacing(folder / "any.db", random.Random(1).shuffle),
+        "oldest": await _replacing_in(folder / "oldest.db", lambda opened: None),
+        "any": await _replacing_in(folder / "any.db", random.Random(1).shuffle),
     }
 
 
-async def _replacing(path: Path, choose: Callable[[list[Any]], None]) -> float:
-    """Return how many sessions are replaced a second, those first that ``choose`` puts first."""
+async def _replacing_in(path: Path, choose: Callable[[list[Any]], None]) -> float:
     now = time.time_ns()
     ledger = await SqliteLedger.open(f"sqlite:///{path}", now=lambda: now)
+    try:
+        return await replacing(ledger, now, choose)
+    finally:
+        await ledger.close()
+
+
+async def replacing(ledger: Ledger, now: int, choose: Callable[[list[Any]], None]) -> float:
+    """Return how many sessions are replaced a second, those first that ``choose`` puts first."""
     numbers = iter(range(1 << 60))
     opened: list[tuple[int, Opening]] = []
     took = 0.0
@@ -146,11 +153,12 @@ async def _replacing(path: Path, choose: Callable[[list[Any]], None]) -> float:
         gone, opened = (opened[:_BATCH], opened[_BATCH:]) if batch >= 0 else ([], opened)
         closings = [Closing(ident, each.connect_time, each.session) for ident, each in gone]
         began = time.perf_counter()
-        ids = await ledger.record("s", opened=openings, closed=closings, incarnation=None)
+        ids = await ledger.record(
+            "s", opened=openings, closed=closings, incarnation=None, observed=now
+        )
         took += time.perf_counter() - began if batch >= 0 else 0.0
         opened += zip(ids, openings, strict=True)
         choose(opened)
-    await ledger.close()
     return _BATCH * _BATCHES / took
 
 
@@ -165,10 +173,10 @@ async def _many(folder: Path, past: int, dropped: int) -> Mapping[str, float]:
     began = time.perf_counter()
     ledger = await SqliteLedger.open(url, policy=kept, now=time.time_ns)
     found["start"] = time.perf_counter() - began
-    found["moment"] = 1000 * await _longest(lambda index: _page(ledger, now, index))
-    found["user"] = 1000 * await _longest(lambda index: _page(ledger, now, index, "user7"))
+    found["moment"] = 1000 * await longest(lambda index: page_of_moment(ledger, now, index))
+    found["user"] = 1000 * await longest(lambda index: page_of_moment(ledger, now, index, "user7"))
     step = past // HISTORY_ASKED
-    found["one"] = 1000 * await _longest(lambda index: ledger.one(index * step + 1))
+    found["one"] = 1000 * await longest(lambda index: ledger.one(index * step + 1))
     await ledger.close()
     old = int(_DAYS * _DAY * (past - dropped) / past)
     ledger = await SqliteLedger.open(
@@ -176,16 +184,16 @@ async def _many(folder: Path, past: int, dropped: int) -> Mapping[str, float]:
     )
     began = time.perf_counter()
     trimming = asyncio.create_task(_trim(ledger))
-    found["wait"] = 1000 * await _write_until(ledger, trimming)
+    found["wait"] = 1000 * await write_until(ledger, trimming)
     took = time.perf_counter() - began
     found["rate"] = dropped / took
     resting = asyncio.create_task(asyncio.sleep(took))
-    found["alone"] = 1000 * await _write_until(ledger, resting)
+    found["alone"] = 1000 * await write_until(ledger, resting)
     await ledger.close()
     return found
 
 
-async def _write_until(ledger: SqliteLedger, work: asyncio.Task[None]) -> float:
+async def write_until(ledger: Ledger, work: asyncio.Task[None]) -> float:
     """Write sessions until work ends; return the longest time that one takes, in seconds."""
     longest = 0.0
     while not work.done():
@@ -207,7 +215,8 @@ async def _trim(ledger: SqliteLedger) -> None:
         await asyncio.sleep(time.perf_counter() - began)
 
 
-async def _page(ledger: SqliteLedger, now: int, index: int, *users: str) -> None:
+async def page_of_moment(ledger: Ledger, now: int, index: int, *users: str) -> None:
+    """Ask who was connected 20 hours ago and some minutes later."""
     moment = now - 20 * 3600 * 10**9 + index * 60 * 10**9
     names = {"user": users} if users else {}
     wanted = Wanted(moment, moment + 1, now, names=names)
@@ -220,7 +229,7 @@ def _nobody(ident: int) -> None:
     """Return an open session as it is now: there is none."""
 
 
-async def _longest(ask: Callable[[int], Coroutine[Any, Any, object]]) -> float:
+async def longest(ask: Callable[[int], Coroutine[Any, Any, object]]) -> float:
     """Return the longest time that an answer takes, in seconds."""
     took = []
     for index in range(HISTORY_ASKED):

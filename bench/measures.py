@@ -26,6 +26,7 @@ class Sizes:
     looking: int  # seconds that the page is looked at
     past: int  # sessions that have ended,
     dropped: int  # and of those, that are dropped
+    hour: int  # that have ended in one hour
 
     @property
     def changes(self) -> float:
@@ -33,8 +34,10 @@ class Sizes:
         return self.shown * PAGE_CHANGES
 
 
-FULL = Sizes(1_000_000, 500_000, 100_000, 1_000, 10_000, 10_000, 20, 60, 10_000_000, 1_000_000)
-QUICK = Sizes(100_000, 50_000, 20_000, 1_000, 2_000, 10_000, 5, 10, 200_000, 50_000)
+FULL = Sizes(
+    1_000_000, 500_000, 100_000, 1_000, 10_000, 10_000, 20, 60, 10_000_000, 1_000_000, 1_800_000
+)
+QUICK = Sizes(100_000, 50_000, 20_000, 1_000, 2_000, 10_000, 5, 10, 200_000, 50_000, 50_000)
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,8 @@ the core's, while {HISTORY_TIMES} pairs of cores run by turns, with history and 
 sessions that are asked for ended evenly over 29 days and lasted from 0.1 s to 10 days, evenly by
 order of magnitude; each question is asked of {HISTORY_ASKED} moments or ids, after their file was
 written, and the longest answer is shown. While old ones are dropped, as a core does it, a session
-is written 50 times a second at most.
+is written 50 times a second at most. PostgreSQL is Debian's, with fsync and synchronous_commit on,
+and shares the disk and the CPUs; all hours but the one that is asked about have few sessions.
 
 The page: Chromium without a window shows it, 1600 x 1000 pixels large, and shares the CPUs with the
 service. Tasks are those of Chromium's Long Tasks API, which reports none below 50 ms; frames are

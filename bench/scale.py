@@ -9,7 +9,16 @@ from typing import TypeAlias
 
 import grpc
 
-from bench import churning, copying, filtering, history, listing, one_step, page
+from bench import (
+    churning,
+    copying,
+    filtering,
+    history,
+    history_postgresql,
+    listing,
+    one_step,
+    page,
+)
 from bench.measures import FULL, Found, Measure, Sizes
 from bench.programs import BenchError
 
@@ -34,6 +43,10 @@ GROUPS: Mapping[str, _Parts] = {
         history.many: (
             *(history.BYTES, history.START, history.MOMENT, history.MOMENT_USER),
             *(history.ONE, history.WAIT, history.ALONE, history.RATE),
+        ),
+        history_postgresql.in_postgresql: (
+            *(history_postgresql.RECORD, history_postgresql.MOMENT, history_postgresql.ONE),
+            *(history_postgresql.WAIT, history_postgresql.ALONE),
         ),
     },
     "page": {page.measure: page.MEASURES},

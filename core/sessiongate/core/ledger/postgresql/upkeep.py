@@ -125,9 +125,9 @@ class Upkeep:
         horizon = self._policy.horizon(now)
         parts = partitions(connection)
         for part in parts:
-            if part.is_pending:
-                self._drop(connection, part)
-        oldest, *others = [part for part in parts if not part.is_pending]
+            if part.is_pending:  # until it is gone, the server detaches no other
+                return self._drop(connection, part)
+        oldest, *others = parts
         if self.size.size > self._policy.most_bytes:
             return self._drop_oldest(connection, oldest, others, now)
         for part in others:
