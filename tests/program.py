@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import re
 import signal
@@ -29,8 +28,6 @@ DATA = Path(__file__).parent / "data"
 DOCUMENT = f"document:{DATA / 'sessions.json'}"  # a source: the reference text's sessions
 # Seconds: no wait of a test is longer than this; what takes longer hangs.
 PATIENCE = 60.0
-_FORKING = multiprocessing.get_context("forkserver")
-_FORKING.set_forkserver_preload(forked.IMPORTED)
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -48,7 +45,7 @@ def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str
     with TemporaryDirectory() as folder:
         output, errors = Path(folder, "output"), Path(folder, "errors")
         typed = [*map(str, arguments)]
-        process = _FORKING.Process(
+        process = forked.FORKING.Process(
             target=forked.command, args=(typed, environment(**variables), output, errors)
         )
         process.start()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import subprocess
-import sys
+import os
+import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, contextmanager
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import grpc
@@ -21,9 +21,10 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from sessiongate.gateway.api.host_names import LookUp, by_dns
 from sessiongate.gateway.app import create_app
 from sessiongate.gateway.settings import GatewayConfig
+from tests import forked
+from tests.forked import FORKING
 from tests.gateway.declared import check_declared, check_declared_async
 from tests.gateway.jsonapi_rules import check_answer, check_answer_async
-from tests.gateway.serving import serve
 from tests.polling import eventually
 from tests.servers import PATIENCE
 
@@ -39,22 +40,24 @@ def running_core(*sources: str, ready: bool = True, **settings: object) -> Itera
     Wait until it is ready if ``ready`` is true.
     """
     settings = {"source": sources, "grpc": "127.0.0.1:0", "exit_on_eof": True, **settings}
-    command = [sys.executable, "-P", "-m", "sessiongate.core"]
-    with subprocess.Popen(
-        command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdin
-        assert process.stdout
-        process.stdin.write(json.dumps(settings) + "\n")
-        process.stdin.flush()
-        address = process.stdout.readline().rpartition(" ")[2].strip()
-        try:
+    mine, theirs = socket.socketpair()
+    process = FORKING.Process(target=forked.core, args=(dict(os.environ), theirs))
+    process.start()
+    theirs.close()
+    try:
+        with mine, mine.makefile("rw") as pipe:
+            pipe.write(json.dumps(settings) + "\n")
+            pipe.flush()
+            address = pipe.readline().rpartition(" ")[2].strip()
             if ready:
                 _await_ready(address)
             yield address
-        finally:
-            process.stdin.close()
-            assert process.wait(LONG) == 0
+        process.join(LONG)
+        assert process.exitcode == 0
+    finally:
+        process.kill()
+        process.join()
+        process.close()
 
 
 def _await_ready(address: str) -> None:
@@ -118,7 +121,7 @@ def _told(answer: httpx.Response) -> tuple[object, ...]:
 class Gateway:
     """A gateway process and its listening address."""
 
-    def __init__(self, process: SpawnProcess, address: str) -> None:
+    def __init__(self, process: ForkServerProcess, address: str) -> None:
         self.process = process
         self.address = address
         self.url = f"http://{address}"
@@ -131,7 +134,7 @@ def running_gateway(core: str, **settings: object) -> Iterator[Gateway]:
     """Run a gateway, on a free port unless one is given; it must exit with its ``exit_code``."""
     config = GatewayConfig(core=core, **{"http": "127.0.0.1:0", **settings})  # type: ignore[arg-type]
     here, there = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=serve, args=(config, there))
+    process = FORKING.Process(target=forked.gateway, args=(dict(os.environ), config, there))
     process.start()
     there.close()
     try:
@@ -189,12 +192,12 @@ def answers_alone(core: str, gateway: Gateway) -> bool:
 
 def core_process(address: str) -> psutil.Process:
     """Return the process of a running core."""
-    [process] = [
-        child
-        for child in psutil.Process().children()
-        if child.cmdline()[-2:] == ["-m", "sessiongate.core"]
-        and any(address.endswith(f":{found.laddr.port}") for found in child.net_connections())
-    ]
+    port = int(address.rpartition(":")[2])
+    [process] = {
+        psutil.Process(found.pid)
+        for found in psutil.net_connections("tcp")
+        if found.status == psutil.CONN_LISTEN and found.laddr and found.laddr.port == port
+    }
     return process
 
 
