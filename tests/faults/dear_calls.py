@@ -31,8 +31,8 @@ from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from tests.faults.scale import times
 from tests.program import PATIENCE, channel
 
-SESSIONS = times(3000, 100_000)
-SECONDS = times(0.25, 5.0)  # for each kind of call
+SESSIONS = times(1000, 100_000)
+SECONDS = times(0.1, 5.0)  # for each kind of call
 ATTACKERS = 8
 LATEST = 3.0  # seconds that they wait
 
