@@ -16,7 +16,7 @@ from tests.gateway.described import LABELS, described, exercise
 from tests.gateway.programs import Gateway, one_view
 
 TRIED = settings(
-    max_examples=4,
+    max_examples=2,
     suppress_health_check=[*HealthCheck],
     derandomize=True,
 )
@@ -73,4 +73,4 @@ def test_what_answers_lead_to(fleet_gateway: Gateway) -> None:
         def get_call_kwargs(self, case: Any) -> dict[str, Any]:
             return {"base_url": fleet_gateway.url}
 
-    Walk.run(settings=settings(TRIED, max_examples=6, stateful_step_count=6))
+    Walk.run(settings=settings(TRIED, max_examples=4, stateful_step_count=6))
