@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -24,14 +25,63 @@ FORKING = multiprocessing.get_context("forkserver")
 FORKING.set_forkserver_preload(_IMPORTED)
 
 
+class Command:
+    """A running command, with as much of `subprocess.Popen` as `tests.program.Program` uses."""
+
+    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+        read, write = os.pipe()
+        with Connection(write, readable=False) as output:
+            self._process = FORKING.Process(
+                target=_in_session, args=(arguments, environment, output)
+            )
+            self._process.start()
+        self.stdout = os.fdopen(read, errors="backslashreplace")
+        assert self._process.pid
+        self.pid = self._process.pid
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        if (code := self.poll()) is None:
+            raise subprocess.TimeoutExpired("sessiongate", timeout or 0.0)
+        return code
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self._process.terminate()
+
+    def kill(self) -> None:
+        self._process.kill()
+
+
+def _in_session(
+    arguments: Sequence[str], environment: Mapping[str, str], output: Connection
+) -> None:
+    """Become the command in a process group of its own, as in a terminal."""
+    os.setsid()
+    _become(arguments, environment, output.fileno(), output.fileno())
+
+
 def command(
     arguments: Sequence[str], environment: Mapping[str, str], output: Path, errors: Path
 ) -> None:
     """Become the command, with this environment, and these files as its output."""
+    opened = [os.open(path, os.O_WRONLY | os.O_CREAT) for path in (output, errors)]
+    _become(arguments, environment, *opened)
+
+
+def _become(
+    arguments: Sequence[str], environment: Mapping[str, str], output: int, errors: int
+) -> None:
     from sessiongate.gateway.__main__ import main
 
-    for stream, path in ((1, output), (2, errors)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), stream)
+    os.dup2(output, 1)
+    os.dup2(errors, 2)
     _set(environment)
     sys.argv[1:] = arguments
     main()

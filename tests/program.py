@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -66,24 +66,32 @@ class Program(Closing):
 
     command: Sequence[str | Path] | None = None  # `COMMAND`, unless it is another
     started_in: Path | None = None  # the current folder
+    is_forked = False  # from a process that has imported `COMMAND`
 
     def __init__(self, *arguments: object, **variables: str) -> None:
-        self.process = subprocess.Popen(
-            [*(self.command or (COMMAND,)), *map(str, arguments)],
-            cwd=self.started_in,
-            env=environment(**variables),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="backslashreplace",
-            start_new_session=True,  # a separate process group, as in a terminal
-        )
+        self.process = self._start([*map(str, arguments)], environment(**variables))
         self._lines: list[str] = []
         self._read = 0  # lines that `expect` has passed
         self._changed = threading.Condition()
         self._ended = False
         self._reader = threading.Thread(target=self._collect)
         self._reader.start()
+
+    def _start(
+        self, arguments: Sequence[str], environment: Mapping[str, str]
+    ) -> subprocess.Popen[str] | forked.Command:
+        if self.is_forked:
+            return forked.Command(arguments, environment)
+        return subprocess.Popen(
+            [*(self.command or (COMMAND,)), *arguments],
+            cwd=self.started_in,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="backslashreplace",
+            start_new_session=True,  # a separate process group, as in a terminal
+        )
 
     def _collect(self) -> None:
         assert self.process.stdout is not None
@@ -175,6 +183,15 @@ class Serving(Program):
         except BaseException:
             self.close()
             raise
+
+
+class Forked(Serving):
+    """A `Serving` for tests of what it serves, not of how it starts.
+
+    Its own process is forked; the core and the workers that it starts are started as ever.
+    """
+
+    is_forked = True
 
 
 def await_ready(address: str) -> None:

@@ -11,13 +11,13 @@ import pytest
 
 from sessiongate.gateway.api.gaps import Gaps
 from sessiongate.gateway.cli.tables import print_gaps
-from tests.program import COMMAND, DOCUMENT, Serving, environment, run
+from tests.program import COMMAND, DOCUMENT, Forked, Serving, environment, run
 
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Serving]:
     sources = ("--source", DOCUMENT, "--source", "document:/nowhere.json?name=gone")
-    with Serving(*sources) as program:
+    with Forked(*sources) as program:
         yield program
 
 

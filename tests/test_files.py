@@ -15,7 +15,7 @@ from sessiongate.runtime.auth.htpasswd import add_user
 from tests.credentials import CredentialFiles, basic
 from tests.hanging import hanging_folder
 from tests.polling import eventually
-from tests.program import DATA, DOCUMENT, PATIENCE, Program, Serving
+from tests.program import DATA, DOCUMENT, PATIENCE, Forked, Program, Serving
 
 
 def status(program: Serving, path: str, login: str = "") -> int:
@@ -26,7 +26,7 @@ def status(program: Serving, path: str, login: str = "") -> int:
 
 def test_a_fifo_in_place_of_the_users_changes_nothing_until_it_is_a_file(tmp_path: Path) -> None:
     files = CredentialFiles(tmp_path)
-    with Serving("--users", files.users, "--source", DOCUMENT) as program:
+    with Forked("--users", files.users, "--source", DOCUMENT) as program:
         assert status(program, "/v1/sessions", basic()) == 200
         os.mkfifo(tmp_path / "fifo")
         (tmp_path / "fifo").rename(files.users)
@@ -53,7 +53,7 @@ def test_a_file_system_that_hangs_costs_what_is_on_it_and_nothing_else(tmp_path:
         files = CredentialFiles(folder.path)
         document = folder.path / "sessions.json"
         shutil.copy(DATA / "sessions.json", document)
-        with Serving(
+        with Forked(
             *("--users", files.users),
             *("--source", f"document:{document}?name=there&interval=0.1&timeout=1"),
             *("--source", f"{DOCUMENT}?name=here&interval=0.1&timeout=1"),
@@ -83,7 +83,7 @@ def test_a_file_system_that_hangs_costs_what_is_on_it_and_nothing_else(tmp_path:
 def test_a_fifo_in_place_of_a_sources_file_costs_that_source(tmp_path: Path, setting: str) -> None:
     os.mkfifo(tmp_path / "fifo")
     location = f"postgresql://ann@127.0.0.1:1/d?name=there&tls=verify&{setting}={tmp_path}/fifo"
-    with Serving("--source", location, "--source", DOCUMENT) as program:
+    with Forked("--source", location, "--source", DOCUMENT) as program:
         said = f"{setting}: {tmp_path}/fifo is a FIFO, not a regular file"
         eventually(lambda: f"source there is unreachable: {said}" in program.output)
         assert status(program, "/v1/sessions") == 200
@@ -91,7 +91,7 @@ def test_a_fifo_in_place_of_a_sources_file_costs_that_source(tmp_path: Path, set
 
 def test_a_worker_that_ended_is_replaced_once_its_files_can_be_read(tmp_path: Path) -> None:
     files = CredentialFiles(tmp_path)
-    with Serving("--users", files.users, "--source", DOCUMENT) as program:
+    with Forked("--users", files.users, "--source", DOCUMENT) as program:
         assert status(program, "/v1/sessions", basic()) == 200
         kept = tmp_path / "kept"
         files.users.rename(kept)

@@ -36,7 +36,7 @@ from sessiongate.v1.history_service_pb2_grpc import (
 )
 from tests.gateway.scripted import Failure, ScriptedCore, listening, session
 from tests.polling import eventually
-from tests.program import Program, Serving, run
+from tests.program import Forked, Program, run
 from tests.terminal import at_terminal
 
 ODD = "=x\x1b[2J\x1b]0;mine\x07\u202e\u9999" + "y" * 100
@@ -92,7 +92,7 @@ class Past:
         """Run it until the block ends."""
         source = f"document:{self.folder}/sessions.json?name=orders&interval=0.1"
         ledger = f"sqlite:///{self.folder}/ledger.db"
-        with Serving("--source", source, "--ledger", ledger, *self.flags) as program:
+        with Forked("--source", source, "--ledger", ledger, *self.flags) as program:
             self.address = program.grpc
             yield
 

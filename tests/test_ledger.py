@@ -14,7 +14,7 @@ import httpx
 
 from tests.faults.documents import write_document, write_users
 from tests.polling import eventually
-from tests.program import PATIENCE, Serving, run
+from tests.program import PATIENCE, Forked, Serving, run
 from tests.snippets import texts
 
 BACKUP, RESTORED, RENAME = texts("docs/operations.md", "sh", "The ledger's file")
@@ -38,7 +38,7 @@ def test_a_ledger_that_is_put_back_keeps_ids_and_gives_none_twice(tmp_path: Path
     ledger = f"sqlite:///{path}"
     arguments = ("--source", f"document:{document}", "--ledger", ledger)
     write_document(document, 2)
-    with Serving(*arguments) as serving:
+    with Forked(*arguments) as serving:
         first = ids(serving)
         asked = typed(BACKUP, ledger, copy)
         assert (asked.returncode, asked.stdout) == (0, f"copied the ledger to {copy}\n")
@@ -48,7 +48,7 @@ def test_a_ledger_that_is_put_back_keeps_ids_and_gives_none_twice(tmp_path: Path
         assert held.returncode == 1
         assert "is in use by the core with process id" in held.stderr
     write_document(document, 5)
-    with Serving(*arguments) as serving:
+    with Forked(*arguments) as serving:
         given = ids(serving)
         assert given > first
     shutil.copy(copy, path)
@@ -58,7 +58,7 @@ def test_a_ledger_that_is_put_back_keeps_ids_and_gives_none_twice(tmp_path: Path
         "ids will continue from the clock at the next start\n",
     )
     write_document(document, 0)
-    with Serving(*arguments) as serving:
+    with Forked(*arguments) as serving:
         assert ids(serving) == set()
         assert "may be older than the assigned ids" in serving.output
 
@@ -66,7 +66,7 @@ def test_a_ledger_that_is_put_back_keeps_ids_and_gives_none_twice(tmp_path: Path
 def test_a_file_that_is_taken_away_is_noticed_and_no_id_given_twice(tmp_path: Path) -> None:
     document, path = tmp_path / "app.json", tmp_path / "ledger.db"
     write_document(document, 3)
-    with Serving("--source", f"document:{document}", "--ledger", f"sqlite:///{path}") as serving:
+    with Forked("--source", f"document:{document}", "--ledger", f"sqlite:///{path}") as serving:
         before = ids(serving)
         path.rename(tmp_path / "elsewhere.db")
         serving.expect("the ledger was removed, replaced or used by another core; exiting")
@@ -94,7 +94,7 @@ def test_sources_that_exchange_names_are_told_apart(tmp_path: Path) -> None:
         answer = httpx.get(f"http://{serving.http}/v1/sessions", timeout=PATIENCE)
         return {each["attributes"]["user"]: each["id"] for each in answer.json()["data"]}
 
-    with Serving(*sources("pg-1", "orders")) as serving:
+    with Forked(*sources("pg-1", "orders")) as serving:
         before = by_user(serving)
     addresses = ("--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0")
     refused = run("serve", *sources("orders", "pg-1"), *addresses)
@@ -102,7 +102,7 @@ def test_sources_that_exchange_names_are_told_apart(tmp_path: Path) -> None:
     assert "'sessiongate ledger rename orders pg-1'" in refused.stderr
     renamed = typed(RENAME, ledger, tmp_path)
     assert (renamed.returncode, renamed.stdout) == (0, "renamed pg-1 to orders\n")
-    with Serving(*sources("orders", "pg-1")) as serving:
+    with Forked(*sources("orders", "pg-1")) as serving:
         assert by_user(serving) == before
 
 
@@ -160,7 +160,7 @@ def test_a_session_of_a_ledger_of_0_1_keeps_its_id_when_its_key_changes(tmp_path
         connection.executescript(LEDGER_0_1.format(listener=address))
         connection.close()
         for _ in range(2):  # with the old form of its key, and with the new one
-            with Serving("--source", "host:", "--ledger", f"sqlite:///{path}") as serving:
+            with Forked("--source", "host:", "--ledger", f"sqlite:///{path}") as serving:
                 assert 41 in ids(serving)
                 answer = httpx.get(f"http://{serving.http}/v1/sessions/41", timeout=PATIENCE)
                 attributes = answer.json()["data"]["attributes"]

@@ -17,7 +17,7 @@ from sessiongate.v1.session_service_pb2 import (
 )
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from tests.gateway.reading import reading
-from tests.program import DATA, PATIENCE, Serving, channel, run
+from tests.program import DATA, PATIENCE, Forked, Serving, channel, run
 
 REFERENCE: list[dict[str, Any]] = json.loads((DATA / "sessions.json").read_text())["data"]
 
@@ -43,7 +43,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def program(path: Path, request: pytest.FixtureRequest) -> Iterator[Serving]:
     replica = "on" if request.param == "replica" else "off"
     sources = ("--source", f"document:{path}", "--source", f"document:{DATA}/session_1.json")
-    with Serving(*sources, "--replica", replica, "--core-metrics", "127.0.0.1:0") as serving:
+    with Forked(*sources, "--replica", replica, "--core-metrics", "127.0.0.1:0") as serving:
         yield serving
 
 
@@ -145,7 +145,7 @@ def test_a_file_that_heals_is_whole_again_and_its_ids_are_never_given_twice(
     path = tmp_path / "odd.json"
     path.write_text(document(with_id("57"), with_id("x", 1), with_id("007", 2)))
     arguments = ("--source", f"document:{path}", "--ledger", f"sqlite:///{tmp_path}/ledger.db")
-    with Serving(*arguments) as program:
+    with Forked(*arguments) as program:
         assert ids(program) == {"57": None, "1": "x", "2": "007"}
         path.write_text(document(with_id(5)))
         program.expect("odd.json is read only partially")
@@ -154,7 +154,7 @@ def test_a_file_that_heals_is_whole_again_and_its_ids_are_never_given_twice(
         program.expect("odd.json is read completely again")
         assert ids(program) == {"3": "2"}
     path.write_text(document(with_id("57"), with_id("2", 1), with_id("3")))
-    with Serving(*arguments) as program:
+    with Forked(*arguments) as program:
         assert ids(program) == {"3": "2", "4": "57", "5": "3"}
 
 

@@ -25,7 +25,7 @@ from sessiongate.gateway.openapi.errors import CODES, NOT_FOUND
 from sessiongate.runtime.auth import identity
 from sessiongate.runtime.turns import finished
 from tests.gateway.declared import operation_at
-from tests.program import DOCUMENT, PATIENCE, Serving, environment
+from tests.program import DOCUMENT, PATIENCE, Forked, Serving, environment
 from tests.snippets import examples
 
 ROOT = Path(__file__).parent.parent
@@ -37,7 +37,7 @@ NOT_SHOWN = {"REVISION_NOT_HELD", "MALFORMED_REQUEST"}
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Serving]:
-    with Serving("--source", DOCUMENT) as it:
+    with Forked("--source", DOCUMENT) as it:
         yield it
 
 

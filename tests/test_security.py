@@ -52,6 +52,8 @@ def files(tmp_path: Path) -> CredentialFiles:
 class Guarded(Program):
     """A running ``sessiongate serve`` that speaks TLS on free ports, ready to answer."""
 
+    is_forked = True
+
     def __init__(
         self,
         authority: Authority,

@@ -26,7 +26,7 @@ from tests.core.documentation import block
 from tests.mariadb import documented_lines, mariadb, run
 from tests.maxscale import MaxScale
 from tests.postgres import PASSWORD, SUPERUSER, running_pgbouncer, running_postgres
-from tests.program import PATIENCE, Serving
+from tests.program import PATIENCE, Forked
 from tests.servers import Server, certificates, free_port, private_folder, require, write
 from tests.snippets import texts
 
@@ -165,7 +165,7 @@ def test_the_synthetic_source_is_served() -> None:
     (command,) = texts(PAGE, "sh", "Synthetic")
     program, serve, *arguments = shlex.split(command)
     assert (program, serve) == ("sessiongate", "serve")
-    with Serving(*arguments) as served:
+    with Forked(*arguments) as served:
         url = f"http://{served.http}/v1/sessions?page[size]=1"
         answer = httpx.get(url, timeout=PATIENCE, trust_env=False)
         assert answer.json()["meta"]["total"] == 10000

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.gateway.reading import events_in
-from tests.program import BIN, DOCUMENT, PATIENCE, Serving, environment
+from tests.program import BIN, DOCUMENT, PATIENCE, Forked, Serving, environment
 from tests.snippets import texts
 
 ROOT = Path(__file__).parent.parent
@@ -46,7 +46,7 @@ def example(program: str) -> tuple[str, str]:
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Serving]:
-    with Serving("--source", DOCUMENT) as it:
+    with Forked("--source", DOCUMENT) as it:
         yield it
 
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.gateway.programs import running_core
-from tests.program import COMMAND, PATIENCE, Program, Serving, environment, run
+from tests.program import COMMAND, PATIENCE, Forked, Program, Serving, environment, run
 from tests.recorded import show
 
 
@@ -40,7 +40,7 @@ def core(sources: tuple[str, str]) -> Iterator[str]:
 def served(sources: tuple[str, str], tmp_path: Path) -> Iterator[Serving]:
     one, other = sources
     ledger = f"sqlite:///{tmp_path / 'ledger.db'}"
-    with Serving("--source", one, "--source", other, "--ledger", ledger) as program:
+    with Forked("--source", one, "--source", other, "--ledger", ledger) as program:
         yield program
 
 

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, expect
 from bench.chromium import running_chromium
 from tests.browser.documents import crowd, write
 from tests.browser.opening import Opener
-from tests.program import Serving
+from tests.program import Forked
 from tests.servers import PATIENCE, require
 
 expect.set_options(timeout=PATIENCE * 1000)
@@ -32,7 +32,7 @@ def browser() -> Iterator[Browser]:
 def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Serve `CROWD` sessions, which nothing changes; yield the address."""
     path = write(tmp_path_factory.mktemp("crowd") / "crowd.json", crowd())
-    with Serving("--source", f"document:{path}") as served:
+    with Forked("--source", f"document:{path}") as served:
         yield served.http
 
 

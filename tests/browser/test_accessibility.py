@@ -14,7 +14,7 @@ from tests.browser.documents import crowd, write
 from tests.browser.opening import PHONE, WIDE, Opener
 from tests.browser.sessions_page import SessionsPage
 from tests.credentials import CredentialFiles
-from tests.program import DOCUMENT, Serving
+from tests.program import DOCUMENT, Forked
 
 Scheme = Literal["light", "dark"]
 
@@ -64,14 +64,14 @@ def test_the_table_the_drawer_and_the_panels(opener: Opener, http: str) -> None:
 
 def test_what_is_lost(opener: Opener, tmp_path: Path) -> None:
     path = write(tmp_path / "crowd.json", crowd())
-    with Serving("--source", f"document:{path}") as served:
+    with Forked("--source", f"document:{path}") as served:
         page = SessionsPage.open(opener, served.http)
     expect(page.page.get_by_role("alert").filter(has_text="old")).to_be_visible()
     accept(page.page)
 
 
 def test_the_login(opener: Opener, tmp_path: Path) -> None:
-    with Serving("--source", DOCUMENT, *CredentialFiles(tmp_path).flags) as served:
+    with Forked("--source", DOCUMENT, *CredentialFiles(tmp_path).flags) as served:
         page = SessionsPage(opener.open(f"http://{served.http}/"))
         expect(page.login).to_be_visible()
         accept(page.page)

@@ -16,7 +16,7 @@ from tests.browser.opening import Opener
 from tests.browser.sessions_page import SessionsPage
 from tests.certificates import Authority
 from tests.credentials import PASSWORD, USER, CredentialFiles, bearer
-from tests.program import DOCUMENT, Program, Serving
+from tests.program import DOCUMENT, Forked, Program
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> CredentialFiles:
 @pytest.fixture(scope="module")
 def http(files: CredentialFiles) -> Iterator[str]:
     """Serve to callers with a password or a token; yield the address."""
-    with Serving("--source", DOCUMENT, *files.flags) as served:
+    with Forked("--source", DOCUMENT, *files.flags) as served:
         yield served.http
 
 
@@ -123,7 +123,7 @@ def test_a_token_that_expires_is_asked_for_again_and_the_view_stays(
 def test_only_what_is_accepted_is_asked_for_and_too_many_attempts_are_said(
     opener: Opener, files: CredentialFiles
 ) -> None:
-    with Serving("--source", DOCUMENT, "--users", files.users) as served:
+    with Forked("--source", DOCUMENT, "--users", files.users) as served:
         page = open_asking(opener, served.http)
         expect(page.login.get_by_label("Token")).to_be_hidden()
         said = page.login.get_by_role("alert").filter(has_text=re.compile("too many", re.I))

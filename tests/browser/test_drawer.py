@@ -16,7 +16,7 @@ from tests.browser.opening import Opener
 from tests.browser.sessions_page import SessionsPage, ask, leaves
 from tests.doing import Shown, showing, stated
 from tests.polling import eventually
-from tests.program import Program, Serving
+from tests.program import Forked, Program
 from tests.test_showing import sources
 
 WAITING = session_pb2.ACTIVITY_STATE_WAITING
@@ -129,7 +129,7 @@ def test_the_longest_transaction_is_one_click_away(
     opener: Opener, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = write(tmp_path_factory.mktemp("fleet") / "fleet.json", fleet(60))
-    with Serving("--source", f"document:{path}") as served:
+    with Forked("--source", f"document:{path}") as served:
         page = SessionsPage.open(opener, served.http)
         started = {
             each["id"]: each["attributes"].get("activity", {}).get("transaction_started")

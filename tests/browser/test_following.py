@@ -13,7 +13,7 @@ from tests.browser.documents import fleet, session, write
 from tests.browser.opening import Opener
 from tests.browser.sessions_page import SessionsPage, agrees, ask
 from tests.polling import eventually
-from tests.program import Serving
+from tests.program import Forked
 from tests.servers import free_port
 
 SIZE = 40
@@ -42,7 +42,7 @@ def churned(sessions: list[dict[str, Any]], dice: random.Random, turn: int) -> N
 def test_the_page_agrees_with_rest_after_churn(opener: Opener, tmp_path: Path) -> None:
     sessions, dice = fleet(SIZE), random.Random(7)
     path = write(tmp_path / "sessions.json", sessions)
-    with Serving("--source", f"document:{path}?interval=0.05") as served:
+    with Forked("--source", f"document:{path}?interval=0.05") as served:
         page = SessionsPage.open(opener, served.http)
         page.header("User").click()
         for turn in range(8):
@@ -74,7 +74,7 @@ def test_the_page_agrees_with_rest_after_churn(opener: Opener, tmp_path: Path) -
 
 def test_a_lost_core_is_said_at_once_and_made_up_for(opener: Opener, tmp_path: Path) -> None:
     path = write(tmp_path / "sessions.json", fleet(SIZE))
-    with Serving("--source", f"document:{path}?interval=0.05") as served:
+    with Forked("--source", f"document:{path}?interval=0.05") as served:
         page = SessionsPage.open(opener, served.http)
         served.core().suspend()
         alert = page.page.get_by_role("alert").filter(has_text=re.compile("old"))
@@ -94,7 +94,7 @@ def test_a_restarted_gateway_is_followed_again(opener: Opener, tmp_path: Path) -
     path = write(tmp_path / "sessions.json", fleet(SIZE))
     where = ("--source", f"document:{path}?interval=0.05", "--ledger", f"sqlite:///{tmp_path}/l")
     http = f"127.0.0.1:{free_port()}"
-    with Serving(*where, "--http", http):
+    with Forked(*where, "--http", http):
         page = SessionsPage.open(opener, http)
         page.header("User").click()
         page.search.fill("checkout")
@@ -102,7 +102,7 @@ def test_a_restarted_gateway_is_followed_again(opener: Opener, tmp_path: Path) -
     expect(page.connection).to_have_text(re.compile(r"^\s*Lost"))
     expect(page.page.get_by_role("alert").filter(has_text=re.compile("old"))).to_be_visible()
     write(path, fleet(SIZE // 2))
-    with Serving(*where, "--http", http):
+    with Forked(*where, "--http", http):
         page.await_live()
         expect(page.search).to_have_value("checkout")
         page.search.fill("")
@@ -115,7 +115,7 @@ def test_a_source_that_cannot_be_read_is_named(opener: Opener, tmp_path: Path) -
     more = write(tmp_path / "more.json", [session(7, user="gone")])
     sources = (f"document:{path}", f"document:{more}?interval=0.05&name=till")
     flags = [part for source in sources for part in ("--source", source)]
-    with Serving(*flags) as served:
+    with Forked(*flags) as served:
         page = SessionsPage.open(opener, served.http)
         page.await_count(4)
         more.write_text("nothing that could be read")

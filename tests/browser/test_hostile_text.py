@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 from tests.browser.documents import session, write
 from tests.browser.opening import PHONE, WIDE, Opener
 from tests.browser.sessions_page import SessionsPage, ask
-from tests.program import Serving
+from tests.program import Forked
 
 HOSTILE = (
     "<img src=x onerror=\"document.title='run'\">",
@@ -60,7 +60,7 @@ def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         attributes = {"client": {"connection_attributes": {text: text}}, **named}
         activity = {"state": "waiting", "wait": text, "native": text, "blocked_by": ["1"]}
         sessions.append(session(ident, text, activity=activity, **attributes))
-    with Serving("--source", f"document:{write(path, sessions)}") as served:
+    with Forked("--source", f"document:{write(path, sessions)}") as served:
         yield served.http
 
 
@@ -69,7 +69,7 @@ def test_names_are_text_and_nothing_else(
     opener: Opener, http: str, tmp_path: Path, viewport: dict[str, int]
 ) -> None:
     path = write(tmp_path / "plain.json", [session(1, "plain", user="plain")])
-    with Serving("--source", f"document:{path}") as served:
+    with Forked("--source", f"document:{path}") as served:
         plain = SessionsPage.open(opener, served.http, viewport=viewport)
         height = plain.row(1).bounding_box()["height"]  # type: ignore[index]
         elements = counts(plain)

@@ -12,7 +12,7 @@ from bench.page import HEAP, used_heap
 from tests.browser.opening import Opener
 from tests.browser.sessions_page import SessionsPage, ask
 from tests.polling import eventually
-from tests.program import Serving
+from tests.program import Forked
 
 SIZE, CHURN = 10_000, 250
 MOST = 50_000  # sessions that the page follows
@@ -21,7 +21,7 @@ ELEMENTS = 3_000
 
 def test_it_shows_them_with_few_elements_and_little_memory(opener: Opener) -> None:
     source = f"synthetic:?sessions={SIZE}&churn={CHURN}"
-    with Serving("--source", source) as served:
+    with Forked("--source", source) as served:
         page = SessionsPage.open(opener, served.http)
         page.await_count(SIZE)
         page.sort("ID", "descending")
@@ -36,7 +36,7 @@ def test_it_shows_them_with_few_elements_and_little_memory(opener: Opener) -> No
 
 
 def test_more_than_it_follows_are_counted_until_a_choice_leaves_fewer(opener: Opener) -> None:
-    with Serving("--source", f"synthetic:?sessions={MOST + 100}") as served:
+    with Forked("--source", f"synthetic:?sessions={MOST + 100}") as served:
         page = SessionsPage(opener.open(f"http://{served.http}/"))
         expect(page.page.get_by_role("region", name="Counts")).to_contain_text("50,100 sessions")
         expect(page.grid).to_be_hidden()

@@ -13,7 +13,7 @@ from playwright.sync_api import Error
 
 from tests.browser.opening import Opener
 from tests.credentials import CredentialFiles, basic
-from tests.program import DOCUMENT, Serving
+from tests.program import DOCUMENT, Forked
 
 READING = """async ([url, authorization]) => {
     const answer = await fetch(url, {headers: {Authorization: authorization}});
@@ -59,7 +59,7 @@ def gateway(other: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
     """Run a gateway without a page, which lets the other page read; yield its URL."""
     files = CredentialFiles(tmp_path_factory.mktemp("credentials"))
     named = ("--allowed-origin", f"http://127.0.0.1:{other}")
-    with Serving("--source", DOCUMENT, "--ui", "off", *named, *files.flags) as served:
+    with Forked("--source", DOCUMENT, "--ui", "off", *named, *files.flags) as served:
         yield f"http://{served.http}"
 
 
@@ -93,7 +93,7 @@ def test_without_the_page_a_browser_gets_the_api(opener: Opener, gateway: str) -
 
 
 def test_the_page_is_not_shown_in_a_frame(opener: Opener, other: int, tmp_path: Path) -> None:
-    with Serving("--source", DOCUMENT) as served:
+    with Forked("--source", DOCUMENT) as served:
         page = opener.open(f"http://127.0.0.1:{other}/")
         page.evaluate(
             """(url) => {

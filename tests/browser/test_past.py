@@ -17,7 +17,7 @@ from tests.browser.test_accessibility import STYLES, accept
 from tests.browser.test_hostile_text import HOSTILE, counts
 from tests.doing import Shown, showing, stated
 from tests.polling import eventually
-from tests.program import Program, Serving
+from tests.program import Forked, Program
 
 MINUTE = 60
 HISTORY = "/v1/history/sessions"
@@ -370,7 +370,7 @@ def test_names_in_the_strip_are_text(opener: Opener, viewport: dict[str, int]) -
 
 
 def test_of_too_many_the_first_are_shown_until_a_choice_leaves_fewer(opener: Opener) -> None:
-    with Serving("--source", "synthetic:?sessions=10500") as served:
+    with Forked("--source", "synthetic:?sessions=10500") as served:
         eventually(lambda: len(ask(served.http, "/v1/counts", by="service")) > 1)
         page = SessionsPage(opener.open(f"http://{served.http}/#span=15m"))
         page.await_count(10_500)

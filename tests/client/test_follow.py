@@ -32,7 +32,7 @@ from sessiongate.v1.session_service_pb2 import (
 from tests.client.both import Waiting
 from tests.credentials import CredentialFiles, bearer
 from tests.gateway.programs import LONG, core_process, running_core
-from tests.program import DOCUMENT, Serving
+from tests.program import DOCUMENT, Forked, Serving
 from tests.recorded import show
 
 both = pytest.mark.parametrize("client_of", [Client, Waiting], ids=["synchronous", "asyncio"])
@@ -48,7 +48,7 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture
 def served(file: Path, tmp_path: Path) -> Iterator[Serving]:
     source, ledger = f"document:{file}?interval=0.1", f"sqlite:///{tmp_path / 'ledger.db'}"
-    with Serving("--source", source, "--ledger", ledger) as program:
+    with Forked("--source", source, "--ledger", ledger) as program:
         yield program
 
 

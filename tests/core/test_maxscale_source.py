@@ -40,7 +40,7 @@ from sessiongate.v1.session_service_pb2 import ServiceStatus
 from tests.core.observing import arriving, hanging, refusal
 from tests.core.test_jsonapi_sessions import JSON, places, replaced
 from tests.maxscale import SERVERS, SERVICES, STARTED, MaxScale
-from tests.program import DATA, Serving
+from tests.program import DATA, Forked, Serving
 from tests.relay import Relay
 from tests.servers import certificates
 
@@ -599,7 +599,7 @@ def test_another_machines_loopback_is_no_server_of_ours() -> None:
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[Serving]:
     """Run a sessiongate that shows recorded sessions, the reference text's, and busy ones."""
-    with Serving(
+    with Forked(
         *("--source", "synthetic:?sessions=50&seed=10&name=made"),
         *("--source", f"document:{DATA / 'maxscale-24.02' / 'sessions.json'}?name=recorded"),
         *("--source", f"document:{DATA / 'sessions.json'}?name=reference"),
@@ -608,7 +608,7 @@ def gateway() -> Iterator[Serving]:
 
 
 def test_a_gateway_over_a_gateway_shows_the_same_sessions(gateway: Serving) -> None:
-    with Serving("--source", f"maxscale+http://{gateway.http}?name=upstream") as second:
+    with Forked("--source", f"maxscale+http://{gateway.http}?name=upstream") as second:
         below, above = get(gateway), get(second)
     assert len(below) == 55
     ids = {other["attributes"]["native_id"]: other["id"] for other in above}

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.faults.beside import Beside
-from tests.program import DATA, PATIENCE, Serving
+from tests.program import DATA, PATIENCE, Forked, Serving
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def document(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def serving(document: Path) -> Iterator[Serving]:
-    with Serving("--source", f"document:{document}?interval=0.1") as found:
+    with Forked("--source", f"document:{document}?interval=0.1") as found:
         yield found
 
 

@@ -23,7 +23,7 @@ from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from tests.faults.scale import figure, times
 from tests.gateway.programs import core_process, running_core
 from tests.gateway.reading import reading
-from tests.program import DATA, DOCUMENT, PATIENCE, Serving, channel
+from tests.program import DATA, DOCUMENT, PATIENCE, Forked, Serving, channel
 
 REFERENCE: dict[str, Any] = json.loads((DATA / "sessions.json").read_text())["data"][0]
 MIB = 1 << 20
@@ -100,7 +100,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", params=["on", "off"])
 def serving(path: Path, request: pytest.FixtureRequest) -> Iterator[Serving]:
-    with Serving(
+    with Forked(
         *("--source", DOCUMENT),
         *("--source", f"document:{path}?statements=true&timeout=60"),
         *("--source", f"document:{DATA}/session_1.json", "--ledger", f"sqlite:///{path}.db"),

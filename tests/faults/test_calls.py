@@ -15,7 +15,7 @@ from tests.faults.dear_calls import LATEST, SESSIONS, attack, lists, queries
 from tests.faults.loop_lags import ARGUMENTS, LoopLags
 from tests.faults.processes import grown, usage
 from tests.faults.scale import FULL, figure
-from tests.program import Serving
+from tests.program import Forked
 
 BOUND = 256  # MiB that the calls may add to a process
 
@@ -27,7 +27,7 @@ def test_dear_calls_keep_no_other_waiting(replica: str) -> None:
     # Calls of the core are the same without a replica.
     kinds = queries() if replica == "off" and not FULL else {**lists(), **queries()}
     with (
-        Serving(
+        Forked(
             *("--source", f"synthetic:?sessions={SESSIONS}", *ARGUMENTS),
             *("--workers", "1", "--replica", replica, "--request-timeout", str(LATEST)),
         ) as serving,

@@ -14,7 +14,7 @@ from tests.faults.documents import write_document
 from tests.faults.load import Load
 from tests.faults.scale import figure, times
 from tests.polling import eventually
-from tests.program import PATIENCE, Serving
+from tests.program import PATIENCE, Forked, Serving
 
 SESSIONS = 3000  # so that a list is more than one gRPC page
 
@@ -39,7 +39,7 @@ def test_a_core_killed_again_and_again_costs_no_wrong_answer(tmp_path: Path) -> 
         *("--ledger", f"sqlite:///{tmp_path}/ledger.db"),
     )
     recoveries = []
-    with Serving(*arguments) as serving, Load(serving.http, PATHS) as load:
+    with Forked(*arguments) as serving, Load(serving.http, PATHS) as load:
         for _ in range(times(3, 20)):
             load.wait_for("right", 20)
             serving.core().kill()
@@ -65,7 +65,7 @@ def recovery(serving: Serving) -> float:
 def test_a_stopped_core_makes_nothing_hang_and_no_memory_grow(tmp_path: Path) -> None:
     write_document(tmp_path / "sessions.json", SESSIONS)
     with (
-        Serving(
+        Forked(
             "--source",
             f"document:{tmp_path}/sessions.json",
             "--core-timeout",
@@ -93,7 +93,7 @@ def test_a_stopped_core_makes_nothing_hang_and_no_memory_grow(tmp_path: Path) ->
 def test_a_worker_killed_under_load_is_replaced(tmp_path: Path) -> None:
     write_document(tmp_path / "sessions.json", SESSIONS)
     with (
-        Serving(
+        Forked(
             "--source",
             f"document:{tmp_path}/sessions.json",
             "--workers",

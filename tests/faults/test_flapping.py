@@ -18,7 +18,7 @@ from tests.faults.beside import Beside
 from tests.faults.loop_lags import ARGUMENTS, LoopLags
 from tests.faults.processes import MIB, peak
 from tests.faults.scale import figure, times
-from tests.program import DATA, DOCUMENT, PATIENCE, Serving
+from tests.program import DATA, DOCUMENT, PATIENCE, Forked
 
 SOURCES = times(3, 20)
 SESSIONS = times(300, 2_500)  # of each source
@@ -90,7 +90,7 @@ def url(port: int, number: int) -> str:
 def test_all_sources_flap_at_once_and_every_answer_is_whole() -> None:
     with (
         flapping() as port,
-        Serving(
+        Forked(
             *("--source", DOCUMENT, *ARGUMENTS),
             *chain.from_iterable(("--source", url(port, number)) for number in range(SOURCES)),
         ) as serving,

@@ -32,7 +32,7 @@ from tests.faults.frames import (
 )
 from tests.faults.processes import peaks
 from tests.faults.scale import figure, times
-from tests.program import DOCUMENT, PATIENCE, Serving
+from tests.program import DOCUMENT, PATIENCE, Forked, Serving
 
 COUNT = times(2000, 100_000)
 CONNECTIONS = times(3, 20)
@@ -56,7 +56,7 @@ PEAKS: dict[str, dict[str, int]] = {"http": {}, "grpc": {}}  # MiB by port and a
 
 @pytest.fixture(scope="module")
 def serving() -> Iterator[Serving]:
-    with Serving("--source", DOCUMENT) as running:
+    with Forked("--source", DOCUMENT) as running:
         serves_others(running)
         yield running
         assert "Traceback" not in running.output

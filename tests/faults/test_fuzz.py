@@ -31,7 +31,7 @@ from tests.faults.requests import Request, requests
 from tests.faults.scale import FULL, SEED, figure, times
 from tests.gateway.described import LABELS, described, exercise
 from tests.gateway.fleet import write_fleet
-from tests.program import PATIENCE, Serving
+from tests.program import PATIENCE, Forked, Serving
 
 Tallies: TypeAlias = defaultdict[str, Counter[str]]
 
@@ -55,7 +55,7 @@ def unharmed(*arguments: object) -> Iterator[Serving]:
     """Run a program that must be the same afterwards, and must have had no trouble."""
     print(f"FAULTS_SEED={SEED}")  # shown on failure
     arguments += ("--access-log", "--trusted-proxies", "127.0.0.0/8")
-    with Serving(*arguments) as running:
+    with Forked(*arguments) as running:
         with Exchange(running.http) as exchange:
             deadline = time.monotonic() + PATIENCE
             while exchange.ask(READY).status != 200:

@@ -15,12 +15,12 @@ from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from tests.faults.frames import PREFACE
 from tests.faults.mangling import REQUEST
 from tests.faults.scale import figure, times
-from tests.program import DOCUMENT, PATIENCE, Serving
+from tests.program import DOCUMENT, PATIENCE, Forked, Serving
 
 
 @pytest.fixture(scope="module")
 def serving() -> Iterator[Serving]:
-    with Serving("--source", DOCUMENT) as running:
+    with Forked("--source", DOCUMENT) as running:
         yield running
         assert "Traceback" not in running.output
 

@@ -16,7 +16,7 @@ from tests.faults.beside import Beside
 from tests.faults.floods import SERVERS
 from tests.faults.processes import MIB, peak
 from tests.faults.scale import figure, times
-from tests.program import DOCUMENT, PATIENCE, Serving
+from tests.program import DOCUMENT, PATIENCE, Forked
 
 SECONDS = times(4, 60)
 TIMEOUT = times(1, 10)  # of a source
@@ -51,7 +51,7 @@ def test_a_server_that_answers_without_end_costs_only_its_source() -> None:
     with served() as places:
         sources = chain(*(("--source", url(*server)) for server in places.items()))
         with (
-            Serving("--source", DOCUMENT, *sources) as serving,
+            Forked("--source", DOCUMENT, *sources) as serving,
             httpx.Client(base_url=f"http://{serving.http}", timeout=PATIENCE) as rest,
         ):
             core = serving.core()

@@ -12,7 +12,7 @@ import httpx
 from tests.faults.beside import Beside
 from tests.faults.processes import MIB, peak
 from tests.faults.scale import figure, times
-from tests.program import DOCUMENT, PATIENCE, Serving
+from tests.program import DOCUMENT, PATIENCE, Forked
 
 BYTES = times(20_000_000, 180_000_000)
 SECONDS = times(3, 30)
@@ -55,7 +55,7 @@ def endless() -> Iterator[int]:
 def test_calls_are_answered_and_memory_stays_while_an_answer_is_far_too_large() -> None:
     with (
         endless() as port,
-        Serving(
+        Forked(
             *("--source", DOCUMENT),
             *("--source", f"maxscale+http://127.0.0.1:{port}?name=large&timeout=60"),
         ) as serving,

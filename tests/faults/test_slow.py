@@ -15,7 +15,7 @@ from sessiongate.v1.session_service_pb2 import ListSessionsRequest
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from tests.faults.frames import END_HEADERS, HEADERS, PREFACE, connect, fields, frame, opening
 from tests.faults.scale import figure, times
-from tests.program import DOCUMENT, PATIENCE, Serving, channel
+from tests.program import DOCUMENT, PATIENCE, Forked, Serving, channel
 
 ROOM = 40  # connections that a listener accepts at once
 SLOW = times(60, 2000)  # connections that try to stay
@@ -41,7 +41,7 @@ SAYINGS = {
 
 @pytest.fixture(scope="module")
 def serving() -> Iterator[Serving]:
-    with Serving(
+    with Forked(
         *("--source", DOCUMENT),
         *("--max-connections", str(ROOM), "--header-timeout", "1", "--request-timeout", "1"),
         *("--max-core-connections", str(ROOM), "--idle-timeout", "1"),

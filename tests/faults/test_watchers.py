@@ -18,7 +18,7 @@ from sessiongate.v1.session_service_pb2 import WatchSessionsRequest
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from tests.faults.processes import grown, usage
 from tests.faults.scale import FULL, figure, times
-from tests.program import PATIENCE, Serving
+from tests.program import PATIENCE, Forked, Serving
 
 EVENT_STREAMS = times(60, 1000)
 CALLS = times(20, 200)
@@ -143,7 +143,7 @@ def channel_to(address: str, number: int) -> grpc.aio.Channel:
 def test_watchers_that_stall_cost_the_others_nothing() -> None:
     raise_fd_limit()
     arguments = ("--source", SOURCE, "--metrics", "127.0.0.1:0")
-    with Serving(*arguments) as serving, ExitStack() as stack:
+    with Forked(*arguments) as serving, ExitStack() as stack:
         growth = asyncio.run(watch(serving, stack))
     figure(f"{EVENT_STREAMS} event streams and {CALLS} calls, half stalled: growth, MiB", growth)
     assert max(growth.values()) < BOUND, growth

@@ -19,7 +19,7 @@ import pytest
 from sessiongate.gateway.jsonapi.document import dump
 from tests.gateway.fleet import SERVICES, SIZE, write_fleet
 from tests.gateway.programs import LONG, ROOT
-from tests.program import BIN, PATIENCE, Serving
+from tests.program import BIN, PATIENCE, Forked
 from tests.snippets import texts
 
 PACKAGE = "sessiongate_client"
@@ -33,7 +33,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Yield the URL of a gateway whose sessions have every field."""
     fleet = write_fleet(tmp_path_factory.mktemp("fleet") / "fleet.json")
     sources = ("--source", f"document:{fleet}", "--source", "synthetic:?sessions=3")
-    with Serving(*sources) as served:
+    with Forked(*sources) as served:
         yield f"http://{served.http}"
 
 
