@@ -16,7 +16,7 @@ from tests.faults.scale import figure, times
 from tests.polling import eventually
 from tests.program import PATIENCE, Forked, Serving
 
-SESSIONS = 3000  # so that a list is more than one gRPC page
+SESSIONS = times(1500, 3000)  # so that a list is more than one gRPC page
 
 
 def is_one(found: Mapping[str, Any]) -> None:
