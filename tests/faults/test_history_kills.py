@@ -168,7 +168,7 @@ def test_a_core_that_is_killed_forgets_nothing_that_it_told(tmp_path: Path) -> N
     clients, ledger, told = Clients(tmp_path / "clients.json"), tmp_path / "ledger.db", set[int]()
     source = f"document:{clients.file}?interval=0.05"
     clients.turn()
-    lives = [clients.chance.uniform(0.3, 1.5) for _ in range(times(3, 60))]
+    lives = [clients.chance.uniform(0.3, times(0.6, 1.5)) for _ in range(times(3, 60))]
     for life in lives:
         with running(source, ledger) as (client, kill), churning(clients, client, told):
             eventually(client.list_sources, lambda found: found[0].HasField("last_success_time"))

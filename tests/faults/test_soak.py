@@ -26,7 +26,8 @@ GROWTH = 2.0  # per cent that a process's resident memory may grow after minute 
 # A session lives for three seconds. So many come and go that the core's log of changes,
 # which is bounded, reaches its limit before the first five minutes are over. Some of
 # this machine's connections are enough.
-SOURCES = ("synthetic:?sessions=3000&churn=1000", "host:?max_sessions=100")
+MADE = times(600, 3000)
+SOURCES = (f"synthetic:?sessions={MADE}&churn={MADE // 3}", "host:?max_sessions=100")
 
 
 class Document:
