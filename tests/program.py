@@ -42,11 +42,18 @@ def environment(**variables: str) -> dict[str, str]:
 
 def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run the command until it ends: as itself, but without the time that its start takes."""
+    return run_into(None, *arguments, **variables)
+
+
+def run_into(
+    device: Path | None, *arguments: object, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the command with a device as its output, or return what it prints if that is None."""
     with TemporaryDirectory() as folder:
-        output, errors = Path(folder, "output"), Path(folder, "errors")
+        printed, errors = Path(folder, "output"), Path(folder, "errors")
         typed = [*map(str, arguments)]
         process = forked.FORKING.Process(
-            target=forked.command, args=(typed, environment(**variables), output, errors)
+            target=forked.command, args=(typed, environment(**variables), device or printed, errors)
         )
         process.start()
         process.join(PATIENCE)
@@ -54,7 +61,7 @@ def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str
             process.kill()
             raise subprocess.TimeoutExpired(typed, PATIENCE)
         return subprocess.CompletedProcess(
-            typed, process.exitcode, output.read_text(), errors.read_text()
+            typed, process.exitcode, "" if device else printed.read_text(), errors.read_text()
         )
 
 

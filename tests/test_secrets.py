@@ -197,6 +197,7 @@ def test_a_command_that_cannot_print_says_so(hostile: str) -> None:
     line = "sessiongate: the output cannot be written: standard output is closed\n"
     for arguments in ("list", "list --json", "sources", "show 1", "--version", "list --help"):
         assert closed(arguments, ">&-", SESSIONGATE_CORE=hostile) == (1, line)
+    for arguments in ("list", "--version"):
         assert closed(arguments, "<&- >&- 2>&-", SESSIONGATE_CORE=hostile) == (1, "")
     assert closed("list > /dev/null", "<&- 2>&-", SESSIONGATE_CORE=hostile) == (0, "")
 

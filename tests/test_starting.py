@@ -127,12 +127,16 @@ def test_who_ignores_ctrl_c_is_not_ended_by_it() -> None:
     assert ended.stdout == run("--version").stdout
 
 
+# What is handed over, the exit code, and what is said.
+SETTINGS = (
+    ("workers = 0\nstale_after = 0", 2, "'stale_after' in /dev/"),
+    ('ledger = "sqlite://"\nhttp = "127.0.0.1:7"', 0, "http://127.0.0.1:7/v1/sessions"),
+)
+
+
 def test_settings_are_read_from_a_pipe_that_is_handed_over() -> None:
     for place in ("/dev/stdin", "/dev/fd/0", "<(cat)"):
-        for settings, code, said in (
-            ('ledger = "sqlite://"\nhttp = "127.0.0.1:7"', 0, "http://127.0.0.1:7/v1/sessions"),
-            ("workers = 0\nstale_after = 0", 2, "'stale_after' in /dev/"),
-        ):
+        for settings, code, said in SETTINGS[: 2 if place == "/dev/stdin" else 1]:
             line = f"exec {COMMAND_PATH} check-config --config {place}"
             ended = subprocess.run(
                 ["bash", "-c", line],
@@ -146,22 +150,49 @@ def test_settings_are_read_from_a_pipe_that_is_handed_over() -> None:
             assert (ended.returncode, said in ended.stdout + ended.stderr) == (code, True), ended
 
 
-FILES = ("--config", "--users", "--token-secret", "--token-key", "--core-token-file")
+MORE_FILES = ("--users", "--core-token-file", "--tls-client-ca")
+FILES = ("--config", "--token-secret", "--token-key", *MORE_FILES)
 
 
-@pytest.mark.parametrize("flag", [*FILES, "--tls-client-ca"])
-@pytest.mark.parametrize("command", ["serve", "core", "check-config"])
-def test_what_is_no_file_ends_the_start_with_one_plain_line(
-    tmp_path: Path, command: str, flag: str
-) -> None:
-    path = tmp_path / "fifo"
-    os.mkfifo(path)
+@pytest.fixture
+def fifo(tmp_path: Path) -> Path:
+    os.mkfifo(tmp_path / "fifo")
+    return tmp_path / "fifo"
+
+
+@pytest.fixture
+def others(tmp_path: Path) -> list[str]:
+    """Return the flags that `--tls-client-ca` requires."""
     Authority(tmp_path).issue("server")
-    others = [f"--tls-cert={tmp_path}/server.pem", f"--tls-key={tmp_path}/server.key"]
-    ended = run(command, "--ledger", "sqlite://", flag, path, *others)
+    return [f"--tls-cert={tmp_path}/server.pem", f"--tls-key={tmp_path}/server.key"]
+
+
+@pytest.mark.parametrize("flag", FILES)
+@pytest.mark.parametrize("command", ["serve", "core"])
+def test_what_is_no_file_ends_the_start_with_one_plain_line(
+    fifo: Path, others: list[str], command: str, flag: str
+) -> None:
+    ended = run(command, "--ledger", "sqlite://", flag, fifo, *others)
     assert ended.returncode == 2
     (line,) = (line for line in ended.stderr.splitlines() if line[:2] in ("Er", "se"))
-    assert line.endswith(f"{flag}: {path} is a FIFO, not a regular file")
+    assert line.endswith(f"{flag}: {fifo} is a FIFO, not a regular file")
+
+
+# The key excludes the secret.
+@pytest.mark.parametrize(
+    "flags", [("--config",), ("--token-key",), ("--token-secret", *MORE_FILES)]
+)
+def test_check_config_tells_all_that_are_no_files(
+    fifo: Path, others: list[str], flags: tuple[str, ...]
+) -> None:
+    named = [f"{flag}={fifo}" for flag in flags]
+    ended = run("check-config", "--ledger", "sqlite://", *named, *others)
+    assert ended.returncode == 2
+    lines = [line for line in ended.stderr.splitlines() if line[:2] in ("Er", "se")]
+    assert len(lines) == len(flags)
+    for flag in flags:
+        ending = f"{flag}: {fifo} is a FIFO, not a regular file"
+        assert any(line.endswith(ending) for line in lines), ended.stderr
 
 
 @pytest.mark.parametrize("module", ["core.server", "gateway.app"])
