@@ -35,7 +35,7 @@ _ALL = f"""async (grid) => {{
     const scroller = [...around, ...grid.querySelectorAll("*")].find(scrolls) ?? around.at(-1);
     const frame = () => new Promise(requestAnimationFrame);
     const found = new Map();
-    for (let top = 0; ; top += scroller.clientHeight / 2) {{
+    for (let top = 0; ; top += 0.9 * scroller.clientHeight) {{
         scroller.scrollTop = top;
         await frame();
         await frame();
