@@ -192,11 +192,17 @@ class Serving(Program):
             raise
 
 
-class Forked(Serving):
-    """A `Serving` for tests of what it serves, not of how it starts.
+class ForkedProgram(Program):
+    """A `Program` for tests that are not about its start.
 
     Its own process is forked; the core and the workers that it starts are started as ever.
     """
+
+    is_forked = True
+
+
+class Forked(Serving):
+    """A `Serving` for tests of what it serves, not of how it starts: as a `ForkedProgram`."""
 
     is_forked = True
 

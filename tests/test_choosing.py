@@ -11,7 +11,7 @@ import pytest
 from sessiongate.v1 import session_pb2
 from tests.doing import Shown, showing, stated
 from tests.gateway.scripted import ScriptedCore, listening, page
-from tests.program import Program, run
+from tests.program import ForkedProgram, run
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_a_session_that_begins_to_match_is_new_to_who_watches() -> None:
     )
     with showing({"pg": idle}) as core:
         flags = ("--activity", "active", "--user", "alice", "--columns", "id,user,activity.since")
-        with Program("watch", "--core", core.address, *flags, "--source", "pg") as watch:
+        with ForkedProgram("watch", "--core", core.address, *flags, "--source", "pg") as watch:
             core.sources["pg"] = active
             watch.expect(r"^\+\t1\talice\t2026-09-21 14:13:20Z$")
             core.sources["pg"] = idle

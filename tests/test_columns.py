@@ -10,7 +10,7 @@ from rich.cells import cell_len
 
 from sessiongate.gateway.cli.columns import Columns
 from tests.gateway.scripted import Failure, ScriptedCore, listening, page
-from tests.program import Program, run
+from tests.program import ForkedProgram, run
 
 ROWS = [
     ("1", "alice", "2001:db8::17", "a short one"),
@@ -63,7 +63,7 @@ def test_a_page_is_printed_before_the_next_one_arrives() -> None:
     core.pages, core.silent_from = [page(1, 2), page(3, 1)], 1
     with listening(core) as address:
         for options in ((), ("--json",)):
-            with Program("list", *options, "--core", address) as program:
+            with ForkedProgram("list", *options, "--core", address) as program:
                 program.expect("2017")
                 program.expect("2017")
                 assert core.asked.wait(60), "the second page is asked for, and not answered"

@@ -17,7 +17,18 @@ from sessiongate.v1.session_service_pb2 import GetSessionRequest, ListSessionsRe
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from tests.closing import lasting
 from tests.polling import eventually
-from tests.program import BIN, DATA, DOCUMENT, PATIENCE, Program, Serving, await_ready, channel, run
+from tests.program import (
+    BIN,
+    DATA,
+    DOCUMENT,
+    PATIENCE,
+    Forked,
+    Program,
+    Serving,
+    await_ready,
+    channel,
+    run,
+)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +107,7 @@ def test_reflection_is_enough_for_buf_curl(version: str, served: Serving) -> Non
 def test_a_gateway_has_as_many_calls_as_it_needs() -> None:
     accept = {"accept": "text/event-stream"}
     arguments = ("--source", DOCUMENT, "--max-calls", "2")
-    with Serving(*arguments) as program, httpx.Client(timeout=PATIENCE) as http, ExitStack() as all:
+    with Forked(*arguments) as program, httpx.Client(timeout=PATIENCE) as http, ExitStack() as all:
         url = f"http://{program.http}/v1/sessions"
         for _ in range(7):
             answer = all.enter_context(http.stream("GET", url, headers=accept))
@@ -126,7 +137,7 @@ def test_this_machines_connections_are_shown() -> None:
         socket.create_server(("127.0.0.1", 0)) as listener,
         socket.create_connection(listener.getsockname()) as client,
         listener.accept()[0],
-        Serving() as program,
+        Forked() as program,
     ):
         port = listener.getsockname()[1]
         with channel(program.grpc) as opened:
@@ -240,13 +251,13 @@ def test_ids_outlive_a_restart(tmp_path: Path) -> None:
     arguments = ("--source", f"document:{path}", "--ledger", f"sqlite:///{tmp_path}/ledger.db")
 
     path.write_text(json.dumps({**document, "data": document["data"][1:]}))
-    with Serving(*arguments) as program:
+    with Forked(*arguments) as program:
         assert sessions(program) == {"2": "Read-Connection-Router", "3": "CLI"}
         with channel(program.grpc) as opened:
             stub = SessionServiceStub(opened)
             revision = stub.GetSession(GetSessionRequest(id=2)).session.revision
     path.write_text(json.dumps(document))
-    with Serving(*arguments) as program:
+    with Forked(*arguments) as program:
         assert sessions(program) == {
             "1": "RW-Split-Router",
             "2": "Read-Connection-Router",

@@ -36,7 +36,7 @@ from sessiongate.v1.history_service_pb2_grpc import (
 )
 from tests.gateway.scripted import Failure, ScriptedCore, listening, session
 from tests.polling import eventually
-from tests.program import Forked, Program, run
+from tests.program import Forked, ForkedProgram, run
 from tests.terminal import at_terminal
 
 ODD = "=x\x1b[2J\x1b]0;mine\x07\u202e\u9999" + "y" * 100
@@ -417,7 +417,7 @@ def test_a_page_is_printed_before_the_next_one_arrives() -> None:
     history.silent_from = 1
     with scripted(history) as address:
         for form in ("table", "jsonl", "csv"):
-            with Program("history", "-o", form, "--core", address) as program:
+            with ForkedProgram("history", "-o", form, "--core", address) as program:
                 program.expect("2017")
                 program.expect("2017")
                 assert history.asked.wait(60), "the second page is asked for, and not answered"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.credentials import PASSWORD, USER, CredentialFiles, bearer
-from tests.program import COMMAND, DOCUMENT, Program, await_ready, environment, run
+from tests.program import COMMAND, DOCUMENT, ForkedProgram, await_ready, environment, run
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Guarded:
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     folder = tmp_path_factory.mktemp("login")
     flags = ("--grpc", "127.0.0.1:0", "--source", DOCUMENT, "--ledger", "sqlite://")
-    with Program("core", *flags, *CredentialFiles(folder).flags) as core:
+    with ForkedProgram("core", *flags, *CredentialFiles(folder).flags) as core:
         address = core.expect(r"listening on (\S+)")[1]
         await_ready(address)
         guarded = Guarded(address, folder)

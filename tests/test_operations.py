@@ -23,7 +23,7 @@ from sessiongate.runtime.settings import settings_of
 from sessiongate.v1.session_service_pb2 import WatchSessionsRequest
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from tests.polling import eventually
-from tests.program import DOCUMENT, PATIENCE, Program, Serving, channel, run
+from tests.program import DOCUMENT, PATIENCE, Forked, Program, channel, run
 from tests.servers import require
 from tests.snippets import texts
 
@@ -34,7 +34,7 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 GRAFANA = {"$__rate_interval": "1m", "${datasource}": ""}
 
 
-class Watched(Serving):
+class Watched(Forked):
     """Two workers and a core that show their metrics and log every request."""
 
     def __init__(self, *arguments: object) -> None:
@@ -236,7 +236,7 @@ def test_metrics_are_not_shown_to_other_machines(name: str) -> None:
 def test_links_are_as_the_proxy_s_callers_see_them() -> None:
     arguments = ("--source", DOCUMENT, "--allowed-host", "a.example")
     headers = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "a.example"}
-    with Serving(*arguments, "--trusted-proxies", "127.0.0.0/8") as program:
+    with Forked(*arguments, "--trusted-proxies", "127.0.0.0/8") as program:
         url = f"http://{program.http}/v1/sessions/1"
         answer = httpx.get(url, headers=headers, timeout=PATIENCE, trust_env=False)
         assert answer.json()["links"]["self"] == "https://a.example/v1/sessions/1"

@@ -29,7 +29,15 @@ from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from tests.certificates import Authority, Pair
 from tests.credentials import PASSWORD, USER, CredentialFiles, basic, bearer
 from tests.polling import eventually
-from tests.program import COMMAND, DOCUMENT, PATIENCE, Program, await_ready, environment, run
+from tests.program import (
+    COMMAND,
+    DOCUMENT,
+    PATIENCE,
+    ForkedProgram,
+    await_ready,
+    environment,
+    run,
+)
 
 LONG = 20.0
 
@@ -49,10 +57,8 @@ def files(tmp_path: Path) -> CredentialFiles:
     return CredentialFiles(tmp_path)
 
 
-class Guarded(Program):
+class Guarded(ForkedProgram):
     """A running ``sessiongate serve`` that speaks TLS on free ports, ready to answer."""
-
-    is_forked = True
 
     def __init__(
         self,
@@ -365,7 +371,7 @@ def test_a_gateway_and_the_command_get_to_a_guarded_core_elsewhere(
     guards = ("--tls-cert", server.cert, "--tls-key", server.key, *files.flags)
     token = ("--core-token-file", files.core_token)
     where = ("core", "--grpc", "0.0.0.0:0", "--source", DOCUMENT, "--ledger", "sqlite://")
-    with Program(*where, *guards, *token, "--tls-client-ca", authority.cert) as core:
+    with ForkedProgram(*where, *guards, *token, "--tls-client-ca", authority.cert) as core:
         port = core.expect(r"listening on \S+:(\d+)")[1]
         trust = ("--core-ca", authority.cert, "--core-cert", client.cert, "--core-key", client.key)
         elsewhere = ("--core", f"localhost:{port}", *trust)
@@ -373,7 +379,7 @@ def test_a_gateway_and_the_command_get_to_a_guarded_core_elsewhere(
         assert listed.returncode == 0
         shown = run("show", "1", *elsewhere, *token)
         assert "RW-Split-Router" in shown.stdout
-        with Program("serve", "--http", "127.0.0.1:0", *elsewhere, *token) as gateway:
+        with ForkedProgram("serve", "--http", "127.0.0.1:0", *elsewhere, *token) as gateway:
             http = gateway.expect(r"REST +(\S+)/v1/sessions$")[1]
             answer = httpx.get(f"{http}/v1/sessions/3", timeout=PATIENCE, trust_env=False)
             assert answer.json()["data"]["id"] == "3"
@@ -390,7 +396,7 @@ def test_who_gets_to_no_core_for_tls_is_told_why(
     plain = ("core", "--grpc", "127.0.0.1:0", "--source", DOCUMENT, "--ledger", "sqlite://")
     tls = ("--tls-cert", server.cert, "--tls-key", server.key)
     stranger = Authority(tmp_path, "other")
-    with Program(*plain) as one, Program(*plain, *tls) as other:
+    with ForkedProgram(*plain) as one, ForkedProgram(*plain, *tls) as other:
         insecure, secure = (
             "localhost:" + core.expect(r"listening on \S+:(\d+)")[1] for core in (one, other)
         )
@@ -407,7 +413,7 @@ def test_who_gets_to_no_core_for_tls_is_told_why(
 
 def test_who_lacks_the_cores_token_is_told_so(files: CredentialFiles) -> None:
     settings = ("--source", DOCUMENT, "--ledger", "sqlite://", "--users", files.users)
-    with Program("core", "--grpc", "127.0.0.1:0", *settings) as core:
+    with ForkedProgram("core", "--grpc", "127.0.0.1:0", *settings) as core:
         address = core.expect(r"listening on (\S+)")[1]
         await_ready(address)
         listed = run("list", "--core", address)
@@ -416,7 +422,7 @@ def test_who_lacks_the_cores_token_is_told_so(files: CredentialFiles) -> None:
             f"sessiongate: the core at {address} requires credentials; set --core-user and"
             " --core-password-file, --core-token-file, or --core-cert and --core-key\n"
         )
-        with Program("serve", "--http", "127.0.0.1:0", "--core", address) as gateway:
+        with ForkedProgram("serve", "--http", "127.0.0.1:0", "--core", address) as gateway:
             http = gateway.expect(r"REST +(\S+)/v1/sessions$")[1]
             answer = httpx.get(f"{http}/v1/sessions", timeout=PATIENCE, trust_env=False)
             assert answer.status_code == 502
@@ -426,7 +432,7 @@ def test_who_lacks_the_cores_token_is_told_so(files: CredentialFiles) -> None:
 
 def test_hanging_up_ends_no_core() -> None:
     settings = ("--source", DOCUMENT, "--ledger", "sqlite://")
-    with Program("core", "--grpc", "127.0.0.1:0", *settings) as core:
+    with ForkedProgram("core", "--grpc", "127.0.0.1:0", *settings) as core:
         address = core.expect(r"listening on (\S+)")[1]
         core.process.send_signal(signal.SIGHUP)
         await_ready(address)

@@ -12,7 +12,7 @@ from sessiongate.gateway.cli.one_session import session_rows
 from sessiongate.v1 import session_pb2
 from sessiongate.v1.session_pb2 import BackendConnection, Query, Session
 from tests.doing import CONNECTED, Shown, showing, stated
-from tests.program import Program, run
+from tests.program import ForkedProgram, run
 from tests.terminal import at_terminal
 
 TO_PROXY = TcpLink(("10.0.0.1", 5000), ("10.0.0.2", 3306))
@@ -182,7 +182,7 @@ def test_a_terminal_shows_the_start_of_long_texts_in_trees() -> None:
 
 def test_a_session_is_followed_until_it_ends() -> None:
     with showing({"pg": [stated("1", user="alice")]}) as core:
-        with Program("show", "1", "--follow", "--core", core.address) as follow:
+        with ForkedProgram("show", "1", "--follow", "--core", core.address) as follow:
             follow.expect(r"^user +alice$")
             core.sources["pg"] = [stated("1", user="bob")]
             follow.expect(r"^user +bob$")

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.gateway.programs import running_core
-from tests.program import COMMAND, PATIENCE, Forked, Program, Serving, environment, run
+from tests.program import COMMAND, PATIENCE, Forked, ForkedProgram, Serving, environment, run
 from tests.recorded import show
 
 
@@ -68,7 +68,7 @@ def test_sources_as_json_are_the_document(served: Serving) -> None:
 
 
 def test_a_pipe_gets_a_line_for_each_change_until_ctrl_c(core: str, file: Path) -> None:
-    with Program("watch", "--core", core) as watch:
+    with ForkedProgram("watch", "--core", core) as watch:
         watch.expect("unreachable: gone ")
         fields = watch.expect(r"^\+\t1\t.*")[0].split("\t")
         assert fields == [
@@ -84,7 +84,7 @@ def test_a_pipe_gets_a_line_for_each_change_until_ctrl_c(core: str, file: Path) 
 
 
 def test_a_core_that_dies_is_said_to_be_lost_and_asked_again(served: Serving, file: Path) -> None:
-    with Program("watch", "--core", served.grpc) as watch:
+    with ForkedProgram("watch", "--core", served.grpc) as watch:
         watch.expect(r"^\+\t2\t")
         served.core().kill()
         watch.expect("; asking again$")

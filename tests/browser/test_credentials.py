@@ -16,7 +16,7 @@ from tests.browser.opening import Opener
 from tests.browser.sessions_page import SessionsPage
 from tests.certificates import Authority
 from tests.credentials import PASSWORD, USER, CredentialFiles, bearer
-from tests.program import DOCUMENT, Forked, Program
+from tests.program import DOCUMENT, Forked, ForkedProgram
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +142,7 @@ def test_a_client_certificate_and_a_token(
     authority = Authority(tmp_path)
     server, client = authority.issue("server"), authority.issue("client", "client")
     tls = ("--tls-cert", server.cert, "--tls-key", server.key, "--tls-client-ca", authority.cert)
-    with Program(
+    with ForkedProgram(
         *("serve", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--ledger", "sqlite://"),
         *("--source", DOCUMENT, "--token-secret", files.token_secret, *tls),
     ) as served:

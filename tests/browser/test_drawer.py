@@ -16,7 +16,7 @@ from tests.browser.opening import Opener
 from tests.browser.sessions_page import SessionsPage, ask, leaves
 from tests.doing import Shown, showing, stated
 from tests.polling import eventually
-from tests.program import Forked, Program
+from tests.program import Forked, ForkedProgram
 from tests.test_showing import sources
 
 WAITING = session_pb2.ACTIVITY_STATE_WAITING
@@ -35,7 +35,7 @@ def shown() -> Iterator[Shown]:
 
 @pytest.fixture
 def http(shown: Shown) -> Iterator[str]:
-    with Program("serve", "--core", shown.address, "--http", "127.0.0.1:0") as served:
+    with ForkedProgram("serve", "--core", shown.address, "--http", "127.0.0.1:0") as served:
         http = served.expect(r"REST +http://(\S+)/v1/sessions$")[1]
         served.expect("Try +curl")
         eventually(lambda: "downstream" in ask(http, "/v1/sessions/3")["relationships"])

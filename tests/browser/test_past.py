@@ -17,7 +17,7 @@ from tests.browser.test_accessibility import STYLES, accept
 from tests.browser.test_hostile_text import HOSTILE, counts
 from tests.doing import Shown, showing, stated
 from tests.polling import eventually
-from tests.program import Forked, Program
+from tests.program import Forked, ForkedProgram
 
 MINUTE = 60
 HISTORY = "/v1/history/sessions"
@@ -50,7 +50,7 @@ def shown() -> Iterator[Shown]:
 
 @pytest.fixture(scope="module")
 def http(shown: Shown) -> Iterator[str]:
-    with Program("serve", "--core", shown.address, "--http", "127.0.0.1:0") as served:
+    with ForkedProgram("serve", "--core", shown.address, "--http", "127.0.0.1:0") as served:
         address = served.expect(r"REST +http://(\S+)/v1/sessions$")[1]
         served.expect("Try +curl")
         eventually(lambda: len(ask(address)) == len(PEOPLE))
@@ -349,7 +349,7 @@ def test_names_in_the_strip_are_text(opener: Opener, viewport: dict[str, int]) -
     ]
     with (
         showing({"<b>pg</b>\u202e": people}) as core,
-        Program("serve", "--core", core.address, "--http", "127.0.0.1:0") as served,
+        ForkedProgram("serve", "--core", core.address, "--http", "127.0.0.1:0") as served,
     ):
         http = served.expect(r"REST +http://(\S+)/v1/sessions$")[1]
         page = SessionsPage.open(opener, http, viewport=viewport)

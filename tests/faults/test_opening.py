@@ -8,14 +8,14 @@ import pytest
 
 from tests import hanging
 from tests.hanging import HangingFolder, hanging_folder
-from tests.program import Program
+from tests.program import ForkedProgram, Program
 
 SOURCES = "--grpc", "127.0.0.1:0", "--source", "synthetic:?sessions=3"
 HANGS = r"still waiting for the ledger \(\S+ledger.db\): its disk hangs or is slow"
 
 
 def opening(folder: HangingFolder) -> Program:
-    return Program("core", *SOURCES, "--ledger", f"sqlite:///{folder.path}/ledger.db")
+    return ForkedProgram("core", *SOURCES, "--ledger", f"sqlite:///{folder.path}/ledger.db")
 
 
 @pytest.fixture(autouse=True)

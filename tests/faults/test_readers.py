@@ -21,7 +21,7 @@ from tests.certificates import Authority
 from tests.faults.beside import Beside
 from tests.faults.processes import MIB
 from tests.faults.scale import FULL, figure, times
-from tests.program import PATIENCE, Program, await_ready
+from tests.program import PATIENCE, ForkedProgram, Program, await_ready
 
 READERS = times(60, 1200)
 HOLD = times(0.5, 8.0)  # seconds that they stay
@@ -53,7 +53,7 @@ def test_readers_that_take_nothing(is_tls: bool, tmp_path: Path) -> None:
     arguments += ["--max-in-flight", str(IN_FLIGHT * MIB)]
     if is_tls:
         arguments += ["--tls-cert", str(server.cert), "--tls-key", str(server.key)]
-    with Program(*arguments) as program:
+    with ForkedProgram(*arguments) as program:
         address = program.expect(r"REST +https?://(\S+)/v1/sessions$")[1]
         program.expect(r"Try +curl")
         await_ready(f"unix:{tmp_path}/core")
