@@ -321,7 +321,7 @@ def test_a_new_certificate_is_used_and_answers_under_way_are_finished(
     authority: Authority, server: Pair, tmp_path: Path
 ) -> None:
     other = Authority(tmp_path, "other")
-    with Guarded(authority, server, source="synthetic:?sessions=20000&churn=0") as program:
+    with Guarded(authority, server, source="synthetic:?sessions=12000&churn=0") as program:
         before = program.workers()
         trust = ssl.create_default_context(cafile=authority.cert)
         with (
@@ -334,7 +334,7 @@ def test_a_new_certificate_is_used_and_answers_under_way_are_finished(
             other.issue("server", replace=True)
             assert idle.recv(1) == b""  # the worker was told to stop, and no longer answers
             body += b"".join(pieces)
-        assert len(json.loads(body)["data"]) == 20000
+        assert len(json.loads(body)["data"]) == 12000
         eventually(program.workers, lambda now: len(now) == 1 and not now & before)
         program.authority = other
         assert program.status("/v1/sessions/1") == 200
