@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.faults.documents import write_document
+from tests.faults.documents import write_document, write_users
 from tests.polling import eventually
 from tests.postgres import PASSWORD, Postgres, running_postgres
 from tests.program import PATIENCE, Serving, run
@@ -196,6 +196,35 @@ def test_a_dump_that_was_restored_gives_no_id_again(ledger: Ledger, tmp_path: Pa
         now = ids(serving)
         assert now & given == first
         assert "it may be older than the ids that were given" in serving.output
+
+
+def test_sources_exchange_their_names_there_too(ledger: Ledger, tmp_path: Path) -> None:
+    places = [tmp_path / name for name in ("one.json", "two.json")]
+    for number, place in enumerate(places, 1):
+        write_users(place, {1: number})
+
+    def sources(*names: str) -> list[str]:
+        named = [f"document:{place}?name={name}" for place, name in zip(places, names, strict=True)]
+        return ["--ledger", ledger.url, *(word for one in named for word in ("--source", one))]
+
+    def by_user(serving: Serving) -> dict[str, str]:
+        answer = httpx.get(f"http://{serving.http}/v1/sessions", timeout=PATIENCE)
+        return {each["attributes"]["user"]: each["id"] for each in answer.json()["data"]}
+
+    def rename(*names: str) -> subprocess.CompletedProcess[str]:
+        return run("ledger", "rename", *names, "--ledger", ledger.url)
+
+    with Serving(*sources("pg-1", "orders")) as serving:
+        before = by_user(serving)
+    refused = run("core", *sources("orders", "pg-1"), "--grpc", "127.0.0.1:0")
+    assert refused.returncode == 2
+    assert "'sessiongate ledger rename orders pg-1'" in refused.stderr
+    unknown = rename("pg-2", "x")
+    assert unknown.returncode == 1
+    assert "has no source 'pg-2'; did you mean 'pg-1'?; its sources: orders, pg-1" in unknown.stderr
+    assert rename("orders", "pg-1").returncode == 0
+    with Serving(*sources("orders", "pg-1")) as serving:
+        assert by_user(serving) == before
 
 
 def test_a_password_on_the_command_line_is_refused(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import sqlite3
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
@@ -110,10 +111,16 @@ def rename_source(url: str, old: str, new: str) -> None:
 
     Raises `LedgerError`, also while a core uses the ledger.
     """
-    path = _file(url)
     size = len(new.encode(errors="surrogatepass"))
     if not 0 < size <= MAX_NAME_BYTES or not is_unicode(new):
         raise LedgerError(f"a name must be UTF-8 and have 1 to {MAX_NAME_BYTES} bytes")
+    if is_in_postgresql(url):
+        from sessiongate.core.ledger.postgresql.renaming import exchange_names, sources_of
+
+        _require(old, sources_of(url))
+        exchange_names(url, old, new)
+        return
+    path = _file(url)
     with take_lock(path):
         try:
             with closing(sqlite3.connect(path)) as connection, connection:
@@ -123,18 +130,22 @@ def rename_source(url: str, old: str, new: str) -> None:
             raise LedgerError(f"the ledger {path} cannot be changed: {error}") from None
 
 
+def _require(name: str, known: Sequence[str]) -> None:
+    """Raise `LedgerError` if a ledger does not know a source."""
+    if name not in known:
+        raise LedgerError(
+            f"the ledger has no source {name!r}{did_you_mean(name, known)}; its sources:"
+            f" {', '.join(known) or 'none'}"
+        )
+
+
 def _rename(connection: sqlite3.Connection, old: str, new: str) -> None:
     tables = {name for (name,) in connection.execute("select name from sqlite_schema")}
     sessions = sorted(tables & _OF_SESSIONS)
     lists = [(table, columns) for table, columns in _OF_SOURCES if table in tables]
     named = [f"select {columns[0]} from {table}" for table, columns in lists]  # noqa: S608
     named += [f"select source from {table}" for table in sessions]  # noqa: S608
-    known = sorted(name for (name,) in connection.execute(" union ".join(named)))
-    if old not in known:
-        raise LedgerError(
-            f"the ledger has no source {old!r}{did_you_mean(old, known)}; its sources:"
-            f" {', '.join(known) or 'none'}"
-        )
+    _require(old, sorted(name for (name,) in connection.execute(" union ".join(named))))
     names = {"old": old, "new": new}
     for table in sessions:
         connection.execute(
@@ -156,7 +167,10 @@ def _rename(connection: sqlite3.Connection, old: str, new: str) -> None:
 
 def _file(url: str) -> Path:
     if is_in_postgresql(url):
-        raise LedgerError("this is for a ledger in a file; PostgreSQL's is kept with its own tools")
+        raise LedgerError(
+            "this is for a ledger in a file; one in PostgreSQL is backed up with pg_dump, and its"
+            " restore is noticed"
+        )
     path = ledger_path(url)
     if path is None:
         raise LedgerError("the ledger is in memory; name its file with --ledger sqlite:///PATH")
