@@ -21,7 +21,7 @@ from sessiongate.v1.session_service_pb2 import (
 )
 from sessiongate.v1.session_service_pb2_grpc import SessionServiceStub
 from tests.faults.scale import figure, times
-from tests.gateway.programs import core_process, running_core
+from tests.gateway.programs import running_core
 from tests.gateway.reading import reading
 from tests.program import DATA, DOCUMENT, PATIENCE, Forked, Serving, channel
 
@@ -202,10 +202,12 @@ def test_a_long_key_stays_the_same_over_a_restart(path: Path, tmp_path: Path) ->
     source, ledger = f"document:{path}?timeout=60", f"sqlite:///{tmp_path}/ledger.db"
     ids = []
     for _ in range(2):
-        with running_core(source, ledger=ledger) as core, channel(core) as opened:
+        flags = ("--source", source, "--ledger", ledger)
+        with Forked(*flags) as running, channel(running.grpc) as opened:
             listed = SessionServiceStub(opened).ListSessions(ListSessionsRequest())
             ids.append([session.id for session in listed.sessions])
-            memory = core_process(core).memory_info().rss
+            # Of a core that is not forked: else it has what else the process had imported.
+            memory = running.core().memory_info().rss
     assert ids[0] == ids[1]
     assert len(ids[0]) == ALL
     assert (tmp_path / "ledger.db").stat().st_size < MIB
