@@ -197,6 +197,7 @@ def core_process(address: str) -> psutil.Process:
         psutil.Process(found.pid)
         for found in psutil.net_connections("tcp")
         if found.status == psutil.CONN_LISTEN and found.laddr and found.laddr.port == port
+        if found.pid is not None  # as of a process of another user
     }
     return process
 
