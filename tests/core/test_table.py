@@ -50,6 +50,33 @@ def row_of(session: Session) -> Row:
     return Row(ident, place, address, Group(values), body, Timestamp())
 
 
+WHO = {"user": "ann", "remote": "10.0.0.1", "service": "shop", "database": "stock"}
+
+
+def test_the_identity_revision_stays_as_long_as_the_session_is_who_it_is() -> None:
+    table = table_of(make(1, 0, **WHO))
+
+    def show(**changes: str) -> Session:
+        table.apply([make(1, 0, **{**WHO, **changes})], [])
+        session = table.get(1)
+        assert session is not None
+        assert session.revision == table.revision
+        return session
+
+    first = show()
+    assert first.identity_revision == 1001
+    assert show(application="psql", native_id="7").identity_revision == 1001
+    assert show(remote="::ffff:10.0.0.1").identity_revision == 1001, "another spelling"
+    for name in WHO:
+        changed = show(**{name: "10.0.0.2"})
+        assert changed.identity_revision == changed.revision, name
+        assert show(**{name: "10.0.0.2"}, application="psql").identity_revision < table.revision
+        show()
+    table.apply([], [1])
+    back = show()
+    assert back.identity_revision == back.revision
+
+
 def sessions_of(page: Page) -> list[Session]:
     return list(ListSessionsResponse.FromString(b"".join(page.pieces)).sessions)
 
@@ -124,7 +151,7 @@ def test_what_was_encoded_beforehand_is_the_session(idents: set[int], revision: 
     table.show([*map(Draft.of, sessions)], ())
     for number, session in enumerate(sessions, start=1):
         decoded = ListSessionsResponse.FromString(table.piece(session.id) or b"").sessions
-        session.revision = revision + number
+        session.revision = session.identity_revision = revision + number
         session.update_time.CopyFrom(Timestamp(seconds=1_700_000_000, nanos=1))
         assert [*decoded] == [session] == [table.get(session.id)]
         assert session.id in table

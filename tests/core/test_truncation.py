@@ -112,7 +112,7 @@ SESSIONS = st.builds(
         ("native_id", "user", "remote", "database", "tls_cipher", "application"), TEXTS | st.none()
     ),
     **dict.fromkeys(("connect_time", "update_time", "last_active_time"), TIMES | st.none()),
-    **dict.fromkeys(("revision", "memory_bytes", "io_activity"), BIG),
+    **dict.fromkeys(("revision", "identity_revision", "memory_bytes", "io_activity"), BIG),
     **dict.fromkeys(("port", "thread"), SMALL),
     connection_attributes=st.dictionaries(st.text(max_size=20), TEXTS, max_size=20),
     connections=st.lists(st.builds(BackendConnection, server=TEXTS, connection_id=BIG))
@@ -157,7 +157,7 @@ def test_any_session_fits_whatever_the_limit(
             given = [*getattr(linked, name)]
             assert given == [*stated][: len(given)]
             assert (name in linked.truncated) == (len(given) < len(stated))
-        linked.revision = 2**64 - 1
+        linked.revision = linked.identity_revision = 2**64 - 1
         linked.update_time.FromMilliseconds(8_000_000_000_000)
         assert linked.ByteSize() <= limit
 

@@ -43,6 +43,34 @@ class TooManyCallsError(CoreError):
     """The caller has reached its limit of concurrent calls."""
 
 
+class OperatorRequiredError(CoreError):
+    """The caller does not have the role of an operator."""
+
+
+class ActionNotSupportedError(CoreError):
+    """The source's kind or version cannot do this without the risk of hitting another session."""
+
+
+class ActionNotAllowedError(CoreError):
+    """The source's configuration does not allow the action."""
+
+
+class ActionRefusedError(CoreError):
+    """The source refuses the action to the user that acts for this core."""
+
+
+class SessionChangedError(CoreError):
+    """The session, or its statement, is not the one that the caller saw."""
+
+
+class NoStatementError(CoreError):
+    """The session runs no statement that could be cancelled."""
+
+
+class TooManyActionsError(CoreError):
+    """The caller, or all callers for this source, have reached their limit of actions."""
+
+
 class ShuttingDownError(CoreError):
     """The core is shutting down; another one may replace it."""
 

@@ -10,6 +10,7 @@ import grpc
 from sessiongate.client.errors import CallError
 from sessiongate.gateway.jsonapi.errors import Error
 from sessiongate.runtime.auth.identity import Refusal
+from sessiongate.v1.errors import Reason
 
 RETRY_AFTER = {"Retry-After": "1"}  # seconds; with every 503
 
@@ -45,6 +46,9 @@ HTTP_MAPPINGS: Mapping[grpc.StatusCode, HttpMapping] = {
     grpc.StatusCode.UNAUTHENTICATED: HttpMapping(502, "the core does not trust this gateway"),
 }
 
+# The statuses of reasons for which HTTP has a better one than the code's.
+_STATUSES: Mapping[str, int] = {Reason.NO_STATEMENT: 409, Reason.TOO_MANY_ACTIONS: 429}
+
 
 def error_of(failure: CallError) -> Error:
     """Return a failed call as a JSON:API error, with the core's reason and text if given."""
@@ -53,7 +57,8 @@ def error_of(failure: CallError) -> Error:
         # The text is gRPC's own, which names addresses, or concerns this gateway's
         # credentials, which the caller would take for its own.
         return Error(answer.status, failure.code.name, answer.detail)
-    return Error(answer.status, failure.reason, str(failure))
+    status = _STATUSES.get(failure.reason, answer.status)
+    return Error(status, failure.reason, str(failure))
 
 
 def refused(refusal: Refusal) -> Error:

@@ -12,12 +12,21 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class SessionAction(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SESSION_ACTION_UNSPECIFIED: _ClassVar[SessionAction]
+    SESSION_ACTION_CANCEL: _ClassVar[SessionAction]
+    SESSION_ACTION_TERMINATE: _ClassVar[SessionAction]
+
 class SourceState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     SOURCE_STATE_UNSPECIFIED: _ClassVar[SourceState]
     SOURCE_STATE_PENDING: _ClassVar[SourceState]
     SOURCE_STATE_REACHABLE: _ClassVar[SourceState]
     SOURCE_STATE_UNREACHABLE: _ClassVar[SourceState]
+SESSION_ACTION_UNSPECIFIED: SessionAction
+SESSION_ACTION_CANCEL: SessionAction
+SESSION_ACTION_TERMINATE: SessionAction
 SOURCE_STATE_UNSPECIFIED: SourceState
 SOURCE_STATE_PENDING: SourceState
 SOURCE_STATE_REACHABLE: SourceState
@@ -34,7 +43,7 @@ class ListSourcesResponse(_message.Message):
     def __init__(self, sources: _Optional[_Iterable[_Union[Source, _Mapping]]] = ...) -> None: ...
 
 class Source(_message.Message):
-    __slots__ = ("name", "kind", "state", "session_count", "last_success_time", "last_error", "last_error_time", "observation_duration", "truncated", "unreadable_sessions", "unreadable_members", "unreadable_example", "partial", "services")
+    __slots__ = ("name", "kind", "state", "session_count", "last_success_time", "last_error", "last_error_time", "observation_duration", "truncated", "unreadable_sessions", "unreadable_members", "unreadable_example", "partial", "services", "actions")
     NAME_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -49,6 +58,7 @@ class Source(_message.Message):
     UNREADABLE_EXAMPLE_FIELD_NUMBER: _ClassVar[int]
     PARTIAL_FIELD_NUMBER: _ClassVar[int]
     SERVICES_FIELD_NUMBER: _ClassVar[int]
+    ACTIONS_FIELD_NUMBER: _ClassVar[int]
     name: str
     kind: str
     state: SourceState
@@ -63,4 +73,5 @@ class Source(_message.Message):
     unreadable_example: str
     partial: str
     services: _containers.RepeatedCompositeFieldContainer[_session_service_pb2.ServiceStatus]
-    def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., state: _Optional[_Union[SourceState, str]] = ..., session_count: _Optional[int] = ..., last_success_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_error: _Optional[str] = ..., last_error_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., observation_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., truncated: _Optional[bool] = ..., unreadable_sessions: _Optional[int] = ..., unreadable_members: _Optional[int] = ..., unreadable_example: _Optional[str] = ..., partial: _Optional[str] = ..., services: _Optional[_Iterable[_Union[_session_service_pb2.ServiceStatus, _Mapping]]] = ...) -> None: ...
+    actions: _containers.RepeatedScalarFieldContainer[SessionAction]
+    def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., state: _Optional[_Union[SourceState, str]] = ..., session_count: _Optional[int] = ..., last_success_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_error: _Optional[str] = ..., last_error_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., observation_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., truncated: _Optional[bool] = ..., unreadable_sessions: _Optional[int] = ..., unreadable_members: _Optional[int] = ..., unreadable_example: _Optional[str] = ..., partial: _Optional[str] = ..., services: _Optional[_Iterable[_Union[_session_service_pb2.ServiceStatus, _Mapping]]] = ..., actions: _Optional[_Iterable[_Union[SessionAction, str]]] = ...) -> None: ...

@@ -80,6 +80,7 @@ class Preparation:
         link(session, *linked, self._max_session)
         if known is not None:
             session.revision = known.revision
+            session.identity_revision = known.identity_revision
             session.update_time.CopyFrom(known.update_time)
             if session == known:
                 return Ready(session, row, linked, None)

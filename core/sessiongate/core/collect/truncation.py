@@ -23,8 +23,9 @@ _STATUS_BYTES = 1024  # of a text about the state of a source
 _SHARE = 16
 _LINKS = ("upstream_ids", "downstream_ids")
 _ID_BYTES = 10  # of a link, at most
-# Of a revision, an update_time, the lists of links without their ids, and their names if cut.
-_ADDED_BYTES = 80
+_OF_TABLE = ("revision", "identity_revision", "update_time")  # it sets them again
+# Of those, the lists of links without their ids, and their names if cut.
+_ADDED_BYTES = 96
 # Of the status of all sources' services: one message contains all of it.
 _SERVICES_BYTES = 2 * 1024 * 1024
 _LEAST_BYTES = 7  # of a connection attribute
@@ -60,7 +61,7 @@ def truncate(session: Session, limit: int) -> Session:
 
 def link(session: Session, upstream: Sequence[int], downstream: Sequence[int], limit: int) -> None:
     """Set a session's links, the lowest ids first, as many as fit within ``limit``."""
-    for name in (*_LINKS, "revision", "update_time"):  # the table sets the last two again
+    for name in (*_LINKS, *_OF_TABLE):
         session.ClearField(name)
     if session.truncated and any(name in _LINKS for name in session.truncated):
         _name(session, set(session.truncated).difference(_LINKS))

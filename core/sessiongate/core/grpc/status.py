@@ -19,16 +19,23 @@ from google.rpc.status_pb2 import Status
 
 from sessiongate.core.errors import (
     MAX_VIOLATIONS,
+    ActionNotAllowedError,
+    ActionNotSupportedError,
+    ActionRefusedError,
     CoreError,
     InternalError,
     InvalidRequestError,
     LedgerUnavailableError,
     MalformedRequestError,
+    NoStatementError,
     NotReadyError,
+    OperatorRequiredError,
     RevisionNotHeldError,
+    SessionChangedError,
     SessionNotFoundError,
     ShuttingDownError,
     SourceUnreachableError,
+    TooManyActionsError,
     TooManyCallsError,
     TooManyWatchersError,
     Violation,
@@ -71,6 +78,19 @@ STATUS_MAPPINGS: Mapping[type[CoreError | Refusal], StatusMapping] = {
     ),
     ShuttingDownError: StatusMapping(grpc.StatusCode.UNAVAILABLE, Reason.SHUTTING_DOWN),
     TooManyCallsError: StatusMapping(grpc.StatusCode.RESOURCE_EXHAUSTED, Reason.TOO_MANY_CALLS),
+    OperatorRequiredError: StatusMapping(
+        grpc.StatusCode.PERMISSION_DENIED, Reason.OPERATOR_REQUIRED
+    ),
+    ActionNotSupportedError: StatusMapping(
+        grpc.StatusCode.UNIMPLEMENTED, Reason.ACTION_NOT_SUPPORTED
+    ),
+    ActionNotAllowedError: StatusMapping(
+        grpc.StatusCode.PERMISSION_DENIED, Reason.ACTION_NOT_ALLOWED
+    ),
+    ActionRefusedError: StatusMapping(grpc.StatusCode.PERMISSION_DENIED, Reason.ACTION_REFUSED),
+    SessionChangedError: StatusMapping(grpc.StatusCode.ABORTED, Reason.SESSION_CHANGED),
+    NoStatementError: StatusMapping(grpc.StatusCode.FAILED_PRECONDITION, Reason.NO_STATEMENT),
+    TooManyActionsError: StatusMapping(grpc.StatusCode.RESOURCE_EXHAUSTED, Reason.TOO_MANY_ACTIONS),
     InvalidRequestError: StatusMapping(grpc.StatusCode.INVALID_ARGUMENT, Reason.INVALID_REQUEST),
     MalformedRequestError: StatusMapping(
         grpc.StatusCode.INVALID_ARGUMENT, Reason.MALFORMED_REQUEST

@@ -46,8 +46,8 @@ class Observed:
 
     ``key`` holds only values that the source states exactly, the same each time; with
     the source's name and incarnation it is the session's identity. ``session``
-    has no ``id``, ``source``, ``update_time`` or ``revision``: the core sets
-    those. The core keeps the first ``connect_time`` that it receives for
+    has no ``id``, ``source``, ``update_time``, ``revision`` or ``identity_revision``: the
+    core sets those. The core keeps the first ``connect_time`` that it receives for
     a key (its own time if it receives none), so that an inferred start does not drift;
     a start that the source states exactly belongs in the key.
     ``blocked_by`` are the keys of the sessions of this source that this one waits for; the

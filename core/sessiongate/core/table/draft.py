@@ -13,7 +13,7 @@ from sessiongate.v1.session_pb2 import Activity, Session
 
 
 class Draft(NamedTuple):
-    """A session without revision and update_time, which the table assigns."""
+    """A session without its revisions and update_time, which the table assigns."""
 
     id: int
     body: bytes  # the session, encoded
@@ -29,6 +29,7 @@ class Draft(NamedTuple):
     def of(cls, session: Session) -> Draft:
         """Prepare a session as it is now."""
         session.ClearField("revision")
+        session.ClearField("identity_revision")
         session.ClearField("update_time")
         since = transaction = None
         is_blocked = False

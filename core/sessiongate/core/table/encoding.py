@@ -20,14 +20,19 @@ def piece(session: Session) -> bytes:
 
 
 class RevisionStamp:
-    """Adds a revision and a time to sessions that are encoded already."""
+    """Adds revisions and a time to sessions that are encoded already."""
 
     def __init__(self, update_time: Timestamp) -> None:
         self._tail = Session(update_time=update_time).SerializeToString() + _REVISION
 
-    def piece(self, body: bytes, revision: int) -> bytes:
-        """Encode a session whose other fields are ``body`` as field 1 of a message."""
-        end = self._tail + _varint(revision)
+    def piece(self, body: bytes, revision: int, identity: int) -> bytes:
+        """Encode a session whose other fields are ``body`` as field 1 of a message.
+
+        ``identity`` is its identity_revision.
+        """
+        last = _varint(revision)
+        same = last if identity == revision else _varint(identity)
+        end = b"".join((self._tail, last, _IDENTITY, same))
         return b"".join((_FIRST, _varint(len(body) + len(end)), body, end))
 
 
@@ -52,3 +57,4 @@ def _varint(value: int) -> bytes:
 _FIRST = bytes((1 << 3 | _LENGTH_DELIMITED,))
 # The tag of a session's revision, a varint.
 _REVISION = _varint(Session.REVISION_FIELD_NUMBER << 3)
+_IDENTITY = _varint(Session.IDENTITY_REVISION_FIELD_NUMBER << 3)

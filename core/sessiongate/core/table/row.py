@@ -52,7 +52,7 @@ class Row:
     """A session; nothing changes a row."""
 
     __slots__ = (
-        *("active", "group", "id", "is_blocked", "piece", "place", "remote"),
+        *("active", "group", "id", "identity", "is_blocked", "piece", "place", "remote"),
         *("since", "transaction", "update_time"),
     )
 
@@ -68,6 +68,7 @@ class Row:
         since: int | None = None,
         transaction: int | None = None,
         is_blocked: bool = False,
+        identity: int = 0,
     ) -> None:
         self.id = ident
         self.place = place  # `core.place`
@@ -81,7 +82,18 @@ class Row:
         self.since = since
         self.transaction = transaction
         self.is_blocked = is_blocked
+        self.identity = identity  # its identity_revision
         untrack(self)
+
+    def is_still(self, remote: Remote | None, values: Values) -> bool:
+        """Return whether a session with its id, and so with its start, is who it is."""
+        old = self.group.values
+        return (
+            self.remote == remote
+            and old.user == values.user
+            and old.service == values.service
+            and old.database == values.database
+        )
 
     @property
     def session(self) -> Session:

@@ -193,9 +193,12 @@ class SessionTable:
             old = added.get(ident)
             if old is None and ident not in removed and (old := row_of(ident)) is not None:
                 replaced[ident] = old
-            encoded, group = stamp.piece(body, revision), group_of(values)
+            identity = revision
+            if old is not None and old.is_still(remote, values):
+                identity = old.identity
+            encoded, group = stamp.piece(body, revision, identity), group_of(values)
             times = active, since, transaction
-            row = Row(ident, place, remote, group, encoded, now, *times, is_blocked)
+            row = Row(ident, place, remote, group, encoded, now, *times, is_blocked, identity)
             before.append(old)
             after.append(row)
             added[ident] = row
